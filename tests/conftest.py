@@ -57,12 +57,6 @@ rounds = 3
 """
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Here and not in pyproject.toml, which does not lie beside the tests of an installed wheel."""
-    told = "slow: starts processes, trains, or takes more than a few seconds; run by `pytest tests -m slow`"
-    config.addinivalue_line("markers", told)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves slow tests out of a run of whole folders, unless `-m` says what to run."""
     named = [argument for argument in config.args if not Path(argument.partition("::")[0]).is_dir()]

@@ -36,7 +36,7 @@ def test_a_file_gives_every_column_back(tmp_path: Path) -> None:
     assert found.groups.tolist() == [0, 0, 1]
 
 
-def test_a_classification_may_have_values_beside_its_probabilities(tmp_path: Path) -> None:
+def test_a_classification_may_have_values_beside_probabilities(tmp_path: Path) -> None:
     scores = np.array([[0.75, 0.25], [0.5, 0.5], [0.0, 1.0]])
     written = ClassOutcomes(
         IDS, np.array([0, 1, 1]), np.array([0, 0, 1]), ("n", "y"), scores, values={"p_rank": np.arange(3.0)}
@@ -59,7 +59,7 @@ def test_rows_are_taken_with_all_that_stands_beside_them() -> None:
     assert found.groups.tolist() == [1, 0]
 
 
-def test_a_row_changed_where_its_words_or_values_did_beyond_rounding() -> None:
+def test_a_row_changed_if_words_or_values_did_beyond_rounding() -> None:
     base, other = ranked(1, 2, 7), ranked(1.0000001, 3, 7)
     assert base.changed_rows(other).tolist() == [False, True, False]
 
@@ -71,7 +71,7 @@ def test_rows_are_paired_only_where_what_is_given_agrees() -> None:
         same_rows(base, other)
 
 
-def test_rows_are_paired_only_where_their_ids_stand_in_the_same_order() -> None:
+def test_rows_are_paired_only_if_their_ids_are_in_the_same_order() -> None:
     rows = Outcomes(IDS, values={"rank": np.ones(3)})
     same_rows(rows, rows.take(np.arange(3)))
     for other in (rows.take(np.array([1, 0, 2])), Outcomes(np.array(["a", "b", "d"]))):
@@ -94,7 +94,7 @@ def test_rows_are_right_by_the_column_of_that_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["prediction", "id", "group", "p_0", "answer"])
-def test_a_tasks_own_value_never_takes_the_place_of_a_column_of_the_file(name: str, tmp_path: Path) -> None:
+def test_a_tasks_value_never_takes_the_place_of_a_files_column(name: str, tmp_path: Path) -> None:
     outcomes = Outcomes(np.array(["a"]), values={name: np.ones(1)})
     with pytest.raises(MeasureError, match=f"called {name}, "):
         write_outcomes(outcomes, tmp_path / "outcomes.parquet")

@@ -37,7 +37,7 @@ KEYS = {
 KINDS = [pytest.param(kind, id=f"{kind.table}-{kind.name}") for kind in budget_kinds().values()]
 
 
-def test_every_key_that_is_a_limit_has_an_object_and_no_object_lacks_a_key() -> None:
+def test_every_limits_key_has_an_object_and_every_object_a_key() -> None:
     assert {(table, name) for table, names in KEYS.items() for name in names} == set(budget_kinds())
     assert list(metric_kinds()) == [
         "drop_points",
@@ -71,7 +71,7 @@ def test_a_limit_gets_looser_in_the_direction_of_its_kind(kind: BudgetKind) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
-def test_the_limit_that_was_judged_has_the_verdict_that_was_judged(kind: BudgetKind, verdict: str) -> None:
+def test_the_judged_limit_has_the_judged_verdict(kind: BudgetKind, verdict: str) -> None:
     facts = BudgetFacts(kind=kind.name, limit=1.0, verdict=verdict, value=1.0, interval=(0.9, 1.1))
     assert verdict_under(kind.name, 1.0, Judged("x", None, facts, 1.0, (0.9, 1.1))) == verdict
 

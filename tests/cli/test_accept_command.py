@@ -128,7 +128,7 @@ SEEDS = SuiteFacts(path="bench/support.toml", title="", digest="", seeds=[7])
     ],
     ids=["rows", "informational", "variant", "budget", "seeds"],
 )
-def test_a_gate_that_demands_less_needs_a_reason_in_accept_as_in_compare(
+def test_a_gate_that_demands_less_needs_a_reason_to_be_accepted(
     accept: Run, tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
     accept(write_release(tmp_path / "v1"), "v1")

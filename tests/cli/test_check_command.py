@@ -119,7 +119,7 @@ def test_every_wrong_file_has_its_line(repository: Path, capsys: pytest.CaptureF
     assert errors[1] == "bench/nowhere.toml: cannot be read: No such file or directory"
 
 
-def test_a_file_that_is_named_must_be_a_suite_and_a_folder_must_have_one(
+def test_a_named_file_must_be_a_suite_and_a_folder_must_have_one(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (repository / "pyproject.toml").write_text("[project]\nname = 'x'\n", "utf-8")
@@ -222,7 +222,7 @@ def test_folders_of_environments_are_left_out(repository: Path, capsys: pytest.C
     assert check(capsys, ".")[:2] == (0, "2 suites checked, no mistake found\n")
 
 
-def test_a_part_of_a_suite_may_lack_tables_and_its_mistakes_are_found_where_it_is_extended(
+def test_a_part_of_a_suite_is_checked_where_it_is_extended(
     repository: Path, suite_text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (repository / "bench/_base.toml").write_text(suite_text.replace('title = "tiny"\n', ""), "utf-8")

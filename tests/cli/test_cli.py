@@ -210,7 +210,7 @@ def test_budgets_of_a_file_go_by_the_name_of_the_variants_file(
     assert "has budgets of int8 and none of pruned" in out
 
 
-def test_a_budget_that_the_file_switches_off_is_named_with_its_reason(
+def test_a_budget_that_the_file_switches_off_has_its_reason(
     judge: Judge, pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
     off = 'drop_points = "off", floor = 0.5, reason = "new labels"'
@@ -220,7 +220,7 @@ def test_a_budget_that_the_file_switches_off_is_named_with_its_reason(
     assert "x.toml switches off accuracy drop_points 0.5 for int8: new labels" in out
 
 
-def test_budgets_over_builds_are_not_judged_from_the_predictions_of_one(
+def test_budgets_over_builds_are_not_judged_from_one_build(
     judge: Judge, pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
     suite = '[budgets]\naccuracy = { drop_points = 4.0, over = "builds" }\n'  # seeds are of no use here
@@ -242,7 +242,7 @@ def test_a_budget_of_a_file_may_warn_by_itself(judge: Judge, pair: tuple[Path, P
     assert judge(*pair, "--budgets", tmp_path / "x.toml")[0] == 0
 
 
-def test_one_budget_that_only_warns_does_not_make_the_others_of_its_metric_warn(
+def test_a_budget_that_only_warns_does_not_make_others_warn(
     judge: Judge, pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Both are undecided: the common one fails, the variant's own only warns."""

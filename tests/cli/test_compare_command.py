@@ -72,7 +72,7 @@ def test_the_text_says_first_what_held_and_fails(compare: Run, old: Path, tmp_pa
     assert "- int8, accuracy: fell, and its teacher fell too" in out
 
 
-def test_a_loosened_budget_is_told_with_its_reason_or_that_there_is_none(
+def test_a_loosened_budget_has_its_reason_or_is_said_to_lack_one(
     compare: Run, old: Path, tmp_path: Path
 ) -> None:
     new = write_release(tmp_path / "new", models={"int8": LOOSE})
@@ -161,7 +161,7 @@ def test_comparing_loads_no_torch(old: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_gated_variant_that_went_is_in_the_first_line_and_fails(
+def test_a_gated_variant_that_is_gone_is_named_first_and_fails(
     compare: Run, old: Path, tmp_path: Path
 ) -> None:
     more = write_release(tmp_path / "more", models={"int8": Model(), "int4": Model()})
@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(compare: Run, old: Path, tm
     assert "run.json/x: cannot be written: Not a directory" in err
 
 
-def test_a_release_without_metrics_or_with_a_formula_for_a_name_is_told(
+def test_a_release_without_metrics_or_with_an_odd_name_is_told(
     compare: Run, old: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")

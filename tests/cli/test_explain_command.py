@@ -106,7 +106,7 @@ def test_a_record_and_its_folder_are_the_same(explain: Explain, run: Path) -> No
     assert explain(run / "run.json", "r1") == explain(run, "r1")
 
 
-def test_a_text_that_the_record_does_not_quote_is_said_to_be_elsewhere(explain: Explain, run: Path) -> None:
+def test_a_text_that_the_record_does_not_quote_is_elsewhere(explain: Explain, run: Path) -> None:
     assert (
         "text: not in the record, which quotes few rows; it is row r1 of source files"
         in explain(run, "r1")[1]

@@ -53,7 +53,7 @@ def without_times(found: Any) -> Any:
     ],
     ids=["lm_eval", "promptfoo"],
 )
-def test_a_kept_base_gives_the_verdict_of_its_log_to_the_last_digit(
+def test_a_kept_base_gives_its_logs_verdict_to_the_last_digit(
     judge: Judge, tmp_path: Path, base: str, target: str, options: tuple[str, ...]
 ) -> None:
     logs = WRITTEN / base, WRITTEN / target

@@ -40,7 +40,7 @@ def files(tmp_path: Path, **target: Any) -> tuple[str, str, str]:
     )
 
 
-def test_a_target_twice_as_fast_passes_beside_a_second_run_of_the_base(
+def test_a_target_twice_as_fast_passes_beside_a_second_base_run(
     tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, again, target = files(tmp_path, slower=0.5)
@@ -88,7 +88,7 @@ def test_limits_on_milliseconds_are_of_the_targets_own_requests(
     assert parts["tpot", 0.5] == pytest.approx(10, rel=0.1)
 
 
-def test_failed_requests_are_counted_and_are_slower_than_all_others(
+def test_failed_requests_are_counted_and_slower_than_all_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, _, target = files(tmp_path, failed=8)
@@ -280,7 +280,7 @@ def test_a_suite_refuses_what_its_files_do_not_answer(text: str, message: str, t
         load_log_suite(suite, "loads.toml")
 
 
-def test_a_suite_of_load_tests_with_budgets_on_answers_is_refused(tmp_path: Path) -> None:
+def test_a_load_test_suite_with_budgets_on_answers_is_refused(tmp_path: Path) -> None:
     files(tmp_path)
     suite = tmp_path / "loads.toml"
     suite.write_text(f'[logs]\n{LOADS}[budgets]\n"*" = {{ drop_points = 2.0 }}\n')
@@ -306,7 +306,7 @@ def test_budgets_that_load_tests_do_not_answer_are_named(
     assert f"note: {budgets}: budgets on accuracy and flips are not judged from load tests" in out
 
 
-def test_a_target_that_switches_its_budget_off_leaves_the_others_judged(tmp_path: Path) -> None:
+def test_a_target_that_switches_a_budget_off_keeps_the_others(tmp_path: Path) -> None:
     files(tmp_path, slower=0.5)
     suite = tmp_path / "loads.toml"
     suite.write_text(

@@ -117,7 +117,7 @@ def test_a_lower_score_may_be_the_better_one(judge: Judge, tmp_path: Path) -> No
     assert figures(out)["verdict"] == "FAIL"
 
 
-def test_the_table_begins_with_what_lost_most_and_samples_are_quoted(
+def test_the_table_begins_with_the_largest_loss_and_its_samples(
     judge: Judge, tmp_path: Path, base: list[float]
 ) -> None:
     write_lm_eval(tmp_path / "base", {"arc": base, "gsm8k": base})
@@ -132,7 +132,7 @@ def test_the_table_begins_with_what_lost_most_and_samples_are_quoted(
     assert "; FAIL is corrected for 2 budgets (Holm), because one fails the gate" in lines[-1]
 
 
-def test_holm_keeps_a_single_chance_failure_of_many_tasks_from_failing_the_gate(
+def test_holm_keeps_one_chance_failure_from_failing_the_gate(
     judge: Judge, tmp_path: Path, base: list[float]
 ) -> None:
     names = [f"task{k:02d}" for k in range(20)]

@@ -86,9 +86,7 @@ def test_shares_against_percents_are_refused(judge: Judge, tmp_path: Path, metri
         assert "the logs have scores of two scales (base" in err
 
 
-def test_percents_of_errors_against_shares_are_refused_if_it_looks_better(
-    judge: Judge, tmp_path: Path
-) -> None:
+def test_percents_against_shares_are_refused_if_they_look_better(judge: Judge, tmp_path: Path) -> None:
     shares = np.linspace(0.05, 0.4, N)
     code, _, err = judge(*pair(tmp_path, 100 * shares, shares, "wer", up=False), "--drop-points", 5)
     assert (code, "two scales" in err) == (4, True)
@@ -117,9 +115,7 @@ def test_scores_that_happen_to_be_shares_are_not_declared_to_be(judge: Judge, tm
     assert judge(*pair(tmp_path, same, same, "helpfulness"), "--pooled-points", 2, *declared)[0] == 0
 
 
-def test_scores_of_0_and_1_are_right_or_wrong_unless_their_name_says_more(
-    judge: Judge, tmp_path: Path
-) -> None:
+def test_scores_of_0_and_1_are_right_or_wrong_by_default(judge: Judge, tmp_path: Path) -> None:
     right = np.tile([0.0, 1.0, 1.0], N // 3)
     assert judge(*pair(tmp_path, right, right, "mine"), "--drop-points", 2)[0] == 0
     # a word error rate of 0 or 1 may be 5 in an answer that was not drawn

@@ -118,7 +118,7 @@ def test_rows_without_a_score_in_both_logs_are_missing(judge: Judge, table: Tabl
     assert found["samples"]["score"]["unscored_both"] == 400
 
 
-def test_a_metric_that_some_rows_of_a_table_lack_is_missing_there(judge: Judge, table: Table) -> None:
+def test_a_metric_that_some_rows_of_a_table_lack_is_missing(judge: Judge, table: Table) -> None:
     rows = [*((at, "em", 1) for at in range(100)), *((at, "f1", 1) for at in range(40, 100))]
     code, _, err = judge(table("base", "id metric score", rows), table("target", "id metric score", rows))
     assert code == 4

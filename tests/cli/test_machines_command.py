@@ -44,7 +44,7 @@ def cells(text: str, first: str) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
-def test_a_variant_has_its_speed_on_each_machine_and_the_lowest_bound(
+def test_a_variant_has_its_speed_and_bound_on_each_machine(
     machines: Run, plain: Path, tmp_path: Path
 ) -> None:
     models = {"int8": Model(speedup=(9.0, 8.0, 10.5)), "new": Model(size=500_000)}
@@ -68,7 +68,7 @@ def test_a_variant_has_its_speed_on_each_machine_and_the_lowest_bound(
     assert "differ" not in out
 
 
-def test_one_machine_is_said_to_be_one_and_runs_on_it_are_numbered(
+def test_one_machine_is_called_one_and_its_runs_are_numbered(
     machines: Run, plain: Path, tmp_path: Path
 ) -> None:
     assert "# Speed-ups on one machine" in machines(plain)[1]

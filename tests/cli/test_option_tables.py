@@ -27,7 +27,7 @@ class Params(Table):
     further: tuple[Inner, ...] = ()
 
 
-def test_options_have_kinds_ranges_and_defaults_as_toml_writes_them() -> None:
+def test_options_have_kinds_ranges_and_defaults_as_in_toml() -> None:
     own, _ = option_tables(Params.model_json_schema())
     assert own.names == ()
     assert [(option.name, option.kind, option.default) for option in own.options] == [
@@ -42,7 +42,7 @@ def test_options_have_kinds_ranges_and_defaults_as_toml_writes_them() -> None:
     assert own.options[0].about == "Of the neurons, those that go."
 
 
-def test_a_table_that_two_options_hold_is_told_once_with_both_names() -> None:
+def test_a_table_that_two_options_hold_is_shown_once_for_both() -> None:
     _, inner = option_tables(Params.model_json_schema())
     assert inner.names == ("augment", "further")
     assert [(option.name, option.kind) for option in inner.options] == [("copies", "integer, >= 1")]

@@ -56,7 +56,7 @@ def test_the_help_of_a_command_imports_its_arguments_alone(command: str) -> None
     assert own(modules) <= {"slimgate.cli", "slimgate.errors", "slimgate._system"}
 
 
-def test_a_verdict_on_tables_of_scores_imports_no_models_and_no_reports(tmp_path: Path) -> None:
+def test_a_verdict_on_tables_imports_no_models_and_no_reports(tmp_path: Path) -> None:
     # of few changes the exact test takes scipy.stats
     for name, period in (("base", 2), ("target", 3)):
         rows = "".join(f"{row},{int(row % period == 0)}\n" for row in range(300))
@@ -69,7 +69,7 @@ def test_a_verdict_on_tables_of_scores_imports_no_models_and_no_reports(tmp_path
 
 
 @pytest.mark.slow
-def test_collecting_a_suite_imports_neither_models_nor_runs_nor_reports() -> None:
+def test_collecting_a_suite_imports_no_models_runs_or_reports() -> None:
     repository = Path(__file__).parents[2]
     # -s, or pytest would capture what -X importtime says of the imports of its collecting
     options = ("--collect-only", "-q", "-s", "-p", "no:cacheprovider")

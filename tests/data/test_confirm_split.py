@@ -121,7 +121,7 @@ reads_confirm.reads = ("train", "confirm")  # type: ignore[attr-defined]
 
 def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
     step = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
-    own = 'shorter = { steps = [{ "test_confirm_split:reads_confirm" = {} }] }'
+    own = 'shorter = { steps = [{ "tests.data.test_confirm_split:reads_confirm" = {} }] }'
     with pytest.raises(SuiteError, match='reads "confirm": confirm rows only judge'):
         tiny_run(tmp_path, **{SIZES: MORE, step: own})
 

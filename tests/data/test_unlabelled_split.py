@@ -145,7 +145,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_only_steps_that_read_it_get_its_rows_without_labels(tmp_path: Path) -> None:
-    own = 'shorter = { steps = [{ "test_unlabelled_split:looks" = {} }] }'
+    own = 'shorter = { steps = [{ "tests.data.test_unlabelled_split:looks" = {} }] }'
     run = tiny_run(tmp_path, **{SIZES: MORE, VARIANT: own})
     SEEN.clear()
     run.build("shorter")
@@ -200,10 +200,10 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("test_unlabelled_split:lauder", "has no lauder. Did you mean louder?"),
+        ("tests.data.test_unlabelled_split:lauder", "has no lauder. Did you mean louder?"),
         ("no_such_module_of_ours:back", "no module no_such_module_of_ours; expected it in the rootdir"),
         ("louder", 'your own is named "package.module:object"'),
-        ("test_unlabelled_split:SEEN", "is list, expected a function"),
+        ("tests.data.test_unlabelled_split:SEEN", "is list, expected a function"),
     ],
 )
 def test_a_missing_translator_is_an_early_error(tmp_path: Path, name: str, said: str) -> None:

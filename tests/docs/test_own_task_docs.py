@@ -97,7 +97,7 @@ def test_the_task_that_delegates_reads_mails_without_quotes(repository: Path) ->
 
 
 @pytest.mark.parametrize("installed", [False, True])
-def test_init_writes_a_suite_for_it_where_it_is_named_and_where_it_is_installed(
+def test_init_writes_a_suite_for_it_if_named_and_if_installed(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
 ) -> None:
     monkeypatch.chdir(repository)

@@ -125,7 +125,7 @@ def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
     assert outside_addresses(tmp_path) == []
 
 
-def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows(made: dict[str, str | bytes]) -> None:
+def test_every_plot_has_a_light_and_a_dark_picture_on_a_page(made: dict[str, str | bytes]) -> None:
     drawn = {path: picture for path, picture in made.items() if isinstance(picture, bytes)}
     told = ("docs/statistics.md", "docs/judge_logs.md", "reports/frontier.md")
     pages = "".join((links.ROOT / name).read_text("utf-8") for name in told)
@@ -136,7 +136,7 @@ def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows(made: dict[
         assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
 
 
-def test_the_site_has_the_reference_and_each_schema_where_its_id_says(made: dict[str, str | bytes]) -> None:
+def test_the_site_has_the_reference_and_each_schema_at_its_id(made: dict[str, str | bytes]) -> None:
     site = yaml.load((links.ROOT / "mkdocs.yml").read_text("utf-8"), yaml.BaseLoader)["site_url"]
     for kind in KINDS:
         schema = make_schema(kind)
@@ -156,7 +156,7 @@ def test_search_finds_guides_before_reports_and_no_source_files() -> None:
     assert float(str(search_rank("how_many_rows.md")["boost"])) > float(str(guide["boost"]))
 
 
-def test_the_gallery_has_a_report_of_each_verdict_and_a_comparison(made: dict[str, str | bytes]) -> None:
+def test_the_gallery_has_a_report_a_verdict_and_a_comparison(made: dict[str, str | bytes]) -> None:
     page = (links.ROOT / "docs/gallery.md").read_text("utf-8")
     shown = {path: str(text) for path, text in made.items() if path.startswith("gallery/")}
     assert set(re.findall(r"\((gallery/[\w.]+)\)", page)) == {path for path in shown if "plots/" not in path}
@@ -175,7 +175,7 @@ def test_every_page_has_a_description_of_its_own() -> None:
     assert describe_page("# Title\n\n| a |\n|---|\n\nSee [this](x.md) `page`.\n") == "See this page."
 
 
-def test_a_page_of_the_repository_can_be_edited_and_a_generated_one_cannot() -> None:
+def test_a_page_of_the_repository_is_editable_no_generated_one() -> None:
     assert str(edit_address("README.md")).endswith("/edit/main/README.md")
     assert str(edit_address("docs/tune.md")).endswith("/edit/main/docs/tune.md")
     assert edit_address("docs/reference/steps.md") is None
@@ -218,7 +218,7 @@ def test_the_site_asks_no_host_for_stars_and_searches_offline() -> None:
     assert "version_shown" in partial
 
 
-def test_a_plot_takes_its_numbers_from_the_table_of_the_simulation() -> None:
+def test_a_plot_takes_its_numbers_from_the_simulations_table() -> None:
     rows = table("simulations/winners_curse", "## At least one variant at its budget passes")
     assert [number(row["variants at their budget"]) for row in rows] == [1, 2, 5, 10, 20]
     assert number("1,000") == 1000

@@ -30,7 +30,7 @@ def judged_line(pair: tuple[ClassOutcomes, ClassOutcomes], budgets: BehaviourBud
     return behaviour_message("int8", judge_behaviour(*pair, budgets, metrics=ACCURACY))
 
 
-def test_flips_are_counted_and_the_lost_rows_quoted_with_their_text(counted: Make) -> None:
+def test_flips_are_counted_and_lost_rows_quoted(counted: Make) -> None:
     teacher, variant = counted(40, 12, 3, both_wrong=2)
     asked = []
 
@@ -65,7 +65,7 @@ def test_every_figure_of_both_models_is_there(drawn: Make) -> None:
     assert 0 < found["brier_teacher"] < 2
 
 
-def test_without_probabilities_their_figures_are_none_and_the_rest_stands(counted: Make) -> None:
+def test_without_probabilities_only_their_figures_are_none(counted: Make) -> None:
     bare = [ClassOutcomes(o.ids, o.labels, o.predictions, o.classes) for o in counted(40, 3, 1)]
     found = behaviour(*bare)
     assert {name for name, value in found.items() if value is None} == {
@@ -157,7 +157,7 @@ def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
     assert "right to wrong [37.4, 42.6] (n=1000): not gated; accuracy on 5 slices" in told
 
 
-def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(counted: Make) -> None:
+def test_undecided_flips_say_how_many_rows_would_tell(counted: Make) -> None:
     told = judged_line(counted(90, 0, 0), BOTH)
     assert told == (
         "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 500 "
@@ -179,7 +179,7 @@ def test_flips_that_hold_make_no_pass_of_undecided_slices(counted: Make) -> None
     assert judged.verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_share_that_is_its_budget_cannot_be_told_by_any_number_of_rows(counted: Make) -> None:
+def test_no_number_of_rows_decides_a_share_at_its_budget(counted: Make) -> None:
     told = judged_line(counted(1000, 10, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=1.0)))
     assert told.endswith("INCONCLUSIVE, the share equals its budget: no number of gate rows would tell")
 
@@ -231,7 +231,7 @@ def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
         judge_behaviour(ranked, ranked, BehaviourBudgets(FlipsBudget(flips_max_percent=1.0)), metrics={})
 
 
-def test_the_line_of_rows_that_are_neither_right_nor_wrong_says_so() -> None:
+def test_a_line_of_rows_neither_right_nor_wrong_says_so() -> None:
     bare = Outcomes(np.arange(3).astype(np.str_), values={"rank": np.ones(3)})
     line = behaviour_message("int8", judge_behaviour(bare, bare, NO_BUDGET, metrics={}))
     assert line == "int8: rows are neither right nor wrong, not gated"
@@ -263,7 +263,7 @@ def test_a_slice_that_has_a_budget_is_judged_and_named(counted: Make) -> None:
     assert "slices accuracy[label=c7], budget 2 points: INCONCLUSIVE, no gate row is in such a slice" in line
 
 
-def test_a_slice_that_is_undecided_says_how_many_rows_of_it_would_tell(counted: Make) -> None:
+def test_an_undecided_slice_says_how_many_rows_would_tell(counted: Make) -> None:
     budgets = BehaviourBudgets(
         named_slices={SliceName("label", "c1", "accuracy"): SliceBudget(drop_points=2.0)}
     )

@@ -165,7 +165,7 @@ def test_three_times_the_errors_of_a_nearly_perfect_model_fail(counted: MakePair
     assert failed.budgets[0].value == pytest.approx(2.0)
 
 
-def test_the_errors_of_a_perfect_teacher_have_no_fraction_and_are_judged(counted: MakePair) -> None:
+def test_a_perfect_teachers_errors_have_no_fraction(counted: MakePair) -> None:
     some = judged("accuracy", counted(1000, 30, 0), "error_increase_relative", 0.5)
     assert some.verdict is Verdict.FAIL
     assert (some.budgets[0].value, some.budgets[0].interval) == (None, None)
@@ -208,7 +208,7 @@ def test_the_floor_of_grouped_rows_has_fewer_rows_to_stand_on(counted: MakePair)
     assert budget.verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_floor_of_a_resampled_metric_has_the_interval_of_its_own_bootstrap(drawn: MakePair) -> None:
+def test_a_resampled_floor_has_the_interval_of_its_bootstrap(drawn: MakePair) -> None:
     from scipy.stats import bootstrap
 
     teacher, variant = drawn(800, prior=[0.5, 0.5], lost=0.06, won=0.03)
@@ -260,7 +260,7 @@ def test_rows_needed_for_a_fraction_do_tell(drawn: MakePair) -> None:
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("drop_relative", 0.05), ("error_increase_relative", 0.225)])
-def test_a_true_fraction_at_its_limit_passes_in_at_most_6_percent(kind: BudgetKind, limit: float) -> None:
+def test_a_fraction_at_its_limit_passes_in_at_most_6_percent(kind: BudgetKind, limit: float) -> None:
     """True accuracies 0.81818 and 0.77727: a relative drop of 5 %, 22.5 % more errors."""
     rng, n, runs, passed = np.random.default_rng(1), 600, 400, 0
     lost, won = 0.0609, 0.02

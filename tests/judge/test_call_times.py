@@ -36,7 +36,7 @@ def shuffled(ms: Floats) -> Floats:
     return next(one for one in orders if independent_rounds(one, float(np.median(ms))) == len(ms))
 
 
-def test_a_bound_of_the_95th_percentile_takes_59_rounds_and_of_the_median_5() -> None:
+def test_the_95th_percentile_takes_59_rounds_and_the_median_5() -> None:
     assert rounds_for("p95_ms_max") == 59
     assert rounds_for("p50_ms_max") == 5
     times = np.arange(1.0, 60.0)
@@ -46,9 +46,7 @@ def test_a_bound_of_the_95th_percentile_takes_59_rounds_and_of_the_median_5() ->
 
 @pytest.mark.parametrize("rounds", [5, 59, 100, 333])
 @pytest.mark.parametrize("quantile", [0.5, 0.95])
-def test_the_interval_is_the_narrowest_whose_ends_miss_in_at_most_5_percent(
-    rounds: int, quantile: float
-) -> None:
+def test_the_interval_is_the_narrowest_that_misses_in_5_percent(rounds: int, quantile: float) -> None:
     times = np.arange(1.0, rounds + 1)  # the k-th smallest is k
     low, high = quantile_interval(times, quantile, rounds)
     at_most = binom(rounds, quantile).cdf
@@ -61,7 +59,7 @@ def test_the_interval_is_the_narrowest_whose_ends_miss_in_at_most_5_percent(
     assert 1 - at_most(min(high, rounds + 1) - 2) > 0.05
 
 
-def test_rounds_that_count_as_fewer_have_the_wider_interval_of_fewer() -> None:
+def test_rounds_that_count_as_fewer_widen_the_interval() -> None:
     times = np.arange(1.0, 401.0)
     low, high = quantile_interval(times, 0.5, 100)
     few_low, few_high = quantile_interval(np.arange(1.0, 101.0), 0.5, 100)
@@ -84,7 +82,7 @@ def test_58_rounds_far_below_the_limit_pass_no_95th_percentile() -> None:
     assert one.n_needed == 59
 
 
-def test_one_slow_call_of_59_leaves_the_95th_percentile_undecided_and_the_median_passes() -> None:
+def test_one_slow_call_of_59_leaves_only_the_95th_undecided() -> None:
     times = np.full(59, 5.0)
     times[30] = 50.0
     found = judge_call_times(times, [p50(8.0), p95(20.0)])
@@ -94,7 +92,7 @@ def test_one_slow_call_of_59_leaves_the_95th_percentile_undecided_and_the_median
     assert found.budgets[1].n_needed > 59
 
 
-def test_a_quantile_within_3_percent_of_its_limit_is_undecided_whatever_the_rounds() -> None:
+def test_a_quantile_within_3_percent_of_its_limit_is_undecided() -> None:
     times = shuffled(np.linspace(9.99, 10.01, 10_000))
     found = judge_call_times(times, [p50(10.1)])
     assert found.verdict is Verdict.INCONCLUSIVE
@@ -125,7 +123,7 @@ def test_rounds_that_follow_each_other_alike_count_as_fewer() -> None:
     assert judge_call_times(drift, [p95(12.5)]).verdict is Verdict.INCONCLUSIVE
 
 
-def test_slow_calls_in_one_burst_count_by_the_limit_that_they_break() -> None:
+def test_slow_calls_in_one_burst_count_by_the_limit_they_break() -> None:
     times = np.random.default_rng(1).uniform(9.0, 10.0, 400)
     apart, together = times.copy(), times.copy()
     apart[::50] = 30.0
@@ -135,7 +133,7 @@ def test_slow_calls_in_one_burst_count_by_the_limit_that_they_break() -> None:
     assert judge_call_times(together, [p95(20.0)]).verdict is Verdict.INCONCLUSIVE
 
 
-def test_the_message_has_both_quantiles_their_limits_and_what_rounds_count_as() -> None:
+def test_the_message_has_quantiles_limits_and_counted_rounds() -> None:
     found = judge_call_times(np.repeat(shuffled(np.linspace(9.0, 10.0, 100)), 2), [p50(20.0), p95(8.0)])
     line = call_times_message("int8", "b1", found)
     assert line.startswith("int8: b1 p50 9.5 ms [")

@@ -68,7 +68,7 @@ def test_the_share_may_have_a_limit_of_its_own() -> None:
     assert kl_verdict(damaged(148, 0, 0.0), 0.02, above_cap_max=0.02) is Verdict.INCONCLUSIVE
 
 
-def test_many_rows_above_the_cap_fail_though_the_capped_mean_holds() -> None:
+def test_rows_above_the_cap_fail_though_the_capped_mean_holds() -> None:
     """2 % of the documents count for 1 nat each: a mean of 0.02; 0.05 / 8 of them may be above the cap."""
     [judged] = judge_tokens(damaged(2000, 40, 1.1), [LimitBudget("mean_max", 0.05)])
     assert judged.value == pytest.approx(0.02)

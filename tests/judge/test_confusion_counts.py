@@ -26,7 +26,7 @@ def test_the_counts_are_those_of_scikit_learn() -> None:
     assert np.array_equal(confusion_counts(outcomes), confusion_matrix(labels, predictions, labels=range(9)))
 
 
-def test_cells_are_those_that_are_not_empty_in_both_and_hold_every_row() -> None:
+def test_cells_are_those_not_empty_in_both_and_hold_every_row() -> None:
     teacher = predicted([0, 0, 0, 1, 2], [0, 1, 1, 1, 0], 3)
     variant = predicted([0, 0, 0, 1, 2], [0, 0, 1, 1, 2], 3)
     cells = confusion_cells(teacher, variant)

@@ -113,7 +113,7 @@ def test_a_correlation_is_scipys_and_holds_its_interval(kind: Correlation) -> No
 
 
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
-def test_a_drop_of_the_margin_by_one_pair_in_a_hundred_seldom_passes(kind: Correlation) -> None:
+def test_a_drop_of_the_margin_by_one_pair_in_100_seldom_passes(kind: Correlation) -> None:
     """Of 200 pairs 13 % of the samples hold no pair that is turned round, and without made-up ones pass."""
     passed = 0
     for seed in range(60):
@@ -176,7 +176,7 @@ def test_spearman_has_room_for_pairs_turned_upside_down() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
-def test_a_correlation_that_falls_by_its_margin_passes_in_at_most_6_percent(kind: Correlation) -> None:
+def test_a_fall_by_the_margin_passes_in_at_most_6_percent(kind: Correlation) -> None:
     of = stats.pearsonr if kind == "pearson" else stats.spearmanr
     gold, teacher, variant = scored_pairs(np.random.default_rng(9), 400_000, 0.6)
     true = 100 * float(of(gold, teacher).statistic - of(gold, variant).statistic)

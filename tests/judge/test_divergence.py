@@ -5,7 +5,7 @@ from math import log
 import numpy as np
 import pytest
 from scipy.stats import entropy
-from test_judge_calibration import FOUR, answered, without_probabilities
+from support.class_answers import FOUR, answered, without_probabilities
 
 from slimgate.judge import answer_figures
 from slimgate.judge.answer_figures import kl_to_teacher

@@ -59,7 +59,7 @@ def test_an_equal_model_passes_on_enough_rows(counted: Counted, lost: int, won: 
     assert judged(counted(3000, lost, won), 2.0).verdict is Verdict.PASS
 
 
-def test_too_few_rows_are_inconclusive_and_say_how_many_would_tell(counted: Counted) -> None:
+def test_too_few_rows_are_inconclusive_and_say_how_many_would_do(counted: Counted) -> None:
     """6 rows lost and 6 won of 400: both sides pass 80 % of the time on (1.645 + 1.282)² 0.03 / 0.01²."""
     found = judged(counted(400, 6, 6), 1.0)
     assert found.verdict is Verdict.INCONCLUSIVE
@@ -79,7 +79,7 @@ def test_both_sides_are_treated_alike(counted: Counted, metric: str, lost: int, 
     assert there.p_holds == pytest.approx(back.p_holds, abs=0.04)
 
 
-def test_the_p_values_are_the_larger_one_and_twice_the_smaller_one(counted: Counted) -> None:
+def test_p_values_are_the_larger_and_twice_the_smaller(counted: Counted) -> None:
     """Tango's z of 45 rows lost and 30 won of 1,000 at 1 point and at -1 point."""
     (budget,) = judged(counted(1000, 45, 30), 1.0).budgets
     upper, lower = tango_z(45, 30, 1000, 0.01), tango_z(45, 30, 1000, -0.01)
@@ -100,7 +100,7 @@ def test_fail_needs_the_doubled_p_value(counted: Counted) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "log_loss", "roc_auc"])
-def test_pass_is_the_90_percent_interval_and_fail_the_95_percent_one(counted: Counted, metric: str) -> None:
+def test_pass_is_the_90_percent_interval_and_fail_the_95(counted: Counted, metric: str) -> None:
     pair = counted(1000, 40, 16, both_wrong=100)
     first = judged(pair, 1.0, metric)
     (budget,) = first.budgets
@@ -279,7 +279,7 @@ def test_a_limit_that_always_holds_is_refused() -> None:
             check_budget(load_metric(name), QualityBudget(EQUIVALENT_POINTS, 1.0))
 
 
-def test_results_are_ordered_by_the_size_of_a_gain_that_is_limited() -> None:
+def test_results_are_ordered_by_the_size_of_a_limited_gain() -> None:
     drop, both = QualityBudget("drop_points", 2.0), QualityBudget(EQUIVALENT_POINTS, 1.0)
     assert measure_harm(-6.0, [drop]) == -6.0
     assert measure_harm(-6.0, []) == -6.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from test_judge_quality import MRR, rows
+from support.rank_rows import MRR, rows
 
 from slimgate.judge.extremes import with_extremes
 from slimgate.judge.metrics.row_sums import mean_of

@@ -33,13 +33,13 @@ def test_the_bound_of_one_is_that_of_its_interval(counted: Counted) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5, 20, 500])
-def test_the_bound_among_several_is_tangos_at_a_share_of_the_level(counted: Counted, count: int) -> None:
+def test_the_bound_among_several_is_tangos_at_a_shared_level(counted: Counted, count: int) -> None:
     bound = bound_among(judged(counted), count)
     assert bound is not None
     assert tango_z(60, 50, 4000, bound / 100) == pytest.approx(-norm.isf(0.05 / count), abs=1e-3)
 
 
-def test_every_kind_of_evidence_gives_a_bound_that_grows_with_the_count(counted: Counted) -> None:
+def test_every_kind_of_evidence_has_a_bound_that_grows(counted: Counted) -> None:
     nats = np.random.default_rng(0).gamma(2.0, 10.0, 200)
     perplexity = judge_perplexity(nats, nats * 1.01, np.full(200, 20), [])
     for found in (judged(counted, "f1_macro"), judged(counted, "log_loss"), perplexity):
@@ -60,7 +60,7 @@ def test_a_budget_has_the_p_value_that_decides_it(counted: Counted) -> None:
         assert (budget.verdict is Verdict.PASS) == (budget.p_value <= 0.05)
 
 
-def test_a_budget_that_holds_alone_and_not_in_its_family_is_undecided(counted: Counted) -> None:
+def test_a_budget_that_holds_only_alone_is_undecided_in_a_family(counted: Counted) -> None:
     found = judged(counted)
     assert found.verdict is Verdict.PASS
     assert within_family(found, [0.05], 12) is found

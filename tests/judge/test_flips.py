@@ -102,7 +102,7 @@ def test_undecided_says_how_many_rows_would_tell(counted: Make) -> None:
     assert judge_flips(flip_share(*counted(1000, 10, 0)), 1.0).n_needed is None
 
 
-def test_without_a_flip_the_rows_needed_are_counted_by_the_rule_of_three(counted: Make) -> None:
+def test_without_a_flip_rows_needed_follow_the_rule_of_three(counted: Make) -> None:
     judged = judge_flips(flip_share(*counted(100, 0, 0)), 1.0)
     assert judged.verdict is Verdict.INCONCLUSIVE
     # 0.99^n falls to 0.645 %, the level with power, at 502 rows

@@ -23,7 +23,7 @@ def test_an_example_worked_by_hand() -> None:
         ([0.0501], [False]),
     ],
 )
-def test_what_is_rejected_at_five_percent_is_what_the_step_down_rejects(
+def test_rejected_at_5_percent_is_what_the_step_down_rejects(
     p_values: list[float], rejected: list[bool]
 ) -> None:
     assert (adjust_by_holm(np.array(p_values)) <= 0.05).tolist() == rejected
@@ -53,7 +53,7 @@ def test_no_tests_are_no_p_values() -> None:
     assert adjust_by_holm(np.array([])).shape == (0,)
 
 
-def test_true_hypotheses_are_rejected_together_in_at_most_five_percent() -> None:
+def test_true_hypotheses_are_rejected_in_at_most_5_percent() -> None:
     rng = np.random.default_rng(1)
     runs = 4000
     false = sum((adjust_by_holm(rng.random(80)) <= 0.05).any() for _ in range(runs))

@@ -86,7 +86,7 @@ def test_the_interval_is_nearly_the_bootstraps(name: str, classes: int) -> None:
         assert found.interval(contrast) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
-def test_groups_that_move_together_widen_the_interval_by_the_root_of_their_size() -> None:
+def test_groups_widen_the_interval_by_the_root_of_their_size() -> None:
     teacher, variant = noisy_pair(np.random.default_rng(2), 2500)
     repeated = np.repeat(np.arange(2500), 4)
     teacher, variant = teacher.take(repeated), variant.take(repeated)
@@ -109,7 +109,7 @@ def test_few_groups_take_students_quantile() -> None:
 
 
 @pytest.mark.parametrize("groups", [2, 3, 10, 40])
-def test_the_quantile_has_one_degree_of_freedom_less_than_there_are_groups(groups: int) -> None:
+def test_the_quantile_has_one_degree_of_freedom_below_the_groups(groups: int) -> None:
     from scipy.stats import t
 
     influence = np.zeros((2, groups))
@@ -150,7 +150,7 @@ def test_a_judgement_names_delong_and_takes_no_resamples() -> None:
     assert judge_quality(ROC_AUC, *grouped, []).method == "paired DeLong, grouped"
 
 
-def test_the_interval_of_a_perfect_area_reaches_it_and_goes_no_further(
+def test_the_interval_of_a_perfect_area_ends_at_it(
     counted: Callable[..., tuple[ClassOutcomes, ClassOutcomes]],
 ) -> None:
     budget = QualityBudget("floor", 0.99)
@@ -182,7 +182,7 @@ def turned_pair(
         ("roc_auc", 2000, 0.03, 5),
     ],
 )
-def test_rows_that_turn_round_pass_at_the_margin_in_at_most_6_percent(
+def test_rows_that_turn_at_the_margin_pass_in_at_most_6_percent(
     name: str, n: int, turned: float, size: int
 ) -> None:
     """The plain DeLong interval passes 8 to 26 % of these."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
+from support.class_answers import FOUR, answered, without_probabilities
 from support.versions import needs
 
 from slimgate.errors import MeasureError
@@ -12,23 +13,6 @@ from slimgate.judge.answer_figures import (
     expected_calibration_error,
     reliability,
 )
-from slimgate.outcomes import ClassOutcomes, Floats
-
-
-def answered(labels: list[int], scores: list[list[float]] | Floats) -> ClassOutcomes:
-    """Rows that predict their most probable class."""
-    found = np.asarray(scores, dtype=np.float64)
-    names = tuple(f"c{k}" for k in range(found.shape[1]))
-    ids = np.arange(len(found)).astype(np.str_)
-    return ClassOutcomes(ids, np.asarray(labels, dtype=np.int64), found.argmax(axis=1), names, found)
-
-
-# Confidences 0.9 (right), 0.91 (wrong), 0.6 (right), 0.7 (right).
-FOUR = answered([0, 0, 1, 1], [[0.9, 0.1], [0.09, 0.91], [0.4, 0.6], [0.3, 0.7]])
-
-
-def without_probabilities(outcomes: ClassOutcomes) -> ClassOutcomes:
-    return ClassOutcomes(outcomes.ids, outcomes.labels, outcomes.predictions, outcomes.classes)
 
 
 def test_the_calibration_error_of_four_rows_by_hand() -> None:
@@ -77,7 +61,7 @@ def test_the_bins_hold_every_row_once_and_give_the_error() -> None:
     assert expected_calibration_error(outcomes) == pytest.approx(expected)
 
 
-def test_a_model_that_is_right_as_often_as_it_says_has_a_small_error() -> None:
+def test_a_model_as_often_right_as_it_says_has_a_small_error() -> None:
     rng = np.random.default_rng(1)
     scores = rng.dirichlet(np.ones(3), 50_000)
     labels = (scores.cumsum(axis=1) > rng.random(50_000)[:, None]).argmax(axis=1)

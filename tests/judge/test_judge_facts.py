@@ -118,7 +118,7 @@ def test_a_budget_is_written_without_a_wish_where_it_has_none() -> None:
     assert budget_facts(DROP) == {**DROP_FACTS, "on_inconclusive": None}
 
 
-def test_a_judgement_against_a_baseline_is_written_with_every_key() -> None:
+def test_a_judgement_against_a_baseline_has_every_key() -> None:
     expected = {
         "baseline": 0.91,
         "value": 0.9,
@@ -155,7 +155,7 @@ def test_budgets_of_rows_that_cannot_be_paired_are_undecided() -> None:
     )
 
 
-def test_a_budget_that_waits_for_the_next_run_is_written_with_every_key() -> None:
+def test_a_budget_that_waits_for_the_next_run_has_every_key() -> None:
     assert waiting_facts(QualityBudget("floor", 0.8, "as agreed"), "warn") == {
         "kind": "floor",
         "limit": 0.8,

@@ -13,7 +13,7 @@ TEACHER = [100 * MB, 102 * MB, 101 * MB, 101 * MB, 101 * MB, 101 * MB]
 VARIANT = [60 * MB, 59 * MB, 61 * MB, 60 * MB, 60 * MB, 60 * MB]
 
 
-def test_the_ratio_is_of_medians_and_the_spread_is_all_that_the_readings_allow() -> None:
+def test_a_ratio_is_of_medians_and_its_spread_of_all_readings() -> None:
     found = memory_ratio(TEACHER, VARIANT)
     assert found.ratio == 60 / 101
     assert found.spread == (59 / 102, 61 / 100)

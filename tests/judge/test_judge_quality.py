@@ -7,6 +7,7 @@ from math import log
 
 import numpy as np
 import pytest
+from support.rank_rows import MRR, RANK, rows
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
@@ -20,13 +21,6 @@ from slimgate.outcomes import Floats, Ints, Outcomes
 POINTS = [QualityBudget("drop_points", 2.0)]
 
 
-def best_and_worst(_outcomes: Outcomes) -> Floats:
-    """The sums of a row at its best, 1, and of one at its worst, 0."""
-    return np.array([[1.0, 1.0], [0.0, 1.0]])
-
-
-RANK = replace(mean_of(lambda outcomes: 1 / outcomes.column("rank")), extremes=best_and_worst)
-MRR = Metric("mrr", True, (0.0, 1.0), "rank", statistic_of_sums(RANK), row_sums=RANK)
 RIGHT = mean_of(lambda outcomes: outcomes.column("right"))
 RECALL = Metric(
     "recall",
@@ -65,11 +59,6 @@ SPEARMAN = Metric(
     lambda _outcomes, weights: np.zeros(weights.shape[:-1]),
     correlated=Correlated("spearman", lambda o: (o.column("gold"), o.column("score"))),
 )
-
-
-def rows(groups: Ints | None = None, **values: Floats) -> Outcomes:
-    ids = np.arange(len(next(iter(values.values())))).astype(np.str_)
-    return Outcomes(ids, values=values, groups=groups)
 
 
 def documents(rng: np.random.Generator, count: int, worse: float = 0.0) -> Outcomes:
@@ -149,7 +138,7 @@ def test_groups_widen_the_interval_of_a_correlation() -> None:
     assert 2 * widths[0] < widths[1] < 3 * widths[0]
 
 
-def test_a_metric_that_cannot_be_judged_without_classes_says_what_it_needs() -> None:
+def test_a_metric_that_only_classes_can_judge_says_what_it_needs() -> None:
     bare = Metric("bare", True, (0.0, 1.0), "rank", statistic_of_sums(RANK))
     with pytest.raises(MeasureError, match="bare: on outcomes without classes a metric needs row_mean"):
         judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
@@ -215,7 +204,7 @@ def test_a_log_loss_can_be_as_bad_as_float32_allows() -> None:
     assert metric.value_range == metric.row_mean.ends(None, None)
 
 
-def test_bits_per_byte_counts_a_change_of_one_nat_a_token_at_most() -> None:
+def test_bits_per_byte_counts_at_most_one_nat_a_token() -> None:
     size = {"tokens": np.array([10.0, 5.0]), "bytes": np.array([40.0, 20.0])}
     teacher = rows(nats=np.array([20.0, 10.0]), **size)
     much = rows(nats=np.array([20.0, 40.0]), **size)

@@ -39,7 +39,7 @@ def compare(base: object, target: object, again: object = None) -> TimeRatio:
     return ratio
 
 
-def test_each_part_has_its_own_times_and_a_failed_request_is_slower_than_all() -> None:
+def test_parts_have_own_times_and_failed_requests_are_slowest() -> None:
     log_of = [*requests([100.0]), LoadRequest(failed="timeout"), LoadRequest(total=5.0)]
     assert part_ms(log_of, "answer").tolist() == [100.0, inf, 5.0]
     assert part_ms(log_of, "ttft").tolist() == [25.0, inf]
@@ -59,7 +59,7 @@ def test_the_ratio_goes_from_end_to_end_of_both_intervals() -> None:
     assert (ratio.noise_floor, ratio.claimed_interval) == (None, (0.0, inf))
 
 
-def test_the_noise_floor_is_the_farther_bound_of_the_base_against_itself() -> None:
+def test_the_noise_floor_is_the_bases_farther_bound_to_itself() -> None:
     base, target, again = draw(1), draw(2, 0.5), draw(3, 1.2)
     ratio, itself = compare(base, target, again), compare(base, again)
     low, high = itself.interval
@@ -70,7 +70,7 @@ def test_the_noise_floor_is_the_farther_bound_of_the_base_against_itself() -> No
     )
 
 
-def test_two_runs_that_are_equal_differ_by_the_layout_of_memory_at_least() -> None:
+def test_equal_runs_differ_by_at_least_the_layout_of_memory() -> None:
     constant = np.full(400, 100.0)
     assert compare(constant, draw(2), constant).noise_floor == LAYOUT
 

@@ -73,9 +73,7 @@ def test_of_0_1_losses_it_is_clopper_and_pearsons_bound(lost: int, n: int) -> No
 
 @pytest.mark.parametrize("margin", [0.001, 0.02, 0.3, 0.9])
 @pytest.mark.parametrize(("lost", "n"), [(0, 10), (3, 10), (10, 10), (7, 400), (395, 400)])
-def test_of_0_1_losses_the_p_values_are_those_of_the_exact_binomial_test(
-    lost: int, n: int, margin: float
-) -> None:
+def test_p_values_of_0_1_losses_are_the_exact_binomial_tests(lost: int, n: int, margin: float) -> None:
     units = zero_or_one(lost, n)
     below, above = binomtest(lost, n, margin, "less").pvalue, binomtest(lost, n, margin, "greater").pvalue
     assert units.p_at_least(margin) == pytest.approx(below, rel=1e-9)
@@ -84,7 +82,7 @@ def test_of_0_1_losses_the_p_values_are_those_of_the_exact_binomial_test(
 
 @pytest.mark.parametrize("size", [1, 7, 40, 1000])
 @pytest.mark.parametrize(("groups", "shown"), [(50, False), (148, False), (149, True), (150, True)])
-def test_groups_that_lost_nothing_show_what_the_rule_of_three_says(
+def test_groups_without_a_loss_show_what_the_rule_of_three_says(
     groups: int, size: int, *, shown: bool
 ) -> None:
     """0.98^148 is 5.03 %, 0.98^149 is 4.93 %: however large the groups are."""
@@ -117,7 +115,7 @@ def test_it_is_the_share_of_weightings_drawn_at_random(seed: int, kind: str) -> 
 
 
 @pytest.mark.parametrize("terms", [3, 5, 40])
-def test_a_sum_of_gamma_variables_of_two_values_is_a_beta_share_also_by_the_saddlepoint(terms: int) -> None:
+def test_a_gamma_sum_of_two_values_is_a_beta_by_the_saddlepoint(terms: int) -> None:
     """A third value of next to nothing takes the sum from the exact branch to the formula."""
     for others in (1.0, 2.0, 3.5):
         exact = share_above_zero(np.array([1.0, -others]), np.array([2.0, float(terms)]))
@@ -125,7 +123,7 @@ def test_a_sum_of_gamma_variables_of_two_values_is_a_beta_share_also_by_the_sadd
         assert near == pytest.approx(exact, rel=0.02)
 
 
-def test_the_order_of_rows_and_the_names_of_groups_change_nothing() -> None:
+def test_row_order_and_group_names_change_nothing() -> None:
     rng = np.random.default_rng(4)
     losses, sizes, groups = (
         rng.random(300),
@@ -221,7 +219,7 @@ def test_the_made_up_group_has_the_size_of_equal_groups() -> None:
     assert unseen_size(np.full(12, 2.5)) == pytest.approx(2.5)
 
 
-def test_the_made_up_group_is_larger_than_the_mean_where_groups_differ() -> None:
+def test_a_made_up_group_exceeds_the_mean_where_groups_differ() -> None:
     # (10³ + 9 · 1³) / (10² + 9 · 1²)
     sizes = np.r_[10.0, np.ones(9)]
     assert unseen_size(sizes) == pytest.approx(1009 / 109)
@@ -245,9 +243,7 @@ def test_the_standard_error_is_that_of_a_ratio_worked_by_hand() -> None:
     ],
     ids=["below", "above", "groups", "rates", "changes"],
 )
-def test_with_as_many_copies_as_needed_the_p_value_is_at_the_level_of_power(
-    units: UnitLosses, margin: float
-) -> None:
+def test_with_copies_as_needed_the_p_value_is_at_the_power_level(units: UnitLosses, margin: float) -> None:
     p_value = units.p_at_least if units.mean < margin else units.p_at_most
     copies = units.copies_needed(margin)
     assert copies is not None
@@ -261,7 +257,7 @@ def test_copies_are_as_many_units_of_the_same_kinds() -> None:
     assert lost.p_at_most(0.01, copies=5) == pytest.approx(zero_or_one(15, 500).p_at_most(0.01))
 
 
-def test_fifty_groups_without_a_loss_need_five_times_as_many_for_two_points() -> None:
+def test_fifty_groups_without_a_loss_need_five_times_as_many() -> None:
     copies = equal_groups(50, 40).copies_needed(0.02)
     # 0.98^g is 0.645 % at g = 249.6
     assert copies == pytest.approx(log(P_WITH_POWER) / log(0.98) / 50, rel=0.006)
@@ -281,7 +277,7 @@ def test_no_number_of_copies_decides_a_mean_at_the_margin() -> None:
 
 
 @pytest.mark.parametrize("values", [[-0.5, -0.4, 0.001], [-0.5, 0.3, 36.0], [-0.02, -0.01, 0.98]])
-def test_of_a_million_copies_of_a_million_rows_the_share_is_nothing_or_all(values: list[float]) -> None:
+def test_of_a_million_copies_the_share_is_nothing_or_all(values: list[float]) -> None:
     repeats = np.array([1e15, 5e14, 1.0])
     assert share_above_zero(np.array(values), repeats) == 0.0
     assert share_above_zero(-np.array(values), repeats) == 1.0

@@ -120,7 +120,7 @@ def test_a_drop_at_its_budget_asks_for_nothing(counted: Counted) -> None:
     assert said == "too close to its budget: no number of gate rows, nor 20 builds, would tell"
 
 
-def test_each_undecided_budget_is_named_with_what_would_decide_it(counted: Counted) -> None:
+def test_each_undecided_budget_says_what_would_decide_it(counted: Counted) -> None:
     budgets = [QualityBudget("drop_points", 1.0), over(0.985, "floor"), over(0.2, "drop_relative")]
     found = judged(counted, 300, [2, 6], *budgets)
     first, floor, relative = found.budgets
@@ -139,7 +139,7 @@ def test_the_line_has_the_mean_of_the_builds_beside_the_first(counted: Counted) 
     assert line == f"{head} over 3 builds: 1.0 [0.7, 1.4] (n=3000): PASS"
 
 
-def test_a_variant_of_one_build_is_judged_over_the_rows_and_said_to_be(counted: Counted) -> None:
+def test_a_variant_of_one_build_is_judged_over_the_rows(counted: Counted) -> None:
     found, plain = (
         judged(counted, 3000, [30], one) for one in (over(2.0), QualityBudget("drop_points", 2.0))
     )
@@ -167,7 +167,7 @@ def test_metrics_that_are_not_judged_over_builds_refuse_it(counted: Counted, met
     ],
     ids=lambda cell: cell.words,
 )
-def test_recipes_at_their_budget_seldom_pass_and_equal_ones_seldom_fail(cell: Cell) -> None:
+def test_recipes_at_budget_seldom_pass_equal_ones_seldom_fail(cell: Cell) -> None:
     found = simulate(cell, seed=0, runs=400, number=9)
     noise = 2 * np.sqrt(TARGET * (1 - TARGET) / 400)
     assert found.at_budget <= TARGET + noise

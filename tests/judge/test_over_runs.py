@@ -134,7 +134,7 @@ def test_the_line_says_how_many_runs_or_samples_would_tell() -> None:
     assert f"(n={N}, 3 runs of each): INCONCLUSIVE, {budget.runs_needed} runs of each, or about " in text
 
 
-def test_samples_alone_do_not_tell_where_the_runs_differ_too_much() -> None:
+def test_samples_alone_do_not_tell_where_runs_differ_too_much() -> None:
     base, target = shifted(0.0, 0.06, 0.0), shifted(-0.03, 0.04, 0.0)
     result = judged(base, target, QualityBudget("drop_points", 5.0))
     (budget,) = result.budgets

@@ -58,7 +58,7 @@ def test_the_bounds_are_where_5_percent_of_weightings_go_beyond() -> None:
 
 
 @pytest.mark.slow
-def test_the_interval_of_many_documents_is_the_normal_one_moved_by_the_made_up_document() -> None:
+def test_an_interval_of_many_documents_is_the_moved_normal_one() -> None:
     teacher, variant, tokens = documents(np.random.default_rng(0), 100_000, log_ratio=0.02)
     ratio = (variant - teacher).sum() / tokens.sum()
     error = np.sqrt(((variant - teacher - ratio * tokens) ** 2).sum()) / tokens.sum()
@@ -100,7 +100,7 @@ def test_a_ceiling_is_on_the_variants_own_perplexity() -> None:
     assert verdicts == [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
 
 
-def test_the_standard_error_is_that_of_simulated_sets_of_documents() -> None:
+def test_the_standard_error_is_that_of_simulated_documents() -> None:
     rng = np.random.default_rng(11)
     errors, ratios = [], []
     for _ in range(300):
@@ -180,7 +180,7 @@ def test_a_growth_at_its_limit_passes_in_at_most_6_percent(n: int) -> None:
     assert failed / runs <= 0.06 + 0.017
 
 
-def test_a_perplexity_of_less_than_one_nat_a_token_is_within_its_own_bounds() -> None:
+def test_a_perplexity_below_one_nat_a_token_is_in_its_bounds() -> None:
     tokens = np.full(60, 10)
     found = judged((5.0 + np.arange(60) / 100, 5.0 + np.arange(60) / 100, tokens), 2.0, "ceiling")
     low, high = found.budgets[0].interval or (nan, nan)

@@ -72,7 +72,7 @@ def test_sums_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: boo
     assert sums.interval(drop) == pytest.approx((low, high), abs=0.04 * (high - low))
 
 
-def test_a_group_that_the_sample_lacks_widens_the_side_on_which_it_counts(drawn: MakePair) -> None:
+def test_a_group_missing_in_the_sample_widens_the_side_it_counts(drawn: MakePair) -> None:
     """Nothing changed in 40 groups of 10: up to 7 % of such groups may be lost, or won."""
     teacher, _ = drawn(400, prior=[0.5, 0.5], lost=0.0, won=0.0, groups=np.arange(400) // 10)
     low, high = weigh_rows(as_rows(load_metric("accuracy")), teacher, teacher, seed=0).interval(drop)
@@ -111,7 +111,7 @@ def test_standard_error_of_an_accuracy_drop_is_the_closed_form(drawn: MakePair) 
     assert drawn_from.standard_error(drop) == pytest.approx(changes.std() / sqrt(2000), rel=0.03)
 
 
-def test_groups_that_change_together_widen_the_interval_by_the_root_of_their_size(drawn: MakePair) -> None:
+def test_groups_that_change_together_widen_by_their_sizes_root(drawn: MakePair) -> None:
     teacher, variant = drawn(500, prior=[0.5, 0.5], lost=0.06, won=0.04)
     repeated = np.repeat(np.arange(500), 4)
     teacher, variant = teacher.take(repeated), variant.take(repeated)
@@ -157,14 +157,14 @@ def test_the_seed_decides_the_interval(drawn: MakePair) -> None:
 
 
 @pytest.mark.parametrize("name", RESAMPLED)
-def test_a_variant_without_a_change_has_an_interval_of_some_width(counted: MakePair, name: str) -> None:
+def test_without_a_change_the_interval_still_has_some_width(counted: MakePair, name: str) -> None:
     teacher, variant = counted(60, both_wrong=9)
     low, high = weigh_rows(load_metric(name), teacher, variant, seed=0).interval(drop)
     assert low < -0.005
     assert high > 0.005
 
 
-def test_pseudo_changes_are_one_lost_and_one_won_in_the_smallest_class(drawn: MakePair) -> None:
+def test_pseudo_changes_are_one_lost_one_won_in_the_rarest_class(drawn: MakePair) -> None:
     teacher, variant = drawn(400, prior=[0.6, 0.3, 0.1], lost=0.03, won=0.03)
     more_teacher, more_variant = with_pseudo_changes(load_metric("f1_macro"), teacher, variant)
     added = more_teacher.labels[400:].tolist()
@@ -174,7 +174,7 @@ def test_pseudo_changes_are_one_lost_and_one_won_in_the_smallest_class(drawn: Ma
     assert (more_teacher.take(np.arange(400)).predictions == teacher.predictions).all()
 
 
-def test_pseudo_changes_fall_where_the_metric_looks_and_not_in_a_class_it_ignores(drawn: MakePair) -> None:
+def test_pseudo_changes_avoid_a_class_that_the_metric_ignores(drawn: MakePair) -> None:
     teacher, variant = drawn(400, prior=[0.1, 0.9], lost=0.0, won=0.0)
     more, _ = with_pseudo_changes(load_metric("recall"), teacher, variant)
     assert more.labels[400:].tolist() == [1, 1]
@@ -190,7 +190,7 @@ def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> N
     assert [one.tolist() for one in right] == [[True] * 3 + [False] * 3, [False] * 3 + [True] * 3]
 
 
-def test_pseudo_changes_turn_a_row_round_that_the_teacher_was_sure_of(counted: MakePair) -> None:
+def test_pseudo_changes_turn_a_row_the_teacher_was_sure_of(counted: MakePair) -> None:
     teacher, variant = counted(60, 0, 6)
     assert teacher.probabilities is not None
     surer = np.where(np.arange(60)[:, None] < 54, teacher.probabilities, [[0.45, 0.55]])
@@ -203,7 +203,7 @@ def test_pseudo_changes_turn_a_row_round_that_the_teacher_was_sure_of(counted: M
     assert more_variant.probabilities[60:] == pytest.approx(np.array([[0.2, 0.8], [0.8, 0.2]]))
 
 
-def test_pseudo_changes_of_a_class_the_teacher_never_hits_start_from_its_reverse(counted: MakePair) -> None:
+def test_pseudo_changes_of_a_never_hit_class_start_reversed(counted: MakePair) -> None:
     teacher, variant = counted(60, both_wrong=60)
     more_teacher, _ = with_pseudo_changes(load_metric("log_loss"), teacher, variant)
     assert more_teacher.probabilities is not None
@@ -230,7 +230,7 @@ def test_a_metric_that_does_not_follow_its_weights_is_refused(
         weigh_rows(own, *counted(200, 20, 5), seed=0, resamples=100)
 
 
-def test_a_statistic_alone_has_the_wider_of_quantile_and_bias_corrected_quantile() -> None:
+def test_a_lone_statistic_has_the_wider_of_two_quantiles() -> None:
     weighted = np.linspace(0.0, 1.0, 1001)
     lost, won = np.stack([weighted, 0 * weighted]), np.stack([weighted - 0.2, 0 * weighted])
     plain = RandomWeights(np.array([0.6, 0.0]), lost, won)

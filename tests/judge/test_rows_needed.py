@@ -37,13 +37,13 @@ def test_copies_multiply_the_rows_until_z_has_its_power(z: float) -> None:
     assert found == pytest.approx((2.4865 / z) ** 2, rel=0.006)
 
 
-def test_copies_of_rows_that_lost_nothing_follow_the_power_of_their_number() -> None:
+def test_copies_of_rows_that_lost_nothing_follow_their_power() -> None:
     """0.98^n falls to 0.645 % at 249.6 rows."""
     found = copies_until(lambda copies: exp(50 * copies * log(0.98)), 0.0, 0.02)
     assert found == pytest.approx(249.6 / 50, rel=0.006)
 
 
-def test_no_number_of_copies_decides_what_is_at_the_limit_or_out_of_reach() -> None:
+def test_no_copies_decide_what_is_at_the_limit_or_out_of_reach() -> None:
     assert copies_until(lambda _: 0.0, 0.02, 0.02) is None
     assert copies_from_interval(0.02, 0.05, 0.02) is None
     # at a million times as many rows the chance is still over 0.645 %
@@ -56,7 +56,7 @@ def test_no_copies_fewer_than_the_rows_that_did_not_decide() -> None:
 
 
 @pytest.mark.parametrize(("value", "bound"), [(0.0, 0.03), (0.03, 0.0)], ids=["below", "above"])
-def test_by_a_bound_the_half_width_shrinks_with_the_root_of_the_rows(value: float, bound: float) -> None:
+def test_the_half_width_shrinks_with_the_root_of_the_rows(value: float, bound: float) -> None:
     # half the width is 0.03, its power takes 2.4865 / 1.6449 of it, the way to the limit is 0.02 or 0.01
     expected = (0.03 * 2.4865 / 1.6449 / abs(0.02 - value)) ** 2
     assert copies_from_interval(value, bound, 0.02) == pytest.approx(expected, rel=1e-4)

@@ -90,7 +90,7 @@ def test_a_perplexity_twice_as_high_is_worse_by_100_percent() -> None:
     assert 0 < pair.interval[0] < pair.by_points < pair.interval[1]
 
 
-def test_of_a_resampled_metric_each_is_compared_with_the_best_only_and_corrected_for_all_pairs(
+def test_variants_of_a_resampled_metric_compare_with_the_best(
     counted: Counted,
 ) -> None:
     losses = {"a": 0, "b": 1, "c": 200, "d": 210}
@@ -110,7 +110,7 @@ def test_few_resamples_resolve_fewer_pairs() -> None:
     assert [most_models(load_metric(name)) for name in ("accuracy", "f1_macro", "pr_auc")] == [10, 10, 6]
 
 
-def test_equal_variants_are_one_group_in_95_percent_of_the_runs_and_a_planted_one_is_not() -> None:
+def test_equal_variants_are_grouped_and_a_planted_one_is_not() -> None:
     rng, runs, together, planted = np.random.default_rng(0), 120, 0, 0
     for _ in range(runs):
         base = rng.random(1500) < 0.9

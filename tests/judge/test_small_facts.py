@@ -61,7 +61,7 @@ def test_an_answer_without_a_letter_is_wrong(answer: str, reference: str | None,
     assert score.rate(Params(), answer, reference) == rate
 
 
-def test_a_plan_shows_a_drop_at_the_budget_and_at_twice_the_budget() -> None:
+def test_a_plan_shows_drops_of_the_budget_and_twice_the_budget() -> None:
     planned = plan(1_000, 0.1, 0.02, looks=1)
     assert planned.at_budget is not None
     assert planned.twice is not None

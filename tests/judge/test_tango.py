@@ -76,7 +76,7 @@ def score_by_information(b: int, c: int, n: int, margin: float) -> float:
     return float(towards_drop / sqrt(information))
 
 
-def test_z_is_the_score_over_the_root_of_the_information_at_random_counts() -> None:
+def test_z_is_the_score_over_the_root_of_the_information() -> None:
     rng = np.random.default_rng(0)
     for _ in range(500):
         n = int(rng.integers(3, 20_000))
@@ -96,12 +96,12 @@ def test_z_of_a_single_row_worked_by_hand() -> None:
     assert tango_z(0, 1, 1, m) == pytest.approx(-sqrt((1 + m) / (1 - m)), abs=1e-12)
 
 
-def test_rows_needed_to_pass_where_nothing_changed_are_those_of_the_closed_form() -> None:
+def test_rows_needed_without_a_change_are_the_closed_forms() -> None:
     # z = -sqrt(n m / (1 - m)) reaches 1.6449 at n = 1.6449² (1 - m) / m = 132.6
     assert tango_z(0, 0, 132, 0.02) > -Z_ALPHA > tango_z(0, 0, 133, 0.02)
 
 
-def test_a_variant_that_loses_every_row_fails_and_one_that_wins_every_row_passes() -> None:
+def test_losing_every_row_fails_and_winning_every_row_passes() -> None:
     for n in (3, 50, 100_000):
         assert tango_z(n, 0, n, 0.02) >= Z_ALPHA
         assert tango_z(0, n, n, 0.02) <= -Z_ALPHA
@@ -164,7 +164,7 @@ def false_pass(n: int, psi: float, margin: float) -> float:
     return float(chance)
 
 
-def test_false_pass_at_few_changes_is_that_of_two_lost_rows_or_fewer() -> None:
+def test_a_false_pass_at_few_changes_is_two_lost_rows_or_fewer() -> None:
     """A binomial's lower tail, as all change is loss: 5.2 % exactly; statistics.md simulated 5.4 %."""
     from scipy.stats import binom
 
@@ -180,7 +180,7 @@ def test_false_pass_is_at_most_6_percent(n: int, psi: float, margin: float) -> N
         assert false_pass(n, psi, margin) <= 0.06
 
 
-def test_design_effect_of_groups_that_change_together_is_their_size() -> None:
+def test_the_design_effect_of_groups_that_change_is_their_size() -> None:
     rng = np.random.default_rng(0)
     per_group = rng.choice([1.0, -1.0, 0.0], p=[0.1, 0.1, 0.8], size=4000)
     effect = design_effect(np.repeat(per_group, 5), np.repeat(np.arange(4000), 5))

@@ -49,12 +49,12 @@ def test_figures_are_those_of_all_tokens_together() -> None:
     assert 0 <= low < 0.25 < high
 
 
-def test_four_documents_give_no_upper_bound_of_the_largest_thousandth() -> None:
+def test_four_documents_do_not_bound_the_largest_thousandth() -> None:
     """That one of four is above 0.3 has a chance of 0.4 % where one in a thousand is."""
     assert kl_facts(documents([0.1], [0.2], [0.3], [0.4])).p999_interval == (0.3, inf)
 
 
-def test_the_quantile_of_independent_tokens_is_between_order_statistics() -> None:
+def test_a_quantile_of_tokens_is_between_order_statistics() -> None:
     """The exact bounds: Clopper and Pearson's of the share above each observed value."""
     values = np.sort(np.random.default_rng(0).exponential(size=1000))
     low, high = single_tokens(values).quantile_interval(0.01)
@@ -154,7 +154,7 @@ def test_the_line_says_mean_interval_budget_and_verdict() -> None:
     assert facts["verdict"] == "FAIL"
 
 
-def test_a_budget_that_only_warns_does_not_fail_where_it_is_undecided() -> None:
+def test_a_warning_budget_does_not_fail_where_it_is_undecided() -> None:
     few = documents([0.001], [0.002])
     for action in ("fail", "warn"):
         line, facts = judged(few, LimitBudget("mean_max", 0.02, None, action))  # type: ignore[arg-type]

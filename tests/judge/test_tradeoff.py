@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
-from test_judge_calibration import FOUR, answered, without_probabilities
+from support.class_answers import FOUR, answered, without_probabilities
 
 from slimgate.judge.answer_figures import THRESHOLDS, tradeoff
 from slimgate.judge.behaviour_parts import TradeoffFacts
@@ -20,7 +20,7 @@ def figures(point: TradeoffFacts) -> tuple[float | None, ...]:
     return point.threshold, point.coverage, point.precision, point.recall
 
 
-def test_two_classes_are_answered_where_class_1_is_probable_enough() -> None:
+def test_two_classes_are_answered_where_class_1_is_likely() -> None:
     # class 1 has 0.1, 0.91, 0.6, 0.7; the last two are class 1
     found = points(FOUR)
     assert figures(found[0.1]) == (0.1, 1.0, 0.5, 1.0)
@@ -28,14 +28,14 @@ def test_two_classes_are_answered_where_class_1_is_probable_enough() -> None:
     assert figures(found[0.9]) == (0.9, 0.25, 0.0, 0.0)
 
 
-def test_more_classes_are_answered_where_the_prediction_is_sure_enough() -> None:
+def test_more_classes_are_answered_where_the_prediction_is_sure() -> None:
     outcomes = answered([0, 1, 2, 2], [[0.9, 0.1, 0], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6], [0.45, 0.2, 0.35]])
     found = points(outcomes)
     assert figures(found[0.4]) == (0.4, 1.0, 0.5, 0.5)
     assert figures(found[0.6]) == (0.6, 0.5, 1.0, 0.5)
 
 
-def test_nothing_answered_has_no_precision_and_nothing_to_find_no_recall() -> None:
+def test_nothing_answered_no_precision_nothing_to_find_no_recall() -> None:
     found = points(answered([0, 0], [[0.95, 0.05], [0.85, 0.15]]))
     assert figures(found[0.1]) == (0.1, 0.5, 0.0, None)
     assert figures(found[0.2]) == (0.2, 0.0, None, None)

@@ -111,7 +111,7 @@ def test_a_loss_that_grows_is_a_drop(counted: MakePair) -> None:
     assert judgement.verdict is Verdict.FAIL
 
 
-def test_a_0_1_metric_where_less_is_better_counts_changes_the_other_way(counted: MakePair) -> None:
+def test_a_0_1_metric_where_less_is_better_counts_the_other_way(counted: MakePair) -> None:
     assert ACCURACY.per_row is not None
     right = ACCURACY.per_row
     error = replace(
@@ -192,7 +192,7 @@ def test_a_small_class_is_warned_of_where_classes_count(counted: MakePair) -> No
     )
 
 
-def test_a_class_of_one_row_is_a_small_class_and_one_without_rows_is_none() -> None:
+def test_a_class_of_one_row_is_small_and_an_empty_one_is_none() -> None:
     labels = np.r_[np.zeros(60, np.int64), np.array([1])]
     names = ("c0", "c1", "c2")
     pair = [ClassOutcomes(np.arange(61).astype(np.str_), labels, labels, names) for _ in range(2)]
@@ -241,7 +241,7 @@ def test_as_many_rows_with_other_ids_are_not_paired(counted: MakePair) -> None:
             judged((teacher, other), 2.0)
 
 
-def test_rows_are_promised_only_where_they_would_decide_every_budget() -> None:
+def test_rows_are_promised_only_where_they_decide_every_budget() -> None:
     decided = BudgetVerdict("drop_points", 1.0, Verdict.PASS, None, None)
     some = BudgetVerdict("drop_points", 0.5, Verdict.INCONCLUSIVE, None, 4000)
     more = BudgetVerdict("floor", 0.9, Verdict.INCONCLUSIVE, None, 9000)

@@ -63,7 +63,7 @@ def test_completion_tokens_come_before_characters() -> None:
     assert length.judged.unit == "percent"
 
 
-def test_a_log_without_tokens_is_counted_in_characters_on_both_sides() -> None:
+def test_a_log_without_tokens_has_characters_on_both_sides() -> None:
     rows = make_rows([WORDS] * 60, answer_tokens=[10] * 60), make_rows([WORDS * 2] * 60)
     verdicts = judge_logs(make_log("a", rows[0]), make_log("b", rows[1]), LogBudgets(), RULES)
     length = next(part for part in verdicts.comparisons if part.metric == "answer_length")
@@ -104,7 +104,7 @@ def test_cut_off_empty_and_refused_are_shares_judged_as_metrics() -> None:
     assert not judged["empty"].budgets
 
 
-def test_a_pattern_for_all_metrics_is_not_of_what_slimgate_counts() -> None:
+def test_a_pattern_for_all_metrics_skips_what_slimgate_counts() -> None:
     rows = make_rows([WORDS] * 60)
     judged = judge(make_log("a", rows), make_log("b", rows), {"*": {"drop_points": 6.0}})
     assert [name for name, part in judged.items() if part.budgets] == ["acc"]
@@ -117,9 +117,7 @@ def test_a_pattern_for_all_metrics_is_not_of_what_slimgate_counts() -> None:
         ("answer_length", [Row(str(at), {"acc": 1.0}) for at in range(60)], "do not hold the answers"),
     ],
 )
-def test_a_budget_on_what_the_logs_do_not_say_is_an_error_and_no_pass(
-    metric: str, rows: list[Row], message: str
-) -> None:
+def test_a_budget_on_what_logs_do_not_say_is_an_error(metric: str, rows: list[Row], message: str) -> None:
     kind = "length_ratio_max" if metric == "answer_length" else "drop_points"
     with pytest.raises(SuiteError, match=message):
         judge(make_log("a", rows), make_log("b", rows), {metric: {kind: 1.5}}, Rules())
@@ -163,7 +161,7 @@ def test_a_limit_of_the_ratio_has_three_verdicts(ratio: float, kind: str, limit:
     assert budget.value == pytest.approx(target.mean() / base.mean())
 
 
-def test_without_a_limit_of_tokens_nothing_passes_until_a_cap_or_a_range_is_stated() -> None:
+def test_without_a_limit_of_tokens_nothing_passes_before_a_cap() -> None:
     base, target = lengths(1.0, n=1000)
     for table, expected in (
         ({"length_ratio_max": 1.5}, Verdict.INCONCLUSIVE),
@@ -181,7 +179,7 @@ def test_without_a_limit_of_tokens_nothing_passes_until_a_cap_or_a_range_is_stat
 
 
 @pytest.mark.parametrize("ratio", [0.9, 1.0, 1.06])
-def test_the_interval_of_the_ratio_is_near_scipys_bootstrap_and_no_narrower(ratio: float) -> None:
+def test_the_ratios_interval_is_near_scipys_and_no_narrower(ratio: float) -> None:
     from scipy.stats import bootstrap
 
     base, target = lengths(ratio, n=2000, seed=3)
@@ -258,7 +256,7 @@ def polite(answer: str, _reference: str | None) -> float:
 polite.higher_is_better = False  # type: ignore[attr-defined]
 
 
-def test_refusals_are_by_patterns_of_a_file_or_a_function_of_ones_own(tmp_path: Path) -> None:
+def test_refusals_are_by_patterns_of_a_file_or_a_users_function(tmp_path: Path) -> None:
     file = tmp_path / "refusals.txt"
     file.write_text("# ours\nno comment\n")
     rows = make_rows(["No comment."] * 30 + ["please ask"] * 30)

@@ -51,7 +51,7 @@ def score_z(lost: int, won: int, n: int, drop: float) -> float:
     return float((lost - won - n * drop) / np.sqrt(variance))
 
 
-def test_an_interval_of_lm_eval_samples_inverts_the_score_test_of_scipy(judge: Judge, tmp_path: Path) -> None:
+def test_an_interval_of_lm_eval_inverts_the_score_test_of_scipy(judge: Judge, tmp_path: Path) -> None:
     from lm_eval.api.metrics import mean
 
     n, lost, won = 900, 47, 31

@@ -162,7 +162,7 @@ def test_a_filter_of_which_no_sample_is_there_is_noted(tmp_path: Path) -> None:
     assert f"sums: the results of {base} also have the filter flexible, of no sample here" in notes
 
 
-def test_a_results_file_is_refused_with_its_figures_and_the_folder_to_give(tmp_path: Path) -> None:
+def test_a_results_file_is_refused_with_the_folder_to_give(tmp_path: Path) -> None:
     results = {"results": {"sums": {"alias": "sums", "acc,none": 0.5, "acc_stderr,none": 0.1}}}
     folder = write_lm_eval(tmp_path / "base", {"sums": [1.0, 0.0]}, results=results)
     (file,) = folder.glob("results_*.json")

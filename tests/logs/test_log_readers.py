@@ -46,7 +46,7 @@ def test_lm_eval_rows_are_those_of_its_samples_files() -> None:
     assert log.tasks["sums_choice"].higher_is_better == {"acc": True, "acc_norm": True}
 
 
-def test_lm_eval_columns_are_numbers_and_the_rows_are_read_again_to_be_quoted() -> None:
+def test_lm_eval_columns_are_numbers_and_rows_are_read_to_quote() -> None:
     log = read_log(WRITTEN / "lm_eval/int4")
     samples = read_samples("int4", log.tasks["sums_generate"])
     assert samples.keys() == {"strict", "flexible"}
@@ -163,7 +163,7 @@ def test_helm_instances_have_a_mean_a_trial(tmp_path: Path) -> None:
     assert rows[2].cluster == rows[0].cluster == "id0"
 
 
-def test_mteb_predictions_are_scored_by_the_right_documents_beside_them(tmp_path: Path) -> None:
+def test_mteb_predictions_are_scored_by_documents_beside_them(tmp_path: Path) -> None:
     found = {
         "mteb_model_meta": {"model_name": "tiny"},
         "default": {"test": {"q1": {"d1": 0.2, "d2": 0.9}, "q2": {"d9": 1.0}, "q3": {"d1": 1.0}}},

@@ -68,7 +68,7 @@ def test_a_slice_is_judged_on_its_own_samples() -> None:
     assert {part.counts.judged for part in judge(RIGHT, LOST, "category").slices} == {200}
 
 
-def test_a_named_slice_has_its_own_budget_in_place_of_that_of_every_slice() -> None:
+def test_a_named_slice_has_its_budget_in_place_of_every_slices() -> None:
     budgets = {
         "slices": {"acc": {"drop_points": 5.0}, "category": {"medical": {"acc": {"drop_points": 70.0}}}}
     }
@@ -83,7 +83,7 @@ def test_a_named_slice_has_its_own_budget_in_place_of_that_of_every_slice() -> N
     assert failed == ["task/acc[category=medical]"]
 
 
-def test_a_budget_that_names_a_field_slices_by_it_and_a_value_may_be_a_pattern() -> None:
+def test_a_budgets_field_slices_and_its_value_may_be_a_pattern() -> None:
     budgets = {"slices": {"category": {"m*": {"*": {"drop_points": 5.0}}}}}
     verdicts = by_name(judge(RIGHT, LOST, budgets=budgets))
     assert verdicts == {
@@ -165,7 +165,7 @@ def test_a_field_in_a_table_is_named_with_or_without_the_table() -> None:
         judge(RIGHT[:20], RIGHT[:20], "metadata", fields=nested)
 
 
-def test_another_value_in_the_targets_log_is_said_and_the_bases_counts() -> None:
+def test_another_value_in_the_targets_log_is_said_and_not_used() -> None:
     base = make_log("base", RIGHT[:20])
     target = make_log("target", RIGHT[:20], lambda at: {"category": "law" if at < 4 else KINDS[at % 4]})
     verdicts = judge_logs(base, target, LogBudgets(), Rules(slices=("category",)))

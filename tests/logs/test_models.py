@@ -71,7 +71,7 @@ def test_two_models_of_one_file_are_judged(both: Path) -> None:
     assert [row.id for row in verdicts.base.tasks[""].rows()][:4] == ["0", "0.1", "1", "1.1"]
 
 
-def test_a_file_of_one_model_is_matched_by_the_texts_of_its_prompts(both: Path, tmp_path: Path) -> None:
+def test_a_file_of_one_model_is_matched_by_its_prompts_texts(both: Path, tmp_path: Path) -> None:
     # split by a program: the columns are still those of both models
     rows = json.loads(both.read_text("utf-8"))["results"]["results"]
     small = write_promptfoo(tmp_path / "small.json", [row for row in rows if row["promptIdx"] < 2])

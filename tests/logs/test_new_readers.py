@@ -173,7 +173,7 @@ def _figures_of_llama_bench(folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["csv", "md", "txt", "json", "sql"])
-def test_llama_bench_without_repetitions_is_refused_with_its_figures(tmp_path: Path, kind: str) -> None:
+def test_llama_bench_without_repetitions_is_refused(tmp_path: Path, kind: str) -> None:
     shown = r"\(none\)" if kind == "sql" else r"\(pp512 t/s 4818.25\)"
     refused(_figures_of_llama_bench(tmp_path / "log", kind), shown + r", .*run llama-bench -o json")
 
@@ -185,14 +185,14 @@ def test_sglang_without_details_is_refused_with_its_figures(tmp_path: Path) -> N
     refused(path, r"median_ttft_ms 10.5, median_e2e_latency_ms 105\).*--output-details")
 
 
-def test_a_run_of_every_eval_ever_without_samples_is_refused_with_its_figures(tmp_path: Path) -> None:
+def test_every_eval_ever_without_samples_is_refused_with_figures(tmp_path: Path) -> None:
     run = every_eval_ever_run(schema_version="0.2.0")
     refused(write_json(tmp_path / "board.json", run), r"figures alone \(sums 0.5\).*the score of each sample")
     run["detailed_evaluation_results"] = {"file_path": "data/x/board_samples.jsonl"}
     refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl beside it")
 
 
-def test_simple_evals_without_examples_names_the_file_that_has_them(tmp_path: Path) -> None:
+def test_simple_evals_without_examples_names_the_file_with_them(tmp_path: Path) -> None:
     figures = {"chars": 42.0, "chars:std": 3.5, "score": 0.5, "score:std": 0.5}
     path = write_json(tmp_path / "mmlu_m.json", figures)
     refused(path, r"\(chars 42, chars:std 3.5, score 0.5, .*give mmlu_m_allresults.json, which simple-evals")
@@ -207,7 +207,7 @@ def test_aiperf_without_its_requests_is_refused_with_its_figures(tmp_path: Path)
     refused(folder, r"median request_latency ms 105\).*profile_export\.jsonl")
 
 
-def test_sgl_eval_without_predictions_is_refused_with_its_figures(tmp_path: Path) -> None:
+def test_sgl_eval_without_predictions_is_refused_with_figures(tmp_path: Path) -> None:
     folder = write_sgl_eval(tmp_path / "log", BASE)
     [repeat] = folder.rglob("output-rs0.jsonl")
     repeat.unlink()
@@ -251,7 +251,7 @@ def test_repeats_of_sgl_eval_are_clusters(tmp_path: Path) -> None:
     refused(target, "says 2 repeats, and 1 files are there")
 
 
-def test_two_tasks_of_sgl_eval_are_one_log_and_two_runs_of_one_are_runs(tmp_path: Path) -> None:
+def test_two_sgl_eval_tasks_are_one_log_and_two_runs_are_runs(tmp_path: Path) -> None:
     write_sgl_eval(tmp_path / "log", BASE)
     write_sgl_eval(tmp_path / "log", BASE, name="words")
     assert list(read_log(tmp_path / "log").tasks) == ["sums", "words"]
@@ -284,7 +284,7 @@ def test_repeats_of_evalscope_are_clusters(tmp_path: Path) -> None:
     assert [row.cluster for row in only_rows(log)] == ["0", "0", "1", "1"]
 
 
-def test_several_matches_of_a_sample_of_openai_evals_are_a_cluster(tmp_path: Path) -> None:
+def test_matches_of_one_sample_of_openai_evals_are_a_cluster(tmp_path: Path) -> None:
     events = [openai_event(0, "match", correct=True), openai_event(0, "match", correct=False)]
     rows = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(0.5), *events])))
     assert [(row.id, row.cluster) for row in rows] == [("sums.0", "sums.0"), ("sums.0 match 2", "sums.0")]
@@ -375,7 +375,7 @@ def test_samples_of_another_run_than_its_figures_are_refused(tmp_path: Path, rea
     refused(path, "they are of two runs")
 
 
-def test_a_figure_of_few_decimals_is_not_held_against_many_samples(tmp_path: Path) -> None:
+def test_a_figure_of_few_decimals_is_not_held_against_many_rows(tmp_path: Path) -> None:
     scores = [float(number % 3 == 0) for number in range(300)]
     folder = SCORED["every_eval_ever"](tmp_path / "log", scores)
     file = folder / "4dd9d95a.json"
@@ -420,7 +420,7 @@ def test_answers_of_mlperf_that_are_no_labels_are_refused(
     refused(file, words)
 
 
-def test_of_a_sample_that_loadgen_sent_twice_the_first_answer_counts(tmp_path: Path) -> None:
+def test_of_a_sample_loadgen_sent_twice_the_first_answer_counts(tmp_path: Path) -> None:
     file = write_mlperf(tmp_path / "log", BASE) / "mlperf_log_accuracy.json"
     file.write_text(file.read_text("utf-8").replace('"qsl_idx" : 0', '"qsl_idx" : 1'), "utf-8")
     assert len(only_rows(read_log(file))) == 7
@@ -429,7 +429,7 @@ def test_of_a_sample_that_loadgen_sent_twice_the_first_answer_counts(tmp_path: P
 # Load tests
 
 
-def test_tests_of_llama_bench_have_names_and_their_speed_is_a_note(
+def test_llama_bench_tests_have_names_and_their_speed_is_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entries = [

@@ -99,7 +99,7 @@ def helm_run(folder: Path, model: str, scores: Sequence[float], tokens: float) -
     return write_helm(folder / f"harm_bench:model={model}", [*quality, *costs])
 
 
-def test_helm_joins_the_entries_of_an_instance_and_judges_quality_alone(tmp_path: Path) -> None:
+def test_helm_joins_the_entries_of_an_instance_for_quality_alone(tmp_path: Path) -> None:
     base = helm_run(tmp_path / "base", "large", [1.0, 0.5, 0.0, 1.0], 5)
     target = helm_run(tmp_path / "target", "small", [1.0, 1.0, 0.0, 0.5], 90)
     assert isinstance(find_reader(base), Helm)

@@ -61,14 +61,14 @@ def test_a_log_of_one_run_is_that_run() -> None:
     assert choose_runs(BASE, BASE, {}) == (BASE, BASE)
 
 
-def test_a_run_that_cannot_be_judged_is_refused_when_it_is_the_only_one() -> None:
+def test_a_run_that_cannot_be_judged_is_refused_if_it_is_alone() -> None:
     with pytest.raises(DataError, match=r"^x: no samples$"):
         log_of("x", run_of("2026-01", [], problem="no samples"))
     with pytest.raises(DataError, match=r"^x: it holds no run$"):
         log_of("x")
 
 
-def test_a_newest_run_that_lacks_a_task_is_refused_with_every_run() -> None:
+def test_a_newest_run_that_lacks_a_task_is_refused_with_all_runs() -> None:
     assert error_of(BASE, TWO) == (
         "two holds 2 runs: 2026-01 (a, b), 2026-02 (b; other shots than before); the newest lacks a, "
         "which base has: "
@@ -78,7 +78,7 @@ def test_a_newest_run_that_lacks_a_task_is_refused_with_every_run() -> None:
     assert error_of(TWO, BASE).endswith("by --run base=each-task")
 
 
-def test_a_task_that_only_older_runs_of_both_have_is_not_overlooked() -> None:
+def test_a_task_that_only_older_runs_of_both_have_is_noticed() -> None:
     found = error_of(TWO, TWO)
     assert found.count("the newest lacks a, which two has") == 2
     assert "--run base=2026-02" in found
@@ -499,7 +499,7 @@ def test_a_copy_of_the_base_shows_no_noise(tmp_path: Path) -> None:
         ("N/A", {}, False),
     ],
 )
-def test_samples_whose_mean_is_not_that_of_the_results_are_of_another_run(
+def test_samples_of_another_mean_than_the_results_are_refused(
     tmp_path: Path, stated: object, config: dict[str, Any], refused: bool
 ) -> None:
     """The good samples of another run, put under the results of a bad one."""

@@ -96,7 +96,7 @@ RIGHT, LOST = [1.0] * 300, [0.0] * 3 + [1.0] * 297
 
 
 @pytest.mark.parametrize(("names", "groups"), [(("d{}", "d{}"), 300), (("d{}", "e{}"), None)])
-def test_pooled_tasks_that_ask_the_same_documents_are_one_group_each(
+def test_pooled_tasks_with_equal_documents_are_one_group_each(
     names: tuple[str, str], groups: int | None
 ) -> None:
     before = {task: asked(RIGHT, name) for task, name in zip("ab", names, strict=True)}

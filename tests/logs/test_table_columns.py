@@ -107,7 +107,7 @@ def test_a_table_with_other_columns_is_read_by_rows(tmp_path: Path) -> None:
     [(["--slice", "prompt_length"], "score[prompt_length=q1]"), (["--answers"], "answer_length")],
     ids=["slices", "answers"],
 )
-def test_a_table_of_columns_alone_has_slices_and_lengths_of_answers(
+def test_a_table_of_columns_alone_has_slices_and_answer_lengths(
     arguments: list[str], shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, words in (("base", 5), ("target", 6)):

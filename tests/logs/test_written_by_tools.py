@@ -35,7 +35,7 @@ def test_deepeval_compares_scores_and_successes() -> None:
     assert not found["Brevity"].zero_one
 
 
-def test_inspect_counts_grades_and_numbers_and_names_what_is_a_text() -> None:
+def test_inspect_counts_grades_and_numbers_and_names_texts() -> None:
     verdicts = judged("inspect/base.eval", "inspect/target.eval", **{"length.characters": False})
     found = {one.name: one for one in verdicts.comparisons}
     assert found.keys() == {"sums/match", "sums/includes", "sums/length.characters"}
@@ -51,7 +51,7 @@ def test_inspect_counts_grades_and_numbers_and_names_what_is_a_text() -> None:
     )
 
 
-def test_guidellm_gives_the_times_of_each_request_in_the_order_of_sending() -> None:
+def test_guidellm_has_times_of_each_request_in_order_of_sending() -> None:
     log = read_any_log(WRITTEN / "guidellm/base.json")
     assert (log.tool, log.model, list(log.loads)) == ("guidellm", "base", ["c2"])
     run = log.loads["c2"]
@@ -74,7 +74,7 @@ def test_guidellm_keeps_requests_that_failed_and_names_the_load() -> None:
     assert "500 Internal Server Error" in failed[0]
 
 
-def test_guidellm_runs_are_compared_with_a_second_run_of_the_base(
+def test_guidellm_runs_are_compared_with_a_second_base_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     budgets = tmp_path / "speed.toml"
@@ -117,7 +117,7 @@ def test_mlperf_answers_are_right_where_they_are_the_labels() -> None:
     assert (accuracy.worse, accuracy.better) == (8, 3)
 
 
-def test_evalscope_scores_direction_and_range_are_those_of_its_report() -> None:
+def test_evalscopes_scores_direction_and_range_are_its_reports() -> None:
     verdicts = judged("evalscope/base", "evalscope/target")
     [accuracy] = verdicts.comparisons
     assert (verdicts.base.tool, accuracy.name) == ("evalscope", "general_mcq_sums/accuracy")

@@ -39,9 +39,7 @@ def test_evenly_spread_blocks_are_distinct_for_every_count() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
-def test_notes_of_blocks_follow_them_and_those_of_dropped_blocks_go(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_notes_follow_their_blocks_and_go_with_dropped_ones(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
@@ -58,7 +56,7 @@ def test_notes_of_blocks_follow_them_and_those_of_dropped_blocks_go(
     assert torch.equal(logits(again), logits(model))
 
 
-def test_an_attention_scaled_by_the_number_of_its_block_keeps_its_scale(tmp_path: Path) -> None:
+def test_attention_scaled_by_a_blocks_number_keeps_its_scale(tmp_path: Path) -> None:
     model, _ = tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
     keep_blocks_(model, [1, 3])
     again = save_and_load(model, tmp_path / "saved")

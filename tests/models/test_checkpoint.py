@@ -331,7 +331,7 @@ def test_a_gguf_file_has_the_bytes_of_its_blocks(source: Path, tmp_path: Path) -
     assert large.stat().st_size - small.stat().st_size == blocks * (34 - 18)
 
 
-def test_shards_tied_weights_generation_config_and_chat_template_survive(tmp_path: Path) -> None:
+def test_shards_tied_weights_generation_and_template_survive(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     source = write_tiny_llama(tmp_path / "source", tie_word_embeddings=True)

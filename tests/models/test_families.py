@@ -148,7 +148,7 @@ def test_attention_scores_are_those_of_the_model(tmp_path: Path, architecture: s
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_a_step_that_a_family_cannot_do_with_is_refused_by_its_configuration() -> None:
+def test_a_step_a_family_cannot_do_is_refused_by_configuration() -> None:
     with pytest.raises(SuiteError, match="prune_heads cannot change Phi-3: its attention reads") as caught:
         check_family("prune_heads", load("step", "prune_heads"), {"model_type": "phi3"})
     assert "it can change BERT, DistilBERT, ModernBERT, GPT-2" in str(caught.value)

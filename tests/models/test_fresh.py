@@ -26,9 +26,7 @@ def shape(folder: Path, family: str) -> Path:
 
 
 @pytest.mark.parametrize("family", SHAPES)
-def test_a_fresh_model_starts_from_the_seed_with_a_tokenizer_of_the_train_rows(
-    tmp_path: Path, family: str
-) -> None:
+def test_a_fresh_model_starts_from_the_seed_with_a_new_tokenizer(tmp_path: Path, family: str) -> None:
     shape(tmp_path / "shape", family)
     given = {'model = "hub"': 'model = "fresh:shape"', "keep_layers = [0, 2]": "keep_layers = [0]"}
     run = tiny_run(tmp_path, **given)

@@ -61,7 +61,7 @@ def test_two_calls_write_what_generate_writes(tmp_path: Path, architecture: str)
     assert torch.equal(go_on(network, begun), generated(network))
 
 
-def test_a_static_cache_writes_the_same_again_and_again_and_has_its_whole_size(tmp_path: Path) -> None:
+def test_a_static_cache_writes_the_same_again_at_its_whole_size(tmp_path: Path) -> None:
     network, written = network_of(tmp_path, "llama"), []
     caches, expected = StaticCaches(network), generated(network)
     for _ in range(3):

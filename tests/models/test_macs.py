@@ -42,7 +42,7 @@ ROTARY = 0 if meets("transformers>=5.19") else TOKENS * 4
         ("opt", LAYERS * block_macs()),
     ],
 )
-def test_a_transformers_macs_are_those_of_its_matrices_and_its_attention(
+def test_a_transformers_macs_are_its_matrices_and_its_attention(
     tmp_path: Path, family: str, macs: int, attention: str
 ) -> None:
     from transformers import AutoModel
@@ -68,7 +68,7 @@ def test_a_convolution_counts_its_kernel_at_every_place() -> None:
 
 
 @pytest.mark.parametrize("rows", [4, 32], ids=["few rows", "integer product"])
-def test_an_int8_layer_counts_as_its_layer_and_the_row_of_ones_that_its_zero_points_take(rows: int) -> None:
+def test_an_int8_layer_counts_as_its_layer_and_a_row_of_ones(rows: int) -> None:
     from slimgate.steps.layers.int8_linear import Int8Linear, int_mm_pays
 
     layer = torch.nn.Linear(16, 24)
@@ -83,7 +83,7 @@ class OfAnotherLibrary(torch.nn.Module):
         return torch.ops.slimgate_tests.product(inputs)
 
 
-def test_an_operation_that_may_multiply_and_has_no_formula_is_named() -> None:
+def test_a_multiplying_operation_without_a_formula_is_named() -> None:
     library = torch.library.Library("slimgate_tests", "FRAGMENT")
     library.define("product(Tensor x) -> Tensor")
     library.impl("product", lambda x: x @ x.T, "CompositeExplicitAutograd")
@@ -135,9 +135,7 @@ def test_an_operators_macs_come_from_the_shapes_that_it_ran_with(event: dict[str
         (ran("MatMulNBits", [[5, 8], [4, 1, 4], [4]], [5, 4]), "mixed"),
     ],
 )
-def test_multiply_adds_are_told_apart_by_what_the_operator_multiplies(
-    event: dict[str, Any], kind: str
-) -> None:
+def test_multiply_adds_are_split_by_what_the_operator_multiplies(event: dict[str, Any], kind: str) -> None:
     assert onnx_macs.count_macs([event]).by_type == {kind: 5 * 8 * 4}
 
 

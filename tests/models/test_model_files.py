@@ -43,7 +43,7 @@ def test_a_sound_folder_is_taken(tmp_path: Path) -> None:
     assert taken(folder)
 
 
-def test_code_of_its_own_is_left_alone_where_transformers_has_the_classes(tmp_path: Path) -> None:
+def test_a_models_code_is_left_alone_if_transformers_has_classes(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, model_type="bert", auto_map={"AutoConfig": "own.Config"})
     (folder / "model.safetensors").touch()
     (folder / "own.py").write_text("raise AssertionError('this code ran')\n")
@@ -90,7 +90,7 @@ def test_what_torch_saves_is_not_taken_for_a_bomb(tmp_path: Path) -> None:
         assert torch.load(folder / "pytorch_model.bin", weights_only=True)["x"].sum() == 1000
 
 
-def test_a_pickle_of_more_than_numbers_is_refused_without_advice_to_load_it(tmp_path: Path) -> None:
+def test_a_pickle_of_more_than_numbers_is_refused_without_advice(tmp_path: Path) -> None:
     import torch
 
     file = tmp_path / "pytorch_model.bin"

@@ -53,7 +53,7 @@ def test_a_link_out_of_a_package_is_refused(
         parse_model_ref("package:links_out/model")
 
 
-def test_the_name_a_package_is_installed_by_suggests_the_one_it_is_imported_by(
+def test_the_name_a_package_installs_by_suggests_its_import_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "two_words").mkdir()

@@ -67,7 +67,7 @@ def encoded_of(rows: list[list[int]]) -> EncodedTexts:
     )
 
 
-def test_the_longest_rows_come_first_and_answers_stand_in_the_rows_own_order() -> None:
+def test_the_longest_rows_come_first_answers_in_the_rows_order() -> None:
     recorder, seen = Recorder(), []
     rows = [[10], [11, 0, 0], [12, 0], [13, 0, 0, 0]]
     scores = predict_scores(

@@ -72,7 +72,7 @@ def test_signs_have_the_cosines_of_their_hamming_distance() -> None:
     assert float(kept[0] @ kept[1]) == pytest.approx(1 - 2 * 2 / 4)
 
 
-def test_levels_lie_between_the_least_and_greatest_value_of_each_dimension() -> None:
+def test_levels_lie_between_the_extremes_of_each_dimension() -> None:
     seen = torch.tensor([[0.0, -1.0], [2.55, 1.55]])
     form = Int8Form.of(seen, query="same")
     torch.testing.assert_close(form(seen), seen)

@@ -61,7 +61,7 @@ def test_a_server_is_started_when_it_is_asked_and_answers(servers: Servers, tmp_
     assert "mode ''" in (tmp_path / "logs/served.log").read_text()
 
 
-def test_one_command_is_started_once_and_stopped_with_its_children(servers: Servers, pids: Path) -> None:
+def test_a_command_is_started_once_and_stopped_with_its_children(servers: Servers, pids: Path) -> None:
     first = servers.start(table("child"), URL, "a", key="k")
     assert servers.start(table("child"), URL, "b", key="k") == first
     [server, child] = map(int, pids.read_text().split())
@@ -77,7 +77,7 @@ def test_a_fixed_port_that_is_taken_is_refused(servers: Servers) -> None:
         servers.start(table(), other.url, "a", key="k")
 
 
-def test_a_server_that_crashes_shows_the_end_of_its_log_without_the_key(
+def test_a_crashed_server_shows_its_logs_end_without_the_key(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "secret-5309")
@@ -93,7 +93,7 @@ def test_a_server_that_never_listens_is_given_up_and_ended(servers: Servers, pid
     assert ended([*map(int, pids.read_text().split())])
 
 
-def test_a_server_that_dies_on_the_way_is_named_and_started_again(servers: Servers) -> None:
+def test_a_server_that_dies_midway_is_named_and_started_again(servers: Servers) -> None:
     predictor = EndpointPredictor(endpoint(servers, "die"))
     requests = [Request(f"say {number}", {}) for number in range(200)]
     with pytest.raises(MeasureError, match=r"it ended with code 1; its log .*ran out of memory"):
@@ -143,7 +143,7 @@ def test_no_server_outlives_the_process_that_started_it(how: str, tmp_path: Path
     assert ended([*map(int, pids.read_text().split())])
 
 
-def test_an_endpoint_that_is_sent_to_another_process_starts_a_server_of_its_own(servers: Servers) -> None:
+def test_an_endpoint_sent_to_another_process_starts_a_new_server(servers: Servers) -> None:
     first = endpoint(servers)
     at = first.locate().url
     sent = pickle.loads(pickle.dumps(first))

@@ -55,7 +55,7 @@ def test_inputs_that_make_no_whole_groups_are_an_error() -> None:
         keep_n_of_m(torch.ones(2, 6), 2, 4)
 
 
-def test_what_goes_becomes_a_plain_zero_and_the_rest_is_untouched() -> None:
+def test_zeroed_weights_are_plain_zeros_and_others_untouched() -> None:
     weight = torch.tensor([[-1.0, 2.0], [float("inf"), -4.0]])
     zero_(weight, torch.tensor([[False, True], [False, True]]))
     assert weight.tolist() == [[0.0, 2.0], [0.0, -4.0]]

@@ -73,7 +73,7 @@ def test_logits_are_equal_to_the_bit_after_saving_and_loading(
 
 
 @pytest.mark.parametrize("params", [PARAMS, MEAN], ids=["model", "mean"])
-def test_a_model_that_the_hub_keeps_in_half_precision_is_float32_here_and_stays_so(
+def test_a_half_precision_model_of_the_hub_is_and_stays_float32(
     tmp_path: Path, params: text_classification.Params
 ) -> None:
     from transformers import AutoModel
@@ -90,7 +90,7 @@ def test_a_model_that_the_hub_keeps_in_half_precision_is_float32_here_and_stays_
     assert torch.equal(logits(again), logits(model))
 
 
-def test_tensors_that_are_shared_are_stored_once_and_shared_again(tmp_path: Path) -> None:
+def test_shared_tensors_are_stored_once_and_shared_again(tmp_path: Path) -> None:
     model = load_tiny(
         write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), tiny_context(tmp_path / "rows")
     )

@@ -47,7 +47,7 @@ def written(
     return write_answers(EagerPredictor(network, "cpu"), tokenizer, ids, keys, how)
 
 
-def test_greedy_answers_are_those_of_transformers_of_one_prompt_alone(model: tuple[Any, Any]) -> None:
+def test_greedy_answers_are_transformers_of_one_prompt_alone(model: tuple[Any, Any]) -> None:
     network, tokenizer = model
     for prompt, own in zip(PROMPTS, written(model, GREEDY), strict=True):
         ids = torch.tensor([prompt])

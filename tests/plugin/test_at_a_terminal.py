@@ -34,7 +34,7 @@ def narrow(trained: Path, store: str) -> Seen:
     return pytest_at_a_terminal(trained, *SOME, "--slimgate-store", store, columns=60)
 
 
-def test_the_run_shows_what_it_builds_and_leaves_pytests_own_output_whole(narrow: Seen) -> None:
+def test_a_run_shows_what_it_builds_and_spares_pytests_output(narrow: Seen) -> None:
     assert narrow.code == 0, narrow.last
     assert narrow.live("same · step 2 of 2: fine_tune · ")
     training = "\n".join(narrow.live("train rows "))
@@ -78,7 +78,7 @@ def test_no_color_keeps_the_lines_and_leaves_out_the_colours(
     ],
     ids=["dumb", "CI", "quiet", "uncaptured", "xdist"],
 )
-def test_where_lines_that_move_would_spoil_something_there_is_one_a_step_or_none(
+def test_moving_lines_that_would_spoil_are_one_a_step_or_none(
     trained: Path, more: tuple[str, ...], environment: dict[str, str], plain: int
 ) -> None:
     wanted = ("bench/two.toml", "-k", "size and same", "--slimgate-rebuild", *more)

@@ -46,7 +46,7 @@ def released(repository: Path) -> Path:
     return repository
 
 
-def test_a_variant_that_is_as_it_was_holds_and_a_new_one_is_said_to_be_new(released: Path) -> None:
+def test_an_unchanged_variant_holds_and_a_new_one_is_called_new(released: Path) -> None:
     ran = run(released, SUITE + LATE + SINCE)
     assert ran.code == 0
     assert ran.outcome("bench/three.toml::test_baseline[same-accuracy]") == "PASSED"
@@ -123,7 +123,7 @@ def test_a_variant_that_lost_too_much_since_then_fails(released: Path) -> None:
         assert "Since the baseline v1" in text
 
 
-def test_other_gate_rows_leave_it_undecided_and_a_worker_knows_the_baseline_too(released: Path) -> None:
+def test_other_gate_rows_leave_the_baseline_undecided(released: Path) -> None:
     other = (
         SUITE + AGREED + "\n[task]\nsplits = { train = 200, calibration = 16, selection = 40, gate = 380 }\n"
     )
@@ -150,7 +150,7 @@ def test_without_its_baseline_nothing_is_run(released: Path) -> None:
     assert "PASSED" not in ran.out
 
 
-def test_answers_that_are_not_those_of_the_record_are_not_tested_against(released: Path) -> None:
+def test_answers_other_than_the_records_are_not_tested_against(released: Path) -> None:
     file = released / "reports/baselines/v1/three/run.json"
     text = file.read_text()
     record = json.loads(text)

@@ -48,7 +48,7 @@ def ran(repository: Path) -> Ran:
     return pytest_in(repository, "bench/rows.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
 
 
-def test_a_variant_that_turns_rows_fails_in_one_line_and_others_do_not(ran: Ran) -> None:
+def test_a_variant_that_turns_rows_fails_alone_in_one_line(ran: Ran) -> None:
     assert ran.code == 1
     outcomes = {
         name: ran.outcome(NODE.format(name)) for name in ("same", "damaged", "shown", "unsure", "fine")
@@ -83,7 +83,7 @@ def test_verdicts_of_the_run_count_them(ran: Ran) -> None:
     assert rows["fine"].endswith("INCONCLUSIVE (slices accuracy)")
 
 
-def test_undecided_slices_are_inconclusive_in_record_report_and_properties(ran: Ran) -> None:
+def test_undecided_slices_are_inconclusive_in_all_outputs(ran: Ran) -> None:
     found = ran.variant("rows", "fine")["behaviour"]
     assert {one["verdict"] for one in found["slices"]} == {"INCONCLUSIVE"}
     assert [one["verdict"] for one in found["budgets"]] == ["PASS", "INCONCLUSIVE"]
@@ -193,7 +193,7 @@ def test_the_plan_says_how_many_slices_the_rows_can_decide(ran: Ran) -> None:
     assert "slices by length_bucket, accuracy: 0 of 4 can be decided at 1 points" in plan
 
 
-def test_slices_of_too_many_values_end_the_run_before_anything_is_built(ran: Ran) -> None:
+def test_slices_of_too_many_values_end_the_run_before_any_build(ran: Ran) -> None:
     rows = (ran.folder / "bench/rows.csv").read_text().splitlines()
     wide = [f"{line},{'own' if k == 0 else k}" for k, line in enumerate(rows)]
     (ran.folder / "bench/wide.csv").write_text("\n".join(wide) + "\n")

@@ -210,7 +210,7 @@ def test_results_of_a_model_whose_settings_changed_are_void(folder: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["methods", "helpers"])
-def test_a_changed_module_voids_results_of_the_variants_that_it_builds(folder: Path, module: str) -> None:
+def test_a_changed_module_voids_results_of_what_it_builds(folder: Path, module: str) -> None:
     file = folder / f"carried_{module}.py"
     file.write_text(file.read_text() + "\nCHANGED = True\n")
     after = run(folder, SIZE)
@@ -319,7 +319,7 @@ def test_a_record_without_digests_is_not_carried_over(folder: Path, earlier: Run
     assert run(folder, SIZE).carried_results == []
 
 
-def test_an_error_of_an_earlier_run_stays_and_fails_only_the_record(folder: Path) -> None:
+def test_an_error_of_an_earlier_run_fails_only_the_record(folder: Path) -> None:
     error = make_part(
         "error", "own", "test_x", {"message": "own: it broke", "log": None, "measured": EARLIER}
     )

@@ -85,7 +85,7 @@ def status_lines(run: Ran) -> list[str]:
     return [line.partition(" reports/")[0].removesuffix(":") for line in run.lines[at : at + 2]]
 
 
-def test_a_model_that_was_replaced_has_no_verdict_until_it_is_judged_again(whole: Ran, replaced: Ran) -> None:
+def test_a_replaced_model_has_no_verdict_until_judged_again(whole: Ran, replaced: Ran) -> None:
     assert whole.variant("s", "released")["quality"]["accuracy"]["verdict"] == "PASS"
     assert replaced.code == 0
     assert replaced.variant("s", "released")["quality"] == {}

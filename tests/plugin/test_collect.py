@@ -88,7 +88,7 @@ def test_the_dot_is_a_path_that_was_named(root: Path) -> None:
     assert QUALITY in collected(root, ".")
 
 
-def test_an_ignored_suite_is_not_collected_though_it_is_malformed(root: Path) -> None:
+def test_an_ignored_malformed_suite_is_not_collected(root: Path) -> None:
     (root / "bench/broken.toml").write_text("[suite\n")
     assert QUALITY in collected(root, "bench", "--ignore=bench/broken.toml")
     assert QUALITY in collected(root, "bench", "--ignore-glob=*/brok*")
@@ -122,7 +122,7 @@ def test_a_toml_file_beside_suites_is_named_in_the_head(root: Path) -> None:
     assert "bench/settings.toml: neither [suite] nor [logs], not a suite" in ran.lines
 
 
-def test_pytest_alone_names_the_suites_below_where_it_found_no_test(root: Path) -> None:
+def test_pytest_alone_names_the_suites_below_if_it_has_no_test(root: Path) -> None:
     assert "not run:" not in pytest_in(root).out
     (root / "test_python.py").unlink()
     assert "not run: bench/x.toml: pytest runs suites where it is given their folder" in pytest_in(root).out

@@ -35,9 +35,7 @@ def whole_seconds(repository: Path) -> float:
     return time.monotonic() - began
 
 
-def test_a_run_that_was_killed_at_any_moment_is_taken_up_where_it_was(
-    repository: Path, whole_seconds: float
-) -> None:
+def test_a_run_killed_at_any_moment_resumes_where_it_was(repository: Path, whole_seconds: float) -> None:
     draw = random.Random(3)
     for low, high in ((0.3, 0.5), (0.4, 0.7), (0.4, 0.9)):
         kill = kill_nine.kill_after(repository, "killed", draw.uniform(low, high) * whole_seconds, *BUILDING)
@@ -48,7 +46,7 @@ def test_a_run_that_was_killed_at_any_moment_is_taken_up_where_it_was(
 
 
 @pytest.mark.usefixtures("whole_seconds")
-def test_three_runs_at_once_on_one_store_make_each_entry_once_and_judge_alike(repository: Path) -> None:
+def test_three_runs_on_one_store_make_each_entry_once_and_agree(repository: Path) -> None:
     shared = shared_store.run_together(repository, 3)
     (repository / "conftest.py").unlink()
     assert shared.wrong == []
@@ -68,7 +66,7 @@ def test_damage_to_a_run_s_store_is_seen_and_never_served(repository: Path) -> N
 
 
 @pytest.mark.usefixtures("whole_seconds")
-def test_a_run_on_a_damaged_store_warns_makes_the_entry_again_and_judges_as_before(repository: Path) -> None:
+def test_a_damaged_store_entry_is_made_again_with_a_warning(repository: Path) -> None:
     store = Path(shutil.copytree(repository / WHOLE, repository / "bitten"))
     [outcomes] = list(store.glob("outcomes/*/outcomes.parquet"))[:1]
     content = bytearray(outcomes.read_bytes())

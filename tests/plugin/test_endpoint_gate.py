@@ -215,7 +215,7 @@ loads = [{ concurrency = 4, requests = 10, blocks = 6 },
 
 
 @pytest.mark.slow
-def test_two_shards_time_their_own_variants_beside_the_teachers_server(repository: Path) -> None:
+def test_two_shards_time_their_variants_beside_a_teacher_server(repository: Path) -> None:
     with serving() as teacher, serving() as variant:
         teacher.delay = variant.delay = 0.02
         text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")

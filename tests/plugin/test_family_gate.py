@@ -24,7 +24,7 @@ accuracy = { drop_points = 0.9 }
 """
 
 
-def test_what_passes_alone_does_not_pass_beside_as_uncertain_others(repository: Path) -> None:
+def test_what_passes_alone_fails_to_pass_beside_uncertain_others(repository: Path) -> None:
     (repository / "bench/alone.toml").write_text(SUITE)
     (repository / "bench/holm.toml").write_text(SUITE.replace("[budgets]", '[budgets]\nfamily = "holm"'))
     ran = pytest_in(repository, "bench/alone.toml", "bench/holm.toml", "-k", "accuracy and not broken", "-q")
@@ -40,7 +40,7 @@ def test_what_passes_alone_does_not_pass_beside_as_uncertain_others(repository: 
         assert "not by Holm's correction over the 2 budgets of all variants" in told["message"]
 
 
-def test_a_variant_alone_in_its_family_is_judged_alone_and_no_other_word_is_known(repository: Path) -> None:
+def test_a_variant_alone_in_its_family_is_judged_alone(repository: Path) -> None:
     lines = [line for line in SUITE.splitlines() if not line.startswith("two")]
     text = "\n".join(lines)
     (repository / "bench/single.toml").write_text(text.replace("[budgets]", '[budgets]\nfamily = "holm"'))

@@ -136,7 +136,7 @@ def log(kept: Path, name: str) -> str:
     return (kept / f"logs/{name}.log").read_text()
 
 
-def test_every_fault_is_one_line_that_names_variant_step_and_reason(failed: Ran) -> None:
+def test_every_fault_is_one_line_with_variant_step_and_reason(failed: Ran) -> None:
     assert failed.code == 1
     assert "INTERNALERROR" not in failed.out
     assert "Traceback" not in failed.out
@@ -163,7 +163,7 @@ def test_a_variant_that_fails_takes_no_other_along(failed: Ran) -> None:
     assert failed.record("faults")["self_test"]["identical"]["verdict"] == "PASS"
 
 
-def test_a_variant_beyond_its_time_is_given_up_once_and_the_teacher_has_no_limit(slow: Ran) -> None:
+def test_a_variant_beyond_its_time_is_given_up_a_teacher_never(slow: Ran) -> None:
     assert slow.code == 1
     assert slow.variant("faults", "slow")["error"] == SLOW
     [told] = [line for line in slow.lines if line.startswith("slimgate: slow · step 1 of 1: own_faults:Slow")]
@@ -172,7 +172,7 @@ def test_a_variant_beyond_its_time_is_given_up_once_and_the_teacher_has_no_limit
     assert slow.variant("faults", "broken")["error"] == REASONS["broken"]
 
 
-def test_the_report_says_what_was_not_built_why_and_how_to_try_again(failed: Ran) -> None:
+def test_the_report_says_what_was_not_built_and_how_to_retry(failed: Ran) -> None:
     folder = failed.folder / "failed"
     report, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
     [line] = [line for line in report.splitlines() if line.startswith("- broken was not built: ")]
@@ -186,7 +186,7 @@ def test_the_report_says_what_was_not_built_why_and_how_to_try_again(failed: Ran
     assert "reports/latest/faults/logs/broken.log; again: pytest bench/faults.toml -k broken" in told
 
 
-def test_the_log_of_a_step_says_how_far_it_was_and_where_it_broke(failed: Ran) -> None:
+def test_a_steps_log_says_how_far_it_was_and_where_it_broke(failed: Ran) -> None:
     told = log(failed.folder / "failed", "broken")
     assert told.startswith(REASONS["broken"])
     assert "layers, 1 of 3" in told
@@ -196,7 +196,7 @@ def test_the_log_of_a_step_says_how_far_it_was_and_where_it_broke(failed: Ran) -
     assert "train rows" not in log(failed.folder / "failed", "diverging")
 
 
-def test_a_run_whose_output_goes_into_a_file_tells_each_stage_that_is_over(failed: Ran) -> None:
+def test_a_run_whose_output_is_a_file_tells_each_ended_stage(failed: Ran) -> None:
     told = [line for line in failed.lines if line.startswith("slimgate: ")]
     assert any(line.startswith("slimgate: teacher · step 1 of 1: load_model, ") for line in told)
     assert any(line.startswith("slimgate: same · step 1 of 1: own_methods:Same, ") for line in told)
@@ -211,7 +211,7 @@ def test_a_failed_test_says_why_at_once_and_each_reason_once(failed: Ran) -> Non
     assert told[0] in before_summary
 
 
-def test_a_variant_that_was_mended_is_whole_again_and_its_log_is_gone(slow: Ran) -> None:
+def test_a_mended_variant_is_whole_again_and_its_log_is_gone(slow: Ran) -> None:
     (slow.folder / "mended").touch()
     ran = pytest_in(slow.folder, "bench/faults.toml", "-k", "broken and not latency and not speedup")
     record = read_record(slow.folder / "reports/latest/faults/run.json")

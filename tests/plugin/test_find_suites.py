@@ -147,7 +147,7 @@ def not_run(root: Path, *paths: Path, below: bool = False, **options: object) ->
     return list(suites_that_do_not_run(search, below=below))
 
 
-def test_suites_that_no_pattern_matches_are_named_with_the_remedy(root: Path, suite_text: str) -> None:
+def test_suites_that_no_pattern_matches_are_named_with_a_remedy(root: Path, suite_text: str) -> None:
     (root / "suites").mkdir()
     for name in ("a.toml", "_common.toml"):
         (root / "suites" / name).write_text(suite_text)
@@ -161,7 +161,7 @@ def test_suites_that_no_pattern_matches_are_named_with_the_remedy(root: Path, su
     assert not_run(root, root, shallow=True) == []
 
 
-def test_suites_below_a_folder_that_pytest_was_not_given_are_named(root: Path) -> None:
+def test_suites_below_a_folder_not_given_to_pytest_are_named(root: Path) -> None:
     [line] = not_run(root, root, below=True, shallow=True)
     assert line == (
         "not run: bench/x.toml, bench/y.toml: pytest runs suites where it is given their folder: pytest bench"
@@ -179,7 +179,7 @@ def test_a_named_file_where_suites_lie_is_told_what_it_lacks(root: Path) -> None
     )
 
 
-def test_a_suite_whose_first_line_is_broken_is_not_taken_for_a_foreign_file(root: Path) -> None:
+def test_a_suite_with_a_broken_first_line_is_no_foreign_file(root: Path) -> None:
     (root / "bench/x.toml").write_text('[suite\ntitle = "x"\n')
     with pytest.raises(SuiteError, match=r"bench/x.toml line 1: not TOML"):
         found(root)
@@ -202,7 +202,7 @@ def test_a_named_suite_may_lie_anywhere(root: Path) -> None:
     assert found(root, elsewhere) == ["deep/a.toml"]
 
 
-def test_a_pattern_matches_the_end_of_a_path_and_no_deeper_folder(root: Path, suite_text: str) -> None:
+def test_a_pattern_matches_the_end_of_a_path_and_nothing_deeper(root: Path, suite_text: str) -> None:
     for folder in ("bench/old", "pkg/bench"):
         (root / folder).mkdir(parents=True)
         text = suite_text.replace("rows.csv", f"{root}/bench/rows.csv").replace("../model", f"{root}/model")

@@ -162,7 +162,7 @@ def test_a_loop_is_named(ran: Ran) -> None:
     assert ran.variant("answers", "loops")["quality"]["looping"]["value"] > 0.9
 
 
-def test_another_chat_template_is_named_in_the_line_and_in_the_report(ran: Ran) -> None:
+def test_another_chat_template_is_named_in_line_and_report(ran: Ran) -> None:
     behaviour = ran.variant("answers", "other_template")["behaviour"]
     assert verdicts(ran, "other_template")["same_answers"] == "FAIL"
     (finding,) = behaviour["findings"]
@@ -175,13 +175,13 @@ def test_another_chat_template_is_named_in_the_line_and_in_the_report(ran: Ran) 
     )
 
 
-def test_another_padding_side_is_named_and_changes_no_answer_here(ran: Ran) -> None:
+def test_another_padding_side_is_named_and_changes_no_answer(ran: Ran) -> None:
     assert set(verdicts(ran, "pads_right").values()) == {"PASS"}
     (finding,) = ran.variant("answers", "pads_right")["behaviour"]["findings"]
     assert finding.startswith("its tokenizer pads on the right, the teacher's on the left")
 
 
-def test_half_of_the_layers_learn_from_what_teacher_and_student_write(ran: Ran) -> None:
+def test_half_the_layers_learn_from_teacher_and_student_answers(ran: Ran) -> None:
     halved = ran.variant("answers", "halved")
     assert halved["quality"]["exact_match"]["value"] > 0.9
     _, sequence, on_policy = (step["log"] for step in halved["steps"])

@@ -60,7 +60,7 @@ def ran(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
         return pytest_in(folder, *suites, "-p", "no:xdist", "-k", chosen)
 
 
-def test_a_teacher_of_three_labels_in_an_order_of_its_own_is_judged_with_its_students(ran: Ran) -> None:
+def test_a_teacher_of_three_labels_in_its_own_order_is_judged(ran: Ran) -> None:
     record = ran.record("mnli")
     assert [variant["error"] for variant in record["variants"]] == [None] * 4, ran.out
     assert [variant["name"] for variant in record["variants"]] == ["teacher", "student", "distilled", "int8"]
@@ -71,7 +71,7 @@ def test_a_teacher_of_three_labels_in_an_order_of_its_own_is_judged_with_its_stu
     assert teacher["steps"][0]["log"]["output_order"] == [1, 2, 0]
 
 
-def test_without_the_stated_labels_the_teacher_is_caught_and_the_error_says_which_to_set(ran: Ran) -> None:
+def test_without_stated_labels_the_error_says_which_to_set(ran: Ran) -> None:
     assert ran.code == 1, ran.out
     error = ran.variant("unstated", "int8")["error"]
     assert "The model's names: 0=LABEL_0, 1=LABEL_1, 2=LABEL_2." in error

@@ -139,7 +139,7 @@ def test_what_the_students_learn_is_better_than_chance(folders: Ran) -> None:
         assert quality["f1"]["value"] > 0.1
 
 
-def test_the_gate_is_the_validation_split_and_the_rest_is_cut_from_train(folders: Ran) -> None:
+def test_the_gate_is_the_validation_split_the_rest_is_of_train(folders: Ran) -> None:
     splits = folders.record("qqp")["task"]["splits"]
     assert splits["gate"]["n"] == 400
     assert splits["selection"]["n"] == 200

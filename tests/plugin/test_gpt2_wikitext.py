@@ -91,7 +91,7 @@ def test_bits_per_byte_and_perplexity_tell_the_same_text(ran: Ran) -> None:
     assert quality["bits_per_byte"]["value"] == pytest.approx(nats / log(2) / size, rel=1e-6)
 
 
-def test_the_conv1d_blocks_are_reached_and_the_shared_table_is_stored_once(ran: Ran) -> None:
+def test_conv1d_blocks_are_reached_and_the_table_is_stored_once(ran: Ran) -> None:
     blocks = 4 * (3 * 64 * 64 + 64 * 64 + 2 * 64 * 256)
     [log_] = [step["log"] for step in ran.variant("gpt2", "pruned-40")["steps"]]
     assert log_["weights"] == blocks

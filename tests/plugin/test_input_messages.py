@@ -28,7 +28,7 @@ def test_quotes_inside_of_texts_name_the_option(tmp_path: Path) -> None:
         rows_of(RowFile(file, "tsv"), scratch=tmp_path)
 
 
-def test_a_file_one_folder_up_is_named_and_no_file_of_another_kind(tmp_path: Path) -> None:
+def test_a_file_one_folder_up_is_named_if_of_the_same_kind(tmp_path: Path) -> None:
     bench = tmp_path / "bench"
     bench.mkdir()
     (bench / "docs.toml").touch()

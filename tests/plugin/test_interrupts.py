@@ -118,7 +118,7 @@ def _gone(leader: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("phase", ["build", "quality", "latency"])
-def test_a_stopped_run_leaves_a_record_and_a_report_and_says_what_it_kept(
+def test_a_stopped_run_leaves_a_record_and_says_what_it_kept(
     waiting: Path, phase: str, by: signal.Signals
 ) -> None:
     code, lines = stopped(waiting, phase, by)

@@ -51,7 +51,7 @@ def test_the_lines_stand_below_pytests_own_and_leave_no_trace(ends: tuple[int, i
     assert not screen.unknown
 
 
-def test_while_something_is_timed_no_thread_runs_and_nothing_is_written(ends: tuple[int, int]) -> None:
+def test_while_timing_no_thread_runs_and_nothing_is_written(ends: tuple[int, int]) -> None:
     ours, theirs = ends
     before = threading.active_count()
     live = LiveLines(theirs, lambda: 0, colour=False)

@@ -273,7 +273,7 @@ def test_a_mark_does_not_change_the_exit_code(repository: Path, mark: str, worke
     assert pytest_in(repository, "bench/logs.toml", *workers).code == 0
 
 
-def test_the_first_shard_judges_suites_of_logs_and_the_others_say_so(repository: Path) -> None:
+def test_the_first_shard_judges_log_suites_and_others_say_so(repository: Path) -> None:
     first = pytest_in(repository, "bench/logs.toml", "--slimgate-shard", "1/2")
     assert first.code == 1
     assert any("bad: gsm8k/acc" in line and "FAIL" in line for line in first.lines)
@@ -301,7 +301,7 @@ def test_a_kl_log_that_is_missing_is_one_line(repository: Path) -> None:
     assert not any("Ctrl-C" in line or "Traceback" in line for line in ran.lines)
 
 
-def test_a_suite_whose_budgets_are_switched_off_is_named_and_may_be_refused(predictions: Path) -> None:
+def test_a_suite_of_switched_off_budgets_is_named_or_refused(predictions: Path) -> None:
     logs = '[logs]\nbase = "base.csv"\ntargets = { good = "good.csv" }\ncolumns = { id = "row" }\n'
     budgets = "[budgets]\naccuracy = { drop_points = 5.0 }\n[budgets.variants.good]\n"
     off = 'accuracy = { drop_points = "off", reason = "known" }\n'

@@ -122,7 +122,7 @@ def test_every_gate_of_every_suite_ran(ran: Ran, suite: str) -> None:
     assert checks["planted_fault"]["verdict"] != "PASS"
 
 
-def test_a_regression_is_judged_by_its_correlation_and_its_errors(ran: Ran) -> None:
+def test_a_regression_is_judged_by_correlation_and_errors(ran: Ran) -> None:
     teacher = ran.variant("regression", "teacher")["quality"]
     assert teacher["pearson"]["value"] > 0.3
     assert set(teacher) == {"pearson", "spearman", "mse"}

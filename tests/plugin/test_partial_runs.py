@@ -83,7 +83,7 @@ def test_benchmark_only_runs_latency_and_fills_it_in(spread: Ran, benchmarks: Ra
     assert after["behaviour"] == before["behaviour"]
 
 
-def test_benchmark_json_says_what_was_timed_and_how_much_faster_it_is(benchmarks: Ran) -> None:
+def test_benchmark_json_says_what_was_timed_and_how_much_faster(benchmarks: Ran) -> None:
     text = (benchmarks.folder / TIMES).read_text("utf-8")
     assert "UNSERIALIZABLE" not in text
     entries = {one["extra_info"]["variant"]: one for one in json.loads(text)["benchmarks"]}
@@ -141,7 +141,7 @@ class Runtime:
 """
 
 
-def test_an_error_that_nobody_foresaw_is_in_the_record_and_never_a_pass(benchmarks: Ran) -> None:
+def test_an_unforeseen_error_is_in_the_record_and_never_a_pass(benchmarks: Ran) -> None:
     (benchmarks.folder / "own_runtime.py").write_text(
         "from slimgate.plugins.params import Table\n" + BAD_RUNTIME
     )
@@ -173,7 +173,7 @@ def test_a_speed_budget_that_cannot_be_judged_fails(benchmarks: Ran, flags: tupl
     assert ran.record("speed")["this_run"]["status"] == "FAIL"
 
 
-def test_a_speed_that_was_not_measured_again_is_dated_and_the_run_fails(benchmarks: Ran) -> None:
+def test_a_speed_not_measured_again_is_dated_and_the_run_fails(benchmarks: Ran) -> None:
     text = (benchmarks.folder / TWO).read_text() + SPEED
     (benchmarks.folder / "bench/again.toml").write_text(text)
     speed = "bench/again.toml::test_speedup[int8-b1]"

@@ -17,7 +17,7 @@ def row(ran: Ran, name: str) -> list[str]:
     return re.split(r"\s{2,}", line.strip())
 
 
-def test_the_plan_builds_nothing_and_then_says_what_the_store_has(fresh_repository: Path) -> None:
+def test_the_plan_builds_nothing_and_says_what_the_store_has(fresh_repository: Path) -> None:
     ran = pytest_in(fresh_repository, "bench/two.toml", "--slimgate-plan")
     assert ran.code == 0
     assert "rows: train 200, calibration 16, selection 40, gate 400" in ran.out
@@ -48,7 +48,7 @@ def test_the_plan_builds_nothing_and_then_says_what_the_store_has(fresh_reposito
     assert "by earlier runs and 4 of which no earlier run is known (?)" in ran.out
 
 
-def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(fresh_repository: Path) -> None:
+def test_a_run_names_first_the_budgets_its_rows_cannot_decide(fresh_repository: Path) -> None:
     """By simulation first, then by what an earlier run said of the same rows."""
     wanted = ("bench/two.toml", "-k", "quality and unsure and accuracy")
     first, again = pytest_in(fresh_repository, *wanted), pytest_in(fresh_repository, *wanted)

@@ -41,7 +41,7 @@ def seen(hidden: Ran) -> Ran:
     return ran_with_delay(hidden.folder, 4.0, SELFTEST, SPEEDUP)
 
 
-def test_a_speed_test_alone_looks_for_the_delay_and_decides_nothing_where_it_is_hidden(hidden: Ran) -> None:
+def test_a_lone_speed_test_with_a_hidden_delay_decides_nothing(hidden: Ran) -> None:
     assert hidden.code == 1
     message = hidden.variant("speed", "int8")["latency"]["b1"]["message"]
     assert message in hidden.lines

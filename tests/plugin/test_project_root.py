@@ -29,7 +29,7 @@ def ran(project: Path) -> Ran:
     return pytest_in(project, "bench/one.toml", *store, "-k", "size and same")
 
 
-def test_the_report_is_in_the_folder_of_the_call_wherever_the_store_is(ran: Ran) -> None:
+def test_the_report_is_in_the_calls_folder_wherever_the_store_is(ran: Ran) -> None:
     assert ran.code == 0
     assert "rootdir: " + str(ran.folder.parent) in ran.lines  # pytest takes the store for tests
     assert ran.record("one")["suite"]["path"] == "bench/one.toml"

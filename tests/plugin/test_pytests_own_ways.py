@@ -110,7 +110,7 @@ def pytest_runtest_logreport(report):
 """
 
 
-def test_ctrl_c_that_falls_into_a_destructor_stops_the_run_before_the_next_test(repository: Path) -> None:
+def test_ctrl_c_in_a_destructor_stops_the_run_at_the_next_test(repository: Path) -> None:
     conftest = repository / "conftest.py"
     conftest.write_text(LOSING)
     try:

@@ -77,7 +77,7 @@ def test_the_table_has_a_row_for_each_case(ran: Ran) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_matrix_that_is_transposed_twice_is_the_files_first_content(
+def test_a_matrix_transposed_twice_is_the_files_first_content(
     repository: Path, form: str, tmp_path: Path
 ) -> None:
     intact = repository / "quantized" / form

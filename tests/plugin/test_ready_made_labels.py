@@ -82,7 +82,7 @@ def test_names_in_another_order_are_put_right_and_logged(ran: Ran) -> None:
 
 
 @pytest.mark.parametrize("suite", ["other-order", "stated"])
-def test_a_model_that_is_put_right_is_as_accurate_as_the_one_in_order(ran: Ran, suite: str) -> None:
+def test_a_model_put_right_is_as_accurate_as_one_in_order(ran: Ran, suite: str) -> None:
     accuracy = {
         name: ran.variant(name, "teacher")["quality"]["accuracy"]["value"] for name in ("as-named", suite)
     }

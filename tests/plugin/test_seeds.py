@@ -86,7 +86,7 @@ def test_a_second_run_builds_nothing(ran: Ran) -> None:
         assert again.variant("builds", name)["from_store"] is True
 
 
-def test_every_build_answers_the_confirm_rows_of_a_budget_over_builds(ran: Ran) -> None:
+def test_a_budget_over_builds_has_confirm_answers_of_every_build(ran: Ran) -> None:
     confirmed = pytest_in(ran.folder, "bench/builds.toml", "--slimgate-confirm", "-q")
     assert confirmed.code == 0, confirmed.out
     (budget,) = confirmed.variant("builds", "int8")["confirm"]["mcc"]["budgets"]
@@ -94,7 +94,7 @@ def test_every_build_answers_the_confirm_rows_of_a_budget_over_builds(ran: Ran) 
     assert "budget 100.0 over 3 builds: " in confirmed.out
 
 
-def test_which_gated_variants_can_be_told_apart_is_in_record_and_report(ran: Ran) -> None:
+def test_separable_gated_variants_are_in_record_and_report(ran: Ran) -> None:
     found = ran.record("builds")["separation"]
     assert (found["metric"], found["n"], found["left_out"]) == ("accuracy", 400, [])
     assert sorted(found["values"]) == ["int8", "pruned", "tuned"]

@@ -49,7 +49,7 @@ def test_what_is_trained_is_spread(suite: Suite) -> None:
     assert not any({"student", "distilled"} <= set(own) for own in assign_variants(suite, 2))
 
 
-def test_a_long_chain_is_cut_where_training_twice_costs_less_than_waiting(tmp_path: Path) -> None:
+def test_a_long_chain_is_cut_where_retraining_beats_waiting(tmp_path: Path) -> None:
     many = "\n".join(f'v{k} = {{ from = "first", steps = [{{ int8_dynamic = {{}} }}] }}' for k in range(40))
     trained = "first = { steps = [{ fine_tune = { epochs = 1 } }] }"
     (tmp_path / "many.toml").write_text(f"{HEAD}[variants]\n{trained}\n{many}\n")

@@ -101,7 +101,7 @@ def merged(shards: list[Path], out: Path) -> tuple[int, dict[str, Any]]:
     return code, record_of(out)
 
 
-def test_a_shard_says_which_it_is_and_measures_its_own_variants_only(two: list[Path]) -> None:
+def test_a_shard_says_which_it_is_and_measures_its_variants_only(two: list[Path]) -> None:
     records = [record_of(folder) for folder in two]
     owned = [record["shards"][0]["variants"] for record in records]
     assert sorted(owned[0] + owned[1]) == ["broken", "damaged", "int8", "tuned"]
@@ -114,7 +114,7 @@ def test_a_shard_says_which_it_is_and_measures_its_own_variants_only(two: list[P
 
 
 @pytest.mark.parametrize("of", [2, 5])
-def test_merged_shards_are_the_record_of_a_whole_run_apart_from_times(
+def test_merged_shards_are_a_whole_runs_record_apart_from_times(
     whole: Ran, request: pytest.FixtureRequest, tmp_path: Path, of: int
 ) -> None:
     shards = request.getfixturevalue({2: "two", 5: "five"}[of])
@@ -131,7 +131,7 @@ def test_merged_shards_are_the_record_of_a_whole_run_apart_from_times(
     assert {"report.md", "report.html", "pr-comment.md"} <= {p.name for p in (tmp_path / "out").iterdir()}
 
 
-def test_missing_doubled_and_foreign_shards_are_refused_in_one_line(
+def test_missing_doubled_and_foreign_shards_are_refused(
     whole: Ran, two: list[Path], five: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole_folder = whole.folder / "reports/latest/four"

@@ -193,7 +193,7 @@ def test_export_wants_a_reason_for_what_does_not_pass(kept: Path, slimgate: Comm
     assert slimgate("card", "reports/latest/s", "bad")[1].count("verdict: FAIL, partial") >= 2
 
 
-def test_export_of_a_record_whose_suite_has_changed_wants_a_reason(kept: Path, slimgate: Command) -> None:
+def test_export_of_a_record_with_a_changed_suite_wants_a_reason(kept: Path, slimgate: Command) -> None:
     whole = pytest_in(kept, "bench/s.toml", "-q")
     assert whole.record("s")["verdict"]["missing"] == 0
     latest = kept / "reports/latest/s/run.json"

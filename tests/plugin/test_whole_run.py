@@ -96,7 +96,7 @@ def test_undecided_fails_unless_the_suite_says_warn(first: Ran) -> None:
     assert record["verdict"]["failed"] == 0
 
 
-def test_the_terminal_says_what_does_not_hold_and_what_it_could_not_tell(first: Ran) -> None:
+def test_the_terminal_says_what_fails_and_what_it_cannot_tell(first: Ran) -> None:
     at = next(
         i for i, line in enumerate(first.lines) if line.startswith("=") and line.strip("= ") == "slimgate"
     )
@@ -228,7 +228,7 @@ def test_a_second_run_builds_nothing_and_finds_the_same(first: Ran, second: Ran)
         }
 
 
-def test_another_parameter_rebuilds_what_depends_on_it_and_nothing_else(second: Ran, changed: Ran) -> None:
+def test_another_parameter_rebuilds_only_what_depends_on_it(second: Ran, changed: Ran) -> None:
     before = {v["name"]: v["artifact"]["digest"] for v in second.record("two")["variants"]}
     after = {v["name"]: v for v in changed.record("two")["variants"]}
     assert {name: v["from_store"] for name, v in after.items()} == {
@@ -240,7 +240,7 @@ def test_another_parameter_rebuilds_what_depends_on_it_and_nothing_else(second: 
     assert {name for name, v in after.items() if v["artifact"]["digest"] != before[name]} == {"same", "int8"}
 
 
-def test_a_changed_recipe_voids_its_results_and_those_of_what_is_made_from_it(changed: Ran) -> None:
+def test_a_changed_recipe_voids_its_results_and_its_descendants(changed: Ran) -> None:
     verdict = changed.record("two")["verdict"]
     # of 22 checks 3 ran; of unsure 5 are as they were, of the teacher its latency and the self-tests
     assert (verdict["missing"], verdict["carried"]) == (10, 9)

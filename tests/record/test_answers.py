@@ -14,7 +14,7 @@ from slimgate.record.answers import read_answers
 from slimgate.record.outcome_files import write_outcomes
 
 
-def test_the_answer_of_a_classification_has_names_and_the_most_probable_classes(tmp_path: Path) -> None:
+def test_an_answer_of_a_classification_has_its_probable_classes(tmp_path: Path) -> None:
     path = write_class_answers(tmp_path / "int8.parquet", [0, 2], [[0.2, 0.7, 0.1], [0.1, 0.2, 0.7]])
     answers = read_answers(path)
     wrong, right = answers.of(0), answers.of(1)
@@ -52,7 +52,7 @@ def test_what_a_run_writes_is_read_the_same(tmp_path: Path) -> None:
     }
 
 
-def test_predictions_without_probabilities_have_an_answer_and_no_shares(tmp_path: Path) -> None:
+def test_predictions_without_probabilities_have_no_shares(tmp_path: Path) -> None:
     outcomes = ClassOutcomes(
         ids=np.array(["a"]), labels=np.array([1]), predictions=np.array([0]), classes=("no", "yes")
     )

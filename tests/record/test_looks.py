@@ -40,7 +40,7 @@ def test_the_tests_of_one_run_are_one_look(root: Path) -> None:
     assert len((root / "looks/rows.jsonl").read_text().splitlines()) == 2  # nothing is noted twice
 
 
-def test_the_same_variant_beside_another_teacher_is_another_model() -> None:
+def test_a_variant_beside_another_teacher_is_another_model() -> None:
     assert model_id("a" * 64, "b" * 64) != model_id("c" * 64, "b" * 64)
 
 
@@ -57,7 +57,7 @@ def test_timings_are_counted_over_all_runs(root: Path) -> None:
     ]
 
 
-def test_a_line_that_a_killed_run_left_half_written_is_passed_over(root: Path) -> None:
+def test_a_half_written_line_of_a_killed_run_is_passed_over(root: Path) -> None:
     LookLog(root, "rows", "1").note(["t/a"])
     with (root / "looks/rows.jsonl").open("a") as stream:
         stream.write('{"run": "2", "mod\n')
@@ -93,7 +93,7 @@ def shard(own: str, **log: list[str]) -> LookFacts:
     return look_facts(Looks({run: frozenset(models) for run, models in log.items()}), {}, run=own)
 
 
-def test_shards_of_one_run_are_one_look_and_all_their_stores_count() -> None:
+def test_shards_of_a_run_are_one_look_and_all_stores_count() -> None:
     merged = merge_looks([shard("r3", r1=["t/a"], r3=["t/b"]), shard("r4", r2=["t/c"], r4=["t/d", "t/e"])])
     assert merged is not None
     assert (merged.runs, merged.models, merged.run) == (3, 5, "r4")

@@ -50,7 +50,7 @@ def test_a_baseline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [(), ("int8", "teacher"), ("teacher", "int8", "int8")])
-def test_a_record_without_its_teacher_first_or_with_a_name_twice_is_refused(
+def test_a_record_without_teacher_first_or_a_doubled_name_fails(
     tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     write_release(tmp_path)
@@ -61,7 +61,7 @@ def test_a_record_without_its_teacher_first_or_with_a_name_twice_is_refused(
         read_record_file(tmp_path)
 
 
-def test_a_figure_that_is_not_finite_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_figure_that_is_not_finite_is_read_back_as_written(tmp_path: Path) -> None:
     write_release(tmp_path)
     record = read_record_file(tmp_path).record
     times = LatencyFacts(speedup=inf, speedup_interval=(0.5, inf), measured="")

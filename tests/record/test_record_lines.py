@@ -32,7 +32,7 @@ def test_every_line_has_every_column_and_the_run(tmp_path: Path, capsys: pytest.
     assert {line["suite"] for line in found} == {SUITE}
 
 
-def test_figures_have_their_columns_and_what_was_not_measured_is_null(
+def test_figures_have_columns_and_what_was_not_measured_is_null(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {(one["variant"], one["kind"]): one for one in printed(capsys, write_release(tmp_path))}

@@ -28,7 +28,7 @@ def test_steps_are_told_as_a_suite_writes_them(tmp_path: Path) -> None:
     assert json.loads(logged.params["steps"]) == [{"fine_tune": {"epochs": 1}}, {"keep_layers": [0, 3]}]
 
 
-def test_names_hold_only_what_mlflow_takes_and_a_drop_has_its_unit(tmp_path: Path) -> None:
+def test_names_hold_only_what_mlflow_takes_and_drops_have_units(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
     teacher, int8 = record.variants
     facts = QualityFacts(teacher=9.0, value=9.9, drop_points=10.0, unit="percent", n=5, measured="")

@@ -54,7 +54,7 @@ def test_of_slices_no_single_figure_decides() -> None:
     assert verdict_under("slices.accuracy", 1.0, Judged("slices", None, facts, None, None)) is None
 
 
-def test_what_was_undecided_whatever_its_interval_is_so_under_every_limit() -> None:
+def test_what_no_interval_decides_is_undecided_under_every_limit() -> None:
     facts = BudgetFacts(kind="speedup_min", limit=1.2, verdict=Verdict.INCONCLUSIVE)
     unseen = Judged("latency", "b1", facts, 2.0, (1.9, 2.1))
     assert verdict_under("speedup_min", 1.5, unseen) is Verdict.INCONCLUSIVE

@@ -68,7 +68,7 @@ def test_a_budget_that_only_warns_is_counted_apart() -> None:
     assert (found.inconclusive, found.warns) == (2, 1)
 
 
-def test_a_record_with_an_earlier_result_is_partial_and_never_pass() -> None:
+def test_a_record_with_an_earlier_result_is_partial_never_pass() -> None:
     model = variant(quality={"accuracy": quality(P)}, carried=[carried("quality", "accuracy")])
     whole, run = verdict([model], SelfTest(), 0), verdict_of_this_run([model], SelfTest(), 0)
     assert (whole.status, whole.passed, whole.carried) == ("partial", 1, 1)
@@ -93,14 +93,14 @@ def test_a_run_is_failed_by_its_own_result_beside_earlier_ones() -> None:
     assert (run.status, run.passed, run.failed) == ("FAIL", 0, 1)
 
 
-def test_a_broken_self_test_of_an_earlier_run_fails_only_the_record() -> None:
+def test_an_earlier_broken_self_test_fails_only_the_record() -> None:
     teacher = VariantRecord(name=TEACHER, parent=None, carried=[carried("self_test", "identical")])
     tested = SelfTest(identical=SelfTestPart(verdict=F, message="differs", measured=""))
     assert verdict([teacher], tested, 0).status == "FAIL"
     assert verdict_of_this_run([teacher], tested, 0).errors == 0
 
 
-def test_an_undecided_speed_of_this_run_tells_of_the_delay_that_was_not_seen() -> None:
+def test_an_undecided_speed_tells_of_a_delay_that_was_not_seen() -> None:
     delay = PlantedDelay(
         seen=False, speedup_interval=(0.9, 1.1), message="no delay was seen", workload="b1", measured=""
     )
@@ -116,7 +116,7 @@ def slices(found: Verdict, **fields: object) -> BehaviourFacts:
     return BehaviourFacts(budgets=[budget("slices.accuracy", found, **fields)], verdict=found)
 
 
-def test_undecided_slices_fail_beside_a_budget_that_holds_unless_they_only_warn() -> None:
+def test_undecided_slices_fail_unless_they_only_warn() -> None:
     held = {"accuracy": quality(P, budget("drop_points", P))}
     for wish, fails in (("fail", True), ("warn", False)):
         model = variant(quality=held, behaviour=slices(U, on_inconclusive=wish))
@@ -124,7 +124,7 @@ def test_undecided_slices_fail_beside_a_budget_that_holds_unless_they_only_warn(
         assert (found.status, found.inconclusive, found.fails) == ("INCONCLUSIVE", 1, fails)
 
 
-def test_an_undecided_budget_fails_a_run_unless_all_of_them_only_warn() -> None:
+def test_an_undecided_budget_fails_unless_all_of_them_only_warn() -> None:
     one, two = (budget("drop_points", U, on_inconclusive=wish) for wish in ("warn", "fail"))
     assert not verdict([variant(quality={"accuracy": quality(U, one)})], SelfTest(), 0).fails
     assert verdict([variant(quality={"accuracy": quality(U, one, two)})], SelfTest(), 0).fails

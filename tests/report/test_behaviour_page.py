@@ -30,7 +30,7 @@ def record_of(facts: BehaviourFacts, classes: list[str]) -> RunRecord:
     return sample_record(variants=[sample.variants[0], variant("x", behaviour=facts)], task=task)
 
 
-def test_more_rows_on_the_diagonal_are_better_and_beside_it_worse() -> None:
+def test_more_rows_on_the_diagonal_are_better_elsewhere_worse() -> None:
     facts = BehaviourFacts(confusion=[[9, 3], [0, 10]], confusion_teacher=[[12, 0], [1, 9]])
     record = record_of(facts, ["a", "b"])
     found = confusion(record, record.variants[1])
@@ -91,7 +91,7 @@ def test_pictures_are_drawn_of_what_there_is(tmp_path: Path) -> None:
     assert draw_behaviour(record_of(BehaviourFacts(), ["a", "b"]), tmp_path / "none") == []
 
 
-def test_growth_of_a_perplexity_is_drawn_in_percent_with_its_budget() -> None:
+def test_growth_of_perplexity_is_in_percent_with_its_budget() -> None:
     common = {"teacher": 380.0, "n": 2000, "measured": "now"}
     budget = BudgetFacts(kind="increase_relative", limit=0.03, verdict=Verdict.PASS)
     better = {"value": 315.4, "drop_points": -17.0, "interval": (-18.0, -16.0), "unit": "percent"}

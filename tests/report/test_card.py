@@ -74,7 +74,7 @@ def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, writt
 
 
 @pytest.mark.parametrize("name", [model.name for model in sample_record().variants])
-def test_every_model_of_a_full_record_has_a_card_that_the_hub_reads(name: str) -> None:
+def test_every_model_of_a_full_record_has_a_card_for_the_hub(name: str) -> None:
     record = sample_record()
     model = record.variant(name)
     text = card(record, model)
@@ -161,7 +161,7 @@ def test_a_card_says_what_a_drop_is_and_its_interval() -> None:
     assert result["metrics"][0]["name"] == told
 
 
-def test_a_figure_that_is_not_finite_is_left_out_of_the_front_matter() -> None:
+def test_a_figure_that_is_not_finite_is_not_in_the_front_matter() -> None:
     interval = (float("-inf"), float("inf"))
     args = metric_args(card(*changed(drop_points=float("nan"), interval=interval)))
     assert not {"drop", "drop_interval"} & set(args)

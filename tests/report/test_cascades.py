@@ -47,7 +47,7 @@ def test_a_plain_cascade_has_no_column_of_weights() -> None:
     assert "ensemble" not in text
 
 
-def test_an_ensemble_shows_its_weights_and_is_compared_with_the_mean() -> None:
+def test_an_ensemble_shows_weights_and_the_loss_against_the_mean() -> None:
     together = PLAIN | {"weights": [0.625], "selection": CHOSEN}
     text = cascades(record_of(together, PLAIN | {"weights": [0.5]}, PLAIN))
     header, chosen, given, plain = rows_of(text)

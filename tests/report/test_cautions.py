@@ -40,7 +40,7 @@ def told(*slices: SliceFacts) -> str:
     return "\n".join(warnings(sample_record(variants=[variant("pruned", quality=held, behaviour=behaviour)])))
 
 
-def test_a_slice_that_lost_more_than_all_rows_may_is_told_where_no_budget_looks_at_it() -> None:
+def test_a_slice_that_lost_too_much_is_told_without_a_budget() -> None:
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
     assert f"{line}, the most of 2 slices. No budget covers slices.\n" in told(LOST, WITHIN)
     more = "the most of 3 slices. No budget covers slices. On 1 more slice it lost more than all rows may."
@@ -59,7 +59,7 @@ def test_other_slices_are_not(one: SliceFacts) -> None:
     assert "slices" not in told(one)
 
 
-def test_undecided_slices_are_inconclusive_in_line_cell_and_page_and_ship_nothing() -> None:
+def test_undecided_slices_are_inconclusive_and_ship_nothing() -> None:
     slices = [WITHIN.model_copy(update={"verdict": one}) for one in (Verdict.PASS, Verdict.INCONCLUSIVE)]
     budget = BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=Verdict.INCONCLUSIVE)
     behaviour = BehaviourFacts(slices=slices, budgets=[budget], verdict=Verdict.INCONCLUSIVE)
@@ -74,7 +74,7 @@ def test_undecided_slices_are_inconclusive_in_line_cell_and_page_and_ship_nothin
     assert kind_of(record, record.variant("pruned")) == "INCONCLUSIVE"
 
 
-def test_a_budget_that_a_variant_switches_off_is_told_with_its_reason() -> None:
+def test_a_budget_that_a_variant_switches_off_has_its_reason() -> None:
     pytest.importorskip("huggingface_hub")
     off = [
         SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=5.0, reason="new | labels"),
@@ -95,7 +95,7 @@ def undecided(on_inconclusive: str) -> dict[str, object]:
     return {"variants": [variant("a", quality={"accuracy": facts.model_copy(update={"budgets": budgets})})]}
 
 
-def test_what_is_undecided_and_only_warns_says_so_for_the_run_ends_with_0() -> None:
+def test_an_undecided_warning_says_so_as_the_run_ends_with_0() -> None:
     record = sample_record(verdict=UNDECIDED, **undecided("warn"))
     assert "1 budget holds, 2 are undecided, which only warns" in verdict_line(record)
     last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
@@ -104,7 +104,7 @@ def test_what_is_undecided_and_only_warns_says_so_for_the_run_ends_with_0() -> N
     assert "only warns" not in head(failed)
 
 
-def test_an_unseen_delay_is_a_warning_where_it_leaves_nothing_undecided() -> None:
+def test_an_unseen_delay_warns_where_nothing_is_left_undecided() -> None:
     hidden = PlantedDelay(
         seen=False,
         percent=100.0,
@@ -142,7 +142,7 @@ def loaded(head: str, *more: StepFacts) -> str:
     return "\n".join(warnings(sample_record(variants=[built])))
 
 
-def test_a_head_that_was_fitted_here_and_trained_by_no_step_is_told() -> None:
+def test_a_head_fitted_here_that_no_step_trained_is_told() -> None:
     trained = StepFacts(name="fine_tune", params={}, seconds=1.0, log={"epochs": [{"epoch": 1, "loss": 0.4}]})
     pruned = StepFacts(name="keep_layers", params=[0], seconds=0.1, log={"kept": [0]})
     line = "**released has a new head** (logistic regression on the train rows)"

@@ -57,7 +57,7 @@ def test_speed_that_was_judged_until_it_passed_is_said() -> None:
     assert "Speed was judged again, and the last time counts: int8, batch 1 (3 times, 1 passed)." in told
 
 
-def test_a_variant_that_held_on_the_confirm_rows_stays_what_it_was() -> None:
+def test_a_variant_that_held_on_confirm_rows_stays_what_it_was() -> None:
     record = judged_again(Verdict.PASS)
     assert record.verdict.status == "PASS"
     assert [model.name for model in inside_budgets(record)] == ["int8"]
@@ -88,7 +88,7 @@ def smallest(**facts: Any) -> str:
     return recommend(sample_record(variants=models))[0]
 
 
-def test_what_could_ship_quotes_a_bound_that_holds_after_the_choice() -> None:
+def test_what_could_ship_has_a_bound_that_holds_after_the_choice() -> None:
     assert "(drop 0.4 [0.0, 0.9])" in smallest(among=1, bound_among=0.9)
     assert "(drop 0.4, at most 1.3 as the best of 4)" in smallest(among=4, bound_among=1.3)
     assert "(drop 0.4, at most 2.2 as the best of 9, over its budget: confirm it)" in smallest(
@@ -131,7 +131,7 @@ def test_a_fail_on_the_confirm_rows_is_annotated() -> None:
     assert not budget_annotations(judged_again(Verdict.PASS), "bench/x.toml")
 
 
-def test_other_gates_of_the_same_data_are_told_on_report_and_card() -> None:
+def test_other_gates_of_the_data_are_on_report_and_card() -> None:
     pytest.importorskip("huggingface_hub")
     looks = LookFacts(runs=1, models=1, cuts=4)
     told = "4 different gates were cut from the same data, and judged"

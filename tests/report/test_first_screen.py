@@ -29,7 +29,7 @@ def self_test_part(verdict: Verdict) -> SelfTestPart:
     return SelfTestPart(verdict=verdict, message="self-test, a part", measured=MEASURED)
 
 
-def test_the_run_is_described_by_teacher_machine_baseline_and_self_test() -> None:
+def test_a_run_is_told_by_teacher_machine_baseline_and_self_test() -> None:
     record = sample_record()
     assert describe_run(record).startswith(
         "Teacher, digest 1d3c9b76dd6a · AMD EPYC, 2 cores · baseline none · "
@@ -76,7 +76,7 @@ def test_what_to_ship_stands_before_what_does_not_hold() -> None:
     assert screen.index("**What to ship**") < screen.index("**What does not hold**")
 
 
-def test_a_failing_variant_says_its_surest_loss_and_its_new_mistakes() -> None:
+def test_a_failing_variant_says_its_surest_loss_and_new_mistakes() -> None:
     [line] = list_worst_losses(sample_record())
     assert line.startswith(
         "**student** loses most on label networkx (1,500 rows): accuracy 0.829 → 0.765, drop 6.4"
@@ -95,7 +95,7 @@ def test_a_failing_variant_says_its_surest_loss_and_its_new_mistakes() -> None:
     ],
     ids=["no-drop", "inside", "outside", "a-speed-up", "two-sided"],
 )
-def test_a_margin_has_the_limit_in_the_middle_and_inside_at_the_right(
+def test_a_margins_limit_is_in_the_middle_and_its_inside_right(
     value: float,
     interval: tuple[float, float] | None,
     limit: float,
@@ -108,7 +108,7 @@ def test_a_margin_has_the_limit_in_the_middle_and_inside_at_the_right(
     assert (drawn.low, drawn.high) == places
 
 
-def test_budgets_are_ranked_from_the_worst_and_only_of_gated_variants() -> None:
+def test_budgets_are_ranked_from_the_worst_of_gated_variants() -> None:
     lines = rank_budgets(sample_record().variants)
     verdicts = [line.budget.verdict for line in lines]
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]

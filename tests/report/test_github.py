@@ -36,7 +36,7 @@ def parsed(line: str) -> tuple[str, ...]:
     )
 
 
-def test_a_budget_that_does_not_hold_is_an_error_on_the_suites_file(tmp_path: Path) -> None:
+def test_a_budget_that_does_not_hold_is_an_error_on_its_suite(tmp_path: Path) -> None:
     found = record(tmp_path, int8=Model(), bad=Model(wrong=LOST))
     (line,) = budget_annotations(found, "models/bench/a,b.toml")
     level, file, title, message = parsed(line)

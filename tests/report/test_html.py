@@ -211,7 +211,7 @@ def written(folder: Path, **models: Outcomes) -> Path:
     return folder
 
 
-def test_rows_that_changed_come_from_the_outcomes_the_surest_first(tmp_path: Path) -> None:
+def test_changed_rows_come_from_the_outcomes_the_surest_first(tmp_path: Path) -> None:
     labels = [0, 1, 2, 0, 1]
     teacher = outcomes([0, 1, 2, 1, 1], labels, [0.9, 0.8, 0.7, 0.6, 0.5])
     student = outcomes([1, 1, 0, 0, 1], labels, [0.6, 0.8, 0.95, 0.6, 0.5])
@@ -233,7 +233,7 @@ def test_rows_that_changed_come_from_the_outcomes_the_surest_first(tmp_path: Pat
     ]
 
 
-def test_of_very_many_rows_the_page_holds_some_and_says_of_how_many(tmp_path: Path) -> None:
+def test_of_very_many_rows_the_page_holds_some_and_counts_all(tmp_path: Path) -> None:
     labels = [0] * 1000
     teacher = outcomes(labels, labels, [0.9] * 1000)
     student = outcomes([1] * 1000, labels, [0.9] * 1000)
@@ -246,14 +246,14 @@ def test_of_very_many_rows_the_page_holds_some_and_says_of_how_many(tmp_path: Pa
     assert found["rows"][0][2] is None, "nobody gave its text"
 
 
-def test_without_outcomes_the_rows_are_those_that_the_record_quotes() -> None:
+def test_without_outcomes_the_rows_are_those_the_record_quotes() -> None:
     found = changed_rows(sample_record())
     assert list(found["models"]) == ["student", "distilled"]
     assert found["models"]["student"]["lost"] == 361
     assert [found["rows"][one[0]][0] for one in found["models"]["student"]["shown"]] == ["all/8012", "all/77"]
 
 
-def test_where_rows_are_neither_right_nor_wrong_those_that_moved_furthest_are_shown(tmp_path: Path) -> None:
+def test_rows_neither_right_nor_wrong_are_those_that_moved_most(tmp_path: Path) -> None:
     ids = np.array(["a", "b", "c"])
     gold = np.array([1.0, 2.0, 3.0])
 
@@ -285,7 +285,7 @@ def test_charts_stand_at_what_is_proved() -> None:
     assert models["int8"]["times"]["b1"]["p50"] == 7.12
 
 
-def test_a_record_without_times_behaviour_and_budgets_is_a_page_too() -> None:
+def test_a_record_without_times_and_budgets_is_a_page_too() -> None:
     bare = [variant("teacher", parent=None), variant("small", awaited=["accuracy"])]
     partial = RunVerdict(status="partial", passed=0, failed=0, inconclusive=0, not_gated=0, missing=4)
     page = page_of(sample_record(variants=bare, verdict=partial, self_test=SelfTest(), followed=[]))

@@ -91,7 +91,7 @@ def test_a_heading_sorts_one_way_and_then_the_other(opened: Opened) -> None:
     assert opened.models()[-2:] == ["distilled-int8", "released"], "what has no size stays last"
 
 
-def test_the_filter_takes_words_and_verdicts_and_says_how_many_are_left(opened: Opened) -> None:
+def test_the_filter_takes_words_and_verdicts_and_counts_the_rest(opened: Opened) -> None:
     opened.page.get_by_label("Filter", exact=True).fill("int8 pass")
     opened.page.get_by_text("2 of 8 models shown").wait_for()
     assert opened.models() == ["int8", "distilled-int8"]
@@ -169,7 +169,7 @@ def test_the_front_follows_the_choices_and_has_a_table(opened: Opened) -> None:
     assert rows.count() == front.locator("g.point").count() == 6, "int8 has no f1_macro, released nothing"
 
 
-def test_a_page_of_a_record_with_nothing_measured_has_no_empty_charts(browser: Any, tmp_path: Path) -> None:
+def test_a_page_with_nothing_measured_has_no_empty_charts(browser: Any, tmp_path: Path) -> None:
     sample = sample_record()
     bare = [model.model_copy(update={"quality": {}, "latency": {}}) for model in sample.variants]
     found = open_record(browser, sample_record(variants=bare), tmp_path)
@@ -209,9 +209,7 @@ def test_charts_fit_a_narrow_screen_and_hold_every_point(browser: Any, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_page_of_200_variants_and_20_000_rows_opens_in_under_two_seconds(
-    browser: Any, tmp_path: Path
-) -> None:
+def test_a_page_of_200_variants_and_20000_rows_opens_in_2_s(browser: Any, tmp_path: Path) -> None:
     """By the time that the page's own thread computed: other processes' use of the cores is not its own."""
     record = large_record(tmp_path, variants=200, rows=20_000)
     path = tmp_path / "report.html"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from markdown_it import MarkdownIt
+from support.report_sections import NASTY, all_sections, raw_tables, rendered, rendered_tables, section
 from support.sample_record import (
     FAIL,
     INCONCLUSIVE,
@@ -50,60 +50,12 @@ from slimgate.report import figures, index_report, suite_report
 from slimgate.report.comparison import size_cell
 from slimgate.report.figures import MISSING
 from slimgate.report.head import MOST_CAUTIONS
-from slimgate.report.markdown import full_sections
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.status import shown_workloads
 from slimgate.report.terminal.summary import machine_lines, summary_table, to_text
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
 REFRESH = "SLIMGATE_REFRESH_GOLDEN"
-NASTY = {
-    "html": "<script>alert(1)</script> & &lt;",
-    "pipe": "a|b \\| c \\",
-    "newline": "one\ntwo\r\n# three",
-    "back-ticks": "`code` ```fence",
-    "terminal": "\x1b[31mred\x07 \x9b0m",
-    "direction": "abc\u202edef \u2028 x",
-    "link": "[x](http://evil.example) ![i](y) [1](z) <http://a.b>",
-    "emphasis": "*a* **b** _c_ __d__ ~~e~~ f1_macro $x$",
-    "bullet": "- item",
-    "number": "1. item",
-    "rule": "---",
-    "heading": "# title #",
-    "surrogate": "bad \ud800 byte",
-    "reference": "[x]: http://evil.example",
-}
-
-
-def rendered(markdown: str) -> str:
-    html: str = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
-    return html
-
-
-def raw_tables(markdown: str) -> list[list[int]]:
-    """The cells of each row of each table as GitHub splits them: renderers hide a row that has too many."""
-    blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
-    return [[len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines] for lines in blocks]
-
-
-def rendered_tables(markdown: str) -> list[list[int]]:
-    """The same after rendering."""
-    tables = re.findall(r"<table>.*?</table>", rendered(markdown), flags=re.DOTALL)
-    rows = [re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL) for table in tables]
-    return [[len(re.findall(r"<t[hd]\b", row)) for row in found] for found in rows]
-
-
-def section(report: str, heading: str) -> str:
-    """What stands under a heading, up to the next of any level, or in the fold of that name."""
-    fold = f"<details><summary><b>{escape(heading)}</b>"
-    if fold in report:
-        return report.split(fold, 1)[1].split("</summary>", 1)[1].split("\n</details>\n", 1)[0]
-    return re.split(r"^#+ ", report.split(f" {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
-
-
-def whole(record: RunRecord) -> str:
-    """All sections as report.html has them."""
-    return "\n\n".join([*full_sections(record), ""])
 
 
 def row(report: str, name: str) -> list[str]:
@@ -541,7 +493,7 @@ def test_a_gate_without_self_test_is_a_warning() -> None:
 def test_a_record_without_variants_still_gives_a_report(count: int) -> None:
     report = suite_report(sample_record(variants=sample_record().variants[:count]))
     assert "**Ship nothing**: there is no variant, only the teacher was measured." in report
-    assert "Nothing was judged against a budget." in whole(sample_record(variants=[]))
+    assert "Nothing was judged against a budget." in all_sections(sample_record(variants=[]))
     rendered(report)
 
 

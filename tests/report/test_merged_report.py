@@ -34,7 +34,7 @@ def shard_of(folder: Path, number: int, own: str, broken: str) -> Kept:
     return Kept(folder / f"{number}/run.json", record)
 
 
-def test_logs_of_what_was_not_built_come_along_from_the_shard_whose_it_is(tmp_path: Path) -> None:
+def test_logs_of_what_was_not_built_come_from_their_shard(tmp_path: Path) -> None:
     names = [one.name for one in sample_record().variants[1:3]]
     # the second shard could not build what is the first one's: nobody asks
     shards = [shard_of(tmp_path, 1, names[0], names[0]), shard_of(tmp_path, 2, names[1], names[0])]
@@ -44,7 +44,7 @@ def test_logs_of_what_was_not_built_come_along_from_the_shard_whose_it_is(tmp_pa
 
 
 @pytest.mark.parametrize(("machines", "known"), [(("m", "m"), True), (("m", "n"), False)])
-def test_peak_rates_are_of_a_shard_that_has_some_unless_the_shards_ran_on_several_machines(
+def test_peak_rates_are_of_a_shard_unless_machines_differ(
     tmp_path: Path, machines: tuple[str, str], known: bool
 ) -> None:
     names = [one.name for one in sample_record().variants[1:]]

@@ -44,7 +44,7 @@ def told(found: RunRecord) -> list[str]:
     return [line for line in warnings(found) if "operations explain" in line]
 
 
-def test_a_runtime_far_below_the_peak_of_its_number_type_is_named() -> None:
+def test_a_runtime_far_below_the_peak_of_its_type_is_named() -> None:
     # 32 rows of 64 tokens are 81.92 of the counted row: 43.4 billion operations take 144.7 ms, weights 2 ms
     assert told(record(3000.0)) == [
         "**small is far slower than its operations explain**: batch 32 × 64 tokens took at least 3,000 ms, "
@@ -87,18 +87,18 @@ def test_the_table_of_times_has_what_products_take_at_the_peaks() -> None:
         "by turns", "small model", "record of before", "no int8 peak",
     ],
 )  # fmt: skip
-def test_usual_models_and_those_of_which_too_little_is_known_are_not(found: RunRecord) -> None:
+def test_usual_and_little_known_models_are_not_named(found: RunRecord) -> None:
     assert told(found) == []
 
 
-def test_kernels_so_fast_that_other_operations_decide_are_not_held_against_a_model() -> None:
+def test_very_fast_kernels_are_not_held_against_a_model() -> None:
     """As of AMX: 4 % of the int8 peak, yet faster than float32 products at their own (310 ms)."""
     amx = RATES.model_copy(update={"all_threads": TWO.model_copy(update={"int8_gop_per_s": 4000.0})})
     assert told(record(270.0, rates=amx)) == []
     assert len(told(record(1000.0, rates=amx))) == 1
 
 
-def test_where_others_had_the_cores_the_peaks_are_as_low_as_the_models_speed() -> None:
+def test_where_others_had_the_cores_the_peaks_are_low_too() -> None:
     """Measured on 2 cores with a load of 6: float32 1.21 GFLOP/s with two threads, 76 with one."""
     busy = TWO.model_copy(update={"float32_gflop_per_s": 1.21})
     assert told(record(8000.0, "float32", rates=RATES.model_copy(update={"all_threads": busy}))) == []
@@ -113,7 +113,7 @@ def test_of_many_slow_workloads_the_worst_is_named() -> None:
     assert "batch 16 × 64 tokens took at least 3,000 ms, 40 times" in line
 
 
-def test_the_machines_line_has_the_peaks_of_all_threads_and_of_one() -> None:
+def test_the_machines_line_has_peaks_of_all_threads_and_of_one() -> None:
     assert (
         "measured peaks (int8 by onnxruntime), 2 threads: float32 140 GFLOP/s, bfloat16 70.4 GFLOP/s, "
         "int8 300 GOP/s, memory 12.0 GB/s; one thread: float32 70.0 GFLOP/s, bfloat16 35.2 GFLOP/s, "

@@ -70,7 +70,7 @@ def test_the_report_shows_the_pictures_that_there_are(plots: list[str]) -> None:
     assert shown is bool(plots)
 
 
-def test_names_of_points_that_lie_together_are_not_written_over_each_other() -> None:
+def test_names_of_near_points_are_not_written_over_each_other() -> None:
     points = [
         Point("teacher", 87.0, 0.90, None, True),
         Point("student", 66.8, 0.855, None, True),

@@ -121,7 +121,7 @@ def test_a_loosened_budget_is_told() -> None:
     assert "**Loosened**: int8, accuracy had drop" in pr_comment([sample_record(baseline=baseline)])
 
 
-def test_several_suites_share_one_comment_the_verdicts_of_all_first() -> None:
+def test_several_suites_share_one_comment_verdicts_first() -> None:
     other = sample_record(verdict=RunVerdict(status="PASS", passed=1, failed=0, inconclusive=0, not_gated=0))
     text = pr_comment([sample_record(), other])
     assert text.count(MARKER) == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from support.report_sections import NASTY, all_sections, raw_tables, rendered, rendered_tables, section
 from support.sample_record import FAIL, PASS, sample_record, sliced, variant
-from test_markdown import NASTY, raw_tables, rendered, rendered_tables, section, whole
 
 from slimgate.record import (
     BehaviourFacts,
@@ -28,7 +28,7 @@ def record_of(*facts: BehaviourFacts, classes: list[str] | None = None) -> RunRe
 
 
 def test_changed_answers_stand_beside_the_teachers_calibration() -> None:
-    text = section(whole(sample_record()), "Answers that changed")
+    text = section(all_sections(sample_record()), "Answers that changed")
     cells = [cell.strip() for cell in text.splitlines()[3].split("|")]
     assert cells[1:-1] == [
         "student",
@@ -45,7 +45,7 @@ def test_changed_answers_stand_beside_the_teachers_calibration() -> None:
 
 
 def test_slices_that_lost_are_listed_and_few_rows_marked() -> None:
-    text = section(whole(sample_record()), "Slices, the largest drop first")
+    text = section(all_sections(sample_record()), "Slices, the largest drop first")
     assert "<summary><b>student</b>, accuracy, 8 of the 9 slices that lost, of 10 in all</summary>" in text
     rows = [line for line in text.splitlines() if line.startswith(("| label:", "| length", "| section"))]
     assert [row.split("|")[1].strip() for row in rows][:3] == [
@@ -63,25 +63,25 @@ def test_slices_that_lost_are_listed_and_few_rows_marked() -> None:
 def test_of_many_slices_the_worst_are_shown_and_those_that_fail() -> None:
     slices = [sliced("label", f"c{k}", 60, 20.0 - k, (1.0, 30.0), verdict=PASS) for k in range(15)]
     slices[12] = slices[12].model_copy(update={"verdict": FAIL})
-    text = section(whole(record_of(BehaviourFacts(slices=slices))), "Slices, the largest drop first")
+    text = section(all_sections(record_of(BehaviourFacts(slices=slices))), "Slices, the largest drop first")
     assert "9 of the 15 slices that lost, of 15 in all</summary>" in text
     assert re.findall(r"label: (c\d+)", text) == [*(f"c{k}" for k in range(8)), "c12"]
 
 
-def test_the_line_of_the_gate_is_among_the_verdicts_with_the_reason() -> None:
-    text = section(whole(sample_record()), "Verdicts")
+def test_the_gates_line_is_among_the_verdicts_with_its_reason() -> None:
+    text = section(all_sections(sample_record()), "Verdicts")
     assert "- student: behaviour FAIL, quoted above" in text
     assert "why this budget: users notice turned answers" in text
 
 
 def test_a_verdict_without_its_line_is_told_from_the_budgets() -> None:
     budget = BudgetFacts(kind="flips_max_percent", limit=1.0, verdict=PASS)
-    report = whole(record_of(BehaviourFacts(budgets=[budget], verdict=PASS)))
+    report = all_sections(record_of(BehaviourFacts(budgets=[budget], verdict=PASS)))
     assert r"- x0: behaviour, flips_max_percent 1.00 PASS" in section(report, "Verdicts")
 
 
 def test_lost_rows_are_quoted_with_the_confidence_of_both() -> None:
-    text = section(whole(sample_record()), "Rows lost")
+    text = section(all_sections(sample_record()), "Rows lost")
     assert "<summary><b>student</b>, surest in its wrong answer first, 2 of 361</summary>" in text
     assert "| all/8012 | networkx | networkx (0.93) | sympy (0.98) |" in re.sub(" +", " ", text)
     assert r"Returns a view of the array \| with \`axis\` \*last\* &lt;b&gt;…" in text
@@ -89,7 +89,7 @@ def test_lost_rows_are_quoted_with_the_confidence_of_both() -> None:
 
 
 def test_calibration_shows_the_bins_that_hold_rows() -> None:
-    text = section(whole(sample_record()), "Calibration")
+    text = section(all_sections(sample_record()), "Calibration")
     assert re.search(r"\| 0\.93 to 1\.00 \| +0\.94 \(0\.99, 4,634\) \| +0\.92 \(1\.00, 4,986\) \|", text)
     assert "0.20 to 0.27" not in text
 
@@ -97,7 +97,7 @@ def test_calibration_shows_the_bins_that_hold_rows() -> None:
 def test_a_bin_that_only_one_model_fills_is_a_dash_for_the_other() -> None:
     full = ReliabilityFacts(low=0.0, high=1.0, count=3, confidence=0.5, accuracy=0.5)
     empty = full.model_copy(update={"count": 0, "confidence": None, "accuracy": None})
-    report = whole(record_of(BehaviourFacts(reliability=[full], reliability_teacher=[empty])))
+    report = all_sections(record_of(BehaviourFacts(reliability=[full], reliability_teacher=[empty])))
     assert re.search(r"\| 0\.00 to 1\.00\s*\|\s*– \| 0\.50 \(0\.50, 3\) \|", section(report, "Calibration"))
 
 
@@ -111,7 +111,7 @@ def test_a_bin_that_only_one_model_fills_is_a_dash_for_the_other() -> None:
 def test_the_trade_off_says_of_what(classes: list[str], words: str) -> None:
     point = TradeoffFacts(threshold=0.5, coverage=0.94, precision=0.82, recall=None)
     facts = BehaviourFacts(tradeoff=[point], tradeoff_teacher=[point])
-    text = section(whole(record_of(facts, classes=classes)), "Precision and recall at thresholds")
+    text = section(all_sections(record_of(facts, classes=classes)), "Precision and recall at thresholds")
     assert words in text
     assert re.search(r"\|\s*0\.5 \| 0\.820 / – \(94 %\) \| 0\.820 / – \(94 %\) \|", text)
 
@@ -119,7 +119,7 @@ def test_the_trade_off_says_of_what(classes: list[str], words: str) -> None:
 def test_more_models_than_fit_stand_in_a_second_table() -> None:
     point = TradeoffFacts(threshold=0.5, coverage=1.0, precision=1.0, recall=1.0)
     facts = [BehaviourFacts(tradeoff=[point], tradeoff_teacher=[point])] * 8
-    text = section(whole(record_of(*facts)), "Precision and recall at thresholds")
+    text = section(all_sections(record_of(*facts)), "Precision and recall at thresholds")
     assert [line.split()[3:-1:2] for line in text.splitlines() if "threshold |" in line] == [
         ["teacher", *(f"x{k}" for k in range(5))],
         ["x5", "x6", "x7"],
@@ -127,7 +127,7 @@ def test_more_models_than_fit_stand_in_a_second_table() -> None:
 
 
 def test_a_small_confusion_matrix_is_whole_with_the_difference() -> None:
-    text = section(whole(sample_record()), "Confusion")
+    text = section(all_sections(sample_record()), "Confusion")
     assert "| teacher, label   |   networkx |   pandas |   sympy |   transformers |" in text
     assert re.search(r"\| networkx +\| 1,144 \(-96\) \|\s+356 \(\+96\) \|", text)
     assert "As the teacher's in every cell: distilled." in text
@@ -136,7 +136,7 @@ def test_a_small_confusion_matrix_is_whole_with_the_difference() -> None:
 def test_of_many_classes_the_pairs_that_changed_most_are_shown() -> None:
     cells = [(k, k, 40, 40 - k) for k in range(12)] + [(3, 5, 0, 30)]
     facts = BehaviourFacts(confusion_cells=cells)
-    text = section(whole(record_of(facts, classes=[f"c{k}" for k in range(12)])), "Confusion")
+    text = section(all_sections(record_of(facts, classes=[f"c{k}" for k in range(12)])), "Confusion")
     assert "**x0**, 10 of the 12 pairs whose count changed, most first:" in text
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "| c" in line]
     assert rows[0] == ["c3", "c5", "0", "30", "+30"]
@@ -146,12 +146,12 @@ def test_of_many_classes_the_pairs_that_changed_most_are_shown() -> None:
 
 def test_a_confusion_that_did_not_change_says_so() -> None:
     facts = BehaviourFacts(confusion_cells=[(0, 0, 40, 40)])
-    report = whole(record_of(facts, classes=[f"c{k}" for k in range(31)]))
+    report = all_sections(record_of(facts, classes=[f"c{k}" for k in range(31)]))
     assert "**x0**: every pair of label and prediction has as many rows as before." in report
 
 
 def test_a_record_without_behaviour_has_no_section() -> None:
-    assert "## Behaviour" not in whole(record_of())
+    assert "## Behaviour" not in all_sections(record_of())
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
@@ -166,7 +166,7 @@ def test_nasty_text_of_rows_and_slices_stays_in_its_cell(text: str) -> None:
         verdict=PASS,
         message=text,
     )
-    report = whole(record_of(facts, classes=[text, "b"]))
+    report = all_sections(record_of(facts, classes=[text, "b"]))
     assert report.replace("\n", "").isprintable()
     assert "<script>" not in rendered(report)
     assert 'href="http' not in rendered(report)

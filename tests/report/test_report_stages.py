@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.report_sections import all_sections
 from support.sample_record import PASS, quality, sample_record, variant
-from test_markdown import whole
 
 from slimgate.record import StageFacts
 
@@ -31,7 +31,7 @@ def report_with(stages: list[StageFacts], **fields: Any) -> str:
         variant("plain", quality={"accuracy": quality("plain", "accuracy", 5.0, (4, 6), PASS, value=0.85)})
     ]
     own = variant("tiny", stages=stages, **fields)
-    return whole(sample_record(variants=[sample_record().variants[0], *others, own]))
+    return all_sections(sample_record(variants=[sample_record().variants[0], *others, own]))
 
 
 def cells(report: str, first: str) -> list[str]:

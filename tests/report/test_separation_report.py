@@ -50,7 +50,7 @@ def test_a_variant_between_two_groups_has_both_letters() -> None:
     assert "| ab " in text
 
 
-def test_variants_that_are_not_compared_are_named_with_the_reason() -> None:
+def test_variants_that_are_not_compared_are_named_with_a_reason() -> None:
     less = {"left_out": ["v11", "v12"], "other_answers": ["old"]}
     text = separation(FOUND.model_copy(update=less), HEADING)
     assert "Not compared: v11, v12 (more than 4 variants); old (no answers of this run)." in text

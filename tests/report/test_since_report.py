@@ -50,7 +50,7 @@ def test_what_was_lost_is_a_row_with_its_budget_and_verdict() -> None:
 
 
 @pytest.mark.parametrize("write", [suite_report, html_report, lambda one: pr_comment([one])])
-def test_every_report_has_the_section_and_the_verdict_of_the_variant(write) -> None:  # type: ignore[no-untyped-def]
+def test_every_report_has_the_section_and_the_variants_verdict(write) -> None:  # type: ignore[no-untyped-def]
     text = write(record(LOST))
     assert "Since the baseline v1" in text
     assert "30 / 2" in text
@@ -79,7 +79,7 @@ def test_rows_that_cannot_be_paired_leave_the_values_and_say_why() -> None:
     assert "- int8, accuracy: the gate rows are other ones." in found
 
 
-def test_a_new_variant_is_said_to_be_new_and_without_a_baseline_there_is_no_section() -> None:
+def test_a_new_variant_is_called_new_if_there_is_a_baseline() -> None:
     new = SinceFacts(value=0.9, new=True, note="new since then", measured="")
     assert "- **New since the baseline v1**, so not held against it: int8." in suite_report(record(new))
     assert "new, not gated" in since_baseline(record(new))

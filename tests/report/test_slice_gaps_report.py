@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from support.report_sections import all_sections, section
 from support.sample_record import sample_record, sliced, variant
-from test_markdown import section, whole
 
 from slimgate.record import BehaviourFacts, RunRecord, SliceFacts, SliceGapFacts
 
@@ -39,13 +39,13 @@ BOTH = record_of(
 
 
 def test_the_gap_is_said_in_one_line_a_variant() -> None:
-    text = section(whole(BOTH), "Slices, the largest drop first")
+    text = section(all_sections(BOTH), "Slices, the largest drop first")
     assert "Gap between slices of length: teacher 12.0 points, int8 15.1." in text
     assert "Gap between slices of length: teacher 12.0 points, pruned 30.0." in text
 
 
 def test_every_model_stands_beside_the_teacher_on_every_slice() -> None:
-    text = section(whole(BOTH), "Slices before and after")
+    text = section(all_sections(BOTH), "Slices before and after")
     rows = [re.sub(" +", " ", line) for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == "| model | 5 to 9 words (200 rows) | 10 to 17 words (200 rows) | gap, points |"
     assert rows[2:] == [
@@ -59,19 +59,19 @@ def test_slices_of_few_rows_are_marked_and_said_to_be_left_out() -> None:
     facts = BehaviourFacts(
         slices=[one("a", 0.9, 0.9), one("b", 0.8, 0.7), one("c", 0.1, 0.9, n=20)], slice_gaps=[gap(10, 20, 1)]
     )
-    text = whole(record_of(x=facts))
+    text = all_sections(record_of(x=facts))
     assert "teacher 10.0 points, x 20.0 (1 of few rows left out)." in text
     assert "c (20 rows, few)" in section(text, "Slices before and after")
 
 
 def test_columns_of_many_values_have_the_line_alone() -> None:
     slices = [one(f"v{k}", 0.9, 0.8) for k in range(13)]
-    text = whole(record_of(x=BehaviourFacts(slices=slices, slice_gaps=[gap(1.0, 2.0)])))
+    text = all_sections(record_of(x=BehaviourFacts(slices=slices, slice_gaps=[gap(1.0, 2.0)])))
     assert "Slices before and after" not in text
     assert "Gap between slices of length" in text
 
 
 def test_a_record_of_before_says_nothing_of_gaps() -> None:
-    text = whole(record_of(x=BehaviourFacts(slices=[one("a", 0.9, 0.8), one("b", 0.8, 0.8)])))
+    text = all_sections(record_of(x=BehaviourFacts(slices=[one("a", 0.9, 0.8), one("b", 0.8, 0.8)])))
     assert "Gap between" not in text
     assert "Slices before and after" not in text

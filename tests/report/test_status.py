@@ -31,7 +31,7 @@ def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> 
 
 
 @pytest.mark.parametrize("fields", [{"gated": False}, {"error": "it broke"}, {"awaited": ["size"]}], ids=str)
-def test_what_is_not_gated_not_built_or_not_measured_could_not_ship(fields: dict[str, object]) -> None:
+def test_what_is_not_gated_built_or_measured_could_not_ship(fields: dict[str, object]) -> None:
     record = sample_record(variants=[sample_record().variants[0], judged("odd", P, P, **fields)])
     assert inside_budgets(record) == []
 
@@ -42,7 +42,7 @@ def test_what_holds_every_budget_could_ship() -> None:
     assert inside_budgets(record) == [good]
 
 
-def test_workloads_with_the_worst_verdict_are_counted_if_there_are_several() -> None:
+def test_workloads_with_the_worst_verdict_are_counted_if_several() -> None:
     def undecided(*workloads: str) -> str:
         found = {name: latency(3.0, speedup=1.4, verdict=U) for name in workloads}
         model = judged("odd", P, U, latency=found)
@@ -62,7 +62,7 @@ def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:
     assert standing(record, judged("small", awaited=["size"])) == "not judged yet"
 
 
-def test_the_fastest_is_said_on_the_workloads_of_the_tables_and_counted_on_others() -> None:
+def test_the_fastest_is_named_on_the_workloads_of_the_tables() -> None:
     def fast(name: str, **speeds: float) -> VariantRecord:
         found = {
             one: latency(3.0, speedup=rate, speedup_interval=(0.9 * rate, 1.1 * rate), noise_floor=0.01)
@@ -79,7 +79,7 @@ def test_the_fastest_is_said_on_the_workloads_of_the_tables_and_counted_on_other
     )
 
 
-def test_a_verdict_says_when_it_was_measured_if_not_by_the_last_run() -> None:
+def test_a_verdict_not_of_the_last_run_says_when_it_was_measured() -> None:
     old = [
         CarriedResult(kind="quality", name=name, measured="2026-11-20T14:02:03+00:00")
         for name in ("accuracy", "f1_macro")

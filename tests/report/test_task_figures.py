@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from support.report_sections import all_sections, section
 from support.sample_record import sample_record, variant
-from test_markdown import section, whole
 
 from slimgate.record import BehaviourFacts, FigureFacts
 from slimgate.report.task_figures import task_figures
@@ -23,7 +23,7 @@ def test_every_model_has_a_line_with_its_quality_and_its_figures() -> None:
         variant("gen-2", behaviour=figures(0.81, None)),
     ]
     record = sample.model_copy(update={"variants": [sample.variants[0], *models]})
-    text = section(whole(record), HEADING)
+    text = section(all_sections(record), HEADING)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
     head, teacher, first, second = lines[0], *lines[2:]
     assert (head[0], head[-1]) == ("model", "distinct_1")

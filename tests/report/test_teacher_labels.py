@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.report_sections import section
 from support.sample_record import quality, sample_record, variant
-from test_markdown import section
 
 from slimgate.record import BuildsFacts, RunRecord, StepFacts
 from slimgate.report import suite_report
@@ -42,7 +42,7 @@ def rows_of(text: str) -> list[list[str]]:
     return [[re.sub(" +", " ", cell.strip()) for cell in line.split("|")[1:-1]] for line in lines]
 
 
-def test_variants_stand_by_their_rows_and_random_first_with_what_the_choice_spared() -> None:
+def test_variants_stand_by_their_rows_with_what_the_choice_saved() -> None:
     record = record_of(
         chose("margin-80", "margin", 80, 3.0),
         chose("random-80", "random", 80, 7.0),
@@ -64,7 +64,7 @@ def test_of_several_builds_the_means_are_compared() -> None:
     assert rows[3][-2:] == ["3.0 ± 1.0", "+2.0"]
 
 
-def test_each_round_tells_uncertainty_and_the_classes_that_the_teacher_answered() -> None:
+def test_each_round_has_uncertainty_and_the_classes_answered() -> None:
     rows = rows_of(
         section(suite_report(record_of(chose("m", "margin", 80, 3.0))), "What the teacher labelled")
     )

@@ -69,7 +69,7 @@ def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
     assert line.verdict == "INCONCLUSIVE"
 
 
-def test_they_count_in_the_verdict_of_the_run_and_fail_it_while_undecided() -> None:
+def test_time_budgets_count_in_the_verdict_and_fail_if_undecided() -> None:
     record = record_of(timed(limits()))
     found = verdict(record.variants[1:], record.self_test, 0)
     assert (found.status, found.passed, found.inconclusive) == ("INCONCLUSIVE", 1, 1)
@@ -109,7 +109,7 @@ def test_two_releases_show_which_way_a_limit_moved(now: float, looser: bool) -> 
     assert change.under_before == (Verdict.INCONCLUSIVE if looser else None)
 
 
-def test_a_budget_that_held_and_is_undecided_now_is_a_regression_with_its_own_message() -> None:
+def test_a_budget_that_held_and_is_undecided_now_is_a_regression() -> None:
     before, after = timed(limits(end=19.5)), timed(limits(), message="the duel's line")
     (change,) = verdict_changes(record_of(before), record_of(after))
     assert (change.kind, change.before, change.after) == ("p95_ms_max", "PASS", "INCONCLUSIVE")

@@ -7,8 +7,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from support.report_sections import all_sections
 from support.sample_record import sample_record, variant
-from test_markdown import whole
 
 from slimgate.record import RunRecord, StepFacts
 from slimgate.report import suite_report
@@ -36,7 +36,7 @@ def cells(table: str, first: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
-def test_each_stage_says_what_it_starts_from_what_it_reads_and_what_it_leaves() -> None:
+def test_each_stage_says_what_it_starts_from_reads_and_leaves() -> None:
     trained = {"rows": 6000, "tokens": 81_000, "epochs": epochs(0.9, 0.8)}
     shown = trace(
         record_of(step("keep_layers"), step("distill", reads={"train": 6000, "selection": 50}, log=trained))
@@ -70,11 +70,11 @@ def test_rows_that_a_step_adds_to_those_of_the_split_are_counted() -> None:
 def test_a_step_in_stages_has_the_epochs_of_all_of_them() -> None:
     log = {"stages": [{"rows": 7, "tokens": 70, "epochs": epochs(0.9)}, {"rows": 7, "epochs": epochs(0.4)}]}
     record = record_of(step("progressive_distill", reads={"train": 7}, log=log))
-    assert "0.9000, 0.4000" in whole(record)
+    assert "0.9000, 0.4000" in all_sections(record)
     assert cells(trace(record), "x: progressive_distill")[2:5] == ["train 7", "70", "2"]
 
 
-def test_steps_inside_of_a_step_have_their_epochs_and_their_warnings() -> None:
+def test_steps_inside_a_step_have_their_epochs_and_warnings() -> None:
     trained = {"rows": 7, "tokens": 70, "epochs": epochs(0.9, 0.4), "warning": "few tokens"}
     log = {"text keep_layers": {"blocks_after": 2}, "text distill": trained}
     record = record_of(step("in_tower", reads={"train": 7}, log=log))
@@ -82,9 +82,9 @@ def test_steps_inside_of_a_step_have_their_epochs_and_their_warnings() -> None:
     assert "x, in_tower: few tokens." in suite_report(record)
 
 
-def test_any_quality_that_a_task_measures_on_selection_has_a_column() -> None:
+def test_any_quality_a_task_measures_on_selection_has_a_column() -> None:
     log = {"epochs": epochs(2.3, 0.7, loss_selection=0.9, perplexity_selection=12.5, mrr_selection=0.25)}
-    section = whole(record_of(step("distill", log=log))).split("### Loss and quality per epoch")[1]
+    section = all_sections(record_of(step("distill", log=log))).split("### Loss and quality per epoch")[1]
     head = section.strip().splitlines()[0]
     assert "perplexity, selection" in head
     assert cells(section, "x")[3:] == [
@@ -98,7 +98,7 @@ def test_any_quality_that_a_task_measures_on_selection_has_a_column() -> None:
 
 def test_a_long_course_shows_its_beginning_and_its_end() -> None:
     log = {"epochs": epochs(*(1 - k / 100 for k in range(20)))}
-    report = whole(record_of(step("distill", log=log)))
+    report = all_sections(record_of(step("distill", log=log)))
     assert "1.0000, 0.9900, 0.9800, 0.9700, …, 0.8300, 0.8200, 0.8100" in report
 
 

@@ -80,7 +80,7 @@ USES = re.compile(r"^\s*(?:- )?uses: (\S+)(.*)$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("file", ["action.yml", "docs/ci.md", "docs/recipes.md"])
-def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(file: str) -> None:
+def test_every_action_is_pinned_to_a_commit_beside_its_version(file: str) -> None:
     """A tag can be moved to other code. One version of an action has one commit in all files."""
     found = [one for one in USES.findall((ROOT / file).read_text()) if one[0].startswith("actions/")]
     assert found
@@ -108,7 +108,7 @@ TORCH = ["install", "--no-deps", *CONSTRAINTS, "torch", "--index-url", "https://
     ],
     ids=["default", "extras", "light"],
 )
-def test_the_default_installs_the_extras_with_the_constraints_of_the_actions_own_checkout(
+def test_the_default_installs_with_the_actions_own_constraints(
     repository: Path, inputs: dict[str, str], installed: list[list[str]]
 ) -> None:
     done = install_with_fake_pip(repository, inputs, "exit 0")
@@ -230,9 +230,7 @@ OWN = ("push", "merge_group", "schedule", "workflow_dispatch")
 @pytest.mark.parametrize(
     "event", ["pull_request_target", "workflow_run", "issue_comment", "release", "discussion", ""]
 )
-def test_events_that_may_run_code_of_a_fork_with_a_token_are_refused_first(
-    repository: Path, event: str
-) -> None:
+def test_events_that_run_a_forks_code_with_a_token_are_refused(repository: Path, event: str) -> None:
     assert ACTION["runs"]["steps"][0]["name"] == REFUSE
     assert "if" not in STEPS[REFUSE]
     done = bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA="0" * 40)

@@ -121,7 +121,7 @@ def test_a_plug_in_is_light_at_its_top(module: str) -> None:
     assert not loads(module) & HEAVY
 
 
-def test_a_file_whose_name_begins_with_an_underscore_is_imported_in_its_own_folder_alone() -> None:
+def test_a_file_named_with_an_underscore_is_its_folders_alone() -> None:
     for module in FILES:
         for name in anywhere(module):
             private = name.rpartition(".")[2].startswith("_") and name != "slimgate._system"
@@ -130,7 +130,7 @@ def test_a_file_whose_name_begins_with_an_underscore_is_imported_in_its_own_fold
 
 
 @pytest.mark.parametrize("package", ["steps", "models", "tasks", "runtimes", "data"])
-def test_these_packages_hold_a_docstring_only_because_a_re_export_would_enter_every_key(package: str) -> None:
+def test_these_packages_hold_a_docstring_and_no_re_exports(package: str) -> None:
     for file in (ROOT / "slimgate" / package).rglob("__init__.py"):
         [docstring] = ast.parse(file.read_bytes()).body
         assert isinstance(docstring, ast.Expr), file
@@ -156,7 +156,7 @@ def test_nothing_prints_or_swallows_errors(module: str) -> None:
             assert not all(isinstance(line, ast.Pass) for line in node.body), f"{module}:{node.lineno} passes"
 
 
-def test_the_room_of_the_house_that_pytest_loads_says_so_in_pyproject() -> None:
+def test_the_module_that_pytest_loads_is_named_in_pyproject() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     assert '[project.entry-points.pytest11]\n"slimgate.plugin" = "slimgate.plugin"\n' in text
     assert (ROOT / "conftest.py").read_text() == 'pytest_plugins = ["slimgate.plugin"]\n'

@@ -44,7 +44,7 @@ def record() -> RunRecord:
     return sample_record(variants=[slow, even, uneven])
 
 
-def test_a_drop_is_of_the_confirm_rows_and_over_builds_where_there_are_any() -> None:
+def test_a_drop_is_of_confirm_rows_and_over_builds_if_any() -> None:
     plain = variant("plain", 1.0, {})
     assert drop_of(plain) == Drop(1.0, (0.5, 1.5), "gate")
     confirmed = plain.quality["accuracy"].model_copy(update={"budgets": [BUILDS]})
@@ -60,7 +60,7 @@ def test_the_two_clocks_are_apart(record: RunRecord) -> None:
     assert list(duels_of(slow, from_text=True)) == ["b1"]
 
 
-def test_the_goals_are_of_one_variant_whose_least_bound_is_the_largest(record: RunRecord) -> None:
+def test_the_goals_are_of_the_variant_of_the_largest_least_bound(record: RunRecord) -> None:
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in format_goals([record]).splitlines()]
     assert [(line[0], line[2], line[3], line[4]) for line in lines[2:]] == [
         ("1", "forward call", "slow", "4, 5"),
@@ -77,7 +77,7 @@ def test_nothing_inside_is_said(record: RunRecord) -> None:
     assert format_goals([only]).count("none") == 6
 
 
-def test_a_table_has_a_line_for_each_variant_and_a_gap_where_nothing_was_timed(record: RunRecord) -> None:
+def test_a_table_has_a_line_a_variant_and_a_gap_if_not_timed(record: RunRecord) -> None:
     quality, forward, from_text, _ = format_record(record)
     assert "1.2 [0.7, 1.7]" in quality
     assert "31 [30, 32]" in forward

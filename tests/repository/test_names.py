@@ -1,4 +1,4 @@
-"""Names say what they hold: words that hold anything are no names of functions, parameters and locals."""
+"""Names say what they hold, no word that holds anything is one, and those of tests are short."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ BANNED = frozenset(
     | {"others", "beside", "wish", "wishes", "otherwise", "whole", "what", "which", "much", "many", "few"}
     | {"met", "taken", "asked", "wanted", "stands", "here", "there", "thing", "things"}
 )
+LONGEST_TEST_NAME = 60
 Name = tuple[int, str]
 
 
@@ -57,3 +58,14 @@ def test_no_name_is_a_word_that_holds_anything(folder: str) -> None:
 )
 def test_every_binding_is_seen(source: str, names: list[str]) -> None:
     assert sorted(name for _, name in bound_names(ast.parse(source))) == sorted(names)
+
+
+def test_names_of_tests_are_short() -> None:
+    tests = [
+        (f"{path.relative_to(ROOT)}:{node.lineno}", node.name)
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+    assert len(tests) > 1000
+    assert [(place, name) for place, name in tests if len(name) > LONGEST_TEST_NAME] == []

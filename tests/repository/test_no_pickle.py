@@ -64,7 +64,7 @@ def test_no_call_lets_a_model_run_code_of_its_own() -> None:
     assert [where for where, trusted in opened if trusted != "False"] == []
 
 
-def test_yaml_is_never_read_and_text_is_run_as_code_in_one_place_only() -> None:
+def test_yaml_is_never_read_and_text_is_code_in_one_place_only() -> None:
     found = [where for where, name, _ in CALLS if name in ("yaml.load", "yaml.unsafe_load", "eval", "exec")]
     # the process with limits in which the score passes_tests runs an answer, where a suite says so
     assert [where.partition(":")[0] for where in found] == ["limited_child.py"]

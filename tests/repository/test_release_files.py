@@ -244,7 +244,7 @@ def test_the_hook_runs_and_its_pattern_matches_suites(
     assert re.search(hook["files"], "pyproject.toml") is None
 
 
-def test_the_image_has_the_targets_of_the_docs_and_a_user_without_rights() -> None:
+def test_the_image_has_the_docs_targets_and_an_unprivileged_user() -> None:
     text = (ROOT / "Dockerfile").read_text("utf-8")
     stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
     by_name = {stage.split("\n")[0].rsplit(" AS ", 1)[1]: stage for stage in stages}
@@ -297,7 +297,7 @@ def test_the_recipe_requires_what_the_package_requires() -> None:
     assert dict(map(of_recipe, host)) == dict(map(to_conda, PYPROJECT["build-system"]["requires"]))
 
 
-def test_the_recipe_has_the_python_the_commands_and_the_license_of_the_package() -> None:
+def test_the_recipe_has_the_python_commands_and_license() -> None:
     project = PYPROJECT["project"]
     assert project["requires-python"] == f">={RECIPE['context']['python_min']}"
     scripts_ = [f"{name} = {function}" for name, function in project["scripts"].items()]

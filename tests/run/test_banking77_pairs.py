@@ -47,7 +47,7 @@ def test_a_group_is_of_two_intents_that_are_alike() -> None:
     assert (sorted(group.ones), sorted(group.others)) == ([0, 1], [2, 3])
 
 
-def test_two_of_each_intent_are_two_true_pairs_and_two_false_ones() -> None:
+def test_two_of_each_intent_are_two_true_and_two_false_pairs() -> None:
     found = list(pairs_of(QUESTIONS, 2, "train"))
     intent = dict(QUESTIONS)
     assert [same for _, _, same, _ in found] == ["1", "1", "0", "0"]
@@ -55,7 +55,7 @@ def test_two_of_each_intent_are_two_true_pairs_and_two_false_ones() -> None:
     assert {group for *_, group in found} == {"train-0"}
 
 
-def test_there_are_8000_train_pairs_and_6000_gate_pairs_half_of_them_true(
+def test_of_8000_train_and_6000_gate_pairs_half_are_true(
     written: dict[str, list[dict[str, str]]],
 ) -> None:
     assert tuple(written["train"][0]) == COLUMNS

@@ -75,7 +75,7 @@ def test_a_folder_without_the_suite_and_a_broken_record_are_told(
         of_option(tmp_path / "b", "b", suites)
 
 
-def test_the_words_of_the_old_limit_are_no_reason_for_a_looser_one(
+def test_the_words_of_the_old_limit_do_not_excuse_a_looser_one(
     tmp_path: Path, suites: dict[Path, Suite]
 ) -> None:
     file = baseline(tmp_path, "v1", 1.0, "agreed") / "run.json"
@@ -122,14 +122,14 @@ def test_a_budget_that_only_warns_now_is_a_looser_one(tmp_path: Path, bench: Pat
 
 
 @pytest.mark.parametrize("before", ["warn", None])
-def test_what_warned_before_or_is_not_known_of_an_old_record_is_not_looser(
+def test_what_warned_or_was_unknown_before_is_not_looser(
     tmp_path: Path, bench: Path, suite_text: str, before: str | None
 ) -> None:
     suites = suite_with(bench, suite_text, ONE_POINT % "", 'on_inconclusive = "warn"')
     assert of_option(recorded(tmp_path, before), "v1", suites).loosened == []
 
 
-def test_a_budget_that_is_switched_off_is_loosened_with_its_reason(
+def test_a_budget_switched_off_is_loosened_with_its_reason(
     tmp_path: Path, bench: Path, suite_text: str
 ) -> None:
     off = '\n[budgets.variants.int8]\naccuracy = { drop_points = "off", reason = "new labels" }'
@@ -160,7 +160,7 @@ def test_the_option_goes_before_the_suites_own_file(tmp_path: Path, bench: Path,
     assert of_option(tmp_path / "v2", "v2", suites).name == "v2"
 
 
-def test_a_baseline_that_is_not_there_is_an_error_that_says_what_to_do(
+def test_a_missing_baseline_is_an_error_that_says_what_to_do(
     tmp_path: Path, bench: Path, suite_text: str
 ) -> None:
     with pytest.raises(
@@ -178,7 +178,7 @@ def test_a_baseline_that_is_not_there_is_an_error_that_says_what_to_do(
             find_baselines(None, suite_with(bench, suite_text, SINCE % f'file = "{of}"'), tmp_path)
 
 
-def test_answers_of_then_that_are_gone_are_an_error_before_anything_is_built(
+def test_lost_baseline_answers_are_an_error_before_any_build(
     tmp_path: Path, bench: Path, suite_text: str
 ) -> None:
     folder = baseline(tmp_path, "v1", 1.0)
@@ -196,7 +196,7 @@ def test_answers_of_then_that_are_gone_are_an_error_before_anything_is_built(
     assert of_option(folder, "v1", suites).name == "v1"  # it broke then, and is new now
 
 
-def test_a_run_without_suites_has_nothing_to_hold_against_a_baseline(tmp_path: Path) -> None:
+def test_a_run_without_suites_is_held_against_no_baseline(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("half")
     with pytest.raises(
         SuiteError, match=r"^--slimgate-baseline v1: this run has no suite to hold against it$"
@@ -204,7 +204,7 @@ def test_a_run_without_suites_has_nothing_to_hold_against_a_baseline(tmp_path: P
         find_baselines(BaselineSource(tmp_path, "v1"), {}, tmp_path)
 
 
-def test_variants_are_not_held_against_the_record_that_the_run_replaces(
+def test_variants_are_not_held_against_the_record_being_replaced(
     tmp_path: Path, bench: Path, suite_text: str
 ) -> None:
     """Else a loss fails one run, and is what the next one is held against."""
@@ -218,7 +218,7 @@ def test_variants_are_not_held_against_the_record_that_the_run_replaces(
             refuse_last_run(held, suites, tmp_path / "latest")
 
 
-def test_a_budget_that_waited_for_a_new_variant_may_not_be_loosened_in_silence(
+def test_a_budget_that_waited_may_not_be_loosened_in_silence(
     tmp_path: Path, bench: Path, suite_text: str
 ) -> None:
     """The release in which a variant is new judged nothing by it, and has its limit all the same."""

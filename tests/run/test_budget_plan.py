@@ -30,7 +30,7 @@ def test_only_what_gates_has_a_budget_that_rows_must_decide(tmp_path: Path) -> N
     assert {name for one in planned for name in one.variants} == set(others)
 
 
-def test_the_plan_knows_what_learns_again_from_what_is_only_converted(tmp_path: Path) -> None:
+def test_the_plan_separates_what_learns_from_what_is_converted(tmp_path: Path) -> None:
     suite = tiny_run(tmp_path).suite
     learns = {name for name in suite.variants if estimate_changes(suite, name) == TRAINED}
     assert learns == {
@@ -41,7 +41,7 @@ def test_the_plan_knows_what_learns_again_from_what_is_only_converted(tmp_path: 
     }
 
 
-def test_fifty_groups_cannot_show_two_points_however_large_they_are() -> None:
+def test_fifty_groups_cannot_show_two_points_at_any_size() -> None:
     assert drop_outlook((40,) * 50, 0.02, CONVERTED).word == "cannot decide"
     assert drop_outlook((400,) * 50, 0.02, CONVERTED).word == "cannot decide"
     assert drop_outlook((1,) * 2000, 0.02, CONVERTED).word == "can decide"
@@ -54,7 +54,7 @@ def test_flips_are_planned_by_what_an_equal_variant_turns() -> None:
     assert flips_outlook((1,) * 30, 0.04, CONVERTED).word == "cannot decide"
 
 
-def test_a_metric_that_is_not_of_single_rows_waits_for_a_first_run(tmp_path: Path) -> None:
+def test_a_metric_not_of_single_rows_waits_for_a_first_run(tmp_path: Path) -> None:
     budgets = "[budgets]\nf1_macro = { drop_points = 1.0 }\n\n[measure]\n"
     suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
     (line,) = {one.line.split("): ")[-1] for one in plan_budgets(suite, GateGroups((1,) * 100), None)}
@@ -107,7 +107,7 @@ def earlier_run(*budgets: BudgetFacts, variance: float) -> RunRecord:
     return record.model_copy(update={"variants": [known]})
 
 
-def test_groups_that_no_run_has_seen_count_beside_the_variance_that_one_measured(tmp_path: Path) -> None:
+def test_new_groups_count_beside_the_variance_a_run_measured(tmp_path: Path) -> None:
     """2 points take log 0.05 / log 0.98 = 148.3 groups without a loss, whatever the rows vary."""
     earlier = earlier_run(variance=0.001)
     budget = "accuracy = { drop_points = 2.0 }"
@@ -133,7 +133,7 @@ def test_flips_that_use_up_their_budget_need_no_number_of_rows(tmp_path: Path) -
     assert re.search(r"it takes about [\d,]+ at best ", line)
 
 
-def test_how_much_builds_differ_is_known_from_a_run_that_judged_them(tmp_path: Path) -> None:
+def test_how_much_builds_differ_is_known_from_an_earlier_run(tmp_path: Path) -> None:
     budget, gate = 'accuracy = { drop_points = 2.0, over = "builds" }', GateGroups((1,) * 6000)
     assert "can decide it" in planned_line(tmp_path, budget.replace(', over = "builds"', ""), gate)
     over_rows = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.PASS)

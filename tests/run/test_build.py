@@ -53,7 +53,7 @@ pruned-student = { from = "student", steps = [{ magnitude_prune = { sparsity = 0
 
 
 class Own:
-    """Methods of a user's own, by "test_build:NAME"; they say what they did in `calls`."""
+    """Methods of a user's own, by "tests.run.test_build:NAME"; they say what they did in `calls`."""
 
     class Params(Table):
         rows: str | None = None
@@ -155,7 +155,7 @@ def test_a_second_run_builds_nothing(stored: Tiny) -> None:
     assert stored.build() == {name: [True] * count for name, count in ALL.items()}
 
 
-def test_a_parameter_of_one_step_rebuilds_that_step_and_what_depends_on_it(stored: Tiny) -> None:
+def test_a_steps_parameter_rebuilds_it_and_what_depends_on_it(stored: Tiny) -> None:
     changed = VARIANTS.replace("{ keep_layers = [0, 2] }, TRAIN", "{ keep_layers = [1, 2] }, TRAIN")
     assert stored.build(variants=changed) == {
         "teacher": [True, True],
@@ -203,7 +203,7 @@ def test_another_seed_rebuilds_what_is_stochastic(tmp_path: Path) -> None:
     assert steps(1) == {"teacher": [True, False], "trained": [False], "pruned": [True, True]}
 
 
-def test_further_seeds_rebuild_stochastic_variants_on_the_same_teacher(tmp_path: Path) -> None:
+def test_further_seeds_rebuild_stochastic_variants_for_a_teacher(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     variants = """
 trained = { steps = [TRAIN] }
@@ -235,7 +235,7 @@ again = { from = "small", steps = [{ distill = { teacher = "self", precision = "
 """
 
 
-def test_a_teacher_assistant_is_built_first_and_its_change_rebuilds_what_learnt_from_it(
+def test_a_teacher_assistant_is_built_before_its_students(
     tmp_path: Path,
 ) -> None:
     tiny = Tiny(tmp_path)
@@ -251,7 +251,7 @@ def test_a_teacher_assistant_is_built_first_and_its_change_rebuilds_what_learnt_
     assert tiny.build("small", variants=other) == {"small": [True, False]}
 
 
-def test_what_learns_from_a_stochastic_variant_differs_by_seed_and_is_planned_with_its_teacher(
+def test_what_learns_from_a_stochastic_variant_differs_by_seed(
     tmp_path: Path,
 ) -> None:
     tiny = Tiny(tmp_path)
@@ -269,7 +269,7 @@ def test_what_learns_from_a_stochastic_variant_differs_by_seed_and_is_planned_wi
     assert [step.name for step in planned["again"].missing] == ["distill from self"]
 
 
-def test_a_further_teacher_is_built_first_belongs_to_the_key_and_is_kept_for_what_learnt_from_it(
+def test_a_further_teacher_is_built_first_and_is_in_the_key(
     tmp_path: Path,
 ) -> None:
     tiny = Tiny(tmp_path)
@@ -297,7 +297,7 @@ def test_a_further_teacher_is_built_first_belongs_to_the_key_and_is_kept_for_wha
     assert tiny.build("small", variants=taught.replace("MORE ", "")) == {"small": [True, False]}
 
 
-def test_a_student_of_a_stochastic_further_teacher_differs_by_seed_and_the_plan_names_them_all(
+def test_a_student_of_a_stochastic_teacher_differs_by_seed(
     tmp_path: Path,
 ) -> None:
     tiny = Tiny(tmp_path)
@@ -325,7 +325,7 @@ def test_a_teacher_that_would_count_twice_is_refused(tmp_path: Path) -> None:
         tiny.builder(tiny.suite(variants=variants)).build("b")
 
 
-def test_an_ensembles_members_share_their_answers_with_those_who_learn_from_one(tmp_path: Path) -> None:
+def test_an_ensembles_members_share_answers_with_their_students(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
     variants = (
@@ -344,7 +344,7 @@ def test_an_ensembles_members_share_their_answers_with_those_who_learn_from_one(
     assert told == "the mean of 2 teachers', 2 of them from the store, read by memory map"
 
 
-def test_a_transfer_set_belongs_to_the_key_and_so_does_what_may_not_be_in_it(tmp_path: Path) -> None:
+def test_a_transfer_set_and_what_it_may_not_hold_are_in_the_key(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
     gate_text = (tmp_path / "gate.csv").read_text().splitlines()[1].split(",")[0]
@@ -365,7 +365,7 @@ def test_a_transfer_set_belongs_to_the_key_and_so_does_what_may_not_be_in_it(tmp
     assert tiny.build("a", variants=variants) == {"a": [True, False]}
 
 
-def test_the_gate_does_not_belong_to_the_key_of_a_step_that_adds_no_rows(tmp_path: Path) -> None:
+def test_a_step_that_adds_no_rows_has_no_gate_in_its_key(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
     plain = 'a = { model = "hub", steps = [{ distill = { precision = "float32" } }] }\n'
@@ -374,7 +374,7 @@ def test_the_gate_does_not_belong_to_the_key_of_a_step_that_adds_no_rows(tmp_pat
     assert tiny.build("a", variants=plain) == {"a": [True, True]}
 
 
-def test_a_method_that_did_not_say_that_it_adds_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
+def test_a_method_that_adds_no_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
     context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._make_context("here", ("train",), (), tmp_path)
     with pytest.raises(DataError, match="says so by adds_rows"):
         context.are_held_out(["good film"])
@@ -456,25 +456,29 @@ def own(value: int, **params: Any) -> str:
         f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in params.items()
     )
     inner = f"value = {value}" + (f", {written}" if written else "")
-    return f'own = {{ steps = [{{ "test_build:Own" = {{ {inner} }} }}] }}\n'
+    return f'own = {{ steps = [{{ "tests.run.test_build:Own" = {{ {inner} }} }}] }}\n'
 
 
 @pytest.mark.parametrize(
     ("variant", "error", "said"),
     [
-        (own(1), BuildError, "own: step test_build:Own: ZeroDivisionError: first line second line"),
+        (own(1), BuildError, "own: step tests.run.test_build:Own: ZeroDivisionError: first line second line"),
         (
             own(2),
             BuildError,
-            "own: step test_build:Own: weights are NaN or infinite after the step, first in",
+            "own: step tests.run.test_build:Own: weights are NaN or infinite after the step, first in",
         ),
-        (own(0, rows="gate"), DataError, "own: step test_build:Own: a build step asked for gate rows"),
+        (
+            own(0, rows="gate"),
+            DataError,
+            "own: step tests.run.test_build:Own: a build step asked for gate rows",
+        ),
         (
             own(0, rows="selection"),
             DataError,
-            "own: step test_build:Own: a build step needs rows of split selection",
+            "own: step tests.run.test_build:Own: a build step needs rows of split selection",
         ),
-        (own(0, teacher=True), BuildError, "own: step test_build:Own: "),
+        (own(0, teacher=True), BuildError, "own: step tests.run.test_build:Own: "),
     ],
     ids=["raises", "NaN weights", "gate rows", "rows that it does not read", "teacher"],
 )
@@ -545,9 +549,9 @@ def test_rows_of_one_label_are_an_error_that_names_the_suite(tiny: Tiny) -> None
         tiny.builder(tiny.suite())
 
 
-def test_a_step_is_not_handed_the_gate_even_where_it_says_that_it_reads_it(tmp_path: Path) -> None:
-    variants = 'a = { steps = [{ "test_build:GateReader" = {} }] }\n'
-    variants += 'b = { steps = [{ "test_build:GateReader" = { rows = "gate" } }] }\n'
+def test_a_step_that_says_it_reads_the_gate_is_not_handed_it(tmp_path: Path) -> None:
+    variants = 'a = { steps = [{ "tests.run.test_build:GateReader" = {} }] }\n'
+    variants += 'b = { steps = [{ "tests.run.test_build:GateReader" = { rows = "gate" } }] }\n'
     tiny = Tiny(tmp_path)
     builder = tiny.builder(tiny.suite(variants=variants))
     assert builder.build("a").artifact.manifest["log"]["splits"] == ["selection", "train"]
@@ -555,11 +559,11 @@ def test_a_step_is_not_handed_the_gate_even_where_it_says_that_it_reads_it(tmp_p
         builder.build("b")
 
 
-def test_a_step_whose_result_depends_on_the_processor_is_built_for_each(
+def test_a_step_that_depends_on_the_processor_is_built_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variants = 'a = { steps = [{ "test_build:Compiler" = { value = 3 } }] }\n'
-    variants += 'b = { steps = [{ "test_build:Compiler" = { value = 4 } }] }\n'
+    variants = 'a = { steps = [{ "tests.run.test_build:Compiler" = { value = 3 } }] }\n'
+    variants += 'b = { steps = [{ "tests.run.test_build:Compiler" = { value = 4 } }] }\n'
     tiny = Tiny(tmp_path)
     assert tiny.build("a", "b", variants=variants) == {"a": [False], "b": [False]}
     assert tiny.build("a", "b", variants=variants) == {"a": [True], "b": [True]}

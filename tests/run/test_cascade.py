@@ -45,7 +45,7 @@ SMALL = answers(SURE, [True, True, False, False, True])
 LARGE = np.asarray([True, True, True, True, True])
 
 
-def test_confidence_is_the_highest_probability_after_the_temperature() -> None:
+def test_confidence_is_the_top_probability_after_the_temperature() -> None:
     scores = np.asarray([[2.0, 0.0], [0.0, 0.0]])
     assert confidence(scores, 1.0) == pytest.approx([1 / (1 + np.exp(-2.0)), 0.5])
     assert confidence(scores, 2.0) == pytest.approx([1 / (1 + np.exp(-1.0)), 0.5])
@@ -59,9 +59,7 @@ def test_confidence_is_the_highest_probability_after_the_temperature() -> None:
         (40.0, [False] * 5),
     ],
 )
-def test_the_fewest_rows_are_passed_on_at_which_the_loss_is_allowed(
-    allowed: float, passed: list[bool]
-) -> None:
+def test_the_fewest_rows_for_the_allowed_loss_are_passed_on(allowed: float, passed: list[bool]) -> None:
     gate = choose_gate(SMALL, LARGE, LARGE, allowed, 1.0)
     assert gate.passed_on.tolist() == passed
     assert (confidence(SMALL.scores, 1.0) < gate.threshold).tolist() == passed
@@ -97,7 +95,7 @@ def test_of_three_models_each_pair_has_its_share_of_the_loss() -> None:
     assert 100 * (last.right.mean() - behind.mean()) <= 1.0 + 1e-9
 
 
-def test_the_best_temperature_is_the_one_that_made_the_scores_too_sure() -> None:
+def test_the_best_temperature_is_that_which_made_scores_too_sure() -> None:
     generator = np.random.default_rng(1)
     scores = generator.normal(0, 2, (4000, 3))
     shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
@@ -114,7 +112,7 @@ def noisy(rows: int, noise: float, seed: int) -> Answers:
     return Answers(scores, labels, scores.argmax(1) == labels)
 
 
-def test_the_mean_of_two_models_is_better_than_both_and_weighs_each_by_its_noise() -> None:
+def test_the_mean_of_two_models_beats_both_weighed_by_noise() -> None:
     first, second = noisy(20_000, 0.8, 1), noisy(20_000, 0.6, 2)
     means, weights = average_answers([first, second])
     # The least log loss of independent normal noise: weights by one over the variance.
@@ -187,7 +185,7 @@ def test_a_batch_passes_on_only_the_unsure_rows() -> None:
 
 
 @pytest.mark.parametrize("passed_on", [[False, True], [True, True]], ids=["one row", "all rows"])
-def test_an_ensemble_averages_the_scores_of_the_models_that_a_row_reached(passed_on: list[bool]) -> None:
+def test_an_ensemble_averages_the_models_that_a_row_reached(passed_on: list[bool]) -> None:
     together = member("b", None, inputs=1).model_copy(update={"weight": 0.25})
     own = np.asarray([[1.0 if one else 9.0, 0.0] for one in passed_on], dtype=np.float32)
     other = np.asarray([[0.0, 4.0], [0.0, 8.0]], dtype=np.float32)
@@ -303,7 +301,7 @@ def test_the_record_says_when_each_model_answers(run: SuiteRun) -> None:
     ]
 
 
-def test_timed_calls_take_different_rows_by_turns_the_same_for_all_models(run: SuiteRun) -> None:
+def test_timed_calls_take_rows_by_turns_the_same_for_all_models(run: SuiteRun) -> None:
     cascade, teacher = run.workload("fast", Workload(1)), run.workload("teacher", Workload(1))
     assert len(cascade.timed) == len(teacher.timed) == 60
     for one, other in zip(cascade.timed, teacher.timed, strict=True):
@@ -322,7 +320,7 @@ def test_a_suite_without_a_cascade_times_one_batch(tmp_path: Path) -> None:
     assert tiny_run(tmp_path).workload("teacher", Workload(1)).turns == ()
 
 
-def test_a_given_threshold_reads_no_rows_and_other_thresholds_make_another_artifact(tmp_path: Path) -> None:
+def test_a_given_threshold_reads_no_rows_and_is_in_the_key(tmp_path: Path) -> None:
     def artifact(threshold: str) -> Any:
         table = f'fast = {{ cascade = {{ models = ["shorter", "teacher"], threshold = {threshold} }} }}\n'
         return tiny_run(tmp_path, **{PRUNED: PRUNED + table}).build("fast").artifact
@@ -372,7 +370,7 @@ def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> N
     assert make_tokenizer_key(folders[2]) != cuts
 
 
-def test_from_text_a_tokenizer_reads_only_the_rows_that_reach_its_model(tmp_path: Path) -> None:
+def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> None:
     trimmed = "trimmed = { steps = [{ trim_vocabulary = { vocab_size = 20 } }] }\n"
     plain = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed})
     first = plain.outcomes("trimmed")
@@ -434,7 +432,7 @@ def test_what_a_cascade_cannot_be_is_one_clear_error(tmp_path: Path, table: str,
     assert str(error.value).startswith("suite.toml [variants.fast")
 
 
-def test_a_cascade_of_a_cascade_or_without_selection_rows_is_refused(tmp_path: Path) -> None:
+def test_a_nested_cascade_or_one_without_selection_is_refused(tmp_path: Path) -> None:
     outer = CASCADE + 'outer = { cascade = { models = ["pruned", "fast"] } }\n'
     with pytest.raises(SuiteError, match='"fast" is a cascade too; name its models here'):
         tiny_run(tmp_path, **{PRUNED: PRUNED + outer})

@@ -62,11 +62,11 @@ def test_faster_is_held_against_the_duel(speedups: dict[str, tuple[float, float]
     assert [claim["held"] for claim in check_speed_claims(claims, speedups)] == [True, held]
 
 
-def test_a_step_that_changes_nothing_is_found_out_and_slimgates_own_are_true(tmp_path: Path) -> None:
+def test_an_idle_step_is_detected_and_slimgates_claims_are_true(tmp_path: Path) -> None:
     pruned = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
     added = """
 int8 = { from = "pruned", steps = [{ int8_dynamic = {} }] }
-idle = { from = "shorter", steps = [{ "test_claims:same_layer_by_another_name" = {} }] }
+idle = { from = "shorter", steps = [{ "tests.run.test_claims:same_layer_by_another_name" = {} }] }
 ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 """
     run = tiny_run(tmp_path, **{pruned: pruned + added})
@@ -74,7 +74,7 @@ ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
         name: {f"{claim['step']} {claim['claim']}": claim["held"] for claim in check_claims(run.handle(name))}
         for name in ("teacher", *run.suite.variants)
     }
-    idle = "test_claims:same_layer_by_another_name"
+    idle = "tests.run.test_claims:same_layer_by_another_name"
     assert held == {
         "teacher": {},
         "shorter": {
@@ -100,4 +100,4 @@ ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 
 def test_an_unknown_claim_is_refused() -> None:
     with pytest.raises(SuiteError, match="claims 'tiny'; expected some of smaller, fewer_parameters"):
-        load("step", "test_claims:wrong_claims")
+        load("step", "tests.run.test_claims:wrong_claims")

@@ -246,7 +246,7 @@ def test_what_makes_no_gate_weaker(suite: Any, old: str, new: str) -> None:
     assert find_weakenings(suite(), suite((old, new))) == []
 
 
-def test_sliced_columns_metrics_and_a_family_that_are_gone_are_a_weaker_gate(suite: Any) -> None:
+def test_lost_columns_metrics_and_families_are_a_weaker_gate(suite: Any) -> None:
     more = (
         ('group = "file"', 'group = "file"\nslices = ["length_bucket"]'),
         ('["accuracy"]', '["accuracy", "f1_macro"]'),
@@ -284,7 +284,7 @@ def test_code_and_files_count_by_what_they_hold(
     assert lines(find_weakenings(before, changed)) == ["the code of own_right:right is another"]
 
 
-def test_a_step_of_ones_own_that_makes_the_teacher_counts_by_its_code(
+def test_a_users_step_that_makes_the_teacher_counts_by_its_code(
     bench: Path, suite: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(bench.parent)

@@ -30,7 +30,7 @@ def cpus(folder: Path, *governors: str, **files: str) -> Path:
     return folder
 
 
-def test_runtimes_and_quantizers_are_told_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_runtimes_and_quantizers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "QUANTIZERS", ("numpy-that-there-is-not", "pip"))
     told = describe_machine(threads=1, device="cpu").libraries
     assert told["pip"] is not None

@@ -26,7 +26,7 @@ def texts(rows: Iterable[int]) -> list[str]:
     return [f"text {row}" for row in rows]
 
 
-def test_the_most_lost_the_least_sure_and_one_that_all_have_right_are_followed(tmp_path: Path) -> None:
+def test_lost_least_sure_and_always_right_rows_are_followed(tmp_path: Path) -> None:
     teacher = model(tmp_path, "teacher", RIGHT)
     variants = [model(tmp_path, "a", LOSES_3), model(tmp_path, "b", LOSES_2_AND_3)]
     found = describe_followed_rows(teacher, variants, texts)
@@ -41,7 +41,7 @@ def test_the_most_lost_the_least_sure_and_one_that_all_have_right_are_followed(t
     assert [one.prediction for one in found[0].answers] == ["cat", "dog", "dog"]
 
 
-def test_a_row_that_is_chosen_twice_stands_once_with_both_reasons(tmp_path: Path) -> None:
+def test_a_row_chosen_twice_stands_once_with_both_reasons(tmp_path: Path) -> None:
     shares = [[0.4, 0.35, 0.25], *RIGHT[1:]]
     [first, *_] = describe_followed_rows(
         model(tmp_path, "teacher", RIGHT), [model(tmp_path, "a", RIGHT)], texts
@@ -63,7 +63,7 @@ def test_a_variant_of_other_rows_is_left_out(tmp_path: Path) -> None:
     assert describe_followed_rows(teacher, [read_answers(other)], texts) == []
 
 
-def test_rows_that_are_neither_right_nor_wrong_are_those_that_moved_most_and_least(tmp_path: Path) -> None:
+def test_without_right_or_wrong_the_most_moved_rows_are_followed(tmp_path: Path) -> None:
     teacher = read_answers(write_values(tmp_path / "teacher.parquet", nats=[1.0, 2.0, 3.0]))
     variant = read_answers(write_values(tmp_path / "int8.parquet", nats=[1.5, 2.1, 1.0]))
     found = describe_followed_rows(teacher, [variant], texts)

@@ -66,7 +66,7 @@ P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
     ],
     ids=["pass", "partial", "inconclusive", "fail", "error", "not-gated", "no-budget", "empty"],
 )
-def test_fail_comes_before_inconclusive_before_partial_before_measured_before_pass(
+def test_fail_precedes_inconclusive_partial_measured_and_pass(
     variants: list[VariantRecord], missing: int, status: str
 ) -> None:
     assert verdict(variants, SelfTest(), missing).status == status
@@ -136,9 +136,7 @@ def delay(seen: bool) -> PlantedDelay:
 
 
 @pytest.mark.parametrize(("seen", "messages"), [(True, ["slow?"]), (False, ["slow?", "delay"])])
-def test_a_delay_that_was_not_seen_is_told_where_a_speed_up_has_a_budget(
-    seen: bool, messages: list[str]
-) -> None:
+def test_an_unseen_delay_is_told_where_a_speed_up_has_a_budget(seen: bool, messages: list[str]) -> None:
     timed = {"b1": LatencyFacts(verdict=U, message="slow?", measured="")}
     one = VariantRecord(name="a", parent="teacher", latency=timed)
     told = SelfTest(planted_delay=delay(seen))
@@ -154,9 +152,7 @@ def test_what_fails_is_told_before_what_is_undecided() -> None:
     assert found.messages == ["a 1", "b 0", "blind", "a 0"]
 
 
-def test_times_memory_shapes_and_the_planted_delay_survive_a_partial_run(
-    bench: Path, suite_text: str
-) -> None:
+def test_times_memory_shapes_and_delay_survive_a_partial_run(bench: Path, suite_text: str) -> None:
     """A record taken apart and put together again is the same."""
     (bench / "x.toml").write_text(suite_text)
     timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
@@ -203,7 +199,7 @@ def test_another_teacher_voids_everything() -> None:
     assert not parts.has(("quality", "b", "m"))
 
 
-def test_an_error_stays_though_another_test_finds_the_model_built() -> None:
+def test_an_error_stays_though_another_test_has_the_model_built() -> None:
     parts = Parts([make_part("error", "a", "test_quality[a-m]", {"message": "NaN"})])
     parts.add(build("a", "1"))
     assert parts.list_facts("error", "a")
@@ -266,7 +262,7 @@ def built(name: str, digest: str) -> Part:
     return make_part("build", name, "", {"artifact": {"digest": digest}})
 
 
-def test_another_artifact_voids_earlier_results_of_what_is_made_from_it_and_no_new_ones() -> None:
+def test_another_artifact_voids_results_of_what_is_made_from_it() -> None:
     facts = {"measured": "2026-11-20T14:02:03+00:00"}
     names = ("small", "small-int8", "other")
     earlier = [

@@ -176,7 +176,7 @@ def test_variables_of_a_servers_command_count(served: Path, monkeypatch: pytest.
     assert len({str(one) for one in (before, changed, contents.digest_server_files(params, served))}) == 3
 
 
-def test_nothing_is_known_of_a_server_that_slimgate_does_not_start() -> None:
+def test_a_server_that_slimgate_does_not_start_is_unknown() -> None:
     params = EndpointTable(url="http://localhost:8000/v1", model="m")
     assert keys.is_unknown_server(params)
     assert not keys.is_unknown_server(started("bash"))

@@ -113,7 +113,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return found
 
 
-def test_a_figure_is_that_of_the_fastest_call_and_not_of_the_first(clock: Clock) -> None:
+def test_a_figure_is_of_the_fastest_call_and_not_of_the_first(clock: Clock) -> None:
     waits = iter([0.001, 5.0, 2.0, 3.0, 1.0])
     assert time_fastest(lambda: clock.wait(next(waits)), until=9.0) == 2.0
 
@@ -121,9 +121,7 @@ def test_a_figure_is_that_of_the_fastest_call_and_not_of_the_first(clock: Clock)
 @pytest.mark.parametrize(
     ("rate", "largest"), [(1e12, 1024), (3e10, 1024), (1e10, 512), (1e9, 256)], ids=lambda one: f"{one:g}"
 )
-def test_the_largest_product_is_made_of_which_some_fit_in_the_time(
-    clock: Clock, rate: float, largest: int
-) -> None:
+def test_the_largest_product_that_fits_a_few_times_is_made(clock: Clock, rate: float, largest: int) -> None:
     """rate: operations a second, which a small product reaches half of."""
     made = []
 

@@ -49,13 +49,13 @@ def test_each_level_below_the_processor_is_asked(
     assert all(level in one.name for one, level in zip(found, levels, strict=True))
 
 
-def test_a_processor_without_more_instructions_than_the_least_is_one_error(tmp_path: Path) -> None:
+def test_a_processor_with_the_least_instructions_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no instructions that could be left out \(avx2 fma\)"):
         list_settings(tiny_run(tmp_path), "pruned", ["avx2", "fma"])
 
 
 @needs_vnni
-def test_int8_answers_of_torchao_change_without_vnni_and_float_answers_by_rounding(tmp_path: Path) -> None:
+def test_int8_of_torchao_changes_without_vnni_floats_by_rounding(tmp_path: Path) -> None:
     pytest.importorskip("torchao")
     run = tiny_run(tmp_path, **TORCHAO)
     without = Setting("AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"})
@@ -67,7 +67,7 @@ def test_int8_answers_of_torchao_change_without_vnni_and_float_answers_by_roundi
     assert apart["ao"].max() > 1e-3
 
 
-def test_a_model_of_onnx_runtime_is_built_again_with_narrow_weights(tmp_path: Path) -> None:
+def test_an_onnx_runtime_model_is_built_with_narrow_weights(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **ONNX)
     (setting,) = list_settings(run, "onnx")
     assert (setting.name, setting.reduced) == ("built again with reduce_range = true", True)
@@ -108,7 +108,7 @@ def test_the_command_judges_both_answers_by_the_budgets(
     assert code == 0
 
 
-def test_the_command_names_the_settings_under_which_a_budget_does_not_hold(
+def test_the_command_names_settings_where_a_budget_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, lines = ask(tmp_path, capsys, "[budgets]\naccuracy = { floor = 0.999 }")
@@ -118,7 +118,7 @@ def test_the_command_names_the_settings_under_which_a_budget_does_not_hold(
     assert code == 1
 
 
-def test_the_command_says_that_nothing_is_judged_without_a_budget(
+def test_the_command_says_that_no_budget_means_nothing_is_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, lines = ask(tmp_path, capsys, "")

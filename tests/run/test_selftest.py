@@ -115,7 +115,7 @@ def test_a_copy_of_the_teacher_with_a_damaged_layer_fails(tmp_path: Path) -> Non
     assert stored.predictions.tolist() == copy.predictions.tolist()
 
 
-def test_a_gate_that_does_not_predict_with_the_damaged_weights_is_wrong(
+def test_a_gate_that_ignores_the_damaged_weights_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A planted bug: a model is loaded from where the teacher lies, not from where it was saved."""
@@ -127,7 +127,7 @@ def test_a_gate_that_does_not_predict_with_the_damaged_weights_is_wrong(
     assert fault.wrong
 
 
-def test_a_teacher_that_is_no_better_than_its_damaged_copy_tests_nothing() -> None:
+def test_a_teacher_no_better_than_its_damaged_copy_tests_nothing() -> None:
     """A teacher that is never right has nothing to lose, and that is no failure of the gate."""
     teacher, damaged = outcomes_of(400, classes=3, accuracy=0.0), outcomes_of(400, classes=3, accuracy=0.0)
     damaged = replace(damaged, predictions=(damaged.labels + 2) % 3)
@@ -240,7 +240,7 @@ def test_a_planted_fault_never_passes(metric: str, rows: int, limit: float) -> N
         ("log_loss", "ceiling", 0.7),
     ],
 )
-def test_a_planted_fault_takes_twice_what_any_kind_of_budget_allows(
+def test_a_planted_fault_takes_twice_what_any_budget_allows(
     metric: str, kind: BudgetKind, limit: float
 ) -> None:
     outcomes, measured = outcomes_of(4000), load_metric(metric)
@@ -272,7 +272,7 @@ BLIND = Metric(
 
 
 def test_a_metric_that_no_wrong_answer_moves_fails_the_self_test() -> None:
-    fault = judge_exchanged_answers(outcomes_of(400), "test_selftest:BLIND", BUDGET, seed=0)
+    fault = judge_exchanged_answers(outcomes_of(400), "tests.run.test_selftest:BLIND", BUDGET, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.PASS, True)
     assert "blind does not change, although" in fault.line
 

@@ -23,7 +23,7 @@ def test_rows_of_a_file_are_one_group_within_each_slice(tmp_path: Path) -> None:
     assert [sorted(sizes.tolist()) for sizes in found.values()] == expected
 
 
-def test_a_slice_of_grouped_rows_needs_as_many_rows_as_its_groups_say(tmp_path: Path) -> None:
+def test_a_slice_of_grouped_rows_needs_what_its_groups_say(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{"[measure]\n": BUDGETS})
     (planned,) = plan_slices(run.suite, run.rows.gate)
     sizes = count_slice_groups(run.suite.setup, run.rows.gate)["label"].values()

@@ -30,7 +30,7 @@ def named(setup: TaskSetup, rows: Rows) -> dict[str, list[int]]:
     return {f"{one.column}: {one.value}": one.rows.tolist() for one in find_column_slices(setup, rows)}
 
 
-def test_rows_that_share_a_value_are_a_slice_and_each_row_is_in_one() -> None:
+def test_rows_that_share_a_value_are_a_slice_each_row_in_one() -> None:
     table = rows(language=["en", "de", "en", None, ""], year=[2020, 2021, 2020, 2020, 2021])
     assert named(setup("language", "year"), table) == {
         "language: (empty)": [4],
@@ -52,7 +52,7 @@ def test_length_buckets_are_quartiles_of_the_words() -> None:
     ]
 
 
-def test_words_of_both_texts_count_and_equal_lengths_share_a_bucket() -> None:
+def test_words_of_both_texts_count_and_equal_lengths_share_bins() -> None:
     table = rows(a=["one two", "one", "one", "one"], b=["three", None, "", "two\n three"])
     assert make_length_buckets(table, ("a", "b")) == ["2 to 3 words", "1 word", "1 word", "2 to 3 words"] or (
         make_length_buckets(table, ("a", "b")) == ["3 words", "1 word", "1 word", "3 words"]

@@ -27,7 +27,7 @@ TEXT = """
 """
 
 
-def test_an_article_goes_from_its_title_to_the_next_and_formulas_are_no_titles() -> None:
+def test_an_article_runs_to_the_next_title_and_no_formula_is_one() -> None:
     first, second = articles(TEXT)
     assert first["title"] == "First"
     assert first["text"].startswith("One sentence .")

@@ -69,7 +69,7 @@ class Vocabulary:
         """Holds nothing."""
 
 
-def test_of_a_large_vocabulary_only_some_scores_are_kept_the_same_each_time(tmp_path: Path) -> None:
+def test_of_a_large_vocabulary_the_same_few_scores_are_kept(tmp_path: Path) -> None:
     [one], [other] = (scores(Vocabulary(), [BATCH]) for _ in range(2))
     assert one.shape[:2] == (2, 3)
     assert one.size <= agreement.MOST_KEPT

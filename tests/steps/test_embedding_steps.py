@@ -35,7 +35,7 @@ def applied(model: Any, name: str, options: dict[str, Any], context: Any) -> Any
     return method.apply(model, method.Params.model_validate(options), context)
 
 
-def test_directions_are_those_of_the_singular_value_decomposition() -> None:
+def test_directions_are_those_of_the_singular_values() -> None:
     vectors = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
     directions, energy = principal_directions(vectors, 2)
     _, values, right = np.linalg.svd(vectors.numpy())

@@ -18,9 +18,7 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "bert-mean"])
-def test_it_is_the_mean_of_each_rows_derivative_by_a_mask_that_multiplies_the_head(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_it_is_the_mean_of_each_rows_derivative_by_a_head_mask(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
     name = blocks(model.network)[1].attention.output
     found = mask_importance(model, {name: 4}, context, batch_size=5)
@@ -45,7 +43,7 @@ def test_it_does_not_depend_on_the_batches(tmp_path: Path) -> None:
         np.testing.assert_allclose(alone[name], together[name], rtol=2e-3, atol=1e-6)
 
 
-def test_it_works_where_all_weights_are_frozen_and_leaves_no_gradients(tmp_path: Path) -> None:
+def test_it_works_with_frozen_weights_and_leaves_no_gradients(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     sites = {blocks(model.network)[0].feed_forward.output: 64}
     free = mask_importance(model, sites, context)

@@ -29,7 +29,7 @@ def test_minmax_is_the_whole_range() -> None:
     assert observe("minmax", Histogram(np.ones(4), -1.0, 3.0)) == (-1.0, 3.0)
 
 
-def test_percentiles_of_a_uniform_histogram_lie_where_they_should() -> None:
+def test_percentiles_of_a_uniform_histogram_lie_where_expected() -> None:
     low, high = observe("percentile", Histogram(np.ones(100), 0.0, 10.0), percentile=90)
     assert (low, high) == pytest.approx((1.0, 9.0))
 
@@ -53,7 +53,7 @@ def test_the_least_squares_range_is_near_the_best_of_a_search(share: float) -> N
     assert quantized_error(values, *observe("mse", histogram(values))) <= 1.03 * best
 
 
-def test_the_least_squares_range_of_values_above_zero_begins_at_zero() -> None:
+def test_the_least_squares_range_of_positive_values_begins_at_0() -> None:
     low, high = observe("mse", histogram(np.abs(normal_with_outliers(1e-4))))
     assert low == pytest.approx(0, abs=1e-3)
     assert 3 < high < 30

@@ -68,7 +68,7 @@ def test_budgets_on_calls_end_to_end_are_of_those_calls_alone() -> None:
     assert [one.kind for one in budgets.find_time_budgets(end_to_end)] == list(of_text)[1:]
 
 
-def test_a_limit_that_looks_like_another_unit_is_taken_with_a_reason() -> None:
+def test_a_limit_like_another_unit_is_taken_with_a_reason() -> None:
     data = {
         "size": {"compression_min": 0.25, "reason": "the teacher is in 4 bits"},
         "mse": {"increase_relative": 2.0, "reason": "the teacher's is near 0"},
@@ -81,7 +81,7 @@ def test_a_limit_that_looks_like_another_unit_is_taken_with_a_reason() -> None:
             resolve_budgets({"budgets": {name: {**table, "reason": ""}}}, VARIANTS, "x")
 
 
-def test_a_variants_own_budget_replaces_that_metric_and_kind_only() -> None:
+def test_a_variants_budget_replaces_that_metric_and_kind_only() -> None:
     data = {
         "budgets": {
             "accuracy": {"drop_points": 2.0},
@@ -99,7 +99,7 @@ def test_a_variants_own_budget_replaces_that_metric_and_kind_only() -> None:
     assert budgets["a"].size is not None
 
 
-def test_a_variants_budget_of_another_kind_is_added_to_the_common_one() -> None:
+def test_a_variants_budget_of_another_kind_is_added() -> None:
     """A floor of its own must not take the common budget on the drop away."""
     own = {"accuracy": {"floor": 0.3}, "baseline": {"accuracy": {"drop_relative": 0.1}}}
     common = {"accuracy": {"drop_points": 5.0}, "baseline": {"accuracy": {"drop_points": 1.0}}}
@@ -213,7 +213,7 @@ def test_a_size_budget_of_one_variant_leaves_the_other_without() -> None:
     assert budgets["b"].size is None
 
 
-def test_budgets_on_flips_and_slices_merge_as_those_on_metrics_do() -> None:
+def test_budgets_on_flips_and_slices_merge_as_those_on_metrics() -> None:
     data = {
         "budgets": {
             "flips": {"flips_max_percent": 2.0},
@@ -276,7 +276,7 @@ def test_a_wrong_budget_of_a_named_slice_is_told_by_its_place(slices: object, pr
         resolve_budgets({"budgets": {"slices": slices}}, VARIANTS, "x")
 
 
-def test_budgets_on_tokens_merge_by_limit_and_can_be_switched_off() -> None:
+def test_budgets_on_tokens_merge_by_limit_and_can_be_off() -> None:
     data = {
         "budgets": {
             "kl": {"mean_max": 0.02, "p99_max": 0.5},
@@ -315,7 +315,7 @@ def test_a_wrong_budget_on_tokens_is_one_clear_error(table: dict[str, Any], said
     assert said in str(found.value)
 
 
-def test_a_memory_budget_is_that_of_the_variant_or_the_common_one() -> None:
+def test_a_memory_budget_is_the_variants_or_the_common_one() -> None:
     own = {"b": {"memory": {"memory_ratio_max": 0.5, "reason": "phones", "on_inconclusive": "warn"}}}
     data = {"budgets": {"memory": {"memory_ratio_max": 0.8}, "variants": own}}
     budgets = resolve_budgets(data, VARIANTS, "x")
@@ -323,7 +323,7 @@ def test_a_memory_budget_is_that_of_the_variant_or_the_common_one() -> None:
     assert budgets["b"].memory == MemoryBudget(memory_ratio_max=0.5, reason="phones", on_inconclusive="warn")
 
 
-def test_a_budget_against_the_baseline_is_that_of_the_variant_or_the_common_one() -> None:
+def test_a_baseline_budget_is_the_variants_or_the_common_one() -> None:
     own = {"b": {"baseline": {"accuracy": {"drop_points": 0.5, "reason": "ships"}}}}
     common = {"file": "v1", "accuracy": {"drop_points": 1.0}, "f1_macro": {"drop_relative": 0.1}}
     budgets = resolve_budgets({"budgets": {"baseline": common, "variants": own}}, VARIANTS, "x")
@@ -351,14 +351,12 @@ def test_a_budget_against_the_baseline_is_that_of_the_variant_or_the_common_one(
     ],
     ids=["not a metric", "unknown", "floor", "nothing", "a number", "unsuited"],
 )
-def test_a_wrong_budget_against_the_baseline_is_told_by_its_place(
-    table: dict[str, object], problem: str
-) -> None:
+def test_a_wrong_budget_against_the_baseline_has_its_place(table: dict[str, object], problem: str) -> None:
     with pytest.raises(SuiteError, match=problem):
         resolve_budgets({"budgets": {"baseline": table}}, VARIANTS, "x")
 
 
-def test_the_teacher_has_floors_and_ceilings_and_drops_since_the_baseline() -> None:
+def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
     own = {
         "accuracy": {"floor": 0.85, "reason": "the app needs it", "on_inconclusive": "warn"},
         "log_loss": {"ceiling": 0.5},
@@ -402,7 +400,7 @@ def test_one_baseline_is_for_all_variants() -> None:
         resolve_budgets(data, VARIANTS, "x")
 
 
-def test_limits_on_the_time_of_a_call_are_added_and_switched_off_one_by_one() -> None:
+def test_limits_on_call_times_are_added_and_switched_off_singly() -> None:
     common = {"latency": {"speedup_min": 1.5, "p95_ms_max": 20.0, "reason": "the phone"}}
     own = {
         "a": {"latency": {"p95_ms_max": 30.0, "p50_ms_max": 8.0, "on_inconclusive": "warn"}},
@@ -424,7 +422,7 @@ def test_a_limit_on_milliseconds_alone_asks_for_no_duel() -> None:
     assert [(one.kind, one.limit) for one in found.times] == [("p50_ms_max", 8.0)]
 
 
-def test_a_budget_over_builds_replaces_the_common_one_and_its_reach() -> None:
+def test_a_budget_over_builds_replaces_the_common_one_and_reach() -> None:
     table = {"accuracy": {"drop_points": 2.0, "floor": 0.8, "over": "builds"}}
     own = {"variants": {"b": {"accuracy": {"drop_points": 1.0}}}}
     data = {"suite": {"seeds": (0, 1)}, "budgets": {**table, **own}}

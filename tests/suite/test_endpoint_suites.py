@@ -150,7 +150,7 @@ LEVEL = "8, service_level = { ttft_ms = 200, tpot_ms = 30 } }"
 GOODPUT = "\n[budgets]\nlatency = { goodput_min = 4.0 }"
 
 
-def test_limits_on_a_servers_own_times_are_of_the_parts_they_name(read: Read) -> None:
+def test_limits_on_a_servers_times_are_of_the_parts_they_name(read: Read) -> None:
     limits = "goodput_min = 4.0, p95_ms_max = 900, ttft_p95_ms_max = 200"
     suite = read(
         TWO_SERVERS,
@@ -236,7 +236,7 @@ def test_a_server_is_part_of_what_a_model_is(read: Read) -> None:
     assert read((SERVER, SERVER + "\n" + COMMAND.replace("{port}", "8000")))  # a fixed port will do
 
 
-def test_a_program_that_is_missing_is_told_before_a_model_is_built(
+def test_a_missing_program_is_an_error_before_a_model_is_built(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "k")

@@ -58,9 +58,7 @@ def test_the_schema_of_run_json_takes_a_record() -> None:
     assert [error.message for error in validator.iter_errors(record)] == ["'verdict' is a required property"]
 
 
-def test_the_entry_for_schemastore_names_the_schema_and_files_that_pytest_runs(
-    bench: Path, suite_text: str
-) -> None:
+def test_the_schemastore_entry_names_schema_and_pytests_files(bench: Path, suite_text: str) -> None:
     pytest.importorskip("torch")  # a suite of models is not read without it
     [entry] = [
         json.loads(block.text)
@@ -104,9 +102,7 @@ def of_predictions() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("suite", [*LOG_SUITES, of_load_tests(), of_kl_logs(), of_predictions()])
-def test_the_schema_of_a_suite_of_logs_takes_what_the_loader_takes(
-    suite: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_schema_of_a_log_suite_takes_what_the_loader_takes(suite: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "base.csv").write_text("row,label,prediction\n1,a,a\n", "utf-8")
     file = tmp_path / "logs.toml"
     file.write_text(to_toml(suite), "utf-8")
@@ -157,7 +153,7 @@ def test_the_schema_knows_every_table_step_and_metric() -> None:
     )
 
 
-def test_the_schema_knows_the_budgets_against_a_baseline_and_its_file() -> None:
+def test_the_schema_has_budgets_against_a_baseline_and_its_file() -> None:
     schema = make_suite_schema()
     own = schema["properties"]["budgets"]["properties"]
     assert "folder of baselines" in own["baseline"]["properties"]["file"]["description"]
@@ -166,7 +162,7 @@ def test_the_schema_knows_the_budgets_against_a_baseline_and_its_file() -> None:
     assert "floor" not in schema["$defs"]["BaselineBudget"]["properties"]
 
 
-def test_the_schema_knows_the_budget_on_memory_and_how_it_is_measured() -> None:
+def test_the_schema_has_the_memory_budget_and_how_to_measure() -> None:
     definitions = make_suite_schema()["$defs"]
     assert definitions["MemoryBudget"]["required"] == ["memory_ratio_max"]
     assert "its own process" in definitions["MeasureTable"]["properties"]["memory"]["description"]
@@ -223,7 +219,7 @@ def test_every_key_of_a_suite_has_a_description() -> None:
         assert _without_description(table.model_json_schema()) == [], table
 
 
-def test_the_descriptions_of_all_keys_come_with_the_schema_of_a_suite() -> None:
+def test_all_keys_have_their_descriptions_in_a_suites_schema() -> None:
     schema = make_suite_schema()
     steps = schema["$defs"]["Step"]["properties"]
     assert [name for name, own in steps.items() if not own["description"]] == []
@@ -236,7 +232,7 @@ def test_the_descriptions_of_all_keys_come_with_the_schema_of_a_suite() -> None:
     assert alpha["description"].startswith("Weight of the labels")
 
 
-def test_a_key_that_tasks_write_in_different_ways_may_have_any_of_them() -> None:
+def test_a_key_that_tasks_write_in_many_ways_may_have_any() -> None:
     forms = make_suite_schema()["properties"]["task"]["properties"]["names"]["anyOf"]
     assert {form.get("type") for form in forms} == {"array", "object", "null"}
 

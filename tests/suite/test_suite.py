@@ -78,7 +78,7 @@ def test_extends_merges_tables_deeply_and_replaces_lists(bench: Path, suite_text
     assert list(suite.variants) == ["student", "int8"]
 
 
-def test_a_suite_may_extend_several_files_of_which_later_ones_win(bench: Path, suite_text: str) -> None:
+def test_a_suite_may_extend_several_files_and_later_ones_win(bench: Path, suite_text: str) -> None:
     (bench / "_common.toml").write_text(suite_text)
     (bench / "_more.toml").write_text(
         "[variants.half]\nsteps = [{ int8_dynamic = {} }]\n[measure]\nmetrics = ['mcc']\n"
@@ -103,7 +103,7 @@ def test_paths_are_relative_to_the_file_that_states_them(bench: Path, suite_text
     assert suite.teacher.ref.folder == bench.parent / "model"
 
 
-def test_the_digest_changes_with_the_suite_and_with_what_it_extends(bench: Path, suite_text: str) -> None:
+def test_the_digest_changes_with_the_suite_and_what_it_extends(bench: Path, suite_text: str) -> None:
     (bench / "_common.toml").write_text(suite_text)
     text = '[suite]\ntitle = "other"\nextends = "_common.toml"\n'
     before = suite_of(bench, text).digest
@@ -113,9 +113,7 @@ def test_the_digest_changes_with_the_suite_and_with_what_it_extends(bench: Path,
     assert suite_of(bench, text).digest != before
 
 
-def test_data_and_models_may_be_missing_where_they_are_not_to_be_checked(
-    bench: Path, suite_text: str
-) -> None:
+def test_data_and_models_may_be_missing_if_they_are_not_checked(bench: Path, suite_text: str) -> None:
     text = suite_text.replace("rows.csv", "nowhere.csv").replace("../model", "../nowhere")
     assert suite_of(bench, text, check_data=False).teacher.ref is not None
 
@@ -137,7 +135,7 @@ def test_a_ready_made_variant_has_no_parent(bench: Path, suite_text: str) -> Non
     assert released.steps == ()
 
 
-def test_a_model_of_the_hub_is_not_looked_up_while_suites_are_read(bench: Path, suite_text: str) -> None:
+def test_a_model_of_the_hub_is_not_looked_up_while_suites_load(bench: Path, suite_text: str) -> None:
     ref = suite_of(bench, suite_text.replace("../model", "org/name@v1")).teacher.ref
     assert ref is not None
     assert (ref.folder, ref.hub_id, ref.revision) == (None, "org/name", "v1")

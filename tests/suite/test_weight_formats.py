@@ -115,7 +115,7 @@ def test_a_runtime_that_computes_the_format_is_timed(folder: Path, monkeypatch: 
 
 
 @needs("transformers>=5.18")
-def test_a_tokenizer_that_llama_cpp_has_not_is_refused_before_anything_is_built(
+def test_a_tokenizer_llama_cpp_lacks_is_refused_before_any_build(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = (

@@ -162,7 +162,7 @@ def test_every_token_but_the_first_is_learnt_once(model: Any) -> None:
     assert learnt == model.tokenizer(documents(20).table["text"][0].as_py())["input_ids"][1:]
 
 
-def test_training_lowers_perplexity_and_logs_the_share_of_right_tokens(model: Any, tmp_path: Path) -> None:
+def test_training_lowers_perplexity_and_logs_right_tokens(model: Any, tmp_path: Path) -> None:
     context = tiny_context(tmp_path, train=128, task=task.task, params=PARAMS)
     rows = context.rows("selection")
     before = value_of(load_metric("perplexity"), judged(model, rows))
@@ -171,7 +171,7 @@ def test_training_lowers_perplexity_and_logs_the_share_of_right_tokens(model: An
     assert set(context.log["epochs"][0]) >= {"epoch", "loss", "loss_selection", "accuracy_selection"}
 
 
-def test_a_fault_makes_rows_less_likely_and_none_of_their_tokens_right(model: Any) -> None:
+def test_a_fault_makes_rows_less_likely_and_no_token_right(model: Any) -> None:
     found = judged(model, documents(5, 9, 4))
     worse = task.task.with_planted_fault(found, np.array([1]))
     assert worse.column("nats") - found.column("nats") == pytest.approx([0, 16, 0])
@@ -249,7 +249,7 @@ def stored_numbers(model: Any, folder: Path) -> int:
         return sum(stored.get_tensor(name).numel() for name in stored.keys())  # noqa: SIM118
 
 
-def test_a_shared_output_layer_is_stored_once_before_and_after_int8(tmp_path: Path) -> None:
+def test_a_shared_output_layer_is_stored_once_also_after_int8(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     before = stored_numbers(model, tmp_path / "before")
@@ -260,7 +260,7 @@ def test_a_shared_output_layer_is_stored_once_before_and_after_int8(tmp_path: Pa
     assert model.network.lm_head.weight is model.network.transformer.wte.weight
 
 
-def test_a_shared_table_in_int8_is_one_int8_table_and_loads_as_one(tmp_path: Path) -> None:
+def test_a_shared_table_in_int8_is_one_table_and_loads_as_one(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     before = model.measure_size()["parameters"]
@@ -288,7 +288,7 @@ def test_a_shared_table_in_int8_is_one_int8_table_and_loads_as_one(tmp_path: Pat
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_shared_table_of_which_one_half_changes_is_warned_about(
+def test_a_shared_table_of_which_a_half_changes_has_a_warning(
     tmp_path: Path, method: str, options: dict[str, Any]
 ) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)

@@ -138,7 +138,7 @@ def judged(hub: Path, params: task.Params, rows: Rows, predictor: Any = None, **
     return task.task.outcomes(FACTS, rows, found, params, None)
 
 
-def test_documents_that_change_under_their_old_time_are_read_again(tmp_path: Path) -> None:
+def test_documents_that_change_under_an_old_time_are_read_again(tmp_path: Path) -> None:
     """datasets would take what it made of the file's path and time before."""
     paths = write_tasks(tmp_path, 6)
     file = tmp_path / "test.jsonl"
@@ -214,7 +214,7 @@ def chat_hub(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("multiturn", [True, False], ids=["turns", "one-message"])
-def test_scores_in_a_chat_template_equal_those_of_simple_evaluate(
+def test_chat_template_scores_equal_those_of_simple_evaluate(
     chat_hub: Path, paths: dict[str, str], multiturn: bool
 ) -> None:
     import lm_eval
@@ -239,7 +239,7 @@ def test_scores_in_a_chat_template_equal_those_of_simple_evaluate(
         assert 0 < sum(wanted) < len(wanted)
 
 
-def test_the_chat_template_is_that_of_the_model_and_must_be_there(
+def test_the_chat_template_is_the_models_and_must_be_there(
     hub: Path, chat_hub: Path, paths: dict[str, str]
 ) -> None:
     turns = params_of(paths, "plain", apply_chat_template=True)
@@ -266,7 +266,7 @@ def test_models_learn_targets_behind_the_template(chat_hub: Path, paths: dict[st
     assert list(encoded.columns["input_ids"][0]) == [i for i in wanted if i != tokenizer.eos_token_id]
 
 
-def test_rows_are_documents_with_the_training_split_to_learn_from(paths: dict[str, str]) -> None:
+def test_rows_are_documents_with_the_training_split_to_learn(paths: dict[str, str]) -> None:
     params = params_of(paths, "plain", "written", limit=10)
     parts = parts_of(params)
     assert len(parts["gate"]) == 20

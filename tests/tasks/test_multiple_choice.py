@@ -158,7 +158,7 @@ def test_choices_that_a_row_does_not_have_get_no_probability(model: Any) -> None
     assert found.probabilities.sum(axis=1) == pytest.approx([1.0, 1.0])
 
 
-def test_metrics_of_a_classification_and_of_choices_read_the_outcomes(model: Any) -> None:
+def test_metrics_of_classes_and_of_choices_read_the_outcomes(model: Any) -> None:
     found = judged(model, random_rows(40))
     values = {
         name: value_of(load_metric(name), found)

@@ -54,7 +54,7 @@ def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
         Params(**given)
 
 
-def test_a_query_belongs_to_documents_of_its_own_text_whatever_their_white_space() -> None:
+def test_a_query_belongs_to_documents_equal_up_to_white_space() -> None:
     rows = rows_of(summary=["a", "b", "c"], text=["one  two", "three", "one two"])
     numbers = task.task.targets(PAIRS, rows, NONE, None)  # type: ignore[arg-type]
     assert numbers[0] == numbers[2] != numbers[1]

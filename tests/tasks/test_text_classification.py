@@ -134,7 +134,7 @@ def test_max_tokens_must_fit_the_positions() -> None:
             task.task.check_model(long, REF, config, None)
 
 
-def test_labels_of_a_ready_made_model_are_checked_before_it_is_loaded() -> None:
+def test_labels_of_a_ready_made_model_are_checked_before_loading() -> None:
     config = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "good", "1": "evil"}}
     task.task.check_model(PARAMS, REF, config, None)
     task.task.check_model(PARAMS, REF, config, TaskFacts(("evil", "good")))
@@ -151,7 +151,7 @@ def test_outputs_are_ordered_by_number_not_by_text() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2"])
-def test_outputs_of_a_ready_made_model_are_put_in_the_datas_order(tmp_path: Path, architecture: str) -> None:
+def test_outputs_of_a_ready_made_model_are_in_the_datas_order(tmp_path: Path, architecture: str) -> None:
     write_tiny(tmp_path / "a", architecture, labels=("a", "b", "c"), initializer_range=0.2)
     write_tiny(tmp_path / "b", architecture, labels=("c", "a", "b"), initializer_range=0.2)
     context = tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)
@@ -183,7 +183,7 @@ def test_a_generic_model_fits_labels_that_are_numbers(tmp_path: Path) -> None:
     assert context.log["output_order"] == [0, 1]
 
 
-def test_a_tokenizer_without_padding_token_pads_with_the_end_of_text(tmp_path: Path) -> None:
+def test_a_tokenizer_without_padding_pads_with_the_end_of_text(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)
     assert model.tokenizer.pad_token == model.tokenizer.eos_token
@@ -193,7 +193,7 @@ def test_a_tokenizer_without_padding_token_pads_with_the_end_of_text(tmp_path: P
     assert model.network(**batch).logits.shape == (5, 2)
 
 
-def test_loading_prints_nothing_and_leaves_generators_and_verbosity_alone(
+def test_loading_prints_nothing_keeps_generators_and_verbosity(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from transformers.utils import logging

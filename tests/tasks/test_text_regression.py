@@ -51,7 +51,7 @@ def test_withheld_scores_of_the_hub_are_no_labels() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
-def test_a_fresh_head_is_the_ridge_regression_on_what_it_receives(tmp_path: Path, architecture: str) -> None:
+def test_a_fresh_head_is_the_ridge_regression_on_its_inputs(tmp_path: Path, architecture: str) -> None:
     context = task_context(tmp_path / "rows", "text_regression")
     model = load_task_model(write_tiny(tmp_path / "hub", architecture), context)
     rows = context.rows("train")
@@ -68,7 +68,7 @@ def test_a_fresh_head_is_the_ridge_regression_on_what_it_receives(tmp_path: Path
     assert model.config.problem_type == "regression"
 
 
-def test_a_model_with_one_output_keeps_its_head_and_one_with_two_gets_a_fresh_one(tmp_path: Path) -> None:
+def test_a_head_of_one_output_is_kept_and_one_of_two_is_fresh(tmp_path: Path) -> None:
     one = write_tiny(tmp_path / "one", "bert", labels=("LABEL_0",))
     two = write_tiny(tmp_path / "two", "bert", labels=("no", "yes"))
     context = task_context(tmp_path / "rows", "text_regression")
@@ -86,7 +86,7 @@ def test_a_model_with_one_output_keeps_its_head_and_one_with_two_gets_a_fresh_on
     )
 
 
-def test_spoiled_rows_are_worse_also_where_most_scores_stand_in_the_middle() -> None:
+def test_spoiled_rows_are_worse_also_where_scores_are_middling() -> None:
     gold = [0.0, 5.0, *[2.5] * 10]
     found = task.task.outcomes(TaskFacts(()), rows_of(gold), np.asarray(gold)[:, None] + 0.25, PARAMS, None)
     damaged = plant_fault(found, load_metric("mae"), 0.5, seed=0, spoil=task.task.with_planted_fault)
@@ -94,7 +94,7 @@ def test_spoiled_rows_are_worse_also_where_most_scores_stand_in_the_middle() -> 
     assert errors.mean() >= 0.75
 
 
-def test_outcomes_hold_gold_and_score_and_spoiled_rows_are_at_the_other_end() -> None:
+def test_outcomes_hold_gold_and_score_spoiled_rows_the_far_end() -> None:
     scores = np.asarray([[0.5], [4.0], [2.0]], dtype=np.float32)
     found = task.task.outcomes(TaskFacts(()), rows_of([0.0, 5.0, 3.0]), scores, PARAMS, None)
     assert found.column("gold").tolist() == [0.0, 5.0, 3.0]

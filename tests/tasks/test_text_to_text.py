@@ -145,9 +145,7 @@ def test_a_folder_without_a_start_token_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_models_that_cannot_serve_are_refused_by_their_configuration(
-    config: dict[str, Any], problem: str
-) -> None:
+def test_models_that_cannot_serve_are_refused_by_configuration(config: dict[str, Any], problem: str) -> None:
     with pytest.raises(SuiteError, match=problem):
         task.task.check_model(PARAMS, ModelRef("m", fresh=True), config, None)
     task.task.check_model(PARAMS, ModelRef("m", fresh=True), {"model_type": "t5", "n_positions": 16}, None)
@@ -163,7 +161,7 @@ def test_options_are_those_of_generation() -> None:
 # --- answers
 
 
-def test_greedy_answers_are_those_of_transformers_of_one_text_alone(pair: tuple[Any, Any]) -> None:
+def test_greedy_answers_are_transformers_of_one_text_alone(pair: tuple[Any, Any]) -> None:
     model, context = pair
     rows = context.rows("calibration")
     ours = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
@@ -210,9 +208,7 @@ def test_answers_longer_than_the_positions_are_refused(tmp_path: Path) -> None:
         )
 
 
-def test_a_model_is_saved_and_loaded_with_its_start_and_its_generation(
-    pair: tuple[Any, Any], tmp_path: Path
-) -> None:
+def test_a_model_is_saved_and_loaded_with_start_and_generation(pair: tuple[Any, Any], tmp_path: Path) -> None:
     model, context = pair
     model.network.generation_config.bad_words_ids = [[7]]
     again, rows = save_and_load(model, tmp_path / "saved"), context.rows("calibration")
@@ -229,7 +225,7 @@ def test_a_model_is_saved_and_loaded_with_its_start_and_its_generation(
     model.network.generation_config.bad_words_ids = None
 
 
-def test_a_fresh_tokenizer_ends_texts_and_the_answer_begins_with_padding(tmp_path: Path) -> None:
+def test_a_fresh_tokenizer_ends_texts_and_answers_begin_with_pad(tmp_path: Path) -> None:
     write_tiny(tmp_path / "hub", "t5", causal=True)
     (tmp_path / "fresh").mkdir()
     (tmp_path / "hub/config.json").rename(tmp_path / "fresh/config.json")
@@ -244,7 +240,7 @@ def test_a_fresh_tokenizer_ends_texts_and_the_answer_begins_with_padding(tmp_pat
 # --- a call that is timed, and its operations
 
 
-def test_a_timed_call_writes_as_many_tokens_as_the_longest_answer(pair: tuple[Any, Any]) -> None:
+def test_a_timed_call_writes_the_longest_answers_tokens(pair: tuple[Any, Any]) -> None:
     model, _ = pair
     encoded = task.task.encode_rows(PARAMS, ROWS, model.tokenizer)
     predictor = EagerPredictor(model.network, "cpu")
@@ -283,7 +279,7 @@ def trained(model: Any, context: Any, name: str, **options: Any) -> Any:
     return step.apply(model, step.Params(**options), context)
 
 
-def test_a_model_learns_to_answer_and_a_student_to_answer_as_it_does(tmp_path: Path) -> None:
+def test_a_model_learns_to_answer_and_a_student_as_it_does(tmp_path: Path) -> None:
     """Last words: the teacher learns them, its student of one decoder block learns from the teacher."""
     model, context = tiny_pair_model(tmp_path, "bart", initializer_range=0.1, init_std=0.1, dropout=0.0)
     context.splits = {

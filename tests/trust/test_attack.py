@@ -100,9 +100,7 @@ def test_a_seed_draws_the_same_sequence_each_time() -> None:
     assert {world for world, _ in drawn} == set(WORLDS)
 
 
-def test_a_command_sees_its_folder_its_variables_and_present_code(
-    processes: Processes, tmp_path: Path
-) -> None:
+def test_a_command_sees_its_folder_variables_and_present_code(processes: Processes, tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.write("main.py", "import os, helper; print(os.getcwd(), os.environ['X']); exit(helper.CODE)")
     for code in (3, 4):
@@ -124,7 +122,7 @@ def test_the_state_is_of_bytes_and_leaves_results_out(tmp_path: Path) -> None:
     assert project.state() != before
 
 
-def test_three_sequences_of_logs_and_predictions_have_no_wrong_pass() -> None:
+def test_three_sequences_of_logs_have_no_wrong_pass() -> None:
     report = attack(range(3), worlds=[LogFolders, Predictions])
     assert report.sequences == 3
     assert not report.bugs, str(report)

@@ -50,7 +50,7 @@ def test_it_is_answered_in_one_line(
     assert "\x1b[2J" not in out
 
 
-def test_the_page_has_every_small_input_and_no_answer_that_is_wrong() -> None:
+def test_the_page_has_every_small_input_and_no_wrong_answer() -> None:
     """python -m tools.trust.hostile_inputs OUT > docs/hostile_inputs.md"""
     text = TABLE.read_text("utf-8")
     told = re.findall(r"^\| (\w+: .*?) \| (?:pytest|slimgate|an artifact)", text, re.MULTILINE)

@@ -27,7 +27,7 @@ def right(*answers: int) -> Any:
     return np.asarray(answers, dtype=np.bool_)
 
 
-def test_a_row_tells_size_accuracy_and_the_drop_with_its_interval() -> None:
+def test_a_row_has_size_accuracy_and_the_drop_with_its_interval() -> None:
     lines = [
         peers.Line("teacher", 4 * 2**20, right(1, 1, 1, 0), 1.0),
         peers.Line("small", 2**20, right(1, 0, 0, 1), 2.4),
@@ -48,7 +48,7 @@ def test_without_the_teachers_figures_there_is_no_table() -> None:
         peers.table([peers.Line("teacher", note="failed: OSError: disk")])
 
 
-def test_every_wish_of_ours_is_a_method_with_valid_options_where_it_exists() -> None:
+def test_every_wish_of_ours_that_exists_has_valid_options() -> None:
     checked = 0
     for steps in peers.OURS.values():
         for step in steps:
@@ -79,7 +79,7 @@ def test_ours_are_measured_as_a_suite_would_build_them(tmp_path: Path) -> None:
     assert (tmp_path / "plain" / "tokenizer.json").exists()
 
 
-def test_a_tool_that_is_missing_or_fails_is_a_row_with_the_reason(
+def test_a_tool_that_is_missing_or_fails_is_a_row_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
@@ -110,7 +110,7 @@ def test_a_tool_that_is_missing_or_fails_is_a_row_with_the_reason(
     assert lines[2].note == 'failed: RuntimeError: {"rows": 4}'
 
 
-def test_tools_of_peers_get_the_teacher_its_rows_and_texts_of_the_workloads(tmp_path: Path) -> None:
+def test_peers_tools_get_the_teacher_rows_and_workload_texts(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     given = tmp_path / "given"
     given.mkdir()

@@ -69,7 +69,7 @@ def test_for_each_budget_the_fastest_inside_it_are_kept_once() -> None:
     assert holds_by_budget(found, tiers=2) == [True, True]
 
 
-def test_where_none_is_inside_the_nearest_is_kept_and_said_not_to_be() -> None:
+def test_where_none_is_inside_the_nearest_is_kept_and_called_so() -> None:
     trials = [trial(1, 9.0, 1.5, state=State.BEYOND), trial(2, 2.0, 1.9, 1.0), trial(3, 3.0, 1.2, 1.0)]
     found = choose_trials(trials[1:], tiers=1, keep=3)
     assert [(one.trial.number, one.inside) for one in found] == [(3, False)]

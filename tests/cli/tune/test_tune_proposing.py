@@ -65,7 +65,7 @@ def test_a_seed_gives_the_same_proposals() -> None:
     assert keys(1) == keys(1) != keys(2)
 
 
-def test_the_search_stays_away_from_what_is_outside_of_the_budget() -> None:
+def test_the_search_stays_away_from_what_is_outside_the_budget() -> None:
     def measured(number: int, one: Drawn) -> Trial:
         rank = one.picks["rank"]  # the lower, the faster; below 300 the drop leaves the budget
         return trial(number, one, strain=2 - rank / 300, speed=900 / rank)

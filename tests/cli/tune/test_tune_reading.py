@@ -152,7 +152,7 @@ def test_two_spaces_of_one_name(bench: Path, suite_text: str) -> None:
     assert said == 'bench/x.toml [tune] space[1].name: "students": the same as space[0]'
 
 
-def test_a_step_list_that_cannot_be_is_told_with_its_place_in_the_space(bench: Path, suite_text: str) -> None:
+def test_an_impossible_step_list_is_named_with_its_place(bench: Path, suite_text: str) -> None:
     first = "{ keep_layers = { choices = [[0], [0, 3]] }, optional = true }, { keep_layers = [2] }"
     text = (suite_text + TUNE).replace("{ keep_layers = { choices = [[0], [0, 3]] } }", first)
     suite = suite_of(bench, text)

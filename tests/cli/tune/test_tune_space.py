@@ -29,7 +29,7 @@ def steps_of(*templates: StepTemplate) -> list[list[dict[str, Any]]]:
     return [[step for _, step in one.steps] for one in iterate_step_lists(space(*templates))]
 
 
-def test_every_step_list_comes_once_and_a_step_that_is_left_out_asks_nothing() -> None:
+def test_every_step_list_comes_once_and_absent_steps_ask_nothing() -> None:
     one, two = {"keep_layers": (0,)}, {"keep_layers": (0, 5)}
     low, high = ({"prune_ffn": {"pruning_ratio": ratio}} for ratio in (0.25, 0.5))
     assert steps_of(LAYERS, PRUNE) == [[one, low], [one, high], [one], [two, low], [two, high], [two]]
@@ -48,7 +48,7 @@ def test_a_template_without_choices_is_one_step_list() -> None:
     assert steps_of(StepTemplate({"fine_tune": {"epochs": 2}}, None)) == [[{"fine_tune": {"epochs": 2}}]]
 
 
-def test_a_range_of_numbers_is_told_by_its_ends_and_one_of_whole_ones_by_all() -> None:
+def test_a_range_is_shown_by_its_ends_and_one_of_integers_by_all() -> None:
     rate = Range("rate", 1e-4, 5e-4, log=True, step=None, is_whole=False)
     assert list(list_ends(rate)) == [1e-4, 5e-4]
     assert list(list_ends(Range("epochs", 2, 8, log=False, step=3, is_whole=True))) == [2, 5, 8]

@@ -91,7 +91,10 @@ def test_a_dotted_path_means_a_users_own_metric() -> None:
             "fixtures.own.metric:cost_weighted",
             "fixtures.own.metric has no cost_weighted. Did you mean cost_weighted_accuracy?",
         ),
-        ("test_metric_registry:NAMED_AS_OURS", "mcc is a metric of slimgate; call yours otherwise"),
+        (
+            "tests.judge.metrics.test_metric_registry:NAMED_AS_OURS",
+            "mcc is a metric of slimgate; call yours otherwise",
+        ),
     ],
     ids=["dict", "no such object", "name of ours"],
 )

@@ -36,7 +36,7 @@ def test_other_ids_or_fewer_are_not_matched() -> None:
         assert codes.match_ids(one, codes.by_id(one), other, codes.by_id(other)) is None
 
 
-def test_ids_that_stand_twice_are_named_in_the_order_in_which_they_come() -> None:
+def test_ids_that_stand_twice_are_named_in_their_order() -> None:
     ids = texts("d", "b", "a", "b", "c", "d", "d")
     assert codes.find_duplicates(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
     for whole in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
@@ -56,7 +56,7 @@ def test_blocks_of_words_become_one_column_of_codes() -> None:
     assert find_places(encode_blocks([texts("b", "a", "b")]), ["a", "b", "c"]).tolist() == [1, 0, 1]
 
 
-def test_columns_of_words_differ_by_their_texts_and_not_by_their_codes() -> None:
+def test_columns_of_words_differ_by_text_and_not_by_code() -> None:
     one, other = encode_blocks([texts("x", "y", "x", "y")]), encode_blocks([texts("y", "y", "x", "z")])
     assert find_different(one, other).tolist() == [0, 3]
     assert find_different(texts("a", "b"), texts("a", "c")).tolist() == [1]

@@ -96,7 +96,7 @@ def test_probabilities_as_a_mapping(tmp_path: Path, suffix: str) -> None:
     }
 
 
-def test_a_class_that_a_mapping_has_not_is_0_also_in_earlier_blocks(
+def test_a_class_a_mapping_lacks_is_0_also_in_earlier_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slimgate.logs.predictions.jsonl.BLOCK", 2)
@@ -264,7 +264,7 @@ def test_what_is_wrong_is_said_with_examples(
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5, None, 0.7])
-def test_a_probability_that_is_none_is_an_error_in_binary_and_json_too(
+def test_a_probability_of_none_is_refused_in_binary_and_json_too(
     tmp_path: Path, suffix: str, value: float | None
 ) -> None:
     with pytest.raises(DataError, match=r'1 of 3 rows has .*: ids "b"'):
@@ -420,7 +420,7 @@ NO_ANSWERS = {
 
 
 @pytest.mark.parametrize(("rows", "column", "message"), NO_ANSWERS.values(), ids=NO_ANSWERS)
-def test_predictions_that_are_no_answers_are_refused_with_what_was_seen(
+def test_predictions_that_are_no_answers_are_refused_as_seen(
     tmp_path: Path, rows: dict[str, Any], column: str, message: str
 ) -> None:
     files = [
@@ -433,7 +433,7 @@ def test_predictions_that_are_no_answers_are_refused_with_what_was_seen(
         pair_predictions(*files)
 
 
-def test_a_variant_may_collapse_and_may_not_answer_what_nobody_does(tmp_path: Path) -> None:
+def test_a_variant_may_collapse_but_not_answer_what_nobody_does(tmp_path: Path) -> None:
     collapsed = pair(tmp_path, {**FOUR, "prediction": FOUR["label"]}, {**FOUR, "prediction": ["0"] * 4})
     assert collapsed.variant.predictions.tolist() == [0] * 4
     odd = {**FOUR, "prediction": ["0", "1", "2", "9"]}

@@ -23,7 +23,7 @@ def answers(wrong: int) -> ClassOutcomes:
     return class_outcomes(LABELS, given)
 
 
-def test_a_variant_that_loses_little_passes_and_its_judgement_is_returned() -> None:
+def test_a_variant_that_loses_little_passes_with_its_judgement() -> None:
     judged = assert_within(answers(100), answers(104))
     assert judged.verdict is Verdict.PASS
     assert judged.drop_points == pytest.approx(0.2)
@@ -37,9 +37,7 @@ def test_a_variant_that_loses_little_passes_and_its_judgement_is_returned() -> N
         (116, 1.0, "variant: accuracy 0.942 vs 0.950, drop 0.8 points .* budget 1.0 .*: INCONCLUSIVE"),
     ],
 )
-def test_a_variant_that_does_not_pass_is_an_assertion_error_with_the_line(
-    wrong: int, budget: float, line: str
-) -> None:
+def test_a_variant_that_does_not_pass_is_an_error_with_its_line(wrong: int, budget: float, line: str) -> None:
     with pytest.raises(AssertionError, match=line):
         assert_within(answers(100), answers(wrong), drop_points=budget)
 

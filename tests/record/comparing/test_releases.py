@@ -58,7 +58,7 @@ def test_a_release_and_itself_have_nothing_between_them(tmp_path: Path) -> None:
     assert found.variants[0].same_artifact
 
 
-def test_a_variant_is_tested_against_its_older_self_by_the_judges_own_test(tmp_path: Path) -> None:
+def test_a_variant_is_tested_against_its_older_self_by_the_judge(tmp_path: Path) -> None:
     found = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
     (accuracy,) = found.variants[0].metrics
     # 30 of 8,000 rows were lost and none won
@@ -104,7 +104,7 @@ def test_other_gate_rows_are_not_tested(tmp_path: Path) -> None:
     assert all(part.p_holm is None for part in found.variants[0].slices)
 
 
-def test_without_outcomes_the_values_are_compared_and_the_missing_file_is_named(tmp_path: Path) -> None:
+def test_without_outcomes_values_are_compared_and_files_named(tmp_path: Path) -> None:
     write_release(tmp_path / "old")
     (tmp_path / "old/outcomes/int8.parquet").unlink()
     found = compared(tmp_path / "old", write_release(tmp_path / "new", models={"int8": Model(LOSES_LOANS)}))
@@ -114,7 +114,7 @@ def test_without_outcomes_the_values_are_compared_and_the_missing_file_is_named(
     assert found.teacher.metrics[0].interval is not None
 
 
-def test_outcomes_of_another_run_than_their_record_are_not_tested(tmp_path: Path) -> None:
+def test_outcomes_of_another_run_than_the_records_are_not_tested(tmp_path: Path) -> None:
     write_release(tmp_path / "old")
     other = write_release(tmp_path / "other", models={"int8": Model(LOSES_LOANS)})
     new = write_release(tmp_path / "new")
@@ -128,7 +128,7 @@ def test_outcomes_of_another_run_than_their_record_are_not_tested(tmp_path: Path
     assert all(part.p_holm is None for part in found.variants[0].slices)
 
 
-def test_the_slice_that_lost_comes_first_and_alone_is_significant(tmp_path: Path) -> None:
+def test_the_slice_that_lost_comes_first_and_only_it_is_proven(tmp_path: Path) -> None:
     found = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
     loan, *others = found.variants[0].slices
     assert (loan.column, loan.value) == ("label", "loan")
@@ -189,7 +189,7 @@ def test_what_was_undecided_and_fails_is_a_regression(
         assert "1 budget was undecided and fails now" in compare_report(found)
 
 
-def test_a_stricter_limit_makes_no_regression_of_the_same_answers(tmp_path: Path) -> None:
+def test_a_stricter_limit_is_no_regression_of_the_same_answers(tmp_path: Path) -> None:
     """UNSURE loses 1.5 points: it holds 4, and 1.5 cannot be decided."""
     for folder, limit in (("old", 4.0), ("new", 1.5)):
         budgets = (QualityBudget("drop_points", limit),)
@@ -248,7 +248,7 @@ def test_a_budget_that_is_gone_or_gates_no_more_is_looser(tmp_path: Path) -> Non
     ]  # no reason to demand less
 
 
-def test_a_budget_that_is_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) -> None:
+def test_a_budget_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) -> None:
     write_release(tmp_path / "old")
     new = write_release(tmp_path / "new", models={"int8": Model(budgets=())})
     off = SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=1.0, reason="new labels")
@@ -317,7 +317,7 @@ def test_a_machine_that_gave_other_peaks_is_noted(tmp_path: Path) -> None:
     assert compared(write_release(tmp_path / "none"), slower).notes == []  # a record of before there were any
 
 
-def test_a_metric_of_ones_own_that_is_not_here_is_compared_by_what_was_recorded(tmp_path: Path) -> None:
+def test_a_missing_user_metric_is_compared_by_what_was_recorded(tmp_path: Path) -> None:
     old = _renamed(write_release(tmp_path / "old"))
     new = _renamed(write_release(tmp_path / "new", models={"int8": Model(LOSES_LOANS)}))
     found = compared(old, new)
@@ -343,7 +343,7 @@ def test_a_baseline_is_called_by_its_name(tmp_path: Path) -> None:
     assert (kept.name, kept.at) == ("v9", "2026-11-21")
 
 
-def test_another_value_of_the_same_answers_is_not_called_no_change(tmp_path: Path) -> None:
+def test_another_value_of_the_same_answers_is_a_change(tmp_path: Path) -> None:
     old, new = (_renamed(write_release(tmp_path / name)) for name in ("old", "new"))
     record = read_record_file(new).record
     models = [
@@ -362,7 +362,7 @@ def _with_value(facts: QualityFacts, value: float) -> QualityFacts:
     return facts.model_copy(update={"value": value})
 
 
-def test_a_slice_of_a_metric_that_is_not_here_is_compared_by_its_values(tmp_path: Path) -> None:
+def test_a_slice_of_a_missing_metric_is_compared_by_its_values(tmp_path: Path) -> None:
     for name in ("old", "new"):
         _sliced_by(write_release(tmp_path / name), "gone")
     found = compared(tmp_path / "old", tmp_path / "new")

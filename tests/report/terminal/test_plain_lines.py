@@ -47,7 +47,7 @@ def test_nothing_is_written_while_something_is_timed() -> None:
     assert ended[-1].startswith("slimgate: int8 · duel on b1, ")
 
 
-def test_before_something_is_timed_a_line_says_so_where_the_last_is_long_ago() -> None:
+def test_before_a_timed_part_a_line_says_so_if_the_last_is_old() -> None:
     now, said = [0.0], list[str]()
     lines = PlainLines(said.append, every=30.0, clock=lambda: now[0])
     with lines.stage("a", still=True):
@@ -81,7 +81,7 @@ def test_a_stage_that_fails_says_that_it_gave_up() -> None:
     assert said == ["slimgate: int8 · step 1 of 1: gptq, gave up after 0.0 s"]
 
 
-def test_without_counts_the_time_of_an_earlier_run_says_what_is_left() -> None:
+def test_without_counts_an_earlier_runs_time_says_what_is_left() -> None:
     stage = Stage("student · step 1 of 1: fine_tune", began=0.0, expected=120.0)
     assert log_line(stage, 30.0) == (
         "student · step 1 of 1: fine_tune · 30 s so far · about 1 min 30 s left, as before"

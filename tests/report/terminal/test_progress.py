@@ -13,7 +13,7 @@ def shown(stage: Stage, now: float, *, width: int = 100) -> list[str]:
     return stage_lines(stage, now, width=width, colour=False)
 
 
-def test_before_anything_is_told_the_time_of_earlier_runs_says_what_is_left() -> None:
+def test_first_an_earlier_runs_time_says_what_is_left() -> None:
     stage = Stage("distilled · step 2 of 2: distill", began=10.0, expected=60.0)
     assert shown(stage, 22.0) == [
         "distilled · step 2 of 2: distill · 12 s so far · about 48 s left, as before",
@@ -22,11 +22,11 @@ def test_before_anything_is_told_the_time_of_earlier_runs_says_what_is_left() ->
     assert "65 s so far, 1 min 0 s before" in shown(stage, 75.0)[0].replace("1 min 5 s", "65 s")
 
 
-def test_nothing_is_said_of_what_is_left_where_no_earlier_run_is_known() -> None:
+def test_without_an_earlier_run_nothing_is_said_of_what_is_left() -> None:
     assert shown(Stage("int8 · step 1 of 1: int8_dynamic", began=0.0), 3.0)[0].endswith("· 3 s so far")
 
 
-def test_a_rate_needs_a_twentieth_done_before_it_says_what_is_left() -> None:
+def test_a_rate_needs_a_twentieth_done_to_say_what_is_left() -> None:
     stage = Stage("x", began=0.0)
     stage.tell("train rows · epoch 1 of 2 · loss 0.512", 0, 1000, now=10.0)
     stage.tell("train rows · epoch 1 of 2 · loss 0.512", 40, 1000, now=14.0)

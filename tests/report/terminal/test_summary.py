@@ -24,7 +24,7 @@ def test_the_summary_fits_the_terminal(width: int) -> None:
     assert any("distilled-int8" in line for line in lines)
 
 
-def test_a_narrow_terminal_gets_a_block_a_variant_with_every_figure() -> None:
+def test_a_narrow_terminal_has_a_block_of_figures_a_variant() -> None:
     [name] = [v.name for v in sample_record().variants if v.name == "distilled"]
     lines = texts(sample_record(), 60)
     at = next(i for i, line in enumerate(lines) if line.startswith(f"{name}: "))
@@ -64,7 +64,7 @@ def carrying(record: RunRecord, *names: str) -> RunRecord:
     return found.model_copy(update={"verdict": whole, "this_run": run})
 
 
-def test_the_first_line_is_of_this_run_and_the_second_of_the_record() -> None:
+def test_the_first_line_is_of_the_run_the_second_of_the_record() -> None:
     record = carrying(sample_record(), "distilled", "int8")
     first, second = texts(record, None)[-2:]
     assert record.this_run is not None
@@ -88,7 +88,7 @@ def test_errors_are_counted() -> None:
     assert f", {broken} error" in texts(record, None)[-2]
 
 
-def test_verdicts_are_coloured_by_what_they_are_and_nothing_else_is() -> None:
+def test_verdicts_are_coloured_by_kind_and_nothing_else_is() -> None:
     styles = {
         text.partition(" ")[0].rstrip(","): style
         for line in summary_table(sample_record(), WHERE)
@@ -101,7 +101,7 @@ def test_verdicts_are_coloured_by_what_they_are_and_nothing_else_is() -> None:
     assert "green" in styles.values()
 
 
-def test_of_two_hundred_variants_the_failing_come_first_and_the_rest_are_counted() -> None:
+def test_of_200_variants_the_failing_lead_and_others_are_counted() -> None:
     record = sample_record()
     good = next(v for v in record.variants if v.name == "distilled")
     many = [record.variants[0], *(good.model_copy(update={"name": f"v{i}"}) for i in range(200))]

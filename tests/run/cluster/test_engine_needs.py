@@ -10,7 +10,7 @@ from slimgate.run.cluster.needs import Needs, RequestedNeeds, parse_needs
 MODELS = ("teacher", "student", "distilled")
 
 
-def test_a_model_takes_a_cpu_a_thread_and_a_gpu_where_the_run_is_on_one() -> None:
+def test_a_model_takes_a_cpu_a_thread_and_a_gpu_of_a_run_on_one() -> None:
     assert RequestedNeeds().find_needs("student", threads=2, device="cpu") == Needs(2)
     assert RequestedNeeds().find_needs("student", threads=2, device="cuda:1") == Needs(2, gpus=1)
 

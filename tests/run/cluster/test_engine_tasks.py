@@ -38,7 +38,7 @@ def told(tasks: dict[TaskId, Task]) -> dict[tuple[str, int], set[tuple[str, int]
     }
 
 
-def test_a_variant_comes_after_what_it_starts_from_and_what_it_learns_from(suite: Suite) -> None:
+def test_a_variant_comes_after_what_it_starts_and_learns_from(suite: Suite) -> None:
     tasks = list_tasks(suite, {"int8": Goal(), "helped": Goal(), "alone": Goal()})
     assert told(tasks) == {
         ("teacher", 0): set(),
@@ -49,7 +49,7 @@ def test_a_variant_comes_after_what_it_starts_from_and_what_it_learns_from(suite
     }
 
 
-def test_where_no_store_is_shared_a_variant_waits_for_the_one_that_builds_its_first_steps(
+def test_without_a_shared_store_a_variant_waits_for_its_builder(
     suite: Suite,
 ) -> None:
     tasks = told(list_tasks(suite, {"pruned": Goal(), "shorter": Goal(), "helped": Goal()}, shared=False))
@@ -75,7 +75,7 @@ def test_other_seeds_build_only_what_draws(suite: Suite) -> None:
     }
 
 
-def test_stages_answer_where_more_than_one_step_leads_to_a_variant(suite: Suite) -> None:
+def test_stages_answer_where_many_steps_lead_to_a_variant(suite: Suite) -> None:
     tasks = list_tasks(suite, {"int8": Goal(answers=True), "pruned": Goal(answers=True)})
     assert {one.name for one in tasks.values() if one.stages} == {"teacher", "shorter", "int8"}
     assert not any(one.stages for one in list_tasks(suite, {"pruned": Goal(answers=True)}).values())
@@ -119,7 +119,7 @@ def test_what_comes_from_a_model_that_failed_is_never_started() -> None:
     assert schedule.count_left == 1
 
 
-def test_a_model_that_is_built_and_has_no_answers_keeps_nobody_waiting() -> None:
+def test_a_built_model_without_answers_keeps_nobody_waiting() -> None:
     tasks = graph(a="", b="a")
     schedule = Schedule(tasks, dict.fromkeys(tasks, 1.0))
     schedule.start(schedule.ready_tasks()[0])
@@ -129,7 +129,7 @@ def test_a_model_that_is_built_and_has_no_answers_keeps_nobody_waiting() -> None
     assert {one.name for one in schedule.unanswered} == {"a"}
 
 
-def test_a_task_without_room_keeps_no_smaller_one_waiting_and_one_more_waits_at_the_cluster() -> None:
+def test_a_task_without_room_keeps_no_smaller_one_waiting() -> None:
     tasks = list(graph(big="", bigger="", small="", smaller="").values())
     needs = {"big": Needs(4), "bigger": Needs(4), "small": Needs(1), "smaller": Needs(1)}
 

@@ -64,7 +64,7 @@ def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
     assert len(run.outcomes("pruned")) == 60
 
 
-def test_a_worker_without_the_store_gets_what_it_needs_and_gives_back_what_it_made(tmp_path: Path) -> None:
+def test_a_worker_without_the_store_gets_and_gives_back_entries(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     run.outcomes("teacher")
     teacher = run.build("teacher").steps[0].entry
@@ -122,7 +122,7 @@ def test_an_error_of_a_step_comes_back_with_what_it_wrote(
     assert "step          wheels:lose\n" in report.log  # as the log of a local step tells
 
 
-def test_a_step_has_the_time_limit_of_the_run_on_another_machine_too(
+def test_a_step_has_the_runs_time_limit_on_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sleepers.py").write_text("import time\n\ndef sleep(model, context):\n    time.sleep(120)\n")
@@ -138,7 +138,7 @@ def test_a_step_has_the_time_limit_of_the_run_on_another_machine_too(
     )
 
 
-def test_stores_that_killed_runs_left_are_removed_and_those_in_use_stay(
+def test_stores_of_killed_runs_are_removed_and_those_in_use_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -164,7 +164,7 @@ def test_stores_that_killed_runs_left_are_removed_and_those_in_use_stay(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_machine_with_other_software_or_another_suite_is_refused(tmp_path: Path) -> None:
+def test_a_machine_with_other_software_or_suite_is_refused(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     job = job_of(run)
     assert check_machine(job)[1:] == (True, None)

@@ -97,9 +97,7 @@ def log(folder: Path, store: str) -> str:
 
 
 @with_ray
-def test_a_worker_that_was_killed_changes_no_verdict_and_no_outcome(
-    repository: Path, whole: dict[str, str]
-) -> None:
+def test_a_killed_worker_changes_no_verdict_and_no_outcome(repository: Path, whole: dict[str, str]) -> None:
     (repository / "built.txt").unlink()
     (repository / "wait").touch()
     run = kill_nine.start(repository, "killed", *BUILDING, *RAY, "--slimgate-ray-needs", "cpus=1")
@@ -124,7 +122,7 @@ def test_a_worker_that_was_killed_changes_no_verdict_and_no_outcome(
 
 
 @with_ray
-def test_sigterm_while_models_are_made_leaves_a_record_and_no_process(repository: Path) -> None:
+def test_sigterm_during_a_build_leaves_a_record_and_no_process(repository: Path) -> None:
     (repository / "pid").unlink(missing_ok=True)
     (repository / "wait").touch()
     run = kill_nine.start(repository, "stopped", *BUILDING, *RAY, "--slimgate-ray-needs", "cpus=1")
@@ -145,9 +143,7 @@ def test_sigterm_while_models_are_made_leaves_a_record_and_no_process(repository
 
 
 @with_ray
-def test_a_method_that_raises_is_tried_once_and_fails_its_own_variant_alone(
-    repository: Path, whole: dict[str, str]
-) -> None:
+def test_a_method_that_raises_is_tried_once_and_fails_alone(repository: Path, whole: dict[str, str]) -> None:
     shutil.copytree(repository / WHOLE, repository / "broken")
     _forget(repository / "broken", "noted:prune")
     (repository / "break").touch()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
-def test_the_wall_clock_times_the_call_and_hands_over_what_was_prepared() -> None:
+def test_the_wall_clock_times_the_call_with_what_was_prepared() -> None:
     given: list[Any] = []
 
     def call(prepared: Any) -> None:
@@ -58,7 +58,7 @@ def test_a_contender_times_every_call_by_its_clock() -> None:
 
 
 @needs_gpu
-def test_a_gpu_is_waited_for_although_the_call_only_fills_its_queue() -> None:
+def test_a_gpu_is_waited_for_though_the_call_only_queues() -> None:
     matrix = torch.rand(4096, 4096, device="cuda")
 
     def call(times: int) -> None:
@@ -72,7 +72,7 @@ def test_a_gpu_is_waited_for_although_the_call_only_fills_its_queue() -> None:
 
 
 @needs_gpu
-def test_the_peak_of_a_gpu_holds_what_was_freed_and_can_be_counted_anew() -> None:
+def test_the_peak_of_a_gpu_holds_freed_memory_and_can_restart() -> None:
     reset_device_peak("cuda")
     held = torch.zeros(2**20, dtype=torch.uint8, device="cuda")
     peak = read_device_peak("cuda")

@@ -91,7 +91,7 @@ def test_short_calls_get_more_calls_a_block_and_more_rounds(monkeypatch: pytest.
     assert run_duel(contenders, inputs, seed=0, max_seconds=1e9).rounds == MAX_ROUNDS
 
 
-def test_contenders_of_nearly_the_same_speed_make_as_many_calls_a_block(
+def test_contenders_of_like_speed_make_as_many_calls_a_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.006, 0.002)
@@ -139,20 +139,20 @@ def test_enough_is_asked_only_at_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -
     assert LOOKS == (12, 24, 48, 96, 192)
 
 
-def test_a_block_is_told_by_its_lower_quartile_without_what_others_took() -> None:
+def test_a_block_is_its_lower_quartile_without_time_of_others() -> None:
     """Own times 2, 3, 1, 2: three quarters of the way from the lowest to the next."""
     block = Block([2.0, 9.0, 1.0, 2.5], [0.0, 6.0, 0.0, 0.5])
     assert compute_block_seconds([block, Block([4.0] * 4, [0.0] * 4)]).tolist() == [1.75, 4.0]
 
 
-def test_with_many_batches_a_block_is_the_mean_over_them_of_the_lower_quartile_of_each() -> None:
+def test_a_block_of_many_batches_is_the_mean_of_lower_quartiles() -> None:
     """Two batches of two calls: quartiles 1.25 and 10, so that the slow row is not lost."""
     block = Block([1.0, 2.0, 10.0, 10.0], [0.0] * 4, turns=2)
     assert compute_block_seconds([block]).tolist() == [5.625]
     assert find_fastest_call([block, Block([1.0, 1.0, 3.0, 3.0], [0.0] * 4, turns=2)]) == 2.0
 
 
-def test_each_round_calls_the_next_rows_and_all_contenders_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_round_calls_the_next_rows_the_same_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, _ = scripted(monkeypatch, 0.002, 0.001)
     batches = [{"input_ids": np.full((4, 2), number)} for number in range(20)]
     times = run_duel(contenders, {"a": batches, "b": batches}, seed=0, max_seconds=0.1)
@@ -220,7 +220,7 @@ def test_two_runtimes_never_share_a_process(spec: ContenderSpec, plain: Contende
         Contender(named(spec, "other", runtime="onnxruntime"), host=plain)
 
 
-def test_what_cannot_be_loaded_or_dies_is_one_error_with_its_name(spec: ContenderSpec) -> None:
+def test_what_cannot_be_loaded_or_dies_is_an_error_with_its_name(spec: ContenderSpec) -> None:
     with pytest.raises(MeasureError, match="gone: the process that times it failed: FileNotFoundError"):
         Contender(named(spec, "gone", folder=Path("/no/such/folder")))
     dying = Contender(named(spec, "dying"))
@@ -244,7 +244,7 @@ def busily(seconds: float) -> None:
         continue
 
 
-def test_what_a_neighbour_on_the_core_takes_is_counted_as_waiting() -> None:
+def test_what_a_neighbour_on_the_core_takes_counts_as_waiting() -> None:
     """Two processes on one core: each has it half of the time, and what is left is what was worked."""
     core = min(os.sched_getaffinity(0))
     code = f"import os; os.sched_setaffinity(0, [{core}]); print(1, flush=True)\nwhile True: pass"

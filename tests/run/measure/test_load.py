@@ -32,7 +32,7 @@ def simulate(draws: np.random.Generator, slower: float) -> LoadTimes:
     return LoadTimes(requests, {name: [1.0] * BLOCKS for name in factor})
 
 
-def test_a_server_beside_itself_is_hardly_ever_claimed_and_ten_percent_mostly_seen() -> None:
+def test_equal_servers_seldom_differ_and_10_percent_mostly_shows() -> None:
     draws = np.random.default_rng(0)
     alike = [simulate(draws, 1.0).speedup("answer").claimed_interval for _ in range(RUNS)]
     slower = [simulate(draws, 1.1).speedup("answer").claimed_interval for _ in range(RUNS)]

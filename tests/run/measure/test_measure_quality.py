@@ -44,7 +44,7 @@ class Tempered:
 
 
 PRUNED = "pruned = { steps"
-RUNTIME = 'pruned = { runtime = { name = "test_measure_quality:Tempered", temperature = 2.0 }, steps'
+RUNTIME = f'pruned = {{ runtime = {{ name = "{__name__}:Tempered", temperature = 2.0 }}, steps'
 
 
 def install(folder: Path, version: str) -> None:
@@ -60,7 +60,7 @@ def entry_of(run: SuiteRun, name: str) -> Any:
     return make_outcomes(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
 
 
-def test_outcomes_stand_in_the_order_of_the_gate_and_come_from_the_store(tmp_path: Path) -> None:
+def test_outcomes_are_in_the_gates_order_and_from_the_store(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     found = run.outcomes("shorter")
     assert found.ids.tolist() == run.rows.gate.ids
@@ -133,7 +133,7 @@ def test_outcomes_are_taken_again_only_for_what_they_depend_on(
     assert entry_of(tiny_run(tmp_path, **changes), "teacher").from_store is from_store
 
 
-def test_answers_of_another_option_of_the_runtime_are_other_answers(tmp_path: Path) -> None:
+def test_another_option_of_the_runtime_gives_other_answers(tmp_path: Path) -> None:
     first = tiny_run(tmp_path, **{PRUNED: RUNTIME})
     assert not entry_of(first, "pruned").from_store
     assert entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
@@ -159,7 +159,7 @@ INT8 = "int8 = { steps = [{ int8_dynamic = {} }] }\npruned = { steps"
 
 
 @pytest.mark.parametrize("change", ["instructions", "threads"])
-def test_answers_of_another_processor_are_taken_again_where_they_depend_on_it(
+def test_answers_that_depend_on_the_processor_are_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """oneDNN reads such a variable as it starts: the processor then counts as one without VNNI."""
@@ -179,7 +179,7 @@ def test_answers_of_another_processor_are_taken_again_where_they_depend_on_it(
     assert entry.manifest["processor"] == describe_processor("cpu", threads=other.suite.threads)
 
 
-def test_a_runtime_that_does_not_say_otherwise_depends_on_the_processor(tmp_path: Path) -> None:
+def test_a_runtime_depends_on_the_processor_by_default(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{PRUNED: RUNTIME})
     own, usual = (run.suite.model(name).runtime for name in ("pruned", "teacher"))
     assert not own.answers_by_processor("torch")
@@ -192,7 +192,7 @@ def test_a_runtime_that_does_not_say_otherwise_depends_on_the_processor(tmp_path
         )
 
 
-def test_the_processor_of_stored_answers_is_known_and_that_of_new_ones_is_this_one(tmp_path: Path) -> None:
+def test_stored_answers_have_their_processor_and_new_ones_this(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     assert run.find_processor("teacher") is None
     assert run.handle("teacher").processor is None  # though by now the store has them

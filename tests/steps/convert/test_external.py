@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 from pydantic import ValidationError
+from support.tiny_suite import tiny_run
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -23,7 +24,6 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.params import Located
 from slimgate.steps.convert import external
 from slimgate.tasks import causal_lm
-from tests.support.tiny_suite import tiny_run
 
 torch.set_num_threads(1)
 NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
@@ -94,7 +94,7 @@ def test_floats_come_back_as_a_model_for_further_steps(tmp_path: Path) -> None:
     assert log.read_text() == "halved 8 rows\n"
 
 
-def test_the_script_gets_the_texts_of_calibration_and_its_options(tmp_path: Path) -> None:
+def test_the_script_gets_calibration_texts_and_its_options(tmp_path: Path) -> None:
     _, context, _ = applied(tmp_path, HALVE, options={"factor": 2.0, "names": ("a", "b")}, gives="torch")
     request = json.loads((context.scratch / "external" / "request.json").read_text())
     rows = [json.loads(line) for line in Path(request["calibration"]).read_text().splitlines()]
@@ -225,7 +225,7 @@ def test_missing_files_are_told_before_any_model_loads(tmp_path: Path, replaced:
     assert str(caught.value) == message
 
 
-def test_the_key_has_the_script_and_the_packages_of_its_environment(tmp_path: Path) -> None:
+def test_the_key_has_the_script_and_its_environments_packages(tmp_path: Path) -> None:
     params = options(tmp_path, "pass")
     first = external.step.environment(params)
     assert ["torch", torch.__version__.partition("+")[0]] in [
@@ -255,7 +255,7 @@ def test_options_of_no_json_type_are_refused(tmp_path: Path) -> None:
         options(tmp_path, "pass", timeout_minutes=0.0)
 
 
-def test_a_suite_keeps_the_log_and_runs_the_script_again_when_it_changes(tmp_path: Path) -> None:
+def test_a_suite_keeps_the_log_and_reruns_a_changed_script(tmp_path: Path) -> None:
     script = START + (
         "import shutil, time\n"
         "for file in source.iterdir():\n    shutil.copy(file, output)\n"

@@ -60,7 +60,7 @@ def tokens_of_the_last_block(network: Any, batch: Any) -> int:
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "electra"])
-def test_the_last_block_gives_one_vector_a_row_and_the_logits_stay(
+def test_the_last_block_gives_a_vector_a_row_and_logits_stay(
     tmp_path: Path, architecture: str, attention: str
 ) -> None:
     model, context = tiny(tmp_path, architecture)
@@ -115,7 +115,7 @@ def test_blocks_that_are_not_built_as_berts_are_left_as_they_are(tmp_path: Path,
         (MobileBertConfig(embedding_size=32, intra_bottleneck_size=32), MobileBertForSequenceClassification),
     ],
 )
-def test_attention_that_has_berts_names_and_is_another_stays_whole(config: Any, network: Any) -> None:
+def test_attention_that_only_has_berts_names_stays_whole(config: Any, network: Any) -> None:
     config.update(
         {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
         | {"intermediate_size": 64, "max_position_embeddings": 32}

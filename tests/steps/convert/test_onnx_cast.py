@@ -48,7 +48,7 @@ def test_the_graph_that_it_was_made_from_stays_as_it_is(tiny: Exported, tmp_path
     assert model.proto.SerializeToString() == before
 
 
-def test_a_graph_too_large_for_one_message_is_cast_without_its_shapes(
+def test_a_graph_too_large_for_a_message_is_cast_without_shapes(
     tiny: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, context = tiny.copy_model(tmp_path / "scratch")

@@ -97,7 +97,7 @@ def fused(proto: Any) -> tuple[Any, int]:
     return found, fuse(found)[1]
 
 
-def test_attention_over_padding_becomes_one_operator_of_the_first_token() -> None:
+def test_attention_over_padding_becomes_an_op_of_the_first_token() -> None:
     made, narrowed = fused(encoder())
     assert kinds_of(made)["MultiHeadAttention"] == 1
     assert narrowed > 0

@@ -78,7 +78,7 @@ def test_a_row_has_nearly_the_same_scores_in_any_batch(tiny: tuple[Any, Any]) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the alternate stack is asked for as Linux has it")
-def test_nncf_leaves_no_stack_behind_that_signals_would_be_handled_on(tiny: tuple[Any, Any]) -> None:
+def test_nncf_leaves_no_stack_that_signals_would_be_handled_on(tiny: tuple[Any, Any]) -> None:
     """It is of a Core that is gone; a handler of anybody's would end the process."""
     applied(tiny, rows=8)  # compiles in slimgate's own Core, which stays
     before = alternate_stack()

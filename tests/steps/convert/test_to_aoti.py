@@ -174,7 +174,7 @@ def test_a_process_that_gives_no_answer_is_one_line(
     assert type(caught.value) is error
 
 
-def test_code_that_dies_where_it_is_loaded_does_not_end_the_process_that_builds(tmp_path: Path) -> None:
+def test_code_that_dies_while_loading_does_not_end_the_builder(tmp_path: Path) -> None:
     said = "predicting calibration rows with the compiled network died by SIGILL: this machine cannot"
     with pytest.raises(ProcessDied, match=said):
         apart(tmp_path, worker=dying_package.__name__)

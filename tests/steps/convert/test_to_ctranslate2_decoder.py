@@ -130,9 +130,7 @@ def test_int8_takes_a_third_of_the_bytes_and_stays_near(tmp_path: Path) -> None:
     assert both[0] == both[1]
 
 
-def test_timed_answers_are_those_of_pytorch_and_end_tokens_end_nothing(
-    llama: tuple[Any, Any], float32: Any
-) -> None:
+def test_timed_answers_are_those_of_pytorch_past_end_tokens(llama: tuple[Any, Any], float32: Any) -> None:
     model, context = llama
     predictor, eager = opened(float32), eager_of(model)
     assert isinstance(predictor, TimedWriter)
@@ -177,7 +175,7 @@ def test_texts_beyond_a_sliding_window_are_refused(tmp_path: Path) -> None:
     assert not context.log  # nothing is converted
 
 
-def test_another_model_is_found_and_its_first_divergent_token_named(float32: Any, tmp_path: Path) -> None:
+def test_another_model_is_noticed_by_its_first_divergent_token(float32: Any, tmp_path: Path) -> None:
     other = tiny_decoder(tmp_path, "llama", seed=1, **TWO)
     assert_another_model_is_found(other, float32)
 
@@ -201,9 +199,7 @@ def test_it_draws_no_answers(llama: tuple[Any, Any], float32: Any) -> None:
         ),
     ],
 )
-def test_what_the_library_computes_otherwise_is_refused_before_a_model_loads(
-    config: dict[str, Any], expected: str
-) -> None:
+def test_what_the_library_computes_otherwise_is_refused_early(config: dict[str, Any], expected: str) -> None:
     shape = {"hidden_size": 32, "num_attention_heads": 4}
     with pytest.raises(SuiteError, match=f"CTranslate2 does not compute this .*: {expected}"):
         step.step.check(step.Params(), {**shape, **config})

@@ -114,7 +114,7 @@ def test_auto_round_writes_the_file_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_q4_0_by_search_is_read_by_gguf_and_never_worse_than_its_own(seed: int) -> None:
+def test_searched_q4_0_is_read_by_gguf_and_never_worse(seed: int) -> None:
     values = np.random.default_rng(seed).standard_normal((8, 96), dtype=np.float32)
     values[0, :32] = 0
     kind = gguf.GGMLQuantizationType.Q4_0
@@ -171,7 +171,7 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
     assert {file.name for file in folder.iterdir()} >= {"model.gguf", "config.json", "tokenizer.json"}
 
 
-def test_an_encoder_with_a_part_that_llama_cpp_has_not_is_refused(tmp_path: Path) -> None:
+def test_an_encoder_with_a_part_llama_cpp_lacks_is_refused(tmp_path: Path) -> None:
     model, context = bert_encoder(tmp_path)
     truncate_embeddings.step.apply(model, truncate_embeddings.Params(dims=8), context)
     with pytest.raises(BuildError) as caught:

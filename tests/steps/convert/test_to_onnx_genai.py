@@ -144,7 +144,7 @@ def test_options_reach_the_weights(llama: tuple[Any, Any], tmp_path: Path) -> No
     assert apart[2] < apart[1]
 
 
-def test_timed_answers_are_those_of_pytorch_and_no_end_token_ends_them(
+def test_timed_answers_are_those_of_pytorch_past_the_end_token(
     llama: tuple[Any, Any], llama_fp32: Any
 ) -> None:
     model, context = llama
@@ -188,7 +188,7 @@ def test_more_rows_than_the_library_takes_are_answered_in_parts(
         opener.prefill(opener.prepare(batch | {NEW_TOKENS: np.asarray([2])}))
 
 
-def test_another_model_is_found_and_its_first_divergent_token_named(llama_fp32: Any, tmp_path: Path) -> None:
+def test_another_model_is_noticed_by_its_first_divergent_token(llama_fp32: Any, tmp_path: Path) -> None:
     assert_another_model_is_found(tiny_decoder(tmp_path, "llama", seed=1), llama_fp32)
 
 

@@ -30,7 +30,7 @@ def types_of(model: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(("architecture", "attention"), [("distilbert", "sdpa"), ("gpt2", "eager")])
-def test_the_graph_answers_as_the_network_and_loads_again_the_same(
+def test_the_graph_answers_as_the_network_and_reloads_the_same(
     tmp_path: Path, architecture: str, attention: Any
 ) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)

@@ -93,7 +93,7 @@ def test_answers_are_those_of_pytorch(tmp_path: Path, architecture: str) -> None
 
 
 @pytest.mark.slow
-def test_answers_longer_than_a_sliding_window_are_those_of_pytorch(tmp_path: Path) -> None:
+def test_answers_past_a_sliding_window_are_those_of_pytorch(tmp_path: Path) -> None:
     """A window of 8 tokens in every block."""
     pair = model, context = tiny_decoder(tmp_path, "mistral", num_hidden_layers=2)
     made, how = apply(pair), Writing(max_new_tokens=30)
@@ -143,7 +143,7 @@ def test_weights_in_few_bits(
     assert np.mean([one.ids == other.ids for one, other in zip(answers[0], eager, strict=True)]) > same
 
 
-def test_a_cache_of_8_bits_takes_fewer_bytes_and_answers_nearly_the_same(wide: tuple[Any, Any, Any]) -> None:
+def test_an_8_bit_cache_is_smaller_and_answers_nearly_the_same(wide: tuple[Any, Any, Any]) -> None:
     model, context, graph = wide
     batch = timed_batch(context, model.tokenizer, 20, 30)
     written, sizes = [], []
@@ -165,9 +165,7 @@ def test_a_cache_of_8_bits_takes_fewer_bytes_and_answers_nearly_the_same(wide: t
     assert np.allclose(*scores, atol=0.05)
 
 
-def test_timed_answers_are_those_of_pytorch_and_end_tokens_end_nothing(
-    llama: tuple[Any, Any], exported: Any
-) -> None:
+def test_timed_answers_are_those_of_pytorch_past_end_tokens(llama: tuple[Any, Any], exported: Any) -> None:
     model, context = llama
     predictor, eager = opened(exported), eager_of(model)
     assert isinstance(predictor, TimedWriter)
@@ -188,7 +186,7 @@ def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], exp
     assert_same_scores_of_padded_texts(llama, opened(exported))
 
 
-def test_another_model_is_found_and_its_first_divergent_token_named(exported: Any, tmp_path: Path) -> None:
+def test_another_model_is_noticed_by_its_first_divergent_token(exported: Any, tmp_path: Path) -> None:
     other = tiny_decoder(tmp_path, "llama", seed=1)
     assert_another_model_is_found(other, exported)
 

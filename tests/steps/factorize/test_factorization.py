@@ -31,7 +31,7 @@ def test_the_error_of_a_rank_is_the_bound_of_eckart_and_young(shape: tuple[int, 
     assert error == pytest.approx(np.sqrt((dropped**2).sum()), rel=1e-10)
 
 
-def test_with_moments_the_dropped_values_are_the_error_of_the_outputs() -> None:
+def test_with_moments_dropped_values_are_the_error_of_outputs() -> None:
     weight, inputs = random(12, 8), random(200, 8, seed=1) @ random(8, 8, seed=2)
     found = decompose(weight, inputs.T @ inputs)
     up, down = found.factors(3)
@@ -41,7 +41,7 @@ def test_with_moments_the_dropped_values_are_the_error_of_the_outputs() -> None:
     assert error < 0.9 * np.linalg.norm(inputs.numpy() @ (weight - plain_up @ plain_down).numpy().T)
 
 
-def test_with_gradients_the_dropped_values_are_what_the_loss_feels() -> None:
+def test_with_gradients_dropped_values_are_what_the_loss_feels() -> None:
     weight, inputs = random(12, 8), random(200, 8, seed=1) @ random(8, 8, seed=2)
     felt = random(300, 12, seed=3) @ random(12, 12, seed=4)
     found = decompose(weight, inputs.T @ inputs, felt.T @ felt)
@@ -52,7 +52,7 @@ def test_with_gradients_the_dropped_values_are_what_the_loss_feels() -> None:
     assert error < np.linalg.norm(felt.numpy() @ (weight - other_up @ other_down).numpy() @ inputs.numpy().T)
 
 
-def test_inputs_that_span_less_than_the_space_lose_nothing_at_their_rank() -> None:
+def test_inputs_of_a_subspace_lose_nothing_at_their_rank() -> None:
     weight, inputs = random(12, 8), random(200, 3, seed=1) @ random(3, 8, seed=2)
     up, down = decompose(weight, inputs.T @ inputs / 200).factors(3)
     assert np.allclose(inputs @ (up @ down).T, inputs @ weight.T, atol=1e-5)

@@ -142,7 +142,7 @@ def test_gradients_are_those_of_labels_drawn_from_the_answers(tmp_path: Path) ->
     assert float(found.trace()) > 1e-6
 
 
-def test_gradients_of_tokens_are_of_no_padding_and_of_no_place_without_a_next_token(tmp_path: Path) -> None:
+def test_gradients_are_only_of_tokens_with_a_next_token(tmp_path: Path) -> None:
     params = causal_lm.Params(text=("text",), max_tokens=16)
     context = tiny_context(tmp_path, calibration=1, task=causal_lm.task, params=params)
     model = load_tiny(write_tiny(tmp_path / "lm", "gpt2", causal=True, initializer_range=0.5), context)
@@ -196,7 +196,7 @@ def test_energy_is_kept_in_every_matrix_with_the_least_rank(tmp_path: Path) -> N
         assert squares[: layer.rank].sum() >= 0.5 * squares.sum() > squares[: layer.rank - 1].sum()
 
 
-def test_it_follows_keep_layers_and_pruning_and_is_trained_and_quantized(tmp_path: Path) -> None:
+def test_it_follows_pruning_and_is_trained_and_quantized(tmp_path: Path) -> None:
     model, context = build(tmp_path, "gpt2")
     keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.3), context)

@@ -102,7 +102,7 @@ def test_other_texts_fall_to_known_tokens(kind: str) -> None:
             assert trim.decode(found.ids) == text or decoders.ByteLevel().decode(found.tokens[1:-1]) == text
 
 
-def test_a_word_piece_word_falls_to_its_characters_and_only_a_strange_one_is_unknown() -> None:
+def test_a_word_piece_word_falls_to_characters_before_unknown() -> None:
     tokenizer = trained("word_piece")
     trim, _ = smaller(tokenizer, ["the"])
     assert tokenizer.encode("lower").tokens == ["[CLS]", "lower", "[SEP]"]
@@ -127,7 +127,7 @@ def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
     assert model["vocab"] == {"a": 0, "b": 1, "c": 2, "d": 3, "ab": 4, "cd": 5, "abcd": 6}
 
 
-def test_the_commonest_come_in_the_order_of_the_vocabulary_and_of_unigram_scores() -> None:
+def test_the_commonest_keep_the_order_of_vocabulary_and_scores() -> None:
     words = {"[PAD]": 0, "[unused1]": 1, "a": 2, "##b": 3, "the": 4, "##ing": 5, "of": 6}
     piece = {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": words}
     assert commonest({"model": piece, "added_tokens": [{"id": 0}, {"id": 6}]}) == [4, 5]
@@ -135,7 +135,7 @@ def test_the_commonest_come_in_the_order_of_the_vocabulary_and_of_unigram_scores
     assert commonest({"model": {"type": "Unigram", "vocab": scores}, "added_tokens": [{"id": 0}]}) == [3, 1]
 
 
-def test_a_unigram_keeps_its_least_probable_token_and_its_unknown_one() -> None:
+def test_a_unigram_keeps_its_least_probable_and_unknown_tokens() -> None:
     vocabulary: list[Any] = [["<pad>", 0.0], ["<unk>", 0.0], ["x", -2.0], ["dear", -9.5], ["yes", -3.0]]
     state: Any = {"model": {"type": "Unigram", "unk_id": 1, "vocab": vocabulary}, "added_tokens": [{"id": 0}]}
     kept = needed_ids(state, [4])
@@ -170,6 +170,6 @@ def test_added_tokens_stay_and_every_id_is_renumbered() -> None:
     assert state["added_tokens"][0]["id"] == 3  # the old state is as it was
 
 
-def test_a_tokenizer_without_a_file_of_this_form_is_a_clear_error() -> None:
+def test_a_tokenizer_without_a_file_of_this_form_is_an_error() -> None:
     with pytest.raises(BuildError, match=r"object has no tokenizer\.json"):
         read_state(object())

@@ -190,7 +190,7 @@ def test_it_goes_between_other_steps(tmp_path: Path) -> None:
         apply(model, context)
 
 
-def test_a_vocabulary_of_as_many_tokens_as_positions_is_told_from_them(tmp_path: Path) -> None:
+def test_a_vocabulary_as_large_as_the_positions_is_told_apart(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     words = [f"w{number}" for number in range(59)]  # with 5 special tokens, 64: as many as positions
     from fixtures.models.tiny import write_tiny_bert
@@ -232,7 +232,7 @@ def sentence_pieces(texts: list[str]) -> Any:
 @pytest.mark.parametrize(
     ("architecture", "make"), [("gpt2", byte_level), ("roberta", sentence_pieces)], ids=["bpe", "unigram"]
 )
-def test_tokenizers_that_transformers_rebuilds_from_their_vocabulary(
+def test_tokenizers_that_transformers_rebuilds_are_trimmed(
     tmp_path: Path, architecture: str, make: Any
 ) -> None:
     context = tiny_context(tmp_path / "rows")

@@ -24,7 +24,7 @@ def test_uncertainty_is_what_settles_says(strategy: str, expected: list[float]) 
     assert uncertainty(LOGITS, strategy) == pytest.approx(expected, abs=1e-4)  # type: ignore[arg-type]
 
 
-def test_entropy_is_scipys_and_a_shift_of_the_logits_changes_nothing() -> None:
+def test_entropy_is_scipys_and_ignores_a_shift_of_the_logits() -> None:
     logits = np.random.default_rng(0).normal(scale=5, size=(50, 7)).astype(np.float32)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert uncertainty(logits, "entropy") == pytest.approx(scipy.stats.entropy(p, axis=1), abs=1e-5)
@@ -43,19 +43,19 @@ def test_random_is_no_measure() -> None:
         uncertainty(LOGITS, "random")
 
 
-def test_the_most_uncertain_free_rows_are_taken_and_of_equals_the_first() -> None:
+def test_the_most_uncertain_free_rows_are_taken_first_of_equals() -> None:
     scores = np.array([0.9, 0.5, 0.7, 0.7, 0.1])
     assert most_uncertain(scores, np.array([1, 2, 3, 4]), 2).tolist() == [2, 3]
     assert most_uncertain(scores, np.array([1, 3, 4]), 2).tolist() == [3, 1]
 
 
-def test_k_center_takes_the_row_farthest_from_all_centers_one_after_another() -> None:
+def test_k_center_takes_the_farthest_row_from_all_centers_again() -> None:
     line = np.array([[0], [1], [2], [6], [10]], dtype=np.float32)
     # from 0 the farthest is 10; then 6 (4 away from 10); then 2 (2 away from 0)
     assert k_center(line, np.array([0]), np.array([1, 2, 3, 4]), 3).tolist() == [4, 3, 2]
 
 
-def test_k_center_without_a_center_starts_farthest_from_the_mean_and_takes_no_row_twice() -> None:
+def test_k_center_without_a_center_starts_far_from_the_mean() -> None:
     line = np.array([[0], [1], [2], [6], [10]], dtype=np.float32)  # mean 3.8
     assert k_center(line, np.empty(0, np.int64), np.arange(5), 2).tolist() == [4, 0]
     same = np.zeros((4, 2), dtype=np.float32)

@@ -52,9 +52,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("strategy", ["random", "entropy", "k_center"])
-def test_the_teacher_sees_as_many_rows_as_it_may_be_asked_and_no_others(
-    tmp_path: Path, strategy: str
-) -> None:
+def test_the_teacher_sees_no_more_rows_than_it_may_be_asked(tmp_path: Path, strategy: str) -> None:
     watched = Watched(tmp_path)
     log = watched.run(rows=14, rounds=3, strategy=strategy)
     assert log["asked"] == len(watched.seen) == len(set(watched.seen)) == 14
@@ -67,14 +65,14 @@ def test_the_teacher_sees_as_many_rows_as_it_may_be_asked_and_no_others(
     assert watched.context.log["loss_parts"].keys() == {"soft"}
 
 
-def test_also_inside_the_teacher_nothing_is_looked_at_but_what_was_asked(tmp_path: Path) -> None:
+def test_inside_the_teacher_too_only_asked_rows_are_looked_at(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     watched.run(rows=6, rounds=2, hidden_weight=0.1, keep_best=False)
     assert len(set(watched.seen)) == 6
     assert len(watched.seen) > 6  # once for its answers, then beside the student
 
 
-def test_the_rows_chosen_are_those_of_which_the_student_is_least_certain(tmp_path: Path) -> None:
+def test_the_rows_chosen_are_the_students_least_certain(tmp_path: Path) -> None:
     log = Watched(tmp_path).run(rows=12, rounds=2, strategy="entropy", first="strategy")
     for one in log["rounds"]:
         assert one["mean_of_chosen"] > one["mean_of_pool"]

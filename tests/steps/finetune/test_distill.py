@@ -83,7 +83,7 @@ def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, h
         ("bert", [[1, 2], [4]], "their tokenizers differ on 1 of 2 train rows"),
     ],
 )
-def test_a_student_of_another_family_or_tokenizer_is_warned_about(
+def test_a_student_of_another_family_or_tokenizer_has_a_warning(
     family: str, ids: list[list[int]], said: str | None
 ) -> None:
     student, teacher = (SimpleNamespace(config=SimpleNamespace(model_type=t)) for t in (family, "bert"))
@@ -105,7 +105,7 @@ def tiny_pair(tmp_path: Path, **student: Any) -> tuple[Any, Any]:
     return load_tiny(small, context), context
 
 
-def test_a_narrower_student_learns_hidden_states_and_its_projection_is_not_saved(tmp_path: Path) -> None:
+def test_a_narrower_student_learns_by_a_projection_not_saved(tmp_path: Path) -> None:
     student, context = tiny_pair(tmp_path, hidden_size=16, intermediate_size=32)
     names = list(student.network.state_dict())
     params = distill.Params(
@@ -148,7 +148,7 @@ def test_a_transfer_set_is_learnt_from_and_told(tmp_path: Path) -> None:
     assert not distill.step.adds_rows(distill.Params())
 
 
-def test_the_same_seed_gives_the_same_student_also_with_augmented_rows(tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_students_with_augmented_rows_too(tmp_path: Path) -> None:
     weights = []
     for seed in (3, 3, 4):
         student, context = tiny_pair(tmp_path)

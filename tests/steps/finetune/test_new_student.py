@@ -66,7 +66,7 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_embeddings_start_from_the_principal_directions_of_the_old_ones(tmp_path: Path) -> None:
+def test_embeddings_start_from_the_old_ones_principal_directions(tmp_path: Path) -> None:
     old, new, context = fresh(tmp_path, "bert", layers=1, hidden=8, embeddings="pca")
     table = old.network.bert.embeddings.word_embeddings.weight.detach().double().numpy()
     found = new.network.bert.embeddings.word_embeddings.weight.detach().double().numpy()
@@ -101,7 +101,7 @@ def test_groups_of_keys_and_values_divide_the_heads(tmp_path: Path) -> None:
         assert new.network(input_ids=torch.tensor([[5, 6]])).logits.shape == (1, 2)
 
 
-def test_tables_that_are_factorised_already_have_no_principal_directions_to_give(tmp_path: Path) -> None:
+def test_factorised_tables_have_no_principal_directions_to_give(tmp_path: Path) -> None:
     old, _, context = fresh(tmp_path, "bert", layers=1)
     factorize_embeddings.step.apply(old, factorize_embeddings.Params(rank=4), context)
     with pytest.raises(BuildError, match="put new_student before it"):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from support.tiny_decoders import answer_context, write_teacher_and_student
 
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
@@ -19,7 +20,6 @@ from slimgate.steps.finetune._on_policy_distill import OnPolicyLoss, generalized
 from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.objectives import NO_ANSWER, training_rows
 from slimgate.tasks.parts.prompts import written_windows
-from tests.support.tiny_decoders import answer_context, write_teacher_and_student
 
 torch.set_num_threads(1)
 
@@ -74,7 +74,7 @@ def test_near_its_ends_the_divergence_is_a_share_of_the_kl(beta: float) -> None:
 # --- what is learnt
 
 
-def test_what_a_model_wrote_counts_with_its_end_token_and_its_prompt_does_not(student: Any) -> None:
+def test_written_tokens_count_with_the_end_and_prompts_do_not(student: Any) -> None:
     tokenizer, end = student.tokenizer, student.tokenizer.eos_token_id
     film, plot = tokenizer("film plot", add_special_tokens=False)["input_ids"]
     answers = [

@@ -38,7 +38,7 @@ def dropped(tmp_path: Path, *, idle: int | None = None, **options: Any) -> tuple
 
 
 @pytest.mark.slow
-def test_the_block_that_does_nothing_goes_first_and_each_stage_is_told(tmp_path: Path) -> None:
+def test_the_idle_block_goes_first_and_each_stage_is_logged(tmp_path: Path) -> None:
     model, context = dropped(tmp_path, idle=1, blocks=2, final_epochs=2)
     assert len(encoder_layers(model.network)) == model.config.num_hidden_layers == 2
     stages = context.log["stages"]
@@ -62,6 +62,6 @@ def test_there_must_be_a_block_to_drop(tmp_path: Path) -> None:
     assert progressive_distill.step.check(Params(blocks=2), {"n_layer": 4})["num_hidden_layers"] == 2
 
 
-def test_logits_that_are_computed_once_anyway_cannot_be_asked_for_otherwise() -> None:
+def test_logits_computed_once_anyway_cannot_be_asked_for_again() -> None:
     with pytest.raises(ValidationError, match="stored_logits"):
         Params.model_validate({"blocks": 2, "stored_logits": False})

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from support.tiny_decoders import ASKED, UNASKED, answer_context, write_teacher_and_student
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -26,7 +27,6 @@ from slimgate.steps.training.written_answers import (
 )
 from slimgate.tasks import causal_lm, text_generation
 from slimgate.tasks.parts.objectives import NO_ANSWER, labelled_rows, training_rows
-from tests.support.tiny_decoders import ASKED, UNASKED, answer_context, write_teacher_and_student
 
 torch.set_num_threads(1)
 
@@ -119,7 +119,7 @@ def test_answers_are_what_is_learnt_and_prompts_are_not(
     assert set(own.rows("selection").table[own.task_params.reference].to_pylist()) == {"good film"}
 
 
-def test_rows_whose_answer_is_cut_or_empty_are_left_out_and_counted(
+def test_rows_with_a_cut_or_empty_answer_are_skipped_and_counted(
     teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_by_hand(monkeypatch, says("film"), says("film film", ended=False), says(" "), says("", ended=False))
@@ -171,9 +171,7 @@ def test_the_student_comes_to_write_what_its_teacher_writes(
     assert own.log["teacher_wrote"]["train"] == {"rows": 48, "dropped_empty": 0, "dropped_cut": 0}
 
 
-def test_a_student_with_another_tokenizer_learns_the_text_and_no_probabilities(
-    context: Any, tmp_path: Path
-) -> None:
+def test_a_student_with_another_tokenizer_learns_text_alone(context: Any, tmp_path: Path) -> None:
     teacher = taught(context, "film")
     own = replace(context, load_teacher=lambda: teacher)
     folder = write_tiny(tmp_path / "bytes", "qwen2", causal=True, max_position_embeddings=128)
@@ -190,7 +188,7 @@ def answers(model: Any, context: Any) -> list[str]:
     return [one.text for one in written_answers(model, context.rows("selection"), context)]
 
 
-def test_a_task_without_answers_is_refused_before_the_teacher_loads(
+def test_a_task_without_answers_is_refused_before_anything_loads(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     params = causal_lm.Params(text=("text",), max_tokens=16)
@@ -202,7 +200,7 @@ def test_a_task_without_answers_is_refused_before_the_teacher_loads(
         sequence_distill.step.apply(student, sequence_distill.Params(), context)
 
 
-def test_generated_text_is_no_answer_and_the_step_that_writes_them_is_named(
+def test_generated_text_is_no_answer_and_the_right_step_is_named(
     folders: dict[str, Path], context: Any
 ) -> None:
     student, params = load_tiny(folders["student"], context), distill.Params(generate=Generate(rows=4))

@@ -112,7 +112,7 @@ def test_the_order_of_words_counts_with_bigrams_alone(hub: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("bigrams", [0, 64])
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_an_answer_is_the_same_alone_and_in_a_batch_in_torch_and_onnx(
+def test_an_answer_is_the_same_alone_and_in_a_batch_also_in_onnx(
     hub: Path, tmp_path: Path, bigrams: int, side: str
 ) -> None:
     _, student, context = made(hub, tmp_path, bigrams=bigrams)
@@ -149,7 +149,7 @@ def test_the_tables_of_its_graph_may_be_all_that_is_int8(hub: Path, tmp_path: Pa
     np.testing.assert_allclose(answers(integers, context), answers(graph, context), atol=0.05)
 
 
-def test_distillation_moves_vectors_weights_and_head_towards_the_teacher(hub: Path, tmp_path: Path) -> None:
+def test_distillation_moves_vectors_weights_and_head(hub: Path, tmp_path: Path) -> None:
     _, student, context = made(hub, tmp_path, bigrams=32)
     before = copy.deepcopy(student.network.state_dict())
     params = distill.Params(alpha=0.0, temperature=1.0, epochs=3, learning_rate=0.03)

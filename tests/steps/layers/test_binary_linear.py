@@ -24,7 +24,7 @@ def test_eight_signs_are_a_byte_the_first_the_lowest_bit() -> None:
     assert unpack_signs(packed, 9).tolist() == [[1, -1, 1, -1, -1, -1, -1, 1, 1]]
 
 
-def test_a_layer_multiplies_by_the_sign_times_the_scale_of_the_row() -> None:
+def test_a_layer_multiplies_by_the_sign_times_the_rows_scale() -> None:
     layer = BinaryLinear.from_weights(
         torch.tensor([[0.3, -0.2, 0.1], [-5.0, 4.0, 0.0]]),
         torch.tensor([0.5, 2.0]),
@@ -36,7 +36,7 @@ def test_a_layer_multiplies_by_the_sign_times_the_scale_of_the_row() -> None:
     assert layer.weight_numbers() == (6, 6)
 
 
-def test_binary_inputs_equal_the_reconstruction_that_the_docstring_states() -> None:
+def test_binary_inputs_equal_the_documented_reconstruction() -> None:
     random = np.random.default_rng(0)
     weight, scale = random.normal(size=(5, 11)), random.uniform(0.1, 1, 5)
     bias, threshold = random.normal(size=5), random.normal(size=11)
@@ -53,7 +53,7 @@ def test_binary_inputs_equal_the_reconstruction_that_the_docstring_states() -> N
 
 
 @pytest.mark.parametrize("activations", [False, True], ids=["weights", "weights and inputs"])
-def test_a_loaded_layer_gives_the_same_outputs_and_its_state_is_one_bit_a_weight(activations: bool) -> None:
+def test_a_loaded_layer_gives_equal_outputs_from_a_bit_a_weight(activations: bool) -> None:
     torch.manual_seed(0)
     binary_inputs = {"threshold": torch.randn(20), "gain": torch.tensor(1.2)} if activations else {}
     layer = BinaryLinear.from_weights(torch.randn(16, 20), torch.rand(16) + 0.1, **binary_inputs)
@@ -70,7 +70,7 @@ def test_a_loaded_layer_gives_the_same_outputs_and_its_state_is_one_bit_a_weight
     )
 
 
-def test_a_rows_result_with_binary_inputs_is_the_same_to_the_bit_in_any_batch() -> None:
+def test_a_rows_result_with_binary_inputs_is_equal_in_any_batch() -> None:
     torch.manual_seed(0)
     layer = BinaryLinear.from_weights(
         torch.randn(8, 33), torch.rand(8), threshold=torch.randn(33), gain=torch.tensor(1.0)
@@ -88,7 +88,7 @@ def test_gradients_pass_binary_weights_to_the_inputs() -> None:
     assert inputs.grad.tolist() == [3.0, -3.0]
 
 
-def test_an_embedding_gives_signs_times_the_scale_of_the_row_in_the_shape_of_the_ids() -> None:
+def test_an_embedding_gives_signs_times_the_scale_of_each_id() -> None:
     table = BinaryEmbedding.from_weights(
         torch.tensor([[0.0, -1.0], [-2.0, -0.5], [3.0, 1.0]]), torch.tensor([1.0, 2.0, 4.0]), padding_idx=0
     )

@@ -20,7 +20,7 @@ def test_the_packed_layer_predicts_what_the_latent_one_does(thresholds: torch.Te
     assert torch.equal(table.to_packed()(ids), table(ids))
 
 
-def test_while_training_a_share_of_zero_is_the_float_layer_and_evaluation_is_binary() -> None:
+def test_in_training_a_zero_share_is_float_evaluation_is_binary() -> None:
     torch.manual_seed(0)
     linear = nn.Linear(8, 3)
     layer = LatentLinear(linear, thresholds=torch.zeros(8)).train()
@@ -37,7 +37,7 @@ def test_the_scale_is_the_mean_size_of_the_row() -> None:
     assert mean_size(torch.tensor([[1.0, -3.0], [0.0, 0.5]])).tolist() == [2.0, 0.25]
 
 
-def test_gradients_pass_the_sign_up_to_the_clip_and_reach_the_scale() -> None:
+def test_gradients_pass_the_sign_up_to_the_clip_to_the_scale() -> None:
     values = torch.tensor([0.5, -1.5, 3.0], requires_grad=True)
     scale = torch.tensor(1.0, requires_grad=True)
     outputs = binary(values, scale, clip=2.0)

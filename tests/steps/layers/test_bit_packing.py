@@ -13,7 +13,7 @@ def rows(*values: list[int]) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.uint8)
 
 
-def test_two_numbers_of_four_bits_share_a_byte_the_first_in_its_low_half() -> None:
+def test_two_numbers_of_4_bits_share_a_byte_the_first_in_the_low() -> None:
     assert pack(rows([1, 2, 15, 0]), 4).tolist() == [[0x21, 0x0F]]
 
 

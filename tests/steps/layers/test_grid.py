@@ -38,7 +38,7 @@ def test_a_symmetric_grid_by_hand() -> None:
     assert dequantize(quantize(weight, grid), grid).tolist() == [[-1.0, 0.5, 0.75, 0.0]]
 
 
-def test_where_the_widest_weight_is_positive_the_scale_is_negative() -> None:
+def test_where_the_widest_weight_is_positive_the_scale_is_not() -> None:
     weight = torch.tensor([[1.0, -0.4, -0.8, -0.1]])
     grid = fit_grid(weight, Scheme(3, "channel"), observer="minmax")
     assert grid.scale.tolist() == [[-0.25]]
@@ -80,7 +80,7 @@ def test_min_max_is_what_numpy_says(scheme: Scheme) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_search_never_loses_and_a_weight_on_the_grid_stays_where_it_is(scheme: Scheme) -> None:
+def test_the_search_never_loses_and_keeps_weights_on_the_grid(scheme: Scheme) -> None:
     weight = random_weight()
     plain, searched = rounded(weight, scheme, observer="minmax"), rounded(weight, scheme)
     assert (searched - weight).square().sum() <= (plain - weight).square().sum()

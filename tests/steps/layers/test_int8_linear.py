@@ -135,7 +135,7 @@ def test_weights_are_rounded_to_the_nearest_level_by_channel() -> None:
     torch.testing.assert_close(scale[[0, 2]], torch.tensor([0.01, 2.0]))
 
 
-def test_one_scale_for_the_whole_tensor_is_that_of_its_largest_weight() -> None:
+def test_the_scale_of_a_whole_tensor_is_of_its_largest_weight() -> None:
     weight = torch.tensor([[1.27, -0.634, 0.0], [-254.0, 3.0, 1.0]])
     levels, scale = quantize_weight(weight, granularity="tensor")
     assert levels.tolist() == [[1, 0, 0], [-127, 2, 0]]
@@ -156,7 +156,7 @@ def test_zero_rows_give_the_bias_exactly() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_row_that_is_not_finite_gives_nothing_finite_and_spoils_no_other(bad: float) -> None:
+def test_a_row_that_is_not_finite_spoils_no_other(bad: float) -> None:
     layer = Int8Linear.from_linear(random_linear(384, 64))
     rows = random_rows(3, 384)
     expected = layer(rows)
@@ -172,7 +172,7 @@ def test_nan_stays_nan() -> None:
 
 
 @pytest.mark.parametrize("size", [1e-38, 1e-30, 1e-3, 1e6, 3e37], ids=str)
-def test_the_relative_error_does_not_depend_on_the_size_of_the_values(size: float) -> None:
+def test_the_relative_error_is_independent_of_the_values_size(size: float) -> None:
     linear = random_linear(384, 64, bias=False)
     rows = random_rows(8, 384) * size
     with torch.no_grad():
@@ -219,7 +219,7 @@ def test_output_has_the_dtype_of_the_input(dtype: torch.dtype) -> None:
     assert layer.weight.dtype == torch.int8
 
 
-def test_input_that_requires_a_gradient_is_taken_and_the_gradient_stops() -> None:
+def test_input_that_needs_a_gradient_is_taken_without_one() -> None:
     layer = Int8Linear.from_linear(random_linear(8, 4))
     assert not layer(random_rows(2, 8).requires_grad_()).requires_grad
 

@@ -121,7 +121,7 @@ def test_what_lies_outside_the_range_takes_its_ends() -> None:
     assert torch.equal(layer(far), layer(ends))
 
 
-def test_smoothing_changes_a_float_layers_outputs_by_no_more_than_rounding() -> None:
+def test_smoothing_changes_float_outputs_only_by_rounding() -> None:
     linear = random_linear(64, 32)
     rows = random_rows(40, 64) * torch.logspace(-1, 1, 64)
     smoothing = rows.abs().amax(dim=0)

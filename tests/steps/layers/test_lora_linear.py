@@ -35,7 +35,7 @@ def test_a_fresh_adapter_changes_nothing() -> None:
     assert torch.count_nonzero(layer.lora_a) == 6
 
 
-def test_the_adapter_adds_scaling_times_b_a_and_merging_gives_the_same_outputs() -> None:
+def test_an_adapter_adds_scaling_times_b_a_also_when_merged() -> None:
     layer = set_adapter(LoraLinear(plain_linear(), r=1, scaling=2.0))
     # base (4.5, 10.5), A x = 3, B A x = (3, -3), times 2
     assert layer(torch.ones(3)).tolist() == [10.5, 4.5]
@@ -53,7 +53,7 @@ def test_a_sparse_adapter_changes_no_zero() -> None:
     assert torch.equal(merged(torch.ones(3)), outputs)
 
 
-def test_an_adapter_beside_integers_loads_again_and_cannot_be_merged() -> None:
+def test_an_adapter_beside_integers_reloads_and_cannot_be_merged() -> None:
     torch.manual_seed(0)
     layer = LoraLinear(Int8Linear.from_linear(nn.Linear(8, 4)), r=2, scaling=1.0)
     nn.init.normal_(layer.lora_b)
@@ -65,7 +65,7 @@ def test_an_adapter_beside_integers_loads_again_and_cannot_be_merged() -> None:
         layer.merge_adapter()
 
 
-def test_the_float_weight_is_what_the_integers_stand_for_smoothed_inputs_taken_back() -> None:
+def test_the_float_weight_is_the_integers_with_smoothing_undone() -> None:
     layer = Int8Linear(2, 1, bias=False)
     layer.weight, layer.weight_scale = torch.tensor([[3, -4]], dtype=torch.int8), torch.tensor([0.5])
     assert float_weight(layer).tolist() == [[1.5, -2.0]]
@@ -82,7 +82,7 @@ def test_dropout_acts_on_the_adapter_while_training_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", ["int8", "binary inputs"])
-def test_gradients_pass_integers_as_if_they_were_the_floats_that_they_stand_for(kind: str) -> None:
+def test_gradients_pass_integers_as_the_floats_they_stand_for(kind: str) -> None:
     torch.manual_seed(0)
     quantized: nn.Module
     if kind == "int8":

@@ -85,7 +85,7 @@ def test_layers_come_back_from_safetensors_to_the_bit(tmp_path: Path, scheme: Sc
     assert torch.equal(again(ids), expected)
 
 
-def test_the_state_holds_packed_weights_and_no_float_ones_also_after_a_call() -> None:
+def test_the_state_holds_only_packed_weights_also_after_a_call() -> None:
     layer = PackedLinear.from_linear(linear(), Scheme(3, "group", 8, symmetric=False))
     layer(inputs(1, 40))
     shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in layer.state_dict().items()}
@@ -141,7 +141,7 @@ def test_a_table_with_max_norm_is_an_error() -> None:
         PackedEmbedding.from_embedding(nn.Embedding(4, 8, max_norm=1.0), Scheme(4))
 
 
-def test_int8_activations_compute_as_an_int8_layer_of_the_unpacked_weight(tmp_path: Path) -> None:
+def test_int8_activations_compute_as_an_int8_layer_unpacked(tmp_path: Path) -> None:
     plain, scheme = linear(), Scheme(4, "group", 8)
     layer = PackedLinear.from_linear(plain, scheme, activations="int8")
     unpacked = PackedLinear.from_linear(plain, scheme)

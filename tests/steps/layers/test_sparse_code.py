@@ -26,7 +26,7 @@ def n_of_m(n: int, m: int, shape: tuple[int, int] = (30, 64)) -> torch.Tensor:
     return torch.from_numpy((rng.normal(size=shape) * keep.reshape(shape)).astype(np.float32))
 
 
-def test_a_mask_has_a_bit_for_each_weight_the_first_in_the_lowest() -> None:
+def test_a_mask_has_a_bit_a_weight_the_first_in_the_lowest() -> None:
     weight = torch.tensor([[5.0, 0.0, 0.0, 6.0, 0.0], [0.0, 0.0, 7.0, 8.0, 9.0]])
     pattern, values = encode(weight, "mask")
     assert pattern.tolist() == [0b10001001, 0b11]
@@ -45,7 +45,7 @@ def test_gaps_count_zeros_and_skip_on_by_the_highest_code() -> None:
     assert encode(weight, "gaps4")[0].tolist() == [0x20, 0xF6]
 
 
-def test_two_of_four_are_numbered_six_to_a_digit_three_digits_to_a_byte() -> None:
+def test_two_of_four_is_a_digit_of_six_three_digits_to_a_byte() -> None:
     # combinations in order: 01 02 03 12 13 23
     weight = torch.tensor([[1.0, 2, 0, 0, 0, 3, 4, 0, 0, 0, 5, 6, 7, 0, 0, 8]])
     pattern, values = encode(weight, "2:4")
@@ -65,7 +65,7 @@ def test_every_layout_gives_the_matrix_back(layout: str, share: float) -> None:
 
 @pytest.mark.parametrize("layout", ["1:2", "1:4", "2:4", "3:4", "1:8", "2:8"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int8])
-def test_n_of_m_gives_the_matrix_back_also_where_groups_hold_fewer(layout: str, dtype: torch.dtype) -> None:
+def test_n_of_m_gives_the_matrix_back_also_in_sparser_groups(layout: str, dtype: torch.dtype) -> None:
     n, m = map(int, layout.split(":"))
     weight = n_of_m(n, m)
     weight[::3] = 0
@@ -89,7 +89,7 @@ def test_n_of_m_gives_the_matrix_back_also_where_groups_hold_fewer(layout: str, 
     ],
     ids=["none", "half", "half of int8", "80 %", "95 %", "all", "2:4", "1:4"],
 )
-def test_the_layout_of_least_bytes_is_found_and_weighs_what_was_said(
+def test_the_smallest_layout_is_chosen_and_weighs_as_estimated(
     weight: torch.Tensor, value_bits: int, expected: str
 ) -> None:
     layout, size = best_layout(weight, value_bits)

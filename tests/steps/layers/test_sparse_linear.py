@@ -52,7 +52,7 @@ def again(layer: Any, path: Path) -> Any:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_in_float32_outputs_are_those_of_the_dense_layer_to_the_bit(bias: bool, tmp_path: Path) -> None:
+def test_in_float32_outputs_equal_the_dense_layers_to_the_bit(bias: bool, tmp_path: Path) -> None:
     dense = pruned(bias=bias)
     layer = SparseLinear.from_linear(dense)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_static_int8_layers_keep_their_outputs_too(smoothed: bool, tmp_path: Pat
     assert torch.equal(again(layer, tmp_path / "x.safetensors")(INPUTS), dense(INPUTS))
 
 
-def test_the_state_holds_a_bit_a_weight_and_the_values_but_no_dense_weight() -> None:
+def test_the_state_holds_a_bit_a_weight_and_values_and_no_dense() -> None:
     state = SparseLinear.from_linear(pruned()).state_dict()
     assert set(state) == {"pattern", "values", "bias"}
     assert (len(state["pattern"]), len(state["values"])) == (24 * 40 // 8, 24 * 40 // 2)
@@ -111,7 +111,7 @@ def test_the_state_holds_a_bit_a_weight_and_the_values_but_no_dense_weight() -> 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
-def test_packed_layers_keep_their_levels_and_store_the_others_in_their_bits(
+def test_packed_layers_keep_levels_and_store_others_in_few_bits(
     bits: int, share: float, tmp_path: Path
 ) -> None:
     dense = PackedLinear.from_linear(pruned(share), Scheme(bits=bits, group_size=8))
@@ -128,7 +128,7 @@ def test_packed_layers_keep_their_levels_and_store_the_others_in_their_bits(
     assert (layer.layout == "dense") == (share == 0.0)
 
 
-def test_two_of_four_in_four_bits_take_two_and_two_thirds_bits_a_weight() -> None:
+def test_two_of_four_in_4_bits_take_2_and_2_thirds_bits_a_weight() -> None:
     dense = pruned(0.5)
     zero_(dense.weight, keep_n_of_m(torch.rand(40, 24), 2, 4))
     layer = SparsePackedLinear.from_dense(
@@ -138,7 +138,7 @@ def test_two_of_four_in_four_bits_take_two_and_two_thirds_bits_a_weight() -> Non
     assert len(state["pattern"]) + len(state["values"]) <= 24 * 40 * (2 + 2 / 3) / 8
 
 
-def test_an_affine_grid_in_which_zero_differs_by_group_is_refused() -> None:
+def test_an_affine_grid_whose_zero_differs_by_group_is_refused() -> None:
     affine = PackedLinear.from_linear(pruned(), Scheme(bits=4, symmetric=False))
     with pytest.raises(BuildError, match="expected a symmetric grid"):
         SparsePackedLinear.from_dense(affine)

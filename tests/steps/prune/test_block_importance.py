@@ -43,9 +43,7 @@ def test_influence_is_one_minus_the_mean_cosine_of_real_tokens(tmp_path: Path, a
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
-def test_an_idle_block_has_no_influence_and_its_going_costs_nothing(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_an_idle_block_has_no_influence_and_costs_nothing(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
     idle_(model.network, 2)
     influence = block_influence(model, context)
@@ -55,9 +53,7 @@ def test_an_idle_block_has_no_influence_and_its_going_costs_nothing(
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "bert-mean"])
-def test_the_loss_without_a_block_is_the_loss_of_the_model_that_lacks_it(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_the_loss_without_a_block_is_that_of_the_shorter_model(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
     told = loss_without(model, context, [1, 3])
     keep_blocks_(model, [0, 2])

@@ -67,7 +67,7 @@ def test_pruned_twice_and_distilled_it_loads_again_the_same(tmp_path: Path) -> N
         assert torch.equal(model.network(input_ids=ids).logits, again.network(input_ids=ids).logits)
 
 
-def test_the_pull_closes_gates_and_grows_while_the_target_is_not_met() -> None:
+def test_the_pull_closes_gates_and_grows_until_the_target_is_met() -> None:
     gates = SublayerGates("a", 4, columns=1, cost=10)
     target = Target([gates])
     target.value = 0.9
@@ -88,7 +88,7 @@ def test_the_pull_closes_gates_and_grows_while_the_target_is_not_met() -> None:
     assert bool((gates.parts.log_alpha < 2.5).all())
 
 
-def test_the_target_rises_and_the_gates_are_settled_for_the_cool_down() -> None:
+def test_the_target_rises_and_gates_settle_for_the_cool_down() -> None:
     gates = SublayerGates("a", 8, columns=1, cost=10)
     target = Target([gates])
     schedule = CofiSchedule([gates], target, 0.5, warm_up=0.2, cool_down=0.2)
@@ -104,7 +104,7 @@ def test_the_target_rises_and_the_gates_are_settled_for_the_cool_down() -> None:
     assert len(gates.open_parts()) == 4
 
 
-def test_a_teachers_layer_teaches_the_open_layer_that_is_most_like_it_and_never_goes_back() -> None:
+def test_a_teachers_layer_teaches_the_most_alike_open_layer() -> None:
     errors = torch.tensor([[3.0, 1.0, 2.0, 9.0], [0.0, 5.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0]])
     assert match_layers(errors, [True, True, True, True]) == [1, 2, 2]
     assert match_layers(errors, [True, False, True, True]) == [2, 2, 2]
@@ -172,7 +172,7 @@ def test_an_attention_that_is_gone_has_nothing_to_compare(tmp_path: Path, part: 
         distill.step.apply(model, params, context)
 
 
-def test_factors_and_adapters_are_not_gated_and_it_says_so_at_once(tmp_path: Path) -> None:
+def test_factors_and_adapters_are_refused_at_once_as_not_gated(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     low_rank.step.apply(model, low_rank.Params(rank=4, activation_aware=False), context)
     with pytest.raises(BuildError, match="is LowRankLinear, and only"):

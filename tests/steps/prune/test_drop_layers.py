@@ -57,7 +57,7 @@ def test_alternate_and_top_go_by_place_alone_and_read_no_rows(
     assert context.log["kept"] == kept
 
 
-def test_a_block_that_passes_tokens_on_has_no_influence_and_nothing_changes_without_it(
+def test_a_block_that_passes_tokens_on_has_no_influence(
     tmp_path: Path,
 ) -> None:
     model, context = tiny_model(tmp_path, "llama")
@@ -71,7 +71,7 @@ def test_a_block_that_passes_tokens_on_has_no_influence_and_nothing_changes_with
     torch.testing.assert_close(logits(model), before, atol=1e-6, rtol=1e-6)
 
 
-def test_by_loss_the_blocks_go_without_which_it_is_least_and_the_log_tells_it(tmp_path: Path) -> None:
+def test_by_loss_the_blocks_that_cost_least_go_and_are_logged(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     alone = [loss_without(model, context, [block]) for block in range(4)]
     drop_layers.step.apply(model, drop_layers.Params(layers=1, strategy="loss"), context)
@@ -95,7 +95,7 @@ def test_by_influence_the_least_of_them_go(tmp_path: Path) -> None:
     ids=["count", "half", "rounded"],
 )
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers", "n_layer"])
-def test_the_configuration_afterwards_is_known_before_the_model_is_loaded(
+def test_the_new_configuration_is_known_before_the_model_loads(
     given: dict[str, Any], blocks_left: int, key: str
 ) -> None:
     config = drop_layers.step.check(drop_layers.Params.model_validate(given), {key: 6})
@@ -103,9 +103,7 @@ def test_the_configuration_afterwards_is_known_before_the_model_is_loaded(
 
 
 @pytest.mark.parametrize(("given", "count"), [({"layers": 6}, 6), ({"pruning_ratio": 0.05}, 0)], ids=str)
-def test_no_block_or_all_of_them_is_an_error_before_the_model_is_loaded(
-    given: dict[str, Any], count: int
-) -> None:
+def test_no_block_or_all_is_an_error_before_the_model_loads(given: dict[str, Any], count: int) -> None:
     with pytest.raises(SuiteError, match=f"{count} of 6 blocks would go, expected 1 to 5"):
         drop_layers.step.check(drop_layers.Params.model_validate(given), {"num_hidden_layers": 6})
 

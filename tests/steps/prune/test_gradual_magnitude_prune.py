@@ -37,7 +37,7 @@ def prune(built: tuple[Any, Any], **given: Any) -> Any:
 
 
 @pytest.mark.parametrize("scope", ["global", "layer", "row"])
-def test_the_final_sparsity_is_exact_and_was_reached_step_by_step(built: tuple[Any, Any], scope: str) -> None:
+def test_the_final_sparsity_is_exact_and_reached_step_by_step(built: tuple[Any, Any], scope: str) -> None:
     layers = linear_layers(prune(built, scope=scope, frequency=2, end=0.7))
     zeros = sum(int((layer.weight == 0).sum()) for layer in layers.values())
     assert zeros == 0.75 * sum(layer.weight.numel() for layer in layers.values())
@@ -47,7 +47,7 @@ def test_the_final_sparsity_is_exact_and_was_reached_step_by_step(built: tuple[A
     assert set(built[1].log["loss_parts"]) == {"labels", "soft"}
 
 
-def test_an_epoch_before_the_final_sparsity_is_never_kept_as_the_best(built: tuple[Any, Any]) -> None:
+def test_an_epoch_before_the_final_sparsity_is_never_the_best(built: tuple[Any, Any]) -> None:
     # so fast that what is learnt first is lost: the first epochs are the best, and not yet sparse
     prune(built, epochs=3, end=0.9, learning_rate=5e-2, frequency=1)
     assert built[1].log["sparsity"] == 0.75

@@ -33,7 +33,7 @@ INPUTS = {
 @pytest.mark.parametrize(
     "architecture", [*(name for name in SHAPES if name not in ENCODER_DECODERS), "bert-mean"]
 )
-def test_the_blocks_that_stay_are_the_originals_in_the_stated_order(
+def test_the_blocks_that_stay_are_the_originals_in_stated_order(
     tmp_path: Path, architecture: str, kept: tuple[int, ...]
 ) -> None:
     name, _, mean = architecture.partition("-")
@@ -133,7 +133,7 @@ def test_wrong_numbers_are_refused(given: list[Any], said: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers", "n_layer"])
-def test_a_block_that_the_model_does_not_have_is_an_error_before_it_is_loaded(key: str) -> None:
+def test_a_block_the_model_lacks_is_an_error_before_it_is_loaded(key: str) -> None:
     assert keep_layers.step.check(keep_layers.Params((0, 3)), {key: 4})["num_hidden_layers"] == 2
     with pytest.raises(SuiteError, match=r"\[0, 4\] came, but the model has blocks 0 to 3 at this step"):
         keep_layers.step.check(keep_layers.Params((0, 4)), {key: 4})
@@ -163,7 +163,7 @@ def kept_in_both(model: Any, context: Any, **lists: Any) -> Any:
     ],
     ids=str,
 )
-def test_an_encoder_decoder_keeps_blocks_of_both_lists_and_writes_with_them(
+def test_an_encoder_decoder_keeps_blocks_of_both_lists(
     tmp_path: Path, architecture: str, lists: dict[str, Any], sizes: tuple[int, int]
 ) -> None:
     three = {"encoder_layers": 3, "decoder_layers": 3, "num_layers": 3, "num_decoder_layers": 3}

@@ -38,9 +38,7 @@ def prune(built: tuple[Any, Any], sparsity: float, scope: str = "global") -> Any
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.999])
-def test_globally_the_smallest_of_all_weights_are_zero_and_no_others(
-    built: tuple[Any, Any], sparsity: float
-) -> None:
+def test_globally_only_the_smallest_of_all_weights_are_zero(built: tuple[Any, Any], sparsity: float) -> None:
     before = matrices(built[0].network)
     others = {k: v.clone() for k, v in built[0].network.state_dict().items() if "encoder" not in k}
     after = matrices(prune(built, sparsity).network)
@@ -131,7 +129,7 @@ def test_a_later_training_keeps_the_zeros_and_moves_the_rest(
 
 
 @pytest.mark.slow
-def test_zeros_are_kept_when_blocks_are_dropped_between_pruning_and_training(built: tuple[Any, Any]) -> None:
+def test_zeros_survive_blocks_dropped_before_training(built: tuple[Any, Any]) -> None:
     model = prune(built, 0.5)
     keep_layers.step.apply(model, keep_layers.Params((0, 3)), built[1])
     before = matrices(model.network)

@@ -107,7 +107,7 @@ def test_whole_blocks_of_each_layer_go(tmp_path: Path, block: Any) -> None:
         assert int((gone > 0).sum()) == gone.numel() // 2, name
 
 
-def test_blocks_of_different_sizes_reach_the_sparsity_within_one_block(tmp_path: Path) -> None:
+def test_blocks_of_many_sizes_reach_the_sparsity_within_a_block(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     found = prune(model, context, block="row", sparsity=0.4)  # rows of 32 and of 64 weights
     assert 0 <= zeros(found) - 0.4 * total(found) < 64
@@ -133,7 +133,7 @@ def test_the_gradient_of_a_score_is_that_of_its_mask() -> None:
     assert layer.weight.tolist() == [[1.0, -2.0], [3.0, 4.0]]
 
 
-def test_a_small_weight_that_grows_outlives_a_large_one_that_shrinks() -> None:
+def test_a_small_growing_weight_outlives_a_large_shrinking_one() -> None:
     layer = nn.Linear(2, 1, bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[2.0, 0.1]]))
@@ -158,7 +158,7 @@ def test_the_final_masks_are_exact_where_scores_are_equal() -> None:
     assert sum(int((~mask).sum()) for mask in kept) == 7  # 0.35 of 20
 
 
-def test_scores_may_start_at_the_relative_magnitude_of_their_block() -> None:
+def test_scores_may_start_at_their_blocks_relative_magnitude() -> None:
     weight = torch.tensor([[1.0, -1.0, 0.0, 0.0], [4.0, 2.0, 0.0, 0.0]])  # mean magnitude 1
     mask = MaskedWeight(weight, (1, 2), magnitude=True)
     assert mask.scores.tolist() == [[1.0, 0.0], [3.0, 0.0]]

@@ -50,7 +50,7 @@ def test_every_group_of_four_inputs_has_two_zeros(tmp_path: Path, architecture: 
     assert context.log["sparsity"] == 0.5
 
 
-def test_by_magnitude_the_largest_of_each_group_stay_as_they_were(tmp_path: Path) -> None:
+def test_by_magnitude_the_largest_of_each_group_stay_unchanged(tmp_path: Path) -> None:
     model, context = build(tmp_path, calibration=0)  # magnitudes need no rows
     before = copy.deepcopy(linear_layers(model))
     n_m_prune.step.apply(model, n_m_prune.Params(n=1, m=8), context)

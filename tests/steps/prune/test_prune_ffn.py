@@ -26,9 +26,7 @@ def down(network: Any, block: int) -> Any:
 
 
 @pytest.mark.parametrize("architecture", ALL)
-def test_half_of_the_neurons_are_gone_and_outputs_equal_the_masked_model(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_half_the_neurons_are_gone_outputs_are_as_masked(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
     original, _ = tiny_model(tmp_path, architecture)
     plain = logits(original)
@@ -101,7 +99,7 @@ def test_a_block_that_is_not_there_is_a_clear_error() -> None:
         prune_ffn.step.check(params, {"n_layer": 4})
 
 
-def test_widths_are_multiples_and_the_ratio_that_was_reached_is_told(tmp_path: Path) -> None:
+def test_widths_are_multiples_and_the_reached_ratio_is_logged(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     before = model.measure_size()["parameters"]
     prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.4, multiple_of=8), context)

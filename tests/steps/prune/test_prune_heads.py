@@ -32,7 +32,7 @@ def gone_features(model: Any, kept: list[list[int]]) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("architecture", ALL)
-def test_half_of_the_heads_are_gone_and_outputs_equal_the_masked_model(
+def test_half_the_heads_are_gone_outputs_are_as_masked(
     tmp_path: Path, architecture: str, attention: str
 ) -> None:
     model, context = tiny_model(tmp_path, architecture)
@@ -96,7 +96,7 @@ def test_by_magnitude_the_head_of_least_weights_goes(tmp_path: Path, architectur
     assert context.log["kept"][0] == list(range(1, attention.kv_heads))
 
 
-def test_a_number_of_heads_stays_in_every_block_and_the_weights_are_fewer(tmp_path: Path) -> None:
+def test_a_number_of_heads_stays_in_each_block_of_fewer_weights(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     before = model.measure_size()["parameters"]
     prune_heads.step.apply(model, prune_heads.Params(heads=3), context)

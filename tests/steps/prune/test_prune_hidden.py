@@ -53,9 +53,7 @@ def norms_over(network: nn.Module, stream: Stream, kept: Sequence[int]) -> Itera
 
 
 @pytest.mark.parametrize("architecture", ALL)
-def test_outputs_equal_those_of_the_wide_model_with_norms_over_the_features_that_stay(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_outputs_are_the_wide_models_with_norms_over_what_stays(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
     original, _ = tiny_model(tmp_path, architecture)
     stream, plain = residual_stream(original.network), logits(original)
@@ -101,7 +99,7 @@ def test_the_parameters_that_are_gone_are_those_of_the_features(tmp_path: Path) 
 
 @pytest.mark.parametrize("importance", ["gradient", "magnitude"])
 @pytest.mark.parametrize("rescale", [True, False])
-def test_features_that_are_always_zero_go_first_and_an_rms_norm_makes_up_for_them(
+def test_zero_features_go_first_and_an_rms_norm_is_adjusted(
     tmp_path: Path, importance: Any, rescale: bool
 ) -> None:
     model, context = tiny_model(tmp_path, "llama")
@@ -185,7 +183,7 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
     assert torch.equal(logits(again), logits(model))
 
 
-def test_an_electra_whose_embeddings_are_as_wide_as_the_stream_gets_narrower_ones(tmp_path: Path) -> None:
+def test_an_electra_with_embeddings_of_stream_width_narrows_both(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "electra", embedding_size=32)
     prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
     assert model.config.embedding_size == 24
@@ -201,9 +199,7 @@ def test_an_int8_model_is_a_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
-def test_a_factorized_table_is_a_clear_error_and_the_other_order_works(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_a_factorized_table_is_an_error_another_order_works(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
     prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
     factorize_embeddings.step.apply(model, factorize_embeddings.Params(rank=6), context)
@@ -215,7 +211,7 @@ def test_a_factorized_table_is_a_clear_error_and_the_other_order_works(
 
 
 @pytest.mark.parametrize("width", ["hidden_size", "dim", "n_embd"])
-def test_the_width_afterwards_is_known_before_the_model_is_loaded(width: str) -> None:
+def test_the_new_width_is_known_before_the_model_is_loaded(width: str) -> None:
     heads = {"hidden_size": "num_attention_heads", "dim": "n_heads", "n_embd": "n_head"}[width]
     half = prune_hidden.step.check(prune_hidden.Params(pruning_ratio=0.5), {width: 384, heads: 12})
     assert half["hidden_size"] == 192

@@ -102,9 +102,7 @@ def test_answers_stay_to_the_bit_before_and_after_loading(
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
-def test_gptq_leaves_what_was_pruned_at_zero_so_that_it_is_stored_without(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_gptq_leaves_pruned_weights_at_zero_to_be_stored_sparse(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
     step(model, context, "sparsegpt_prune", {"n": 2, "m": 4})
     zeros = {name: layer.weight == 0 for name, layer in linear_layers(model).items()}

@@ -77,9 +77,7 @@ def hooked(network: nn.Module, all_gates: list[SublayerGates]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("architecture", ALL)
-def test_the_model_without_closed_parts_answers_as_the_masked_one_and_loads_again(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_a_model_without_closed_parts_answers_as_the_masked_one(tmp_path: Path, architecture: str) -> None:
     model, _ = build(tmp_path, architecture)
     before = answers(model.network)
     width = blocks(model.network)[0].feed_forward.width
@@ -145,7 +143,7 @@ def test_open_gates_change_nothing(tmp_path: Path) -> None:
     assert model.modifications == []
 
 
-def test_expected_sparsity_multiplies_the_probabilities_of_whole_and_part() -> None:
+def test_expected_sparsity_multiplies_the_odds_of_whole_and_part() -> None:
     one, other = SublayerGates("a", 2, columns=1, cost=10), SublayerGates("b", 4, columns=1, cost=5)
     shift = 2 / 3 * math.log(0.1 / 1.1)
     for gates, whole, part in ((one, 0.5, 0.5), (other, 1.0, 0.25)):
@@ -155,7 +153,7 @@ def test_expected_sparsity_multiplies_the_probabilities_of_whole_and_part() -> N
     assert float(sparsity([one, other]).detach()) == pytest.approx(0.75)
 
 
-def test_settling_closes_the_least_open_and_passes_over_what_is_too_much() -> None:
+def test_settling_closes_the_least_open_and_skips_too_large_ones() -> None:
     heads, neurons = SublayerGates("a", 2, columns=8, cost=100), SublayerGates("b", 10, columns=1, cost=10)
     heads.whole.log_alpha.data.fill_(0.3)  # the whole attention is two thirds of all: too much
     heads.parts.log_alpha.data = torch.tensor([0.5, 3.0])
@@ -186,7 +184,7 @@ def test_settling_keeps_shut_what_training_has_shut() -> None:
     assert gates.open_parts() == [2, 3]
 
 
-def test_gates_open_with_their_probability_and_lie_in_the_middle_when_not_drawn() -> None:
+def test_gates_open_by_probability_and_lie_midway_when_not_drawn() -> None:
     gates = HardConcrete(3)
     gates.log_alpha.data = torch.tensor([-1.0, 0.0, 2.5])
     middle = [(1 / (1 + math.exp(1))) * 1.2 - 0.1, 0.5, 1.0]

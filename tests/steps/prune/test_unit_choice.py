@@ -20,7 +20,7 @@ def test_half_of_the_model_stays_wherever_it_is() -> None:
     assert units_to_keep(SCORES, 0.5, "global") == {"a": [0, 2, 3], "b": [1]}
 
 
-def test_every_layer_keeps_its_best_even_where_all_of_it_is_worth_less() -> None:
+def test_every_layer_keeps_its_best_even_if_all_is_worth_less() -> None:
     # two of eight stay: 0.9 and 0.8 by score, but 0.3 is b's best
     assert units_to_keep(SCORES, 0.75, "global") == {"a": [0], "b": [1]}
 
@@ -28,9 +28,7 @@ def test_every_layer_keeps_its_best_even_where_all_of_it_is_worth_less() -> None
 @pytest.mark.parametrize(
     ("ratio", "scope", "most"), [(0.9, "global", "0.75"), (0.9, "layer", "0.75")], ids=["global", "layer"]
 )
-def test_a_ratio_that_would_empty_a_layer_is_an_error_that_says_how_much_can_go(
-    ratio: float, scope: str, most: str
-) -> None:
+def test_a_ratio_that_empties_a_layer_says_how_much_can_go(ratio: float, scope: str, most: str) -> None:
     with pytest.raises(BuildError, match=rf"every layer keeps one: give at most {most}"):
         units_to_keep(SCORES, ratio, scope)  # type: ignore[arg-type]
 
@@ -51,6 +49,6 @@ def test_of_equal_scores_the_earlier_units_stay() -> None:
     assert units_to_keep({"a": np.zeros(4), "b": np.zeros(4)}, 0.5, "global") == {"a": [0, 1, 2], "b": [0]}
 
 
-def test_the_units_that_stay_do_not_hang_on_the_scale_of_all_scores() -> None:
+def test_the_units_that_stay_ignore_the_scale_of_all_scores() -> None:
     scaled = {name: 1e-9 * values for name, values in SCORES.items()}
     assert units_to_keep(scaled, 0.5, "global") == units_to_keep(SCORES, 0.5, "global")

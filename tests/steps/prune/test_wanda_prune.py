@@ -38,7 +38,7 @@ def tokens(model: Any, context: Any, name: str) -> Any:
     return np.concatenate(seen).astype(np.float64)
 
 
-def test_each_output_keeps_its_half_of_the_highest_scores_on_what_pruned_blocks_give(tmp_path: Path) -> None:
+def test_each_output_keeps_its_best_half_after_pruned_blocks(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     before = copy.deepcopy(model)
     wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
@@ -66,7 +66,7 @@ def test_inputs_that_are_large_save_small_weights(tmp_path: Path) -> None:
     assert float((weight[:, :16] != 0).float().mean()) > 0.95
 
 
-def test_by_layer_rows_may_differ_and_the_share_holds_for_the_matrix(tmp_path: Path) -> None:
+def test_by_layer_rows_may_differ_and_the_matrix_has_the_share(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.25, scope="layer"), context)
     for layer in linear_layers(model).values():

@@ -83,7 +83,7 @@ def test_four_bits_in_each_layout_are_two_weights_a_byte(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You passed `quantization_config`")
-def test_layouts_hold_the_same_levels_and_transformers_reads_them(tmp_path: Path) -> None:
+def test_layouts_hold_equal_levels_and_transformers_reads_them(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoRoundConfig
 
     found = {}

@@ -46,7 +46,7 @@ def scores(model: Any, context: Any, **options: Any) -> Any:
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, **{"batch_size": 16, **options})
 
 
-def test_the_stored_weights_take_an_eighth_of_a_byte_each_and_the_head_stays_float(tmp_path: Path) -> None:
+def test_stored_weights_take_a_bit_each_and_the_head_stays_float(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     parameters = model.measure_size()["parameters"]
     binarize.step.apply(model, binarize.Params(**SHORT), context)
@@ -95,7 +95,7 @@ def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     assert np.allclose(scores(model, context, batch_size=1), scores(model, context), atol=1e-5)
 
 
-def test_float_blocks_stay_float_and_a_later_step_makes_them_int8(tmp_path: Path) -> None:
+def test_float_blocks_stay_float_until_a_later_step_makes_int8(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     binarize.step.apply(model, binarize.Params(**SHORT, float_blocks=(0, 3)), context)
     layers = {n: m for n, m in model.network.named_modules() if isinstance(m, nn.Linear)}
@@ -116,7 +116,7 @@ def test_a_float_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> Non
         binarize.step.apply(model, binarize.Params(**SHORT, float_blocks=(4,)), context)
 
 
-def test_it_follows_keep_layers_and_pruning_whose_zeros_it_gives_up(tmp_path: Path) -> None:
+def test_it_follows_pruning_whose_zeros_it_gives_up(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     keep_layers.step.apply(model, keep_layers.Params((0, 3)), context)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
@@ -155,7 +155,7 @@ def test_thresholds_start_at_the_mean_of_what_a_layer_receives(tmp_path: Path) -
     assert float(means[name].abs().max()) > 0.01
 
 
-def test_the_error_of_plain_signs_is_what_the_sizes_vary_about_their_mean() -> None:
+def test_the_error_of_plain_signs_is_the_variance_of_the_sizes() -> None:
     layer = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.0, -3.0], [2.0, 2.0]]))

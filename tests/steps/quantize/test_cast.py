@@ -72,7 +72,7 @@ def test_matrices_are_16_bits_and_the_rest_is_float32(tmp_path: Path) -> None:
     assert list(told.values()) == ["float16", "float32", 25, 3]
 
 
-def test_bfloat16_is_computed_in_where_the_machine_does_so_natively(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_is_computed_where_the_machine_does_so_natively(monkeypatch: pytest.MonkeyPatch) -> None:
     for native, expected in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(precision, "_cpu_has_bf16", lambda native=native: native)
         assert cast.computes_in(cast.Params(), "cpu") == expected
@@ -81,7 +81,7 @@ def test_bfloat16_is_computed_in_where_the_machine_does_so_natively(monkeypatch:
     assert cast.computes_in(cast.Params(precision="bfloat16"), "cpu") == "bfloat16"
 
 
-def test_computing_in_another_16_bits_than_the_weights_is_refused() -> None:
+def test_computing_in_16_bits_unlike_the_weights_is_refused() -> None:
     with pytest.raises(ValidationError, match='expected "auto", "float32" or "bfloat16"'):
         cast.Params(dtype="bfloat16", precision="float16")
 

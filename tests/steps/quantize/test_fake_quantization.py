@@ -56,9 +56,7 @@ def test_rounding_passes_gradients_as_if_it_were_not_there() -> None:
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_after_training_the_weights_lie_on_a_grid_that_fitting_finds_again(
-    bits: int, symmetric: bool
-) -> None:
+def test_trained_weights_lie_on_a_grid_that_fitting_finds_again(bits: int, symmetric: bool) -> None:
     torch.manual_seed(0)
     layer, scheme = nn.Linear(40, 12), Scheme(bits, "group", 16, symmetric)
     inputs, wanted = torch.randn(64, 40), torch.randn(64, 12)

@@ -90,14 +90,14 @@ def test_zeros_stay_and_their_errors_are_made_up_for(bits: int, symmetric: bool)
     assert output_error(weight, rounded, hessian) < 0.8 * output_error(weight, nearest, hessian)
 
 
-def test_inputs_that_do_not_correlate_leave_nothing_to_make_up_for() -> None:
+def test_inputs_without_correlation_leave_nothing_to_make_up_for() -> None:
     weight = random_weight(8, 32)
     grid = fit_grid(weight, Scheme(3))
     levels = round_with_compensation(weight, grid, torch.eye(32, dtype=torch.float64), damping=DAMPING)
     assert torch.equal(levels, quantize(weight, grid))
 
 
-def test_a_layer_that_sees_nothing_is_rounded_to_the_nearest_level() -> None:
+def test_a_layer_that_sees_nothing_is_rounded_to_the_nearest() -> None:
     weight = random_weight(8, 32)
     grid = fit_grid(weight, Scheme(3), importance=torch.zeros(32))
     levels = round_with_compensation(weight, grid, Moments.empty(32, weight.device).covariance, damping=0.1)

@@ -58,7 +58,7 @@ def test_answers_stay_close(tmp_path: Path, architecture: str, options: dict[str
     assert model.measure_size()["state_bytes"] < 0.7 * size["state_bytes"]
 
 
-def test_linear_layers_are_static_int8_and_the_output_layer_is_not(tmp_path: Path) -> None:
+def test_linear_layers_are_static_int8_but_not_the_output_layer(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     int8_static.step.apply(model, int8_static.Params(), context)
     kinds = [type(m) for m in model.network.modules()]
@@ -78,7 +78,7 @@ def test_the_output_layer_and_the_token_table_on_request(tmp_path: Path) -> None
     assert kinds.count(Int8Embedding) == 1
 
 
-def test_minmax_ranges_are_those_of_the_tokens_that_are_not_padding(tmp_path: Path) -> None:
+def test_minmax_ranges_are_those_of_tokens_without_padding(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     layer, ends = model.network.get_submodule(QUERY), []
     for row in calibration_batches(model, context, batch_size=1):  # alone, a row has no padding

@@ -113,7 +113,7 @@ def test_gptq_inside_leaves_the_wide_layers_as_they_were(tmp_path: Path) -> None
     assert context.log["narrow"]["gptq"]["output_error"] > 0
 
 
-def test_wide_layers_are_made_by_the_wide_step_where_there_is_one(tmp_path: Path) -> None:
+def test_wide_layers_are_made_by_the_wide_step_if_there_is_one(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     narrow = {"weight_only": {"bits": 2, "granularity": "tensor", "embeddings": 2}}
     options = {"wide": {"int8_dynamic": {}}, "max_layers": 26}

@@ -52,7 +52,7 @@ def test_weight_only_packs_what_it_leaves_without_loss(
 
 
 @pytest.mark.slow
-def test_two_bits_answer_the_teacher_better_than_by_plain_rounding(tmp_path: Path) -> None:
+def test_two_bits_answer_the_teacher_better_than_plain_rounding(tmp_path: Path) -> None:
     model, context = build(tmp_path, train=160, selection=48)
     training: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 8, "precision": "float32"}
     fine_tune.step.apply(model, fine_tune.Params(epochs=4, **training), context)
@@ -89,7 +89,7 @@ def test_zeros_of_a_pruning_stay_zero(tmp_path: Path) -> None:
     assert layer.weight.count_nonzero() > 0
 
 
-def test_scales_keep_still_on_request_and_the_output_layer_stays_float(tmp_path: Path) -> None:
+def test_scales_keep_still_on_request_and_the_output_stays_float(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     quantization_aware_training.step.apply(model, Params(bits=2, epochs=1, learned_scales=False), context)
     assert context.log["scale_change"] == 0
@@ -105,7 +105,7 @@ def test_it_declares_what_it_needs() -> None:
     assert quantization_aware_training.step.uses_teacher
 
 
-def test_of_a_single_block_the_table_that_is_rounded_while_training_is_not_taken_for_it(
+def test_the_rounded_table_is_not_taken_for_the_single_block(
     tmp_path: Path,
 ) -> None:
     model, context = build(tmp_path)

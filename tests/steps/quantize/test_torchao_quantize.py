@@ -75,7 +75,7 @@ def test_blocks_hold_int8_and_the_output_layer_stays_float(tmp_path: Path, folde
     assert not [name for name in stored if name.removesuffix(".weight") in made]
 
 
-def test_levels_and_scales_are_those_of_the_largest_weight_of_a_row() -> None:
+def test_levels_and_scales_are_those_of_a_rows_largest_weight() -> None:
     linear = torch.nn.Linear(4, 2, bias=False)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[1.275, -0.5, 0.0, 0.25], [0.0, 0.0, -2.55, 1.0]]))

@@ -140,7 +140,7 @@ def test_zeros_of_a_pruning_stay_and_dropped_layers_stay_away(tmp_path: Path) ->
     ],
     ids=["weight_only", "int8_dynamic"],
 )
-def test_embeddings_alone_are_quantized_where_the_blocks_are_already(
+def test_embeddings_alone_are_quantized_after_the_blocks_were(
     tmp_path: Path, architecture: str, second: Any, options: dict[str, Any], kind: type[nn.Module]
 ) -> None:
     model, context = build(tmp_path, architecture)

@@ -79,9 +79,7 @@ def test_a_step_changes_its_tower_alone_and_loads_the_same(
     np.testing.assert_array_equal(scores(load_torch_model(tmp_path / "saved"), context), found)
 
 
-def test_both_towers_get_the_steps_in_turn_and_the_log_tells_them_apart(
-    base: TorchModel, tmp_path: Path
-) -> None:
+def test_both_towers_get_the_steps_in_turn_and_logs_apart(base: TorchModel, tmp_path: Path) -> None:
     steps = ({"keep_layers": [0, 3]}, {"int8_dynamic": {}})
     model, context = apply(base, tmp_path, "both", *steps)
     config = model.config

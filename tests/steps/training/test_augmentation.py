@@ -16,7 +16,7 @@ def copies(seed: int = 0, **options: float | int) -> list[str]:
     return augment_texts(TEXTS, Augment(**options), mask="[MASK]", seed=seed)  # type: ignore[arg-type]
 
 
-def test_the_same_seed_gives_the_same_copies_and_another_gives_others() -> None:
+def test_equal_seeds_give_equal_copies_and_other_seeds_others() -> None:
     options = {"copies": 3, "word_dropout": 0.3, "word_swap": 0.2, "word_mask": 0.2, "word_replace": 0.2}
     assert copies(**options) == copies(**options)
     assert copies(**options) != copies(seed=1, **options)
@@ -24,7 +24,7 @@ def test_the_same_seed_gives_the_same_copies_and_another_gives_others() -> None:
     assert len(set(copies(**options)[::3])) > 1  # the copies of one text differ
 
 
-def test_dropout_leaves_words_in_their_order_and_never_an_empty_text() -> None:
+def test_dropout_keeps_the_order_of_words_and_at_least_one() -> None:
     for text in copies(copies=50, word_dropout=0.9):
         assert text
         words = text.split()
@@ -43,7 +43,7 @@ def test_masks_come_as_often_as_their_chance_says() -> None:
     assert set(words) <= {*"abcdefghijkl", "[MASK]"}
 
 
-def test_replacements_are_words_of_the_rows_as_often_as_they_hold_them() -> None:
+def test_replacements_are_words_of_the_rows_as_often_as_held() -> None:
     texts = ["x x x y"] * 300
     words = " ".join(augment_texts(texts, Augment(word_replace=0.99), mask="", seed=0)).split()
     assert Counter(words)["x"] / len(words) == pytest.approx(0.75, abs=0.05)

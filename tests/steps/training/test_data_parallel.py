@@ -47,7 +47,7 @@ def test_one_process_alone_computes_all_and_draws_as_ever() -> None:
             assert torch.rand(()) == expected
 
 
-def test_each_process_draws_its_own_dropout_and_the_common_generator_stays() -> None:
+def test_processes_draw_dropout_apart_and_the_generator_stays() -> None:
     before, draws = torch.get_rng_state(), []
     for rank in range(2):
         with Workers(rank, 2).own_draws(0, 5):

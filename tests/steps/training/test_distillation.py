@@ -40,7 +40,7 @@ def test_soft_targets_by_hand() -> None:
     assert soft_target_loss(2 * student, 2 * teacher, 2.0).item() == pytest.approx(4 * 0.130812, abs=1e-5)
 
 
-def test_soft_targets_are_torchs_batchmean_divergence_times_the_squared_temperature() -> None:
+def test_soft_targets_are_batchmean_kl_by_squared_temperature() -> None:
     student = torch.tensor([[0.2, -1.0, 3.0], [1.0, 1.0, 1.0]])
     teacher = torch.tensor([[1.0, 0.0, 2.0], [-1.0, 4.0, 0.0]])
     expected = torch.nn.KLDivLoss(reduction="batchmean")(
@@ -112,7 +112,7 @@ class Pair:
 
 
 @pytest.mark.usefixtures("in_float32")
-def test_stored_logits_and_a_teacher_beside_the_student_give_the_same_loss(tmp_path: Path) -> None:
+def test_stored_logits_and_a_live_teacher_give_the_same_loss(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     for positions in ([0, 1, 2, 3], [40, 7, 7]):
         stored = pair.value(pair.loss(alpha=0.3, temperature=1.5, mse_weight=0.2), positions)
@@ -121,7 +121,7 @@ def test_stored_logits_and_a_teacher_beside_the_student_give_the_same_loss(tmp_p
 
 
 @pytest.mark.usefixtures("in_float32")
-def test_stored_and_fresh_answers_of_the_teacher_give_the_same_loss(tmp_path: Path) -> None:
+def test_a_teachers_stored_and_fresh_answers_give_the_same_loss(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     params = Params(alpha=0.3, relation_weight=0.5)
     matches = [RelationMatch(pair.student, pair.teacher, weight=0.5)]
@@ -155,7 +155,7 @@ def test_a_row_without_a_label_learns_from_the_teacher_alone(tmp_path: Path) -> 
     assert alone.item() == pytest.approx(kl.mean().item(), rel=1e-4)
 
 
-def test_tokens_are_compared_by_their_text_and_those_a_trimmed_vocabulary_lacks_may_be_unknown(
+def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(
     tmp_path: Path,
 ) -> None:
     pair = Pair(tmp_path)

@@ -47,9 +47,7 @@ def teacher(folder: Path, context: Any) -> Any:
 # --- writing
 
 
-def test_texts_begin_with_the_first_tokens_of_train_rows_and_come_back_by_their_seed(
-    teacher: Any, context: Any
-) -> None:
+def test_texts_begin_with_first_tokens_of_train_rows_by_the_seed(teacher: Any, context: Any) -> None:
     starts = {tuple(text.split()[:2]) for text in context.rows("train").table["text"].to_pylist()}
     texts = written_texts(teacher, FEW, context)
     assert len(texts) == 10
@@ -91,7 +89,7 @@ def test_any_of_several_end_tokens_ends_a_text(teacher: Any) -> None:
     assert continue_prompts(teacher.network, teacher.tokenizer, [[2, 5]], Generate(top_k=1), seed=0) == [[]]
 
 
-def test_more_tokens_than_the_model_has_positions_for_are_an_error(teacher: Any) -> None:
+def test_more_tokens_than_the_model_has_positions_is_an_error(teacher: Any) -> None:
     with pytest.raises(
         BuildError, match=r"63 new tokens behind prompts of 2, but .* has positions for 64 tok"
     ):
@@ -157,7 +155,7 @@ def test_a_tokenizer_that_cuts_more_windows_is_told(teacher: Any, context: Any) 
     )
 
 
-def test_written_texts_that_are_held_out_or_known_are_dropped_like_all_others(
+def test_written_texts_held_out_or_known_are_dropped(
     teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held_out, known = (context.rows(split).table["text"][0].as_py() for split in ("selection", "train"))

@@ -59,7 +59,7 @@ def every_match(student: Any, teacher: Any) -> list[Match]:
 
 
 @pytest.mark.parametrize("architecture", FAMILIES)
-def test_a_perfect_mimic_loses_nothing_and_another_model_something(tmp_path: Path, architecture: str) -> None:
+def test_a_perfect_mimic_loses_nothing_and_another_model_some(tmp_path: Path, architecture: str) -> None:
     teacher = model(tmp_path, architecture)
     other = model(tmp_path, architecture, seed=1)
     for match in every_match(teacher, teacher):
@@ -117,9 +117,7 @@ def test_a_narrower_student_goes_through_its_projection(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("architecture", FAMILIES)
-def test_scores_are_those_that_the_models_own_attention_maps_are_the_softmax_of(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_the_models_attention_maps_are_the_softmax_of_scores(tmp_path: Path, architecture: str) -> None:
     one = model(tmp_path, architecture)
     parts = [AttentionOutputs.of(one, block.attention) for block in blocks(one.network)]
     one.network.set_attn_implementation("eager")
@@ -138,7 +136,7 @@ def test_scores_are_those_that_the_models_own_attention_maps_are_the_softmax_of(
         torch.testing.assert_close(found[real], expected[real], atol=1e-5, rtol=1e-4)
 
 
-def test_another_number_of_heads_is_an_error_that_names_what_serves(tmp_path: Path) -> None:
+def test_another_number_of_heads_is_an_error_with_what_serves(tmp_path: Path) -> None:
     student, teacher = model(tmp_path, seed=1, num_attention_heads=2), model(tmp_path)
     with pytest.raises(
         BuildError, match="block 0 of the student has 2 heads, its teacher's 4; use relation_weight"

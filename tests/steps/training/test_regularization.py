@@ -36,7 +36,7 @@ def test_dropout_is_set_everywhere_and_put_back(tmp_path: Path, architecture: st
         assert chances() == before
 
 
-def test_blocks_are_left_out_while_training_as_often_as_their_chance_says(tmp_path: Path) -> None:
+def test_blocks_are_left_out_in_training_by_their_chance(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.3)
     network = load_tiny(folder, tiny_context(tmp_path / "rows")).network
     block = encoder_layers(network)[1]

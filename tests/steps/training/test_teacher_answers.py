@@ -217,7 +217,7 @@ def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, contex
         assert len(calls) == before + 1, given
 
 
-def test_token_answers_past_the_limit_are_computed_beside_the_student(
+def test_token_answers_past_the_limit_are_computed_live(
     teacher: Any, context: BuildContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded, _ = training_rows(teacher, context)
@@ -243,7 +243,7 @@ two = {{ steps = [{{ keep_layers = [0, 3] }}, {{ distill = {{ {options}, alpha =
 """
 
 
-def test_several_students_share_a_teachers_answers_and_are_as_without(tmp_path: Path) -> None:
+def test_students_share_a_teachers_answers_and_are_as_without(tmp_path: Path) -> None:
     options = 'epochs = 2, precision = "float32", learning_rate = 1e-3'
     weights, logs = [], []
     for stored in ("true", "false"):
@@ -264,7 +264,7 @@ def test_several_students_share_a_teachers_answers_and_are_as_without(tmp_path: 
     assert not (tmp_path / "store-false" / KIND).exists()
 
 
-def test_a_student_is_bit_equal_whether_its_teachers_answers_were_there(tmp_path: Path) -> None:
+def test_a_student_is_bit_equal_with_and_without_stored_answers(tmp_path: Path) -> None:
     text = VARIANTS.format(options='precision = "float32", learning_rate = 1e-3')
     first, second = (
         tiny_run(tmp_path, store=f"store-{names[0]}", **{"[variants]\n": text})

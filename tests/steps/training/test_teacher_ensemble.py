@@ -185,7 +185,7 @@ def test_of_labels_alone_no_teacher_is_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_each_teacher_reads_train_and_the_transfer_set_by_its_own_tokenizer(tmp_path: Path) -> None:
+def test_each_teacher_reads_train_and_transfer_by_its_tokenizer(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     other = ensemble.teachers[1]
     other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD))
@@ -295,7 +295,7 @@ def test_whom_rows_are_asked_of_is_one_model() -> None:
         active_distill.Params(rows=10, more_teachers=("a",))
 
 
-def test_each_further_teachers_context_is_its_own_in_what_it_shares(tmp_path: Path) -> None:
+def test_each_further_teachers_context_is_separate_when_shared(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def share(kind: str, key: Any, fill: Any) -> Any:  # noqa: ARG001

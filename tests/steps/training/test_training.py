@@ -87,7 +87,7 @@ def test_the_generators_of_everybody_else_are_left_as_they_were(hub: Path) -> No
     assert torch.equal(torch.get_rng_state(), before[2])
 
 
-def test_equal_seeds_give_equal_weights_to_the_bit_and_others_do_not(hub: Path) -> None:
+def test_equal_seeds_give_equal_weights_to_the_bit(hub: Path) -> None:
     first, _ = trained(hub)
     torch.rand(7)
     random.random()
@@ -258,7 +258,7 @@ def test_the_module_is_not_needed_to_read_a_suite() -> None:
     assert "transformers" not in vars(sys.modules["slimgate.steps.training.params"])
 
 
-def test_batches_are_of_rows_of_about_one_length_and_the_log_says_what_is_padded(hub: Path) -> None:
+def test_batches_have_rows_of_like_length_and_log_the_padding(hub: Path) -> None:
     model, context = trained(hub, batch_size=2)
     lengths = training_rows(model, context)[0].lengths
     assert len(set(lengths.tolist())) > 4

@@ -19,7 +19,7 @@ from slimgate.tasks import text_classification
 TOKENIZER = SimpleNamespace(mask_token="[MASK]")
 
 
-def test_rows_that_are_held_out_repeated_empty_or_known_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_held_out_repeated_empty_or_known_rows_are_dropped(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     held_out = context.rows("selection").table["text"][0].as_py()
     known = context.rows("train").table["text"][0].as_py()
@@ -39,7 +39,7 @@ def test_rows_that_are_held_out_repeated_empty_or_known_are_dropped_and_counted(
     }
 
 
-def test_lines_of_text_serve_a_task_of_one_text_column_and_only_that(tmp_path: Path) -> None:
+def test_lines_of_text_serve_only_a_task_of_one_text_column(tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("one\n\ntwo\n")
     params = TransferParams(transfer=(tmp_path / "more.txt",))
     rows = transfer_rows(params, tiny_context(tmp_path / "rows"), tokenizer=TOKENIZER)
@@ -62,7 +62,7 @@ def test_a_pair_is_compared_as_a_pair(tmp_path: Path) -> None:
     assert rows.table["file"].to_pylist() == ["another"]
 
 
-def test_augmented_rows_are_copies_of_train_without_what_is_held_out(tmp_path: Path) -> None:
+def test_augmented_rows_are_copies_of_train_without_held_out(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     params = TransferParams(augment=Augment(copies=2, word_mask=0.3))
     first, again = (transfer_rows(params, context, tokenizer=TOKENIZER) for _ in range(2))
@@ -102,7 +102,7 @@ def test_rows_of_the_split_without_labels_are_a_transfer_set(tmp_path: Path) -> 
     assert context.log["transfer"]["dropped_held_out"] == 1
 
 
-def test_copies_are_made_of_the_rows_without_labels_too_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_copies_of_rows_without_labels_are_made_on_request(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     context.splits = {**context.splits, "unlabelled": Rows(pa.table({"text": ["quite fresh words"]}))}
     params = TransferParams(augment=Augment(copies=2, word_swap=0.5, unlabelled=True))
@@ -132,7 +132,7 @@ def whole(texts: list[str]) -> str:
     return " ".join(texts)
 
 
-def test_a_translator_of_ones_own_gives_a_copy_of_every_train_row(tmp_path: Path) -> None:
+def test_a_users_translator_gives_a_copy_of_every_train_row(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     options = Augment(translator=f"{__name__}:there_and_back")
     rows = transfer_rows(TransferParams(augment=options), context, tokenizer=TOKENIZER)

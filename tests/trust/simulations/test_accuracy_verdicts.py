@@ -10,7 +10,7 @@ from tools.simulations.power import PROMISED, simulated_power, smallest_with_pow
 from tools.simulations.rules import POINT, TANGO, WALD
 
 
-def test_tango_passes_a_drop_of_the_margin_at_most_6_percent_of_the_time_wherever() -> None:
+def test_tango_passes_a_drop_of_the_margin_at_most_6_percent() -> None:
     options = Options(reps=200, seed=0)
     psis = (0.01, 0.02, 0.05, 0.10, 0.20)
     found = accuracy_verdicts.cells(options, rows=(200, 500, 1000), psis=psis, margins=(0.01, 0.02))

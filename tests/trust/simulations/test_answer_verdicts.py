@@ -33,7 +33,7 @@ def test_more_noise_chooses_worse_and_as_much_noise_does_not(metric: str) -> Non
 
 
 @pytest.mark.parametrize("population", [WRITTEN[1], Written("teacher 2 %", LITTLE, 0.02, 8)])
-def test_a_variant_at_its_budget_seldom_passes_and_often_does_if_answers_are_taken_for_rows(
+def test_at_its_budget_only_answers_taken_for_rows_often_pass(
     population: Written,
 ) -> None:
     shares = Cell(population, "drop_points", 300, (0,)).simulate(300)

@@ -17,7 +17,7 @@ def test_the_computed_log_ratio_is_that_of_very_many_documents(population: Docum
 
 
 @pytest.mark.parametrize("documents", [50, 200])
-def test_an_increase_of_the_margin_seldom_passes_and_the_interval_holds_it(documents: int) -> None:
+def test_an_increase_of_the_margin_seldom_passes_and_is_covered(documents: int) -> None:
     shares = Cell("documents differ", Documents(), documents, "increase_relative").simulate(300, seed=2)
     # 6 % and 87 %, and two standard errors of 300 runs
     assert shares.passed <= 0.06 + 0.028

@@ -68,7 +68,7 @@ def test_the_bootstrap_rule_is_the_percentile_of_many_resamples() -> None:
         assert BOOTSTRAP.passes(b, 0, n, margin) == (bound < margin), b
 
 
-def test_wald_and_the_bootstrap_pass_too_large_a_drop_where_few_rows_change() -> None:
+def test_wald_and_bootstrap_pass_too_much_where_few_rows_change() -> None:
     """At psi 2 %, margin 2 points, n 310 they let it pass 13 % of the time, Tango with the exact bound 1.4 %.
 
     Tango alone would pass 2 lost rows too, which makes 5.2 %.

@@ -50,7 +50,7 @@ def test_a_chance_to_follow_gives_its_design_effect() -> None:
 
 
 @pytest.mark.parametrize("effect", [1.0, 4.0])
-def test_the_simulated_verdicts_are_those_of_judge_quality_on_the_rows(effect: float) -> None:
+def test_simulated_verdicts_are_those_of_judge_quality_on_rows(effect: float) -> None:
     rng = np.random.default_rng(2)
     sizes = group_sizes(rng, 1600, 200, spread=0.3)
     counts = draw(rng, sizes, 0.06, 0.02, follow_for(effect, sizes), runs=40)
@@ -62,7 +62,7 @@ def test_the_simulated_verdicts_are_those_of_judge_quality_on_the_rows(effect: f
     assert 0 < passed.sum() < 40
 
 
-def test_rows_judged_as_if_alone_pass_too_often_and_grouped_ones_do_not() -> None:
+def test_rows_judged_alone_pass_too_often_and_groups_do_not() -> None:
     rng = np.random.default_rng(3)
     sizes = group_sizes(rng, 3000, 300, spread=0.0)
     counts = draw(rng, sizes, 0.10, 0.02, follow_for(4.0, sizes), runs=1000)
@@ -71,7 +71,7 @@ def test_rows_judged_as_if_alone_pass_too_often_and_grouped_ones_do_not() -> Non
     assert judged_as_if_alone(counts, 0.02).mean() >= 0.15
 
 
-def test_whole_groups_that_are_lost_pass_at_the_margin_in_at_most_6_percent() -> None:
+def test_lost_groups_pass_at_the_margin_in_at_most_6_percent() -> None:
     rng = np.random.default_rng(4)
     for spread, by_size in ((0.0, False), (1.0, False), (1.0, True)):
         sizes = group_sizes(rng, 4000, 200, spread=spread)

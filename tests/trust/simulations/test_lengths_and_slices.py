@@ -31,7 +31,7 @@ def test_the_quick_verdict_on_lengths_is_the_judges(answers: Answers) -> None:
 
 @pytest.mark.parametrize("budgets", [EVERY, NAMED])
 @pytest.mark.parametrize("group", [1, 4])
-def test_slices_at_their_limit_seldom_pass_and_an_equal_model_seldom_fails(budgets: str, group: int) -> None:
+def test_slices_at_limits_seldom_pass_and_equal_ones_seldom_fail(budgets: str, group: int) -> None:
     for at_limit in (ONE, ALL):
         shares = log_slice_verdicts.Cell(budgets, at_limit, 4, 200, 0.12, group, (0,)).simulate(200)
         assert shares.passed <= LIMIT

@@ -17,7 +17,7 @@ def test_every_script_has_its_page_and_every_page_its_script() -> None:
         assert f"python -m tools.simulations.{name} " in (FOLDER / f"{name}.md").read_text()
 
 
-def test_the_summary_is_that_of_the_pages_and_no_rule_is_wrong_too_often() -> None:
+def test_the_summary_is_the_pages_and_no_rule_errs_too_often() -> None:
     text = (FOLDER / "README.md").read_text()
     assert text == summary(FOLDER)
     # bold is above 6 % by more than two standard errors

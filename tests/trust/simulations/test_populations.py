@@ -37,7 +37,7 @@ def test_the_computed_drop_is_that_of_very_many_rows(population: Population) -> 
         pytest.param(Scores(0.5, jitter=0.3), 500, id="ROC-AUC, noise"),
     ],
 )
-def test_a_drop_of_the_margin_seldom_passes_and_the_interval_holds_it(population: Population, n: int) -> None:
+def test_a_drop_of_the_margin_seldom_passes_and_is_covered(population: Population, n: int) -> None:
     shares = judge_often(population, n, reps=200, seed=1, resamples=300)
     assert shares.refused == 0
     # 6 % and 87 %, and two standard errors of 200 runs

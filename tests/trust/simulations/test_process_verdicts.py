@@ -66,7 +66,7 @@ def test_milliseconds_at_their_limit_seldom_pass_or_fail(kind: str, follows: flo
     assert shares.power[-1] > 0.9 or (follows and kind == "p95_ms_max")
 
 
-def test_the_quantile_of_a_simulated_machine_is_that_of_its_calls() -> None:
+def test_a_simulated_machines_quantile_is_that_of_its_calls() -> None:
     machine = call_time_verdicts.Machine(0.05, bursts=0.1, length=5)
     logs = machine.logs(np.random.default_rng(0), 200_000)
     for share in (0.5, 0.95):

@@ -12,7 +12,7 @@ from tools.simulations.rounds import TIMES, WORST, Rates, in_rounds, worst_cells
 from tools.simulations.summary import minutes_of, summary, worst_lines
 
 
-def test_the_worst_cells_are_run_again_and_what_stays_bad_once_more() -> None:
+def test_the_worst_cells_are_run_again_and_bad_ones_once_more() -> None:
     asked: list[tuple[int, int, int]] = []
 
     def simulate(cell: int, runs: int, number: int) -> float:

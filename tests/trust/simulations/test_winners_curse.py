@@ -22,7 +22,7 @@ def test_one_of_20_at_their_budget_passes_in_two_of_three_runs() -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in SCENES])
-def test_confirm_rows_and_holm_keep_the_chance_to_ship_one_at_its_budget_at_5_percent(
+def test_confirm_rows_and_holm_seldom_ship_what_is_at_its_budget(
     scene: winners_curse.Scene,
 ) -> None:
     found = dict(outcomes(scene, OPTIONS))

@@ -1,0 +1,60 @@
+"""Parts of report.md that tests read, and text that must not disturb it."""
+
+from __future__ import annotations
+
+import re
+
+from markdown_it import MarkdownIt
+
+from slimgate._system.escape import escape
+from slimgate.record import RunRecord
+from slimgate.report.markdown import full_sections
+
+NASTY = {
+    "html": "<script>alert(1)</script> & &lt;",
+    "pipe": "a|b \\| c \\",
+    "newline": "one\ntwo\r\n# three",
+    "back-ticks": "`code` ```fence",
+    "terminal": "\x1b[31mred\x07 \x9b0m",
+    "direction": "abc\u202edef \u2028 x",
+    "link": "[x](http://evil.example) ![i](y) [1](z) <http://a.b>",
+    "emphasis": "*a* **b** _c_ __d__ ~~e~~ f1_macro $x$",
+    "bullet": "- item",
+    "number": "1. item",
+    "rule": "---",
+    "heading": "# title #",
+    "surrogate": "bad \ud800 byte",
+    "reference": "[x]: http://evil.example",
+}
+
+
+def rendered(markdown: str) -> str:
+    """The HTML of a report, with its tables."""
+    html: str = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
+    return html
+
+
+def raw_tables(markdown: str) -> list[list[int]]:
+    """The cells of each row of each table as GitHub splits them: renderers hide a row that has too many."""
+    blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
+    return [[len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines] for lines in blocks]
+
+
+def rendered_tables(markdown: str) -> list[list[int]]:
+    """The cells of each row of each table after rendering."""
+    tables = re.findall(r"<table>.*?</table>", rendered(markdown), flags=re.DOTALL)
+    rows = [re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL) for table in tables]
+    return [[len(re.findall(r"<t[hd]\b", row)) for row in table_rows] for table_rows in rows]
+
+
+def section(report: str, heading: str) -> str:
+    """What stands under a heading, up to the next of any level, or in the fold of that name."""
+    fold = f"<details><summary><b>{escape(heading)}</b>"
+    if fold in report:
+        return report.split(fold, 1)[1].split("</summary>", 1)[1].split("\n</details>\n", 1)[0]
+    return re.split(r"^#+ ", report.split(f" {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def all_sections(record: RunRecord) -> str:
+    """All sections as report.html has them."""
+    return "\n\n".join([*full_sections(record), ""])

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from slimgate._system.timestamps import format_now
-from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import BudgetVerdict
@@ -15,24 +12,14 @@ from slimgate.judge.facts import budget_facts
 from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
 from slimgate.judge.message import format_share_above
 from slimgate.judge.verdict import worst_verdict
+from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.kl_log import KlLog
-from slimgate.logs.target_budgets import describe_not_judged, describe_switched_off, resolve_for_target
 from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.record.files import TEACHER
 from slimgate.record.task import KL_LOGS
 from slimgate.report.tool_files import KL_WORDS
-
-Budget = LimitBudget | QualityBudget
-
-
-@dataclass(frozen=True)
-class KlBudgets:
-    """The budgets on the tokens of a target. warnings: budgets of its file on other things."""
-
-    limits: tuple[Budget, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 class JudgedKlLogs(JudgedFiles):
@@ -41,7 +28,7 @@ class JudgedKlLogs(JudgedFiles):
     def __init__(
         self,
         logs: Mapping[str, KlLog],
-        budgets: Mapping[str, KlBudgets],
+        budgets: Mapping[str, FileBudgets],
         on_inconclusive: OnInconclusive,
     ) -> None:
         self.targets = {
@@ -67,27 +54,14 @@ class JudgedKlLogs(JudgedFiles):
         )
 
 
-def read_kl_budgets(tables: Mapping[str, Any], name: str, shown: str) -> KlBudgets:
-    """tables: of the file; name: of the target. Raises SuiteError where the file has none for a KL log."""
-    stated = resolve_for_target(tables, name, shown)
-    budgets: list[Budget] = [*stated.quality.get(PERPLEXITY, ())]
-    for table in stated.behaviour.tokens.values():
-        budgets += table
-    if not budgets and not stated.switched_off:
-        raise SuiteError(
-            f"{shown} [budgets]: a KL log is judged by kl, top1_agreement and perplexity, such as "
-            "kl = { mean_max = 0.02 }"
-        )
-    judged = (PERPLEXITY, *stated.behaviour.tokens)
-    warnings = describe_not_judged(stated, judged, "a KL log", shown)
-    return KlBudgets(tuple(budgets), (*warnings, *describe_switched_off(stated, name, shown)))
-
-
-def _judge_log(name: str, log: KlLog, budgets: KlBudgets, on_inconclusive: OnInconclusive) -> VariantRecord:
+def _judge_log(name: str, log: KlLog, budgets: FileBudgets, on_inconclusive: OnInconclusive) -> VariantRecord:
     quantiles = log.quantiles.get("p99"), log.quantiles.get("p999")
     chunks = ChunkMeans(log.kl, log.log_ratio, log.same_top, quantiles)
-    known, judged = figures(chunks), judge_chunks(chunks, budgets.limits)
-    actions = list_actions(budgets.limits, on_inconclusive)
+    limits: list[LimitBudget | QualityBudget] = [*budgets.limits.quality.get(PERPLEXITY, ())]
+    for table in budgets.limits.behaviour.tokens.values():
+        limits += table
+    known, judged = figures(chunks), judge_chunks(chunks, limits)
+    actions = list_actions(limits, on_inconclusive)
     facts = {
         "chunks": len(log.kl),
         "figures": {kind: figure._asdict() for kind, figure in known.items()},
@@ -98,7 +72,7 @@ def _judge_log(name: str, log: KlLog, budgets: KlBudgets, on_inconclusive: OnInc
         "measured": format_now(),
     }
     return VariantRecord.model_validate(
-        {"name": name, "parent": None, "kl_log": facts, "notes": list(budgets.warnings)}
+        {"name": name, "parent": None, "kl_log": facts, "notes": list(budgets.notes)}
     )
 
 

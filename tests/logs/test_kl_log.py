@@ -126,10 +126,11 @@ def test_a_report_and_a_suite_of_kl_logs_have_the_verdicts(log: Path, tmp_path: 
     assert judged.verdict_of("q4").status == "FAIL"
 
 
-def test_budgets_that_a_kl_log_does_not_answer_are_named(
+def test_budgets_that_a_kl_log_does_not_answer_are_refused(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "kl = { mean_max = 0.03, above_cap_max = 0.01 }\nsize = { compression_min = 2.0 }"
     file = budgets(tmp_path, text)
-    assert main(["judge", str(log), "--budgets", file]) == 0
-    assert f"note: {file}: budgets on size are not judged from a KL log" in capsys.readouterr().out
+    assert main(["judge", str(log), "--budgets", file]) == 4
+    problem = f"{file} [budgets.size]: {{ compression_min = 2.0 }} came, and KL logs are judged by kl, "
+    assert problem in capsys.readouterr().err

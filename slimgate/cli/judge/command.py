@@ -12,6 +12,7 @@ from slimgate.cli.options import factor, points
 from slimgate.cli.parser import CommandParser
 
 if TYPE_CHECKING:
+    from slimgate.logs.file_budgets import FileBudgets
     from slimgate.logs.predictions.columns import ColumnNames
     from slimgate.logs.predictions.judge import JudgedPair
 
@@ -345,6 +346,7 @@ def _judge_one_file(options: argparse.Namespace) -> int:
 def _judge_predictions(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
+    from slimgate.cli.judge.budgets import read_prediction_budgets
     from slimgate.cli.judge.ending import finish
     from slimgate.cli.judge.naming import name_targets
     from slimgate.cli.judge.output import as_text
@@ -355,10 +357,9 @@ def _judge_predictions(options: argparse.Namespace) -> int:
         raise SuiteError(
             "--explain-environment came with prediction files, which say nothing of how they were made"
         )
-    pairs = {
-        name: _judge_file(argparse.Namespace(**{**vars(options), "variant": path}))
-        for name, path in name_targets(options.variants).items()
-    }
+    paths = name_targets(options.variants)
+    budgets = read_prediction_budgets(options, paths)
+    pairs = {name: _judge_file(options, name, path, budgets[name]) for name, path in paths.items()}
     judged = JudgedPredictions(pairs, options.teacher.as_posix())
     if options.json:
         warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
@@ -370,24 +371,23 @@ def _judge_predictions(options: argparse.Namespace) -> int:
     )
 
 
-def _judge_file(options: argparse.Namespace) -> JudgedPair:
-    from slimgate.cli.judge.budgets import read_request
+def _judge_file(options: argparse.Namespace, name: str, path: Path, budgets: FileBudgets) -> JudgedPair:
     from slimgate.logs.predictions.judge import judge_pair
     from slimgate.logs.predictions.pairs import read_pair
 
-    request = read_request(options)
     pair = read_pair(
         options.teacher,
-        options.variant,
+        path,
         _column_names(options),
         labels=options.labels or (),
         positive=options.positive,
     )
     return judge_pair(
-        options.variant.stem,
-        (options.teacher, options.variant),
+        name,
+        (options.teacher, path),
         pair,
-        request,
+        budgets,
+        metrics=options.metric or (),
         seed=options.seed,
         on_inconclusive=options.on_inconclusive,
     )

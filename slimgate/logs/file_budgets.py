@@ -133,8 +133,8 @@ def read_file_budgets(
     ]
     if targets is None and of_target and target not in of_target:
         notes.append(
-            f"{shown} has budgets of {', '.join(of_target)} and none of {target} (the name of the target's file): "
-            "the common ones are judged"
+            f"{shown} has budgets of {', '.join(of_target)} and none of {target} (the name of the target's "
+            "file): the common ones are judged"
         )
     return replace(limits, notes=tuple(notes))
 

@@ -59,7 +59,7 @@ _PREDICTION_KEYS = frozenset({"columns", "labels", "positive"})
 _KEYS: Mapping[FileKind, frozenset[str]] = {
     PREDICTIONS: _COMMON_KEYS | {"base"} | _PREDICTION_KEYS,
     LOADS: _COMMON_KEYS | {"base", "repeat", "format", "allow"},
-    KL: _COMMON_KEYS,
+    KL: _COMMON_KEYS | {"format"},
 }
 
 

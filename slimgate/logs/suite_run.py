@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from slimgate.data.row_files import require
 from slimgate.errors import DataError, SuiteError
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.file_budgets import ANSWERS, LOADS, PREDICTIONS, FileBudgets, FileKind
-from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
+from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_kl_log, read_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs
 from slimgate.logs.judged_loads import (
@@ -17,7 +16,6 @@ from slimgate.logs.judged_loads import (
     judge_load_tests,
     require_load_test,
 )
-from slimgate.logs.kl_log import KlLog, read_kl_log
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
 from slimgate.logs.several_runs import read_side
@@ -35,6 +33,11 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
     base = read_any_log(suite.base, suite.table.format)
     if suite.repeat is not None:
         check_repeat_files(suite.repeat, suite.base, suite.targets.values())
+    if base.kl is not None:
+        raise DataError(
+            f"{suite.base.as_posix()}: it is a KL log, which holds base and target; make it a target, "
+            "and leave [logs] base out"
+        )
     budgets = _budgets_for(suite, LOADS if base.loads else ANSWERS, suite.base)
     if base.loads:
         return _judge_load_tests(suite, suite.base, base)
@@ -68,15 +71,10 @@ def _budgets_for(suite: LogSuite, kind: FileKind, base: Path) -> Mapping[str, Fi
 
 def _judge_kl_logs(suite: LogSuite) -> JudgedKlLogs:
     return JudgedKlLogs(
-        {name: _read_kl_log(path) for name, path in suite.targets.items()},
+        {name: read_kl_log(path, suite.table.format) for name, path in suite.targets.items()},
         suite.budgets,
         suite.table.on_inconclusive,
     )
-
-
-def _read_kl_log(path: Path) -> KlLog:
-    require(path)
-    return read_kl_log(path)
 
 
 def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:

@@ -50,8 +50,8 @@ def add_arguments(parser: CommandParser) -> None:
         type=Path,
         nargs="*",
         metavar="TARGET",
-        help="File or folder of a model to compare with the base (none for the output of llama-perplexity "
-        "--kl-divergence)",
+        help="File or folder of a model to compare with the base (none for a KL log, such as the "
+        "output of llama-perplexity --kl-divergence)",
     )
     parser.add_argument(
         "--base",
@@ -332,15 +332,16 @@ def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
 def _judge_one_file(options: argparse.Namespace) -> int:
     from slimgate.cli.judge.kl_log import judge_kl_file
     from slimgate.errors import DataError
-    from slimgate.logs.kl_log import is_kl_log
+    from slimgate.logs.find import find_kl_log
 
-    if not is_kl_log(options.teacher):
+    log = find_kl_log(options.teacher, options.format)
+    if log is None:
         raise DataError(
-            f"{options.teacher}: expected two files, BASE and TARGET. Alone, only the output of "
-            "llama-perplexity --kl-divergence can be judged, and a file with answers of several models: "
-            "choose two with --model base=NAME --model target=NAME"
+            f"{options.teacher}: expected two files, BASE and TARGET. Alone, only a KL log can be judged, "
+            "such as the output of llama-perplexity --kl-divergence, and a file with answers of several "
+            "models: choose two with --model base=NAME --model target=NAME"
         )
-    return judge_kl_file(options)
+    return judge_kl_file(options, log)
 
 
 def _judge_predictions(options: argparse.Namespace) -> int:

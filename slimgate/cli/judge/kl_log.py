@@ -1,4 +1,4 @@
-"""`slimgate judge FILE` on what `llama-perplexity --kl-divergence` printed: budgets on KL, in one file."""
+"""`slimgate judge FILE` on a KL log, which holds base and target: budgets on KL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slimgate.cli.judge.tool_files_output import as_text
 from slimgate.errors import SuiteError
 from slimgate.logs.file_budgets import KL
 from slimgate.logs.judged_kl_log import JudgedKlLogs
-from slimgate.logs.kl_log import read_kl_log
+from slimgate.plugins.reader import Log
 
 _REFUSED = (
     "metric",
@@ -21,11 +21,10 @@ _REFUSED = (
     "allow",
     "range",
     "repeat",
-    "format",
 )
 
 
-def judge_kl_file(options: argparse.Namespace) -> int:
+def judge_kl_file(options: argparse.Namespace, log: Log) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     for flag in _REFUSED:
         if getattr(options, flag):
@@ -34,8 +33,7 @@ def judge_kl_file(options: argparse.Namespace) -> int:
             )
     if options.looks != 1:
         raise SuiteError("--looks does not go with a KL log, whose chunks are all there")
-    path = options.teacher
-    [name] = name_targets([path])
+    [name] = name_targets([options.teacher])
     budgets = read_budgets_of_targets(options, KL, [name])
-    judged = JudgedKlLogs({name: read_kl_log(path)}, budgets, options.on_inconclusive)
-    return finish(options, judged, lambda: as_text(judged, ", read as a KL log of llama.cpp"))
+    judged = JudgedKlLogs({name: log}, budgets, options.on_inconclusive)
+    return finish(options, judged, lambda: as_text(judged, f", read as a KL log of {log.tool}"))

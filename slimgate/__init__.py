@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.context import BuildContext
     from slimgate.plugins.models import ModelRef, Predictor
     from slimgate.plugins.params import SuitePath, Table
-    from slimgate.plugins.reader import Log, TaskLog
+    from slimgate.plugins.reader import KlChunks, LoadRequest, LoadRun, Log, TaskLog
     from slimgate.plugins.reader import Reader as LogReader
     from slimgate.plugins.reader import Row as LogRow
     from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
@@ -97,6 +97,9 @@ HOMES = {
     "Table": "slimgate.plugins.params",
     "Metric": "slimgate.judge.metrics.base",
     # to read the logs of another tool
+    "KlChunks": "slimgate.plugins.reader",
+    "LoadRequest": "slimgate.plugins.reader",
+    "LoadRun": "slimgate.plugins.reader",
     "Log": "slimgate.plugins.reader",
     "LogReader": "slimgate.plugins.reader:Reader",
     "LogRow": "slimgate.plugins.reader:Row",
@@ -138,7 +141,10 @@ __all__ = [
     "Form",
     "Graph",
     "Head",
+    "KlChunks",
     "LabelsObjective",
+    "LoadRequest",
+    "LoadRun",
     "Log",
     "LogReader",
     "LogRow",

@@ -26,7 +26,7 @@ from slimgate.outcomes import Floats
 
 
 class ChunkMeans(NamedTuple):
-    """(chunks,) each, as in a KlLog; quantiles: (p99, p999), None where they are not known."""
+    """(chunks,) each, as a KL log has them; quantiles: (p99, p999), None where they are not known."""
 
     kl: Floats
     log_ratio: Floats

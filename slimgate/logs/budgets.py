@@ -16,24 +16,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from slimgate.budgets.base import ANSWER_LENGTH
-from slimgate.errors import SuiteError, did_you_mean, format_suggestion, list_names
+from slimgate.errors import SuiteError, did_you_mean, list_names
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.pass_k import Pass
 from slimgate.judge.score_ranges import Range, check_range, parse_range
 from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
+from slimgate.suite.variant_budgets import Key, merge_budgets
 
 _MOST_NAMED = 5
 POOLED = "pooled"
 RANGES = "ranges"
-_TABLES = ("budgets", POOLED, RANGES)
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,35 @@ class LogBudgets:
             return self
         measured = (*self.measured, ANSWER_LENGTH) if self.measured else ()
         return replace(self, patterns=(*self.patterns, (ANSWER_LENGTH, budgets)), measured=measured)
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self.patterns or self.pooled or self.slices)
+
+    @property
+    def limits(self) -> dict[Key, float]:
+        """The limits by the path of their table in [budgets], and by kind; without those of [pooled]."""
+        tables = {**dict(self.patterns), **{limits.key: limits.budgets for limits in self.slices}}
+        return {(name, budget.kind): budget.limit for name, budgets in tables.items() for budget in budgets}
+
+    def with_target(self, target: LogBudgets, off: Mapping[Key, str]) -> LogBudgets:
+        """With the budgets of one target, each in place of the common one of its table and kind.
+
+        off: the keys of the common budgets that the target switches off.
+        """
+        patterns = merge_budgets(dict(self.patterns), dict(target.patterns), off)
+        slices = {limits.key: limits for limits in (*self.slices, *target.slices)}
+        of_slices = merge_budgets(
+            {limits.key: limits.budgets for limits in self.slices},
+            {limits.key: limits.budgets for limits in target.slices},
+            off,
+        )
+        return replace(
+            self,
+            patterns=tuple(patterns.items()),
+            slices=tuple(replace(slices[key], budgets=budgets) for key, budgets in of_slices.items()),
+        )
 
     @property
     def names_answers(self) -> bool:
@@ -190,7 +218,7 @@ def _ranges_of_table(data: Mapping[str, Any], shown: str) -> tuple[tuple[str, Ra
     ranges = []
     for pattern, ends in stated.items():
         where = f'{shown} [{RANGES}] "{pattern}"'
-        is_pair = isinstance(ends, list) and len(ends) == 2
+        is_pair = isinstance(ends, list | tuple) and len(ends) == 2
         if not is_pair or not all(type(end) in (int, float) for end in ends):
             raise SuiteError(f"{where}: {ends!r} came, expected [LOW, HIGH] such as [1, 10]")
         try:
@@ -200,23 +228,21 @@ def _ranges_of_table(data: Mapping[str, Any], shown: str) -> tuple[tuple[str, Ra
     return tuple(ranges)
 
 
-def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str] = ()) -> LogBudgets:
-    """Of the tables [budgets], [pooled] and [ranges]. Raises SuiteError for a table that is none of them."""
-    if unknown := [name for name in data if name not in _TABLES]:
-        raise SuiteError(f"{shown}: no table [{unknown[0]}] here{format_suggestion(unknown[0], _TABLES)}")
+def budgets_of_table(data: Mapping[str, Any], shown: str) -> LogBudgets:
+    """Of the tables [budgets], [pooled] and [ranges]. Raises SuiteError."""
     stated = data.get("budgets", {})
-    slices: tuple[SliceBudgets, ...] = ()
-    if isinstance(stated, Mapping) and SLICES in stated:
-        slices = read_slice_budgets(stated[SLICES], shown, _table)
-        stated = {name: value for name, value in stated.items() if name != SLICES}
-    if not isinstance(stated, Mapping) or not (stated or slices or POOLED in data):
-        raise SuiteError(f'{shown}: expected [budgets] with "*" = {{ drop_points = 2.0 }}, or [pooled]')
-    patterns = tuple((name, _table(value, f'{shown} [budgets] "{name}"')) for name, value in stated.items())
-    pooled = _table(data[POOLED], f"{shown} [pooled]") if POOLED in data else ()
-    return LogBudgets(patterns, pooled, tuple(metrics), _ranges_of_table(data, shown), slices)
+    slices = read_slice_budgets(stated[SLICES], shown, read_limits) if SLICES in stated else ()
+    patterns = tuple(
+        (name, read_limits(value, f'{shown} [budgets] "{name}"'))
+        for name, value in stated.items()
+        if name != SLICES
+    )
+    pooled = read_limits(data[POOLED], f"{shown} [{POOLED}]") if POOLED in data else ()
+    return LogBudgets(patterns, pooled, ranges=_ranges_of_table(data, shown), slices=slices)
 
 
-def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:
+def read_limits(value: Any, shown: str) -> tuple[QualityBudget, ...]:
+    """Of a table of limits on a metric. Raises SuiteError."""
     if not isinstance(value, Mapping):
         raise SuiteError(f"{shown}: {value!r} came, expected a table such as {{ drop_points = 2.0 }}")
     try:
@@ -226,18 +252,7 @@ def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:
         where = ".".join(map(str, first["loc"]))
         raise SuiteError(f"{shown}{' ' + where if where else ''}: {first['msg']}") from None
     if parsed.over == "builds":
-        raise SuiteError(f'{shown} over: "builds" came, and a log is of one build; leave it out')
+        raise SuiteError(
+            f'{shown} over = "builds" came, and logs are of one build of each model; leave it out'
+        )
     return parsed.budgets()
-
-
-def read_log_budgets(path: Path, metrics: Sequence[str] = ()) -> LogBudgets:
-    """Of a TOML file."""
-    import tomllib
-
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SuiteError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: {error}") from error
-    return budgets_of_table(data, str(path), metrics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from slimgate._system.digests import file_sha256
@@ -19,7 +19,7 @@ def read_log(path: Path, name: str | None = None) -> Log:
     """Reads the log of answers in a file or folder.
 
     name: the reader to take; None to find it. Raises SuiteError if there is no such reader, DataError if no
-    reader recognizes the log, or if it is a load test.
+    reader recognizes the log, or if it is a load test or a KL log.
     """
     log = read_any_log(path, name)
     if log.loads:
@@ -27,11 +27,24 @@ def read_log(path: Path, name: str | None = None) -> Log:
             f"{path}: it is a load test of {log.tool}, expected a log of answers; two load tests are judged "
             "by `slimgate judge BASE TARGET`"
         )
+    if log.kl is not None:
+        raise DataError(
+            f"{path}: it is a KL log, which holds base and target; judge it alone, by `slimgate judge {path} "
+            "--budgets FILE.toml`"
+        )
+    return log
+
+
+def read_kl_log(path: Path, name: str | None = None) -> Log:
+    """Reads a KL log; name: as of `read_log`. Raises DataError for another file."""
+    log = read_any_log(path, name)
+    if log.kl is None:
+        raise DataError(f"{path}: it is a log of {log.tool}, expected a KL log, which holds base and target")
     return log
 
 
 def read_any_log(path: Path, name: str | None = None) -> Log:
-    """Reads a log of answers, or a load test; see `read_log`."""
+    """Reads a log of answers, a load test or a KL log; see `read_log`."""
     if not path.is_dir():
         require(path)
     try:
@@ -39,9 +52,22 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is not as its tool writes logs ({problem})") from error
-    if not log.tasks and not log.loads and not log.runs and not log.models:
+    if not (log.tasks or log.loads or log.runs or log.models or log.kl):
         raise DataError(f"{path}: the log has no task")
     return log
+
+
+def find_kl_log(path: Path, name: str | None = None) -> Log | None:
+    """The KL log in a file; None if the file is anything else."""
+    if name is None and not any(_list_recognizing(path)):
+        return None
+    log = read_any_log(path, name)
+    return None if log.kl is None else log
+
+
+def _list_recognizing(path: Path) -> Iterator[str]:
+    """The readers that recognize a log, without that of tables."""
+    return (name for name in known_plugins("log") if name != _LAST and load("log", name).recognizes(path))
 
 
 def find_reader(path: Path) -> Reader:

@@ -1,13 +1,14 @@
-"""KL logs of llama-perplexity as judged files: budgets on KL, in logs that hold base and target."""
+"""KL logs as judged files: budgets on KL, in logs that hold base and target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+
+import numpy as np
 
 from slimgate._system.timestamps import format_now
-from slimgate.errors import SuiteError
+from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import BudgetVerdict
@@ -15,24 +16,14 @@ from slimgate.judge.facts import budget_facts
 from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
 from slimgate.judge.message import format_share_above
 from slimgate.judge.verdict import worst_verdict
+from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles
-from slimgate.logs.kl_log import KlLog
-from slimgate.logs.target_budgets import describe_not_judged, describe_switched_off, resolve_for_target
+from slimgate.plugins.reader import KlChunks, Log
 from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.record.files import TEACHER
 from slimgate.record.task import KL_LOGS
 from slimgate.report.tool_files import KL_WORDS
-
-Budget = LimitBudget | QualityBudget
-
-
-@dataclass(frozen=True)
-class KlBudgets:
-    """The budgets on the tokens of a target. warnings: budgets of its file on other things."""
-
-    limits: tuple[Budget, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 class JudgedKlLogs(JudgedFiles):
@@ -40,14 +31,14 @@ class JudgedKlLogs(JudgedFiles):
 
     def __init__(
         self,
-        logs: Mapping[str, KlLog],
-        budgets: Mapping[str, KlBudgets],
+        logs: Mapping[str, Log],
+        budgets: Mapping[str, FileBudgets],
         on_inconclusive: OnInconclusive,
     ) -> None:
         self.targets = {
             name: _judge_log(name, log, budgets[name], on_inconclusive) for name, log in logs.items()
         }
-        self._files = [log.path.as_posix() for log in logs.values()]
+        self._logs = list(logs.values())
 
     @property
     def base_name(self) -> str:
@@ -60,46 +51,55 @@ class JudgedKlLogs(JudgedFiles):
         return TaskFactsRecord(
             kind=KL_LOGS,
             params={"targets": sorted(self.targets)},
-            source={"name": "llama-perplexity --kl-divergence", "files": self._files},
+            source={
+                "name": ", ".join(dict.fromkeys(log.tool for log in self._logs)),
+                "files": [Path(log.shown).as_posix() for log in self._logs],
+            },
             real=True,
             classes=[],
             splits={},
         )
 
 
-def read_kl_budgets(tables: Mapping[str, Any], name: str, shown: str) -> KlBudgets:
-    """tables: of the file; name: of the target. Raises SuiteError where the file has none for a KL log."""
-    stated = resolve_for_target(tables, name, shown)
-    budgets: list[Budget] = [*stated.quality.get(PERPLEXITY, ())]
-    for table in stated.behaviour.tokens.values():
-        budgets += table
-    if not budgets and not stated.switched_off:
-        raise SuiteError(
-            f"{shown} [budgets]: a KL log is judged by kl, top1_agreement and perplexity, such as "
-            "kl = { mean_max = 0.02 }"
-        )
-    judged = (PERPLEXITY, *stated.behaviour.tokens)
-    warnings = describe_not_judged(stated, judged, "a KL log", shown)
-    return KlBudgets(tuple(budgets), (*warnings, *describe_switched_off(stated, name, shown)))
-
-
-def _judge_log(name: str, log: KlLog, budgets: KlBudgets, on_inconclusive: OnInconclusive) -> VariantRecord:
-    quantiles = log.quantiles.get("p99"), log.quantiles.get("p999")
-    chunks = ChunkMeans(log.kl, log.log_ratio, log.same_top, quantiles)
-    known, judged = figures(chunks), judge_chunks(chunks, budgets.limits)
-    actions = list_actions(budgets.limits, on_inconclusive)
+def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInconclusive) -> VariantRecord:
+    assert log.kl is not None
+    chunks = _check_chunks(log.kl, log.shown)
+    limits: list[LimitBudget | QualityBudget] = [*budgets.limits.quality.get(PERPLEXITY, ())]
+    for table in budgets.limits.behaviour.tokens.values():
+        limits += table
+    known, judged = figures(chunks), judge_chunks(chunks, limits)
+    actions = list_actions(limits, on_inconclusive)
     facts = {
-        "chunks": len(log.kl),
+        "chunks": len(chunks.kl),
         "figures": {kind: figure._asdict() for kind, figure in known.items()},
-        "quantiles": dict(log.quantiles),
+        "quantiles": dict(log.kl.quantiles),
         "budgets": [budget_facts(*pair) for pair in zip(judged, actions, strict=True)],
         "verdict": worst_verdict([verdict.verdict for verdict in judged]),
         "message": f"{name}: {'; '.join(_line(verdict, known) for verdict in judged)}" if judged else None,
         "measured": format_now(),
     }
     return VariantRecord.model_validate(
-        {"name": name, "parent": None, "kl_log": facts, "notes": list(budgets.warnings)}
+        {"name": name, "parent": log.model, "kl_log": facts, "notes": [*budgets.notes, *log.notes]}
     )
+
+
+def _check_chunks(kl: KlChunks, shown: str) -> ChunkMeans:
+    """The values by chunk as arrays. Raises DataError for values that no such log can have."""
+    columns = {name: np.asarray(getattr(kl, name), np.float64) for name in ("kl", "log_ratio", "same_top")}
+    sizes = {name: len(values) for name, values in columns.items()}
+    if len(set(sizes.values())) > 1 or sizes["kl"] < 2:
+        came = ", ".join(f"{size} of {name}" for name, size in sizes.items())
+        raise DataError(f"{shown}: {came} came, expected a value of each for at least 2 chunks")
+    for name, values in columns.items():
+        if not np.isfinite(values).all():
+            chunk = int(np.argmin(np.isfinite(values))) + 1
+            raise DataError(f"{shown}: {name} of chunk {chunk} is not finite: the model is broken")
+    shares = columns["same_top"]
+    if shares.min() < 0 or shares.max() > 1:
+        raise DataError(
+            f"{shown}: same_top has {shares.min():g} to {shares.max():g}, expected shares of 0 to 1"
+        )
+    return ChunkMeans(**columns, quantiles=(kl.quantiles.get("p99"), kl.quantiles.get("p999")))
 
 
 def _line(judged: BudgetVerdict, known: Mapping[str, Figure]) -> str:

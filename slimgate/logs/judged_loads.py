@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from slimgate._system.timestamps import format_now
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.budget_tables import TTFT_P95, LimitBudget, SpeedBudget
+from slimgate.judge.budget_tables import LimitBudget, SpeedBudget
 from slimgate.judge.call_times import call_times_message, judge_call_times
 from slimgate.judge.decision import BudgetVerdict
 from slimgate.judge.facts import budget_facts
@@ -25,18 +25,15 @@ from slimgate.judge.load_tests import (
     ratio_message,
 )
 from slimgate.judge.verdict import worst_verdict
+from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.load_tests import LoadPair, describe_lengths, failures, pair_loads
-from slimgate.logs.target_budgets import describe_not_judged, describe_switched_off, resolve_for_target
 from slimgate.plugins.reader import LoadRun, Log
-from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
+from slimgate.plugins.workloads import LOAD_PARTS
 from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.task import LOAD_TESTS
-from slimgate.suite.variant_budgets import LATENCY
 
-# The budgets on the target's own times that the requests of a load test decide.
-PART_OF_LIMIT: Mapping[str, LoadPart] = {"p50_ms_max": "answer", "p95_ms_max": "answer", TTFT_P95: "ttft"}
 Budget = SpeedBudget | LimitBudget
 
 
@@ -68,7 +65,7 @@ def judge_load_tests(
     base: Log,
     targets: Mapping[str, Log],
     repeat: Log | None,
-    budgets: Mapping[str, TimeBudgets],
+    budgets: Mapping[str, FileBudgets],
     allow: Sequence[str],
     on_inconclusive: OnInconclusive,
 ) -> JudgedLoadTests:
@@ -82,30 +79,6 @@ def judge_load_tests(
             for name, target in targets.items()
         },
     )
-
-
-@dataclass(frozen=True)
-class TimeBudgets:
-    """The budgets on times of a target. warnings: budgets of its file on other things."""
-
-    limits: tuple[Budget, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-def read_time_budgets(tables: Mapping[str, Any], name: str, shown: str) -> TimeBudgets:
-    """tables: of the file; name: of the target. Raises SuiteError for limits of models, and for none."""
-    stated = resolve_for_target(tables, name, shown)
-    budgets = stated.on_times
-    if not budgets and not stated.switched_off:
-        raise SuiteError(
-            f"{shown} [budgets]: load tests are judged by latency, such as latency = {{ speedup_min = 1.2 }}"
-        )
-    able = (*PART_OF_SPEEDUP, *PART_OF_LIMIT)
-    for budget in budgets:
-        if budget.kind not in able:
-            raise SuiteError(f"{shown} [budgets] latency {budget.kind}: load tests take {', '.join(able)}")
-    warnings = describe_not_judged(stated, (LATENCY,), "load tests", shown)
-    return TimeBudgets(budgets, (*warnings, *describe_switched_off(stated, name, shown)))
 
 
 def require_load_test(log: Log, path: Path, base: Path) -> Log:
@@ -122,11 +95,11 @@ def _judge_target(
     base: Log,
     target: Log,
     pairs: Sequence[LoadPair],
-    budgets: TimeBudgets,
+    budgets: FileBudgets,
     on_inconclusive: OnInconclusive,
 ) -> VariantRecord:
-    loads = {pair.name: _judge_load(name, pair, budgets.limits, on_inconclusive) for pair in pairs}
-    notes = [*budgets.warnings, *base.notes, *target.notes, *describe_lengths(pairs)]
+    loads = {pair.name: _judge_load(name, pair, budgets.limits.on_times, on_inconclusive) for pair in pairs}
+    notes = [*budgets.notes, *base.notes, *target.notes, *describe_lengths(pairs)]
     return VariantRecord.model_validate(
         {"name": name, "parent": target.model, "load_tests": loads, "notes": notes}
     )

@@ -34,6 +34,13 @@ class SliceBudgets:
     value: str | None = None
 
     @property
+    def key(self) -> str:
+        """The path of its table in [budgets]."""
+        return ".".join(
+            (SLICES, *(() if self.field is None else (self.field, self.value or "")), self.pattern)
+        )
+
+    @property
     def shown(self) -> str:
         """As a file has it."""
         return SLICES if self.field is None else f'{SLICES}.{self.field}."{self.value}"'
@@ -45,9 +52,13 @@ class SliceBudgets:
         )
 
 
-def read_slice_budgets(table: Any, shown: str, read_limits: ReadLimits) -> tuple[SliceBudgets, ...]:
-    """Of the table [budgets.slices]. read_limits: of a table of limits. Raises SuiteError."""
-    where = f"{shown} [budgets.{SLICES}]"
+def read_slice_budgets(
+    table: Any, shown: str, read_limits: ReadLimits, parent: str = "[budgets"
+) -> tuple[SliceBudgets, ...]:
+    """Of the table [budgets.slices]. read_limits: of a table of limits. parent: the table that it is in,
+    without its last bracket. Raises SuiteError."""
+    head = f"{shown} {parent}.{SLICES}"
+    where = f"{head}]"
     if not isinstance(table, Mapping) or not table:
         raise SuiteError(
             f"{where}: {table!r} came, expected a table such as accuracy = {{ drop_points = 5.0 }}"
@@ -55,17 +66,17 @@ def read_slice_budgets(table: Any, shown: str, read_limits: ReadLimits) -> tuple
     budgets: list[SliceBudgets] = []
     for name, entry in table.items():
         if isinstance(entry, Mapping) and any(isinstance(value, Mapping) for value in entry.values()):
-            budgets += _read_named(name, entry, shown, read_limits)
+            budgets += _read_named(name, entry, head, read_limits)
         else:
             budgets.append(SliceBudgets(name, read_limits(entry, f'{where} "{name}"')))
     return tuple(budgets)
 
 
 def _read_named(
-    field: str, values: Mapping[str, Any], shown: str, read_limits: ReadLimits
+    field: str, values: Mapping[str, Any], head: str, read_limits: ReadLimits
 ) -> Iterable[SliceBudgets]:
     for value, limits in values.items():
-        where = f'{shown} [budgets.{SLICES}.{field}."{value}"]'
+        where = f'{head}.{field}."{value}"]'
         if not isinstance(limits, Mapping) or not limits:
             raise SuiteError(f"{where}: {limits!r} came, expected limits by metric, as in {_EXAMPLE}")
         for pattern, entry in limits.items():

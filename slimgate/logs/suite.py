@@ -21,8 +21,16 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
-from slimgate.logs.budgets import LogBudgets, budgets_of_table
 from slimgate.logs.directions import read_directions
+from slimgate.logs.file_budgets import (
+    ANSWERS,
+    KL,
+    LOADS,
+    PREDICTIONS,
+    FileBudgets,
+    FileKind,
+    read_file_budgets,
+)
 from slimgate.logs.find import holds_predictions
 from slimgate.logs.load_tests import check_load_options
 from slimgate.logs.models import parse_models
@@ -30,37 +38,28 @@ from slimgate.logs.predictions.columns import ColumnNames, Role
 from slimgate.logs.rules import Missing, Rules, SameId, check_options
 from slimgate.logs.runs import parse_choices
 from slimgate.logs.slice_budgets import read_slices
-from slimgate.logs.target_budgets import CHANGES, list_budget_tables
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
-from slimgate.record.budgets import PERPLEXITY
-from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.errors import to_suite_error
 from slimgate.suite.file import parse_toml
 from slimgate.suite.variant_budgets import LATENCY
 
 LOGS = "logs"
 
-
-FileKind = Literal["logs of answers", "prediction files", "load tests", "KL logs"]
 _KINDS: Mapping[str, FileKind] = {
-    "answers": "logs of answers",
-    "predictions": "prediction files",
-    "load_tests": "load tests",
-    "kl_logs": "KL logs",
+    "answers": ANSWERS,
+    "predictions": PREDICTIONS,
+    "load_tests": LOADS,
+    "kl_logs": KL,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-# What of [logs] and of [budgets] goes with files of each kind; prediction files take every metric.
+# The keys of [logs] that go with files of each kind; logs of answers take all others.
 _COMMON_KEYS = frozenset({"kind", "title", "targets", "on_inconclusive", "seed"})
 _PREDICTION_KEYS = frozenset({"columns", "labels", "positive"})
 _KEYS: Mapping[FileKind, frozenset[str]] = {
-    "prediction files": _COMMON_KEYS | {"base"} | _PREDICTION_KEYS,
-    "load tests": _COMMON_KEYS | {"base", "repeat", "format", "allow"},
-    "KL logs": _COMMON_KEYS,
-}
-_LIMITS: Mapping[FileKind, Sequence[str]] = {
-    "load tests": (LATENCY,),
-    "KL logs": (*TOKEN_TABLES, PERPLEXITY),
+    PREDICTIONS: _COMMON_KEYS | {"base"} | _PREDICTION_KEYS,
+    LOADS: _COMMON_KEYS | {"base", "repeat", "format", "allow"},
+    KL: _COMMON_KEYS | {"format"},
 }
 
 
@@ -133,7 +132,7 @@ class LogSuite:
 
     shown: the file as messages name it. kind: what files its budgets are for. base_runs, target_runs, repeat:
     paths relative to the working folder; base_runs: none of KL logs, which hold both models. tables: of the
-    file, without [logs]. budgets: on the comparisons of logs of answers; None of the other kinds.
+    file, without [logs]. budgets: by target.
     """
 
     path: Path
@@ -144,16 +143,17 @@ class LogSuite:
     target_runs: Mapping[str, Sequence[Path]]
     repeat: Path | None
     tables: Mapping[str, Any]
-    budgets: LogBudgets | None
+    budgets: Mapping[str, FileBudgets]
     rules: Rules
 
     @property
     def has_budget(self) -> bool:
         """Whether the file states a limit for any target."""
-        if self.budgets is not None:
-            return bool(self.budgets.pooled or any(limits for _, limits in self.budgets.patterns))
-        of_targets = resolve_budgets(self.tables, tuple(self.targets), self.shown)
-        return any(list_budget_tables(budgets) for budgets in of_targets.values())
+        return any(budgets.has_limit for budgets in self.budgets.values())
+
+    def read_budgets_as(self, kind: FileKind) -> Mapping[str, FileBudgets]:
+        """The budgets by target for files that turned out to be of this kind. Raises SuiteError."""
+        return _read_budgets(self.tables, kind, [*self.target_runs], self.shown)
 
     @property
     def base(self) -> Path | None:
@@ -181,12 +181,12 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         several = max(len(paths) for paths in (base_runs, *target_runs.values())) > 1
         base = base_runs[0] if base_runs else None
         kind = _find_kind(base, table, tables) if table.kind is None else _KINDS[table.kind]
-        if several and kind == "prediction files" and table.kind is None:
-            kind = "logs of answers"  # a table of predictions is a log of accuracy
+        if several and kind == PREDICTIONS and table.kind is None:
+            kind = ANSWERS  # a table of predictions is a log of accuracy
         _check_base(base, kind)
         if table.format is not None:
             load("log", table.format)
-        (check_load_options if kind == "load tests" else check_options)(table.allow)
+        (check_load_options if kind == LOADS else check_options)(table.allow)
         rules = Rules(
             frozenset(table.allow),
             table.missing,
@@ -205,14 +205,14 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         raise SuiteError(f"{shown} [logs]: {error}") from None
     if "teacher" in table.targets:
         raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
-    of_answers = kind == "logs of answers"
+    of_answers = kind == ANSWERS
     stated = sorted(_PREDICTION_KEYS & table.model_fields_set)
     if of_answers and stated:
         raise SuiteError(f"{shown} [logs] {stated[0]}: it is of prediction files, and the base is a log")
     if not of_answers and several:
         raise SuiteError(f"{shown} [logs]: several runs of a side came; {kind} are judged by one run a side")
     if not of_answers:
-        _check_kind(table, tables, kind, shown)
+        _check_keys(table, kind, shown)
     return LogSuite(
         path=path,
         shown=shown,
@@ -222,7 +222,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         target_runs=target_runs,
         repeat=None if table.repeat is None else _to_relative_path(path, table.repeat, shown),
         tables=tables,
-        budgets=budgets_of_table(tables, shown) if of_answers else None,
+        budgets=_read_budgets(tables, kind, [*target_runs], shown),
         rules=rules,
     )
 
@@ -244,19 +244,19 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, Any]) -
     Of a base that is not there yet, its keys and its suffix tell: JSON Lines may be either, and are logs.
     """
     if base is None:
-        return "KL logs"
+        return KL
     if table.format is None:
         is_there = base.is_file() and holds_predictions(base, stated=table.states_columns)
         if is_there or (not base.exists() and _seems_predictions(base, table)):
-            return "prediction files"
+            return PREDICTIONS
     if not {LATENCY, *TOKEN_TABLES}.isdisjoint(_list_stated(tables)):
-        return "load tests"
-    return "logs of answers"
+        return LOADS
+    return ANSWERS
 
 
 def _check_base(base: Path | None, kind: FileKind) -> None:
     """Raises SuiteError for a base of KL logs, and for none of other files."""
-    if (base is None) != (kind == "KL logs"):
+    if (base is None) != (kind == KL):
         key, hint = ("base", "leave it out") if base is not None else ("no base", "name the log of the base")
         raise SuiteError(f'{key} came with kind = "{_NAMES[kind]}"; {hint}')
 
@@ -265,26 +265,17 @@ def _seems_predictions(base: Path, table: LogsTable) -> bool:
     return table.states_columns or base.suffix in (".csv", ".tsv", ".parquet")
 
 
-def _check_kind(table: LogsTable, tables: Mapping[str, Any], kind: FileKind, shown: str) -> None:
-    """Raises SuiteError for a key or a budget that does not go with the kind of file."""
-    wrong = [f"[logs] {key}" for key in LogsTable.model_fields if key in table.model_fields_set - _KEYS[kind]]
-    wrong += [f"[{name}]" for name in tables if name != "budgets"]
-    if wrong:
-        raise SuiteError(f"{shown} {wrong[0]}: does not go with {kind}; leave it out")
-    limits = _LIMITS.get(kind, ())
-    for name in _list_stated(tables):
-        if name in ("teacher", "family"):
-            raise SuiteError(f"{shown} [budgets] {name}: does not go with {kind}; leave it out")
-        if limits and name not in limits:
-            other = "; files of two models need [logs] base" if kind == "KL logs" else ""
-            other = "; KL logs hold both models: leave [logs] base out" if name in TOKEN_TABLES else other
-            raise SuiteError(f'{shown} [budgets] "{name}": {kind} are judged by {", ".join(limits)}{other}')
-    for budgets in resolve_budgets(tables, tuple(table.targets), shown).values():
-        for name in list_budget_tables(budgets):
-            if name not in (limits or (*budgets.quality, *CHANGES)):
-                raise SuiteError(
-                    f"{shown} [budgets] {name}: {kind} are judged by metrics, flips and slices; leave it out"
-                )
+def _check_keys(table: LogsTable, kind: FileKind, shown: str) -> None:
+    """Raises SuiteError for a key of [logs] that does not go with the kind of file."""
+    for key in LogsTable.model_fields:
+        if key in table.model_fields_set - _KEYS[kind]:
+            raise SuiteError(f"{shown} [logs] {key}: does not go with {kind}; leave it out")
+
+
+def _read_budgets(
+    tables: Mapping[str, Any], kind: FileKind, targets: Sequence[str], shown: str
+) -> Mapping[str, FileBudgets]:
+    return {name: read_file_budgets(tables, kind, name, shown, targets=targets) for name in targets}
 
 
 def _list_stated(tables: Mapping[str, Any]) -> list[str]:

@@ -66,10 +66,19 @@ class LogVerdicts:
 
 
 def judge_logs(
-    base: Log, target: Log, budgets: LogBudgets, rules: Rules, *, seed: int = 0, repeat: Log | None = None
+    base: Log,
+    target: Log,
+    budgets: LogBudgets,
+    rules: Rules,
+    *,
+    seed: int = 0,
+    repeat: Log | None = None,
+    notes: Sequence[str] = (),
 ) -> LogVerdicts:
-    """Judges a target. repeat: a second log of the base, from which its own noise is measured.
+    """Judges a target.
 
+    repeat: a second log of the base, from which its own noise is measured. notes: about the budgets; they
+    come first among those of the verdict.
     Raises DataError where the logs do not compare, with all that differs; SuiteError for budgets that cannot
     be judged.
     """
@@ -83,7 +92,8 @@ def judge_logs(
     if repeat is not None:
         repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
         _check_repeat(repeat, base, target)
-    return _judge_runs(base, target, budgets, rules, seed, repeat)
+    verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)
+    return replace(verdicts, notes=(*notes, *verdicts.notes))
 
 
 def _check_repeat(repeat: Log, base: Log, target: Log) -> None:

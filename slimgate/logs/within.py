@@ -17,6 +17,7 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
 from slimgate.logs.budgets import drop_budgets, range_options
 from slimgate.logs.directions import read_directions
+from slimgate.logs.file_budgets import read_budget_tables
 from slimgate.logs.find import holds_predictions
 from slimgate.logs.models import parse_models
 from slimgate.logs.predictions.columns import ColumnNames
@@ -29,7 +30,6 @@ from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import VariantRecord
-from slimgate.suite.file import parse_toml
 
 
 def assert_within(
@@ -139,13 +139,11 @@ def assert_budgets(
         tables: Mapping[str, Any] = {"budgets": budgets}
     elif isinstance(budgets, str | Path):
         shown = str(budgets)
-        tables = parse_toml(Path(budgets), shown)
+        tables = read_budget_tables(Path(budgets))
     else:
         raise SuiteError(f"assert_budgets: {budgets!r} came as budgets, expected a table or a TOML file")
-    if LOGS in tables or (wrong := sorted({"base", "targets"} & options.keys())):
-        raise SuiteError(
-            f"{shown}: {LOGS if LOGS in tables else wrong[0]} came; the files are arguments of assert_budgets"
-        )
+    if wrong := sorted({"base", "targets"} & options.keys()):
+        raise SuiteError(f"{shown}: {wrong[0]} came; the files are arguments of assert_budgets")
     files: dict[str, Any] = {"targets": {"target": [str(path.resolve()) for path in _list_runs(target)]}}
     if base is not None:
         files["base"] = [str(path.resolve()) for path in _list_runs(base)]

@@ -10,6 +10,10 @@ A log of a load test of a server has loads instead of tasks:
     LoadRun      one load: its requests, and the settings that two tests must share
     LoadRequest  the times of one request
 
+A KL log, which holds a model and its base, has their differences instead of tasks:
+
+    KlChunks     by chunks of text: KL, log-perplexity ratio, share of equal likeliest tokens
+
 `slimgate/logs/readers/` has a reader for each tool. This module knows none of them.
 """
 
@@ -17,7 +21,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -199,6 +203,23 @@ class LoadRun:
     unfinished: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class KlChunks:
+    """How a model's probabilities of the next token differ from its base's. A value for each chunk of text.
+
+    kl: the mean KL(base || model) of the chunk's tokens, in nats.
+    log_ratio: the mean log-probability of the text's tokens under the base, minus that under the model. This
+        is the logarithm of the ratio of their perplexities.
+    same_top: the share of tokens of which both find the same next token likeliest, 0 to 1.
+    quantiles: of the KL of all tokens, named median, p99, p999 and maximum; those that the tool states.
+    """
+
+    kl: Sequence[float]
+    log_ratio: Sequence[float]
+    same_top: Sequence[float]
+    quantiles: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Run:
     """One run in a log that holds several. tasks, model, notes and environment are those of a Log.
@@ -223,6 +244,7 @@ class Log:
     tasks: name -> task. model: what the log calls the model.
     notes: sentences that the user should read.
     loads: name -> load, for a load test; then there are no tasks.
+    kl: of a KL log; then there are no tasks.
     time: when it ran, if the log says it.
     runs: all runs, the oldest first, if there are several. Then there are no tasks until the user chooses a
         run (`--run`).
@@ -244,6 +266,7 @@ class Log:
     models: tuple[Log, ...] = ()
     environment: Environment = field(default_factory=dict)
     further: tuple[Log, ...] = ()
+    kl: KlChunks | None = None
 
 
 class Reader(ABC):

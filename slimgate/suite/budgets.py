@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -60,12 +60,24 @@ def resolve_budgets(
     """
     budgets = data.get("budgets", {})
     common = read_budgets(budgets, ("budgets",), data, file, without_builds=without_builds)
-    variant_tables = budgets.get("variants", {})
-    if not isinstance(variant_tables, Mapping):
-        problem = f"{format_value(variant_tables)} came, expected tables [budgets.variants.NAME]"
-        raise make_suite_error(file, ("budgets", "variants"), data, problem)
     merged: dict[str, VariantBudgets] = dict.fromkeys(variants, common)
-    for name, table in variant_tables.items():
+    for name, table in list_variant_tables(data, variants, file).items():
+        loc = ("budgets", "variants", name)
+        limits, off = read_switched_off(table, common.limits(), loc, data, file)
+        variant_budgets = read_budgets(limits, loc, data, file, without_builds=without_builds)
+        merged[name] = variant_budgets.add_to(common, off)
+    return merged
+
+
+def list_variant_tables(
+    data: Mapping[str, Any], variants: Collection[str], file: str
+) -> Mapping[str, Mapping[str, Any]]:
+    """The tables [budgets.variants.NAME] by name. Raises SuiteError for a name that is no variant."""
+    tables = data.get("budgets", {}).get("variants", {})
+    if not isinstance(tables, Mapping):
+        problem = f"{format_value(tables)} came, expected tables [budgets.variants.NAME]"
+        raise make_suite_error(file, ("budgets", "variants"), data, problem)
+    for name, table in tables.items():
         loc = ("budgets", "variants", name)
         if name == "teacher":
             raise make_suite_error(file, loc, data, "the teacher is no variant; write [budgets.teacher]")
@@ -74,10 +86,7 @@ def resolve_budgets(
         if not isinstance(table, Mapping):
             problem = f"{format_value(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
             raise make_suite_error(file, loc, data, problem)
-        limits, off = read_switched_off(table, common, loc, data, file)
-        variant_budgets = read_budgets(limits, loc, data, file, without_builds=without_builds)
-        merged[name] = variant_budgets.add_to(common, off)
-    return merged
+    return tables
 
 
 def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:

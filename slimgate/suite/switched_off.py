@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from slimgate.judge.behaviour_budgets import slices_kind
 from slimgate.suite.errors import Loc, make_suite_error
-from slimgate.suite.variant_budgets import BASELINE, Key, VariantBudgets
+from slimgate.suite.variant_budgets import BASELINE, Key
 
+MakeKey = Callable[[Sequence[str], str, str], Key]
 OFF = "off"
 # Keys of a budget's table that are not limits.
 NOT_LIMITS = frozenset({"reason", "on_inconclusive", "over"})
 
 
 def read_switched_off(
-    table: Mapping[str, Any], common: VariantBudgets, prefix: Loc, data: Any, file: str
+    table: Mapping[str, Any],
+    limits: Collection[Key],
+    prefix: Loc,
+    data: Any,
+    file: str,
+    make_key: MakeKey | None = None,
 ) -> tuple[dict[str, Any], dict[Key, str]]:
     """The table without the budgets that it switches off, and the reason for each of those.
 
-    table: [budgets.variants.NAME], found at `prefix`. Raises SuiteError if a reason is missing, or if
-    [budgets] has no such budget.
+    table: [budgets.variants.NAME], found at `prefix`. limits: the keys of the common budgets. make_key: the
+    key of a budget, from the path of its table, its name and its kind; default: as VariantBudgets has it.
+    Raises SuiteError if a reason is missing, or if [budgets] has no such budget.
     """
     limits_left, off = dict(table), dict[Key, str]()
-    limits = common.limits()
     for path, budget, sub in _list_budget_tables(table):
         for kind in [key for key, value in sub.items() if value == OFF and key not in NOT_LIMITS]:
-            key = (budget, _format_slices_kind(path) if budget == "slices" else kind)
+            key = (make_key or _make_key)(path, budget, kind)
             loc = (*prefix, *path, kind)
             if key not in limits:
                 known = ", ".join(f"{name} {kind}" for name, kind in limits) or "none"
@@ -59,9 +65,9 @@ def _list_budget_tables(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, .
                             yield (key, name, value, metric), key, limits
 
 
-def _format_slices_kind(path: Sequence[str]) -> str:
-    """The kind of the budget in the table slices.METRIC, or slices.COLUMN.VALUE.METRIC."""
-    return slices_kind(path[-1], *path[1:-1])
+def _make_key(path: Sequence[str], budget: str, kind: str) -> Key:
+    """The key of a budget. The tables of slices are slices.METRIC and slices.COLUMN.VALUE.METRIC."""
+    return budget, slices_kind(path[-1], *path[1:-1]) if budget == "slices" else kind
 
 
 def _remove_off(table: dict[str, Any], path: tuple[str, ...], sub: Mapping[str, Any]) -> None:

@@ -116,7 +116,7 @@ class VariantBudgets:
         slices = {**common.behaviour.slices, **self.behaviour.slices}
         named = {**common.behaviour.named_slices, **self.behaviour.named_slices}
         return VariantBudgets(
-            _merge_budgets(common.quality, self.quality, reasons),
+            merge_budgets(common.quality, self.quality, reasons),
             _choose_budget("size", self.size, common.size, reasons),
             _choose_budget(LATENCY, self.speed, common.speed, reasons),
             BehaviourBudgets(
@@ -126,7 +126,7 @@ class VariantBudgets:
                     for name, budget in slices.items()
                     if ("slices", slices_kind(name)) not in reasons
                 },
-                _merge_budgets(common.behaviour.tokens, self.behaviour.tokens, reasons),
+                merge_budgets(common.behaviour.tokens, self.behaviour.tokens, reasons),
                 {
                     name: budget
                     for name, budget in named.items()
@@ -134,7 +134,7 @@ class VariantBudgets:
                 },
             ),
             _choose_budget("memory", self.memory, common.memory, reasons),
-            _merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
+            merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
             tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
             _keep_last((*common.times, *self.times), LATENCY, reasons),
             _choose_budget("flops", self.flops, common.flops, reasons),
@@ -202,7 +202,7 @@ def _choose_budget(name: str, budget: B | None, common: B | None, off: Collectio
     return None if (name, common.kind) in off else common
 
 
-def _merge_budgets(
+def merge_budgets(
     common: Mapping[str, tuple[L, ...]],
     added: Mapping[str, tuple[L, ...]],
     off: Collection[Key],

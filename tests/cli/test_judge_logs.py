@@ -414,7 +414,7 @@ def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tm
         ),
         (["--format", "lmeval"], '"lmeval": no such log.*Did you mean lm_eval'),
         (["--label", "x"], "--label came with logs"),
-        (["--budgets", "missing.toml"], "missing.toml: No such file"),
+        (["--budgets", "missing.toml"], "missing.toml: cannot be read: No such file"),
     ],
 )
 def test_wrong_options_are_one_line(

@@ -70,7 +70,7 @@ def test_notes_are_warnings_and_paths_are_of_the_working_folder(
         (
             {**SPEED, "size": {"compression_min": 2.0}},
             {},
-            r'"size": load tests are judged by latency',
+            r"\[budgets.size\]: .* load tests are judged by latency",
         ),
         (SPEED, {"repaet": "again.json"}, "unknown key repaet. Did you mean repeat"),
         ({}, {}, r"expected \[budgets\]"),

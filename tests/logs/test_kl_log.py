@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.added_package import add_package
 from support.kl_logs import write_kl_log as written
 
+from slimgate import assert_budgets
 from slimgate.cli.main import main
 from slimgate.errors import DataError
-from slimgate.logs.kl_log import is_kl_log, read_kl_log
+from slimgate.logs.find import read_any_log
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.record import read_record
@@ -30,12 +32,13 @@ def budgets(tmp_path: Path, text: str) -> str:
 
 def test_chunks_get_their_own_means_back(log: Path) -> None:
     kl = np.random.default_rng(0).exponential(0.01, 580)
-    found = read_kl_log(log)
-    assert found.kl == pytest.approx(kl, abs=1.2e-5 * 580)
-    assert found.kl.mean() == pytest.approx(kl.mean(), abs=1e-5)
-    assert found.log_ratio.mean() == pytest.approx(kl.mean() / 2, abs=1e-5)
-    assert found.same_top.mean() == pytest.approx(1 - kl.mean(), abs=1e-4)
-    assert found.quantiles == {"median": 0.004062, "p99": 0.123456, "p999": 0.412337, "maximum": 0.732611}
+    chunks = read_any_log(log).kl
+    assert chunks is not None
+    assert chunks.kl == pytest.approx(kl, abs=1.2e-5 * 580)
+    assert np.mean(chunks.kl) == pytest.approx(kl.mean(), abs=1e-5)
+    assert np.mean(chunks.log_ratio) == pytest.approx(kl.mean() / 2, abs=1e-5)
+    assert np.mean(chunks.same_top) == pytest.approx(1 - kl.mean(), abs=1e-4)
+    assert chunks.quantiles == {"median": 0.004062, "p99": 0.123456, "p999": 0.412337, "maximum": 0.732611}
 
 
 def test_budgets_are_judged_over_chunks(
@@ -85,18 +88,20 @@ def test_without_budgets_figures_are_shown(log: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.count("not gated") == 3
 
 
-def test_lines_that_are_missing_or_broken_are_one_clear_error(tmp_path: Path) -> None:
+def test_lines_that_are_missing_or_broken_are_one_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = written(tmp_path / "cut.txt", np.full(20, 0.01), lines=1)
     with pytest.raises(DataError, match="1 lines of chunks came, expected at least 2"):
-        read_kl_log(path)
+        read_any_log(path)
     text = written(path, np.full(20, 0.01)).read_text("utf-8").splitlines()
     del text[5]
     path.write_text("\n".join(text), "utf-8")
     with pytest.raises(DataError, match="chunk 5 came, expected chunk 4"):
-        read_kl_log(path)
+        read_any_log(path)
     path.write_text(written(path, np.full(20, 0.01)).read_text("utf-8").replace("0.01000", "nan", 1), "utf-8")
-    with pytest.raises(DataError, match="not finite: the model is broken"):
-        read_kl_log(path)
+    assert main(["judge", str(path)]) == 4
+    assert f"{path}: kl of chunk 1 is not finite: the model is broken" in capsys.readouterr().err
 
 
 def test_one_file_of_another_kind_and_other_options_are_refused(
@@ -104,7 +109,6 @@ def test_one_file_of_another_kind_and_other_options_are_refused(
 ) -> None:
     other = tmp_path / "other.csv"
     other.write_text("id,label\n1,a\n")
-    assert not is_kl_log(other)
     assert main(["judge", str(other)]) == 4
     assert "expected two files, BASE and TARGET" in capsys.readouterr().err
     assert main(["judge", str(log), "--drop-points", "1"]) == 4
@@ -126,10 +130,94 @@ def test_a_report_and_a_suite_of_kl_logs_have_the_verdicts(log: Path, tmp_path: 
     assert judged.verdict_of("q4").status == "FAIL"
 
 
-def test_budgets_that_a_kl_log_does_not_answer_are_named(
+def test_budgets_that_a_kl_log_does_not_answer_are_refused(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "kl = { mean_max = 0.03, above_cap_max = 0.01 }\nsize = { compression_min = 2.0 }"
     file = budgets(tmp_path, text)
-    assert main(["judge", str(log), "--budgets", file]) == 0
-    assert f"note: {file}: budgets on size are not judged from a KL log" in capsys.readouterr().out
+    assert main(["judge", str(log), "--budgets", file]) == 4
+    problem = f"{file} [budgets.size]: {{ compression_min = 2.0 }} came, and KL logs are judged by kl, "
+    assert problem in capsys.readouterr().err
+
+
+OWN = """
+from slimgate import KlChunks, Log, LogReader
+
+
+class Divergences(LogReader):
+    def recognizes(self, path):
+        return path.suffix == ".kl"
+
+    def read(self, path):
+        rows = [tuple(map(float, line.split())) for line in path.read_text().splitlines()]
+        kl, log_ratio, same_top = zip(*rows)
+        return Log("divergences", str(path), {}, kl=KlChunks(kl, log_ratio, same_top), notes=("of a test",))
+
+
+reader = Divergences()
+"""
+
+
+def test_an_installed_package_adds_a_reader_of_kl_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "q4.kl"
+    log.write_text("\n".join(f"{0.01 + k % 3 / 1000} 0.005 0.99" for k in range(580)), "utf-8")
+    file = budgets(tmp_path, "kl = { mean_max = 0.03, above_cap_max = 0.01 }")
+    suite = tmp_path / "kl.toml"
+    suite.write_text(f'[logs]\ntargets = {{ q4 = "q4.kl" }}\n{Path(file).read_text("utf-8")}', "utf-8")
+    with add_package(
+        tmp_path / "site", "kl_reader", OWN, "[slimgate.logs]\ndivergences = kl_reader:reader\n"
+    ):
+        assert main(["judge", str(log), "--budgets", file, "--report", str(tmp_path / "report")]) == 0
+        out = capsys.readouterr().out
+        assert "q4, read as a KL log of divergences" in out
+        assert "note: of a test" in out
+        judged = judge_log_suite(load_log_suite(suite, "kl.toml")).targets["q4"]
+        assert judged.kl_log is not None
+        assert judged.kl_log.figures["mean_max"].value == pytest.approx(
+            np.mean([0.01, 0.011, 0.012]), rel=1e-3
+        )
+        with pytest.warns(UserWarning, match="of a test"):
+            record = assert_budgets(None, log, {"kl": {"mean_max": 0.03, "above_cap_max": 0.01}})
+        assert record.notes == ["of a test"]
+        with pytest.raises(AssertionError, match="FAIL"), pytest.warns(UserWarning, match="of a test"):
+            assert_budgets(None, log, {"kl": {"mean_max": 0.005}})
+    assert read_record(tmp_path / "report/run.json").task.source["name"] == "divergences"
+    assert main(["judge", str(log)]) == 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            "0.1 0.1 0.9",
+            "1 of kl, 1 of log_ratio, 1 of same_top came, expected a value of each for at least 2",
+        ),
+        ("0.1 0.1 99\n0.1 0.1 98", "same_top has 98 to 99, expected shares of 0 to 1"),
+        ("0.1 0.1 0.9\n0.1 nan 0.9", "log_ratio of chunk 2 is not finite"),
+    ],
+    ids=["few", "percent", "nan"],
+)
+def test_values_that_no_kl_log_has_are_refused(
+    tmp_path: Path, lines: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "q4.kl"
+    log.write_text(lines, "utf-8")
+    with add_package(
+        tmp_path / "site", "kl_reader", OWN, "[slimgate.logs]\ndivergences = kl_reader:reader\n"
+    ):
+        assert main(["judge", str(log)]) == 4
+    assert f"{log}: {problem}" in capsys.readouterr().err
+
+
+def test_a_kl_log_is_judged_alone(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = written(tmp_path / "q3.txt", np.full(20, 0.01))
+    assert main(["judge", str(log), str(other)]) == 4
+    assert f"{log}: it is a KL log, which holds base and target; judge it alone" in capsys.readouterr().err
+    suite = tmp_path / "kl.toml"
+    suite.write_text(
+        '[logs]\nbase = "q3.txt"\ntargets = { q4 = "q4.txt" }\n[budgets]\nacc = { drop_points = 1 }\n'
+    )
+    with pytest.raises(DataError, match=r"q3.txt: it is a KL log, .* leave \[logs\] base out"):
+        judge_log_suite(load_log_suite(suite, "kl.toml"))

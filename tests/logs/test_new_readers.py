@@ -271,7 +271,7 @@ def test_runs_of_opencompass_are_clusters(tmp_path: Path) -> None:
     write_json(results, written)
     rows = only_rows(read_log(folder))
     assert [(row.id, row.cluster, row.scores["correct"], row.answer) for row in rows[:2]] == [
-        ("sums_0", "sums_0", 1.0, "a"),
+        ("sums_0", "sums_0", 1.0, "0"),
         ("sums_0 run 1", "sums_0", 0.0, "b"),
     ]
 
@@ -332,6 +332,90 @@ def test_a_health_bench_example_has_the_score_of_its_metadata(tmp_path: Path) ->
     write_json(path, {**results, "metadata": {"example_level_metadata": [entry]}})
     [row] = only_rows(read_log(path))
     assert (row.id, row.scores, row.answer) == ("p1", {"score": -0.5}, "Hello")
+
+
+# Fields and lengths of answers
+
+
+def test_sgl_eval_has_tokens_and_their_limit(tmp_path: Path) -> None:
+    folder = write_sgl_eval(tmp_path / "log", BASE)
+    [summary] = folder.rglob("metrics.json")
+    write_json(summary, {**json.loads(summary.read_text("utf-8")), "gen": {"max_tokens": 64}})
+    log = read_log(folder)
+    assert [row.answer_tokens for row in only_rows(log)] == [8] * 8
+    assert log.tasks["sums"].most_tokens == 64
+
+
+def test_every_eval_ever_has_tokens_and_metadata(tmp_path: Path) -> None:
+    usage = {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17}
+    line = every_eval_ever_sample(0, 1.0, token_usage=usage, metadata={"subject": "law"})
+    plain = every_eval_ever_sample(1, 1.0, token_usage=None, metadata=None)
+    rows = only_rows(read_log(write_lines(tmp_path / "x_samples.jsonl", [line, plain])))
+    assert [(row.answer_tokens, row.fields) for row in rows] == [(5, {"subject": "law"}), (None, None)]
+
+
+def test_evalscope_has_the_tokens_of_the_last_answer_and_metadata(tmp_path: Path) -> None:
+    line = evalscope_line(0, 1.0, sample_metadata={"level": "hard"})
+    line["messages"][1]["perf_metrics"] = {"latency": 0.5, "input_tokens": 20, "output_tokens": 7}
+    plain = evalscope_line(1, 1.0)
+    rows = only_rows(read_log(write_lines(tmp_path / "reviews/m/sums_main.jsonl", [line, plain])))
+    assert [(row.answer_tokens, row.fields) for row in rows] == [(7, {"level": "hard"}), (None, None)]
+
+
+def test_fields_of_evalution_hold_nothing_of_the_model(tmp_path: Path) -> None:
+    path = write_evalution(tmp_path / "log", [1.0])
+    run = json.loads(path.read_text("utf-8"))
+    assert read_log(path).tasks["sums"].written
+    run["tests"][0]["samples"][0]["metadata"] = {"subject": "law", "choice_logprobs": [-1.0, -2.0]}
+    log = read_log(write_json(path, run))
+    [row] = only_rows(log)
+    assert row.fields == {"subject": "law"}
+    assert not log.tasks["sums"].written
+
+
+def test_openai_evals_has_the_tokens_that_the_api_counted(tmp_path: Path) -> None:
+    usage = {"completion_tokens": 3, "prompt_tokens": 9, "total_tokens": 12}
+    events = [
+        openai_event(0, "sampling", prompt="0?", sampled=["zero"], model="m", usage=usage),
+        openai_event(0, "match", correct=True, expected="zero", picked="zero"),
+        openai_event(1, "sampling", prompt="1?", sampled=["one"], usage=None),
+        openai_event(1, "match", correct=True, expected="one", picked="one"),
+    ]
+    rows = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(1.0), *events])))
+    assert [row.answer_tokens for row in rows] == [3, None]
+
+
+def test_opencompass_has_whole_answers_their_tokens_and_the_subdivision(tmp_path: Path) -> None:
+    folder = write_opencompass(tmp_path / "log", BASE)
+    [predictions] = folder.glob("*/predictions/*/*.json")
+    written = json.loads(predictions.read_text("utf-8"))
+    written["0"] |= {"prediction": "It is 0.", "res_length": 4, "all_input_length": 9}
+    write_json(predictions, written)
+    rows = only_rows(read_log(folder))
+    assert (rows[0].answer, rows[0].answer_tokens, rows[0].fields) == ("It is 0.", 4, {"subdivision": "sums"})
+    assert (rows[1].answer, rows[1].answer_tokens) == ("1", None)
+
+
+def test_health_bench_has_the_tokens_of_each_example(tmp_path: Path) -> None:
+    entry = {"score": 0.5, "prompt": [], "completion": [{"role": "assistant", "content": "Hello"}]}
+    usages = [{"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}, {"output_tokens": None}]
+    entries = [{**entry, "usage": usage} for usage in usages]
+    results = {"score": 0.5, "metrics": {}, "htmls": ["x", "x"], "convos": [[], []]}
+    path = tmp_path / "healthbench_m_allresults.json"
+    write_json(path, {**results, "metadata": {"example_level_metadata": entries}})
+    assert [row.answer_tokens for row in only_rows(read_log(path))] == [2, None]
+
+
+def test_labels_of_mlperf_and_rankings_of_mteb_have_no_length(tmp_path: Path) -> None:
+    written = Path(__file__).parent / "written_by_tools"
+    for log in (read_log(write_mlperf(tmp_path / "log", BASE)), read_log(written / "mteb/base")):
+        assert [task.written for task in log.tasks.values()] == [False]
+
+
+def test_aiperf_has_the_tokens_of_each_answer(tmp_path: Path) -> None:
+    assert [request.tokens for request in only_load(write_aiperf(tmp_path / "log", TIMES)).requests] == [
+        10
+    ] * 5
 
 
 # Ranges, directions, settings, figures that the tool states

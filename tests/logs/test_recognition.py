@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support.kl_logs import write_kl_log
 from support.tool_logs import OLDER, SCORED, TIMED
 
 from slimgate.logs.find import find_reader, holds_predictions
@@ -44,6 +46,12 @@ def test_a_load_test_is_recognized_by_its_reader_alone(tmp_path: Path, name: str
     reader, write = TIMED[name]
     path = write(tmp_path / "log", [100.0, 110.0])
     assert readers_of(path) == [reader]
+    assert not holds_predictions(path)
+
+
+def test_a_kl_log_is_recognized_by_its_reader_alone(tmp_path: Path) -> None:
+    path = write_kl_log(tmp_path / "q4.txt", np.full(20, 0.01))
+    assert readers_of(path) == ["llama_perplexity"]
     assert not holds_predictions(path)
 
 

@@ -441,7 +441,7 @@ def test_a_search_and_logs_have_one_build() -> None:
     table = {"drop_points": 1.0, "over": "builds"}
     with pytest.raises(SuiteError, match='over: "builds" came, and a search judges one build of each'):
         read_budgets({"accuracy": table}, ("tune", "budget"), {"suite": {"seeds": (0, 1)}}, "x.toml")
-    with pytest.raises(SuiteError, match='over: "builds" came, and a log is of one build; leave it out'):
+    with pytest.raises(SuiteError, match='over = "builds" came, and logs are of one build of each model'):
         budgets_of_table({"budgets": {"*": table}}, "x.toml")
 
 

@@ -25,7 +25,7 @@ from slimgate.errors import MissingExtra, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.budget_tables import TOKEN_TABLES, LatencyBudgetTable
 from slimgate.judge.metrics import load_metric
-from slimgate.logs.budgets import budgets_of_table
+from slimgate.logs.file_budgets import ANSWERS, read_file_budgets
 from slimgate.logs.suite import load_log_suite
 from slimgate.plugins.loading import load
 from slimgate.suite.load import load_suite
@@ -209,7 +209,7 @@ def check_toml(example: Example) -> None:
         return
     shown = tomllib.loads(example.parsed)
     if "pooled" in shown or "ranges" in shown:  # budgets of logs
-        budgets_of_table(shown, "docs")
+        read_file_budgets(shown, ANSWERS, "target", "docs")
         return
     if "logs" in shown:  # a suite of logs
         file: Path = example.namespace["bench"] / "logs.toml"

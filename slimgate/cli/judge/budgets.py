@@ -1,46 +1,56 @@
-"""Reads the metrics and budgets of `slimgate judge`: --metric and --drop-points, or a file with [budgets]."""
+"""Reads the budgets of `slimgate judge`: of a file with [budgets], or of options such as --drop-points."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.logs.budgets import limits_of_each
-from slimgate.logs.predictions.budgets import DEFAULT_METRIC, PredictionBudgets, read_prediction_budgets
+from slimgate.logs.file_budgets import (
+    PREDICTIONS,
+    FileBudgets,
+    FileKind,
+    read_budget_tables,
+    read_file_budgets,
+)
+from slimgate.logs.predictions.judge import DEFAULT_METRIC
 from slimgate.suite.budgets import resolve_budgets
-from slimgate.suite.file import read_suite_text
 
 
-def read_request(options: argparse.Namespace) -> PredictionBudgets:
-    """The metrics and budgets of a command line. Raises SuiteError for an option that is not valid."""
-    stated: list[str] = options.metric or []
-    for name in stated:
+def read_budgets_of_targets(
+    options: argparse.Namespace, kind: FileKind, targets: Collection[str]
+) -> Mapping[str, FileBudgets]:
+    """By target the budgets of --budgets, or none without it. Raises SuiteError."""
+    if options.budgets is None:
+        return dict.fromkeys(targets, FileBudgets())
+    _refuse_limits(options)
+    tables = read_budget_tables(options.budgets)
+    return {name: read_file_budgets(tables, kind, name, str(options.budgets)) for name in targets}
+
+
+def read_prediction_budgets(
+    options: argparse.Namespace, targets: Collection[str]
+) -> Mapping[str, FileBudgets]:
+    """By target the budgets on prediction files. Raises SuiteError for an option that is not valid."""
+    metrics: list[str] = options.metric or []
+    for name in metrics:
         load_metric(name)
-        if stated.count(name) > 1:
+        if metrics.count(name) > 1:
             raise SuiteError(f"--metric {name} came twice, expected each metric once")
     if options.budgets is not None:
-        refuse_limits(options)
-        data = read_suite_text(options.budgets, str(options.budgets)).data
-        return read_prediction_budgets(data, options.variant.stem, str(options.budgets), stated)
-    return _from_options(
-        stated or [DEFAULT_METRIC], options.drop_points or [], options.equivalent_points or []
-    )
+        return read_budgets_of_targets(options, PREDICTIONS, targets)
+    points, equivalent = options.drop_points or [], options.equivalent_points or []
+    tables = limits_of_each(metrics or [DEFAULT_METRIC], points, equivalent)
+    flag = "--drop-points" if points else "--equivalent-points"
+    limits = resolve_budgets({"budgets": tables}, ("",), flag)[""]
+    return dict.fromkeys(targets, FileBudgets(limits=limits))
 
 
-def refuse_limits(options: argparse.Namespace) -> None:
+def _refuse_limits(options: argparse.Namespace) -> None:
     """Raises SuiteError if the command line has --budgets and also a limit such as --drop-points."""
     flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
     for flag in (*flags, "length_ratio_max", "length_ratio_min"):
         if getattr(options, flag):
             raise SuiteError(f"--{flag.replace('_', '-')} and --budgets came, expected one of them")
-
-
-def _from_options(
-    metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float]
-) -> PredictionBudgets:
-    tables = limits_of_each(metrics, points, equivalent)
-    flag = "--drop-points" if points else "--equivalent-points"
-    budgets = resolve_budgets({"budgets": tables}, ("",), flag)
-    return PredictionBudgets(tuple(metrics), budgets[""].quality)

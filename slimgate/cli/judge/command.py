@@ -12,6 +12,7 @@ from slimgate.cli.options import factor, points
 from slimgate.cli.parser import CommandParser
 
 if TYPE_CHECKING:
+    from slimgate.logs.file_budgets import FileBudgets
     from slimgate.logs.predictions.columns import ColumnNames
     from slimgate.logs.predictions.judge import JudgedPair
 
@@ -49,8 +50,8 @@ def add_arguments(parser: CommandParser) -> None:
         type=Path,
         nargs="*",
         metavar="TARGET",
-        help="File or folder of a model to compare with the base (none for the output of llama-perplexity "
-        "--kl-divergence)",
+        help="File or folder of a model to compare with the base (none for a KL log, such as the "
+        "output of llama-perplexity --kl-divergence)",
     )
     parser.add_argument(
         "--base",
@@ -331,20 +332,22 @@ def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
 def _judge_one_file(options: argparse.Namespace) -> int:
     from slimgate.cli.judge.kl_log import judge_kl_file
     from slimgate.errors import DataError
-    from slimgate.logs.kl_log import is_kl_log
+    from slimgate.logs.find import find_kl_log
 
-    if not is_kl_log(options.teacher):
+    log = find_kl_log(options.teacher, options.format)
+    if log is None:
         raise DataError(
-            f"{options.teacher}: expected two files, BASE and TARGET. Alone, only the output of "
-            "llama-perplexity --kl-divergence can be judged, and a file with answers of several models: "
-            "choose two with --model base=NAME --model target=NAME"
+            f"{options.teacher}: expected two files, BASE and TARGET. Alone, only a KL log can be judged, "
+            "such as the output of llama-perplexity --kl-divergence, and a file with answers of several "
+            "models: choose two with --model base=NAME --model target=NAME"
         )
-    return judge_kl_file(options)
+    return judge_kl_file(options, log)
 
 
 def _judge_predictions(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
+    from slimgate.cli.judge.budgets import read_prediction_budgets
     from slimgate.cli.judge.ending import finish
     from slimgate.cli.judge.naming import name_targets
     from slimgate.cli.judge.output import as_text
@@ -355,10 +358,9 @@ def _judge_predictions(options: argparse.Namespace) -> int:
         raise SuiteError(
             "--explain-environment came with prediction files, which say nothing of how they were made"
         )
-    pairs = {
-        name: _judge_file(argparse.Namespace(**{**vars(options), "variant": path}))
-        for name, path in name_targets(options.variants).items()
-    }
+    paths = name_targets(options.variants)
+    budgets = read_prediction_budgets(options, paths)
+    pairs = {name: _judge_file(options, name, path, budgets[name]) for name, path in paths.items()}
     judged = JudgedPredictions(pairs, options.teacher.as_posix())
     if options.json:
         warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
@@ -370,24 +372,23 @@ def _judge_predictions(options: argparse.Namespace) -> int:
     )
 
 
-def _judge_file(options: argparse.Namespace) -> JudgedPair:
-    from slimgate.cli.judge.budgets import read_request
+def _judge_file(options: argparse.Namespace, name: str, path: Path, budgets: FileBudgets) -> JudgedPair:
     from slimgate.logs.predictions.judge import judge_pair
     from slimgate.logs.predictions.pairs import read_pair
 
-    request = read_request(options)
     pair = read_pair(
         options.teacher,
-        options.variant,
+        path,
         _column_names(options),
         labels=options.labels or (),
         positive=options.positive,
     )
     return judge_pair(
-        options.variant.stem,
-        (options.teacher, options.variant),
+        name,
+        (options.teacher, path),
         pair,
-        request,
+        budgets,
+        metrics=options.metric or (),
         seed=options.seed,
         on_inconclusive=options.on_inconclusive,
     )

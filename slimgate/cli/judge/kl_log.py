@@ -1,16 +1,17 @@
-"""`slimgate judge FILE` on what `llama-perplexity --kl-divergence` printed: budgets on KL, in one file."""
+"""`slimgate judge FILE` on a KL log, which holds base and target: budgets on KL."""
 
 from __future__ import annotations
 
 import argparse
 
+from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.naming import name_targets
 from slimgate.cli.judge.tool_files_output import as_text
 from slimgate.errors import SuiteError
-from slimgate.logs.judged_kl_log import JudgedKlLogs, KlBudgets, read_kl_budgets
-from slimgate.logs.kl_log import read_kl_log
-from slimgate.suite.file import read_suite_text
+from slimgate.logs.file_budgets import KL
+from slimgate.logs.judged_kl_log import JudgedKlLogs
+from slimgate.plugins.reader import Log
 
 _REFUSED = (
     "metric",
@@ -20,11 +21,10 @@ _REFUSED = (
     "allow",
     "range",
     "repeat",
-    "format",
 )
 
 
-def judge_kl_file(options: argparse.Namespace) -> int:
+def judge_kl_file(options: argparse.Namespace, log: Log) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     for flag in _REFUSED:
         if getattr(options, flag):
@@ -33,9 +33,7 @@ def judge_kl_file(options: argparse.Namespace) -> int:
             )
     if options.looks != 1:
         raise SuiteError("--looks does not go with a KL log, whose chunks are all there")
-    path = options.teacher
-    [name] = name_targets([path])
-    tables = None if options.budgets is None else read_suite_text(options.budgets, str(options.budgets)).data
-    budgets = KlBudgets() if tables is None else read_kl_budgets(tables, path.stem, str(options.budgets))
-    judged = JudgedKlLogs({name: read_kl_log(path)}, {name: budgets}, options.on_inconclusive)
-    return finish(options, judged, lambda: as_text(judged, ", read as a KL log of llama.cpp"))
+    [name] = name_targets([options.teacher])
+    budgets = read_budgets_of_targets(options, KL, [name])
+    judged = JudgedKlLogs({name: log}, budgets, options.on_inconclusive)
+    return finish(options, judged, lambda: as_text(judged, f", read as a KL log of {log.tool}"))

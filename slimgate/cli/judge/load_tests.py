@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
 from slimgate.cli.judge.tool_files_output import as_text
 from slimgate.errors import SuiteError
+from slimgate.logs.file_budgets import LOADS
 from slimgate.logs.find import check_repeat_files, read_any_log
-from slimgate.logs.judged_loads import TimeBudgets, judge_load_tests, read_time_budgets, require_load_test
+from slimgate.logs.judged_loads import judge_load_tests, require_load_test
 from slimgate.logs.load_tests import check_load_options
 from slimgate.plugins.reader import Log
-from slimgate.suite.file import read_suite_text
 
 _REFUSED = ("metric", "drop_points", "equivalent_points", "pooled_points", "range")
 
@@ -33,11 +34,7 @@ def judge_load_files(options: argparse.Namespace, base: Log) -> int:
         name: require_load_test(read_any_log(path, options.format), path, options.teacher)
         for name, path in paths.items()
     }
-    tables = None if options.budgets is None else read_suite_text(options.budgets, str(options.budgets)).data
-    budgets = {
-        name: TimeBudgets() if tables is None else read_time_budgets(tables, path.stem, str(options.budgets))
-        for name, path in paths.items()
-    }
+    budgets = read_budgets_of_targets(options, LOADS, paths)
     judged = judge_load_tests(base, targets, repeat, budgets, options.allow or (), options.on_inconclusive)
     details: dict[str, dict[str, Any]] = {}
     if options.explain_environment:

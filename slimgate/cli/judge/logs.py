@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from slimgate.cli.judge.budgets import refuse_limits
+from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
-from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
+from slimgate.logs.budgets import drop_budgets, range_options
 from slimgate.logs.directions import read_directions
+from slimgate.logs.file_budgets import ANSWERS, FileBudgets
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.rules import Rules, check_options
@@ -85,20 +87,29 @@ def judge_log_files(options: argparse.Namespace) -> int:
         slices=read_slices(options.slices or (), options.looks),
         checks=_read_checks(options),
     )
-    budgets = _budgets(options)
+    names = name_targets(options.variants)
+    budgets = _read_budgets(options, names)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
     if repeat is not None:
         check_repeat_files(options.repeat, options.teacher, options.variants)
     judged: dict[str, LogVerdicts] = {}
     changes: dict[str, EnvironmentChanges] = {}
-    for name, paths in zip(name_targets(options.variants), options.target_runs, strict=True):
+    for name, paths in zip(names, options.target_runs, strict=True):
         if not base.models:
             check_sides(options.base_runs, paths)
         target = read_side(paths, options.format)
         if options.explain_environment:
             sides = choose_runs(*choose_models(base, target, rules.models), rules.runs)
             changes[name] = explain_environment(options, name, *sides)
-        judged[name] = judge_logs(base, target, budgets, rules, seed=options.seed, repeat=repeat)
+        judged[name] = judge_logs(
+            base,
+            target,
+            budgets[name].answers,
+            rules,
+            seed=options.seed,
+            repeat=repeat,
+            notes=budgets[name].notes,
+        )
     files = JudgedAnswers(judged, options.on_inconclusive)
     details: dict[str, dict[str, Any]] = list_details(files)
     if options.explain_environment:
@@ -120,19 +131,23 @@ def _looks(number: int) -> int:
     return number
 
 
-def _budgets(options: argparse.Namespace) -> LogBudgets:
-    metrics = options.metric or []
+def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapping[str, FileBudgets]:
+    """By target: the budgets of the file, or those of the command line, with its metrics and ranges."""
+    metrics = tuple(options.metric or ())
     ranges = range_options(options.range or [])
     if options.budgets is None:
-        equivalent = options.equivalent_points or []
         stated = drop_budgets(
             metrics,
             options.drop_points or [],
             options.pooled_points,
-            equivalent,
+            options.equivalent_points or [],
             of_slices=options.slice_points,
         ).with_length(options.length_ratio_max, options.length_ratio_min)
-        return replace(stated, ranges=ranges)
-    refuse_limits(options)
-    stated = read_log_budgets(options.budgets, metrics)
-    return replace(stated, ranges=(*stated.ranges, *ranges))
+        return dict.fromkeys(targets, FileBudgets(replace(stated, ranges=ranges)))
+    return {
+        name: replace(
+            budgets,
+            answers=replace(budgets.answers, measured=metrics, ranges=(*budgets.answers.ranges, *ranges)),
+        )
+        for name, budgets in read_budgets_of_targets(options, ANSWERS, targets).items()
+    }

@@ -11,14 +11,14 @@ import numpy as np
 
 from slimgate._system.digests import json_digest
 from slimgate._system.timestamps import format_now
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.judge.behaviour import (
     actions_by_kind,
     behaviour,
     behaviour_facts,
     judge_behaviour,
 )
-from slimgate.judge.behaviour_budgets import SLICED, BehaviourBudgets
+from slimgate.judge.behaviour_budgets import LABEL, SLICED, BehaviourBudgets
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, is_two_sided, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import behaviour_message, message
@@ -26,14 +26,15 @@ from slimgate.judge.metrics import Metric, known_metrics, load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
+from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, make_base_record
-from slimgate.logs.predictions.budgets import PredictionBudgets
 from slimgate.logs.predictions.pairs import Pair
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.task import PREDICTIONS
 
+DEFAULT_METRIC = "accuracy"
 _CLASS_COLUMNS = ("prediction", "probabilities")  # what a prediction file has for metrics
 
 
@@ -162,36 +163,49 @@ def judge_pair(
     name: str,
     files: tuple[Path, Path],
     pair: Pair,
-    request: PredictionBudgets,
+    budgets: FileBudgets,
     *,
+    metrics: Sequence[str] = (),
     seed: int,
     on_inconclusive: OnInconclusive,
 ) -> JudgedPair:
-    """Judges a target. files: base and target, for messages.
+    """Judges a target.
 
-    Raises SuiteError for a metric that does not read predictions, DataError for one that needs probabilities
-    if a file has none.
+    files: base and target, for messages. metrics: to measure besides those that have a budget; without any,
+    accuracy. Raises SuiteError for a metric that does not read predictions and a budget on a slice of a label
+    that there is not, DataError for a metric that needs probabilities if a file has none.
     """
-    metrics = {metric: load_metric(metric) for metric in request.metrics}
-    _check_class_metrics(metrics)
-    _check_probabilities(metrics, zip(files, (pair.teacher, pair.variant), strict=True))
+    quality, changes = budgets.limits.quality, budgets.limits.behaviour
+    measured = dict.fromkeys([*metrics, *quality]) or (DEFAULT_METRIC,)
+    loaded = {metric: load_metric(metric) for metric in measured}
+    _check_class_metrics(loaded)
+    _check_probabilities(loaded, zip(files, (pair.teacher, pair.variant), strict=True))
+    _check_sliced_labels(changes, pair.teacher.label_set)
     return JudgedPair(
         pair=pair,
         metrics={
             key: judge_metric(
-                name, metric, pair, request.budgets.get(key, ()), seed=seed, on_inconclusive=on_inconclusive
+                name, metric, pair, quality.get(key, ()), seed=seed, on_inconclusive=on_inconclusive
             )
-            for key, metric in metrics.items()
+            for key, metric in loaded.items()
         },
         behaviour=judge_changes(
             name,
             pair,
-            request.behaviour,
+            changes,
             on_inconclusive=on_inconclusive,
-            quote_better=is_two_sided([budget for group in request.budgets.values() for budget in group]),
+            quote_better=is_two_sided([budget for group in quality.values() for budget in group]),
         ),
-        warnings=(*request.warnings, *pair.warnings, *_describe_doubts(pair)),
+        warnings=(*budgets.notes, *pair.warnings, *_describe_doubts(pair)),
     )
+
+
+def _check_sliced_labels(budgets: BehaviourBudgets, labels: Sequence[str]) -> None:
+    for name in budgets.named_slices:
+        if name.value not in labels:
+            raise SuiteError(
+                f"[budgets.slices.{LABEL}] {name.value}: no such label{format_suggestion(name.value, labels)}"
+            )
 
 
 def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:

@@ -123,11 +123,21 @@ def _rows(file: Path, *, repeated: bool) -> Iterator[Row]:
                 prompt=prompt,
                 answer=as_text(score.get("prediction")),
                 target=right,
+                fields=sample.get("sample_metadata") or None,
+                answer_tokens=_count_tokens(row),
             )
         except (KeyError, TypeError, AttributeError) as problem:
             raise DataError(
                 f"{file}: line {line} is no review of EvalScope ({type(problem).__name__}: {problem})"
             ) from None
+
+
+def _count_tokens(row: Json) -> int | None:
+    """Of the last answer, where EvalScope ran with collect_perf."""
+    answers = [message for message in row.get("messages") or () if message.get("role") == "assistant"]
+    measured = (answers[-1].get("perf_metrics") or {}) if answers else {}
+    tokens: int | None = measured.get("output_tokens")
+    return tokens
 
 
 def _read_prompt(row: Json) -> str | None:

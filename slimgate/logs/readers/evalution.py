@@ -6,6 +6,7 @@ evalution/results.py of version 0.0.17.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,9 @@ from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 # Metrics that are means over samples by definition.
 _MEANS = frozenset({"acc", "em"})
 _GENERATION = ("max_new_tokens", "seed")
+# What the metadata of a sample have of the model: log-likelihoods, predictions, what generated code did.
+_OF_MODEL = re.compile(r"choice_logprobs.*|predicted_.*|runtime_.*|outputs|passed|std(out|err)|token_count")
+_CHOICES = "choice_logprobs"
 _TEMPLATE = ("apply_chat_template", "fewshot_as_multiturn")
 Json = Mapping[str, Any]
 
@@ -58,7 +62,12 @@ def _task(path: Path, at: int, test: Json, engine: Json) -> TaskLog:
     means = {
         ("", metric): value for metric, value in test["metrics"].items() if metric.partition(",")[0] in _MEANS
     }
-    return TaskLog(partial(_rows, path, at), settings=settings, means=means)
+    chosen = any(_CHOICES in (sample.get("metadata") or {}) for sample in test["samples"])
+    return TaskLog(partial(_rows, path, at), settings=settings, means=means, written=not chosen)
+
+
+def _read_fields(metadata: Json) -> dict[str, Any] | None:
+    return {name: value for name, value in metadata.items() if not _OF_MODEL.fullmatch(name)} or None
 
 
 def _rows(path: Path, at: int) -> Iterator[Row]:
@@ -72,6 +81,7 @@ def _rows(path: Path, at: int) -> Iterator[Row]:
                 prompt=prompt,
                 answer=as_text(sample.get("prediction")),
                 target=right,
+                fields=_read_fields(sample.get("metadata") or {}),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as problem:
             raise DataError(

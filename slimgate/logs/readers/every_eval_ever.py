@@ -185,6 +185,8 @@ def _rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
                 prompt=prompt,
                 answer=as_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw),
                 target=right,
+                fields=row.get("metadata") or None,
+                answer_tokens=(row.get("token_usage") or {}).get("output_tokens"),
             )
         except (KeyError, TypeError, AttributeError, IndexError) as problem:
             raise DataError(

@@ -41,7 +41,7 @@ class Mlperf(Reader):
         answers = _read_answers(file)
         labels = _read_labels(file, len(answers))
         numbers = _read_numbers(file, answers)
-        task = TaskLog(partial(_rows, file, answers, numbers, labels), {"accuracy": True})
+        task = TaskLog(partial(_rows, file, answers, numbers, labels), {"accuracy": True}, written=False)
         return Log("mlperf", str(path), {"": task})
 
 

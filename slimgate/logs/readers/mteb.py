@@ -45,7 +45,7 @@ class Mteb(Reader):
             for subset, splits in results.items():
                 for split, queries in splits.items():
                     name = "/".join([file.name.removesuffix(_END), subset, split])
-                    tasks[name] = TaskLog(partial(_rows, file, subset, split, right))
+                    tasks[name] = TaskLog(partial(_rows, file, subset, split, right), written=False)
                     answered |= set(queries)
             if unknown := len(answered - set(right)):
                 notes.append(f"{file}: {unknown:,} queries have no right documents and are not judged")

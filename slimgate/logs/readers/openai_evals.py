@@ -106,6 +106,7 @@ def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
             prompt=prompt,
             answer=as_text(match.get("sampled") or sampling.get("sampled")),
             target=right,
+            answer_tokens=(sampling.get("usage") or {}).get("completion_tokens"),
         )
 
 

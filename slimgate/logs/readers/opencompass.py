@@ -98,7 +98,7 @@ def _list_entries(results: Json) -> list[tuple[str, Json]]:
 
 
 def _rows(file: Path) -> Iterator[Row]:
-    prompts = _read_prompts(file)
+    predictions = _read_predictions(file)
     entries = _list_entries(read_object(file))
     for at, (key, entry) in enumerate(entries):
         # the base evaluator makes a list of each field, with an entry for each run of the sample
@@ -111,8 +111,9 @@ def _rows(file: Path) -> Iterator[Row]:
                 value[run] if listed and isinstance(value, list) and run < len(value) else value
                 for value in values
             )
-            prompt = as_text(entry.get("prompt") if not listed else None)
-            prompt = prompts.get(str(at + run * len(entries)), prompt)
+            written = predictions.get(str(at + run * len(entries)), {})
+            prompt = as_text(written.get("origin_prompt")) or as_text(None if listed else entry.get("prompt"))
+            whole, tokens = written.get("prediction"), written.get("res_length")
             right = as_text(target)
             yield Row(
                 id=name if not run else f"{name} run {run}",
@@ -120,8 +121,10 @@ def _rows(file: Path) -> Iterator[Row]:
                 keys={k: text for k, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                 cluster=name if runs > 1 else None,
                 prompt=prompt,
-                answer=as_text(answer),
+                answer=whole if isinstance(whole, str) else as_text(answer),
                 target=right,
+                fields=_read_fields(entry),
+                answer_tokens=tokens if isinstance(tokens, int) else None,
             )
 
 
@@ -129,16 +132,21 @@ def _find(entry: Json, names: tuple[str, ...]) -> Any:
     return next((entry[name] for name in names if name in entry), None)
 
 
-def _read_prompts(file: Path) -> dict[str, str]:
-    """By number what each sample was asked; nothing where the predictions are not there."""
+def _read_fields(entry: Json) -> dict[str, str] | None:
+    """The subdivision of the dataset, which is in the sample's name before its number."""
+    subdivision, _, number = str(entry.get("example_abbr", "")).rpartition("_")
+    return {"subdivision": subdivision} if subdivision and number.isdecimal() else None
+
+
+def _read_predictions(file: Path) -> dict[str, Json]:
+    """By number what each sample was asked and answered, and with `dump_res_length` the answer's tokens.
+
+    Empty where the predictions are not there.
+    """
     predictions = _predictions_of(file)
     if not predictions.is_file():
         return {}
-    return {
-        number: as_text(answer["origin_prompt"]) or ""
-        for number, answer in read_object(predictions).items()
-        if isinstance(answer, dict) and answer.get("origin_prompt") is not None
-    }
+    return {number: answer for number, answer in read_object(predictions).items() if isinstance(answer, dict)}
 
 
 reader = Opencompass()

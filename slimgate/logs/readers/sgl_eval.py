@@ -87,6 +87,7 @@ def _run(folder: Path, files: Sequence[Path]) -> Run:
         samples=None if samples is None else samples * len(files),
         ranges={metric: (0.0, 1.0)},
         means={("", metric): stated} if complete and stated is not None else {},
+        most_tokens=generation.get("max_tokens"),
     )
     name, model = str(summary.get("name") or folder.name), summary.get("model")
     return Run(str(summary.get("timestamp") or ""), {name: task}, None if model is None else str(model))
@@ -120,6 +121,7 @@ def _rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
                     prompt=prompt,
                     answer=as_text(row["generation"]),
                     target=right,
+                    answer_tokens=row.get("num_generated_tokens"),
                 )
             except (KeyError, TypeError, AttributeError) as problem:
                 raise DataError(

@@ -114,6 +114,7 @@ def _rows(path: Path) -> Iterator[Row]:
             prompt=prompt,
             answer=as_text(answers[-1].get("content")) if answers else None,
             target=as_text(target),
+            answer_tokens=(entry.get("usage") or {}).get("output_tokens"),
         )
 
 

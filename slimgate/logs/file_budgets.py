@@ -1,0 +1,223 @@
+"""A file of budgets, as `slimgate judge --budgets` and suites of logs read it for files of every kind.
+
+[budgets]                    # limits by metric, by pattern or by table, such as latency
+[budgets.variants.int4]      # of one target: each limit replaces the common one of its name and kind
+[pooled]                     # only of logs of answers; see `budgets`
+[ranges]                     # only of logs of answers
+
+One rule holds for all kinds: a budget that files of that kind cannot be judged by is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from slimgate._system.toml import format_value
+from slimgate.errors import SuiteError, format_suggestion
+from slimgate.judge.behaviour_budgets import LABEL, BehaviourBudgets
+from slimgate.judge.budget_tables import TOKEN_TABLES, TTFT_P95
+from slimgate.judge.load_tests import PART_OF_SPEEDUP
+from slimgate.logs.budgets import POOLED, RANGES, LogBudgets, budgets_of_table, read_limits
+from slimgate.logs.slice_budgets import SLICES, read_slice_budgets
+from slimgate.plugins.workloads import LoadPart
+from slimgate.record.budgets import PERPLEXITY
+from slimgate.suite.budgets import EXAMPLES, OVER, list_variant_tables, resolve_budgets
+from slimgate.suite.errors import Loc, find_value, make_suite_error
+from slimgate.suite.file import read_suite_text
+from slimgate.suite.switched_off import read_switched_off
+from slimgate.suite.tables import SuiteFile
+from slimgate.suite.variant_budgets import LATENCY, SwitchedOff, VariantBudgets
+
+FileKind = Literal["logs of answers", "prediction files", "load tests", "KL logs"]
+ANSWERS: FileKind = "logs of answers"
+PREDICTIONS: FileKind = "prediction files"
+LOADS: FileKind = "load tests"
+KL: FileKind = "KL logs"
+# What files of each kind are judged by, with an example.
+JUDGED_BY: Mapping[FileKind, str] = {
+    ANSWERS: 'metrics and slices, such as "*" = { drop_points = 2.0 }',
+    PREDICTIONS: "metrics, flips and slices, such as accuracy = { drop_points = 2.0 }",
+    LOADS: "latency, such as latency = { speedup_min = 1.2 }",
+    KL: "kl, top1_agreement and perplexity, such as kl = { mean_max = 0.02 }",
+}
+# The budgets on the target's own times that the requests of a load test decide.
+PART_OF_LIMIT: Mapping[str, LoadPart] = {"p50_ms_max": "answer", "p95_ms_max": "answer", TTFT_P95: "ttft"}
+_TABLES = ("budgets", POOLED, RANGES)
+_OF_MODELS = ("teacher", "family")
+_CHANGES = ("flips", SLICES)
+
+
+@dataclass(frozen=True)
+class FileBudgets:
+    """The budgets of one target.
+
+    answers: on the comparisons of logs of answers. limits: on files of the other kinds.
+    notes: about the file, such as the budgets that it switches off.
+    """
+
+    answers: LogBudgets = field(default_factory=LogBudgets)
+    limits: VariantBudgets = field(default_factory=VariantBudgets)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether anything is limited."""
+        behaviour = self.limits.behaviour != BehaviourBudgets()
+        return self.answers.has_limit or bool(self.limits.quality or self.limits.on_times) or behaviour
+
+
+def read_budget_tables(path: Path) -> Mapping[str, Any]:
+    """[budgets], [pooled] and [ranges] of a TOML file, which may be a suite: its other tables are left out.
+
+    Raises SuiteError for a file that cannot be read, and for a table that no suite has.
+    """
+    tables = read_suite_text(path, str(path)).data
+    of_suites = {*SuiteFile.model_fields, "logs"} - {"budgets"}
+    return _check_tables({name: table for name, table in tables.items() if name not in of_suites}, str(path))
+
+
+def _check_tables(tables: Mapping[str, Any], shown: str) -> Mapping[str, Any]:
+    for name in tables:
+        if name not in _TABLES:
+            raise SuiteError(f"{shown}: no table [{name}] here{format_suggestion(name, _TABLES)}")
+    return tables
+
+
+def read_file_budgets(
+    tables: Mapping[str, Any],
+    kind: FileKind,
+    target: str,
+    shown: str,
+    *,
+    targets: Collection[str] | None = None,
+) -> FileBudgets:
+    """The budgets of one target.
+
+    Args:
+        tables: Of the file, without those of a suite.
+        kind: What the files are.
+        target: The name of the target.
+        shown: The file of budgets, for messages.
+        targets: The names that [budgets.variants] may have. None: any name, because the file may have
+            budgets of models that are not judged now.
+
+    Raises:
+        SuiteError: For a table or a budget that files of this kind cannot be judged by, and for none at all.
+    """
+    _check_tables(tables, shown)
+    budgets = tables.get("budgets", {})
+    if not isinstance(budgets, Mapping):
+        raise SuiteError(f"{shown} budgets: {format_value(budgets)} came, expected a table [budgets]")
+    if kind != ANSWERS:
+        for name in (POOLED, RANGES):
+            if name in tables:
+                raise _refuse(kind, (name,), tables, shown)
+    names = targets
+    if names is None:
+        stated = budgets.get("variants")
+        names = (*(stated if isinstance(stated, Mapping) else ()), target)
+    of_target = list_variant_tables(tables, names, shown)
+    places: list[Loc] = [("budgets",), *([("budgets", "variants", target)] if target in of_target else [])]
+    for place in places:
+        _check_keys(kind, place, tables, shown)
+    read = _read_patterns if kind == ANSWERS else _read_limits
+    limits, switched_off = read(tables, target, shown, tuple(names), kind)
+    if not limits.has_limit and not switched_off:
+        raise SuiteError(f"{shown}: expected [budgets]; {kind} are judged by {JUDGED_BY[kind]}")
+    notes = [
+        f"{shown} switches off {budget.budget} {budget.kind} {budget.limit:g} for {target}: {budget.reason}"
+        for budget in switched_off
+    ]
+    if targets is None and of_target and target not in of_target:
+        notes.append(
+            f"{shown} has budgets of {', '.join(of_target)} and none of {target} (the name of the target's "
+            "file): the common ones are judged"
+        )
+    return replace(limits, notes=tuple(notes))
+
+
+def _refuse(kind: FileKind, loc: Loc, tables: Mapping[str, Any], shown: str) -> SuiteError:
+    """The error about a table that files of this kind are not judged by."""
+    came = format_value(find_value(tables, loc))
+    problem = f"{came} came, and {kind} are judged by {JUDGED_BY[kind]}; leave it out"
+    if kind == KL or loc[-1] in TOKEN_TABLES:
+        problem += " (KL logs hold both models and have no base; files of two models have one)"
+    return make_suite_error(shown, loc, tables, problem)
+
+
+def _check_keys(kind: FileKind, place: Loc, tables: Mapping[str, Any], shown: str) -> None:
+    for key in find_value(tables, place) or ():
+        if key == "variants" and len(place) == 1:
+            continue
+        if not _is_judged(kind, key):
+            raise _refuse(kind, (*place, key), tables, shown)
+
+
+def _is_judged(kind: FileKind, key: str) -> bool:
+    """Whether files of this kind are judged by this key of [budgets], which may be a metric or a pattern."""
+    if kind == LOADS:
+        return key == LATENCY
+    if kind == KL:
+        return key in (*TOKEN_TABLES, PERPLEXITY)
+    judged = (SLICES,) if kind == ANSWERS else _CHANGES
+    return key in judged or key not in (*EXAMPLES, *_OF_MODELS)
+
+
+def _read_patterns(
+    tables: Mapping[str, Any], target: str, shown: str, _names: Sequence[str], _kind: FileKind
+) -> tuple[FileBudgets, tuple[SwitchedOff, ...]]:
+    """Of logs of answers: budgets by pattern, which no registry of metrics knows."""
+    stated = tables.get("budgets", {})
+    variants = stated.get("variants", {})
+    common = budgets_of_table(
+        {**tables, "budgets": {name: table for name, table in stated.items() if name != "variants"}}, shown
+    )
+    if target not in variants:
+        return FileBudgets(common), ()
+    loc = ("budgets", "variants", target)
+    limits = common.limits
+    table, off = read_switched_off(
+        variants[target], limits, loc, tables, shown, make_key=lambda path, _, kind: (".".join(path), kind)
+    )
+    where = f"[budgets.variants.{target}"
+    of_target = LogBudgets(
+        tuple(
+            (name, read_limits(value, f'{shown} {where}] "{name}"'))
+            for name, value in table.items()
+            if name != SLICES
+        ),
+        slices=read_slice_budgets(table[SLICES], shown, read_limits, where) if SLICES in table else (),
+    )
+    switched_off = tuple(SwitchedOff(*key, limits[key], reason) for key, reason in off.items())
+    return FileBudgets(common.with_target(of_target, off)), switched_off
+
+
+def _read_limits(
+    tables: Mapping[str, Any], target: str, shown: str, names: Sequence[str], kind: FileKind
+) -> tuple[FileBudgets, tuple[SwitchedOff, ...]]:
+    """Of the other kinds: the tables of a suite. Raises SuiteError for a limit that they do not decide."""
+    limits = resolve_budgets(tables, tuple(names), shown, without_builds=True)[target]
+    for words, key in _list_unjudged(kind, limits):
+        raise SuiteError(f"{shown} [budgets] {key} came, and {words}; leave it out")
+    return FileBudgets(limits=limits), limits.switched_off
+
+
+def _list_unjudged(kind: FileKind, limits: VariantBudgets) -> Iterator[tuple[str, str]]:
+    """What a table of budgets has that such files do not decide: what they do, and the key."""
+    for metric, budgets in limits.quality.items():
+        for budget in budgets:
+            if budget.over == "builds":
+                yield f"{kind} are of one build of each model", f'{metric} {OVER} = "builds"'
+            if kind == KL and budget.kind != "increase_relative":
+                words = "KL logs decide increase_relative of perplexity"
+                yield words, f"{metric} {budget.kind} = {budget.limit:g}"
+    able = (*PART_OF_SPEEDUP, *PART_OF_LIMIT)
+    for limit in limits.on_times:
+        if limit.kind not in able:
+            yield f"load tests decide {', '.join(able)}", f"{LATENCY} {limit.kind} = {limit.limit:g}"
+    for name in limits.behaviour.named_slices:
+        if name.column != LABEL:
+            yield f"prediction files are sliced by {LABEL}", f"{SLICES}.{name.column}"

@@ -1,0 +1,68 @@
+"""What `llama-perplexity --kl-divergence` prints: figures of a quantized model against its base, by chunks.
+
+Each chunk of text has a line with the means over all chunks so far. Their differences give each chunk's own
+means, to about the number of the chunk times 0.00001; their sum is exact. Format: kl_divergence() in
+tools/perplexity/perplexity.cpp of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from slimgate.errors import DataError
+from slimgate.outcomes import Floats
+from slimgate.plugins.reader import KlChunks, Log, Reader
+
+_HEAD = re.compile(rb"^chunk\s+PPL\s+ln\(PPL\(Q\)/PPL\(base\)\)", re.MULTILINE)
+# The table of chunks comes after what loading the model prints.
+_BEGINNING = 2**20
+_NUMBER = r"(-?(?:\d+\.\d+|inf|nan))"
+_PAIR = rf"\s+{_NUMBER} ±\s+{_NUMBER}"
+_CHUNK = re.compile(rf"^\s*(\d+)\s{_PAIR}{_PAIR}{_PAIR}{_PAIR} %{_PAIR} %\s*$")
+_QUANTILE = re.compile(rf"^\s*(Median|99\.0%|99\.9%|Maximum)\s+KLD:\s+{_NUMBER}\s*$")
+_NAMES = {"Median": "median", "99.0%": "p99", "99.9%": "p999", "Maximum": "maximum"}
+
+
+class LlamaPerplexity(Reader):
+    """Finds such a log by the heading of its table of chunks."""
+
+    def recognizes(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _HEAD.search(file.read(_BEGINNING)) is not None
+
+    def read(self, path: Path) -> Log:
+        """Raises DataError if lines of chunks are missing or cut off."""
+        chunks: list[list[float]] = []
+        quantiles: dict[str, float] = {}
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            if match := _CHUNK.match(line):
+                if int(match[1]) != len(chunks) + 1:
+                    raise DataError(
+                        f"{path}:{number}: chunk {match[1]} came, expected chunk {len(chunks) + 1}"
+                    )
+                chunks.append([float(match[at]) for at in (6, 4, 10)])
+            elif quantile := _QUANTILE.match(line):
+                quantiles[_NAMES[quantile[1]]] = float(quantile[2])
+        if len(chunks) < 2:
+            raise DataError(
+                f"{path}: {len(chunks)} lines of chunks came, expected at least 2, as llama-perplexity "
+                "--kl-divergence prints them; keep all of its output"
+            )
+        kl, log_ratio, same_top = (_means_of_chunks(column) for column in np.asarray(chunks).T)
+        shares = np.clip(same_top / 100, 0.0, 1.0)
+        kl_chunks = KlChunks(kl.tolist(), log_ratio.tolist(), shares.tolist(), quantiles)
+        return Log("llama_perplexity", str(path), {}, kl=kl_chunks)
+
+
+def _means_of_chunks(running: Floats) -> Floats:
+    """Each chunk's own mean, from the means over all chunks so far."""
+    sums = running * np.arange(1, len(running) + 1)
+    return np.diff(sums, prepend=0.0)
+
+
+reader = LlamaPerplexity()

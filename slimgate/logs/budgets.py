@@ -19,12 +19,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion, list_names
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
-from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.pass_k import Pass
 from slimgate.judge.score_ranges import Range, check_range, parse_range
 from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
@@ -217,6 +214,10 @@ def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str]
 
 
 def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:
+    from pydantic import ValidationError
+
+    from slimgate.judge.budget_tables import QualityBudgetTable
+
     if not isinstance(value, Mapping):
         raise SuiteError(f"{shown}: {value!r} came, expected a table such as {{ drop_points = 2.0 }}")
     try:

@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 
 from slimgate.logs.columns import digest
 from slimgate.logs.pairs import PairedTask
-from slimgate.logs.predictions.codes import AT_ONCE
-from slimgate.logs.predictions.pairs import LONGEST_ID, SHOWN_ID
+from slimgate.logs.predictions.codes import AT_ONCE, LONGEST_ID, SHOWN_ID
 from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Ints, Texts
 

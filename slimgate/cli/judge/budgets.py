@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from slimgate.cli.judge.limits import refuse_limits
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.logs.budgets import limits_of_each
@@ -27,14 +28,6 @@ def read_request(options: argparse.Namespace) -> PredictionBudgets:
     return _from_options(
         stated or [DEFAULT_METRIC], options.drop_points or [], options.equivalent_points or []
     )
-
-
-def refuse_limits(options: argparse.Namespace) -> None:
-    """Raises SuiteError if the command line has --budgets and also a limit such as --drop-points."""
-    flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
-    for flag in (*flags, "length_ratio_max", "length_ratio_min"):
-        if getattr(options, flag):
-            raise SuiteError(f"--{flag.replace('_', '-')} and --budgets came, expected one of them")
 
 
 def _from_options(

@@ -6,8 +6,8 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from slimgate.cli.judge.budgets import refuse_limits
 from slimgate.cli.judge.environment import add_environments, explain_environment
+from slimgate.cli.judge.limits import refuse_limits
 from slimgate.cli.judge.naming import name_targets
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
@@ -50,7 +50,6 @@ def _has_several_runs(options: argparse.Namespace) -> bool:
 def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
     from slimgate.cli.judge.ending import finish
-    from slimgate.cli.judge.load_tests import judge_load_files
     from slimgate.cli.judge.log_output import as_text, list_details
     from slimgate.logs.answers import JudgedAnswers
 
@@ -71,6 +70,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
             "base by --repeat"
         )
     if base.loads:
+        from slimgate.cli.judge.load_tests import judge_load_files
+
         return judge_load_files(options, base)
     base = read_side(options.base_runs, options.format)
     check_options(options.allow or ())

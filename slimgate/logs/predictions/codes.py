@@ -21,6 +21,10 @@ from slimgate.outcomes import Ints
 TEXT = pa.large_string()
 # Rows of a column that are copied at once: copies of millions of rows take memory.
 AT_ONCE = 500_000
+# Where ids only name rows in messages: of a long one its beginning does, and a short one is kept in
+# 16 bytes, where text of a fixed width takes 4 bytes a character.
+LONGEST_ID = 64
+SHOWN_ID = np.dtypes.StringDType()
 
 
 def encode_blocks(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:

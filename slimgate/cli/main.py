@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-import traceback
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from importlib import import_module
@@ -82,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         except Exception:
+            import traceback
+
             traceback.print_exc()
             return INTERNAL_ERROR
 

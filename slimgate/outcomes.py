@@ -27,6 +27,8 @@ Texts = npt.NDArray[np.str_]
 RIGHT = "right"
 # What compares a row's answer with another model's, and is no answer itself.
 SAME_ANSWERS, SIMILAR_ANSWERS = "same_answers", "similar_answers"
+# How a written answer fails, whatever it says.
+TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 # Two runs of one model may add in another order; a row counts as changed beyond that.
 _ROUNDING = 1e-3
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")

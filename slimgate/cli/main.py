@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-import traceback
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
 import slimgate
 from slimgate._system.closed_pipes import ignore_closed_pipes
+from slimgate._system.garbage import rare_collection
 from slimgate.cli.parser import CommandParser
 from slimgate.errors import SlimgateError
 
@@ -75,10 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     3 is an error in slimgate, as in pytest: Python's own code for it, 1, would look like a verdict.
     """
-    with ignore_closed_pipes():
+    is_whole_process = arguments is None
+    with rare_collection() if is_whole_process else nullcontext(), ignore_closed_pipes():
         try:
             return _run(arguments)
         except Exception:
+            import traceback
+
             traceback.print_exc()
             return INTERNAL_ERROR
 

@@ -87,7 +87,8 @@ def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
 def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
     """A line for each budget on the answers, beside the teacher's answers; whether all of them hold."""
     from slimgate.judge.behaviour import judge_behaviour
-    from slimgate.judge.message import behaviour_message, message
+    from slimgate.judge.behaviour_message import behaviour_message
+    from slimgate.judge.message import message
     from slimgate.judge.metrics import load_metric
     from slimgate.judge.quality import judge_quality
     from slimgate.judge.verdict import Verdict
@@ -119,7 +120,7 @@ def _compare(
     """What changes between two processors; whether a budget on flips holds for it."""
     from slimgate.judge.behaviour import judge_behaviour
     from slimgate.judge.behaviour_budgets import BehaviourBudgets
-    from slimgate.judge.message import behaviour_message
+    from slimgate.judge.behaviour_message import behaviour_message
     from slimgate.judge.verdict import Verdict
 
     changed = int(outcomes.changed_rows(other_outcomes).sum())

@@ -25,11 +25,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from slimgate.data.json_rows import (
     Object,
@@ -40,6 +39,9 @@ from slimgate.data.json_rows import (
     to_table,
 )
 from slimgate.errors import DataError, SuiteError, did_you_mean
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 _LONGEST = 16
 # A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
@@ -284,6 +286,8 @@ def _other_separator(header: str, separator: str) -> str | None:
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """The open file, whose columns are read without buffering the whole file. Raises DataError."""
+    import pyarrow.parquet as pq
+
     try:
         return pq.ParquetFile(path, pre_buffer=False)
     except UnicodeDecodeError as error:

@@ -157,7 +157,7 @@ def quantile_interval(ms: Floats, quantile: float, counted: int) -> tuple[float,
 @cache
 def _count_outside(rounds: int, quantile: float) -> tuple[int, int]:
     """How many of the sorted times are below and above the interval; -1 where it has no such end."""
-    from scipy.special import bdtr
+    from slimgate._system.special_functions import bdtr
 
     at_most = bdtr(np.arange(rounds), rounds, quantile)
     below = int(np.searchsorted(at_most, ALPHA, side="right")) - 1

@@ -23,14 +23,14 @@ Z_POWER = 0.8416212335729143
 
 def z_quantile(alpha: float) -> float:
     """The one-sided point of the normal distribution at level `alpha`."""
-    from scipy.special import ndtri
+    from slimgate._system.special_functions import ndtri
 
     return float(-ndtri(alpha))
 
 
 def t_quantile(degrees: float, alpha: float = ALPHA) -> float:
     """The one-sided point of Student's t, for a variance that is estimated from few groups."""
-    from scipy.special import stdtrit
+    from slimgate._system.special_functions import stdtrit
 
     return float(stdtrit(max(degrees, 1), 1 - alpha))
 

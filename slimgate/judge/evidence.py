@@ -189,7 +189,7 @@ def by_tango(
     """The evidence of (rows,) values of 0 and 1 of teacher and variant: Tango's test, of groups Gaffke's
     bound.
     """
-    from scipy.special import ndtr
+    from slimgate._system.special_functions import ndtr
 
     paired = _means_of_01(before, after, groups)
     lost = before - after if higher_is_better else after - before

@@ -49,8 +49,7 @@ def exact_p_at_least(b: int, c: int, n: int, margin: float) -> float:
     Returns:
         The largest chance, over the share of gained rows, of counts with a statistic as low as the observed.
     """
-    from scipy.special import bdtr
-    from scipy.stats import binom
+    from slimgate._system.special_functions import bdtr, binom_pmf
 
     observed = tango_z(b, c, n, margin)
     gained = np.arange(min(_MOST_GAINED, n) + 1)
@@ -62,7 +61,7 @@ def exact_p_at_least(b: int, c: int, n: int, margin: float) -> float:
     free = np.minimum(_GAINED, 0.999 * n * (1 - abs(margin)) / 2) / n
     share_gained = (free + max(-margin, 0.0))[:, None]
     share_lost = (free + max(margin, 0.0))[:, None]
-    chance_gained = binom.pmf(gained, n, share_gained)
+    chance_gained = binom_pmf(gained, n, share_gained)
     chance_lost = bdtr(most_lost.astype(float), n - gained, share_lost / (1 - share_gained))
     return float((chance_gained * chance_lost).sum(axis=1).max())
 
@@ -72,7 +71,7 @@ def paired_p_at_least(b: int, c: int, n: int, margin: float) -> float:
 
     "At most `margin`" is the same of swapped counts and the negative margin.
     """
-    from scipy.special import ndtr
+    from slimgate._system.special_functions import ndtr
 
     if abs(margin) >= 1:  # no drop is outside [-1, 1]
         return 0.0 if margin > 0 else 1.0

@@ -45,7 +45,7 @@ def look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
 
     Raises ValueError for a number of looks that is not from 1 to 20.
     """
-    from scipy.special import ndtr
+    from slimgate._system.special_functions import ndtr
 
     if not 1 <= looks <= MOST_LOOKS:
         raise ValueError(f"{looks} looks, expected 1 to {MOST_LOOKS}")
@@ -79,7 +79,7 @@ def look_at(rows: int, planned: int, looks: int) -> Look | None:
 
 def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
     """The sum above which a share `spend` ends that had not been decided before."""
-    from scipy.special import ndtr
+    from slimgate._system.special_functions import ndtr
 
     def excess(bound: float) -> float:
         return float(ndtr((nodes - bound) / step) @ mass) - spend

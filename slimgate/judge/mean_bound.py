@@ -141,7 +141,7 @@ def share_above_zero(values: Floats, repeats: Floats) -> float:
     Lugannani and Rice is within 2 % of the exact share from three terms on; of two different values the share
     is exact.
     """
-    from scipy.special import betainc, ndtr
+    from slimgate._system.special_functions import betainc, ndtr
 
     largest, smallest = float(values.max()), float(values.min())
     if largest <= 0:

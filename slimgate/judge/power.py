@@ -132,7 +132,7 @@ def _decide_both_sides(turned: Ints, n: int, margin: float, level: float) -> tup
 
 def _z_of(turned: Ints, n: int, margin: float) -> Floats:
     """(runs,) z of (runs, 2) rows lost and gained, as the p-values have it; equal pairs are computed once."""
-    from scipy.special import ndtri
+    from slimgate._system.special_functions import ndtri
 
     pairs, at = np.unique(turned, axis=0, return_inverse=True)
     z = np.empty(len(pairs))

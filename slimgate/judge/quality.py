@@ -14,14 +14,12 @@ import numpy as np
 
 from slimgate.errors import MeasureError, list_names
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
-from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
 from slimgate.judge.metrics.classes import absent_labels
 from slimgate.judge.over_builds import over_builds
 from slimgate.judge.over_runs import OverRuns, RunScores, over_runs
-from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
 from slimgate.judge.verdict import (
@@ -80,11 +78,15 @@ def judge_quality(
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     _check_alike(metric, teacher, variant)
     if metric.documents is not None:
+        from slimgate.judge.perplexity import judge_perplexity
+
         (nats, tokens), (after, _) = metric.documents.of(teacher), metric.documents.of(variant)
         groups, cap = shared_groups(teacher, variant), metric.documents.cap
         judged = judge_perplexity(nats, after, tokens, budgets, groups=groups, cap=cap)
         return replace(judged, metric=metric.name)
     if metric.correlated is not None:
+        from slimgate.judge.correlation import judge_correlation
+
         (gold, scores), (_, variant_scores) = metric.correlated.of(teacher), metric.correlated.of(variant)
         groups, count = shared_groups(teacher, variant), resamples or ROW_RESAMPLES
         kind = metric.correlated.kind

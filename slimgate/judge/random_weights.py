@@ -274,7 +274,7 @@ def _quantiles(values: Floats, shares: Sequence[float] | Floats) -> Interval:
 
 def _bias_corrected_bounds(sample: float, values: Floats, alpha: float) -> Interval:
     """values: (weightings,). Source: Efron 1981, Can. J. Stat. 9:139-158."""
-    from scipy.special import ndtr, ndtri
+    from slimgate._system.special_functions import ndtr, ndtri
 
     # ties with the sample count one half, as in scipy.stats.bootstrap
     below = ((values < sample).sum() + (values <= sample).sum()) / (2 * len(values))

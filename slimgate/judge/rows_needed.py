@@ -55,7 +55,7 @@ def two_sided_stretch(drop: float, margin: float) -> float | None:
     limits both tests must pass together 80 % of the time: by 1.18 at a drop of 0, by 1 near a limit. Outside
     them FAIL takes half of the 5 %: 1.13. None where the drop is at a limit.
     """
-    from scipy.special import ndtr
+    from slimgate._system.special_functions import ndtr
 
     near, far = margin - abs(drop), margin + abs(drop)
     if isclose(abs(drop), margin, rel_tol=1e-9, abs_tol=1e-12):

@@ -157,7 +157,7 @@ def scales_differ(base: Floats, target: Floats, ends: Range | None) -> bool:
 
 def _is_hundredfold(shares: Floats, percents: Floats) -> bool:
     """Whether the first are from 0 to 1, and the usual score of the second is ten times as large or more."""
-    if shares.min() < 0 or shares.max() > 1 or percents.min() < 0:
+    if shares.min() < 0 or shares.max() > 1 or percents.min() < 0 or percents.max() <= 1:
         return False
     first, second = shares[shares > 0], percents[percents > 0]
     if not len(first) or not len(second):

@@ -92,7 +92,7 @@ def log_ratio_interval(
 @cache
 def _count_outside(rounds: int, level: float) -> int:
     """How many of the sorted ratios lie outside the interval on either side; -1 where it has no end."""
-    from scipy.special import bdtr
+    from slimgate._system.special_functions import bdtr
 
     below = bdtr(np.arange(rounds // 2), rounds, 0.5)
     return int(np.searchsorted(below, (1 - level) / 2, side="right")) - 1

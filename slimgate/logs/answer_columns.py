@@ -27,11 +27,8 @@ import numpy as np
 from slimgate._system.import_extra import import_extra
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
-from slimgate.judge.metrics.answers import EMPTY, TRUNCATED
 from slimgate.judge.score_ranges import Range
-from slimgate.judge.scores import load_score
-from slimgate.judge.scores.refused import LOOKED_AT, compile_patterns, is_refusal
-from slimgate.outcomes import Floats
+from slimgate.outcomes import EMPTY, TRUNCATED, Floats
 from slimgate.plugins.reader import Row, TaskLog
 
 REFUSED = "refused"
@@ -53,7 +50,7 @@ class AnswerChecks:
     """
 
     rate: Callable[[str], float]
-    looked_at: float = LOOKED_AT
+    looked_at: float
     count: Callable[[str], int] | None = None
     tokenizer: str | None = None
 
@@ -64,6 +61,9 @@ def read_answer_checks(tokenizer: Path | None = None, refusals: str | None = Non
 
     Raises SuiteError, or MissingExtra where the package tokenizers is missing.
     """
+    from slimgate.judge.scores import load_score
+    from slimgate.judge.scores.refused import LOOKED_AT, compile_patterns, is_refusal
+
     count = None if tokenizer is None else _load_tokenizer(tokenizer)
     name = None if tokenizer is None else tokenizer.as_posix()
     if refusals is not None and ":" in refusals and not Path(refusals).exists():

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from slimgate._system.files import replacing
 from slimgate._system.json_text import plain_json
@@ -54,6 +53,8 @@ _SCHEMA = pa.schema(
 
 def write_base_log(log: Log, path: Path) -> None:
     """Reads the log once more and writes its samples. A row group holds rows of one task."""
+    import pyarrow.parquet as pq
+
     tasks: dict[str, Any] = {}
     groups = 0
     with replacing(path) as new, pq.ParquetWriter(new, _SCHEMA, compression="zstd") as writer:

@@ -16,19 +16,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, did_you_mean, list_names
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
-from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.pass_k import Pass
 from slimgate.judge.score_ranges import Range, check_range, parse_range
 from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
-from slimgate.suite.variant_budgets import Key, merge_budgets
+
+if TYPE_CHECKING:
+    from slimgate.suite.variant_budgets import Key
 
 _MOST_NAMED = 5
 POOLED = "pooled"
@@ -102,6 +101,8 @@ class LogBudgets:
 
         off: the keys of the common budgets that the target switches off.
         """
+        from slimgate.suite.variant_budgets import merge_budgets
+
         patterns = merge_budgets(dict(self.patterns), dict(target.patterns), off)
         slices = {limits.key: limits for limits in (*self.slices, *target.slices)}
         of_slices = merge_budgets(
@@ -243,6 +244,10 @@ def budgets_of_table(data: Mapping[str, Any], shown: str) -> LogBudgets:
 
 def read_limits(value: Any, shown: str) -> tuple[QualityBudget, ...]:
     """Of a table of limits on a metric. Raises SuiteError."""
+    from pydantic import ValidationError
+
+    from slimgate.judge.budget_tables import QualityBudgetTable
+
     if not isinstance(value, Mapping):
         raise SuiteError(f"{shown}: {value!r} came, expected a table such as {{ drop_points = 2.0 }}")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from slimgate._system.digests import file_sha256
 from slimgate.data.row_files import RowFile, columns_of, require
 from slimgate.errors import DataError, SlimgateError
 from slimgate.logs.predictions.files import FORMATS
@@ -120,6 +119,8 @@ def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> Non
 
 def is_copy(path: Path, other: Path) -> bool:
     """Whether two files, or all files of two folders, hold the same bytes. Their names may differ."""
+    from slimgate._system.digests import file_sha256
+
     files, other_files = _list_files(path), _list_files(other)
     # sizes first: most logs differ in them, and digests read every byte
     if sorted(map(_file_size, files)) != sorted(map(_file_size, other_files)):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from slimgate._system.timestamps import format_now
+from slimgate.judge.budget_counts import Counted
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
-from slimgate.record import RunVerdict, SelfTest, TaskFactsRecord, VariantRecord
-from slimgate.record.files import TEACHER
-from slimgate.record.run_verdict import verdict
+
+if TYPE_CHECKING:
+    from slimgate.record import RunVerdict, TaskFactsRecord, VariantRecord
 
 
 def make_base_record(judged: Mapping[str, QualityJudgement], parent: str | None) -> VariantRecord:
     """The base of answers: its value of each metric. judged: by metric, of any target."""
+    from slimgate.record import VariantRecord
+    from slimgate.record.files import TEACHER
+
     measured = format_now()
     values = {
         name: {
@@ -36,6 +41,11 @@ class JudgedFiles(ABC):
     """
 
     targets: Mapping[str, VariantRecord]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the targets, in order."""
+        return list(self.targets)
 
     @property
     @abstractmethod
@@ -64,4 +74,11 @@ class JudgedFiles(ABC):
 
     def verdict_of(self, name: str) -> RunVerdict:
         """Counted as in a run with one variant."""
+        from slimgate.record import SelfTest
+        from slimgate.record.run_verdict import verdict
+
         return verdict([self.targets[name]], SelfTest(), missing=0)
+
+    def counts_of(self, name: str) -> Counted:
+        """The counts of `verdict_of`; a kind of file may have them without the types of a record."""
+        return self.verdict_of(name)

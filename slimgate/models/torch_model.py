@@ -27,7 +27,8 @@ from slimgate.errors import BuildError
 from slimgate.models.replace_modules import restore
 from slimgate.models.saved_files import save_config, save_tokenizer
 from slimgate.plugins.loading import load as load_plugin
-from slimgate.plugins.loading import load_object, module_of
+from slimgate.plugins.loading import load_object
+from slimgate.plugins.module_of import module_of
 
 quiet.keep_back()
 

@@ -2,60 +2,65 @@
 
 from __future__ import annotations
 
-from slimgate.judge.behaviour_parts import (
-    BehaviourFacts,
-    FigureFacts,
-    Flips,
-    KlFacts,
-    PartedFacts,
-    QuotedRow,
-    ReliabilityFacts,
-    SliceFacts,
-    SliceGapFacts,
-    TradeoffFacts,
-)
-from slimgate.judge.parts import BudgetFacts, BuildsFacts, PairFacts, Part, SeparationFacts
-from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
-from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
-from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
-from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
-from slimgate.record.machine import (
-    FlopsFacts,
-    LatencyFacts,
-    Machine,
-    MemoryFacts,
-    PeakRates,
-    Rates,
-    SizeFacts,
-    TimeLimitFacts,
-)
-from slimgate.record.quality import QualityFacts
-from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
-from slimgate.record.shard import ShardFacts
-from slimgate.record.since_baseline import SinceFacts, WaitingBudget
-from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
-from slimgate.record.tool_files import (
-    KlFigure,
-    KlLogFacts,
-    LoadRunFacts,
-    LoadTestFacts,
-    TimeRatioFacts,
-)
-from slimgate.record.verdicts import (
-    ONLY_WARNS,
-    AcceptedFacts,
-    BaselineFacts,
-    CarriedResult,
-    LoosenedBudget,
-    PlantedDelay,
-    RunVerdict,
-    SelfTest,
-    SelfTestPart,
-    Status,
-    SwitchedOffBudget,
-    UndecidedChange,
-    Weakening,
-)
+from typing import TYPE_CHECKING
+
+from slimgate._system.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from slimgate.judge.behaviour_parts import (
+        BehaviourFacts,
+        FigureFacts,
+        Flips,
+        KlFacts,
+        PartedFacts,
+        QuotedRow,
+        ReliabilityFacts,
+        SliceFacts,
+        SliceGapFacts,
+        TradeoffFacts,
+    )
+    from slimgate.judge.budget_counts import Status
+    from slimgate.judge.parts import BudgetFacts, BuildsFacts, PairFacts, Part, SeparationFacts
+    from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
+    from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
+    from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
+    from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
+    from slimgate.record.machine import (
+        FlopsFacts,
+        LatencyFacts,
+        Machine,
+        MemoryFacts,
+        PeakRates,
+        Rates,
+        SizeFacts,
+        TimeLimitFacts,
+    )
+    from slimgate.record.quality import QualityFacts
+    from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
+    from slimgate.record.shard import ShardFacts
+    from slimgate.record.since_baseline import SinceFacts, WaitingBudget
+    from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
+    from slimgate.record.tool_files import (
+        KlFigure,
+        KlLogFacts,
+        LoadRunFacts,
+        LoadTestFacts,
+        TimeRatioFacts,
+    )
+    from slimgate.record.verdicts import (
+        ONLY_WARNS,
+        AcceptedFacts,
+        BaselineFacts,
+        CarriedResult,
+        LoosenedBudget,
+        PlantedDelay,
+        RunVerdict,
+        SelfTest,
+        SelfTestPart,
+        SwitchedOffBudget,
+        UndecidedChange,
+        Weakening,
+    )
 
 __all__ = [
     "ONLY_WARNS",
@@ -127,3 +132,76 @@ __all__ = [
     "read_record",
     "to_json",
 ]
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "AcceptedFacts": "slimgate.record.verdicts",
+        "AnswerFacts": "slimgate.record.followed_rows",
+        "ArtifactFacts": "slimgate.record.build",
+        "BaselineFacts": "slimgate.record.verdicts",
+        "BehaviourFacts": "slimgate.judge.behaviour_parts",
+        "BudgetFacts": "slimgate.judge.parts",
+        "BuildsFacts": "slimgate.judge.parts",
+        "CarriedResult": "slimgate.record.verdicts",
+        "ClaimFacts": "slimgate.record.build",
+        "ConfirmFacts": "slimgate.record.looks",
+        "DemandedBudget": "slimgate.record.demands",
+        "DemandedRows": "slimgate.record.demands",
+        "Demands": "slimgate.record.demands",
+        "FigureFacts": "slimgate.judge.behaviour_parts",
+        "Flips": "slimgate.judge.behaviour_parts",
+        "FlopsFacts": "slimgate.record.machine",
+        "FollowedRow": "slimgate.record.followed_rows",
+        "KlFacts": "slimgate.judge.behaviour_parts",
+        "KlFigure": "slimgate.record.tool_files",
+        "KlLogFacts": "slimgate.record.tool_files",
+        "LatencyFacts": "slimgate.record.machine",
+        "LoadRunFacts": "slimgate.record.tool_files",
+        "LoadTestFacts": "slimgate.record.tool_files",
+        "LookFacts": "slimgate.record.looks",
+        "LoosenedBudget": "slimgate.record.verdicts",
+        "Machine": "slimgate.record.machine",
+        "MemoryFacts": "slimgate.record.machine",
+        "ONLY_WARNS": "slimgate.record.verdicts",
+        "PairFacts": "slimgate.judge.parts",
+        "Part": "slimgate.judge.parts",
+        "PartedFacts": "slimgate.judge.behaviour_parts",
+        "PeakRates": "slimgate.record.machine",
+        "PlantedDelay": "slimgate.record.verdicts",
+        "QualityFacts": "slimgate.record.quality",
+        "QuotedRow": "slimgate.judge.behaviour_parts",
+        "Rates": "slimgate.record.machine",
+        "ReliabilityFacts": "slimgate.judge.behaviour_parts",
+        "RowShapes": "slimgate.record.followed_rows",
+        "RunRecord": "slimgate.record.run",
+        "RunVerdict": "slimgate.record.verdicts",
+        "SCHEMA": "slimgate.record.run",
+        "SelfTest": "slimgate.record.verdicts",
+        "SelfTestPart": "slimgate.record.verdicts",
+        "SeparationFacts": "slimgate.judge.parts",
+        "ShardFacts": "slimgate.record.shard",
+        "SinceFacts": "slimgate.record.since_baseline",
+        "SizeFacts": "slimgate.record.machine",
+        "SliceFacts": "slimgate.judge.behaviour_parts",
+        "SliceGapFacts": "slimgate.judge.behaviour_parts",
+        "SplitFacts": "slimgate.record.task",
+        "StageFacts": "slimgate.record.build",
+        "Status": "slimgate.judge.budget_counts",
+        "StepFacts": "slimgate.record.build",
+        "StoredFacts": "slimgate.record.build",
+        "SuiteFacts": "slimgate.record.task",
+        "SwitchedOffBudget": "slimgate.record.verdicts",
+        "TaskFactsRecord": "slimgate.record.task",
+        "TensorFacts": "slimgate.record.followed_rows",
+        "TimeLimitFacts": "slimgate.record.machine",
+        "TimeRatioFacts": "slimgate.record.tool_files",
+        "TimingFacts": "slimgate.record.looks",
+        "TradeoffFacts": "slimgate.judge.behaviour_parts",
+        "UndecidedChange": "slimgate.record.verdicts",
+        "VariantRecord": "slimgate.record.run",
+        "WaitingBudget": "slimgate.record.since_baseline",
+        "Weakening": "slimgate.record.verdicts",
+        "read_record": "slimgate.record.run",
+        "to_json": "slimgate.record.run",
+    },
+)

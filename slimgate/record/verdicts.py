@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from slimgate.judge.budget_counts import Status, ends_in_failure, is_gated
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.parts import Part
 from slimgate.judge.verdict import Verdict
 
-# partial: checks have not run, or results are of an earlier run. measured: no budget that gates was judged.
-Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
 # What an undecided budget did to a run, and what it does now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]
 ONLY_WARNS: UndecidedChange = ("fail", "warn")
@@ -184,9 +183,9 @@ class RunVerdict(Part):
     @property
     def gated(self) -> bool:
         """Whether a budget that gates was judged."""
-        return bool(self.passed + self.failed + self.inconclusive)
+        return is_gated(self)
 
     @property
     def fails(self) -> bool:
         """Whether a run with these counts ends with exit code 1."""
-        return self.status == "FAIL" or (self.status == "INCONCLUSIVE" and self.warns < self.inconclusive)
+        return ends_in_failure(self)

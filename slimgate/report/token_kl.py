@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isinf
 
 from slimgate._system.escape import escape
-from slimgate.judge.message import describe_parted
+from slimgate.judge.behaviour_message import describe_parted
 from slimgate.record import BehaviourFacts, KlFacts, PartedFacts, RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.figures import MISSING, count, percent, significant

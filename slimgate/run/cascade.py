@@ -27,7 +27,8 @@ from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import load, module_of
+from slimgate.plugins.loading import load
+from slimgate.plugins.module_of import module_of
 from slimgate.run import keys
 from slimgate.runtimes.cascade import (
     KIND,

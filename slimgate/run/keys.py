@@ -40,8 +40,9 @@ from slimgate._system.processor import describe_processor
 from slimgate.errors import DataError
 from slimgate.models.saved_weights import find_main_dtype
 from slimgate.plugins.base import Arrays
-from slimgate.plugins.loading import installed_plugins, module_of
+from slimgate.plugins.loading import installed_plugins
 from slimgate.plugins.models import ModelRef
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.plugins.workloads import Workload
 from slimgate.record.results import SINCE

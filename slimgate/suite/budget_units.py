@@ -6,10 +6,13 @@ judge/budget_tables.py refuses limits that make no sense. This module only asks 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from slimgate.judge.budget_kinds import QualityBudget, is_in_points
-from slimgate.judge.budget_tables import SizeBudget
-from slimgate.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from slimgate.judge.budget_tables import SizeBudget
+    from slimgate.suite.suite import Suite
 
 # A drop of a tenth of a point: no gate split of a usual size can decide it.
 SMALL = 0.1

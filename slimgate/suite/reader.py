@@ -13,9 +13,8 @@ from slimgate._system.requirements import describe_missing_models
 from slimgate._system.threads import default_threads
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.answers import FAILED
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.outcomes import RIGHT
+from slimgate.outcomes import FAILED, RIGHT
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table

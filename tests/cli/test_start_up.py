@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def imports_of(*arguments: str, cwd: Path | None = None) -> set[str]:
         cwd=cwd,
     )
     return set(re.findall(r"^import time:[^|]*\|[^|]*\| +(\S+)$", done.stderr, re.M))
+
+
+def modules_after(*arguments: str, cwd: Path) -> set[str]:
+    """What a command has imported at its end, also by `import_module`, which -X importtime omits."""
+    code = "import sys; from slimgate.cli.main import main; main(); sys.stderr.write('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=cwd
+    )
+    return set(done.stderr.split())
 
 
 def heavy(modules: set[str]) -> set[str]:
@@ -56,16 +66,49 @@ def test_the_help_of_a_command_imports_its_arguments_alone(command: str) -> None
     assert own(modules) <= {"slimgate.cli", "slimgate.errors", "slimgate._system"}
 
 
-def test_a_verdict_on_tables_imports_no_models_and_no_reports(tmp_path: Path) -> None:
-    # of few changes the exact test takes scipy.stats
-    for name, period in (("base", 2), ("target", 3)):
-        rows = "".join(f"{row},{int(row % period == 0)}\n" for row in range(300))
-        (tmp_path / f"{name}.csv").write_text(f"id,score\n{rows}", "utf-8")
-    modules = imports_of("slimgate.cli.main", "judge", "base.csv", "target.csv", cwd=tmp_path)
-    # -X importtime also lists pandas, whose import was stopped
-    assert heavy(modules) - {"pandas"} == {"numpy", "pyarrow", "pydantic", "scipy"}
-    assert not {"scipy.stats", "scipy.optimize", "pandas.core", "slimgate.report.markdown"} & modules
-    assert not {name for name in modules if name.startswith("slimgate.run.")}
+def write_table(path: Path, scores: Iterable[bool]) -> None:
+    rows = "".join(f"{row},{int(score)}\n" for row, score in enumerate(scores))
+    path.write_text(f"id,score\n{rows}", "utf-8")
+
+
+# of few changes the exact test counts too, which takes more functions of scipy
+@pytest.mark.parametrize("period", [3, 60], ids=["many changes", "few changes"])
+def test_a_verdict_on_tables_of_scores_imports_what_it_uses(period: int, tmp_path: Path) -> None:
+    write_table(tmp_path / "base.csv", [True] * 300)
+    write_table(tmp_path / "target.csv", [row % period > 0 for row in range(300)])
+    modules = modules_after("judge", "base.csv", "target.csv", "--drop-points", "2", cwd=tmp_path)
+    assert heavy(modules) == {"numpy", "pyarrow", "scipy"}
+    # the functions alone: the package takes as long to import as numpy and pyarrow together
+    assert "scipy.special._ufuncs" in modules
+    assert "scipy.special" not in modules
+    assert not {"scipy.stats", "scipy.optimize", "pyarrow.parquet", "jinja2", "markdown_it"} & modules
+    assert own(modules) <= {
+        *("slimgate._system", "slimgate.budgets", "slimgate.cli", "slimgate.data", "slimgate.errors"),
+        *("slimgate.judge", "slimgate.logs", "slimgate.outcomes", "slimgate.plugins"),
+        # of the last three only what names units, counts and figures
+        *("slimgate.suite", "slimgate.record", "slimgate.report"),
+    }
+    of_others = {name for name in modules if re.match(r"slimgate\.(suite|record|report)\.", name)}
+    assert of_others <= {"slimgate.suite.budget_units", "slimgate.record.words", "slimgate.report.figures"}
+    assert (
+        not {"slimgate.judge.scores", "slimgate.judge.behaviour", "slimgate.judge.metrics.registry"} & modules
+    )
+
+
+def test_the_functions_of_scipy_are_those_of_its_packages() -> None:
+    code = """
+from slimgate._system import special_functions
+special_functions.import_functions_alone()
+alone = [special_functions.ndtr, special_functions.bdtr]
+values = special_functions.binom_pmf(3, 10, 0.2), special_functions.ndtri(0.3)
+import sys
+assert "scipy.special" not in sys.modules
+import scipy.special, scipy.stats
+assert alone == [scipy.special.ndtr, scipy.special.bdtr]
+assert values == (scipy.stats.binom.pmf(3, 10, 0.2), scipy.stats.norm.ppf(0.3))
+assert scipy.special.logsumexp([0.0, 0.0]) > 0.69
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow

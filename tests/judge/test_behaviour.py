@@ -11,8 +11,8 @@ from slimgate.errors import MeasureError
 from slimgate.judge import Verdict
 from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
+from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
-from slimgate.judge.message import behaviour_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice
 from slimgate.outcomes import ClassOutcomes, Outcomes

@@ -15,9 +15,9 @@ from slimgate.judge.behaviour import (
     behaviour_facts,
     judge_behaviour,
 )
+from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import Verdict
-from slimgate.judge.message import behaviour_message
 from slimgate.judge.token_kl import TokenKl, judge_tokens, kl_facts, quantile
 from slimgate.outcomes import Outcomes
 

@@ -10,7 +10,9 @@ from pydantic import Field, ValidationError
 
 from slimgate._system.digests import code_digest
 from slimgate.errors import SuiteError
-from slimgate.plugins.loading import FunctionStep, load, module_of
+from slimgate.plugins.loading import load
+from slimgate.plugins.module_of import module_of
+from slimgate.plugins.user_plugins import FunctionStep
 
 
 def prune_my_way(

@@ -9,8 +9,10 @@ import pytest
 from pydantic import BaseModel
 
 from slimgate.errors import SuiteError
-from slimgate.plugins.loading import BASES, known_plugins, load, load_object, module_of, read_docstring
+from slimgate.plugins.loading import known_plugins, load, load_object, read_docstring
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.step import Step
+from slimgate.plugins.user_plugins import BASES
 
 
 def test_the_file_name_is_the_registry() -> None:

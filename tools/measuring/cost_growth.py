@@ -28,9 +28,10 @@ from tabulate import tabulate
 
 from slimgate.judge import judge_quality
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import behaviour_message, message
+from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import RunRecord, SplitFacts, TaskFactsRecord, read_record, to_json

@@ -269,8 +269,10 @@ def _seed(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     from slimgate._system.arrow_conversion import keep_pandas_unimported
+    from slimgate._system.special_functions import import_functions_alone
 
     keep_pandas_unimported()
+    import_functions_alone()
     from slimgate.cli.judge.logs import judge_log_files, reads_logs
 
     _ask_for_points("--drop-points", options.drop_points or [])

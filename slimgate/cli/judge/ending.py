@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.files import write_atomically
 from slimgate.errors import SuiteError
-from slimgate.judge.verdict import Verdict
-from slimgate.record.run_verdict import NOTHING_GATED
+from slimgate.judge.budget_counts import NOTHING_GATED, ends_in_failure, is_gated
+from slimgate.judge.decision import Verdict
 
 if TYPE_CHECKING:
     from slimgate.logs.judged import JudgedFiles
@@ -64,14 +64,14 @@ def _exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
 
     Raises SuiteError, which is exit code 4, where --require-budget came and a target had no budget.
     """
-    verdicts = {name: judged.verdict_of(name) for name in judged.targets}
-    bare = [name for name, verdict in verdicts.items() if not verdict.gated]
+    counts = {name: judged.counts_of(name) for name in judged.names}
+    bare = [name for name, counted in counts.items() if not is_gated(counted)]
     if bare and require_budget:
         raise SuiteError(
             f"--require-budget: {NOTHING_GATED} of {', '.join(bare)}; give --drop-points X, or --budgets "
             "FILE.toml with a budget on what is judged"
         )
-    return int(any(verdict.fails for verdict in verdicts.values()))
+    return int(any(map(ends_in_failure, counts.values())))
 
 
 def write_report(record: RunRecord, folder: Path) -> None:

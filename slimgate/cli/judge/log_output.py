@@ -8,14 +8,14 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate.judge.budget_counts import BudgetCounts, format_verdict
 from slimgate.judge.budget_kinds import is_two_sided
-from slimgate.judge.verdict import Verdict
-from slimgate.logs.answers import JudgedAnswers, format_comparison
+from slimgate.judge.decision import Verdict
+from slimgate.logs.answers import JudgedAnswers
+from slimgate.logs.comparison_line import format_comparison
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.quotes import QuotedSample, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
-from slimgate.record import RunVerdict
-from slimgate.record.run_verdict import format_verdict
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, format_drop, format_limits, to_fixed
 
@@ -59,12 +59,12 @@ def as_text(judged: JudgedAnswers) -> str:
     return "\n\n".join(
         block
         for name, verdicts in judged.verdicts.items()
-        for block in _blocks(name, verdicts, judged.verdict_of(name))
+        for block in _blocks(name, verdicts, judged.counts_of(name))
         if block
     )
 
 
-def _blocks(name: str, verdicts: LogVerdicts, run_verdict: RunVerdict) -> Iterator[str]:
+def _blocks(name: str, verdicts: LogVerdicts, counts: BudgetCounts) -> Iterator[str]:
     target, base = (log.model or log.shown.removeprefix("./") for log in (verdicts.target, verdicts.base))
     target_name = target if target == name else f"{name}: {target}"
     yield visible(f"{target_name} against {base}, read as logs of {verdicts.base.tool}")
@@ -76,7 +76,7 @@ def _blocks(name: str, verdicts: LogVerdicts, run_verdict: RunVerdict) -> Iterat
     yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED))
     yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED, better=True), "samples that got better:")
     yield "\n".join(f"note: {visible(note)}" for note in verdicts.notes)
-    yield visible(_summary(run_verdict, verdicts))
+    yield visible(_summary(counts, verdicts))
 
 
 def _table(comparisons: Sequence[Comparison]) -> str:
@@ -174,8 +174,8 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
     return visible(f'"{line}"')
 
 
-def _summary(verdict: RunVerdict, verdicts: LogVerdicts) -> str:
-    line = format_verdict(verdict)
-    if verdicts.tests > 1 and verdict.status != "PASS":  # a PASS needs no correction
+def _summary(counts: BudgetCounts, verdicts: LogVerdicts) -> str:
+    line = format_verdict(counts)
+    if verdicts.tests > 1 and counts.status != "PASS":  # a PASS needs no correction
         line += f"; FAIL is corrected for {verdicts.tests} budgets (Holm), because one fails the gate"
     return line

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
-from slimgate.logs.budgets import drop_budgets, range_options
+from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options
 from slimgate.logs.directions import read_directions
-from slimgate.logs.file_budgets import ANSWERS, FileBudgets
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.rules import Rules, check_options
@@ -52,7 +50,6 @@ def _has_several_runs(options: argparse.Namespace) -> bool:
 def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
     from slimgate.cli.judge.ending import finish
-    from slimgate.cli.judge.load_tests import judge_load_files
     from slimgate.cli.judge.log_output import as_text, list_details
     from slimgate.logs.answers import JudgedAnswers
 
@@ -73,6 +70,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
             "base by --repeat"
         )
     if base.loads:
+        from slimgate.cli.judge.load_tests import judge_load_files
+
         return judge_load_files(options, base)
     base = read_side(options.base_runs, options.format)
     check_options(options.allow or ())
@@ -104,7 +103,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
         judged[name] = judge_logs(
             base,
             target,
-            budgets[name].answers,
+            budgets[name].limits,
             rules,
             seed=options.seed,
             repeat=repeat,
@@ -131,7 +130,14 @@ def _looks(number: int) -> int:
     return number
 
 
-def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapping[str, FileBudgets]:
+class _Budgets(NamedTuple):
+    """The budgets of a target. notes: about their file, such as the budgets that it switches off."""
+
+    limits: LogBudgets
+    notes: tuple[str, ...] = ()
+
+
+def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapping[str, _Budgets]:
     """By target: the budgets of the file, or those of the command line, with its metrics and ranges."""
     metrics = tuple(options.metric or ())
     ranges = range_options(options.range or [])
@@ -143,11 +149,15 @@ def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapp
             options.equivalent_points or [],
             of_slices=options.slice_points,
         ).with_length(options.length_ratio_max, options.length_ratio_min)
-        return dict.fromkeys(targets, FileBudgets(replace(stated, ranges=ranges)))
+        return dict.fromkeys(targets, _Budgets(replace(stated, ranges=ranges)))
+    # only files of budgets need what reads a suite
+    from slimgate.cli.judge.budgets import read_budgets_of_targets
+    from slimgate.logs.file_budgets import ANSWERS
+
     return {
-        name: replace(
-            budgets,
-            answers=replace(budgets.answers, measured=metrics, ranges=(*budgets.answers.ranges, *ranges)),
+        name: _Budgets(
+            replace(budgets.answers, measured=metrics, ranges=(*budgets.answers.ranges, *ranges)),
+            budgets.notes,
         )
         for name, budgets in read_budgets_of_targets(options, ANSWERS, targets).items()
     }

@@ -8,9 +8,9 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate.judge.budget_counts import format_verdict
 from slimgate.logs.predictions.judge import JudgedPair
 from slimgate.record import RunVerdict
-from slimgate.record.run_verdict import format_verdict
 from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate.judge.budget_counts import format_verdict
 from slimgate.logs.judged import JudgedFiles
-from slimgate.record.run_verdict import format_verdict
 from slimgate.report.tool_files import figure_notes, figure_rows
 
 

@@ -23,9 +23,17 @@ from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.judge.scores import is_better_higher, score_names
-from slimgate.outcomes import SAME_ANSWERS, SIMILAR_ANSWERS, Floats, Outcomes
+from slimgate.outcomes import (
+    EMPTY,
+    FAILED,
+    LOOPING,
+    SAME_ANSWERS,
+    SIMILAR_ANSWERS,
+    TRUNCATED,
+    Floats,
+    Outcomes,
+)
 
-TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 FAULTS = (TRUNCATED, EMPTY, LOOPING)
 # Values of a row: the tokens of its answer, and the most that it may have.
 TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"

@@ -19,9 +19,10 @@ from slimgate.judge.behaviour import (
     judge_behaviour,
 )
 from slimgate.judge.behaviour_budgets import LABEL, SLICED, BehaviourBudgets
+from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, is_two_sided, list_actions
 from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import behaviour_message, message
+from slimgate.judge.message import message
 from slimgate.judge.metrics import Metric, known_metrics, load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality

@@ -15,7 +15,15 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.answers import check_answers
-from slimgate.logs.predictions.codes import AT_ONCE, TEXT, find_different, find_places, match_ids
+from slimgate.logs.predictions.codes import (
+    AT_ONCE,
+    LONGEST_ID,
+    SHOWN_ID,
+    TEXT,
+    find_different,
+    find_places,
+    match_ids,
+)
 from slimgate.logs.predictions.columns import ColumnNames, require_group
 from slimgate.logs.predictions.files import EXAMPLES, Predictions, read_predictions, some
 from slimgate.logs.predictions.label_sets import (
@@ -27,10 +35,6 @@ from slimgate.logs.predictions.label_sets import (
 )
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 
-# Ids only name rows in messages from here on: of a long one its beginning does, and a short one is kept in
-# 16 bytes, where text of a fixed width takes 4 bytes a character.
-LONGEST_ID = 64
-SHOWN_ID = np.dtypes.StringDType()
 # Numbered probabilities are of the sorted labels where so many of a file's own predictions agree. A threshold
 # other than the largest probability moves fewer rows than a wrong order does.
 _LEAST_AGREED = 0.9

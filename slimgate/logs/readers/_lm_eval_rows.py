@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slimgate.errors import DataError
-from slimgate.judge.scores.normalized_match import normalize_answer
 from slimgate.logs.json_lines import as_text, beginning, read_array, read_objects
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Row
 
@@ -155,6 +154,8 @@ def _score_squad(metric: str, value: Any) -> float | None:
     answer = answer[0] if isinstance(answer, list) and answer else answer
     if not isinstance(answer, str) or not isinstance(texts, list):
         return None
+    from slimgate.judge.scores.normalized_match import normalize_answer
+
     answer = normalize_answer(answer)
     right = [text for text in map(normalize_answer, texts) if text] or [""]
     if metric == "exact":

@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from slimgate._system.digests import json_digest
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, read_object
@@ -207,6 +206,8 @@ def _rows(file: Path) -> Iterator[Row]:
 def _row(
     doc: Mapping[str, Any], response: Mapping[str, Any], metric: Mapping[str, Any], seen: dict[str, int]
 ) -> Row:
+    from slimgate._system.digests import json_digest
+
     query = as_text(doc.get("query")) or ""
     named = str(doc.get("id") or "")
     # documents of some tasks have no id: then the document itself names the row

@@ -17,10 +17,10 @@ from slimgate.judge.behaviour import (
     judge_behaviour,
 )
 from slimgate.judge.behaviour_budgets import SLICED
+from slimgate.judge.behaviour_message import behaviour_message, describe_parted
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import TOKEN_KINDS
 from slimgate.judge.decision import Verdict
-from slimgate.judge.message import behaviour_message, describe_parted
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.token_kl import kl_measured
 from slimgate.plugin.gates.reporting import Report, conclude, report_build

@@ -24,7 +24,8 @@ from slimgate.models.families import check_family
 from slimgate.models.image_text_processor import ImageTextProcessor
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import load, module_of
+from slimgate.plugins.loading import load
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 

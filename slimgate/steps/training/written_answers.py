@@ -22,7 +22,7 @@ from slimgate.errors import BuildError
 from slimgate.models.write_answers import Written
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import module_of
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor

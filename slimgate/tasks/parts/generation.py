@@ -21,10 +21,20 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate._system import quiet
 from slimgate.errors import DataError, MeasureError, MissingExtra, SlimgateError
-from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, MOST_TOKENS, TOKENS, TRUNCATED
+from slimgate.judge.metrics.answers import FAULTS, MOST_TOKENS, TOKENS
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
-from slimgate.outcomes import RIGHT, SAME_ANSWERS, SIMILAR_ANSWERS, Ints, Outcomes
+from slimgate.outcomes import (
+    EMPTY,
+    FAILED,
+    LOOPING,
+    RIGHT,
+    SAME_ANSWERS,
+    SIMILAR_ANSWERS,
+    TRUNCATED,
+    Ints,
+    Outcomes,
+)
 from slimgate.plugins.models import Compared, Predictor
 from slimgate.plugins.params import Table
 from slimgate.plugins.rows import Rows, TaskFacts, row_groups

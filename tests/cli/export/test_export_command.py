@@ -19,7 +19,8 @@ from slimgate._system import requirements
 from slimgate.cli.main import main
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import load, module_of
+from slimgate.plugins.loading import load
+from slimgate.plugins.module_of import module_of
 from slimgate.steps.agreement import predictor_of
 from slimgate.store.artifact import Artifact
 from slimgate.tasks import causal_lm

@@ -1,0 +1,56 @@
+"""Distribution functions of scipy.special, without the import of all of scipy.special and scipy.stats.
+
+    from slimgate._system.special_functions import ndtr, ndtri
+
+The package scipy.special takes 0.2 s of CPU to import, because it wraps its functions for other array
+libraries, and scipy.stats 0.8 s. A verdict on a small table takes less than that in all. The functions
+themselves are compiled and in one module. `import_functions_alone` imports that module without the package.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from importlib import import_module
+from importlib.machinery import PathFinder
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = "scipy.special"
+_FUNCTIONS = "scipy.special._ufuncs"
+# Names here by names there. scipy.stats.binom.pmf is the last one, with checks of its arguments.
+_NAMES = {name: name for name in ("bdtr", "betainc", "ndtr", "ndtri", "stdtrit")} | {
+    "binom_pmf": "_binom_pmf"
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A function of _NAMES, of scipy.special where nothing asked for the functions alone."""
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _FUNCTIONS not in sys.modules:
+        import_module(_PACKAGE)
+    return getattr(sys.modules[_FUNCTIONS], _NAMES[name])
+
+
+def import_functions_alone() -> None:
+    """Imports the functions, and leaves scipy.special to a later import.
+
+    For a process with one thread: another thread could import the empty package that is there meanwhile.
+    Does nothing if scipy.special is imported, or has no such module.
+    """
+    if _PACKAGE in sys.modules:
+        return
+    import scipy
+
+    spec = PathFinder.find_spec(_PACKAGE, scipy.__path__)
+    if spec is None or spec.submodule_search_locations is None:
+        return
+    empty = ModuleType(_PACKAGE)
+    empty.__path__ = list(spec.submodule_search_locations)
+    sys.modules[_PACKAGE] = empty
+    try:
+        with suppress(ImportError):  # of a release that keeps them elsewhere
+            import_module(_FUNCTIONS)
+    finally:
+        del sys.modules[_PACKAGE]

@@ -1,0 +1,135 @@
+"""A judged behaviour as the one line that its gate prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimgate.budgets.registry import find_kind
+from slimgate.judge.behaviour import BehaviourJudgement
+from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
+from slimgate.judge.behaviour_parts import PartedFacts, SliceFacts
+from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
+from slimgate.judge.decision import BudgetVerdict, Verdict
+from slimgate.judge.flips import FlipShare
+from slimgate.judge.message import format_rows, format_share_above, rows_would_tell
+from slimgate.judge.slices import budget_slices, slice_counts
+from slimgate.judge.token_kl import TokenKl
+
+_MOST_DECIMALS = 4
+_MOST_NAMED = 3
+_NO_ROWS_TELL = (
+    "the limited value equals its limit, or the rows above the cap lose more than the budget: no number of "
+    "gate rows would tell"
+)
+
+
+def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
+    """`int8: 1.6 % of rows right to wrong [1.2, 2.1], budget 1 % (n=3080): FAIL`, then the slices'.
+
+    name: the variant. Slices have their clause only where they have a budget.
+    """
+    by_kind = {budget.kind: budget for budget in judged.budgets}
+    clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(FlipsBudget.kind))]
+    clauses += [
+        _slice_clause(judged.slices, budget) for budget in judged.budgets if is_slices_kind(budget.kind)
+    ]
+    clauses += [
+        _tokens(judged.tokens, budget)
+        for budget in judged.budgets
+        if budget.kind in TOKEN_KINDS and judged.tokens
+    ]
+    return f"{name}: {'; '.join(clauses) or 'rows are neither right nor wrong, not gated'}"
+
+
+def _tokens(tokens: TokenKl, budget: BudgetVerdict) -> str:
+    """`mean KL 0.0123 nats [0.0112, 0.0135], budget 0.02 (n=2000 in 310 groups): PASS`."""
+    low, high = (_significant(bound) for bound in budget.interval or ())
+    kind = find_kind(budget.kind, "top1_agreement") or find_kind(budget.kind)
+    assert kind is not None
+    rows = format_rows(tokens.documents, tokens.group_count)
+    outcome = _behaviour_outcome(budget, tokens.documents)
+    limit = "floor" if kind.least else "budget"
+    measured = f"{kind.line} {_significant(budget.value or 0.0)}{kind.unit} [{low}, {high}]"
+    above = "" if budget.capped is None else f", {format_share_above(budget.capped)}"
+    return f"{measured}, {limit} {budget.limit:g}{above} (n={rows}): {outcome}"
+
+
+def describe_parted(parted: PartedFacts) -> str:
+    """In which block the fault of a variant is, in one clause."""
+    if parted.worst is None:
+        return parted.note or "nothing is known of its blocks"
+    times = "" if parted.ratio is None else f", {parted.ratio:.2g} times the median of the blocks"
+    if parted.stands_out:
+        return f"the fault is in {parted.worst}, which has the largest error of its own{times}"
+    return f"no block stands out: {parted.worst} has the largest error of its own{times}"
+
+
+def _significant(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _flips(flips: FlipShare, budget: BudgetVerdict | None) -> str:
+    percent = [100 * value for value in (flips.share, *flips.interval)]
+    share, low, high = (f"{value:.{_count_decimals(percent, budget)}f}" for value in percent)
+    limit = "" if budget is None else f", budget {budget.limit:g} %"
+    rows = format_rows(flips.n, flips.groups)
+    outcome = "not gated" if budget is None else _behaviour_outcome(budget, flips.n)
+    return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}): {outcome}"
+
+
+def _count_decimals(shown: list[float], budget: BudgetVerdict | None) -> int:
+    """One, and more where it would round a bound onto the budget."""
+    for digits in range(1, _MOST_DECIMALS):
+        if budget is None or all(
+            round(value, digits) != round(budget.limit, digits) or value == budget.limit for value in shown
+        ):
+            return digits
+    return _MOST_DECIMALS
+
+
+def _behaviour_outcome(budget: BudgetVerdict, n: int) -> str:
+    if budget.verdict is not Verdict.INCONCLUSIVE:
+        return str(budget.verdict)
+    if budget.n_needed is None and budget.capped is not None:
+        return f"INCONCLUSIVE, {_NO_ROWS_TELL}"
+    if budget.n_needed is None:
+        return "INCONCLUSIVE, the share equals its budget: no number of gate rows would tell"
+    return f"INCONCLUSIVE, {rows_would_tell(budget.n_needed, n)}"
+
+
+def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
+    covered = budget_slices(slices, budget.kind)
+    if not covered:
+        where = f"{budget.kind.replace('.', ' ', 1)}, budget {budget.limit:g} points"
+        return f"{where}: {budget.verdict}, no gate row is in such a slice"
+    return _named_slice(covered[0], budget) if names_slice(budget.kind) else _slices(covered, budget)
+
+
+def _slices(judged: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
+    shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points"
+    failed = [part for part in judged if part.verdict is Verdict.FAIL]
+    if not failed:
+        rows = sum(part.n for part in judged if part.column == judged[0].column)
+        needed = "" if budget.n_needed is None else f", {rows_would_tell(budget.n_needed, rows)}"
+        return f"{shown}: {budget.verdict}, {slice_counts(judged)}{needed}"
+    named = [_slice(part) for part in failed[:_MOST_NAMED]]
+    rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
+    return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
+
+
+def _named_slice(part: SliceFacts, budget: BudgetVerdict) -> str:
+    """`accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`."""
+    low, high = part.interval
+    drop = f"drop {part.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}], budget {budget.limit:g}"
+    outcome = str(budget.verdict)
+    if budget.verdict is Verdict.INCONCLUSIVE:
+        needed = budget.n_needed
+        words = "the drop equals its budget" if needed is None else rows_would_tell(needed, part.n)
+        outcome += f", {words.replace('gate rows', 'rows of it')}"
+    return f"{part.metric} of {part.column} {part.value}: {drop} (n={part.n}): {outcome}"
+
+
+def _slice(part: SliceFacts) -> str:
+    low, high = part.interval
+    drop = f"{part.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}]"
+    return f"{part.column} {part.value} (drop {drop}, n={part.n})"

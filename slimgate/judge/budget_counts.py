@@ -1,0 +1,101 @@
+"""Counts of judged budgets, and the one word for all of them.
+
+`BudgetCounts.status` alone decides what a run is called, wherever it is told: a budget that is undecided is
+no PASS, also where it only warns, and nor is a run that gated nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from slimgate.judge.budget_kinds import OnInconclusive, ends_run
+from slimgate.judge.decision import Verdict
+
+# partial: checks have not run, or results are of an earlier run. measured: no budget that gates was judged.
+Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
+NOTHING_GATED = "nothing was gated"
+
+
+class Counted(Protocol):
+    """What a command says at its end of all budgets: BudgetCounts, or the RunVerdict of a record."""
+
+    @property
+    def status(self) -> Status: ...
+    @property
+    def passed(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def inconclusive(self) -> int: ...
+    @property
+    def not_gated(self) -> int: ...
+    @property
+    def warns(self) -> int: ...
+
+
+def is_gated(counts: Counted) -> bool:
+    """Whether a budget that gates was judged."""
+    return bool(counts.passed + counts.failed + counts.inconclusive)
+
+
+def ends_in_failure(counts: Counted) -> bool:
+    """Whether a command with these counts ends with exit code 1."""
+    return counts.status == "FAIL" or (counts.status == "INCONCLUSIVE" and counts.warns < counts.inconclusive)
+
+
+def format_verdict(counts: Counted) -> str:
+    """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`: the last line of a command."""
+    if not is_gated(counts):
+        return f"{NOTHING_GATED}: no budget was set"
+    undecided = f"{counts.inconclusive} INCONCLUSIVE"
+    undecided += (
+        ", which only warns" if counts.status == "INCONCLUSIVE" and not ends_in_failure(counts) else ""
+    )
+    verdicts = [f"{counts.passed} PASS", f"{counts.failed} FAIL", undecided]
+    return f"{counts.status} ({', '.join([*verdicts, f'{counts.not_gated} not gated'])})"
+
+
+@dataclass
+class BudgetCounts:
+    """Budgets by verdict; what was measured without one; the lines of what does not hold.
+
+    warns: undecided budgets that only warn. errors: of what could not be measured, and of failed self-tests.
+    wrong, undecided: a line each. is_complete: whether nothing else belongs to what is judged, so that it is
+    not partial.
+    """
+
+    passed: int = 0
+    failed: int = 0
+    inconclusive: int = 0
+    errors: int = 0
+    not_gated: int = 0
+    warns: int = 0
+    wrong: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    is_complete: bool = True
+
+    def add_budgets(self, judged: Iterable[tuple[Verdict | None, OnInconclusive | None]]) -> None:
+        """Counts budgets, each with what INCONCLUSIVE does of it."""
+        for verdict, action in judged:
+            self.passed += verdict is Verdict.PASS
+            self.failed += verdict is Verdict.FAIL
+            self.inconclusive += verdict is Verdict.INCONCLUSIVE
+            self.warns += verdict is Verdict.INCONCLUSIVE and not ends_run(verdict, action)
+
+    def add_error(self, message: str) -> None:
+        """Counts what could not be measured, or a self-test that failed."""
+        self.errors += 1
+        self.wrong.append(message)
+
+    @property
+    def status(self) -> Status:
+        """FAIL before INCONCLUSIVE before partial; PASS only where a budget holds and none is left open."""
+        if self.failed or self.errors:
+            return "FAIL"
+        if self.inconclusive:
+            return "INCONCLUSIVE"
+        if not self.is_complete:
+            return "partial"
+        return "PASS" if self.passed else "measured"

@@ -1,0 +1,145 @@
+"""Judged logs of answers in the record's own types. A command that prints a table needs none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from slimgate._system.digests import json_digest
+from slimgate._system.timestamps import format_now
+from slimgate.judge.budget_kinds import OnInconclusive, list_actions
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.logs.answer_columns import ANSWER_METRICS
+from slimgate.logs.comparison_line import format_comparison
+from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
+from slimgate.logs.verdicts import LogVerdicts
+from slimgate.outcomes import Outcomes
+from slimgate.record import BehaviourFacts, SplitFacts, TaskFactsRecord, VariantRecord
+
+_LONGEST = 400
+
+
+def make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> VariantRecord:
+    """A target with its comparisons and notes, without the samples that it quotes."""
+    return VariantRecord.model_validate(
+        {
+            "name": name,
+            "parent": verdicts.target.model,
+            "quality": _quality_facts(name, verdicts, on_inconclusive),
+            "notes": list(verdicts.notes),
+        }
+    )
+
+
+def _quality_facts(
+    name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive
+) -> dict[str, dict[str, Any]]:
+    """The record's facts of each comparison, the largest drop first."""
+    measured = format_now()
+    return {
+        comparison.name: {
+            **quality_facts(
+                comparison.judged,
+                format_comparison(name, comparison),
+                list_actions(comparison.budgets, on_inconclusive),
+            ),
+            "measured": measured,
+        }
+        for comparison in verdicts.everything
+    }
+
+
+def make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
+    """Flips over all comparisons of right and wrong; None if there are none."""
+    comparisons = [
+        comparison
+        for comparison in verdicts.comparisons
+        if comparison.zero_one and comparison.metric not in ANSWER_METRICS
+    ]
+    if not comparisons:
+        return None
+    n = sum(comparison.counts.judged for comparison in comparisons)
+    turned = [sum(getattr(comparison, side) for comparison in comparisons) for side in ("worse", "better")]
+    changed = max(sum(turned), sum(comparison.changed or 0 for comparison in comparisons))
+    facts = {
+        "n": n,
+        "flips": {
+            "right_to_wrong": turned[0],
+            "wrong_to_right": turned[1],
+            "changed": changed,
+            "quoted": [_quote_sample(sample) for sample in quoted_samples(verdicts)],
+            "quoted_better": [_quote_sample(sample) for sample in quoted_samples(verdicts, better=True)],
+        },
+        "agreement": 1 - changed / n,
+        "measured": format_now(),
+    }
+    return BehaviourFacts.model_validate(facts)
+
+
+def _quote_sample(sample: QuotedSample) -> dict[str, Any]:
+    return {
+        "id": f"{sample.comparison}: {sample.id}",
+        "label": _cut_text(sample.base.target),
+        "teacher": _cut_text(sample.base.answer),
+        "variant": _cut_text(sample.target.answer),
+        "text": _cut_text(sample.base.prompt, from_end=True),
+    }
+
+
+def _cut_text(text: str | None, *, from_end: bool = False) -> str | None:
+    """The text cut to 400 characters; from_end keeps the end, which says most of a prompt."""
+    if text is None or len(text) <= _LONGEST:
+        return text
+    return f"…{text[-_LONGEST:]}" if from_end else f"{text[:_LONGEST]}…"
+
+
+def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFactsRecord:
+    """The comparisons and the samples. verdicts: of each target. base: all scores of the base."""
+    first = verdicts[0]
+    by_target = [by_name(judged) for judged in verdicts]
+    comparisons = [
+        {
+            "name": same[0].name,
+            "higher_is_better": same[0].higher_is_better,
+            "zero_one": all(comparison.zero_one for comparison in same),
+            "range": _to_finite_ends(same[0].score_range),
+            "cap": same[0].cap,
+            **({} if same[0].corpus is None else {"corpus": same[0].corpus}),
+            **({} if same[0].length_in is None else {"length_in": same[0].length_in}),
+        }
+        for same in zip(*by_target, strict=True)
+    ]
+    return TaskFactsRecord(
+        kind=RECORD_KIND,
+        params={"comparisons": comparisons, **_describe_slices(first)},
+        source={"name": first.base.tool, "base": first.base.shown},
+        real=True,
+        classes=[],
+        splits={
+            "gate": SplitFacts(
+                n=len(base),
+                digest=json_digest([base.ids.tolist()]),
+                dropped_overlap=0,
+                repeats=0,
+                groups=None if base.groups is None else len(np.unique(base.groups)),
+            )
+        },
+    )
+
+
+def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:
+    """`slices`: by name of what comparison, field and value each is; nothing where there are none."""
+    parts = {part.name: part.slice_of for part in verdicts.slices if part.slice_of is not None}
+    slices = {
+        name: {"of": part.name, "field": part.field, "value": part.value} for name, part in parts.items()
+    }
+    return {"slices": slices} if slices else {}
+
+
+def _to_finite_ends(score_range: tuple[float, float] | None) -> list[float | None] | None:
+    """The ends of the range for JSON; None for an infinite end."""
+    return score_range and [end if isfinite(end) else None for end in score_range]

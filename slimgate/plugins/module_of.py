@@ -1,0 +1,13 @@
+"""The module with the code of a plug-in."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+
+def module_of(plugin: Any) -> str:
+    """The name of the module with a plug-in's code. Keys of the store have the digest of its file."""
+    if isinstance(plugin, ModuleType):
+        return plugin.__name__
+    return str(getattr(plugin, "__module__", None) or type(plugin).__module__)

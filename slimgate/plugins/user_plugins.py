@@ -1,0 +1,179 @@
+"""Makes plug-ins of what users and installed packages have: a plug-in, a class, a module, a function."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from types import ModuleType
+from typing import Annotated, Any, get_origin, get_type_hints
+
+from pydantic import BaseModel, Strict, create_model
+
+from slimgate.errors import SuiteError
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.module_of import module_of
+from slimgate.plugins.params import Table
+from slimgate.plugins.reader import Reader
+from slimgate.plugins.rows import JUDGING
+from slimgate.plugins.runtime import Runtime
+from slimgate.plugins.source import Source
+from slimgate.plugins.step import CLAIMS, Step
+from slimgate.plugins.task import Task
+
+BASES: dict[str, type[Any]] = {
+    "source": Source,
+    "task": Task,
+    "step": Step,
+    "runtime": Runtime,
+    "log": Reader,
+}
+READABLE = ("train", "calibration", "selection", "unlabelled")
+FORM = "a step's form is def name(model, context, *, option: type = default)"
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def make_plugin(kind: str, candidate: Any) -> Any:
+    """Makes a plug-in of a user's object. Raises SuiteError where it is none.
+
+    The object may be a plug-in, a class or a module with the members of one, or a function for a step. If a
+    module has an object named `step`, `task`, `source` or `runtime`, that is taken.
+    """
+    base = BASES[kind]
+    if isinstance(candidate, ModuleType):
+        candidate = getattr(candidate, base.__name__.lower(), candidate)
+    if kind == "step" and inspect.isfunction(candidate):
+        return _check_plugin(kind, FunctionStep(candidate))
+    params = getattr(candidate, "Params", None)
+    if base is not Reader and not (inspect.isclass(params) and issubclass(params, BaseModel)):
+        raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/plugins/base.py")
+    _check_complete(base, sorted(getattr(candidate, "__abstractmethods__", ())))
+    try:
+        plugin = candidate() if inspect.isclass(candidate) else candidate
+    except Exception as error:
+        raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
+    if base is Reader and not isinstance(plugin, Reader):
+        raise SuiteError("it is no Reader; see Reader in slimgate/plugins/reader.py")
+    if not isinstance(plugin, base):
+        _check_complete(base, [name for name in _required_names(base) if not hasattr(plugin, name)])
+        plugin = _with_defaults(base, plugin)
+    return _check_plugin(kind, plugin)
+
+
+def _check_complete(base: type, missing: Sequence[str]) -> None:
+    if missing:
+        raise SuiteError(
+            f"it has no {', '.join(missing)}; see {base.__name__} in "
+            f"slimgate/plugins/{base.__name__.lower()}.py"
+        )
+
+
+def _required_names(base: Any) -> list[str]:
+    """The members of a base class that have no default: attributes, then methods."""
+    undefined = [name for name in base.__annotations__ if name != "Params" and not hasattr(base, name)]
+    return [*undefined, *(name for name in vars(base) if name in base.__abstractmethods__)]
+
+
+def _with_defaults(base: Any, plugin: Any) -> Any:
+    """Makes a plug-in of the base class with the members of another object or a module."""
+    members = {name: getattr(plugin, name) for name in _declared_names(base) if hasattr(plugin, name)}
+    completed = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
+    completed |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
+    return type(base.__name__, (base,), completed)()
+
+
+def _declared_names(base: Any) -> list[str]:
+    return ["Params", *(name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))]
+
+
+def _check_plugin(kind: str, plugin: Any) -> Any:
+    if kind == "step":
+        _check_declared(plugin)
+    return plugin
+
+
+def _check_declared(step: Any) -> None:
+    """Raises SuiteError if `takes`, `claims` or `reads` of a step have a wrong type or value."""
+    for key, example in (("takes", 'frozenset({"torch"})'), ("reads", '("train",)')):
+        value = getattr(step, key)
+        if isinstance(value, str) or not isinstance(value, Collection):
+            raise SuiteError(f"{key} is {value!r}, expected {example}")
+    claims = step.claims
+    if unknown := [
+        claim for claim in ([claims] if isinstance(claims, str) else claims) if claim not in CLAIMS
+    ]:
+        raise SuiteError(f"claims {unknown[0]!r}; expected some of {', '.join(CLAIMS)}, in a tuple")
+    for split in step.reads:
+        if split not in READABLE:
+            came = f"{split} rows only judge" if split in JUDGING else "no such split"
+            raise SuiteError(f'reads "{split}": {came}; expected some of {", ".join(READABLE)}')
+
+
+class FunctionStep(Step[Any]):
+    """A plain function as a step: its keyword-only parameters are the options of the step.
+
+        def round_weights(model: Any, context: BuildContext, *, digits: int = 3) -> Any:
+            ...
+
+        { "mytools.rounding:round_weights" = { digits = 2 } }
+
+    It returns a model, or nothing if it changed the model in place. Attributes of the function declare what
+    else a step declares, as in `round_weights.reads = ("train",)`; see step.py. Raises SuiteError if the
+    signature has options that are not keyword-only or have no type.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__module__ = function.__module__  # whose code the store's key digests
+        self.__doc__ = function.__doc__
+        self._function = function
+        self.Params = make_params(function)
+        for name, value in vars(function).items():
+            if hasattr(Step, name) and not name.startswith("_"):
+                setattr(self, name, value)
+
+    def apply(self, model: Any, params: Any, context: BuildContext) -> Any:
+        """The model that the function returns. If it returns None, the model that it got."""
+        options = {name: getattr(params, name) for name in type(params).model_fields}
+        changed = self._function(model, context, **options)
+        return model if changed is None else changed
+
+
+def make_params(function: Callable[..., Any]) -> type[BaseModel]:
+    """A Table of the function's keyword-only parameters."""
+    fields = dict(_list_options(function))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # pydantic warns of a name that hides one of its own
+            return create_model("Params", __base__=Table, __module__=function.__module__, **fields)
+    except Exception as error:  # pydantic raises several kinds for a type or a name that it cannot use
+        raise SuiteError(f"its options cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _list_options(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """(name, (annotation, default)) of each option."""
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) < 2 or any(parameter.kind not in POSITIONAL for parameter in parameters[:2]):
+        raise SuiteError(f"it does not take (model, context); {FORM}")
+    types = _read_types(function)
+    for parameter in parameters[2:]:
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise SuiteError(f"parameter {parameter} is not keyword-only; {FORM}")
+        if parameter.name.startswith("_"):
+            raise SuiteError(f"parameter {parameter.name} begins with _, which no option does")
+        if parameter.name not in types:
+            raise SuiteError(f"parameter {parameter.name} has no type; {FORM}")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        yield parameter.name, (_accept_array(types[parameter.name]), default)
+
+
+def _read_types(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except Exception as error:  # an annotation is any expression
+        raise SuiteError(f"its types cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _accept_array(annotation: Any) -> Any:
+    """The type. A list or set also accepts a tuple, because arrays of TOML are read as tuples."""
+    collection = (get_origin(annotation) or annotation) in (list, set, frozenset)
+    return Annotated[annotation, Strict(False)] if collection else annotation

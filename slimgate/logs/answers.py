@@ -106,7 +106,11 @@ class JudgedAnswers(JudgedFiles):
         return TaskFactsRecord(
             kind=RECORD_KIND,
             params={"comparisons": comparisons, **self._describe_slices()},
-            source={"name": self._first.base.tool, "base": self._first.base.shown},
+            source={
+                "name": self._first.base.tool,
+                "base": self._first.base.shown,
+                "targets": [judged.target.shown for judged in self.verdicts.values()],
+            },
             real=True,
             classes=[],
             splits={

@@ -20,11 +20,13 @@ from markupsafe import Markup
 from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord
 from slimgate.record.earlier_results import describe_carried
+from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.figures import count
 from slimgate.report.head import (
-    MOST_CAUTIONS,
     broken_models,
+    count_shown,
+    describe_weaker,
     explain_verdict,
     reasons_title,
     table_words,
@@ -66,8 +68,10 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         broken=broken_models(record),
         best=recommend(record),
         ships=bool(inside_budgets(record)),
-        warnings=list(warnings(record)),
-        most_warnings=MOST_CAUTIONS,
+        warnings=warnings(record),
+        most_warnings=count_shown(record),
+        weaker=section(describe_weaker(record)),
+        alarms=list(alarms(record)),
         words=table_words(record),
         origin=origin(record),
         described_run=describe_run(record),

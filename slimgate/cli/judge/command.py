@@ -359,7 +359,7 @@ def _judge_predictions(options: argparse.Namespace) -> int:
         name: _judge_file(argparse.Namespace(**{**vars(options), "variant": path}))
         for name, path in name_targets(options.variants).items()
     }
-    judged = JudgedPredictions(pairs, options.teacher.as_posix())
+    judged = JudgedPredictions(pairs, options.teacher, options.variants)
     if options.json:
         warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
         sys.stderr.writelines(f"warning: {visible(line)}\n" for line in warnings)

@@ -51,10 +51,16 @@ if TYPE_CHECKING:
 _SCRIPTS = ("page", "rows", "table", "scales", "front", "times")
 
 
-def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | None = None) -> str:
+def html_report(
+    record: RunRecord, folder: Path | None = None, texts: Texts | None = None, *, history: str = ""
+) -> str:
     """report.html of one suite.
 
-    folder: the record's, whose outcomes/*.parquet give the rows that changed; texts(places) quotes gate rows.
+    Args:
+        record: of the run.
+        folder: the record's, whose outcomes/*.parquet give the rows that changed.
+        texts: quotes gate rows, by their places.
+        history: the section on earlier releases, as markdown.
     """
     table = rows(record)
     kinds = [row.kind for row in table]
@@ -80,7 +86,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
         details=list_details(record),
         budgets=rank_budgets(models(record)),
-        folded=[_split_section(text) for text in full_sections(record)],
+        folded=[_split_section(text) for text in full_sections(record, history)],
         data=embed_json(chart_data(record)),
         changed=embed_json(changed_rows(record, folder, texts)),
     )

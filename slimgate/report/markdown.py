@@ -61,10 +61,13 @@ _MORE = """\
 report.html beside this file has more: {parts}. run.json has every figure."""
 
 
-def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
+def suite_report(record: RunRecord, plots: Sequence[str] = (), history: str = "") -> str:
     """report.md of one suite: the first screen, then folded sections.
 
-    plots: paths of pictures, relative to the report.
+    Args:
+        record: of the run.
+        plots: paths of pictures, relative to the report.
+        history: the section on earlier releases.
     """
     return (
         blocks(
@@ -75,6 +78,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
             _gallery([_picture(path) for path in plots]),
             with_heading("## Answers that changed", answers_changed(record)),
             "## Details",
+            _fold_if_any("History", _without_heading(history), ", release by release"),
             *_details(record),
             _MORE.format(parts=_describe_page(record)) if record.task.has_rows else "",
             how_to_read(record),
@@ -83,13 +87,17 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
     )
 
 
-def full_sections(record: RunRecord) -> list[str]:
-    """Every section below the first screen in full, for report.html. Empty sections are left out."""
+def full_sections(record: RunRecord, history: str = "") -> list[str]:
+    """Every section below the first screen in full, for report.html. Empty sections are left out.
+
+    history: the section on earlier releases.
+    """
     metrics, latency, memory = other_metrics(record), latency_table(record), memory_table(record)
     sections = [
         tool_files_section(record),
         verdict_section(record),
         since_baseline(record),
+        history,
         confirm_section(record),
         separation_section(record, folded=False),
         behaviour(record),

@@ -240,7 +240,7 @@ def _lost_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str
         return ""
     rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
     part = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
-    return fold(model.name, f", surest in its wrong answer first{part}", _answers_table(model, rows, names))
+    return fold(model.name, f", most confidently wrong first{part}", _answers_table(model, rows, names))
 
 
 def _won_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:

@@ -272,7 +272,7 @@ def _no_gain(record: RunRecord) -> Iterator[str]:
         if model.size is not None and model.size.compression is not None and model.size.compression <= 1.01
     ]
     if large:
-        yield f"No smaller than the teacher: {_join(large)}."
+        yield f"Not smaller than the teacher: {_join(large)}."
     slow = [line for model in variants(record) for line in _slower(record, model)]
     if slow:
         yield f"Slower than the teacher: {'; '.join(slow)}."

@@ -161,7 +161,7 @@ def _describe_page(record: RunRecord) -> str:
 
 def _describe_lost_rows(record: RunRecord) -> str:
     """Words after "Rows lost". A log does not say how sure an answer was, so it has none."""
-    return "" if record.task.kind == RECORD_KIND else ", the surest wrong answers of each variant"
+    return "" if record.task.kind == RECORD_KIND else ", where each variant is most confidently wrong"
 
 
 def _fold_if_any(name: str, text: str, rest: str = "") -> str:

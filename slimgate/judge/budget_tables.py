@@ -317,7 +317,7 @@ class SpeedBudget(_UndecidedBudget):
 
     kind = "speedup_min"
     speedup_min: float = Field(gt=0)
-    """Least value of teacher time / variant time, on every workload."""
+    """Least value of teacher time / variant time; it applies to every workload."""
 
 
 # Kinds of budgets on the time of a call, by the part that they limit. Every other kind is of a whole call on
@@ -350,9 +350,9 @@ class LatencyBudgetTable(_LimitBudgets):
     kinds: ClassVar = (SpeedBudget.kind, "p50_ms_max", "p95_ms_max", *PART_OF)
     example: ClassVar = "{ speedup_min = 2.0 }"
     speedup_min: float | None = Field(default=None, gt=0)
-    """Least value of teacher time / variant time, on every workload."""
+    """Least value of teacher time / variant time; it applies to every workload."""
     p50_ms_max: float | None = Field(default=None, gt=0)
-    """Largest median of a call in milliseconds on this machine, on every workload and load."""
+    """Largest median of a call in milliseconds on this machine; it applies to every workload and load."""
     p95_ms_max: float | None = Field(default=None, gt=0)
     """Milliseconds that 95 % of the calls stay under, on every workload and load; takes at least 59 rounds
     or requests."""

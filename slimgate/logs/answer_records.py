@@ -116,7 +116,11 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
     return TaskFactsRecord(
         kind=RECORD_KIND,
         params={"comparisons": comparisons, **_describe_slices(first)},
-        source={"name": first.base.tool, "base": first.base.shown},
+        source={
+            "name": first.base.tool,
+            "base": first.base.shown,
+            "targets": [judged.target.shown for judged in verdicts],
+        },
         real=True,
         classes=[],
         splits={

@@ -136,7 +136,7 @@ class LogBudgets:
                 known = [name for name, _, _ in names]
                 why = next((why for metric, why in WHY_ABSENT.items() if pattern.endswith(metric)), None)
                 if why is not None:
-                    raise SuiteError(f'"{pattern}" matches no comparison: {why}')
+                    raise SuiteError(f'no comparison matches "{pattern}": {why}')
                 hint = did_you_mean(pattern, known)
                 if Pass.parse(pattern.rpartition("/")[2]) is not None:
                     hint = "; it is of metrics with scores of 0 and 1 that are better when higher"

@@ -85,7 +85,7 @@ def _make_record(
         slimgate=__version__,
         created=format_now(),
         command=command,
-        machine=describe_machine(threads=1, device="cpu"),
+        machine=describe_machine(threads=1, device="cpu", loads_models=False),
         suite=SuiteFacts(
             path=suite,
             title=title,

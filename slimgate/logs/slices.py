@@ -225,7 +225,7 @@ def check_slices(
         if not any(matches(limits.pattern, *comparison) for comparison in comparisons):
             known = [name for name, _, _ in comparisons]
             raise SuiteError(
-                f'[budgets.{limits.shown}] "{limits.pattern}" matches no comparison'
+                f'[budgets.{limits.shown}] no comparison matches "{limits.pattern}"'
                 f"{format_suggestion(limits.pattern, known)}; there are {list_names(known, _MOST_NAMED)}"
             )
         if not any(

@@ -92,7 +92,7 @@ def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
             seed=table.seed,
             on_inconclusive=table.on_inconclusive,
         )
-    return JudgedPredictions(pairs, base.as_posix())
+    return JudgedPredictions(pairs, base, suite.targets.values())
 
 
 def _check_predictions(files: Iterable[Path], *, stated: bool) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError, SuiteError
+from slimgate.models.llama_cpp_names import read_tokenizers
 
 GPT2 = "gpt-2"
 
@@ -47,7 +48,8 @@ def _name_own_tokenizers(module: Any) -> None:
 def check_tokenizer(folder: Path) -> None:
     """Raises SuiteError for a tokenizer.json that llama.cpp cannot read, whatever the model is.
 
-    It accepts every byte-level BPE, because it may be that of a released model, which the converter knows.
+    Byte-level BPE that splits words otherwise than GPT-2 must be that of a released model. If the converter
+    is not installed, this is not known, and every byte-level BPE is accepted.
     """
     file = folder / "tokenizer.json"
     if (folder / "tokenizer.model").is_file() or not file.is_file():
@@ -60,6 +62,22 @@ def check_tokenizer(folder: Path) -> None:
     cuts_bytes = "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) or model.get("byte_fallback")
     if model.get("type") == "WordLevel" or (model.get("type") == "BPE" and not cuts_bytes):
         raise SuiteError(_describe_refusal(tokenizer))
+    if model.get("type") == "BPE" and not _splits_as_gpt2(tokenizer) and not _may_be_released(folder):
+        raise SuiteError(_describe_refusal(tokenizer))
+
+
+def _may_be_released(folder: Path) -> bool:
+    """Whether the converter knows the tokenizer of a folder, as far as that can be told."""
+    known = read_tokenizers()
+    if known is None:
+        return True
+    from transformers import AutoTokenizer
+
+    try:
+        tokens = AutoTokenizer.from_pretrained(folder).encode(known.text)
+    except (OSError, ValueError):  # not a tokenizer that can be loaded: loading the model has a better error
+        return True
+    return known.has(list(tokens))
 
 
 def _describe_refusal(tokenizer: dict[str, Any]) -> str:
@@ -75,12 +93,17 @@ def name_pre_tokenizer(tokenizer: dict[str, Any]) -> str:
 
     It knows byte-level BPE with the pattern of GPT-2, and WordPiece, which splits words itself.
     """
-    kind, cut = tokenizer["model"].get("type"), tokenizer.get("pre_tokenizer") or {}
+    kind = tokenizer["model"].get("type")
     if kind == "WordPiece":
         return "default"
+    if kind == "BPE" and _splits_as_gpt2(tokenizer):
+        return GPT2
+    raise BuildError(_describe_refusal(tokenizer))
+
+
+def _splits_as_gpt2(tokenizer: dict[str, Any]) -> bool:
+    cut = tokenizer.get("pre_tokenizer") or {}
     as_gpt2 = (
         cut.get("type") == "ByteLevel" and cut.get("use_regex", True) and not cut.get("add_prefix_space")
     )
-    if kind == "BPE" and as_gpt2 and tokenizer.get("normalizer") is None:
-        return GPT2
-    raise BuildError(_describe_refusal(tokenizer))
+    return bool(as_gpt2 and tokenizer.get("normalizer") is None)

@@ -233,7 +233,8 @@ class SuiteSession:
         texts = make_row_quoter(self.run)
         self._drop_old_logs(record)
         self._write_comparison(record)
-        write_reports(record, self.folder, texts)
+        baseline = None if self.baseline is None else self.baseline.run.file
+        write_reports(record, self.folder, texts, baseline=baseline)
         if self._settings.shard is not None:
             write_gate_texts(texts, record.task.splits["gate"].n, self.folder)
 

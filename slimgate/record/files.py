@@ -113,6 +113,26 @@ def baselines_in(folder: Path, suite: str) -> list[Kept]:
     )
 
 
+def earlier_releases(record: RunRecord, baseline: Path) -> list[Kept]:
+    """The releases of a run's suite beside its baseline, the oldest first, as far as they can be read.
+
+    Args:
+        record: of the run.
+        baseline: its baseline's run.json. Only one that `slimgate accept` wrote has others beside it.
+    """
+    if not baseline.is_file():
+        return []
+    try:
+        kept = Kept(baseline, read_run(baseline))
+        name = kept.record.accepted.name if kept.record.accepted else None
+        if baseline.parent.parent.name != name:
+            return []
+        releases = baselines_in(baseline.parents[2], record.suite.path)
+    except DataError:  # another record in the folder is damaged, which is no fault of this run
+        return []
+    return [release for release in releases if release.record.created < record.created]
+
+
 def read_records_in(folder: Path) -> list[Kept]:
     """All records in a folder of baselines, or in one release of it. Raises DataError for what is none."""
     files = {*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")}

@@ -16,9 +16,14 @@ from slimgate.record import (
     SliceGapFacts,
     VariantRecord,
 )
-from slimgate.report.confusions import calibration_tables, confusion_tables, tradeoff_tables
+from slimgate.report.confusions import (
+    calibration_tables,
+    confusion_tables,
+    tradeoff_tables,
+    worst_confusions,
+)
 from slimgate.report.figures import MISSING, count, drop_words, percent, significant, to_fixed, with_note
-from slimgate.report.status import variants
+from slimgate.report.status import Sides, sides, variants
 from slimgate.report.tables import Column, blocks, fold, table, with_heading, without_empty
 from slimgate.report.task_figures import task_figures
 from slimgate.report.token_kl import kl_tables
@@ -40,18 +45,20 @@ rows. It is above 0 by chance too, in the teacher as in a variant; look at how f
 
 def behaviour(record: RunRecord) -> str:
     """The whole section; nothing where no behaviour was measured."""
-    behaviours = _find_behaviour(record)
+    behaviours, names = _find_behaviour(record), sides(record)
     return with_heading(
         "## Behaviour",
         blocks(
-            with_heading("### Answers that changed", _changes_table(behaviours)),
+            with_heading("### Answers that changed", _changes_table(behaviours, names)),
             with_heading("### KL to the teacher, token by token", kl_tables(record)),
             with_heading("### Quality beside what only this task has", task_figures(record)),
             with_heading("### Slices, the largest drop first", blocks(*map(_slices, behaviours))),
             with_heading("### Slices before and after", slice_tables(behaviours)),
-            with_heading("### Rows lost", blocks(*map(_lost_rows, behaviours))),
-            with_heading("### Rows won", blocks(*map(_won_rows, behaviours))),
-            with_heading("### Rows with another answer", blocks(*map(_changed_rows, behaviours))),
+            with_heading("### Rows lost", blocks(*(_lost_rows(*pair, names) for pair in behaviours))),
+            with_heading("### Rows won", blocks(*(_won_rows(*pair, names) for pair in behaviours))),
+            with_heading(
+                "### Rows with another answer", blocks(*(_changed_rows(*pair, names) for pair in behaviours))
+            ),
             with_heading("### Calibration", calibration_tables(behaviours)),
             with_heading(
                 "### Precision and recall at thresholds", tradeoff_tables(behaviours, record.task.classes)
@@ -63,7 +70,7 @@ def behaviour(record: RunRecord) -> str:
 
 def answers_changed(record: RunRecord) -> str:
     """A line a variant: flips, agreement and calibration; nothing where no behaviour was measured."""
-    return _changes_table(_find_behaviour(record))
+    return _changes_table(_find_behaviour(record), sides(record))
 
 
 def worst_slices(record: RunRecord) -> tuple[str, str]:
@@ -93,6 +100,11 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
     )
 
 
+def worst_mistakes(record: RunRecord) -> tuple[str, str]:
+    """How many of how many confusions that grew, and a table with the worst of each variant."""
+    return worst_confusions(_find_behaviour(record), record.task.classes)
+
+
 def _lost_slices(facts: BehaviourFacts) -> list[SliceFacts]:
     return [part for part in facts.slices or [] if part.drop_points > 0 or part.worst is Verdict.FAIL]
 
@@ -114,9 +126,10 @@ def _rows_of_models(record: RunRecord, choose: Callable[[Flips], Sequence[Quoted
         for model, facts in by_gated
         for row in (choose(facts.flips) if facts.flips else [])[:_ROWS_EACH]
     ][:_MOST_ROWS]
+    names = sides(record)
     columns = [
-        Column("variant", [escape(model.name) for model, _ in quoted]),
-        *_row_columns([row for _, row in quoted]),
+        Column(names.other, [escape(model.name) for model, _ in quoted]),
+        *_row_columns([row for _, row in quoted], names),
     ]
     columns.insert(
         -1, Column("its answer", [_answer(row.variant, row.variant_confidence) for _, row in quoted])
@@ -128,7 +141,7 @@ def _find_behaviour(record: RunRecord) -> list[Found]:
     return [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
 
 
-def _changes_table(behaviours: list[Found]) -> str:
+def _changes_table(behaviours: list[Found], names: Sides) -> str:
     def column(head: str, cell: Callable[[BehaviourFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, facts in behaviours], right=True)
 
@@ -136,14 +149,14 @@ def _changes_table(behaviours: list[Found]) -> str:
         column("right to wrong", lambda facts: _flip_share(facts.flips)),
         column("wrong to right", lambda facts: count(facts.flips.wrong_to_right if facts.flips else None)),
         column("changed", lambda facts: count(facts.flips.changed if facts.flips else None)),
-        column("agree with teacher", lambda facts: percent(facts.agreement)),
+        column(f"agree with {names.original}", lambda facts: percent(facts.agreement)),
         column("KL to teacher, nats", lambda facts: significant(facts.kl_to_teacher)),
         column("calibration error", lambda facts: _with_teacher(facts.ece, facts.ece_teacher)),
         column("Brier", lambda facts: _with_teacher(facts.brier, facts.brier_teacher)),
     ]
     known = without_empty(columns)
     return (
-        table([Column("variant", [escape(model.name) for model, _ in behaviours]), *known]) if known else ""
+        table([Column(names.other, [escape(model.name) for model, _ in behaviours]), *known]) if known else ""
     )
 
 
@@ -222,51 +235,48 @@ def _slice_verdict(part: SliceFacts) -> str:
     return f"**{part.worst}**" if part.worst is Verdict.FAIL else str(part.worst)
 
 
-def _lost_rows(model_behaviour: Found) -> str:
-    model, facts = model_behaviour
+def _lost_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:
     if facts.flips is None or not facts.flips.quoted:
         return ""
     rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
     part = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
-    return fold(model.name, f", surest in its wrong answer first{part}", _answers_table(model, rows))
+    return fold(model.name, f", most confidently wrong first{part}", _answers_table(model, rows, names))
 
 
-def _won_rows(model_behaviour: Found) -> str:
+def _won_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:
     """Rows that turned from wrong to right, where a budget limits a gain too."""
-    model, facts = model_behaviour
     if facts.flips is None or not facts.flips.quoted_better:
         return ""
     rows = facts.flips.quoted_better
     about = f", {count(len(rows))} of {count(facts.flips.wrong_to_right)} that its budget limits too"
-    return fold(model.name, about, _answers_table(model, rows))
+    return fold(model.name, about, _answers_table(model, rows, names))
 
 
-def _answers_table(model: VariantRecord, rows: Sequence[QuotedRow]) -> str:
-    columns = _row_columns(rows)
+def _answers_table(model: VariantRecord, rows: Sequence[QuotedRow], names: Sides) -> str:
+    columns = _row_columns(rows, names)
     columns.insert(
         -1, Column(escape(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
     )
     return table(without_empty(columns))
 
 
-def _changed_rows(model_behaviour: Found) -> str:
+def _changed_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:
     """Both answers, of rows that are neither right nor wrong."""
-    model, facts = model_behaviour
     rows = facts.changed_answers
     if not rows:
         return ""
-    columns = _row_columns(rows)
+    columns = _row_columns(rows, names)
     columns.insert(-1, Column(escape(model.name), [_answer(row.variant, None) for row in rows]))
     return fold(model.name, f", {count(len(rows))} of them", table(without_empty(columns)))
 
 
-def _row_columns(rows: Sequence[QuotedRow]) -> list[Column]:
-    """Row, label, the teacher's answer and the text."""
+def _row_columns(rows: Sequence[QuotedRow], names: Sides) -> list[Column]:
+    """Row, label, the answer of the teacher or base, and the text."""
     labels = [MISSING if row.label is None else escape(row.label, longest=_LONGEST) for row in rows]
     return [
         Column("row", [escape(row.id, longest=_LONGEST) for row in rows]),
         Column("label", labels),
-        Column("teacher", [_answer(row.teacher, row.teacher_confidence) for row in rows]),
+        Column(names.original, [_answer(row.teacher, row.teacher_confidence) for row in rows]),
         Column("text", [_text(row) for row in rows]),
     ]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from enum import IntEnum
+from itertools import chain
+from typing import NamedTuple
 
 from slimgate._system.escape import escape
 from slimgate._system.processor import sums_saturate
@@ -47,31 +50,93 @@ _PROMISES = {
 }
 
 
-def warnings(record: RunRecord) -> Iterator[str]:
+class Severity(IntEnum):
+    """How much a note matters: notes with the lowest value come first."""
+
+    VERDICT = 0  # the verdict means something else than it seems to
+    FIGURE = 1  # a figure is less sure than it looks, or is missing
+    FACT = 2  # good to know
+
+
+class Note(NamedTuple):
+    """What to know before a verdict is trusted, as markdown."""
+
+    severity: Severity
+    text: str
+
+
+def warnings(record: RunRecord) -> list[str]:
     """What to know before the verdict is trusted, as markdown; what matters most comes first."""
+    return [note.text for note in notes(record)]
+
+
+def count_severe(record: RunRecord) -> int:
+    """How many of the first warnings change how the verdict is read."""
+    return sum(note.severity is Severity.VERDICT for note in notes(record))
+
+
+def notes(record: RunRecord) -> list[Note]:
+    """All notes on a record, by severity."""
+    return sorted(_all_notes(record), key=lambda note: note.severity)
+
+
+def _all_notes(record: RunRecord) -> Iterator[Note]:
+    gated, free = (_choose_variants(record, gated=gated) for gated in (True, False))
+    by_severity = {
+        Severity.VERDICT: (
+            _made_up_rows(record),
+            (f"**Unknown tokens**: {escape(line)}." for line in unreadable_rows(record)),
+            _findings(record),
+            _self_test(record),
+            _gaps(record),
+            _loosened_budgets(record),
+            _switched_off_budgets(record),
+            look_cautions(record),
+            unlucky_builds(record),
+            _fallen_slices(gated),
+            _broken_claims(gated),
+            _new_heads(record),
+            _saturating_kernels(record),
+            _judge_warnings(record),
+        ),
+        Severity.FIGURE: (
+            _hidden_delay(record),
+            _unpacked_weights(record),
+            _step_warnings(record),
+            _file_notes(record),
+            _busy_machine(record),
+            slow_runtimes(record),
+            _unsteady(record),
+            _overlap(record),
+        ),
+        Severity.FACT: (
+            _ungated_variants(record),
+            _fallen_slices(free),
+            _broken_claims(free),
+            _no_gain(record),
+            _metrics_without_budget(record),
+        ),
+    }
+    for severity, texts in by_severity.items():
+        yield from (Note(severity, text) for text in chain(*texts))
+
+
+def _made_up_rows(record: RunRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
-    yield from (f"**Unknown tokens**: {escape(line)}." for line in unreadable_rows(record))
-    yield from _findings(record)
-    yield from _self_test(record)
-    yield from _gaps(record)
-    yield from _loosened_budgets(record)
-    yield from _switched_off_budgets(record)
-    yield from _unpacked_weights(record)
-    yield from look_cautions(record)
-    yield from unlucky_builds(record)
-    gated, free = (_choose_variants(record, gated=gated) for gated in (True, False))
-    yield from _of_models(record, gated)
-    yield from _judge_warnings(record)
-    yield from _new_heads(record)
-    yield from _step_warnings(record)
-    yield from _busy_machine(record)
-    yield from slow_runtimes(record)
-    yield from _saturating_kernels(record)
-    yield from _overlap(record)
-    yield from _ungated_metrics(record)
-    yield from _of_models(record, free)
-    yield from _unsteady(record)
+
+
+def _file_notes(record: RunRecord) -> Iterator[str]:
+    """What the judge of files says of a target; each once, with the targets if not all have it."""
+    if not record.task.has_rows:  # beside the figures of its target
+        return
+    models = variants(record)
+    names_by_note: dict[str, list[str]] = {}
+    for model in models:
+        for note in model.notes:
+            names_by_note.setdefault(note, []).append(model.name)
+    for note, names in names_by_note.items():
+        yield escape(note) if len(names) == len(models) else f"{_join(names)}: {escape(note)}"
 
 
 def _findings(record: RunRecord) -> Iterator[str]:
@@ -85,12 +150,6 @@ def _choose_variants(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
     return [model for model in variants(record) if model.gated is gated]
 
 
-def _of_models(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
-    """What was lost on slices, and what was not gained. models: the gated variants, or the others."""
-    yield from _fallen_slices(models)
-    yield from _no_gain(record, models)
-
-
 def _self_test(record: RunRecord) -> Iterator[str]:
     """What the gate's test of itself leaves in doubt; failures are verdicts."""
     self_test = record.self_test
@@ -102,7 +161,6 @@ def _self_test(record: RunRecord) -> Iterator[str]:
     of_models = not record.task.is_of_files  # a record of logs has no model to damage
     if self_test.identical is None and self_test.planted_fault is None and of_models:
         yield "The gate itself was not tested: no self-test has run."
-    yield from _hidden_delay(record)
 
 
 def _gaps(record: RunRecord) -> Iterator[str]:
@@ -117,7 +175,7 @@ def _gaps(record: RunRecord) -> Iterator[str]:
         yield f"**Partial**: {carried}, which this run did not measure again: {content}."
     if record.verdict.missing:
         missing = format_count(record.verdict.missing, "check of the suite has", "checks of the suite have")
-        yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
+        yield f"**Partial**: {missing} not run yet; an en dash (–) marks a missing figure."
     named = budgeted_metrics(record)
     for model in variants(record):
         if model.error is None and (lacking := unjudged_budgets(record, model, named)):
@@ -154,12 +212,15 @@ def _switched_off_budgets(record: RunRecord) -> Iterator[str]:
         )
 
 
-def _ungated_metrics(record: RunRecord) -> Iterator[str]:
+def _ungated_variants(record: RunRecord) -> Iterator[str]:
     if ungated := _choose_variants(record, gated=False):
         reasons = [
             with_note(escape(model.name), escape(model.reason or "no reason given")) for model in ungated
         ]
         yield f"Not gated, so these cannot fail the run: {'; '.join(reasons)}."
+
+
+def _metrics_without_budget(record: RunRecord) -> Iterator[str]:
     free = [name for name in metrics(record) if name not in budgeted_metrics(record)]
     if free and variants(record):
         yield f"No budget, so not gated: {_join(free)}."
@@ -177,10 +238,11 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
             ends = ", ".join(to_fixed(value, 1) for value in worst.interval)
             drop = f"{to_fixed(worst.drop_points, 1)} points [{ends}]"
             more = format_count(len(fallen) - 1, "more slice", "more slices")
-            further = f" On {more} it lost more than all rows may." if len(fallen) > 1 else ""
+            further = f" {more} lost more than the budget for all rows allows." if len(fallen) > 1 else ""
             of = f"{escape(worst.metric)} on {where} ({format_count(worst.n, 'row', 'rows')})"
             loss = f"{escape(model.name)} lost {drop} of {of}"
-            yield f"**{loss}**, the most of {count(len(free))} slices. No budget covers slices.{further}"
+            rest = f"its largest loss on {count(len(free))} slices. No budget covers slices."
+            yield f"**{loss}**, {rest}{further}"
 
 
 def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:
@@ -193,21 +255,25 @@ def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:
 _MOST_SLOWER = 2
 
 
-def _no_gain(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
-    """Compression that is not real, and variants that are no smaller, or slower, than the teacher."""
+def _broken_claims(models: list[VariantRecord]) -> Iterator[str]:
+    """Compression that is not real."""
     for model in models:
         for claim in model.claims:
             if claim.held is False:
                 promise = f"{escape(model.name)}: {escape(claim.step)} promises {_PROMISES[claim.claim]}"
                 yield f"**{promise}, and it is not so**: {escape(claim.message)}."
+
+
+def _no_gain(record: RunRecord) -> Iterator[str]:
+    """Variants that are no smaller, or slower, than the teacher."""
     large = [
         model.name
-        for model in models
+        for model in variants(record)
         if model.size is not None and model.size.compression is not None and model.size.compression <= 1.01
     ]
     if large:
-        yield f"No smaller than the teacher: {_join(large)}."
-    slow = [line for model in models for line in _slower(record, model)]
+        yield f"Not smaller than the teacher: {_join(large)}."
+    slow = [line for model in variants(record) for line in _slower(record, model)]
     if slow:
         yield f"Slower than the teacher: {'; '.join(slow)}."
 

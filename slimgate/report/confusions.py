@@ -21,6 +21,8 @@ Found = tuple[VariantRecord, BehaviourFacts]
 # A larger matrix is no longer read; what changed in it is.
 MOST_CLASSES = 8
 _MOST_PAIRS = 10
+# report.md has so many confusions of each variant, and of all.
+_PAIRS_EACH, _MOST_WORST = 3, 15
 _LONGEST = 60
 
 Cell = tuple[int, int, int, int]
@@ -104,6 +106,34 @@ def confusion_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str
     return blocks(
         note, before, *(_matrix(escape(model.name), cells, names) for model, cells in moved), unmoved
     )
+
+
+def worst_confusions(behaviours: Sequence[Found], classes: Sequence[str]) -> tuple[str, str]:
+    """How many of how many confusions that grew, and a table with the worst of each variant."""
+    names = [escape(name, longest=_LONGEST) for name in classes]
+    grown = [
+        (model, sorted(new_mistakes(facts, len(names)), key=lambda cell: cell[2] - cell[3]))
+        for model, facts in behaviours
+    ]
+    shown = [(model, cell) for model, cells in grown for cell in cells[:_PAIRS_EACH]][:_MOST_WORST]
+    columns = [
+        Column("variant", [escape(model.name) for model, _ in shown]),
+        Column("label", [names[cell[0]] for _, cell in shown]),
+        Column("answered", [names[cell[1]] for _, cell in shown]),
+        Column("rows, teacher", [count(cell[2]) for _, cell in shown], right=True),
+        Column("rows, variant", [count(cell[3]) for _, cell in shown], right=True),
+        Column("more", [f"{cell[3] - cell[2]:+,}" for _, cell in shown], right=True),
+    ]
+    return f"{count(len(shown))} of {count(sum(len(cells) for _, cells in grown))}", table(columns)
+
+
+def new_mistakes(facts: BehaviourFacts, classes: int) -> list[Cell]:
+    """The wrong answers that the variant gives more often than the teacher.
+
+    classes: how many labels have a name; an answer that is no label has none.
+    """
+    wrong = [cell for cell in cells_of(facts) if cell[0] != cell[1] and max(cell[:2]) < classes]
+    return [cell for cell in wrong if cell[3] > cell[2]]
 
 
 def cells_of(facts: BehaviourFacts) -> list[Cell]:

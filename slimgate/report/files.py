@@ -6,18 +6,27 @@ from pathlib import Path
 
 from slimgate._system.files import write_atomically
 from slimgate.record import RunRecord
+from slimgate.record.files import Kept, earlier_releases
 from slimgate.report.budget_plot import draw_budgets
+from slimgate.report.history import draw_history, gated_metrics, history_report
 from slimgate.report.markdown import suite_report
 from slimgate.report.page.changed_rows import Texts
 from slimgate.report.pictures import can_plot
 from slimgate.report.plots import write_plots
 from slimgate.report.pr_comment import pr_comment
 
+# More columns and marks cannot be told apart.
+_MOST_RELEASES = 12
 PR_COMMENT = "pr-comment.md"
 
 
 def write_reports(
-    record: RunRecord, folder: Path, texts: Texts | None, *, answers: Path | None = None
+    record: RunRecord,
+    folder: Path,
+    texts: Texts | None,
+    *,
+    answers: Path | None = None,
+    baseline: Path | None = None,
 ) -> None:
     """Writes report.md, pr-comment.md, report.html and plots.
 
@@ -26,13 +35,33 @@ def write_reports(
         folder: where the files go.
         texts: gives short quotes of gate rows, by their positions.
         answers: the folder of run.json and outcomes/, if it is not `folder`.
+        baseline: the baseline's run.json, if it is not where the record says; the releases beside it are
+            shown as history.
     """
     from slimgate.report.html import html_report
 
+    releases = _list_releases(record, baseline)
     plots = _write_plots(record, folder / "plots") if can_plot() else []
-    write_atomically(folder / "report.md", suite_report(record, [f"plots/{plot.name}" for plot in plots]))
+    drawn = None
+    if releases and can_plot() and gated_metrics(releases):
+        drawn = f"plots/{draw_history(releases, folder / 'plots' / 'history.svg').name}"
+    paths = [f"plots/{plot.name}" for plot in plots]
+    write_atomically(folder / "report.md", suite_report(record, paths, history_report(releases, drawn)))
     write_atomically(folder / PR_COMMENT, pr_comment([record]))
-    write_atomically(folder / "report.html", html_report(record, answers or folder, texts))
+    write_atomically(
+        folder / "report.html",
+        html_report(record, answers or folder, texts, history=history_report(releases)),
+    )
+
+
+def _list_releases(record: RunRecord, baseline: Path | None) -> list[Kept]:
+    """The newest releases and this run, the oldest first; empty for fewer than two releases before it."""
+    if record.baseline is None:
+        return []
+    earlier = earlier_releases(record, baseline or Path(record.baseline.path))
+    if len(earlier) < 2:  # one is the baseline, which the report compares with anyway
+        return []
+    return [*earlier[-_MOST_RELEASES:], Kept(Path("this run"), record)]
 
 
 def _write_plots(record: RunRecord, folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
-from slimgate.report.cautions import warnings
+from slimgate.report.cautions import count_severe, warnings
 from slimgate.report.comparison import variants_table
 from slimgate.report.log_comparison import log_comparison
 from slimgate.report.origin import describe_run, origin
@@ -23,6 +23,7 @@ from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import (
     TEACHER,
     models,
+    sides,
 )
 from slimgate.report.tables import blocks, bullets, fold, with_heading
 from slimgate.report.tool_files import tool_files_section
@@ -71,9 +72,7 @@ def head(record: RunRecord) -> str:
     """The first screen: title, verdict, reasons, what to ship, cautions, and the table of variants."""
     return blocks(
         f"# {escape(record.suite.title)}",
-        weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")
-        if record.baseline
-        else "",
+        describe_weaker(record),
         verdict_line(record),
         this_run_line(record),
         bullets(alarms(record)),
@@ -84,9 +83,15 @@ def head(record: RunRecord) -> str:
             bullets(explain_verdict(record)),
         ),
         with_heading("**What was not built or measured**", bullets(broken_models(record))),
-        with_heading("**Before you trust this**", fold_rest(list(warnings(record)), "note")),
+        with_heading("**Before you trust this**", fold_warnings(record)),
         *_tables(record),
     )
+
+
+def describe_weaker(record: RunRecord) -> str:
+    """That the gate demands less than its baseline, and in what; empty if it does not."""
+    baseline = record.baseline
+    return "" if baseline is None else weaker_gate(baseline.weaker, f"the baseline {baseline_name(record)}")
 
 
 def _tables(record: RunRecord) -> tuple[str, ...]:
@@ -104,7 +109,7 @@ def table_words(record: RunRecord, *, in_report: bool = True) -> str:
     in_report: whether the text has the section of the words.
     """
     words = [f"[{word}](#how-to-read-this)" if in_report else word for word in ("brackets", "duels")]
-    drop = f"A drop is how much worse than the teacher; {words[0]} hold its interval."
+    drop = f"A drop is how much worse than the {sides(record).original}; {words[0]} hold its interval."
     timed = any(facts.speedup is not None for model in record.variants for facts in model.latency.values())
     return f"{drop} Speed-ups come from {words[1]} with the teacher." if timed else drop
 
@@ -120,10 +125,16 @@ def explain_verdict(record: RunRecord) -> list[str]:
     return [*map(escape, reasons(record)), *list_worst_losses(record)]
 
 
-def fold_rest(lines: list[str], noun: str) -> str:
-    """The first lines, and behind a fold the others. noun: one line in a word, such as `note`."""
-    shown, rest = lines[:MOST_CAUTIONS], lines[MOST_CAUTIONS:]
-    more = format_count(len(rest), f"more {noun}", f"more {noun}s")
+def count_shown(record: RunRecord) -> int:
+    """How many warnings are not folded: all that change how the verdict is read, and at least five."""
+    return max(MOST_CAUTIONS, count_severe(record))
+
+
+def fold_warnings(record: RunRecord) -> str:
+    """The warnings that matter, and behind a fold the others."""
+    lines, shown_count = warnings(record), count_shown(record)
+    shown, rest = lines[:shown_count], lines[shown_count:]
+    more = format_count(len(rest), "more note", "more notes")
     return blocks(bullets(shown), fold("", more, bullets(rest)) if rest else "")
 
 

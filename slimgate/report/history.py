@@ -31,8 +31,12 @@ _WIDTH, _HEIGHT = 9.0, 3.2
 def history_report(releases: Sequence[Kept], picture_path: str | None = None) -> str:
     """The section "History": a table of verdicts, then tables of gated metrics, sizes and speed-ups.
 
-    releases: the oldest first.
+    Args:
+        releases: the oldest first; without any the section is empty.
+        picture_path: the plot, relative to the report.
     """
+    if not releases:
+        return ""
     names = model_names(releases)
     shown = f"![history]({picture_path})" if picture_path else ""
     return blocks(

@@ -20,11 +20,13 @@ from markupsafe import Markup
 from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord
 from slimgate.record.earlier_results import describe_carried
+from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.figures import count
 from slimgate.report.head import (
-    MOST_CAUTIONS,
     broken_models,
+    count_shown,
+    describe_weaker,
     explain_verdict,
     reasons_title,
     table_words,
@@ -49,10 +51,16 @@ if TYPE_CHECKING:
 _SCRIPTS = ("page", "rows", "table", "scales", "front", "times")
 
 
-def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | None = None) -> str:
+def html_report(
+    record: RunRecord, folder: Path | None = None, texts: Texts | None = None, *, history: str = ""
+) -> str:
     """report.html of one suite.
 
-    folder: the record's, whose outcomes/*.parquet give the rows that changed; texts(places) quotes gate rows.
+    Args:
+        record: of the run.
+        folder: the record's, whose outcomes/*.parquet give the rows that changed.
+        texts: quotes gate rows, by their places.
+        history: the section on earlier releases, as markdown.
     """
     table = rows(record)
     kinds = [row.kind for row in table]
@@ -66,8 +74,10 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         broken=broken_models(record),
         best=recommend(record),
         ships=bool(inside_budgets(record)),
-        warnings=list(warnings(record)),
-        most_warnings=MOST_CAUTIONS,
+        warnings=warnings(record),
+        most_warnings=count_shown(record),
+        weaker=section(describe_weaker(record)),
+        alarms=list(alarms(record)),
         words=table_words(record),
         origin=origin(record),
         described_run=describe_run(record),
@@ -76,7 +86,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
         details=list_details(record),
         budgets=rank_budgets(models(record)),
-        folded=[_split_section(text) for text in full_sections(record)],
+        folded=[_split_section(text) for text in full_sections(record, history)],
         data=embed_json(chart_data(record)),
         changed=embed_json(changed_rows(record, folder, texts)),
     )

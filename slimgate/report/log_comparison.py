@@ -1,4 +1,4 @@
-"""A record made of logs: a table for each target, a line for each task and metric, what lost most first."""
+"""A record made of files: a table for each target, a line for each task and metric, what lost most first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from slimgate._system.escape import escape
 from slimgate.judge.budget_kinds import is_two_sided, measure_harm
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import count, format_drop, format_limits, to_fixed
-from slimgate.report.status import variants
+from slimgate.report.status import Sides, sides, variants
 from slimgate.report.tables import Column, blocks, table
 
 _MOST_LINES = 300
@@ -14,11 +14,12 @@ _MOST_LINES = 300
 
 def log_comparison(record: RunRecord) -> str:
     """The section, with its heading."""
-    return blocks("## Tasks", *(log_table(model) for model in variants(record)))
+    heading = "## Metrics" if sides(record).original == "teacher" else "## Tasks"
+    return blocks(heading, *(log_table(model, sides(record)) for model in variants(record)))
 
 
-def log_table(model: VariantRecord, limit: int = _MOST_LINES) -> str:
-    """One target's table, of at most so many lines, with its name above and its notes below."""
+def log_table(model: VariantRecord, names: Sides, limit: int = _MOST_LINES) -> str:
+    """One target's table, of at most so many lines, with its name above it."""
     metrics = sorted(
         model.quality.items(), key=lambda pair: -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
     )
@@ -29,10 +30,13 @@ def log_table(model: VariantRecord, limit: int = _MOST_LINES) -> str:
         f"### {escape(model.name)}",
         table(
             [
-                Column("task/metric", [escape(name) for name, _ in shown]),
+                Column(
+                    "metric" if names.original == "teacher" else "task/metric",
+                    [escape(name) for name, _ in shown],
+                ),
                 Column("n", [count(facts.n) for _, facts in shown], right=True),
-                Column("base", [_value(facts.teacher) for _, facts in shown], right=True),
-                Column("target", [_value(facts.value) for _, facts in shown], right=True),
+                Column(names.original, [_value(facts.teacher) for _, facts in shown], right=True),
+                Column(names.other, [_value(facts.value) for _, facts in shown], right=True),
                 Column(
                     "drop, points",
                     [
@@ -48,7 +52,6 @@ def log_table(model: VariantRecord, limit: int = _MOST_LINES) -> str:
         f"{count(more)} more that {'differ' if two_sided else 'lost'} less; run.json has them."
         if more
         else "",
-        "\n".join(f"- {escape(note)}" for note in model.notes),
     )
 
 

@@ -28,7 +28,14 @@ from slimgate.record import (
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.results import SPEEDUP, Result
 from slimgate.record.words import format_count
-from slimgate.report.behaviour import answers_changed, behaviour, lost_rows, won_rows, worst_slices
+from slimgate.report.behaviour import (
+    answers_changed,
+    behaviour,
+    lost_rows,
+    won_rows,
+    worst_mistakes,
+    worst_slices,
+)
 from slimgate.report.builds import builds
 from slimgate.report.cascades import cascades
 from slimgate.report.comparison import latency_table, memory_table, other_metrics, quality_cell, twins
@@ -36,6 +43,7 @@ from slimgate.report.confirm import confirm_section
 from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import as_fast, count, flops_words, significant, smaller, to_fixed
 from slimgate.report.followed_rows import followed_section
+from slimgate.report.glossary import how_to_read
 from slimgate.report.head import head, reasons
 from slimgate.report.recommendation import recommend
 from slimgate.report.separation import separation_section
@@ -46,18 +54,20 @@ from slimgate.report.tables import Column, blocks, bullets, fold, table, with_he
 from slimgate.report.task_figures import task_figures, teacher_labels
 from slimgate.report.token_kl import kl_tables
 from slimgate.report.tool_files import tool_files_section
-from slimgate.report.trust import data, how_to_read, machine, published_section, self_test
+from slimgate.report.trust import data, machine, published_section, self_test
 
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 _MORE = """\
-report.html beside this file has more: every changed row, slice, confusion, calibration and build step. \
-run.json has every figure."""
+report.html beside this file has more: {parts}. run.json has every figure."""
 
 
-def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
+def suite_report(record: RunRecord, plots: Sequence[str] = (), history: str = "") -> str:
     """report.md of one suite: the first screen, then folded sections.
 
-    plots: paths of pictures, relative to the report.
+    Args:
+        record: of the run.
+        plots: paths of pictures, relative to the report.
+        history: the section on earlier releases.
     """
     return (
         blocks(
@@ -68,21 +78,26 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
             _gallery([_picture(path) for path in plots]),
             with_heading("## Answers that changed", answers_changed(record)),
             "## Details",
+            _fold_if_any("History", _without_heading(history), ", release by release"),
             *_details(record),
-            _MORE,
+            _MORE.format(parts=_describe_page(record)) if record.task.has_rows else "",
             how_to_read(record),
         )
         + "\n"
     )
 
 
-def full_sections(record: RunRecord) -> list[str]:
-    """Every section below the first screen in full, for report.html. Empty sections are left out."""
+def full_sections(record: RunRecord, history: str = "") -> list[str]:
+    """Every section below the first screen in full, for report.html. Empty sections are left out.
+
+    history: the section on earlier releases.
+    """
     metrics, latency, memory = other_metrics(record), latency_table(record), memory_table(record)
     sections = [
         tool_files_section(record),
         verdict_section(record),
         since_baseline(record),
+        history,
         confirm_section(record),
         separation_section(record, folded=False),
         behaviour(record),
@@ -107,12 +122,14 @@ def full_sections(record: RunRecord) -> list[str]:
 def _details(record: RunRecord) -> list[str]:
     """The folded sections, ordered by how many readers want them."""
     verdicts, (heading_words, slices) = verdict_list(record), worst_slices(record)
+    mistake_words, mistakes = worst_mistakes(record)
     return [
         _fold_if_any(
             "Verdicts", bullets(verdicts), f", {format_count(len(verdicts), 'line', 'lines')} with methods"
         ),
         _fold_if_any("KL to the teacher", kl_tables(record), ", token by token"),
         _fold_if_any("Slices that lost most", slices, f", {heading_words}"),
+        _fold_if_any("Wrong answers that grew most", mistakes, f", {mistake_words}"),
         _fold_if_any("Rows lost", lost_rows(record), _describe_lost_rows(record)),
         _fold_if_any("Rows won", won_rows(record), ", which a budget limits too"),
         _fold_if_any("Metrics without a budget (not gated)", other_metrics(record)),
@@ -128,13 +145,23 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any("Artifacts", artifact_table(record)),
         _fold_if_any("Data", _without_heading(data(record))),
         _fold_if_any("Self-test of the gate", _without_heading(self_test(record))),
-        _fold_if_any("Machine and versions", _without_heading(machine(record))),
+        _fold_if_any(
+            "Versions" if record.task.is_of_files else "Machine and versions",
+            _without_heading(machine(record)),
+        ),
     ]
+
+
+def _describe_page(record: RunRecord) -> str:
+    """What report.html has that report.md lacks."""
+    if not record.task.is_of_files:
+        return "every changed row, slice, confusion, calibration and build step"
+    return "every changed row, slice and confusion" if record.task.classes else "every changed row"
 
 
 def _describe_lost_rows(record: RunRecord) -> str:
     """Words after "Rows lost". A log does not say how sure an answer was, so it has none."""
-    return "" if record.task.kind == RECORD_KIND else ", the surest wrong answers of each variant"
+    return "" if record.task.kind == RECORD_KIND else ", where each variant is most confidently wrong"
 
 
 def _fold_if_any(name: str, text: str, rest: str = "") -> str:

@@ -9,6 +9,7 @@ from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, SelfTest
 from slimgate.record.words import format_count, moment
 from slimgate.report.figures import count
+from slimgate.report.judged_files import describe_files, has_suite_file
 from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import teacher
 from slimgate.report.trust import delay_words
@@ -17,22 +18,24 @@ _DIGITS = 12
 
 
 def origin(record: RunRecord) -> str:
-    """Suite, rows, time and commit; of logs also which model the report calls the teacher."""
+    """Suite, rows, time and commit; of files what was compared with what, and their digests."""
     gate, commit = record.task.splits.get("gate"), _format_commit(record)
     if record.task.is_of_files:
         if not record.task.has_rows:
             return " · ".join([escape(str(record.task.source["name"])), moment(record.created), *commit])
-        noun, file = ("scores", "log") if record.task.kind == RECORD_KIND else ("rows", "predictions")
+        noun = "scores" if record.task.kind == RECORD_KIND else "rows"
         counted = [] if gate is None else [f"{count(gate.n)} {noun}"]
-        base = f"the base's {file} {'is' if file == 'log' else 'are'} the teacher below"
-        return " · ".join([*counted, moment(record.created), *commit, base])
+        suite = [f"Suite {escape(record.suite.path)}"] if has_suite_file(record) else []
+        return " · ".join([*suite, *counted, moment(record.created), *commit])
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
     return " · ".join([f"Suite {escape(record.suite.path)}", *rows, moment(record.created), *commit])
 
 
 def describe_run(record: RunRecord) -> str:
-    """Teacher, machine, baseline and self-test of a suite of models; empty for a record of files."""
-    return "" if record.task.is_of_files else " · ".join(_describe_run(record))
+    """Teacher, machine, baseline and self-test of a suite of models; of files their paths and digests."""
+    if not record.task.is_of_files:
+        return " · ".join(_describe_run(record))
+    return " · ".join(describe_files(record))
 
 
 def _describe_run(record: RunRecord) -> Iterator[str]:

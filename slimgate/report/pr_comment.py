@@ -10,12 +10,11 @@ from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, VariantRecord, Weakening
 from slimgate.record.earlier_results import format_status
 from slimgate.report.alarms import alarms
-from slimgate.report.cautions import warnings
 from slimgate.report.comparison import variants_table
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.head import (
     broken_models,
-    fold_rest,
+    fold_warnings,
     reasons,
     reasons_title,
     table_words,
@@ -25,7 +24,7 @@ from slimgate.report.head import (
 from slimgate.report.log_comparison import log_table
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name, since_table
-from slimgate.report.status import teacher, variants, verdicts
+from slimgate.report.status import sides, teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
 from slimgate.report.tool_files import figure_rows, tool_files_table
 from slimgate.report.weaker import weaker_gate
@@ -87,9 +86,7 @@ def _pieces(record: RunRecord) -> list[Piece]:
         _lines("**What was not built or measured**", "variants that were not built", lost),
         _lines("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
         uncut("what to ship", with_heading("**What to ship**", bullets(recommend(record)))),
-        uncut(
-            "warnings", with_heading("**Before you trust this**", fold_rest(list(warnings(record)), "note"))
-        ),
+        uncut("warnings", with_heading("**Before you trust this**", fold_warnings(record))),
         *_tables(record, models),
         uncut("what was lost since the baseline", fold("", "Since the baseline", since) if since else ""),
     ]
@@ -118,7 +115,10 @@ def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
             Piece("figures", len(figure_rows(model)), partial(tool_files_table, model), _MOST_ROWS)
             for model in models
         ]
-    return [Piece("tasks", len(model.quality), partial(log_table, model), _MOST_ROWS) for model in models]
+    return [
+        Piece("tasks", len(model.quality), partial(log_table, model, sides(record)), _MOST_ROWS)
+        for model in models
+    ]
 
 
 def _table(record: RunRecord, models: Sequence[VariantRecord]) -> str:

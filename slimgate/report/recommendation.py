@@ -33,7 +33,7 @@ def recommend(record: RunRecord) -> list[str]:
         return [f"**Ship nothing**: the gate failed its self-test ({names}), so no verdict can be trusted."]
     able = inside_budgets(record)
     if not able:
-        return ["**Ship nothing**: no variant is shown to be inside all its budgets."]
+        return ["**Ship nothing**: no variant passed all of its budgets."]
     small, fast = _smallest(record, able), _fastest(record, able)
     if small is None:
         measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)

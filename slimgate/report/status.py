@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from slimgate._system.escape import escape
 from slimgate.budgets.registry import find_kind
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.record.earlier_results import describe_age
@@ -21,6 +23,18 @@ _LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?(?:-(e2e))?")
 _WRITING = re.compile(r"p(\d+)n(\d+)b(\d+)(?:-(ttft|tpot))?")
 _PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
+
+
+class Sides(NamedTuple):
+    """What a report calls the model that all others are compared with, and each of the others."""
+
+    original: str
+    other: str
+
+
+def sides(record: RunRecord) -> Sides:
+    """`base` and `target` of logs, as their command calls them; else `teacher` and `variant`."""
+    return Sides("base", "target") if record.task.kind == RECORD_KIND else Sides("teacher", "variant")
 
 
 def models(record: RunRecord) -> list[VariantRecord]:

@@ -1,4 +1,4 @@
-"""What the figures rest on: the rows, the gate's own test, the machine, the command, how to read them.
+"""What the figures rest on: the rows, the gate's own test, the machine, the command.
 
 What the planted delay says of a run's speeds, in words; and published figures that the suite's author put
 beside ours: their own markdown, made harmless."""
@@ -9,44 +9,15 @@ import re
 from collections.abc import Callable, Iterator
 
 from slimgate._system.escape import escape, fence_code, visible
-from slimgate.judge.decision import LEVEL
-from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart, SplitFacts
 from slimgate.report.figures import count, duration, percent, to_fixed, with_note
+from slimgate.report.judged_files import describe_source, has_suite_file
 from slimgate.report.peaks import rate_lines
 from slimgate.report.stages import format_value
 from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 
 _GIBIBYTE = 1024**3
-_HOW_TO_READ = """\
-- A **drop** is how much worse a variant is than its teacher, in {points}. A negative drop is a gain.
-- **Brackets** hold an interval: {level} for a drop, {speed_level} for a speed-up. "As the best of 4": \
-the bound allows for choosing the variant among 4.
-- **PASS**: the rows show that the drop is inside its budget. **FAIL**: they show that it is not. \
-**INCONCLUSIVE**: there are too few rows to tell; the line says how many would.
-- A **duel** times the teacher and a variant in turns, in the same seconds. Its ratio is the **speed-up**; \
-above 1 is faster.
-- The **noise floor** is how much faster the teacher seems than its own copy, at least 3 %. It widens the \
-interval of every speed-up.
-- **Flips** are rows that turned from right to wrong, or back. The share of lost rows has an exact interval \
-(Clopper and Pearson).
-- A **slice** is the gate rows that share a value; "few" is under 50 rows. A budget on slices \
-is PASS only if every slice is shown to be inside it. FAIL takes Holm's correction over the slices.
-- Bands are words, not verdicts: gain beyond -1 point, negligible up to 1, small up to 2, depends on the use \
-up to 5, bad above.
-- **Latency** is one forward call on prepared tensors after warm-up, without tokenizing. Models are timed \
-one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) \
-rounds. \
-A budget in ms is judged by the 90 % interval of its percentile, which is 3 % wider because one process was \
-timed. Rounds that follow each other alike count as fewer. Rare slow moments may not be among them.
-- **Size** is the files needed to predict; 1 MB = 1024² bytes. A stored zero takes its full space.
-- **Memory** is that of a fresh process that loads the model and predicts one batch. The brackets of a ratio \
-hold the least and the most that the processes allow.
-- **Calibration error** is the mean distance of confidence from accuracy over 15 bins (Guo et al. 2017). \
-**Brier** is the squared distance of the probabilities from the label; half of that for two classes.
-- An en dash (–) was not measured. Seconds and losses are those of the build, also if a model came from the \
-store."""
 _HEADING = re.compile(r"^ {0,3}#{1,6}(?=\s|$)", re.MULTILINE)
 _UNDERLINE = re.compile(r"^( {0,3})(=+|-+)[ \t]*$", re.MULTILINE)
 _ORDER = ("unlabelled", "train", "calibration", "selection", "gate", "confirm")
@@ -94,10 +65,12 @@ def _part(name: str, check: SelfTestPart | PlantedDelay | None, state: str) -> s
 
 
 def machine(record: RunRecord) -> str:
-    """The section, with the command that made the run."""
+    """The section, with the command that made the run. Of judged files the processor says nothing."""
+    machine = record.machine
+    lines = _version_lines(machine) if record.task.is_of_files else machine_lines(machine)
     return blocks(
-        "## Machine and versions",
-        bullets([*machine_lines(record.machine), *_run_lines(record), *_answers_of_the_store(record)]),
+        "## Versions" if record.task.is_of_files else "## Machine and versions",
+        bullets([*lines, *_run_lines(record), *_answers_of_the_store(record)]),
         "The command that made this:",
         fence_code(record.command),
     )
@@ -110,6 +83,11 @@ def machine_lines(machine: Machine) -> Iterator[str]:
     able = f" ({escape(' '.join(machine.instructions))})" if machine.instructions else ""
     yield f"{escape(machine.cpu)}{able}, {cores}, {memory}, device {escape(machine.device)}"
     yield from rate_lines(machine)
+    yield from _version_lines(machine)
+    yield from (f"**times may be off**: {escape(warning)}" for warning in machine.warnings)
+
+
+def _version_lines(machine: Machine) -> Iterator[str]:
     yield f"{escape(machine.os)}, Python {escape(machine.python)}"
     installed = [
         f"{escape(name)} {escape(version)}" for name, version in sorted(machine.libraries.items()) if version
@@ -119,16 +97,17 @@ def machine_lines(machine: Machine) -> Iterator[str]:
         yield ", ".join(installed)
     if absent:
         yield f"not installed: {', '.join(absent)}"
-    yield from (f"**times may be off**: {escape(warning)}" for warning in machine.warnings)
 
 
 def _run_lines(record: RunRecord) -> Iterator[str]:
     suite = record.suite
-    seeds = ", ".join(map(str, suite.seeds))
-    yield f"suite {escape(suite.path)}, digest {escape(suite.digest[:12])}, seed {seeds or 'not stated'}"
-    yield f"slimgate {escape(record.slimgate)}, {escape(record.created)}, took {duration(record.seconds)}"
+    seed = f"seed {', '.join(map(str, suite.seeds)) or 'not stated'}"
+    named = f"suite {escape(suite.path)}, digest {escape(suite.digest[:12])}"
+    yield f"{named}, {seed}" if has_suite_file(record) else seed
+    took = "" if record.seconds is None else f", took {duration(record.seconds)}"
+    yield f"slimgate {escape(record.slimgate)}, {escape(record.created)}{took}"
     times = sorted(set(_times(record)))
-    if len(times) > 1:
+    if len(times) > 1 and not record.task.is_of_files:
         yield f"measured between {escape(times[0])} and {escape(times[-1])}"
 
 
@@ -156,17 +135,6 @@ def _times(record: RunRecord) -> Iterator[str]:
             yield model.behaviour.measured
 
 
-def how_to_read(record: RunRecord) -> str:
-    """The section."""
-    points = "percentage points"
-    if any("log_loss" in model.quality for model in record.variants):
-        points += " (log loss: hundredths of a nat)"
-    return blocks(
-        "## How to read this",
-        _HOW_TO_READ.format(points=points, level=percent(LEVEL, 0), speed_level=percent(SPEED_LEVEL, 0)),
-    )
-
-
 def published_section(record: RunRecord) -> str:
     """The section; nothing where the suite names no reference."""
     text = (record.suite.reference or "").strip()
@@ -185,7 +153,12 @@ def data(record: RunRecord) -> str:
     """The section; nothing of load tests and KL logs, which have no rows."""
     if not record.task.has_rows:
         return ""
-    return blocks("## Data", _source(record), _split_table(_splits(record)), _labels(record))
+    return blocks(
+        "## Data",
+        _source(record),
+        _split_table(_splits(record), of_files=record.task.is_of_files),
+        _labels(record),
+    )
 
 
 def _splits(record: RunRecord) -> dict[str, SplitFacts]:
@@ -199,6 +172,8 @@ def _splits(record: RunRecord) -> dict[str, SplitFacts]:
 
 def _source(record: RunRecord) -> str:
     task = record.task
+    if task.is_of_files:
+        return describe_source(record)
     kind = "real text" if task.real else "**made up, not real**"
     name = escape(task.source.get("name", "a source without a name"))
     options = {key: value for key, value in task.source.items() if key != "name"}
@@ -207,7 +182,9 @@ def _source(record: RunRecord) -> str:
     return f"Task {escape(task.kind)}{classes}. Rows from {source}: {kind}."
 
 
-def _split_table(splits: dict[str, SplitFacts]) -> str:
+def _split_table(splits: dict[str, SplitFacts], *, of_files: bool) -> str:
+    """of_files: slimgate made no splits, so what it drops from them is no column."""
+
     def column(head: str, cell: Callable[[SplitFacts], str]) -> Column:
         return Column(head, [cell(facts) for facts in splits.values()], right=True)
 
@@ -215,9 +192,12 @@ def _split_table(splits: dict[str, SplitFacts]) -> str:
         Column("split", [escape(name) for name in splits]),
         column("rows", lambda facts: count(facts.n)),
         column("groups", lambda facts: count(facts.groups)),
-        column("dropped, stand in a later split", lambda facts: count(facts.dropped_overlap)),
+        column(
+            "dropped, also in a later split",
+            lambda facts: count(None if of_files else facts.dropped_overlap),
+        ),
         column("of these, near-repeats", lambda facts: count(facts.near_repeats or None)),
-        column("repeats", lambda facts: count(facts.repeats)),
+        column("repeats", lambda facts: count(None if of_files else facts.repeats)),
         column("label share off by, points", lambda facts: to_fixed(facts.label_deviation_points, 1)),
         column("digest", lambda facts: escape(facts.digest[:12])),
     ]

@@ -8,7 +8,7 @@ from slimgate._system.escape import escape
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BehaviourFacts, RunRecord
 from slimgate.record.words import format_count
-from slimgate.report.confusions import cells_of
+from slimgate.report.confusions import new_mistakes
 from slimgate.report.figures import drop_words, to_fixed
 from slimgate.report.status import variants, verdicts
 
@@ -34,10 +34,8 @@ def _describe_losses(record: RunRecord, behaviour: BehaviourFacts) -> Iterator[s
         values = f"{escape(worst.metric)} {to_fixed(worst.teacher, 3)} → {to_fixed(worst.variant, 3)}"
         drop = drop_words(worst.drop_points, worst.interval)
         yield f"on {where} ({format_count(worst.n, 'row', 'rows')}): {values}, {drop}"
-    mistakes = [cell for cell in cells_of(behaviour) if cell[0] != cell[1] and cell[3] > cell[2]]
-    if mistakes:
+    names = [escape(name, longest=_LONGEST) for name in record.task.classes]
+    if mistakes := new_mistakes(behaviour, len(names)):
         label, answer, before, after = max(mistakes, key=lambda cell: cell[3] - cell[2])
-        names = [escape(name, longest=_LONGEST) for name in record.task.classes]
-        if max(label, answer) < len(names):
-            more = format_count(after - before, "more row", "more rows")
-            yield f"by answering {names[answer]} for {names[label]} ({more}, {before} before)"
+        more = format_count(after - before, "more row", "more rows")
+        yield f"by answering {names[answer]} for {names[label]} ({more}, {before} before)"

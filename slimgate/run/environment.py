@@ -32,14 +32,22 @@ LIBRARIES = (
     "pytest",
     "pytest-benchmark",
 )
+# What reads and judges the files of other tools; no model is loaded for them.
+JUDGING = ("numpy", "pyarrow", "scipy")
 # Optional packages that quantize models; listed if installed, like the packages of runtimes.
 QUANTIZERS = ("nncf", "torchao")
 
 
-def describe_machine(*, threads: int, device: str, load: float | None = None) -> Machine:
+def describe_machine(
+    *, threads: int, device: str, load: float | None = None, loads_models: bool = True
+) -> Machine:
     """The processor, memory, system, Python and libraries.
 
-    load: runnable processes of others for each core, if known, for the warnings.
+    Args:
+        threads: that computed.
+        device: that computed.
+        load: runnable processes of others for each core, if known, for the warnings.
+        loads_models: False lists the libraries that judge files alone.
     """
     return Machine(
         cpu=cpu_name(),
@@ -52,7 +60,7 @@ def describe_machine(*, threads: int, device: str, load: float | None = None) ->
         device=device,
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        libraries=_list_versions(),
+        libraries=_list_versions() if loads_models else dict(versions(JUDGING)),
         warnings=[*_describe_load(load), *_describe_threads(threads), *describe_clock_problems(CPUS)],
     )
 

@@ -354,7 +354,7 @@ class WorkloadTable(Table):
     prompt_tokens: int | None = Field(default=None, ge=1)
     """Of text generation: tokens that the prompts of gate rows are cut or repeated to; with new_tokens."""
     new_tokens: int | None = Field(default=None, ge=2)
-    """Tokens that each answer gets, exactly; end tokens end nothing."""
+    """Tokens of each answer, exactly; generation continues past end-of-sequence tokens."""
 
     @model_validator(mode="after")
     def _check_answer_tokens(self) -> Self:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -71,11 +73,12 @@ def test_a_class_without_rows_passes_no_macro_metric(
 
 
 def test_a_report_of_predictions_has_what_every_report_has(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = files(tmp_path, **dict(zip(("base", "small"), turned(400, lost=60), strict=True)))
     folder = tmp_path / "report"
     arguments = ["judge", *pair, "--metric", "f1_macro", "--drop-points", "2", "--seed", "7"]
+    monkeypatch.setattr("sys.argv", ["slimgate", *arguments])
     assert main([*arguments, "--report", str(folder)]) == 1
     assert "report.html" in capsys.readouterr().err
     record = read_record(folder / "run.json")
@@ -84,12 +87,32 @@ def test_a_report_of_predictions_has_what_every_report_has(
     assert record.variant("small").quality["f1_macro"].teacher == 1.0
     assert {one.name for one in (folder / "outcomes").iterdir()} == {"teacher.parquet", "small.parquet"}
     text = (folder / "report.md").read_text()
-    assert "the base's predictions are the teacher below" in text
     assert "small: f1_macro 0.850 vs 1.000" in text
+    digest = hashlib.sha256((tmp_path / "small.csv").read_bytes()).hexdigest()[:12]
+    assert f"small.csv (SHA-256 {digest})" in text
+    assert re.search(r"\| metric +\| +n \| +teacher \| +variant \|", text)
+    page = (folder / "report.html").read_text()
+    for absent in ("real text", "suite report.toml", "torch", "**duel**", "later split", "**Memory**"):
+        assert absent not in text
+    assert "<small>MB</small>" not in page
     suite = ElementTree.parse(folder / "junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     main([*arguments, "--report", str(tmp_path / "again")])
     assert main(["compare", str(folder), str(tmp_path / "again")]) == 0
+
+
+def test_the_report_says_which_wrong_answers_grew_most(tmp_path: Path) -> None:
+    labels = ["cat"] * 200 + ["dog"] * 200
+    lost = ["dog"] * 40 + ["cat"] * 160 + ["dog"] * 190 + ["cat"] * 10
+    rows = {"id": list(range(400)), "label": labels}
+    pair = files(tmp_path, base={**rows, "prediction": labels}, small={**rows, "prediction": lost})
+    folder = tmp_path / "report"
+    assert main(["judge", *pair, "--drop-points", "2", "--report", str(folder)]) == 1
+    text = (folder / "report.md").read_text()
+    assert "by answering dog for cat (40 more rows, 0 before)" in text.partition("## Metrics")[0]
+    section = text.partition("<b>Wrong answers that grew most</b>, 2 of 2")[2].partition("</details>")[0]
+    cells = [line.replace(" ", "").strip("|").split("|") for line in section.splitlines() if "small" in line]
+    assert cells == [["small", "cat", "dog", "0", "40", "+40"], ["small", "dog", "cat", "0", "10", "+10"]]
 
 
 def test_several_targets_have_one_report(tmp_path: Path) -> None:

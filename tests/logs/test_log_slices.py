@@ -197,7 +197,7 @@ def test_a_base_without_the_field_takes_the_targets() -> None:
             {"category": {"medcal": {"acc": {"drop_points": 5.0}}}},
             r'category."medcal"\]: no sample has this value. Did you mean medical\?; category is code, law',
         ),
-        (("category",), {"f1": {"drop_points": 5.0}}, r'\[budgets.slices\] "f1" matches no comparison'),
+        (("category",), {"f1": {"drop_points": 5.0}}, r'\[budgets.slices\] no comparison matches "f1"'),
         (("category",), {"category": {"law": 3}}, "unknown key law"),
         (("category",), {"category": {"law": {"drop_points": 3}}}, "name a metric, as in"),
         (("category",), {}, "expected a table"),

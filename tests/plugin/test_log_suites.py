@@ -139,7 +139,7 @@ def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path)
     assert ran.code == 0
     assert any(line.startswith("note: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines)
     folder = repository / "reports/latest/logs"
-    assert "- gsm8k: prompts differ in 200 of 200 samples" in (folder / "report.md").read_text("utf-8")
+    assert "- good: gsm8k: prompts differ in 200 of 200 samples" in (folder / "report.md").read_text("utf-8")
     record = read_record(folder / "run.json")
     assert record.suite.title == "Two [models]"
     notes = record.variant("good").notes

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from support.sample_record import MEASURED, sample_record, variant
 
-from slimgate.record import BaselineFacts, QualityFacts, RunRecord, SinceFacts
+from slimgate.record import BaselineFacts, QualityFacts, RunRecord, SinceFacts, Weakening
 from slimgate.report.alarms import alarms
 from slimgate.report.head import head
+from slimgate.report.html import html_report
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.terminal.summary import summary_lines, to_text
 
@@ -38,6 +39,18 @@ def test_the_comment_and_the_terminal_tell_them_too(doubtful: RunRecord) -> None
     shown = "\n".join(to_text(line) for line in summary_lines(doubtful, "report.md"))
     assert f"The teacher is near chance: {CHANCE}; a variant that" in shown
     assert "New since the baseline v1, so not held against it: fresh." in shown
+
+
+def test_the_page_has_them_above_what_to_ship(doubtful: RunRecord) -> None:
+    page = html_report(doubtful)
+    assert page.index("The teacher is near chance") < page.index("<h2>What to ship</h2>")
+
+
+def test_the_page_begins_with_a_gate_that_demands_less(doubtful: RunRecord) -> None:
+    weaker = [Weakening(about="budgets", change="pruned: drop_points 2 -> 5")]
+    baseline = BaselineFacts(path="b", name="v1", created="then", weaker=weaker)
+    page = html_report(doubtful.model_copy(update={"baseline": baseline}))
+    assert page.index("The gate demands less than the baseline v1") < page.index("<h1>")
 
 
 def test_a_sound_run_has_none() -> None:

@@ -19,8 +19,8 @@ from slimgate.record import (
     SwitchedOffBudget,
 )
 from slimgate.report.card import card
-from slimgate.report.cautions import warnings
-from slimgate.report.head import head, verdict_line
+from slimgate.report.cautions import Severity, notes, warnings
+from slimgate.report.head import MOST_CAUTIONS, fold_warnings, head, verdict_line
 from slimgate.report.page.table import kind_of
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import standing
@@ -42,8 +42,9 @@ def told(*slices: SliceFacts) -> str:
 
 def test_a_slice_that_lost_too_much_is_told_without_a_budget() -> None:
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
-    assert f"{line}, the most of 2 slices. No budget covers slices.\n" in told(LOST, WITHIN)
-    more = "the most of 3 slices. No budget covers slices. On 1 more slice it lost more than all rows may."
+    assert f"{line}, its largest loss on 2 slices. No budget covers slices.\n" in told(LOST, WITHIN)
+    further = "1 more slice lost more than the budget for all rows allows."
+    more = f"its largest loss on 3 slices. No budget covers slices. {further}"
     assert f"{line}, {more}" in told(SMALLER, LOST, WITHIN)
 
 
@@ -59,6 +60,23 @@ def test_other_slices_are_not(one: SliceFacts) -> None:
     assert "slices" not in told(one)
 
 
+def test_notes_that_change_the_verdict_come_first_and_are_never_folded() -> None:
+    lost = {f"v{k}": sliced("label", "loan", 300, 14.3, (9.1, 21.7)) for k in range(7)}
+    models = [
+        variant(name, behaviour=BehaviourFacts(slices=[part], measured=MEASURED))
+        for name, part in lost.items()
+    ]
+    record = sample_record(variants=[*models, variant("free", gated=False, reason="to see")])
+    severities = [note.severity for note in notes(record)]
+    assert severities == sorted(severities)
+    assert severities.count(Severity.VERDICT) > MOST_CAUTIONS
+    assert Severity.FACT in severities
+    shown = fold_warnings(record).partition("<details>")[0]
+    assert [line for line in shown.splitlines() if line] == [
+        f"- {note.text}" for note in notes(record) if note.severity is Severity.VERDICT
+    ]
+
+
 def test_undecided_slices_are_inconclusive_and_ship_nothing() -> None:
     slices = [WITHIN.model_copy(update={"verdict": one}) for one in (Verdict.PASS, Verdict.INCONCLUSIVE)]
     budget = BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=Verdict.INCONCLUSIVE)
@@ -68,7 +86,7 @@ def test_undecided_slices_are_inconclusive_and_ship_nothing() -> None:
     record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
     assert verdict_line(record) == "**INCONCLUSIVE** · 1 budget holds, 1 is undecided"
     assert standing(record, record.variant("pruned")) == "**INCONCLUSIVE** (slices accuracy)"
-    assert recommend(record) == ["**Ship nothing**: no variant is shown to be inside all its budgets."]
+    assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
     last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
     assert "INCONCLUSIVE (1 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 not gated)" in last
     assert kind_of(record, record.variant("pruned")) == "INCONCLUSIVE"

@@ -104,7 +104,7 @@ def test_an_old_record_without_separate_options_is_read() -> None:
 def test_every_table_renders_with_as_many_cells_in_each_row() -> None:
     report = suite_report(sample_record())
     raw, shown = raw_tables(report), rendered_tables(report)
-    assert len(raw) == len(shown) == 12
+    assert len(raw) == len(shown) == 13
     assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
     assert all(len(set(widths)) == 1 and widths[0] <= 10 for widths in shown)
 
@@ -129,6 +129,7 @@ def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
     assert folds == [
         "Verdicts",
         "Slices that lost most",
+        "Wrong answers that grew most",
         "Rows lost",
         "Metrics without a budget (not gated)",
         "Latency in full",
@@ -147,7 +148,7 @@ def test_the_first_screen_is_short() -> None:
     lines = suite_report(sample_record()).partition("\nA drop is how much worse")[0].splitlines()
     cautions = lines[lines.index("**Before you trust this**") + 2 :]
     assert cautions.index("") == MOST_CAUTIONS
-    assert cautions[6] == "<details><summary>4 more notes</summary>"
+    assert cautions[6] == "<details><summary>3 more notes</summary>"
     assert len(lines) <= 55
 
 
@@ -317,7 +318,7 @@ def test_the_fastest_is_the_one_whose_duel_proves_most() -> None:
 def test_a_smaller_variant_outside_its_budgets_is_not_the_best() -> None:
     failing = quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)
     report = suite_report(one_variant(artifact=artifact(1_000_000, 250_000), quality={"accuracy": failing}))
-    assert "**Ship nothing**: no variant is shown to be inside all its budgets." in report
+    assert "**Ship nothing**: no variant passed all of its budgets." in report
 
 
 def test_a_variant_as_slow_as_the_teacher_is_not_called_fast() -> None:

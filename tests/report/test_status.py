@@ -27,7 +27,7 @@ def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> 
     model = judged("odd", *found)
     record = sample_record(variants=[sample_record().variants[0], model])
     assert inside_budgets(record) == []
-    assert recommend(record) == ["**Ship nothing**: no variant is shown to be inside all its budgets."]
+    assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
 
 
 @pytest.mark.parametrize("fields", [{"gated": False}, {"error": "it broke"}, {"awaited": ["size"]}], ids=str)

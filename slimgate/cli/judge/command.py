@@ -363,7 +363,7 @@ def _judge_predictions(options: argparse.Namespace) -> int:
     paths = name_targets(options.variants)
     budgets = read_prediction_budgets(options, paths)
     pairs = {name: _judge_file(options, name, path, budgets[name]) for name, path in paths.items()}
-    judged = JudgedPredictions(pairs, options.teacher.as_posix())
+    judged = JudgedPredictions(pairs, options.teacher, options.variants)
     if options.json:
         warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
         sys.stderr.writelines(f"warning: {visible(line)}\n" for line in warnings)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import file_sha256, json_digest
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.judge.behaviour import (
@@ -75,10 +75,13 @@ class JudgedPair:
 
 
 class JudgedPredictions(JudgedFiles):
-    """The targets of prediction files. pairs: by target. base: the file, as the record names it."""
+    """The targets of prediction files.
 
-    def __init__(self, pairs: Mapping[str, JudgedPair], base: str) -> None:
-        self._pairs, self._base = pairs, base
+    pairs: by target. base: its file. targets: the file of each target. The record names them as they came.
+    """
+
+    def __init__(self, pairs: Mapping[str, JudgedPair], base: Path, targets: Iterable[Path]) -> None:
+        self._pairs, self._base, self._files = pairs, base.as_posix(), (base, *targets)
         self._first = next(iter(pairs.values()))
         self.targets = {name: _make_variant_record(name, judged) for name, judged in pairs.items()}
 
@@ -110,7 +113,11 @@ class JudgedPredictions(JudgedFiles):
         return TaskFactsRecord(
             kind=PREDICTIONS,
             params={"labels": list(teacher.label_set), "positive": teacher.positive},
-            source={"name": "prediction files", "base": self._base},
+            source={
+                "name": "prediction files",
+                "base": self._base,
+                "files": {path.as_posix(): file_sha256(path) for path in self._files},
+            },
             real=True,
             classes=list(teacher.classes),
             splits={

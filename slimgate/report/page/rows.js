@@ -23,7 +23,7 @@ function changedWords(own) {
   const turned = `${counted(own.lost, "row", "rows")} turned from right to wrong, ${own.won.toLocaleString("en")} from wrong to right.`;
   const total = own.lost + own.won;
   const held = own.shown.length < total
-    ? ` ${own.shown.length} of them are in this page, the surest answers first; all are in outcomes/*.parquet.`
+    ? ` ${own.shown.length} of them are in this page, the most confident answers first; all are in outcomes/*.parquet.`
     : "";
   return turned + held;
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.comparison import parameters_cell, quality_cell, size_cell, speed_cell
+from slimgate.report.figures import MISSING
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.page.drawing import Drawn, Scale, draw_bar, drop_limits, scale_of
 from slimgate.report.status import (
@@ -17,6 +18,7 @@ from slimgate.report.status import (
     median_ms,
     metrics,
     models,
+    sides,
     standing,
     teacher,
     unjudged_budgets,
@@ -71,9 +73,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A model with its cells after the name; kind: how it stands."""
+    """A model with its cells after the name; kind: how it stands. shown: what the reader calls it."""
 
     name: str
+    shown: str
     number: int
     kind: Kind
     cells: Sequence[Cell]
@@ -81,40 +84,61 @@ class Row:
 
 def heads(record: RunRecord) -> list[Head]:
     """Of the columns after the name."""
-    return [
-        Head("verdict", number=False),
-        *(Head(name, note=_budget_words(record, name)) for name in _shown_metrics(record)),
-        Head("size", note="MB"),
-        *(Head("speed-up", note=workload_words(name)) for name in workloads(record)),
-        Head("parameters"),
-    ]
+    return [head for head, _ in _columns(record)]
 
 
 def rows(record: RunRecord) -> list[Row]:
     """The teacher first, then the suite's order."""
-    names = _shown_metrics(record)
-    scales = {name: metric_scale(record, name) for name in names}
+    columns = [cells for _, cells in _columns(record)]
+    original = sides(record).original
     return [
         Row(
             model.name,
+            original if model.name == TEACHER else model.name,
             place,
             kind_of(record, model),
-            [
-                Cell(standing(record, model), KINDS.index(kind_of(record, model))),
-                *(_quality(model.quality.get(name), scales[name]) for name in names),
-                Cell(size_cell(model), None if model.artifact is None else model.artifact.bytes),
-                *(
-                    Cell(speed_cell(model.latency.get(name)), _speed_key(record, model, name))
-                    for name in workloads(record)
-                ),
-                Cell(
-                    parameters_cell(model.artifact),
-                    None if model.artifact is None else model.artifact.nonzero_parameters,
-                ),
-            ],
+            [cells[place] for cells in columns],
         )
         for place, model in enumerate(models(record))
     ]
+
+
+def _columns(record: RunRecord) -> list[tuple[Head, list[Cell]]]:
+    """The columns after the name, with a cell for each model; without those that have no figure."""
+    return [
+        (head, cells) for head, cells in _all_columns(record) if any(cell.text != MISSING for cell in cells)
+    ]
+
+
+def _all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
+    shown = models(record)
+    yield Head("verdict", number=False), [_make_verdict_cell(record, model) for model in shown]
+    for name in _shown_metrics(record):
+        scale = metric_scale(record, name)
+        cells = [_quality(model.quality.get(name), scale) for model in shown]
+        yield Head(name, note=_budget_words(record, name)), cells
+    yield Head("size", note="MB"), [_make_size_cell(model) for model in shown]
+    for name in workloads(record):
+        head = Head("speed-up", note=workload_words(name))
+        yield head, [_make_speed_cell(record, model, name) for model in shown]
+    yield Head("parameters"), [_make_parameters_cell(model) for model in shown]
+
+
+def _make_verdict_cell(record: RunRecord, model: VariantRecord) -> Cell:
+    return Cell(standing(record, model), KINDS.index(kind_of(record, model)))
+
+
+def _make_size_cell(model: VariantRecord) -> Cell:
+    return Cell(size_cell(model), None if model.artifact is None else model.artifact.bytes)
+
+
+def _make_speed_cell(record: RunRecord, model: VariantRecord, workload: str) -> Cell:
+    return Cell(speed_cell(model.latency.get(workload)), _speed_key(record, model, workload))
+
+
+def _make_parameters_cell(model: VariantRecord) -> Cell:
+    nonzero = None if model.artifact is None else model.artifact.nonzero_parameters
+    return Cell(parameters_cell(model.artifact), nonzero)
 
 
 def _speed_key(record: RunRecord, model: VariantRecord, workload: str) -> float | None:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from slimgate._system.worker import end_with_parent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.llama_cpp_converter import load_converter
+from slimgate.models.llama_cpp_names import describe_unknown
 
 REQUEST, MODEL, WRITTEN, ANSWER = "request.json", "model", "written", "answer.json"
 IMPORTANCE = "importance.npz"
@@ -42,11 +43,7 @@ def convert(folder: Path, kind: str) -> Json:
     try:
         converter_class = converter.get_model_class(name)
     except NotImplementedError as error:
-        known = sum(1 for family in converter.TEXT_MODEL_MAP if family.endswith("ForCausalLM"))
-        raise BuildError(
-            f"llama.cpp's converter does not know {name}; it knows {known} causal language models, such as "
-            "LlamaForCausalLM, MistralForCausalLM, Qwen3ForCausalLM, Gemma3ForCausalLM"
-        ) from error
+        raise BuildError(describe_unknown(name, frozenset(converter.TEXT_MODEL_MAP))) from error
     (folder / WRITTEN).mkdir()
     own_type = OWN_TYPES.get(kind)
     file_type = gguf.LlamaFileType[own_type or f"MOSTLY_{kind}"]

@@ -41,10 +41,11 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from slimgate._system.worker import run_worker
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, SuiteError
 from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.llama_cpp_converter import check_tokenizer
 from slimgate.models.llama_cpp_library import DISTRIBUTION, load_library
+from slimgate.models.llama_cpp_names import find_unknown_architecture
 from slimgate.models.llm_packages import require_package
 from slimgate.models.quantized_files import SERVED
 from slimgate.models.stock import save_plain
@@ -147,8 +148,14 @@ class ToGguf(Step[Params]):
         """Of every type."""
         return "gguf"
 
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration as it is. Raises SuiteError for a language model that llama.cpp does not know."""
+        if problem := find_unknown_architecture(config.get("architectures") or []):
+            raise SuiteError(problem)
+        return config
+
     def check_folder(self, params: Params, folder: Path) -> None:
-        """llama.cpp reads the tokenizer, as far as its file says that."""
+        """Raises SuiteError for a tokenizer that llama.cpp cannot read."""
         check_tokenizer(folder)
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:

@@ -1,0 +1,116 @@
+"""The section "How to read this": the words that this report has, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate.judge.decision import LEVEL
+from slimgate.judge.speed import LEVEL as SPEED_LEVEL
+from slimgate.record import BehaviourFacts, LatencyFacts, QualityFacts, RunRecord
+from slimgate.report.figures import percent
+from slimgate.report.status import sides
+from slimgate.report.tables import blocks, bullets
+
+_VERDICTS = """\
+**PASS**: the rows show that the drop is inside its budget. **FAIL**: they show that it is not. \
+**INCONCLUSIVE**: there are too few rows to tell; the line says how many would."""
+_DUEL = """\
+A **duel** times the teacher and a variant in turns, in the same seconds. Its ratio is the **speed-up**; \
+above 1 is faster."""
+_NOISE_FLOOR = """\
+The **noise floor** is how much faster the teacher seems than its own copy, at least 3 %. It widens the \
+interval of every speed-up."""
+_FLIPS = "**Flips** are rows that turned from right to wrong, or back."
+_FLIPS_INTERVAL = " The share of lost rows has an exact interval (Clopper and Pearson)."
+_SLICE = 'A **slice** is the gate rows that share a value; "few" is under 50 rows.'
+_SLICE_BUDGET = """\
+ A budget on slices is PASS only if every slice is shown to be inside it. FAIL takes Holm's correction over \
+the slices."""
+_BANDS = """\
+Bands are words, not verdicts: gain beyond -1 point, negligible up to 1, small up to 2, depends on the use \
+up to 5, bad above."""
+_LATENCY = """\
+**Latency** is one forward call on prepared tensors after warm-up, without tokenizing. Models are timed \
+one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) \
+rounds. \
+A budget in ms is judged by the 90 % interval of its percentile, which is 3 % wider because one process was \
+timed. Rounds that follow each other alike count as fewer. A stall that did not happen while timing goes \
+unnoticed."""
+_SIZE = "**Size** is the files needed to predict; 1 MB = 1024² bytes. A stored zero takes its full space."
+_MEMORY = """\
+**Memory** is that of a fresh process that loads the model and predicts one batch. The brackets of a ratio \
+hold the least and the most that the processes allow."""
+_CALIBRATION = """\
+**Calibration error** is the mean distance of confidence from accuracy over 15 bins (Guo et al. 2017)."""
+_BRIER = """\
+**Brier** is the squared distance of the probabilities from the label; half of that for two classes."""
+_DASH = """\
+An en dash (–) was not measured. Seconds and losses are those of the build, also if a model came from the \
+store."""
+
+
+def how_to_read(record: RunRecord) -> str:
+    """The section; empty if no word of it occurs, as in a report of load tests."""
+    lines = list(_explain(record))
+    return blocks("## How to read this", bullets(lines)) if lines else ""
+
+
+def _explain(record: RunRecord) -> Iterator[str]:
+    """A line for each word, in the order in which the report has them."""
+    quality = [facts for model in record.variants for facts in model.quality.values()]
+    latency = [facts for model in record.variants for facts in model.latency.values()]
+    behaviour = [model.behaviour for model in record.variants if model.behaviour is not None]
+    yield from _explain_drops(record, quality, latency)
+    yield from _explain_speed(latency)
+    yield from _explain_answers(behaviour)
+    if any(facts.band is not None for facts in quality):
+        yield _BANDS
+    if latency:
+        yield _LATENCY
+    if any(model.artifact is not None and model.artifact.bytes is not None for model in record.variants):
+        yield _SIZE
+    if any(model.memory is not None for model in record.variants):
+        yield _MEMORY
+    if any(facts.ece is not None for facts in behaviour):
+        yield _CALIBRATION
+    if any(facts.brier is not None for facts in behaviour):
+        yield _BRIER
+    if not record.task.is_of_files:
+        yield _DASH
+
+
+def _explain_drops(
+    record: RunRecord, quality: list[QualityFacts], latency: list[LatencyFacts]
+) -> Iterator[str]:
+    names, dropped = sides(record), any(facts.drop_points is not None for facts in quality)
+    if dropped:
+        points = "percentage points"
+        if any("log_loss" in model.quality for model in record.variants):
+            points += " (log loss: hundredths of a nat)"
+        worse = f"how much worse a {names.other} is than its {names.original}, in {points}"
+        yield f"A **drop** is {worse}. A negative drop is a gain."
+    levels = [f"{percent(LEVEL, 0)} for a drop"] if dropped else []
+    if any(facts.speedup is not None for facts in latency):
+        levels.append(f"{percent(SPEED_LEVEL, 0)} for a speed-up")
+    if levels:
+        chosen = any(facts.among not in (None, 1) for facts in quality)
+        best = ' "As the best of 4": the bound allows for choosing the variant among 4.' if chosen else ""
+        yield f"**Brackets** hold an interval: {', '.join(levels)}.{best}"
+    if dropped:
+        yield _VERDICTS
+
+
+def _explain_speed(latency: list[LatencyFacts]) -> Iterator[str]:
+    if any(facts.speedup is not None for facts in latency):
+        yield _DUEL
+    if any(facts.noise_floor is not None for facts in latency):
+        yield _NOISE_FLOOR
+
+
+def _explain_answers(behaviour: list[BehaviourFacts]) -> Iterator[str]:
+    flips = [facts.flips for facts in behaviour if facts.flips is not None]
+    if flips:
+        yield _FLIPS + (_FLIPS_INTERVAL if any(counted.interval is not None for counted in flips) else "")
+    slices = [part for facts in behaviour for part in facts.slices or ()]
+    if slices:
+        yield _SLICE + (_SLICE_BUDGET if any(part.worst is not None for part in slices) else "")

@@ -1,0 +1,36 @@
+"""What a record of judged files says of them: their paths and digests, and whether a suite names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from slimgate._system.escape import escape
+from slimgate.record import RunRecord
+from slimgate.report.figures import count
+
+
+def has_suite_file(record: RunRecord) -> bool:
+    """Whether the record is of a suite; that of `slimgate judge` only has a name for its folder."""
+    return not (record.task.is_of_files and record.command.startswith("slimgate judge "))
+
+
+def describe_files(record: RunRecord) -> Iterator[str]:
+    """`teacher.csv (SHA-256 6f1c…)`, of prediction files; nothing of a record without them."""
+    files = record.task.source.get("files")
+    if isinstance(files, Mapping):
+        yield from (f"{escape(name)} (SHA-256 {escape(digest[:12])})" for name, digest in files.items())
+
+
+def describe_source(record: RunRecord) -> str:
+    """The files of tools, as the command or the suite names them."""
+    task, source = record.task, record.task.source
+    name = escape(source.get("name", "files"))
+    files = ", ".join(describe_files(record)) or _describe_logs(source)
+    classes = f" {count(len(task.classes))} classes." if task.classes else ""
+    return f"Judged from {name}: {files}.{classes}"
+
+
+def _describe_logs(source: Mapping[str, Any]) -> str:
+    base, targets = source.get("base", "not named"), source.get("targets", [])
+    return ", ".join([f"base {escape(base)}", *(f"target {escape(target)}" for target in targets)])

@@ -1,0 +1,66 @@
+"""The reports of a run show the releases beside its baseline as history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.releases import write_release
+
+from slimgate.cli.main import main
+from slimgate.record import AcceptedFacts, BaselineFacts
+from slimgate.record.files import earlier_releases, read_run
+
+NAMES = ("v1", "v2")
+
+
+def write_releases(folder: Path) -> Path:
+    """Two accepted releases, the second of which is the baseline; gives its run.json."""
+    for number, name in enumerate(NAMES, 1):
+        at = f"2026-10-0{number}T00:00:00+00:00"
+        release = folder / name / "support"
+        write_release(release, created=at, accepted=AcceptedFacts(name=name, at=at))
+    return release / "run.json"
+
+
+def write_run(folder: Path, baseline: Path) -> Path:
+    facts = BaselineFacts(path=baseline.as_posix(), name="v2", created="2026-10-02T00:00:00+00:00")
+    return write_release(folder, baseline=facts)
+
+
+def test_it_has_each_release_and_this_run(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = write_run(tmp_path / "new", write_releases(tmp_path / "baselines"))
+    assert main(["report", str(run)]) == 0
+    report = (run / "report.md").read_text()
+    history = report.partition("<b>History</b>, release by release")[2].partition("</details>")[0]
+    first = [line.split("|")[1].strip() for line in history.splitlines() if line.startswith("| ")]
+    assert first[:4] == ["release", "v1", "v2", "this run"]
+    assert "![history](plots/history.svg)" in history
+    assert (run / "plots/history.svg").is_file()
+    page = (run / "report.html").read_text()
+    assert "<h3>History</h3>" in page
+    assert "this run" in page.partition("<h3>History</h3>")[2]
+
+
+def test_a_single_baseline_is_no_history(tmp_path: Path) -> None:
+    baseline = write_releases(tmp_path / "baselines")
+    (tmp_path / "baselines/v1/support/run.json").unlink()
+    run = write_run(tmp_path / "new", baseline)
+    assert main(["report", str(run)]) == 0
+    assert "History" not in (run / "report.md").read_text()
+    assert "<h3>History</h3>" not in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("damage", ["not accepted", "half a file", "gone"])
+def test_what_cannot_be_read_is_no_history(tmp_path: Path, damage: str) -> None:
+    baseline = write_releases(tmp_path / "baselines")
+    record = read_run(write_run(tmp_path / "new", baseline) / "run.json")
+    assert [release.name for release in earlier_releases(record, baseline)] == ["v1", "v2"]
+    if damage == "not accepted":
+        write_release(baseline.parent, created="2026-10-02T00:00:00+00:00")
+    elif damage == "half a file":
+        (tmp_path / "baselines/v1/support/run.json").write_text("{")
+    else:
+        baseline.unlink()
+    assert earlier_releases(record, baseline) == []

@@ -15,7 +15,7 @@ from slimgate.judge.behaviour_parts import (
     TradeoffFacts,
 )
 from slimgate.judge.parts import BudgetFacts, BuildsFacts, PairFacts, Part, SeparationFacts
-from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
+from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts, WeightFacts
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
@@ -124,6 +124,7 @@ __all__ = [
     "VariantRecord",
     "WaitingBudget",
     "Weakening",
+    "WeightFacts",
     "read_record",
     "to_json",
 ]

@@ -31,6 +31,7 @@ from slimgate.report.status import (
 )
 from slimgate.report.trust import delay_words
 from slimgate.report.unreadable import unreadable_rows
+from slimgate.report.weights import unquantized_models
 
 # Medians of one and the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05
@@ -57,6 +58,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _gaps(record)
     yield from _loosened_budgets(record)
     yield from _switched_off_budgets(record)
+    yield from unquantized_models(record)
     yield from _unpacked_weights(record)
     yield from look_cautions(record)
     yield from unlucky_builds(record)

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord
 from slimgate.record.earlier_results import describe_carried
+from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.figures import count
 from slimgate.report.head import (
@@ -61,6 +62,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         record=record,
         verdict=verdict_line(record).partition(" · ")[2],
         this_run=this_run_line(record),
+        alarms=list(alarms(record)),
         reasons=explain_verdict(record),
         reasons_title=reasons_title(record),
         broken=broken_models(record),

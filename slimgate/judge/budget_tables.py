@@ -142,25 +142,21 @@ class SizeBudget(Budget):
 
     kind = "compression_min"
     compression_min: float = Field(gt=0)
-    """Least value of teacher bytes / variant bytes: 4 is a quarter of the size. Under 0.5 it needs a
-    reason."""
-
-    @field_validator("compression_min")
-    @classmethod
-    def _is_no_share(cls, limit: float, info: ValidationInfo) -> float:
-        """0.25 is more often meant as a quarter of the size than as four times the size."""
-        if limit < LEAST_COMPRESSION and not info.data.get("reason"):
-            raise PydanticCustomError(
-                "unit",
-                "{came} came, which lets the variant be {times} times as large as the teacher; expected "
-                "teacher bytes / variant bytes: for {percent} % of the size write {times}, and if {came} is "
-                'meant, add reason = "…"',
-                {"came": f"{limit:g}", "percent": f"{100 * limit:g}", "times": f"{1 / limit:.3g}"},
-            )
-        return limit
+    """Least value of teacher bytes / variant bytes."""
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
         """Bytes are exact."""
+
+
+class QuantizedBudget(Budget):
+    """A budget on precision: this share of the weights in a variant's blocks has fewer than 16 bits."""
+
+    kind = "quantized_share_min"
+    quantized_share_min: float = Field(gt=0, le=1)
+    """Least share of the weights in the blocks' matrices that is stored in fewer than 16 bits."""
+
+    def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
+        """Weights are counted, so they are exact."""
 
 
 class FlopsBudget(Budget):
@@ -222,6 +218,52 @@ class LimitBudget:
     on_inconclusive: OnInconclusive | None = None
     cap: float | None = None
     above_cap_max: float | None = None
+
+
+class SizeBudgetTable(Table):
+    """Budgets on a variant's files, all of which must hold."""
+
+    reason: str | None = None
+    """Why; the report shows it, and a budget that got looser than the baseline's needs one."""
+    compression_min: float | None = Field(default=None, gt=0)
+    """Least value of teacher bytes / variant bytes: 4 is a quarter of the size. Under 0.5 it needs a
+    reason."""
+    quantized_share_min: float | None = Field(default=None, gt=0, le=1)
+    """Least share of the weights in the blocks' matrices (attention, mlp, experts) that the files store in
+    fewer than 16 bits: 0.95 is 95 %."""
+
+    @field_validator("compression_min")
+    @classmethod
+    def _is_no_share(cls, limit: float | None, info: ValidationInfo) -> float | None:
+        """0.25 is more often meant as a quarter of the size than as four times the size."""
+        if limit is not None and limit < LEAST_COMPRESSION and not info.data.get("reason"):
+            raise PydanticCustomError(
+                "unit",
+                "{came} came, which lets the variant be {times} times as large as the teacher; expected "
+                "teacher bytes / variant bytes: for {percent} % of the size write {times}, and if {came} is "
+                'meant, add reason = "…"',
+                {"came": f"{limit:g}", "percent": f"{100 * limit:g}", "times": f"{1 / limit:.3g}"},
+            )
+        return limit
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.compression is None and self.quantized is None:
+            kinds = f"{SizeBudget.kind}, {QuantizedBudget.kind}"
+            raise ValueError(f"expected at least one of {kinds}, as in {{ compression_min = 1.5 }}")
+        return self
+
+    @property
+    def compression(self) -> SizeBudget | None:
+        """The budget on bytes."""
+        limit = self.compression_min
+        return None if limit is None else SizeBudget(compression_min=limit, reason=self.reason)
+
+    @property
+    def quantized(self) -> QuantizedBudget | None:
+        """The budget on precision."""
+        limit = self.quantized_share_min
+        return None if limit is None else QuantizedBudget(quantized_share_min=limit, reason=self.reason)
 
 
 class _LimitBudgets(Table):

@@ -1,6 +1,6 @@
-"""Judges budgets on size, operations and peak memory.
+"""Judges budgets on size, precision, operations and peak memory.
 
-Size and operations are exact, so they are compared with the limit.
+Size, precision and operations are exact, so they are compared with the limit.
 
 Peak memory is measured: the ratio is that of two medians, each over a few fresh processes. A process does not
 have quite the same peak when it runs again, because the addresses of libraries and the allocator's rounding
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, SizeBudget
+from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, QuantizedBudget, SizeBudget
 from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
 
 # How many fresh processes of each model a budget needs. With fewer it is INCONCLUSIVE.
@@ -37,6 +37,19 @@ def judge_compression(
     holds = teacher_bytes >= minimum * variant_bytes
     verdict = Verdict.PASS if holds else Verdict.FAIL
     return BudgetVerdict(kind=SizeBudget.kind, limit=minimum, verdict=verdict, reason=reason, n_needed=None)
+
+
+def judge_quantized(share: float, minimum: float, reason: str | None) -> BudgetVerdict:
+    """PASS if a share of weights is at least `minimum`. share: those with fewer than 16 bits, 0..1."""
+    verdict = Verdict.PASS if share >= minimum else Verdict.FAIL
+    return BudgetVerdict(
+        kind=QuantizedBudget.kind,
+        limit=minimum,
+        verdict=verdict,
+        reason=reason,
+        n_needed=None,
+        value=share,
+    )
 
 
 def judge_flops(teacher: int, variant: int, limit: float, reason: str | None) -> BudgetVerdict:

@@ -53,6 +53,15 @@ class GgufHeader:
         return _OTHER_NAMES.get(self.architecture, self.architecture) in _architectures()
 
 
+def stated_type(reader: Any) -> str:
+    """What a file says most of its weights are, such as Q4_K_M; "" of an older file that does not say it."""
+    from gguf import LlamaFileType
+
+    stated = _value(reader, "general.file_type")
+    known = {int(kind): kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in LlamaFileType}
+    return known.get(stated, "") if isinstance(stated, int) else ""
+
+
 def gguf_files(folder: Path) -> list[Path]:
     """The GGUF files of a folder, in the order of their names."""
     return sorted(file for file in folder.glob(f"*{SUFFIX}") if file.is_file())
@@ -161,7 +170,7 @@ def _config(reader: Any, architecture: str) -> dict[str, Any]:
 
 
 def _describe(reader: Any) -> Quantized:
-    from gguf import GGML_QUANT_SIZES, LlamaFileType
+    from gguf import GGML_QUANT_SIZES
 
     sizes: Counter[Any] = Counter()
     for tensor in reader.tensors:
@@ -169,14 +178,12 @@ def _describe(reader: Any) -> Quantized:
             sizes[tensor.tensor_type] += int(tensor.n_elements)
     packed = Counter({kind: size for kind, size in sizes.items() if kind.name not in _PLAIN})
     commonest = (packed or sizes).most_common(1)[0][0] if sizes else reader.tensors[0].tensor_type
-    stated = _value(reader, "general.file_type")
-    known = {int(kind): kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in LlamaFileType}
     plain = [
         tensor.name.removesuffix(".weight")
         for tensor in reader.tensors
         if len(tensor.shape) > 1 and tensor.tensor_type.name in _PLAIN
     ]
-    name = known.get(stated, commonest.name) if isinstance(stated, int) else commonest.name
+    name = stated_type(reader) or commonest.name
     return Quantized(
         format="gguf",
         # general.file_type is what most weights are, by the program that wrote the file; older files lack it

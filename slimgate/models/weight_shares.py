@@ -3,7 +3,8 @@
     read_weight_shares("../models/student-w4a16").quantized_share      # 0.98
 
 Headers alone are read. A folder may say by its quantization_config that it is quantized and hold floats all
-the same, where the recipe's patterns match no module: `unmatched` names those.
+the same, where the recipe's patterns match no module: `unmatched` names those. The claim of a GGUF file is
+its general.file_type.
 """
 
 from __future__ import annotations
@@ -12,15 +13,22 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from slimgate.models.gguf_file import read_gguf_header
+from slimgate._system.json_text import read_json
+from slimgate.errors import SuiteError
+from slimgate.models.gguf_file import gguf_files, read_gguf_header, stated_type
 from slimgate.models.integer_packing import packing_of
-from slimgate.models.model_ref import model_config, parse_model_ref
-from slimgate.models.quantized_files import describe_quantization, method_of
+from slimgate.models.model_ref import GGUF, TORCH, model_config, parse_model_ref
+from slimgate.models.quantized_files import CHECKPOINT, SERVED, describe_quantization, method_of
+from slimgate.models.saved_files import read_description
 from slimgate.models.saved_weights import Stored, read_stored_tensors
+
+# The kinds of artifacts whose files have headers that are read here.
+KINDS_WITH_SHARES = frozenset({TORCH, "torch_quantized", SERVED, CHECKPOINT, GGUF})
 
 # Kind of layer -> what its name holds; the first that fits.
 _KINDS = {
@@ -39,8 +47,13 @@ _BESIDE = re.compile(
     r"(\.|_)(qzeros|g_idx|scales?|zero_point|zeros?|shape|absmax|quant_map|SCB|weight_format|input_scale|"
     r"weight_scale(_inv|_2)?|global_scale|nested_\w+|quant_state\.\w+|bitsandbytes__\w+)$"
 )
-_PLAIN_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+# Beside the weights of a layer that a step of slimgate put in, and the tensors that hold the weights.
+_BESIDE_IN_STEPS = frozenset({"gain", "input_zero_point", "pattern", "smoothing", "threshold"})
+_WEIGHTS_OF_STEPS = frozenset({"packed", "qdata", "values"})
 _BITS = 32
+_BITS_OF_INTEGERS = {"U8": 8, "I32": 32, "I64": 64}
+# The order in which kinds are listed.
+_ORDER = ("embeddings", "attention", "mlp", "experts", "other", "output", "norms and biases")
 Json = Mapping[str, Any]
 
 
@@ -68,7 +81,10 @@ class WeightShares:
 
 
 def read_weight_shares(text: str) -> WeightShares:
-    """Of a folder or a GGUF file, as a suite names it. Raises SuiteError where it holds no model."""
+    """Of a folder or a GGUF file, as a suite names it.
+
+    Raises SuiteError where it holds no model, or one without safetensors.
+    """
     path = Path(text)
     if path.suffix.lower() == ".gguf" and path.is_file():
         return _of_gguf(path)
@@ -78,7 +94,33 @@ def read_weight_shares(text: str) -> WeightShares:
     assert ref.folder is not None
     if ref.file is not None:
         return _of_gguf(ref.folder / ref.file)
-    return _of_folder(ref.folder, model_config(ref))
+    shares = _of_folder(ref.folder, model_config(ref))
+    if shares is None:
+        raise SuiteError(
+            f'"{text}": {ref.folder} has no readable *.safetensors, expected weights with headers; save the '
+            "model by save_pretrained"
+        )
+    return shares
+
+
+@lru_cache(maxsize=256)
+def read_artifact_shares(kind: str, folder: Path) -> WeightShares | None:
+    """Of an artifact's folder, which does not change; None of files without headers, such as graphs."""
+    if kind not in KINDS_WITH_SHARES:
+        return None
+    if files := gguf_files(folder):
+        return _of_gguf(files[0])
+    replaced = _replaced_layers(read_description(folder))
+    return _of_folder(folder, read_json(folder / "config.json"), replaced)
+
+
+def _replaced_layers(description: Json) -> dict[str, Json]:
+    """Name -> options of each layer that a step has put in the place of a float one."""
+    return {
+        name: options
+        for change in description.get("modifications") or ()
+        for name, (_, options) in (change["spec"].get("modules") or {}).items()
+    }
 
 
 def _fetched(ref: Any) -> Any:
@@ -90,34 +132,71 @@ def _fetched(ref: Any) -> Any:
 def _of_gguf(file: Path) -> WeightShares:
     from gguf import GGUFReader
 
-    header = read_gguf_header(file, file.name)
+    header, reader = read_gguf_header(file, file.name), GGUFReader(file)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for tensor in GGUFReader(file).tensors:
+    for tensor in reader.tensors:
         kind = _kind_of(tensor.name.removesuffix(".weight"), dimensions=len(tensor.shape))
-        precision = _PLAIN_TYPES.get(tensor.tensor_type.name, tensor.tensor_type.name)
+        precision = _FLOATS.get(tensor.tensor_type.name, tensor.tensor_type.name)
         counts[kind][precision] += int(tensor.n_elements)
-    scheme = header.stored.scheme
-    return WeightShares(counts, "" if scheme in _PLAIN_TYPES else f"gguf, {scheme}")
+    claim = stated_type(reader) or header.stored.scheme
+    return WeightShares(_ordered(counts), "" if claim in _FLOATS else f"gguf, {claim}")
 
 
-def _of_folder(folder: Path, config: Json) -> WeightShares:
-    tensors = read_stored_tensors(folder) or {}
+def _ordered(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    """Kinds in their order; of each the precisions, the commonest first."""
+    return {kind: dict(counts[kind].most_common()) for kind in _ORDER if kind in counts}
+
+
+def _of_folder(folder: Path, config: Json, replaced: Mapping[str, Json] | None = None) -> WeightShares | None:
+    """None without readable safetensors. replaced: as _replaced_layers has it."""
+    tensors = read_stored_tensors(folder)
+    if tensors is None:
+        return None
     quantization = config.get("quantization_config") or {}
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     quantized: list[str] = []
     for name, stored in tensors.items():
-        if _BESIDE.search(name):
+        module, _, part = name.rpartition(".")
+        options = _options_of(module, replaced or {})
+        if _BESIDE.search(name) or (options is not None and part in _BESIDE_IN_STEPS):
             continue
-        module, precision, numbers = _weights_of(name, stored, quantization)
-        plain = precision in _FLOATS.values()
-        counts[_kind_of(module, dimensions=len(stored.shape) if plain else 2)][precision] += numbers
-        if not plain:
+        if options is not None and part in _WEIGHTS_OF_STEPS:
+            precision, numbers = _weights_of_step(stored, options)
+            dimensions = 2
+        else:
+            module, precision, numbers = _weights_of(name, stored, quantization)
+            dimensions = len(stored.shape) if precision in _FLOATS.values() else 2
+        counts[_kind_of(module, dimensions=dimensions)][precision] += numbers
+        if precision not in _FLOATS.values():
             quantized.append(module)
     modules = [name.rpartition(".")[0] for name in tensors]
     unmatched = tuple(
         pattern for pattern in _patterns(quantization) if not _matches(pattern, modules, quantized)
     )
-    return WeightShares(counts, describe_quantization(quantization) if quantization else "", unmatched)
+    claim = describe_quantization(quantization) if quantization else ""
+    return WeightShares(_ordered(counts), claim, unmatched)
+
+
+def _options_of(module: str, replaced: Mapping[str, Json]) -> Json | None:
+    """The options of a layer; a step on one tower of two knows it by the name inside of the tower."""
+    while module:
+        if module in replaced:
+            return replaced[module]
+        module = module.partition(".")[2]
+    return None
+
+
+def _weights_of_step(stored: Stored, options: Json) -> tuple[str, int]:
+    """(precision, numbers) of the packed weights of a layer, which its options give the shape of."""
+    rows, columns = (
+        options.get(linear, options.get(table))
+        for linear, table in (("out_features", "num_embeddings"), ("in_features", "embedding_dim"))
+    )
+    numbers = int(rows or 0) * int(columns or 0)
+    if (named := _FLOATS.get(stored.dtype) or _EIGHT_BITS.get(stored.dtype)) is not None:
+        return named, numbers
+    stored_bits = prod(stored.shape) * _BITS_OF_INTEGERS.get(stored.dtype, 8)
+    return f"int{options.get('bits') or max(1, stored_bits // max(1, numbers))}", numbers
 
 
 def _weights_of(name: str, stored: Stored, quantization: Json) -> tuple[str, str, int]:

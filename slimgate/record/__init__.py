@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     )
     from slimgate.judge.budget_counts import Status
     from slimgate.judge.parts import BudgetFacts, BuildsFacts, PairFacts, Part, SeparationFacts
-    from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
+    from slimgate.record.build import (
+        ArtifactFacts,
+        ClaimFacts,
+        StageFacts,
+        StepFacts,
+        StoredFacts,
+        WeightFacts,
+    )
     from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
     from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
     from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
@@ -129,6 +136,7 @@ __all__ = [
     "VariantRecord",
     "WaitingBudget",
     "Weakening",
+    "WeightFacts",
     "read_record",
     "to_json",
 ]
@@ -201,6 +209,7 @@ __getattr__ = lazy_names(
         "VariantRecord": "slimgate.record.run",
         "WaitingBudget": "slimgate.record.since_baseline",
         "Weakening": "slimgate.record.verdicts",
+        "WeightFacts": "slimgate.record.build",
         "read_record": "slimgate.record.run",
         "to_json": "slimgate.record.run",
     },

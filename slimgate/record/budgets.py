@@ -10,6 +10,7 @@ from slimgate.judge.budget_kinds import ends_run, is_in_points, is_two_sided_kin
 from slimgate.judge.budget_tables import (
     TOKEN_TABLES,
     FlipsBudget,
+    SizeBudget,
 )
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
@@ -79,7 +80,7 @@ def _value_and_interval(
             return facts.drop_points, facts.interval
         case BehaviourFacts(flips=Flips() as flips) if budget.kind == FlipsBudget.kind:
             return flips.percent, flips.interval
-        case SizeFacts():
+        case SizeFacts() if budget.kind == SizeBudget.kind:
             return facts.compression, None
         case LatencyFacts():
             return facts.speedup, _deciding_interval(facts)

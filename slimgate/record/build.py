@@ -63,6 +63,20 @@ class StoredFacts(Part):
     computed: str
 
 
+class WeightFacts(Part):
+    """In which precision the files store the weights. counts: kind of layer -> precision -> numbers.
+
+    quantized_share: of the weights in the blocks' matrices, those with fewer than 16 bits. claim: what the
+    model's quantization_config, or a GGUF file's type, says; null where nothing is claimed. unmatched: the
+    patterns of the configuration that match no module.
+    """
+
+    counts: dict[str, dict[str, int]]
+    quantized_share: float
+    claim: str | None = None
+    unmatched: list[str] = []
+
+
 class SelectionCost(Part):
     """What a cascade's thresholds cost on the selection rows that they were chosen on, which flatter them.
 
@@ -101,8 +115,8 @@ class ArtifactFacts(Part):
     compile_seconds, compiled_graphs: of a runtime that compiles at the first call of a shape, over all
     workloads so far; null of others. unreadable_rows: share of the gate rows (the first 2,000) of which the
     tokenizer does not know one token in five; null of rows that are not text alone. stored: of a checkpoint
-    that was quantized already, how its files store the weights. cascade: of one, its
-    models. bytes, parameters: null of an endpoint.
+    that was quantized already, how its files store the weights. weights: their precision by kind of layer;
+    null of graphs and endpoints. cascade: of one, its models. bytes, parameters: null of an endpoint.
     """
 
     kind: str
@@ -118,6 +132,7 @@ class ArtifactFacts(Part):
     compiled_graphs: int | None = None
     unreadable_rows: float | None = None
     stored: StoredFacts | None = None
+    weights: WeightFacts | None = None
     cascade: CascadeFacts | None = None
 
 

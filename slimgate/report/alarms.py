@@ -8,15 +8,20 @@ from slimgate._system.escape import escape
 from slimgate.record import RunRecord
 from slimgate.report.since_baseline import baseline_name, new_since_baseline
 from slimgate.report.status import teacher
+from slimgate.report.weights import quantized_reference
 
 
 def alarms(record: RunRecord) -> Iterator[str]:
-    """What a PASS would hide: a teacher that may have learnt nothing, labels that no gate row has.
+    """What a PASS would hide: a teacher that may have learnt nothing, or is quantized itself.
+
+    Labels that no gate row has.
 
     Variants that no budget against the baseline looks at.
     """
     if doubt := teacher_doubt(record):
         yield doubt
+    if quantized := quantized_reference(record):
+        yield quantized
     if lacking := _labels_without_rows(record):
         yield f"**No gate row has the label {_join(lacking)}**: what a variant loses there is not judged."
     yield from _unlike_the_baseline(record)

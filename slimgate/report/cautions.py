@@ -34,6 +34,7 @@ from slimgate.report.status import (
 )
 from slimgate.report.trust import delay_words
 from slimgate.report.unreadable import unreadable_rows
+from slimgate.report.weights import unquantized_models
 
 # Medians of one and the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05
@@ -91,6 +92,7 @@ def _all_notes(record: RunRecord) -> Iterator[Note]:
             _gaps(record),
             _loosened_budgets(record),
             _switched_off_budgets(record),
+            unquantized_models(record),
             look_cautions(record),
             unlucky_builds(record),
             _fallen_slices(gated),

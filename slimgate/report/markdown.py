@@ -55,6 +55,7 @@ from slimgate.report.task_figures import task_figures, teacher_labels
 from slimgate.report.token_kl import kl_tables
 from slimgate.report.tool_files import tool_files_section
 from slimgate.report.trust import data, machine, published_section, self_test
+from slimgate.report.weights import weights_table
 
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 _MORE = """\
@@ -105,6 +106,7 @@ def full_sections(record: RunRecord, history: str = "") -> list[str]:
         with_heading("## Cascades", cascades(record)),
         with_heading("## Latency in full", latency),
         with_heading("## Memory", memory),
+        with_heading("## Precision of the weights", weights_table(record)),
         with_heading("## Twins", twins(record)),
         with_heading("## Builds by seed", builds(record)),
         teacher_labels(record),
@@ -143,6 +145,7 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any("What was built from what", blocks(step_table(record), twins(record))),
         _fold_if_any("Loss and quality per epoch", epoch_table(record)),
         _fold_if_any("Artifacts", artifact_table(record)),
+        _fold_if_any("Precision of the weights", weights_table(record), ", by kind of layer"),
         _fold_if_any("Data", _without_heading(data(record))),
         _fold_if_any("Self-test of the gate", _without_heading(self_test(record))),
         _fold_if_any(

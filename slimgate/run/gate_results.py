@@ -100,7 +100,7 @@ def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
         judged = budgets.behaviour != BehaviourBudgets()
         yield (BEHAVIOUR, name, ""), _format_behaviour(budgets.behaviour) if judged else None
         if name in suite.sized:
-            yield (SIZE, name, ""), "size" if budgets.size else None
+            yield (SIZE, name, ""), "size" if budgets.size or budgets.quantized else None
         if name in suite.variants_with_memory:
             yield (MEMORY, name, ""), "memory" if budgets.memory else None
         if budgets.flops is not None:

@@ -20,7 +20,7 @@ from slimgate.judge.budget_tables import (
     LimitBudget,
     MemoryBudget,
     QualityBudgetTable,
-    SizeBudget,
+    SizeBudgetTable,
     SliceBudget,
     TeacherBudgetTable,
 )
@@ -134,7 +134,8 @@ def read_budgets(
     tokens: dict[str, tuple[LimitBudget, ...]] = {}
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
     latency: LatencyBudgetTable | None = None
-    size, flips, memory, flops = None, None, None, None
+    size: SizeBudgetTable | None = None
+    flips, memory, flops = None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
         if key in NOT_COMMON and len(prefix) == 1:
@@ -142,7 +143,7 @@ def read_budgets(
         _check_table(key, table, loc, data, file)
         try:
             if key == "size":
-                size = SizeBudget.model_validate(table)
+                size = SizeBudgetTable.model_validate(table)
             elif key == "latency":
                 latency = LatencyBudgetTable.model_validate(table)
             elif key == "memory":
@@ -166,7 +167,7 @@ def read_budgets(
             raise to_suite_error(error, file, data, loc) from None
     return VariantBudgets(
         quality,
-        size,
+        size.compression if size else None,
         latency.speed if latency else None,
         BehaviourBudgets(flips, slices, tokens, named_slices),
         memory,
@@ -174,6 +175,7 @@ def read_budgets(
         times=latency.times if latency else (),
         flops=flops,
         part_speeds=latency.part_speeds if latency else (),
+        quantized=size.quantized if size else None,
     )
 
 

@@ -17,6 +17,7 @@ from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import model_config, read_config
 from slimgate.models.quantized_files import CHECKPOINT
+from slimgate.models.weight_shares import KINDS_WITH_SHARES
 from slimgate.plugins.loading import load_user_object, plugins
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED
@@ -27,7 +28,7 @@ from slimgate.steps.training.transfer_params import row_file, text_columns_of
 from slimgate.suite.errors import Loc
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, SuiteTask, TaskSetup, Variant
 from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
-from slimgate.suite.variant_budgets import LATENCY
+from slimgate.suite.variant_budgets import LATENCY, SIZE
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
@@ -200,7 +201,8 @@ def _check_endpoint_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
         measured = {limit.kind for load in suite.loads for limit in budgets.find_time_budgets(load)}
         unmeasured = [limit for limit in budgets.times if limit.kind not in measured]
     timed: list[tuple[str, Any]] = [(LATENCY, limit) for limit in unmeasured]
-    for key, budget in (*timed, ("size", budgets.size), ("memory", budgets.memory), ("flops", budgets.flops)):
+    sized = [(SIZE, budgets.size), (SIZE, budgets.quantized), ("memory", budgets.memory)]
+    for key, budget in (*timed, *sized, ("flops", budgets.flops)):
         if budget is not None:
             off = f'{key} = {{ {budget.kind} = "off", reason = "{endpoints[0]} is an endpoint" }}'
             problem = (
@@ -240,6 +242,7 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
         if name != TEACHER:
             _check_timed_budgets(suite, name, error_at)
             _check_flops_budget(suite, name, error_at)
+            _check_quantized_budget(suite, name, state.kind, error_at)
 
 
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
@@ -275,6 +278,19 @@ def _check_flops_budget(suite: Suite, name: str, error_at: ErrorAt) -> None:
                 f"[budgets.variants.{name}] {off}"
             )
             raise error_at(("budgets", "flops"), problem)
+
+
+def _check_quantized_budget(suite: Suite, name: str, kind: str, error_at: ErrorAt) -> None:
+    """Raises if a budget limits the precision of weights in files whose headers do not say it."""
+    budgets, variant = suite.budgets.get(name), suite.variants[name]
+    if budgets is None or budgets.quantized is None or not variant.gated or kind in KINDS_WITH_SHARES:
+        return
+    off = f'{SIZE} = {{ {budgets.quantized.kind} = "off", reason = "kind {kind}" }}'
+    problem = (
+        f"{name} is an artifact of kind {kind}, whose precision is not read; switch the budget off: "
+        f"[budgets.variants.{name}] {off}"
+    )
+    raise error_at(("budgets", SIZE), problem)
 
 
 def check_rounds(suite: Suite, error_at: ErrorAt) -> None:

@@ -13,7 +13,7 @@ from slimgate.judge.budget_tables import (
     LatencyBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
-    SizeBudget,
+    SizeBudgetTable,
     SliceBudget,
     TeacherBudgetTable,
     Top1BudgetTable,
@@ -167,7 +167,7 @@ def make_limits_schema(definitions: dict[str, Any], *, off: bool = False) -> dic
     )
     properties = {
         **dict.fromkeys(known_metrics(), quality),
-        "size": add_table("SizeBudget", SizeBudget),
+        "size": add_table("SizeBudget", SizeBudgetTable),
         "latency": add_table("LatencyBudget", LatencyBudgetTable),
         "flops": add_table("FlopsBudget", FlopsBudget),
         "memory": add_table("MemoryBudget", MemoryBudget),

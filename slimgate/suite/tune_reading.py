@@ -15,6 +15,7 @@ from slimgate.suite.errors import Loc, to_suite_error
 from slimgate.suite.tune_candidate import find_free_name, make_candidate
 from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, iterate_step_lists
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable, SpaceTable, TuneTable
+from slimgate.suite.variant_budgets import SIZE
 
 if TYPE_CHECKING:
     from slimgate.suite.reader import Reader
@@ -162,9 +163,11 @@ def _read_tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc,
         if load_metric(name).needs not in needs:
             problem = f'"{name}" does not fit the outcomes of task {suite.setup.task.name}'
             raise reader.make_error((*loc, name), problem)
-    unsearched = [key for key in table if key in ("latency", "flops", "flips", "slices")] if stated else []
-    if unsearched:
+    unsearched: list[Loc] = [(key,) for key in table if key in ("latency", "flops", "flips", "slices")]
+    if budgets.quantized is not None:
+        unsearched.append((SIZE, budgets.quantized.kind))
+    if stated and unsearched:
         raise reader.make_error(
-            (*loc, unsearched[0]), "a search is held to metrics and size; the gate judges the rest"
+            (*loc, *unsearched[0]), "a search is held to metrics and size; the gate judges the rest"
         )
     return Tier(budgets.quality, budgets.size, dict(table) if stated else None)

@@ -16,6 +16,7 @@ from slimgate.judge.budget_tables import (
     FlopsBudget,
     LimitBudget,
     MemoryBudget,
+    QuantizedBudget,
     SizeBudget,
     SpeedBudget,
     limits_part,
@@ -26,7 +27,8 @@ from slimgate.plugins.workloads import Load, Workload
 Family = Literal["holm"]
 # The prefix in the names of budgets of [budgets.baseline].
 BASELINE = "baseline"
-# The table of limits on the time of a call.
+# The table of limits on files, and that on the time of a call.
+SIZE = "size"
 LATENCY = "latency"
 # The name of a budget, as Judged.name has it, and its kind: ("accuracy", "drop_points").
 Key = tuple[str, str]
@@ -63,7 +65,7 @@ class VariantBudgets:
 
     baseline: the same, on losses since the baseline. switched_off: the common budgets that it switches off.
     times: on milliseconds of a call. part_speeds: on speed-ups of the first token, of the later tokens, or
-    from end to end.
+    from end to end. quantized: on the share of weights that have fewer than 16 bits.
     """
 
     quality: ByMetric = field(default_factory=dict)
@@ -76,6 +78,7 @@ class VariantBudgets:
     times: tuple[LimitBudget, ...] = ()
     flops: FlopsBudget | None = None
     part_speeds: tuple[LimitBudget, ...] = ()
+    quantized: QuantizedBudget | None = None
 
     def find_speed_budget(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
         """The budget on the speed-up of a workload, or of a part of a load."""
@@ -117,7 +120,7 @@ class VariantBudgets:
         named = {**common.behaviour.named_slices, **self.behaviour.named_slices}
         return VariantBudgets(
             merge_budgets(common.quality, self.quality, reasons),
-            _choose_budget("size", self.size, common.size, reasons),
+            _choose_budget(SIZE, self.size, common.size, reasons),
             _choose_budget(LATENCY, self.speed, common.speed, reasons),
             BehaviourBudgets(
                 _choose_budget("flips", self.behaviour.flips, common.behaviour.flips, reasons),
@@ -139,6 +142,7 @@ class VariantBudgets:
             _keep_last((*common.times, *self.times), LATENCY, reasons),
             _choose_budget("flops", self.flops, common.flops, reasons),
             _keep_last((*common.part_speeds, *self.part_speeds), LATENCY, reasons),
+            _choose_budget(SIZE, self.quantized, common.quantized, reasons),
         )
 
     def limits(self, default: OnInconclusive | None = None) -> dict[Key, Limit]:
@@ -169,13 +173,15 @@ class VariantBudgets:
             yield "slices", slices_kind(metric), slices
         for key, slices in self.behaviour.named_slices.items():
             yield "slices", _format_named_kind(key), slices
-        tables = {
-            "flips": self.behaviour.flips,
-            "size": self.size,
-            "memory": self.memory,
-            "flops": self.flops,
-        }
-        for name, budget in {**tables, LATENCY: self.speed}.items():
+        tables: list[tuple[str, Budget | None]] = [
+            ("flips", self.behaviour.flips),
+            (SIZE, self.size),
+            (SIZE, self.quantized),
+            ("memory", self.memory),
+            ("flops", self.flops),
+            (LATENCY, self.speed),
+        ]
+        for name, budget in tables:
             if budget is not None:
                 yield name, budget.kind, budget
 

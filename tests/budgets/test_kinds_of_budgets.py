@@ -15,6 +15,7 @@ from slimgate.judge.budget_tables import (
     LatencyBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
+    QuantizedBudget,
     SizeBudget,
     SliceBudget,
 )
@@ -26,7 +27,7 @@ from slimgate.report.status import budget_words
 # The keys of each table of [budgets] that are limits.
 KEYS = {
     METRIC: tuple(QualityBudgetTable.model_fields.keys() & metric_kinds().keys()),
-    "size": (SizeBudget.kind,),
+    "size": (SizeBudget.kind, QuantizedBudget.kind),
     "memory": (MemoryBudget.kind,),
     "flops": (FlopsBudget.kind,),
     "flips": (FlipsBudget.kind,),

@@ -10,6 +10,7 @@ from support.versions import needs
 
 from fixtures.models.quantized import QUANTIZED, WRITERS, by_gguf, write_tiny_llama
 from slimgate.cli.main import main
+from slimgate.errors import SuiteError
 from slimgate.models.weight_shares import read_weight_shares
 
 
@@ -55,6 +56,24 @@ def test_a_gguf_file_is_counted_by_its_types(source: Path, tmp_path: Path) -> No
     file = by_gguf(source, tmp_path / "llama.gguf", "Q8_0")
     assert blocks(file) == {"Q8_0": QUANTIZED}
     assert read_weight_shares(str(file)).claim == "gguf, Q8_0"
+
+
+@needs("transformers>=5.18")
+def test_a_gguf_file_that_claims_another_type_than_it_holds_fails(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = by_gguf(source, tmp_path / "llama.gguf", "F16", claim="MOSTLY_Q4_K_M")
+    shares = read_weight_shares(str(file))
+    assert (shares.claim, shares.quantized_share) == ("gguf, Q4_K_M", 0.0)
+    assert main(["weights", str(file)]) == 1
+    assert "FAIL: the configuration claims gguf, Q4_K_M, and no weight of" in capsys.readouterr().out
+
+
+def test_a_folder_without_headers_is_one_line(tmp_path: Path) -> None:
+    folder = write_tiny_llama(tmp_path / "pickled")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(SuiteError, match=r"has no readable \*\.safetensors, expected weights with headers"):
+        read_weight_shares(str(folder))
 
 
 def test_a_recipe_that_matched_nothing_is_named_and_fails(

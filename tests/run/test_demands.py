@@ -16,7 +16,7 @@ from slimgate.judge.budget_tables import (
     LatencyBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
-    SizeBudget,
+    SizeBudgetTable,
     SliceBudget,
     TeacherBudgetTable,
 )
@@ -51,7 +51,7 @@ TABLES: dict[str, tuple[type[Any], dict[str, float]]] = {
         },
     ),
     "log_loss": (QualityBudgetTable, {"increase_relative": 0.1, "ceiling": 0.9}),
-    "size": (SizeBudget, {"compression_min": 2.0}),
+    "size": (SizeBudgetTable, {"compression_min": 2.0, "quantized_share_min": 0.8}),
     "flops": (FlopsBudget, {"ratio_max": 0.5}),
     "memory": (MemoryBudget, {"memory_ratio_max": 0.5}),
     "flips": (FlipsBudget, {"flips_max_percent": 1.0}),

@@ -114,7 +114,7 @@ def test_a_variants_budget_of_another_kind_is_added() -> None:
 
 COMMON = {
     "accuracy": {"drop_points": 5.0, "floor": 0.8},
-    "size": {"compression_min": 1.5},
+    "size": {"compression_min": 1.5, "quantized_share_min": 0.9},
     "latency": {"speedup_min": 1.2},
     "memory": {"memory_ratio_max": 0.9},
     "flips": {"flips_max_percent": 2.0},
@@ -132,13 +132,14 @@ def off(kind: str) -> dict[str, str]:
     [
         ({"accuracy": off("drop_points")}, "accuracy", "drop_points", 5.0),
         ({"size": off("compression_min")}, "size", "compression_min", 1.5),
+        ({"size": off("quantized_share_min")}, "size", "quantized_share_min", 0.9),
         ({"latency": off("speedup_min")}, "latency", "speedup_min", 1.2),
         ({"memory": off("memory_ratio_max")}, "memory", "memory_ratio_max", 0.9),
         ({"flips": off("flips_max_percent")}, "flips", "flips_max_percent", 2.0),
         ({"slices": {"accuracy": off("drop_points")}}, "slices", "slices.accuracy", 8.0),
         ({"baseline": {"accuracy": off("drop_points")}}, "baseline accuracy", "drop_points", 1.0),
     ],
-    ids=["metric", "size", "latency", "memory", "flips", "slices", "baseline"],
+    ids=["metric", "size", "precision", "latency", "memory", "flips", "slices", "baseline"],
 )
 def test_a_variant_switches_one_common_budget_off_and_says_why(
     own: dict[str, object], budget: str, kind: str, limit: float
@@ -147,7 +148,7 @@ def test_a_variant_switches_one_common_budget_off_and_says_why(
     assert found["a"].switched_off == (SwitchedOff(budget, kind, limit, "the labels are new"),)
     assert found["a"].limits().keys() == found["b"].limits().keys() - {(budget, kind)}
     assert found["b"].switched_off == ()
-    assert len(found["b"].limits()) == 8
+    assert len(found["b"].limits()) == 9
 
 
 def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:

@@ -69,6 +69,7 @@ SHARES = frozenset(
         "level",
         "passed_on",
         "good_share",
+        "quantized_share",
         "thresholds",
         "weights",
     }

@@ -39,7 +39,10 @@ TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
         "`accuracy = { floor = 0.85 }`: the teacher's own value; `[budgets.teacher.baseline]` limits "
         "what it lost since the baseline, as in `[budgets.baseline]`",
     ),
-    "budgets: size": (budget_tables.SizeBudget, "`size = { compression_min = 1.5 }`"),
+    "budgets: size": (
+        budget_tables.SizeBudgetTable,
+        "`size = { compression_min = 1.5, quantized_share_min = 0.95 }`",
+    ),
     "budgets: latency": (
         budget_tables.LatencyBudgetTable,
         "`latency = { speedup_min = 2.0, p95_ms_max = 20.0 }`; set any of these, each applies to every "

@@ -11,6 +11,7 @@ from slimgate._system.escape import visible
 from slimgate.judge.budget_kinds import ends_run
 from slimgate.judge.verdict import Verdict
 from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED, weight_format_of
+from slimgate.models.weight_shares import WeightShares, read_artifact_shares
 from slimgate.record.results import FLOPS, SINCE, TIMES
 from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import Claim, check_step_claims
@@ -43,6 +44,7 @@ def report_build(model: ModelHandle, report: Report) -> None:
     if (stored := manifest.get("stored")) is not None:
         computes = weight_format_of(stored) in runtime.object.formats
         artifact["stored"] = {**stored, "computed": COMPUTED_BY_KERNELS if computes else COMPUTED_UNPACKED}
+    artifact["weights"] = describe_weights(read_artifact_shares(built.artifact.kind, built.artifact.folder))
     artifact["unreadable_rows"] = model.run.encoder.measure_unreadable(built.artifact)
     artifact["cascade"] = describe_cascade(built.artifact, model.passed_on)
     facts = {
@@ -52,6 +54,18 @@ def report_build(model: ModelHandle, report: Report) -> None:
         "claims": check_claims(model),
     }
     report(make_part("build", model.name, "", facts))
+
+
+def describe_weights(shares: WeightShares | None) -> dict[str, Any] | None:
+    """The precision of weights, as the record has it."""
+    if shares is None:
+        return None
+    return {
+        "counts": shares.counts,
+        "quantized_share": shares.quantized_share,
+        "claim": shares.claim or None,
+        "unmatched": list(shares.unmatched),
+    }
 
 
 def _list_steps(model: ModelHandle) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The tests of size, FLOPs and peak memory."""
+"""The tests of size, precision, FLOPs and peak memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import pytest
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import FlopsBudget
+from slimgate.judge.budget_tables import FlopsBudget, QuantizedBudget
+from slimgate.judge.decision import BudgetVerdict, worst_verdict
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.size import (
     READINGS,
     judge_compression,
     judge_flops,
     judge_memory,
+    judge_quantized,
     memory_message,
     memory_ratio,
 )
+from slimgate.models.weight_shares import WeightShares, read_artifact_shares
 from slimgate.plugin.gates.latency import describe_unpacked_times
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.record.results import FLOPS
@@ -35,28 +38,62 @@ GIGA = 10**9
 
 
 def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
-    """Compares the bytes of a variant's artifact, and the operations of a call, with the teacher's."""
+    """Compares the bytes of a variant's artifact, and the operations of a call, with the teacher's.
+
+    A budget on precision is judged on the variant alone.
+    """
     if (reason := describe_not_sized(suite, variant.name)) is not None:
         pytest.skip(reason)
     report_build(teacher, report_part)
     report_build(variant, report_part)
     before, after = teacher.built.artifact.manifest["bytes"], variant.built.artifact.manifest["bytes"]
-    budget = suite.budgets[variant.name].size
-    judged = judge_compression(before, after, budget.limit, budget.reason) if budget else None
+    budgets, judged = suite.budgets[variant.name], list[BudgetVerdict]()
     sizes = f"{after / MEGABYTE:.1f} vs {before / MEGABYTE:.1f} MB"
     line = f"{variant.name}: size {sizes}, {before / after:.2f}× smaller"
-    if judged:
-        line += f", budget {judged.limit:g}×: {judged.verdict}"
+    if (budget := budgets.size) is not None:
+        judged.append(judge_compression(before, after, budget.limit, budget.reason))
+        line += f", budget {budget.limit:g}×: {judged[-1].verdict}"
+    if (of_weights := budgets.quantized) is not None:
+        artifact = variant.built.artifact
+        shares = read_artifact_shares(artifact.kind, artifact.folder)
+        judged += _judge_weights(variant, shares, of_weights)
+        line += _describe_quantized(shares, judged[-1]) if shares is not None else ""
+    verdict = worst_verdict([budget.verdict for budget in judged])
     facts = {
         "compression": before / after,
-        "budgets": [budget_facts(judged)] if judged else [],
-        "verdict": judged.verdict.value if judged else None,
+        "budgets": [budget_facts(budget) for budget in judged],
+        "verdict": verdict.value if verdict else None,
         "message": line,
         "measured": format_now(),
     }
     report_part(make_part("size", variant.name, "", facts))
     flops = _report_flops(teacher, variant, suite.budgets[variant.name].flops, report_part)
     conclude(variant, facts, flops)
+
+
+def _judge_weights(
+    variant: ModelHandle, shares: WeightShares | None, budget: QuantizedBudget
+) -> list[BudgetVerdict]:
+    """The verdict on the precision of a variant's weights; none where it is not known and nothing is gated.
+
+    Raises MeasureError if the budget gates and the files do not say their precision.
+    """
+    if shares is not None:
+        return [judge_quantized(shares.quantized_share, budget.limit, budget.reason)]
+    if variant.variant.gated:
+        off = f'size = {{ {budget.kind} = "off", reason = "not known" }}'
+        raise MeasureError(
+            f"{variant.name}: its files do not say in which precision the weights are, so "
+            f"{budget.kind} cannot be judged; switch it off: [budgets.variants.{variant.name}] {off}"
+        )
+    return []
+
+
+def _describe_quantized(shares: WeightShares, judged: BudgetVerdict) -> str:
+    """`; 0.0 % of the weights of its blocks have fewer than 16 bits (claimed: gptq, W4A16), budget 95 %`."""
+    claimed = f" (claimed: {shares.claim})" if shares.claim else ""
+    share = f"{100 * shares.quantized_share:.1f} % of the weights of its blocks"
+    return f"; {share} have fewer than 16 bits{claimed}, budget {100 * judged.limit:g} %: {judged.verdict}"
 
 
 def describe_not_sized(suite: Suite, name: str) -> str | None:

@@ -11,6 +11,7 @@ from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.behaviour_budgets import is_slices_kind
 from slimgate.judge.budget_kinds import is_in_points, list_point_limits
+from slimgate.judge.budget_tables import QuantizedBudget
 from slimgate.judge.message import format_builds
 from slimgate.judge.slices import budget_slices
 from slimgate.judge.verdict import Verdict
@@ -29,7 +30,7 @@ from slimgate.record import (
     VariantRecord,
 )
 from slimgate.record.results import Result
-from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
+from slimgate.report.figures import MISSING, as_fast, drop_words, percent, significant, smaller
 from slimgate.report.page.drawing import Drawn, draw_bar, draw_margin, scale_of
 from slimgate.report.status import budget_words, workload_words
 
@@ -83,6 +84,9 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             return _quality(f"{escape(result.name)}, since the baseline", since, budget)
         case BehaviourFacts() as behaviour:
             return _behaviour(behaviour, budget)
+        case SizeFacts() if budget.kind == QuantizedBudget.kind:
+            words = f"{percent(budget.value)} of the blocks' weights"
+            return _line("quantized weights", words, budget, budget.value, None)
         case SizeFacts(compression=ratio):
             return _line(result.of, smaller(ratio) or MISSING, budget, ratio, None, zero=1.0)
         case MemoryFacts(ratio=ratio, spread=spread):

@@ -125,6 +125,11 @@ MISTAKES = [
     ("accuracy = { drop_points = 1.0 }", "", "[tune.budget]: needs a budget on a metric, such as"),
     (
         "accuracy = { drop_points = 1.0 } }\n[[",
+        "accuracy = { drop_points = 1.0 }, size = { quantized_share_min = 0.9 } }\n[[",
+        "quantized_share_min: a search is held to metrics and size; the gate judges the rest",
+    ),
+    (
+        "accuracy = { drop_points = 1.0 } }\n[[",
         "accuracy = { drop_points = 1.0 }, latency = { speedup_min = 2.0 } }\n[[",
         "a search is held to metrics and size; the gate judges the rest",
     ),

@@ -1,0 +1,80 @@
+"""In which precision the weights of each model are stored, and what its configuration claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from slimgate._system.escape import escape
+from slimgate.record import RunRecord, VariantRecord, WeightFacts
+from slimgate.report.figures import MISSING, percent
+from slimgate.report.status import models, teacher
+from slimgate.report.tables import Column, blocks, bullets, table, without_empty
+
+_KINDS = ("attention", "mlp", "experts", "other", "embeddings", "output", "norms and biases")
+_EXPLAINED = """\
+Shares of the weights by the precision that the files store them in. Blocks are attention, mlp, experts and
+other matrices; fewer than 16 bits count as quantized."""
+
+
+def weights_table(record: RunRecord) -> str:
+    """A line for each model, and what its claims come to; empty if no model is quantized or claims to be."""
+    weighed = [(model, facts) for model in models(record) if (facts := _weights_of(model)) is not None]
+    if not any(facts.quantized_share or facts.claim for _, facts in weighed):
+        return ""
+    columns = [
+        Column("variant", [escape(model.name) for model, _ in weighed]),
+        Column("claimed", [escape(facts.claim) if facts.claim else MISSING for _, facts in weighed]),
+        Column("quantized in blocks", [percent(facts.quantized_share) for _, facts in weighed], right=True),
+        *(
+            Column(kind, [format_precisions(facts.counts.get(kind, {})) for _, facts in weighed])
+            for kind in _KINDS
+        ),
+    ]
+    return blocks(_EXPLAINED, table(without_empty(columns)), bullets(_list_unmatched(record)))
+
+
+def format_precisions(numbers: Mapping[str, int]) -> str:
+    """`int4 98.0 %, float32 2.0 %`; the precision alone where there is one."""
+    total = sum(numbers.values())
+    if len(numbers) == 1:
+        return escape(next(iter(numbers)))
+    return ", ".join(f"{escape(name)} {percent(count / total)}" for name, count in numbers.items()) or MISSING
+
+
+def _list_unmatched(record: RunRecord) -> Iterator[str]:
+    for model in models(record):
+        facts = _weights_of(model)
+        for pattern in facts.unmatched if facts is not None else ():
+            name = escape(model.name)
+            yield f'{name}: "{escape(pattern)}" of its quantization_config matches no module.'
+
+
+def unquantized_models(record: RunRecord) -> Iterator[str]:
+    """Models whose configuration claims quantized weights, and whose files have none."""
+    for model in models(record):
+        facts = _weights_of(model)
+        if facts is not None and facts.claim and not facts.quantized_share:
+            names = ", ".join(f'"{escape(pattern)}"' for pattern in facts.unmatched)
+            reason = f"; {names} of its quantization_config matches no module" if names else ""
+            yield (
+                f"**Not quantized**: {escape(model.name)} claims {escape(facts.claim)}, and no weight of its "
+                f"blocks has fewer than 16 bits{reason}."
+            )
+
+
+def quantized_reference(record: RunRecord) -> str | None:
+    """That the teacher's own weights are quantized; None where they are not."""
+    original = teacher(record)
+    facts = None if original is None else _weights_of(original)
+    if facts is None or not facts.quantized_share:
+        return None
+    stored = f" ({escape(facts.claim)})" if facts.claim else ""
+    share = percent(facts.quantized_share)
+    return (
+        f"**The teacher is quantized itself**{stored}: {share} of the weights of its blocks have fewer than "
+        "16 bits. Losses are counted from it, not from the model in floating point."
+    )
+
+
+def _weights_of(model: VariantRecord) -> WeightFacts | None:
+    return None if model.artifact is None else model.artifact.weights

@@ -1,0 +1,79 @@
+"""The precision of weights in the reports: a table, a claim that is not so, a teacher that is quantized."""
+
+from __future__ import annotations
+
+from support.sample_record import MEASURED, artifact, sample_record, variant
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BudgetFacts, RunRecord, SizeFacts, WeightFacts
+from slimgate.record.budgets import judged_budgets
+from slimgate.report.head import head
+from slimgate.report.html import html_report
+from slimgate.report.markdown import suite_report
+from slimgate.report.page.budgets import budgets
+from slimgate.report.weights import weights_table
+
+FLOATS = WeightFacts(counts={"embeddings": {"float32": 100}, "mlp": {"float32": 900}}, quantized_share=0.0)
+PACKED = WeightFacts(
+    counts={"embeddings": {"float32": 100}, "mlp": {"int4": 882, "float32": 18}},
+    quantized_share=0.98,
+    claim="gptq, W4A16",
+)
+CLAIMED = FLOATS.model_copy(update={"claim": "awq, W4A16", "unmatched": ["re:.*qkv|x$"]})
+QUANTIZED_TEACHER = "**The teacher is quantized itself** (gptq, W4A16): 98.0 % of the weights of its blocks"
+
+
+def record_of(teacher: WeightFacts | None, student: WeightFacts | None) -> RunRecord:
+    of_teacher = variant("teacher", artifact=artifact(4_000, 1_000, weights=teacher))
+    budget = BudgetFacts(kind="quantized_share_min", limit=0.95, verdict=Verdict.FAIL, value=0.0)
+    size = SizeFacts(compression=4.0, budgets=[budget], verdict=Verdict.FAIL, measured=MEASURED)
+    of_student = variant("small", artifact=artifact(1_000, 1_000, weights=student), size=size)
+    return sample_record(variants=[of_teacher, of_student])
+
+
+def test_the_table_has_precisions_by_kind_of_layer() -> None:
+    lines = [line for line in weights_table(record_of(FLOATS, PACKED)).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
+    assert cells == [
+        ["variant", "claimed", "quantized in blocks", "mlp", "embeddings"],
+        ["teacher", "–", "0.0 %", "float32", "float32"],
+        ["small", "gptq, W4A16", "98.0 %", "int4 98.0 %, float32 2.0 %", "float32"],
+    ]
+
+
+def test_both_reports_have_the_table_and_a_record_of_floats_has_none() -> None:
+    quantized = record_of(FLOATS, PACKED)
+    assert "<b>Precision of the weights</b>, by kind of layer" in suite_report(quantized)
+    assert "Precision of the weights" in html_report(quantized)
+    for plain in (record_of(FLOATS, FLOATS), record_of(None, None)):
+        assert weights_table(plain) == ""
+        assert "Precision of the weights" not in suite_report(plain)
+
+
+def test_a_claim_that_is_not_so_is_named_with_the_pattern() -> None:
+    shown = head(record_of(FLOATS, CLAIMED))
+    assert (
+        "**Not quantized**: small claims awq, W4A16, and no weight of its blocks has fewer than 16 bits; "
+        r'"re:.\*qkv\|x\$" of its quantization_config matches no module.'
+    ) in shown
+    assert r'- small: "re:.\*qkv\|x\$" of its quantization_config' in weights_table(
+        record_of(FLOATS, CLAIMED)
+    )
+
+
+def test_a_teacher_that_is_quantized_is_named_under_the_verdict() -> None:
+    quantized = record_of(PACKED, PACKED)
+    lines = [line for line in head(quantized).splitlines() if line]
+    assert lines[2].startswith(f"- {QUANTIZED_TEACHER}")
+    page = html_report(quantized)
+    assert page.index("The teacher is quantized itself") < page.index("What to ship")
+    assert "quantized itself" not in head(record_of(FLOATS, PACKED))
+
+
+def test_the_budget_has_its_share_and_its_limit_in_words() -> None:
+    model = record_of(FLOATS, CLAIMED).variant("small")
+    [line] = budgets(model)
+    assert (line.name, line.measured) == ("quantized weights", "0.0 % of the blocks' weights")
+    assert line.limit == "at least 95 % of the blocks' weights quantized"
+    [judged] = judged_budgets(model)
+    assert (judged.of, judged.measured) == ("size", 0.0)

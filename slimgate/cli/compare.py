@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from slimgate.plugins.environments import EnvironmentChanges
     from slimgate.record.comparing import Comparison
     from slimgate.record.files import Kept
 
@@ -70,27 +72,34 @@ def run(options: argparse.Namespace) -> int:
     new = read_record_file(options.new)
     older = _read_older(options.old, new)
     comparison = compare(older[-1], new)
+    environment = _compare_environments(older[-1], new) if options.explain_environment else None
     if options.json:
-        sys.stdout.write(comparison.model_dump_json(indent=1, by_alias=True) + "\n")
+        sys.stdout.write(_to_json(comparison, environment) + "\n")
     else:
         try:
             text = _text(comparison, [*older, new], options.out)
         except OSError as error:
             raise DataError(f"--out {options.out}: cannot be written: {error.strerror}") from error
-        if options.explain_environment:
-            text = f"{_explain(older[-1], new)}\n\n{text}"
+        if environment is not None:
+            from slimgate.report.environments import format_environment
+
+            text = f"{format_environment(environment)}\n\n{text}"
         sys.stdout.write(text)
     return int(_fails(comparison, options.fail_on or ()))
 
 
-def _explain(old: Kept, new: Kept) -> str:
-    """The table of what else differs between two runs."""
-    from slimgate.plugins.environments import compare_environments
-    from slimgate.record.comparing.environment import environment_of_record
-    from slimgate.report.environments import format_environment
+def _compare_environments(old: Kept, new: Kept) -> EnvironmentChanges:
+    """What else differs between two runs."""
+    from slimgate.record.comparing.environment import compare_records
 
-    before, after = (environment_of_record(release.record) for release in (old, new))
-    return format_environment(compare_environments(before, after))
+    return compare_records(old.record, new.record)
+
+
+def _to_json(comparison: Comparison, environment: EnvironmentChanges | None) -> str:
+    if environment is None:
+        return comparison.model_dump_json(indent=1, by_alias=True)
+    content = json.loads(comparison.model_dump_json(by_alias=True))
+    return json.dumps({**content, "environment": environment.to_json()}, indent=1, ensure_ascii=False)
 
 
 def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from slimgate.errors import DataError, list_names
 
@@ -23,6 +24,16 @@ def figures_alone(path: Path, figures: Iterable[tuple[str, float]], needed: str,
     return DataError(
         f"{path}: it holds figures alone ({shown or 'none'}), and a verdict needs {needed}; {remedy}"
     )
+
+
+def list_task_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """`task/metric` of the table `results` that lm-eval and lighteval write, without standard errors."""
+    tasks = results.get("results")
+    for task, figures in tasks.items() if isinstance(tasks, dict) else ():
+        for key, value in figures.items() if isinstance(figures, dict) else ():
+            metric = key.removesuffix(",none")
+            if isinstance(value, float) and "_stderr" not in metric:
+                yield f"{task}/{metric}", value
 
 
 def has_decimals_for(mean: float, samples: int) -> bool:

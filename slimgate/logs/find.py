@@ -29,7 +29,7 @@ def read_log(path: Path, name: str | None = None) -> Log:
     if log.kl is not None:
         raise DataError(
             f"{path}: it is a KL log, which holds base and target; judge it alone, by `slimgate judge {path} "
-            "--budgets FILE.toml`"
+            "--budgets FILE.toml`, in a test by assert_budgets(None, FILE, budgets)"
         )
     return log
 

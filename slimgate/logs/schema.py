@@ -61,10 +61,11 @@ def _make_budgets_schema(definitions: dict[str, Any], *, off: bool = False) -> d
     """The limits of a suite of models that logs can answer, and patterns. off: a limit may be "off"."""
     limits = make_limits_schema(definitions, off=off)
     properties = {name: table for name, table in limits["properties"].items() if name not in _OF_MODELS}
+    quality = {"$ref": "#/$defs/QualityBudgetOfVariant"} if off else _QUALITY
     by_value = {
         "type": "object",
-        "additionalProperties": {"type": "object", "additionalProperties": _QUALITY},
+        "additionalProperties": {"type": "object", "additionalProperties": quality},
     }
-    of_logs = {"type": "object", "additionalProperties": {"anyOf": [_QUALITY, by_value]}}
+    of_logs = {"type": "object", "additionalProperties": {"anyOf": [quality, by_value]}}
     properties["slices"] = {"description": _SLICES, "anyOf": [properties["slices"], of_logs]}
-    return {"type": "object", "properties": properties, "additionalProperties": _QUALITY}
+    return {"type": "object", "properties": properties, "additionalProperties": quality}

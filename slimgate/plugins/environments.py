@@ -74,6 +74,10 @@ class EnvironmentChanges:
     changed: Sequence[ChangedSetting]
     unknown: Sequence[str]
 
+    def to_json(self) -> dict[str, Any]:
+        """What `--json` has as `environment`."""
+        return {"changed": [vars(change) for change in self.changed], "unknown": list(self.unknown)}
+
 
 def compare_environments(base: Environment, target: Environment) -> EnvironmentChanges:
     """What differs between two runs.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.releases import CLASSES, INT8, Model, write_release
+from support.releases import CLASSES, INT8, Model, machine, write_release
 
 from slimgate.cli.main import main
 from slimgate.judge.verdict import QualityBudget
@@ -217,3 +217,31 @@ def test_a_pipe_that_is_not_utf_8_gets_escapes(old: Path, tmp_path: Path) -> Non
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u2192" in done.stdout
+
+
+def test_the_note_on_versions_and_the_table_of_the_environment_say_the_same(
+    compare: Run, tmp_path: Path
+) -> None:
+    """Two run.json, of which one has an engine, a library and a Python that the other lacks."""
+    before = {"torch": "2.13.0", "transformers": "4.57.0", "onnxruntime": None, "hf_xet": "1.2"}
+    after = {"torch": "2.14.0", "transformers": "4.57.0", "onnxruntime": "1.27.0", "hf_xet": "1.2"}
+    old = write_release(tmp_path / "old", machine=machine(libraries=before))
+    new = write_release(tmp_path / "new", machine=machine(libraries=after, python="3.12"))
+    code, out, _ = compare(old / "run.json", new / "run.json", "--explain-environment")
+    assert code == 0
+    assert "Other versions: onnxruntime none → 1.27.0, torch 2.13.0 → 2.14.0." in out
+    table = [line.split("  ") for line in out.partition("\n\n")[0].splitlines() if "  " in line]
+    rows = [[cell.strip() for cell in line if cell.strip()] for line in table]
+    assert rows[2:] == [
+        ["inference engine, batching", "onnxruntime", "–", "1.27.0"],
+        ["libraries", "torch", "2.13.0", "2.14.0"],
+        ["operating system, Python", "Python", "3.11", "3.12"],
+    ]
+    _, text, _ = compare(old, new, "--explain-environment", "--json")
+    changed = json.loads(text)["environment"]["changed"]
+    assert [(change["name"], change["base"], change["target"]) for change in changed] == [
+        ("onnxruntime", None, "1.27.0"),
+        ("torch", "2.13.0", "2.14.0"),
+        ("Python", "3.11", "3.12"),
+    ]
+    assert "environment" not in json.loads(compare(old, new, "--json")[1])

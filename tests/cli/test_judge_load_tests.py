@@ -160,8 +160,11 @@ def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.Captu
         (["--drop-points", "2"], "--drop-points does not go with load tests"),
         (["--looks", "2"], "--looks does not go with load tests"),
         (["--allow", "shots"], "load tests differ in load or prompt"),
+        (["--length-ratio-max", "1.1"], "--length-ratio-max does not go with load tests; write --budgets"),
+        (["--slice", "language"], "--slice does not go with load tests; leave it out"),
+        (["--missing", "drop"], "--missing does not go with load tests"),
     ],
-    ids=["points", "looks", "allow"],
+    ids=["points", "looks", "allow", "length", "slice", "missing"],
 )
 def test_options_of_logs_of_answers_are_refused(
     options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -112,7 +112,10 @@ def test_one_file_of_another_kind_and_other_options_are_refused(
     assert main(["judge", str(other)]) == 4
     assert "expected two files, BASE and TARGET" in capsys.readouterr().err
     assert main(["judge", str(log), "--drop-points", "1"]) == 4
-    assert "--drop-points does not go with a KL log" in capsys.readouterr().err
+    assert "--drop-points does not go with KL logs; write --budgets FILE.toml" in capsys.readouterr().err
+    for options in (["--slice-points", "1"], ["--answers"], ["--explain-environment"], ["--label", "x"]):
+        assert main(["judge", str(log), *options]) == 4
+        assert f"{options[0]} does not go with KL logs" in capsys.readouterr().err
     assert main(["judge", str(log), "--budgets", budgets(tmp_path, "accuracy = { drop_points = 1.0 }")]) == 4
     assert "kl = { mean_max = 0.02 }" in capsys.readouterr().err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,28 @@ def write_lighteval(folder: Path, scores: Sequence[int], gold: Any) -> Path:
     (folder / "results/owner/tiny").mkdir(parents=True)
     (folder / f"results/owner/tiny/results_{TIME}.json").write_text(json.dumps(config), "utf-8")
     return folder
+
+
+def test_results_of_lighteval_alone_are_refused_with_their_figures(tmp_path: Path) -> None:
+    folder = write_lighteval(tmp_path / "base", [1, 1, 0], 0)
+    [file] = folder.glob("results/**/*.json")
+    results = {
+        "config_general": {"lighteval_sha": "?"},
+        "results": {"anli:r1|0": {"acc": 0.4, "acc_stderr": 0.1}},
+    }
+    file.write_text(json.dumps(results), "utf-8")
+    words = (
+        f"{file}: it holds figures alone (anli:r1|0/acc 0.4), and a verdict needs the score of each sample; "
+    )
+    with pytest.raises(DataError) as refusal:
+        read_log(file)
+    assert str(refusal.value) == f"{words}give its details, {folder / 'details/owner/tiny'}"
+    assert read_log(folder).tasks
+    shutil.rmtree(folder / "details")
+    with pytest.raises(DataError) as refusal:
+        read_log(folder)
+    remedy = f"give its details, which lighteval writes with --save-details ({folder / 'details/owner/tiny'})"
+    assert str(refusal.value) == words + remedy
 
 
 def test_lighteval_since_0_11_has_other_names_of_columns(tmp_path: Path) -> None:
@@ -97,6 +120,32 @@ def helm_run(folder: Path, model: str, scores: Sequence[float], tokens: float) -
         for at in range(len(scores))
     ]
     return write_helm(folder / f"harm_bench:model={model}", [*quality, *costs])
+
+
+def test_figures_of_helm_alone_are_refused(tmp_path: Path) -> None:
+    folder = write_helm(tmp_path / "suite/a:model=b", [("b0", {"exact_match": 1.0})])
+    names: list[dict[str, Any]] = [
+        {"name": "exact_match", "split": "test"},
+        {"name": "exact_match", "split": "test", "perturbation": {"name": "robustness"}},
+        {"name": "num_prompt_tokens", "split": "test"},
+    ]
+    entries = [{"name": name, "count": 1, "sum": 0.75, "mean": 0.75} for name in names]
+    figures = folder / "stats.json"
+    figures.write_text(json.dumps(entries, indent=1), "utf-8")
+    words = (
+        f"{figures}: it holds figures alone (exact_match test 0.75), and a verdict needs the score of each "
+    )
+    with pytest.raises(DataError) as refusal:
+        read_log(figures)
+    assert str(refusal.value) == f"{words}instance; give {folder / 'per_instance_stats.json'}"
+    assert read_log(folder.parent).tasks
+    (folder / "per_instance_stats.json").unlink()
+    with pytest.raises(DataError) as refusal:
+        read_log(folder.parent)
+    assert str(refusal.value) == f"{words}instance; give the run folder with per_instance_stats.json"
+    figures.write_text('{"name": "another tool\'s"}', "utf-8")
+    with pytest.raises(DataError, match="no reader knows this file"):
+        read_log(figures)
 
 
 def test_helm_joins_the_entries_of_an_instance_for_quality_alone(tmp_path: Path) -> None:

@@ -101,8 +101,29 @@ def of_predictions() -> dict[str, Any]:
     return {"logs": logs, "budgets": {**limits, "variants": {"int4": of_target}}}
 
 
-@pytest.mark.parametrize("suite", [*LOG_SUITES, of_load_tests(), of_kl_logs(), of_predictions()])
-def test_the_schema_of_a_log_suite_takes_what_the_loader_takes(suite: dict[str, Any], tmp_path: Path) -> None:
+def of_answers() -> dict[str, Any]:
+    """A suite of logs, of which one target has other limits and switches some off."""
+    logs = {"base": "../logs/base", "targets": {"int4": "../logs/int4"}}
+    off = {"drop_points": "off", "reason": "few rows"}
+    limits = {
+        "gsm8k*": {"drop_points": 5.0},
+        "arc*": {"floor": 0.5, "drop_points": 2.0},
+        "slices": {"category": {"law": {"acc": {"drop_points": 3.0}}}},
+    }
+    of_target = {
+        "gsm8k*": {"drop_points": 9.0},
+        "arc*": off,
+        "slices": {"category": {"law": {"acc": off}}},
+    }
+    return {"logs": logs, "budgets": {**limits, "variants": {"int4": of_target}}}
+
+
+@pytest.mark.parametrize(
+    "suite", [*LOG_SUITES, of_load_tests(), of_kl_logs(), of_predictions(), of_answers()]
+)
+def test_the_schema_of_a_log_suite_takes_what_the_loader_takes(
+    suite: dict[str, Any], tmp_path: Path
+) -> None:
     (tmp_path / "base.csv").write_text("row,label,prediction\n1,a,a\n", "utf-8")
     file = tmp_path / "logs.toml"
     file.write_text(to_toml(suite), "utf-8")

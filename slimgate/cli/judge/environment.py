@@ -27,12 +27,6 @@ def add_environments(
 ) -> dict[str, dict[str, Any]]:
     """Details of the JSON output with `environment`: what changed, and the areas that are not known."""
     return {
-        name: {
-            **details.get(name, {}),
-            "environment": {
-                "changed": [vars(change) for change in environment.changed],
-                "unknown": list(environment.unknown),
-            },
-        }
+        name: {**details.get(name, {}), "environment": environment.to_json()}
         for name, environment in changes.items()
     }

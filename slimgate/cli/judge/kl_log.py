@@ -7,32 +7,16 @@ import argparse
 from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.naming import name_targets
+from slimgate.cli.judge.refused_options import refuse_options
 from slimgate.cli.judge.tool_files_output import as_text
-from slimgate.errors import SuiteError
 from slimgate.logs.file_budgets import KL
 from slimgate.logs.judged_kl_log import JudgedKlLogs
 from slimgate.plugins.reader import Log
 
-_REFUSED = (
-    "metric",
-    "drop_points",
-    "equivalent_points",
-    "pooled_points",
-    "allow",
-    "range",
-    "repeat",
-)
-
 
 def judge_kl_file(options: argparse.Namespace, log: Log) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
-    for flag in _REFUSED:
-        if getattr(options, flag):
-            raise SuiteError(
-                f"--{flag.replace('_', '-')} does not go with a KL log; write --budgets FILE.toml"
-            )
-    if options.looks != 1:
-        raise SuiteError("--looks does not go with a KL log, whose chunks are all there")
+    refuse_options(options, KL, "kl = { mean_max = 0.02 }")
     [name] = name_targets([options.teacher])
     budgets = read_budgets_of_targets(options, KL, [name])
     judged = JudgedKlLogs({name: log}, budgets, options.on_inconclusive)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
+from slimgate.cli.judge.refused_options import OF_LOGS, OF_PREDICTIONS, flag_of, list_stated
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
@@ -23,23 +24,14 @@ from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.environments import EnvironmentChanges
 
-# What prediction files alone have, and what logs alone.
-_OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
-_OF_LOGS = (
-    *("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs", "models"),
-    *("explain_environment", "slices", "slice_points", "answers", "tokenizer", "refusals"),
-    *("length_ratio_max", "length_ratio_min"),
-)
-_FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
-
 
 def reads_logs(options: argparse.Namespace) -> bool:
     """Whether the files are logs, and not tables of labels and predictions."""
     if options.format is not None or _has_several_runs(options):
         return True
-    if options.looks != 1 or options.same_id != "fail" or any(getattr(options, name) for name in _OF_LOGS):
+    if any(list_stated(options, (*OF_LOGS, "looks", "same_id"))):
         return True
-    stated = any(getattr(options, name) for name in _OF_PREDICTIONS)
+    stated = any(list_stated(options, OF_PREDICTIONS))
     return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
 
 
@@ -53,16 +45,16 @@ def judge_log_files(options: argparse.Namespace) -> int:
     from slimgate.cli.judge.log_output import as_text, list_details
     from slimgate.logs.answers import JudgedAnswers
 
-    stated = [name for name in _OF_PREDICTIONS if getattr(options, name)]
+    stated = list(list_stated(options, OF_PREDICTIONS))
     if stated:
-        flag = stated[0].removesuffix("_column")
-        of_logs = [name for name in _OF_LOGS if getattr(options, name)]
+        of_logs = list(list_stated(options, OF_LOGS))
         if of_logs and all(
             holds_predictions(path, stated=True) for path in (options.teacher, *options.variants)
         ):
-            name = _FLAGS.get(of_logs[0], of_logs[0]).replace("_", "-")
-            raise SuiteError(f"--{name} came with prediction files; it is of logs, leave it out")
-        raise SuiteError(f"--{flag} came with logs, whose columns are known; it is of prediction files")
+            raise SuiteError(f"{flag_of(of_logs[0])} came with prediction files; it is of logs, leave it out")
+        raise SuiteError(
+            f"{flag_of(stated[0])} came with logs, whose columns are known; it is of prediction files"
+        )
     base = read_any_log(options.teacher, options.format)
     if base.loads and _has_several_runs(options):
         raise SuiteError(

@@ -17,7 +17,8 @@ from typing import Any
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError, list_names
-from slimgate.logs.json_lines import as_text, read_object
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import as_text, beginning, read_array, read_object
 from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
@@ -35,19 +36,27 @@ _NO_QUALITY = re.compile(
 _SAFETY = re.compile(r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team).*_score")
 _SCORE = re.compile(r".*_score")
 _MOST_NAMED = 4
+# The figures of a run; each entry begins with a name and a count.
+_FIGURES = "stats.json"
+_START_OF_FIGURES = re.compile(r'\[\s*\{\s*"name": \{[^}]*\},\s*"count":')
 _SPEC = "run_spec.json"
 
 
 class Helm(Reader):
-    """One run folder, or a folder of several."""
+    """One run folder, or a folder of several. The figures of a run alone are refused."""
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return any(path.glob(f"**/{_STATS}"))
-        return path.name == _STATS
+            return any(path.glob(f"**/{_STATS}")) or _find_figures(path) is not None
+        return path.name == _STATS or _holds_figures(path)
 
     def read(self, path: Path) -> Log:
         files = [path] if path.is_file() else sorted(path.glob(f"**/{_STATS}"))
+        alone = path if _holds_figures(path) else None if files else _find_figures(path)
+        if alone is not None:
+            instances = alone.with_name(_STATS)
+            remedy = f"give {instances}" if instances.is_file() else f"give the run folder with {_STATS}"
+            raise figures_alone(alone, _list_figures(alone), "the score of each instance", remedy)
         suites = sorted({file.parent.parent for file in files})
         if len(suites) > 1:
             names = ", ".join(folder.as_posix() for folder in suites[:3])
@@ -67,6 +76,23 @@ class Helm(Reader):
             tuple(note for _, notes in parts.values() for note in notes),
             environment=join_environments(*(_environment(file.with_name(_SPEC)) for file in files)),
         )
+
+
+def _holds_figures(path: Path) -> bool:
+    return path.name == _FIGURES and bool(_START_OF_FIGURES.match(beginning(path)))
+
+
+def _find_figures(folder: Path) -> Path | None:
+    return next(filter(_holds_figures, sorted(folder.glob(f"**/{_FIGURES}"))), None)
+
+
+def _list_figures(file: Path) -> Iterator[tuple[str, float]]:
+    """The means of statistics of quality over all instances of a split, without those of perturbed ones."""
+    for entry in read_array(file):
+        name = entry["name"]
+        is_quality = not _NO_QUALITY.fullmatch(str(name["name"]))
+        if is_quality and "perturbation" not in name and entry.get("mean") is not None:
+            yield " ".join(str(name[key]) for key in ("name", "split") if key in name), entry["mean"]
 
 
 _SAMPLING = ("temperature", "max_tokens", "num_outputs", "stop_sequences", "random", "max_eval_instances")

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, read_object
+from slimgate.logs.figures import figures_alone, list_task_figures
+from slimgate.logs.json_lines import as_text, beginning, read_object
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
@@ -30,11 +31,13 @@ _OF_TASK = {"shots": "num_fewshots", "version": "version"}
 
 
 class Lighteval(Reader):
-    """One details file, or a folder of one or more runs of one model."""
+    """One details file, or a folder of one or more runs of one model. A results file alone is refused."""
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return any(path.glob("**/details_*.parquet"))
+            return any(path.glob("**/details_*.parquet")) or _find_results_file(path) is not None
+        if _is_results_file(path):
+            return True
         if path.suffix != ".parquet":
             return False
         try:
@@ -45,6 +48,14 @@ class Lighteval(Reader):
 
     def read(self, path: Path) -> Log:
         details = [path] if path.is_file() else sorted(path.glob("**/details_*.parquet"))
+        alone = path if _is_results_file(path) else None if details else _find_results_file(path)
+        if alone is not None:
+            raise figures_alone(
+                alone,
+                list_task_figures(read_object(alone)),
+                "the score of each sample",
+                _describe_remedy(alone),
+            )
         folders = sorted({file.parent.parent for file in details}) if path.is_dir() else []
         if len(folders) > 1:
             names = ", ".join(folder.as_posix() for folder in folders[:3])
@@ -55,6 +66,27 @@ class Lighteval(Reader):
             tasks_of.setdefault(time, {})[task] = file
         model = folders[0].name if folders else None
         return make_log("lighteval", str(path), [_run(*pair, model) for pair in tasks_of.items()])
+
+
+def _is_results_file(path: Path) -> bool:
+    """Whether it is the file of figures that lighteval writes of a run."""
+    return path.match("results_*.json") and '"lighteval_sha"' in beginning(path, 20_000)
+
+
+def _find_results_file(folder: Path) -> Path | None:
+    return next(filter(_is_results_file, sorted(folder.glob("**/results_*.json"))), None)
+
+
+def _describe_remedy(results: Path) -> str:
+    """OUT/details/MODEL is the folder to give for OUT/results/MODEL/results_TIME.json."""
+    parts = list((results if "results" in results.parts else results.resolve()).parent.parts)
+    if "results" not in parts:
+        return "give its details, which lighteval writes with --save-details"
+    at = len(parts) - 1 - parts[::-1].index("results")
+    folder = Path(*parts[:at], "details", *parts[at + 1 :])
+    if folder.is_dir():
+        return f"give its details, {folder}"
+    return f"give its details, which lighteval writes with --save-details ({folder})"
 
 
 def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:

@@ -7,14 +7,14 @@ Source: lm_eval/result_schema.py (SampleResult) of version 0.4.13, and `main` of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import list_names
-from slimgate.logs.figures import figures_alone
+from slimgate.logs.figures import figures_alone, list_task_figures
 from slimgate.logs.json_lines import read_object
 from slimgate.logs.readers._lm_eval_files import (
     RunFiles,
@@ -51,7 +51,7 @@ class LmEval(Reader):
         if _is_results_file(path):
             raise figures_alone(
                 path,
-                _list_figures(read_object(path)),
+                list_task_figures(read_object(path)),
                 "the score of each sample",
                 f"give the folder of its samples ({path.parent}), which lm-eval writes with --log_samples",
             )
@@ -68,16 +68,6 @@ class LmEval(Reader):
 def _is_results_file(path: Path) -> bool:
     """Whether it is the file of figures that lm-eval writes beside the samples."""
     return path.is_file() and path.match("results*.json") and is_results(path)
-
-
-def _list_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """`task/metric` of all tasks, without standard errors."""
-    tasks = results.get("results")
-    for task, figures in tasks.items() if isinstance(tasks, dict) else ():
-        for key, value in figures.items() if isinstance(figures, dict) else ():
-            metric = key.removesuffix(",none")
-            if isinstance(value, float) and "_stderr" not in metric:
-                yield f"{task}/{metric}", value
 
 
 # Metrics that lm-eval averages over samples unless a task says otherwise.

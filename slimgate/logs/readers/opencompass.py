@@ -113,7 +113,7 @@ def _rows(file: Path) -> Iterator[Row]:
             )
             written = predictions.get(str(at + run * len(entries)), {})
             prompt = as_text(written.get("origin_prompt")) or as_text(None if listed else entry.get("prompt"))
-            whole, tokens = written.get("prediction"), written.get("res_length")
+            completion, tokens = written.get("prediction"), written.get("res_length")
             right = as_text(target)
             yield Row(
                 id=name if not run else f"{name} run {run}",
@@ -121,7 +121,7 @@ def _rows(file: Path) -> Iterator[Row]:
                 keys={k: text for k, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                 cluster=name if runs > 1 else None,
                 prompt=prompt,
-                answer=whole if isinstance(whole, str) else as_text(answer),
+                answer=completion if isinstance(completion, str) else as_text(answer),
                 target=right,
                 fields=_read_fields(entry),
                 answer_tokens=tokens if isinstance(tokens, int) else None,

@@ -1,11 +1,42 @@
-"""What a run of slimgate was made with, as the logs of other tools say it."""
+"""What two runs of slimgate were made with, as the logs of other tools say it, and in what that differs."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from slimgate.plugins.environments import join_environments, make_environment, sort_packages
+from slimgate.plugins.environments import (
+    ENGINE,
+    HARNESS,
+    LIBRARIES,
+    EnvironmentChanges,
+    compare_environments,
+    join_environments,
+    make_environment,
+    sort_packages,
+)
 from slimgate.record.run import RunRecord
+
+_PACKAGES = (ENGINE, HARNESS, LIBRARIES)
+
+
+def compare_records(old: RunRecord, new: RunRecord) -> EnvironmentChanges:
+    """What differs between two runs, what usually moves a score most first."""
+    return compare_environments(environment_of_record(old), environment_of_record(new))
+
+
+def list_other_versions(old: RunRecord, new: RunRecord) -> list[str]:
+    """`torch 2.13.0 → 2.14.0` for each package that differs, in the order of `compare_records`."""
+    packages = {
+        name
+        for record in (old, new)
+        for area in sort_packages(record.machine.libraries).values()
+        for name in area
+    }
+    return [
+        f"{change.name} {change.base or 'none'} → {change.target or 'none'}"
+        for change in compare_records(old, new).changed
+        if change.area in _PACKAGES and change.name in packages
+    ]
 
 
 def environment_of_record(record: RunRecord) -> dict[str, dict[str, Any]]:

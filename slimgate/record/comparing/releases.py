@@ -19,6 +19,7 @@ from slimgate.record.comparing.budgets import (
     shared_variants,
     verdict_changes,
 )
+from slimgate.record.comparing.environment import list_other_versions
 from slimgate.record.comparing.facts import (
     Comparison,
     LatencyChange,
@@ -143,13 +144,8 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
         yield f"The machines differ ({machines}): changes of times and speed-ups are not shown."
     if rates := list(_other_rates(old, new)):
         yield f"Measured peaks differ: {', '.join(rates)}. Times may differ for that."
-    libraries = [
-        f"{name} {before or 'none'} → {after or 'none'}"
-        for name in sorted(old.machine.libraries.keys() | new.machine.libraries.keys())
-        if (before := old.machine.libraries.get(name)) != (after := new.machine.libraries.get(name))
-    ]
-    if libraries:
-        yield f"Other versions: {', '.join(libraries)}."
+    if versions := list_other_versions(old, new):
+        yield f"Other versions: {', '.join(versions)}."
     for side, record in (("new", new), ("old", old)):
         if record.verdict.carried:
             note = f"{record.verdict.carried} of its results are of an earlier run than the last"

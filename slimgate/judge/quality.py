@@ -121,7 +121,9 @@ def _over_runs(
     """What rows and runs tell. Runs that are equal in every score leave the evidence of the rows as it is."""
     rows = pair_values(metric, teacher, variant, seed=0, resamples=None)
     if not isinstance(rows, PairedMeans):
-        raise MeasureError(f"{metric.name}: it is no mean over rows, so it is not judged over several runs")
+        raise MeasureError(
+            f"{metric.name}: it is not a mean over rows, so it is not judged over several runs"
+        )
     crossed = over_runs(rows, runs)
     if not crossed.varies:
         return evidence, crossed
@@ -147,7 +149,7 @@ def _describe_absent(labels: Sequence[str]) -> str:
 
 
 def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:
-    """Teacher and each build, as rows count for a mean; nothing of a metric that is no mean over rows."""
+    """Teacher and each build, as rows count for a mean; nothing of a metric that is not a mean over rows."""
     if metric.row_mean is None:
         return []
     groups = shared_groups(teacher, builds[0])

@@ -219,5 +219,5 @@ def width(layer: nn.Module) -> tuple[int, int]:
     if hasattr(layer, "nx"):  # transformers' Conv1D
         return int(layer.nx), int(layer.nf)  # type: ignore[arg-type]
     if not hasattr(layer, "in_features"):
-        raise BuildError(f"{type(layer).__name__} is no linear layer")
+        raise BuildError(f"{type(layer).__name__} is not a linear layer")
     return int(layer.in_features), int(layer.out_features)  # type: ignore[arg-type]

@@ -34,7 +34,8 @@ _LATENCY = """\
 one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) \
 rounds. \
 A budget in ms is judged by the 90 % interval of its percentile, which is 3 % wider because one process was \
-timed. Rounds that follow each other alike count as fewer. A stall that did not happen while timing goes unnoticed."""
+timed. Rounds that follow each other alike count as fewer. A stall that did not happen while timing goes \
+unnoticed."""
 _SIZE = "**Size** is the files needed to predict; 1 MB = 1024² bytes. A stored zero takes its full space."
 _MEMORY = """\
 **Memory** is that of a fresh process that loads the model and predicts one batch. The brackets of a ratio \

@@ -547,7 +547,7 @@ def test_an_inner_folder_and_a_file_are_read_too(tmp_path: Path, reader: str) ->
             "line 2 is not a sample of the schema",
         ),
         ("output-rs0.jsonl", {"id": "q1"}, "line 2 is not a sample of sgl-eval"),
-        ("reviews.jsonl", {**evalscope_line(1, 1.0), "target": 3, "messages": [3]}, "line 2 is no review"),
+        ("reviews.jsonl", {**evalscope_line(1, 1.0), "target": 3, "messages": [3]}, "line 2 is not a review"),
         ("profile_export.jsonl", {"metadata": {}, "metrics": {}}, "line 2 is not a request of aiperf"),
     ],
 )

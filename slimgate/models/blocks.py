@@ -139,10 +139,16 @@ def logits_layer(network: Any) -> nn.Linear | None:
 
 
 def blocks(network: nn.Module) -> list[Block]:
-    """The blocks with their parts. Raises BuildError for a family that is not known.
+    """Finds the blocks of a network, with their parts.
 
     Conv1D layers count as linear ones; a step that changes them turns them into nn.Linear first
     (plain_layers.py).
+
+    Args:
+        network: of a known family.
+
+    Raises:
+        BuildError: for another family.
     """
     return [_block(network, name) for name in block_names(network)]
 

@@ -372,7 +372,11 @@ def test_force_replaces_an_export_and_nothing_else(
     (out / ".git").rmdir()
     (out / "README.md").write_text("# mine\n\n- slimgate\n")
     code, _, err = export(run, "--force")
-    assert (code, err.count("\n"), "is not an export, and --force replaces nothing else" in err) == (4, 1, True)
+    assert (code, err.count("\n"), "is not an export, and --force replaces nothing else" in err) == (
+        4,
+        1,
+        True,
+    )
     assert (out / "README.md").read_text() == "# mine\n\n- slimgate\n"
 
 

@@ -246,14 +246,20 @@ def class_outcomes(
 ) -> ClassOutcomes:
     """What a classifier answered, from lists or arrays.
 
-    labels, predictions: (rows,) numbers or names; predictions default to the most probable classes.
-    probabilities: (rows, classes), each row summing to 1. classes: all labels of the task, which name the
-    columns; default: the labels of the rows, sorted. A prediction that is none of them is wrong.
-    ids: (rows,) names of the rows, default their numbers; two models are compared row by row, so both must
-    have the same. groups: (rows,) equal for rows that are not independent, such as those of one document.
-    positive: the label of two that precision, recall, F1 and PR-AUC are of. Raises MeasureError for shapes
-    that disagree, for a label that is none of the classes, and for a prediction that is a label in another
-    spelling.
+    Args:
+        labels: (rows,) numbers or names.
+        predictions: (rows,) numbers or names; default: the most probable classes.
+        probabilities: (rows, classes), each row summing to 1.
+        classes: all labels of the task, which name the columns; default: the labels of the rows, sorted. A
+            prediction that is none of them is wrong.
+        ids: (rows,) names of the rows; default: their numbers. Two models are compared row by row, so both
+            must have the same.
+        groups: (rows,) equal for rows that are not independent, such as those of one document.
+        positive: the label of two that precision, recall, F1 and PR-AUC are of.
+
+    Raises:
+        MeasureError: for shapes that disagree, for a label that is none of the classes, and for a prediction
+            that is a label in another spelling.
     """
     gold = _to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Exit with code 1 if this happened (repeatable). regressed: a budget that held, or was "
         "undecided, now fails its old limit. fell: a metric of the teacher or of a variant got worse, "
         "whatever the budgets say. The others are always on, unless the suite gives a reason. loosened: a "
-        "limit was relaxed or removed. removed: a variant is gone or informational. rows: the gate rows "
+        "limit was relaxed or removed. removed: a variant is gone or not gated. rows: the gate rows "
         "changed. settings: another task, teacher, metric, seed, load or self-test. nothing: only report",
     )
     parser.set_defaults(run=run)

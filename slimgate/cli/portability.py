@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     suite = load_suite(options.suite.absolute(), str(options.suite))
     name = options.variant
     if name not in suite.variants:
-        raise SuiteError(f'{suite.shown}: "{name}" is no variant{format_suggestion(name, suite.variants)}')
+        raise SuiteError(f'{suite.shown}: "{name}" is not a variant{format_suggestion(name, suite.variants)}')
     suite_run = SuiteRun(suite, Store(store_root(options).resolve()), device="cpu")
     rows = len(suite_run.rows.gate)
     _say(f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_left_out(suite_run, name))

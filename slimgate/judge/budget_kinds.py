@@ -47,7 +47,7 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
     if not metric.resampled:
         raise SuiteError(f"{metric.name} {metric.no_budget}")
     if budget.kind not in KINDS:
-        raise SuiteError(f'"{budget.kind}" is no kind of budget, expected one of {", ".join(KINDS)}')
+        raise SuiteError(f'"{budget.kind}" is not a kind of budget, expected one of {", ".join(KINDS)}')
     if budget.over == "builds" and not metric.over_builds:
         raise SuiteError(f'over = "builds" is not supported for {metric.name}; leave it out')
     kind, suited = metric_kinds()[budget.kind], suited_kinds(metric)

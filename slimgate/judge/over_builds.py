@@ -14,8 +14,8 @@ The chance changes of single rows in single builds are in both parts, so they co
 side of INCONCLUSIVE. What is assumed: builds are draws of one normal distribution. A recipe that breaks in
 one of ten builds is not seen in three.
 
-Of a metric that is no mean over rows (F1, ROC-AUC, …), `rows` is the mean of the builds' own distances: the
-standard error of a mean is at most the mean of the standard errors.
+For a metric that is not a mean over rows (F1, ROC-AUC, …), `rows` is the mean of the builds' own distances:
+the standard error of a mean is at most the mean of the standard errors.
 
 reports/simulations/build_verdicts.md has the error rates.
 

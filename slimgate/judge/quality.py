@@ -54,12 +54,22 @@ def judge_quality(
 ) -> QualityJudgement:
     """Judges one metric against its budgets, all of which must hold.
 
-    builds: the further builds of the variant on the same rows, for budgets over builds. These are judged over
-    the rows where it is empty, since all builds are equal, and where it is None, since no other is known.
-    runs: the scores of every run, where teacher and variant hold the means of several; of a metric that is a
-    mean over rows.
-    seed, resamples: of the random weights, if the metric takes them (default as in `weigh_rows`).
-    Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
+    Args:
+        metric: of the answers.
+        teacher: its answers.
+        variant: its answers on the same rows.
+        budgets: limits on the drop or the value.
+        builds: the further builds of the variant on the same rows, for budgets over builds. These are
+            judged over the rows if it is empty, since all builds are equal, and if it is None, since no
+            other is known.
+        seed: of the random weights, if the metric takes them.
+        resamples: number of random weights (default as in `weigh_rows`).
+        runs: the scores of every run, if teacher and variant hold the means of several; for a metric that
+            is a mean over rows.
+
+    Raises:
+        MeasureError: if the metric is not defined on the rows.
+        SuiteError: for a budget that cannot be judged.
     """
     for budget in budgets:
         check_budget(metric, budget)
@@ -123,7 +133,9 @@ def _over_runs(
     """What rows and runs tell. Runs that are equal in every score leave the evidence of the rows as it is."""
     rows = pair_values(metric, teacher, variant, seed=0, resamples=None)
     if not isinstance(rows, PairedMeans):
-        raise MeasureError(f"{metric.name}: it is no mean over rows, so it is not judged over several runs")
+        raise MeasureError(
+            f"{metric.name}: it is not a mean over rows, so it is not judged over several runs"
+        )
     crossed = over_runs(rows, runs)
     if not crossed.varies:
         return evidence, crossed
@@ -149,7 +161,7 @@ def _describe_absent(labels: Sequence[str]) -> str:
 
 
 def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:
-    """Teacher and each build, as rows count for a mean; nothing of a metric that is no mean over rows."""
+    """Teacher and each build, as rows count for a mean; nothing of a metric that is not a mean over rows."""
     if metric.row_mean is None:
         return []
     groups = shared_groups(teacher, builds[0])

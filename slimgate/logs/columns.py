@@ -52,7 +52,7 @@ class Samples:
     have a score and have none, and under "" of those that no metric is of; None where every metric is of
     every sample. keys: by name, digests of what both logs must share. answers: digests, or None where there
     are none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
-    not_numbers: by metric the samples whose value is no number. rows(): the rows again, to quote some.
+    not_numbers: by metric the samples whose value is not a number. rows(): the rows again, to quote some.
     documents: digests of what each sample asks (`same_documents`), once the keys are dropped. sizes: by
     metric whose figure is a ratio of two sums, of how much each score is the sum; NaN where the log has none.
     fields: by name those by which samples are sliced. behaviour: of the answers, where it is read.
@@ -239,7 +239,7 @@ def read_samples(
 
     checks: of the answers, where their behaviour is read too.
 
-    Raises DataError where a sample stands twice, a score is no number, or there are no rows.
+    Raises DataError where a sample stands twice, a score is not a number, or there are no rows.
     """
     # columns hold neither the fields of samples nor the texts of answers
     table = None

@@ -104,7 +104,7 @@ def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, A
         problem = " ".join(str(error).split())
         raise DataError(f"{file}: {name} is damaged ({problem}); copy the log again") from error
     if not isinstance(value, dict):
-        raise DataError(f"{file}: {name} is no JSON object, expected what Inspect writes")
+        raise DataError(f"{file}: {name} is not a JSON object, expected what Inspect writes")
     return value
 
 
@@ -126,7 +126,7 @@ def _put_attachments(sample: Json) -> Json:
     """The sample with the long texts that Inspect keeps apart under `attachments` in their places."""
     attachments = sample.get("attachments") or {}
     if not isinstance(attachments, dict):
-        raise DataError(f"sample {sample.get('id')}: its attachments are no JSON object")
+        raise DataError(f"sample {sample.get('id')}: its attachments are not a JSON object")
     if not attachments:
         return sample
     return {key: _with_texts(value, attachments) for key, value in sample.items() if key != "attachments"}

@@ -30,7 +30,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The object of a file. Raises DataError in one line."""
     value = _read_value(path)
     if not isinstance(value, dict):
-        raise DataError(f"{path}: it is no JSON object, expected the log of one run")
+        raise DataError(f"{path}: it is not a JSON object, expected the log of one run")
     return value
 
 
@@ -38,7 +38,7 @@ def read_array(path: Path) -> list[Any]:
     """The array of a file. Raises DataError in one line."""
     value = _read_value(path)
     if not isinstance(value, list):
-        raise DataError(f"{path}: it is no JSON array, expected a list of entries")
+        raise DataError(f"{path}: it is not a JSON array, expected a list of entries")
     return value
 
 

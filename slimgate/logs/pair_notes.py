@@ -63,15 +63,17 @@ def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str
         counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
         if metric not in base.scores or metric not in target.scores:
             notes.append(
-                f"{where}: {metric} is no number in {counts[0]:,} samples of the base and {counts[1]:,} of "
-                "the target, so these are not judged"
+                f"{where}: {metric} is not a number in {counts[0]:,} samples of the base and {counts[1]:,} "
+                "of the target, so these are not judged"
             )
     return notes
 
 
 def list_metrics(samples: Samples) -> str:
     """`acc, f1`; of a log without a number the metrics that are texts or lists, in how many samples."""
-    texts = [f"{metric} is no number in {count:,} samples" for metric, count in samples.not_numbers.items()]
+    texts = [
+        f"{metric} is not a number in {count:,} samples" for metric, count in samples.not_numbers.items()
+    ]
     reason = f" ({', '.join(texts)})" if texts else ""
     return ", ".join(samples.scores) or f"none{reason}"
 

@@ -53,25 +53,39 @@ def assert_within(
 ) -> QualityJudgement:
     """Asserts that the variant is at most `drop_points` percentage points worse than the teacher.
 
-    drop_points: default 1.0, or none where equivalent_points is set. equivalent_points: the variant may be at
-    most so many percentage points worse or better; both sides must be shown, each at 5 %.
+    The rows are a sample: the assertion holds if the one-sided 95 % bound of the drop is within the budget.
+    What the command prints as a warning is a Python warning.
 
-    teacher, variant: the answers of both on the same rows, as Outcomes (see `class_outcomes`), or two
-    prediction files or logs of evaluation tools as `slimgate judge` reads them; lists of logs are several
-    runs of a model, which are crossed with the samples. The rows are a sample: the
-    assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
-    slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
-    metrics or task/metric, default all, each with this budget. seed: of the random weights that some metrics
-    need. allow, missing, run, model, same_id, higher_is_better, lower_is_better, ranges: as these options of
-    `slimgate judge`, for logs; run is "latest", or by side, {"base": "2026-01-01T", "target": "latest"};
-    ranges={"grade": (1, 10)} is --range. labels, positive: for prediction files. What the command prints as a
-    warning is a Python warning.
+    Args:
+        teacher: its answers as Outcomes (see `class_outcomes`), or a prediction file or log as `slimgate
+            judge` reads it. A list of logs is several runs of a model, which are crossed with the samples.
+        variant: the same of the variant, on the same rows.
+        metric: one of slimgate's, "hub:NAME", or your own "package.module:object"; default accuracy. For
+            logs a pattern of tasks, metrics or task/metric; default all, each with this budget.
+        drop_points: default 1.0, or none if equivalent_points is set.
+        equivalent_points: the largest change in percentage points, worse or better; each side is tested at
+            5 %.
+        seed: of the random weights that some metrics need.
+        allow: for logs, as --allow of `slimgate judge`.
+        missing: for logs, as --missing.
+        labels: for prediction files, as --labels.
+        positive: for prediction files, as --positive.
+        higher_is_better: for logs, as --higher-is-better.
+        lower_is_better: for logs, as --lower-is-better.
+        run: for logs, "latest", or by side: {"base": "2026-01-01T", "target": "latest"}.
+        model: for logs, as --model, or by side.
+        same_id: for logs, as --same-id.
+        ranges: for logs, as --range: {"grade": (1, 10)}.
 
-    Returns the judgement, of logs that with the largest drop, or with the largest change under
-    equivalent_points. Raises AssertionError with the verdict's line
-    where it is FAIL, or INCONCLUSIVE because there are too few rows (the line says how many would tell);
-    SuiteError for a budget or a metric that does not exist; DataError for files that do not match;
-    MeasureError for outcomes of other rows.
+    Returns:
+        The judgement; of logs that with the largest drop, or with the largest change under equivalent_points.
+
+    Raises:
+        AssertionError: with the verdict's line, for FAIL and for INCONCLUSIVE (too few rows; the line says
+            how many would be enough).
+        SuiteError: for a budget or a metric that does not exist.
+        DataError: for files that do not match.
+        MeasureError: for outcomes of other rows.
     """
     __tracebackhide__ = True
     equivalent = [] if equivalent_points is None else [equivalent_points]
@@ -121,17 +135,24 @@ def assert_budgets(
 ) -> VariantRecord:
     """Asserts that the target's files hold all budgets: predictions, logs, load tests or KL logs.
 
-    base, target: files or folders as `slimgate judge` reads them, of logs and tables also lists of several
-    runs, which are crossed with the samples; base: None for a KL log of llama.cpp, which holds both models.
-    budgets: the content of a table [budgets], such as {"latency": {"speedup_min": 1.2}},
-    or a TOML file that has one. options: other keys of `[logs]` in a suite, such as repeat="base2.json",
-    allow=["prompt"] or on_inconclusive="warn".
-
     Paths are relative to the working folder. What the command prints as a note is a Python warning.
 
-    Returns what run.json would hold of the target. Raises AssertionError with the line of each budget that
-    ends a run, SuiteError for a budget that the files cannot be judged by or an option that there is not, and
-    DataError for files that do not match.
+    Args:
+        base: a file or folder as `slimgate judge` reads it, for logs and tables also a list of several runs,
+            which are crossed with the samples. None for a KL log of llama.cpp, which holds both models.
+        target: the same of the model to compare.
+        budgets: the content of a table [budgets], such as {"latency": {"speedup_min": 1.2}}, or a TOML file
+            that has one.
+        options: other keys of `[logs]` in a suite, such as repeat="base2.json", allow=["prompt"] or
+            on_inconclusive="warn".
+
+    Returns:
+        What run.json would hold of the target.
+
+    Raises:
+        AssertionError: with the line of each budget that ends a run.
+        SuiteError: for a budget that the files cannot be judged by, or an unknown option.
+        DataError: for files that do not match.
     """
     __tracebackhide__ = True
     shown = "assert_budgets"

@@ -167,7 +167,7 @@ class _Asking:
         try:
             url, content = encode_request(self._endpoint, request)
         except (ValueError, TypeError) as error:
-            return Reply(failed=f"a prompt that is no JSON ({self._said(error)})")
+            return Reply(failed=f"a prompt that is not JSON ({self._said(error)})")
         try:
             response = await post(client, url, content, retries=self._endpoint.retries)
         except httpx2.TimeoutException:

@@ -139,10 +139,16 @@ def logits_layer(network: Any) -> nn.Linear | None:
 
 
 def blocks(network: nn.Module) -> list[Block]:
-    """The blocks with their parts. Raises BuildError for a family that is not known.
+    """Finds the blocks of a network, with their parts.
 
     Conv1D layers count as linear ones; a step that changes them turns them into nn.Linear first
     (plain_layers.py).
+
+    Args:
+        network: of a known family.
+
+    Raises:
+        BuildError: for another family.
     """
     return [_block(network, name) for name in block_names(network)]
 
@@ -219,5 +225,5 @@ def width(layer: nn.Module) -> tuple[int, int]:
     if hasattr(layer, "nx"):  # transformers' Conv1D
         return int(layer.nx), int(layer.nf)  # type: ignore[arg-type]
     if not hasattr(layer, "in_features"):
-        raise BuildError(f"{type(layer).__name__} is no linear layer")
+        raise BuildError(f"{type(layer).__name__} is not a linear layer")
     return int(layer.in_features), int(layer.out_features)  # type: ignore[arg-type]

@@ -66,7 +66,16 @@ def longest_text(config: Mapping[str, Any]) -> int | None:
 
 
 def check_positions(max_tokens: int, ref: ModelRef, config: Mapping[str, Any]) -> None:
-    """Raises SuiteError where a model of this config.json has no place for so many tokens."""
+    """Checks that a model has positions for so many tokens.
+
+    Args:
+        max_tokens: of a row.
+        ref: names the model, for the message.
+        config: its config.json.
+
+    Raises:
+        SuiteError: if it has not.
+    """
     longest = longest_text(config)
     if longest is not None and max_tokens > longest:
         raise SuiteError(f"max_tokens = {max_tokens}, but {ref.text} has positions for {longest} tokens")

@@ -22,9 +22,18 @@ NOWHERE = "meta"
 def cut_linear(
     model: Any, name: str, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
 ) -> nn.Linear:
-    """A linear layer of these outputs (rows) and inputs (columns) only, in their order; None keeps all.
+    """Makes a linear layer with some of the outputs and inputs of another one, in their order.
 
-    The model's own layer stays as it is. Raises BuildError where the layer is no nn.Linear.
+    The model's own layer stays as it is.
+
+    Args:
+        model: that has the layer.
+        name: of the layer.
+        rows: the outputs to keep; None keeps all.
+        columns: the inputs to keep; None keeps all.
+
+    Raises:
+        BuildError: if the layer is not an nn.Linear.
     """
     layer = part_to_cut(model.network, name, nn.Linear)
     weight, bias = _take(_take(layer.weight, rows, 0), columns, 1), layer.bias

@@ -116,7 +116,7 @@ _TWO_LISTS: Mapping[Part, str] = {
 }
 _EXPERTS: Mapping[Part, str] = {
     "neurons": "each block has many experts, and a router that chooses among them",
-    "stream": "the router reads the hidden states by a weight that is no linear layer",
+    "stream": "the router reads the hidden states by a weight that is not a linear layer",
 }
 
 FAMILIES = (

@@ -112,7 +112,7 @@ def _read(file: Path, _changed: int, _size: int) -> GgufHeader:
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())[:80]
         raise SuiteError(
-            f"{file.name} is no whole GGUF file ({problem}); copy or download it again"
+            f"{file.name} is not a complete GGUF file ({problem}); copy or download it again"
         ) from error
     _check_whole(reader, file)
     architecture = str(_value(reader, "general.architecture") or "")

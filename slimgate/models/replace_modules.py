@@ -29,9 +29,14 @@ def replace_modules_(
 ) -> None:
     """Puts modules where the names say, sets settings, and notes both for `restore`.
 
-    model: the TorchModel; step: the step's name, whose file has `restore`; modules: name -> module, on the
-    model's device; settings: name of a module ("" is the network) -> attribute -> value.
-    Raises BuildError for a module whose class does not say its options.
+    Args:
+        model: the TorchModel.
+        step_name: the step, whose file has `restore`.
+        modules: name -> module, on the model's device.
+        settings: name of a module ("" is the network) -> attribute -> value.
+
+    Raises:
+        BuildError: for a module whose class does not say its options.
     """
     spec: Json = {"modules": {name: describe(module) for name, module in modules.items()}}
     if settings:

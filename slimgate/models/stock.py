@@ -26,7 +26,7 @@ def not_stock(model: Any) -> str | None:
 
     network = model.network
     if model.architecture.partition(":")[0] != OWNER:
-        return f"{type(network).__name__} is no class of transformers"
+        return f"{type(network).__name__} is not a class of transformers"
     with silent(), torch.device("meta"):
         stock = getattr(transformers, auto_class(model)).from_config(network.config)
     return _other_layers(network, stock) or _other_shapes(network, stock)

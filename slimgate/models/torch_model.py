@@ -93,7 +93,12 @@ class TorchModel:
 
 
 def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
-    """What `TorchModel.save` wrote, in evaluation mode."""
+    """Loads what `TorchModel.save` wrote, in evaluation mode.
+
+    Args:
+        folder: of the artifact.
+        device: to load it on.
+    """
     from transformers import AutoConfig
 
     description = json.loads((folder / DESCRIPTION).read_text("utf-8"))

@@ -168,7 +168,7 @@ def _describe_logs_without_baseline(logs: Mapping[Path, LogSuite]) -> str:
 
 
 def require_budgets(suites: Mapping[Path, Suite]) -> None:
-    """Raises SuiteError for a suite without budgets, or with informational variants alone."""
+    """Raises SuiteError for a suite without budgets, or with variants that are not gated alone."""
     from slimgate.run.gate_results import describe_ungated
 
     for suite in suites.values():

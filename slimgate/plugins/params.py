@@ -28,7 +28,7 @@ def suite_path(base: Path, text: str, *, home: bool = False) -> Path:
     except OSError as error:
         raise ValueError(f"{text[:80]!r} cannot be opened: {error.strerror}") from error
     except (RuntimeError, ValueError) as error:  # a loop of links, the home of an unknown user; a NUL
-        raise ValueError(f"{text[:80]!r} is no path: {str(error).partition(' from ')[0]}") from error
+        raise ValueError(f"{text[:80]!r} is not a path: {str(error).partition(' from ')[0]}") from error
     return path
 
 

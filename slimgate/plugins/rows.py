@@ -37,7 +37,15 @@ class Rows:
 
 
 def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
-    """(rows,) a number for each row, the same for equal values of the column; None without a column."""
+    """Numbers the groups of rows.
+
+    Args:
+        rows: with the column.
+        column: the rows with one value of it are a group.
+
+    Returns:
+        (rows,) a number for each row, the same for equal values; None without a column.
+    """
     if column is None:
         return None
     values = rows.table[column].to_numpy(zero_copy_only=False).astype(str)

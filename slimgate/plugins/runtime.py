@@ -91,7 +91,18 @@ class Runtime(WithParams[P]):
 
     @abstractmethod
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:
-        """Loads the artifact of a folder, ready to predict. Raises BuildError or MissingExtra."""
+        """Loads the artifact of a folder, ready to predict.
+
+        Args:
+            folder: of the artifact.
+            params: the options of the runtime.
+            device: to compute on.
+            threads: to compute with.
+
+        Raises:
+            BuildError: if the artifact cannot be loaded.
+            MissingExtra: if a package is missing.
+        """
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
         """Counts the multiply-adds of the matrix products, convolutions and attention of one call.

@@ -32,4 +32,12 @@ class Source(WithParams[P]):
 
     @abstractmethod
     def read(self, params: P, *, scratch: Path) -> Mapping[str, pa.Table]:
-        """Reads the rows of every part. scratch: an empty folder for temporary files. Raises DataError."""
+        """Reads the rows of every part.
+
+        Args:
+            params: the options of the source.
+            scratch: an empty folder for temporary files.
+
+        Raises:
+            DataError: if they cannot be read.
+        """

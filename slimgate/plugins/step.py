@@ -53,18 +53,46 @@ class Step(WithParams[P]):
 
     @abstractmethod
     def apply(self, model: Any, params: P, context: BuildContext) -> Any:
-        """Returns the model after the step. It may change `model` in place. It reports into context.log."""
+        """Takes the step. It may change `model` in place, and reports into context.log.
+
+        Args:
+            model: of a kind in `takes`.
+            params: the options of the step.
+            context: gives rows, seed, device and the log.
+
+        Returns:
+            The model after the step.
+        """
 
     def resolve(self, params: P) -> Step[Any]:
         """The step for these options. Override it if what the step reads or gives depends on them."""
         return self
 
     def check(self, params: P, config: Json) -> Json:
-        """The config.json after the step, before any model is loaded. Raises SuiteError."""
+        """Checks the model before any is loaded.
+
+        Args:
+            params: the options of the step.
+            config: the config.json before the step.
+
+        Returns:
+            The config.json after the step.
+
+        Raises:
+            SuiteError: if the step cannot be taken.
+        """
         return config
 
     def check_folder(self, params: P, folder: Path) -> None:
-        """Checks the folder that the model starts from, before anything is loaded. Raises SuiteError."""
+        """Checks the folder that the model starts from, before anything is loaded.
+
+        Args:
+            params: the options of the step.
+            folder: with the files of the model.
+
+        Raises:
+            SuiteError: if the step cannot be taken.
+        """
 
     def learns_from(self, params: P) -> str:
         """The model that it learns from: "teacher", "self" for the model before the step, or a variant."""

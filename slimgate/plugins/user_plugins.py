@@ -53,7 +53,7 @@ def make_plugin(kind: str, candidate: Any) -> Any:
     except Exception as error:
         raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
     if base is Reader and not isinstance(plugin, Reader):
-        raise SuiteError("it is no Reader; see Reader in slimgate/plugins/reader.py")
+        raise SuiteError("it is not a Reader; see Reader in slimgate/plugins/reader.py")
     if not isinstance(plugin, base):
         _check_complete(base, [name for name in _required_names(base) if not hasattr(plugin, name)])
         plugin = _with_defaults(base, plugin)

@@ -166,5 +166,12 @@ def to_json(record: RunRecord) -> str:
 
 
 def read_record(path: Path) -> RunRecord:
-    """The record of a run.json. Raises pydantic's ValidationError where it is not one of this schema."""
+    """Reads a run.json.
+
+    Args:
+        path: the file.
+
+    Raises:
+        pydantic.ValidationError: if it is not a record of this schema.
+    """
     return RunRecord.model_validate_json(path.read_bytes())

@@ -47,7 +47,7 @@ def why_not_shipped(record: RunRecord, model: VariantRecord) -> str | None:
     if verdict == ERROR:
         return f"could not be built or measured ({model.error})"
     if verdict == NOT_GATED:
-        return f"is informational in this run ({model.reason or 'no reason is given'}): no budget gates it"
+        return f"is not gated in this run ({model.reason or 'no reason is given'}): no budget gates it"
     if verdict == NOT_JUDGED:
         lacking = f": {', '.join(model.awaited)}" if model.awaited else " by any budget"
         return f"was not judged in this run{lacking}"

@@ -47,9 +47,9 @@ def _labels_without_rows(record: RunRecord) -> list[str]:
 def _unlike_the_baseline(record: RunRecord) -> Iterator[str]:
     new, gone = new_since_baseline(record), record.baseline.gates_gone if record.baseline else []
     if new:
-        yield f"**New since the baseline {baseline_name(record)}**, so not held against it: {_join(new)}."
+        yield f"**New since the baseline {baseline_name(record)}**, so not compared with it: {_join(new)}."
     if gone:
-        renamed = "; a variant that is only renamed is held against nothing" if new else ""
+        renamed = "; a variant that is only renamed is compared with nothing" if new else ""
         yield f"**Gone since the baseline**, with their budgets: {_join(gone)}{renamed}."
 
 

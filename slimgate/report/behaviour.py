@@ -1,4 +1,4 @@
-"""What each variant answers otherwise than its teacher: flips, slices and gaps, rows lost, confidence."""
+"""What each variant answers otherwise than its teacher: flips, slices, gaps, rows, confidence."""
 
 from __future__ import annotations
 
@@ -54,8 +54,12 @@ def behaviour(record: RunRecord) -> str:
             with_heading("### Quality beside what only this task has", task_figures(record)),
             with_heading("### Slices, the largest drop first", blocks(*map(_slices, behaviours))),
             with_heading("### Slices before and after", slice_tables(behaviours)),
-            with_heading("### Rows lost", blocks(*(_lost_rows(*pair, names) for pair in behaviours))),
-            with_heading("### Rows won", blocks(*(_won_rows(*pair, names) for pair in behaviours))),
+            with_heading(
+                "### Rows from right to wrong", blocks(*(_lost_rows(*pair, names) for pair in behaviours))
+            ),
+            with_heading(
+                "### Rows from wrong to right", blocks(*(_won_rows(*pair, names) for pair in behaviours))
+            ),
             with_heading(
                 "### Rows with another answer", blocks(*(_changed_rows(*pair, names) for pair in behaviours))
             ),

@@ -71,7 +71,7 @@ def metric_table(models: Sequence[ModelChange]) -> str:
         Column("old → new", [_values(change) for _, change in changes], right=True),
         Column("drop between releases", [_drop(change) for _, change in changes], right=True),
         Column("the new one is", [_new_one_is(change) for _, change in changes]),
-        Column("rows lost / won", [_rows(change) for _, change in changes], right=True),
+        Column("right to wrong / back", [_rows(change) for _, change in changes], right=True),
         Column("behind its teacher, old → new", [_behind(change) for _, change in changes], right=True),
     ]
     readings = [

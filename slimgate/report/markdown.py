@@ -132,8 +132,8 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any("KL to the teacher", kl_tables(record), ", token by token"),
         _fold_if_any("Slices that lost most", slices, f", {heading_words}"),
         _fold_if_any("Wrong answers that grew most", mistakes, f", {mistake_words}"),
-        _fold_if_any("Rows lost", lost_rows(record), _describe_lost_rows(record)),
-        _fold_if_any("Rows won", won_rows(record), ", which a budget limits too"),
+        _fold_if_any("Rows from right to wrong", lost_rows(record), _describe_lost_rows(record)),
+        _fold_if_any("Rows from wrong to right", won_rows(record), ", which a budget limits too"),
         _fold_if_any("Metrics without a budget (not gated)", other_metrics(record)),
         _fold_if_any("Figures of this task", task_figures(record)),
         _fold_if_any("Cascades", cascades(record), ", which model answers when"),
@@ -163,7 +163,7 @@ def _describe_page(record: RunRecord) -> str:
 
 
 def _describe_lost_rows(record: RunRecord) -> str:
-    """Words after "Rows lost". A log does not say how sure an answer was, so it has none."""
+    """Words after "Rows from right to wrong". A log does not say how sure an answer was, so it has none."""
     return "" if record.task.kind == RECORD_KIND else ", where each variant is most confidently wrong"
 
 

@@ -44,7 +44,7 @@ def since_table(record: RunRecord) -> str:
             right=True,
         ),
         Column("drop since then", [_drop(facts) for _, _, facts in results], right=True),
-        Column("rows lost / won", [_rows(facts) for _, _, facts in results], right=True),
+        Column("right to wrong / back", [_rows(facts) for _, _, facts in results], right=True),
         Column("budget", [_budgets(facts) for _, _, facts in results]),
         Column("verdict", [_verdict(model, facts) for model, _, facts in results]),
     ]

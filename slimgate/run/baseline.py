@@ -186,7 +186,7 @@ def _find_by_suite(suite: Suite, root: Path) -> tuple[BaselineSource, Kept] | No
         if not suite.since_baseline:
             return None
         hint = f'give file = "…", a run.json or a folder of baselines, or {OPTION} on the command line'
-        raise SuiteError(f"{where}: there is no baseline to hold the variants against; {hint}")
+        raise SuiteError(f"{where}: there is no baseline to compare the variants with; {hint}")
     shown = Path(os.path.relpath(suite.baseline, root)).as_posix()
     source = BaselineSource(suite.baseline, shown, f"{where} file")
     run = _find_newest(source, suite)

@@ -34,9 +34,19 @@ See = Callable[[str, torch.Tensor], None]
 def calibration_batches(
     model: Any, context: BuildContext, *, split: str = "calibration", batch_size: int = 32
 ) -> list[Batch]:
-    """A split's rows as the model's inputs, sorted by length, on the context's device: (rows, tokens) int64.
+    """Encodes a split's rows as the model's inputs, sorted by length, on the context's device.
 
-    Raises DataError where the split is empty.
+    Args:
+        model: gives the tokenizer.
+        context: of the build.
+        split: to read.
+        batch_size: rows of a batch.
+
+    Returns:
+        Batches of (rows, tokens) int64.
+
+    Raises:
+        DataError: if the split is empty.
     """
     rows = context.rows(split)
     encoded: EncodedTexts = context.task.encode_rows(context.task_params, rows, model.tokenizer)
@@ -144,9 +154,20 @@ def second_moments(model: Any, layers: Mapping[str, nn.Linear], batches: list[Ba
 
 
 def input_norms(model: Any, layers: Mapping[str, nn.Linear], batches: list[Batch]) -> dict[str, Tensor]:
-    """Root mean square of each input over the tokens: (in_features,) float64. Raises BuildError.
+    """Measures the inputs of linear layers: their root mean square over the tokens.
 
-    Wanda's ‖x‖ but for a factor that a layer's inputs share.
+    It is Wanda's ‖x‖ up to a factor that all inputs of a layer share.
+
+    Args:
+        model: that reads the batches.
+        layers: name -> layer of the model.
+        batches: as `calibration_batches` gives them.
+
+    Returns:
+        By layer, (in_features,) float64.
+
+    Raises:
+        BuildError: if a layer received nothing from the rows.
     """
     sums = {
         name: torch.zeros(layer.in_features, dtype=torch.float64, device=layer.weight.device)

@@ -80,7 +80,7 @@ def list_variant_tables(
     for name, table in tables.items():
         loc = ("budgets", "variants", name)
         if name == "teacher":
-            raise make_suite_error(file, loc, data, "the teacher is no variant; write [budgets.teacher]")
+            raise make_suite_error(file, loc, data, "the teacher is not a variant; write [budgets.teacher]")
         if name not in variants:
             raise make_suite_error(file, loc, data, f"no such variant{format_suggestion(name, variants)}")
         if not isinstance(table, Mapping):

@@ -11,7 +11,13 @@ from slimgate.suite.suite import Suite
 def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:
     """Reads a suite file. It is fast: it loads no model and no rows, and does not import torch.
 
-    check_data: also check that data files, their columns and model folders exist on this machine. This is off
-    for opt-in suites that are not selected. Raises SuiteError.
+    Args:
+        path: the file.
+        shown: its name in messages; default: the path.
+        check_data: also check that data files, their columns and model folders exist on this machine. This is
+            off for opt-in suites that are not selected.
+
+    Raises:
+        SuiteError: with a line for what is wrong.
     """
     return read_suite(path, shown or str(path), check_data=check_data)

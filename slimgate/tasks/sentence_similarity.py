@@ -91,7 +91,7 @@ class SentenceSimilarity(SentenceTask[Params]):
         return frozenset({GOLD, SCORE})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """Nothing; checks the scores. Raises DataError for what is no number, or outside score_range."""
+        """Nothing; checks the scores. Raises DataError for what is not a number, or outside score_range."""
         low, high = params.score_range
         for name, rows in splits.items():
             scores = gold(params, rows)
@@ -146,12 +146,12 @@ task = SentenceSimilarity()
 
 
 def gold(params: Params, rows: Rows) -> Floats:
-    """(rows,) the scores that people gave, score_range as 0 to 1. Raises DataError for what is no number."""
+    """(rows,) the scores that people gave, score_range as 0 to 1. Raises DataError for other values."""
     values = rows.table[params.score].to_pylist()
     try:
         scores = np.asarray([float(value) for value in values], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f'column "{params.score}": a score is no number: {error}') from error
+        raise DataError(f'column "{params.score}": a score is not a number: {error}') from error
     if not np.isfinite(scores).all():
         raise DataError(f'column "{params.score}": a score is NaN or infinite')
     low, high = params.score_range

@@ -274,7 +274,7 @@ def test_warnings_do_not_stand_in_the_json(judge: Judge, tmp_path: Path) -> None
     paths = files(tmp_path, (teacher, {**variant, "prediction": ["maybe", *variant["prediction"][1:]]}))
     _, out, err = judge(*paths, "--json")
     json.loads(out)
-    assert 'int8.csv predicts "maybe", which is no label, in 1 rows: counted as wrong' in err
+    assert 'int8.csv predicts "maybe", which is not a label, in 1 rows: counted as wrong' in err
     assert "\nwarning: " in judge(*paths)[1]
 
 

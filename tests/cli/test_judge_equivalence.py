@@ -120,6 +120,6 @@ def test_a_report_of_logs_shows_both_sides(judge: Judge, tmp_path: Path) -> None
     report = (tmp_path / "out/report.md").read_text("utf-8")
     assert report.index("| gsm8k/acc ") < report.index("| arc/acc ")
     assert "±3 " in report
-    assert "<b>Rows won</b>, which a budget limits too" in report
+    assert "<b>Rows from wrong to right</b>, which a budget limits too" in report
     assert "gsm8k/acc: 100" in report
     assert "drop within ±3 points" in (tmp_path / "out/report.html").read_text("utf-8")

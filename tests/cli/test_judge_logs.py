@@ -381,7 +381,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         "no reader knows this folder; expected a log of aiperf, baseline, deepeval, evalscope, evalution, ",
     ),
     "broken results": (_broken_results, "results_.*json: not JSON: Expecting value"),
-    "rows of another tool": (_foreign_rows, "line 1 is no sample of lm-eval .*expected doc_id, metrics"),
+    "rows of another tool": (_foreign_rows, "line 1 is not a sample of lm-eval .*expected doc_id, metrics"),
 }
 
 

@@ -49,7 +49,7 @@ def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureF
     assert main(arguments) == 1
     out = capsys.readouterr().out
     assert "(n=500; no label: 6 predictions of the teacher, 0 of the variant): FAIL" in out
-    assert 'predicts "unknown", which is no label, in 6 rows: counted as wrong' in out
+    assert 'predicts "unknown", which is not a label, in 6 rows: counted as wrong' in out
     main([*arguments, "--json"])
     (target,) = json.loads(capsys.readouterr().out).values()
     assert target["quality"]["f1_macro"]["strays"] == [6, 0]

@@ -81,7 +81,12 @@ def test_each_metric_takes_the_kinds_that_mean_something_for_it(name: str, kinds
         ("log_loss", "increase_relative", 0.0, "increase_relative is 0.0, expected a finite number above 0"),
         ("log_loss", "ceiling", inf, "expected a finite number above 0"),
         ("accuracy", "error_increase_relative", nan, "expected a finite number above 0"),
-        ("accuracy", "dorp_points", 1.0, '"dorp_points" is no kind of budget, expected one of drop_points, '),
+        (
+            "accuracy",
+            "dorp_points",
+            1.0,
+            '"dorp_points" is not a kind of budget, expected one of drop_points, ',
+        ),
     ],
 )
 def test_a_budget_that_cannot_be_judged_is_refused_without_rows(

@@ -35,5 +35,5 @@ def test_cells_are_those_not_empty_in_both_and_hold_every_row() -> None:
 
 
 def test_a_prediction_that_is_no_class_is_an_error() -> None:
-    with pytest.raises(MeasureError, match="prediction 2 is no class index"):
+    with pytest.raises(MeasureError, match="prediction 2 is not a class index"):
         confusion_counts(predicted([0], [2], 2))

@@ -86,5 +86,5 @@ def test_without_probabilities_there_is_none() -> None:
 
 
 def test_a_label_that_is_no_class_is_an_error() -> None:
-    with pytest.raises(MeasureError, match="label 2 is no class index"):
+    with pytest.raises(MeasureError, match="label 2 is not a class index"):
         brier_score(answered([2], [[0.5, 0.5]]))

@@ -268,5 +268,5 @@ def test_the_reader_of_an_installed_package_is_asked_first(
 
 def test_what_is_no_reader_is_refused() -> None:
     assert issubclass(type(load("log", "lm_eval")), Reader)
-    with pytest.raises(SuiteError, match="it is no Reader"):
+    with pytest.raises(SuiteError, match="it is not a Reader"):
         load("log", "json:loads")

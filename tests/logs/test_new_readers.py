@@ -628,11 +628,11 @@ def test_an_inner_folder_and_a_file_are_read_too(tmp_path: Path, reader: str) ->
         (
             "x_samples.jsonl",
             {**every_eval_ever_sample(1, 1.0), "input": 3},
-            "line 2 is no sample of the schema",
+            "line 2 is not a sample of the schema",
         ),
-        ("output-rs0.jsonl", {"id": "q1"}, "line 2 is no sample of sgl-eval"),
-        ("reviews.jsonl", {**evalscope_line(1, 1.0), "target": 3, "messages": [3]}, "line 2 is no review"),
-        ("profile_export.jsonl", {"metadata": {}, "metrics": {}}, "line 2 is no request of aiperf"),
+        ("output-rs0.jsonl", {"id": "q1"}, "line 2 is not a sample of sgl-eval"),
+        ("reviews.jsonl", {**evalscope_line(1, 1.0), "target": 3, "messages": [3]}, "line 2 is not a review"),
+        ("profile_export.jsonl", {"metadata": {}, "metrics": {}}, "line 2 is not a request of aiperf"),
     ],
 )
 def test_a_line_of_another_shape_is_named(tmp_path: Path, name: str, row: dict[str, Any], words: str) -> None:

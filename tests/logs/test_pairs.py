@@ -265,7 +265,7 @@ def test_a_metric_that_is_no_number_is_noted() -> None:
     paired = paired_of(texts, texts[:2] + rows_of([1.0], first=2), differences=differences)
     assert paired.metrics == ("em",)
     assert differences.notes == [
-        "gsm8k: bleu is no number in 3 samples of the base and 2 of the target, so these are not judged"
+        "gsm8k: bleu is not a number in 3 samples of the base and 2 of the target, so these are not judged"
     ]
 
 

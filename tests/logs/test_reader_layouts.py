@@ -158,7 +158,7 @@ def test_helm_joins_the_entries_of_an_instance_for_quality_alone(tmp_path: Path)
     assert (comparison.worse, comparison.better, comparison.score_range) == (1, 1, (0.0, 1.0))
     assert verdicts.notes[:2] == (
         "harm_bench: statistics that have no value of any sample, and are not judged: training_co2_cost",
-        "harm_bench: statistics that are no measure of quality, and are not judged: num_prompt_tokens, "
+        "harm_bench: statistics that are not a measure of quality, and are not judged: num_prompt_tokens, "
         "inference_runtime",
     )
 
@@ -290,7 +290,7 @@ def test_a_scorer_of_texts_alone_is_named(tmp_path: Path) -> None:
     target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "I")])
     with pytest.raises(DataError) as error:
         judge(base, target)
-    assert "the base has none (grade is no number in 2 samples), the target has grade" in str(error.value)
+    assert "the base has none (grade is not a number in 2 samples), the target has grade" in str(error.value)
 
 
 @pytest.mark.parametrize("version", [2, None])
@@ -300,7 +300,9 @@ def test_a_log_without_samples_says_what_its_results_do(tmp_path: Path, version:
     file = write_inspect(tmp_path / "base.json", [], ids=[1], version=version, results=results)
     with pytest.raises(DataError) as error:
         read_any_log(file, "inspect")
-    shown = "it has no samples" + ("" if version else ", and no version, so it is no whole log of Inspect")
+    shown = "it has no samples" + (
+        "" if version else ", and no version, so it is not a complete log of Inspect"
+    )
     assert str(error.value).startswith(
         f"{file}: base.json: {shown}; its results alone say grade accuracy 0.4333 of 30 samples; expected"
     )

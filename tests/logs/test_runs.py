@@ -302,7 +302,7 @@ def test_lighteval_compares_the_settings_of_each_run(tmp_path: Path) -> None:
     verdicts = judge_logs(*logs, LogBudgets(), Rules(runs={"": "2026-01"}))
     assert [comparison.name for comparison in verdicts.comparisons] == ["arc/acc", "gsm8k/acc"]
     assert (
-        "arc: parts is no number in 300 samples of the base and 300 of the target, so these are not judged"
+        "arc: parts is not a number in 300 samples of the base and 300 of the target, so these are not judged"
         in (verdicts.notes)
     )
     settings = verdicts.base.tasks["arc"].settings

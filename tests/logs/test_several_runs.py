@@ -119,7 +119,8 @@ def test_a_copy_is_no_other_run(judge: Judge, tmp_path: Path, sides: Any) -> Non
     code, _, err = judge("--base", base[0], copy, "--target", *target, "--drop-points", 5)
     assert code == 4
     assert (
-        "byte by byte, so it is no other run; a model that always gives the same answers needs one run" in err
+        "byte by byte, so it is not another run; a model that always gives the same answers needs one run"
+        in err
     )
     code, _, err = judge("--base", *base, "--target", base[0], target[1], "--drop-points", 5)
     assert (code, "base and target are the same path" in err) == (4, True)

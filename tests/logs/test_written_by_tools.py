@@ -46,8 +46,8 @@ def test_inspect_counts_grades_and_numbers_and_names_texts() -> None:
     assert match.judged.groups == 6
     assert (match.counts.truncated_base, match.counts.truncated_target) == (1, 1)
     assert (
-        "sums: length.language is no number in 12 samples of the base and 12 of the target, so these are not "
-        "judged" in verdicts.notes
+        "sums: length.language is not a number in 12 samples of the base and 12 of the target, so these are "
+        "not judged" in verdicts.notes
     )
 
 

@@ -104,7 +104,9 @@ def test_a_truncated_gguf_file_is_one_line(float_folder: Path, kept: float, tmp_
     file = by_gguf(float_folder, tmp_path / "llama.gguf")
     whole = file.read_bytes()
     file.write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(SuiteError, match=r"llama\.gguf is no whole GGUF file .* download it again") as raised:
+    with pytest.raises(
+        SuiteError, match=r"llama\.gguf is not a complete GGUF file .* download it again"
+    ) as raised:
         parse_model_ref(str(file))
     assert "\n" not in str(raised.value)
 

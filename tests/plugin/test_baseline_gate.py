@@ -65,7 +65,7 @@ def test_an_unchanged_variant_holds_and_a_new_one_is_called_new(released: Path) 
     assert (inverted["verdict"], inverted["drop_points"]) == ("PASS", 0.0)
     assert inverted["baseline"] == inverted["value"] < same["value"] - 0.5
     report = (released / "reports/latest/three/report.md").read_text()
-    assert "- **New since the baseline v1**, so not held against it: late." in report
+    assert "- **New since the baseline v1**, so not compared with it: late." in report
     assert "# v1 → this run" in (released / "reports/latest/three/compare.md").read_text()
 
 
@@ -75,7 +75,7 @@ def test_a_variant_that_got_another_name_is_told_at_the_top(released: Path) -> N
     assert (refused.code, "  same is gone, with its budgets" in refused.lines) == (4, True)
     ran = run(released, renamed + AGREED)
     assert ran.code == 0
-    new = "New since the baseline v1, so not held against it: renamed."
+    new = "New since the baseline v1, so not compared with it: renamed."
     gone = "Gone since the baseline, with their budgets: same; a variant that is only renamed is held against"
     assert any(line.startswith(gone) for line in ran.lines)
     assert new in ran.lines

@@ -90,7 +90,7 @@ WEAKER = {
     ),
     "informational": (
         ('Same" = {} }] }', 'Same" = {} }], gated = false, reason = "later" }'),
-        "same is informational now: it fails no run",
+        "same is not gated now: it fails no run",
     ),
     "prompts": (("[task]", "[task]\nmax_tokens = 8"), "[task] max_tokens was 16 and is 8"),
 }
@@ -175,7 +175,7 @@ def test_export_wants_a_reason_for_what_does_not_pass(kept: Path, slimgate: Comm
     assert ran(kept).code == 0
     for name, why in (
         ("same", "same comes from a record that is partial: "),
-        ("bad", "bad is informational in this run (to see it): no budget gates it; say why it is shipped"),
+        ("bad", "bad is not gated in this run (to see it): no budget gates it; say why it is shipped"),
     ):
         code, out = slimgate("export", "reports/latest/s", name, "out")
         assert (code, out.startswith(f"slimgate export: {why}"), out.count("\n")) == (1, True, 1)

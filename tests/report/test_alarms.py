@@ -28,7 +28,7 @@ def doubtful() -> RunRecord:
 def test_they_stand_under_the_verdict_and_before_all_else(doubtful: RunRecord) -> None:
     lines = [line for line in head(doubtful).splitlines() if line]
     assert lines[2].startswith("- **The teacher is near chance**: its accuracy 0.510")
-    assert lines[3] == "- **New since the baseline v1**, so not held against it: fresh."
+    assert lines[3] == "- **New since the baseline v1**, so not compared with it: fresh."
     assert lines[4].startswith(
         "- **Gone since the baseline**, with their budgets: old; a variant that is only"
     )
@@ -38,7 +38,7 @@ def test_the_comment_and_the_terminal_tell_them_too(doubtful: RunRecord) -> None
     assert pr_comment([doubtful]).index("The teacher is near chance") < 400
     shown = "\n".join(to_text(line) for line in summary_lines(doubtful, "report.md"))
     assert f"The teacher is near chance: {CHANCE}; a variant that" in shown
-    assert "New since the baseline v1, so not held against it: fresh." in shown
+    assert "New since the baseline v1, so not compared with it: fresh." in shown
 
 
 def test_the_page_has_them_above_what_to_ship(doubtful: RunRecord) -> None:

@@ -130,7 +130,7 @@ def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
         "Verdicts",
         "Slices that lost most",
         "Wrong answers that grew most",
-        "Rows lost",
+        "Rows from right to wrong",
         "Metrics without a budget (not gated)",
         "Latency in full",
         "Memory",

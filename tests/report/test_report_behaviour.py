@@ -81,7 +81,7 @@ def test_a_verdict_without_its_line_is_told_from_the_budgets() -> None:
 
 
 def test_lost_rows_are_quoted_with_the_confidence_of_both() -> None:
-    text = section(all_sections(sample_record()), "Rows lost")
+    text = section(all_sections(sample_record()), "Rows from right to wrong")
     assert "<summary><b>student</b>, most confidently wrong first, 2 of 361</summary>" in text
     assert "| all/8012 | networkx | networkx (0.93) | sympy (0.98) |" in re.sub(" +", " ", text)
     assert r"Returns a view of the array \| with \`axis\` \*last\* &lt;b&gt;…" in text

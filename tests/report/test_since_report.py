@@ -81,6 +81,6 @@ def test_rows_that_cannot_be_paired_leave_the_values_and_say_why() -> None:
 
 def test_a_new_variant_is_called_new_if_there_is_a_baseline() -> None:
     new = SinceFacts(value=0.9, new=True, note="new since then", measured="")
-    assert "- **New since the baseline v1**, so not held against it: int8." in suite_report(record(new))
+    assert "- **New since the baseline v1**, so not compared with it: int8." in suite_report(record(new))
     assert "new, not gated" in since_baseline(record(new))
     assert since_baseline(sample_record()) == ""

@@ -211,7 +211,7 @@ INFORMATIONAL = INT8.replace("] }", '], gated = false, reason = "later" }')
     ("old", "new", "told"),
     [
         (INT8, "", "int8 is gone, with its budgets"),
-        (INT8, INFORMATIONAL, "int8 is informational now: it fails no run"),
+        (INT8, INFORMATIONAL, "int8 is not gated now: it fails no run"),
         ('group = "file"', "", '[task] group was "file" and is not set'),
         ("max_tokens = 16", "max_tokens = 4", "[task] max_tokens was 16 and is 4"),
         ("threads = 1", "threads = 1\nseeds = [1]", "[suite] seeds was [0] and is [1]"),

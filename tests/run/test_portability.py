@@ -140,4 +140,4 @@ def test_a_budget_over_builds_is_left_out_and_said_to_be(
 def test_a_name_that_is_no_variant_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tiny_run(tmp_path)
     assert main(["portability", str(run.suite.path), "prunde"]) == 4
-    assert '"prunde" is no variant. Did you mean pruned?' in capsys.readouterr().err
+    assert '"prunde" is not a variant. Did you mean pruned?' in capsys.readouterr().err

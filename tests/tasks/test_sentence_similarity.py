@@ -74,8 +74,8 @@ def test_scores_become_what_cosines_shall_be() -> None:
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
-        (["high"], "a score is no number"),
-        ([None], "a score is no number"),
+        (["high"], "a score is not a number"),
+        ([None], "a score is not a number"),
         ([float("nan")], "a score is NaN or infinite"),
         ([1.0, 7.0], r"gate holds scores from 1 to 7, expected 0 to 5; say \[task\] score_range"),
     ],

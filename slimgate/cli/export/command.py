@@ -14,7 +14,7 @@ id2label, and README.md, a model card with the Python lines that predict without
 from the store; nothing is built. Without --format, a graph stays a graph. A PyTorch model is written for
 transformers if transformers has a class for it, else as ONNX. slimgate loads the written folder again and
 lets it answer 500 gate rows, if suite and rows are unchanged and on this machine. --reason is required for
-a variant that is FAIL, INCONCLUSIVE, informational or not judged, if the record is partial, and if the
+a variant that is FAIL, INCONCLUSIVE, not gated or not judged, if the record is partial, and if the
 suite or its rows changed since. The card shows the reason. Exit codes: 0 written, 1 the reason is missing,
 or the folder's answers differ from the judged model's (the folder is deleted), 4 wrong usage or input.
 """

@@ -42,8 +42,8 @@ def check_free(folder: Path, *, force: bool) -> None:
         raise DataError(f"{folder}: the folder is not empty; name another, or replace all of it by --force")
     if not _is_export(folder):
         raise DataError(
-            f"{folder}: what is in it is no export, and --force replaces nothing else; name another folder, "
-            "or empty that one"
+            f"{folder}: what is in it is not an export, and --force replaces nothing else; name another "
+            "folder, or empty that one"
         )
 
 

@@ -192,7 +192,8 @@ def check_classes(outcomes: ClassOutcomes) -> None:
         bad = (column < 0) | (column >= k)
         if bad.any():
             raise MeasureError(
-                f"row {outcomes.ids[bad][0]}: {name} {column[bad][0]} is no class index, expected 0 … {k - 1}"
+                f"row {outcomes.ids[bad][0]}: {name} {column[bad][0]} is not a class index, expected "
+                f"0 … {k - 1}"
             )
 
 

@@ -22,10 +22,14 @@ def known_metrics() -> tuple[str, ...]:
 
 
 def load_metric(name: str) -> Metric:
-    """The metric of that name, "hub:NAME" by `evaluate.load`, or a user's own "package.module:object".
+    """Loads a metric by its name.
 
-    Of a function, which is a score of answers, the mean.
-    Raises SuiteError with the nearest name where there is none, or with what is wrong with the user's own.
+    Args:
+        name: one of slimgate's, "hub:NAME" for `evaluate.load`, or your own "package.module:object". If
+            that is a function, which scores an answer, the metric is its mean.
+
+    Raises:
+        SuiteError: with the nearest name if there is none, or with what is wrong with your own.
     """
     if name.startswith("hub:"):
         return hub_metric(name)

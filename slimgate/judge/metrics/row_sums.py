@@ -15,9 +15,12 @@ _ROWS_AT_ONCE = 2**18
 
 
 def statistic_of_sums(row_sums: RowSums, *, in_blocks: bool = False) -> Statistic:
-    """Weighted sums over rows, then the value of them.
+    """Makes a statistic of weighted sums over rows.
 
-    in_blocks: where the terms of a row hang on that row alone, and are many, some rows at a time.
+    Args:
+        row_sums: the terms of each row, and the value of their sums.
+        in_blocks: True if the terms of a row depend on that row alone and are many: some rows are read at a
+            time.
     """
 
     def statistic(outcomes: Any, weights: Floats) -> Floats:

@@ -28,7 +28,7 @@ class JsonValid(Score[Params]):
         try:
             jsonschema.validators.validator_for(schema).check_schema(schema)
         except jsonschema.SchemaError as error:
-            raise ValueError(f"json_schema is no JSON Schema: {error.message}") from error
+            raise ValueError(f"json_schema is not a JSON Schema: {error.message}") from error
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""

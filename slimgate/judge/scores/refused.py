@@ -58,7 +58,7 @@ class Refused(Score[Params]):
     higher_is_better = False
 
     def check(self, params: Params) -> None:
-        """Raises ValueError for what is no regular expression."""
+        """Raises ValueError for what is not a regular expression."""
         for pattern in params.patterns:
             compile_patterns([pattern])
 
@@ -68,12 +68,12 @@ class Refused(Score[Params]):
 
 
 def compile_patterns(patterns: Sequence[str] = ()) -> re.Pattern[str]:
-    """One expression of all patterns and these. Raises ValueError for what is no regular expression."""
+    """One expression of all patterns and these. Raises ValueError for what is not a regular expression."""
     for pattern in patterns:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from None
+            raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
     return re.compile("|".join(f"(?:{pattern})" for pattern in (*PATTERNS, *patterns)))
 
 

@@ -313,7 +313,7 @@ def _to_class_names(
     at = pc.index_in(indices.dictionary, value_set=pa.array([str(k) for k in range(len(classes))], TEXT))
     if at.null_count:
         wrong = pc.filter(indices.dictionary, pc.is_null(at))[0].as_py()
-        raise DataError(f"{shown}: {column} {wrong} is no class index, expected 0 … {len(classes) - 1}")
+        raise DataError(f"{shown}: {column} {wrong} is not a class index, expected 0 … {len(classes) - 1}")
     return pa.DictionaryArray.from_arrays(indices.indices, pc.take(pa.array(classes, TEXT), at))
 
 

@@ -324,7 +324,7 @@ def _warnings(
     predicted = np.bincount(predictions, minlength=len(classes))
     if len(odd := np.flatnonzero((labelled == 0) & (predicted > 0))):
         no_label = odd[odd >= len(classes) - strays]
-        why = "which no row is labelled" if len(no_label) < len(odd) else "which is no label"
+        why = "which no row is labelled" if len(no_label) < len(odd) else "which is not a label"
         warnings.append(
             f"{file.shown} predicts {_list_classes(odd, classes)}, {why}, in {predicted[odd].sum():,} rows: "
             "counted as wrong"

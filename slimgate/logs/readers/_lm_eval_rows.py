@@ -60,7 +60,7 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
             yield _row(key, name, row, aggregations)
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{file}: {place} is no sample of lm-eval ({type(error).__name__}: {error}); expected "
+                f"{file}: {place} is not a sample of lm-eval ({type(error).__name__}: {error}); expected "
                 "doc_id, metrics and a number for each metric"
             ) from None
 

@@ -124,7 +124,7 @@ def _run(path: Path, load: Json) -> LoadRun:
             ends.append(sent + int(1e6 * (entries[-1][1].total or 0)))
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise DataError(
-                f"{path}: line {line} is no request of aiperf ({type(problem).__name__}: {problem})"
+                f"{path}: line {line} is not a request of aiperf ({type(problem).__name__}: {problem})"
             ) from None
     entries.sort(key=lambda pair: pair[0])
     seconds = (max(ends) - entries[0][0]) / 1e9 if entries else None

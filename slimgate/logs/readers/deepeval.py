@@ -95,7 +95,7 @@ def _rows(path: Path) -> Iterator[Row]:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{path}: testCases[{at}] is no test case of deepeval ({type(error).__name__}: {error})"
+                f"{path}: testCases[{at}] is not a test case of deepeval ({type(error).__name__}: {error})"
             ) from None
 
 

@@ -128,7 +128,7 @@ def _rows(file: Path, *, repeated: bool) -> Iterator[Row]:
             )
         except (KeyError, TypeError, AttributeError) as problem:
             raise DataError(
-                f"{file}: line {line} is no review of EvalScope ({type(problem).__name__}: {problem})"
+                f"{file}: line {line} is not a review of EvalScope ({type(problem).__name__}: {problem})"
             ) from None
 
 

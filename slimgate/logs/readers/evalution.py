@@ -85,7 +85,7 @@ def _rows(path: Path, at: int) -> Iterator[Row]:
             )
         except (KeyError, TypeError, AttributeError, ValueError) as problem:
             raise DataError(
-                f"{path}: tests[{at}].samples[{number}] is no sample of evalution "
+                f"{path}: tests[{at}].samples[{number}] is not a sample of evalution "
                 f"({type(problem).__name__}: {problem})"
             ) from None
 

@@ -190,7 +190,7 @@ def _rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
             )
         except (KeyError, TypeError, AttributeError, IndexError) as problem:
             raise DataError(
-                f"{samples}: line {line} is no sample of the schema ({type(problem).__name__}: {problem})"
+                f"{samples}: line {line} is not a sample of the schema ({type(problem).__name__}: {problem})"
             ) from None
 
 

@@ -124,7 +124,7 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     scores = [name for name in statistics if statistics[name] and not _NO_QUALITY.fullmatch(name)]
     groups = {
         "have no value of any sample": empty,
-        "are no measure of quality": [name for name in statistics if name not in (*empty, *scores)],
+        "are not a measure of quality": [name for name in statistics if name not in (*empty, *scores)],
     }
     notes = [
         f"{task}: statistics that {why}, and are not judged: {list_names(names, _MOST_NAMED)}"

@@ -133,7 +133,7 @@ def _describe_empty(file: Path, header: Json) -> list[str]:
         for name, metric in (score.get("metrics") or {}).items()
         if isinstance(metric.get("value"), int | float)
     ]
-    version = "" if "version" in header else ", and no version, so it is no whole log of Inspect"
+    version = "" if "version" in header else ", and no version, so it is not a complete log of Inspect"
     alone = f"; its results alone say {', '.join(figures[:_MOST_FIGURES])}" if figures else ""
     count = f" of {results['total_samples']} samples" if alone and results.get("total_samples") else ""
     return [

@@ -98,7 +98,7 @@ def _read_numbers(file: Path, answers: Mapping[int, str]) -> npt.NDArray[Any]:
             if np.all(numbers == np.round(numbers)) and np.all(np.abs(numbers) <= _LARGEST_LABEL):
                 return numbers.astype(np.int64)
     raise DataError(
-        f"{file}: its answers are no labels in {' or '.join(_TYPES[size])}, expected whole numbers"
+        f"{file}: its answers are not labels in {' or '.join(_TYPES[size])}, expected whole numbers"
     )
 
 

@@ -92,7 +92,7 @@ def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
         if not grades:
             continue
         if not isinstance(documents, dict):
-            raise DataError(f"{file}: query {query} is no mapping of documents to scores")
+            raise DataError(f"{file}: query {query} is not a mapping of documents to scores")
         ranked = sorted(documents, key=lambda name: (-documents[name], name))[:_DEPTH]
         yield Row(
             id=query,

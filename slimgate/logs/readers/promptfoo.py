@@ -154,7 +154,8 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{path}: results.results[{at}] is no result of promptfoo ({type(error).__name__}: {error})"
+                f"{path}: results.results[{at}] is not a result of promptfoo "
+                f"({type(error).__name__}: {error})"
             ) from None
 
 

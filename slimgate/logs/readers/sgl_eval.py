@@ -125,7 +125,7 @@ def _rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
                 )
             except (KeyError, TypeError, AttributeError) as problem:
                 raise DataError(
-                    f"{file}: line {line} is no sample of sgl-eval ({type(problem).__name__}: {problem})"
+                    f"{file}: line {line} is not a sample of sgl-eval ({type(problem).__name__}: {problem})"
                 ) from None
 
 

@@ -154,7 +154,7 @@ def _changes_of(name: str, before: Demands, now: Demands, common: str | None) ->
                 after=None,
                 looser=True,
                 gates_no_more=not is_gated,
-                # why a variant is informational is no reason to demand nothing of it any more
+                # why a variant is not gated is no reason to demand nothing of it any more
                 reason=(clean_reason(off.get(key)) if is_gated else None) or common,
             )
     for key, new in news.items():
@@ -240,7 +240,7 @@ def _weaker_variants(before: Demands, now: Demands) -> Iterator[Weakening]:
         if gated and name not in now.gated:
             yield Weakening(about="variants", change=f"{name} is gone, with its budgets")
         elif gated and not now.gated[name]:
-            yield Weakening(about="variants", change=f"{name} is informational now: it fails no run")
+            yield Weakening(about="variants", change=f"{name} is not gated now: it fails no run")
 
 
 def _weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:

@@ -62,7 +62,7 @@ def _check_writes(network: Any, context: BuildContext) -> None:
                 "models of this task write no answers, as CTranslate2 does; expected text_to_text"
             )
     elif not can_write(network):
-        raise BuildError(f"{type(network).__name__} is no causal language model, which CTranslate2 runs")
+        raise BuildError(f"{type(network).__name__} is not a causal language model, which CTranslate2 runs")
 
 
 def _check_texts(model: Any, answers: AnswerFacts, context: BuildContext) -> None:

@@ -128,7 +128,7 @@ class Params(Table):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f'"{pattern}" is no regular expression: {error}') from error
+                raise ValueError(f'"{pattern}" is not a regular expression: {error}') from error
         return patterns
 
 

@@ -99,7 +99,7 @@ def convert(model: Any, options: Json, context: BuildContext) -> OnnxGenaiModel:
     import_extra(PACKAGE, KIND, "to_onnx_genai")
     if not can_write(model.network):
         raise BuildError(
-            f"{type(model.network).__name__} is no causal language model, which ONNX Runtime GenAI runs"
+            f"{type(model.network).__name__} is not a causal language model, which ONNX Runtime GenAI runs"
         )
     folder = context.scratch / "to_onnx_genai"
     folder.mkdir()

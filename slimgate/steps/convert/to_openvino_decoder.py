@@ -59,7 +59,7 @@ class ToOpenVinoDecoder(Step[Params]):
         self.check(params, model.config.to_dict())
         if not can_write(model.network):
             raise BuildError(
-                f"{type(model.network).__name__} is no causal language model, so it needs no key-value "
+                f"{type(model.network).__name__} is not a causal language model, so it needs no key-value "
                 "cache; to_openvino exports it"
             )
         config = copy.deepcopy(model.config)

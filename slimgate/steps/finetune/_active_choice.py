@@ -26,7 +26,7 @@ def uncertainty(logits: npt.NDArray[np.float32], strategy: Strategy) -> Floats:
         return np.asarray(1 - ordered[:, -1])
     if strategy == "margin":
         return np.asarray(1 - (ordered[:, -1] - ordered[:, -2]))
-    raise ValueError(f"{strategy} is no measure of uncertainty")
+    raise ValueError(f"{strategy} is not a measure of uncertainty")
 
 
 def most_uncertain(scores: Floats, free: Ints, count: int) -> Ints:

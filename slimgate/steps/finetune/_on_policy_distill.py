@@ -135,7 +135,7 @@ def _check_pair(student: Any, teacher: Any) -> None:
     network = student.network
     if not can_write(network) or network.config.is_encoder_decoder:
         raise BuildError(
-            f"on_policy_distill: {type(network).__name__} is no decoder that writes; use sequence_distill"
+            f"on_policy_distill: {type(network).__name__} is not a decoder that writes; use sequence_distill"
         )
     if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         raise BuildError(

@@ -50,7 +50,7 @@ class Params(Table):
         if self.layers is None and self.hidden is None:
             raise ValueError("expected layers or hidden, as in { layers = 2, hidden = 192 }")
         if self.hidden is not None and self.heads is not None and self.hidden % self.heads:
-            raise ValueError(f"hidden = {self.hidden} is no multiple of heads = {self.heads}")
+            raise ValueError(f"hidden = {self.hidden} is not a multiple of heads = {self.heads}")
         return self
 
 
@@ -111,7 +111,7 @@ def _config(old: Any, shape: Params) -> Any:
     if heads is None:
         heads = max(1, hidden * old.num_attention_heads // old.hidden_size)
     if hidden % heads:
-        raise BuildError(f"new_student: hidden = {hidden} is no multiple of {heads} heads; give heads")
+        raise BuildError(f"new_student: hidden = {hidden} is not a multiple of {heads} heads; give heads")
     width = getattr(old, _intermediate(old)) or 4 * old.hidden_size
     intermediate = shape.intermediate or max(1, round(width * hidden / old.hidden_size))
     layers = shape.layers or old.num_hidden_layers

@@ -115,7 +115,7 @@ def _check_mergeable(targets: Mapping[str, nn.Module]) -> None:
     if integers:
         kind = type(targets[integers[0]]).__name__
         raise BuildError(
-            f"{len(integers)} of {len(targets)} layers are no nn.Linear, first {integers[0]} ({kind}), into "
+            f"{len(integers)} of {len(targets)} layers are not nn.Linear, first {integers[0]} ({kind}), into "
             "which no adapter can be merged; set merge = false"
         )
 

@@ -173,10 +173,17 @@ class HeadTask(Task[H]):
 
 
 def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: Iterable[str]) -> Loaded:
-    """The model of a folder, with a head of random weights where it has none, or is to have a new one.
+    """Loads the model of a folder, with a head of random weights if it has none, or is to have a new one.
 
-    texts: the train rows', read only where a tokenizer is trained on them. Raises BuildError, and SuiteError
-    where a model that is judged as its files are has no head.
+    Args:
+        head: what the task needs.
+        ref: names the folder.
+        context: of the build.
+        texts: of the train rows, read only if a tokenizer is trained on them.
+
+    Raises:
+        BuildError: if the model cannot be loaded.
+        SuiteError: if a model that is judged as its files are has no head.
     """
     from slimgate.models.blocks import output_layer
     from slimgate.models.pretrained import config_of, tokenizer_of

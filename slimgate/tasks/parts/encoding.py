@@ -103,7 +103,13 @@ class EncodedTexts:
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
-    """Tokenises rows of one or two texts, cut to `max_tokens`. texts: one sequence of rows per column."""
+    """Tokenises rows of one or two texts.
+
+    Args:
+        tokenizer: a loaded one.
+        texts: one sequence of rows for each text column.
+        max_tokens: longer rows are cut to so many.
+    """
     with keep_truncation(tokenizer):
         if tokenizer.is_fast:
             columns = _encode_fast(tokenizer, texts, max_tokens)

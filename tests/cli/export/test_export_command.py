@@ -116,8 +116,8 @@ def test_mean_pooling_is_a_graph_and_nothing_for_transformers(
     code, _, err = export(run, "--format", "transformers")
     assert code == 4
     assert err == (
-        "slimgate export: small: no class of transformers holds it (MeanPoolingClassifier is no class of "
-        "transformers); say --format onnx, or --format openvino\n"
+        "slimgate export: small: no class of transformers holds it (MeanPoolingClassifier is not a class "
+        "of transformers); say --format onnx, or --format openvino\n"
     )
     assert not (tmp_path / "out").exists()
 
@@ -373,7 +373,11 @@ def test_force_replaces_an_export_and_nothing_else(
     (out / ".git").rmdir()
     (out / "README.md").write_text("# mine\n\n- slimgate\n")
     code, _, err = export(run, "--force")
-    assert (code, err.count("\n"), "is no export, and --force replaces nothing else" in err) == (4, 1, True)
+    assert (code, err.count("\n"), "is not an export, and --force replaces nothing else" in err) == (
+        4,
+        1,
+        True,
+    )
     assert (out / "README.md").read_text() == "# mine\n\n- slimgate\n"
 
 

@@ -167,9 +167,9 @@ def test_unknown_names_and_options_are_refused_with_the_nearest() -> None:
         load_score(f"{__name__}:SCHEMA", {})
     with pytest.raises(ValidationError, match=r"unknown key tolerence. Did you mean tolerance\?"):
         load_score("numeric", {"tolerence": 1.0})
-    with pytest.raises(ValidationError, match="is no regular expression"):
+    with pytest.raises(ValidationError, match="is not a regular expression"):
         load_score("regex", {"pattern": "("})
-    with pytest.raises(ValueError, match="is no JSON Schema"):
+    with pytest.raises(ValueError, match="is not a JSON Schema"):
         load_score("json_valid", {"json_schema": {"type": "objekt"}})
 
 

@@ -177,7 +177,7 @@ def test_a_class_of_one_file_only_is_a_class_of_both(tmp_path: Path) -> None:
     assert found.teacher.classes == found.variant.classes == ("x", "y", "z")
     assert np.asarray(found.teacher.probabilities)[:, 2].tolist() == [0, 0, 0]
     predicted, unsure = found.warnings
-    assert predicted.endswith('v.jsonl predicts "z", which is no label, in 1 rows: counted as wrong')
+    assert predicted.endswith('v.jsonl predicts "z", which is not a label, in 1 rows: counted as wrong')
     assert found.teacher.label_set == ("x", "y")
     assert "in 1 rows the prediction is not the most probable class" in unsure
 
@@ -388,7 +388,7 @@ def test_an_index_beyond_slimgates_own_classes(tmp_path: Path) -> None:
     pq.write_table(
         table.replace_schema_metadata({"slimgate.classes": '["x", "y"]'}), tmp_path / "own.parquet"
     )
-    with pytest.raises(DataError, match="label 2 is no class index, expected 0 … 1"):
+    with pytest.raises(DataError, match="label 2 is not a class index, expected 0 … 1"):
         read_predictions(tmp_path / "own.parquet", NAMES)
 
 

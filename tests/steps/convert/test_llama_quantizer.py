@@ -179,7 +179,7 @@ def test_importance_is_the_mean_square_of_real_tokens(tmp_path: Path) -> None:
         ({"type": "F16", "importance": True}, 'type = "F16" is not quantized'),
         ({"type": "Q4_K_M", "quantizer": "slimgate"}, 'quantizer = "slimgate" writes F32, F16, BF16, Q8_0'),
         ({"type": "IQ1_S", "importance": False}, 'type = "IQ1_S" needs importance'),
-        ({"type": "Q4_K_M", "tensor_types": {"(": "Q8_0"}}, r'"\(" is no regular expression'),
+        ({"type": "Q4_K_M", "tensor_types": {"(": "Q8_0"}}, r'"\(" is not a regular expression'),
     ],
     ids=["floats", "slimgate", "importance", "pattern"],
 )

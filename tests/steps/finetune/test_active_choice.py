@@ -39,7 +39,7 @@ def test_with_two_classes_the_three_rank_rows_alike() -> None:
 
 
 def test_random_is_no_measure() -> None:
-    with pytest.raises(ValueError, match="random is no measure"):
+    with pytest.raises(ValueError, match="random is not a measure"):
         uncertainty(LOGITS, "random")
 
 

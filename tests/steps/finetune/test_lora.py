@@ -132,7 +132,7 @@ def test_adapters_learn_while_integer_weights_stay(
 
 def test_an_adapter_on_integers_cannot_be_merged(folder: Path, context: Any) -> None:
     model = int8_dynamic.step.apply(load_tiny(folder, context), int8_dynamic.Params(), context)
-    with pytest.raises(BuildError, match=r"24 of 24 layers are no nn.Linear.*Int8Linear.*set merge = false"):
+    with pytest.raises(BuildError, match=r"24 of 24 layers are not nn.Linear.*Int8Linear.*set merge = false"):
         lora.step.apply(model, lora.Params(**SHORT), context)
 
 

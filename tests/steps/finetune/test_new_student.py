@@ -89,7 +89,7 @@ def test_a_shape_that_cannot_be_is_refused(tmp_path: Path) -> None:
     for params in ({}, {"heads": 2}, {"hidden": 10, "heads": 4}, {"layers": 0}, {"width": 3}):
         with pytest.raises(ValidationError):
             new_student.Params(**params)
-    with pytest.raises(BuildError, match="hidden = 28 is no multiple of 3 heads; give heads"):
+    with pytest.raises(BuildError, match="hidden = 28 is not a multiple of 3 heads; give heads"):
         fresh(tmp_path, "bert", layers=1, hidden=28)
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate._system.garbage import rare_collection
 from slimgate.errors import SlimgateError, SuiteError
 from slimgate.plugin.collect import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
 from slimgate.plugin.config import (
@@ -135,6 +134,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     )
     if not has_candidates(search) and not judges_baseline:
         return
+    from slimgate._system.garbage import rare_collection
+
     with rare_collection():
         _start_session(config, search)
 

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from packaging.requirements import Requirement
-
 from slimgate._system.digests import versions
 
 MODELS = "models"
@@ -32,7 +30,7 @@ def describe_missing(user: str, packages: Iterable[str]) -> str | None:
 def describe_missing_models(user: str) -> str | None:
     """What to install for suites that build models, if one of the packages is missing; None otherwise."""
     packages = [name for name, extra in find_extras().items() if extra == MODELS]
-    missing = [name for name, version in versions(packages).items() if version is None]
+    missing = [name for name in sorted(packages) if not is_installed(name)]
     return f'{user} needs {", ".join(missing)}: pip install "slimgate[{MODELS}]"' if missing else None
 
 
@@ -46,7 +44,12 @@ def describe_missing_module(user: str, module: str) -> str | None:
 
 def describe_too_low(user: str, requirements: Iterable[str]) -> str | None:
     """The first requirement, such as "transformers>=5.18", that the installed version does not meet."""
-    for requirement in map(Requirement, requirements):
+    stated = tuple(requirements)
+    if not stated:
+        return None
+    from packaging.requirements import Requirement
+
+    for requirement in map(Requirement, stated):
         [version] = versions([requirement.name]).values()
         if version is not None and not requirement.specifier.contains(version, prereleases=True):
             return (
@@ -54,6 +57,15 @@ def describe_too_low(user: str, requirements: Iterable[str]) -> str | None:
                 f'pip install "{requirement}"'
             )
     return None
+
+
+def is_installed(package: str) -> bool:
+    """Whether it is, without its version, for which its metadata would be parsed."""
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @cache

@@ -15,12 +15,17 @@ TOKENIZERS_PARALLELISM, RAYON_NUM_THREADS = "TOKENIZERS_PARALLELISM", "RAYON_NUM
 
 def default_threads() -> int:
     """OMP_NUM_THREADS where it is set, else physical cores; no more than affinity and quota allow."""
-    import psutil
-
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    threads = int(setting) if setting.isdecimal() else psutil.cpu_count(logical=False) or allowed
+    threads = int(setting) if setting.isdecimal() else _count_cores() or allowed
     return max(1, min(threads, allowed, quota(CPU_MAX)))
+
+
+def _count_cores() -> int | None:
+    import psutil
+
+    cores: int | None = psutil.cpu_count(logical=False)
+    return cores
 
 
 def quota(cpu_max: Path) -> int:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate.data.arrow import (
     Ints,
@@ -155,6 +154,8 @@ def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 
 def _number_rows(part: str, rows: int) -> pa.Array:
+    import pyarrow.compute as pc
+
     return pc.binary_join_element_wise(part, pc.cast(pa.array(np.arange(rows)), pa.string()), "/")
 
 
@@ -170,7 +171,7 @@ def _unique(columns: Sequence[pa.ChunkedArray]) -> None:
 def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """The column as strings. Raises DataError for lists and objects."""
     try:
-        return pc.cast(column, pa.string())
+        return column.cast(pa.string())
     except pa.ArrowNotImplementedError:
         raise DataError(f"{where} has type {column.type}, expected text or numbers") from None
 
@@ -267,6 +268,8 @@ def content_digest(value: Any) -> str:
 
 def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints], tuple[str, ...]]:
     """Codes of the labels, and their names. All rows have one code without a label column, or with floats."""
+    import pyarrow.compute as pc
+
     alike = [np.zeros(table.num_rows, np.int64) for table in tables.values()]
     if name is None:
         return alike, ("",)

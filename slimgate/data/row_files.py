@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-import pyarrow.csv
 
 from slimgate.data.json_rows import (
     Object,
@@ -42,6 +41,7 @@ from slimgate.errors import DataError, SuiteError, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
+    from pyarrow.csv import CSVStreamingReader
 
 _LONGEST = 16
 # A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
@@ -298,16 +298,18 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 def open_csv(
     path: Path, format: str, columns: Sequence[str], kinds: Mapping[str, pa.DataType]
-) -> pyarrow.csv.CSVStreamingReader:
+) -> CSVStreamingReader:
     """Some columns of a csv or tsv, in blocks. "NA" and "None" are words; a field of nothing is missing.
 
     kinds: of columns whose type is not guessed. Raises pa.ArrowInvalid.
     """
-    return pyarrow.csv.open_csv(
+    import pyarrow.csv as arrow_csv
+
+    return arrow_csv.open_csv(
         path,
-        read_options=pyarrow.csv.ReadOptions(block_size=LONGEST_ROW),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=SEPARATORS[format], newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
+        read_options=arrow_csv.ReadOptions(block_size=LONGEST_ROW),
+        parse_options=arrow_csv.ParseOptions(delimiter=SEPARATORS[format], newlines_in_values=True),
+        convert_options=arrow_csv.ConvertOptions(
             column_types=kinds, include_columns=columns, null_values=[""], strings_can_be_null=True
         ),
     )

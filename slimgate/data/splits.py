@@ -21,7 +21,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
@@ -317,6 +316,8 @@ def _all_there(pools: list[Pool], columns: tuple[str, ...]) -> None:
 
 def write_splits(cut: Cut, folder: Path) -> None:
     """Writes a parquet file a split and their reports as splits.json."""
+    import pyarrow.parquet as pq
+
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in cut.splits.items():
         pq.write_table(table, folder / f"{name}.parquet")
@@ -326,6 +327,8 @@ def write_splits(cut: Cut, folder: Path) -> None:
 
 def read_splits(folder: Path) -> Cut:
     """Reads what `write_splits` wrote, memory-mapped. Raises DataError where it is not whole."""
+    import pyarrow.parquet as pq
+
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:

@@ -128,14 +128,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """
     config = session.config
     search = _search(config)
-    notes = config.stash[NOTES] = []
+    config.stash[NOTES] = []
     judges_baseline = config.getoption("slimgate_baseline") is not None or config.getoption(
         "slimgate_confirm"
     )
     if not has_candidates(search) and not judges_baseline:
         return
+    from slimgate._system.garbage import rare_collection
+
+    with rare_collection():
+        _start_session(config, search)
+
+
+def _start_session(config: pytest.Config, search: Search) -> None:
+    """Reads the suites of the run. Raises pytest.UsageError for a configuration error."""
     from slimgate.plugin.session_start import start_session
 
+    notes = config.stash[NOTES]
     try:
         blocked: dict[Path, str] = {}
         suites = find_suites(

@@ -350,16 +350,16 @@ def test_a_table_that_may_be_two_things_needs_its_kind(
 WITHOUT_TORCH = """\
 import importlib.metadata
 
-version = importlib.metadata.version
+distribution = importlib.metadata.distribution
 
 
-def version_of_others(name):
+def distribution_of_others(name):
     if name == "torch":
         raise importlib.metadata.PackageNotFoundError(name)
-    return version(name)
+    return distribution(name)
 
 
-importlib.metadata.version = version_of_others
+importlib.metadata.distribution = distribution_of_others
 """
 OF_MODELS = """\
 [suite]

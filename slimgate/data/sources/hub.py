@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
@@ -219,6 +218,7 @@ def _choose_splits(params: Params, splits: Any) -> dict[str, str]:
 def _has_labels(rows: Any) -> bool:
     """False where a column of class labels is -1 throughout: so the hub writes that labels are withheld."""
     import datasets
+    import pyarrow.compute as pc
 
     labels = [name for name, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)]
     table = rows.data.table

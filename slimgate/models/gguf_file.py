@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from slimgate._system.requirements import describe_too_low
@@ -65,6 +68,17 @@ def stated_type(reader: Any) -> str:
 def gguf_files(folder: Path) -> list[Path]:
     """The GGUF files of a folder, in the order of their names."""
     return sorted(file for file in folder.glob(f"*{SUFFIX}") if file.is_file())
+
+
+@contextmanager
+def link_alone(file: Path) -> Iterator[Path]:
+    """A folder with a link to a file and nothing else.
+
+    Where a tokenizer.json stands beside a file, transformers' tokenizer of the file has no special tokens.
+    """
+    with TemporaryDirectory(prefix="slimgate-gguf-") as folder:
+        (Path(folder) / file.name).symlink_to(file.resolve())
+        yield Path(folder)
 
 
 def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:

@@ -23,7 +23,7 @@ from typing import Any
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models import _gguf_check_worker as worker
-from slimgate.models.gguf_file import read_gguf_header
+from slimgate.models.gguf_file import link_alone, read_gguf_header
 from slimgate.models.graph import Graph
 from slimgate.models.llama_cpp_library import LlamaModel
 from slimgate.models.saved_files import DESCRIPTION, has_tokenizer, save_tokenizer
@@ -114,7 +114,8 @@ def gguf_tokenizer(file: Path) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name)
+        with link_alone(file) as folder:
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, gguf_file=file.name)
     except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError, NotImplementedError) as error:
         if not has_tokenizer(file.parent):
             problem = " ".join(str(error).split())[:120]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimgate.errors import BuildError
+from slimgate.models.gguf_file import link_alone
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.models.saved_weights import describe_names, find_main_dtype
 from slimgate.plugins.context import BuildContext
@@ -166,12 +167,8 @@ def config_of(ref: ModelRef) -> Any:
     """The configuration of transformers, of config.json or of a GGUF file."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(ref.folder, trust_remote_code=False, **_of_gguf(ref))
-
-
-def _of_gguf(ref: ModelRef) -> dict[str, Any]:
-    """What transformers' from_pretrained is told of a GGUF file."""
-    return {} if ref.file is None else {"gguf_file": ref.file}
+    of_gguf = {} if ref.file is None else {"gguf_file": ref.file}
+    return AutoConfig.from_pretrained(ref.folder, trust_remote_code=False, **of_gguf)
 
 
 def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
@@ -184,8 +181,11 @@ def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
 
     assert ref.folder is not None
     check_tokenizer(ref)
+    if ref.file is not None:
+        with link_alone(ref.folder / ref.file) as folder:
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, gguf_file=ref.file)
     if not ref.fresh or has_tokenizer(ref.folder):
-        return AutoTokenizer.from_pretrained(ref.folder, trust_remote_code=False, **_of_gguf(ref))
+        return AutoTokenizer.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = trained_tokenizer(
         texts, family=config.model_type, size=_config_with_vocabulary(config).vocab_size
     )

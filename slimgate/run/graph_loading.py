@@ -32,13 +32,13 @@ def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: Task
     """Raises SuiteError if the graph with this config.json does not fit the task. Loads nothing.
 
     A graph that gives vectors has `sentence` in config.json, and takes one or two texts for each row; a GGUF
-    file takes what the task has. The
-    outputs of other graphs must be the data's labels, if the task has labels.
+    file takes what the task has. The outputs of other graphs must be the data's labels, if the task reads
+    classes off them.
     """
     if (sentence := config.get("sentence")) is not None:
         if (texts := sentence.get("texts", 1)) is not None:
             _check_texts(ref, int(texts), task.text_columns(params))
-    elif facts.classes:
+    elif facts.classes and task.scores_classes:
         _check_order(ref, model_labels(config), facts.classes, getattr(params, "labels", None))
 
 
@@ -51,7 +51,8 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Any:
     model = runtime.load_model(ref.folder / ref.file if ref.file else ref.folder, context.device)
     if (sentence := getattr(model.config, "sentence", None)) is not None and sentence["texts"] is None:
         sentence["texts"] = len(context.task.text_columns(context.task_params))
-    if context.facts.classes and getattr(model.config, "sentence", None) is None:
+    reads_classes = context.facts.classes and context.task.scores_classes
+    if reads_classes and getattr(model.config, "sentence", None) is None:
         _check_width(ref, model, context)
     context.log["graph"] = f"{ref.kind}, as it is in the folder"
     return model

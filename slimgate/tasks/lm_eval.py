@@ -9,8 +9,8 @@ score = { arc_easy = "acc_norm" }                 # what task_score means; defau
 slices = ["task"]
 
 Documents, prompts, filters and scores are lm-evaluation-harness's own, and so are its results. PyTorch models
-run every kind of task; a graph gives log-likelihoods and writes no text. task_score is the score of each
-document, from 0 to 1; acc and acc_norm are there where every task has them. Tasks of
+and the runtime llama_cpp run every kind of task; a graph gives log-likelihoods and writes no text. task_score
+is the score of each document, from 0 to 1; acc and acc_norm are there where every task has them. Tasks of
 loglikelihood_rolling have no score: bits_per_byte and perplexity judge them.
 
 Documents of a task's training split become the rows of `train`, from which calibration and selection are

@@ -115,6 +115,7 @@ class Params(Table):
 
 class MultipleChoice(Task[Params]):
     default_metrics = ("accuracy", "acc_norm", "ece")
+    scores_classes = False
     pipeline = "text-generation"
     snippet_tail = (
         "for text, mask, row in zip(texts, batch['attention_mask'], scores):\n"

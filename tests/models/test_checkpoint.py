@@ -27,9 +27,12 @@ from fixtures.models.quantized import (
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.checkpoint import as_checkpoint, checkpoint_files, load_checkpoint
+from slimgate.models.gguf_model import gguf_tokenizer
 from slimgate.models.model_ref import parse_model_ref
+from slimgate.models.pretrained import tokenizer_of
 from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.models.saved_weights import read_stored_tensors
+from slimgate.plugins.models import ModelRef
 from slimgate.runtimes import eager
 from slimgate.tasks import causal_lm
 
@@ -307,6 +310,17 @@ def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path:
     assert torch.equal(answers(again.network), answers(model.network))
     assert again.counted_files(["config.json", file.name]) == [file.name]
     assert again.tokenizer("good film")["input_ids"] == model.tokenizer("good film")["input_ids"]
+
+
+@needs("transformers>=5.18")
+def test_a_tokenizer_beside_a_gguf_file_takes_no_special_token_away(source: Path, tmp_path: Path) -> None:
+    file = by_gguf(source, tmp_path / "llama.gguf")
+    alone = gguf_tokenizer(file)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(source / name, tmp_path / name)
+    unpacked = tokenizer_of(ModelRef(str(file), tmp_path, file=file.name), (), None)
+    assert alone.eos_token is not None
+    assert [read.eos_token for read in (gguf_tokenizer(file), unpacked)] == [alone.eos_token] * 2
 
 
 @needs("transformers>=5.18")

@@ -18,13 +18,14 @@ from pydantic import ValidationError
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER
-from slimgate.errors import DataError
+from slimgate.errors import DataError, SuiteError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
-from slimgate.plugins.models import Compared
+from slimgate.plugins.models import Compared, ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.run.graph_loading import check_graph
 from slimgate.run.planted_fault import judge_exchanged_answers
 from slimgate.run.selftest import make_default_budget
 from slimgate.runtimes.eager import EagerPredictor
@@ -32,6 +33,7 @@ from slimgate.steps.convert import to_onnx
 from slimgate.steps.finetune import distill, fine_tune
 from slimgate.steps.quantize import gptq
 from slimgate.tasks import multiple_choice as task
+from slimgate.tasks import text_classification
 from slimgate.tasks.parts.choice_scores import encode_pairs
 from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED
 
@@ -326,3 +328,11 @@ def test_a_bad_row_of_any_split_is_named_before_a_model_loads() -> None:
     good, bad = rows_of(("good", ("a", "b"), 0)), rows_of(("good", ("a", "b"), 2))
     with pytest.raises(DataError, match="row q0: answer 2 names none of the 2 choices"):
         task.task.facts(PARAMS, {"train": bad, "gate": good})
+
+
+def test_a_graph_of_a_language_model_needs_no_labels() -> None:
+    """Classes are read off its tokens: its config.json names none, or two that mean nothing."""
+    ref, facts = ModelRef("llama.gguf", None), TaskFacts(("A", "B", "C"))
+    check_graph(ref, {"model_type": "llama"}, task.task, PARAMS, facts)
+    with pytest.raises(SuiteError, match=r"llama\.gguf: the model's labels do not fit the data's"):
+        check_graph(ref, {"model_type": "llama"}, text_classification.task, None, facts)

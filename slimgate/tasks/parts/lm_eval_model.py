@@ -4,7 +4,7 @@
     lm.loglikelihood(requests), lm.loglikelihood_rolling(requests), lm.generate_until(requests)
 
 A network of PyTorch is run as lm-evaluation-harness runs it. Another runtime gives logits, one forward pass a
-batch, and writes no text.
+batch. It writes greedy answers if its predictor does, as that of llama.cpp.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import numpy.typing as npt
 import torch
 from lm_eval.models.huggingface import HFLM
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from slimgate._system import quiet
+from slimgate._system.json_text import read_json
 from slimgate.errors import MeasureError, in_one_line
 from slimgate.models.generate import can_write
+from slimgate.models.write_answers import Writer, Writing
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
@@ -33,6 +35,14 @@ from slimgate.tasks.parts.lm_eval_documents import ROLLING, Documents, score_doc
 
 # Tokens of a text whose model does not say how many it can read; as lm-evaluation-harness has it.
 DEFAULT_TOKENS = 2048
+
+
+def read_config(folder: Path) -> Any:
+    """The config.json of an artifact; of a GGUF file that llama.cpp alone reads, it names no architecture."""
+    stated = read_json(folder / "config.json")
+    if stated.get("model_type"):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return PreTrainedConfig(**stated)
 
 
 class PredictedNetwork(nn.Module):
@@ -49,6 +59,24 @@ class PredictedNetwork(nn.Module):
         scores = self._predictor.fetch(self._predictor.forward(prepared))
         return SimpleNamespace(logits=torch.from_numpy(scores))
 
+    def write(self, context: torch.Tensor, mask: torch.Tensor, how: Writing, *, padding: int) -> torch.Tensor:
+        """(rows, tokens) the context, and behind it the answers, padded on the right.
+
+        context: (rows, tokens), padded where mask is 0. Raises MeasureError if the runtime writes no text, or
+        `how` draws.
+        """
+        if not isinstance(self._predictor, Writer):
+            raise MeasureError(
+                "this runtime gives scores and writes no text; tasks of generate_until need a PyTorch model, "
+                "or a runtime that writes, such as llama_cpp"
+            )
+        prompts = [ids[present].tolist() for ids, present in zip(context, mask.bool(), strict=True)]
+        answers = self._predictor.write(prompts, how)
+        written = torch.full((len(answers), max(map(len, answers))), padding)
+        for row, ids in zip(written, answers, strict=True):
+            row[: len(ids)] = torch.tensor(ids)
+        return torch.cat([context, written], dim=1)
+
     def tie_weights(self) -> None:
         """It has none."""
 
@@ -61,7 +89,7 @@ class ArtifactLM(HFLM):  # type: ignore[misc]  # lm_eval has no types
     ) -> None:
         network = getattr(predictor, "network", None)
         if not can_write(network) or not isinstance(network, nn.Module):
-            network = PredictedNetwork(predictor, AutoConfig.from_pretrained(folder, trust_remote_code=False))
+            network = PredictedNetwork(predictor, read_config(folder))
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         super().__init__(
             pretrained=network,
@@ -71,12 +99,17 @@ class ArtifactLM(HFLM):  # type: ignore[misc]  # lm_eval has no types
             max_length=max_tokens,
         )
 
-    def _model_generate(self, *arguments: Any, **options: Any) -> torch.Tensor:
-        if isinstance(self.model, PredictedNetwork):
-            raise MeasureError(
-                "this runtime gives scores and writes no text; tasks of generate_until need a PyTorch model"
-            )
-        return super()._model_generate(*arguments, **options)  # type: ignore[no-any-return]
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **options: Any
+    ) -> torch.Tensor:
+        if not isinstance(self.model, PredictedNetwork):
+            return super()._model_generate(context, max_length, stop, **options)  # type: ignore[no-any-return]
+        draws = options.get("do_sample") is not False
+        temperature = float(options.get("temperature") or 0.0) if draws else 0.0
+        how = Writing(max_length - context.shape[1], temperature, stop=tuple(stop))
+        return self.model.write(
+            context, options["attention_mask"], how, padding=self.tokenizer.pad_token_id or 0
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +133,7 @@ def document_encoder(
     from lm_eval.models.utils import resolve_max_length
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = read_config(folder)
     limit = max_tokens or resolve_max_length(config, tokenizer, default=DEFAULT_TOKENS)
 
     def encode(rows: Rows) -> EncodedDocuments:

@@ -121,9 +121,7 @@ def of_answers() -> dict[str, Any]:
 @pytest.mark.parametrize(
     "suite", [*LOG_SUITES, of_load_tests(), of_kl_logs(), of_predictions(), of_answers()]
 )
-def test_the_schema_of_a_log_suite_takes_what_the_loader_takes(
-    suite: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_schema_of_a_log_suite_takes_what_the_loader_takes(suite: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "base.csv").write_text("row,label,prediction\n1,a,a\n", "utf-8")
     file = tmp_path / "logs.toml"
     file.write_text(to_toml(suite), "utf-8")

@@ -219,9 +219,7 @@ def test_a_pipe_that_is_not_utf_8_gets_escapes(old: Path, tmp_path: Path) -> Non
     assert "\\u2192" in done.stdout
 
 
-def test_the_note_on_versions_and_the_table_of_the_environment_say_the_same(
-    compare: Run, tmp_path: Path
-) -> None:
+def test_the_note_on_versions_agrees_with_the_environment_table(compare: Run, tmp_path: Path) -> None:
     """Two run.json, of which one has an engine, a library and a Python that the other lacks."""
     before = {"torch": "2.13.0", "transformers": "4.57.0", "onnxruntime": None, "hf_xet": "1.2"}
     after = {"torch": "2.14.0", "transformers": "4.57.0", "onnxruntime": "1.27.0", "hf_xet": "1.2"}

@@ -130,7 +130,7 @@ def test_a_target_may_switch_a_limit_off_with_a_reason(tmp_path: Path, kind: Fil
         read_file_budgets(read_budget_tables(path), kind, "target", "b.toml")
 
 
-def test_one_limit_of_a_slice_is_switched_off_and_the_other_stays(tmp_path: Path) -> None:
+def test_one_limit_of_a_slice_is_off_and_the_other_stays(tmp_path: Path) -> None:
     text = (
         "slices.category.law.acc = { drop_points = 1.0, floor = 0.5 }\n"
         "[budgets.variants.target.slices.category.law]\n"
@@ -151,7 +151,7 @@ def test_a_file_without_a_budget_says_what_is_expected(tmp_path: Path, kind: Fil
         read_file_budgets(read_budget_tables(_write(tmp_path, "")), kind, "target", "b.toml")
 
 
-def test_other_tables_of_a_suite_are_left_out_and_unknown_ones_refused(tmp_path: Path) -> None:
+def test_tables_of_a_suite_are_left_out_and_others_refused(tmp_path: Path) -> None:
     path = _write(tmp_path, f'{OWN[PREDICTIONS]}[suite]\ntitle = "x"\n[task]\nkind = "any"\n[logs]\n')
     assert [*read_budget_tables(path)] == ["budgets"]
     path.write_text("[budget]\n", "utf-8")

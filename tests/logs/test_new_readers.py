@@ -354,7 +354,7 @@ def test_every_eval_ever_has_tokens_and_metadata(tmp_path: Path) -> None:
     assert [(row.answer_tokens, row.fields) for row in rows] == [(5, {"subject": "law"}), (None, None)]
 
 
-def test_evalscope_has_the_tokens_of_the_last_answer_and_metadata(tmp_path: Path) -> None:
+def test_evalscope_has_tokens_of_the_last_answer_and_metadata(tmp_path: Path) -> None:
     line = evalscope_line(0, 1.0, sample_metadata={"level": "hard"})
     line["messages"][1]["perf_metrics"] = {"latency": 0.5, "input_tokens": 20, "output_tokens": 7}
     plain = evalscope_line(1, 1.0)
@@ -385,7 +385,7 @@ def test_openai_evals_has_the_tokens_that_the_api_counted(tmp_path: Path) -> Non
     assert [row.answer_tokens for row in rows] == [3, None]
 
 
-def test_opencompass_has_whole_answers_their_tokens_and_the_subdivision(tmp_path: Path) -> None:
+def test_opencompass_has_answers_tokens_and_the_subdivision(tmp_path: Path) -> None:
     folder = write_opencompass(tmp_path / "log", BASE)
     [predictions] = folder.glob("*/predictions/*/*.json")
     written = json.loads(predictions.read_text("utf-8"))

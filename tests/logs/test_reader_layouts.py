@@ -51,7 +51,7 @@ def write_lighteval(folder: Path, scores: Sequence[int], gold: Any) -> Path:
     return folder
 
 
-def test_results_of_lighteval_alone_are_refused_with_their_figures(tmp_path: Path) -> None:
+def test_results_of_lighteval_alone_are_refused(tmp_path: Path) -> None:
     folder = write_lighteval(tmp_path / "base", [1, 1, 0], 0)
     [file] = folder.glob("results/**/*.json")
     results = {

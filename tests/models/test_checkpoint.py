@@ -313,7 +313,7 @@ def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path:
 
 
 @needs("transformers>=5.18")
-def test_a_tokenizer_beside_a_gguf_file_takes_no_special_token_away(source: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_beside_a_gguf_file_takes_no_token_away(source: Path, tmp_path: Path) -> None:
     file = by_gguf(source, tmp_path / "llama.gguf")
     alone = gguf_tokenizer(file)
     for name in ("tokenizer.json", "tokenizer_config.json"):

@@ -59,7 +59,7 @@ def test_a_gguf_file_is_counted_by_its_types(source: Path, tmp_path: Path) -> No
 
 
 @needs("transformers>=5.18")
-def test_a_gguf_file_that_claims_another_type_than_it_holds_fails(
+def test_a_gguf_file_that_holds_another_type_than_claimed_fails(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = by_gguf(source, tmp_path / "llama.gguf", "F16", claim="MOSTLY_Q4_K_M")

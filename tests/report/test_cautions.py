@@ -60,7 +60,7 @@ def test_other_slices_are_not(one: SliceFacts) -> None:
     assert "slices" not in told(one)
 
 
-def test_notes_that_change_the_verdict_come_first_and_are_never_folded() -> None:
+def test_notes_that_change_the_verdict_are_first_and_not_folded() -> None:
     lost = {f"v{k}": sliced("label", "loan", 300, 14.3, (9.1, 21.7)) for k in range(7)}
     models = [
         variant(name, behaviour=BehaviourFacts(slices=[part], measured=MEASURED))

@@ -41,7 +41,7 @@ def test_the_table_has_precisions_by_kind_of_layer() -> None:
     ]
 
 
-def test_both_reports_have_the_table_and_a_record_of_floats_has_none() -> None:
+def test_both_reports_have_the_table_but_not_for_floats() -> None:
     quantized = record_of(FLOATS, PACKED)
     assert "<b>Precision of the weights</b>, by kind of layer" in suite_report(quantized)
     assert "Precision of the weights" in html_report(quantized)

@@ -74,7 +74,9 @@ def _may_be_released(folder: Path) -> bool:
     from transformers import AutoTokenizer
 
     try:
-        tokens = AutoTokenizer.from_pretrained(folder).encode(known.text)
+        tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).encode(
+            known.text
+        )
     except (OSError, ValueError):  # not a tokenizer that can be loaded: loading the model has a better error
         return True
     return known.has(list(tokens))

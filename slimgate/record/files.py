@@ -123,9 +123,8 @@ def earlier_releases(record: RunRecord, baseline: Path) -> list[Kept]:
     if not baseline.is_file():
         return []
     try:
-        kept = Kept(baseline, read_run(baseline))
-        name = kept.record.accepted.name if kept.record.accepted else None
-        if baseline.parent.parent.name != name:
+        accepted = read_run(baseline).accepted
+        if accepted is None or baseline.parent.parent.name != accepted.name:
             return []
         releases = baselines_in(baseline.parents[2], record.suite.path)
     except DataError:  # another record in the folder is damaged, which is no fault of this run

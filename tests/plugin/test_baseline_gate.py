@@ -76,7 +76,9 @@ def test_a_variant_that_got_another_name_is_told_at_the_top(released: Path) -> N
     ran = run(released, renamed + AGREED)
     assert ran.code == 0
     new = "New since the baseline v1, so not compared with it: renamed."
-    gone = "Gone since the baseline, with their budgets: same; a variant that is only renamed is held against"
+    gone = (
+        "Gone since the baseline, with their budgets: same; a variant that is only renamed is compared with"
+    )
     assert any(line.startswith(gone) for line in ran.lines)
     assert new in ran.lines
     for name in ("report.md", "pr-comment.md"):

@@ -151,19 +151,24 @@ def test_files_of_a_folder_that_are_no_suites_are_named(
     assert (code, error) == (4, "bench/*.tml: cannot be read: No such file or directory")
 
 
-@pytest.mark.parametrize("name", ["reviews", "files"])
-def test_a_suite_without_a_budget_gates_nothing(
-    repository: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    (repository / "bench/files.toml").write_text(
-        '[logs]\nkind = "predictions"\nbase = "a.csv"\ntargets = { b = "b.csv" }\n[budgets]\n', "utf-8"
-    )
-    file = repository / f"bench/{name}.toml"
+def test_a_suite_without_a_budget_gates_nothing(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = repository / "bench/reviews.toml"
     file.write_text(file.read_text("utf-8").partition("[budgets]")[0], "utf-8")
-    code, _, [error] = check(capsys, f"bench/{name}.toml")
+    code, _, [error] = check(capsys, "bench/reviews.toml")
     assert code == 4
-    assert error.startswith(f"bench/{name}.toml: no budget, so it gates nothing; give [budgets] a limit")
-    assert check(capsys, f"bench/{name}.toml", "--without-budgets")[0] == 0
+    assert error.startswith("bench/reviews.toml: no budget, so it gates nothing; give [budgets] a limit")
+    assert check(capsys, "bench/reviews.toml", "--without-budgets")[0] == 0
+
+
+@pytest.mark.parametrize("option", [(), ("--without-budgets",)], ids=["plain", "without budgets"])
+def test_a_suite_of_logs_always_has_a_budget(
+    repository: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, ...]
+) -> None:
+    suite = '[logs]\nkind = "predictions"\nbase = "a.csv"\ntargets = { b = "b.csv" }\n[budgets]\n'
+    (repository / "bench/files.toml").write_text(suite, "utf-8")
+    code, _, [error] = check(capsys, "bench/files.toml", *option)
+    assert code == 4
+    assert error.startswith("bench/files.toml: expected [budgets]; prediction files are judged by metrics")
 
 
 def test_variants_that_say_that_they_do_not_gate_need_no_budget(

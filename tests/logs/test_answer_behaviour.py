@@ -264,7 +264,7 @@ def test_refusals_are_by_patterns_of_a_file_or_a_users_function(tmp_path: Path) 
         rules = Rules(checks=read_answer_checks(refusals=what))
         assert judge(make_log("a", rows), make_log("b", rows), rules=rules)["refused"].judged.value == share
     file.write_text("(\n")
-    with pytest.raises(SuiteError, match="no regular expression"):
+    with pytest.raises(SuiteError, match="is not a regular expression"):
         read_answer_checks(refusals=str(file))
     with pytest.raises(SuiteError, match="expected a file with a regular expression"):
         read_answer_checks(refusals=str(tmp_path / "none.txt"))

@@ -42,5 +42,5 @@ def test_other_answers_are_none(answer: str) -> None:
 
 def test_patterns_of_ones_own_are_added() -> None:
     assert load_score("refused", {"patterns": ("^pas possible",)}).rate("Pas possible.", None) == 1
-    with pytest.raises(ValueError, match="no regular expression"):
+    with pytest.raises(ValueError, match="is not a regular expression"):
         load_score("refused", {"patterns": ("(",)})

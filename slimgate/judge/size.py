@@ -34,35 +34,26 @@ def judge_compression(
     teacher_bytes: int, variant_bytes: int, minimum: float, reason: str | None
 ) -> BudgetVerdict:
     """PASS if teacher / variant is at least `minimum`. Bytes are those of the files needed to predict."""
-    holds = teacher_bytes >= minimum * variant_bytes
-    verdict = Verdict.PASS if holds else Verdict.FAIL
-    return BudgetVerdict(kind=SizeBudget.kind, limit=minimum, verdict=verdict, reason=reason, n_needed=None)
+    return _judge_exact(SizeBudget.kind, minimum, reason, holds=teacher_bytes >= minimum * variant_bytes)
 
 
 def judge_quantized(share: float, minimum: float, reason: str | None) -> BudgetVerdict:
     """PASS if a share of weights is at least `minimum`. share: those with fewer than 16 bits, 0..1."""
-    verdict = Verdict.PASS if share >= minimum else Verdict.FAIL
-    return BudgetVerdict(
-        kind=QuantizedBudget.kind,
-        limit=minimum,
-        verdict=verdict,
-        reason=reason,
-        n_needed=None,
-        value=share,
-    )
+    return _judge_exact(QuantizedBudget.kind, minimum, reason, holds=share >= minimum, value=share)
 
 
 def judge_flops(teacher: int, variant: int, limit: float, reason: str | None) -> BudgetVerdict:
     """PASS if variant / teacher is at most `limit`. teacher, variant: operations of one row, above 0."""
-    verdict = Verdict.PASS if variant <= limit * teacher else Verdict.FAIL
-    return BudgetVerdict(
-        kind=FlopsBudget.kind,
-        limit=limit,
-        verdict=verdict,
-        reason=reason,
-        n_needed=None,
-        value=variant / teacher,
-    )
+    holds = variant <= limit * teacher
+    return _judge_exact(FlopsBudget.kind, limit, reason, holds=holds, value=variant / teacher)
+
+
+def _judge_exact(
+    kind: str, limit: float, reason: str | None, *, holds: bool, value: float | None = None
+) -> BudgetVerdict:
+    """The verdict on a figure that is counted, so that it is never INCONCLUSIVE."""
+    verdict = Verdict.PASS if holds else Verdict.FAIL
+    return BudgetVerdict(kind=kind, limit=limit, verdict=verdict, reason=reason, n_needed=None, value=value)
 
 
 @dataclass(frozen=True)

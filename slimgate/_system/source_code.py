@@ -12,6 +12,8 @@ VERSION = "slimgate_version"
 # An import whose name is computed.
 UNKNOWN = "?"
 _LONGEST_PATH = 256
+_WRITERS = frozenset({"write_text", "write_bytes", "touch"})
+_WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,14 @@ def parse_source(content: bytes) -> SourceCode:
 def list_path_texts(content: bytes) -> set[str]:
     """The strings of a Python file that may name a file, and those that stand together in a path.
 
-    `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt.
+    `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt. A string that
+    stands in calls that write a file, and nowhere else, is left out: such a file is no input.
     """
     texts = set[str]()
-    for node in ast.walk(ast.parse(content)):
+    nodes: list[ast.AST] = [ast.parse(content)]
+    while nodes:
+        node = nodes.pop()
+        nodes += _list_read_parts(node)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.add(node.value)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
@@ -63,6 +69,24 @@ def list_path_texts(content: bytes) -> set[str]:
             values = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
             texts.add("/".join(value for value in values if isinstance(value, str)))
     return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
+
+
+def _list_read_parts(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a node, without the path of open(PATH, "w"), PATH.open("a") and PATH.write_text(words)."""
+    if not isinstance(node, ast.Call):
+        return ast.iter_child_nodes(node)
+    values = [*node.args, *(keyword.value for keyword in node.keywords)]
+    if isinstance(node.func, ast.Name) and node.func.id == "open" and _is_writing_mode(values[1:2]):
+        return iter(values[1:])
+    if isinstance(node.func, ast.Attribute) and (
+        node.func.attr in _WRITERS or (node.func.attr == "open" and _is_writing_mode(values[:1]))
+    ):
+        return iter(values)
+    return ast.iter_child_nodes(node)
+
+
+def _is_writing_mode(values: list[ast.expr]) -> bool:
+    return any(isinstance(value, ast.Constant) and value.value in _WRITING_MODES for value in values)
 
 
 def _tail(node: ast.expr) -> list[str]:

@@ -266,3 +266,27 @@ def test_words_and_files_of_the_kernel_are_no_inputs_of_a_module(
     (tmp_path / "words.txt").write_text("two words\n")
     forget()
     assert code_digest("own_notes") != before
+
+
+@pytest.mark.parametrize(
+    ("code", "counts"),
+    [
+        ('(HERE / "log.txt").open("a")', False),
+        ('open(HERE / "log.txt", mode="w")', False),
+        ('HERE.joinpath("log.txt").write_text("done")', False),
+        ('open(HERE / "log.txt", "r+")', True),
+        ('open("log.txt")', True),
+        ('HERE.joinpath("other.txt").write_text((HERE / "log.txt").read_text())', True),
+        ('(HERE / "log.txt").open("a"), (HERE / "log.txt").read_text()', True),
+    ],
+)
+def test_a_file_that_a_module_only_writes_is_no_input_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, counts: bool
+) -> None:
+    (tmp_path / "own_log.py").write_text(f"def prune(HERE):\n    {code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    before = code_digest("own_log")
+    (tmp_path / "log.txt").write_text("pruned\n")
+    forget()
+    assert (code_digest("own_log") != before) is counts

@@ -113,7 +113,12 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         else:
             differences.refuse(name, text)
     better = {**target.tasks[name].higher_is_better, **base.tasks[name].higher_is_better}
-    _compare_directions(name, base.tasks[name], target.tasks[name], differences)
+    for metric, is_better in base.tasks[name].higher_is_better.items():
+        if target.tasks[name].higher_is_better.get(metric, is_better) is not is_better:
+            differences.refuse(
+                name,
+                f"metric {metric} is better {_direction_words(is_better)} in one log and not in the other",
+            )
     pairs = (
         _pair_samples(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
         for filter_ in filters
@@ -184,14 +189,6 @@ def _read_runs(
         filter_: join_samples([samples[filter_] for samples in runs if filter_ in samples])
         for filter_ in [*runs[0]]
     }
-
-
-def _compare_directions(name: str, before: TaskLog, after: TaskLog, differences: Differences) -> None:
-    for metric, better in before.higher_is_better.items():
-        if after.higher_is_better.get(metric, better) is not better:
-            differences.refuse(
-                name, f"metric {metric} is better {_direction_words(better)} in one log and not in the other"
-            )
 
 
 def _direction_words(better: bool) -> str:

@@ -68,10 +68,6 @@ class Looks:
         }
         return replace(self, models=merged)
 
-    def timings_of(self, model: str, workload: str) -> list[Timing]:
-        """Every time that this speed budget was judged."""
-        return [timing for timing in self.timings if (timing.model, timing.workload) == (model, workload)]
-
 
 @dataclass
 class LookLog:
@@ -136,7 +132,9 @@ def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int =
     timings = []
     for variant, model in models.items():
         for workload in dict.fromkeys(timing.workload for timing in looks.timings if timing.model == model):
-            times = looks.timings_of(model, workload)
+            times = [
+                timing for timing in looks.timings if (timing.model, timing.workload) == (model, workload)
+            ]
             if len(times) > 1:
                 passed = sum(timing.passed for timing in times)
                 timings.append(

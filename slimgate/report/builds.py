@@ -28,7 +28,16 @@ def builds(record: RunRecord) -> str:
     columns = [
         Column("variant", [escape(model.name) for model, _, _ in rebuilt]),
         Column("metric", [escape(metric) for _, metric, _ in rebuilt]),
-        Column("drop by seed, points", [_by_seed(spread) for _, _, spread in rebuilt]),
+        Column(
+            "drop by seed, points",
+            [
+                ", ".join(
+                    f"{seed}: {to_fixed(drop, 1)}"
+                    for seed, drop in zip(spread.seeds, spread.drops_points, strict=True)
+                )
+                for _, _, spread in rebuilt
+            ],
+        ),
         Column(
             "mean", [_mean(model.quality[metric], spread) for model, metric, spread in rebuilt], right=True
         ),
@@ -82,11 +91,6 @@ def _mean(facts: QualityFacts, spread: BuildsFacts) -> str:
         return shown
     low, high = (to_fixed(end, 2) for end in judged.interval)
     return f"{shown} [{low}, {high}]"
-
-
-def _by_seed(spread: BuildsFacts) -> str:
-    pairs = zip(spread.seeds, spread.drops_points, strict=True)
-    return ", ".join(f"{seed}: {to_fixed(drop, 1)}" for seed, drop in pairs)
 
 
 def _number(value: float | None) -> str:

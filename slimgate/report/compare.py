@@ -152,7 +152,16 @@ def latency_table(comparison: Comparison) -> str:
     columns = [
         Column("model", [escape(model.name) for model, _ in timed]),
         Column("workload", [workload_words(change.workload) for _, change in timed]),
-        Column("median ms, old → new", [_medians(change) for _, change in timed], right=True),
+        Column(
+            "median ms, old → new",
+            [
+                MISSING
+                if change.old_p50_ms is None and change.new_p50_ms is None
+                else f"{significant(change.old_p50_ms)} → {significant(change.new_p50_ms)}"
+                for _, change in timed
+            ],
+            right=True,
+        ),
         Column("old, against its teacher", [_duel(change, new=False) for _, change in timed], right=True),
         Column("new, against its teacher", [_duel(change, new=True) for _, change in timed], right=True),
         Column("change", [_change(comparison, change) for _, change in timed]),
@@ -198,12 +207,6 @@ def _worth_telling(change: SliceChange) -> bool:
     if change.p_holm is not None and change.p_holm <= _ALPHA:
         return True
     return change.rows >= FEW_ROWS and abs(change.drop_points or 0.0) >= _SLICE_POINTS
-
-
-def _medians(change: LatencyChange) -> str:
-    if change.old_p50_ms is None and change.new_p50_ms is None:
-        return MISSING
-    return f"{significant(change.old_p50_ms)} → {significant(change.new_p50_ms)}"
 
 
 def _duel(change: LatencyChange, *, new: bool) -> str:

@@ -58,7 +58,14 @@ def variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
             Column("variant", [escape(model.name) for model in models]),
             Column("verdict", [standing(record, model, named) for model in models]),
             Column("size, MB", [size_cell(model) for model in models], right=True),
-            *(_speed_column(models, name) for name in shown_workloads(record)),
+            *(
+                Column(
+                    f"speed-up, {workload_words(name)}",
+                    [speed_cell(model.latency.get(name)) for model in models],
+                    right=True,
+                )
+                for name in shown_workloads(record)
+            ),
             *(_metric_column(models, name) for name in _metrics_by_place(record)[0]),
         ]
     )
@@ -131,11 +138,6 @@ def parameters_cell(artifact: ArtifactFacts | None) -> str:
     shown = f"{to_fixed(total / 1e6, 1)} M" if total >= 1e6 else count(total)
     share = (artifact.nonzero_parameters or 0) / total if total else 1.0
     return with_note(shown, f"{percent(share, 0)} nonzero" if share < 0.995 else None)
-
-
-def _speed_column(models: Sequence[VariantRecord], workload: str) -> Column:
-    cells = [speed_cell(model.latency.get(workload)) for model in models]
-    return Column(f"speed-up, {workload_words(workload)}", cells, right=True)
 
 
 def speed_cell(facts: LatencyFacts | None) -> str:

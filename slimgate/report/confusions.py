@@ -49,7 +49,20 @@ def tradeoff_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str:
     if not models:
         return ""
     heads = [to_fixed(point.threshold, 1) for point in models[0][1]]
-    columns = [Column(name, [_tradeoff(point) for point in points], right=True) for name, points in models]
+    columns = [
+        Column(
+            name,
+            [
+                with_note(
+                    f"{to_fixed(point.precision, 3)} / {to_fixed(point.recall, 3)}",
+                    percent(point.coverage, 0),
+                )
+                for point in points
+            ],
+            right=True,
+        )
+        for name, points in models
+    ]
     if len(classes) == 2:
         basis = f"of {escape(classes[1])}, answered where its probability reaches the threshold"
     else:
@@ -83,11 +96,6 @@ def _reliability(bin_facts: ReliabilityFacts) -> str:
     return with_note(
         to_fixed(bin_facts.accuracy, 2), f"{to_fixed(bin_facts.confidence, 2)}, {count(bin_facts.count)}"
     )
-
-
-def _tradeoff(point: TradeoffFacts) -> str:
-    values = f"{to_fixed(point.precision, 3)} / {to_fixed(point.recall, 3)}"
-    return with_note(values, percent(point.coverage, 0))
 
 
 def confusion_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str:

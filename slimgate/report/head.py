@@ -20,7 +20,7 @@ from slimgate.report.cautions import Severity, notes, warnings
 from slimgate.report.comparison import variants_table
 from slimgate.report.confusions import new_mistakes
 from slimgate.report.figures import drop_words, to_fixed
-from slimgate.report.log_comparison import log_comparison
+from slimgate.report.log_comparison import log_table
 from slimgate.report.origin import describe_run, origin
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name
@@ -106,7 +106,11 @@ def _tables(record: RunRecord) -> tuple[str, ...]:
     if record.task.is_of_files:
         if not record.task.has_rows:
             return (tool_files_section(record),)
-        return (log_comparison(record), table_words(record))
+        heading = "## Metrics" if sides(record).original == "teacher" else "## Tasks"
+        return (
+            blocks(heading, *(log_table(model, sides(record)) for model in variants(record))),
+            table_words(record),
+        )
     return ("## Variants", variants_table(record, models(record)), table_words(record))
 
 

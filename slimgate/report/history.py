@@ -44,7 +44,12 @@ def history_report(releases: Sequence[Kept], picture_path: str | None = None) ->
         _release_table(releases),
         shown,
         *(_metric_table(releases, names, metric) for metric in gated_metrics(releases)),
-        _table_by_model("Size, MB", releases, names, _format_size),
+        _table_by_model(
+            "Size, MB",
+            releases,
+            names,
+            lambda model: megabytes(model.artifact.bytes) if model.artifact else MISSING,
+        ),
         *(_speed_table(releases, names, workload) for workload in workloads(releases[-1].record)),
     )
 
@@ -109,10 +114,6 @@ def _metric_table(releases: Sequence[Kept], names: Sequence[str], metric: str) -
     return _table_by_model(
         escape(metric), releases, names, lambda model: quality_cell(model.quality.get(metric))
     )
-
-
-def _format_size(model: VariantRecord) -> str:
-    return megabytes(model.artifact.bytes) if model.artifact else MISSING
 
 
 def _speed_table(releases: Sequence[Kept], names: Sequence[str], workload: str) -> str:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from slimgate._system.escape import escape
 from slimgate.judge.budget_kinds import is_two_sided, measure_harm
-from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.record import QualityFacts, VariantRecord
 from slimgate.report.figures import count, format_drop, format_limits, to_fixed
-from slimgate.report.status import Sides, sides, variants
+from slimgate.report.status import Sides
 from slimgate.report.tables import Column, blocks, table
 
 _MOST_LINES = 300
-
-
-def log_comparison(record: RunRecord) -> str:
-    """The section, with its heading."""
-    heading = "## Metrics" if sides(record).original == "teacher" else "## Tasks"
-    return blocks(heading, *(log_table(model, sides(record)) for model in variants(record)))
 
 
 def log_table(model: VariantRecord, names: Sides, limit: int = _MOST_LINES) -> str:

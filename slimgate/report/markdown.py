@@ -221,7 +221,15 @@ def _suite_table(pairs: Sequence[tuple[RunRecord, str]]) -> str:
     return table(
         [
             Column("suite", [_link(record.suite.path, path) for record, path in pairs]),
-            Column("status", [_bold_status(record.verdict.status) for record in records]),
+            Column(
+                "status",
+                [
+                    record.verdict.status
+                    if record.verdict.status == "PASS"
+                    else f"**{record.verdict.status}**"
+                    for record in records
+                ],
+            ),
             Column("hold", [count(record.verdict.passed) for record in records], right=True),
             Column("fail", [count(record.verdict.failed) for record in records], right=True),
             Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
@@ -236,10 +244,6 @@ def _suite_table(pairs: Sequence[tuple[RunRecord, str]]) -> str:
 def _suite_reasons(record: RunRecord, path: str) -> str:
     lines = [escape(message) for message in reasons(record)]
     return blocks(f"## {_link(record.suite.path, path)}", bullets([*lines, *recommend(record)]))
-
-
-def _bold_status(status: Status) -> str:
-    return status if status == "PASS" else f"**{status}**"
 
 
 def _link(text: str, path: str) -> str:

@@ -58,7 +58,14 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
     for metric in [*budgeted_metrics(record), *metrics(record)][:1]:
         against = {
             "size": ("files needed to predict, MB", list(_by_size(record, metric))),
-            "teacher-labels": ("rows that the teacher labelled", list(_by_labels(record, metric))),
+            "teacher-labels": (
+                "rows that the teacher labelled",
+                [
+                    _point(model, metric, float(log["asked"]))
+                    for model in models(record)
+                    if metric in model.quality and (log := active_log(model)) is not None
+                ],
+            ),
         }
         for workload in list(dict.fromkeys(name for model in record.variants for name in model.latency)):
             speeds = list(_by_speed(record, metric, workload))
@@ -76,12 +83,6 @@ def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
         size = model.artifact.bytes if model.artifact else None
         if size is not None and metric in model.quality:
             yield _point(model, metric, size / _MEGABYTE)
-
-
-def _by_labels(record: RunRecord, metric: str) -> Iterator[Point]:
-    for model in models(record):
-        if metric in model.quality and (log := active_log(model)) is not None:
-            yield _point(model, metric, float(log["asked"]))
 
 
 def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:

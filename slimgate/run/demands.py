@@ -103,7 +103,9 @@ def list_settings(suite: Suite) -> dict[str, Any]:
         "budgets.family": suite.family,
     }
     portable = {key: _to_portable(value, base) for key, value in values.items() if key not in NO_DEMAND}
-    return {**portable, **_digest_named_code(portable.values())}
+    # Settings name the user's modules as package.module:object.
+    names = dict.fromkeys(name for value in portable.values() for name in _find_code_names(value))
+    return {**portable, **{f"{CODE}{name}": _digest_own_code(name.partition(":")[0]) for name in names}}
 
 
 def _list_fields(table: str, values: Any, of: type[SuiteTable | TeacherTable] | Any) -> dict[str, Any]:
@@ -145,12 +147,6 @@ def _is_model_file(name: str) -> bool:
 def _digest_files(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:  # noqa: ARG001
     """Caches the digest, because weights are large. stamps: size and time of each file."""
     return folder_digest(folder, names)
-
-
-def _digest_named_code(values: Any) -> dict[str, str]:
-    """The digest of each user module that a setting names as package.module:object."""
-    names = dict.fromkeys(name for value in values for name in _find_code_names(value))
-    return {f"{CODE}{name}": _digest_own_code(name.partition(":")[0]) for name in names}
 
 
 def _digest_own_code(module: str) -> str:

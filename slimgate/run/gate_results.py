@@ -299,7 +299,8 @@ def make_run_record(
         _make_variant_record(suite, name, parts, digests.get(name, {}), parts.carried_results(name, checks))
         for name in (TEACHER, *suite.variants)
     ]
-    self_test = _make_self_test(parts)
+    facts_by_test = {name: parts.find_facts("self_test", TEACHER, name) for name in SELF_TESTS}
+    self_test = SelfTest.model_validate({name: facts for name, facts in facts_by_test.items() if facts})
     missing = sum(not parts.has(key) for key in checks)
     return RunRecord(
         slimgate=version,
@@ -368,8 +369,3 @@ def _make_variant_record(
             "carried": carried,
         }
     )
-
-
-def _make_self_test(parts: Parts) -> SelfTest:
-    facts_by_test = {name: parts.find_facts("self_test", TEACHER, name) for name in SELF_TESTS}
-    return SelfTest.model_validate({name: facts for name, facts in facts_by_test.items() if facts})

@@ -51,7 +51,6 @@ from slimgate.suite.suite import (
     Variant,
 )
 from slimgate.suite.tables import (
-    LoadTable,
     MeasureTable,
     SuiteFile,
     SuiteTable,
@@ -378,7 +377,16 @@ class Reader:
 
     def read_loads(self, table: MeasureTable) -> tuple[Load, ...]:
         """The loads that servers are timed under, each with its parts. Raises for a duplicate load."""
-        tested_loads = [_make_load(load) for load in table.loads]
+        tested_loads = [
+            Load(
+                load.concurrency,
+                load.request_rate,
+                load.requests,
+                load.blocks,
+                level=None if load.service_level is None else ServiceLevel(**load.service_level.model_dump()),
+            )
+            for load in table.loads
+        ]
         ids = [load.id for load in tested_loads]
         for i, name in enumerate(ids):
             if (first := ids.index(name)) < i:
@@ -398,11 +406,6 @@ class Reader:
             if (first := stated.index(workload)) < i:
                 raise self.make_error(("measure", "workloads", i), f"the same as workloads[{first}]")
         return _expand_phases(stated, table)
-
-
-def _make_load(table: LoadTable) -> Load:
-    level = None if table.service_level is None else ServiceLevel(**table.service_level.model_dump())
-    return Load(table.concurrency, table.request_rate, table.requests, table.blocks, level=level)
 
 
 def _expand_phases(workloads: Sequence[Workload], table: MeasureTable) -> tuple[Workload, ...]:

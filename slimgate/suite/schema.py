@@ -69,22 +69,18 @@ def make_suite_schema() -> dict[str, Any]:
     schema["properties"]["task"] |= _make_task_schema(definitions)
     schema["properties"]["budgets"] |= _make_budgets_schema(definitions)
     definitions["SpaceTable"]["properties"]["steps"]["items"] = make_tuned_step_schema(definitions)
-    _drop_required(schema)
-    for name in known_plugins("step"):
-        text = (read_docstring(load("step", name)) or name).split("\n\n")[0]
-        definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
-    return schema
-
-
-def _drop_required(schema: dict[str, Any]) -> None:
-    for table in (
+    for definition in (
         schema,
         schema["$defs"]["SuiteTable"],
         schema["$defs"]["TeacherTable"],
         schema["properties"]["task"],
     ):
-        table.pop("required", None)
+        definition.pop("required", None)
     del schema["properties"]["task"]["properties"]["source"]["required"]
+    for name in known_plugins("step"):
+        text = (read_docstring(load("step", name)) or name).split("\n\n")[0]
+        definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
+    return schema
 
 
 def _add_model(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
@@ -163,7 +159,13 @@ def make_limits_schema(definitions: dict[str, Any], *, off: bool = False) -> dic
     def add_table(name: str, table: Any) -> dict[str, str]:
         reference = _add_model(definitions, f"{name}OfVariant" if off else name, table)
         if off:
-            _allow_off(definitions[f"{name}OfVariant"])
+            definition = definitions[f"{name}OfVariant"]
+            for key, limit in definition["properties"].items():
+                if key not in NOT_LIMITS:
+                    about = {word: limit.pop(word) for word in _ABOUT if word in limit}
+                    definition["properties"][key] = about | {
+                        "anyOf": [*limit.get("anyOf", [limit]), {"const": OFF}]
+                    }
         return reference
 
     quality, since = (
@@ -200,13 +202,6 @@ def _make_slices_schema(table: dict[str, str]) -> dict[str, Any]:
     by_metric = _make_metrics_schema(list_per_row_metrics(), table)
     column = {"type": "object", "additionalProperties": by_metric, "description": _COLUMN_DESCRIPTION}
     return by_metric | {"additionalProperties": column}
-
-
-def _allow_off(table: dict[str, Any]) -> None:
-    for key, limit in table["properties"].items():
-        if key not in NOT_LIMITS:
-            about = {word: limit.pop(word) for word in _ABOUT if word in limit}
-            table["properties"][key] = about | {"anyOf": [*limit.get("anyOf", [limit]), {"const": OFF}]}
 
 
 def make_tuned_step_schema(definitions: dict[str, Any]) -> dict[str, Any]:

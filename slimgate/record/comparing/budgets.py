@@ -159,7 +159,9 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
         )
         if was == now:
             continue
-        limits = _changed_limits(olds.get(key), news.get(key))
+        old, new, limits = olds.get(key), news.get(key), None
+        if old is not None and new is not None and old.facts.limit != new.facts.limit:
+            limits = old.facts.limit, new.facts.limit
         yield VerdictChange(
             variant=after.name,
             budget=key[0],
@@ -170,12 +172,6 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
             limits=limits,
             message=after.error if now == "error" else message_of(after, *key),
         )
-
-
-def _changed_limits(old: Judged | None, new: Judged | None) -> tuple[float, float] | None:
-    if old is None or new is None or old.facts.limit == new.facts.limit:
-        return None
-    return old.facts.limit, new.facts.limit
 
 
 def _by_former_limit(

@@ -14,7 +14,6 @@ from slimgate.record import (
     LatencyFacts,
     RunRecord,
     SliceFacts,
-    StepFacts,
     VariantRecord,
 )
 from slimgate.report.figures import (
@@ -84,13 +83,23 @@ class Details:
 
 def list_details(record: RunRecord) -> list[Details]:
     """The details of all models, in the order of the table."""
+    # As markdown: step, options, seconds, size after it, what it noted.
     return [
         Details(
             model,
             number,
             list(_list_facts(record, model)),
             budgets(model),
-            [_format_step(step) for step in model.steps],
+            [
+                (
+                    escape(step.name),
+                    params_cell(step),
+                    duration(step.seconds),
+                    MISSING if step.bytes is None else f"{megabytes(step.bytes)} MB",
+                    escape(format_value(other_log(step)), longest=300) or MISSING,
+                )
+                for step in model.steps
+            ],
             _list_slices(model.behaviour),
             len((model.behaviour.slices if model.behaviour else None) or []),
             [_make_times(record, model, name, facts) for name, facts in model.latency.items()],
@@ -155,18 +164,6 @@ def _behaviour_facts(behaviour: BehaviourFacts | None) -> Iterator[tuple[str, st
             escape(figure.what or name),
             f"{significant(figure.variant)} (teacher {significant(figure.teacher)})",
         )
-
-
-def _format_step(step: StepFacts) -> tuple[str, str, str, str, str]:
-    """(step, options, seconds, size after it, what it noted), as markdown."""
-    noted = format_value(other_log(step))
-    return (
-        escape(step.name),
-        params_cell(step),
-        duration(step.seconds),
-        MISSING if step.bytes is None else f"{megabytes(step.bytes)} MB",
-        escape(noted, longest=300) or MISSING,
-    )
 
 
 def _list_slices(behaviour: BehaviourFacts | None) -> list[Sliced]:

@@ -167,7 +167,13 @@ def tradeoff_curve(model: VariantRecord) -> Curve | None:
         _spots(behaviour.tradeoff, low),
         _spots(before, low),
         [
-            (to_fixed(point.threshold, 1), *_point_cells(point), *_teacher_cells(before, place))
+            (
+                to_fixed(point.threshold, 1),
+                to_fixed(point.precision, 3),
+                to_fixed(point.recall, 3),
+                percent(point.coverage, 0),
+                *_teacher_cells(before, place),
+            )
             for place, point in enumerate(behaviour.tradeoff)
         ],
     )
@@ -188,10 +194,6 @@ def _spots(points: Sequence[TradeoffFacts], low: float) -> list[Spot]:
         for point in points
         if point.precision is not None and point.recall is not None
     ]
-
-
-def _point_cells(point: TradeoffFacts) -> tuple[str, str, str]:
-    return to_fixed(point.precision, 3), to_fixed(point.recall, 3), percent(point.coverage, 0)
 
 
 def _teacher_cells(before: Sequence[TradeoffFacts], place: int) -> tuple[str, str]:

@@ -130,12 +130,16 @@ def _all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
             head,
             [Cell(speed_cell(model.latency.get(name)), _speed_key(record, model, name)) for model in shown],
         )
-    yield Head("parameters"), [_make_parameters_cell(model) for model in shown]
-
-
-def _make_parameters_cell(model: VariantRecord) -> Cell:
-    nonzero = None if model.artifact is None else model.artifact.nonzero_parameters
-    return Cell(parameters_cell(model.artifact), nonzero)
+    yield (
+        Head("parameters"),
+        [
+            Cell(
+                parameters_cell(model.artifact),
+                None if model.artifact is None else model.artifact.nonzero_parameters,
+            )
+            for model in shown
+        ],
+    )
 
 
 def _speed_key(record: RunRecord, model: VariantRecord, workload: str) -> float | None:

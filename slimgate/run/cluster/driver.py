@@ -128,7 +128,12 @@ class _Driver:
             self._run_tasks(schedule, tasks, progress)
         if not shared:
             self._run_everywhere(remove_own_store)
-        again = list(self._find_missing(schedule, tasks))
+        looking = {path: StoreLookup(run) for path, run in self._request.runs.items()}
+        again = [
+            task.name
+            for key, task in tasks.items()
+            if key not in schedule.unanswered and not looking[key.suite].has(task)
+        ]
         return RayResult(time.perf_counter() - began, self._seconds, self._hosts, again)
 
     def _check_machines(self) -> bool:
@@ -246,13 +251,6 @@ class _Driver:
     def _note_failure(self, schedule: Schedule, task: Task, error: SlimgateError, *, built: bool) -> None:
         self._request.runs[task.id.suite].note_failed_elsewhere(task.name, task.id.seed, error, built=built)
         schedule.fail(task.id, built=built)
-
-    def _find_missing(self, schedule: Schedule, tasks: Mapping[TaskId, Task]) -> Iterator[str]:
-        """The models that were built and that this machine still does not find."""
-        looking = {path: StoreLookup(run) for path, run in self._request.runs.items()}
-        for key, task in tasks.items():
-            if key not in schedule.unanswered and not looking[key.suite].has(task):
-                yield task.name
 
 
 def _work_remotely(job: Job, task: Task, needed: Sequence[tuple[Key, Any]]) -> tuple[Report, list[Packed]]:

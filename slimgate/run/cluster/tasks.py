@@ -59,7 +59,9 @@ def list_tasks(suite: Suite, goals: Mapping[str, Goal], *, shared: bool = True) 
     answers_by_task = dict(_list_goal_tasks(suite, goals))
     tasks: dict[TaskId, Task] = {}
     owners: dict[tuple[str, int], TaskId] = {}
-    staged = _find_staged_models(suite, goals)
+    # They are on the way to variants with several steps.
+    ways = [_list_owners(suite, name) for name, goal in goals.items() if goal.answers and name != TEACHER]
+    staged = {owner for way in ways if len(way) > 2 for owner in way}
 
     def visit(task: TaskId) -> None:
         if task in tasks:
@@ -101,12 +103,6 @@ def _list_goal_tasks(suite: Suite, goals: Mapping[str, Goal]) -> Iterator[tuple[
 def _make_id(suite: Suite, name: str, seed: int) -> TaskId:
     """The id of a task; a model that does not depend on the seed has the first seed."""
     return TaskId(suite.path, name, seed if suite.is_stochastic(name) else suite.seed)
-
-
-def _find_staged_models(suite: Suite, goals: Mapping[str, Goal]) -> set[str]:
-    """The models whose stages predict `selection`: those on the way to variants with several steps."""
-    ways = [_list_owners(suite, name) for name, goal in goals.items() if goal.answers and name != TEACHER]
-    return {owner for way in ways if len(way) > 2 for owner in way}
 
 
 def _list_owners(suite: Suite, name: str) -> list[str]:

@@ -6,6 +6,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 # A module of a user's own that assigns this name counts by its value, and not by its code.
 VERSION = "slimgate_version"
@@ -33,6 +34,7 @@ class SourceCode:
     version: str | None = None
 
 
+@cache
 def parse_source(content: bytes) -> SourceCode:
     """Parses a Python file. Raises SyntaxError and ValueError for one that Python does not read."""
     tree = ast.parse(content)

@@ -1,7 +1,7 @@
 """report.html in a real browser: it sorts, filters and opens, by keyboard too, and fetches nothing.
 
-Needs `pip install playwright axe-playwright-python` and Debian's chromium (`apt-get install chromium`); skipped without them, and
-run by `tox -e browser`.
+Needs `pip install playwright axe-playwright-python` and Debian's chromium (`apt-get install chromium`).
+Skipped without them, and run by `tox -e browser`.
 """
 
 from __future__ import annotations

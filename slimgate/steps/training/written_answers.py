@@ -13,7 +13,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -27,6 +27,9 @@ from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.training.teacher_answers import BATCH_SIZE, KIND, PROGRESS
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 # The column of a suite whose rows have no references.
 COLUMN = "teacher_answer"
@@ -42,7 +45,7 @@ def check_answers_are_written(context: BuildContext) -> None:
         )
 
 
-def learn_from_written_answers(teacher: Any, context: BuildContext) -> BuildContext:
+def learn_from_written_answers(teacher: TorchModel, context: BuildContext) -> BuildContext:
     """The same context, but that train and selection have the teacher's answers as references.
 
     context.log gets how many rows each split keeps, and how many answers were empty or cut. Raises BuildError
@@ -62,7 +65,7 @@ def learn_from_written_answers(teacher: Any, context: BuildContext) -> BuildCont
     )
 
 
-def _answered_rows(teacher: Any, split: str, column: str, context: BuildContext) -> Rows:
+def _answered_rows(teacher: TorchModel, split: str, column: str, context: BuildContext) -> Rows:
     rows = context.rows(split)
     written = written_answers(teacher, rows, context)
     empty = [not answer.text.strip() for answer in written]
@@ -81,7 +84,7 @@ def _answered_rows(teacher: Any, split: str, column: str, context: BuildContext)
     return Rows(table.append_column(column, texts).filter(pa.array(complete)))
 
 
-def written_answers(teacher: Any, rows: Rows, context: BuildContext) -> list[Written]:
+def written_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> list[Written]:
     """The teacher's greedy answer to each row. The seconds are logged as those of "teacher"."""
     options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1})
 

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from slimgate.errors import BuildError
 from slimgate.plugins.base import iter_batches
 from slimgate.plugins.context import BuildContext
-from slimgate.tasks.parts.encoding import EncodedTexts
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -52,7 +51,7 @@ def calibration_batches(
         DataError: if the split is empty.
     """
     rows = context.rows(split)
-    encoded: EncodedTexts = context.task.encode_rows(context.task_params, rows, model.tokenizer)
+    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
     order = np.argsort(encoded.lengths, kind="stable").tolist()
     return [
         {

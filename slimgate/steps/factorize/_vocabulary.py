@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from slimgate.models.torch_model import TorchModel
+    from slimgate.tasks.parts.encoding import EncodedTexts
 
 Counts = npt.NDArray[np.int64]
 
@@ -36,7 +37,10 @@ def count_tokens(model: TorchModel, context: BuildContext, splits: Iterable[str]
     size = int(model.config.vocab_size)
     counts = {}
     for split in present:
-        encoded = context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer)
+        encoded = cast(
+            "EncodedTexts",
+            context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer),
+        )
         # an encoder-decoder's answers have a place of their own
         rows = [*encoded.columns["input_ids"], *getattr(encoded, "answers", ())]
         ids = np.fromiter((i for row in rows for i in row), dtype=np.int64)

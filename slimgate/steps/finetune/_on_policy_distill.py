@@ -76,13 +76,15 @@ class OnPolicyLoss:
 
     def __init__(self, model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> None:
         """context: with references on its train rows; the batches' positions are theirs."""
-        self._teacher, self._params, self._task = teacher.network.eval(), params, context.task
+        self._teacher, self._params = teacher.network.eval(), params
+        task: Any = context.task  # check_answers_are_written has seen that it writes
+        self._task = task
         self._tokenizer, self._device, self._seed = model.tokenizer, context.device, context.seed
         self._options = context.task_params.model_copy(
             update={"temperature": params.sampling_temperature, "repeats": 1}
         )
         rows = context.rows("train")
-        self._prompts: Any = context.task.encode_prompts(self._options, rows, model.tokenizer)
+        self._prompts: Any = task.encode_prompts(self._options, rows, model.tokenizer)
         self._objective = objective_of(context.task, context.task_params)
         self._draws = np.random.default_rng(context.seed)
         self._seen: dict[str, list[float]] = defaultdict(list)

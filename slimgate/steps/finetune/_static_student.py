@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+    from slimgate.tasks.parts.encoding import EncodedTexts
+
 STEP = "static_student"
 BATCH_SIZE = 256
 # Score of the tokens around a text: so small a weight that training does not reach it.
@@ -192,7 +194,9 @@ def principal_directions(vectors: npt.NDArray[np.float32], dims: int) -> Directi
 
 def sif_weights(model: TorchModel, frame: Sequence[int], sif: float, context: BuildContext) -> torch.Tensor:
     """(vocabulary,) a / (a + p), p the share of the token among those of train, without the frame."""
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
+    encoded = cast(
+        "EncodedTexts", context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
+    )
     ids = np.fromiter((i for row in encoded.columns["input_ids"] for i in row), dtype=np.int64)
     counts = np.bincount(ids, minlength=int(model.config.vocab_size)).astype(np.float64)
     counts[list(frame)] = 0

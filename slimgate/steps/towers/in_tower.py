@@ -211,9 +211,9 @@ class TowerSteps(Step[Params]):
         scratch.mkdir()
         with ExitStack() as stack:
 
-            def load_teacher() -> Any:
+            def load_teacher() -> TorchModel:
                 teacher = context.load_teacher()
-                stack.enter_context(teacher.network.view_as(tower))
+                stack.enter_context(cast("TwoTowers", teacher.network).view_as(tower))
                 return teacher
 
             stack.enter_context(_only_tower(network, tower))

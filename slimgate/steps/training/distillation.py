@@ -359,4 +359,4 @@ class DistillationRows:
         if self._more is None:
             return None
         options = self._context.task_params
-        return self._context.task.encode_rows(options, self._more, model.tokenizer)  # type: ignore[no-any-return]
+        return self._context.task.encode_rows(options, self._more, model.tokenizer)

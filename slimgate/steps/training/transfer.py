@@ -16,7 +16,7 @@ Source: Kim & Rush 2016 (Sequence-Level Knowledge Distillation), section 3.2, by
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from slimgate.models.torch_model import TorchModel
+    from slimgate.tasks.parts.encoding import EncodedTexts
 
 Words = list[str]
 Columns = dict[str, list[str]]
@@ -132,7 +133,10 @@ def _prompts(teacher: TorchModel, options: Generate, context: BuildContext) -> l
     names: tuple[str, ...] = context.task.text_columns(context.task_params)
     if len(names) != 1:
         raise BuildError(f"generate: the task has text columns {', '.join(names)}, expected a single one")
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), teacher.tokenizer)
+    encoded = cast(
+        "EncodedTexts",
+        context.task.encode_rows(context.task_params, context.rows("train"), teacher.tokenizer),
+    )
     rows = encoded.columns["input_ids"]
     if encoded.row_of is not None:
         rows = [rows[place] for place in np.unique(encoded.row_of, return_index=True)[1]]

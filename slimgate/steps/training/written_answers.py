@@ -13,7 +13,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -86,18 +86,19 @@ def _answered_rows(teacher: TorchModel, split: str, column: str, context: BuildC
 
 def written_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> list[Written]:
     """The teacher's greedy answer to each row. The seconds are logged as those of "teacher"."""
+    task: Any = context.task  # check_answers_are_written has seen that it writes
     options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1})
 
     def fill(folder: Path) -> Json:
         plan = AnswerPlan(BATCH_SIZE, progress=partial(_show_progress, context))
         predictor = EagerPredictor(teacher.network.eval(), context.device)
-        answers = context.task.answer(options, predictor, prompts, plan)[:, 0]
+        answers = task.answer(options, predictor, prompts, plan)[:, 0]
         texts = json.dumps([[answer.text, answer.ids, answer.ended] for answer in answers])
         (folder / _FILE).write_text(texts, encoding="utf-8")
         return {"rows": len(rows)}
 
     with context.time_stage("teacher"):
-        prompts = context.task.encode_prompts(options, rows, teacher.tokenizer)
+        prompts = task.encode_prompts(options, rows, teacher.tokenizer)
         key = {
             "prompts": json_digest([[int(token) for token in ids] for ids in prompts.columns["input_ids"]]),
             "options": options.model_dump(mode="json"),

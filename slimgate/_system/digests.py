@@ -87,8 +87,8 @@ def code_digest(module: str) -> str:
     - By its bytes: each file that a string of a user's module names with its suffix or folder, from the
       module's folder or the current one, such as a list of words.
 
-    Comments, formatting, docstrings and strings under fields do not count. A module of a user's own may
-    declare `slimgate_version = "…"`, which then counts instead of its code.
+    Comments, formatting, docstrings, strings under fields and imports for types alone do not count. A
+    module of a user's own may declare `slimgate_version = "…"`, which then counts instead of its code.
     """
     return json_digest(code_parts(module))
 

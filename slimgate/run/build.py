@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
 from slimgate._system.time_limit import OPTION, time_limit
@@ -37,6 +37,9 @@ from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, dump_params
 from slimgate.suite.tables import CascadeTable
 from slimgate.tasks.parts.classifiers import without_head
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 @dataclass(frozen=True)
@@ -331,7 +334,7 @@ class Builder:
         """The variant's name, with the seed if it is not the suite's first."""
         return variant.name if self._seed == self._suite.seed else f"{variant.name} (seed {self._seed})"
 
-    def _find_precision(self, params: Any) -> str | None:
+    def _find_precision(self, params: BaseModel) -> str | None:
         precision = getattr(params, "precision", None)
         return None if precision is None else self._resolve_precision(precision)
 

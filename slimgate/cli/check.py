@@ -138,7 +138,7 @@ def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: boo
     from slimgate.logs.suite import load_log_suite
 
     suite = load_log_suite(file, shown)
-    if not without_budgets and not suite.has_budget:
+    if not without_budgets and not any(budgets.has_limit for budgets in suite.budgets.values()):
         raise _describe_no_gate(shown)
     targets = [(f"targets.{name}", path) for name, paths in suite.target_runs.items() for path in paths]
     repeat = [] if suite.repeat is None else [("repeat", suite.repeat)]

@@ -210,14 +210,10 @@ def _check_object(row: Any, where: str) -> Object:
         raise DataError(f"{where} is {json.dumps(row)[:60]}, expected an object with a value a column")
     for name in row:
         if not name.isascii():
-            _check_name(name, where)
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise DataError(
+                    f"{where}: the key {json.dumps(name)} holds half of a surrogate pair; rename the key"
+                ) from None
     return row
-
-
-def _check_name(name: str, where: str) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise DataError(
-            f"{where}: the key {json.dumps(name)} holds half of a surrogate pair; rename the key"
-        ) from None

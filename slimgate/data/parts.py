@@ -149,7 +149,12 @@ def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
         rest = [column for column in table.column_names if column != "id"]
         tables[name] = pa.table({"id": ids, **{column: table[column] for column in rest}})
     if any("id" in table.column_names for table in parts.values()):
-        _unique([table["id"] for table in tables.values()])
+        count, first = find_duplicates([table["id"] for table in tables.values()])
+        if count:
+            raise DataError(
+                f"column id: {count} ids occur more than once over all parts (first: {first}), "
+                "expected one row an id; rename the column to have rows numbered"
+            )
     return tables
 
 
@@ -157,15 +162,6 @@ def _number_rows(part: str, rows: int) -> pa.Array:
     import pyarrow.compute as pc
 
     return pc.binary_join_element_wise(part, pc.cast(pa.array(np.arange(rows)), pa.string()), "/")
-
-
-def _unique(columns: Sequence[pa.ChunkedArray]) -> None:
-    count, first = find_duplicates(columns)
-    if count:
-        raise DataError(
-            f"column id: {count} ids occur more than once over all parts (first: {first}), "
-            "expected one row an id; rename the column to have rows numbered"
-        )
 
 
 def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
@@ -191,14 +187,12 @@ def collapse_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
 
 def collapse_text(value: Any) -> str:
     """A text with white space collapsed; a list of words joined by blanks; an image as a digest."""
-    if isinstance(value, bytes | dict) or (isinstance(value, list) and value and not _is_words(value)):
+    if isinstance(value, bytes | dict) or (
+        isinstance(value, list) and value and not all(word is None or isinstance(word, str) for word in value)
+    ):
         return content_digest(value)
     words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
     return " ".join(" ".join(words).split())
-
-
-def _is_words(value: list[Any]) -> bool:
-    return all(word is None or isinstance(word, str) for word in value)
 
 
 def code_texts(table: pa.Table, names: Sequence[str]) -> Ints:

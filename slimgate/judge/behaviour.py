@@ -139,7 +139,18 @@ def behaviour(
         won = flipped_rows(teacher, variant)[1][:MOST_QUOTED]
         facts["flips"]["quoted_better"] = _quote_rows(teacher, variant, won, texts)
     if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
-        facts |= _of_classes(teacher, variant)
+        facts |= {
+            "kl_to_teacher": kl_to_teacher(teacher, variant),
+            "ece": expected_calibration_error(variant),
+            "ece_teacher": expected_calibration_error(teacher),
+            "brier": brier_score(variant),
+            "brier_teacher": brier_score(teacher),
+            "reliability": _to_json(reliability(variant)),
+            "reliability_teacher": _to_json(reliability(teacher)),
+            "tradeoff": _to_json(tradeoff(variant)),
+            "tradeoff_teacher": _to_json(tradeoff(teacher)),
+            **_confusion(teacher, variant),
+        }
     return facts
 
 
@@ -153,23 +164,8 @@ def _changes(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> dict[
     changed = len(rows)
     lost, won = flipped_rows(teacher, variant)
     flips = {"right_to_wrong": len(lost), "wrong_to_right": len(won), "changed": changed}
-    quoted = _quote_flips(teacher, variant, texts)
+    quoted = _quote_rows(teacher, variant, surest_lost_rows(teacher, variant), texts)
     return {"flips": {**flips, "quoted": quoted}, "agreement": 1 - changed / len(teacher)}
-
-
-def _of_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:
-    return {
-        "kl_to_teacher": kl_to_teacher(teacher, variant),
-        "ece": expected_calibration_error(variant),
-        "ece_teacher": expected_calibration_error(teacher),
-        "brier": brier_score(variant),
-        "brier_teacher": brier_score(teacher),
-        "reliability": _to_json(reliability(variant)),
-        "reliability_teacher": _to_json(reliability(teacher)),
-        "tradeoff": _to_json(tradeoff(variant)),
-        "tradeoff_teacher": _to_json(tradeoff(teacher)),
-        **_confusion(teacher, variant),
-    }
 
 
 def behaviour_facts(
@@ -220,10 +216,6 @@ def _check_rows(teacher: Outcomes, variant: Outcomes) -> None:
     same_rows(teacher, variant)
     if not len(teacher):
         raise MeasureError("behaviour: there are no gate rows to compare")
-
-
-def _quote_flips(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> list[dict[str, Any]]:
-    return _quote_rows(teacher, variant, surest_lost_rows(teacher, variant), texts)
 
 
 def _quote_rows(

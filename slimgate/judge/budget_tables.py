@@ -83,10 +83,6 @@ class _OverBuilds(_CappedLimits):
     so that a recipe passes and not one lucky build."""
 
 
-def _is_of_own_value(name: str) -> bool:
-    return metric_kinds()[name].question == "own value"
-
-
 def _limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
     """A field for each kind of budget on a metric. keys: by kind what the key means; None leaves it out."""
     return {
@@ -104,7 +100,9 @@ BaselineBudgetTable: type[_CappedLimits] = create_model(
     "BaselineBudgetTable",
     __base__=_CappedLimits,
     __doc__="Budgets on what a metric lost since the baseline, which stands in the teacher's place.",
-    **_limit_fields({name: None if _is_of_own_value(name) else key for name, key in _KEYS.items()}),
+    **_limit_fields(
+        {name: None if metric_kinds()[name].question == "own value" else key for name, key in _KEYS.items()}
+    ),
 )
 TeacherBudgetTable: type[LimitsTable] = create_model(
     "TeacherBudgetTable",

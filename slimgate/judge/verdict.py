@@ -368,7 +368,8 @@ def _by_fraction(
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
-    fraction = _fraction(relative, before, after)
+    base = _at(relative.base, before, after)
+    fraction = _at(relative.drop, before, after) / base if base > 0 else None
     interval = None if fraction is None else relative.interval(paired, fraction)
     return BudgetVerdict(
         budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval, p_value, p_holds
@@ -457,9 +458,3 @@ def _holding(value: float, interval: Interval, value_range: tuple[float, float])
 
 def _at(contrast: Contrast, before: float, after: float) -> float:
     return float(contrast(np.asarray(before), np.asarray(after)))
-
-
-def _fraction(relative: Relative, before: float, after: float) -> float | None:
-    """The measured drop as a fraction of its base; None where that is 0."""
-    base = _at(relative.base, before, after)
-    return _at(relative.drop, before, after) / base if base > 0 else None

@@ -25,32 +25,25 @@ _LONGEST = 400
 
 def make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> VariantRecord:
     """A target with its comparisons and notes, without the samples that it quotes."""
+    measured = format_now()
     return VariantRecord.model_validate(
         {
             "name": name,
             "parent": verdicts.target.model,
-            "quality": _quality_facts(name, verdicts, on_inconclusive),
+            "quality": {
+                comparison.name: {
+                    **quality_facts(
+                        comparison.judged,
+                        format_comparison(name, comparison),
+                        list_actions(comparison.budgets, on_inconclusive),
+                    ),
+                    "measured": measured,
+                }
+                for comparison in verdicts.everything
+            },
             "notes": list(verdicts.notes),
         }
     )
-
-
-def _quality_facts(
-    name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive
-) -> dict[str, dict[str, Any]]:
-    """The record's facts of each comparison, the largest drop first."""
-    measured = format_now()
-    return {
-        comparison.name: {
-            **quality_facts(
-                comparison.judged,
-                format_comparison(name, comparison),
-                list_actions(comparison.budgets, on_inconclusive),
-            ),
-            "measured": measured,
-        }
-        for comparison in verdicts.everything
-    }
 
 
 def make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:

@@ -28,7 +28,6 @@ from slimgate.plugins.reader import (
     CorpusKind,
     Digest,
     Row,
-    RowColumns,
     TaskLog,
     name_epoch,
 )
@@ -246,7 +245,22 @@ def read_samples(
     if isinstance(task.rows, ColumnRows) and not fields and checks is None:
         table = task.rows.read_columns()
     if table is not None:
-        return {"": _samples_of_columns(shown, table, task)}
+        none = np.zeros(len(table.ids), np.uint8)
+        return {
+            "": Samples(
+                ids=table.ids,
+                order=_order_ids(shown, table.ids),
+                scores=table.scores,
+                empty=None,
+                keys=table.keys,
+                answers=table.answers,
+                clusters=None,
+                errors=none,
+                truncated=none,
+                not_numbers={},
+                rows=task.rows,
+            )
+        }
     columns: dict[str, _Column] = {}
     read = 0
     try:
@@ -311,23 +325,6 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
             "(--same-id runs, if each is a run of its own)"
         )
     return order
-
-
-def _samples_of_columns(shown: str, table: RowColumns, task: TaskLog) -> Samples:
-    none = np.zeros(len(table.ids), np.uint8)
-    return Samples(
-        ids=table.ids,
-        order=_order_ids(shown, table.ids),
-        scores=table.scores,
-        empty=None,
-        keys=table.keys,
-        answers=table.answers,
-        clusters=None,
-        errors=none,
-        truncated=none,
-        not_numbers={},
-        rows=task.rows,
-    )
 
 
 def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from slimgate.data.row_files import RowFile, columns_of, require
@@ -58,15 +58,12 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
 
 def find_kl_log(path: Path, name: str | None = None) -> Log | None:
     """The KL log in a file; None if the file is anything else."""
-    if name is None and not any(_list_recognizing(path)):
+    if name is None and not any(
+        name for name in known_plugins("log") if name != _LAST and load("log", name).recognizes(path)
+    ):
         return None
     log = read_any_log(path, name)
     return None if log.kl is None else log
-
-
-def _list_recognizing(path: Path) -> Iterator[str]:
-    """The readers that recognize a log, without that of tables."""
-    return (name for name in known_plugins("log") if name != _LAST and load("log", name).recognizes(path))
 
 
 def find_reader(path: Path) -> Reader:

@@ -35,14 +35,20 @@ def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[L
     sides are one model of one file.
     """
     problems = [
-        _describe_several(log, side)
+        f"{log.shown} holds answers of {len(log.models)} models ({_list_models(log)}): choose one by "
+        f"{_describe_choices(log, side, 1)}"
         for log, side in ((base, BASE), (target, TARGET))
         if log.models and not {side, ANY} & choices.keys()
     ]
     if problems:
         raise DataError("; and ".join(problems))
     chosen = _choose(base, BASE, choices), _choose(target, TARGET, choices)
-    if base.models and target.models and _is_same_file(base, target) and chosen[0].model == chosen[1].model:
+    if (
+        base.models
+        and target.models
+        and Path(base.shown).resolve() == Path(target.shown).resolve()
+        and chosen[0].model == chosen[1].model
+    ):
         raise DataError(
             f"{base.shown}: base and target are both {chosen[0].model}; choose two models by "
             f"{_describe_choices(base, BASE, 1)} {_describe_choices(target, TARGET, 2)}"
@@ -77,17 +83,6 @@ def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
         near = format_suggestion(name, models)
         raise DataError(f"{shown}: no such model in {log.shown}; it holds {_list_models(log)}{near}")
     return models[name]
-
-
-def _is_same_file(log: Log, other: Log) -> bool:
-    return Path(log.shown).resolve() == Path(other.shown).resolve()
-
-
-def _describe_several(log: Log, side: str) -> str:
-    return (
-        f"{log.shown} holds answers of {len(log.models)} models ({_list_models(log)}): choose one by "
-        f"{_describe_choices(log, side, 1)}"
-    )
 
 
 def _describe_choices(log: Log, side: str, number: int) -> str:

@@ -41,7 +41,6 @@ from slimgate.plugins.reader import (
     CorpusKind,
     Digest,
     Log,
-    Row,
     TaskLog,
 )
 
@@ -322,7 +321,7 @@ def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: I
 def _quote_difference(key: str, base: Samples, target: Samples, base_row: int, other: int) -> str:
     """`, first "…2+3=" and "…2+3 ="`: the texts around their first difference; "" if a log lacks them."""
     rows = base.quote([base_row]).get(base_row), target.quote([other]).get(other)
-    texts = [_text_of_key(key, row) for row in rows]
+    texts = [None if row is None else {"prompt": row.prompt, "target": row.target}.get(key) for row in rows]
     if any(row is not None and isinstance(row.keys.get(key), Digest) for row in rows):
         texts = [as_kept(key, text) for text in texts]
     before, after = texts
@@ -332,9 +331,3 @@ def _quote_difference(key: str, base: Samples, target: Samples, base_row: int, o
     start, dots = max(0, at - 20), "…" if at > 20 else ""
     quotes = [f'"{dots}{text[start : at + 40]}"' for text in (before, after)]
     return f", first {' and '.join(quotes)}"
-
-
-def _text_of_key(key: str, row: Row | None) -> str | None:
-    if row is None:
-        return None
-    return {"prompt": row.prompt, "target": row.target}.get(key)

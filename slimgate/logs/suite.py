@@ -146,11 +146,6 @@ class LogSuite:
     budgets: Mapping[str, FileBudgets]
     rules: Rules
 
-    @property
-    def has_budget(self) -> bool:
-        """Whether the file states a limit for any target."""
-        return any(budgets.has_limit for budgets in self.budgets.values())
-
     def read_budgets_as(self, kind: FileKind) -> Mapping[str, FileBudgets]:
         """The budgets by target for files that turned out to be of this kind. Raises SuiteError."""
         return _read_budgets(self.tables, kind, [*self.target_runs], self.shown)
@@ -247,7 +242,9 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, Any]) -
         return KL
     if table.format is None:
         is_there = base.is_file() and holds_predictions(base, stated=table.states_columns)
-        if is_there or (not base.exists() and _seems_predictions(base, table)):
+        if is_there or (
+            not base.exists() and (table.states_columns or base.suffix in (".csv", ".tsv", ".parquet"))
+        ):
             return PREDICTIONS
     if not {LATENCY, *TOKEN_TABLES}.isdisjoint(_list_stated(tables)):
         return LOADS
@@ -259,10 +256,6 @@ def _check_base(base: Path | None, kind: FileKind) -> None:
     if (base is None) != (kind == KL):
         key, hint = ("base", "leave it out") if base is not None else ("no base", "name the log of the base")
         raise SuiteError(f'{key} came with kind = "{_NAMES[kind]}"; {hint}')
-
-
-def _seems_predictions(base: Path, table: LogsTable) -> bool:
-    return table.states_columns or base.suffix in (".csv", ".tsv", ".parquet")
 
 
 def _check_keys(table: LogsTable, kind: FileKind, shown: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from slimgate.errors import DataError, SuiteError
@@ -27,7 +27,11 @@ from slimgate.plugins.reader import Log
 def judge_log_suite(suite: LogSuite) -> JudgedFiles:
     """Raises DataError for files that are missing or cannot be compared, SuiteError for budgets of others."""
     if suite.base is None:
-        return _judge_kl_logs(suite)
+        return JudgedKlLogs(
+            {name: read_kl_log(path, suite.table.format) for name, path in suite.targets.items()},
+            suite.budgets,
+            suite.table.on_inconclusive,
+        )
     if suite.kind == PREDICTIONS:
         return _judge_predictions(suite, suite.base)
     base = read_any_log(suite.base, suite.table.format)
@@ -69,18 +73,15 @@ def _budgets_for(suite: LogSuite, kind: FileKind, base: Path) -> Mapping[str, Fi
         raise SuiteError(f"{error} ({base.as_posix()} is one of these {kind})") from None
 
 
-def _judge_kl_logs(suite: LogSuite) -> JudgedKlLogs:
-    return JudgedKlLogs(
-        {name: read_kl_log(path, suite.table.format) for name, path in suite.targets.items()},
-        suite.budgets,
-        suite.table.on_inconclusive,
-    )
-
-
 def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
     table = suite.table
     if table.kind is None:
-        _check_predictions([base, *suite.targets.values()], stated=table.states_columns)
+        for file in [base, *suite.targets.values()]:
+            if not holds_predictions(file, stated=table.states_columns):
+                raise DataError(
+                    f"{file.as_posix()}: it is a log, and the others are predictions; "
+                    '[logs] kind = "answers" judges all by their scores'
+                )
     pairs: dict[str, JudgedPair] = {}
     for name, path in suite.targets.items():
         pair = read_pair(base, path, table.column_names(), labels=table.labels, positive=table.positive)
@@ -93,16 +94,6 @@ def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
             on_inconclusive=table.on_inconclusive,
         )
     return JudgedPredictions(pairs, base, suite.targets.values())
-
-
-def _check_predictions(files: Iterable[Path], *, stated: bool) -> None:
-    """Raises DataError for a file that is a log, if the suite does not say what its files are."""
-    for file in files:
-        if not holds_predictions(file, stated=stated):
-            raise DataError(
-                f'{file.as_posix()}: it is a log, and the others are predictions; [logs] kind = "answers" '
-                "judges all by their scores"
-            )
 
 
 def _judge_load_tests(suite: LogSuite, path: Path, base: Log) -> JudgedLoadTests:

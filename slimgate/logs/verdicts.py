@@ -91,18 +91,13 @@ def judge_logs(
         )
     if repeat is not None:
         repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
-        _check_repeat(repeat, base, target)
+        if repeat.model is not None and repeat.model == target.model != base.model:
+            raise DataError(
+                f"--repeat {repeat.shown}: it is of {repeat.model}, the target's model; expected a second "
+                f"log of the base {base.model or base.shown}"
+            )
     verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)
     return replace(verdicts, notes=(*notes, *verdicts.notes))
-
-
-def _check_repeat(repeat: Log, base: Log, target: Log) -> None:
-    """Raises DataError for a run of the target, whose difference from the base is no noise."""
-    if repeat.model is not None and repeat.model == target.model != base.model:
-        raise DataError(
-            f"--repeat {repeat.shown}: it is of {repeat.model}, the target's model; expected a second log of "
-            f"the base {base.model or base.shown}"
-        )
 
 
 def _judge_runs(

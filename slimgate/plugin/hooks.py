@@ -231,6 +231,8 @@ def _search(config: pytest.Config) -> Search:
         paths = [Path(path) for path in config.workerinput["slimgate_suites"]]
     else:
         paths = [Path(folder, arg.partition("::")[0]) for arg in config.args]
+    # `pytest` alone in the rootdir: suites below it run only where testpaths says so.
+    at_root = config.invocation_params.dir == project_root(config)
     return Search(
         root=project_root(config),
         paths=paths,
@@ -238,14 +240,8 @@ def _search(config: pytest.Config) -> Search:
         skip=config.getini("norecursedirs"),
         ignore=[Path(folder, path).resolve() for path in config.getoption("ignore") or ()],
         ignore_globs=[str(Path(folder, glob)) for glob in config.getoption("ignore_glob") or ()],
-        shallow=_bare(config),
+        shallow=at_root and config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR,
     )
-
-
-def _bare(config: pytest.Config) -> bool:
-    """`pytest` alone in the rootdir: suites below it run only where testpaths says so."""
-    at_root = config.invocation_params.dir == project_root(config)
-    return at_root and config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -400,9 +396,11 @@ def pytest_runtest_makereport(
     fails = isinstance(error, pytest.fail.Exception) and not any(map(has_failing_verdict, parts))
     if isinstance(error, Exception) or fails:  # not a skip, and not a verdict that the record has already
         message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
+        from slimgate.suite.suite import TEACHER
+
         log = format_error_log(error) if isinstance(error, Exception) else ""
         facts = {"message": message, "log": log, "measured": format_now()}
-        parts = [*parts, make_part("error", _failed_variant(item), item.name, facts)]
+        parts = [*parts, make_part("error", str(next(iter(models_of(item)), TEACHER)), item.name, facts)]
     if report.when == "call" or report.failed or report.skipped:
         chosen = item.config.getoption(
             "benchmark_only", False
@@ -418,12 +416,6 @@ def _make_visible(error: BaseException | str) -> str:
     from slimgate._system.escape import visible
 
     return "\n".join(map(visible, str(error).split("\n")))
-
-
-def _failed_variant(item: pytest.Item) -> str:
-    from slimgate.suite.suite import TEACHER
-
-    return str(next(iter(models_of(item)), TEACHER))
 
 
 # How a run ends in which nothing but a test failed.

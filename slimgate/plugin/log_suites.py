@@ -127,19 +127,17 @@ class LogFile(pytest.File):
             chosen = (target.name, result.title)
             yield LogItem.from_parent(self, name=name, facts=result.facts, result=chosen)
         if not budgeted:
-            yield from self._report_no_budget(self.runs.suites[path].shown)
+            from slimgate.run.gate_results import NO_BUDGET
+
+            shown = self.runs.suites[path].shown
+            if self.config.getoption("slimgate_require_budget"):
+                yield self._make_error(describe_no_budget(shown, NO_BUDGET))
+            else:
+                self.config.stash[NOTES].append(f"{shown}: no budget, so nothing in it is judged")
 
     def _make_error(self, error: SlimgateError, name: str = _NAME) -> pytest.Item:
         item: pytest.Item = LogItem.from_parent(self, name=name, error=error)
         return item
-
-    def _report_no_budget(self, shown: str) -> Iterator[pytest.Item]:
-        from slimgate.run.gate_results import NO_BUDGET
-
-        if self.config.getoption("slimgate_require_budget"):
-            yield self._make_error(describe_no_budget(shown, NO_BUDGET))
-        else:
-            self.config.stash[NOTES].append(f"{shown}: no budget, so nothing in it is judged")
 
 
 class LogItem(pytest.Item):

@@ -11,7 +11,7 @@ from slimgate.plugins.rows import CONFIRM
 from slimgate.record import RunRecord
 from slimgate.report.terminal.progress import duration
 from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrap_text
-from slimgate.run.budget_plan import PlannedBudget, count_gate_groups, plan_budgets
+from slimgate.run.budget_plan import count_gate_groups, plan_budgets
 from slimgate.run.duels import TIMES_FOR_BUDGET
 from slimgate.run.past_times import Estimate
 from slimgate.run.plan import PlannedModel, plan_models
@@ -61,7 +61,20 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
     if budgets:
         styles = [_STYLES[budget.word] for budget in budgets]
         yield [("", "")]
-        yield from terminal_table([_budget_row(budget) for budget in budgets], styles, width=width)
+        yield from terminal_table(
+            [
+                {
+                    "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
+                    "variants": budget.names,
+                    "gate rows it takes": budget.takes,
+                    "basis": budget.basis,
+                    "can the gate rows decide it?": f"{budget.gate}: {_ANSWERS[budget.word]}",
+                }
+                for budget in budgets
+            ],
+            styles,
+            width=width,
+        )
     for line in (*find_doubtful_budgets(suite), *_confirm_lines(run)):
         yield from wrap_text(visible(line), width, "  ")
     for slices in plan_slices(suite, run.rows.gate):
@@ -189,13 +202,3 @@ def _describe_duration(earlier: RunRecord | None) -> Iterator[str]:
     if earlier is not None and earlier.seconds is not None and (run is None or not run.missing):
         took = f"{duration(earlier.seconds)} in all, with what its store had"
         yield f"the run of {visible(earlier.created)} took {took}"
-
-
-def _budget_row(budget: PlannedBudget) -> dict[str, str]:
-    return {
-        "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
-        "variants": budget.names,
-        "gate rows it takes": budget.takes,
-        "basis": budget.basis,
-        "can the gate rows decide it?": f"{budget.gate}: {_ANSWERS[budget.word]}",
-    }

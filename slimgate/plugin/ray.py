@@ -22,7 +22,11 @@ GATES_WITHOUT_ANSWERS = ("test_size", "test_memory", "test_latency", "test_speed
 
 def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
     """Checks the options. Raises SuiteError if they do not fit together, MissingExtra without Ray."""
-    stated = [name for name, value in _ray_options(config).items() if value]
+    stated = [
+        name
+        for name, option in ((ADDRESS, "slimgate_ray_address"), (OPTION, "slimgate_ray_needs"))
+        if config.getoption(option)
+    ]
     if config.getoption("slimgate_engine") != "ray":
         if stated:
             raise SuiteError(f"{stated[0]}: is for --slimgate-engine ray, and the engine is local")
@@ -86,10 +90,3 @@ def collect_goals(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Goal]]:
 
 def _models(suites: Mapping[Path, Suite]) -> set[str]:
     return {name for suite in suites.values() for name in suite.variants}
-
-
-def _ray_options(config: pytest.Config) -> dict[str, object]:
-    return {
-        ADDRESS: config.getoption("slimgate_ray_address"),
-        OPTION: config.getoption("slimgate_ray_needs"),
-    }

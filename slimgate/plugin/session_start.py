@@ -54,7 +54,9 @@ def start_session(
     report_root = _folder(config, config.getoption("slimgate_report"), "reports/latest")
     state = Session(
         suites,
-        store_root=_store_root(config),
+        store_root=_folder(
+            config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
+        ),
         report_root=report_root,
         rebuild_mark=rebuild_mark(config),
         device=config.getoption("slimgate_device"),
@@ -67,7 +69,11 @@ def start_session(
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
         logs=LogRuns(logs or {}, blocked),
     )
-    refuse_shard_of_family(config, suites)
+    together = [suite.shown for suite in suites.values() if suite.family is not None]
+    if together and shard_of(config) is not None:
+        raise SuiteError(
+            f"{together[0]} [budgets] family: all variants are judged together, so without --slimgate-shard"
+        )
     _set_tokenizer_threads(config, suites)
     if config.getoption("slimgate_confirm"):
         from slimgate.plugin.confirmation import Confirmation
@@ -98,15 +104,6 @@ def _set_tokenizer_threads(config: pytest.Config, suites: Mapping[Path, Suite]) 
 
 def _forget_tokenizer_threads() -> None:
     os.environ.pop(RAYON_NUM_THREADS, None)
-
-
-def refuse_shard_of_family(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
-    """Raises SuiteError for a shard of a suite whose variants are judged together."""
-    together = [suite.shown for suite in suites.values() if suite.family is not None]
-    if together and shard_of(config) is not None:
-        raise SuiteError(
-            f"{together[0]} [budgets] family: all variants are judged together, so without --slimgate-shard"
-        )
 
 
 def refuse_beside_confirm(config: pytest.Config) -> None:
@@ -228,12 +225,6 @@ def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
     write_atomically(folder / PR_COMMENT, text)
     if in_actions(os.environ) and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
         append_summary(Path(summary), text)
-
-
-def _store_root(config: pytest.Config) -> Path:
-    return _folder(
-        config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
-    )
 
 
 def _folder(config: pytest.Config, option: str | None, default: str) -> Path:

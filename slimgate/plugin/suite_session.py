@@ -231,19 +231,15 @@ class SuiteSession:
         """
         record = self._follow_rows(stopped=stopped)
         texts = make_row_quoter(self.run)
-        self._drop_old_logs(record)
+        log_names = {model.error_log for model in record.variants}
+        for log in (self.folder / LOGS).glob("*.log"):
+            if f"{LOGS}/{log.name}" not in log_names:
+                log.unlink()
         self._write_comparison(record)
         baseline = None if self.baseline is None else self.baseline.run.file
         write_reports(record, self.folder, texts, baseline=baseline)
         if self._settings.shard is not None:
             write_gate_texts(texts, record.task.splits["gate"].n, self.folder)
-
-    def _drop_old_logs(self, record: RunRecord) -> None:
-        """Removes the logs of variants that have been built and measured since."""
-        log_names = {model.error_log for model in record.variants}
-        for log in (self.folder / LOGS).glob("*.log"):
-            if f"{LOGS}/{log.name}" not in log_names:
-                log.unlink()
 
     def _write_comparison(self, record: RunRecord) -> None:
         """What moved since the baseline, teacher drift apart from variant drift; nothing without one."""

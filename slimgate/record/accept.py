@@ -53,7 +53,18 @@ def accept(
         at=at,
         reason=why,
         against=earlier[0].name if earlier else None,
-        loosened=[_to_loosened_budget(budget, why) for _, budget in loosened],
+        loosened=[
+            LoosenedBudget(
+                variant=budget.variant,
+                budget=budget.budget,
+                kind=budget.kind,
+                before=budget.before or 0.0,
+                limit=budget.after,
+                reason=budget.reason or why,
+                undecided=budget.undecided,
+            )
+            for _, budget in loosened
+        ],
         weaker=[weakening.model_copy(update={"reason": weakening.reason or why}) for _, weakening in weaker],
     )
     _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
@@ -126,18 +137,6 @@ def _check_needs_no_reason(run: Kept, weaker: Sequence[tuple[str, Weakening]]) -
             f"{run.file}: the gate demands less than the baseline {name}: {change}{more}; "
             'say why: --reason "…"'
         )
-
-
-def _to_loosened_budget(change: BudgetChange, reason: str | None) -> LoosenedBudget:
-    return LoosenedBudget(
-        variant=change.variant,
-        budget=change.budget,
-        kind=change.kind,
-        before=change.before or 0.0,
-        limit=change.after,
-        reason=change.reason or reason,
-        undecided=change.undecided,
-    )
 
 
 def _outcomes(run: Kept) -> list[Path]:

@@ -135,10 +135,10 @@ def earlier_releases(record: RunRecord, baseline: Path) -> list[Kept]:
 def read_records_in(folder: Path) -> list[Kept]:
     """All records in a folder of baselines, or in one release of it. Raises DataError for what is none."""
     files = {*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")}
-    shown = [file for file in sorted(files) if not _is_hidden(file.relative_to(folder))]
+    # What an interrupted `accept` left begins with a dot.
+    shown = [
+        file
+        for file in sorted(files)
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
     return [Kept(file, read_run(file)) for file in shown]
-
-
-def _is_hidden(path: Path) -> bool:
-    """What an interrupted `accept` left begins with a dot."""
-    return any(part.startswith(".") for part in path.parts)

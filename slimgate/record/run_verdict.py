@@ -57,7 +57,9 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
     Its `missing` counts the checks that this run did not make. If it judged no budget it is "partial" where
     checks are missing, else "measured".
     """
-    carried = carried_keys(variants)
+    carried = frozenset(
+        (result.kind, model.name, result.name) for model in variants for result in model.carried
+    )
     confirmed = {(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
     counts = _count_results(variants, self_test, carried | confirmed)
     not_made = sum(kind != ERROR for kind, _, _ in carried)
@@ -71,11 +73,6 @@ def verdict_of_budgets(judged: Iterable[tuple[Verdict, OnInconclusive | None]]) 
     counts = BudgetCounts()
     counts.add_budgets(judged)
     return _to_verdict(counts, 0, 0)
-
-
-def carried_keys(variants: Sequence[VariantRecord]) -> frozenset[Key]:
-    """The checks whose results are of an earlier run."""
-    return frozenset((result.kind, model.name, result.name) for model in variants for result in model.carried)
 
 
 def _add_facts(counts: BudgetCounts, facts: JudgedFacts) -> None:

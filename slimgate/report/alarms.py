@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape
 from slimgate.record import RunRecord
-from slimgate.report.since_baseline import baseline_name, new_since_baseline
-from slimgate.report.status import teacher
+from slimgate.report.since_baseline import baseline_name
+from slimgate.report.status import models, teacher
 from slimgate.report.weights import quantized_reference
 
 
@@ -24,7 +24,15 @@ def alarms(record: RunRecord) -> Iterator[str]:
         yield quantized
     if lacking := _labels_without_rows(record):
         yield f"**No gate row has the label {_join(lacking)}**: what a variant loses there is not judged."
-    yield from _unlike_the_baseline(record)
+    new, gone = (
+        [model.name for model in models(record) if any(facts.new for facts in model.since_baseline.values())],
+        record.baseline.gates_gone if record.baseline else [],
+    )
+    if new:
+        yield f"**New since the baseline {baseline_name(record)}**, so not compared with it: {_join(new)}."
+    if gone:
+        renamed = "; a variant that is only renamed is compared with nothing" if new else ""
+        yield f"**Gone since the baseline**, with their budgets: {_join(gone)}{renamed}."
 
 
 def teacher_doubt(record: RunRecord) -> str | None:
@@ -42,15 +50,6 @@ def _labels_without_rows(record: RunRecord) -> list[str]:
     counts = gate.label_counts if gate is not None else None
     known = record.task.classes
     return [name for name in known if not counts.get(name)] if counts and set(counts) <= set(known) else []
-
-
-def _unlike_the_baseline(record: RunRecord) -> Iterator[str]:
-    new, gone = new_since_baseline(record), record.baseline.gates_gone if record.baseline else []
-    if new:
-        yield f"**New since the baseline {baseline_name(record)}**, so not compared with it: {_join(new)}."
-    if gone:
-        renamed = "; a variant that is only renamed is compared with nothing" if new else ""
-        yield f"**Gone since the baseline**, with their budgets: {_join(gone)}{renamed}."
 
 
 def _join(names: list[str]) -> str:

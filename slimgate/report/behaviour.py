@@ -80,7 +80,13 @@ def answers_changed(record: RunRecord) -> str:
 def worst_slices(record: RunRecord) -> tuple[str, str]:
     """How many of how many slices that lost, and a table: the worst of each variant, and those that fail."""
     by_drop = [
-        (model, sorted(_lost_slices(facts), key=lambda part: -part.drop_points))
+        (
+            model,
+            sorted(
+                [part for part in facts.slices or [] if part.drop_points > 0 or part.worst is Verdict.FAIL],
+                key=lambda part: -part.drop_points,
+            ),
+        )
         for model, facts in _find_behaviour(record)
     ]
     shown = [
@@ -107,10 +113,6 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
 def worst_mistakes(record: RunRecord) -> tuple[str, str]:
     """How many of how many confusions that grew, and a table with the worst of each variant."""
     return worst_confusions(_find_behaviour(record), record.task.classes)
-
-
-def _lost_slices(facts: BehaviourFacts) -> list[SliceFacts]:
-    return [part for part in facts.slices or [] if part.drop_points > 0 or part.worst is Verdict.FAIL]
 
 
 def lost_rows(record: RunRecord) -> str:

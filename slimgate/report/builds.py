@@ -44,7 +44,11 @@ def builds(record: RunRecord) -> str:
 def unlucky_builds(record: RunRecord) -> Iterator[str]:
     """Lines on variants of which another seed's build drops by more than a budget on the first one allows."""
     for model, metric, spread in _built_often(record):
-        budgets = _on_one_build(model.quality[metric])
+        budgets = [
+            budget
+            for budget in model.quality[metric].budgets
+            if is_in_points(budget.kind) and budget.builds is None
+        ]
         limit = min((budget.limit for budget in budgets), default=None)
         over = [
             f"seed {seed} by {to_fixed(drop, 1)}"
@@ -62,11 +66,6 @@ def _built_often(record: RunRecord) -> Iterator[tuple[VariantRecord, str, Builds
         for metric, facts in model.quality.items():
             if facts.builds is not None:
                 yield model, metric, facts.builds
-
-
-def _on_one_build(facts: QualityFacts) -> list[BudgetFacts]:
-    """The budgets in points on the first build."""
-    return [budget for budget in facts.budgets if is_in_points(budget.kind) and budget.builds is None]
 
 
 def _judged(facts: QualityFacts) -> BudgetFacts | None:

@@ -46,11 +46,22 @@ def card(
 
     shipped: why the model was exported although it does not pass.
     """
+    gate = record.task.splits.get("gate")
+    rows = f"{count(gate.n)} rows of " if gate else "rows of "
+    standing_words = (
+        "The teacher" if model.name == TEACHER else f"Against its budgets: {standing(record, model)}"
+    )
     return blocks(
         front_matter(record, model, form=form),
         f"# {escape(model.name)}",
         f"**Exported with a reason**: {escape(shipped)}" if shipped else "",
-        _first_lines(record, model),
+        blocks(
+            escape(record.suite.title),
+            f"{standing_words}. Judged by slimgate {escape(record.slimgate)} on "
+            f"{rows}{escape(rows_name(record))} "
+            f"({escape(gate_split(record))}), {escape(record.created)}.",
+            f"The record of the run is {state}." if (state := describe_state(record)) else "",
+        ),
         with_heading(
             "## Evaluation", blocks(_quality(model), _how_to_read(model), bullets(_verdicts(model)))
         ),
@@ -61,21 +72,6 @@ def card(
         with_heading("## How it was built", bullets(_steps(record, model))),
         with_heading("## Limits", bullets(_limits(record, model))),
         with_heading("## Reproduce", _reproduce(record)),
-    )
-
-
-def _first_lines(record: RunRecord, model: VariantRecord) -> str:
-    gate = record.task.splits.get("gate")
-    rows = f"{count(gate.n)} rows of " if gate else "rows of "
-    standing_words = (
-        "The teacher" if model.name == TEACHER else f"Against its budgets: {standing(record, model)}"
-    )
-    return blocks(
-        escape(record.suite.title),
-        f"{standing_words}. Judged by slimgate {escape(record.slimgate)} on "
-        f"{rows}{escape(rows_name(record))} "
-        f"({escape(gate_split(record))}), {escape(record.created)}.",
-        f"The record of the run is {state}." if (state := describe_state(record)) else "",
     )
 
 

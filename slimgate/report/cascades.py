@@ -35,7 +35,10 @@ def cascades(record: RunRecord) -> str:
         ),
         Column(
             "gate rows that reach the next",
-            [share_words(facts.passed_on, place) for _, facts, place in gates],
+            [
+                MISSING if facts.passed_on is None else percent(facts.passed_on[place], 1)
+                for _, facts, place in gates
+            ],
             right=True,
         ),
         Column("chosen on selection rows", [_selection(facts) for _, facts, _ in gates]),
@@ -45,11 +48,6 @@ def cascades(record: RunRecord) -> str:
     weights = [to_fixed(facts.weights[place], 2) if facts.weights else MISSING for _, facts, place in gates]
     columns.insert(3, Column("weight of the next", weights, right=True))
     return blocks(table(columns), f"{_EXPLAINED}\n{_ENSEMBLE}")
-
-
-def share_words(shares: list[float] | None, place: int = 0) -> str:
-    """`21.3 %`: the share of the rows that reached the model after the one in that place."""
-    return MISSING if shares is None else percent(shares[place], 1)
 
 
 def passed_words(shares: list[float] | None) -> str:

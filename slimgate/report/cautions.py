@@ -71,11 +71,6 @@ def warnings(record: RunRecord) -> list[str]:
     return [note.text for note in notes(record)]
 
 
-def count_severe(record: RunRecord) -> int:
-    """How many of the first warnings change how the verdict is read."""
-    return sum(note.severity is Severity.VERDICT for note in notes(record))
-
-
 def notes(record: RunRecord) -> list[Note]:
     """All notes on a record, by severity."""
     return sorted(_all_notes(record), key=lambda note: note.severity)

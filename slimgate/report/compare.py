@@ -70,7 +70,10 @@ def metric_table(models: Sequence[ModelChange]) -> str:
         Column("metric", [escape(change.metric) for _, change in changes]),
         Column("old → new", [_values(change) for _, change in changes], right=True),
         Column("drop between releases", [_drop(change) for _, change in changes], right=True),
-        Column("the new one is", [_new_one_is(change) for _, change in changes]),
+        Column(
+            "the new one is",
+            ["the same" if change.interval == (0.0, 0.0) else _WORDS[change.shown] for _, change in changes],
+        ),
         Column("right to wrong / back", [_rows(change) for _, change in changes], right=True),
         Column("behind its teacher, old → new", [_behind(change) for _, change in changes], right=True),
     ]
@@ -127,7 +130,14 @@ def size_table(comparison: Comparison) -> str:
                 Column("model", [escape(model.name) for model, _ in sized]),
                 Column("old, MB", [megabytes(size.old_bytes) for _, size in sized], right=True),
                 Column("new, MB", [megabytes(size.new_bytes) for _, size in sized], right=True),
-                Column("change", [_growth(size.old_bytes, size.new_bytes) for _, size in sized], right=True),
+                Column(
+                    "change",
+                    [
+                        percent(size.new_bytes / size.old_bytes - 1, 1) if size.old_bytes else MISSING
+                        for _, size in sized
+                    ],
+                    right=True,
+                ),
                 Column("old", [smaller(size.old_compression) or MISSING for _, size in sized], right=True),
                 Column("new", [smaller(size.new_compression) or MISSING for _, size in sized], right=True),
             ]
@@ -161,11 +171,6 @@ def _drop(change: Moved) -> str:
     return f"**{shown}**" if change.shown == "worse" else shown
 
 
-def _new_one_is(change: Moved) -> str:
-    """By the 90 % interval, which is not corrected for the number of models."""
-    return "the same" if change.interval == (0.0, 0.0) else _WORDS[change.shown]
-
-
 def _bounds(interval: tuple[float, float] | None) -> str:
     return f" [{to_fixed(interval[0], 1)}, {to_fixed(interval[1], 1)}]" if interval else ""
 
@@ -193,10 +198,6 @@ def _worth_telling(change: SliceChange) -> bool:
     if change.p_holm is not None and change.p_holm <= _ALPHA:
         return True
     return change.rows >= FEW_ROWS and abs(change.drop_points or 0.0) >= _SLICE_POINTS
-
-
-def _growth(before: int, after: int) -> str:
-    return percent(after / before - 1, 1) if before else MISSING
 
 
 def _medians(change: LatencyChange) -> str:

@@ -160,7 +160,8 @@ def _metric_column(models: Sequence[VariantRecord], metric: str) -> Column:
         quality_cell(result, note=None if budgets in (None, shared) else budgets or "no budget")
         for result, budgets in zip(facts, budget_cells, strict=True)
     ]
-    heading = _drop_heading(shared) if shared else None
+    # The column itself does not say what is limited.
+    heading = shared.replace("at most", "drop at most").replace("within", "drop within") if shared else None
     return Column(with_note(escape(metric), heading), cells, right=True)
 
 
@@ -169,11 +170,6 @@ def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
     if facts is None or model.name == TEACHER or not model.gated:
         return None
     return ", ".join(map(_budget_words, facts.budgets))
-
-
-def _drop_heading(budgets: str) -> str:
-    """`drop at most 2`, `drop within ±1`, for a column that does not say what is limited."""
-    return budgets.replace("at most", "drop at most").replace("within", "drop within")
 
 
 def _budget_words(budget: BudgetFacts) -> str:

@@ -14,7 +14,7 @@ from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
-from slimgate.report.cautions import count_severe, warnings
+from slimgate.report.cautions import Severity, notes, warnings
 from slimgate.report.comparison import variants_table
 from slimgate.report.log_comparison import log_comparison
 from slimgate.report.origin import describe_run, origin
@@ -127,7 +127,7 @@ def explain_verdict(record: RunRecord) -> list[str]:
 
 def count_shown(record: RunRecord) -> int:
     """How many warnings are not folded: all that change how the verdict is read, and at least five."""
-    return max(MOST_CAUTIONS, count_severe(record))
+    return max(MOST_CAUTIONS, sum(note.severity is Severity.VERDICT for note in notes(record)))
 
 
 def fold_warnings(record: RunRecord) -> str:

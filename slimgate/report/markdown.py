@@ -76,7 +76,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = (), history: str = ""
             since_baseline(record),
             confirm_section(record),
             separation_section(record),
-            _gallery([_picture(path) for path in plots]),
+            _gallery([f"![{escape(PurePath(path).stem)}]({quote(path)})" for path in plots]),
             with_heading("## Answers that changed", answers_changed(record)),
             "## Details",
             _fold_if_any("History", _without_heading(history), ", release by release"),
@@ -132,7 +132,12 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any("KL to the teacher", kl_tables(record), ", token by token"),
         _fold_if_any("Slices that lost most", slices, f", {heading_words}"),
         _fold_if_any("Wrong answers that grew most", mistakes, f", {mistake_words}"),
-        _fold_if_any("Rows from right to wrong", lost_rows(record), _describe_lost_rows(record)),
+        _fold_if_any(
+            "Rows from right to wrong",
+            lost_rows(record),
+            # A log does not say how sure an answer was.
+            "" if record.task.kind == RECORD_KIND else ", where each variant is most confidently wrong",
+        ),
         _fold_if_any("Rows from wrong to right", won_rows(record), ", which a budget limits too"),
         _fold_if_any("Metrics without a budget (not gated)", other_metrics(record)),
         _fold_if_any("Figures of this task", task_figures(record)),
@@ -162,11 +167,6 @@ def _describe_page(record: RunRecord) -> str:
     return "every changed row, slice and confusion" if record.task.classes else "every changed row"
 
 
-def _describe_lost_rows(record: RunRecord) -> str:
-    """Words after "Rows from right to wrong". A log does not say how sure an answer was, so it has none."""
-    return "" if record.task.kind == RECORD_KIND else ", where each variant is most confidently wrong"
-
-
 def _fold_if_any(name: str, text: str, rest: str = "") -> str:
     return fold(name, rest, text) if text else ""
 
@@ -183,9 +183,9 @@ def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] |
     `<stem of the suite file>/report.md`.
     """
     links = (
-        [_default_path(record) for record in records]
+        [f"{PurePath(record.suite.path).stem}/report.md" for record in records]
         if paths is None
-        else [_to_posix(path) for path in paths]
+        else [path.as_posix() if isinstance(path, PurePath) else path for path in paths]
     )
     pairs = list(zip(records, links, strict=True))
     if not pairs:
@@ -205,10 +205,6 @@ def _gallery(pictures: Sequence[str]) -> str:
     first, rest = pictures[:1], pictures[1:]
     more = format_count(len(rest), "more picture", "more pictures")
     return blocks(*first, fold("", f"Show {more}", blocks(*rest)) if rest else "")
-
-
-def _picture(path: str) -> str:
-    return f"![{escape(PurePath(path).stem)}]({quote(path)})"
 
 
 def _format_overall(records: Sequence[RunRecord]) -> str:
@@ -248,14 +244,6 @@ def _bold_status(status: Status) -> str:
 
 def _link(text: str, path: str) -> str:
     return f"[{escape(text)}]({quote(path)})"
-
-
-def _default_path(record: RunRecord) -> str:
-    return f"{PurePath(record.suite.path).stem}/report.md"
-
-
-def _to_posix(path: str | PurePath) -> str:
-    return path.as_posix() if isinstance(path, PurePath) else path
 
 
 def verdict_section(record: RunRecord) -> str:

@@ -60,7 +60,7 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
             "size": ("files needed to predict, MB", list(_by_size(record, metric))),
             "teacher-labels": ("rows that the teacher labelled", list(_by_labels(record, metric))),
         }
-        for workload in _workloads(record):
+        for workload in list(dict.fromkeys(name for model in record.variants for name in model.latency)):
             speeds = list(_by_speed(record, metric, workload))
             against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload_words(workload)}", speeds)
         for name, (axis_words, points) in against.items():
@@ -92,10 +92,6 @@ def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:
             yield _point(model, metric, 1.0)
         elif workload in model.latency and model.latency[workload].speedup is not None:
             yield _point(model, metric, float(model.latency[workload].speedup or 0.0))
-
-
-def _workloads(record: RunRecord) -> list[str]:
-    return list(dict.fromkeys(name for model in record.variants for name in model.latency))
 
 
 def _point(model: VariantRecord, metric: str, x: float) -> Point:

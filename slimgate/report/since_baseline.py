@@ -57,13 +57,6 @@ def baseline_name(record: RunRecord) -> str:
     return escape(baseline.name or baseline.path) if baseline else ""
 
 
-def new_since_baseline(record: RunRecord) -> list[str]:
-    """The models that have budgets against the baseline, and that it has no answers of."""
-    return [
-        model.name for model in models(record) if any(facts.new for facts in model.since_baseline.values())
-    ]
-
-
 def _value(value: float | None) -> str:
     return to_fixed(value, 3 if value is None or abs(value) < 10 else 2)
 

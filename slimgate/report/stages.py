@@ -62,20 +62,18 @@ def step_table(record: RunRecord) -> str:
         [
             Column("variant", [escape(model.name) for model, _ in rows]),
             Column("from", [MISSING if model.parent is None else escape(model.parent) for model, _ in rows]),
-            Column("step", [_method(step) for _, step in rows]),
+            Column("step", ["none" if step is None else escape(step.name) for _, step in rows]),
             Column("with", [params_cell(step) for _, step in rows]),
             Column("took", [duration(step.seconds if step else None) for _, step in rows], right=True),
-            Column("this run", [_ORIGIN[_from_store(model, step)] for model, step in rows]),
+            Column(
+                "this run",
+                [
+                    _ORIGIN[model.from_store if step is None or step.from_store is None else step.from_store]
+                    for model, step in rows
+                ],
+            ),
         ]
     )
-
-
-def _from_store(model: VariantRecord, step: StepFacts | None) -> bool | None:
-    return model.from_store if step is None or step.from_store is None else step.from_store
-
-
-def _method(step: StepFacts | None) -> str:
-    return "none" if step is None else escape(step.name)
 
 
 def params_cell(step: StepFacts | None) -> str:

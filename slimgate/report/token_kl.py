@@ -47,8 +47,25 @@ def _table(measured: list[Measured]) -> str:
     columns = [
         Column("variant", [escape(model.name) for model, _ in measured]),
         Column("mean", [_with_bounds(kl.mean, kl.mean_interval) for _, kl in measured], right=True),
-        Column("mean, no cap", [_uncapped(kl) for _, kl in measured], right=True),
-        Column("above the cap", [_above_cap(kl) for _, kl in measured], right=True),
+        # Only where a document is above the cap; else it is the mean.
+        Column(
+            "mean, no cap",
+            [
+                significant(kl.uncapped_mean) if kl.above_cap and kl.uncapped_mean is not None else MISSING
+                for _, kl in measured
+            ],
+            right=True,
+        ),
+        Column(
+            "above the cap",
+            [
+                MISSING
+                if kl.above_cap is None or kl.above_cap_interval is None
+                else _shares(kl.above_cap, kl.above_cap_interval)
+                for _, kl in measured
+            ],
+            right=True,
+        ),
         Column("median", [significant(kl.median) for _, kl in measured], right=True),
         Column("99 %", [_with_bounds(kl.p99, kl.p99_interval) for _, kl in measured], right=True),
         Column("99.9 %", [_with_bounds(kl.p999, kl.p999_interval) for _, kl in measured], right=True),
@@ -56,7 +73,16 @@ def _table(measured: list[Measured]) -> str:
         Column(
             "same top-1", [_shares(kl.same_top1, kl.same_top1_interval) for _, kl in measured], right=True
         ),
-        Column("ln of the perplexities' ratio", [_log_ratio(kl) for _, kl in measured], right=True),
+        Column(
+            "ln of the perplexities' ratio",
+            [
+                MISSING
+                if kl.log_perplexity_ratio is None or kl.log_perplexity_ratio_interval is None
+                else _with_bounds(kl.log_perplexity_ratio, kl.log_perplexity_ratio_interval)
+                for _, kl in measured
+            ],
+            right=True,
+        ),
     ]
     return table(without_empty(columns))
 
@@ -65,29 +91,12 @@ def _with_bounds(value: float, interval: tuple[float, float]) -> str:
     return f"{significant(value)} [{_bound(interval[0])}, {_bound(interval[1])}]"
 
 
-def _uncapped(kl: KlFacts) -> str:
-    """Only where a document is above the cap; else it is the mean."""
-    return significant(kl.uncapped_mean) if kl.above_cap and kl.uncapped_mean is not None else MISSING
-
-
-def _above_cap(kl: KlFacts) -> str:
-    if kl.above_cap is None or kl.above_cap_interval is None:
-        return MISSING
-    return _shares(kl.above_cap, kl.above_cap_interval)
-
-
 def _bound(value: float) -> str:
     return "∞" if isinf(value) else significant(value)
 
 
 def _shares(value: float, interval: tuple[float, float]) -> str:
     return f"{percent(value, 2)} [{percent(interval[0], 2)}, {percent(interval[1], 2)}]"
-
-
-def _log_ratio(kl: KlFacts) -> str:
-    if kl.log_perplexity_ratio is None or kl.log_perplexity_ratio_interval is None:
-        return MISSING
-    return _with_bounds(kl.log_perplexity_ratio, kl.log_perplexity_ratio_interval)
 
 
 def _blocks(model: VariantRecord, parted: PartedFacts) -> str:

@@ -68,9 +68,22 @@ def machine(record: RunRecord) -> str:
     """The section, with the command that made the run. Of judged files the processor says nothing."""
     machine = record.machine
     lines = _version_lines(machine) if record.task.is_of_files else machine_lines(machine)
+    by_processor: dict[str, list[str]] = {}
+    for model in models(record):
+        for processor in {facts.answered_on for facts in model.quality.values() if facts.answered_on}:
+            by_processor.setdefault(processor, []).append(escape(model.name))
     return blocks(
         "## Versions" if record.task.is_of_files else "## Machine and versions",
-        bullets([*lines, *_run_lines(record), *_answers_of_the_store(record)]),
+        bullets(
+            [
+                *lines,
+                *_run_lines(record),
+                *(
+                    f"answers from the store, computed on {escape(processor)}: {', '.join(names)}"
+                    for processor, names in by_processor.items()
+                ),
+            ]
+        ),
         "The command that made this:",
         fence_code(record.command),
     )
@@ -109,16 +122,6 @@ def _run_lines(record: RunRecord) -> Iterator[str]:
     times = sorted(set(_times(record)))
     if len(times) > 1 and not record.task.is_of_files:
         yield f"measured between {escape(times[0])} and {escape(times[-1])}"
-
-
-def _answers_of_the_store(record: RunRecord) -> Iterator[str]:
-    """Which models did not answer in this run, and which processor computed their answers."""
-    by_processor: dict[str, list[str]] = {}
-    for model in models(record):
-        for processor in {facts.answered_on for facts in model.quality.values() if facts.answered_on}:
-            by_processor.setdefault(processor, []).append(escape(model.name))
-    for processor, names in by_processor.items():
-        yield f"answers from the store, computed on {escape(processor)}: {', '.join(names)}"
 
 
 def _times(record: RunRecord) -> Iterator[str]:

@@ -39,7 +39,7 @@ from slimgate.suite.tables import CascadeTable
 from slimgate.tasks.parts.classifiers import without_head
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    pass
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,7 @@ class Builder:
         params = dump_params(step.params)
         with _explain_errors(where):
             environment = plugin.environment(step.params)
+        precision = getattr(step.params, "precision", None)
         key = keys.make_step_key(
             self._suite,
             self._rows,
@@ -252,7 +253,7 @@ class Builder:
             environment=environment,
             seed=self._seed,
             device=self._device,
-            precision=self._find_precision(step.params),
+            precision=None if precision is None else self._resolve_precision(precision),
         )
 
         def apply(context: BuildContext) -> Any:
@@ -333,10 +334,6 @@ class Builder:
     def _format_variant(self, variant: Variant) -> str:
         """The variant's name, with the seed if it is not the suite's first."""
         return variant.name if self._seed == self._suite.seed else f"{variant.name} (seed {self._seed})"
-
-    def _find_precision(self, params: BaseModel) -> str | None:
-        precision = getattr(params, "precision", None)
-        return None if precision is None else self._resolve_precision(precision)
 
     def _resolve_precision(self, precision: str) -> str:
         from slimgate.models.precision import resolve_precision

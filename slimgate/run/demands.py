@@ -44,7 +44,24 @@ def make_demands(suite: Suite, rows: PreparedRows | None = None) -> Demands:
     names = (TEACHER, *suite.variants)
     off = {name: suite.find_budgets(name).switched_off for name in names}
     return Demands(
-        budgets=[budget for name in names for budget in _list_budgets(suite, name)],
+        budgets=[
+            budget
+            for name in names
+            for budget in (
+                DemandedBudget(
+                    variant=name,
+                    budget=budget,
+                    kind=kind,
+                    limit=limit.limit,
+                    on_inconclusive=limit.on_inconclusive,
+                    options=dict(limit.options),
+                    reason=limit.reason,
+                )
+                for (budget, kind), limit in suite.find_budgets(name)
+                .limits(suite.measure.on_inconclusive)
+                .items()
+            )
+        ],
         gated={name: variant.gated for name, variant in suite.variants.items()},
         switched_off={
             name: [SwitchedOffBudget(**asdict(budget)) for budget in budgets]
@@ -55,19 +72,6 @@ def make_demands(suite: Suite, rows: PreparedRows | None = None) -> Demands:
         rows={} if rows is None else _describe_rows(suite, rows),
         reason=suite.weaker_reason,
     )
-
-
-def _list_budgets(suite: Suite, name: str) -> Iterator[DemandedBudget]:
-    for (budget, kind), limit in suite.find_budgets(name).limits(suite.measure.on_inconclusive).items():
-        yield DemandedBudget(
-            variant=name,
-            budget=budget,
-            kind=kind,
-            limit=limit.limit,
-            on_inconclusive=limit.on_inconclusive,
-            options=dict(limit.options),
-            reason=limit.reason,
-        )
 
 
 def _describe_rows(suite: Suite, rows: PreparedRows) -> dict[str, DemandedRows]:

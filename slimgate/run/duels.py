@@ -96,13 +96,6 @@ class Duels:
         label = f"teacher with a delay of {100 * share:g} %, try {number + 1} of {len(speed.PLANTED_DELAYS)}"
         workload = run.largest_workload
         models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
-        self._delay_contender(workload, share)
-        seconds = patience * run.suite.measure.max_seconds
-        speedup = self._run_duel(models, workload, minimum=1.0, max_seconds=seconds, label=label)
-        return PlantedDelay(workload, share, speedup, format_now())
-
-    def _delay_contender(self, workload: Workload, share: float) -> None:
-        """Makes a contender's calls slower than the teacher's by this share; it is loaded only once."""
         inputs = self._teacher.run.workload(TEACHER, workload).timed
         try:
             teacher, delayed = (self._get_contender(name, self._teacher) for name in (TEACHER, DELAYED))
@@ -111,6 +104,9 @@ class Duels:
         except MeasureError:
             self.close()
             raise
+        seconds = patience * run.suite.measure.max_seconds
+        speedup = self._run_duel(models, workload, minimum=1.0, max_seconds=seconds, label=label)
+        return PlantedDelay(workload, share, speedup, format_now())
 
     def _run_duel(
         self,

@@ -99,10 +99,11 @@ def _choose_rows(teacher: Answers, variants: Sequence[Answers]) -> list[ChosenRo
     first = find_least_sure(teacher.probabilities)
     if teacher.right is None:
         return [*_find_most_and_least_moved(teacher, variants), first]
+    everywhere = teacher.right & np.all([_read_right(variant) for variant in variants], axis=0)
     return [
         *_find_most_lost_row(teacher.right, variants),
         first,
-        *_find_all_right_row(teacher.right, variants),
+        *([(int(np.argmax(everywhere)), "the first that all have right")] if everywhere.any() else []),
     ]
 
 
@@ -112,11 +113,6 @@ def _find_most_lost_row(teacher: npt.NDArray[np.bool_], variants: Sequence[Answe
     row = int(np.argmax(lost))
     count = int(np.asarray(lost)[row])
     return [(row, f"{count} of {len(variants)} variants lost it, no row was lost by more")] if count else []
-
-
-def _find_all_right_row(teacher: npt.NDArray[np.bool_], variants: Sequence[Answers]) -> list[ChosenRow]:
-    everywhere = teacher & np.all([_read_right(variant) for variant in variants], axis=0)
-    return [(int(np.argmax(everywhere)), "the first that all have right")] if everywhere.any() else []
 
 
 def _read_right(model: Answers) -> npt.NDArray[np.bool_]:

@@ -307,7 +307,14 @@ def make_run_record(
         command=command,
         seconds=round(seconds, 1),
         machine=machine,
-        suite=_make_suite_facts(suite),
+        suite=SuiteFacts(
+            path=suite.shown,
+            title=suite.title,
+            digest=suite.digest,
+            seeds=list(suite.seeds),
+            commit=describe_commit(suite.path.parent),
+            reference=suite.reference,
+        ),
         task=task,
         variants=variants,
         self_test=self_test,
@@ -315,17 +322,6 @@ def make_run_record(
         shards=list(shards),
         verdict=verdict(variants, self_test, missing),
         this_run=verdict_of_this_run(variants, self_test, missing),
-    )
-
-
-def _make_suite_facts(suite: Suite) -> SuiteFacts:
-    return SuiteFacts(
-        path=suite.shown,
-        title=suite.title,
-        digest=suite.digest,
-        seeds=list(suite.seeds),
-        commit=describe_commit(suite.path.parent),
-        reference=suite.reference,
     )
 
 

@@ -39,7 +39,13 @@ def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: Task
         if (texts := sentence.get("texts", 1)) is not None:
             _check_texts(ref, int(texts), task.text_columns(params))
     elif facts.classes and task.scores_classes:
-        _check_order(ref, model_labels(config), facts.classes, getattr(params, "labels", None))
+        labels = model_labels(config)
+        order = output_order(labels, facts.classes, getattr(params, "labels", None), ref.text)
+        if order != sorted(order):
+            raise SuiteError(
+                f"{ref.text}: the graph's outputs are {label_map(labels)}, expected the order of the data's "
+                f"labels, {label_map(facts.classes)}; a graph is judged as it is: export it in that order"
+            )
 
 
 def load_graph(ref: ModelRef, context: BuildContext) -> Any:
@@ -53,7 +59,12 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Any:
         sentence["texts"] = len(context.task.text_columns(context.task_params))
     reads_classes = context.facts.classes and context.task.scores_classes
     if reads_classes and getattr(model.config, "sentence", None) is None:
-        _check_width(ref, model, context)
+        outputs = scores(predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1])[0]
+        if outputs.shape[-1] != len(context.facts.classes):
+            raise BuildError(
+                f"{ref.text}: the graph gives {outputs.shape[-1]} scores, expected one for each of the "
+                f"{len(context.facts.classes)} labels"
+            )
     context.log["graph"] = f"{ref.kind}, as it is in the folder"
     return model
 
@@ -64,25 +75,4 @@ def _check_texts(ref: ModelRef, came: int, columns: Sequence[str]) -> None:
             f"{ref.text}: the graph encodes {came} text{'s' if came > 1 else ''} a row, and the task's rows "
             f"have {len(columns)} ({', '.join(columns)}); export a variant with the "
             "step to_onnx or to_openvino"
-        )
-
-
-def _check_order(
-    ref: ModelRef, labels: Sequence[str], classes: Sequence[str], stated: Sequence[str] | None
-) -> None:
-    order = output_order(labels, classes, stated, ref.text)
-    if order != sorted(order):
-        raise SuiteError(
-            f"{ref.text}: the graph's outputs are {label_map(labels)}, expected the order of the data's "
-            f"labels, {label_map(classes)}; a graph is judged as it is: export it in that order"
-        )
-
-
-def _check_width(ref: ModelRef, model: Any, context: BuildContext) -> None:
-    """Raises BuildError if the graph does not give one score for each label, on example tokens."""
-    outputs = scores(predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1])[0]
-    if outputs.shape[-1] != len(context.facts.classes):
-        raise BuildError(
-            f"{ref.text}: the graph gives {outputs.shape[-1]} scores, expected one for each of the "
-            f"{len(context.facts.classes)} labels"
         )

@@ -113,7 +113,14 @@ class PastTimes:
 
     @cached_property
     def _predictions(self) -> list[_Past]:
-        return sorted(_read_stored_predictions(self._store), key=lambda past: past.created)
+        return sorted(
+            (
+                _make_past(manifest, str(manifest.get("runtime")), None, None)
+                for manifest in _read_manifests(self._store, "outcomes")
+                if "seconds" in manifest
+            ),
+            key=lambda past: past.created,
+        )
 
 
 def _estimate_seconds(past: list[_Past], work: Work, same: Callable[[Work], bool]) -> Estimate | None:
@@ -146,12 +153,6 @@ def _read_stored_steps(store: Store) -> Iterator[_Past]:
         # older manifests have no rows; a training step's log has those of train
         noted = {"train": log["rows"]} if isinstance(log.get("rows"), int) else {}
         yield _make_past(manifest, str(manifest["step"]), manifest.get("params"), noted)
-
-
-def _read_stored_predictions(store: Store) -> Iterator[_Past]:
-    for manifest in _read_manifests(store, "outcomes"):
-        if "seconds" in manifest:
-            yield _make_past(manifest, str(manifest.get("runtime")), None, None)
 
 
 def _make_past(manifest: Json, name: str, params: Any, rows: Mapping[str, int] | None) -> _Past:

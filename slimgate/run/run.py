@@ -21,6 +21,7 @@ from slimgate.plugins.models import Compared, Predictor
 from slimgate.plugins.rows import GATE, JUDGING, Encoded, Rows
 from slimgate.plugins.workloads import END_TO_END, TimedPart, Workload
 from slimgate.record import RunRecord
+from slimgate.run import keys
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
 from slimgate.run.measure.end_to_end import Texts, make_texts
@@ -28,11 +29,11 @@ from slimgate.run.measure.latency import choose_rows_of_length, choose_workload_
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, count_operations
 from slimgate.run.measure.quality import (
+    PASSED_ON,
     PROCESSOR,
     Encoder,
     StoredAnswers,
     describe_stored_answers,
-    find_share_passed_on,
     make_outcomes,
 )
 from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
@@ -299,9 +300,11 @@ class SuiteRun:
         if self.suite.model(name).cascade is None:
             return None
         artifact, runtime = self.build(name).artifact, self.suite.model(name).runtime
-        return find_share_passed_on(
-            self.suite, self.rows, artifact, runtime, self.split, self.store, device=self.device
+        entry = self.store.find(
+            "outcomes",
+            keys.make_answers_key(self.suite, self.rows, artifact, runtime, self.split, self.device),
         )
+        return entry.manifest.get(PASSED_ON) if entry else None
 
     def learn_times(self, earlier: RunRecord | None) -> None:
         """Uses the times in an earlier run's record too, in addition to those in the store's manifests."""

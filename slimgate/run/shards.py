@@ -105,16 +105,15 @@ def _order_by_chain(suite: Suite, work: Mapping[str, Work]) -> list[str]:
     chains: dict[str, list[str]] = {}
     for name in suite.variants:
         chains.setdefault(_find_beginning(suite, name), []).append(name)
-    cost = {first: sum(_merge_work(chain, work).values()) for first, chain in chains.items()}
+    cost = {
+        first: sum({step: cost for name in chain for step, cost in work[name].items()}.values())
+        for first, chain in chains.items()
+    }
     return [
         name
         for first in sorted(chains, key=lambda first: -cost[first])
         for name in sorted(chains[first], key=lambda name: len(work[name]))
     ]
-
-
-def _merge_work(names: Sequence[str], work: Mapping[str, Work]) -> Work:
-    return {step: cost for name in names for step, cost in work[name].items()}
 
 
 def _find_beginning(suite: Suite, name: str) -> str:

@@ -65,14 +65,14 @@ def _read_entry(root: Path, folder: Path) -> Stored | None:
         manifest = {}
     try:
         size = sum(path.lstat().st_size for path in (folder, *folder.rglob("*")) if not path.is_dir())
-        used = last_use(root, name) or _creation_time(manifest) or folder.lstat().st_mtime
+        used = (
+            last_use(root, name)
+            or (datetime.fromisoformat(manifest["created"]).timestamp() if manifest else None)
+            or folder.lstat().st_mtime
+        )
     except FileNotFoundError:
         return None
     return Stored(folder.parent.name, folder.name, folder, manifest, size, used)
-
-
-def _creation_time(manifest: Json) -> float | None:
-    return datetime.fromisoformat(manifest["created"]).timestamp() if manifest else None
 
 
 def find_damaged(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
@@ -161,7 +161,8 @@ def prune(
     result = Pruned([], [], [])
     left = sum(entry.bytes for entry in entries)
     for entry in sorted(entries, key=age, reverse=True):
-        if not _exceeds_limits(entry, left, limits):
+        old = limits.older_than_days is not None and age(entry) > limits.older_than_days * DAY
+        if not (old or (limits.max_bytes is not None and left > limits.max_bytes)):
             continue
         if entry.name in protected:
             result.kept.append(entry)
@@ -171,11 +172,6 @@ def prune(
             result.removed.append(entry)
             left -= entry.bytes
     return result
-
-
-def _exceeds_limits(entry: Stored, bytes_left: int, limits: Limits) -> bool:
-    old = limits.older_than_days is not None and age(entry) > limits.older_than_days * DAY
-    return old or (limits.max_bytes is not None and bytes_left > limits.max_bytes)
 
 
 def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:

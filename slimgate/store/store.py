@@ -85,7 +85,12 @@ def filling(root: Path, name: str) -> Iterator[None]:
         yield
     except Exception as error:
         cause = next(
-            (cause for cause in _iter_causes(error) if _is_full(cause) or _is_read_only(cause)), None
+            (
+                cause
+                for cause in _iter_causes(error)
+                if _is_full(cause) or (isinstance(cause, OSError) and cause.errno == errno.EROFS)
+            ),
+            None,
         )
         if cause is None or f"store {root}: " in str(error):  # an entry made within this one has said it
             raise
@@ -108,10 +113,6 @@ def _is_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _FULL
     return _FULL_IN_WORDS.search(str(error)) is not None
-
-
-def _is_read_only(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno == errno.EROFS
 
 
 def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -324,7 +324,10 @@ def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: st
 
 def _check_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str]) -> None:
     if ":" in name:
-        _check_metric_path(name, loc, data, file)
+        try:
+            load_metric(name)
+        except SuiteError as error:
+            raise make_suite_error(file, loc, data, str(error)) from error.__cause__
     elif name not in known_metrics():
         raise make_suite_error(file, loc, data, f"no such metric{format_suggestion(name, near)}")
 
@@ -338,11 +341,3 @@ def _check_is_table(table: Any, example: str, loc: Loc, data: Any, file: str) ->
         if value == OFF and kind != "reason":
             problem = '"off" came, expected a number; only [budgets.variants.NAME] switches a budget off'
             raise make_suite_error(file, (*loc, kind), data, problem)
-
-
-def _check_metric_path(name: str, loc: Loc, data: Any, file: str) -> None:
-    """Raises if a dotted path names no metric."""
-    try:
-        load_metric(name)
-    except SuiteError as error:
-        raise make_suite_error(file, loc, data, str(error)) from error.__cause__

@@ -26,7 +26,7 @@ from slimgate.plugins.workloads import END_TO_END
 from slimgate.runtimes import eager
 from slimgate.steps.training.transfer_params import row_file, text_columns_of
 from slimgate.suite.errors import Loc
-from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, SuiteTask, TaskSetup, Variant
+from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, TaskSetup, Variant
 from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
 from slimgate.suite.variant_budgets import LATENCY, SIZE
 
@@ -118,7 +118,7 @@ def check_cascades(suite: Suite, error_at: ErrorAt) -> None:
 
 def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: ErrorAt) -> None:
     task, loc = suite.setup.task, ("variants", name, "cascade")
-    if not _has_class_scores(task):
+    if not (_can_have_class_scores(task.object) and task.object.needs(task.params) >= CLASS_SCORES):
         able = ", ".join(kind for kind, plugin in plugins("task").items() if _can_have_class_scores(plugin))
         problem = (
             f"task {task.name} has no class probabilities for a whole row, by which a model is sure; tasks "
@@ -143,11 +143,6 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
                 other += " and give threshold = 0.9"
             raise error_at((*loc, "ensemble"), f"its weights are {rows}, or {other}")
         raise error_at((*loc, "threshold"), f"is {rows}, or give threshold = 0.9")
-
-
-def _has_class_scores(task: SuiteTask) -> bool:
-    """Whether one call gives a probability for each class of a row."""
-    return _can_have_class_scores(task.object) and task.object.needs(task.params) >= CLASS_SCORES
 
 
 def _can_have_class_scores(task: Task[Any]) -> bool:
@@ -486,7 +481,12 @@ class _Walk:
                 raise self.error_at(step_loc, f"learns from {teacher}, so it cannot be a step of the teacher")
             self._check_teacher(step, state, step_loc)
             self._check_files(step, step_loc)
-            self._check_unlabelled(step, step_loc)
+            if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
+                problem = (
+                    "reads the split unlabelled, which the suite does not have; "
+                    "give [task] splits.unlabelled = 2000"
+                )
+                raise self.error_at(step_loc, problem)
             self._check_calibration(step, step_loc)
             self._check_functions(step, step_loc)
             state = self._apply_step(step, state, variant.name, step_loc)
@@ -524,15 +524,6 @@ class _Walk:
                 text_columns_of(columns_of(row_file(path)), task.object.text_columns(task.params), path)
             except (SlimgateError, ValueError) as error:
                 raise self.error_at(loc, str(error)) from None
-
-    def _check_unlabelled(self, step: SuiteStep, loc: Loc) -> None:
-        """The suite has the split `unlabelled` if a step reads it."""
-        if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
-            problem = (
-                "reads the split unlabelled, which the suite does not have; "
-                "give [task] splits.unlabelled = 2000"
-            )
-            raise self.error_at(loc, problem)
 
     def _check_calibration(self, step: SuiteStep, loc: Loc) -> None:
         """The split `calibration` has rows if a step needs them."""

@@ -43,7 +43,18 @@ def make_suite_schema() -> dict[str, Any]:
     schema = SuiteFile.model_json_schema()
     schema = {"$schema": DIALECT, "$id": SITE + SUITE_SCHEMA} | schema | {"title": TITLE}
     definitions = schema["$defs"]
-    definitions["Step"] = _make_steps_schema(definitions)
+    steps = {
+        name: _add_model(definitions, f"step_{name}", load("step", name).Params)
+        for name in known_plugins("step")
+    }
+    definitions["Step"] = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": steps,
+        "patternProperties": {OWN_PLUGIN: {}},
+        "additionalProperties": False,
+    }
     for table in ("TeacherTable", "VariantTable"):
         definitions[table]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
     schema["properties"]["task"] |= _make_task_schema(definitions)
@@ -72,21 +83,6 @@ def _add_model(definitions: dict[str, Any], name: str, model: Any) -> dict[str, 
     definitions.update(schema.pop("$defs", {}))
     definitions[name] = schema
     return {"$ref": f"#/$defs/{name}"}
-
-
-def _make_steps_schema(definitions: dict[str, Any]) -> dict[str, Any]:
-    steps = {
-        name: _add_model(definitions, f"step_{name}", load("step", name).Params)
-        for name in known_plugins("step")
-    }
-    return {
-        "type": "object",
-        "minProperties": 1,
-        "maxProperties": 1,
-        "properties": steps,
-        "patternProperties": {OWN_PLUGIN: {}},
-        "additionalProperties": False,
-    }
 
 
 def _make_task_schema(definitions: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 from slimgate.suite.runtime_choice import find_runtime
-from slimgate.suite.suite import Plugin, SuiteRuntime
+from slimgate.suite.suite import Plugin
 
 ROWS = 500
 # The share of predictions that may turn, and by how much a probability may move: by the last digits of
@@ -82,7 +82,7 @@ def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRow
 
 def answers_of(gate: GateRows, rows: Rows, artifact: Artifact, *, turned: bool = False) -> Outcomes:
     """What the judged model says of the rows. turned: in batches of another order."""
-    return _answers(gate, rows, artifact, order=_reversed_order(rows) if turned else None)
+    return _answers(gate, rows, artifact, order=np.arange(len(rows))[::-1].copy() if turned else None)
 
 
 def require_same_answers(
@@ -117,10 +117,6 @@ def _is_beyond_rounding(
     return difference.changed > allowed or difference.largest > max(2 * own_difference.largest, apart)
 
 
-def _reversed_order(rows: Rows) -> npt.NDArray[np.int64]:
-    return np.arange(len(rows))[::-1].copy()
-
-
 def _answers(
     gate: GateRows, rows: Rows, artifact: Artifact, *, order: Any = None, texts: int | None = None
 ) -> Outcomes:
@@ -128,7 +124,7 @@ def _answers(
     runtime = find_runtime(artifact.kind)
     columns = gate.suite.setup.task.object.text_columns(gate.suite.setup.task.params)
     if texts == 1 and len(columns) == 2:
-        runtime = _one_text_at_a_time(runtime)
+        runtime = Plugin(runtime.name, _PairedRuntime(runtime.object), runtime.params)
     return predict_outcomes(
         gate.suite, gate.rows, artifact, runtime, Encoder(gate.suite, rows), device="cpu", order=order
     )
@@ -179,14 +175,6 @@ def _values(outcomes: Outcomes) -> Mapping[str, npt.NDArray[np.float64]]:
     if isinstance(outcomes, ClassOutcomes) and outcomes.probabilities is not None:
         return {"probabilities": outcomes.probabilities}
     return {name: column for name, column in outcomes.values.items() if name not in outcomes.given}
-
-
-def _one_text_at_a_time(runtime: SuiteRuntime) -> SuiteRuntime:
-    """The runtime for a graph of single texts that is asked for rows of two.
-
-    The first half of a batch are the first texts of the rows, the second half their second texts.
-    """
-    return Plugin(runtime.name, _PairedRuntime(runtime.object), runtime.params)
 
 
 class _PairedRuntime(Runtime[Any]):

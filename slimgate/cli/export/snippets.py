@@ -52,7 +52,14 @@ def _form_of_model(written: Written, form: Form) -> Form:
 def _lines(written: Written, form: Form) -> tuple[str, str, str]:
     parts = (*_of_layout(written, form.imports, form.load), form.predict)
     start, load, run = (part.replace("{auto}", str(written.auto)) for part in parts)
-    return start, load, run.replace("{prefix}", _prefix(written))
+    # All answers of some models begin with the same tokens, such as BART's.
+    return (
+        start,
+        load,
+        run.replace(
+            "{prefix}", f", target_prefix=[{list(written.prefix)}] * len(tokens)" if written.prefix else ""
+        ),
+    )
 
 
 def _of_layout(written: Written, imports: str, load: str) -> tuple[str, str]:
@@ -74,11 +81,6 @@ def _tail(written: Written, task: Task[Any] | type[Task[Any]]) -> str:
     # the first half of the texts of pairs are the first ones of the rows, the other half the second
     vectors = "scores.transpose(1, 0, 2)" if written.pairs else "scores"
     return task.snippet_tail.replace("{scores}", vectors)
-
-
-def _prefix(written: Written) -> str:
-    """The argument for a model whose answers all begin with the same tokens, such as BART's."""
-    return f", target_prefix=[{list(written.prefix)}] * len(tokens)" if written.prefix else ""
 
 
 def example_texts(written: Written, params: Mapping[str, Any]) -> list[Any]:

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from slimgate.errors import DataError
 
@@ -161,15 +161,13 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
             f"Columns: {', '.join(table.column_names)}. It looks like {guessed.kind}: {guessed.why}.\n"
         )
         task = ask("Task", guessed.kind)
-        label = ask("Column of the label (- for none)", _label_of(guessed.options) or "-")
+        columns = guessed.options.get("label") or guessed.options.get("score") or guessed.options.get("tags")
+        label = ask(
+            "Column of the label (- for none)", (columns if isinstance(columns, str) else None) or "-"
+        )
         stated = Stated(task, stated.text, None if label == "-" else label, stated.group, stated.names)
         guessed = guess(table, stated, causal=model.causal, encoder_decoder=model.encoder_decoder)
     return Draft(name, files, parts, model, guessed, _split_list(options.model_labels))
-
-
-def _label_of(options: Mapping[str, Any]) -> str | None:
-    columns = options.get("label") or options.get("score") or options.get("tags")
-    return columns if isinstance(columns, str) else None
 
 
 def _split_list(text: str | None) -> tuple[str, ...]:

@@ -323,21 +323,17 @@ def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
     Raises SlimgateError where the suite would not run; then nothing new stands there.
     """
     try:
-        return _write_and_plan(draft, path)
+        with _folder_of(path), replacing(path) as new:
+            # resolved: ".." of a link leads up from where it points
+            new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")
+            suite = load_suite(new, str(path))
+            with TemporaryDirectory(prefix="slimgate-") as store:
+                gate = count_gate_groups(suite, prepare_rows(suite, Store(Path(store))))
+            planned = plan_budgets(suite, gate, None)
+            write_atomically(path.with_name(SCHEMA_FILE), json.dumps(make_suite_schema(), indent=1) + "\n")
+        return planned
     except OSError as error:
         raise DataError(f"{path}: the suite cannot be written there: {error.strerror or error}") from error
-
-
-def _write_and_plan(draft: Draft, path: Path) -> list[PlannedBudget]:
-    with _folder_of(path), replacing(path) as new:
-        # resolved: ".." of a link leads up from where it points
-        new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")
-        suite = load_suite(new, str(path))
-        with TemporaryDirectory(prefix="slimgate-") as store:
-            gate = count_gate_groups(suite, prepare_rows(suite, Store(Path(store))))
-        planned = plan_budgets(suite, gate, None)
-        write_atomically(path.with_name(SCHEMA_FILE), json.dumps(make_suite_schema(), indent=1) + "\n")
-    return planned
 
 
 @contextmanager

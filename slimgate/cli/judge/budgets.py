@@ -25,7 +25,10 @@ def read_budgets_of_targets(
     """By target the budgets of --budgets, or none without it. Raises SuiteError."""
     if options.budgets is None:
         return dict.fromkeys(targets, FileBudgets())
-    _refuse_limits(options)
+    flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
+    for flag in (*flags, "length_ratio_max", "length_ratio_min"):
+        if getattr(options, flag):
+            raise SuiteError(f"--{flag.replace('_', '-')} and --budgets came, expected one of them")
     tables = read_budget_tables(options.budgets)
     return {name: read_file_budgets(tables, kind, name, str(options.budgets)) for name in targets}
 
@@ -46,11 +49,3 @@ def read_prediction_budgets(
     flag = "--drop-points" if points else "--equivalent-points"
     limits = resolve_budgets({"budgets": tables}, ("",), flag)[""]
     return dict.fromkeys(targets, FileBudgets(limits=limits))
-
-
-def _refuse_limits(options: argparse.Namespace) -> None:
-    """Raises SuiteError if the command line has --budgets and also a limit such as --drop-points."""
-    flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
-    for flag in (*flags, "length_ratio_max", "length_ratio_min"):
-        if getattr(options, flag):
-            raise SuiteError(f"--{flag.replace('_', '-')} and --budgets came, expected one of them")

@@ -47,12 +47,8 @@ def as_text(
         other_trials = [trial_line(t) for t in searched.trials if t.figures is None]
         blocks += ["\n".join(other_trials)] if other_trials else []
     blocks.append("\n".join(_ending(suite, searched, chosen, out)))
-    return visible_lines("\n\n".join(blocks))
-
-
-def visible_lines(text: str) -> str:
-    """The text, in which nothing that a suite says can act on a terminal."""
-    return "\n".join(map(visible, text.split("\n")))
+    # Nothing that a suite says can act on a terminal.
+    return "\n".join(map(visible, "\n\n".join(blocks).split("\n")))
 
 
 def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, Chosen]) -> str:

@@ -20,7 +20,6 @@ from slimgate.suite.tune_space import (
     Dimension,
     Drawn,
     Json,
-    Range,
     Space,
     draw_steps,
     iterate_step_lists,
@@ -107,11 +106,7 @@ def _suggest(question: Any, dimension: Dimension) -> Any:
     drawn_value = question.suggest_float(
         dimension.name, dimension.low, dimension.high, log=dimension.log, step=dimension.step
     )
-    return _round(drawn_value, dimension)
-
-
-def _round(value: float, dimension: Range) -> float:
-    return min(max(float(f"{value:.3g}"), dimension.low), dimension.high)
+    return min(max(float(f"{drawn_value:.3g}"), dimension.low), dimension.high)
 
 
 def format_steps(steps: Sequence[Json]) -> str:

@@ -168,9 +168,14 @@ class Files(Source[Params]):
             _same_names(params, path, names, *firsts.setdefault(part, (path, names)))
             tables_of_part.setdefault(part, []).append(table)
         types = _common_types([table for tables in tables_of_part.values() for table in tables])
+        # a column that has its type already stays mapped
         return {
             part: pa.concat_tables(
-                [_cast_columns(table, types) for table in tables], promote_options="default"
+                [
+                    table.cast(pa.schema([(name, types[name]) for name in table.column_names]))
+                    for table in tables
+                ],
+                promote_options="default",
             )
             for part, tables in tables_of_part.items()
         }
@@ -238,8 +243,3 @@ def _common_type(name: str, types: list[pa.DataType]) -> pa.DataType:
         return pa.unify_schemas(schemas, promote_options="permissive").field(name).type
     except pa.ArrowTypeError:
         return pa.string()
-
-
-def _cast_columns(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
-    # a column that has its type already stays mapped
-    return table.cast(pa.schema([(name, types[name]) for name in table.column_names]))

@@ -48,19 +48,12 @@ class PassesTests(Score[Params]):
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
-        program = join_code(code_of(answer), reference or "")
+        # The first block between ```, which may have no end; else the whole answer.
+        match = _FENCE.search(answer)
+        code = match.group(1) if match else answer
+        tests = reference or ""
+        program = tests.replace(_PLACE, code) if _PLACE in tests else f"{code}\n{tests}"
         return float(run_limited(program, cpu_seconds=params.cpu_seconds, memory_mb=params.memory_mb))
 
 
 score = PassesTests()
-
-
-def code_of(answer: str) -> str:
-    """The first block between ```, which may have no end; else the whole answer."""
-    match = _FENCE.search(answer)
-    return match.group(1) if match else answer
-
-
-def join_code(code: str, tests: str) -> str:
-    """The program that is run."""
-    return tests.replace(_PLACE, code) if _PLACE in tests else f"{code}\n{tests}"

@@ -30,7 +30,7 @@ from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.predictions.pairs import Pair
-from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.outcomes import Outcomes, same_rows
 from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.task import PREDICTIONS
@@ -187,7 +187,13 @@ def judge_pair(
     measured = dict.fromkeys([*metrics, *quality]) or (DEFAULT_METRIC,)
     loaded = {metric: load_metric(metric) for metric in measured}
     _check_class_metrics(loaded)
-    _check_probabilities(loaded, zip(files, (pair.teacher, pair.variant), strict=True))
+    lacking = [name for name, metric in loaded.items() if metric.needs == "probabilities"]
+    for path, outcomes in zip(files, (pair.teacher, pair.variant), strict=True):
+        if lacking and outcomes.probabilities is None:
+            raise DataError(
+                f"{path}: {' and '.join(lacking)} needs probabilities, the file has predictions only: "
+                "add columns p_<class>"
+            )
     _check_sliced_labels(changes, pair.teacher.label_set)
     return JudgedPair(
         pair=pair,
@@ -222,18 +228,6 @@ def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:
         if metric.needs not in _CLASS_COLUMNS:
             raise SuiteError(
                 f"metric {name}: not a metric of labels and predictions, expected one of {', '.join(fitting)}"
-            )
-
-
-def _check_probabilities(
-    metrics: Mapping[str, Metric], outcomes_by_file: Iterable[tuple[Path, ClassOutcomes]]
-) -> None:
-    lacking = [name for name, metric in metrics.items() if metric.needs == "probabilities"]
-    for path, outcomes in outcomes_by_file:
-        if lacking and outcomes.probabilities is None:
-            raise DataError(
-                f"{path}: {' and '.join(lacking)} needs probabilities, the file has predictions only: "
-                "add columns p_<class>"
             )
 
 

@@ -115,7 +115,12 @@ def _scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.float64
     if "score" in batch.schema.names:
         column = batch.column("score")
         if not (pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
-            column = column.cast(pa.float64()) if pa.types.is_integer(column.type) else _to_numbers(column)
+            # What is no integer are numbers that are written as text.
+            column = (
+                column.cast(pa.float64())
+                if pa.types.is_integer(column.type)
+                else _to_text(column).cast(pa.float64())
+            )
         scores = pc.cast(column, pa.float64())
     else:
         label, prediction = _column(batch, "label"), _column(batch, "prediction")
@@ -125,8 +130,3 @@ def _scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.float64
     if np.isinf(numbers).any():
         raise _NotPlain
     return numbers
-
-
-def _to_numbers(column: pa.Array) -> pa.Array:
-    """Numbers that are written as text."""
-    return _to_text(column).cast(pa.float64())

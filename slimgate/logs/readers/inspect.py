@@ -34,17 +34,19 @@ class Inspect(Reader):
         return path.suffix == ".json" and '"status":' in start[:200] and '"eval"' in start
 
     def read(self, path: Path) -> Log:
-        files = [path] if path.is_file() else _logs_in(path, self)
+        files = (
+            [path]
+            if path.is_file()
+            else [file for file in sorted(path.iterdir()) if file.is_file() and self.recognizes(file)]
+        )
         logs_of: dict[str, list[tuple[Path, Json]]] = {}
         for file in files:
             header = read_header(file)
-            logs_of.setdefault(_run_id(header), []).append((file, header))
+            # The calls of an `eval_set` are one run.
+            logs_of.setdefault(
+                str(header["eval"].get("eval_set_id") or header["eval"].get("run_id")), []
+            ).append((file, header))
         return make_log("inspect", str(path), [_run(path, logs) for logs in logs_of.values()])
-
-
-def _run_id(header: Json) -> str:
-    """Equal for the logs of one call; the calls of an `eval_set` are one run."""
-    return str(header["eval"].get("eval_set_id") or header["eval"].get("run_id"))
 
 
 def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
@@ -103,10 +105,6 @@ def _environment(header: Json) -> Environment:
         ),
         sort_packages(spec.get("packages") or {}),
     )
-
-
-def _logs_in(path: Path, reader: Reader) -> list[Path]:
-    return [file for file in sorted(path.iterdir()) if file.is_file() and reader.recognizes(file)]
 
 
 def _describe_incomplete(file: Path, header: Json) -> list[str]:
@@ -199,6 +197,7 @@ def _rows(file: Path) -> Iterator[Row]:
         choices = output.get("choices") or [{}]
         scores = dict(_scores(sample))
         inputs = [text, target, *(sample.get(name) for name in ("choices", "files", "setup"))]
+        stated = output.get("completion")
         yield Row(
             id=_row_id(sample["id"], epoch),
             scores=(
@@ -212,7 +211,7 @@ def _rows(file: Path) -> Iterator[Row]:
             error=None if error is None else str(error.get("message")),
             truncated=None if (reason := choices[0].get("stop_reason")) is None else reason in _CUT_OFF,
             prompt=text,
-            answer=_completion(output, choices[0]),
+            answer=str(stated) if stated else _content_text((choices[0].get("message") or {}).get("content")),
             target=as_text(target),
             fields=sample.get("metadata") or None,
             answer_tokens=(output.get("usage") or {}).get("output_tokens"),
@@ -230,11 +229,6 @@ def _content_text(content: Any) -> str:
     if isinstance(content, str) or content is None:
         return content or ""
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
-
-
-def _completion(output: Json, choice: Json) -> str:
-    stated = output.get("completion")
-    return str(stated) if stated else _content_text((choice.get("message") or {}).get("content"))
 
 
 # What inspect_ai.scorer.value_to_float makes of texts.

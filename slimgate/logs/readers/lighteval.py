@@ -247,6 +247,8 @@ def _row(
     seen[key] = count = seen.get(key, 0) + 1
     texts = response.get("text_post_processed") or response.get("text") or []
     prompt = as_text(response.get("input")) or query
+    # A version writes the index of the only right choice as a number, another as a list of one.
+    gold = doc.get("gold_index")
     return Row(
         id=key if count == 1 else f"{key} row {count}",
         scores={name: value for name, value in metric.items() if _is_score(value)},
@@ -254,7 +256,7 @@ def _row(
         keys={
             DOCUMENT: as_text([query, doc.get("choices")]) or "",
             PROMPT: prompt,
-            TARGET: as_text(_only_of_list(doc.get("gold_index"))) or "",
+            TARGET: as_text(gold[0] if isinstance(gold, list) and len(gold) == 1 else gold) or "",
         },
         cluster=key,
         prompt=prompt,
@@ -304,11 +306,6 @@ def _answer(texts: Any, response: Mapping[str, Any], doc: Mapping[str, Any]) -> 
     if len(chances) == len(choices) > 0:
         return as_text(choices[max(range(len(chances)), key=chances.__getitem__)])
     return None
-
-
-def _only_of_list(gold: Any) -> Any:
-    """A version writes the index of the only right choice as a number, another as a list of one."""
-    return gold[0] if isinstance(gold, list) and len(gold) == 1 else gold
 
 
 def _target(doc: Mapping[str, Any]) -> str | None:

@@ -60,7 +60,12 @@ class LlamaBench(Reader):
             raise DataError(
                 f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one a file"
             )
-        varied = _list_varied(entries)
+        # The settings by which tests of one shape differ, as of `-t 4,8`.
+        varied = (
+            []
+            if max(Counter(map(_name, entries)).values()) == 1
+            else [key for key in _SETTINGS if len({str(entry.get(key)) for entry in entries}) > 1]
+        )
         loads: dict[str, LoadRun] = {}
         notes = []
         for entry in entries:
@@ -108,13 +113,6 @@ def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
             speed = cells[-1].split("±")[0].strip()
             if len(cells) > 2 and re.fullmatch(r"[\d.]+", speed):
                 yield f"{cells[-2].replace(' ', '')} t/s", float(speed)
-
-
-def _list_varied(entries: Sequence[Entry]) -> list[str]:
-    """The settings by which tests of one shape differ, as of `-t 4,8`."""
-    if max(Counter(map(_name, entries)).values()) == 1:
-        return []
-    return [key for key in _SETTINGS if len({str(entry.get(key)) for entry in entries}) > 1]
 
 
 def _name(entry: Entry, varied: Sequence[str] = ()) -> str:

@@ -86,7 +86,8 @@ def _run(path: Path, files: RunFiles) -> Run:
     elif results.get("n-shot") is None:
         notes.append(f"{path}: its results file does not say shots and versions")
     stated = {task: task for task in samples}
-    lacking = _find_tasks_without_samples(results or {}, samples)
+    counts = (results or {}).get("n-samples")
+    lacking = sorted(set(counts) - set(samples)) if isinstance(counts, dict) else []
     if len(samples) == len(lacking) == 1 and not _find_tasks(results or {}) & samples.keys():
         (task,), (other,) = samples, lacking
         stated, lacking = {task: other}, []
@@ -149,11 +150,6 @@ def _find_tasks(results: Mapping[str, Any]) -> set[str]:
     """The tasks of which the results file has a configuration."""
     configs = results.get("configs")
     return set(configs) if isinstance(configs, dict) else set()
-
-
-def _find_tasks_without_samples(results: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
-    counts = results.get("n-samples")
-    return sorted(set(counts) - set(files)) if isinstance(counts, dict) else []
 
 
 def _check_settings_known(run: Run, files: RunFiles) -> Run:
@@ -270,7 +266,11 @@ def _settings(
     if shots is not None:
         settings["shots"] = {"shots": shots} | ({"seed": run.get("fewshot_seed")} if shots else {})
     if isinstance(samples, dict):
-        settings["limit"] = _describe_limit(samples)
+        # The counts alone do not tell that there was no limit.
+        original, effective = samples.get("original"), samples.get("effective")
+        settings["limit"] = (
+            f"none ({effective} samples)" if original == effective else f"{effective} of {original} samples"
+        )
     if version is not None:
         settings["version"] = version
     if results:
@@ -284,12 +284,6 @@ def _settings(
         }
         settings["filters"] = config.get("filter_list")
     return settings
-
-
-def _describe_limit(samples: Mapping[str, Any]) -> str:
-    """`100 of 1319 samples`, or that there was no limit: the counts alone do not tell."""
-    original, effective = samples.get("original"), samples.get("effective")
-    return f"none ({effective} samples)" if original == effective else f"{effective} of {original} samples"
 
 
 reader = LmEval()

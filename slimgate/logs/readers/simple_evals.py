@@ -63,7 +63,8 @@ class SimpleEvals(Reader):
             samples=count,
             means={} if stated is None else {("", _METRIC): float(stated)},
         )
-        return Log("simple_evals", str(path), {_read_name(path): task})
+        # The name of the file begins with the eval: `mmlu_MODEL_TIME_allresults.json`.
+        return Log("simple_evals", str(path), {path.name.partition("_")[0]: task})
 
 
 def _holds_figures(path: Path, start: str) -> bool:
@@ -79,11 +80,6 @@ def _holds_figures(path: Path, start: str) -> bool:
 
 def _list_figures(results: Json) -> list[tuple[str, float]]:
     return [(name, value) for name, value in results.items() if isinstance(value, int | float)]
-
-
-def _read_name(path: Path) -> str:
-    """The eval, which the name of the file begins with: `mmlu_MODEL_TIME_allresults.json`."""
-    return path.name.partition("_")[0]
 
 
 def _list_metadata(results: Json) -> Sequence[Json]:

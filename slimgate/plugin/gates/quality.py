@@ -69,7 +69,9 @@ def test_quality(
     facts |= {"builds": builds(suite, rebuilt, measured, judged), "measured": format_now()}
     facts |= {"answered_on": variant.processor}
     if budgets and variant.variant.gated:
-        among = chosen_among(suite, metric)
+        # Among so many gated variants with a budget on this metric the one that ships is chosen.
+        gated = [name for name, choice in suite.variants.items() if choice.gated]
+        among = sum(metric in suite.budgets[name].quality for name in gated)
         facts |= {"among": among, "bound_among": bound_among(judged, among)}
     report_part(make_part("quality", variant.name, metric, facts))
     conclude(variant, facts)
@@ -223,12 +225,6 @@ def builds_for(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tu
     """The answers of a variant's further builds where a budget asks for them; else they are not built."""
     over_builds = any(budget.over == "builds" for budget in budgets)
     return tuple(run.rebuilds(name).values()) if over_builds else ()
-
-
-def chosen_among(suite: Suite, metric: str) -> int:
-    """How many gated variants have a budget on a metric: among so many the one that ships is chosen."""
-    gated = [name for name, variant in suite.variants.items() if variant.gated]
-    return sum(metric in suite.budgets[name].quality for name in gated)
 
 
 @cache

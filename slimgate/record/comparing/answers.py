@@ -41,16 +41,11 @@ def pair_answers(file: Path, new: Outcomes) -> Pair:
     Groups are of the rows, not of the answers: an older slimgate may have joined others, so the newer count.
     """
     old = read_outcomes(file)
-    _same_kind(old, new)
-    same_rows(old, new)
-    return replace(old, groups=new.groups), new
-
-
-def _same_kind(old: Outcomes, new: Outcomes) -> None:
-    """Raises MeasureError where one is of a classification and the other is not."""
     if type(old) is not type(new):
         kinds = " and ".join(type(table).__name__ for table in (old, new))
         raise MeasureError(f"the answers are of two kinds, {kinds}")
+    same_rows(old, new)
+    return replace(old, groups=new.groups), new
 
 
 def _equal(before: Column, after: Column) -> bool:

@@ -95,7 +95,11 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
                 weaker |= dict.fromkeys(_weaker_metric(name, was, facts))
         if after.gated and before.behaviour is not None and after.behaviour is not None:
             weaker |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
-        for column in _sliced_columns(before) if after.gated and _slice_budgets(after) else ():
+        for column in (
+            _sliced_columns(before)
+            if after.gated and [judged for judged in judged_budgets(after) if judged.of == "slices"]
+            else ()
+        ):
             if column not in _sliced_columns(after):
                 weaker[f"the slices of {column} are not judged any more"] = None
     return list(weaker)
@@ -126,10 +130,6 @@ def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> I
 def _sliced_columns(model: VariantRecord) -> list[str]:
     slices = model.behaviour.slices if model.behaviour is not None else None
     return list(dict.fromkeys(part.column for part in slices or () if part.verdict is not None))
-
-
-def _slice_budgets(model: VariantRecord) -> list[Judged]:
-    return [judged for judged in judged_budgets(model) if judged.of == "slices"]
 
 
 def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:

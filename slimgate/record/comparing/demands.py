@@ -17,7 +17,6 @@ from slimgate.record import (
     DemandedRows,
     Demands,
     RunRecord,
-    UndecidedChange,
     VariantRecord,
     WaitingBudget,
     Weakening,
@@ -109,7 +108,11 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
     weaker = [
         *_weaker_variants(before, now),
         *(
-            Weakening(about="budgets", change=describe_change(change), reason=change.reason)
+            Weakening(
+                about="budgets",
+                change=f"{change.variant}, {change.budget}: {change.kind} {_was_and_is(change)}",
+                reason=change.reason,
+            )
             for change in budget_changes(before, now, accepted=accepted)
             if change.looser and not change.gates_no_more  # its variant is listed
         ),
@@ -186,7 +189,9 @@ def _is_unjudged(demands: Demands, budget: DemandedBudget) -> bool:
 
 
 def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Iterator[BudgetChange]:
-    undecided = _undecided_change(old, new)
+    # None where nothing changed, or where a record does not have it.
+    was, now = old.on_inconclusive, new.on_inconclusive
+    undecided = None if was is None or now is None or was == now else (was, now)
     options = None if old.options == new.options else (old.options, new.options)
     if old.limit == new.limit and undecided is None and options is None:
         return
@@ -208,17 +213,6 @@ def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Ite
         undecided=undecided,
         options=options,
     )
-
-
-def _undecided_change(old: DemandedBudget, new: DemandedBudget) -> UndecidedChange | None:
-    """What INCONCLUSIVE did of the budget and does now; None where that is the same, or not recorded."""
-    was, now = old.on_inconclusive, new.on_inconclusive
-    return None if was is None or now is None or was == now else (was, now)
-
-
-def describe_change(change: BudgetChange) -> str:
-    """`int8, accuracy: drop_points was 1 and is 2`."""
-    return f"{change.variant}, {change.budget}: {change.kind} {_was_and_is(change)}"
 
 
 def _was_and_is(change: BudgetChange) -> str:

@@ -37,7 +37,11 @@ def chart_data(record: RunRecord) -> dict[str, Any]:
         "units": {name: _unit(record, name) for name in names},
         "limits": {name: _limit(record, name) for name in names},
         "workloads": {name: workload_words(name) for name in workloads(record)},
-        "axes": [key for key in ("bits", "sparsity") if _differ(shown, key)],
+        "axes": [
+            key
+            for key in ("bits", "sparsity")
+            if len({round(model[key], 2) for model in shown if model.get(key) is not None}) >= _CURVE
+        ],
         "models": shown,
     }
 
@@ -130,7 +134,3 @@ def _limit(record: RunRecord, metric: str) -> float | None:
         for limit in drop_limits(model.quality[metric])
     }
     return limits.pop() if len(limits) == 1 else None
-
-
-def _differ(shown: list[dict[str, Any]], key: str) -> bool:
-    return len({round(model[key], 2) for model in shown if model.get(key) is not None}) >= _CURVE

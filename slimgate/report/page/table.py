@@ -112,28 +112,25 @@ def _columns(record: RunRecord) -> list[tuple[Head, list[Cell]]]:
 
 def _all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
     shown = models(record)
-    yield Head("verdict", number=False), [_make_verdict_cell(record, model) for model in shown]
+    yield (
+        Head("verdict", number=False),
+        [Cell(standing(record, model), KINDS.index(kind_of(record, model))) for model in shown],
+    )
     for name in _shown_metrics(record):
         scale = metric_scale(record, name)
         cells = [_quality(model.quality.get(name), scale) for model in shown]
         yield Head(name, note=_budget_words(record, name)), cells
-    yield Head("size", note="MB"), [_make_size_cell(model) for model in shown]
+    yield (
+        Head("size", note="MB"),
+        [Cell(size_cell(model), None if model.artifact is None else model.artifact.bytes) for model in shown],
+    )
     for name in workloads(record):
         head = Head("speed-up", note=workload_words(name))
-        yield head, [_make_speed_cell(record, model, name) for model in shown]
+        yield (
+            head,
+            [Cell(speed_cell(model.latency.get(name)), _speed_key(record, model, name)) for model in shown],
+        )
     yield Head("parameters"), [_make_parameters_cell(model) for model in shown]
-
-
-def _make_verdict_cell(record: RunRecord, model: VariantRecord) -> Cell:
-    return Cell(standing(record, model), KINDS.index(kind_of(record, model)))
-
-
-def _make_size_cell(model: VariantRecord) -> Cell:
-    return Cell(size_cell(model), None if model.artifact is None else model.artifact.bytes)
-
-
-def _make_speed_cell(record: RunRecord, model: VariantRecord, workload: str) -> Cell:
-    return Cell(speed_cell(model.latency.get(workload)), _speed_key(record, model, workload))
 
 
 def _make_parameters_cell(model: VariantRecord) -> Cell:

@@ -64,7 +64,9 @@ class LiveLines:
             self._stop.set()
             self._thread.join()
             self._thread = None
-        self._clear()
+        if self._visible:
+            self._write_below([""] * HEIGHT)
+            self._visible = False
 
     def resume(self) -> None:
         """Shows the stage that is going on, where there is one."""
@@ -91,11 +93,6 @@ class LiveLines:
         if size.columns >= _NARROWEST and size.lines >= _LOWEST:
             self._write_below(lines(size.columns - 1))
             self._visible = True
-
-    def _clear(self) -> None:
-        if self._visible:
-            self._write_below([""] * HEIGHT)
-            self._visible = False
 
     def _write_below(self, lines: list[str]) -> None:
         """Writes the lines below the current one in one go, and goes back."""

@@ -138,7 +138,8 @@ def _notes(record: RunRecord) -> list[str]:
 def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many, the worst first."""
     names = budgeted_metrics(record)
-    shown = _worst_first(record) if len(record.variants) > MOST + 1 else models(record)
+    # What fails the run, then what is undecided, then the rest.
+    shown = sorted(models(record), key=_rank) if len(record.variants) > MOST + 1 else models(record)
     timed = shown_workloads(record)
     speeds = f"speed-up ({' / '.join(timed)})" if timed != workloads(record) else "speed-up"
     rows = [
@@ -165,11 +166,6 @@ def machine_lines(record: RunRecord) -> list[str]:
     """One line where the machine was not fit for timing; none where it was."""
     warnings = record.machine.warnings
     return [f"times may be off: {visible('; '.join(warnings))}"] if warnings else []
-
-
-def _worst_first(record: RunRecord) -> list[VariantRecord]:
-    """The teacher, then what fails the run, what is undecided, the rest; each in the suite's order."""
-    return sorted(models(record), key=_rank)
 
 
 def _rank(model: VariantRecord) -> int:

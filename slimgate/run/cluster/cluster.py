@@ -62,7 +62,12 @@ def connect(address: str | None) -> Iterator[Any]:
         finally:
             theirs = set(_list_processes()) - ours
             ray.shutdown()
-            _wait_for_end(theirs)
+            # They shall not disturb the next timing.
+            import psutil
+
+            for process in psutil.wait_procs(theirs, timeout=PATIENCE)[1]:
+                with suppress(psutil.Error):
+                    process.kill()
 
 
 def list_machines(ray: Any) -> dict[str, dict[str, float]]:
@@ -148,12 +153,3 @@ def _list_processes() -> list[Any]:
     import psutil
 
     return list(psutil.Process().children(recursive=True))
-
-
-def _wait_for_end(processes: set[Any]) -> None:
-    """Waits until a cluster's processes have ended, so that they do not disturb the next timing."""
-    import psutil
-
-    for process in psutil.wait_procs(processes, timeout=PATIENCE)[1]:
-        with suppress(psutil.Error):
-            process.kill()

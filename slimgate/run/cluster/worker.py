@@ -242,7 +242,9 @@ def _open_run(job: Job, place: _Place) -> SuiteRun:
     if job.suite not in place.runs:
         path = _find_suite_file(job)
         sys.path.extend(
-            folder for folder in (str(_find_root(job, path)), str(path.parent)) if folder not in sys.path
+            folder
+            for folder in (str(job.root if path == job.suite else Path.cwd()), str(path.parent))
+            if folder not in sys.path
         )
         suite = replace(load_suite(path, job.shown), threads=job.threads)
         if suite.digest != job.digest:
@@ -250,10 +252,6 @@ def _open_run(job: Job, place: _Place) -> SuiteRun:
         suite = replace(suite, path=job.suite)
         place.runs[job.suite] = SuiteRun(suite, place.store, device=job.device, time_limit=job.time_limit)
     return place.runs[job.suite]
-
-
-def _find_root(job: Job, path: Path) -> Path:
-    return job.root if path == job.suite else Path.cwd()
 
 
 def _predict_answers(run: SuiteRun, task: Task) -> None:

@@ -125,7 +125,9 @@ class Contender:
         from slimgate.plugins.loading import load
 
         start = time.perf_counter()
-        _pin_torch(threads)
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            torch.set_num_threads(threads)
         self._threads = threads
         plugin = load("runtime", runtime)
         options = plugin.Params.model_validate(params)
@@ -155,13 +157,6 @@ class Contender:
                     seconds.append(self._clock.time(call, argument))
                     waited.append(queue.stop(seconds[-1]))
         return seconds, waited
-
-
-def _pin_torch(threads: int) -> None:
-    """Sets PyTorch's threads, if it is loaded, whatever the runtime does with it."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
 
 
 def _read_threads(threads: int) -> int:

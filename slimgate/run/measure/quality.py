@@ -166,21 +166,6 @@ def describe_stored_answers(runtime: SuiteRuntime, entry: Entry) -> str | None:
     )
 
 
-def find_share_passed_on(
-    suite: Suite,
-    rows: PreparedRows,
-    artifact: Artifact,
-    runtime: SuiteRuntime,
-    split: str,
-    store: Store,
-    *,
-    device: str,
-) -> list[float] | None:
-    """For a cascade with stored outcomes on a split, the share of rows that reached each further model."""
-    entry = store.find("outcomes", keys.make_answers_key(suite, rows, artifact, runtime, split, device))
-    return entry.manifest.get(PASSED_ON) if entry else None
-
-
 def has_answers(
     suite: Suite,
     rows: PreparedRows,

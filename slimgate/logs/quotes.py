@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimgate.logs.comparisons import Comparison
+from slimgate.logs.comparisons import MOST_KEPT, Comparison
 from slimgate.logs.pooled import number_groups
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Row
 
-# Flipped samples that are kept of a comparison, to quote.
-MOST_KEPT = 10
 _ID = np.dtypes.StringDType()
 
 

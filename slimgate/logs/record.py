@@ -11,14 +11,18 @@ from slimgate._system.files import write_atomically
 from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
 from slimgate.logs.base_log import write_base_log
-from slimgate.logs.chosen_results import drop_unchosen
 from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
-from slimgate.record import RunRecord, SelfTest, SuiteFacts, to_json
+from slimgate.record import RunRecord, SelfTest, SuiteFacts, VariantRecord, to_json
+from slimgate.record.budgets import judged_budgets
 from slimgate.record.files import OUTCOMES, RECORD
 from slimgate.record.outcome_files import write_outcomes
+from slimgate.record.results import BEHAVIOUR, LOAD_TEST, QUALITY, Result
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
 from slimgate.run.environment import describe_machine
+
+_BY_NAME = {QUALITY: "quality", LOAD_TEST: "load_tests"}
+_FLIPS_AND_SLICES = "flips and slices"
 
 
 def write_record(
@@ -99,3 +103,28 @@ def _make_record(
         verdict=verdict(variants, SelfTest(), missing),
         this_run=verdict_of_this_run(variants, SelfTest(), missing),
     )
+
+
+def drop_unchosen(target: VariantRecord, titles: Collection[str]) -> tuple[VariantRecord, int]:
+    """The record without the results that have a budget and whose title is none of these; their number.
+
+    They were not asked for, so they have no verdict: the record awaits it.
+    """
+    dropped = [result for result in target.results() if result.facts.budgets and result.title not in titles]
+    record = target
+    for result in dropped:
+        record = _drop(record, result)
+    names = {judged.name: None for judged in judged_budgets(target)}
+    remaining = {judged.name for judged in judged_budgets(record)}
+    awaited = [name for name in names if name not in remaining]
+    if any(result.kind == BEHAVIOUR for result in dropped):
+        awaited.append(_FLIPS_AND_SLICES)
+    return record.model_copy(update={"awaited": awaited}), len(dropped)
+
+
+def _drop(target: VariantRecord, result: Result) -> VariantRecord:
+    field = _BY_NAME.get(result.kind)
+    if field is None:
+        return target.model_copy(update={result.kind: None})
+    results = {name: facts for name, facts in getattr(target, field).items() if name != result.name}
+    return target.model_copy(update={field: results})

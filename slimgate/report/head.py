@@ -5,17 +5,21 @@ Models that could not be built or measured: which, why, where their log is, and 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape, visible
-from slimgate.record import RunRecord, VariantRecord
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BehaviourFacts, RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import Severity, notes, warnings
 from slimgate.report.comparison import variants_table
+from slimgate.report.confusions import new_mistakes
+from slimgate.report.figures import drop_words, to_fixed
 from slimgate.report.log_comparison import log_comparison
 from slimgate.report.origin import describe_run, origin
 from slimgate.report.recommendation import recommend
@@ -24,14 +28,17 @@ from slimgate.report.status import (
     TEACHER,
     models,
     sides,
+    variants,
+    verdicts,
 )
 from slimgate.report.tables import blocks, bullets, fold, with_heading
 from slimgate.report.tool_files import tool_files_section
 from slimgate.report.weaker import weaker_gate
-from slimgate.report.worst_loss import list_worst_losses
 
 # The cautions that matter come first; more than these are folded.
 MOST_CAUTIONS = 5
+# The longest name of a slice or a class.
+_LONGEST = 60
 
 
 def broken_models(record: RunRecord) -> list[str]:
@@ -184,3 +191,29 @@ def reasons_title(record: RunRecord) -> str:
     broken = any(model.error is not None for model in record.variants)
     fails = record.verdict.status == "FAIL" or record.verdict.failed or broken
     return "What does not hold" if fails else "What could not be decided"
+
+
+def list_worst_losses(record: RunRecord) -> list[str]:
+    """A line for each gated variant with a FAIL: its worst slice, and its new mistakes."""
+    failed = [model for model in variants(record) if model.gated and Verdict.FAIL in verdicts(model).values()]
+    lines = [
+        (model.name, list(_describe_losses(record, model.behaviour))) for model in failed if model.behaviour
+    ]
+    return [f"**{escape(name)}** loses most {'; '.join(parts)}." for name, parts in lines if parts]
+
+
+def _describe_losses(record: RunRecord, behaviour: BehaviourFacts) -> Iterator[str]:
+    slices = [part for part in behaviour.slices or () if part.interval[0] > 0]
+    if slices:
+        worst = max(
+            slices, key=lambda part: part.interval[0]
+        )  # the surest loss: few rows lose much by chance
+        where = f"{escape(worst.column)} {escape(worst.value, longest=_LONGEST)}"
+        values = f"{escape(worst.metric)} {to_fixed(worst.teacher, 3)} → {to_fixed(worst.variant, 3)}"
+        drop = drop_words(worst.drop_points, worst.interval)
+        yield f"on {where} ({format_count(worst.n, 'row', 'rows')}): {values}, {drop}"
+    names = [escape(name, longest=_LONGEST) for name in record.task.classes]
+    if mistakes := new_mistakes(behaviour, len(names)):
+        label, answer, before, after = max(mistakes, key=lambda cell: cell[3] - cell[2])
+        more = format_count(after - before, "more row", "more rows")
+        yield f"by answering {names[answer]} for {names[label]} ({more}, {before} before)"

@@ -23,7 +23,7 @@ from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
 from slimgate.suite.switched_off import NOT_LIMITS, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
-from slimgate.suite.tune_schema import make_tuned_step_schema
+from slimgate.suite.tune_tables import ChoiceTable, RangeTable
 
 OWN_PLUGIN = "^[^:]+:[^:]+$"
 TITLE = "A suite of slimgate"
@@ -32,6 +32,15 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SITE = "https://slimgate.github.io/slimgate/"
 SUITE_SCHEMA = "suite.schema.json"
 _ABOUT = ("title", "default", "description")
+# Of a step in [[tune.space]].
+_PREFIX = "tune_"
+_CHOICE, _RANGE = {"$ref": "#/$defs/ChoiceTable"}, {"$ref": "#/$defs/RangeTable"}
+_CHOICE_OF_STEPS: dict[str, Any] = {
+    "type": "object",
+    "required": ["choices"],
+    "properties": {"choices": {"type": "array", "minItems": 1}, "optional": {"type": "boolean"}},
+    "additionalProperties": False,
+}
 
 
 def make_suite_schema() -> dict[str, Any]:
@@ -198,3 +207,44 @@ def _allow_off(table: dict[str, Any]) -> None:
         if key not in NOT_LIMITS:
             about = {word: limit.pop(word) for word in _ABOUT if word in limit}
             table["properties"][key] = about | {"anyOf": [*limit.get("anyOf", [limit]), {"const": OFF}]}
+
+
+def make_tuned_step_schema(definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a step in [[tune.space]], whose options may be choices or ranges.
+
+    The schemas it refers to are added to `definitions`, each under its own name.
+    """
+    definitions |= {
+        "ChoiceTable": ChoiceTable.model_json_schema(),
+        "RangeTable": RangeTable.model_json_schema(),
+    }
+    steps = {}
+    for name in known_plugins("step"):
+        options = load("step", name).Params.model_json_schema(ref_template=f"#/$defs/{_PREFIX}{{model}}")
+        for inner, definition in options.pop("$defs", {}).items():
+            definitions[_PREFIX + inner] = _add_choices(definition)
+        definitions[f"{_PREFIX}step_{name}"] = _add_choices(options)
+        steps[name] = {"anyOf": [{"$ref": f"#/$defs/{_PREFIX}step_{name}"}, _CHOICE]}
+    step = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 2,
+        "properties": {**steps, "optional": {"type": "boolean", "default": False}},
+        "patternProperties": {"^[^:]+:[^:]+$": {}},
+        "additionalProperties": False,
+    }
+    return {"anyOf": [step, _CHOICE_OF_STEPS]}
+
+
+def _add_choices(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same schema, in which every option may also be a choice, and every number a range."""
+    properties = {
+        key: {"anyOf": [option, _CHOICE, *([_RANGE] if _can_be_number(option) else [])]}
+        for key, option in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": properties} if properties else schema
+
+
+def _can_be_number(option: dict[str, Any]) -> bool:
+    kinds = [option, *option.get("anyOf", ())]
+    return any(kind.get("type") in ("number", "integer") for kind in kinds)

@@ -12,13 +12,12 @@ from slimgate._system.git import describe_commit
 from slimgate.cli.main import main
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SelfTest, SelfTestPart, to_json
-from slimgate.report.head import head
+from slimgate.report.head import head, list_worst_losses
 from slimgate.report.markdown import suite_report
 from slimgate.report.origin import describe_run, origin
 from slimgate.report.page.budgets import rank_budgets
 from slimgate.report.page.drawing import draw_margin
 from slimgate.report.recommendation import recommend
-from slimgate.report.worst_loss import list_worst_losses
 
 
 def with_self_test(**parts: SelfTestPart | None) -> RunRecord:

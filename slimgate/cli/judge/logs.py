@@ -62,7 +62,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
             "base by --repeat"
         )
     if base.loads:
-        from slimgate.cli.judge.load_tests import judge_load_files
+        from slimgate.cli.judge.tool_files import judge_load_files
 
         return judge_load_files(options, base)
     base = read_side(options.base_runs, options.format)

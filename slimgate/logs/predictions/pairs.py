@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.logs.predictions.answers import check_answers
 from slimgate.logs.predictions.codes import (
     AT_ONCE,
     LONGEST_ID,
@@ -27,6 +26,7 @@ from slimgate.logs.predictions.codes import (
 from slimgate.logs.predictions.columns import ColumnNames, require_group
 from slimgate.logs.predictions.files import EXAMPLES, Predictions, read_predictions, some
 from slimgate.logs.predictions.label_sets import (
+    check_answers,
     check_declared,
     check_spelling,
     read_label_set,

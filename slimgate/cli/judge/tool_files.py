@@ -1,21 +1,59 @@
-"""`slimgate judge BASE TARGET` for load tests of other tools: it judges how much faster the target is."""
+"""`slimgate judge` on load tests and KL logs of other tools.
+
+Of load tests, `slimgate judge BASE TARGET` judges how much faster the target is. A KL log holds base and
+target, and `slimgate judge FILE` judges budgets on KL.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
+from tabulate import tabulate
+
+from slimgate._system.escape import visible
 from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
 from slimgate.cli.judge.refused_options import refuse_options
-from slimgate.cli.judge.tool_files_output import as_text
-from slimgate.logs.file_budgets import LOADS
+from slimgate.judge.budget_counts import format_verdict
+from slimgate.logs.file_budgets import KL, LOADS
 from slimgate.logs.find import check_repeat_files, read_any_log
+from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.judged_kl_log import JudgedKlLogs
 from slimgate.logs.judged_loads import judge_load_tests, require_load_test
 from slimgate.logs.load_tests import check_load_options
 from slimgate.plugins.reader import Log
+from slimgate.report.tool_files import figure_notes, figure_rows
+
+
+def as_text(judged: JudgedFiles, origin: str) -> str:
+    """For each target its table, the lines of its budgets, notes and verdict.
+
+    origin: what the files are, in words that follow the target's name.
+    """
+    return "\n\n".join(block for name in judged.targets for block in _blocks(judged, name, origin) if block)
+
+
+def _blocks(judged: JudgedFiles, name: str, origin: str) -> Iterator[str]:
+    target = judged.targets[name]
+    rows = [{head: visible(cell) for head, cell in row.items()} for row in figure_rows(target)]
+    yield visible(f"{name}{origin}")
+    yield tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+    yield "\n".join(visible(result.facts.message) for result in target.results() if result.facts.message)
+    yield "\n".join(f"note: {visible(note)}" for note in figure_notes(target))
+    yield format_verdict(judged.verdict_of(name))
+
+
+def judge_kl_file(options: argparse.Namespace, log: Log) -> int:
+    """Judges and prints. Raises SlimgateError for wrong input."""
+    refuse_options(options, KL, "kl = { mean_max = 0.02 }")
+    [name] = name_targets([options.teacher])
+    budgets = read_budgets_of_targets(options, KL, [name])
+    judged = JudgedKlLogs({name: log}, budgets, options.on_inconclusive)
+    return finish(options, judged, lambda: as_text(judged, f", read as a KL log of {log.tool}"))
 
 
 def judge_load_files(options: argparse.Namespace, base: Log) -> int:

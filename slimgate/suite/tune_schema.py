@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 _PREFIX = "tune_"
 _CHOICE, _RANGE = {"$ref": "#/$defs/ChoiceTable"}, {"$ref": "#/$defs/RangeTable"}
 
 
-def make_tuned_step_schema(definitions: dict[str, Any]) -> dict[str, Any]:
+def make_tuned_step_schema(definitions: Json) -> dict[str, Any]:
     """The schema. The schemas it refers to are added to `definitions`, each under its own name."""
     definitions |= {
         "ChoiceTable": ChoiceTable.model_json_schema(),
@@ -35,7 +38,7 @@ def make_tuned_step_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [step, _CHOICE_OF_STEPS]}
 
 
-def _add_choices(schema: dict[str, Any]) -> dict[str, Any]:
+def _add_choices(schema: Json) -> dict[str, Any]:
     """The same schema, in which every option may also be a choice, and every number a range."""
     properties = {
         key: {"anyOf": [option, _CHOICE, *([_RANGE] if _can_be_number(option) else [])]}
@@ -44,7 +47,7 @@ def _add_choices(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "properties": properties} if properties else schema
 
 
-def _can_be_number(option: dict[str, Any]) -> bool:
+def _can_be_number(option: Json) -> bool:
     kinds = [option, *option.get("anyOf", ())]
     return any(kind.get("type") in ("number", "integer") for kind in kinds)
 

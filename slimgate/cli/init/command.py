@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from slimgate.errors import DataError
 
@@ -167,7 +167,7 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
     return Draft(name, files, parts, model, guessed, _split_list(options.model_labels))
 
 
-def _label_of(options: Mapping[str, Any]) -> str | None:
+def _label_of(options: Mapping[str, object]) -> str | None:
     columns = options.get("label") or options.get("score") or options.get("tags")
     return columns if isinstance(columns, str) else None
 

@@ -30,7 +30,7 @@ _SETTLED_NS = 2_000_000_000
 _READ: dict[tuple[int, ...], str] = {}
 
 
-def json_digest(value: Any) -> str:
+def json_digest(value: object) -> str:
     """Digest of a JSON value, independent of the order of keys. Raises TypeError for what is not JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]

@@ -25,7 +25,7 @@ STATIC, NORMALIZE = "0_StaticEmbedding", "1_Normalize"
 _TYPES = "sentence_transformers.models"
 
 
-def weighted_rows(network: StaticSentenceEncoder) -> torch.Tensor | None:
+def weighted_rows(network: nn.Module) -> torch.Tensor | None:
     """(vocabulary, dims) float32: a vector for each token, of whose mean the direction is the answer.
 
     None for another network, and where a mean cannot be the answer: with bigrams, without unit length, or

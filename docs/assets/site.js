@@ -5,10 +5,11 @@ document.addEventListener("input", (event) => {
     if (plain !== event.target.value) event.target.value = plain;
   }
 }, true);
-// Wide tables and blocks of code scroll by keyboard too.
+// Wide tables, plots and blocks of code scroll by keyboard too.
+const SCROLLING = '.md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset p:has(> img[src*="plots/"])';
 document$.subscribe(() => {
   document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
-  for (const box of document.querySelectorAll(".md-typeset__scrollwrap, .md-typeset pre > code")) {
+  for (const box of document.querySelectorAll(SCROLLING)) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
 });

@@ -30,7 +30,7 @@ _SETTLED_NS = 2_000_000_000
 _READ: dict[tuple[int, ...], str] = {}
 
 
-def json_digest(value: Any) -> str:
+def json_digest(value: object) -> str:
     """Digest of a JSON value, independent of the order of keys. Raises TypeError for what is not JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
@@ -87,8 +87,8 @@ def code_digest(module: str) -> str:
     - By its bytes: each file that a string of a user's module names with its suffix or folder, from the
       module's folder or the current one, such as a list of words.
 
-    Comments, formatting, docstrings and strings under fields do not count. A module of a user's own may
-    declare `slimgate_version = "…"`, which then counts instead of its code.
+    Comments, formatting, docstrings, strings under fields and imports for types alone do not count. A
+    module of a user's own may declare `slimgate_version = "…"`, which then counts instead of its code.
     """
     return json_digest(code_parts(module))
 

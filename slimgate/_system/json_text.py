@@ -24,7 +24,7 @@ def describe_json_error(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else "a number of too many digits"
 
 
-def plain_json(value: Any) -> Any:
+def plain_json(value: object) -> Any:
     """A value after a round trip through JSON: tuples become lists, unknown types become texts."""
     return json.loads(json.dumps(value, ensure_ascii=False, default=str))
 

@@ -6,11 +6,14 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 # A module of a user's own that assigns this name counts by its value, and not by its code.
 VERSION = "slimgate_version"
 # An import whose name is computed.
 UNKNOWN = "?"
+# The conditions of blocks that are for type checkers alone.
+_TYPES_ALONE = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
 _LONGEST_PATH = 256
 _WRITERS = frozenset({"write_text", "write_bytes", "touch"})
 _WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
@@ -33,9 +36,14 @@ class SourceCode:
     version: str | None = None
 
 
+@cache
 def parse_source(content: bytes) -> SourceCode:
-    """Parses a Python file. Raises SyntaxError and ValueError for one that Python does not read."""
+    """Parses a Python file. What stands at its top under `if TYPE_CHECKING` never runs, and is left out.
+
+    Raises SyntaxError and ValueError for one that Python does not read.
+    """
     tree = ast.parse(content)
+    tree.body = [statement for node in tree.body for statement in _list_run_statements(node)]
     texts = _list_texts(tree)
     modules, names = set[str](), set[tuple[int, str, str]]()
     for node in ast.walk(tree):
@@ -128,6 +136,13 @@ def _stated_version(tree: ast.Module) -> str | None:
         if value is not None and any(isinstance(t, ast.Name) and t.id == VERSION for t in targets):
             return ast.unparse(value)
     return None
+
+
+def _list_run_statements(node: ast.stmt) -> list[ast.stmt]:
+    """The statement, or of `if TYPE_CHECKING` the else: what stands under it is for type checkers alone."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) in _TYPES_ALONE:
+        return node.orelse
+    return [node]
 
 
 def _remove_texts(node: ast.AST) -> None:

@@ -16,12 +16,12 @@ def toml_key(part: object) -> str:
     return str(part) if _BARE_KEY.fullmatch(str(part)) else _string(str(part))
 
 
-def toml_value(value: Any) -> str:
+def toml_value(value: object) -> str:
     """A value that `tomllib` reads as the same; tables are written inline. Of what TOML has not, its repr."""
     return next((form(value) for kind, form in _FORMS if isinstance(value, kind)), repr(value))
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     """A value as TOML would have it, cut where it is long."""
     text = toml_value(value)
     return text if len(text) <= 80 else text[:79] + "…"
@@ -32,7 +32,7 @@ def _string(text: str) -> str:
     return json.dumps(str(text), ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
-def _table(table: Mapping[Any, Any]) -> str:
+def _table(table: Mapping[object, object]) -> str:
     pairs = ", ".join(f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items())
     return f"{{ {pairs} }}" if pairs else "{}"
 

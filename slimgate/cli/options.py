@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -169,7 +169,7 @@ def _inner(schema: Schema, definitions: Schema) -> Iterator[Schema]:
         yield from _inner(inner, definitions)
 
 
-def _default(name: str, schema: Schema, required: Any) -> str:
+def _default(name: str, schema: Schema, required: Collection[str]) -> str:
     if name in required:
         return REQUIRED
     value = schema.get("default")

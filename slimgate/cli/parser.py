@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from slimgate.errors import did_you_mean
 
@@ -37,7 +36,7 @@ class CommandParser(argparse.ArgumentParser):
         """As argparse's, with the examples."""
         return super().format_help() + (f"\n{self.examples}" if self.examples else "")
 
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
+    def _check_value(self, action: argparse.Action, value: object) -> None:
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from slimgate.plugins.step import Step
 
 _HEADERS = ("option", "value", "default", "what it is")
 
@@ -53,7 +58,7 @@ def details(name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def step_facts(step: Any) -> dict[str, str]:
+def step_facts(step: Step[BaseModel]) -> dict[str, str]:
     """What it starts from, leaves, reads and promises, in words."""
     from slimgate.plugins.step import Step
 
@@ -69,13 +74,13 @@ def step_facts(step: Any) -> dict[str, str]:
     }
 
 
-def step_text(step: Any) -> str:
+def step_text(step: Step[BaseModel]) -> str:
     """What its docstring says of it, else that of its file."""
     from slimgate.plugins.loading import read_docstring
 
     return read_docstring(step) or "It has no docstring."
 
 
-def step_summary(step: Any) -> str:
+def step_summary(step: Step[BaseModel]) -> str:
     """The first sentence of that."""
     return step_text(step).split("\n\n")[0].replace("\n", " ")

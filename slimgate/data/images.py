@@ -12,13 +12,16 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate.errors import DataError, MissingExtra, format_suggestion
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor
 
 # Pixels up to this are computed once; of more, each batch's when it is asked for.
 KEPT_BYTES = 1 << 28
@@ -45,7 +48,7 @@ def picture(value: Any) -> Any:
         ) from error
 
 
-def _bytes_of(value: Any) -> npt.NDArray[np.uint8]:
+def _bytes_of(value: object) -> npt.NDArray[np.uint8]:
     pixels = np.asarray(value)
     if pixels.ndim not in (2, 3) or not np.issubdtype(pixels.dtype, np.number):
         raise ValueError(f"{type(value).__name__} of shape {pixels.shape} came")
@@ -58,7 +61,7 @@ def _bytes_of(value: Any) -> npt.NDArray[np.uint8]:
 class Pixels:
     """The images of rows, processed as the model wants them: computed once where they are few."""
 
-    def __init__(self, images: Sequence[Any], processor: Any) -> None:
+    def __init__(self, images: Sequence[object], processor: BaseImageProcessor) -> None:
         """images: as rows hold them; processor: transformers' image processor."""
         self._images, self._processor = images, processor
         self._kept: npt.NDArray[np.float32] | None = None
@@ -115,7 +118,7 @@ def _paths(table: pa.Table, name: str, folder: Path) -> Iterator[Path]:
         yield _path(value, folder, f"column {name}, row {row}")
 
 
-def _path(value: Any, folder: Path, where: str) -> Path:
+def _path(value: object, folder: Path, where: str) -> Path:
     if not isinstance(value, str) or not value:
         raise DataError(f"{where}: {value!r}, expected the path of an image")
     path = folder / value

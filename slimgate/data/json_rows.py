@@ -14,7 +14,7 @@ import io
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ def _make_piece(rows: list[Object], kinds: _SeenColumns) -> pa.Table:
     return pa.table({_COUNT: pa.nulls(len(rows)), **known})
 
 
-def _typed_or_none(values: list[Any]) -> pa.Array | None:
+def _typed_or_none(values: Sequence[object]) -> pa.Array | None:
     try:
         return pa.array(values)
     except _NO_TYPE:
@@ -177,7 +177,7 @@ def _join_runs(runs: list[pa.Table], name: str, kind: pa.DataType) -> pa.Chunked
     return pa.chunked_array(chunks, kind)
 
 
-def _to_array(values: list[Any], where: str) -> pa.Array:
+def _to_array(values: Sequence[object], where: str) -> pa.Array:
     try:
         return pa.array(values)
     except UnicodeEncodeError as error:
@@ -205,7 +205,7 @@ def _read_list(path: Path, text: str) -> Iterator[Object]:
         yield _check_object(row, f"{path}: item {number}")
 
 
-def _check_object(row: Any, where: str) -> Object:
+def _check_object(row: object, where: str) -> Object:
     if not isinstance(row, dict):
         raise DataError(f"{where} is {json.dumps(row)[:60]}, expected an object with a value a column")
     for name in row:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ YES = frozenset({"1", "1.0", "true", "True"})
 NO = frozenset({"0", "0.0", "false", "False"})
 
 
-def class_names(values: Iterable[Any]) -> tuple[str, ...]:
+def class_names(values: Iterable[object]) -> tuple[str, ...]:
     """The distinct labels as text; numbers in numeric order, text in alphabetical order."""
     distinct = sorted({str(value) for value in values if value is not None})
     numeric = all(NUMBER.match(name) for name in distinct)  # those of a csv are text: "10" comes after "9"
@@ -97,7 +96,7 @@ def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDA
     return marks
 
 
-def _parts(value: Any, separator: str, where: str) -> list[str]:
+def _parts(value: object, separator: str, where: str) -> list[str]:
     if value is None:
         raise DataError(f"column {where}: null, expected labels; a row without any has an empty list or text")
     if isinstance(value, str):

@@ -9,7 +9,6 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -185,7 +184,7 @@ def collapse_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
     return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
 
 
-def collapse_text(value: Any) -> str:
+def collapse_text(value: object) -> str:
     """A text with white space collapsed; a list of words joined by blanks; an image as a digest."""
     if isinstance(value, bytes | dict) or (
         isinstance(value, list) and value and not all(word is None or isinstance(word, str) for word in value)
@@ -254,7 +253,7 @@ def is_image(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def content_digest(value: Any) -> str:
+def content_digest(value: object) -> str:
     """The digest of an image. Two splits must not share one. For an image of the hub, that of its bytes."""
     content = (value.get("bytes") or value) if isinstance(value, dict) else value
     return hashlib.sha256(content if isinstance(content, bytes) else repr(content).encode()).hexdigest()

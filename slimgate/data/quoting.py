@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from slimgate.data.parts import collapse_text
 from slimgate.plugins.rows import Rows
@@ -19,7 +18,7 @@ def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[in
     return [_quote([_text(column[int(row)].as_py()) for column in columns]) for row in positions]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Of chat messages, what each says."""
     if (
         isinstance(value, list)

@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
@@ -374,7 +375,7 @@ def _load(
     scratch: Path,
     *,
     hint: Callable[[str], str] | None = None,
-    **options: Any,
+    **options: object,
 ) -> pa.Table:
     """One local file by datasets, silently, mapped from `scratch`. path: `file`, or a copy of it.
 
@@ -401,7 +402,7 @@ def _load(
 
 
 @contextmanager
-def _silent(datasets: Any) -> Iterator[None]:
+def _silent(datasets: ModuleType) -> Iterator[None]:
     """No progress bar and no log line from datasets; its settings are put back."""
     bars, level = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()

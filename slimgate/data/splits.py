@@ -155,7 +155,7 @@ def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
 
 
 def _rows(least: int) -> BeforeValidator:
-    def check(value: Any) -> Any:
+    def check(value: object) -> Any:
         if value is None or value == "rest" or (type(value) is int and value >= least):
             return value
         raise PydanticCustomError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from slimgate.errors import DataError, MissingExtra
 from slimgate.plugins.rows import Rows
@@ -52,7 +51,7 @@ def load_span_reader() -> SpansOf:
     return lambda tags: frozenset(get_entities(list(tags)))
 
 
-def _parts(value: Any) -> list[str]:
+def _parts(value: object) -> list[str]:
     if isinstance(value, list):
         return ["" if part is None else str(part) for part in value]
     return str(value or "").split()

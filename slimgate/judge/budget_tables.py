@@ -63,7 +63,7 @@ class _CappedLimits(LimitsTable):
 
     @field_validator("*")
     @classmethod
-    def _is_a_share(cls, limit: Any, info: ValidationInfo) -> Any:
+    def _is_a_share(cls, limit: float, info: ValidationInfo) -> Any:
         """3 is more often meant as 3 % than as four times the loss."""
         if info.field_name != "increase_relative":
             return limit

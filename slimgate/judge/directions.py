@@ -8,7 +8,7 @@ its words is: one that says the direction, and words that change nothing, as in 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
 
 _HIGHER = """
 acc accuracy auc auroc auprc bertscore bleu chrf correct correctness em f1 faithfulness iou kappa maj map
@@ -44,7 +44,7 @@ def known_direction(metric: str) -> bool | None:
     return {"higher": True, "lower": False}.get(directions.pop()) if len(directions) == 1 else None
 
 
-def score_direction(name: str, function: Any) -> bool | None:
+def score_direction(name: str, function: Callable[..., object]) -> bool | None:
     """Of a user's score "package.module:function": as its attribute higher_is_better says, else its name."""
     stated = getattr(function, "higher_is_better", None)
     return stated if isinstance(stated, bool) else known_direction(name.rpartition(":")[2])

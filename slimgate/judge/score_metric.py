@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from slimgate.judge.metrics.row_sums import mean_of, row_mean
 from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.reader import CorpusKind
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 COMPARISON = "comparison"
 # The kind of task of a record whose rows are scores in logs.
@@ -101,7 +104,12 @@ def _range_of_record(ends: Sequence[float | None] | None) -> Range | None:
 
 
 def score_outcomes(
-    ids: Any, scores: Floats, groups: Ints | None, *, right: bool, sizes: Floats | None = None
+    ids: npt.NDArray[np.str_],
+    scores: Floats,
+    groups: Ints | None,
+    *,
+    right: bool,
+    sizes: Floats | None = None,
 ) -> Outcomes:
     """right: whether scores of 1 are right answers and 0 wrong ones. sizes: of a figure of sums."""
     values = {SCORE: scores, RIGHT: scores} if right else {SCORE: scores}

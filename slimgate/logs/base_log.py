@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -24,6 +24,9 @@ from slimgate.logs.columns import answer_digest, digest
 from slimgate.logs.json_lines import as_text
 from slimgate.logs.sample_fields import PROMPT_LENGTH
 from slimgate.plugins.reader import PER_SAMPLE, Digest, Log, Row, TaskLog
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 _ABOUT = b"slimgate.base_log"
 # Characters that are kept of a text to quote: the last ones of a prompt, the first ones of others.
@@ -160,7 +163,7 @@ def _rows(file: Path, groups: range) -> Iterator[Row]:
                 yield _row(row)
 
 
-def _row(row: dict[str, Any]) -> Row:
+def _row(row: Json) -> Row:
     digests = {key: _digest(row[f"{key}_digest"]) for key in PER_SAMPLE}
     return Row(
         id=row["id"],

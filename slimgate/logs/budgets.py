@@ -212,7 +212,7 @@ def range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
     return tuple(ranges)
 
 
-def _ranges_of_table(data: Mapping[str, Any], shown: str) -> tuple[tuple[str, Range], ...]:
+def _ranges_of_table(data: Mapping[str, object], shown: str) -> tuple[tuple[str, Range], ...]:
     stated = data.get(RANGES, {})
     if not isinstance(stated, Mapping):
         raise SuiteError(f"{shown} [{RANGES}]: expected a table such as grade = [1, 10]")
@@ -242,7 +242,7 @@ def budgets_of_table(data: Mapping[str, Any], shown: str) -> LogBudgets:
     return LogBudgets(patterns, pooled, ranges=_ranges_of_table(data, shown), slices=slices)
 
 
-def read_limits(value: Any, shown: str) -> tuple[QualityBudget, ...]:
+def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
     """Of a table of limits on a metric. Raises SuiteError."""
     from pydantic import ValidationError
 

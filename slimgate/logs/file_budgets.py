@@ -79,7 +79,7 @@ def read_budget_tables(path: Path) -> Mapping[str, Any]:
     return _check_tables({name: table for name, table in tables.items() if name not in of_suites}, str(path))
 
 
-def _check_tables(tables: Mapping[str, Any], shown: str) -> Mapping[str, Any]:
+def _check_tables(tables: Mapping[str, object], shown: str) -> Mapping[str, Any]:
     for name in tables:
         if name not in _TABLES:
             raise SuiteError(f"{shown}: no table [{name}] here{format_suggestion(name, _TABLES)}")

@@ -132,7 +132,7 @@ def _put_attachments(sample: Json) -> Json:
     return {key: _with_texts(value, attachments) for key, value in sample.items() if key != "attachments"}
 
 
-def _with_texts(value: Any, attachments: Json) -> Any:
+def _with_texts(value: object, attachments: Json) -> Any:
     if isinstance(value, str) and value.startswith(_ATTACHMENT):
         return attachments.get(value.removeprefix(_ATTACHMENT), value)
     if isinstance(value, list):

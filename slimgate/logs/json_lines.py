@@ -75,7 +75,7 @@ def beginning(path: Path, size: int = 4096) -> str:
         return ""
 
 
-def as_text(value: Any) -> str | None:
+def as_text(value: object) -> str | None:
     """A value to compare or quote: text as it is, else its JSON."""
     if value is None or isinstance(value, str):
         return value

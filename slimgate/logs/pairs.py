@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -208,7 +207,7 @@ def _compare_settings(
         differences.add(setting, name, f"{SETTING_WORDS.get(setting, setting)} {values}")
 
 
-def _keep_differing(before: Any, after: Any) -> tuple[Any, Any]:
+def _keep_differing(before: object, after: object) -> tuple[object, object]:
     """If both are mappings, only their entries that differ; else both as they are."""
     if isinstance(before, dict) and isinstance(after, dict):
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
@@ -216,7 +215,7 @@ def _keep_differing(before: Any, after: Any) -> tuple[Any, Any]:
     return before, after
 
 
-def _shorten(value: Any) -> str:
+def _shorten(value: object) -> str:
     text = as_text(value) or "none"
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
 

@@ -57,7 +57,7 @@ class FieldColumn:
         return Field(np.frombuffer(self.codes, np.int64), known if are_numbers else [*map(_to_text, values)])
 
 
-def find_field(fields: Mapping[str, Any], name: str) -> Any:
+def find_field(fields: Mapping[str, object], name: str) -> Any:
     """The value of a field; `metadata.language` is a key of a table, and `language` too if no other is."""
     if name in fields:
         return fields[name]
@@ -111,7 +111,7 @@ def list_fields(tasks: Iterable[TaskLog]) -> list[str]:
     return [*names]
 
 
-def _list_names(fields: Mapping[str, Any], before: str = "") -> Iterable[str]:
+def _list_names(fields: Mapping[str, object], before: str = "") -> Iterable[str]:
     for name, value in fields.items():
         if isinstance(value, Mapping):
             yield from _list_names(value, f"{before}{name}.")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.logs.budgets import POOLED, RANGES
 from slimgate.logs.suite import LOGS, LogsTable
 from slimgate.suite.schema import DIALECT, SITE, make_limits_schema
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 LOGS_SCHEMA = "logs.schema.json"
 # Budgets that files of other tools never answer.
@@ -57,7 +60,7 @@ def make_logs_schema() -> dict[str, Any]:
     }
 
 
-def _make_budgets_schema(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
+def _make_budgets_schema(definitions: Json, *, off: bool = False) -> dict[str, Any]:
     """The limits of a suite of models that logs can answer, and patterns. off: a limit may be "off"."""
     limits = make_limits_schema(definitions, off=off)
     properties = {name: table for name, table in limits["properties"].items() if name not in _OF_MODELS}

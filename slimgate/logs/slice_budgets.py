@@ -53,7 +53,7 @@ class SliceBudgets:
 
 
 def read_slice_budgets(
-    table: Any, shown: str, read_limits: ReadLimits, parent: str = "[budgets"
+    table: object, shown: str, read_limits: ReadLimits, parent: str = "[budgets"
 ) -> tuple[SliceBudgets, ...]:
     """Of the table [budgets.slices]. read_limits: of a table of limits. parent: the table that it is in,
     without its last bracket. Raises SuiteError."""
@@ -73,7 +73,7 @@ def read_slice_budgets(
 
 
 def _read_named(
-    field: str, values: Mapping[str, Any], head: str, read_limits: ReadLimits
+    field: str, values: Mapping[str, object], head: str, read_limits: ReadLimits
 ) -> Iterable[SliceBudgets]:
     for value, limits in values.items():
         where = f'{head}.{field}."{value}"]'

@@ -233,7 +233,7 @@ def _read_checks(table: LogsTable, path: Path, shown: str) -> AnswerChecks | Non
     return read_answer_checks(tokenizer, refusals)
 
 
-def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, Any]) -> FileKind:
+def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, object]) -> FileKind:
     """KL logs have no base. Load tests have budgets on times; prediction files are known by their columns.
 
     Of a base that is not there yet, its keys and its suffix tell: JSON Lines may be either, and are logs.

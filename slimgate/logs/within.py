@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.budget_kinds import ends_run
@@ -130,8 +130,8 @@ def assert_within(
 def assert_budgets(
     base: str | Path | Sequence[str | Path] | None,
     target: str | Path | Sequence[str | Path],
-    budgets: Mapping[str, Any] | str | Path,
-    **options: Any,
+    budgets: Mapping[str, object] | str | Path,
+    **options: object,
 ) -> VariantRecord:
     """Asserts that the target's files hold all budgets: predictions, logs, load tests or KL logs.
 
@@ -168,8 +168,8 @@ def assert_budgets(
     files: dict[str, Any] = {"targets": {"target": [str(path.resolve()) for path in _list_runs(target)]}}
     if base is not None:
         files["base"] = [str(path.resolve()) for path in _list_runs(base)]
-    if options.get("repeat") is not None:
-        files["repeat"] = str(Path(options["repeat"]).resolve())
+    if (repeat := options.get("repeat")) is not None:
+        files["repeat"] = str(Path(cast("str | Path", repeat)).resolve())
     suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / "assert_budgets", shown)
     judged = judge_log_suite(suite).targets["target"]
     for note in judged.notes:

@@ -18,11 +18,14 @@ import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError
 from slimgate.models import saved_files
 from slimgate.models.graph import Graph
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 PACKAGE = "model.pt2"
 KIND = "torch_aoti"
@@ -41,8 +44,8 @@ class ExportedModel(Graph):
     """
 
     package: Path
-    tokenizer: Any
-    config: Any
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
     inputs: tuple[str, ...]
     device: str
     weights: dict[str, int]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from types import MappingProxyType
@@ -23,6 +23,8 @@ from slimgate.models.server_errors import body_of, describe, refuse_redirects
 
 if TYPE_CHECKING:
     import httpx2
+
+    from slimgate.plugins.base import Json
 
 # After so many requests in a row that did not reach the server, it counts as gone.
 GONE_AFTER = 16
@@ -101,7 +103,7 @@ def open_client(endpoint: Endpoint, *, connections: int) -> httpx2.AsyncClient:
     )
 
 
-def encode_request(endpoint: Endpoint, request: Request, **more: Any) -> tuple[str, bytes]:
+def encode_request(endpoint: Endpoint, request: Request, **more: object) -> tuple[str, bytes]:
     """Where a request goes, and its JSON. more: further fields. Raises ValueError or TypeError where a prompt
     holds something that JSON has not."""
     if isinstance(request.prompt, str):
@@ -205,7 +207,7 @@ class _Asking:
         return describe(cause, self._endpoint.read_key())
 
 
-def _read_reply(request: Request, reply: Any) -> Reply:
+def _read_reply(request: Request, reply: Json) -> Reply:
     """An answer as JSON. Raises MeasureError where the log-probabilities of the prompt are missing."""
     choice = reply["choices"][0]
     if request.options.get("echo"):
@@ -216,7 +218,7 @@ def _read_reply(request: Request, reply: Any) -> Reply:
     return Reply(str(text or ""), choice.get("finish_reason"), tokens)
 
 
-def _read_logprobs(choice: Any, usage: Any) -> Reply:
+def _read_logprobs(choice: Json, usage: Mapping[str, int] | None) -> Reply:
     """The log-probability of the prompt's tokens after the first. Raises MeasureError where it is not there.
 
     The first tokens are the prompt's; what follows is the token that had to be written.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -11,8 +11,13 @@ from slimgate.models.blocks import Block, block_lists, block_names, blocks, enco
 from slimgate.models.config import check_numbers, with_blocks
 from slimgate.models.replace_modules import replace_modules_
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
-def keep_blocks_(model: Any, remaining: Sequence[int]) -> None:
+    from slimgate.models.torch_model import TorchModel
+
+
+def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
     """Leaves only these blocks, in this order; configuration and notes of earlier steps follow.
 
     remaining: numbers of blocks from 0, each once.
@@ -32,7 +37,7 @@ def keep_blocks_(model: Any, remaining: Sequence[int]) -> None:
         replace_modules_(model, "keep_layers", {}, scaling)
 
 
-def keep_blocks_of_both_(model: Any, encoder: Sequence[int], decoder: Sequence[int]) -> None:
+def keep_blocks_of_both_(model: TorchModel, encoder: Sequence[int], decoder: Sequence[int]) -> None:
     """The same of an encoder-decoder: these blocks of its encoder, and these of its decoder."""
     for (root, layers), remaining in zip(block_lists(model.network).items(), (encoder, decoder), strict=True):
         _keep_position_scores_(layers, remaining[0])
@@ -45,9 +50,10 @@ def keep_blocks_of_both_(model: Any, encoder: Sequence[int], decoder: Sequence[i
         _tell_stack(model, layers)
 
 
-def _tell_stack(model: Any, layers: nn.ModuleList) -> None:
+def _tell_stack(model: TorchModel, layers: nn.ModuleList) -> None:
     """T5's encoder and decoder have a copy of the configuration each, with the number of their own blocks."""
-    for stack in (model.network.get_encoder(), model.network.get_decoder()):
+    network: Any = model.network
+    for stack in (network.get_encoder(), network.get_decoder()):
         if stack.config is not model.config and getattr(stack, "block", None) is layers:
             stack.config.num_layers = len(layers)
 
@@ -61,12 +67,13 @@ def _keep_position_scores_(layers: nn.ModuleList, first: int) -> None:
         old.has_relative_attention_bias = False
 
 
-def _self_attention(block: Any) -> Any:
+def _self_attention(block: nn.Module) -> Any:
     """T5's; None of a block of another family."""
-    return getattr(block.layer[0], "SelfAttention", None) if hasattr(block, "layer") else None
+    layers: Any = getattr(block, "layer", None)
+    return None if layers is None else getattr(layers[0], "SelfAttention", None)
 
 
-def _keep_in_list_(model: Any, root: str, layers: nn.ModuleList, remaining: Sequence[int]) -> None:
+def _keep_in_list_(model: TorchModel, root: str, layers: nn.ModuleList, remaining: Sequence[int]) -> None:
     staying = [layers[i] for i in remaining]
     del layers[:]
     layers.extend(nn.ModuleList(staying))
@@ -110,7 +117,7 @@ def evenly_spread(total: int, count: int) -> list[int]:
     return [round(i * (total - 1) / (count - 1)) for i in range(count)]
 
 
-def _rename_blocks(noted: Any, root: str, numbers: dict[str, str]) -> Any:
+def _rename_blocks(noted: object, root: str, numbers: dict[str, str]) -> Any:
     """The note with the modules of the blocks under their new numbers, and without those that are gone."""
     if isinstance(noted, dict):
         names = {key: _new_name(key, root, numbers) for key in noted}
@@ -140,7 +147,7 @@ def _scaling(network: nn.Module, name: str) -> dict[str, float]:
     return {"scaling": holder.scaling}
 
 
-def _shorten(config: Any, before: int, remaining: Sequence[int]) -> None:
+def _shorten(config: PreTrainedConfig, before: int, remaining: Sequence[int]) -> None:
     """Settings that hold a value a block keep those of the blocks that stay."""
     for key, value in list(config.to_dict().items()):
         if isinstance(value, list | tuple) and len(value) == before and key.startswith("layer"):

@@ -120,7 +120,7 @@ def _hooks(
     blocks: Sequence[nn.Module], states: list[Tensor], replacements: Sequence[Tensor] | None
 ) -> Iterator[None]:
     def before(at: int) -> Any:
-        def hook(_block: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        def hook(_block: nn.Module, args: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> Any:
             state = args[0] if args else keywords["hidden_states"]
             if at == 0:
                 states.append(state.float())
@@ -132,7 +132,7 @@ def _hooks(
         return hook
 
     def behind(at: int) -> Any:
-        def hook(_block: nn.Module, _args: Any, output: Any) -> Any:
+        def hook(_block: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> Any:
             state = output[0] if isinstance(output, tuple) else output
             states.append(state.float())
             if replacements is None or at < len(blocks) - 1:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from slimgate.errors import BuildError
 from slimgate.models.families import FAMILY_NAMES, LAYOUTS, Layout, family_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def encoder_layers(network: nn.Module) -> nn.ModuleList:
 
 def block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
     """Name -> list of blocks: one, or of an encoder-decoder two."""
-    config: Any = network.config
+    config: PreTrainedConfig = network.config
     family = family_of(config)
     lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
     if family is not None and family.lists:
@@ -123,7 +126,7 @@ def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
     return layers[-1]
 
 
-def logits_layer(network: Any) -> nn.Linear | None:
+def logits_layer(network: nn.Module) -> nn.Linear | None:
     """The layer that gives the answers: a language model's own, or the last one with a label an output.
 
     None where it is no nn.Linear any more, and of a network that has none (`has_logits_layer = False`).
@@ -134,7 +137,8 @@ def logits_layer(network: Any) -> nn.Linear | None:
     if embeddings is not None:
         return embeddings if isinstance(embeddings, nn.Linear) else None
     layers = [m for m in network.modules() if isinstance(m, nn.Linear)]
-    fitting = [layer for layer in layers if layer.out_features == network.config.num_labels]
+    config: Any = network.config
+    fitting = [layer for layer in layers if layer.out_features == config.num_labels]
     return fitting[-1] if fitting else None
 
 
@@ -155,7 +159,7 @@ def blocks(network: nn.Module) -> list[Block]:
 
 def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str, nn.ModuleList]:
     """The first list of as many modules as the configuration has blocks."""
-    config: Any = network.config
+    config: PreTrainedConfig = network.config
     if not hasattr(config, "num_hidden_layers"):
         raise BuildError(
             f"{type(network).__name__} has no one list of transformer blocks; of a model of two towers name "
@@ -207,7 +211,7 @@ def _parts(network: nn.Module, name: str, layout: Layout) -> Block:
     return Block(name, attention, _feed_forward(network, name, layout))
 
 
-def _head_dim(attention: Any) -> int:
+def _head_dim(attention: nn.Module) -> int:
     names = ("head_dim", "attention_head_size", "key_value_proj_dim")
     return int(next(value for name in names if (value := getattr(attention, name, None))))
 

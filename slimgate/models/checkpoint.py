@@ -15,7 +15,7 @@ import pickle
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -29,6 +29,9 @@ from slimgate.models.quantized_files import CHECKPOINT, method_of
 from slimgate.models.saved_files import save_tokenizer
 from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.models.torch_model import DESCRIPTION, TorchModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 TRANSFORMERS = "transformers"
 # What transformers reads beside the weights: settings, vocabulary, chat template.
@@ -143,7 +146,7 @@ def as_checkpoint(
 
 
 def read_network(
-    auto: str, folder: Path, *, file: str | None, dtype: str | None, text: str, **options: Any
+    auto: str, folder: Path, *, file: str | None, dtype: str | None, text: str, **options: object
 ) -> tuple[Any, Json]:
     """A network of a quantized folder or GGUF file, and transformers' loading info.
 
@@ -170,7 +173,9 @@ def read_network(
     return network, info
 
 
-def _read_folder(auto: str, folder: Path, dtype: Any, text: str, options: Json) -> tuple[Any, Json]:
+def _read_folder(
+    auto: str, folder: Path, dtype: torch.dtype | str, text: str, options: Json
+) -> tuple[Any, Json]:
     quantization = read_json(folder / "config.json")["quantization_config"]
     method = method_of(quantization)
     if packing := packing_of(method, quantization):
@@ -199,7 +204,7 @@ def _is_unpacked_here(method: str, folder: Path, empty: nn.Module) -> bool:
 
 
 def _read_unpacked(
-    empty: Any, folder: Path, packing: Packing, dtype: Any, text: str, options: Json
+    empty: PreTrainedModel, folder: Path, packing: Packing, dtype: torch.dtype | str, text: str, options: Json
 ) -> tuple[Any, Json]:
     """empty: the network, on the device meta."""
     from transformers import GenerationConfig
@@ -272,7 +277,7 @@ def _dtype(name: str | None) -> Any:
     return "auto" if name is None else getattr(torch, name)
 
 
-def _plain_config(config: Any) -> Any:
+def _plain_config(config: PreTrainedConfig) -> PreTrainedConfig:
     """The configuration of the same architecture with weights that are not quantized."""
     from copy import deepcopy
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, Strict
 
 from slimgate.errors import SuiteError
+from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 
 # Blocks that a step names by number, from 0.
@@ -23,13 +24,13 @@ _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer", "encoder_layers", "num_la
 _DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
 
 
-def blocks_of(config: Mapping[str, Any]) -> int | None:
+def blocks_of(config: Json) -> int | None:
     """How many blocks a model of this configuration has, whatever its architecture calls them; else None."""
     blocks = next((config[key] for key in _BLOCKS if key in config), None)
     return blocks if isinstance(blocks, int) else None
 
 
-def decoder_blocks_of(config: Mapping[str, Any]) -> int | None:
+def decoder_blocks_of(config: Json) -> int | None:
     """The same of an encoder-decoder's decoder; T5's has as many as its encoder where nothing is said."""
     blocks = next(
         (config[key] for key in _DECODER_BLOCKS if config.get(key) is not None), config.get("num_layers")
@@ -37,7 +38,7 @@ def decoder_blocks_of(config: Mapping[str, Any]) -> int | None:
     return blocks if isinstance(blocks, int) else None
 
 
-def with_blocks(config: Mapping[str, Any], encoder: int | None, decoder: int | None) -> dict[str, Any]:
+def with_blocks(config: Json, encoder: int | None, decoder: int | None) -> dict[str, Any]:
     """The configuration of an encoder-decoder with so many blocks; None leaves them."""
     sizes = (encoder or blocks_of(config), decoder or decoder_blocks_of(config))
     names = (*_BLOCKS, *_DECODER_BLOCKS)
@@ -53,7 +54,7 @@ def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") 
         raise SuiteError(f"{choice} came, but the model has blocks 0 to {blocks - 1} at this step")
 
 
-def longest_text(config: Mapping[str, Any]) -> int | None:
+def longest_text(config: Json) -> int | None:
     """How many tokens a model of this config.json has positions for; None where it does not say."""
     if config.get("model_type") in RELATIVE_POSITIONS:
         return None
@@ -65,7 +66,7 @@ def longest_text(config: Mapping[str, Any]) -> int | None:
     return longest
 
 
-def check_positions(max_tokens: int, ref: ModelRef, config: Mapping[str, Any]) -> None:
+def check_positions(max_tokens: int, ref: ModelRef, config: Json) -> None:
     """Checks that a model has positions for so many tokens.
 
     Args:
@@ -81,7 +82,7 @@ def check_positions(max_tokens: int, ref: ModelRef, config: Mapping[str, Any]) -
         raise SuiteError(f"max_tokens = {max_tokens}, but {ref.text} has positions for {longest} tokens")
 
 
-def model_labels(config: Mapping[str, Any]) -> list[str]:
+def model_labels(config: Json) -> list[str]:
     """The label of each output, as the model's configuration names them."""
     labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
     try:

@@ -17,13 +17,16 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.json_text import read_json
 from slimgate.models.graph import Graph
 from slimgate.models.saved_files import DESCRIPTION, load_beside, read_description
 from slimgate.models.write_by_length import POSITIONS
 from slimgate.plugins.base import Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 KIND = "ctranslate2"  # and the package, its extra, and the folder in an artifact
 FOLDER = KIND
@@ -68,8 +71,8 @@ class CTranslate2Model(Graph):
     counts: Json
     quantization: str
     answers: AnswerFacts
-    tokenizer: Any
-    config: Any
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
     kind: str = KIND
 
     def measure_size(self) -> dict[str, int]:

@@ -7,12 +7,15 @@ cut_linear(model, "bert.encoder.layer.0.output.dense", columns=[0, 2, 5])       
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
 
 from slimgate.errors import BuildError
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 M = TypeVar("M", bound=nn.Module)
 # what a constructor draws there disturbs nobody's random state
@@ -20,7 +23,7 @@ NOWHERE = "meta"
 
 
 def cut_linear(
-    model: Any, name: str, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
+    model: TorchModel, name: str, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
 ) -> nn.Linear:
     """Makes a linear layer with some of the outputs and inputs of another one, in their order.
 
@@ -44,7 +47,7 @@ def cut_linear(
     return smaller
 
 
-def cut_embedding(model: Any, name: str, columns: Sequence[int]) -> nn.Embedding:
+def cut_embedding(model: TorchModel, name: str, columns: Sequence[int]) -> nn.Embedding:
     """An embedding table of these features only. Raises BuildError where it is no nn.Embedding."""
     table = part_to_cut(model.network, name, nn.Embedding)
     weight = _take(table.weight, columns, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,7 @@ def find_divergence(
     row: str,
     expected: Sequence[int],
     written: Sequence[int],
-    scores_behind: Callable[[int], npt.NDArray[Any]],
+    scores_behind: Callable[[int], npt.NDArray[np.float32]],
     ends: Collection[int] = (),
     *,
     scale: Scale = "standard deviation",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slimgate.plugins.base import Arrays
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 ROWS = (3, 5)
 TOKENS = (12, 9)
@@ -14,7 +17,7 @@ PADDED = 3
 SEED = 0
 
 
-def example_batches(tokenizer: Any, config: Any) -> tuple[Arrays, Arrays]:
+def example_batches(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> tuple[Arrays, Arrays]:
     """Two batches that differ in rows and in tokens; the last row of each ends in padding.
 
     Named as the tokenizer names its answers: (rows, tokens) int64.
@@ -29,7 +32,11 @@ def example_batches(tokenizer: Any, config: Any) -> tuple[Arrays, Arrays]:
 
 
 def _batch(
-    tokenizer: Any, config: Any, names: list[str], generator: np.random.Generator, shape: tuple[int, int]
+    tokenizer: PreTrainedTokenizerBase,
+    config: PreTrainedConfig,
+    names: list[str],
+    generator: np.random.Generator,
+    shape: tuple[int, int],
 ) -> Arrays:
     padding = tokenizer.pad_token_id
     known = np.arange(min(len(tokenizer), config.vocab_size))

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slimgate.errors import SuiteError
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 # What a step may change beyond single weights (Step.changes):
 #   blocks   the list of blocks            heads    attention heads
@@ -161,7 +164,7 @@ LAYOUTS = tuple(dict.fromkeys(each for family in FAMILIES for each in family.lay
 FAMILY_NAMES = ", ".join(family.name for family in FAMILIES)
 
 
-def family_of(config: Any) -> Family | None:
+def family_of(config: PreTrainedConfig | Mapping[str, object]) -> Family | None:
     """The entry of a configuration, an object or what config.json holds; None for one that has no entry.
 
     A model without an entry may still be known by the names of its layers (blocks.py).
@@ -175,7 +178,7 @@ def refusal(step: Step[Any], family: Family) -> str | None:
     return next((family.without[part] for part in step.changes if part in family.without), None)  # type: ignore[index]
 
 
-def check_family(name: str, step: Step[Any], config: Any) -> None:
+def check_family(name: str, step: Step[Any], config: PreTrainedConfig | Mapping[str, object]) -> None:
     """Raises SuiteError where the step cannot change a model of this configuration.
 
     name: the step's; config: an object, or what config.json holds.
@@ -187,7 +190,7 @@ def check_family(name: str, step: Step[Any], config: Any) -> None:
     raise SuiteError(f"{name} cannot change {family.name}: {reason}; it can change {_format_list(able)}")
 
 
-def refuse_encoder_decoder(config: Mapping[str, Any]) -> None:
+def refuse_encoder_decoder(config: Mapping[str, object]) -> None:
     """Raises SuiteError for a step whose format takes a network of one forward pass."""
     family = family_of(config)
     if config.get("is_encoder_decoder") or (family is not None and family.lists):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from slimgate.errors import BuildError
 from slimgate.models.config import longest_text
 from slimgate.models.seeding import isolated_seed
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 AT_ONCE = 128
 
@@ -25,15 +29,15 @@ class Sampling(Protocol):
     def top_k(self) -> int: ...
 
 
-def can_write(network: Any) -> bool:
+def can_write(network: nn.Module | None) -> bool:
     """Whether it is a language model of transformers."""
     return bool(getattr(network, "can_generate", lambda: False)())
 
 
 @torch.inference_mode()
 def continue_prompts(
-    network: Any,
-    tokenizer: Any,
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     *,
@@ -61,12 +65,12 @@ def continue_prompts(
     return answers
 
 
-def room(network: Any) -> int | None:
+def room(network: PreTrainedModel) -> int | None:
     """How many tokens a text of the network may have; None where its configuration does not say."""
     return longest_text(network.config.to_dict())
 
 
-def _check_room(network: Any, prompts: Sequence[Sequence[int]], tokens: int) -> None:
+def _check_room(network: PreTrainedModel, prompts: Sequence[Sequence[int]], tokens: int) -> None:
     longest, max_positions = max(map(len, prompts), default=0), room(network)
     if max_positions is not None and longest + tokens > max_positions:
         raise BuildError(
@@ -75,7 +79,7 @@ def _check_room(network: Any, prompts: Sequence[Sequence[int]], tokens: int) -> 
         )
 
 
-def _ends(tokenizer: Any, network: Any) -> set[int]:
+def _ends(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> set[int]:
     """What ends a text; a configuration may name several."""
     own_ends = network.config.eos_token_id
     return {tokenizer.eos_token_id, *(own_ends if isinstance(own_ends, list | tuple) else (own_ends,))} - {
@@ -84,8 +88,8 @@ def _ends(tokenizer: Any, network: Any) -> set[int]:
 
 
 def _some(
-    network: Any,
-    tokenizer: Any,
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     *,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -17,18 +17,23 @@ from slimgate.errors import BuildError
 from slimgate.models.saved_files import save_tokenizer
 from slimgate.models.sentence_encoder import SentenceEncoder
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from slimgate.models.torch_model import TorchModel
+
 ENCODER = SentenceEncoder.__name__
 FAMILIES = ("bert",)
 # As sentence-transformers and llama.cpp's converter call them; llama.cpp has no pooling by the maximum.
 POOLING = {"mean": "mean_tokens", "cls": "cls_token", "last": "lasttoken"}
 
 
-def write_encoder(model: Any, folder: Path) -> None:
+def write_encoder(model: TorchModel, folder: Path) -> None:
     """Writes a TorchModel's encoder as sentence-transformers lays it out, for llama.cpp's converter.
 
     Raises BuildError where llama.cpp has no place for a part of it.
     """
-    network, stated = model.network, model.config.sentence
+    network, stated = cast("SentenceEncoder", model.network), model.config.sentence
     if (family := model.config.model_type) not in FAMILIES:
         raise BuildError(
             f"to_gguf writes encoders of the families {', '.join(FAMILIES)}, and this is {family}"
@@ -60,7 +65,7 @@ def write_encoder(model: Any, folder: Path) -> None:
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
 
 
-def load_gguf_encoder(file: Path, config: Any) -> SentenceEncoder:
+def load_gguf_encoder(file: Path, config: PreTrainedConfig) -> SentenceEncoder:
     """The network of a GGUF file, its weights unpacked to float32. Raises BuildError where one is missing.
 
     config: that of the network which was written, with its `sentence`.

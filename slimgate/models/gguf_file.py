@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.requirements import describe_too_low
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.models.quantized_files import Quantized, without_numbers
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
 
 SUFFIX = ".gguf"
 # Architectures that transformers calls otherwise than the files do.
@@ -56,7 +59,7 @@ class GgufHeader:
         return _OTHER_NAMES.get(self.architecture, self.architecture) in _architectures()
 
 
-def stated_type(reader: Any) -> str:
+def stated_type(reader: GGUFReader) -> str:
     """What a file says most of its weights are, such as Q4_K_M; "" of an older file that does not say it."""
     from gguf import LlamaFileType
 
@@ -141,7 +144,7 @@ def _read(file: Path, _changed: int, _size: int) -> GgufHeader:
     )
 
 
-def _check_whole(reader: Any, file: Path) -> None:
+def _check_whole(reader: GGUFReader, file: Path) -> None:
     """Raises SuiteError for a file that another machine or further files are needed for."""
     if reader.byte_order == "S":
         raise SuiteError(
@@ -166,12 +169,12 @@ def _architectures() -> frozenset[str]:
     return frozenset({*GGUF_CONFIG_MAPPING, *GGUF_CONFIG_ARCHS}) - _NO_ARCHITECTURE
 
 
-def _value(reader: Any, key: str) -> Any:
+def _value(reader: GGUFReader, key: str) -> Any:
     field = reader.get_field(key)
     return None if field is None else field.contents()
 
 
-def _config(reader: Any, architecture: str) -> dict[str, Any]:
+def _config(reader: GGUFReader, architecture: str) -> dict[str, Any]:
     stated = {
         "max_position_embeddings": _value(reader, f"{architecture}.context_length"),
         "num_hidden_layers": _value(reader, f"{architecture}.block_count"),
@@ -183,7 +186,7 @@ def _config(reader: Any, architecture: str) -> dict[str, Any]:
     }
 
 
-def _describe(reader: Any) -> Quantized:
+def _describe(reader: GGUFReader) -> Quantized:
     from gguf import GGML_QUANT_SIZES
 
     sizes: Counter[Any] = Counter()

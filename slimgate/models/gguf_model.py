@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError, MeasureError
@@ -28,6 +28,9 @@ from slimgate.models.graph import Graph
 from slimgate.models.llama_cpp_library import LlamaModel
 from slimgate.models.saved_files import DESCRIPTION, has_tokenizer, save_tokenizer
 from slimgate.plugins.base import Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 KIND = "gguf"
 LIMIT_SECONDS = 3600.0
@@ -43,8 +46,8 @@ class GgufModel(Graph):
     """
 
     file: Path
-    tokenizer: Any
-    config: Any
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
     stored: Json
     counts: Json
     kind: str = KIND
@@ -109,7 +112,7 @@ def check_opens(file: Path, scratch: Path, *, embeddings: bool) -> None:
         raise BuildError(problem)
 
 
-def gguf_tokenizer(file: Path) -> Any:
+def gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a file's vocabulary, or the one beside it. Raises BuildError."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -129,7 +132,7 @@ def gguf_tokenizer(file: Path) -> Any:
     return tokenizer
 
 
-def check_tokens(model: LlamaModel, tokenizer: Any, texts: Sequence[str]) -> None:
+def check_tokens(model: LlamaModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> None:
     """Raises MeasureError where llama.cpp reads a text as other tokens than the tokenizer of the rows."""
     ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
     for text, row in zip(texts, ids, strict=True):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.models.saved_files import save_beside
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 
 class Graph(ABC):
@@ -16,8 +19,8 @@ class Graph(ABC):
     """
 
     kind: str
-    tokenizer: Any
-    config: Any
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
 
     @abstractmethod
     def measure_size(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ import torch
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.divergence import Divergence, find_divergence
 from slimgate.models.write_answers import is_encoder_decoder, start_of_answers
+
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedModel
+    from transformers.utils import ModelOutput
 
 # One more token of each row: (rows, 1) tokens and the cache -> (rows, 1) tokens.
 NextToken = Callable[[torch.Tensor, Any], torch.Tensor]
@@ -31,12 +35,12 @@ class Begun:
     """
 
     token: torch.Tensor
-    cache: Any
+    cache: Cache
     left: int
-    encoded: Any = None
+    encoded: ModelOutput | None = None
 
 
-def new_cache(network: Any) -> Any:
+def new_cache(network: PreTrainedModel) -> Cache:
     """A cache that grows with each token."""
     from transformers import DynamicCache, EncoderDecoderCache
 
@@ -46,7 +50,7 @@ def new_cache(network: Any) -> Any:
 
 
 @torch.inference_mode()
-def begin_answer(network: Any, input_ids: torch.Tensor, new_tokens: int, cache: Any) -> Begun:
+def begin_answer(network: PreTrainedModel, input_ids: torch.Tensor, new_tokens: int, cache: Cache) -> Begun:
     """The first token behind each prompt, or of the answer to each text. cache: empty.
 
     Raises MeasureError for a network that keeps no cache.
@@ -61,7 +65,7 @@ def begin_answer(network: Any, input_ids: torch.Tensor, new_tokens: int, cache: 
 
 
 @torch.inference_mode()
-def go_on(network: Any, begun: Begun, step: NextToken | None = None) -> torch.Tensor:
+def go_on(network: PreTrainedModel, begun: Begun, step: NextToken | None = None) -> torch.Tensor:
     """(rows, new tokens) ids: the first token and those behind it. step: computes them; None: the network."""
     written = [begun.token]
     for _ in range(begun.left):
@@ -76,7 +80,7 @@ def go_on(network: Any, begun: Begun, step: NextToken | None = None) -> torch.Te
 class StaticCaches:
     """Caches with room for a whole answer from the start, one for each shape; each is used again."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: PreTrainedModel) -> None:
         """Raises BuildError for an encoder-decoder."""
         if is_encoder_decoder(network):
             raise BuildError(
@@ -86,7 +90,7 @@ class StaticCaches:
         self._network, self._caches = network, dict[tuple[int, int], Any]()
 
     @torch.inference_mode()
-    def empty(self, rows: int, tokens: int) -> Any:
+    def empty(self, rows: int, tokens: int) -> Cache:
         """The cache of so many rows and tokens, prompt and answer together, with nothing in it."""
         from transformers import StaticCache
 
@@ -99,7 +103,7 @@ class StaticCaches:
 
 @torch.inference_mode()
 def check_answers(
-    network: Any, input_ids: torch.Tensor, written: torch.Tensor, who: str, *, tolerance: float
+    network: PreTrainedModel, input_ids: torch.Tensor, written: torch.Tensor, who: str, *, tolerance: float
 ) -> list[Divergence]:
     """Holds greedy answers against those of the network with a growing cache.
 
@@ -133,7 +137,9 @@ def check_answers(
     return gaps
 
 
-def next_token(network: Any, ids: torch.Tensor, cache: Any, encoded: Any = None) -> torch.Tensor:
+def next_token(
+    network: PreTrainedModel, ids: torch.Tensor, cache: Cache, encoded: ModelOutput | None = None
+) -> torch.Tensor:
     """(rows, 1) likeliest tokens behind (rows, tokens) ids and what the cache holds; it grows by the ids."""
     if encoded is not None:
         more = {"decoder_input_ids": ids, "encoder_outputs": encoded}
@@ -150,12 +156,12 @@ def next_token(network: Any, ids: torch.Tensor, cache: Any, encoded: Any = None)
     return token
 
 
-def cache_bytes(cache: Any) -> int:
+def cache_bytes(cache: Cache) -> int:
     """Bytes of all tensors of a cache, of those that are allocated ahead too."""
     return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(cache))
 
 
-def _tensors(cache: Any) -> Iterator[torch.Tensor]:
+def _tensors(cache: Cache) -> Iterator[torch.Tensor]:
     for part in (getattr(cache, "self_attention_cache", None), getattr(cache, "cross_attention_cache", None)):
         if part is not None:
             yield from _tensors(part)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.models import ModelRef
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, BatchEncoding, PreTrainedConfig, PreTrainedTokenizerBase
 
 FILES = ("processor_config.json", "preprocessor_config.json")
 
@@ -24,11 +28,13 @@ def check_processor(ref: ModelRef) -> None:
 class ImageTextProcessor:
     """What an image-text model reads its rows by: `images` for pixels, everything else as its tokenizer."""
 
-    def __init__(self, tokenizer: Any, images: Any) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, images: BaseImageProcessor) -> None:
         self.tokenizer, self.images = tokenizer, images
 
     @classmethod
-    def of(cls, tokenizer: Any, folder: Path, config: Any) -> ImageTextProcessor:
+    def of(
+        cls, tokenizer: PreTrainedTokenizerBase, folder: Path, config: PreTrainedConfig
+    ) -> ImageTextProcessor:
         """With the image processing of a folder, or CLIP's for the configuration where it has none."""
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -55,7 +61,7 @@ class ImageTextProcessor:
 
         CLIPProcessor(self.images, self.tokenizer).save_pretrained(folder)
 
-    def check_side(self, config: Any, where: str) -> None:
+    def check_side(self, config: PreTrainedConfig, where: str) -> None:
         """Raises BuildError where images come out in another size than the model has patches for."""
         expected = int(config.vision_config.image_size)
         size = self.images.crop_size if self.images.do_center_crop else self.images.size
@@ -65,7 +71,7 @@ class ImageTextProcessor:
                 f"{where}: its images are processed to {sorted(sides)} pixels, expected {expected}"
             )
 
-    def __call__(self, *texts: Any, **options: Any) -> Any:
+    def __call__(self, *texts: str | Sequence[str], **options: object) -> BatchEncoding:
         return self.tokenizer(*texts, **options)
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ is an error, not a model that is hardly changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
@@ -19,11 +19,14 @@ from slimgate.errors import BuildError
 from slimgate.models.blocks import all_blocks, logits_layer
 from slimgate.models.plain_layers import to_plain_linear_
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+
 MIN_REACHED = 0.9
 
 
 def linear_layers(
-    model: Any,
+    model: TorchModel,
     *,
     inside: Literal["blocks", "network"] = "blocks",
     output: bool = False,
@@ -54,7 +57,7 @@ def linear_layers(
     return layers
 
 
-def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
+def by_block(model: TorchModel, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
     """The layers block by block, in the order in which the blocks run; those outside of blocks one by one."""
     blocks = enumerate(all_blocks(model.network))
     owner = {id(module): str(number) for number, block in blocks for module in block.modules()}
@@ -64,7 +67,7 @@ def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.L
     return list(groups.values())
 
 
-def float_output_layer(model: Any) -> nn.Linear | None:
+def float_output_layer(model: TorchModel) -> nn.Linear | None:
     """The layer that gives the logits, where a step has not changed it into something else."""
     return logits_layer(model.network)
 

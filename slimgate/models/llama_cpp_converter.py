@@ -11,10 +11,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.llama_cpp_names import read_tokenizers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from slimgate.plugins.base import Json
 
 GPT2 = "gpt-2"
 
@@ -28,7 +34,7 @@ def load_converter() -> Any:
     return module
 
 
-def _name_own_tokenizers(module: Any) -> None:
+def _name_own_tokenizers(module: ModuleType) -> None:
     """Makes the converter accept tokenizers that users have trained.
 
     The converter looks up how a tokenizer splits words by a digest of its output, and knows the digests of
@@ -36,7 +42,7 @@ def _name_own_tokenizers(module: Any) -> None:
     """
     known = module.TextModel.get_vocab_base_pre
 
-    def name_of(self: Any, tokenizer: Any) -> str:
+    def name_of(self: object, tokenizer: PreTrainedTokenizerFast) -> str:
         try:
             return str(known(self, tokenizer))
         except NotImplementedError:
@@ -82,7 +88,7 @@ def _may_be_released(folder: Path) -> bool:
     return known.has(list(tokens))
 
 
-def _describe_refusal(tokenizer: dict[str, Any]) -> str:
+def _describe_refusal(tokenizer: Json) -> str:
     kind, cut = tokenizer["model"].get("type"), tokenizer.get("pre_tokenizer") or {}
     return (
         f"llama.cpp cannot read this tokenizer ({kind} with the pre-tokenizer {cut.get('type')}), expected "
@@ -90,7 +96,7 @@ def _describe_refusal(tokenizer: dict[str, Any]) -> str:
     )
 
 
-def name_pre_tokenizer(tokenizer: dict[str, Any]) -> str:
+def name_pre_tokenizer(tokenizer: Json) -> str:
     """llama.cpp's name for the pre-tokenizer of a tokenizer.json. Raises BuildError if it has none.
 
     It knows byte-level BPE with the pattern of GPT-2, and WordPiece, which splits words itself.
@@ -103,7 +109,7 @@ def name_pre_tokenizer(tokenizer: dict[str, Any]) -> str:
     raise BuildError(_describe_refusal(tokenizer))
 
 
-def _splits_as_gpt2(tokenizer: dict[str, Any]) -> bool:
+def _splits_as_gpt2(tokenizer: Json) -> bool:
     cut = tokenizer.get("pre_tokenizer") or {}
     as_gpt2 = (
         cut.get("type") == "ByteLevel" and cut.get("use_regex", True) and not cut.get("add_prefix_space")

@@ -14,6 +14,7 @@ import ctypes
 from collections import deque
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from slimgate._system.import_extra import import_extra
@@ -41,11 +42,11 @@ def load_library(user: str) -> Any:
 
 
 @cache
-def _keep_log(library: Any) -> Any:
+def _keep_log(library: ModuleType) -> Any:
     """The callback, which must live as long as the library."""
 
     @library.llama_log_callback  # type: ignore[untyped-decorator]
-    def keep(level: int, text: bytes, _user: Any) -> None:
+    def keep(level: int, text: bytes, _user: object) -> None:
         if level in (_WARNING, _ERROR):
             _LOG.append(text.decode("utf-8", errors="replace").strip())
 

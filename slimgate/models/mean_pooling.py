@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
 from transformers import AutoModel
 from transformers.modeling_outputs import SequenceClassifierOutput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class PooledEncoder(nn.Module, ABC):
@@ -17,9 +20,9 @@ class PooledEncoder(nn.Module, ABC):
     forward of a subclass: input_ids, attention_mask (rows, tokens) int64 -> logits.
     """
 
-    config: Any
+    config: PreTrainedConfig
 
-    def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
+    def __init__(self, config: PreTrainedConfig, encoder: nn.Module | None = None) -> None:
         super().__init__()
         self.encoder: Any = (
             encoder if encoder is not None else AutoModel.from_config(config, trust_remote_code=False)
@@ -29,7 +32,7 @@ class PooledEncoder(nn.Module, ABC):
             self.encoder.pooler = None
 
     @classmethod
-    def from_config(cls, config: Any) -> Self:
+    def from_config(cls, config: PreTrainedConfig) -> Self:
         """Random weights in the shape of a configuration."""
         return cls(config)
 
@@ -38,7 +41,7 @@ class PooledEncoder(nn.Module, ABC):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         output_hidden_states: bool = False,
-        **unused: Any,
+        **unused: object,
     ) -> SequenceClassifierOutput:
         unused.pop("labels", None)
         outputs = self.encoder(
@@ -58,7 +61,7 @@ class PooledEncoder(nn.Module, ABC):
 class MeanPoolingClassifier(PooledEncoder):
     """encoder -> mean over the tokens that are not padding -> dropout -> linear."""
 
-    def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
+    def __init__(self, config: PreTrainedConfig, encoder: nn.Module | None = None) -> None:
         super().__init__(config, encoder)
         dropout = getattr(config, "classifier_dropout", None)
         self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1) if dropout is None else dropout)

@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
@@ -31,6 +31,9 @@ from slimgate.models.saved_files import has_tokenizer
 from slimgate.plugins.loading import list_graph_forms
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import suite_path
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 # Where transformers looks for the names of a folder's own classes (auto_map).
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
@@ -76,11 +79,11 @@ def _settings(file: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _first(classes: Any) -> str:
+def _first(classes: object) -> str:
     return str(next(iter(classes.values())) if isinstance(classes, dict) else classes)[:80]
 
 
-def _has_class_of_transformers(name: str, settings: dict[str, Any]) -> bool:
+def _has_class_of_transformers(name: str, settings: Json) -> bool:
     """Then that one is taken, and the folder's code is left alone. Loads transformers, without torch."""
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES

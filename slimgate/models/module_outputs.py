@@ -13,13 +13,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import block_names
+
+if TYPE_CHECKING:
+    from slimgate.models.two_towers import TwoTowers
 
 # What a network of unknown make raises: its configuration or its parts are others, or it wants other inputs.
 UNKNOWN = (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
@@ -50,7 +53,12 @@ def watch_outputs(network: nn.Module, names: Iterable[str]) -> Iterator[Outputs]
 
 
 def _keep(name: str, outputs: Outputs) -> Any:
-    def hook(_module: nn.Module, _inputs: Any, keywords: dict[str, Any], output: Any) -> None:
+    def hook(
+        _module: nn.Module,
+        _inputs: object,
+        keywords: dict[str, Any],
+        output: torch.Tensor | tuple[torch.Tensor, ...],
+    ) -> None:
         outputs.values[name] = output[0] if isinstance(output, tuple) else output
         if keywords.get("position_embeddings") is not None:
             outputs.rotary[name] = keywords["position_embeddings"]
@@ -86,13 +94,14 @@ def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str,
     }
 
 
-def _block_names(network: Any, notes: list[str]) -> list[str]:
+def _block_names(network: nn.Module, notes: list[str]) -> list[str]:
     try:
         if not hasattr(network, "view_as"):
             return block_names(network)
         names = []
-        for tower in network.towers:
-            with network.view_as(tower):
+        pair = cast("TwoTowers", network)
+        for tower in pair.towers:
+            with pair.view_as(tower):
                 names += block_names(network)
         return names
     except (BuildError, *UNKNOWN) as error:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -25,6 +25,9 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.rows import Encoded
+
+if TYPE_CHECKING:
+    import onnx
 
 OUTPUT = "logits"
 LONGEST_EXAMPLE = 16
@@ -101,8 +104,9 @@ class _Logits(nn.Module):
         super().__init__()
         self.network, self.names = network, tuple(names)
 
-    def forward(self, *values: Any) -> Any:
-        return self.network(**dict(zip(self.names, values, strict=True))).logits
+    def forward(self, *values: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(**dict(zip(self.names, values, strict=True))).logits
+        return logits
 
 
 def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
@@ -116,7 +120,7 @@ def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
     return axes
 
 
-def _without_notes(proto: Any, names: Sequence[str]) -> Any:
+def _without_notes(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     """Without what the exporter notes beside the graph: types of every value, and where code came from."""
     del proto.graph.value_info[:]
     for node in proto.graph.node:

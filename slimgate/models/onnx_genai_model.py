@@ -16,11 +16,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.models.graph import Graph
 from slimgate.models.saved_files import load_beside, read_description
 from slimgate.plugins.base import Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 KIND = "onnx_genai"  # the extra has this name too
 PACKAGE = "onnxruntime_genai"
@@ -39,8 +42,8 @@ class OnnxGenaiModel(Graph):
     written: Path
     counts: Json
     precision: str
-    tokenizer: Any
-    config: Any
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
     kind: str = KIND
 
     def measure_size(self) -> dict[str, int]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate.errors import MeasureError
 from slimgate.plugins.models import Macs
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 Shape = list[int]
 # What multiplies matrices, by its name.
@@ -66,7 +69,7 @@ _TYPES = {"DynamicQuantizeMatMul": "int8", "MatMulNBits": "mixed"}
 _NAMES = {"float": "float32", "double": "float64", "uint8": "int8"}
 
 
-def count_macs(events: Iterable[Mapping[str, Any]]) -> Macs:
+def count_macs(events: Iterable[Json]) -> Macs:
     """events: of a profile. Raises MeasureError for an operator that multiplies and is not counted."""
     counts: dict[str, int] = {}
     for event in events:
@@ -77,14 +80,14 @@ def count_macs(events: Iterable[Mapping[str, Any]]) -> Macs:
     return Macs(counts)
 
 
-def _type(ran: Mapping[str, Any]) -> str:
+def _type(ran: Json) -> str:
     """The number type that an operator multiplies: that of its first input, or what _TYPES says."""
     operator = str(ran["op_name"])
     first = next((name for tensor in ran.get("input_type_shape", ()) for name in tensor), "mixed")
     return _TYPES.get(operator, _NAMES.get(first, first))
 
 
-def _macs(ran: Mapping[str, Any]) -> int:
+def _macs(ran: Json) -> int:
     operator = str(ran["op_name"])
     if not _MULTIPLIES.search(operator):
         return 0

@@ -17,10 +17,10 @@ packed several to a byte count each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,10 @@ import numpy.typing as npt
 from slimgate.errors import BuildError
 from slimgate.models.graph import Graph
 from slimgate.models.saved_files import load_beside
+
+if TYPE_CHECKING:
+    import onnx
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 Values = npt.NDArray[Any]
 # How the quantizers of ONNX Runtime end the names of what belongs to a weight.
@@ -41,7 +45,7 @@ KIND = "onnx"
 MOST_INSIDE = 1_900_000_000
 
 
-def array_of(tensor: Any) -> Values:
+def array_of(tensor: onnx.TensorProto) -> Values:
     """The values of a TensorProto."""
     from onnx import numpy_helper
 
@@ -49,12 +53,12 @@ def array_of(tensor: Any) -> Values:
     return values
 
 
-def stored_bytes(proto: Any) -> int:
+def stored_bytes(proto: onnx.ModelProto) -> int:
     """What the initializers take."""
     return sum(array_of(tensor).nbytes for tensor in proto.graph.initializer)
 
 
-def measure_size(proto: Any) -> dict[str, int]:
+def measure_size(proto: onnx.ModelProto) -> dict[str, int]:
     """parameters and nonzero_parameters of a ModelProto; state_bytes, of all its initializers."""
     counts = list(weight_counts(proto))
     return {
@@ -64,7 +68,7 @@ def measure_size(proto: Any) -> dict[str, int]:
     }
 
 
-def weight_counts(proto: Any) -> Iterator[tuple[int, int]]:
+def weight_counts(proto: onnx.ModelProto) -> Iterator[tuple[int, int]]:
     """(numbers, those other than zero) of each weight."""
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     packed = {
@@ -84,7 +88,7 @@ def weight_counts(proto: Any) -> Iterator[tuple[int, int]]:
                 yield values.size, int(np.count_nonzero(values.astype(np.float32) - zero))
 
 
-def _zero_point(name: str, values: Values, tensors: dict[str, Any]) -> Values:
+def _zero_point(name: str, values: Values, tensors: Mapping[str, onnx.TensorProto]) -> Values:
     """What stands for zero in a quantized weight; a number, or one a column."""
     point = tensors.get(name.removesuffix("_quantized") + "_zero_point")
     if not name.endswith("_quantized") or point is None:
@@ -95,7 +99,7 @@ def _zero_point(name: str, values: Values, tensors: dict[str, Any]) -> Values:
     return zero_point
 
 
-def _packed_counts(node: Any, tensors: dict[str, Any]) -> tuple[int, int]:
+def _packed_counts(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> tuple[int, int]:
     options: dict[str, int] = {str(a.name): int(a.i) for a in node.attribute}
     bits = options.get("bits", 4)
     levels_at, zeros_at = PACKED[node.op_type]
@@ -127,9 +131,9 @@ def _unpack_levels(levels: Values, bits: int) -> Values:
 class OnnxModel(Graph):
     """A graph that predicts, and all that is needed to save it. proto: onnx.ModelProto, weights inside."""
 
-    proto: Any
-    tokenizer: Any
-    config: Any
+    proto: onnx.ModelProto
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
     kind: str = KIND
 
     def measure_size(self) -> dict[str, int]:
@@ -152,7 +156,7 @@ class OnnxModel(Graph):
         _write_graph(self.proto, folder)
 
 
-def _write_graph(proto: Any, folder: Path) -> None:
+def _write_graph(proto: onnx.ModelProto, folder: Path) -> None:
     import onnx
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +176,7 @@ def load_onnx_model(folder: Path, *, device: str = "cpu") -> OnnxModel:  # noqa:
     return OnnxModel(proto=read_graph(folder), **load_beside(folder))
 
 
-def read_graph(folder: Path) -> Any:
+def read_graph(folder: Path) -> onnx.ModelProto:
     """The graph of a folder with its weights, those of files beside it too."""
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data

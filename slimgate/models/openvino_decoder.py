@@ -25,8 +25,10 @@ from slimgate.models.openvino_model import OUTPUT
 from slimgate.models.openvino_package import load_openvino
 
 if TYPE_CHECKING:
+    import openvino
     from torch import nn
 
+Numbers = npt.NDArray[np.integer] | npt.NDArray[np.floating]
 IDS, PLACES, ROWS = "input_ids", "logits_to_keep", "beam_idx"
 INPUTS = frozenset({IDS, PLACES, ROWS})
 # Sizes of the example, none equal to another: rows, tokens in the state, tokens of the call, places.
@@ -59,7 +61,7 @@ def export_decoder(network: nn.Module) -> Any:
     return graph
 
 
-def decoder_inputs(ids: npt.NDArray[Any], places: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+def decoder_inputs(ids: Numbers, places: Numbers) -> dict[str, npt.NDArray[Any]]:
     """The inputs of one call. ids: (rows, tokens); places: (places,), as in the table above."""
     return {
         IDS: np.ascontiguousarray(ids, dtype=np.int64),
@@ -68,7 +70,7 @@ def decoder_inputs(ids: npt.NDArray[Any], places: npt.NDArray[Any]) -> dict[str,
     }
 
 
-def _example(network: Any) -> dict[str, Any]:
+def _example(network: nn.Module) -> dict[str, Any]:
     """A call of a cache that holds tokens already. Every layer of it grows, those with a window too."""
     import torch
     from transformers import DynamicCache
@@ -100,7 +102,7 @@ def _dynamic_shapes(example: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _repeat_heads_by_products(graph: Any) -> None:
+def _repeat_heads_by_products(graph: openvino.Model) -> None:
     """Repeats keys and values that heads share by a product with ones, in place of a broadcast.
 
     OpenVINO's CPU plugin computes attention and cache in one operator, which `kv_cache` needs, if they stand
@@ -117,7 +119,7 @@ def _repeat_heads_by_products(graph: Any) -> None:
     graph.validate_nodes_and_infer_types()
 
 
-def _repeats_of(node: Any) -> int | None:
+def _repeats_of(node: openvino.Node) -> int | None:
     """How often a node repeats heads; None of a node that does something else.
 
     From (rows, heads, 1, tokens, size) to (rows, heads · repeats, tokens, size).
@@ -134,7 +136,7 @@ def _repeats_of(node: Any) -> int | None:
     return int(after[1].get_length() // before[1].get_length())
 
 
-def _check(graph: Any) -> None:
+def _check(graph: openvino.Model) -> None:
     """Raises BuildError unless the graph has the inputs, the output and the state that the runtime uses."""
     inputs, outputs = ([port.any_name for port in ports] for ports in (graph.inputs, graph.outputs))
     if set(inputs) != INPUTS or outputs != [OUTPUT] or not graph.get_variables():

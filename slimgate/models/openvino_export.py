@@ -8,7 +8,7 @@ By torch.export, which says so where a shape would be fixed; tracing would fix i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from slimgate.models.onnx_export import exportable
 from slimgate.models.openvino_model import OUTPUT
 from slimgate.models.openvino_package import load_openvino
 from slimgate.plugins.base import Arrays
+
+if TYPE_CHECKING:
+    import openvino
 
 
 def export_openvino(network: nn.Module, batch: Arrays, *, attention: str) -> Any:
@@ -57,7 +60,7 @@ class _Logits(nn.Module):
         return logits
 
 
-def _name(graph: Any, names: list[str]) -> None:
+def _name(graph: openvino.Model, names: list[str]) -> None:
     if len(graph.inputs) != len(names) or len(graph.outputs) != 1:
         raise BuildError(
             f"the exported graph has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, expected "

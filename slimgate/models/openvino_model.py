@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,10 @@ from slimgate.errors import BuildError
 from slimgate.models.graph import Graph
 from slimgate.models.openvino_package import load_openvino
 from slimgate.models.saved_files import load_beside
+
+if TYPE_CHECKING:
+    import openvino
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 Values = npt.NDArray[Any]
 LEVELS = ("i8", "u8", "i4", "u4")
@@ -45,7 +49,7 @@ FILES = {KIND: (MODEL, WEIGHTS), DECODER: ("decoder.xml", "decoder.bin")}
 OUTPUT = "logits"
 
 
-def measure_size(graph: Any) -> dict[str, int]:
+def measure_size(graph: openvino.Model) -> dict[str, int]:
     """parameters and nonzero_parameters of an openvino.Model; state_bytes, of all its constants."""
     constants = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
     counts = [_counts(node) for node in constants if is_weight(node)]
@@ -56,7 +60,7 @@ def measure_size(graph: Any) -> dict[str, int]:
     }
 
 
-def weight_types(graph: Any) -> dict[str, int]:
+def weight_types(graph: openvino.Model) -> dict[str, int]:
     """Type, such as i8 -> how many numbers of it the weights are."""
     counts: dict[str, int] = {}
     for node in graph.get_ops():
@@ -66,7 +70,7 @@ def weight_types(graph: Any) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def first_broken_constant(graph: Any) -> str | None:
+def first_broken_constant(graph: openvino.Model) -> str | None:
     """The name of a constant that holds NaN or infinity."""
     for node in graph.get_ops():
         numbers = node.get_type_name() == "Constant" and type_of(node) in FLOATS and is_weight(node)
@@ -75,12 +79,12 @@ def first_broken_constant(graph: Any) -> str | None:
     return None
 
 
-def type_of(node: Any) -> str:
+def type_of(node: openvino.Node) -> str:
     """i8, u4, f32, … of what a node gives."""
     return str(node.get_output_element_type(0).get_type_name())
 
 
-def is_weight(node: Any) -> bool:
+def is_weight(node: openvino.Node) -> bool:
     """Whether a Constant holds numbers that the model multiplies with."""
     kind = type_of(node)
     if kind not in (*LEVELS, *FLOATS) or int(np.prod(node.shape)) < 2:
@@ -91,7 +95,7 @@ def is_weight(node: Any) -> bool:
     return not all(_says_what_levels_mean(reader, at) for reader, at in readers)
 
 
-def _readers(node: Any) -> list[tuple[Any, int]]:
+def _readers(node: openvino.Node) -> list[tuple[Any, int]]:
     """Who reads a node, past conversions of type, and at which of its inputs."""
     readers = []
     for target in node.output(0).get_target_inputs():
@@ -103,7 +107,7 @@ def _readers(node: Any) -> list[tuple[Any, int]]:
     return readers
 
 
-def _says_what_levels_mean(reader: Any, at: int) -> bool:
+def _says_what_levels_mean(reader: openvino.Node, at: int) -> bool:
     """A range of FakeQuantize, a zero point that is subtracted, or the scale of levels."""
     kind = reader.get_type_name()
     if kind == "FakeQuantize":
@@ -111,7 +115,7 @@ def _says_what_levels_mean(reader: Any, at: int) -> bool:
     return kind in ("Subtract", "Multiply") and at == 1 and _levels_of(reader.input_value(0).get_node())
 
 
-def _levels_of(node: Any) -> bool:
+def _levels_of(node: openvino.Node) -> bool:
     """Whether a node gives the levels of a quantized weight as numbers, their zero point taken off or not."""
     if node.get_type_name() == "Subtract":
         node = node.input_value(0).get_node()
@@ -120,12 +124,12 @@ def _levels_of(node: Any) -> bool:
     return bool(node.get_type_name() == "Constant" and type_of(node) in LEVELS)
 
 
-def _counts(node: Any) -> tuple[int, int]:
+def _counts(node: openvino.Node) -> tuple[int, int]:
     values = _values(node)
     return values.size, int(np.count_nonzero(values != _zero_point(node)))
 
 
-def _zero_point(node: Any) -> Values:
+def _zero_point(node: openvino.Node) -> Values:
     for reader, at in _readers(node):
         if reader.get_type_name() == "Subtract" and at == 0:
             point = reader.input_value(1).get_node()
@@ -136,7 +140,7 @@ def _zero_point(node: Any) -> Values:
     return np.zeros((), dtype=np.float32)
 
 
-def _values(node: Any) -> Values:
+def _values(node: openvino.Node) -> Values:
     """The numbers of a Constant, in its shape; those of four bits unpacked."""
     kind = type_of(node)
     if kind in ("i4", "u4"):
@@ -157,9 +161,9 @@ class OpenVinoModel(Graph):
     graph: openvino.Model; kind: "openvino", or "openvino_decoder" of a graph with a key-value cache.
     """
 
-    graph: Any
-    tokenizer: Any
-    config: Any
+    graph: openvino.Model
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
     kind: str = KIND
 
     def measure_size(self) -> dict[str, int]:
@@ -173,7 +177,9 @@ class OpenVinoModel(Graph):
         write_graph(self.graph, folder, kind=self.kind)
 
 
-def write_graph(graph: Any, folder: Path, *, kind: str = KIND, compress_to_fp16: bool = False) -> None:
+def write_graph(
+    graph: openvino.Model, folder: Path, *, kind: str = KIND, compress_to_fp16: bool = False
+) -> None:
     """The two files of a kind."""
     folder.mkdir(parents=True, exist_ok=True)
     with silent():

@@ -52,7 +52,7 @@ class _Gate:
     def __init__(self) -> None:
         self.begun, self.goes_on, self._stopped = Event(), Event(), False
 
-    def on_token(self, _step: Any) -> bool:
+    def on_token(self, _step: object) -> bool:
         """Waits at the first row's first token, as all rows' are chosen by then. True ends the row."""
         if not self.begun.is_set():
             self.begun.set()

@@ -11,7 +11,7 @@ The answers stay the same.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,12 @@ from transformers.pytorch_utils import Conv1D
 
 from slimgate.models.families import family_of
 from slimgate.models.replace_modules import replace_modules_
+
+if TYPE_CHECKING:
+    from transformers.models.mixtral.modeling_mixtral import MixtralExperts
+    from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeExperts
+
+    from slimgate.models.torch_model import TorchModel
 
 # The step that does this alone, by whose name a saved model finds the way to load it again.
 STEP = "conv1d_to_linear"
@@ -47,7 +53,7 @@ class Experts(nn.Module):
         )
 
     @classmethod
-    def from_stacked(cls, stacked: Any, activation: str) -> Experts:
+    def from_stacked(cls, stacked: MixtralExperts | Qwen3MoeExperts, activation: str) -> Experts:
         """stacked.gate_up_proj: (experts, 2 · intermediate, hidden), down_proj: (experts, hidden, inter.)."""
         count, hidden, intermediate = stacked.down_proj.shape
         experts = cls(count, hidden, intermediate, activation).to(stacked.down_proj)
@@ -67,11 +73,14 @@ class Experts(nn.Module):
         for number, expert in enumerate(self.experts):
             token, place = torch.where(top_k_index == number)
             if len(token):
-                answer = self._answer(expert, hidden_states[token]) * top_k_weights[token, place, None]
+                answer = (
+                    self._answer(cast("nn.ModuleDict", expert), hidden_states[token])
+                    * top_k_weights[token, place, None]
+                )
                 total.index_add_(0, token, answer.to(total.dtype))
         return total
 
-    def _answer(self, expert: Any, tokens: Tensor) -> Tensor:
+    def _answer(self, expert: nn.ModuleDict, tokens: Tensor) -> Tensor:
         gated: Tensor = self.act_fn(expert["gate_proj"](tokens)) * expert["up_proj"](tokens)
         answer: Tensor = expert["down_proj"](gated)
         return answer
@@ -97,11 +106,12 @@ class ScaledEmbedding(nn.Module):
         self.table = nn.Embedding(num_embeddings, embedding_dim, padding_idx)
 
     @classmethod
-    def from_scaled(cls, table: Any) -> ScaledEmbedding:
+    def from_scaled(cls, table: nn.Embedding) -> ScaledEmbedding:
         """The same weight, of one of transformers' scaled tables."""
         shape = (table.num_embeddings, table.embedding_dim)
+        scale: Any = table.embed_scale
         with torch.device("meta"):
-            table_layer = cls(*shape, float(table.embed_scale), table.padding_idx)
+            table_layer = cls(*shape, float(scale), table.padding_idx)
         table_layer.table.weight = table.weight
         return table_layer
 
@@ -116,7 +126,7 @@ class ScaledEmbedding(nn.Module):
         return {**shape, "scale": self.scale, "padding_idx": getattr(table, "padding_idx", None)}
 
 
-def to_plain_linear_(model: Any) -> list[str]:
+def to_plain_linear_(model: TorchModel) -> list[str]:
     """Replaces Conv1D layers and stacked experts by what holds nn.Linear; gives their names."""
     network = model.network
     layers: dict[str, nn.Module] = {
@@ -134,7 +144,7 @@ def to_plain_linear_(model: Any) -> list[str]:
     return list(layers)
 
 
-def to_plain_tables_(model: Any) -> None:
+def to_plain_tables_(model: TorchModel) -> None:
     """Replaces token tables that scale what they give by a plain nn.Embedding with the scale behind it."""
     tables = {
         name: ScaledEmbedding.from_scaled(m)
@@ -145,7 +155,7 @@ def to_plain_tables_(model: Any) -> None:
         replace_modules_(model, STEP, tables)
 
 
-def _linear(layer: Any) -> nn.Linear:
+def _linear(layer: Conv1D) -> nn.Linear:
     linear = nn.Linear(layer.nx, layer.nf, bias=layer.bias is not None, device=layer.weight.device)
     with torch.no_grad():
         linear.weight.copy_(layer.weight.t())

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 # At most so many rows are answered in both formats first, and so far may the answers differ on average: in
 # standard deviations over the rows.
@@ -11,7 +15,11 @@ PROBED, AGREE_WITHIN = 16, 0.05
 
 
 def answer_precision(
-    setting: str, network: Any, answer: Callable[[Sequence[int]], Any], order: Sequence[int], device: str
+    setting: str,
+    network: nn.Module,
+    answer: Callable[[Sequence[int]], torch.Tensor],
+    order: Sequence[int],
+    device: str,
 ) -> str:
     """What a network that only answers rows computes in.
 

@@ -75,7 +75,7 @@ def batches(
         yield batch
 
 
-def _sum_parts(scores: npt.NDArray[Any], row_of: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def _sum_parts(scores: npt.NDArray[np.floating], row_of: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """(rows, k) sums over the parts of each row."""
     total = np.zeros((int(row_of.max()) + 1, *scores.shape[1:]), dtype=scores.dtype)
     np.add.at(total, row_of, scores)

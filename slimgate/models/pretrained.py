@@ -13,7 +13,7 @@ import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError
 from slimgate.models.gguf_file import link_alone
@@ -21,6 +21,10 @@ from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.models.saved_weights import describe_names, find_main_dtype
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # It stands behind the encoder, and most heads do without.
 POOLER = "pooler"
@@ -47,7 +51,7 @@ class Weights:
     which it has no place.
     """
 
-    network: Any
+    network: PreTrainedModel
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
 
@@ -91,7 +95,7 @@ def _without_pooler(names: list[str]) -> list[str]:
     return [name for name in names if POOLER not in name.split(".")]
 
 
-def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options: Any) -> Weights:
+def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options: object) -> Weights:
     """The network of a reference, and which weights its files lack or hold besides.
 
     dtype: in which the network is where the suite asks for none; None: in that of its weights. options: of
@@ -113,7 +117,7 @@ def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options:
     return Weights(network, sorted({*info["missing_keys"], *mismatched}), sorted(info["unexpected_keys"]))
 
 
-def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str, Any]) -> tuple[Any, Any]:
+def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str, object]) -> tuple[Any, Any]:
     import torch
     import transformers
 
@@ -171,7 +175,7 @@ def config_of(ref: ModelRef) -> Any:
     return AutoConfig.from_pretrained(ref.folder, trust_remote_code=False, **of_gguf)
 
 
-def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
+def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: PreTrainedConfig) -> Any:
     """The folder's tokenizer, or of a fresh model without one a trained one; `config` is fitted to it.
 
     texts: the train rows' (they are read only where one is trained). Raises BuildError, and SuiteError for a
@@ -193,7 +197,7 @@ def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
     return tokenizer
 
 
-def fresh_network(auto: str, ref: ModelRef, config: Any) -> Any:
+def fresh_network(auto: str, ref: ModelRef, config: PreTrainedConfig) -> Any:
     """A network of random weights, float32, by a transformers Auto class. The caller sets the seed."""
     import torch
     import transformers
@@ -243,7 +247,7 @@ def _decodes(family: str) -> bool:
     )
 
 
-def fit_config(config: Any, tokenizer: Any) -> None:
+def fit_config(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
     """The size of the vocabulary and the special tokens' numbers, as the tokenizer has them."""
     inner = _config_with_vocabulary(config)
     # an encoder-decoder begins its answer with the padding token (T5, Marian) or the end token (BART)
@@ -255,7 +259,7 @@ def fit_config(config: Any, tokenizer: Any) -> None:
         inner.decoder_start_token_id = inner.eos_token_id if begins_with_end else inner.pad_token_id
 
 
-def _config_with_vocabulary(config: Any) -> Any:
+def _config_with_vocabulary(config: PreTrainedConfig) -> Any:
     """The configuration that has the vocabulary: of two towers, the text's."""
     return getattr(config, "text_config", config)
 
@@ -276,7 +280,7 @@ def _byte_level(texts: list[str], size: int, special: list[str]) -> Any:
     return tokenizer
 
 
-def _frame(tokenizer: Any, start: str | None, end: str) -> None:
+def _frame(tokenizer: Tokenizer, start: str | None, end: str) -> None:
     """Puts a text, and each text of a pair, between start and end; None: it has no start."""
     from tokenizers import processors
 

@@ -11,18 +11,21 @@ the change, such as a head count.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.plugins.loading import load_object
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+
 Json = dict[str, Any]
 
 
 def replace_modules_(
-    model: Any,
+    model: TorchModel,
     step_name: str,
     modules: Mapping[str, nn.Module],
     settings: Mapping[str, Mapping[str, float]] | None = None,

@@ -6,13 +6,17 @@ What stands beside a graph in its artifact's folder: configuration, tokenizer, a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
 from slimgate.plugins.models import ModelRef
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+    from slimgate.models.graph import Graph
 
 # The vocabularies of transformers' tokenizers (its vocab_files_names), one of which a folder must have.
 VOCABULARIES = (
@@ -40,7 +44,7 @@ def has_tokenizer(folder: Path) -> bool:
     return _class_name(folder / SETTINGS) in WITHOUT_VOCABULARY
 
 
-def check_language_model(ref: ModelRef, config: Mapping[str, Any]) -> None:
+def check_language_model(ref: ModelRef, config: Json) -> None:
     """Raises SuiteError where a config.json is of another kind of model, or a folder has no tokenizer."""
     check_tokenizer(ref)
     for name in config.get("architectures") or ():
@@ -48,7 +52,7 @@ def check_language_model(ref: ModelRef, config: Mapping[str, Any]) -> None:
             raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")
 
 
-def check_text_to_text(ref: ModelRef, config: Mapping[str, Any]) -> None:
+def check_text_to_text(ref: ModelRef, config: Json) -> None:
     """Raises SuiteError where a config.json is of no encoder-decoder, or a folder has no tokenizer."""
     check_tokenizer(ref)
     names = config.get("architectures") or ()
@@ -86,7 +90,7 @@ def _class_name(file: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Writes the tokenizer's files, without the indentation of JSON: a third of a vocabulary's bytes."""
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer.json"
@@ -95,7 +99,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         file.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
-def save_config(config: Any, folder: Path) -> None:
+def save_config(config: PreTrainedConfig, folder: Path) -> None:
     """Writes config.json so that transformers reads the same again.
 
     It reads T5's scale_decoder_outputs from tie_word_embeddings, and saves that as true whatever it was.
@@ -107,7 +111,7 @@ def save_config(config: Any, folder: Path) -> None:
         file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-def save_beside(folder: Path, model: Any, **more: Any) -> None:
+def save_beside(folder: Path, model: Graph, **more: object) -> None:
     """Writes them. model: has config, tokenizer and kind; more: further entries of slimgate.json."""
     save_config(model.config, folder)
     save_tokenizer(model.tokenizer, folder)

@@ -8,12 +8,18 @@ puts a projection, or a form of fewer bits, in their place.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from slimgate.models.mean_pooling import PooledEncoder, mean_of_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from slimgate.plugins.base import Json
 
 # texts: how many texts a row has; dense: [{in_features, out_features, bias, activation}] behind the pooling.
 SENTENCE: dict[str, Any] = {"pooling": "mean", "normalize": True, "texts": 1, "dense": []}
@@ -30,7 +36,7 @@ class SentenceEncoder(PooledEncoder):
 
     has_logits_layer = False
 
-    def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
+    def __init__(self, config: PreTrainedConfig, encoder: nn.Module | None = None) -> None:
         super().__init__(config, encoder)
         self.config.sentence = {**SENTENCE, **(getattr(config, "sentence", None) or {})}
         self.dense = nn.Sequential(*_dense(self.config.sentence["dense"]))
@@ -66,7 +72,7 @@ def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
     return mean_of_tokens(tokens, mask)
 
 
-def _dense(layers: list[dict[str, Any]]) -> list[nn.Module]:
+def _dense(layers: Sequence[Json]) -> list[nn.Module]:
     dense_layers: list[nn.Module] = []
     for layer in layers:
         dense_layers.append(nn.Linear(layer["in_features"], layer["out_features"], bias=layer["bias"]))

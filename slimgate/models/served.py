@@ -16,7 +16,7 @@ import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.json_text import read_json
 from slimgate.models.checkpoint import read_network
@@ -26,6 +26,13 @@ from slimgate.models.pretrained import weights_of
 from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description
 from slimgate.plugins.models import ModelRef
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.context import BuildContext
 
 KIND = SERVED
 COUNTS = ("parameters", "nonzero_parameters")
@@ -47,23 +54,24 @@ class Served:
     kind: str = field(default=KIND, init=False)
 
     @cached_property
-    def network(self) -> Any:
+    def network(self) -> nn.Module:
         """The network, in evaluation mode, loaded when it is first asked for. Raises BuildError."""
         if self.auto == ENCODER:
             file = gguf_file(self.folder)
             assert file is not None
             return load_gguf_encoder(file, self.config).to(self.device).eval()
-        return load_served_network(self.folder, self.auto).to(self.device).eval()
+        network: nn.Module = load_served_network(self.folder, self.auto).to(self.device).eval()
+        return network
 
     @cached_property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> PreTrainedTokenizerBase:
         """The folder's tokenizer."""
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
 
     @cached_property
-    def config(self) -> Any:
+    def config(self) -> PreTrainedConfig:
         """The folder's config.json, as transformers reads it."""
         from transformers import AutoConfig
 
@@ -131,7 +139,7 @@ def quant_method(folder: Path) -> str | None:
     return str(stated.get("quant_method")) if isinstance(stated, dict) else None
 
 
-def load_served_network(folder: Path, auto: str) -> Any:
+def load_served_network(folder: Path, auto: str) -> PreTrainedModel:
     """The network of a folder, by transformers. Raises BuildError in one line."""
     file = gguf_file(folder)
     if quant_method(folder) is None:
@@ -140,7 +148,7 @@ def load_served_network(folder: Path, auto: str) -> Any:
     return network
 
 
-def load_written(folder: Path, model: Any, counts: Json, context: Any) -> Served:
+def load_written(folder: Path, model: TorchModel | Served, counts: Json, context: BuildContext) -> Served:
     """The folder that a step has written of a TorchModel. counts: of the model before.
 
     Logs the format, and what is in the folder.

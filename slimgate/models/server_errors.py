@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from slimgate.errors import MeasureError
@@ -40,7 +40,7 @@ def body_of(response: httpx2.Response) -> str:
         return response.text or str(response.reason_phrase)
 
 
-def message_of(body: Any) -> str:
+def message_of(body: object) -> str:
     """The message of OpenAI's form where it is a text, else all of the JSON, without needless escapes."""
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else None

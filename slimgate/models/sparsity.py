@@ -9,12 +9,15 @@ A mask is True where a weight stays. Where scores are equal, just as many go as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 Scope = Literal["global", "layer", "row"]
 
@@ -68,12 +71,14 @@ def zero_(weight: Tensor, keep: Tensor) -> None:
         weight.masked_fill_(~keep, 0.0)
 
 
-def pruned_layers(model: Any) -> frozenset[str]:
+def pruned_layers(model: TorchModel) -> frozenset[str]:
     """Names of the layers whose zeros earlier steps have noted."""
     return frozenset(name for change in model.modifications for name in change["spec"].get("pruned", ()))
 
 
-def note_pruned_layers(model: Any, step_name: str, layers: Mapping[str, nn.Linear]) -> dict[str, float]:
+def note_pruned_layers(
+    model: TorchModel, step_name: str, layers: Mapping[str, nn.Linear]
+) -> dict[str, float]:
     """Notes whose zeros later training keeps; gives matrices, weights, zeros and sparsity for the log."""
     model.note(step_name, pruned=sorted(layers))
     weights = [layer.weight for layer in layers.values()]

@@ -10,13 +10,16 @@ Source: Joulin et al. 2017 (Bag of Tricks for Efficient Text Classification), se
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from slimgate.models.sentence_encoder import SentenceEncoder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 # Odd numbers that mix two token ids into one bucket; products of ids below 2³¹ stay below 2⁶³.
 FIRST, SECOND = 92_821, 68_917
@@ -25,7 +28,7 @@ FIRST, SECOND = 92_821, 68_917
 class StaticEncoder(nn.Module):
     """The tables. forward: input_ids, attention_mask (rows, tokens) int64 -> (rows, dims)."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__()
         self.config = config
         dims, buckets = config.static["dims"], config.static["bigrams"]
@@ -67,7 +70,7 @@ class StaticEncoder(nn.Module):
 class StaticClassifier(nn.Module):
     """text vector -> dropout -> linear. forward: input_ids, attention_mask -> logits (rows, outputs)."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__()
         self.config, self.encoder = config, StaticEncoder(config)
         dropout = getattr(config, "classifier_dropout", None)
@@ -75,12 +78,12 @@ class StaticClassifier(nn.Module):
         self.classifier = nn.Linear(config.static["dims"], config.num_labels)
 
     @classmethod
-    def from_config(cls, config: Any) -> Self:
+    def from_config(cls, config: PreTrainedConfig) -> Self:
         """Random weights in the shape of a configuration."""
         return cls(config)
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: object
     ) -> SequenceClassifierOutput:
         vectors = self.encoder(input_ids, attention_mask)
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(vectors)))
@@ -89,10 +92,10 @@ class StaticClassifier(nn.Module):
 class StaticSentenceEncoder(SentenceEncoder):
     """A SentenceEncoder whose pooled vectors are those of a StaticEncoder."""
 
-    def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
+    def __init__(self, config: PreTrainedConfig, encoder: nn.Module | None = None) -> None:
         super().__init__(config, encoder if encoder is not None else StaticEncoder(config))
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_: Any, **__: Any
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_: object, **__: object
     ) -> SequenceClassifierOutput:
         return SequenceClassifierOutput(logits=self.to_embeddings(self.encoder(input_ids, attention_mask)))

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from slimgate.models.static_encoder import StaticSentenceEncoder
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 STATIC, NORMALIZE = "0_StaticEmbedding", "1_Normalize"
 # Names that old and new releases know.
 _TYPES = "sentence_transformers.models"
 
 
-def weighted_rows(network: Any) -> torch.Tensor | None:
+def weighted_rows(network: nn.Module) -> torch.Tensor | None:
     """(vocabulary, dims) float32: a vector for each token, of whose mean the direction is the answer.
 
     None for another network, and where a mean cannot be the answer: with bigrams, without unit length, or
@@ -39,7 +42,7 @@ def weighted_rows(network: Any) -> torch.Tensor | None:
     return (tokens.weight * scores.weight.exp()).detach().float().cpu().contiguous()
 
 
-def save_static_modules(rows: torch.Tensor, tokenizer: Any, folder: Path) -> None:
+def save_static_modules(rows: torch.Tensor, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Writes the files beside others. rows: of weighted_rows; tokenizer: a fast one of transformers."""
     import safetensors.torch
 

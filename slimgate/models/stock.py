@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
@@ -11,15 +11,22 @@ from slimgate.models.pretrained import weights_of
 from slimgate.models.saved_files import save_tokenizer
 from slimgate.plugins.models import ModelRef
 
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from slimgate.models.served import Served
+    from slimgate.models.torch_model import TorchModel
+
 OWNER = "transformers"
 
 
-def auto_class(model: Any) -> str:
+def auto_class(model: TorchModel | Served) -> str:
     """The Auto class of a TorchModel whose architecture is transformers' own."""
     return str(model.architecture.partition(":")[2])
 
 
-def not_stock(model: Any) -> str | None:
+def not_stock(model: TorchModel) -> str | None:
     """What of a TorchModel no class of transformers holds, in words; None where one holds all of it."""
     import torch
     import transformers
@@ -32,7 +39,7 @@ def not_stock(model: Any) -> str | None:
     return _other_layers(network, stock) or _other_shapes(network, stock)
 
 
-def _other_layers(network: Any, stock: Any) -> str | None:
+def _other_layers(network: nn.Module, stock: nn.Module) -> str | None:
     mine, theirs = dict(network.named_modules()), dict(stock.named_modules())
     for name, module in mine.items():
         if name not in theirs or type(module) is not type(theirs[name]):
@@ -41,7 +48,7 @@ def _other_layers(network: Any, stock: Any) -> str | None:
     return None if missing is None else f"it has no {missing}"
 
 
-def _other_shapes(network: Any, stock: Any) -> str | None:
+def _other_shapes(network: nn.Module, stock: nn.Module) -> str | None:
     expected = {name: tuple(tensor.shape) for name, tensor in stock.state_dict().items()}
     for name, tensor in network.state_dict().items():
         if expected.get(name) != tuple(tensor.shape):
@@ -49,20 +56,20 @@ def _other_shapes(network: Any, stock: Any) -> str | None:
     return None
 
 
-def save_stock(model: Any, folder: Path) -> Any:
+def save_stock(model: TorchModel, folder: Path) -> PreTrainedModel:
     """Writes a network by save_pretrained; gives what transformers loads from the folder.
 
     Raises BuildError where that lacks a weight.
     """
     with silent():
-        model.network.save_pretrained(folder)
+        cast("PreTrainedModel", model.network).save_pretrained(folder)
     weights = weights_of(auto_class(model), ModelRef(str(folder), folder))
     if weights.missing:
         raise BuildError(f"transformers does not find {weights.missing[0]} again in {folder}")
     return weights.network.eval()
 
 
-def save_plain(model: Any, folder: Path) -> None:
+def save_plain(model: TorchModel, folder: Path) -> None:
     """Writes a TorchModel as other tools read it: weights by save_pretrained, config.json, the tokenizer.
 
     Raises BuildError where no class of transformers holds the network.

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.errors import MeasureError
 from slimgate.models.ask import Endpoint, Request, encode_request
@@ -25,6 +25,8 @@ from slimgate.models.server_errors import describe, message_of
 
 if TYPE_CHECKING:
     import httpx2
+
+    from slimgate.plugins.base import Json
 
 _END = b"[DONE]"
 _LAST_BYTES = 1.0  # seconds that a server may take to end a stream after that
@@ -158,7 +160,7 @@ async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
         yield rest[5:].strip()
 
 
-def _has_text(choice: dict[str, Any]) -> bool:
+def _has_text(choice: Json) -> bool:
     """Whether a piece has text: of completions, or of a chat, where a model may think first."""
     delta = choice.get("delta") or {}
     return bool(choice.get("text") or delta.get("content") or delta.get("reasoning_content"))

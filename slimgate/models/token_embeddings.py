@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from slimgate.models.plain_layers import to_plain_tables_
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
-def plain_token_embeddings(model: Any) -> dict[str, nn.Embedding]:
+
+def plain_token_embeddings(model: TorchModel) -> dict[str, nn.Embedding]:
     """`token_embeddings` of a model that a step may replace, after tables that scale have become plain."""
     to_plain_tables_(model)
     return token_embeddings(model.network)

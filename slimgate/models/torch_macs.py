@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,6 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_c
 
 from slimgate.errors import MeasureError
 from slimgate.plugins.models import Macs
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch._ops import OpOverload
 
 # The outputs of these are (…, out) of inputs (…, in), the first argument; every output is `in` multiply-adds.
 _LINEAR = (
@@ -50,7 +54,13 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self.types: dict[str, set[torch.dtype]] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> Any:
         dtypes = self.types.setdefault(str(func.overloadpacket), set())
         dtypes.update(argument.dtype for argument in args[:1] if isinstance(argument, torch.Tensor))
         return func(*args, **(kwargs or {}))
@@ -66,7 +76,7 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         return "int8" if dtype in (torch.int8, torch.uint8) else str(dtype).removeprefix("torch.")
 
 
-def count_macs(network: Any, inputs: Mapping[str, torch.Tensor]) -> Macs:
+def count_macs(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Macs:
     """Multiply-adds of one call. Raises MeasureError for an operation that multiplies and is not counted."""
     own_formulas = _own_formulas()
     counter = FlopCounterMode(display=False, custom_mapping=own_formulas)
@@ -93,10 +103,12 @@ def _may_multiply(name: str) -> bool:
 def _own_formulas() -> dict[Any, Any]:
     """By operation a formula of its floating-point operations, two a multiply-add."""
 
-    def linear(inputs: Any, *_: Any, out_val: Any, **__: Any) -> int:
+    def linear(inputs: torch.Tensor, *_: object, out_val: torch.Tensor, **__: object) -> int:
         return int(2 * prod(out_val.shape) * inputs.shape[-1])
 
-    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    def attention(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: object, **__: object
+    ) -> int:
         shapes = query.shape, key.shape, value.shape
         return int(sdpa_flop_count(*shapes))  # type: ignore[no-untyped-call]  # torch's own
 

@@ -16,7 +16,7 @@ import json
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import safetensors.torch
 import torch
@@ -29,6 +29,12 @@ from slimgate.models.saved_files import save_config, save_tokenizer
 from slimgate.plugins.loading import load as load_plugin
 from slimgate.plugins.loading import load_object
 from slimgate.plugins.module_of import module_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+    from slimgate.models.protocols import Model
+    from slimgate.models.two_towers import Tower, TwoTowers
 
 quiet.keep_back()
 
@@ -47,16 +53,16 @@ class TorchModel:
     """
 
     network: nn.Module
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     architecture: str
     kind: str = "torch"
     modifications: list[Json] = field(default_factory=list)
 
     @property
-    def config(self) -> Any:
+    def config(self) -> PreTrainedConfig:
         return self.network.config
 
-    def note(self, step_name: str, **spec: Any) -> None:
+    def note(self, step_name: str, **spec: object) -> None:
         """Records a change of modules for `restore`."""
         self.modifications.append({"step": step_name, "spec": spec})
 
@@ -120,7 +126,7 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     )
 
 
-def to_float32_(model: Any) -> Any:
+def to_float32_(model: Model) -> Model:
     """The model as a step changes it: where its files keep 16 bits a weight, all of them become float32."""
     if type(model) is TorchModel and model.config.dtype in (torch.bfloat16, torch.float16):
         model.network.to(torch.float32)
@@ -128,19 +134,19 @@ def to_float32_(model: Any) -> Any:
     return model
 
 
-def _view_as(network: Any, tower: str | None) -> AbstractContextManager[None]:
+def _view_as(network: nn.Module, tower: Tower | None) -> AbstractContextManager[None]:
     """As the step saw it that is made again: of two towers, one."""
-    return nullcontext() if tower is None else network.view_as(tower)
+    return nullcontext() if tower is None else cast("TwoTowers", network).view_as(tower)
 
 
-def _load_tokenizer(network: Any, folder: Path) -> Any:
+def _load_tokenizer(network: nn.Module, folder: Path) -> PreTrainedTokenizerBase:
     """The folder's, by the network's own `load_tokenizer(folder)` where it reads more than text."""
     from transformers import AutoTokenizer
 
     return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
 
 
-def _load_generation(network: Any, folder: Path) -> None:
+def _load_generation(network: nn.Module, folder: Path) -> None:
     from transformers import GenerationConfig
 
     if (folder / GENERATION).exists():
@@ -173,7 +179,7 @@ def _untie(network: nn.Module, apart: set[str]) -> None:
             seen.add(id(parameter))
 
 
-def _empty_network(architecture: str, config: Any) -> nn.Module:
+def _empty_network(architecture: str, config: PreTrainedConfig) -> nn.Module:
     from transformers.initialization import no_init_weights
 
     with no_init_weights():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -13,6 +13,9 @@ from transformers import AutoModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from slimgate.models.image_text_processor import ImageTextProcessor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 Tower = Literal["vision", "text"]
 TOWERS: tuple[Tower, ...] = ("vision", "text")
@@ -34,13 +37,13 @@ class TwoTowers(nn.Module):
     towers = TOWERS
     base_model_prefix = "clip"  # for peft
 
-    def __init__(self, config: Any, clip: nn.Module | None = None) -> None:
+    def __init__(self, config: PreTrainedConfig, clip: nn.Module | None = None) -> None:
         super().__init__()
         self._tower: Tower | None = None
         self.clip: Any = clip if clip is not None else AutoModel.from_config(config, trust_remote_code=False)
 
     @classmethod
-    def from_config(cls, config: Any) -> TwoTowers:
+    def from_config(cls, config: PreTrainedConfig) -> TwoTowers:
         """Random weights in the shape of a configuration."""
         return cls(config)
 
@@ -50,7 +53,7 @@ class TwoTowers(nn.Module):
         return ImageTextProcessor.from_pretrained(folder)
 
     @property
-    def config(self) -> Any:
+    def config(self) -> PreTrainedConfig:
         """The configuration; inside `view_as`, the tower's own."""
         return self.clip.config if self._tower is None else getattr(self.clip.config, f"{self._tower}_config")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
@@ -26,6 +26,9 @@ from slimgate.models.model_ref import GGUF, TORCH, model_config, parse_model_ref
 from slimgate.models.quantized_files import CHECKPOINT, SERVED, describe_quantization, method_of
 from slimgate.models.saved_files import read_description
 from slimgate.models.saved_weights import Stored, read_stored_tensors
+
+if TYPE_CHECKING:
+    from slimgate.plugins.models import ModelRef
 
 # The kinds of artifacts whose files have headers that are read here.
 KINDS_WITH_SHARES = frozenset({TORCH, "torch_quantized", SERVED, CHECKPOINT, GGUF})
@@ -123,7 +126,7 @@ def _replaced_layers(description: Json) -> dict[str, Json]:
     }
 
 
-def _fetched(ref: Any) -> Any:
+def _fetched(ref: ModelRef) -> ModelRef:
     from slimgate.models.hub import fetch_model
 
     return fetch_model(ref)

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,12 @@ from slimgate.errors import MeasureError
 from slimgate.models.config import longest_text
 from slimgate.models.generate import can_write
 from slimgate.models.write_by_length import has_ended
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from slimgate.plugins.models import Predictor
 
 Ids = Sequence[int]
 # What a model's own files say of generation and its answers need: the first tokens, and those never written.
@@ -66,7 +72,11 @@ class Writer(Protocol):
 
 @torch.inference_mode()
 def write_answers(
-    predictor: Any, tokenizer: Any, prompts: Sequence[Ids], keys: Sequence[str], how: Writing
+    predictor: Predictor,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Ids],
+    keys: Sequence[str],
+    how: Writing,
 ) -> list[Written]:
     """The answers to one batch of prompts. keys: what names each answer, for the noise of its sampling.
 
@@ -85,7 +95,7 @@ def write_answers(
 
 
 def write_tokens(
-    network: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, count: int
+    network: PreTrainedModel, input_ids: torch.Tensor, attention_mask: torch.Tensor, count: int
 ) -> torch.Tensor:
     """(rows, count) tokens that an encoder-decoder writes greedily, past its end token: a call to time."""
     from transformers import GenerationConfig
@@ -109,7 +119,7 @@ def write_tokens(
     return written[:, 1:]
 
 
-def end_tokens(tokenizer: Any, network: Any = None) -> set[int]:
+def end_tokens(tokenizer: PreTrainedTokenizerBase, network: nn.Module | None = None) -> set[int]:
     """What ends an answer: a tokenizer and two configurations may name one or several each."""
     configs = (getattr(network, "config", None), getattr(network, "generation_config", None))
     ends = {tokenizer.eos_token_id}
@@ -119,12 +129,12 @@ def end_tokens(tokenizer: Any, network: Any = None) -> set[int]:
     return ends - {None}
 
 
-def is_encoder_decoder(network: Any) -> bool:
+def is_encoder_decoder(network: nn.Module) -> bool:
     """Whether the answer has a place of its own, and does not stand behind the prompt."""
     return bool(getattr(network.config, "is_encoder_decoder", False))
 
 
-def start_of_answers(network: Any) -> int:
+def start_of_answers(network: PreTrainedModel) -> int:
     """The token that an encoder-decoder begins an answer with. Raises MeasureError where none is named."""
     start_token = _of_the_model(network).get("decoder_start_token_id")
     if start_token is None:
@@ -132,7 +142,7 @@ def start_of_answers(network: Any) -> int:
     return int(start_token)
 
 
-def _of_the_model(network: Any) -> dict[str, Any]:
+def _of_the_model(network: PreTrainedModel) -> dict[str, Any]:
     """What generation of an encoder-decoder needs of its own files; nothing of a decoder."""
     if not is_encoder_decoder(network):
         return {}
@@ -144,7 +154,7 @@ def _of_the_model(network: Any) -> dict[str, Any]:
     }
 
 
-def _cache_of(network: Any) -> dict[str, Any]:
+def _cache_of(network: PreTrainedModel) -> dict[str, Any]:
     """Of an encoder-decoder a cache that grows by its decoder: transformers sizes T5's by its encoder."""
     from transformers import DynamicCache, EncoderDecoderCache
 
@@ -153,7 +163,12 @@ def _cache_of(network: Any) -> dict[str, Any]:
 
 
 def _by_generate(
-    network: Any, tokenizer: Any, prompts: Sequence[Ids], keys: Sequence[str], how: Writing, ends: set[int]
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Ids],
+    keys: Sequence[str],
+    how: Writing,
+    ends: set[int],
 ) -> list[list[int]]:
     from transformers import GenerationConfig
 
@@ -194,7 +209,7 @@ def _padded(prompts: Sequence[Ids], padding: int, *, left: bool) -> tuple[torch.
 
 
 @contextmanager
-def _plain_generation(network: Any) -> Any:
+def _plain_generation(network: PreTrainedModel) -> Any:
     """Without what the model's own file says of generation, such as a penalty: all models write alike."""
     from transformers import GenerationConfig
 
@@ -212,10 +227,10 @@ class _Stops:
     Its own reads each token's text from the vocabulary, which not every tokenizer gives.
     """
 
-    def __init__(self, tokenizer: Any, how: Writing, width: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, how: Writing, width: int) -> None:
         self._tokenizer, self._how, self._width = tokenizer, how, width
 
-    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_more: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, _scores: torch.Tensor, **_more: object) -> torch.Tensor:
         texts = self._tokenizer.batch_decode(input_ids[:, self._width :], skip_special_tokens=True)
         matches = [any(stop in text for stop in self._how.stop) for text in texts]
         return torch.tensor(matches, device=input_ids.device)
@@ -242,7 +257,12 @@ def gumbel(seed: int, key: str, place: int, size: int) -> npt.NDArray[np.float32
 
 
 def _by_forward(
-    predictor: Any, tokenizer: Any, prompts: Sequence[Ids], keys: Sequence[str], how: Writing, ends: set[int]
+    predictor: Predictor,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Ids],
+    keys: Sequence[str],
+    how: Writing,
+    ends: set[int],
 ) -> list[list[int]]:
     """One call of the whole text a token, of what has no cache."""
     texts, written = [list(prompt) for prompt in prompts], [[] for _ in prompts]  # type: list[list[int]], list[list[int]]
@@ -261,7 +281,7 @@ def _by_forward(
     return written
 
 
-def _next_logits(predictor: Any, texts: Sequence[Ids], padding: int) -> list[npt.NDArray[np.float32]]:
+def _next_logits(predictor: Predictor, texts: Sequence[Ids], padding: int) -> list[npt.NDArray[np.float32]]:
     """Of each text the logits behind its last token."""
     width = max(map(len, texts))
     ids = np.full((len(texts), width), padding, dtype=np.int64)
@@ -272,7 +292,7 @@ def _next_logits(predictor: Any, texts: Sequence[Ids], padding: int) -> list[npt
     return [output[row, len(text) - 1] for row, text in enumerate(texts)]
 
 
-def _read_answer(tokenizer: Any, ids: Ids, ends: set[int], how: Writing) -> Written:
+def _read_answer(tokenizer: PreTrainedTokenizerBase, ids: Ids, ends: set[int], how: Writing) -> Written:
     """Cut before the first end token, and its text before the first stop string."""
     last = next((place for place, token in enumerate(ids) if token in ends), None)
     answer_ids = tuple(ids[:last])
@@ -282,7 +302,7 @@ def _read_answer(tokenizer: Any, ids: Ids, ends: set[int], how: Writing) -> Writ
     return Written(text[: min(stops, default=len(text))], answer_ids, ended)
 
 
-def _check_positions(network: Any, prompts: Sequence[Ids], how: Writing) -> None:
+def _check_positions(network: PreTrainedModel, prompts: Sequence[Ids], how: Writing) -> None:
     """Of an encoder-decoder prompts and answers each have the positions for themselves."""
     longest, limit = max(map(len, prompts)), longest_text(network.config.to_dict())
     behind = not is_encoder_decoder(network)

@@ -18,6 +18,8 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.models import NEW_TOKENS
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from slimgate.models.write_answers import Writing
 
 Ids = npt.NDArray[np.int64]
@@ -53,7 +55,7 @@ class Greedy:
     """
 
     runtime: str
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     longest: int | None
     ends: Collection[int]
     limit: str = POSITIONS
@@ -114,7 +116,9 @@ class Greedy:
         return answers
 
 
-def has_ended(tokenizer: Any, ids: Sequence[int], ends: Collection[int], stop: Sequence[str]) -> bool:
+def has_ended(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], ends: Collection[int], stop: Sequence[str]
+) -> bool:
     """Whether an answer ends with its last token: an end token, or one that completes a stop string."""
     if ids[-1] in ends:
         return True

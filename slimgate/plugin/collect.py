@@ -103,7 +103,7 @@ def _suite_of_mark(metafunc: pytest.Metafunc) -> Suite | None:
 
 
 def _parametrize(
-    metafunc: pytest.Metafunc, names: tuple[str, ...], values: list[Any], ids: list[str]
+    metafunc: pytest.Metafunc, names: tuple[str, ...], values: Sequence[object], ids: list[str]
 ) -> None:
     """At module scope, so that equal names in two suites never mix."""
     handles = [name for name in names if name in MODELS]

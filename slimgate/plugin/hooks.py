@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from math import inf, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -206,8 +206,15 @@ def _check_engine(config: pytest.Config, state: Session) -> None:
         check_engine(config, state.suites)
 
 
+class XdistWorker(Protocol):
+    """A worker of xdist, before it starts. workerinput: what it gets."""
+
+    config: pytest.Config
+    workerinput: dict[str, object]
+
+
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
+def pytest_configure_node(node: XdistWorker) -> None:
     """Tells an xdist worker which suites there are: it cannot see how the command line was given."""
     config = node.config
     node.workerinput.update(slimgate_suites=[], slimgate_rebuild_mark=None)
@@ -325,7 +332,7 @@ def _tell_what_is_no_suite(session: pytest.Session) -> None:
         reporter.write_line(_make_visible(line))
 
 
-def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> None:
+def _build_elsewhere(session: pytest.Session, state: Session, reporter: pytest.TerminalReporter) -> None:
     """Builds and predicts on Ray before the first test: nothing runs there while times are taken."""
     from slimgate.plugin.ray import spread_over_ray
 

@@ -120,7 +120,7 @@ def refuse_beside_confirm(config: pytest.Config) -> None:
 class FailureLines:
     """Says why a test failed below its `F`: the summary may be minutes away. Each line once."""
 
-    def __init__(self, reporter: Any) -> None:
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
         self._reporter = reporter
         self._told: set[str] = set()
 
@@ -256,7 +256,7 @@ class Stopping:
         """Until the run ends, sees the exceptions that Python could not raise."""
         usual = sys.unraisablehook
 
-        def hook(unraisable: Any) -> None:
+        def hook(unraisable: sys.UnraisableHookArgs) -> None:
             self._lost = self._lost or issubclass(unraisable.exc_type, KeyboardInterrupt)
             usual(unraisable)
 

@@ -19,7 +19,7 @@ class WithParams(ABC, Generic[P]):
 
     Params: type[P]
 
-    def __init_subclass__(cls, **more: Any) -> None:
+    def __init_subclass__(cls, **more: object) -> None:
         super().__init_subclass__(**more)
         for base in cls.__dict__.get("__orig_bases__", ()):
             for parameter in get_args(base):

@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import DataError
 from slimgate.plugins.base import Json, Progress, no_progress
 from slimgate.plugins.rows import JUDGING, Rows, TaskFacts
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.task import Task
 
 Fill = Callable[[Path], Json]
 Share = Callable[[str, Json, Fill], tuple[Path, bool]]
@@ -29,7 +33,7 @@ def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
 class MoreTeacher:
     """A further model that a step learns from. load: loads it. share: as in BuildContext."""
 
-    load: Callable[[], Any]
+    load: Callable[[], TorchModel]
     share: Share | None = None
 
 
@@ -45,11 +49,11 @@ class BuildContext:
     kept: files to keep beside the artifact, such as the log of another program.
     """
 
-    task: Any
+    task: Task[Any]
     task_params: Any
     facts: TaskFacts
     splits: Mapping[str, Rows]
-    load_teacher: Callable[[], Any]
+    load_teacher: Callable[[], TorchModel]
     seed: int
     device: str
     threads: int

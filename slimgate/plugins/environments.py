@@ -104,7 +104,7 @@ def compare_environments(base: Environment, target: Environment) -> EnvironmentC
     return EnvironmentChanges(changed, unknown)
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(settings: Mapping[str, object]) -> dict[str, Any]:
     """The settings without those that say nothing; of a table each entry by itself."""
     flat: dict[str, Any] = {}
     for name, value in plain_json(settings).items():
@@ -133,7 +133,7 @@ def join_environments(*environments: Environment) -> dict[str, dict[str, Any]]:
     return joined
 
 
-def sort_packages(packages: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def sort_packages(packages: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
     """The environment of installed versions: engines and evaluation tools apart from other libraries."""
     areas: dict[str, dict[str, Any]] = {}
     for name, version in packages.items():

@@ -173,7 +173,7 @@ def load_object(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def read_docstring(plugin: Any) -> str:
+def read_docstring(plugin: object) -> str:
     """The docstring of a plug-in, or else of its module; "" if neither has one."""
     texts = (
         plugin.__doc__,

@@ -62,10 +62,10 @@ class Predictor(Protocol):
     def prepare(self, batch: Arrays) -> object:
         """The batch as tensors of the runtime, on its device."""
 
-    def forward(self, prepared: object) -> object:
+    def forward(self, prepared: Any) -> object:
         """One call of the model, finished when it returns (devices synchronised)."""
 
-    def fetch(self, output: object) -> npt.NDArray[np.float32]:
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
         """The scores of a call: (rows, outputs), or (rows, tokens, outputs), float32."""
 
     def close(self) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
 
 
-def module_of(plugin: Any) -> str:
+def module_of(plugin: object) -> str:
     """The name of the module with a plug-in's code. Keys of the store have the digest of its file."""
     if isinstance(plugin, ModuleType):
         return plugin.__name__

@@ -44,7 +44,7 @@ class Located(str):
         return located
 
 
-def resolve_path(value: Any) -> Any:
+def resolve_path(value: object) -> Any:
     """Makes a path of a suite absolute, from the folder of its file."""
     if isinstance(value, str):
         return suite_path(getattr(value, "base", Path.cwd()), value)
@@ -69,7 +69,7 @@ class Table(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, data: Any) -> Any:
+    def _known_keys(cls, data: object) -> object:
         if not isinstance(data, dict):
             return data
         fields = {field.alias or name for name, field in cls.model_fields.items()}

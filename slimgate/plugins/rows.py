@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ class Encoded(Protocol):
     def take(self, positions: Sequence[int]) -> Encoded:
         """The rows at these positions, in this order."""
 
-    def join(self, more: Any) -> Encoded:
+    def join(self, more: Self) -> Encoded:
         """These rows, followed by more of the same kind."""
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:

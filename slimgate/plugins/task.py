@@ -20,7 +20,11 @@ from slimgate.plugins.rows import Encoded, Rows, TaskFacts
 from slimgate.plugins.source import Source
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from slimgate.data.guess_input import FoundRows
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.tasks.parts.objectives import Objective, Targets
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ class Task(WithParams[P]):
         """
 
     @abstractmethod
-    def load_model(self, params: P, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: P, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a ref. If it has no head, a new one is fitted on `train`."""
 
     def load_reads(self, params: P, config: Json) -> tuple[str, ...]:
@@ -179,19 +183,19 @@ class Task(WithParams[P]):
         return lambda rows: self.encode_rows(params, rows, tokenizer)
 
     @abstractmethod
-    def encode_rows(self, params: P, rows: Rows, tokenizer: Any) -> Encoded:
+    def encode_rows(self, params: P, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Encoded:
         """The rows as inputs of a model. tokenizer: a loaded one."""
 
     @abstractmethod
-    def targets(self, params: P, rows: Rows, facts: TaskFacts, encoded: Any) -> Any:
+    def targets(self, params: P, rows: Rows, facts: TaskFacts, encoded: Any) -> Targets:
         """What training teaches, such as (rows,) labels: Targets (slimgate/tasks/parts/objectives.py)."""
 
     @abstractmethod
-    def targets_without_labels(self, params: P, encoded: Any, facts: TaskFacts) -> Any:
+    def targets_without_labels(self, params: P, encoded: Any, facts: TaskFacts) -> Targets:
         """What training teaches with rows that have no labels, such as those of a transfer set."""
 
     @abstractmethod
-    def objective(self, params: P) -> Any:
+    def objective(self, params: P) -> Objective:
         """How models learn: an Objective (slimgate/tasks/parts/objectives.py)."""
 
     @abstractmethod

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from abc import ABCMeta
 from collections.abc import Callable, Collection, Iterator, Sequence
 from types import ModuleType
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin, get_type_hints
 
 from pydantic import BaseModel, Strict, create_model
 
@@ -21,7 +22,10 @@ from slimgate.plugins.source import Source
 from slimgate.plugins.step import CLAIMS, Step
 from slimgate.plugins.task import Task
 
-BASES: dict[str, type[Any]] = {
+if TYPE_CHECKING:
+    from slimgate.models.protocols import Model
+
+BASES: dict[str, ABCMeta] = {
     "source": Source,
     "task": Task,
     "step": Step,
@@ -29,11 +33,12 @@ BASES: dict[str, type[Any]] = {
     "log": Reader,
 }
 READABLE = ("train", "calibration", "selection", "unlabelled")
+Plugin = TypeVar("Plugin")
 FORM = "a step's form is def name(model, context, *, option: type = default)"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def make_plugin(kind: str, candidate: Any) -> Any:
+def make_plugin(kind: str, candidate: object) -> Any:
     """Makes a plug-in of a user's object. Raises SuiteError where it is none.
 
     The object may be a plug-in, a class or a module with the members of one, or a function for a step. If a
@@ -68,13 +73,13 @@ def _check_complete(base: type, missing: Sequence[str]) -> None:
         )
 
 
-def _required_names(base: Any) -> list[str]:
+def _required_names(base: ABCMeta) -> list[str]:
     """The members of a base class that have no default: attributes, then methods."""
     undefined = [name for name in base.__annotations__ if name != "Params" and not hasattr(base, name)]
     return [*undefined, *(name for name in vars(base) if name in base.__abstractmethods__)]
 
 
-def _with_defaults(base: Any, plugin: Any) -> Any:
+def _with_defaults(base: type, plugin: object) -> Any:
     """Makes a plug-in of the base class with the members of another object or a module."""
     members = {name: getattr(plugin, name) for name in _declared_names(base) if hasattr(plugin, name)}
     completed = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
@@ -82,11 +87,11 @@ def _with_defaults(base: Any, plugin: Any) -> Any:
     return type(base.__name__, (base,), completed)()
 
 
-def _declared_names(base: Any) -> list[str]:
+def _declared_names(base: type) -> list[str]:
     return ["Params", *(name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))]
 
 
-def _check_plugin(kind: str, plugin: Any) -> Any:
+def _check_plugin(kind: str, plugin: Plugin) -> Plugin:
     if kind == "step":
         _check_declared(plugin)
     return plugin
@@ -122,7 +127,7 @@ class FunctionStep(Step[Any]):
     signature has options that are not keyword-only or have no type.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         self.__module__ = function.__module__  # whose code the store's key digests
         self.__doc__ = function.__doc__
         self._function = function
@@ -131,14 +136,14 @@ class FunctionStep(Step[Any]):
             if hasattr(Step, name) and not name.startswith("_"):
                 setattr(self, name, value)
 
-    def apply(self, model: Any, params: Any, context: BuildContext) -> Any:
+    def apply(self, model: Model, params: BaseModel, context: BuildContext) -> Any:
         """The model that the function returns. If it returns None, the model that it got."""
         options = {name: getattr(params, name) for name in type(params).model_fields}
         changed = self._function(model, context, **options)
         return model if changed is None else changed
 
 
-def make_params(function: Callable[..., Any]) -> type[BaseModel]:
+def make_params(function: Callable[..., object]) -> type[BaseModel]:
     """A Table of the function's keyword-only parameters."""
     fields = dict(_list_options(function))
     try:
@@ -149,7 +154,7 @@ def make_params(function: Callable[..., Any]) -> type[BaseModel]:
         raise SuiteError(f"its options cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _list_options(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
     """(name, (annotation, default)) of each option."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) < 2 or any(parameter.kind not in POSITIONAL for parameter in parameters[:2]):
@@ -166,14 +171,14 @@ def _list_options(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
         yield parameter.name, (_accept_array(types[parameter.name]), default)
 
 
-def _read_types(function: Callable[..., Any]) -> dict[str, Any]:
+def _read_types(function: Callable[..., object]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
     except Exception as error:  # an annotation is any expression
         raise SuiteError(f"its types cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _accept_array(annotation: Any) -> Any:
+def _accept_array(annotation: object) -> object:
     """The type. A list or set also accepts a tuple, because arrays of TOML are read as tuples."""
     collection = (get_origin(annotation) or annotation) in (list, set, frozenset)
     return Annotated[annotation, Strict(False)] if collection else annotation

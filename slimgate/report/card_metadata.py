@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
@@ -86,7 +86,7 @@ def rows_name(record: RunRecord) -> str:
     )
 
 
-def _name(source: dict[str, Any]) -> str:
+def _name(source: Mapping[str, object]) -> str:
     return str(source.get("name", "unknown"))
 
 
@@ -162,6 +162,6 @@ def _metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -
     return {key: value for key, value in arguments.items() if value is not None and _finite(value)}
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> bool:
     numbers = value if isinstance(value, list) else [value]
     return all(isfinite(number) for number in numbers if isinstance(number, float))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tabulate import tabulate
 
@@ -31,7 +30,7 @@ def format_environment(changes: EnvironmentChanges) -> str:
     return "\n".join(lines)
 
 
-def _shorten(value: Any) -> str:
+def _shorten(value: object) -> str:
     if value is None:
         return "–"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
 from slimgate.record import RunRecord, StepFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, to_fixed, with_note
 from slimgate.report.status import models
 from slimgate.report.tables import Column, table, without_empty
+
+if TYPE_CHECKING:
+    pass
 
 LOSS, LOSS_SELECTION = "loss", "loss_selection"
 _SELECTION = "_selection"
@@ -72,7 +75,7 @@ def _in_stages(step: StepFacts) -> Epochs:
     return stages + [log for log in step.log.values() if isinstance(log, Mapping) and _epochs(log)]
 
 
-def _epochs(log: Mapping[str, Any]) -> Epochs | None:
+def _epochs(log: Mapping[str, object]) -> Epochs | None:
     """None where the log holds something else under that name."""
     epochs = log.get("epochs")
     if isinstance(epochs, list) and all(isinstance(entry, Mapping) for entry in epochs):

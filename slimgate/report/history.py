@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
 from slimgate.record import VariantRecord
@@ -20,6 +20,9 @@ from slimgate.report.figures import MISSING, megabytes, to_fixed, with_note
 from slimgate.report.pictures import picture
 from slimgate.report.status import TEACHER, budgeted_metrics, metrics, workload_words, workloads
 from slimgate.report.tables import Column, blocks, table, without_empty
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Cell = Callable[[VariantRecord], str]
 _MOST_PANELS = 4
@@ -168,7 +171,7 @@ def draw_history(releases: Sequence[Kept], path: Path) -> Path:
     return path
 
 
-def _draw_panel(axes: Any, releases: Sequence[Kept], metric: str) -> None:
+def _draw_panel(axes: Axes, releases: Sequence[Kept], metric: str) -> None:
     gates = [_gate_digest(release) for release in releases]
     for number, name in enumerate(model_names(releases)):
         points = [

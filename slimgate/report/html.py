@@ -112,7 +112,7 @@ def _split_section(markdown: str) -> tuple[str, Markup]:
     return heading.lstrip("# "), section(rest)
 
 
-def _render(template: str, **values: Any) -> str:
+def _render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(**values)
 
 
@@ -140,7 +140,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _make_visible(value: Any) -> Any:
+def _make_visible(value: object) -> Any:
     """Characters that would act, not show, as Python's escapes: also where the text is a row's."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.record import RunRecord, TradeoffFacts, VariantRecord
@@ -19,6 +19,10 @@ from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, courses
 from slimgate.report.pictures import COLOURS, picture
 from slimgate.report.status import TEACHER, budgeted_metrics, metrics, models, variants, workload_words
 from slimgate.report.task_figures import active_log
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import MaxNLocator
 
 _MEGABYTE = 1024**2
 _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
@@ -122,7 +126,7 @@ def _draw(record: RunRecord, metric: str, points: list[Point], axis_words: str, 
     return path
 
 
-def _limits(axes: Any, record: RunRecord, metric: str, points: list[Point]) -> None:
+def _limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]) -> None:
     """A line where the teacher stands, and one where most of the budgets end."""
     teacher = next((point.value for point in points if point.name == TEACHER), None)
     if teacher is None:
@@ -170,7 +174,7 @@ def _labels_below(points: list[Point]) -> set[str]:
     return below
 
 
-def _line(axes: Any, series: list[Point], colour: str, below: set[str]) -> None:
+def _line(axes: Axes, series: list[Point], colour: str, below: set[str]) -> None:
     xs, ys = [point.x for point in series], [point.value for point in series]
     axes.plot(xs, ys, color=colour, linewidth=1, alpha=0.6)
     for point in series:
@@ -221,7 +225,7 @@ def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
 
 
 def _panel(
-    axes: Any, title: str, cells: Sequence[tuple[int, int, int]], names: Sequence[str], change: int = 0
+    axes: Axes, title: str, cells: Sequence[tuple[int, int, int]], names: Sequence[str], change: int = 0
 ) -> None:
     """change: the largest of all panels, so that their colours compare; purple is more rows, orange fewer."""
     grid = [[0] * len(names) for _ in names]
@@ -240,7 +244,7 @@ def _panel(
             axes.text(prediction, label, text, ha="center", va="center", fontsize=6, color=colour)
 
 
-def _labels(axes: Any, names: Sequence[str], *, left: bool) -> None:
+def _labels(axes: Axes, names: Sequence[str], *, left: bool) -> None:
     shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
     axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=6)
     axes.set_yticks(range(len(names)), shown if left else [""] * len(names), fontsize=6)
@@ -270,12 +274,20 @@ def _draw_tradeoff(record: RunRecord, folder: Path) -> Path | None:
     return path
 
 
-def _draw_tradeoff_line(axes: Any, name: str, points: Sequence[TradeoffFacts], place: int) -> None:
+def _draw_tradeoff_line(axes: Axes, name: str, points: Sequence[TradeoffFacts], place: int) -> None:
     colour, marker = (
         ("black", "D") if name == TEACHER else (COLOURS[place % len(COLOURS)], "os^vPX*hp"[place % 9])
     )
     xs, ys = [point.recall for point in points], [point.precision for point in points]
-    axes.plot(xs, ys, color=colour, marker=marker, markersize=4, linewidth=1, label=name)
+    axes.plot(
+        cast("list[float]", xs),
+        cast("list[float]", ys),
+        color=colour,
+        marker=marker,
+        markersize=4,
+        linewidth=1,
+        label=name,
+    )
 
 
 def draw_epochs(record: RunRecord, folder: Path) -> Path | None:
@@ -297,7 +309,7 @@ def draw_epochs(record: RunRecord, folder: Path) -> Path | None:
     return path
 
 
-def _draw_course(axes: Any, course: Course) -> dict[str, Any]:
+def _draw_course(axes: Axes, course: Course) -> dict[str, Any]:
     """One step: losses by the scale on the left, qualities by that on the right. Gives the lines by name."""
     numbers = range(1, len(course.epochs) + 1)
     axes.set_title(f"{course.model.name}: {course.step.name}", fontsize=7)
@@ -310,12 +322,12 @@ def _draw_course(axes: Any, course: Course) -> dict[str, Any]:
         lines |= _draw_epoch_line(right, numbers, course.values(f"{quality}_selection"), name, f"C{place}-")
     for side in (axes, right):
         side.tick_params(labelsize=6)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    cast("MaxNLocator", axes.xaxis.get_major_locator()).set_params(integer=True)
     return lines
 
 
 def _draw_epoch_line(
-    axes: Any, numbers: range, values: list[float | None], name: str, style: str
+    axes: Axes, numbers: range, values: list[float | None], name: str, style: str
 ) -> dict[str, Any]:
     if all(value is None for value in values):
         return {}

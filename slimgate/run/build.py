@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
 from slimgate._system.time_limit import OPTION, time_limit
@@ -37,6 +37,12 @@ from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, dump_params
 from slimgate.suite.tables import CascadeTable
 from slimgate.tasks.parts.classifiers import without_head
+
+if TYPE_CHECKING:
+    pass
+
+    from slimgate.models.protocols import Model, Saved
+    from slimgate.models.torch_model import TorchModel
 
 
 @dataclass(frozen=True)
@@ -341,10 +347,10 @@ class Builder:
         self,
         where: str,
         step_name: str,
-        params: Any,
+        params: object,
         key: Json,
         reads: tuple[str, ...],
-        make: Any,
+        make: Callable[[BuildContext], Saved],
         *,
         place: _Place,
         teachers: tuple[Artifact, ...] = (),
@@ -420,7 +426,7 @@ class Builder:
         finally:
             self._spent[model] += time.perf_counter() - start
 
-    def describe_work(self, step_name: str, params: Any, recipe: str, reads: tuple[str, ...]) -> Work:
+    def describe_work(self, step_name: str, params: object, recipe: str, reads: tuple[str, ...]) -> Work:
         """The step as PastTimes looks it up."""
         splits = self._rows.splits
         splits_read = ("train",) if step_name == LOAD else reads  # a fresh head is fitted on them
@@ -491,11 +497,11 @@ def _explain_errors(where: str) -> Iterator[None]:
 
 def _make_manifest(
     folder: Path,
-    model: Any,
+    model: Saved,
     step_name: str,
-    params: Any,
+    params: object,
     seconds: float,
-    log: Mapping[str, Any],
+    log: Mapping[str, object],
     *,
     extra_files: Sequence[Path],
 ) -> Json:
@@ -515,14 +521,14 @@ def _make_manifest(
     }
 
 
-def _load_for_step(artifact: Artifact, device: str) -> Any:
+def _load_for_step(artifact: Artifact, device: str) -> Model:
     """Loads a model to change it or to learn from it: weights of 16 bits become float32."""
     from slimgate.models.torch_model import to_float32_
 
     return to_float32_(artifact.load(device))
 
 
-def _to_checkpoint(model: Any, ref: ModelRef, context: BuildContext) -> Any:
+def _to_checkpoint(model: TorchModel, ref: ModelRef, context: BuildContext) -> Any:
     """Wraps the loaded model so that it keeps its files, and logs their format."""
     from slimgate.models.checkpoint import as_checkpoint
 

@@ -26,7 +26,7 @@ Claim = dict[str, Any]
 
 
 def check_step_claims(
-    step: str, claims: Iterable[str], before: Mapping[str, Any], after: Mapping[str, Any]
+    step: str, claims: Iterable[str], before: Mapping[str, int], after: Mapping[str, int]
 ) -> list[Claim]:
     """The facts of each claim: step, claim, held, message. before, after: manifests of the two artifacts.
 
@@ -35,7 +35,7 @@ def check_step_claims(
     return [_check_count(step, claim, before, after) for claim in CLAIMS if claim in claims]
 
 
-def _check_count(step: str, claim: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Claim:
+def _check_count(step: str, claim: str, before: Mapping[str, int], after: Mapping[str, int]) -> Claim:
     if claim not in _COUNTED:
         return {"step": step, "claim": claim, "held": None, "message": "not timed yet"}
     key, unit = _COUNTED[claim]

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import file_sha256, files_below, folder_digest, imports_of_file
 from slimgate._system.distributions import package_states
@@ -18,6 +18,9 @@ from slimgate.errors import DataError
 from slimgate.plugins.models import ModelRef
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
 from slimgate.store.store import Json
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # Names of files and folders that cannot change the answers of a model, a server or a task: texts for people,
 # version control, and leftovers of training, Python and file managers. All other files in a folder count.
@@ -128,7 +131,7 @@ def digest_server_files(params: EndpointTable, base: Path) -> Json:
     return dict(sorted(contents.items()))
 
 
-def check_server(params: Any, base: Path, before: Json) -> None:
+def check_server(params: BaseModel, base: Path, before: Json) -> None:
     """Raises DataError if a file that a server's command names has changed since `before`.
 
     Files that are new since then may be the server's own.

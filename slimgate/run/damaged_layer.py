@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.errors import MeasureError
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 # The kinds of artifact that hold a network of PyTorch with float weights.
 KINDS = ("torch",)
@@ -17,7 +18,7 @@ class NothingToDamage(MeasureError):
     """A model without a matrix that can be damaged here."""
 
 
-def damage_largest_matrix_(network: Any, *, strength: float, seed: int) -> str:
+def damage_largest_matrix_(network: nn.Module, *, strength: float, seed: int) -> str:
     """Adds noise to the largest matrix and gives the name of its layer.
 
     strength: standard deviation of the noise, as a multiple of that of the matrix's values. Embeddings are
@@ -33,7 +34,7 @@ def damage_largest_matrix_(network: Any, *, strength: float, seed: int) -> str:
     return name
 
 
-def _find_largest_matrix(network: Any) -> tuple[str, torch.Tensor]:
+def _find_largest_matrix(network: nn.Module) -> tuple[str, torch.Tensor]:
     """The layer's name and its weight (convolutions count as matrices); the first of equally large ones."""
     from torch import nn
 
@@ -50,7 +51,7 @@ def _find_largest_matrix(network: Any) -> tuple[str, torch.Tensor]:
     return max(matrices, key=lambda pair: pair[1].numel())
 
 
-def _is_float_matrix(weight: Any) -> bool:
+def _is_float_matrix(weight: object) -> bool:
     """Whether it is a parameter of plain floats: quantized layers hold tensors of their own types."""
     import torch
 

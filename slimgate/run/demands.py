@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import code_parts, file_sha256, folder_digest, json_digest
 from slimgate.plugins.rows import CONFIRM, GATE
@@ -18,6 +18,9 @@ from slimgate.run.rows import PreparedRows
 from slimgate.store.store import files_of
 from slimgate.suite.suite import TEACHER, Suite, Variant, dump_params
 from slimgate.suite.tables import SuiteTable, TeacherTable, VariantTable
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # Keys of a suite that demand nothing by themselves, and why. A test holds every key against this list.
 NO_DEMAND: Mapping[str, str] = {
@@ -108,13 +111,13 @@ def list_settings(suite: Suite) -> dict[str, Any]:
     return {**portable, **{f"{CODE}{name}": _digest_own_code(name.partition(":")[0]) for name in names}}
 
 
-def _list_fields(table: str, values: Any, of: type[SuiteTable | TeacherTable] | Any) -> dict[str, Any]:
+def _list_fields(table: str, values: BaseModel, of: type[BaseModel]) -> dict[str, Any]:
     """Each field of a table by its dotted key, without `seeds`, which the caller adds as resolved."""
     dumped = values.model_dump(mode="json")
     return {f"{table}.{name}": dumped[name] for name in of.model_fields if name != "seeds"}
 
 
-def _to_portable(value: Any, base: Path) -> Any:
+def _to_portable(value: object, base: Path) -> Any:
     """The value with each path replaced by a relative path and a digest, so that it is the same elsewhere."""
     if isinstance(value, Mapping):
         return {key: _to_portable(item, base) for key, item in value.items()}
@@ -156,7 +159,7 @@ def _digest_own_code(module: str) -> str:
     return json_digest(user_code)
 
 
-def _find_code_names(value: Any) -> Iterator[str]:
+def _find_code_names(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):  # a step is named by its key
         yield from (name for item in (*value, *value.values()) for name in _find_code_names(item))
     elif isinstance(value, list | tuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from slimgate.errors import SlimgateError
 from slimgate.plugins.base import Progress
@@ -30,10 +29,10 @@ def format_step_log(
     error: SlimgateError,
     *,
     step_name: str,
-    params: Any,
+    params: object,
     seconds: float,
     last_progress: str,
-    noted: Mapping[str, Any],
+    noted: Mapping[str, object],
 ) -> str:
     """The log of a step that raised. noted: the entries of its own log so far."""
     facts = {

@@ -53,7 +53,7 @@ DUEL_KEYS = (
 )
 
 
-def make_part(kind: str, variant: str, name: str, facts: Mapping[str, Any]) -> Part:
+def make_part(kind: str, variant: str, name: str, facts: Mapping[str, object]) -> Part:
     """One part of a record."""
     return {"kind": kind, "variant": variant, "name": name, "facts": dict(facts)}
 

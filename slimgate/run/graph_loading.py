@@ -6,7 +6,7 @@ A graph gets no new head, and its outputs are not reordered: they must match the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.data.labels import label_map, output_order
 from slimgate.errors import BuildError, SuiteError
@@ -20,6 +20,12 @@ from slimgate.plugins.rows import TaskFacts
 from slimgate.plugins.runtime import Runtime
 from slimgate.steps.agreement import predictor_of, scores
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from slimgate.models.graph import Graph
+    from slimgate.plugins.task import Task
+
 
 def find_graph_runtime(kind: str) -> Runtime[Any]:
     """The runtime that executes folders of that kind."""
@@ -28,7 +34,7 @@ def find_graph_runtime(kind: str) -> Runtime[Any]:
     return named_runtime[1]
 
 
-def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: TaskFacts) -> None:
+def check_graph(ref: ModelRef, config: Json, task: Task[Any], params: BaseModel, facts: TaskFacts) -> None:
     """Raises SuiteError if the graph with this config.json does not fit the task. Loads nothing.
 
     A graph that gives vectors has `sentence` in config.json, and takes one or two texts for each row; a GGUF
@@ -48,13 +54,13 @@ def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: Task
             )
 
 
-def load_graph(ref: ModelRef, context: BuildContext) -> Any:
+def load_graph(ref: ModelRef, context: BuildContext) -> Graph:
     """The graph of a folder, such as an OnnxModel. Raises BuildError if its outputs do not fit the task."""
     assert ref.folder is not None
     runtime = find_graph_runtime(ref.kind)
     if runtime.load_model is None:
         raise BuildError(f"{ref.text}: a folder of kind {ref.kind} cannot be loaded as a model")
-    model = runtime.load_model(ref.folder / ref.file if ref.file else ref.folder, context.device)
+    model: Graph = runtime.load_model(ref.folder / ref.file if ref.file else ref.folder, context.device)
     if (sentence := getattr(model.config, "sentence", None)) is not None and sentence["texts"] is None:
         sentence["texts"] = len(context.task.text_columns(context.task_params))
     reads_classes = context.facts.classes and context.task.scores_classes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
@@ -19,6 +19,9 @@ from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 from slimgate.suite.suite import TEACHER
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 # By kind of result. A variant that cannot be built has no digest, so none of its results are carried over.
 Digests = Mapping[str, str]
@@ -31,10 +34,10 @@ class Inputs(Builder):
         self,
         where: str,  # noqa: ARG002
         step_name: str,  # noqa: ARG002
-        params: Any,  # noqa: ARG002
-        key: Any,
-        *rest: Any,  # noqa: ARG002
-        **more: Any,  # noqa: ARG002
+        params: object,  # noqa: ARG002
+        key: Json,
+        *rest: object,  # noqa: ARG002
+        **more: object,  # noqa: ARG002
     ) -> Artifact:
         digest = keys.to_key(key)
         # answers of an unknown kind count as this processor's, and so do the results of a record

@@ -55,6 +55,8 @@ from slimgate.suite.suite import Suite, SuiteRuntime, SuiteStep, SuiteTask, Task
 from slimgate.suite.tables import CascadeTable
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from slimgate.run.rows import PreparedRows
 
 # Libraries that compute the answers of every model.
@@ -198,7 +200,7 @@ def make_endpoint_key(variant: Variant, base: Path) -> Json:
     }
 
 
-def is_unknown_server(params: Any) -> bool:
+def is_unknown_server(params: BaseModel) -> bool:
     """Whether it is a server that slimgate does not start, so that the model behind it is unknown."""
     return isinstance(params, EndpointTable) and not isinstance(params, StartedEndpoint)
 
@@ -676,7 +678,7 @@ def _select_settings(suite: Suite, name: str, kind: str) -> Json:
     }
 
 
-def _select_relevant(table: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def _select_relevant(table: Mapping[str, object], kind: str) -> dict[str, Any]:
     return {key: value for key, value in table.items() if kind in _ONLY_FOR.get(key, (kind,))}
 
 

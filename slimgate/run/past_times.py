@@ -155,7 +155,7 @@ def _read_stored_steps(store: Store) -> Iterator[_Past]:
         yield _make_past(manifest, str(manifest["step"]), manifest.get("params"), noted)
 
 
-def _make_past(manifest: Json, name: str, params: Any, rows: Mapping[str, int] | None) -> _Past:
+def _make_past(manifest: Json, name: str, params: object, rows: Mapping[str, int] | None) -> _Past:
     work_facts = manifest.get("made") or {}
     machine = (str(work_facts["device"]), int(work_facts["threads"])) if work_facts.get("device") else None
     work = Work(work_facts.get("recipe"), name, params, work_facts.get("rows", rows), machine)

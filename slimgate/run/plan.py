@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
@@ -14,6 +14,9 @@ from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, diges
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.suite.suite import TEACHER, SuiteStep, Variant, dump_params
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ class Lookup(Builder):
         self,
         where: str,
         step_name: str,  # noqa: ARG002
-        params: Any,  # noqa: ARG002
-        key: Any,
-        *rest: Any,  # noqa: ARG002
+        params: object,  # noqa: ARG002
+        key: Json,
+        *rest: object,  # noqa: ARG002
         **more: Any,
     ) -> Artifact:
         entry = self._store.find("artifacts", keys.to_key(key))

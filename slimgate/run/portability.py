@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate._system.processor import cpu_instructions
 from slimgate._system.worker import run_worker
@@ -22,6 +22,9 @@ from slimgate.outcomes import Outcomes
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import Suite, Variant
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 REQUEST, ANSWERS = "request.json", "outcomes.parquet"
 _WORKER = "slimgate.run.portability_worker"
@@ -112,6 +115,6 @@ def _narrow_variants(suite: Suite, name: str) -> dict[str, Variant]:
     return narrowed
 
 
-def _narrow_params(params: Any) -> Any:
+def _narrow_params(params: BaseModel) -> BaseModel:
     fields = type(params).model_fields
     return params.model_copy(update={_REDUCE: True}) if _REDUCE in fields else params

@@ -543,7 +543,7 @@ class ModelHandle:
             self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
         )
 
-    def caller(self, *inputs: Any, part: TimedPart = "forward") -> TimedCall:
+    def caller(self, *inputs: CallInputs, part: TimedPart = "forward") -> TimedCall:
         """One call of the model, for timing. With several inputs, calls use them in turn.
 
         inputs: arrays, or Texts for the part e2e. For writing an answer there is one input.
@@ -560,7 +560,7 @@ class ModelHandle:
         """For a cascade with answers, the share of rows that reached each model after the first."""
         return self.run.passed_on(self.name)
 
-    def cache_bytes(self, inputs: Any) -> int:
+    def cache_bytes(self, inputs: Arrays) -> int:
         """Bytes of the key-value cache after a complete answer. inputs: of a workload that writes."""
         predictor: Any = self.predictor
         state = predictor.prefill(predictor.prepare(inputs))

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.run.run import ModelHandle
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 ROWS = 500
 ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1
@@ -53,7 +56,7 @@ def predict_damaged_copy(
     """
     layers: list[str] = []
 
-    def damage(model: Any) -> None:
+    def damage(model: TorchModel) -> None:
         layers.append(damage_largest_matrix_(model.network, strength=strength, seed=seed))
 
     stored, afresh = _predict_copy(teacher, damage, seed=seed, shuffle=False)
@@ -61,7 +64,7 @@ def predict_damaged_copy(
 
 
 def _predict_copy(
-    teacher: ModelHandle, change: Callable[[Any], None], *, seed: int, shuffle: bool
+    teacher: ModelHandle, change: Callable[[TorchModel], None], *, seed: int, shuffle: bool
 ) -> tuple[Outcomes, Outcomes]:
     """The teacher's outcomes, and those of a copy changed by `change`, on the same rows.
 

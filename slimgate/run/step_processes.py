@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.forkserver import forkserver
 from slimgate.errors import BuildError, DataError, SlimgateError
@@ -25,6 +25,9 @@ from slimgate.plugins.context import BuildContext, MoreTeacher, Share
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes import eager
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 MODEL = "model"
 # How long a process waits for another one before it considers it dead.
@@ -117,7 +120,7 @@ def _end_on_interrupt(pool: ProcessPoolExecutor) -> Iterator[None]:
         raise
 
 
-def _read_first_log(running: Sequence[Future[dict[str, Any]]]) -> dict[str, Any]:
+def _read_first_log(running: Sequence[Future[Json]]) -> dict[str, Any]:
     errors = [error for future in running if (error := future.exception()) is not None]
     # if one process fails, the others wait for it in vain and raise errors of their own
     own_errors = [error for error in errors if isinstance(error, SlimgateError)]

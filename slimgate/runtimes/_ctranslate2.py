@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,28 +65,28 @@ class CTranslate2Predictor(ABC):
     def prepare(self, batch: Arrays) -> object:
         """What `forward` or `prefill` takes."""
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: Texts) -> object:
         """Writes that many tokens to each text."""
         self._stop()
         return self._to_ids(self._write(prepared))
 
-    def prefill(self, prepared: Any) -> _Begun:
+    def prefill(self, prepared: Texts) -> _Begun:
         """The answer after its first token, behind which the library's thread waits."""
         self._stop()
         self._paused = PausedWriting(lambda on_token: self._write(prepared, on_token))
         self._paused.wait()
         return _Begun(self._paused, self._count_cached(prepared))
 
-    def decode(self, state: Any) -> list[list[int]]:
+    def decode(self, state: _Begun) -> list[list[int]]:
         """The ids of each row's new tokens."""
         return self._to_ids(state.writing.finish())
 
-    def cache_bytes(self, state: Any) -> int:
+    def cache_bytes(self, state: _Begun) -> int:
         """Bytes of the keys and values of the complete answer, by their shapes: the library does not say."""
         number = 2 if "float16" in self._engine.compute_type else 4
         return number * self._answers.cache_numbers * int(state.cached)
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """(rows, tokens) ids, -1 behind the last one."""
         ids = np.full((len(output), max(map(len, output))), -1, dtype=np.float32)
         for line, row_ids in zip(ids, output, strict=True):
@@ -109,7 +109,7 @@ class CTranslate2Predictor(ABC):
         """The library's results of so many tokens to each text; with on_token, those still to come."""
 
     @abstractmethod
-    def _to_ids(self, results: Any) -> list[list[int]]:
+    def _to_ids(self, results: Sequence[Any]) -> list[list[int]]:
         """The new tokens of each row."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from slimgate.plugins.base import Arrays
 from slimgate.runtimes._ctranslate2 import CTranslate2Predictor, OnToken, Texts
 
 if TYPE_CHECKING:
+    import ctranslate2
+    from transformers import PreTrainedTokenizerBase
+
     from slimgate.models.ctranslate2_model import CTranslate2Model
     from slimgate.models.write_answers import Writing
 
@@ -56,19 +59,20 @@ class GeneratorPredictor(CTranslate2Predictor):
         view = self._package.StorageView.from_array
         return _Scored(view(ids), view(lengths), (ids, lengths))
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: Texts | _Scored) -> object:
         """The scores of whole texts, or an answer."""
         if isinstance(prepared, Texts):
             return super().forward(prepared)
         self._stop()
         return self._engine.forward_batch(prepared.ids, prepared.lengths)
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: Sequence[Sequence[int]] | ctranslate2.StorageView) -> npt.NDArray[np.float32]:
         """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids."""
         if isinstance(output, list):
             return super().fetch(output)
         package = self._package
-        host = output.to_device(package.Device.cpu).to(package.DataType.float32)
+        scores = cast("ctranslate2.StorageView", output)
+        host = scores.to_device(package.Device.cpu).to(package.DataType.float32)
         return np.array(host)[..., : len(self._vocabulary)]  # a GPU pads the vocabulary
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
@@ -90,7 +94,7 @@ class GeneratorPredictor(CTranslate2Predictor):
             texts.tokens, texts.count, end_token=[], asynchronous=on_token is not None, callback=on_token
         )
 
-    def _generate(self, tokens: list[list[str]], max_tokens: int, **how: Any) -> Any:
+    def _generate(self, tokens: list[list[str]], max_tokens: int, **how: object) -> Any:
         return self._engine.generate_batch(
             tokens,
             beam_size=1,
@@ -104,7 +108,7 @@ class GeneratorPredictor(CTranslate2Predictor):
         """By the place in the library's vocabulary, which a tokenizer may not fill."""
         return [[self._vocabulary[token] for token in row] for row in ids.tolist()]
 
-    def _to_ids(self, results: Any) -> list[list[int]]:
+    def _to_ids(self, results: Sequence[ctranslate2.GenerationResult]) -> list[list[int]]:
         return [result.sequences_ids[0] for result in results]
 
     def _count_cached(self, texts: Texts) -> int:
@@ -112,7 +116,7 @@ class GeneratorPredictor(CTranslate2Predictor):
         return sum(map(len, texts.tokens)) + len(texts.tokens) * (texts.count - 1)
 
 
-def _make_stop_callback(texts: Sequence[str], tokenizer: Any) -> OnToken:
+def _make_stop_callback(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> OnToken:
     """Says after each token whether its row's answer holds a stop text.
 
     It does not hold the predictor: the library's thread drops it last, and a model that is freed in
@@ -120,7 +124,7 @@ def _make_stop_callback(texts: Sequence[str], tokenizer: Any) -> OnToken:
     """
     written: dict[int, list[int]] = defaultdict(list)
 
-    def ends(step: Any) -> bool:
+    def ends(step: ctranslate2.GenerationStepResult) -> bool:
         ids = written[step.batch_id]
         ids.append(step.token_id)
         return has_ended(tokenizer, ids, (), texts)

@@ -11,6 +11,8 @@ from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes._ctranslate2 import USER, CTranslate2Predictor, OnToken, Texts
 
 if TYPE_CHECKING:
+    import ctranslate2
+
     from slimgate.models.ctranslate2_model import CTranslate2Model
     from slimgate.models.write_answers import Writing
 
@@ -65,7 +67,7 @@ class TranslatorPredictor(CTranslate2Predictor):
     def _to_tokens(self, texts: Sequence[Sequence[int]]) -> list[list[str]]:
         return [self._tokenizer.convert_ids_to_tokens(list(ids)) for ids in texts]
 
-    def _to_ids(self, results: Any) -> list[list[int]]:
+    def _to_ids(self, results: Sequence[ctranslate2.TranslationResult]) -> list[list[int]]:
         return [self._tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]
 
     def _count_cached(self, texts: Texts) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,12 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Runtime
 
+if TYPE_CHECKING:
+    import torch
+    from torch.export.pt2_archive._package import AOTICompiledModel
+
+    from slimgate.models.aoti_model import ExportedModel
+
 
 class Params(Table):
     """runtime = { name = "aoti" } has no options: `to_aoti` has them, which compiles the package."""
@@ -23,7 +29,7 @@ class Params(Table):
 class AotiPredictor:
     """A package behind the Predictor's three calls."""
 
-    def __init__(self, package: Any, inputs: tuple[str, ...], device: str) -> None:
+    def __init__(self, package: AOTICompiledModel, inputs: tuple[str, ...], device: str) -> None:
         import torch
 
         self._package: Any = package
@@ -43,7 +49,7 @@ class AotiPredictor:
         dense = {name: np.ascontiguousarray(batch[name]) for name in self._inputs}
         return {name: torch.from_numpy(values).to(self._device) for name, values in dense.items()}
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: dict[str, torch.Tensor]) -> object:
         """Logits of one batch; on a GPU, finished when it returns."""
         import torch
 
@@ -53,7 +59,7 @@ class AotiPredictor:
             torch.cuda.synchronize(self._device)
         return logits
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: torch.Tensor) -> npt.NDArray[np.float32]:
         """Logits as float32 on the host."""
         return np.asarray(output.cpu().numpy(), dtype=np.float32)
 
@@ -91,7 +97,7 @@ class Aoti(Runtime[Params]):
         description = read_description(folder, device)
         return AotiPredictor(open_package(folder / PACKAGE), tuple(description["inputs"]), device)
 
-    def open_model(self, model: Any, context: BuildContext) -> AotiPredictor:
+    def open_model(self, model: ExportedModel, context: BuildContext) -> AotiPredictor:
         """An ExportedModel's package, which a step has compiled."""
         return AotiPredictor(open_package(model.package), model.inputs, context.device)
 

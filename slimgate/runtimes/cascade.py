@@ -103,7 +103,7 @@ def select_inputs(batch: Arrays, number: int) -> Arrays:
     return {name: values for name, values in batch.items() if not name.partition(".")[0].isdecimal()}
 
 
-def confidence(scores: npt.NDArray[Any], temperature: float) -> Floats:
+def confidence(scores: npt.NDArray[np.floating], temperature: float) -> Floats:
     """(rows,) the highest probability of each row. scores: (rows, classes), before the softmax."""
     shifted = scores.astype(np.float64) / temperature
     shifted -= shifted.max(axis=1, keepdims=True)
@@ -112,7 +112,7 @@ def confidence(scores: npt.NDArray[Any], temperature: float) -> Floats:
 
 
 def blend_scores(
-    blended: npt.NDArray[Any], scores: npt.NDArray[Any], weight: float
+    blended: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], weight: float
 ) -> npt.NDArray[np.float32]:
     """(rows, classes) the weighted mean of the scores so far and a model's own, which has `weight`."""
     mean: npt.NDArray[np.float32] = ((1.0 - weight) * blended + weight * scores).astype(np.float32)
@@ -156,7 +156,7 @@ class CascadePredictor:
             batch, [predictor.prepare(select_inputs(batch, member.inputs)) for member, predictor in pairs]
         )
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: _Prepared) -> object:
         """(rows, classes) float32 of the models that answered. The next model gets only the unsure rows."""
         return self._ask(lambda number, rows: self._call(number, prepared, rows))
 
@@ -208,7 +208,7 @@ class CascadePredictor:
         inputs = select_inputs(prepared.batch, self._members[number].inputs)
         return self._predictors[number].prepare({name: values[rows] for name, values in inputs.items()})
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The scores, which are on the host already."""
         return np.asarray(output, dtype=np.float32)
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,13 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Runtime
 from slimgate.runtimes import eager
 from slimgate.runtimes.eager import EagerPredictor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import Cache
+
+    from slimgate.models.greedy import Begun
 
 MAX_GRAPHS = 64
 
@@ -58,7 +65,7 @@ class CompiledPredictor(EagerPredictor):
     were made for them; max_difference: the largest one to the scores of the network uncompiled, relative.
     """
 
-    def __init__(self, network: Any, params: Params, device: str) -> None:
+    def __init__(self, network: nn.Module, params: Params, device: str) -> None:
         """Raises BuildError without a C++ compiler."""
         super().__init__(network, device, static_cache=True)
         self._params = params
@@ -68,11 +75,12 @@ class CompiledPredictor(EagerPredictor):
             self._call = self._compile_network(network)
             self._step = self._compile_step(network)
 
-    def _compile_network(self, network: Any) -> Any:
+    def _compile_network(self, network: nn.Module) -> Any:
         import torch
 
-        def logits(inputs: dict[str, Any]) -> Any:
-            return network(**inputs).logits
+        def logits(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+            scores: torch.Tensor = network(**inputs).logits
+            return scores
 
         return torch.compile(  # type: ignore[call-overload]  # its stubs lag behind its options
             logits,
@@ -84,13 +92,13 @@ class CompiledPredictor(EagerPredictor):
             isolate_recompiles=True,
         )
 
-    def _compile_step(self, network: Any) -> Any:
+    def _compile_step(self, network: nn.Module) -> Any:
         """One later token, into a static cache: one program for each shape of the cache."""
         import torch
 
         from slimgate.models.greedy import next_token
 
-        def step(ids: Any, cache: Any) -> Any:
+        def step(ids: torch.Tensor, cache: Cache) -> torch.Tensor:
             return next_token(network, ids, cache)
 
         return torch.compile(  # type: ignore[call-overload]
@@ -107,7 +115,7 @@ class CompiledPredictor(EagerPredictor):
         """Shapes of input that were prepared."""
         return len(self._seen)
 
-    def prepare(self, batch: Arrays) -> object:
+    def prepare(self, batch: Arrays) -> dict[str, torch.Tensor]:
         """Arrays as tensors on the device; called once where the shape is new. Raises BuildError."""
         import torch
 
@@ -118,7 +126,7 @@ class CompiledPredictor(EagerPredictor):
                 "runtime compiled compiles one forward pass and writes no text by an encoder-decoder; "
                 "use eager"
             )
-        prepared: Any = {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
+        prepared = {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
         if NEW_TOKENS in prepared:
             self._compile_answer(prepared)
             return prepared
@@ -129,7 +137,7 @@ class CompiledPredictor(EagerPredictor):
             self._seen.add(shape)
         return prepared
 
-    def _compile_shape(self, prepared: Any) -> None:
+    def _compile_shape(self, prepared: dict[str, torch.Tensor]) -> None:
         """The first call of a shape."""
         from torch._dynamo import config
         from torch._dynamo.utils import counters
@@ -142,7 +150,7 @@ class CompiledPredictor(EagerPredictor):
             self.graphs += new_graphs
             self._check_difference(self.fetch(logits), self.fetch(super().forward(prepared)))
 
-    def _compile_answer(self, prepared: Any) -> None:
+    def _compile_answer(self, prepared: dict[str, torch.Tensor]) -> None:
         """The first answer of a shape, held against the network's with a growing cache."""
         from torch._dynamo import config
         from torch._dynamo.utils import counters
@@ -164,12 +172,12 @@ class CompiledPredictor(EagerPredictor):
         check_answers(self.network, prepared["input_ids"], written, user, tolerance=tolerance)
         self._checked.add(shape)
 
-    def prefill(self, prepared: Any) -> Any:
+    def prefill(self, prepared: dict[str, torch.Tensor]) -> Begun:
         """The answer after its first token, which is computed uncompiled: prompts are of many lengths."""
         with self._autocast():
             return super().prefill(prepared)
 
-    def decode(self, state: Any) -> Any:
+    def decode(self, state: Begun) -> torch.Tensor:
         """(rows, new tokens) ids, the later ones by the compiled step."""
         from slimgate.models.greedy import go_on
 
@@ -196,14 +204,14 @@ class CompiledPredictor(EagerPredictor):
             )
         self.max_difference = max(self.max_difference, relative)
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits of one batch; on a GPU, finished when it returns."""
         import torch
 
         if NEW_TOKENS in prepared:
             return self.decode(self.prefill(prepared))
         with torch.inference_mode(), self._autocast():
-            logits = self._call(prepared)
+            logits: torch.Tensor = self._call(prepared)
         return self._finish(logits)
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ class CTranslate2(Runtime[Params]):
         """The CTranslate2Model of a folder."""
         return load_ctranslate2_model(folder)
 
-    def open_model(self, model: Any, context: BuildContext) -> CTranslate2Predictor:
+    def open_model(self, model: CTranslate2Model, context: BuildContext) -> CTranslate2Predictor:
         """A CTranslate2Model that a step has made."""
         return _open(model, device=context.device, threads=context.threads)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,18 @@ from slimgate.plugins.models import NEW_TOKENS, Macs
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Form, Runtime
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import Cache
+
+    from slimgate.models.greedy import Begun
+    from slimgate.models.served import Served
+    from slimgate.models.torch_model import TorchModel
+
 # A score of a token that is nearer to the expected one's than this share of the scores' size is a near tie.
 NEAR_TIE = 0.01
+Finished = TypeVar("Finished")
 
 
 class Params(Table):
@@ -31,7 +41,7 @@ class Params(Table):
 class EagerPredictor:
     """A network in evaluation mode behind the Predictor's three calls."""
 
-    def __init__(self, network: Any, device: str, *, static_cache: bool = False) -> None:
+    def __init__(self, network: nn.Module, device: str, *, static_cache: bool = False) -> None:
         import torch
 
         self.network: Any = network
@@ -40,7 +50,7 @@ class EagerPredictor:
         self._caches: Any = None  # of a static cache, when first needed
         self._checked: set[tuple[int, ...]] = set()
 
-    def prepare(self, batch: Arrays) -> object:
+    def prepare(self, batch: Arrays) -> dict[str, torch.Tensor]:
         """Arrays as tensors on the device.
 
         What a static cache makes of an answer is held against a growing one, once for each shape. Raises
@@ -53,7 +63,7 @@ class EagerPredictor:
             self._check_answer(prepared)
         return prepared
 
-    def _check_answer(self, prepared: Any) -> None:
+    def _check_answer(self, prepared: dict[str, torch.Tensor]) -> None:
         from slimgate.models.greedy import check_answers
 
         shape = (*prepared["input_ids"].shape, int(prepared[NEW_TOKENS]))
@@ -63,7 +73,7 @@ class EagerPredictor:
             check_answers(self.network, prepared["input_ids"], written, user, tolerance=NEAR_TIE)
             self._checked.add(shape)
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits of one batch, or tokens that it writes; on a GPU, finished when it returns."""
         import torch
 
@@ -71,14 +81,14 @@ class EagerPredictor:
             output = self._write(**prepared) if NEW_TOKENS in prepared else self.network(**prepared).logits
         return self._finish(output)
 
-    def _write(self, *, new_tokens: Any, **inputs: Any) -> Any:
+    def _write(self, *, new_tokens: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
         from slimgate.models.write_answers import is_encoder_decoder, write_tokens
 
         if is_encoder_decoder(self.network):
             return write_tokens(self.network, **inputs, count=int(new_tokens))
         return self.decode(self.prefill({**inputs, NEW_TOKENS: new_tokens}))
 
-    def prefill(self, prepared: Any) -> Any:
+    def prefill(self, prepared: dict[str, torch.Tensor]) -> Begun:
         """The answer after its first token."""
         from slimgate.models.greedy import begin_answer
 
@@ -86,7 +96,7 @@ class EagerPredictor:
         cache = self._empty_cache(prepared["input_ids"], count)
         return self._finish(begin_answer(self.network, prepared["input_ids"], count, cache))
 
-    def _empty_cache(self, input_ids: Any, count: int) -> Any:
+    def _empty_cache(self, input_ids: torch.Tensor, count: int) -> Cache:
         from slimgate.models.greedy import StaticCaches, new_cache
 
         if not self._static:
@@ -95,19 +105,19 @@ class EagerPredictor:
             self._caches = StaticCaches(self.network)
         return self._caches.empty(len(input_ids), input_ids.shape[1] + count)
 
-    def decode(self, state: Any) -> Any:
+    def decode(self, state: Begun) -> torch.Tensor:
         """(rows, new tokens) ids."""
         from slimgate.models.greedy import go_on
 
         return self._finish(go_on(self.network, state))
 
-    def cache_bytes(self, state: Any) -> int:
+    def cache_bytes(self, state: Begun) -> int:
         """Bytes of the keys and values."""
         from slimgate.models.greedy import cache_bytes
 
         return cache_bytes(state.cache)
 
-    def _finish(self, output: Any) -> Any:
+    def _finish(self, output: Finished) -> Finished:
         """The output when a GPU has computed it."""
         import torch
 
@@ -115,7 +125,7 @@ class EagerPredictor:
             torch.cuda.synchronize(self._device)
         return output
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: torch.Tensor) -> npt.NDArray[np.float32]:
         """Logits as float32 on the host."""
         return np.asarray(output.float().cpu().numpy(), dtype=np.float32)
 
@@ -151,7 +161,7 @@ class Eager(Runtime[Params]):
         network = self.load_model(folder, device).network
         return EagerPredictor(network, device, static_cache=params.cache == "static")
 
-    def load_model(self, folder: Path, device: str) -> Any:
+    def load_model(self, folder: Path, device: str) -> TorchModel | Served:
         """The TorchModel of an artifact, or the Served."""
         if is_checkpoint(folder):
             from slimgate.models.checkpoint import load_checkpoint
@@ -173,7 +183,7 @@ class Eager(Runtime[Params]):
         inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
         return count_macs(self.load_model(folder, device).network, inputs)
 
-    def open_model(self, model: Any, context: BuildContext) -> EagerPredictor:
+    def open_model(self, model: TorchModel, context: BuildContext) -> EagerPredictor:
         """A TorchModel's network, which a step has made."""
         return EagerPredictor(model.network.eval(), context.device)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -29,6 +29,9 @@ from slimgate.models.servers import Servers, ServerTable
 from slimgate.plugins.base import Arrays, Progress, no_progress
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Runtime
+
+if TYPE_CHECKING:
+    from slimgate.models.ask import Reply, Request
 
 KIND = "endpoint"
 FILE = "endpoint.json"
@@ -183,8 +186,8 @@ class EndpointPredictor:
 
     def ask(
         self,
-        requests: Sequence[Any],
-        answered: Callable[[int, Any], None],
+        requests: Sequence[Request],
+        answered: Callable[[int, Reply], None],
         progress: Progress = no_progress,
     ) -> None:
         """Sends each Request of slimgate/models/ask.py; answered(place, Reply) is called when one is done.

@@ -29,14 +29,18 @@ from slimgate.models.gguf_file import gguf_files
 from slimgate.models.llama_cpp_context import ContextOptions, LlamaContext
 from slimgate.models.llama_cpp_library import DISTRIBUTION, LlamaModel
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
-from slimgate.models.write_by_length import Greedy, Ids, read_prompts
+from slimgate.models.write_by_length import Greedy, Ids, Prompts, read_prompts
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Runtime
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.gguf_model import GgufModel
     from slimgate.models.write_answers import Writing
+    from slimgate.plugins.base import Json
 
 GGUF = "gguf"
 USER = "runtime llama_cpp"
@@ -88,8 +92,8 @@ class LlamaPredictor:
     def __init__(
         self,
         file: Path,
-        load_tokenizer: Callable[[], Any],
-        config: Any,
+        load_tokenizer: Callable[[], PreTrainedTokenizerBase],
+        config: Json,
         params: Params,
         *,
         threads: int,
@@ -104,13 +108,13 @@ class LlamaPredictor:
             flash_attention=params.flash_attention,
             threads=threads,
         )
-        self._sentence = config.get("sentence")
+        self._sentence: Json | None = config.get("sentence")
         self._longest = params.context or self._model.longest
         self._load_tokenizer = load_tokenizer
         self._context: LlamaContext | None = None
 
     @cached_property
-    def _tokenizer(self) -> Any:
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
         return self._load_tokenizer()
 
     @cached_property
@@ -145,7 +149,7 @@ class LlamaPredictor:
             )
         return context
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: _Texts | Prompts) -> object:
         """The scores of whole texts, the vectors of sentences, or an answer."""
         if isinstance(prepared, _Texts):
             return self._embed(prepared.ids)
@@ -163,6 +167,7 @@ class LlamaPredictor:
 
     def _embed(self, texts: list[Ids]) -> Scores:
         """(rows, dims), or (rows, 2, dims) of rows of two texts, whose first texts come first."""
+        assert self._sentence is not None
         context = self._make_room(MAX_ROWS, max(map(len, texts)))
         vectors = np.concatenate([context.embed(part) for part in self._cut(texts)])
         if self._sentence["normalize"]:
@@ -182,7 +187,7 @@ class LlamaPredictor:
             part.append(text)
         yield part
 
-    def prefill(self, prepared: Any) -> _Begun:
+    def prefill(self, prepared: Prompts) -> _Begun:
         """The answer after its first token. Raises MeasureError for more rows than are taken at once."""
         rows, tokens = prepared.ids.shape
         if rows > MAX_ROWS:
@@ -207,19 +212,19 @@ class LlamaPredictor:
         outputs = np.ones((len(tokens), 1), dtype=np.bool_)
         return self._context.read(tokens[:, None], position=position, outputs=outputs)
 
-    def decode(self, state: Any) -> Ids:
+    def decode(self, state: _Begun) -> Ids:
         """(rows, new tokens) ids, end tokens among them: they end nothing."""
         written = [state.token]
         for step in range(state.left):
             written.append(self._next(written[-1], state.position + step).argmax(-1))
         return np.stack(written, axis=1)
 
-    def cache_bytes(self, state: Any) -> int:
+    def cache_bytes(self, state: _Begun) -> int:
         """Bytes of the keys and values, as llama.cpp writes them to a session file."""
         assert self._context is not None
         return self._context.cache_bytes()
 
-    def fetch(self, output: Any) -> Scores:
+    def fetch(self, output: Scores | Ids) -> Scores:
         """(rows, tokens, vocabulary) scores, (rows, dims) vectors, or (rows, new tokens) ids."""
         return np.asarray(output, dtype=np.float32)
 
@@ -282,7 +287,7 @@ class LlamaCpp(Runtime[Params]):
         with TemporaryDirectory(prefix="slimgate-gguf-") as scratch:
             return open_gguf_model(folder if folder.is_file() else _file_in(folder), Path(scratch))
 
-    def open_model(self, model: Any, context: BuildContext) -> LlamaPredictor:
+    def open_model(self, model: GgufModel, context: BuildContext) -> LlamaPredictor:
         """A GgufModel, ready to predict."""
         _check_device(context.device)
         return LlamaPredictor(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,12 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Macs
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Form, Runtime
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, IOBinding
+
+    from slimgate.models.onnx_model import OnnxModel
+    from slimgate.models.torch_model import TorchModel
 
 OPSET = 20
 LEVELS = {
@@ -55,7 +61,7 @@ class Params(Table):
 class OnnxPredictor:
     """A session behind the Predictor's three calls. What a batch needs is bound once, when it is prepared."""
 
-    def __init__(self, session: Any, device: str) -> None:
+    def __init__(self, session: InferenceSession, device: str) -> None:
         self._session: Any = session
         self._device = device.partition(":")[0]
         self._inputs = {node.name: TYPES[node.type] for node in session.get_inputs()}
@@ -74,12 +80,12 @@ class OnnxPredictor:
         binding.bind_output(self._output, self._device)
         return binding
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: IOBinding) -> object:
         """One call; on a GPU, finished when it returns."""
         self._session.run_with_iobinding(prepared)
         return prepared
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: IOBinding) -> npt.NDArray[np.float32]:
         """The scores of the last call on what was prepared, as float32 on the host."""
         return np.array(output.copy_outputs_to_cpu()[0], dtype=np.float32)
 
@@ -119,20 +125,20 @@ class OnnxRuntime(Runtime[Params]):
         with tempfile.TemporaryDirectory() as scratch:
             return count_macs(profile_call(folder / MODEL, batch, device=device, scratch=Path(scratch)))
 
-    def open_model(self, model: Any, context: BuildContext) -> OnnxPredictor:
+    def open_model(self, model: OnnxModel, context: BuildContext) -> OnnxPredictor:
         """An OnnxModel's graph, which a step has made."""
         graph = model.openable(context.scratch / "predicted")
         session = open_session(graph, Params(), device=context.device, threads=context.threads)
         return OnnxPredictor(session, context.device)
 
-    def load_model(self, folder: Path, device: str) -> Any:
+    def load_model(self, folder: Path, device: str) -> OnnxModel:
         """The OnnxModel of a folder. Raises MissingExtra without onnx."""
         from slimgate.models.onnx_model import load_onnx_model
 
         import_extra("onnx", "onnx", f"an artifact of kind {KIND}")
         return load_onnx_model(folder)
 
-    def export(self, model: Any, batches: tuple[Arrays, Arrays], folder: Path) -> Any:
+    def export(self, model: TorchModel, batches: tuple[Arrays, Arrays], folder: Path) -> OnnxModel:
         """A TorchModel as an OnnxModel, saved in the folder."""
         from slimgate.models.onnx_export import export_onnx
         from slimgate.models.onnx_model import OnnxModel

@@ -29,6 +29,9 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Form, Runtime
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.onnx_genai_model import OnnxGenaiModel
     from slimgate.models.write_answers import Writing
 
 Ids = npt.NDArray[np.int32]
@@ -62,7 +65,9 @@ class _Begun:
 class GenaiPredictor:
     """A Model behind the Predictor's calls. end_tokens: what ends an answer."""
 
-    def __init__(self, folder: Path, tokenizer: Any, *, device: str, threads: int) -> None:
+    def __init__(
+        self, folder: Path, tokenizer: PreTrainedTokenizerBase, *, device: str, threads: int
+    ) -> None:
         """Raises BuildError for a device that is not the CPU, MissingExtra without the package."""
         if device != "cpu":
             raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} came as device")
@@ -85,7 +90,7 @@ class GenaiPredictor:
         prompts = read_prompts(batch, self._longest)
         return replace(prompts, ids=prompts.ids.astype(np.int32))
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: Prompts) -> object:
         """The scores of whole texts, or an answer."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
@@ -100,7 +105,7 @@ class GenaiPredictor:
         ]
         return np.concatenate(scores)
 
-    def prefill(self, prepared: Any) -> _Begun:
+    def prefill(self, prepared: Prompts) -> _Begun:
         """The answer after its first token. Raises MeasureError for more rows than the library takes."""
         if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
@@ -112,14 +117,14 @@ class GenaiPredictor:
         rows, prompt = prepared.ids.shape
         return _Begun(generator, rows, prompt, prepared.count - 1)
 
-    def decode(self, state: Any) -> Ids:
+    def decode(self, state: _Begun) -> Ids:
         """(rows, new tokens) ids, no end token among them: the next likeliest takes its place."""
         for _ in range(state.left):
             state.generator.generate_next_token()
         new_ids = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
         return np.stack(new_ids)
 
-    def cache_bytes(self, state: Any) -> int:
+    def cache_bytes(self, state: _Begun) -> int:
         """Bytes of the keys and values, with those that are allocated ahead."""
         return sum(state.generator.get_output(name).nbytes for name in self._list_cache_names())
 
@@ -128,7 +133,7 @@ class GenaiPredictor:
             for layer in range(self._layers):
                 yield self._names[kind] % layer
 
-    def _start_generator(self, ids: Ids, count: int, *, min_new_tokens: int) -> Any:
+    def _start_generator(self, ids: npt.NDArray[np.integer], count: int, *, min_new_tokens: int) -> Any:
         """A generator that has read the texts. ids: (rows, tokens); least: tokens before an end token."""
         generator_params = self._package.GeneratorParams(self._model)
         lengths = {"max_length": ids.shape[1] + count, "min_length": ids.shape[1] + min_new_tokens}
@@ -140,7 +145,7 @@ class GenaiPredictor:
             raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_to_one_line(error)}") from error
         return generator
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: npt.NDArray[np.float32] | Ids) -> npt.NDArray[np.float32]:
         """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids."""
         return np.asarray(output, dtype=np.float32)
 
@@ -210,13 +215,13 @@ class OnnxRuntimeGenai(Runtime[Params]):
 
         return GenaiPredictor(folder, load_beside(folder)["tokenizer"], device=device, threads=threads)
 
-    def load_model(self, folder: Path, device: str) -> Any:
+    def load_model(self, folder: Path, device: str) -> OnnxGenaiModel:
         """The OnnxGenaiModel of a folder."""
         from slimgate.models.onnx_genai_model import load_onnx_genai_model
 
         return load_onnx_genai_model(folder)
 
-    def open_model(self, model: Any, context: BuildContext) -> GenaiPredictor:
+    def open_model(self, model: OnnxGenaiModel, context: BuildContext) -> GenaiPredictor:
         """An OnnxGenaiModel that a step has made."""
         return GenaiPredictor(model.written, model.tokenizer, device=context.device, threads=context.threads)
 

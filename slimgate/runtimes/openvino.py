@@ -9,10 +9,10 @@ Graphs that were compiled for static shapes are kept for the latest shapes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,12 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Form, Runtime
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from slimgate.models.openvino_model import OpenVinoModel
+    from slimgate.models.torch_model import TorchModel
 
 MAX_SHAPES = 8
 Shape = tuple[tuple[int, ...], ...]
@@ -63,7 +69,7 @@ class RequestPredictor:
     What `forward` gives is to be read before the next call: it lies in the request.
     """
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: ov.InferRequest) -> None:
         inputs = request.get_compiled_model().inputs
         self._request: Any = request
         self._inputs = {node.any_name: np.dtype(node.element_type.to_dtype()) for node in inputs}
@@ -84,7 +90,7 @@ class RequestPredictor:
             self._request.set_input_tensor(number, tensor)
         self._bound = prepared
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: Prepared) -> object:
         """One call, finished when it returns. Started and awaited, because `infer` makes dicts besides."""
         if self._bound is not prepared:
             self._bind(prepared)
@@ -92,7 +98,7 @@ class RequestPredictor:
         self._request.wait()
         return self._request
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: ov.InferRequest) -> npt.NDArray[np.float32]:
         """The scores of the last call, float32, copied."""
         return np.array(output.get_output_tensor(0).data, dtype=np.float32)
 
@@ -104,7 +110,7 @@ class RequestPredictor:
 class StaticPredictor:
     """A graph that is compiled for each shape of a batch, of which the latest stay."""
 
-    def __init__(self, graph: Any, compile_graph: Callable[[Any], RequestPredictor]) -> None:
+    def __init__(self, graph: ov.Model, compile_graph: Callable[[ov.Model], RequestPredictor]) -> None:
         self._graph, self._compile_graph = graph, compile_graph
         self._names = [node.any_name for node in graph.inputs]
         self._kept: OrderedDict[Shape, RequestPredictor] = OrderedDict()
@@ -122,11 +128,11 @@ class StaticPredictor:
             self._kept.popitem(last=False)
         return self._kept[shape].prepare(batch)
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: Prepared) -> object:
         """One call of the graph that the inputs were prepared for."""
         return prepared.owner.forward(prepared)
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: ov.InferRequest) -> npt.NDArray[np.float32]:
         """The scores of the last call, float32, copied."""
         return np.array(output.get_output_tensor(0).data, dtype=np.float32)
 
@@ -165,17 +171,17 @@ class OpenVino(Runtime[Params]):
 
         return make_predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
 
-    def open_model(self, model: Any, context: BuildContext) -> RequestPredictor | StaticPredictor:
+    def open_model(self, model: OpenVinoModel, context: BuildContext) -> RequestPredictor | StaticPredictor:
         """An OpenVinoModel's graph, which a step has made."""
         return make_predictor(model.graph, Params(), device=context.device, threads=context.threads)
 
-    def load_model(self, folder: Path, device: str) -> Any:
+    def load_model(self, folder: Path, device: str) -> OpenVinoModel:
         """The OpenVinoModel of a folder. Raises MissingExtra without openvino."""
         from slimgate.models.openvino_model import load_openvino_model
 
         return load_openvino_model(folder)
 
-    def export(self, model: Any, batches: tuple[Arrays, Arrays], folder: Path) -> Any:
+    def export(self, model: TorchModel, batches: tuple[Arrays, Arrays], folder: Path) -> OpenVinoModel:
         """A TorchModel as an OpenVinoModel, saved in the folder."""
         from slimgate.models.openvino_export import export_openvino
         from slimgate.models.openvino_model import OpenVinoModel
@@ -190,18 +196,18 @@ runtime = OpenVino()
 
 
 def make_predictor(
-    graph: Any, params: Params, *, device: str, threads: int
+    graph: ov.Model, params: Params, *, device: str, threads: int
 ) -> RequestPredictor | StaticPredictor:
     """An openvino.Model behind the Predictor's calls. Raises BuildError off the CPU."""
     properties = make_properties(params, threads=threads)
 
-    def open_request(shaped: Any) -> RequestPredictor:
+    def open_request(shaped: ov.Model) -> RequestPredictor:
         return RequestPredictor(compile_graph(shaped, properties, device=device).create_infer_request())
 
     return StaticPredictor(graph, open_request) if params.static_shapes else open_request(graph)
 
 
-def compile_graph(graph: Any, properties: dict[str, Any], *, device: str) -> Any:
+def compile_graph(graph: ov.Model, properties: Mapping[str, object], *, device: str) -> ov.CompiledModel:
     """The openvino.CompiledModel of a graph. Raises BuildError off the CPU, or where OpenVINO cannot."""
     from slimgate.models.openvino_package import compiling_core
 

@@ -32,6 +32,10 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Form, Runtime
 
 if TYPE_CHECKING:
+    import openvino as ov
+
+    from slimgate.models.openvino_decoder import Numbers
+    from slimgate.models.openvino_model import OpenVinoModel
     from slimgate.models.write_answers import Writing
 
 
@@ -61,7 +65,7 @@ class _Begun:
 class DecoderPredictor:
     """A request of a compiled decoder behind the Predictor's calls. end_tokens: what ends an answer."""
 
-    def __init__(self, model: Any, params: Params, *, device: str, threads: int) -> None:
+    def __init__(self, model: OpenVinoModel, params: Params, *, device: str, threads: int) -> None:
         """model: an OpenVinoModel. Raises BuildError off the CPU, or if kv_cache has no effect."""
         from slimgate.models.write_answers import end_tokens
         from slimgate.runtimes.openvino import compile_graph
@@ -86,7 +90,7 @@ class DecoderPredictor:
         """The ids of a batch."""
         return read_prompts(batch, self._longest)
 
-    def forward(self, prepared: Any) -> object:
+    def forward(self, prepared: Prompts) -> object:
         """The scores of whole texts, to be read before the next call, or an answer."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
@@ -94,20 +98,20 @@ class DecoderPredictor:
         self._bind(prepared.ids, np.arange(prepared.ids.shape[1]))
         return self._call()
 
-    def prefill(self, prepared: Any) -> _Begun:
+    def prefill(self, prepared: Prompts) -> _Begun:
         """The answer after its first token."""
         scores = self._read(prepared.ids)
         self._bind_next(len(prepared.ids))
         return _Begun(scores.argmax(-1), prepared.count - 1)
 
-    def decode(self, state: Any) -> Ids:
+    def decode(self, state: _Begun) -> Ids:
         """(rows, new tokens) ids, end tokens among them: they end nothing."""
         written = [state.token]
         for _ in range(state.left):
             written.append(self._next(written[-1]).argmax(-1))
         return np.stack(written, axis=1)
 
-    def cache_bytes(self, state: Any) -> int:
+    def cache_bytes(self, state: _Begun) -> int:
         """Bytes of the keys and values that the request holds, by their shapes and format.
 
         Of 8 bits with the scale and the zero point, of 4 bytes each, of each token of a head. Memory that
@@ -132,7 +136,7 @@ class DecoderPredictor:
         self._bound[IDS][:, 0] = tokens
         return self._call()[:, 0]
 
-    def _bind(self, ids: npt.NDArray[Any], places: npt.NDArray[Any]) -> None:
+    def _bind(self, ids: Numbers, places: Numbers) -> None:
         from openvino import Tensor
 
         self._bound = decoder_inputs(ids, places)
@@ -146,7 +150,7 @@ class DecoderPredictor:
         scores: npt.NDArray[np.float32] = self._request.get_tensor(OUTPUT).data
         return scores
 
-    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+    def fetch(self, output: npt.NDArray[np.float32] | Ids) -> npt.NDArray[np.float32]:
         """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids, copied."""
         return np.array(output, dtype=np.float32)
 
@@ -182,7 +186,7 @@ def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
     return {**openvino.make_properties(shared, threads=threads), "KV_CACHE_PRECISION": cache}
 
 
-def _fuses_cache(compiled_model: Any) -> bool:
+def _fuses_cache(compiled_model: ov.CompiledModel) -> bool:
     """Whether every attention of a compiled graph reads the cache itself: then it has the stated format."""
     kinds = [
         [_read_layer_type(operator)]
@@ -194,7 +198,7 @@ def _fuses_cache(compiled_model: Any) -> bool:
     return 0 < memories == read
 
 
-def _read_layer_type(node: Any) -> str:
+def _read_layer_type(node: ov.Node) -> str:
     """What an operator of a compiled graph is."""
     info = node.get_rt_info()
     return str(info["layerType"].value) if "layerType" in info else ""
@@ -239,13 +243,13 @@ class OpenVinoDecoder(Runtime[Params]):
         model = load_openvino_model(folder, kind=DECODER, mapped=True)
         return DecoderPredictor(model, params, device=device, threads=threads)
 
-    def load_model(self, folder: Path, device: str) -> Any:
+    def load_model(self, folder: Path, device: str) -> OpenVinoModel:
         """The OpenVinoModel of a folder. Raises MissingExtra without openvino."""
         from slimgate.models.openvino_model import load_openvino_model
 
         return load_openvino_model(folder, kind=DECODER)
 
-    def open_model(self, model: Any, context: BuildContext) -> DecoderPredictor:
+    def open_model(self, model: OpenVinoModel, context: BuildContext) -> DecoderPredictor:
         """An OpenVinoModel that a step has made."""
         return DecoderPredictor(model, Params(), device=context.device, threads=context.threads)
 

@@ -13,7 +13,7 @@ the parent's scores. Rounding of float32 moves it by some 1e-5, of bfloat16 by s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,11 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import find_default_runtime
 from slimgate.plugins.models import Predictor
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.protocols import Model
+
 Scores = npt.NDArray[np.float32]
 BATCH_SIZE = 32
 # A vocabulary has 50,000 scores a token: 400 MB a batch while it is predicted, and then what is kept of it.
@@ -32,7 +37,7 @@ BATCH_TOKENS = 2048
 MOST_KEPT = 2**18
 
 
-def predictor_of(model: Any, context: BuildContext) -> Predictor:
+def predictor_of(model: Model, context: BuildContext) -> Predictor:
     """A model that a step has made, as the runtime predicts that executes its kind by default."""
     runtime = find_default_runtime(model.kind)
     if runtime is None:
@@ -41,7 +46,7 @@ def predictor_of(model: Any, context: BuildContext) -> Predictor:
 
 
 def calibration_arrays(
-    tokenizer: Any, context: BuildContext, *, batch_size: int = BATCH_SIZE
+    tokenizer: PreTrainedTokenizerBase, context: BuildContext, *, batch_size: int = BATCH_SIZE
 ) -> list[Arrays]:
     """The calibration rows as a model's inputs, longest first: name -> (rows, tokens) int64 of each batch.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +21,16 @@ from slimgate.plugins.models import Predictor
 from slimgate.plugins.task import AnswerPlan
 from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.protocols import Model
+
 _BATCH = 32
 _END = "the end"
 
 
-def check_converted(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
+def check_converted(model: Model, converted: Model, tolerance: float | None, context: BuildContext) -> None:
     """Logs how far scores and answers lie apart. Raises BuildError where that is more than the tolerance."""
     batches = calibration_arrays(model.tokenizer, context)
     before, after = (predictor_of(stage, context) for stage in (model, converted))
@@ -33,7 +38,7 @@ def check_converted(model: Any, converted: Any, tolerance: float | None, context
     _check_written(before, after, model.tokenizer, tolerance, context)
 
 
-def check_answers(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
+def check_answers(model: Model, converted: Model, tolerance: float | None, context: BuildContext) -> None:
     """Compares the greedy answers to the calibration rows of a task that writes.
 
     Logs the share that changes, and the first divergent token. Raises BuildError where that token's score
@@ -44,9 +49,14 @@ def check_answers(model: Any, converted: Any, tolerance: float | None, context: 
 
 
 def _check_written(
-    before: Predictor, after: Predictor, tokenizer: Any, tolerance: float | None, context: BuildContext
+    before: Predictor,
+    after: Predictor,
+    tokenizer: PreTrainedTokenizerBase,
+    tolerance: float | None,
+    context: BuildContext,
 ) -> None:
-    task, rows = context.task, context.rows("calibration")
+    task: Any = context.task  # that it writes is seen by its encode_prompts
+    rows = context.rows("calibration")
     if getattr(task, "encode_prompts", None) is None:
         return
     options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1, "stop": ()})
@@ -107,5 +117,5 @@ def _inputs(predictor: Predictor, prompt: Sequence[int], written: Sequence[int])
     return {"input_ids": text, "attention_mask": np.ones_like(text), **more}
 
 
-def _format_token(tokenizer: Any, token: int | None) -> str:
+def _format_token(tokenizer: PreTrainedTokenizerBase, token: int | None) -> str:
     return _END if token is None else f"{token} ({tokenizer.decode([token])!r})"

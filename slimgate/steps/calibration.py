@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,14 +25,16 @@ from torch import Tensor, nn
 from slimgate.errors import BuildError
 from slimgate.plugins.base import iter_batches
 from slimgate.plugins.context import BuildContext
-from slimgate.tasks.parts.encoding import EncodedTexts
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 Batch = dict[str, torch.Tensor]
 See = Callable[[str, torch.Tensor], None]
 
 
 def calibration_batches(
-    model: Any, context: BuildContext, *, split: str = "calibration", batch_size: int = 32
+    model: TorchModel, context: BuildContext, *, split: str = "calibration", batch_size: int = 32
 ) -> list[Batch]:
     """Encodes a split's rows as the model's inputs, sorted by length, on the context's device.
 
@@ -49,7 +51,7 @@ def calibration_batches(
         DataError: if the split is empty.
     """
     rows = context.rows(split)
-    encoded: EncodedTexts = context.task.encode_rows(context.task_params, rows, model.tokenizer)
+    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
     order = np.argsort(encoded.lengths, kind="stable").tolist()
     return [
         {
@@ -60,7 +62,7 @@ def calibration_batches(
     ]
 
 
-def watch_inputs(model: Any, layers: Mapping[str, nn.Module], batches: list[Batch], see: See) -> None:
+def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: list[Batch], see: See) -> None:
     """Runs the network over the batches; see(name, tokens) gets what each layer receives.
 
     tokens: (tokens, in_features), without those that are padding.
@@ -139,21 +141,27 @@ class Moments:
         return self.covariance + torch.outer(self.mean, self.mean)
 
 
-def input_moments(model: Any, layers: Mapping[str, nn.Linear], batches: list[Batch]) -> dict[str, Moments]:
+def input_moments(
+    model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
+) -> dict[str, Moments]:
     """What each layer receives from the batches, in the network as it is now."""
     seen = {name: Moments.empty(layer.in_features, layer.weight.device) for name, layer in layers.items()}
     watch_inputs(model, layers, batches, lambda name, tokens: seen[name].add_(tokens))
     return seen
 
 
-def second_moments(model: Any, layers: Mapping[str, nn.Linear], batches: list[Batch]) -> dict[str, Tensor]:
+def second_moments(
+    model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
+) -> dict[str, Tensor]:
     """Mean of x xᵀ over the tokens: (in_features, in_features) float64. Raises BuildError."""
     seen = input_moments(model, layers, batches)
     _check_seen({name: moments.count for name, moments in seen.items()})
     return {name: moments.second_moment for name, moments in seen.items()}
 
 
-def input_norms(model: Any, layers: Mapping[str, nn.Linear], batches: list[Batch]) -> dict[str, Tensor]:
+def input_norms(
+    model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
+) -> dict[str, Tensor]:
     """Measures the inputs of linear layers: their root mean square over the tokens.
 
     It is Wanda's ‖x‖ up to a factor that all inputs of a layer share.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,16 @@ from slimgate.plugins.base import iter_batches
 from slimgate.plugins.context import BuildContext
 from slimgate.tasks.parts.objectives import objective_of
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+
 Scores = npt.NDArray[np.float64]
 Batch = dict[str, torch.Tensor]
 
 
-def gradient_moments(model: Any, layers: Mapping[str, nn.Linear], context: BuildContext) -> dict[str, Tensor]:
+def gradient_moments(
+    model: TorchModel, layers: Mapping[str, nn.Linear], context: BuildContext
+) -> dict[str, Tensor]:
     """Name -> (out, out) float64: gradients g of the loss by a layer's outputs, sum over tokens of g g'.
 
     The labels are drawn from the model's own answers (always in the same way), so that it is the Fisher
@@ -63,7 +68,7 @@ def _adding(total: Tensor) -> Callable[..., None]:
 
 
 def mask_importance(
-    model: Any, sites: Mapping[str, int], context: BuildContext, *, batch_size: int = 32
+    model: TorchModel, sites: Mapping[str, int], context: BuildContext, *, batch_size: int = 32
 ) -> dict[str, Scores]:
     """For each site, mean over the rows of |∂ loss / ∂ mask|: name -> (masks,).
 
@@ -85,7 +90,7 @@ def mask_importance(
 
 
 def labelled_batches(
-    model: Any, context: BuildContext, *, batch_size: int = 32
+    model: TorchModel, context: BuildContext, *, batch_size: int = 32
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
     """The rows of `calibration`, by length: inputs (rows, tokens) int64 and the task's targets."""
     rows = context.rows("calibration")
@@ -111,7 +116,7 @@ def _inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, torch.Tensor
     caught: dict[str, torch.Tensor] = {}
 
     def watch(name: str) -> Callable[..., Any]:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> None:
             caught[name] = values = args[0] if args else kwargs["hidden_states"]
             if not values.requires_grad:  # all that comes before is frozen
                 values.requires_grad_()

@@ -36,7 +36,7 @@ class Damaged(Exception):
     """An entry that is not as it was made; the message says what is wrong, without the folder."""
 
 
-def seal(folder: Path, name: str, facts: Mapping[str, Any]) -> Json:
+def seal(folder: Path, name: str, facts: Mapping[str, object]) -> Json:
     """The manifest of what lies in a folder, which is written there last.
 
     Raises BuildError for a link or another thing that is no plain file, TypeError for facts that are no JSON.

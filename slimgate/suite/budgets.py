@@ -104,7 +104,9 @@ def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
     return VariantBudgets(quality, baseline=baseline)
 
 
-def _read_teacher_limits(key: str, table: Any, loc: Loc, data: Any, file: str) -> tuple[QualityBudget, ...]:
+def _read_teacher_limits(
+    key: str, table: Mapping[str, object], loc: Loc, data: object, file: str
+) -> tuple[QualityBudget, ...]:
     takes = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
     if key in EXAMPLES:
         raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {takes}")
@@ -125,7 +127,7 @@ def _read_teacher_limits(key: str, table: Any, loc: Loc, data: Any, file: str) -
 
 
 def read_budgets(
-    budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str, *, without_builds: bool = False
+    budgets: Mapping[str, Any], prefix: Loc, data: object, file: str, *, without_builds: bool = False
 ) -> VariantBudgets:
     """The budgets of the table at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
@@ -200,7 +202,7 @@ def read_baseline_table(data: Mapping[str, Any], file: str) -> BaselineTable:
 
 
 def _read_baseline_budgets(
-    tables: Mapping[str, Any], prefix: Loc, data: Any, file: str
+    tables: Mapping[str, Any], prefix: Loc, data: object, file: str
 ) -> dict[str, tuple[QualityBudget, ...]]:
     """The budgets of [budgets.baseline] by metric. Only the table for all variants may name the file."""
     budgets = {}
@@ -230,7 +232,9 @@ def _read_baseline_budgets(
     return budgets
 
 
-def _check_suits_metric(name: str, budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
+def _check_suits_metric(
+    name: str, budgets: Sequence[QualityBudget], loc: Loc, data: object, file: str
+) -> None:
     """Raises if the metric cannot have a budget of this kind or size."""
     metric = load_metric(name)
     if budgets and metric.correlated is not None and metric.correlated.kind == "pearson":
@@ -243,7 +247,7 @@ def _check_suits_metric(name: str, budgets: Sequence[QualityBudget], loc: Loc, d
 
 
 def _read_slices(
-    tables: Mapping[str, Any], prefix: Loc, data: Any, file: str
+    tables: Mapping[str, Any], prefix: Loc, data: object, file: str
 ) -> tuple[dict[str, SliceBudget], dict[SliceName, SliceBudget]]:
     """[budgets.slices]: by metric the budgets on every slice, then the budgets on single slices.
 
@@ -266,7 +270,7 @@ def _read_slices(
     return budgets, named
 
 
-def _has_only_tables(table: Any) -> bool:
+def _has_only_tables(table: object) -> bool:
     return (
         isinstance(table, Mapping)
         and bool(table)
@@ -274,7 +278,7 @@ def _has_only_tables(table: Any) -> bool:
     )
 
 
-def _read_slice_budget(metric: str, table: Any, loc: Loc, data: Any, file: str) -> SliceBudget:
+def _read_slice_budget(metric: str, table: Any, loc: Loc, data: object, file: str) -> SliceBudget:
     """A budget on a metric that is 0 or 1 for each row."""
     _check_metric(metric, loc, data, file, list_per_row_metrics())
     if load_metric(metric).per_row is None:
@@ -292,7 +296,7 @@ def list_per_row_metrics() -> tuple[str, ...]:
     return tuple(name for name in known_metrics() if load_metric(name).per_row is not None)
 
 
-def _check_table(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:
+def _check_table(key: str, table: Any, loc: Loc, data: object, file: str) -> None:
     if key not in EXAMPLES:
         _check_metric(key, loc, data, file, [*known_metrics(), *EXAMPLES])
     _check_is_table(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)
@@ -300,7 +304,7 @@ def _check_table(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:
         _refuse_over_key(table, loc, data, file)
 
 
-def _refuse_over_key(table: Mapping[str, Any], loc: Loc, data: Any, file: str) -> None:
+def _refuse_over_key(table: Mapping[str, object], loc: Loc, data: object, file: str) -> None:
     """Raises if a budget has the key `over` though it is judged on the first build alone."""
     if OVER in table:
         takes = "only budgets on what a metric lost behind the teacher take it"
@@ -308,7 +312,7 @@ def _refuse_over_key(table: Mapping[str, Any], loc: Loc, data: Any, file: str) -
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
-def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
+def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: object, file: str) -> None:
     """Raises if a budget is over builds and the suite has fewer than two seeds."""
     if all(budget.over == "rows" for budget in budgets):
         return
@@ -322,7 +326,7 @@ def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: st
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
-def _check_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str]) -> None:
+def _check_metric(name: str, loc: Loc, data: object, file: str, near: Sequence[str]) -> None:
     if ":" in name:
         try:
             load_metric(name)
@@ -332,7 +336,7 @@ def _check_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str]
         raise make_suite_error(file, loc, data, f"no such metric{format_suggestion(name, near)}")
 
 
-def _check_is_table(table: Any, example: str, loc: Loc, data: Any, file: str) -> None:
+def _check_is_table(table: object, example: str, loc: Loc, data: object, file: str) -> None:
     if not isinstance(table, Mapping):
         raise make_suite_error(
             file, loc, data, f"{format_value(table)} came, expected a table, such as {example}"

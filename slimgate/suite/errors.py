@@ -43,7 +43,7 @@ PATTERNS: dict[str, str] = {
 }
 
 
-def format_table_path(loc: Loc, data: Any) -> str:
+def format_table_path(loc: Loc, data: object) -> str:
     """`[variants.int8] steps[0].int8_dynamic` for ("variants", "int8", "steps", 0, "int8_dynamic")."""
     tables: list[str] = []
     rest = list(loc)
@@ -59,14 +59,14 @@ def format_table_path(loc: Loc, data: Any) -> str:
     return " ".join(part for part in (f"[{'.'.join(tables)}]" if tables else "", key) if part)
 
 
-def make_suite_error(file: str, loc: Loc, data: Any, problem: str) -> SuiteError:
+def make_suite_error(file: str, loc: Loc, data: object, problem: str) -> SuiteError:
     """`file [table] key: problem`, the form of every configuration error: one line."""
     where = format_table_path(loc, data)
     line = " ".join(problem.split())
     return SuiteError(f"{file} {where}: {line}" if where else f"{file}: {line}")
 
 
-def to_suite_error(error: ValidationError, file: str, data: Any, prefix: Loc = ()) -> SuiteError:
+def to_suite_error(error: ValidationError, file: str, data: object, prefix: Loc = ()) -> SuiteError:
     """The first problem of a pydantic error, in the suite's terms; the message counts the other problems."""
     details = error.errors(include_url=False)
     first = details[0]

@@ -91,7 +91,7 @@ def _describe_bad_toml(shown: str, text: str, problem: str) -> str:
 
 
 def _read_merged(
-    path: Path, shown: str, digest: Any, seen: tuple[Path, ...], files: list[str]
+    path: Path, shown: str, digest: hashlib._Hash, seen: tuple[Path, ...], files: list[str]
 ) -> dict[str, Any]:
     if path in seen:
         chain = " -> ".join(p.name for p in (*seen, path))
@@ -137,7 +137,7 @@ def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _locate_strings(value: Any, base: Path) -> Any:
+def _locate_strings(value: object, base: Path) -> Any:
     if isinstance(value, dict):
         return {key: _locate_strings(item, base) for key, item in value.items()}
     if isinstance(value, list):

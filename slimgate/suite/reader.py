@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -60,6 +60,9 @@ from slimgate.suite.tables import (
 )
 from slimgate.suite.tune_reading import read_tuning
 from slimgate.suite.variant_budgets import VariantBudgets
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 DEFAULT_WORKLOADS = (Workload(1), Workload(32))
 _FUNCTION = (
@@ -155,7 +158,7 @@ class Reader:
             problem = f"{table.reference.name}: cannot be read as text: {reason}"
             raise self.make_error(("suite", "reference"), problem) from error
 
-    def load_plugin(self, kind: str, name: Any, loc: Loc) -> Any:
+    def load_plugin(self, kind: str, name: object, loc: Loc) -> Any:
         """A plug-in by name."""
         if not isinstance(name, str):
             raise self.make_error(
@@ -167,7 +170,7 @@ class Reader:
             raise self.make_error(loc, str(error)) from error.__cause__
 
     def read_plugin(
-        self, kind: str, name: Any, params: Any, loc: Loc, params_loc: Loc | None = None
+        self, kind: str, name: object, params: object, loc: Loc, params_loc: Loc | None = None
     ) -> Plugin[Any]:
         """A plug-in with its Params validated; a value that is not a table may belong to a RootModel."""
         loaded = self.load_plugin(kind, name, loc)
@@ -216,7 +219,7 @@ class Reader:
             raise self.make_error(loc, f"task {task.name} brings its own rows; leave source out")
         return Plugin(task.name, task.object.source, task.params)
 
-    def _check_known_keys(self, table: Mapping[str, Any], params: Any) -> None:
+    def _check_known_keys(self, table: Mapping[str, object], params: type[BaseModel]) -> None:
         """Raises for an unknown key of [task], which holds the keys of all tasks and of this task."""
         known_keys = {*TaskTable.model_fields, *params.model_fields}
         unknown = next((key for key in table if key not in known_keys), None)

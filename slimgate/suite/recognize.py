@@ -28,7 +28,7 @@ def has_logs(path: Path) -> bool:
         return False
 
 
-def judges_logs(data: Mapping[str, Any]) -> bool:
+def judges_logs(data: Mapping[str, object]) -> bool:
     """Whether the tables are those of a suite that judges logs."""
     return "logs" in data and "suite" not in data
 
@@ -66,7 +66,7 @@ def is_suite(path: Path, shown: str, *, expected: bool) -> bool:
     return False
 
 
-def _describe_headless(data: Mapping[str, Any]) -> str | None:
+def _describe_headless(data: Mapping[str, object]) -> str | None:
     """Why a file that has tables of a suite, but no [suite], would gate nothing; None for other files."""
     stated = [name for name in data if name in OTHER_TABLES]
     near = [f"[{name}] came{hint}" for name in data if (hint := did_you_mean(name, _HEADS))]

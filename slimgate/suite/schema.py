@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.judge.budget_tables import (
     BaselineBudgetTable,
@@ -24,6 +24,11 @@ from slimgate.suite.budgets import HOLM, list_per_row_metrics
 from slimgate.suite.switched_off import NOT_LIMITS, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from slimgate.plugins.base import Json
 
 OWN_PLUGIN = "^[^:]+:[^:]+$"
 TITLE = "A suite of slimgate"
@@ -83,14 +88,14 @@ def make_suite_schema() -> dict[str, Any]:
     return schema
 
 
-def _add_model(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
+def _add_model(definitions: Json, name: str, model: type[BaseModel]) -> dict[str, str]:
     schema = model.model_json_schema(ref_template="#/$defs/{model}")
     definitions.update(schema.pop("$defs", {}))
     definitions[name] = schema
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _make_task_schema(definitions: dict[str, Any]) -> dict[str, Any]:
+def _make_task_schema(definitions: Json) -> dict[str, Any]:
     _add_model(definitions, "TaskTable", TaskTable)
     properties: dict[str, Any] = definitions.pop("TaskTable")["properties"]
     forms: dict[str, dict[str, Any]] = {}
@@ -105,7 +110,7 @@ def _make_task_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     return {"required": ["kind", "source"], "properties": properties}
 
 
-def _merge_forms(of_tasks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _merge_forms(of_tasks: Mapping[str, Json]) -> dict[str, Any]:
     """One schema for a key that tasks define in different forms; it shows the first task's default."""
     first = next(iter(of_tasks.values()))
     if len(of_tasks) == 1:
@@ -131,7 +136,7 @@ _FAMILY_DESCRIPTION = (
 )
 
 
-def _make_budgets_schema(definitions: dict[str, Any]) -> dict[str, Any]:
+def _make_budgets_schema(definitions: Json) -> dict[str, Any]:
     """[budgets]; in [budgets.variants.NAME] each limit may also be "off"."""
     of_all = make_limits_schema(definitions)
     file = BaselineTable.model_json_schema()["properties"]
@@ -143,7 +148,7 @@ def _make_budgets_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     return of_all
 
 
-def _make_teacher_schema(definitions: dict[str, Any]) -> dict[str, Any]:
+def _make_teacher_schema(definitions: Json) -> dict[str, Any]:
     schema = _make_metrics_schema(
         known_metrics(), _add_model(definitions, "TeacherBudget", TeacherBudgetTable)
     )
@@ -153,10 +158,10 @@ def _make_teacher_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def make_limits_schema(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
+def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any]:
     """The schema of the tables of limits, for all variants or for one. off: a limit may be "off"."""
 
-    def add_table(name: str, table: Any) -> dict[str, str]:
+    def add_table(name: str, table: type[BaseModel]) -> dict[str, str]:
         reference = _add_model(definitions, f"{name}OfVariant" if off else name, table)
         if off:
             definition = definitions[f"{name}OfVariant"]

@@ -19,7 +19,7 @@ def read_switched_off(
     table: Mapping[str, Any],
     limits: Collection[Key],
     prefix: Loc,
-    data: Any,
+    data: object,
     file: str,
     make_key: MakeKey | None = None,
 ) -> tuple[dict[str, Any], dict[Key, str]]:
@@ -84,7 +84,7 @@ def _remove_off(table: dict[str, Any], path: tuple[str, ...], sub: Mapping[str, 
         del table[path[0]]
 
 
-def _read_reason(sub: Mapping[str, Any], loc: Loc, data: Any, file: str) -> str:
+def _read_reason(sub: Mapping[str, Any], loc: Loc, data: object, file: str) -> str:
     reason = sub.get("reason")
     if not isinstance(reason, str) or not reason.strip():
         problem = '"off" needs a reason = "…" next to it, which the report shows'

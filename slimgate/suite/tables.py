@@ -25,7 +25,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 def _require_table(example: str) -> BeforeValidator:
     """Requires a table, and shows the example if something else came, such as the name alone."""
 
-    def check(value: Any) -> Any:
+    def check(value: object) -> Any:
         if isinstance(value, dict):
             return value
         raise PydanticCustomError(
@@ -95,7 +95,7 @@ FROM_SELECTION = "selection"
 Probability = Annotated[float, Field(gt=0, le=1)]
 
 
-def _check_threshold(value: Any) -> Any:
+def _check_threshold(value: object) -> Any:
     """Gives a bad threshold one error, instead of one error for each form that it may have."""
     several = value if isinstance(value, list | tuple) and value else [value]
     if value != FROM_SELECTION and not all(_is_probability(probability) for probability in several):
@@ -104,7 +104,7 @@ def _check_threshold(value: Any) -> Any:
     return value
 
 
-def _is_probability(value: Any) -> bool:
+def _is_probability(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
 
 
@@ -269,7 +269,7 @@ class VariantTable(Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_dotted_name(cls, data: Any) -> Any:
+    def _refuse_dotted_name(cls, data: object) -> Any:
         """Explains an unquoted name with a dot: TOML reads v1.2 = { … } as a table v1 with a table 2."""
         for key, value in data.items() if isinstance(data, dict) else ():
             is_option = key in cls.model_fields or not isinstance(value, dict)

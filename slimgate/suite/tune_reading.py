@@ -66,7 +66,7 @@ def _read_template(reader: Reader, step: Mapping[str, Any], loc: Loc, name: str)
     return StepTemplate(_parse_value(reader, content, loc, name), left_out)
 
 
-def _parse_value(reader: Reader, value: Any, loc: Loc, name: str) -> Any:
+def _parse_value(reader: Reader, value: object, loc: Loc, name: str) -> Any:
     """The value with each table of choices as a Choice, and each table of low and high as a Range."""
     if isinstance(value, tuple):
         return tuple(_parse_value(reader, item, (*loc, i), f"{name}[{i}]") for i, item in enumerate(value))

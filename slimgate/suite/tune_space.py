@@ -135,7 +135,7 @@ def _draw_step(template: StepTemplate, pick: Pick) -> list[Json]:
     return [_fill_value(template.content, pick)]
 
 
-def _fill_value(value: Any, pick: Pick) -> Any:
+def _fill_value(value: object, pick: Pick) -> Any:
     if isinstance(value, Choice):
         return _fill_value(value.options[pick(value)], pick)
     if isinstance(value, Range):

@@ -12,7 +12,7 @@ from slimgate.plugins.params import VARIANT_NAME, Table
 SPACE_NAME = Annotated[str, StringConstraints(pattern=VARIANT_NAME)]
 
 
-def _refuse_gate(value: Any) -> Any:
+def _refuse_gate(value: object) -> Any:
     if value == "gate":
         raise PydanticCustomError("gate", "the gate's rows only judge; a search chooses on selection")
     return value

@@ -37,7 +37,11 @@ from slimgate.plugins.rows import Rows, TaskFacts, row_groups
 from slimgate.plugins.task import Task
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from slimgate.data.guess_input import FoundRows
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
@@ -114,20 +118,18 @@ class CausalLM(Task[Params]):
                 )
         return TaskFacts(())
 
-    def check_model(
-        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
-    ) -> None:
+    def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""
         check_positions(params.max_tokens, ref, config)
         check_language_model(ref, config)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: _texts(params, context.rows("train")))
 
-    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Windows to learn from; each token but the first is predicted once. Leaves out rows of one token."""
         from slimgate.tasks.parts.language_model import windows
 
@@ -144,11 +146,11 @@ class CausalLM(Task[Params]):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return lambda rows: judged_windows(params, rows, tokenizer)
 
-    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
         """What is to be learnt: the tokens themselves, each predicted from those before it."""
         return self.targets_without_labels(params, encoded, facts)
 
-    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+    def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
         """The same: text needs no labels."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
@@ -204,7 +206,7 @@ class CausalLM(Task[Params]):
 task = CausalLM()
 
 
-def judged_windows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
+def judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
     """Windows of `stride`, of every row. Raises DataError for a row of which no token is predicted."""
     from slimgate.tasks.parts.language_model import windows
 
@@ -220,7 +222,7 @@ def judged_windows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
     return windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
 
 
-def token_ids(params: Params, rows: Rows, tokenizer: Any) -> list[list[int]]:
+def token_ids(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """The ids of each row's text, between a start and an end token where those are asked for."""
     texts = _texts(params, rows)
     documents = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
@@ -230,7 +232,7 @@ def token_ids(params: Params, rows: Rows, tokenizer: Any) -> list[list[int]]:
     ]
 
 
-def _boundaries(params: Params, tokenizer: Any) -> tuple[list[int], list[int]]:
+def _boundaries(params: Params, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """What stands before and behind each document; GPT-2 has one token for both."""
     tokens: list[list[int]] = []
     for name, is_added in (("bos", params.add_bos), ("eos", params.add_eos)):

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,9 @@ from slimgate.tasks.parts.encoding import encode_texts
 from slimgate.tasks.parts.encoding_images import EncodedImages
 
 if TYPE_CHECKING:
+    from slimgate.models.image_text_processor import ImageTextProcessor
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
     from slimgate.tasks.parts.objectives import Objective
 
 NETWORK = "slimgate.models.two_towers:TwoTowers"
@@ -141,9 +144,7 @@ class ImageText(Task[Params]):
 
         return ContrastiveObjective()
 
-    def check_model(
-        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
-    ) -> None:
+    def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""
         if config.get("model_type") != "clip":
             raise SuiteError(f"{ref.text} is of model_type {config.get('model_type')}, expected clip")
@@ -155,11 +156,11 @@ class ImageText(Task[Params]):
                 f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
             )
 
-    def load_reads(self, params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+    def load_reads(self, params: Params, config: Json) -> tuple[str, ...]:
         """Nothing: both towers are complete. A fresh model's tokenizer is trained on `train` all the same."""
         return ()
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a folder, with the tokenizer and the image processing that belong to it."""
         from transformers import AutoConfig
 
@@ -183,7 +184,7 @@ class ImageText(Task[Params]):
         clip.config.label2id = {name: i for i, name in enumerate(context.facts.classes)}
         return TorchModel(TwoTowers(config, clip).to(context.device).eval(), processor, NETWORK)
 
-    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> EncodedImages:
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: ImageTextProcessor) -> EncodedImages:
         """The images with their own captions, as models learn from them. tokenizer: an ImageTextProcessor."""
         return _encode_rows(params, rows, tokenizer, captions(params, rows), own_captions=True)
 
@@ -261,7 +262,7 @@ def class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
 
 
 def _encode_rows(
-    params: Params, rows: Rows, processor: Any, texts: list[str], *, own_captions: bool
+    params: Params, rows: Rows, processor: ImageTextProcessor, texts: list[str], *, own_captions: bool
 ) -> EncodedImages:
     from slimgate.data.images import Pixels
 

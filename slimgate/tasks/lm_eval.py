@@ -44,6 +44,9 @@ from slimgate.plugins.source import Source
 from slimgate.plugins.task import AnswerPlan, Task
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.lm_eval_documents import Asked, Documents
     from slimgate.tasks.parts.lm_eval_model import EncodedDocuments
@@ -55,7 +58,7 @@ ROLLING = ("nats", "tokens", "bytes")
 COLUMNS = ("id", "task", "prompt", "target", "requests")
 
 
-def _task_name(value: Any) -> Any:
+def _task_name(value: object) -> object:
     """A name as it is; a YAML file by its path, from the folder of the suite."""
     if not isinstance(value, str) or not value.endswith((".yaml", ".yml")):
         return value
@@ -168,7 +171,7 @@ class LmEval(Task[Params]):
         check_positions(params.max_tokens or 0, ref, config)
         check_language_model(ref, config)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
@@ -179,7 +182,7 @@ class LmEval(Task[Params]):
 
         return load_language_model(ref, context, texts)
 
-    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their targets, of which models learn the targets."""
         from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
         from slimgate.tasks.parts.lm_eval_documents import put_into_chat
@@ -198,11 +201,11 @@ class LmEval(Task[Params]):
 
         return document_encoder(_documents(params, folder), folder, params.max_tokens)
 
-    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
         """What is to be learnt: the tokens of the targets."""
         return self.targets_without_labels(params, encoded, facts)
 
-    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+    def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
         """The same: there is no column of labels."""
         from slimgate.tasks.parts.objectives import TokenTargets
 

@@ -17,7 +17,7 @@ Metrics: labels_f1_micro, labels_f1_macro, subset_accuracy, hamming_loss.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import log
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
     from slimgate.data.guess_input import FoundRows
+    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective
 
 
@@ -126,7 +127,7 @@ class MultiLabel(TextTask[Params]):
         mean = params.pooling == "mean"
         return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a folder; a head it lacks is fitted on `train`, one logistic regression a label."""
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
@@ -202,7 +203,7 @@ def _label_options(data: FoundRows) -> tuple[dict[str, Any], str] | None:
     return None
 
 
-def _separator(values: list[Any]) -> str | None:
+def _separator(values: Sequence[object]) -> str | None:
     """What joins labels: parts of joined values recur, and are fewer than the values."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     for separator in SEPARATORS:
@@ -213,5 +214,5 @@ def _separator(values: list[Any]) -> str | None:
     return None
 
 
-def _yes_or_no(values: list[Any]) -> bool:
+def _yes_or_no(values: Sequence[object]) -> bool:
     return {str(value) for value in values} <= {"0", "1"}

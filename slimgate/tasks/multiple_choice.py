@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,9 @@ from slimgate.tasks.parts.questions import (
 )
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.choice_scores import EncodedQuestions, Ids
     from slimgate.tasks.parts.language_model import Windows
@@ -161,13 +164,13 @@ class MultipleChoice(Task[Params]):
         check_positions(params.max_tokens, ref, config)
         check_language_model(ref, config)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: _learnt_texts(params, context.rows("train")))
 
-    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their right answers, of which models learn the answers."""
         from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
 
@@ -186,13 +189,13 @@ class MultipleChoice(Task[Params]):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return lambda rows: judged_questions(params, rows, tokenizer)
 
-    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
         """What is to be learnt: the tokens of the right answers."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
         return TokenTargets(encoded.labels(), side=encoded.side)
 
-    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+    def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
         """Of rows without labels: no token by labels, and a teacher's scores where answers stand."""
         from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED, TokenTargets
 
@@ -216,14 +219,14 @@ class MultipleChoice(Task[Params]):
         return choice_scores(output, batch)
 
     def answer(
-        self, params: Params, predictor: Predictor, encoded: Any, plan: AnswerPlan
+        self, params: Params, predictor: Predictor, encoded: EncodedQuestions | AskedPrompts, plan: AnswerPlan
     ) -> npt.NDArray[np.float64]:
         """(rows, choices, 2): as `read_output` has it; a server is asked for it."""
         from slimgate.models.predict import predict_scores
         from slimgate.tasks.parts.asked_prompts import ask_for_choices
 
         if isinstance(predictor, EndpointPredictor):
-            return ask_for_choices(predictor, encoded, plan)
+            return ask_for_choices(predictor, cast("AskedPrompts", encoded), plan)
         return predict_scores(
             predictor,
             encoded,
@@ -287,7 +290,7 @@ def asked_questions(params: Params, rows: Rows) -> AskedPrompts:
     return AskedPrompts(texts, rows.ids)
 
 
-def judged_questions(params: Params, rows: Rows, tokenizer: Any) -> EncodedQuestions:
+def judged_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
     """Every choice of every row behind its prompt. Raises DataError for a choice of too many tokens."""
     from slimgate.tasks.parts.choice_scores import EncodedQuestions, encode_pairs, encode_question
 

@@ -30,6 +30,8 @@ from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
     from slimgate.data.guess_input import FoundRows
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
     from slimgate.tasks.parts.objectives import Objective
 
 
@@ -135,11 +137,11 @@ class TextClassification(TextTask[C]):
         """One class a row."""
         return Head(SEQUENCE, classes, params.labels, mean=params.pooling == "mean")
 
-    def load_reads(self, params: C, config: Mapping[str, Any]) -> tuple[str, ...]:
+    def load_reads(self, params: C, config: Json) -> tuple[str, ...]:
         """A fresh head is fitted on both splits; a ready-made one's label order is checked on one."""
         return ("selection",) if classifiers.has_head(self.head(params), config) else ("train", "selection")
 
-    def load_model(self, params: C, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: C, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a folder; a head it lacks is fitted on `train` by logistic regression."""
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))

@@ -19,10 +19,10 @@ their means. Models learn the reference behind the prompt, and not the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.data.guess_input import FoundRows
 from slimgate.models.saved_files import check_language_model
@@ -35,6 +35,9 @@ from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, fi
 from slimgate.tasks.parts.guess_prompts import guess_generation
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
@@ -71,19 +74,17 @@ class TextGeneration(GenerationTask[Params]):
         """The prompt."""
         return params.prompt
 
-    def check_model(
-        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
-    ) -> None:
+    def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""
         check_language_model(ref, config)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: self.texts(params, context.rows("train")))
 
-    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their references, to learn from."""
         from slimgate.tasks.parts.prompts import answer_windows, prompt_texts
 
@@ -98,7 +99,7 @@ class TextGeneration(GenerationTask[Params]):
             return lambda rows: _to_asked(params, rows)
         return super().row_encoder(params, folder)
 
-    def encode_prompts(self, params: Params, rows: Rows, tokenizer: Any) -> Prompts:
+    def encode_prompts(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Prompts:
         """The prompts alone, by a tokenizer that is loaded."""
         from slimgate.tasks.parts.prompts import encode_prompts, prompt_texts
 
@@ -106,7 +107,7 @@ class TextGeneration(GenerationTask[Params]):
         texts = prompt_texts(tokenizer, prompts, chat=params.chat)
         return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
 
-    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+    def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
         """The same: the text is what is learnt."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
@@ -128,6 +129,6 @@ def _to_asked(params: Params, rows: Rows) -> AskedPrompts:
     return asked_prompts(rows.table[params.prompt].to_pylist(), rows.ids, chat=params.chat)
 
 
-def is_templated(params: Params, prompts: list[Any]) -> bool:
+def is_templated(params: Params, prompts: Sequence[object]) -> bool:
     """Whether the chat template has put the special tokens into the prompts."""
     return params.chat or any(not isinstance(prompt, str) for prompt in prompts)

@@ -32,6 +32,7 @@ from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
     from slimgate.data.guess_input import FoundRows
+    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective
 
 
@@ -102,7 +103,7 @@ class TextRegression(TextTask[Params]):
         mean = params.pooling == "mean"
         return Head(SEQUENCE, (params.score,), mean=mean, ordered=False, problem_type="regression")
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a folder; a head it lacks is fitted on `train` by ridge regression."""
         loaded = load_classifier(self.head(params), ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
@@ -147,7 +148,7 @@ def gold_scores(params: Params, rows: Rows) -> Floats:
     return scores
 
 
-def _number(value: Any) -> float:
+def _number(value: float | str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -16,7 +16,7 @@ tokens as the longest reference of its rows has.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -31,6 +31,9 @@ from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, fi
 from slimgate.tasks.parts.guess_prompts import guess_text_to_text
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
     from slimgate.tasks.parts.text_pairs import TextPairs
 
@@ -66,20 +69,18 @@ class TextToText(GenerationTask[Params]):
         """The text."""
         return params.text
 
-    def check_model(
-        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
-    ) -> None:
+    def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""
         check_text_to_text(ref, config)
         check_positions(params.max_tokens, ref, config)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a ref. Raises BuildError where weights are missing."""
         from slimgate.tasks.parts.text_pairs import load_encoder_decoder
 
         return load_encoder_decoder(ref, context, lambda: self.texts(params, context.rows("train")))
 
-    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> TextPairs:
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> TextPairs:
         """Texts with their references."""
         from slimgate.tasks.parts.text_pairs import encode_pairs
 
@@ -92,11 +93,11 @@ class TextToText(GenerationTask[Params]):
             new_tokens=params.max_new_tokens,
         )
 
-    def encode_prompts(self, params: Params, rows: Rows, tokenizer: Any) -> TextPairs:
+    def encode_prompts(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> TextPairs:
         """The same: what is learnt has a place of its own."""
         return self.encode_rows(params, rows, tokenizer)
 
-    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+    def targets_without_labels(self, params: Params, encoded: TextPairs, facts: TaskFacts) -> TokenTargets:
         """The tokens of the references. Raises DataError for a row without one."""
         from slimgate.tasks.parts.objectives import TokenTargets
 

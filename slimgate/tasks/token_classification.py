@@ -35,7 +35,10 @@ from slimgate.tasks.parts.classifiers import TOKENS, Head, HeadParams, HeadTask,
 from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from slimgate.data.guess_input import FoundRows
+    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 
@@ -114,7 +117,7 @@ class TokenClassification(HeadTask[Params]):
             raise DataError(f'column "{params.tags}" holds no span: every word is {OUTSIDE}')
         return TaskFacts(class_names(all_tags | {OUTSIDE}))
 
-    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> EncodedWords:
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedWords:
         """Tokenises the words."""
         return encode_words(tokenizer, list_words(rows, params.words), max_tokens=params.max_tokens)
 
@@ -140,7 +143,7 @@ class TokenClassification(HeadTask[Params]):
         """One tag a token."""
         return Head(TOKENS, classes, params.labels)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a folder; a missing head is fitted on the tokens of `train` by logistic regression."""
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
@@ -248,5 +251,5 @@ def _tagging(data: FoundRows, words: str, tags: str, *, numbers: bool) -> tuple[
     return options, f'a tag in "{tags}" for each word of "{words}"'
 
 
-def _parts(value: Any) -> list[str]:
+def _parts(value: object) -> list[str]:
     return [str(part) for part in value] if isinstance(value, list) else str(value or "").split()

@@ -139,6 +139,15 @@ def test_code_digest_has_the_imported_modules_of_slimgate(own: Digest, source: s
     assert own("import json\n", "Y = 1\n") == own("import json\n", "Y = 2\n")
 
 
+@pytest.mark.parametrize("test", ["TYPE_CHECKING", "typing.TYPE_CHECKING"])
+def test_code_digest_leaves_out_what_is_imported_for_types_alone(own: Digest, test: str) -> None:
+    typed = f"import typing\nfrom typing import TYPE_CHECKING\n\nif {test}:\n    import slimgate_x.helper\n"
+    assert own(typed, "Y = 1\n") == own(typed, "Y = 2\n")
+    assert own(typed, "Y = 1\n") == own(typed.replace("x.helper", "x.other"), "Y = 1\n")
+    runs = f"{typed}else:\n    import slimgate_x.helper\n"
+    assert own(runs, "Y = 1\n") != own(runs, "Y = 2\n")
+
+
 def test_code_of_an_imported_module_counts_through_others() -> None:
     closure = digests._closure("slimgate.steps.finetune.fine_tune")
     assert {

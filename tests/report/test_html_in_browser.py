@@ -1,7 +1,7 @@
 """report.html in a real browser: it sorts, filters and opens, by keyboard too, and fetches nothing.
 
-Needs `pip install playwright` and Debian's chromium (`apt-get install chromium`); skipped without them, and
-run by `tox -e browser`.
+Needs `pip install playwright axe-playwright-python` and Debian's chromium (`apt-get install chromium`).
+Skipped without them, and run by `tox -e browser`.
 """
 
 from __future__ import annotations
@@ -206,6 +206,21 @@ def test_charts_fit_a_narrow_screen_and_hold_every_point(browser: Any, tmp_path:
     assert found.page.eval_on_selector_all(".drawing", wider) == 0
     assert found.said == []
     found.page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_moderate_or_worse(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    size = {"width": width, "height": 844}
+    report = open_record(browser, sample_record(), tmp_path, viewport=size, color_scheme=scheme)
+    closed = report.page.locator("#models button[aria-expanded='false']")
+    while closed.count():
+        closed.first.click()
+    assert report.page.locator("h3").count() > 3
+    violations = axe.Axe().run(report.page).response["violations"]
+    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in violations if rule["impact"] != "minor"] == []
+    report.page.close()
 
 
 @pytest.mark.slow

@@ -27,6 +27,9 @@ from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
 from typing import Any
 
+import slimgate
+from slimgate._system import source_code
+
 IMPORTS = (
     "torch",
     "slimgate.models.torch_model",  # before transformers, whose import of torchao it makes silent
@@ -134,6 +137,7 @@ def _serve() -> tuple[str, list[str]]:
     for name in IMPORTS:
         importlib.import_module(name)
     _start_forkserver()
+    _parse_sources()
     _forget_plugins_of_pytest()
     gc.freeze()
     while line := questions.readline():
@@ -150,10 +154,19 @@ def _serve() -> tuple[str, list[str]]:
 
 
 def _forget_plugins_of_pytest() -> None:
-    """Runs import slimgate and other plugins again: pytest rewrites their asserts while they are imported."""
+    """Runs import slimgate and other plugins again: pytest rewrites their asserts while they are imported.
+
+    The module that parses slimgate's sources for keys stays, with what it parsed: it has no assert.
+    """
     packages = {entry.module.partition(".")[0] for entry in metadata.entry_points(group="pytest11")}
     for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
-        del sys.modules[name]
+        if name != source_code.__name__:
+            del sys.modules[name]
+
+
+def _parse_sources() -> None:
+    for file in Path(slimgate.__file__).parent.rglob("*.py"):
+        source_code.parse_source(file.read_bytes())
 
 
 def _take_on(folder: str, environment: dict[str, str], out: str, err: str) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
@@ -85,7 +85,7 @@ def _describe_unquoted(explained: Explained) -> str:
     return f"not in the record, which quotes few rows; it is {place}"
 
 
-def place_of_row(source: Mapping[str, Any], row: str) -> str:
+def place_of_row(source: Mapping[str, object], row: str) -> str:
     """`row 12, counted from 0, of reviews.csv` where a row's id and its source tell that."""
     part, _, number = row.rpartition("/")
     files = source.get("path" if part == "all" else part)

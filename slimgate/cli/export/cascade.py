@@ -187,7 +187,7 @@ def _indent(lines: str, by: int) -> str:
     return "\n".join(" " * by + line for line in lines.splitlines())
 
 
-def use(texts: Sequence[Any]) -> str:
+def use(texts: Sequence[object]) -> str:
     """The lines of README.md."""
     return _USE.format(texts=json.dumps(list(texts), ensure_ascii=False))
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
 from slimgate._system.files import replacing_folder
@@ -25,6 +24,9 @@ from slimgate.report.tables import blocks, bullets
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import files_of, scratch_beside
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 README = "README.md"
 READABLE = 0o644
@@ -61,7 +63,7 @@ def export(
     run: Kept,
     model: VariantRecord,
     artifact: Artifact,
-    params: Mapping[str, Any],
+    params: Json,
     folder: Path,
     *,
     form: str | None,
@@ -102,7 +104,7 @@ def _export_cascade(
     run: Kept,
     model: VariantRecord,
     artifact: Artifact,
-    params: Mapping[str, Any],
+    params: Json,
     new: Path,
     scratch: Path,
     *,
@@ -162,9 +164,7 @@ def _task(run: Kept, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
     )  # a record's dotted path is not imported
 
 
-def _write_beside(
-    written: Written, task: Task[Any] | type[Task[Any]], params: Mapping[str, Any], folder: Path
-) -> None:
+def _write_beside(written: Written, task: Task[Any] | type[Task[Any]], params: Json, folder: Path) -> None:
     """config.json of graphs that have none, and a tokenizer that cuts where the task did."""
     (folder / DESCRIPTION).unlink(missing_ok=True)
     if written.form != TRANSFORMERS and not find_form(written.form).own_config:
@@ -177,7 +177,7 @@ def _write_beside(
     save_tokenizer(tokenizer, folder)
 
 
-def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Mapping[str, Any]) -> tuple[str, str]:
+def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Json) -> tuple[str, str]:
     """What they need, and the lines that use the folder, as a block of markdown."""
     if layout_of(written) == ENCODER_FILE:
         return "llama.cpp", f'```console\n$ llama-embedding -m {written.gguf} -p "{TEXTS[0]}"\n```'
@@ -190,7 +190,7 @@ def _use(
     model: VariantRecord,
     written: Written,
     lines: tuple[str, str],
-    params: Mapping[str, Any],
+    params: Json,
     folder: Path,
     checked: str,
 ) -> str:
@@ -212,7 +212,7 @@ def _serving(written: Written) -> list[str]:
     return ["To serve it, run one of these in this folder:", f"```console\n{lines}\n```"]
 
 
-def _notes(model: VariantRecord, written: Written, params: Mapping[str, Any], checked: str) -> list[str]:
+def _notes(model: VariantRecord, written: Written, params: Json, checked: str) -> list[str]:
     notes = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
     judged = model.artifact.runtime if model.artifact else ""
     if written.layout is not None:

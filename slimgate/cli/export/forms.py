@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from slimgate._system.requirements import describe_missing
 from slimgate.errors import BuildError, DataError, MissingExtra, format_suggestion
@@ -28,6 +28,12 @@ from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
 from slimgate.steps.agreement import check_agreement, predictor_of, scores
 from slimgate.store.artifact import Artifact
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.context import BuildContext
 
 TOLERANCE, INTEGER_TOLERANCE = 0.01, 0.5
 # The one form that is no graph: weights for a class of transformers.
@@ -103,7 +109,7 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
     if artifact.kind in (SERVED, CHECKPOINT):
         return _copy_served(artifact.load("cpu"), form, folder)
     if own_form.name == TRANSFORMERS:
-        return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))
+        return _from_torch(artifact.load("cpu"), form, folder, cast("BuildContext", _Here(scratch)))
     return _copy_graph(artifact, runtime[1], own_form, form, folder)
 
 
@@ -149,12 +155,14 @@ def _copy_graph(
     return Written(own_form.name, tokenizer, config, pairs=_texts(config) > 1, prefix=prefix)
 
 
-def _texts(config: Any) -> int:
+def _texts(config: PreTrainedConfig) -> int:
     """How many texts a row of a sentence encoder has; 1 of other models."""
     return int((getattr(config, "sentence", None) or {}).get("texts", 1))
 
 
-def _from_torch(model: Any, form: str | None, folder: Path, transformers_model: Any) -> Written:
+def _from_torch(
+    model: TorchModel, form: str | None, folder: Path, transformers_model: BuildContext
+) -> Written:
     from slimgate.models.static_modules import save_static_modules, weighted_rows
     from slimgate.models.stock import auto_class, not_stock
 
@@ -200,7 +208,7 @@ def _from_torch(model: Any, form: str | None, folder: Path, transformers_model: 
     )
 
 
-def pad_(tokenizer: Any) -> None:
+def pad_(tokenizer: PreTrainedTokenizerBase) -> None:
     """Gives a tokenizer without a padding token one; the mask says that it does not count."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,11 @@ from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 from slimgate.suite.runtime_choice import find_runtime
 from slimgate.suite.suite import Plugin
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from slimgate.plugins.base import Arrays
 
 ROWS = 500
 # The share of predictions that may turn, and by how much a probability may move: by the last digits of
@@ -118,7 +123,12 @@ def _is_beyond_rounding(
 
 
 def _answers(
-    gate: GateRows, rows: Rows, artifact: Artifact, *, order: Any = None, texts: int | None = None
+    gate: GateRows,
+    rows: Rows,
+    artifact: Artifact,
+    *,
+    order: npt.NDArray[np.int64] | None = None,
+    texts: int | None = None,
 ) -> Outcomes:
     """texts: how many texts of a row the graph takes at once, where that is not what the task's rows have."""
     runtime = find_runtime(artifact.kind)
@@ -181,7 +191,7 @@ class _PairedRuntime(Runtime[Any]):
     def __init__(self, inner: Runtime[Any]) -> None:
         self.inner, self.kinds = inner, inner.kinds
 
-    def load(self, folder: Path, params: Any, *, device: str, threads: int) -> _Paired:
+    def load(self, folder: Path, params: BaseModel, *, device: str, threads: int) -> _Paired:
         return _Paired(self.inner.load(folder, params, device=device, threads=threads))
 
 
@@ -191,7 +201,7 @@ class _Paired:
 
     inner: Predictor
 
-    def prepare(self, batch: Any) -> object:
+    def prepare(self, batch: Arrays) -> object:
         return self.inner.prepare(batch)
 
     def forward(self, prepared: object) -> object:

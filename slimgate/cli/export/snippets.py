@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.cli.export.forms import Written
 from slimgate.cli.export.servers import LAYOUTS
 from slimgate.plugins.runtime import Form
 from slimgate.plugins.task import Task
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.plugins.base import Json
+
 TEXTS = ("Write a text of your own here.", "And another one.")
 _LABELS = 'labels = AutoConfig.from_pretrained(".").id2label'
 
 
-def snippet(
-    written: Written, form: Form, task: Task[Any] | type[Task[Any]], params: Mapping[str, Any]
-) -> str:
+def snippet(written: Written, form: Form, task: Task[Any] | type[Task[Any]], params: Json) -> str:
     """Python that prints what the model says of two texts. params: of the task."""
     form = _form_of_model(written, form)
     start, load, run = _lines(written, form)
@@ -83,7 +85,7 @@ def _tail(written: Written, task: Task[Any] | type[Task[Any]]) -> str:
     return task.snippet_tail.replace("{scores}", vectors)
 
 
-def example_texts(written: Written, params: Mapping[str, Any]) -> list[Any]:
+def example_texts(written: Written, params: Json) -> list[Any]:
     """Examples in the shape in which the task's rows are read, as its options say."""
     if prompts := params.get("prompts"):
         return [prompt + text for prompt, text in zip([*prompts, prompts[-1]], TEXTS, strict=False)]
@@ -94,7 +96,7 @@ def example_texts(written: Written, params: Mapping[str, Any]) -> list[Any]:
     return [start + text for text in TEXTS]
 
 
-def _start(tokenizer: Any) -> str:
+def _start(tokenizer: PreTrainedTokenizerBase) -> str:
     """The start token, of a tokenizer that does not set it by itself."""
     ids = tokenizer("a")["input_ids"]
     return "" if ids[:1] == [tokenizer.bos_token_id] else str(tokenizer.bos_token)

@@ -79,7 +79,7 @@ def _make_relative(paths: Files, folder: Path) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
-def _make_absolute(value: Any, key: str = "") -> Any:
+def _make_absolute(value: object, key: str = "") -> Any:
     """The options of a source in the folder `/`, with absolute paths. key: the option that holds `value`."""
     if isinstance(value, dict):
         return {name: _make_absolute(item, name) for name, item in value.items()}

@@ -177,5 +177,5 @@ class Draft:
         return sum(any(seen[text] > 1 for text in row) for row in rows)
 
 
-def _as_text(value: Any) -> str | None:
+def _as_text(value: object) -> str | None:
     return None if value is None else str(value)

@@ -81,7 +81,7 @@ def _guess_task(look: Look, name: str, task: Task[Any]) -> Guess | None:
     return Guess(name, guessed[0], guessed[1], task.text_columns(params), frozenset(task.columns(params)))
 
 
-def params_of(name: str, task: Task[Any], options: Mapping[str, Any]) -> Any:
+def params_of(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
     """The task's Params. Raises DataError where the columns do not fit them."""
     options_given = {
         key: tuple(value) if isinstance(value, list) else value for key, value in options.items()

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
 
@@ -71,7 +70,7 @@ def texts_of(table: pa.Table, names: tuple[str, ...]) -> list[str]:
     return [" ".join(row) for row in zip(*columns, strict=True)]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slimgate._system.json_text import read_json
 from slimgate.cli.init.look import texts_of
@@ -17,6 +17,10 @@ from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import FRESH, TORCH, model_config, parse_model_ref, read_config
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.tasks.parts.classifiers import Head, has_head
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from tokenizers import Encoding
 
 Standing = Literal["ready", "other labels", "headless"]
 UNREADABLE = (
@@ -154,7 +158,9 @@ class TokensFound:
     unreadable: float = 0.0
 
 
-def count_tokens(model: ModelFound, table: Any, columns: tuple[str, ...], *, rows: int = 2000) -> TokensFound:
+def count_tokens(
+    model: ModelFound, table: pa.Table, columns: tuple[str, ...], *, rows: int = 2000
+) -> TokensFound:
     """Tokens of some rows, by the model's tokenizer; estimated where it has no tokenizer.json."""
     places = range(0, table.num_rows, max(1, table.num_rows // rows))  # files may be sorted
     texts = texts_of(table.take(list(places)[:rows]), columns)
@@ -173,7 +179,7 @@ def count_tokens(model: ModelFound, table: Any, columns: tuple[str, ...], *, row
     )
 
 
-def _is_unreadable(encoding: Any, unknown: str | None) -> bool:
+def _is_unreadable(encoding: Encoding, unknown: str | None) -> bool:
     """Whether the tokenizer does not know one token in five, as the run counts it."""
     pairs = zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
     words = [token for token, special in pairs if not special]

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +31,9 @@ from slimgate.run.slice_plan import SLICE_CHANGES
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 from slimgate.suite.schema import TITLE, make_suite_schema
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 HEADER = "# Written by slimgate init"
 SCHEMA_FILE = "suite.schema.json"
@@ -245,7 +248,7 @@ def _variants(draft: Draft) -> Iterator[str]:
     yield f"reason = {toml_value(PRUNED)}"
 
 
-def _blocks(draft: Draft, kept_blocks: Any) -> str:
+def _blocks(draft: Draft, kept_blocks: Json | Sequence[int]) -> str:
     """`2 of 4 blocks`, or `3 of 6 blocks of the encoder and 3 of 6 of the decoder`."""
     if not isinstance(kept_blocks, dict):
         return f"{len(kept_blocks)} of {draft.model.blocks} blocks"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
@@ -12,6 +12,9 @@ from slimgate.judge.budget_counts import format_verdict
 from slimgate.logs.predictions.judge import JudgedPair
 from slimgate.record import RunVerdict
 from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
+
+if TYPE_CHECKING:
+    pass
 
 
 def as_text(judged: JudgedPair, run_verdict: RunVerdict) -> str:

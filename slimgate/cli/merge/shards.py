@@ -240,7 +240,7 @@ def shard(run: Kept) -> ShardFacts:
     return run.record.shards[0]
 
 
-def _check_equal(shards: Sequence[Kept], name: str, of: Callable[[RunRecord], Any]) -> None:
+def _check_equal(shards: Sequence[Kept], name: str, of: Callable[[RunRecord], object]) -> None:
     for run in shards[1:]:
         before, after = of(shards[0].record), of(run.record)
         if before != after:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.cli.options import store_root
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
+    from slimgate.cli.tune.front import Chosen
+    from slimgate.cli.tune.search import Searched
+    from slimgate.cli.tune.trial import Trial
     from slimgate.run.progress import Watch
     from slimgate.suite.suite import Suite
 
@@ -126,7 +130,9 @@ def _suite(path: Path) -> Suite:
     return suite
 
 
-def _print(options: argparse.Namespace, suite: Suite, searched: Any, chosen: Any, out: Path) -> None:
+def _print(
+    options: argparse.Namespace, suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path
+) -> None:
     from slimgate.cli.tune.output import as_json, as_text
 
     if options.json:
@@ -150,7 +156,7 @@ class _Told:
         else:
             self.watch = PlainLines(_line_to_stderr, _line_to_stderr, quiet=True)
 
-    def trial(self, trial: Any) -> None:
+    def trial(self, trial: Trial) -> None:
         """A trial that has ended."""
         from slimgate._system.escape import visible
         from slimgate.cli.tune.output import trial_line

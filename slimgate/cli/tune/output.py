@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def as_text(
     return "\n".join(map(visible, "\n\n".join(blocks).split("\n")))
 
 
-def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, Chosen]) -> str:
+def _table(suite: Suite, trials: Sequence[Any], front: list[Trial], chosen: Mapping[str, Chosen]) -> str:
     metrics = list(dict.fromkeys(name for t in trials for name in t.figures.drops))
     loads = [workload.id for workload in suite.workloads]
     names = {choice.trial.number: name for name, choice in chosen.items()}

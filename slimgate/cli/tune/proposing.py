@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.import_extra import import_extra
 from slimgate.cli.tune.trial import State, Trial
@@ -24,6 +24,9 @@ from slimgate.suite.tune_space import (
     draw_steps,
     iterate_step_lists,
 )
+
+if TYPE_CHECKING:
+    import optuna
 
 # Step lists that the sampler may draw again before one is taken that it has not drawn.
 _REPEATS = 20
@@ -68,7 +71,7 @@ class Proposer:
         self._told[drawn.key] = trial
         self._tell(self._asked.pop(drawn.key), trial)
 
-    def _tell(self, question: Any, trial: Trial) -> None:
+    def _tell(self, question: optuna.Trial, trial: Trial) -> None:
         if trial.state in (State.FAILED, State.IMPOSSIBLE):
             self._study.tell(question, state=self._failed)
             return
@@ -76,7 +79,7 @@ class Proposer:
         question.set_constraint("outside", strain - 1)
         self._study.tell(question, (strain, trial.speed))
 
-    def _ask(self, question: Any) -> Drawn:
+    def _ask(self, question: optuna.Trial) -> Drawn:
         name = question.suggest_categorical("space", list(self._spaces))
         return draw_steps(self._spaces[name], lambda dimension: _suggest(question, dimension))
 
@@ -92,7 +95,7 @@ class Proposer:
             yield from iterate_step_lists(space)
 
 
-def _suggest(question: Any, dimension: Dimension) -> Any:
+def _suggest(question: optuna.Trial, dimension: Dimension) -> Any:
     """A pick; three significant digits of a number, so that a suite of it can be read."""
     if isinstance(dimension, Choice):
         last = len(dimension.options) - 1
@@ -114,11 +117,11 @@ def format_steps(steps: Sequence[Json]) -> str:
     return " · ".join(_step(*next(iter(step.items()))) for step in steps)
 
 
-def _step(name: str, options: Any) -> str:
+def _step(name: str, options: object) -> str:
     if not isinstance(options, dict):
         return f"{name} {json.dumps(options)}"
     return " ".join([name, *(f"{key} {_short(value)}" for key, value in options.items())])
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value)

@@ -31,7 +31,7 @@ from slimgate.plugins.source import Source
 NAMED = ("train", "calibration", "selection", "gate", "confirm")
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: object) -> Any:
     if isinstance(value, str | Path):
         return (value,)
     return tuple(value) if isinstance(value, list) else value

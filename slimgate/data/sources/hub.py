@@ -19,7 +19,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 from pydantic import BeforeValidator
@@ -32,13 +32,16 @@ from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.plugins.params import Table, suite_path
 from slimgate.plugins.source import Source
 
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetBuilder, DatasetDict
+
 NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 # The hub's split that a part is taken from where the suite says nothing, the first that there is.
 DEFAULTS = {"train": ("train",), "gate": ("validation", "test")}
 
 
-def _folder_or_name(value: Any) -> Any:
+def _folder_or_name(value: object) -> Any:
     """A folder, made absolute from the one of the suite file; else the name as it is."""
     if not isinstance(value, str):
         return value
@@ -184,7 +187,7 @@ def _load(params: Params, scratch: Path) -> Any:
     return builder.as_dataset()
 
 
-def _check_commit(params: Params, commit: str | None, builder: Any) -> None:
+def _check_commit(params: Params, commit: str | None, builder: DatasetBuilder) -> None:
     """Without a network datasets takes the newest rows of its cache, whatever revision was asked for."""
     from datasets.packaged_modules.cache.cache import Cache
 
@@ -195,7 +198,7 @@ def _check_commit(params: Params, commit: str | None, builder: Any) -> None:
         )
 
 
-def _choose_splits(params: Params, splits: Any) -> dict[str, str]:
+def _choose_splits(params: Params, splits: DatasetDict) -> dict[str, str]:
     """Part -> the hub's split."""
     for part, name in _split_names(params).items():
         if name not in splits:
@@ -215,7 +218,7 @@ def _choose_splits(params: Params, splits: Any) -> dict[str, str]:
     return chosen
 
 
-def _has_labels(rows: Any) -> bool:
+def _has_labels(rows: Dataset) -> bool:
     """False where a column of class labels is -1 throughout: so the hub writes that labels are withheld."""
     import datasets
     import pyarrow.compute as pc

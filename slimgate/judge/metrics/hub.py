@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite, nan
-from typing import Any
 
 import numpy as np
 
@@ -66,7 +65,7 @@ def _value(name: str, script: str, outcomes: ClassOutcomes) -> float:
     return _only_number(name, script, results)
 
 
-def _only_number(name: str, script: str, results: Mapping[str, Any] | None) -> float:
+def _only_number(name: str, script: str, results: Mapping[str, object] | None) -> float:
     """The value that is called like the metric, or the only one."""
     values = dict(results or {})
     key = script.rstrip("/").rpartition("/")[2]

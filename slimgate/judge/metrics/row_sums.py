@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slimgate.judge.metrics.base import RowMean, RowSums, Statistic, check_weights
 from slimgate.outcomes import Floats
+
+if TYPE_CHECKING:
+    from slimgate.outcomes import Outcomes
 
 # So many rows of 16 terms each take 32 MB.
 _ROWS_AT_ONCE = 2**18
@@ -40,7 +43,7 @@ def row_mean(values: Callable[[Any], Floats], ends: Callable[[Any, Any], tuple[f
     return RowMean(lambda outcomes: (values(outcomes), np.ones(len(outcomes))), ends)
 
 
-def share(_teacher: Any, _variant: Any) -> tuple[float, float]:
+def share(_teacher: Outcomes, _variant: Outcomes) -> tuple[float, float]:
     """The ends of a value that is a share of its row."""
     return 0.0, 1.0
 

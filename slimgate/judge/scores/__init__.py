@@ -55,7 +55,7 @@ class ChosenScore:
         return float(score)
 
 
-def load_score(name: str, options: dict[str, Any]) -> ChosenScore:
+def load_score(name: str, options: dict[str, object]) -> ChosenScore:
     """The score of that name, or a user's own function "package.module:function".
 
     Raises SuiteError with the nearest name, ValueError (of pydantic) for wrong options.

@@ -45,7 +45,7 @@ class JsonValid(Score[Params]):
 score = JsonValid()
 
 
-def _with_lists(value: Any) -> Any:
+def _with_lists(value: object) -> object:
     """A suite holds its lists as tuples, which jsonschema takes for no arrays."""
     if isinstance(value, dict):
         return {key: _with_lists(inner) for key, inner in value.items()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,9 @@ import pyarrow as pa
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 BLOCK = 50_000
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -93,7 +96,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     return row
 
 
-def _text(path: Path, line: int, value: Any) -> str | None:
+def _text(path: Path, line: int, value: object) -> str | None:
     if isinstance(value, str) and not value.isascii() and _HALVES.search(value):
         raise DataError(
             f"{path}: line {line}: {value[:60]!a} holds half of a surrogate pair, which no text can"
@@ -111,9 +114,7 @@ def _text(path: Path, line: int, value: Any) -> str | None:
     raise DataError(f"{path}: line {line}: {json.dumps(value)[:60]} came, expected a text or a number")
 
 
-def _probabilities(
-    path: Path, layout: Layout, block: list[Line], first: dict[str, Any]
-) -> dict[str, pa.Array]:
+def _probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -> dict[str, pa.Array]:
     """class -> (rows,) float64 of one block. first: the object that the others must be like."""
     if layout.nested is None:
         return {
@@ -134,14 +135,14 @@ def _probabilities(
     return {name: _numbers(path, block, [row.get(name, 0.0) for row in nested]) for name in names}
 
 
-def _is_alike(value: Any, like: Any) -> bool:
+def _is_alike(value: object, like: object) -> bool:
     """Whether both are mappings, or lists of one length."""
     if isinstance(like, list):
         return isinstance(value, list) and len(value) == len(like) > 0
     return isinstance(value, dict) and isinstance(like, dict)
 
 
-def _numbers(path: Path, block: list[Line], values: list[Any]) -> pa.Array:
+def _numbers(path: Path, block: list[Line], values: Sequence[object]) -> pa.Array:
     try:
         return pa.array(values, pa.float64())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):

@@ -44,7 +44,7 @@ _NO_METRICS = frozenset(
 _NO_FILTER = "none"
 
 
-def filter_name(name: Any) -> str:
+def filter_name(name: object) -> str:
     """The name of a filter as slimgate has it: "" for none."""
     return "" if str(name) == _NO_FILTER else str(name)
 
@@ -139,7 +139,7 @@ def _read_sums(aggregation: Aggregation, value: Any) -> tuple[float, float] | No
     return (nats / log(2) if aggregation == "bits_per_byte" else nats), float(value[1])
 
 
-def _score_squad(metric: str, value: Any) -> float | None:
+def _score_squad(metric: str, value: object) -> float | None:
     """exact and f1 of [prediction, references] in the form of SQuAD; None of other values.
 
     Source: the evaluation script of SQuAD 2.0 (Rajpurkar et al. 2018).
@@ -170,7 +170,7 @@ def _token_f1(words: list[str], right: list[str]) -> float:
     return 2 * shared / (len(words) + len(right))
 
 
-def _arguments(arguments: Any) -> list[Any]:
+def _arguments(arguments: object) -> list[Any]:
     """The arguments of each request: lists, or of newer versions `gen_args_0: {arg_0: …}`."""
     if isinstance(arguments, dict):
         return [[*part.values()] if isinstance(part, dict) else part for part in arguments.values()]
@@ -179,12 +179,12 @@ def _arguments(arguments: Any) -> list[Any]:
     return arguments if isinstance(arguments, list) else []
 
 
-def _prompt(arguments: Any) -> str | None:
+def _prompt(arguments: object) -> str | None:
     first = next(iter(_arguments(arguments)), None)
     return as_text(first[0] if isinstance(first, list) and first else first)
 
 
-def _answer(responses: Any, arguments: Any) -> str | None:
+def _answer(responses: object, arguments: object) -> str | None:
     """The text, or of a multiple choice the likeliest continuation."""
     if not isinstance(responses, list) or not responses:
         return as_text(responses)

@@ -156,10 +156,10 @@ def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
     )
 
 
-def _bound(value: Any, unknown: float) -> float:
+def _bound(value: float | str | None, unknown: float) -> float:
     """A number, or a text such as "Infinity"."""
     with suppress(TypeError, ValueError):
-        return float(value)
+        return float(value)  # type: ignore[arg-type]  # of None a TypeError
     return unknown
 
 

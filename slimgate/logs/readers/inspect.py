@@ -218,14 +218,14 @@ def _rows(file: Path) -> Iterator[Row]:
         )
 
 
-def _text_of(prompt: Any) -> str:
+def _text_of(prompt: str | Sequence[Json]) -> str:
     """A prompt: a text, or messages whose contents are texts or parts."""
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{message['role']}: {_content_text(message.get('content'))}" for message in prompt)
 
 
-def _content_text(content: Any) -> str:
+def _content_text(content: str | Sequence[Json] | None) -> str:
     if isinstance(content, str) or content is None:
         return content or ""
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
@@ -246,14 +246,14 @@ def _scores(sample: Json) -> Iterator[tuple[str, Any]]:
             yield name, score["value"]
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     """Whether a value is a number, stands for one, or is missing."""
     if isinstance(value, str):
         return value in _GRADES or value.lower() in _WORDS or _NUMBER.fullmatch(value) is not None
     return value is None or isinstance(value, int | float)
 
 
-def _number(value: Any) -> float | None:
+def _number(value: float | str | None) -> float | None:
     if isinstance(value, str) and (grade := _GRADES.get(value, _WORDS.get(value.lower()))) is not None:
         return grade
     return None if value is None else float(value)

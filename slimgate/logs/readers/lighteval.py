@@ -7,7 +7,7 @@ Columns `doc`, `model_response` and `metric` are structs; metrics are the fields
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -272,12 +272,12 @@ def _row(
 _FIELDS = ("task_name", "gold_index", "num_asked_few_shots")
 
 
-def _read_specific(specific: Any) -> Mapping[str, Any]:
+def _read_specific(specific: object) -> Mapping[str, Any]:
     """What a task says of a document. Tables of one file have the keys of all rows, None where absent."""
     return specific if isinstance(specific, dict) else {}
 
 
-def _count_tokens(tokens: Any) -> int | None:
+def _count_tokens(tokens: object) -> int | None:
     """The tokens of the first answer, of a list of lists of ids; None where a choice was scored."""
     first = tokens[0] if isinstance(tokens, list) and tokens else None
     return len(first) if isinstance(first, list) and first else None
@@ -294,11 +294,11 @@ def _is_cut_off(response: Mapping[str, Any], doc: Mapping[str, Any]) -> bool | N
     return tokens >= limit if tokens is not None and isinstance(limit, int) else None
 
 
-def _is_score(value: Any) -> bool:
+def _is_score(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def _answer(texts: Any, response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
+def _answer(texts: Sequence[object], response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
     """The text, or of a multiple choice the likeliest choice."""
     if texts:
         return as_text(texts[0])

@@ -103,7 +103,7 @@ def _read_numbers(file: Path, answers: Mapping[int, str]) -> npt.NDArray[Any]:
 
 
 def _rows(
-    file: Path, answers: Mapping[int, str], numbers: npt.NDArray[Any], labels: list[int]
+    file: Path, answers: Mapping[int, str], numbers: npt.NDArray[np.number], labels: list[int]
 ) -> Iterator[Row]:
     for index, number in zip(answers, numbers.tolist(), strict=True):
         if index >= len(labels):

@@ -204,7 +204,7 @@ def _score(path: Path, row: Values) -> float | None:
         raise DataError(f"{path}: id {row['id']}: score {value!r}, expected a number") from None
 
 
-def _same(label: Any, prediction: Any) -> bool:
+def _same(label: object, prediction: object) -> bool:
     return as_text(label) == as_text(prediction)
 
 
@@ -231,7 +231,7 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     )
 
 
-def _read_count(value: Any) -> float | None:
+def _read_count(value: float | str | None) -> float | None:
     """A number of tokens. Raises ValueError for what is none."""
     return None if value is None or value == "" else float(value)
 

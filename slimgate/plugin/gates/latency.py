@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -45,6 +45,9 @@ from slimgate.run.run import ModelHandle, WorkloadInputs
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.suite.suite import Suite
 from slimgate.suite.tables import MeasureTable
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Arrays
 
 # A budget on a 95th percentile needs more rounds than one on a median, and rounds that resemble the round
 # before them count as fewer. So it gets this many times the rounds, if they fit into the time.
@@ -153,7 +156,7 @@ def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
         benchmark.pedantic(call, rounds=rounds, iterations=1)
 
 
-def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Any, times: Times) -> dict[str, Any]:
+def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Arrays, times: Times) -> dict[str, Any]:
     """Facts about a written answer besides its times; empty for a workload that writes none."""
     if not workload.writes:
         return {}

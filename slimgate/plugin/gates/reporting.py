@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,9 @@ from slimgate.run.claims import Claim, check_step_claims
 from slimgate.run.gate_results import Part, make_part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import SuiteStep, dump_params
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 Report = Callable[[Part], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
@@ -93,7 +96,7 @@ def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
     return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
 
 
-def conclude(model: ModelHandle, *results: Mapping[str, Any]) -> None:
+def conclude(model: ModelHandle, *results: Json) -> None:
     """Fails the running test if the model is gated and a budget of the results ends the run.
 
     results: the reported facts, each with its `budgets` and `message`.
@@ -103,7 +106,7 @@ def conclude(model: ModelHandle, *results: Mapping[str, Any]) -> None:
         pytest.fail("\n".join(map(visible, lines)), pytrace=False)
 
 
-def _ends_run(budget: Mapping[str, Any]) -> bool:
+def _ends_run(budget: Json) -> bool:
     return ends_run(Verdict(budget["verdict"]), budget["on_inconclusive"])
 
 

@@ -7,8 +7,8 @@ rule of its own counts as weaker wherever its value is another one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from slimgate.record import (
     ONLY_WARNS,
@@ -25,6 +25,9 @@ from slimgate.record.budgets import clean_reason, judged_budgets, looser
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.files import TEACHER
 from slimgate.suite.variant_budgets import BASELINE
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 # Keys of settings that hold the digest of code begin so.
 CODE = "code."
@@ -265,30 +268,30 @@ def _weaker_teacher(before: Demands, now: Demands) -> Iterator[Weakening]:
 Rule = Callable[[Any, Any], bool]
 
 
-def _lacks(before: Any, now: Any) -> bool:
+def _lacks(before: Sequence[str] | None, now: Sequence[str] | None) -> bool:
     """Whether something that was in a list is not there any more."""
     return any(item not in (now or ()) for item in before or ())
 
 
-def _is_fewer(before: Any, now: Any) -> bool:
+def _is_fewer(before: float | None, now: float | None) -> bool:
     return before is not None and (now is None or now < before)
 
 
-def _is_off(before: Any, now: Any) -> bool:
+def _is_off(before: object, now: object) -> bool:
     """Whether what was there is not, or is another one; what is new asks for more."""
     return bool(before) and before != now
 
 
-def _is_on(before: Any, now: Any) -> bool:
+def _is_on(before: object, now: object) -> bool:
     return bool(now) and not before
 
 
-def _has_other_code(before: Any, now: Any) -> bool:
+def _has_other_code(before: object, now: object) -> bool:
     """Whether code that still counts is other code."""
     return now is not None and before != now
 
 
-def _asks_less_of_servers(before: Any, now: Any) -> bool:
+def _asks_less_of_servers(before: Sequence[Json] | None, now: Sequence[Json] | None) -> bool:
     """Whether a load is gone, has fewer requests or turns, or another level of service."""
     by_arrival = {(load["concurrency"], load["request_rate"]): load for load in now or ()}
     for load in before or ():
@@ -318,11 +321,11 @@ _RULES: Mapping[str, Rule] = {
 }
 
 
-def _differs(before: Any, now: Any) -> bool:
+def _differs(before: object, now: object) -> bool:
     return bool(before != now)
 
 
-def _weaker_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Weakening]:
+def _weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
     """What an earlier record does not tell was not demanded."""
     for key, old in before.items() if now else ():
         rule = _has_other_code if key.startswith(CODE) else _RULES.get(key, _differs)
@@ -330,7 +333,7 @@ def _weaker_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
             yield Weakening(about="settings", change=_describe_setting(key, old, now.get(key)))
 
 
-def _describe_setting(key: str, old: Any, new: Any) -> str:
+def _describe_setting(key: str, old: object, new: object) -> str:
     if key.startswith(CODE):
         return f"the code of {key.removeprefix(CODE)} is another"
     table, _, name = key.partition(".")
@@ -339,7 +342,7 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
     return f"[{table}] {name} was {_format(old)} and is {_format(new)}"
 
 
-def _format(value: Any) -> str:
+def _format(value: object) -> str:
     """Short, as JSON; a long list by what it begins with."""
     text = "not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -9,10 +9,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.run.cluster.needs import OPTION, Needs
+
+if TYPE_CHECKING:
+    pass
 
 ADDRESS = "--slimgate-ray-address"
 # How long an address may take to answer, and processes of our own cluster to end.
@@ -70,12 +74,12 @@ def connect(address: str | None) -> Iterator[Any]:
                     process.kill()
 
 
-def list_machines(ray: Any) -> dict[str, dict[str, float]]:
+def list_machines(ray: ModuleType) -> dict[str, dict[str, float]]:
     """The resources of each machine of the cluster, by its id."""
     return {node["NodeID"]: dict(node["Resources"]) for node in ray.nodes() if node["Alive"]}
 
 
-def check_fits(ray: Any, name: str, needs: Needs) -> None:
+def check_fits(ray: ModuleType, name: str, needs: Needs) -> None:
     """Raises BuildError if no machine of the cluster has the resources for a task: it would wait for ever."""
     had_by, required = list(list_machines(ray).values()), needs.resources
     if any(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from slimgate.errors import BuildError, SlimgateError
@@ -28,6 +29,10 @@ from slimgate.run.cluster.worker import Job, Key, Report, check_machine, do_task
 from slimgate.run.keys import describe_software, make_splits_key
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.run import SuiteRun
+
+if TYPE_CHECKING:
+    import ray
+    from ray import ObjectRef
 
 # How often a task goes to another worker if one is lost; the task's own errors are not retried.
 RETRIES = 3
@@ -102,10 +107,13 @@ def _touch_mark(request: RayRequest) -> Iterator[str]:
         file.unlink(missing_ok=True)
 
 
+R = TypeVar("R")
+
+
 class _Driver:
     """Runs the tasks of one connection."""
 
-    def __init__(self, request: RayRequest, ray: Any, mark: str) -> None:
+    def __init__(self, request: RayRequest, ray: ModuleType, mark: str) -> None:
         self._request, self._ray = request, ray
         self._jobs = {path: _make_job(request, run, mark) for path, run in request.runs.items()}
         self._work = ray.remote(num_returns=2, max_retries=RETRIES, retry_exceptions=False)(_work_remotely)
@@ -144,7 +152,7 @@ class _Driver:
                 raise BuildError(wrong)
         return all(shared for _, shared, _ in checks)
 
-    def _run_everywhere(self, function: Any) -> list[Any]:
+    def _run_everywhere(self, function: Callable[[Job], R]) -> list[R]:
         """The results of a function for each job on each machine."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -226,7 +234,7 @@ class _Driver:
             self._sent[key] = self._ray.put(pack_entry(entry))
         return self._sent[key]
 
-    def _take_result(self, schedule: Schedule, ref: Any, task: Task, packed: Any) -> None:
+    def _take_result(self, schedule: Schedule, ref: ObjectRef, task: Task, packed: ObjectRef) -> None:
         """Stores the result of a task."""
         run = self._request.runs[task.id.suite]
         try:
@@ -253,7 +261,9 @@ class _Driver:
         schedule.fail(task.id, built=built)
 
 
-def _work_remotely(job: Job, task: Task, needed: Sequence[tuple[Key, Any]]) -> tuple[Report, list[Packed]]:
+def _work_remotely(
+    job: Job, task: Task, needed: Sequence[tuple[Key, ray.ObjectRef]]
+) -> tuple[Report, list[Packed]]:
     """Runs a task in a Ray worker."""
     import ray
 
@@ -276,7 +286,7 @@ def _make_job(request: RayRequest, run: SuiteRun, mark: str) -> Job:
     )
 
 
-def _to_error(task: Task, error: Exception, ray: Any) -> SlimgateError:
+def _to_error(task: Task, error: Exception, ray: ModuleType) -> SlimgateError:
     """The error for a task without a report, in one line."""
     if isinstance(error, SlimgateError):
         return type(error)(f"{task.name}: {error}")

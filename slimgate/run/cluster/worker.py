@@ -18,7 +18,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from slimgate import errors
 from slimgate.errors import BuildError, SlimgateError
@@ -31,6 +31,7 @@ from slimgate.store.store import Entry, Json, Store
 from slimgate.suite.load import load_suite
 
 Key = tuple[str, str]
+Sent = TypeVar("Sent")
 LOG_CHARACTERS = 4_000  # characters of what a failing task wrote, from its end
 OWN_STORE = "slimgate-{}"
 # A store without new work for so many seconds, and without a process that uses it, is from a killed run.
@@ -118,7 +119,7 @@ def check_machine(job: Job) -> tuple[str, bool, str | None]:
 
 
 def do_task(
-    job: Job, task: Task, needed: Iterable[tuple[Key, Any]], fetch: Callable[[Any], Packed]
+    job: Job, task: Task, needed: Iterable[tuple[Key, Sent]], fetch: Callable[[Sent], Packed]
 ) -> tuple[Report, list[Packed]]:
     """Builds the task's model and predicts its answers; returns new entries as bytes without a shared store.
 
@@ -224,7 +225,7 @@ def _find_own_store(job: Job) -> Path:
 
 
 def _fetch_entries(
-    place: _Place, needed: Iterable[tuple[Key, Any]], fetch: Callable[[Any], Packed]
+    place: _Place, needed: Iterable[tuple[Key, Sent]], fetch: Callable[[Sent], Packed]
 ) -> set[Key]:
     """Puts the entries that a task needs into the machine's own store; returns their keys."""
     if place.shared:

@@ -12,20 +12,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class DeviceClock(Protocol):
     """Times calls one by one."""
 
-    def time(self, call: Callable[[Any], object], prepared: Any) -> float:
+    def time(self, call: Callable[[T], object], prepared: T) -> float:
         """Seconds of one call."""
 
 
 class WallClock:
     """Times a call that is finished when it returns."""
 
-    def time(self, call: Callable[[Any], object], prepared: Any) -> float:
+    def time(self, call: Callable[[T], object], prepared: T) -> float:
         """Seconds of one call."""
         start = time.perf_counter()
         call(prepared)
@@ -43,7 +45,7 @@ class CudaClock:
             event: Any = torch.cuda.Event
             self._began, self._ended = event(enable_timing=True), event(enable_timing=True)
 
-    def time(self, call: Callable[[Any], object], prepared: Any) -> float:
+    def time(self, call: Callable[[T], object], prepared: T) -> float:
         """Seconds of one call, from an idle device until its work is done."""
         import torch
 

@@ -144,7 +144,7 @@ class Contender:
             self._process.kill()
             self._process.join()
 
-    def _ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, command: Mapping[str, object]) -> dict[str, Any]:
         try:
             self._pipe.send({"name": self.spec.name, **command})
             if not self._pipe.poll(PATIENCE_SECONDS):

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slimgate._system.threads import tokenizer_settings
 from slimgate.errors import MeasureError
@@ -32,6 +32,9 @@ from slimgate.plugins.workloads import TimedPart
 from slimgate.run.measure.device_clock import DeviceClock, WallClock, make_device_clock
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
+
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
 
 
 class QueueClock:
@@ -76,12 +79,15 @@ def _read_other_threads() -> float:
     return time.process_time() - time.thread_time()
 
 
-def delay_call(call: Callable[[Any], object], seconds: float) -> Callable[[Any], object]:
+T = TypeVar("T")
+
+
+def delay_call(call: Callable[[T], object], seconds: float) -> Callable[[T], object]:
     """The call with a busy wait of `seconds` after it."""
     if not seconds:
         return call
 
-    def slower(argument: Any) -> object:
+    def slower(argument: T) -> object:
         """One call and the wait; sleeping would give up the core and take longer than `seconds`."""
         output = call(argument)
         end = time.perf_counter() + seconds
@@ -102,7 +108,7 @@ class Contender:
         self._threads = 1
         self._clock: DeviceClock = WallClock()
 
-    def answer(self, command: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, command: Json) -> dict[str, Any]:
         """Carries out one command."""
         if "load" in command:
             return self._load(**command["load"])
@@ -121,7 +127,9 @@ class Contender:
         self._calls = [make_timed_call(self._predictor, call_inputs, part) for call_inputs in prepared]
         return {"ready": True}
 
-    def _load(self, *, folder: str, runtime: str, params: Any, device: str, threads: int) -> dict[str, Any]:
+    def _load(
+        self, *, folder: str, runtime: str, params: object, device: str, threads: int
+    ) -> dict[str, Any]:
         from slimgate.plugins.loading import load
 
         start = time.perf_counter()
@@ -175,7 +183,7 @@ def serve(pipe: Connection) -> None:
             pipe.send(_answer_command(contenders.setdefault(command.pop("name"), Contender()), command))
 
 
-def _answer_command(contender: Contender, command: dict[str, Any]) -> dict[str, Any]:
+def _answer_command(contender: Contender, command: Json) -> dict[str, Any]:
     try:
         return contender.answer(command)
     except Exception as error:  # the other process raises it, with the variant's name

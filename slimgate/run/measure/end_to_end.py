@@ -117,7 +117,7 @@ def make_texts(
     return Texts(Rows(table), tokens, task.name, params, folder)
 
 
-def _fit_words(value: Any, length: int, tokens: int) -> Any:
+def _fit_words(value: object, length: int, tokens: int) -> Any:
     """Repeats or cuts a text, or a list of words, of about `length` tokens to words for at least `tokens`.
 
     A word has at least one token, so a long text is cut to `tokens` words. The text may be much longer than

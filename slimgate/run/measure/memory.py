@@ -43,7 +43,7 @@ class MemoryReading:
 
 
 def read_memory(
-    artifact: Path, runtime: str, params: Any, inputs: Arrays, *, device: str, threads: int
+    artifact: Path, runtime: str, params: object, inputs: Arrays, *, device: str, threads: int
 ) -> MemoryReading:
     """Takes one reading. params: the runtime's as JSON values; inputs: the batch to predict.
 

@@ -57,7 +57,7 @@ def _read_status(name: str, status: Path) -> int | None:
 
 
 def measure_memory(
-    *, artifact: str, runtime: str, params: Any, device: str, threads: int, inputs: Path
+    *, artifact: str, runtime: str, params: object, device: str, threads: int, inputs: Path
 ) -> dict[str, Any]:
     """Loads the artifact, predicts the batch CALLS times, and returns the memory used at each stage."""
     baseline = read_resident_bytes() or read_peak_bytes()

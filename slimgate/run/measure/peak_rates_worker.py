@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import SlimgateError
+
+if TYPE_CHECKING:
+    import torch
 
 Call = Callable[[], object]
 # Rows and columns of the matrices. The small one is used to estimate the time of the others.
@@ -107,7 +110,9 @@ def measure_peak(product: Callable[[int], Call], seconds: float, sizes: dict[str
     )
 
 
-def _measure_torch(kind: Any, seconds: float, notes: list[str], sizes: dict[str, int]) -> float | None:
+def _measure_torch(
+    kind: torch.dtype, seconds: float, notes: list[str], sizes: dict[str, int]
+) -> float | None:
     """The rate of PyTorch's matrix product, in 10⁹ operations a second."""
     import torch
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store
 from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask
 from slimgate.tasks.parts.encoding import EncodedTexts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FILE = "outcomes.parquet"
 PROCESSOR = "processor"
@@ -234,7 +237,7 @@ def predict_outcomes(
     return replace(outcomes, groups=join_groups(outcomes.groups, encoder.texts))
 
 
-def list_texts(table: Any, task: SuiteTask) -> list[str]:
+def list_texts(table: pa.Table, task: SuiteTask) -> list[str]:
     """The texts of a table of rows, column by column."""
     names = [name for name in task.object.text_columns(task.params) if name in table.column_names]
     values = (value for name in names for value in table[name].to_pylist())

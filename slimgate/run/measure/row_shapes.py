@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
 from slimgate.run import keys
@@ -11,6 +11,9 @@ from slimgate.run.measure.quality import Encoder
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json, Store
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 FACTS = "shapes"
 
@@ -57,7 +60,7 @@ def _follow_row(artifact: Artifact, encoder: Encoder, row: int, device: str) -> 
     return facts
 
 
-def _format_token(tokenizer: Any, token: int) -> str:
+def _format_token(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     """The token as readers see it; if it is only white space, the tokenizer's name for it."""
     text = str(tokenizer.decode([token])).strip()
     return text or str(tokenizer.convert_ids_to_tokens(token))

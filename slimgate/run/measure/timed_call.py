@@ -53,7 +53,7 @@ def prepare_inputs(predictor: Predictor, inputs: Sequence[CallInputs]) -> list[A
     return [predictor.prepare(call_inputs) for call_inputs in inputs if not isinstance(call_inputs, Texts)]
 
 
-def make_timed_call(predictor: Any, prepared: Any, part: TimedPart) -> TimedCall:
+def make_timed_call(predictor: Predictor, prepared: object, part: TimedPart) -> TimedCall:
     """The call of a part. prepared: an item of `prepare_inputs`. Raises MeasureError if the predictor cannot
     write answers in phases.
     """

@@ -14,13 +14,19 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slimgate._system.worker import end_with_parent
 from slimgate.errors import SlimgateError
 from slimgate.plugins.base import Arrays
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from slimgate.models.torch_model import TorchModel
 
 REQUEST, MODEL, BATCHES = "request.json", "model", "batches.npz"
 PACKAGE, SCORES, ANSWER = "model.pt2", "scores.npz", "answer.json"
@@ -37,7 +43,7 @@ def compile_and_predict(folder: Path, *, device: str, threads: int, precision: s
     from slimgate.steps.agreement import scores
 
     torch.set_num_threads(threads)
-    model: Any = load_torch_model(folder / MODEL, device=device)
+    model: TorchModel = load_torch_model(folder / MODEL, device=device)
     if precision == "bfloat16":
         model.network.to(torch.bfloat16)
     batches = read_batches(folder / BATCHES)
@@ -54,7 +60,7 @@ def compile_and_predict(folder: Path, *, device: str, threads: int, precision: s
     return {"inputs": list(example), "weights": model.measure_size(), "compile_seconds": round(seconds, 3)}
 
 
-def compile_network(network: Any, example: Json, package: Path, threads: int) -> None:
+def compile_network(network: nn.Module, example: Json, package: Path, threads: int) -> None:
     """A package of the network's logits, in float32. example: tensors by name, on the network's device."""
     import torch
     from torch import nn
@@ -67,7 +73,7 @@ def compile_network(network: Any, example: Json, package: Path, threads: int) ->
             super().__init__()
             self.network = network
 
-        def forward(self, inputs: dict[str, Any]) -> Any:
+        def forward(self, inputs: dict[str, torch.Tensor]) -> Any:
             return self.network(**inputs).logits.float()
 
     axes = {name: dict.fromkeys(range(min(value.dim(), 2)), Dim.DYNAMIC) for name, value in example.items()}

@@ -57,7 +57,7 @@ def installed_packages(python: Path) -> Any:
     raise BuildError(f"{python} does not run as a Python: {problem}")
 
 
-def write_input(model: Any, folder: Path) -> str:
+def write_input(model: TorchModel | Served, folder: Path) -> str:
     """Writes the model as transformers saves it, or copies the folder that it is."""
     folder.mkdir()
     if isinstance(model, Served):
@@ -67,7 +67,7 @@ def write_input(model: Any, folder: Path) -> str:
     return str(folder)
 
 
-def run_script(params: Params, request: Mapping[str, Any], folder: Path, context: BuildContext) -> None:
+def run_script(params: Params, request: Mapping[str, object], folder: Path, context: BuildContext) -> None:
     """Runs it to its end. Raises BuildError at the time limit, and for an exit code other than 0."""
     request_file, log = folder / "request.json", folder / LOG
     request_file.write_text(json.dumps(request, indent=1), "utf-8")
@@ -119,7 +119,7 @@ def _failure(end: str, params: Params, log: Path) -> BuildError:
     return error
 
 
-def read_result(model: Any, folder: Path, params: Params, context: BuildContext) -> Any:
+def read_result(model: TorchModel | Served, folder: Path, params: Params, context: BuildContext) -> Any:
     """The model of the folder that the script wrote. Raises BuildError where it is none, or another form."""
     name = params.script.name
     if gguf_file(folder) is None and not weight_files(folder):
@@ -144,7 +144,7 @@ def read_result(model: Any, folder: Path, params: Params, context: BuildContext)
     return load_written(folder, model, model.measure_size(), context)
 
 
-def _copy_missing(model: Any, folder: Path) -> None:
+def _copy_missing(model: TorchModel | Served, folder: Path) -> None:
     """A script that leaves the tokenizer, or settings beside a GGUF file, alone keeps those of its input."""
     source = folder.parent / "input"
     for file in source.iterdir():
@@ -153,7 +153,7 @@ def _copy_missing(model: Any, folder: Path) -> None:
             shutil.copyfile(file, folder / file.name)
 
 
-def _read_floats(model: Any, folder: Path, name: str, context: BuildContext) -> TorchModel:
+def _read_floats(model: TorchModel | Served, folder: Path, name: str, context: BuildContext) -> TorchModel:
     ref = ModelRef(name, folder, new_head=False)
     weights = weights_of(auto_class(model), ref)
     require_weights(ref, weights, context)

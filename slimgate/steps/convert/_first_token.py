@@ -15,7 +15,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,6 +24,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from slimgate.errors import BuildError
 from slimgate.models.blocks import encoder_layers
 from slimgate.plugins.base import Arrays
+
+if TYPE_CHECKING:
+    from transformers.models.bert.modeling_bert import BertAttention, BertSelfAttention
 
 
 @contextmanager
@@ -48,7 +51,7 @@ def first_token_alone(network: nn.Module, batch: Arrays) -> Iterator[bool]:
         yield same
 
 
-def _narrow(attention: Any, undo: ExitStack) -> None:
+def _narrow(attention: BertAttention, undo: ExitStack) -> None:
     undo.callback(setattr, attention, "self", attention.self)
     first = attention.output.register_forward_pre_hook(lambda _, inputs: (inputs[0], inputs[1][:, :1]))
     undo.callback(first.remove)
@@ -77,7 +80,9 @@ def _logits(network: nn.Module, batch: Arrays) -> torch.Tensor:
     return logits
 
 
-def _turn_other_tokens(_block: nn.Module, _given: Any, output: Any) -> Any:
+def _turn_other_tokens(
+    _block: nn.Module, _given: object, output: torch.Tensor | tuple[torch.Tensor, ...]
+) -> torch.Tensor | tuple[torch.Tensor, ...]:
     vectors = output[0] if isinstance(output, tuple) else output
     turned = torch.cat([vectors[:, :1], 1.0 - vectors[:, 1:]], dim=1)
     return (turned, *output[1:]) if isinstance(output, tuple) else turned
@@ -90,7 +95,7 @@ def _last_block(network: nn.Module) -> Any:
         return None
 
 
-def _is_berts(block: Any) -> bool:
+def _is_berts(block: nn.Module) -> bool:
     attention = getattr(block, "attention", None)
     self_attention: Any = getattr(attention, "self", None)
     named = all(
@@ -111,12 +116,12 @@ def _is_berts(block: Any) -> bool:
 class _FirstQuery(nn.Module):
     """BERT's self-attention with one query a row; the network's own way to attend is kept."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: BertSelfAttention) -> None:
         super().__init__()
-        self.whole = layer
+        self.whole: Any = layer
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: object
     ) -> tuple[torch.Tensor, Any]:
         layer, rows = self.whole, hidden_states.shape[0]
 

@@ -7,7 +7,6 @@ that is measured on the network itself, over the real tokens of rows, as `llama-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +65,6 @@ def measure_importance(network: nn.Module, batches: Sequence[Arrays], device: st
     }
 
 
-def count_tokens(batches: Sequence[Any]) -> int:
+def count_tokens(batches: Sequence[Arrays]) -> int:
     """Real tokens of the batches."""
     return sum(int(batch["attention_mask"].sum()) for batch in batches)

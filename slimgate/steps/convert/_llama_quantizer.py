@@ -9,13 +9,16 @@ import ctypes
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_library import describe_log, load_library
+
+if TYPE_CHECKING:
+    import gguf
 
 USER = "to_gguf"
 Importance = Mapping[str, npt.NDArray[np.float32]]
@@ -64,7 +67,7 @@ def quantize_file(
         raise BuildError(f"llama.cpp cannot write {kind}: {describe_log()}")
 
 
-def name_tensors(reader: Any, importance: Importance) -> dict[str, npt.NDArray[np.float32]]:
+def name_tensors(reader: gguf.GGUFReader, importance: Importance) -> dict[str, npt.NDArray[np.float32]]:
     """Importance by the names of a file's tensors, of the layers whose tensor has that many inputs.
 
     importance: by the names of the network's layers.

@@ -10,11 +10,14 @@ It goes before quantizing: a scale taken over a whole tensor would be another on
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slimgate.steps.convert._onnx_graph import Graph
+
+if TYPE_CHECKING:
+    import onnx
 
 # Operators that make a token's vector from the same token's and nothing else, with their inputs of vectors.
 BY_TOKEN = {
@@ -56,7 +59,7 @@ def keep_first_token(graph: Graph) -> int:
     return moved_nodes
 
 
-def _chooses_first(graph: Graph, node: Any) -> bool:
+def _chooses_first(graph: Graph, node: onnx.NodeProto) -> bool:
     """(rows, tokens, features) -> (rows, features) of the first token."""
     if node.op_type != "Gather" or _axis(node) != 1:
         return False
@@ -64,11 +67,11 @@ def _chooses_first(graph: Graph, node: Any) -> bool:
     return index is not None and index.ndim == 0 and int(index) == 0
 
 
-def _axis(node: Any) -> int:
+def _axis(node: onnx.NodeProto) -> int:
     return next((int(a.i) for a in node.attribute if a.name == "axis"), 0)
 
 
-def _only_for(graph: Graph, choice: Any) -> list[Any]:
+def _only_for(graph: Graph, choice: onnx.NodeProto) -> list[onnx.NodeProto]:
     """The operators whose outputs nobody but the choice reads, directly or through each other; last first."""
     needed = {choice.input[0]}
     nodes: list[Any] = []
@@ -88,7 +91,7 @@ def _only_for(graph: Graph, choice: Any) -> list[Any]:
     return nodes
 
 
-def _moves(graph: Graph, node: Any) -> bool:
+def _moves(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "MatMul":
         weight = graph.value(node.input[1])
         return weight is not None and weight.ndim == 2
@@ -99,12 +102,12 @@ def _moves(graph: Graph, node: Any) -> bool:
     return node.op_type in BY_TOKEN
 
 
-def _vectors(node: Any) -> tuple[int, ...]:
+def _vectors(node: onnx.NodeProto) -> tuple[int, ...]:
     """Which inputs of an operator are tokens' vectors that may be the first one's alone."""
     return QUERY if node.op_type in ("Gather", "MultiHeadAttention") else BY_TOKEN[node.op_type]
 
 
-def _choose_before(graph: Graph, moved: list[Any]) -> None:
+def _choose_before(graph: Graph, moved: list[onnx.NodeProto]) -> None:
     """Chooses the first token, as (rows, 1, features), of what the moved operators read of others."""
     from onnx import helper
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import onnx
 
 Values = npt.NDArray[Any]
 MICROSOFT = "com.microsoft"
@@ -16,7 +19,7 @@ MICROSOFT = "com.microsoft"
 class Graph:
     """An index over a ModelProto that is rewritten in place."""
 
-    def __init__(self, proto: Any) -> None:
+    def __init__(self, proto: onnx.ModelProto) -> None:
         self.proto: Any = proto
         self._tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
         self._makers: dict[str, Any] = {}
@@ -24,7 +27,7 @@ class Graph:
         for node in proto.graph.node:
             self._enter(node)
 
-    def _enter(self, node: Any) -> None:
+    def _enter(self, node: onnx.NodeProto) -> None:
         self._makers.update(dict.fromkeys(node.output, node))
         for name in node.input:
             self._readers.setdefault(name, []).append(node)
@@ -65,7 +68,15 @@ class Graph:
         self._tensors[name] = self.proto.graph.initializer[-1]
         return name
 
-    def put(self, kind: str, inputs: list[str], outputs: list[str], *, before: Any, **options: Any) -> Any:
+    def put(
+        self,
+        kind: str,
+        inputs: list[str],
+        outputs: list[str],
+        *,
+        before: onnx.NodeProto,
+        **options: float | str,
+    ) -> onnx.NodeProto:
         """A new node of ONNX Runtime's own kind in front of another. Its outputs are the new node's now."""
         from onnx import helper
 
@@ -78,17 +89,17 @@ class Graph:
             self.proto.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
         return node
 
-    def insert(self, node: Any, place: int) -> None:
+    def insert(self, node: onnx.NodeProto, place: int) -> None:
         """Puts a node at a place in the order in which nodes are computed."""
         self.proto.graph.node.insert(place, node)
         self._enter(self.proto.graph.node[place])
 
-    def remove(self, *nodes: Any) -> None:
+    def remove(self, *nodes: onnx.NodeProto) -> None:
         """Takes nodes out whose outputs another one makes now."""
         for node in nodes:
             self.proto.graph.node.remove(node)
 
-    def ancestors(self, name: str) -> list[Any]:
+    def ancestors(self, name: str) -> list[onnx.NodeProto]:
         """The nodes that a value is computed by, in the graph's order."""
         needed, above = {name}, []
         for node in reversed(self.proto.graph.node):
@@ -98,7 +109,7 @@ class Graph:
         return above[::-1]
 
 
-def without_unread(proto: Any) -> None:
+def without_unread(proto: onnx.ModelProto) -> None:
     """Removes nodes whose outputs nobody reads, and the initializers that are left over."""
     read = {output.name for output in proto.graph.output}
     nodes = []
@@ -113,14 +124,14 @@ def without_unread(proto: Any) -> None:
     proto.graph.initializer.extend(tensors)
 
 
-def options_of(node: Any) -> Mapping[str, Any]:
+def options_of(node: onnx.NodeProto) -> Mapping[str, Any]:
     """A node's attributes."""
     from onnx import helper
 
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
-def kinds_of(proto: Any) -> Counter[str]:
+def kinds_of(proto: onnx.ModelProto) -> Counter[str]:
     """How many nodes there are of each kind."""
     return Counter(node.op_type for node in proto.graph.node)
 

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from slimgate._system.quiet import silent
 from slimgate.steps.convert._onnx_first_token import keep_first_token
 from slimgate.steps.convert._onnx_graph import Graph, Values, kinds_of, options_of, without_unread
+
+if TYPE_CHECKING:
+    import onnx
 
 MASK = "attention_mask"
 # What ONNX Runtime reads as int32, so that no cast stands between the caller and it.
@@ -36,7 +39,7 @@ Gelu = Literal["exact", "tanh"]
 
 
 def fuse(
-    proto: Any,
+    proto: onnx.ModelProto,
     *,
     attention: bool = True,
     embeddings: bool = True,
@@ -65,7 +68,7 @@ def fuse(
     return {kind: counted[kind] for kind in FUSED if counted[kind]}, narrowed
 
 
-def _approximate(proto: Any) -> None:
+def _approximate(proto: onnx.ModelProto) -> None:
     from onnx import helper
 
     for node in proto.graph.node:
@@ -76,7 +79,7 @@ def _approximate(proto: Any) -> None:
             node.attribute.append(helper.make_attribute("approximate", "tanh"))
 
 
-def _fuse_by_library(proto: Any) -> None:
+def _fuse_by_library(proto: onnx.ModelProto) -> None:
     """Skip connections with layer norms, GELU with its bias; not attention, which needs the head count."""
     from onnxruntime.transformers import optimizer
     from onnxruntime.transformers.fusion_options import FusionOptions
@@ -136,7 +139,7 @@ def _last(graph: Graph, shape: str) -> int | None:
     return None if values is None or values.size == 0 or values.flat[-1] < 1 else int(values.flat[-1])
 
 
-def _scalar(graph: Graph, node: Any) -> tuple[str, float] | None:
+def _scalar(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None:
     """What a node multiplies, and by which fixed number."""
     for place in (0, 1) if node.op_type == "Mul" else (1,):
         values = graph.value(node.input[place])
@@ -152,7 +155,7 @@ def _fuse_attention(graph: Graph) -> None:
         _fuse_one(graph, softmax, padding)
 
 
-def _fuse_one(graph: Graph, softmax: Any, padding: dict[str, bool]) -> None:
+def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -> None:
     weighted = graph.only_reader(softmax.output[0], "MatMul")
     turned = None if weighted is None else graph.only_reader(weighted.output[0], "Transpose")
     joined = None if turned is None else graph.only_reader(turned.output[0], "Reshape")
@@ -312,7 +315,7 @@ def _read_int32(graph: Graph) -> None:
     without_unread(graph.proto)
 
 
-def _takes_int32(graph: Graph, node: Any) -> bool:
+def _takes_int32(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Unsqueeze":  # of any type, and gives the same
         return all(reader.op_type == "Cast" for reader in graph.readers(node.output[0]))
     return node.op_type in READ_AS_INT32

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
 from slimgate.steps.convert._onnx_graph import Graph, kinds_of, options_of, weights_of
+
+if TYPE_CHECKING:
+    import onnx
+    from transformers import PreTrainedConfig
 
 # Kinds that a graph gets by being quantized.
 INTEGER = (
@@ -42,7 +46,7 @@ _OF_NUMBERS = frozenset(
 _IDS = "input_ids"
 
 
-def token_tables(proto: Any) -> list[str]:
+def token_tables(proto: onnx.ModelProto) -> list[str]:
     """The nodes that look up the tables of tokens, by name: a fixed table by what the tokens' ids make up.
 
     Those are the tokens' own and that of their bigrams; a table of one column holds numbers, not vectors. If
@@ -80,7 +84,7 @@ def _is_of_ids(graph: Graph, name: str) -> bool:
     return False
 
 
-def tables_to_int8(work: Any) -> Any:
+def tables_to_int8(work: Quantizing) -> onnx.ModelProto:
     """The graph of a Quantizing whose token tables, and no product, are int8; a scale for each of them."""
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -108,7 +112,7 @@ class Quantizing:
 
     model: OnnxModel
     context: BuildContext
-    proto: Any
+    proto: onnx.ModelProto
     products: list[str]
     batches: list[Arrays]
     before: list[Scores]
@@ -145,7 +149,7 @@ class Quantizing:
 
         return onnx.load_model(self.scratch)
 
-    def finish(self, proto: Any, *, tolerance: float, reduce_range: bool = True) -> OnnxModel:
+    def finish(self, proto: onnx.ModelProto, *, tolerance: float, reduce_range: bool = True) -> OnnxModel:
         """The quantized model. Raises BuildError where its answers lie further away than the tolerance.
 
         reduce_range: whether sums of int8 products cannot saturate; else the error says that they may have.
@@ -166,7 +170,7 @@ class Quantizing:
         return quantized
 
 
-def products_from_gemms_(proto: Any) -> None:
+def products_from_gemms_(proto: onnx.ModelProto) -> None:
     """Writes y = x W' + b as a product and a sum, as other layers have it, of which quantizers know more."""
     from onnx import helper
 
@@ -189,14 +193,14 @@ def products_from_gemms_(proto: Any) -> None:
     _drop_unread_weights(proto)
 
 
-def _drop_unread_weights(proto: Any) -> None:
+def _drop_unread_weights(proto: onnx.ModelProto) -> None:
     read = {name for node in proto.graph.node for name in node.input}
     initializers = [tensor for tensor in proto.graph.initializer if tensor.name in read]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(initializers)
 
 
-def name_nodes_(proto: Any) -> None:
+def name_nodes_(proto: onnx.ModelProto) -> None:
     """Quantizers name nodes by their names, which have to be there and differ."""
     seen: set[str] = set()
     for number, node in enumerate(proto.graph.node):
@@ -205,7 +209,7 @@ def name_nodes_(proto: Any) -> None:
         seen.add(node.name)
 
 
-def output_product(proto: Any, config: Any) -> str | None:
+def output_product(proto: onnx.ModelProto, config: PreTrainedConfig) -> str | None:
     """The node that gives the answers: the last product, where it has a number for each label or token."""
     widths = {getattr(config, "num_labels", None), getattr(config, "vocab_size", None)}
     products = [(node.name, np.shape(values)[-1]) for node, values in weights_of(Graph(proto), "MatMul")]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,16 +21,21 @@ from slimgate.plugins.base import Arrays
 from slimgate.steps.convert._onnx_graph import Graph, Values, without_unread
 from slimgate.steps.observers import BINS, Histogram, Observer, observe
 
+if TYPE_CHECKING:
+    import onnx
+
+    from slimgate.plugins.context import BuildContext
+
 Ranges = dict[str, tuple[float, float]]
 LEVELS = 255
 
 
 def value_ranges(
     model: OnnxModel,
-    proto: Any,
+    proto: onnx.ModelProto,
     names: Sequence[str],
     batches: Sequence[Arrays],
-    context: Any,
+    context: BuildContext,
     *,
     observer: Observer,
     percentile: float,
@@ -55,7 +60,11 @@ def value_ranges(
 
 
 def _iter_tensor_values(
-    model: OnnxModel, proto: Any, names: Sequence[str], batches: Sequence[Arrays], context: Any
+    model: OnnxModel,
+    proto: onnx.ModelProto,
+    names: Sequence[str],
+    batches: Sequence[Arrays],
+    context: BuildContext,
 ) -> Iterator[tuple[str, Values]]:
     from onnx import TensorProto, helper
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,14 @@ from slimgate.plugins.rows import Rows
 from slimgate.runtimes.openvino import RequestPredictor
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.answer_agreement import check_answers
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import openvino
+
+    from slimgate.models.openvino_model import OpenVinoModel
+    from slimgate.plugins.models import Predictor
+    from slimgate.plugins.rows import Encoded
 
 BATCH_SIZE = 32
 # Between a network's last layer and its answers nothing but these stands.
@@ -49,7 +57,7 @@ class Validation:
     A perplexity p counts as -ln(p), so that percent of it are what is compared.
     """
 
-    def __init__(self, model: Any, context: BuildContext, split: str) -> None:
+    def __init__(self, model: OpenVinoModel, context: BuildContext, split: str) -> None:
         self._tokenizer, self._context = model.tokenizer, context
         self._rows = context.rows(split)
         names = context.task.default_metrics
@@ -71,9 +79,9 @@ class Validation:
     def inputs(self, row: int) -> Arrays:
         """What the graph gets for one row."""
         encoded = self._encode_rows([row])
-        return encoded.batch(range(len(encoded.lengths)))  # type: ignore[no-any-return]
+        return encoded.batch(range(len(encoded.lengths)))
 
-    def measure(self, compiled: Any, data: Iterable[int]) -> tuple[float, list[float]]:
+    def measure(self, compiled: openvino.CompiledModel, data: Iterable[int]) -> tuple[float, list[float]]:
         """The value on the given rows, and minus each row's mean distance from float's scores."""
         positions = list(data)
         scores = self._scores(RequestPredictor(compiled.create_infer_request()), positions)
@@ -83,7 +91,7 @@ class Validation:
             self.log["values"].append(round(value, 6))
         return value, [-float(distance) for distance in distances]
 
-    def _value(self, scores: Any, positions: list[int]) -> float:
+    def _value(self, scores: npt.NDArray[np.float32], positions: list[int]) -> float:
         context = self._context
         rows = self._take_rows(positions)
         outcomes = context.task.outcomes(context.facts, rows, scores, context.task_params, None)
@@ -95,11 +103,13 @@ class Validation:
     def _take_rows(self, positions: Iterable[int]) -> Rows:
         return Rows(self._rows.table.take(list(positions)))
 
-    def _encode_rows(self, positions: Iterable[int]) -> Any:
+    def _encode_rows(self, positions: Iterable[int]) -> Encoded:
         context = self._context
-        return context.task.encode_rows(context.task_params, self._take_rows(positions), self._tokenizer)
+        rows = self._take_rows(positions)
+        encoded: Encoded = context.task.encode_rows(context.task_params, rows, self._tokenizer)
+        return encoded
 
-    def _scores(self, predictor: Any, positions: Iterable[int]) -> Any:
+    def _scores(self, predictor: Predictor, positions: Iterable[int]) -> npt.NDArray[np.float32]:
         task, params = self._context.task, self._context.task_params
         return predict_scores(
             predictor,
@@ -110,8 +120,12 @@ class Validation:
 
 
 def quantize_model(
-    model: Any, context: BuildContext, quantize: Callable[[Any], Any], *, tolerance: float
-) -> Any:
+    model: OpenVinoModel,
+    context: BuildContext,
+    quantize: Callable[[openvino.Model], openvino.Model],
+    *,
+    tolerance: float,
+) -> OpenVinoModel:
     """The OpenVinoModel of `quantize(graph)`, whose answers on calibration rows are held against the model's.
 
     Logs how many numbers of each type the weights are, and of a decoder the answers that change. Raises
@@ -140,7 +154,7 @@ def quantize_model(
     return quantized
 
 
-def single_rows(model: Any, context: BuildContext, limit: int) -> list[Arrays]:
+def single_rows(model: OpenVinoModel, context: BuildContext, limit: int) -> list[Arrays]:
     """At most so many calibration rows, each a batch of its own: padding would be seen as values."""
     from slimgate.models.openvino_decoder import decoder_inputs
     from slimgate.models.openvino_model import DECODER
@@ -153,7 +167,7 @@ def single_rows(model: Any, context: BuildContext, limit: int) -> list[Arrays]:
     return [decoder_inputs(ids, np.arange(ids.shape[1])) for ids in texts]
 
 
-def output_layer(graph: Any) -> str | None:
+def output_layer(graph: openvino.Model) -> str | None:
     """The name of the product with weights that gives the logits; None where other operators give them."""
     node = graph.outputs[0].get_node().input_value(0).get_node()
     while node.get_type_name() in _CARRIES_ON:
@@ -163,7 +177,7 @@ def output_layer(graph: Any) -> str | None:
     return None
 
 
-def embedding_lookups(graph: Any) -> list[str]:
+def embedding_lookups(graph: openvino.Model) -> list[str]:
     """The names of the operators that look rows of a table up."""
     return [
         str(node.get_friendly_name())
@@ -175,7 +189,7 @@ def embedding_lookups(graph: Any) -> list[str]:
     ]
 
 
-def _constant(node: Any) -> bool:
+def _constant(node: openvino.Node) -> bool:
     """Whether a node is a Constant, or one that is only stored in another type."""
     while node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape"):
         node = node.input_value(0).get_node()

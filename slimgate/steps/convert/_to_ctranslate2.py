@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
@@ -20,10 +20,15 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.agreement import calibration_arrays
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slimgate.models.torch_model import TorchModel
+
 _SPECIAL = ("unk_token", "bos_token", "eos_token")
 
 
-def convert(model: Any, quantization: str, context: BuildContext) -> CTranslate2Model:
+def convert(model: TorchModel, quantization: str, context: BuildContext) -> CTranslate2Model:
     """The converted model. Raises BuildError for one that writes nothing, or CTranslate2 cannot hold."""
     converters = import_extra("ctranslate2.converters", KIND, "to_ctranslate2")
     _check_writes(model.network, context)
@@ -55,7 +60,7 @@ def convert(model: Any, quantization: str, context: BuildContext) -> CTranslate2
     )
 
 
-def _check_writes(network: Any, context: BuildContext) -> None:
+def _check_writes(network: nn.Module, context: BuildContext) -> None:
     if is_encoder_decoder(network):
         if context.task.encode_prompts is None:
             raise BuildError(
@@ -65,7 +70,7 @@ def _check_writes(network: Any, context: BuildContext) -> None:
         raise BuildError(f"{type(network).__name__} is not a causal language model, which CTranslate2 runs")
 
 
-def _check_texts(model: Any, answers: AnswerFacts, context: BuildContext) -> None:
+def _check_texts(model: TorchModel, answers: AnswerFacts, context: BuildContext) -> None:
     """Raises MeasureError for a calibration text that is too long, before the model is converted."""
     for batch in calibration_arrays(model.tokenizer, context):
         check_length(batch["input_ids"].shape[1], 0, answers.longest, answers.limit)
@@ -80,7 +85,7 @@ def _state_norms(file: Path) -> None:
         )
 
 
-def _complete(file: Path, model: Any) -> None:
+def _complete(file: Path, model: TorchModel) -> None:
     """Writes what the library reads of config.json and its converter leaves out.
 
     CTranslate2 opens no model without the special tokens, which a tokenizer of bytes does not have. They are
@@ -95,7 +100,7 @@ def _complete(file: Path, model: Any) -> None:
     file.write_text(json.dumps(config, indent=2), "utf-8")
 
 
-def _find_facts(model: Any) -> AnswerFacts:
+def _find_facts(model: TorchModel) -> AnswerFacts:
     network, config = model.network, model.config.to_dict()
     if is_encoder_decoder(network):
         forced = getattr(network.generation_config, "forced_bos_token_id", None)

@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,9 @@ from slimgate._system.worker import end_with_parent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.llama_cpp_converter import load_converter
 from slimgate.models.llama_cpp_names import describe_unknown
+
+if TYPE_CHECKING:
+    import gguf
 
 REQUEST, MODEL, WRITTEN, ANSWER = "request.json", "model", "written", "answer.json"
 IMPORTANCE = "importance.npz"
@@ -92,9 +97,9 @@ def quantize(folder: Path, kind: str, source: str | None, options: Json) -> Json
     return log
 
 
-def _with_type(base: Any, gguf: Any, kind: Any) -> Any:
+def _with_type(base: Any, package: ModuleType, kind: gguf.GGMLQuantizationType) -> Any:
     """The converter's class with matrices of another type, as llama-quantize chooses them."""
-    tensors = gguf.MODEL_TENSOR
+    tensors = package.MODEL_TENSOR
     floats = (tensors.FFN_GATE_INP, tensors.POS_EMBD, tensors.TOKEN_TYPES)
     tables = (tensors.TOKEN_EMBD, tensors.OUTPUT)
 
@@ -107,20 +112,20 @@ def _with_type(base: Any, gguf: Any, kind: Any) -> Any:
             if forced is not False or not is_matrix or self._is_one_of(new_name, floats, bid):
                 return forced
             if self._is_one_of(new_name, tables, bid):
-                return gguf.GGMLQuantizationType.Q8_0
+                return package.GGMLQuantizationType.Q8_0
             return kind
 
-        def _is_one_of(self, name: str, keys: Any, bid: int | None) -> bool:
+        def _is_one_of(self, name: str, keys: Iterable[gguf.MODEL_TENSOR], bid: int | None) -> bool:
             return any(self.match_model_tensor_name(name, key, bid) for key in keys)
 
     return Converter
 
 
-def _with_searched_scales(gguf: Any) -> Any:
+def _with_searched_scales(package: ModuleType) -> Any:
     """gguf's quantize, with a better scale for each block of Q4_0."""
-    known = gguf.quants.quantize
+    known = package.quants.quantize
 
-    def quantize(values: Any, kind: Any) -> Any:
+    def quantize(values: npt.NDArray[np.float32], kind: gguf.GGMLQuantizationType) -> npt.NDArray[np.uint8]:
         return (
             quantize_q4_0(values)
             if kind.name == "Q4_0" and values.shape[-1] % BLOCK == 0
@@ -155,7 +160,7 @@ def quantize_q4_0(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(packed.reshape(*values.shape[:-1], -1))
 
 
-def _describe(gguf: Any, file: Path) -> Json:
+def _describe(gguf: ModuleType, file: Path) -> Json:
     reader = gguf.GGUFReader(file)
     types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
     fields = ("general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.pre")

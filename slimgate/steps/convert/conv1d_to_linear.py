@@ -10,11 +10,14 @@ own that look for nn.Linear.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -24,7 +27,7 @@ class Params(Table):
 class Conv1dToLinear(Step[Params]):
     takes = frozenset({"torch", "torch_quantized"})
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with nn.Linear where it had Conv1D or stacked experts."""
         from slimgate.models.plain_layers import to_plain_linear_
 

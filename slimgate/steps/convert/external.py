@@ -23,7 +23,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Strict
 
@@ -33,8 +33,12 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import SuitePath, Table
 from slimgate.plugins.step import Step
 
+if TYPE_CHECKING:
+    from slimgate.models.served import Served
+    from slimgate.models.torch_model import TorchModel
 
-def _python_path(value: Any) -> Any:
+
+def _python_path(value: object) -> object:
     """The program, from the suite's folder, or a name on PATH. Links stay: a venv's Python is one."""
     if not isinstance(value, str):
         return value
@@ -88,7 +92,7 @@ class External(Step[Params]):
         check_files(params)
         return {"script": file_sha256(params.script), "packages": installed_packages(params.python)}
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel | Served, params: Params, context: BuildContext) -> Any:
         """What the script wrote. Raises BuildError where it fails, writes nothing, or takes too long."""
         from slimgate.steps.convert._external import read_result, run_script, write_input
 

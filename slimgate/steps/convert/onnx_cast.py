@@ -14,7 +14,7 @@ Source: Micikevicius et al. 2018.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -22,6 +22,11 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 from slimgate.steps.agreement import predictor_of
+
+if TYPE_CHECKING:
+    import onnx
+
+    from slimgate.models.onnx_model import OnnxModel
 
 
 class Params(Table):
@@ -36,7 +41,7 @@ class OnnxCast(Step[Params]):
     packages = ("onnx", "onnxruntime")
     claims = ("smaller",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph in float16. Raises BuildError for one that float16 does not suit."""
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -65,7 +70,7 @@ class OnnxCast(Step[Params]):
 step = OnnxCast()
 
 
-def _check_halvable(proto: Any) -> None:
+def _check_halvable(proto: onnx.ModelProto) -> None:
     from slimgate.errors import BuildError
     from slimgate.models.onnx_model import array_of
     from slimgate.steps.convert._onnx_graph import kinds_of

@@ -9,13 +9,16 @@ and onnx_int8_static have none of that. By onnxruntime.quantization.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.onnx_model import OnnxModel
 
 BY_BATCH = (
     "activations share one scale over the whole batch, so a row's answer depends a little on the rows beside "
@@ -45,7 +48,7 @@ class OnnxInt8Dynamic(Step[Params]):
     packages = ("onnx", "onnxruntime")
     claims = ("smaller", "faster")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with int8 products, where it has float ones by a fixed matrix."""
         from onnx import TensorProto
         from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -9,13 +9,16 @@ Padding does not count.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.onnx_model import OnnxModel
 
 PERCENTILE = 99.99
 
@@ -51,7 +54,7 @@ class OnnxInt8Static(Step[Params]):
     packages = ("onnx", "onnxruntime")
     claims = ("smaller", "faster")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with static int8 products, where it has float ones by a fixed matrix."""
         from slimgate.steps.convert._onnx_graph import Graph
         from slimgate.steps.convert._onnx_quantization import Quantizing, tables_to_int8

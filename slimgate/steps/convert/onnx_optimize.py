@@ -11,7 +11,7 @@ is found, the log says 0 and the graph stays as it is.
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,9 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 from slimgate.steps.agreement import predictor_of
+
+if TYPE_CHECKING:
+    from slimgate.models.onnx_model import OnnxModel
 
 
 class Params(Table):
@@ -42,7 +45,7 @@ class OnnxOptimize(Step[Params]):
     reads = ("calibration",)
     packages = ("onnx", "onnxruntime")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with fused operators; how many of each kind is logged."""
         from slimgate.models.onnx_model import OnnxModel
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores

@@ -7,13 +7,18 @@ A row's outcome does not depend on its batch. By onnxruntime.quantization (MatMu
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    import onnx
+
+    from slimgate.models.onnx_model import OnnxModel
 
 ACCURACY = {"float32": 1, "int8": 4}
 
@@ -42,7 +47,7 @@ class OnnxWeightOnly(Step[Params]):
     packages = ("onnx", "onnxruntime")
     claims = ("smaller",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with packed matrices, where it has float ones."""
         from slimgate.errors import BuildError
         from slimgate.steps.convert._onnx_graph import kinds_of
@@ -69,7 +74,7 @@ class OnnxWeightOnly(Step[Params]):
 step = OnnxWeightOnly()
 
 
-def _pack_weights(proto: Any, nodes: set[str], kind: str, bits: int, params: Params) -> Any:
+def _pack_weights(proto: onnx.ModelProto, nodes: set[str], kind: str, bits: int, params: Params) -> Any:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     from slimgate._system.quiet import silent

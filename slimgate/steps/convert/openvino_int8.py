@@ -11,13 +11,22 @@ Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); Kozlov et
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    import nncf
+    import openvino
+
+    from slimgate.models.openvino_model import OpenVinoModel
+    from slimgate.plugins.base import Arrays
 
 
 def _off(value: bool) -> bool:
@@ -72,7 +81,7 @@ class OpenVinoInt8(Step[Params]):
         """Accuracy control takes out quantizers by the answers of the int8 graph on this processor."""
         return params.accuracy_control is not None
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: OpenVinoModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """The OpenVinoModel with int8 operators. Raises BuildError of nncf, or MissingExtra without it."""
         from slimgate.models.openvino_package import load_nncf
         from slimgate.steps.convert._openvino_quantization import (
@@ -95,7 +104,7 @@ class OpenVinoInt8(Step[Params]):
         }
         advanced = _advanced_parameters(nncf, params)
 
-        def quantize(graph: Any) -> Any:
+        def quantize(graph: openvino.Model) -> Any:
             if params.accuracy_control is None:
                 return nncf.quantize(graph, nncf.Dataset(rows), advanced_parameters=advanced, **options)
             return _quantize_with_accuracy_control(
@@ -113,7 +122,7 @@ class OpenVinoInt8(Step[Params]):
 step = OpenVinoInt8()
 
 
-def _advanced_parameters(nncf: Any, params: Params) -> Any:
+def _advanced_parameters(nncf: ModuleType, params: Params) -> Any:
     alpha = -1.0 if params.smooth_alpha is False else float(params.smooth_alpha)
     return nncf.AdvancedQuantizationParameters(
         disable_bias_correction=not params.bias_correction,
@@ -122,15 +131,15 @@ def _advanced_parameters(nncf: Any, params: Params) -> Any:
 
 
 def _quantize_with_accuracy_control(
-    nncf: Any,
-    model: Any,
-    graph: Any,
-    rows: Any,
+    nncf: ModuleType,
+    model: OpenVinoModel,
+    graph: openvino.Model,
+    rows: Sequence[Arrays],
     control: AccuracyControl,
     context: BuildContext,
-    advanced: Any,
-    options: dict[str, Any],
-) -> Any:
+    advanced: nncf.AdvancedQuantizationParameters,
+    options: Mapping[str, object],
+) -> openvino.Model:
     from slimgate.steps.convert._openvino_quantization import Validation
 
     validation = Validation(model, context, control.split)

@@ -12,13 +12,16 @@ Sources: Lin et al. 2023 (AWQ); Kozlov et al. 2020 (nncf).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.openvino_model import OpenVinoModel
 
 INT4_ONLY = ("group_size", "ratio", "all_layers", "awq", "scale_estimation")
 
@@ -57,7 +60,7 @@ class OpenVinoWeights(Step[Params]):
     claims = ("smaller",)
     packages = ("openvino", "nncf")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: OpenVinoModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """The OpenVinoModel with stored levels. Raises BuildError of nncf, or MissingExtra without it."""
         from slimgate.models.openvino_package import load_nncf
         from slimgate.steps.convert._openvino_quantization import quantize_model, single_rows

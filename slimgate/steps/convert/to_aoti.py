@@ -17,7 +17,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +30,10 @@ from slimgate.plugins.params import Table
 from slimgate.steps.agreement import Scores, predictor_of
 from slimgate.steps.convert import _aoti_worker
 from slimgate.steps.convert._export import Export
+
+if TYPE_CHECKING:
+    from slimgate.models.aoti_model import ExportedModel
+    from slimgate.models.torch_model import TorchModel
 
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.1}
 LIMIT_SECONDS = 3600.0
@@ -52,7 +56,7 @@ class ToAoti(Export[Params]):
         """A package is machine code for the processor that compiled it."""
         return True
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> ExportedModel:
         """The package of the model. Raises BuildError where it is no single graph or answers otherwise."""
         from slimgate.errors import BuildError
         from slimgate.models.aoti_model import ExportedModel
@@ -104,7 +108,7 @@ class Compiled:
 
 
 def compile_apart(
-    model: Any,
+    model: TorchModel,
     batches: list[Arrays],
     context: BuildContext,
     *,

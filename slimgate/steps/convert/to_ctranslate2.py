@@ -18,7 +18,7 @@ one. With float32 the step fails where scores move by more than `tolerance`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,10 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.ctranslate2_model import CTranslate2Model
+    from slimgate.models.torch_model import TorchModel
 
 ENCODER_DECODERS = ("t5", "mt5", "bart", "marian")
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
@@ -62,7 +66,7 @@ class ToCTranslate2(Step[Params]):
             raise SuiteError(f"CTranslate2 does not compute this {model_type}: {part}")
         return config
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> CTranslate2Model:
         """A CTranslate2Model. Raises BuildError where CTranslate2 cannot hold it, MissingExtra."""
         from slimgate.steps.answer_agreement import check_answers, check_converted
         from slimgate.steps.convert._to_ctranslate2 import convert

@@ -36,7 +36,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -55,6 +55,11 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.convert import _to_gguf_worker as worker
+
+if TYPE_CHECKING:
+    from slimgate.models.served import Served
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 # How far rounding may move answers, in standard deviations of the scores, before something else is wrong.
 TOLERANCE = {"F32": 0.01, "F16": 0.02, "BF16": 0.2, "Q8_0": 0.5}
@@ -148,7 +153,7 @@ class ToGguf(Step[Params]):
         """Of every type."""
         return "gguf"
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration as it is. Raises SuiteError for a language model that llama.cpp does not know."""
         if problem := find_unknown_architecture(config.get("architectures") or []):
             raise SuiteError(problem)
@@ -158,7 +163,7 @@ class ToGguf(Step[Params]):
         """Raises SuiteError for a tokenizer that llama.cpp cannot read."""
         check_tokenizer(folder)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel | Served, params: Params, context: BuildContext) -> Served:
         """The folder's model. Raises BuildError where llama.cpp has no place for it; MissingExtra."""
         from slimgate.models.served import load_written
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
@@ -181,7 +186,9 @@ class ToGgufByLlamaCpp(ToGguf):
 step = ToGguf()
 
 
-def convert_apart(model: Any, params: Params, batches: Sequence[Arrays], context: BuildContext) -> Path:
+def convert_apart(
+    model: TorchModel | Served, params: Params, batches: Sequence[Arrays], context: BuildContext
+) -> Path:
     """The folder with model.gguf, config.json and the tokenizer. Raises BuildError, MissingExtra.
 
     batches: of calibration rows, by which llama.cpp's quantizer weighs errors.
@@ -190,13 +197,14 @@ def convert_apart(model: Any, params: Params, batches: Sequence[Arrays], context
 
     folder = context.scratch / "to_gguf"
     folder.mkdir()
-    source = _find_float_file(model, params) if isinstance(model, Served) else None
-    if source is None:
+    source: Path | None = None
+    if isinstance(model, Served):
+        source = _find_float_file(model, params)
+        copy_served(model.folder, folder / worker.MODEL)
+    else:
         for package in ("gguf", "auto_round", "sentencepiece"):
             require_package("to_gguf", package)
         _write_model(model, folder / worker.MODEL)
-    else:
-        copy_served(model.folder, folder / worker.MODEL)
     request: dict[str, Any] = {"type": params.type, "llama_cpp": None, "source": source and source.name}
     if params.by_llama_cpp:
         load_library("to_gguf")
@@ -224,7 +232,7 @@ def convert_apart(model: Any, params: Params, batches: Sequence[Arrays], context
     return written
 
 
-def _find_float_file(model: Any, params: Params) -> Path:
+def _find_float_file(model: Served, params: Params) -> Path:
     """The GGUF file of floats in a Served model, which another to_gguf has written. Raises BuildError."""
     from slimgate.models.served import gguf_file, quant_method
 
@@ -243,7 +251,7 @@ def _find_float_file(model: Any, params: Params) -> Path:
     return file
 
 
-def _write_model(model: Any, folder: Path) -> None:
+def _write_model(model: TorchModel, folder: Path) -> None:
     """Writes the network for llama.cpp's converter, with layers of integers made floats."""
     from slimgate.models.gguf_encoder import write_encoder
     from slimgate.models.sentence_encoder import SentenceEncoder
@@ -259,7 +267,9 @@ def _write_model(model: Any, folder: Path) -> None:
         save_plain(model, folder)
 
 
-def _write_importance(model: Any, batches: Sequence[Arrays], file: Path, context: BuildContext) -> None:
+def _write_importance(
+    model: TorchModel | Served, batches: Sequence[Arrays], file: Path, context: BuildContext
+) -> None:
     import numpy as np
 
     from slimgate.steps.convert._importance import count_tokens, measure_importance

@@ -11,7 +11,7 @@ counted so.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -19,6 +19,10 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.convert._export import Export
+
+if TYPE_CHECKING:
+    from slimgate.models.onnx_model import OnnxModel
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -34,7 +38,7 @@ class ToOnnx(Export[Params]):
     reads = ("calibration",)
     packages = ("onnx", "onnxscript", "onnxruntime")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OnnxModel:
         """An OnnxModel that answers as the model does. Raises BuildError where that cannot be."""
         from slimgate.errors import BuildError
         from slimgate.models.onnx_export import example_batches, export_onnx

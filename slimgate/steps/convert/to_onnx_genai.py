@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,9 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 from slimgate.steps.convert import _to_onnx_genai_worker as worker
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "phi", "phi3")
 # ONNX Runtime's attention with a cache takes no other head sizes.
@@ -78,7 +81,7 @@ class ToOnnxGenai(Step[Params]):
             )
         return config
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OnnxGenaiModel:
         """An OnnxGenaiModel. Raises BuildError where the builder cannot hold it, MissingExtra."""
         from slimgate.steps.answer_agreement import check_converted
 
@@ -92,7 +95,7 @@ class ToOnnxGenai(Step[Params]):
 step = ToOnnxGenai()
 
 
-def convert(model: Any, options: Json, context: BuildContext) -> OnnxGenaiModel:
+def convert(model: TorchModel, options: Json, context: BuildContext) -> OnnxGenaiModel:
     """The converted model. options: of the step. Raises BuildError where the builder cannot hold it."""
     from slimgate.models.generate import can_write
 
@@ -121,7 +124,7 @@ def convert(model: Any, options: Json, context: BuildContext) -> OnnxGenaiModel:
     )
 
 
-def _correct_config(file: Path, model: Any) -> int:
+def _correct_config(file: Path, model: TorchModel) -> int:
     """Writes the end tokens of slimgate's answers, and the longest text that the graph computes rightly.
 
     The builder leaves out some end tokens of a configuration that names several. It reads from `layer_types`

@@ -10,7 +10,7 @@ are not exported: export first, quantize then. With compress_to_fp16 answers dif
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,10 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.convert._export import Export
+
+if TYPE_CHECKING:
+    from slimgate.models.openvino_model import OpenVinoModel
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -37,7 +41,7 @@ class ToOpenVino(Export[Params]):
     reads = ("calibration",)
     packages = ("openvino",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""
         from slimgate.errors import BuildError
         from slimgate.models.openvino_export import export_openvino
@@ -66,7 +70,7 @@ class ToOpenVino(Export[Params]):
 step = ToOpenVino()
 
 
-def _example(model: Any, context: BuildContext) -> Any:
+def _example(model: TorchModel, context: BuildContext) -> Any:
     """Three rows of seven tokens: sizes that nothing inside a network happens to have."""
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
     return encoded.batch([0, min(1, len(encoded.lengths) - 1), 0], 7)

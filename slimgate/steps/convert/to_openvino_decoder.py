@@ -12,7 +12,7 @@ answers of tasks that write. The step fails where either lies further apart than
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -21,6 +21,10 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.openvino_model import OpenVinoModel
+    from slimgate.models.torch_model import TorchModel
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "gpt2")
 
@@ -47,7 +51,7 @@ class ToOpenVinoDecoder(Step[Params]):
             )
         return config
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """An OpenVinoModel of kind openvino_decoder. Raises BuildError where that cannot be, MissingExtra."""
         from slimgate.errors import BuildError
         from slimgate.models.generate import can_write

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,10 +15,13 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+
 TRUNCATE, QUANTIZE = "truncate_embeddings", "quantize_embeddings"
 
 
-def truncate_(model: Any, dims: int, *, by: str, context: BuildContext) -> Json:
+def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -> Json:
     """Keeps `dims` dimensions, by "pca" or "first"; gives the log. Raises BuildError, DataError."""
     network = _encoder(model, TRUNCATE)
     vectors = calibration_embeddings(model, context)
@@ -47,7 +50,7 @@ def truncate_(model: Any, dims: int, *, by: str, context: BuildContext) -> Json:
     }
 
 
-def quantize_(model: Any, *, to: str, query: Query, context: BuildContext) -> Json:
+def quantize_(model: TorchModel, *, to: str, query: Query, context: BuildContext) -> Json:
     """Puts the embeddings into a form of fewer bits; gives the log. Raises BuildError, DataError."""
     _encoder(model, QUANTIZE)
     vectors = calibration_embeddings(model, context)
@@ -61,7 +64,7 @@ def quantize_(model: Any, *, to: str, query: Query, context: BuildContext) -> Js
     return {"to": to, "query": query, "bytes_per_embedding": size, "cosine_to_float": round(float(cosine), 4)}
 
 
-def calibration_embeddings(model: Any, context: BuildContext) -> torch.Tensor:
+def calibration_embeddings(model: TorchModel, context: BuildContext) -> torch.Tensor:
     """(texts, dims) float32 on the CPU, as the model gives them. Raises DataError without rows."""
     model.network.eval()
     with torch.no_grad():
@@ -80,7 +83,7 @@ def _energy_of_first(vectors: torch.Tensor, dims: int) -> float:
     return float(vectors[:, :dims].double().square().sum() / vectors.double().square().sum())
 
 
-def _encoder(model: Any, step_name: str) -> SentenceEncoder:
+def _encoder(model: TorchModel, step_name: str) -> SentenceEncoder:
     network = model.network
     if not isinstance(network, SentenceEncoder):
         raise BuildError(

@@ -12,11 +12,14 @@ Sources: Jacob et al. 2018, section 2.1; Yamada et al. 2021 (binary passages).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -31,7 +34,7 @@ class QuantizeEmbeddings(Step[Params]):
     gives = "torch_quantized"
     reads = ("calibration",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with embeddings of fewer bits."""
         from slimgate.steps.embeddings._steps import quantize_
 

@@ -11,13 +11,16 @@ step, takes it in: then nothing is added. By "first" nothing is learnt (Kusupati
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -31,7 +34,7 @@ class TruncateEmbeddings(Step[Params]):
     takes = frozenset({"torch", "torch_quantized"})
     reads = ("calibration",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with shorter embeddings."""
         from slimgate.steps.embeddings._steps import truncate_
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from slimgate.steps.factorize._svd import (
 from slimgate.steps.importance import gradient_moments
 from slimgate.steps.layers.low_rank_linear import LowRankLinear
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+
 
 class LowRankParams(Protocol):
     """How much stays; one of the first four is given."""
@@ -48,7 +51,7 @@ class LowRankParams(Protocol):
     def parts(self) -> str: ...
 
 
-def factorize_layers_(model: Any, params: LowRankParams, context: BuildContext) -> Json:
+def factorize_layers_(model: TorchModel, params: LowRankParams, context: BuildContext) -> Json:
     """Replaces the layers that get smaller by it; gives the log. Raises BuildError where none does."""
     layers = _layers(model, params.parts)
     moments: dict[str, Moments] = {}
@@ -75,7 +78,7 @@ def factorize_layers_(model: Any, params: LowRankParams, context: BuildContext) 
     return _make_log(decompositions, ranks)
 
 
-def _layers(model: Any, parts: str) -> dict[str, nn.Linear]:
+def _layers(model: TorchModel, parts: str) -> dict[str, nn.Linear]:
     """The blocks' linear layers of these parts; factors that an earlier step made are left as they are."""
     layers = linear_layers(model)
     halves = {name: m for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
@@ -137,7 +140,7 @@ def _factorize_layer(
     return LowRankLinear.from_factors(up, down, bias)
 
 
-def _forget_zeros(model: Any, names: Iterable[str]) -> None:
+def _forget_zeros(model: TorchModel, names: Iterable[str]) -> None:
     """Takes the layers out of what pruning steps noted: products of factors have no zeros to keep."""
     gone = set(names)
     for change in model.modifications:

@@ -15,10 +15,13 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ASCII = frozenset(map(chr, range(33, 127)))
 # sentencepiece's and byte-level BPE's marks of a space
@@ -28,7 +31,7 @@ BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 SMALL_ALPHABET = 512
 
 
-def read_state(tokenizer: Any) -> Json:
+def read_state(tokenizer: PreTrainedTokenizerBase) -> Json:
     """What tokenizer.json holds. Raises BuildError for a tokenizer that has none, or of an unknown model."""
     inner = getattr(tokenizer, "backend_tokenizer", None)
     if inner is None:
@@ -188,7 +191,7 @@ def _iter_symbols(symbols: list[str], ranks: dict[tuple[str, str], int], prefix:
         yield symbols[best]
 
 
-def _pair(merge: Any) -> tuple[str, str]:
+def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
     first, second = merge.split(" ") if isinstance(merge, str) else merge
     return first, second
 

@@ -6,7 +6,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,11 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.factorize._tokenizer_json import commonest, needed_ids, read_state, trim_tokenizer
 from slimgate.steps.factorize._vocabulary import Counts, count_tokens, trim_network_
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.torch_model import TorchModel
 
 
 class TrimParams(Protocol):
@@ -31,7 +36,7 @@ class TrimParams(Protocol):
     def keep(self) -> tuple[str, ...]: ...
 
 
-def trim_vocabulary_(model: Any, params: TrimParams, context: BuildContext) -> Json:
+def trim_vocabulary_(model: TorchModel, params: TrimParams, context: BuildContext) -> Json:
     """Trims the model's tokenizer and its token tables; gives the log. Raises BuildError, DataError."""
     counts = count_tokens(model, context, params.corpus)
     if "selection" not in counts and len(context.splits.get("selection", ())):
@@ -74,7 +79,7 @@ def _ids_to_keep(state: Json, counts: Counts, always: Collection[int], params: T
     return needed_ids(state, {*often[:used], *always})
 
 
-def _always(model: Any, words: Sequence[str]) -> set[int]:
+def _always(model: TorchModel, words: Sequence[str]) -> set[int]:
     """Ids that stay whatever the rows use: special ones, the words', and what positions count from."""
     config, tokenizer = model.config, model.tokenizer
     numbers = [value for key, value in config.to_dict().items() if key.endswith("_token_id")]
@@ -90,7 +95,7 @@ def _always(model: Any, words: Sequence[str]) -> set[int]:
     return {i for i in ids if i in known}
 
 
-def rebuilt(tokenizer: Any, state: Json, kept_ids: Sequence[int], folder: Path) -> Any:
+def rebuilt(tokenizer: PreTrainedTokenizerBase, state: Json, kept_ids: Sequence[int], folder: Path) -> Any:
     """The tokenizer as it is loaded from a file of this state. Raises BuildError where ids differ."""
     from transformers import AutoTokenizer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,16 @@ from slimgate.models.static_encoder import StaticEncoder
 from slimgate.models.token_embeddings import token_embeddings
 from slimgate.plugins.context import BuildContext
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.tasks.parts.encoding import EncodedTexts
+
 Counts = npt.NDArray[np.int64]
 
 
-def count_tokens(model: Any, context: BuildContext, splits: Iterable[str]) -> dict[str, Counts]:
+def count_tokens(model: TorchModel, context: BuildContext, splits: Iterable[str]) -> dict[str, Counts]:
     """How often each token stands in the rows as the model reads them: split -> (vocab_size,).
 
     Splits without rows are left out. Raises DataError where none has any.
@@ -31,7 +37,10 @@ def count_tokens(model: Any, context: BuildContext, splits: Iterable[str]) -> di
     size = int(model.config.vocab_size)
     counts = {}
     for split in present:
-        encoded = context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer)
+        encoded = cast(
+            "EncodedTexts",
+            context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer),
+        )
         # an encoder-decoder's answers have a place of their own
         rows = [*encoded.columns["input_ids"], *getattr(encoded, "answers", ())]
         ids = np.fromiter((i for row in rows for i in row), dtype=np.int64)
@@ -39,7 +48,7 @@ def count_tokens(model: Any, context: BuildContext, splits: Iterable[str]) -> di
     return counts
 
 
-def trim_network_(model: Any, step_name: str, kept_ids: Sequence[int]) -> list[str]:
+def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) -> list[str]:
     """Keeps these rows of the token tables and of the layer that gives a logit per token, in this order.
 
     kept_ids: old ids. Token ids in the configuration are renumbered. step_name: of the step whose file has
@@ -47,7 +56,8 @@ def trim_network_(model: Any, step_name: str, kept_ids: Sequence[int]) -> list[s
     bigrams were learnt by ids.
     """
     to_plain_tables_(model)
-    network, config = model.network, model.config
+    network: Any = model.network
+    config = model.config
     number = {old: new for new, old in enumerate(kept_ids)}
     modules: dict[str, nn.Module] = {**token_embeddings(network), **token_heads(network)}
     if not any(isinstance(module, nn.Embedding) for module in modules.values()):
@@ -75,7 +85,7 @@ def trim_network_(model: Any, step_name: str, kept_ids: Sequence[int]) -> list[s
     return list(modules)
 
 
-def _renumber(config: Any, number: dict[int, int]) -> None:
+def _renumber(config: PreTrainedConfig, number: dict[int, int]) -> None:
     """Token ids in a configuration; lists of words that must not be written are lists of ids."""
     for key, value in config.to_dict().items():
         if key.endswith("_token_id") and value is not None:

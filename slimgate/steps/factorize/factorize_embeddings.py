@@ -10,7 +10,7 @@ Source: Lan et al. 2020 (ALBERT), section 3.1; Chen et al. 2018 (GroupReduce) fo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from slimgate.models.torch_model import TorchModel
     from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
     from slimgate.steps.layers.low_rank_linear import LowRankLinear
 
@@ -57,7 +58,7 @@ class FactorizeEmbeddings(Step[Params]):
         """The calibration rows: tokens are counted in the splits that have rows."""
         return ("calibration",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with a narrow token table."""
 
         context.log.update(factorize_embeddings_(model, params, context))
@@ -67,7 +68,7 @@ class FactorizeEmbeddings(Step[Params]):
 step = FactorizeEmbeddings()
 
 
-def factorize_embeddings_(model: Any, params: Params, context: BuildContext) -> Json:
+def factorize_embeddings_(model: TorchModel, params: Params, context: BuildContext) -> Json:
     """Replaces the token table; gives the log. Raises BuildError where it would not get smaller."""
     from slimgate.models.replace_modules import replace_modules_
     from slimgate.steps.factorize._svd import kept_energy, pays, rank_of_energy
@@ -106,7 +107,7 @@ def principal_directions(
     return mean, directions.flip(1), values
 
 
-def _table(model: Any) -> tuple[str, nn.Embedding]:
+def _table(model: TorchModel) -> tuple[str, nn.Embedding]:
     from slimgate.models.token_embeddings import plain_token_embeddings
     from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
 
@@ -122,7 +123,7 @@ def _table(model: Any) -> tuple[str, nn.Embedding]:
     return next(iter(tables.items()))
 
 
-def _weights(model: Any, params: Params, context: BuildContext) -> torch.Tensor:
+def _weights(model: TorchModel, params: Params, context: BuildContext) -> torch.Tensor:
     """How much each token's error counts: (vocab_size,). Tokens that no row has count as if seen once."""
     import torch
 
@@ -144,7 +145,7 @@ def _factorize_table(
     return FactorizedEmbedding.from_factors(narrow, directions.t(), mean, padding_idx=table.padding_idx)
 
 
-def _heads(model: Any, table: nn.Embedding, factorized: FactorizedEmbedding) -> dict[str, nn.Module]:
+def _heads(model: TorchModel, table: nn.Embedding, factorized: FactorizedEmbedding) -> dict[str, nn.Module]:
     """A language model's output layer that is the table itself becomes the narrow table as well.
 
     The mean of a centred table is left out: it adds the same to every token's logit.

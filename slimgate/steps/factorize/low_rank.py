@@ -16,13 +16,16 @@ neither of the two no rows are read, though the `calibration` split counts in th
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 CHOICES = ("rank", "rank_ratio", "energy", "parameter_ratio")
 
@@ -61,7 +64,7 @@ class LowRank(Step[Params]):
         """The calibration rows, where the weights alone are looked at."""
         return () if params.activation_aware or params.loss_aware else ("calibration",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with thin factors for its big matrices."""
         from slimgate.steps.factorize._low_rank import factorize_layers_
 

@@ -15,13 +15,16 @@ the token table. Source: Abdaoui et al. 2020 (Load What You Need), section 3.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -46,7 +49,7 @@ class TrimVocabulary(Step[Params]):
         """The calibration rows: tokens are counted in the splits that have rows."""
         return ("calibration",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with a vocabulary of its own."""
         from slimgate.steps.factorize._trim_vocabulary import trim_vocabulary_
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from slimgate.tasks.parts.objectives import (
 )
 
 if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
     from slimgate.steps.finetune.active_distill import Params
 
 
@@ -64,7 +65,7 @@ class Asked:
     logits: npt.NDArray[np.float32]
 
 
-def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
+def distill_actively(model: TorchModel, params: Params, context: BuildContext) -> None:
     """Trains `model.network` in place; context.log["active"] tells each round, the rest is the last's."""
     teacher = context.load_teacher()
     pool = _checked_pool(model, teacher, params, context)
@@ -101,7 +102,7 @@ def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
     }
 
 
-def _checked_pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:
+def _checked_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
     """Raises BuildError where there is nothing to choose by, or too little to choose from."""
     if type(objective_of(context.task, context.task_params)) is not ClassObjective:
         raise BuildError("rows are chosen by probabilities of classes, and this task has none; use distill")
@@ -113,7 +114,7 @@ def _checked_pool(model: Any, teacher: Any, params: Params, context: BuildContex
     return pool
 
 
-def _pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:
+def _pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
     """The transfer set, or `train`."""
     rows = DistillationRows(model, teacher, params, context)
     own_rows, theirs = rows.encode_transfer_set(model), rows.encode_transfer_set(teacher)
@@ -126,7 +127,7 @@ def _pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Po
 
 
 def _choose(
-    model: Any, pool: Pool, answered: Asked, size: int, params: Params, context: BuildContext
+    model: TorchModel, pool: Pool, answered: Asked, size: int, params: Params, context: BuildContext
 ) -> tuple[Ints, Json]:
     """Positions of the next rows, and what the log says of them."""
     free = np.setdiff1d(np.arange(len(pool)), answered.positions)
@@ -145,7 +146,7 @@ def _choose(
 
 
 def _learn(
-    model: Any, teacher: Any, pool: Pool, answered: Asked, params: Params, context: BuildContext
+    model: TorchModel, teacher: TorchModel, pool: Pool, answered: Asked, params: Params, context: BuildContext
 ) -> None:
     positions = answered.positions.tolist()
     own_encoded, theirs = pool.encoded.take(positions), pool.taught.take(positions)

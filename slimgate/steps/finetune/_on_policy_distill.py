@@ -30,13 +30,15 @@ from slimgate.tasks.parts.objectives import (
 from slimgate.tasks.parts.prompts import written_windows
 
 if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
     from slimgate.steps.finetune.on_policy_distill import Params
+    from slimgate.tasks.parts.prompts import Prompts
 
 # Between the seeds of one step's answers and of the next one's.
 _SEED_STRIDE = 1_000_003
 
 
-def distill_on_policy(model: Any, params: Params, context: BuildContext) -> None:
+def distill_on_policy(model: TorchModel, params: Params, context: BuildContext) -> None:
     """Trains `model.network` in place; context.log gets the mean losses and what the student wrote."""
     check_answers_are_written(context)
     teacher = context.load_teacher()
@@ -72,15 +74,17 @@ class OnPolicyLoss:
     Which batches those are is drawn by the context's seed, and so is what the student writes.
     """
 
-    def __init__(self, model: Any, teacher: Any, params: Params, context: BuildContext) -> None:
+    def __init__(self, model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> None:
         """context: with references on its train rows; the batches' positions are theirs."""
-        self._teacher, self._params, self._task = teacher.network.eval(), params, context.task
+        self._teacher, self._params = teacher.network.eval(), params
+        task: Any = context.task  # check_answers_are_written has seen that it writes
+        self._task = task
         self._tokenizer, self._device, self._seed = model.tokenizer, context.device, context.seed
         self._options = context.task_params.model_copy(
             update={"temperature": params.sampling_temperature, "repeats": 1}
         )
         rows = context.rows("train")
-        self._prompts: Any = context.task.encode_prompts(self._options, rows, model.tokenizer)
+        self._prompts: Any = task.encode_prompts(self._options, rows, model.tokenizer)
         self._objective = objective_of(context.task, context.task_params)
         self._draws = np.random.default_rng(context.seed)
         self._seen: dict[str, list[float]] = defaultdict(list)
@@ -115,7 +119,7 @@ class OnPolicyLoss:
         }
         return batch, torch.from_numpy(np.asarray(targets[every])).to(self._device)
 
-    def _write(self, network: nn.Module, prompts: Any) -> Labelled:
+    def _write(self, network: nn.Module, prompts: Prompts) -> Labelled:
         self._batches += 1
         seed = self._seed + self._batches * _SEED_STRIDE
         options = self._options.model_copy(update={"seed": seed})
@@ -130,10 +134,10 @@ class OnPolicyLoss:
         return windows, TokenTargets(windows.labels(), side=windows.side)
 
 
-def _check_pair(student: Any, teacher: Any) -> None:
+def _check_pair(student: TorchModel, teacher: TorchModel) -> None:
     """Raises BuildError where tokens of the two do not correspond, or the student writes no text."""
     network = student.network
-    if not can_write(network) or network.config.is_encoder_decoder:
+    if not can_write(network) or student.config.is_encoder_decoder:
         raise BuildError(
             f"on_policy_distill: {type(network).__name__} is not a decoder that writes; use sequence_distill"
         )

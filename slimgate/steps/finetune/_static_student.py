@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,12 @@ from slimgate.plugins.context import BuildContext
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.heads import classifier_inputs
 from slimgate.tasks.parts.objectives import objective_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+    from slimgate.tasks.parts.encoding import EncodedTexts
 
 STEP = "static_student"
 BATCH_SIZE = 256
@@ -49,7 +55,7 @@ class Directions:
     energy: float
 
 
-def static_model(model: Any, params: StaticParams, context: BuildContext) -> TorchModel:
+def static_model(model: TorchModel, params: StaticParams, context: BuildContext) -> TorchModel:
     """The model of token vectors, on the context's device.
 
     Raises BuildError where the model does not answer a text by a head or a vector, or is too narrow.
@@ -85,7 +91,7 @@ def static_model(model: Any, params: StaticParams, context: BuildContext) -> Tor
     return student
 
 
-def _head(model: Any, context: BuildContext) -> nn.Linear:
+def _head(model: TorchModel, context: BuildContext) -> nn.Linear:
     """The layer that gives the answers. Raises BuildError for a model that does not answer so."""
     network, task = model.network, context.task
     if not objective_of(task, context.task_params).by_row:
@@ -114,7 +120,7 @@ def _check_encoder(network: SentenceEncoder) -> None:
 
 
 @torch.inference_mode()
-def token_vectors(model: Any, layer: nn.Linear | None, context: BuildContext) -> torch.Tensor:
+def token_vectors(model: TorchModel, layer: nn.Linear | None, context: BuildContext) -> torch.Tensor:
     """(vocabulary, features) float32 on the CPU: what the head gets of a text of each token alone.
 
     layer: the head; None: of a sentence encoder, the vectors before they get unit length.
@@ -130,7 +136,9 @@ def token_vectors(model: Any, layer: nn.Linear | None, context: BuildContext) ->
             return torch.from_numpy(features)
         pieces = []
         for positions in iter_batches(range(len(encoded)), BATCH_SIZE):
-            pieces.append(_embedded(model.network, encoded, positions, context.device))
+            pieces.append(
+                _embedded(cast("SentenceEncoder", model.network), encoded, positions, context.device)
+            )
             progress(TOKENS, positions[-1] + 1, len(encoded))
     return torch.cat(pieces)
 
@@ -145,7 +153,7 @@ def _embedded(
     return reduced
 
 
-def _single_tokens(model: Any, context: BuildContext) -> EncodedTexts:
+def _single_tokens(model: TorchModel, context: BuildContext) -> EncodedTexts:
     """A row for each token of the vocabulary, between the tokens that the tokenizer puts around a text."""
     size = int(model.config.vocab_size)
     before, behind = _around(model.tokenizer, context)
@@ -156,13 +164,13 @@ def _single_tokens(model: Any, context: BuildContext) -> EncodedTexts:
     return EncodedTexts(columns, dict.fromkeys(columns, 0), "right", np.full(size, width, dtype=np.int64))
 
 
-def frame_of(model: Any, context: BuildContext) -> list[int]:
+def frame_of(model: TorchModel, context: BuildContext) -> list[int]:
     """Ids of the tokens that stand around every text."""
     before, behind = _around(model.tokenizer, context)
     return [*before, *behind]
 
 
-def _around(tokenizer: Any, context: BuildContext) -> tuple[list[int], list[int]]:
+def _around(tokenizer: PreTrainedTokenizerBase, context: BuildContext) -> tuple[list[int], list[int]]:
     """What the tokenizer puts before and behind a text, seen on a train row. Raises BuildError."""
     names = context.task.text_columns(context.task_params)
     for text in context.rows("train").table[names[0]].to_pylist():
@@ -174,7 +182,7 @@ def _around(tokenizer: Any, context: BuildContext) -> tuple[list[int], list[int]
     raise BuildError(f"{STEP}: the tokenizer finds no token in the texts of train")
 
 
-def principal_directions(vectors: Any, dims: int) -> Directions:
+def principal_directions(vectors: npt.NDArray[np.float32], dims: int) -> Directions:
     """The directions around the mean in which the vectors (tokens, features) spread most."""
     values = torch.from_numpy(np.asarray(vectors)).double()
     mean = values.mean(0)
@@ -184,16 +192,18 @@ def principal_directions(vectors: Any, dims: int) -> Directions:
     return Directions(rows.float().contiguous(), mean.float(), energy)
 
 
-def sif_weights(model: Any, frame: Sequence[int], sif: float, context: BuildContext) -> torch.Tensor:
+def sif_weights(model: TorchModel, frame: Sequence[int], sif: float, context: BuildContext) -> torch.Tensor:
     """(vocabulary,) a / (a + p), p the share of the token among those of train, without the frame."""
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
+    encoded = cast(
+        "EncodedTexts", context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
+    )
     ids = np.fromiter((i for row in encoded.columns["input_ids"] for i in row), dtype=np.int64)
     counts = np.bincount(ids, minlength=int(model.config.vocab_size)).astype(np.float64)
     counts[list(frame)] = 0
     return torch.from_numpy(sif / (sif + counts / max(counts.sum(), 1))).float()
 
 
-def _config(old: Any, params: StaticParams) -> Any:
+def _config(old: PreTrainedConfig, params: StaticParams) -> Any:
     """The old one, which says what tokens and outputs there are, with the shape of the tables."""
     config = copy.deepcopy(old)
     config.static = {"dims": params.dims, "bigrams": params.bigrams}

@@ -22,13 +22,16 @@ rows of `train` without their labels: alpha counts as 0.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.finetune._active_choice import Strategy
 from slimgate.steps.training.distillation_params import DistillationStep, OneTeacherParams
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(OneTeacherParams):
@@ -58,7 +61,7 @@ class Params(OneTeacherParams):
 
 
 class ActiveDistill(DistillationStep[Params]):
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after the last round."""
         from slimgate.steps.finetune._active_distill import distill_actively
 

@@ -43,13 +43,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import Field, model_validator
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import VARIANT_NAME
 from slimgate.steps.training.distillation_params import DistillationStep, OneTeacherParams
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.steps.training.callbacks import TrainingHook
 
 
 class Params(OneTeacherParams):
@@ -75,7 +79,7 @@ class Distill(DistillationStep[D]):
         """Whose answers are averaged with that one's."""
         return params.more_teachers
 
-    def apply(self, model: Any, params: D, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: D, context: BuildContext) -> TorchModel:
         """The model after training on the teacher's answers."""
         return distill_model(model, params, context)
 
@@ -83,7 +87,9 @@ class Distill(DistillationStep[D]):
 step = Distill[Params]()
 
 
-def distill_model(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
+def distill_model(
+    model: TorchModel, params: Params, context: BuildContext, *, hooks: Sequence[TrainingHook] = ()
+) -> TorchModel:
     """The model after training on the teacher's answers. hooks: of trainer.py, for steps that do more."""
     from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, unlike
     from slimgate.steps.training.matching import matches_of

@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.training.params import TrainingParams
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(TrainingParams):
@@ -21,7 +24,7 @@ class FineTune(Step[Params]):
     reads = ("train", "selection")
     stochastic = True
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training."""
         from slimgate.steps.training.trainer import train
         from slimgate.tasks.parts.objectives import labelled_rows, training_rows

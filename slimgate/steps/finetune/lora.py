@@ -13,11 +13,14 @@ it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.training.params import LoraParams
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(LoraParams):
@@ -30,7 +33,7 @@ class Lora(Step[Params]):
     stochastic = True
     packages = ("peft",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training the adapters."""
         from slimgate.steps.training.adapters import adapters
         from slimgate.steps.training.trainer import train

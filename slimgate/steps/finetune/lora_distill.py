@@ -9,13 +9,16 @@ weight of the labels has another name here than in `distill`: label_weight.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.training.params import LoraParams
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(LoraParams):
@@ -38,7 +41,7 @@ class LoraDistill(Step[Params]):
     stochastic = True
     packages = ("peft",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training the adapters on the teacher's answers."""
         from slimgate.steps.finetune import distill
         from slimgate.steps.training.adapters import adapters

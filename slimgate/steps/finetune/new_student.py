@@ -25,8 +25,10 @@ from slimgate.plugins.step import Step
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedConfig
 
     from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 INTERMEDIATE = ("intermediate_size", "hidden_dim", "n_inner", "ffn_dim")
 
@@ -59,7 +61,7 @@ class NewStudent(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
     changes = ("blocks",)
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError for a shape that is not smaller than before."""
         for name_in_model, names in (
             (params.layers, ("num_hidden_layers", "n_layers", "n_layer")),
@@ -74,7 +76,7 @@ class NewStudent(Step[Params]):
                 config = {**config, names[0]: name_in_model}
         return config
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The new model."""
 
         return new_model(model, params, context)
@@ -83,7 +85,7 @@ class NewStudent(Step[Params]):
 step = NewStudent()
 
 
-def new_model(model: Any, shape: Params, context: BuildContext) -> TorchModel:
+def new_model(model: TorchModel, shape: Params, context: BuildContext) -> TorchModel:
     """The fresh model, on the context's device. Raises BuildError for heads that do not divide the width."""
     import torch
 
@@ -105,7 +107,7 @@ def new_model(model: Any, shape: Params, context: BuildContext) -> TorchModel:
     return fresh
 
 
-def _config(old: Any, shape: Params) -> Any:
+def _config(old: PreTrainedConfig, shape: Params) -> Any:
     config = copy.deepcopy(old)
     hidden, heads = shape.hidden or old.hidden_size, shape.heads
     if heads is None:
@@ -133,7 +135,7 @@ def _config(old: Any, shape: Params) -> Any:
     return config
 
 
-def _intermediate(config: Any) -> str:
+def _intermediate(config: PreTrainedConfig) -> str:
     """The name of the feed-forward width in a configuration."""
     return next(name for name in INTERMEDIATE if hasattr(config, name))
 

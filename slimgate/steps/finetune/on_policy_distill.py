@@ -26,7 +26,7 @@ Source: Agarwal et al. 2024 (On-Policy Distillation of Language Models), algorit
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,9 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import VARIANT_NAME
 from slimgate.plugins.step import Step
 from slimgate.steps.training.params import TrainingParams
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(TrainingParams):
@@ -67,7 +70,7 @@ class OnPolicyDistill(Step[Params]):
         """Whom the step learns from."""
         return params.teacher
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training. Raises BuildError for other tasks, and for another tokenizer."""
         from slimgate.steps.finetune._on_policy_distill import distill_on_policy
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Labelled
 
     Lesson = tuple[Labelled, Encoded]
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows stand in random order
 
@@ -54,7 +56,7 @@ class ProgressiveDistill(TaughtStep[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
     changes = ("blocks",)
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError where there is no block to drop."""
         had = blocks_of(config)
         if had is not None and params.blocks >= had:
@@ -63,7 +65,7 @@ class ProgressiveDistill(TaughtStep[Params]):
             )
         return {**config, "num_hidden_layers": params.blocks}
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with fewer blocks."""
         from slimgate.models.blocks import encoder_layers
 
@@ -75,7 +77,7 @@ class ProgressiveDistill(TaughtStep[Params]):
 step = ProgressiveDistill()
 
 
-def distill_progressively(model: Any, params: Params, context: BuildContext) -> None:
+def distill_progressively(model: TorchModel, params: Params, context: BuildContext) -> None:
     """Drops blocks of `model` in place until params.blocks are left; context.log gets every stage."""
     from slimgate.models.block_choice import keep_blocks_
     from slimgate.models.blocks import encoder_layers
@@ -105,7 +107,7 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
 
 
 def _blocks_to_drop(
-    model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext
+    model: TorchModel, teacher: TorchModel, params: Params, rows: Lesson, context: BuildContext
 ) -> list[int]:
     """Numbers of the blocks to drop now, in ascending order."""
     import torch
@@ -124,7 +126,9 @@ def _blocks_to_drop(
     return sorted(np.argsort(losses, kind="stable")[:count].tolist())
 
 
-def _unlikeness(model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext) -> float:
+def _unlikeness(
+    model: TorchModel, teacher: TorchModel, params: Params, rows: Lesson, context: BuildContext
+) -> float:
     """Sum of the soft losses of the first train rows."""
     import torch
 
@@ -151,8 +155,8 @@ def _inputs(batch: Arrays, context: BuildContext) -> dict[str, torch.Tensor]:
 
 
 def _distill(
-    model: Any,
-    teacher: Any,
+    model: TorchModel,
+    teacher: TorchModel,
     rows: tuple[Labelled, Encoded, Answers | None],
     params: Params,
     context: BuildContext,

@@ -15,12 +15,15 @@ Source: Kim & Rush 2016 (Sequence-Level Knowledge Distillation), by greedy answe
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.distillation_params import InnerParams, TaughtStep
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(InnerParams):
@@ -31,7 +34,7 @@ class Params(InnerParams):
 
 
 class SequenceDistill(TaughtStep[Params]):
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training on the teacher's answers. Raises BuildError for other tasks."""
         from slimgate.steps.finetune import distill
         from slimgate.steps.training.written_answers import (

@@ -23,7 +23,7 @@ bigrams trim_vocabulary goes before it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -31,6 +31,10 @@ from slimgate.errors import SuiteError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 _WIDTHS = ("hidden_size", "dim", "n_embd", "d_model")
 _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer")
@@ -50,7 +54,7 @@ class StaticStudent(Step[Params]):
     reads = ("train",)
     claims = ("smaller", "fewer_parameters", "faster")
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError where the model is no such, or too narrow."""
         if config.get("is_encoder_decoder"):
             raise SuiteError(
@@ -62,7 +66,7 @@ class StaticStudent(Step[Params]):
             raise SuiteError(f"dims = {params.dims}, but the model is {width} wide; expected at most that")
         return {**config, **dict.fromkeys((name for name in _BLOCKS if name in config), 0)}
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model of token vectors."""
         from slimgate.steps.finetune._static_student import static_model
 

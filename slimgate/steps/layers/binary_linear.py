@@ -120,11 +120,11 @@ class BinaryLinear(nn.Module):
     def _forget(self) -> None:
         self._dense = None
 
-    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+    def _apply(self, *args: object, **kwargs: object) -> Any:
         self._forget()
         return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         self._forget()
         super()._load_from_state_dict(*args, **kwargs)
 

@@ -82,12 +82,12 @@ class HalfLinear(nn.Module):
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.options().items())
 
-    def _apply(self, *args: Any, **kwargs: Any) -> HalfLinear:
+    def _apply(self, *args: object, **kwargs: object) -> HalfLinear:
         self._wide = None
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
         return self
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         self._wide = None
         super()._load_from_state_dict(*args, **kwargs)
 

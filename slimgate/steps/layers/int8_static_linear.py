@@ -117,7 +117,7 @@ class Int8StaticLinear(nn.Module):
         self._derived = _Fused(self) if fused else _Exact(self)
         return self._derived
 
-    def _apply(self, *args: Any, **kwargs: Any) -> Int8StaticLinear:
+    def _apply(self, *args: object, **kwargs: object) -> Int8StaticLinear:
         self._derived = None
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
         return self

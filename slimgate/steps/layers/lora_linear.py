@@ -11,7 +11,6 @@ stay integer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ class LoraLinear(nn.Module):
 
     def __init__(
         self,
-        base: nn.Module | Sequence[Any],
+        base: nn.Module | tuple[str, dict[str, object]],
         *,
         r: int,
         scaling: float,

@@ -100,7 +100,7 @@ class PackedWeight(nn.Module):
         self._weight = None
         self._zeros = None
 
-    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+    def _apply(self, *args: object, **kwargs: object) -> Any:
         self._forget()
         return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 

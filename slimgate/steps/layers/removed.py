@@ -10,10 +10,13 @@ The parts keep the names that their family gives them (blocks.py), with a width 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import Cache
 
 
 class NoLinear(nn.Module):
@@ -59,7 +62,7 @@ class NoAttention(nn.Module):
             self.add_module(name, NoLinear(inputs, outputs))
 
     def forward(
-        self, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any
+        self, hidden_states: Tensor, *_: object, past_key_values: Cache | None = None, **__: object
     ) -> tuple[Tensor, None]:
         if past_key_values is not None and self.layer_idx is not None:
             # a cache tells by its layers how many tokens went before

@@ -45,31 +45,31 @@ class SparseState(nn.Module):
         """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
         self.take(decode(pattern, values, (self.weight.shape[0], self.weight.shape[1]), self.layout))
 
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+    def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         pattern, values = self.sparse_state()
         destination.update({f"{prefix}pattern": pattern, f"{prefix}values": values})
 
     def _load_from_state_dict(
         self,
-        state_dict: dict[str, Any],
+        state_dict: dict[str, Tensor],
         prefix: str,
-        local_metadata: dict[str, Any],
+        local_metadata: dict[str, object],
         strict: bool,
         missing_keys: list[str],
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        buffers = {name: state_dict.pop(prefix + name, None) for name in ("pattern", "values")}
+        pattern, values = (state_dict.pop(prefix + name, None) for name in ("pattern", "values"))
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-        absent = [prefix + name for name, value in buffers.items() if value is None]
-        missing_keys += absent
-        if not absent:
+        stored = {"pattern": pattern, "values": values}
+        missing_keys += [prefix + name for name, value in stored.items() if value is None]
+        if pattern is not None and values is not None:
             device = next(self.buffers()).device
             try:
-                self.take_state(buffers["pattern"].to(device), buffers["values"].to(device))
+                self.take_state(pattern.to(device), values.to(device))
             except BuildError as error:
                 error_msgs.append(f"{prefix}weight: {error}")
 

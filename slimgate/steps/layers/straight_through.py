@@ -39,13 +39,14 @@ def is_quantized_linear(module: nn.Module) -> bool:
     )
 
 
-def float_weight(layer: Any) -> Tensor:
+def float_weight(layer: nn.Module) -> Tensor:
     """What a quantized layer's weights stand for: (out_features, in_features) float32. Raises BuildError."""
-    weight: Tensor = layer.weight
+    quantized: Any = layer
+    weight: Tensor = quantized.weight
     if not weight.is_floating_point():
         if not hasattr(layer, "weight_scale"):
             raise BuildError(f"{type(layer).__name__} does not say what its integers stand for")
-        weight = weight.float() * layer.weight_scale.unsqueeze(1)
+        weight = weight.float() * quantized.weight_scale.unsqueeze(1)
     smoothing: Tensor | None = getattr(layer, "smoothing", None)  # what weights were multiplied by beforehand
     return (weight if smoothing is None else weight / smoothing).detach().float()
 

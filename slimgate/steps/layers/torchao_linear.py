@@ -12,7 +12,7 @@ import copy
 import json
 import logging
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from torch.nn import functional
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.steps.layers.int8_linear import frozen_parameter
+
+if TYPE_CHECKING:
+    from torchao.core.config import AOBaseConfig
 
 Compute = Literal["float32", "bfloat16"]
 Json = dict[str, Any]
@@ -77,7 +80,7 @@ class TorchaoLinear(nn.Module):
         self._weight: Any = None
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear, config: Any, *, compute: Compute) -> TorchaoLinear:
+    def from_linear(cls, linear: nn.Linear, config: AOBaseConfig, *, compute: Compute) -> TorchaoLinear:
         """The layer of a float one, on its device. Raises BuildError where torchao leaves it as it is."""
         ao = torchao_quantization()
         inner = copy.deepcopy(linear).to(getattr(torch, compute))
@@ -137,12 +140,12 @@ class TorchaoLinear(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, {self.wrapper['_type']}, {self.compute}"
 
-    def _apply(self, *args: Any, **kwargs: Any) -> TorchaoLinear:
+    def _apply(self, *args: object, **kwargs: object) -> TorchaoLinear:
         self._weight = None
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
         return self
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         self._weight = None
         super()._load_from_state_dict(*args, **kwargs)
 
@@ -150,7 +153,7 @@ class TorchaoLinear(nn.Module):
         return {**self.__dict__, "_weight": None}
 
 
-def _describe_wrapper(weight: Any) -> Json | None:
+def _describe_wrapper(weight: Tensor) -> Json | None:
     """A wrapper as JSON, without the tensors in it; None for a plain tensor."""
     with silent(logging.WARNING):
         from torchao.prototype.safetensors.safetensors_utils import (

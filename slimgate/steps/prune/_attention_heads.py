@@ -7,7 +7,7 @@ query heads with its key and value head, so that the groups that stay are of one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,15 @@ from torch import nn
 from slimgate.models.blocks import Attention
 from slimgate.models.cut_layers import cut_linear, part_to_cut
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+
 COUNTS = ("num_attention_heads", "num_heads", "n_heads")
 WIDTHS = ("all_head_size", "split_size")
 
 
 def kept_attention(
-    model: Any, attention: Attention, units: Sequence[int]
+    model: TorchModel, attention: Attention, units: Sequence[int]
 ) -> tuple[dict[str, nn.Linear], dict[str, int]]:
     """The layers of an attention with these units only, and the settings of its module: heads and widths."""
     queries = _features(units, attention.head_dim * attention.heads // attention.kv_heads)

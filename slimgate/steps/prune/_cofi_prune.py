@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ from slimgate.steps.prune._gradual_params import progress_of_pruning
 from slimgate.steps.prune._sublayer_gates import SublayerGates, settle_, sparsity
 from slimgate.steps.training.distillation import same_tokens
 from slimgate.steps.training.trainer import Loss
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.steps.prune._sublayer_gates import HardConcrete
 
 TEACHER_LAYERS = 4  # of which the student learns; the paper's number
 
@@ -131,8 +135,8 @@ class LayerLoss:
 
     def __init__(
         self,
-        student: Any,
-        teacher: Any,
+        student: TorchModel,
+        teacher: TorchModel,
         encoded: Encoded,
         taught: Encoded,
         gates: Sequence[SublayerGates],
@@ -177,7 +181,7 @@ class LayerLoss:
         return is_open if any(is_open) else [True] * len(is_open)
 
 
-def _check_states(student: Any, teacher: Any, encoded: Encoded, taught: Encoded) -> None:
+def _check_states(student: TorchModel, teacher: TorchModel, encoded: Encoded, taught: Encoded) -> None:
     mine, theirs = student.config.hidden_size, teacher.config.hidden_size
     if mine != theirs:
         raise BuildError(
@@ -191,7 +195,7 @@ def _check_states(student: Any, teacher: Any, encoded: Encoded, taught: Encoded)
         )
 
 
-def _is_open(gate: Any) -> bool:
+def _is_open(gate: HardConcrete) -> bool:
     return bool(gate.fixed[0] > 0) if gate.fixed is not None else bool(gate.open_probability()[0] > 0.5)
 
 
@@ -216,7 +220,7 @@ def _outputs(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
     states: dict[int, Tensor] = {}
 
     def keep(number: int) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
             states[number] = output[0] if isinstance(output, tuple) else output
 
         return hook

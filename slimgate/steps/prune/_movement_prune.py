@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from slimgate.steps.prune._gradual_params import cubic_sparsity, progress_of_pruning
+
+if TYPE_CHECKING:
+    from torch.autograd.function import FunctionCtx
 
 Shape = tuple[int, int]
 # Below every finite score, and above minus infinity, which is that of weights that are pruned already.
@@ -63,11 +66,11 @@ class _Kept(torch.autograd.Function):
     """1 for the scores at or above the threshold, else 0; the gradient passes as if it were the score."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, threshold: float) -> Tensor:  # noqa: ARG004
+    def forward(ctx: FunctionCtx, scores: Tensor, threshold: float) -> Tensor:  # noqa: ARG004
         return (scores >= threshold).to(scores.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
         return gradients[0], None
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ from slimgate.models.replace_modules import replace_modules_
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, watch_inputs
 from slimgate.steps.importance import mask_importance
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def residual_stream(network: nn.Module) -> Stream:
 
 
 def stream_importance(
-    model: Any, stream: Stream, context: BuildContext, *, by: str
+    model: TorchModel, stream: Stream, context: BuildContext, *, by: str
 ) -> npt.NDArray[np.float64]:
     """A score for each feature of the stream: (width,).
 
@@ -139,7 +142,7 @@ def _is_norm(module: nn.Module, width: int) -> bool:
     return named and isinstance(weight, torch.Tensor) and weight.shape == (width,)
 
 
-def narrow_(model: Any, step_name: str, stream: Stream, kept_units: Sequence[int]) -> None:
+def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Sequence[int]) -> None:
     """Leaves only these features of the stream; configuration and notes follow."""
     network, config = model.network, model.config
     settings = {block.attention.module: _settings(network, block.attention) for block in blocks(network)}
@@ -168,7 +171,9 @@ def narrow_(model: Any, step_name: str, stream: Stream, kept_units: Sequence[int
     replace_modules_(model, step_name, modules, {name: values for name, values in settings.items() if values})
 
 
-def rescale_norms_(model: Any, stream: Stream, kept_units: Sequence[int], context: BuildContext) -> None:
+def rescale_norms_(
+    model: TorchModel, stream: Stream, kept_units: Sequence[int], context: BuildContext
+) -> None:
     """Makes up, on the average `calibration` token, for statistics that are taken over fewer features.
 
     To be called before the features go. With mean m and deviation s over all features, m' and s' over those

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from slimgate.models.cut_layers import check_linear, cut_linear
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.steps.layers.removed import NoAttention, NoLinear
 from slimgate.steps.prune._attention_heads import kept_attention
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 TEMPERATURE = 2 / 3
 LOW, HIGH = -0.1, 1.1  # the interval that a gate is stretched to before it is clipped to [0, 1]
@@ -253,7 +256,7 @@ class _Open:
         self._gates.whole.fixed = value * bool(mask.any())
 
 
-def remove_closed_parts_(model: Any, all_gates: Sequence[SublayerGates], step_name: str) -> None:
+def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], step_name: str) -> None:
     """Puts smaller layers in the place of those that have closed parts, for `restore` of the step.
 
     What the gates that are still open scale by must be in the weights already.

@@ -20,13 +20,19 @@ Sources: Xia et al. 2022, "Structured pruning learns compact and accurate models
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.prune._gradual_params import GradualParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 
 class Params(GradualParams):
@@ -49,7 +55,7 @@ class CofiPrune(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
     changes = ("blocks", "heads", "neurons")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without what its gates closed."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
@@ -99,7 +105,7 @@ class CofiPrune(Step[Params]):
         )
         return model
 
-    def restore(self, network: Any, spec: dict[str, Any]) -> None:
+    def restore(self, network: nn.Module, spec: Json) -> None:
         """Puts empty layers of the artifact's widths in, and what stands for removed sublayers."""
         from slimgate.models.replace_modules import restore as again
         from slimgate.steps.prune._sublayer_gates import number_blocks_
@@ -111,7 +117,7 @@ class CofiPrune(Step[Params]):
 step = CofiPrune()
 
 
-def _shapes(model: Any) -> dict[str, list[int]]:
+def _shapes(model: TorchModel) -> dict[str, list[int]]:
     from slimgate.models.blocks import blocks
 
     layers = blocks(model.network)

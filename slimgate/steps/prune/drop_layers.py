@@ -16,7 +16,7 @@ To name the blocks that stay, use keep_layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -31,6 +31,9 @@ from slimgate.plugins.step import Step
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 
 class Params(Table):
@@ -54,7 +57,7 @@ class DropLayers(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
     changes = ("blocks",)
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError where no block would go, or all of them."""
         blocks = blocks_of(config)
         if blocks is None:
@@ -71,7 +74,7 @@ class DropLayers(Step[Params]):
         """The calibration rows, where blocks are chosen by their place."""
         return ("calibration",) if params.strategy in ("alternate", "top") else ()
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without those blocks; its configuration says how many there are."""
         from slimgate.models.block_choice import keep_blocks_
         from slimgate.models.blocks import encoder_layers
@@ -92,7 +95,7 @@ def _count(params: Params, blocks: int) -> int:
     return params.layers if params.layers is not None else round((params.pruning_ratio or 0.0) * blocks)
 
 
-def _blocks_to_drop(model: Any, params: Params, before: int, context: BuildContext) -> list[int]:
+def _blocks_to_drop(model: TorchModel, params: Params, before: int, context: BuildContext) -> list[int]:
     from slimgate.models.block_choice import evenly_spread
 
     count = _count(params, before)
@@ -112,7 +115,7 @@ def _blocks_to_drop(model: Any, params: Params, before: int, context: BuildConte
     return gone
 
 
-def block_influence(model: Any, context: BuildContext) -> list[float]:
+def block_influence(model: TorchModel, context: BuildContext) -> list[float]:
     """For each block, 1 - mean cosine between a token as it comes in and as it goes out: 0 changes nothing.
 
     Source: Men et al. 2024 (ShortGPT), section 3.1. Raises DataError where `calibration` is empty.
@@ -128,7 +131,12 @@ def block_influence(model: Any, context: BuildContext) -> list[float]:
     batches = calibration_batches(model, context)
 
     def watch(number: int, batch: dict[str, torch.Tensor]) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        def hook(
+            _module: nn.Module,
+            args: tuple[torch.Tensor, ...],
+            kwargs: dict[str, torch.Tensor],
+            output: torch.Tensor | tuple[torch.Tensor, ...],
+        ) -> None:
             before, after = (without_padding(x, batch) for x in (_entering(args, kwargs), _tensor(output)))
             sums[number] += float(nn.functional.cosine_similarity(before, after, dim=-1).double().sum())
 
@@ -142,7 +150,7 @@ def block_influence(model: Any, context: BuildContext) -> list[float]:
     return [1 - total / tokens for total in sums]
 
 
-def least_loss_order(model: Any, context: BuildContext, count: int) -> tuple[list[int], list[float]]:
+def least_loss_order(model: TorchModel, context: BuildContext, count: int) -> tuple[list[int], list[float]]:
     """The `count` blocks that go, in the order of their going, and the loss after each.
 
     Each time the block goes without which the mean loss on `calibration` is least; of equal ones the
@@ -160,7 +168,7 @@ def least_loss_order(model: Any, context: BuildContext, count: int) -> tuple[lis
     return gone, losses
 
 
-def loss_without(model: Any, context: BuildContext, skipped: Collection[int]) -> float:
+def loss_without(model: TorchModel, context: BuildContext, skipped: Collection[int]) -> float:
     """Mean loss on `calibration`, by the labels, when tokens pass these blocks unchanged."""
     import torch
 
@@ -180,14 +188,19 @@ def loss_without(model: Any, context: BuildContext, skipped: Collection[int]) ->
     return total / answers
 
 
-def _skip(_module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+def _skip(
+    _module: nn.Module,
+    args: tuple[torch.Tensor, ...],
+    kwargs: dict[str, torch.Tensor],
+    output: torch.Tensor | tuple[torch.Tensor, ...],
+) -> torch.Tensor | tuple[torch.Tensor, ...]:
     import torch
 
     entering = _entering(args, kwargs)
     return entering if isinstance(output, torch.Tensor) else (entering, *output[1:])
 
 
-def _entering(args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
+def _entering(args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> torch.Tensor:
     import torch
 
     values = args[0] if args else kwargs["hidden_states"]
@@ -195,7 +208,7 @@ def _entering(args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
     return values
 
 
-def _tensor(output: Any) -> torch.Tensor:
+def _tensor(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
     import torch
 
     values = output if isinstance(output, torch.Tensor) else output[0]
@@ -204,7 +217,7 @@ def _tensor(output: Any) -> torch.Tensor:
 
 
 @contextmanager
-def _with_hooks(hooks: dict[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+def _with_hooks(hooks: Mapping[nn.Module, Callable[..., object]]) -> Iterator[None]:
     handles = [m.register_forward_hook(hook, with_kwargs=True) for m, hook in hooks.items()]
     try:
         yield

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from slimgate.models.sparsity import Scope
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(distill.Params):
@@ -55,7 +56,7 @@ class Params(distill.Params):
 class GradualMagnitudePrune(distill.Distill[Params]):
     claims = ("sparser",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model at its final sparsity, trained all the way."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.sparsity import note_pruned_layers

@@ -9,7 +9,7 @@ most time (Kasai et al. 2021, Deep Encoder, Shallow Decoder).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Discriminator, RootModel, Tag, model_validator
 
@@ -19,6 +19,9 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Lists(Table):
@@ -39,7 +42,7 @@ class Lists(Table):
         return self
 
 
-def _form(value: Any) -> str:
+def _form(value: object) -> str:
     """A tag in brackets is no part of a key in an error."""
     return "[table]" if isinstance(value, dict | Lists) else "[list]"
 
@@ -74,7 +77,7 @@ class KeepLayers(Step[Params]):
         check_numbers(params.root, blocks_of(config))
         return {**config, "num_hidden_layers": len(params.root)}
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with only these blocks; its configuration says how many there are."""
         from slimgate.models.block_choice import keep_blocks_
         from slimgate.models.blocks import encoder_layers
@@ -102,7 +105,7 @@ class KeepInBoth(KeepLayers):
             check_numbers(numbers or (), blocks, option)
         return with_blocks(config, _length(lists.encoder), _length(lists.decoder))
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with only these blocks. Raises BuildError for a model of one list."""
         from slimgate.models.block_choice import keep_blocks_of_both_
         from slimgate.models.blocks import block_lists

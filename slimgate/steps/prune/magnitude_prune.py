@@ -8,13 +8,16 @@ the step sparse_storage. Source: Han et al. 2015, section 3.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -28,7 +31,7 @@ class Params(Table):
 class MagnitudePrune(Step[Params]):
     claims = ("sparser",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with its smallest weights at zero."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.sparsity import keep_masks, note_pruned_layers, zero_

@@ -17,13 +17,20 @@ Sources: Sanh et al. 2020, "Movement pruning", sections 4 and 5; blocks: Lagunas
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Strict
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.prune._gradual_params import GradualParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.steps.prune._movement_prune import MaskedWeight
 
 Side = Annotated[int, Field(ge=1, strict=True)]
 
@@ -49,7 +56,7 @@ class MovementPrune(Step[Params]):
     stochastic = True
     claims = ("sparser",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with its trained weights, those of the lowest scores at zero."""
         from torch import nn
 
@@ -95,7 +102,7 @@ class MovementPrune(Step[Params]):
 step = MovementPrune()
 
 
-def _masks(model: Any, layers: dict[str, Any], params: Params) -> list[Any]:
+def _masks(model: TorchModel, layers: Mapping[str, nn.Linear], params: Params) -> list[MaskedWeight]:
     """A mask for each layer, which knows what an earlier step pruned."""
     from slimgate.models.sparsity import pruned_layers
     from slimgate.steps.prune._movement_prune import MaskedWeight
@@ -112,7 +119,7 @@ def _masks(model: Any, layers: dict[str, Any], params: Params) -> list[Any]:
     ]
 
 
-def _block(params: Params, layer: Any) -> tuple[int, int]:
+def _block(params: Params, layer: nn.Linear) -> tuple[int, int]:
     if params.block == "row":
         return 1, layer.in_features
     if params.block == "column":
@@ -120,7 +127,7 @@ def _block(params: Params, layer: Any) -> tuple[int, int]:
     return params.block
 
 
-def _zero(layers: dict[str, Any], groups: list[list[Any]], sparsity: float) -> None:
+def _zero(layers: Mapping[str, nn.Linear], groups: Sequence[Sequence[MaskedWeight]], sparsity: float) -> None:
     import torch
 
     from slimgate.steps.prune._movement_prune import kept_weights

@@ -10,13 +10,16 @@ Sources: Mishra et al. 2021, section 3 ("magnitude"); Sun et al. 2023, section 3
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -42,7 +45,7 @@ class NMPrune(Step[Params]):
         """The calibration rows, where the weights alone are looked at."""
         return ("calibration",) if params.score == "magnitude" else ()
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with at least m - n zeros in every group of m weights."""
         from slimgate.models.linear_layers import by_block, linear_layers
         from slimgate.models.sparsity import keep_n_of_m, note_pruned_layers, zero_

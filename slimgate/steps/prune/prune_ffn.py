@@ -15,7 +15,8 @@ compute it for that token (`onnx_optimize`).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +24,11 @@ from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.blocks import FeedForward
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 
 class Params(Table):
@@ -44,7 +50,7 @@ class PruneFfn(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
     changes = ("neurons",)
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
         check_numbers(params.blocks, blocks_of(config), "blocks")
         return config
@@ -53,7 +59,7 @@ class PruneFfn(Step[Params]):
         """The calibration rows, where the weights alone are looked at."""
         return ("calibration",) if params.importance == "magnitude" else ()
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with narrower feed-forward layers."""
         from slimgate.models.block_choice import named_blocks
         from slimgate.models.blocks import blocks
@@ -88,7 +94,9 @@ class PruneFfn(Step[Params]):
 step = PruneFfn()
 
 
-def _scores(model: Any, parts: list[Any], params: Params, context: BuildContext) -> dict[str, Any]:
+def _scores(
+    model: TorchModel, parts: Sequence[FeedForward], params: Params, context: BuildContext
+) -> dict[str, Any]:
     """Name of the output layer -> a score for each neuron."""
     import torch
     from torch import nn

@@ -16,7 +16,8 @@ in runtimes that compute it for that token (`onnx_optimize`).
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +25,14 @@ from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from slimgate.models.blocks import Attention
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 
 class Params(Table):
@@ -51,7 +60,7 @@ class PruneHeads(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
     changes = ("heads",)
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
         check_numbers(params.blocks, blocks_of(config), "blocks")
         return config
@@ -60,7 +69,7 @@ class PruneHeads(Step[Params]):
         """The calibration rows, where the weights alone are looked at."""
         return ("calibration",) if params.importance == "magnitude" else ()
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without those heads."""
         from slimgate.models.block_choice import named_blocks
         from slimgate.models.blocks import blocks
@@ -101,7 +110,9 @@ class PruneHeads(Step[Params]):
 step = PruneHeads()
 
 
-def _scores(model: Any, attentions: dict[str, Any], params: Params, context: BuildContext) -> dict[str, Any]:
+def _scores(
+    model: TorchModel, attentions: Mapping[str, Attention], params: Params, context: BuildContext
+) -> dict[str, npt.NDArray[np.float64]]:
     """Block's attention -> a score for each unit, of norm 1 together."""
     import numpy as np
 
@@ -118,7 +129,7 @@ def _scores(model: Any, attentions: dict[str, Any], params: Params, context: Bui
 
 
 def _heads_to_keep(
-    params: Params, scores: dict[str, Any], attentions: dict[str, Any]
+    params: Params, scores: Mapping[str, npt.NDArray[np.float64]], attentions: Mapping[str, Attention]
 ) -> dict[str, list[int]]:
     from slimgate.errors import BuildError
     from slimgate.steps.prune._unit_choice import best_units, units_to_keep

@@ -20,7 +20,7 @@ the weights that write it or read it. The same features go everywhere: Xia et al
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,10 @@ from slimgate.errors import SuiteError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 
 class Params(Table):
@@ -53,7 +57,7 @@ class PruneHidden(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
     changes = ("stream",)
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError for a size that the model cannot have."""
         width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
         heads = config.get("num_attention_heads", config.get("n_heads", config.get("n_head")))
@@ -65,7 +69,7 @@ class PruneHidden(Step[Params]):
         """The calibration rows, where the weights alone are looked at."""
         return ("calibration",) if params.importance == "magnitude" and not params.rescale_norms else ()
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with a narrower residual stream."""
         from slimgate.models.cut_layers import check_linear
         from slimgate.models.plain_layers import to_plain_linear_, to_plain_tables_

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,7 @@ from slimgate.plugins.step import Step
 if TYPE_CHECKING:
     from torch import nn
 
+    from slimgate.models.torch_model import TorchModel
     from slimgate.steps.layers.sparse_integers import (
         SparseInt8Linear,
         SparseInt8StaticLinear,
@@ -47,7 +48,7 @@ class SparseStorage(Step[Params]):
     gives = "torch_quantized"
     claims = ("smaller",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with layers that store no zeros. Raises BuildError where none would become smaller."""
         from slimgate.models.replace_modules import replace_modules_
 
@@ -64,7 +65,7 @@ class SparseStorage(Step[Params]):
 step = SparseStorage()
 
 
-def sparse_layers(model: Any, values: Values) -> tuple[dict[str, SparseState], int, int]:
+def sparse_layers(model: TorchModel, values: Values) -> tuple[dict[str, SparseState], int, int]:
     """(name -> sparse layer, bytes of these layers before, and after). values: of float layers.
 
     Raises BuildError where no layer would become smaller.
@@ -120,7 +121,7 @@ def _sparse(layer: nn.Module, values: Values) -> SparseState:
     return _integer_forms()[type(layer)].from_dense(layer)
 
 
-def _candidates(model: Any) -> dict[str, nn.Module]:
+def _candidates(model: TorchModel) -> dict[str, nn.Module]:
     """Linear layers but the one of the logits; a weight that is an embedding's too would be untied.
 
     Of affine grids another level is 0 in each group: those layers stay as they are.

@@ -11,7 +11,7 @@ were zero stay zero, and later training keeps the zeros. Source: Frantar & Alist
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,8 @@ from slimgate.plugins.step import Step
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -49,7 +51,7 @@ class SparsegptPrune(Step[Params]):
     reads = ("calibration",)
     claims = ("sparser",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """Prunes the model, block by block. The weights that stay compensate for those that go."""
         from slimgate.models.linear_layers import by_block, linear_layers
         from slimgate.models.sparsity import note_pruned_layers

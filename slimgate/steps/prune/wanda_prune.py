@@ -9,13 +9,16 @@ the weights that stay are not changed. Source: Sun et al. 2023 (Wanda), section 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -29,7 +32,7 @@ class WandaPrune(Step[Params]):
     reads = ("calibration",)
     claims = ("sparser",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without the weights of the lowest scores."""
         from slimgate.models.linear_layers import by_block, linear_layers
         from slimgate.models.sparsity import keep_masks, note_pruned_layers, zero_

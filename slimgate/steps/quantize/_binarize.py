@@ -8,7 +8,7 @@ replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,15 @@ from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, watch_inputs
 from slimgate.steps.layers.binary_training import LatentEmbedding, LatentLinear
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+
 Latent = LatentLinear | LatentEmbedding
 THRESHOLD_BATCHES = 8
 
 
 def put_latent_layers_(
-    model: Any,
+    model: TorchModel,
     layers: Mapping[str, nn.Linear],
     tables: Mapping[str, nn.Embedding],
     thresholds: Mapping[str, Tensor],
@@ -43,7 +46,9 @@ def put_latent_layers_(
     return latent
 
 
-def mean_inputs(model: Any, layers: Mapping[str, nn.Linear], context: BuildContext) -> dict[str, Tensor]:
+def mean_inputs(
+    model: TorchModel, layers: Mapping[str, nn.Linear], context: BuildContext
+) -> dict[str, Tensor]:
     """What each layer receives on the average of some train rows: name -> (in_features,) float32."""
     batches = calibration_batches(model, context, split="train")
     some = batches[:: max(1, len(batches) // THRESHOLD_BATCHES)]  # they are sorted by length

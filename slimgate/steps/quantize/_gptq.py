@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from slimgate.models.linear_layers import by_block
 from slimgate.models.sparsity import pruned_layers
 from slimgate.steps.calibration import Batch, Moments, input_moments, inverse_factor
 from slimgate.steps.layers.grid import Grid, Observer, Scheme, dequantize, fit_grid, quantize
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 # Columns whose updates are gathered before the rest of the matrix is touched; changes only the speed.
 _LAZY = 128
@@ -46,7 +49,7 @@ class Rounded:
 
 
 def compensate_(
-    model: Any,
+    model: TorchModel,
     layers: Mapping[str, nn.Linear],
     batches: list[Batch],
     rounding: Rounding,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.models.replace_modules import note_untied_tables, replace_modules_
 from slimgate.models.token_embeddings import plain_token_embeddings
@@ -11,8 +11,14 @@ from slimgate.steps.layers.grid import dequantize
 from slimgate.steps.layers.packed import PackedEmbedding, PackedLinear, PackedWeight
 from slimgate.steps.quantize._params import WeightGridParams
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
-def packed_embeddings(model: Any, bits: int | None, params: WeightGridParams) -> dict[str, PackedEmbedding]:
+
+def packed_embeddings(
+    model: TorchModel, bits: int | None, params: WeightGridParams
+) -> dict[str, PackedEmbedding]:
     """The token tables in `bits` bits with their nearest levels; none where bits is None."""
     if bits is None:
         return {}
@@ -24,11 +30,11 @@ def packed_embeddings(model: Any, bits: int | None, params: WeightGridParams) ->
 
 
 def put_packed_layers_(
-    model: Any,
+    model: TorchModel,
     step_name: str,
     linear: Mapping[str, PackedLinear],
     embeddings: Mapping[str, PackedEmbedding],
-    log: dict[str, Any],
+    log: Json,
 ) -> None:
     """Replaces layers by packed ones. log gets counts, and bits a weight with its scales."""
     layers: dict[str, PackedWeight] = {**linear, **embeddings}
@@ -41,7 +47,7 @@ def put_packed_layers_(
     )
 
 
-def weight_error(model: Any, layers: Mapping[str, PackedWeight]) -> float:
+def weight_error(model: TorchModel, layers: Mapping[str, PackedWeight]) -> float:
     """Norm of what rounding takes from the weights, as a share of their norm, before they are replaced."""
     lost = total = 0.0
     for name, layer in layers.items():

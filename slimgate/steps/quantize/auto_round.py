@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,12 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.quantize import _auto_round_worker as worker
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.served import Served
+    from slimgate.models.torch_model import TorchModel
 
 SCHEMES_OF = {
     "auto_round": ("W2A16", "W3A16", "W4A16", "W8A16", "MXFP4"),
@@ -109,7 +115,7 @@ class AutoRound(Step[Params]):
         """The layout, as transformers calls it."""
         return params.layout.replace("_", "-")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError where the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
@@ -126,7 +132,7 @@ class AutoRound(Step[Params]):
 step = AutoRound()
 
 
-def round_apart(model: Any, request: Json, rows: int, context: BuildContext) -> Path:
+def round_apart(model: TorchModel, request: Json, rows: int, context: BuildContext) -> Path:
     """The written folder. request: as Params.request has it. Raises BuildError, MissingExtra."""
     require_package("auto_round", "auto_round")
     auto = model.architecture.partition(":")[2]
@@ -151,7 +157,9 @@ def round_apart(model: Any, request: Json, rows: int, context: BuildContext) -> 
     return folder / worker.WRITTEN
 
 
-def calibration_sequences(tokenizer: Any, context: BuildContext, max_tokens: int) -> npt.NDArray[np.int64]:
+def calibration_sequences(
+    tokenizer: PreTrainedTokenizerBase, context: BuildContext, max_tokens: int
+) -> npt.NDArray[np.int64]:
     """The calibration rows' tokens one after the other, cut to the task's windows: (sequences, tokens).
 
     What is left over at the end is left out; of fewer tokens than a window there is one sequence.

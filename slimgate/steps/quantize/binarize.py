@@ -18,7 +18,7 @@ Zeros of an earlier pruning are lost: a sign is never 0.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -26,6 +26,10 @@ from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.training.params import AnswerParams
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.base import Json
 
 
 class Params(AnswerParams):
@@ -54,12 +58,12 @@ class Binarize(Step[Params]):
     stochastic = True
     claims = ("smaller",)
 
-    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
         check_numbers(params.float_blocks, blocks_of(config), "float_blocks")
         return config
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with binary layers, trained."""
         from torch import nn
 
@@ -102,7 +106,7 @@ class Binarize(Step[Params]):
 step = Binarize()
 
 
-def _layers(model: Any, params: Params) -> dict[str, Any]:
+def _layers(model: TorchModel, params: Params) -> dict[str, Any]:
     """The linear layers that become binary. Raises SuiteError for a block that the model does not have."""
     from slimgate.models.blocks import encoder_layers
     from slimgate.models.linear_layers import linear_layers
@@ -114,7 +118,7 @@ def _layers(model: Any, params: Params) -> dict[str, Any]:
     return {name: layer for name, layer in layers.items() if id(layer) not in float_modules}
 
 
-def _lesson(model: Any, params: Params, context: BuildContext) -> tuple[Any, Any]:
+def _lesson(model: TorchModel, params: Params, context: BuildContext) -> tuple[Any, Any]:
     """The train rows, and the loss that holds the teacher's answers to them."""
     from slimgate.steps.training.distillation import DistillationLoss, lesson
 

@@ -13,7 +13,7 @@ Source: Kalamkar et al. 2019 (bfloat16); Micikevicius et al. 2018 (float16).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import model_validator
 
@@ -21,6 +21,9 @@ from slimgate.models.precision import resolve_precision
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -44,7 +47,7 @@ class Cast(Step[Params]):
     gives = "torch_quantized"
     claims = ("smaller",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with its matrices in 16 bits."""
         from torch import nn
 
@@ -59,7 +62,7 @@ class Cast(Step[Params]):
         to_plain_tables_(model)
         tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
         tied = tied_heads(model.network, tables)
-        linear |= {name: model.network.get_submodule(name) for name in tied}
+        linear |= {name: cast("nn.Linear", model.network.get_submodule(name)) for name in tied}
         cast_layers: dict[str, nn.Module] = {
             name: HalfEmbedding.from_embedding(table, dtype=params.dtype) for name, table in tables.items()
         }

@@ -42,6 +42,8 @@ from slimgate.steps.agreement import predictor_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from slimgate.models.served import Served
+    from slimgate.models.torch_model import TorchModel
     from slimgate.steps.layers.float_layers import Quantized
     from slimgate.steps.layers.grid import Grid
 
@@ -73,7 +75,7 @@ class CompressedTensors(Step[Params]):
         """Of every scheme."""
         return "compressed-tensors"
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError where the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
@@ -94,7 +96,7 @@ class CompressedTensors(Step[Params]):
 step = CompressedTensors()
 
 
-def _tolerance(params: Params, layers: Mapping[str, Any]) -> float:
+def _tolerance(params: Params, layers: Mapping[str, Rounded]) -> float:
     if any(each.activations for each in layers.values()):
         return ROUNDED_ACTIVATIONS
     return EXACT if params.dtype is None else OTHER_DTYPE
@@ -110,7 +112,7 @@ class Rounded:
     scale: Tensor
 
 
-def to_rounded_network(model: Any, params: Params) -> dict[str, Rounded]:
+def to_rounded_network(model: TorchModel, params: Params) -> dict[str, Rounded]:
     """Makes every layer a float one whose weights are rounded, and gives the numbers of each.
 
     The package rounds a float weight by given scales. Here the weights lie on their grids already, so that it
@@ -207,13 +209,15 @@ def _token_args(kind: str) -> Json:
     return {"num_bits": 8, "type": kind, "strategy": "token", "symmetric": True, "dynamic": True}
 
 
-def write_layout(model: Any, layers: Mapping[str, Rounded], folder: Path, *, dtype: str | None) -> None:
+def write_layout(
+    model: TorchModel, layers: Mapping[str, Rounded], folder: Path, *, dtype: str | None
+) -> None:
     """Writes config.json, safetensors and the tokenizer. The network is of no use afterwards."""
     import torch
     from compressed_tensors.compressors import ModelCompressor
     from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
 
-    network = model.network if dtype is None else model.network.to(getattr(torch, dtype))
+    network: Any = model.network if dtype is None else model.network.to(getattr(torch, dtype))
     config = QuantizationConfig(
         config_groups=_groups(network, layers),
         ignore=_left_out(network, layers),
@@ -253,8 +257,9 @@ def _left_out(network: nn.Module, layers: Mapping[str, Rounded]) -> list[str]:
     return [name for name in linear if name not in layers]
 
 
-def _set_numbers_(layer: Any, numbers: Rounded) -> None:
+def _set_numbers_(module: nn.Module, numbers: Rounded) -> None:
     from torch import nn
 
+    layer: Any = module  # compressed_tensors has given it a weight_scale
     shape = layer.weight_scale.shape
     layer.weight_scale = nn.Parameter(numbers.scale.to(layer.weight.dtype).view(shape), requires_grad=False)

@@ -14,13 +14,18 @@ reference code; bias correction: Nagel et al. 2019, section 4.2.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.quantize._params import PackedParams, WeightGridParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(PackedParams, WeightGridParams):
@@ -38,7 +43,7 @@ class Gptq(Step[Params]):
     reads = ("calibration",)
     claims = ("smaller",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with packed layers, where it has float ones."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.steps.calibration import calibration_batches
@@ -50,7 +55,7 @@ class Gptq(Step[Params]):
         layers = linear_layers(model, inside="network", output=params.output_layer)
         embeddings = packed_embeddings(model, params.embeddings, params)
         for name, table in embeddings.items():
-            model.network.get_submodule(name).weight.data.copy_(table.weight)
+            cast("nn.Embedding", model.network.get_submodule(name)).weight.data.copy_(table.weight)
         rounding = Rounding(params.scheme(), params.observer, params.damping, params.bias_correction)
         rounded = compensate_(model, layers, batches, rounding, context.progress)
         linear = {

@@ -10,11 +10,16 @@ straight to the answer. Where it is the token table, as in GPT-2, `embeddings` m
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(Table):
@@ -31,7 +36,7 @@ class Int8Dynamic(Step[Params]):
     gives = "torch_quantized"
     claims = ("smaller", "faster")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with int8 layers, where it has float ones."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
@@ -41,7 +46,7 @@ class Int8Dynamic(Step[Params]):
         tables = plain_token_embeddings(model) if params.embeddings else {}
         linear = linear_layers(model, inside="network", output=params.output_layer, further=tables)
         tied = tied_heads(model.network, tables)
-        linear |= {name: model.network.get_submodule(name) for name in tied}
+        linear |= {name: cast("nn.Linear", model.network.get_submodule(name)) for name in tied}
         layers: dict[str, Any] = {
             name: Int8Embedding.from_embedding(m, granularity=params.granularity)
             for name, m in tables.items()

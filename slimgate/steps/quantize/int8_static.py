@@ -28,8 +28,10 @@ from slimgate.plugins.step import Step
 from slimgate.steps.observers import BINS, Histogram, Observer, observe
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
+    from slimgate.models.torch_model import TorchModel
     from slimgate.steps.calibration import Batch
 
 PERCENTILE = 99.99
@@ -69,7 +71,7 @@ class Int8Static(Step[Params]):
     reads = ("calibration",)
     claims = ("smaller", "faster")
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with static int8 layers, where it has float ones that calibration rows reach."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
@@ -105,14 +107,18 @@ class Int8Static(Step[Params]):
 step = Int8Static()
 
 
-def _divisors(layers: Any, seen: Any, alpha: float) -> dict[str, Any]:
+def _divisors(
+    layers: Mapping[str, nn.Linear], seen: Mapping[str, ChannelRange], alpha: float
+) -> dict[str, Any]:
 
     if alpha is False:
         return {}
     return {name: smoothing_divisors(seen[name], m.weight, alpha=alpha) for name, m in layers.items()}
 
 
-def _static_layers(layers: Any, ranges: Ranges, divisors: dict[str, Any]) -> dict[str, Any]:
+def _static_layers(
+    layers: Mapping[str, nn.Linear], ranges: Ranges, divisors: Mapping[str, torch.Tensor]
+) -> dict[str, Any]:
     from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
 
     return {
@@ -146,7 +152,7 @@ class ChannelRange:
 
 
 def channel_ranges(
-    model: Any, layers: Mapping[str, nn.Linear], batches: list[Batch]
+    model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
 ) -> dict[str, ChannelRange]:
     """Layer -> range by channel; a layer that received nothing is left out.
 
@@ -187,7 +193,7 @@ def smoothing_divisors(seen: ChannelRange, weight: Tensor, *, alpha: float) -> T
 
 
 def input_ranges(
-    model: Any,
+    model: TorchModel,
     layers: Mapping[str, nn.Linear],
     batches: list[Batch],
     seen: Mapping[str, ChannelRange],

@@ -34,6 +34,8 @@ from slimgate.steps.quantize import weight_only as weights
 if TYPE_CHECKING:
     from torch import nn
 
+    from slimgate.models.torch_model import TorchModel
+
 # Where a token is an answer, so many of each ranking row are looked at: all of them would fill the memory.
 TOKENS_A_ROW = 8
 STEPS: dict[str, Step[Any]] = {
@@ -89,7 +91,7 @@ class MixedPrecision(Step[Params]):
     reads = ("calibration", "selection")
     claims = ("smaller",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with narrow layers wherever they do no harm."""
         from slimgate.models.plain_layers import to_plain_linear_
         from slimgate.models.replace_modules import replace_modules_
@@ -123,7 +125,7 @@ class MixedPrecision(Step[Params]):
 step = MixedPrecision()
 
 
-def _make_modules(model: Any, step: NamedStep, role: str, context: BuildContext) -> dict[str, Any]:
+def _make_modules(model: TorchModel, step: NamedStep, role: str, context: BuildContext) -> dict[str, Any]:
     """Name -> module, as a step makes them in a copy of the model."""
     import copy
 
@@ -138,7 +140,7 @@ def _make_modules(model: Any, step: NamedStep, role: str, context: BuildContext)
     return {name: twin.network.get_submodule(name) for name in names}
 
 
-def _ranking_scores(model: Any, params: Params, context: BuildContext) -> Any:
+def _ranking_scores(model: TorchModel, params: Params, context: BuildContext) -> Any:
     from slimgate.plugins.rows import Rows
     from slimgate.steps.training.scoring import answers
     from slimgate.tasks.parts.objectives import labelled_rows, objective_of
@@ -159,7 +161,7 @@ def _tell(
     holds_budget: bool,
     drops: dict[int, float],
     reference: float,
-    narrow_layers: dict[str, Any],
+    narrow_layers: Mapping[str, nn.Module],
 ) -> None:
     sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in narrow_layers.items()}
     names = list(ranking)

@@ -15,7 +15,7 @@ Source: Jacob et al. 2018, section 3; Esser et al. 2020 (learned scales).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ from slimgate.steps.quantize._params import WeightGridParams
 if TYPE_CHECKING:
     from torch import nn
 
+    from slimgate.models.torch_model import TorchModel
     from slimgate.steps.layers.grid import Grid, Scheme
 
 
@@ -50,7 +51,7 @@ class QuantizationAwareTraining(distill.Distill[Params]):
         """The calibration rows, where weights start from the nearest levels."""
         return ("calibration",) if params.start == "nearest" else ()
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training, its weights on the grid."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.sparsity import pruned_layers
@@ -92,7 +93,7 @@ def _grids(layers: Mapping[str, nn.Linear | nn.Embedding], scheme: Scheme, param
 
 
 def _start_by_gptq_(
-    model: Any, layers: Mapping[str, nn.Linear], params: Params, context: BuildContext
+    model: TorchModel, layers: Mapping[str, nn.Linear], params: Params, context: BuildContext
 ) -> None:
     from slimgate.steps.calibration import calibration_batches
     from slimgate.steps.quantize._gptq import Rounding, compensate_, mean_errors

@@ -19,11 +19,14 @@ Weights are stored as the plain tensors that torchao's wrappers hold (nn/torchao
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 # The least compute capability of the GPU that a configuration's kernel is for; the others run on CPUs.
 NEEDS_GPU = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}
@@ -42,7 +45,7 @@ class TorchaoQuantize(Step[Params]):
     claims = ("smaller",)
     packages = ("torchao",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with torchao's layers. Raises BuildError on a device without the kernel; MissingExtra."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_

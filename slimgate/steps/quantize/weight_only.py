@@ -12,11 +12,14 @@ INT4_SYM.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.quantize._params import PackedParams, WeightGridParams
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class Params(PackedParams, WeightGridParams):
@@ -28,7 +31,7 @@ class WeightOnly(Step[Params]):
     gives = "torch_quantized"
     claims = ("smaller",)
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with packed layers, where it has float ones."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.steps.layers.packed import PackedLinear

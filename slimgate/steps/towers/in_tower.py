@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -28,6 +28,10 @@ from slimgate.plugins.loading import load
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.models.two_towers import Tower, TwoTowers
 
 
 class Params(Table):
@@ -98,7 +102,7 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
     return tuple(parsed_steps)
 
 
-def _params(where: str, plugin: Any, options: Any) -> Any:
+def _params(where: str, plugin: Step[Any], options: object) -> Any:
     try:
         return plugin.Params.model_validate(options)
     except ValidationError as error:
@@ -125,7 +129,7 @@ class InTower(Step[Params]):
         """The step that these steps make together: what it reads and gives is what they do."""
         return TowerSteps(params.tower, inner_steps(params.tower, params.steps, load))
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after the steps."""
         return self.resolve(params).apply(model, params, context)
 
@@ -136,9 +140,9 @@ step = InTower()
 class TowerSteps(Step[Params]):
     """A step that applies steps inside of a tower, or of both, one after the other."""
 
-    def __init__(self, tower: str, steps: Sequence[InnerStep]) -> None:
+    def __init__(self, tower: Literal["vision", "text", "both"], steps: Sequence[InnerStep]) -> None:
         plugins = [step.plugin for step in steps]
-        self.towers = ("vision", "text") if tower == "both" else (tower,)
+        self.towers: tuple[Tower, ...] = ("vision", "text") if tower == "both" else (tower,)
         self.steps = tuple(steps)
         self.takes = plugins[0].takes
         self.gives = next((plugin.gives for plugin in reversed(plugins) if plugin.gives), None)
@@ -189,7 +193,7 @@ class TowerSteps(Step[Params]):
             config = {**config, f"{tower}_config": inner}
         return config
 
-    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after the steps. Raises BuildError for a model that has no towers."""
         if not hasattr(model.network, "view_as"):
             raise BuildError(f"in_tower: {type(model.network).__name__} has no towers")
@@ -198,15 +202,18 @@ class TowerSteps(Step[Params]):
                 self._apply_one(model, tower, number, step, context)
         return model
 
-    def _apply_one(self, model: Any, tower: str, number: int, step: InnerStep, context: BuildContext) -> None:
-        network, images, noted = model.network, model.tokenizer.images, len(model.modifications)
+    def _apply_one(
+        self, model: TorchModel, tower: Tower, number: int, step: InnerStep, context: BuildContext
+    ) -> None:
+        network: Any = model.network
+        images, noted = model.tokenizer.images, len(model.modifications)
         scratch = context.scratch / f"{tower}-{number}"
         scratch.mkdir()
         with ExitStack() as stack:
 
-            def load_teacher() -> Any:
+            def load_teacher() -> TorchModel:
                 teacher = context.load_teacher()
-                stack.enter_context(teacher.network.view_as(tower))
+                stack.enter_context(cast("TwoTowers", teacher.network).view_as(tower))
                 return teacher
 
             stack.enter_context(_only_tower(network, tower))
@@ -217,7 +224,7 @@ class TowerSteps(Step[Params]):
         for change in model.modifications[noted:]:
             change["tower"] = tower  # loading shows the same tower to `restore`
         model.kind = step.plugin.gives or model.kind
-        network.settle()
+        cast("TwoTowers", network).settle()
         if not hasattr(model.tokenizer, "images"):  # the step has put a tokenizer of its own there
             model.tokenizer = ImageTextProcessor(model.tokenizer, images)
         context.log.update(
@@ -234,7 +241,7 @@ class TowerSteps(Step[Params]):
 
 
 @contextmanager
-def _only_tower(network: Any, tower: str) -> Iterator[None]:
+def _only_tower(network: TwoTowers, tower: Tower) -> Iterator[None]:
     """The network seen as one tower, the only part of it that can be trained."""
     with network.view_as(tower):
         shown = {id(parameter) for parameter in network.parameters()}

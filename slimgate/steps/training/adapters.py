@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -30,8 +30,11 @@ from slimgate.steps.layers.lora_linear import LoraLinear, SparseLoraLinear
 from slimgate.steps.layers.straight_through import gradients_through
 from slimgate.steps.training.params import LoraParams
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
-def find_targets(model: Any, targets: str | tuple[str, ...]) -> dict[str, nn.Module]:
+
+def find_targets(model: TorchModel, targets: str | tuple[str, ...]) -> dict[str, nn.Module]:
     """Name -> linear layer of any class, in the network's order, after Conv1D layers have become nn.Linear.
 
     targets: "attention", "linear", or endings of names. Of a layer that is made of several linear layers (low
@@ -81,7 +84,7 @@ def _linear_like(network: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def adapters(model: Any, step_name: str, params: LoraParams, context: BuildContext) -> Iterator[None]:
+def adapters(model: TorchModel, step_name: str, params: LoraParams, context: BuildContext) -> Iterator[None]:
     """Inside, only adapters and the head require gradients; afterwards the adapters are merged or kept.
 
     step_name: the file whose `restore` loads the model again. context.log gets what is trained and added.
@@ -149,20 +152,21 @@ def _inject_peft_(network: nn.Module, names: list[str], params: LoraParams) -> N
     peft.inject_adapter_in_model(config, network)
 
 
-def _ours(layer: Any) -> LoraLinear:
+def _ours(layer: nn.Module) -> LoraLinear:
     """An adapted layer as a LoraLinear, of peft's or our own."""
     if isinstance(layer, LoraLinear):
         return layer
-    (name,) = layer.active_adapters
-    a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-    ours = LoraLinear(layer.get_base_layer(), r=len(a), scaling=float(layer.scaling[name]))
+    adapted: Any = layer  # of peft's LoraLayer
+    (name,) = adapted.active_adapters
+    a, b = adapted.lora_A[name].weight, adapted.lora_B[name].weight
+    ours = LoraLinear(adapted.get_base_layer(), r=len(a), scaling=float(adapted.scaling[name]))
     with torch.no_grad():
         ours.lora_a.copy_(a)
         ours.lora_b.copy_(b)
     return ours.train(layer.training)
 
 
-def _head(model: Any) -> nn.Linear:
+def _head(model: TorchModel) -> nn.Linear:
     head = logits_layer(model.network)
     if head is None:
         name = type(model.network).__name__
@@ -172,7 +176,7 @@ def _head(model: Any) -> nn.Linear:
     return head
 
 
-def _counts(model: Any, targets: Mapping[str, nn.Module], params: LoraParams) -> dict[str, Any]:
+def _counts(model: TorchModel, targets: Mapping[str, nn.Module], params: LoraParams) -> dict[str, Any]:
     """What is trained, after the head's gradients were turned on where it is to be trained."""
     network = model.network
     adapter = sum(p.numel() for p in network.parameters() if p.requires_grad)

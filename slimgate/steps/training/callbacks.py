@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence, Sized
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,13 @@ from slimgate.models.sparsity import pruned_layers
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.scoring import Score, score
 from slimgate.tasks.parts.objectives import Labelled, objective_of
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.data import DataLoader
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from slimgate.models.torch_model import TorchModel
 
 # The name under which weights stand that are trained along and thrown away.
 ATTACHED = "slimgate_attached"
@@ -40,17 +47,21 @@ class Hooked(TrainerCallback):  # type: ignore[misc]
     def __init__(self, hook: TrainingHook) -> None:
         self._hook = hook
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         self._hook.before_step(state.global_step, state.max_steps)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         self._hook.after_step(state.global_step - 1, state.max_steps)
 
 
 class KeepZeros(TrainerCallback):  # type: ignore[misc]
     """Puts pruned weights back to zero after each optimizer step."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: TorchModel) -> None:
         names = pruned_layers(model)
         modules = dict(model.network.named_modules())
         # a later step may have put modules of other names in their place, or two thin layers for one
@@ -61,15 +72,16 @@ class KeepZeros(TrainerCallback):  # type: ignore[misc]
         ]
         self._masks = [(weight, weight != 0) for weight in masks]
 
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+    def on_step_end(self, *args: TrainingArguments, **kwargs: object) -> None:
         with torch.no_grad():
             for weight, mask in self._masks:
                 weight.mul_(mask)
 
 
-def _own_weight(module: Any) -> torch.Tensor:
+def _own_weight(module: nn.Module) -> torch.Tensor:
     """The weight that is trained, of which a parametrized layer computes with another."""
-    weight = module.parametrizations.weight.original if is_parametrized(module, "weight") else module.weight
+    layer: Any = module
+    weight = layer.parametrizations.weight.original if is_parametrized(module, "weight") else layer.weight
     assert isinstance(weight, torch.Tensor)
     return weight
 
@@ -79,7 +91,7 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: Any,
+        model: TorchModel,
         keep_best: bool,
         selection: Labelled | None,
         context: BuildContext,
@@ -92,14 +104,24 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        rows = round(len(kwargs["train_dataloader"].dataset) * args.num_train_epochs)
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        train_dataloader: DataLoader[object],
+        **kwargs: object,
+    ) -> None:
+        rows = round(len(cast("Sized", train_dataloader.dataset)) * args.num_train_epochs)
         activity = f"train rows · epoch {len(self.history) + 1} of {args.num_train_epochs:g}"
         if self.losses:
             activity += f" · loss {np.mean(self.losses[-LATEST:]):.3f}"
         self._context.progress(activity, rows * state.global_step // state.max_steps, rows)
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         if not self.losses:
             return
         entry: dict[str, float] = {

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -112,6 +111,6 @@ class Workers:
             yield
 
 
-def _answers(objective: Objective, labels: Any) -> int:
+def _answers(objective: Objective, labels: torch.Tensor) -> int:
     """How many answers the labels are of, by the objective's own count."""
     return len(objective.flat(labels[..., None].float(), labels)[1])

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,9 @@ from slimgate.tasks.parts.objectives import (
     training_rows,
 )
 
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
+
 
 class DistillationParams(Protocol):
     """The weights of the parts of the loss, and the format of arithmetic."""
@@ -63,7 +66,9 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: 
     return ClassObjective().soft_losses(student, teacher, temperature).mean()
 
 
-def unlike(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encoded) -> str | None:
+def unlike(
+    student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded
+) -> str | None:
     """Why the student is no kin of the teacher's; None where it is.
 
     encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
@@ -96,8 +101,8 @@ class DistillationLoss:
 
     def __init__(
         self,
-        student: Any,
-        teacher: Any,
+        student: TorchModel,
+        teacher: TorchModel,
         encoded: Encoded,
         teacher_encoded: Encoded,
         params: DistillationParams,
@@ -157,7 +162,7 @@ class DistillationLoss:
         return not has_all_labels(targets, self._objective)
 
     def _stores(
-        self, teacher: Any, targets: Targets | None, stores: bool | None, context: BuildContext
+        self, teacher: TorchModel, targets: Targets | None, stores: bool | None, context: BuildContext
     ) -> bool:
         objective = self._objective
         known = objective.by_row or (targets is not None and objective.by_token)
@@ -256,7 +261,7 @@ class DistillationLoss:
         return logits, outputs
 
 
-def _check_outputs(student: Any, teacher: Any) -> None:
+def _check_outputs(student: TorchModel, teacher: TorchModel) -> None:
     mine, theirs = student.config.num_labels, teacher.config.num_labels
     if mine != theirs:
         raise BuildError(f"distill: the student has {mine} outputs, the teacher {theirs}")
@@ -272,7 +277,7 @@ def _check_one_process(params: DistillationParams, weights: list[str]) -> None:
 
 
 def _check_tokens(
-    student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encoded, weights: list[str]
+    student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded, weights: list[str]
 ) -> None:
     if not same_tokens(student, teacher, encoded, teacher_encoded):
         raise BuildError(
@@ -281,7 +286,7 @@ def _check_tokens(
         )
 
 
-def same_tokens(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encoded) -> bool:
+def same_tokens(student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded) -> bool:
     """Whether positions hold the same tokens; what a trimmed vocabulary lacks may be unknown."""
     unknown = student.tokenizer.unk_token
     sides = [getattr(side, "side", None) for side in (encoded, teacher_encoded)]
@@ -294,7 +299,7 @@ def same_tokens(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: E
     )
 
 
-def _tokens(model: Any, encoded: Encoded) -> list[list[Any]]:
+def _tokens(model: TorchModel, encoded: Encoded) -> list[list[Any]]:
     """Tokens of each row as text, so that a trimmed vocabulary's other numbers do not count."""
     columns = getattr(encoded, "columns", {})  # what is no text has none
     rows = columns.get("input_ids", ())
@@ -305,7 +310,7 @@ def _tokens(model: Any, encoded: Encoded) -> list[list[Any]]:
     return [[names.get(number, number) for number in row] for row in rows]
 
 
-def lesson(model: Any, context: BuildContext) -> tuple[Labelled, Any, Encoded]:
+def lesson(model: TorchModel, context: BuildContext) -> tuple[Labelled, Any, Encoded]:
     """The `train` rows as the student reads them, the teacher, and the rows as the teacher does.
 
     context.log gets a warning where the student is no kin of the teacher's. Raises DataError without rows.
@@ -323,12 +328,14 @@ class DistillationRows:
     Raises DataError where `train` is empty, or a transfer set has no row left.
     """
 
-    def __init__(self, student: Any, teacher: Any, params: TransferParams, context: BuildContext) -> None:
+    def __init__(
+        self, student: TorchModel, teacher: TorchModel, params: TransferParams, context: BuildContext
+    ) -> None:
         """student: whose mask stands for masked words; teacher: the one that writes rows."""
         self._context, self._params = context, params
         self._more = transfer_rows(params, context, tokenizer=student.tokenizer, teacher=teacher)
 
-    def labelled_rows(self, student: Any) -> Labelled:
+    def labelled_rows(self, student: TorchModel) -> Labelled:
         """With labels: the transfer set has those that its rows say of themselves, or none."""
         own_encoded, context = self.encode_transfer_set(student), self._context
         if own_encoded is None:
@@ -339,7 +346,7 @@ class DistillationRows:
         encoded, labels = training_rows(student, context)
         return encoded.join(own_encoded), joined_targets(labels, targets)
 
-    def read_by(self, model: Any) -> Encoded:
+    def read_by(self, model: TorchModel) -> Encoded:
         """Without labels."""
         own_encoded = self.encode_transfer_set(model)
         if own_encoded is not None and self._params.only_transfer:
@@ -347,9 +354,9 @@ class DistillationRows:
         encoded, _ = training_rows(model, self._context)
         return encoded if own_encoded is None else encoded.join(own_encoded)
 
-    def encode_transfer_set(self, model: Any) -> Encoded | None:
+    def encode_transfer_set(self, model: TorchModel) -> Encoded | None:
         """The transfer set alone; None where there is none."""
         if self._more is None:
             return None
         options = self._context.task_params
-        return self._context.task.encode_rows(options, self._more, model.tokenizer)  # type: ignore[no-any-return]
+        return self._context.task.encode_rows(options, self._more, model.tokenizer)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -31,6 +31,9 @@ from slimgate.models.blocks import Attention, block_names, blocks
 from slimgate.models.module_outputs import Outputs
 from slimgate.models.seeding import isolated_seed
 from slimgate.steps.training.distillation_params import InnerParams, LayerMapping, map_layers
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 Tensor = torch.Tensor
 
@@ -44,7 +47,7 @@ class AttentionOutputs:
     norms: tuple[nn.Module, nn.Module] | None = None
 
     @classmethod
-    def of(cls, model: Any, parts: Attention) -> AttentionOutputs:
+    def of(cls, model: TorchModel, parts: Attention) -> AttentionOutputs:
         """Raises BuildError for an attention that a pruning has taken out whole."""
         if not parts.heads:
             raise BuildError(
@@ -113,7 +116,7 @@ def _split(values: Tensor, heads: int) -> Tensor:
     return values.view(rows, tokens, heads, width // heads).transpose(1, 2)
 
 
-def _head_norms(attention: Any) -> tuple[nn.Module, nn.Module] | None:
+def _head_norms(attention: nn.Module) -> tuple[nn.Module, nn.Module] | None:
     """The norms of each head's queries and keys (Qwen3, Gemma 3, some of Phi)."""
     for query, key in (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm")):
         if hasattr(attention, query):
@@ -161,8 +164,8 @@ class HiddenMatch(Match):
 
     def __init__(
         self,
-        student: Any,
-        teacher: Any,
+        student: TorchModel,
+        teacher: TorchModel,
         *,
         weight: float,
         mapping: LayerMapping = "even",
@@ -202,7 +205,9 @@ class AttentionMatch(Match):
 
     name = "attention"
 
-    def __init__(self, student: Any, teacher: Any, *, weight: float, mapping: LayerMapping = "even") -> None:
+    def __init__(
+        self, student: TorchModel, teacher: TorchModel, *, weight: float, mapping: LayerMapping = "even"
+    ) -> None:
         self.weight = weight
         mine, theirs = (
             [AttentionOutputs.of(model, b.attention) for b in blocks(model.network)]
@@ -240,7 +245,13 @@ class RelationMatch(Match):
     name = "relation"
 
     def __init__(
-        self, student: Any, teacher: Any, *, weight: float, heads: int | None = None, block: int | None = None
+        self,
+        student: TorchModel,
+        teacher: TorchModel,
+        *,
+        weight: float,
+        heads: int | None = None,
+        block: int | None = None,
     ) -> None:
         """heads: default the teacher's attention heads; block: number from 0, default the last."""
         self.weight = weight
@@ -270,7 +281,7 @@ class RelationMatch(Match):
         return total
 
 
-def matches_of(student: Any, teacher: Any, params: InnerParams, *, seed: int) -> list[Match]:
+def matches_of(student: TorchModel, teacher: TorchModel, params: InnerParams, *, seed: int) -> list[Match]:
     """The comparisons that have a weight; fresh projections start from the seed."""
     matches: list[Match] = []
     with isolated_seed(seed):

@@ -100,7 +100,9 @@ def _set_dropout(network: nn.Module, dropout: float) -> list[tuple[nn.Module, st
 
 
 def _skipping(block: nn.Module, chance: float) -> Any:
-    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    def hook(
+        module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor | tuple[torch.Tensor, ...]
+    ) -> torch.Tensor | tuple[torch.Tensor, ...] | None:
         if not module.training or float(torch.rand(())) >= chance:
             return None
         return _pass_input(inputs, output)
@@ -118,5 +120,7 @@ def without_block(block: nn.Module) -> Iterator[None]:
         handle.remove()
 
 
-def _pass_input(inputs: tuple[Any, ...], output: Any) -> Any:
+def _pass_input(
+    inputs: tuple[torch.Tensor, ...], output: torch.Tensor | tuple[torch.Tensor, ...]
+) -> torch.Tensor | tuple[torch.Tensor, ...]:
     return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]

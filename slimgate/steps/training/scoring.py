@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from slimgate.errors import BuildError
 from slimgate.plugins.base import iter_batches
 from slimgate.plugins.context import BuildContext
 from slimgate.tasks.parts.objectives import Labelled, Objective, labelled_rows, objective_of
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def answers(network: nn.Module, data: Labelled, objective: Objective, *, limit: 
     return torch.cat(outputs)
 
 
-def quality_on(model: Any, context: BuildContext, split: str = "selection") -> float:
+def quality_on(model: TorchModel, context: BuildContext, split: str = "selection") -> float:
     """The objective's quality, such as the share of rows that are right. Raises DataError without rows."""
     context.rows(split)
     data = labelled_rows(model, split, context)

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks.parts.objectives import Objective, Targets
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 KIND = "teacher_answers"
 # What a line of progress says is being done.
@@ -60,7 +63,9 @@ class Answers:
         return np.concatenate([self.values[self.starts[i] : self.starts[i + 1]] for i in positions])
 
 
-def stored_bytes(teacher: Any, encoded: Encoded, targets: Targets, objective: Objective, device: str) -> int:
+def stored_bytes(
+    teacher: TorchModel, encoded: Encoded, targets: Targets, objective: Objective, device: str
+) -> int:
     """How large all answers would be. Runs the teacher on the shortest row, to see its outputs."""
     shortest = [int(np.argmin(encoded.lengths))]
     output = _predict_batch(EagerPredictor(teacher.network.eval(), device), encoded, shortest)
@@ -69,7 +74,7 @@ def stored_bytes(teacher: Any, encoded: Encoded, targets: Targets, objective: Ob
 
 
 def teacher_answers(
-    teacher: Any,
+    teacher: TorchModel,
     encoded: Encoded,
     targets: Targets | None,
     objective: Objective,
@@ -105,7 +110,7 @@ def teacher_answers(
 
 def _write(
     path: Path,
-    teacher: Any,
+    teacher: TorchModel,
     encoded: Encoded,
     counting: Targets | None,
     starts: npt.NDArray[np.int64],
@@ -160,7 +165,7 @@ def _inputs_digest(encoded: Encoded, counting: Targets | None, order: Sequence[i
     """Of everything that the answers are computed from beside the teacher, in the order of computing."""
     seen = hashlib.sha256()
 
-    def note(name: str, values: npt.NDArray[Any]) -> None:
+    def note(name: str, values: npt.NDArray[np.generic]) -> None:
         seen.update(f"{name} {values.dtype} {values.shape}".encode())
         seen.update(np.ascontiguousarray(values).data)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from slimgate.steps.training.teacher_answers import (
     teacher_answers,
 )
 from slimgate.tasks.parts.objectives import Labelled, Objective
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 
 class MeanAnswers:
@@ -71,9 +74,9 @@ class Teaching:
     precision: in which they are computed, as the step's option says.
     """
 
-    student: Any
+    student: TorchModel
     data: Labelled
-    teacher: Any
+    teacher: TorchModel
     taught: Encoded
     rows: DistillationRows
     more: Sequence[str]

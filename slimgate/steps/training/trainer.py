@@ -6,10 +6,10 @@ A killed run leaves nothing behind: the step starts again whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from slimgate.steps.training.data_parallel import Workers
 from slimgate.steps.training.options import with_frozen_layers, with_regularization
 from slimgate.steps.training.params import TrainingParams
 from slimgate.tasks.parts.objectives import Labelled, Objective
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
 
@@ -46,7 +49,7 @@ def label_loss(objective: Objective) -> Loss:
 
 
 def train(
-    model: Any,
+    model: TorchModel,
     data: Labelled,
     params: TrainingParams,
     context: BuildContext,
@@ -163,7 +166,14 @@ class Padding:
         return round(1 - self.real / max(self.computed, 1), 4)
 
 
-class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
+class _Item(TypedDict):
+    """A row by its place in the data, and as many tokens as it has."""
+
+    position: int
+    input_ids: range
+
+
+class _Positions(torch.utils.data.Dataset[_Item]):
     """Rows by position; the collator cuts the batch from the encoded texts."""
 
     def __init__(self, lengths: npt.NDArray[np.int64]) -> None:
@@ -172,14 +182,18 @@ class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
+    def __getitem__(self, position: int) -> _Item:
         # the sampler groups rows by the length of what has this name
         return {"position": position, "input_ids": range(self._lengths[position])}
 
 
 def _collate(
-    items: list[dict[str, Any]], data: Labelled, objective: Objective, workers: Workers, padding: Padding
-) -> dict[str, Any]:
+    items: Sequence[_Item],
+    data: Labelled,
+    objective: Objective,
+    workers: Workers,
+    padding: Padding,
+) -> dict[str, torch.Tensor]:
     """The rows of a batch that this process computes, and which share of the batch's answers they are."""
     row_positions = [item["position"] for item in items]
     padding.add(data[0].lengths[row_positions])
@@ -198,12 +212,12 @@ class _Trainer(Trainer):  # type: ignore[misc]
     attached_learning_rate: float | None = None
     workers: Workers = Workers()
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         super().__init__(**options)
         self.losses: list[float] = []
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        optimizer = super().create_optimizer(*args, **kwargs)
+    def create_optimizer(self, *args: object, **kwargs: object) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
         if self.attached is not None:
             parameters = list(self.attached.parameters())
             ids = {id(parameter) for parameter in parameters}
@@ -216,10 +230,10 @@ class _Trainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, Any],
+        inputs: Mapping[str, torch.Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
         batch = dict(inputs)
         labels, positions, share = (batch.pop(name) for name in ("labels", "positions", "share"))
         with self.workers.own_draws(self.args.seed, self.state.global_step):
@@ -238,7 +252,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
         epochs, batches = divmod(done, of_epoch)
         return f"epoch {epochs + 1}, batch {batches + 1} of {of_epoch} (step {done + 1})"
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, *args: object, **kwargs: object) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         self.workers.add_gradients_(self.model)
         return loss

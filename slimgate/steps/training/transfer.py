@@ -16,7 +16,7 @@ Source: Kim & Rush 2016 (Sequence-Level Knowledge Distillation), section 3.2, by
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,12 @@ from slimgate.steps.training.transfer_params import (
     text_columns_of,
 )
 from slimgate.tasks.parts.text_diversity import diversity
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.tasks.parts.encoding import EncodedTexts
 
 Words = list[str]
 Columns = dict[str, list[str]]
@@ -94,7 +100,7 @@ def translate_texts(texts: Sequence[str], name: str) -> list[str]:
     return list(translated)
 
 
-def written_texts(teacher: Any, options: Generate, context: BuildContext) -> list[str]:
+def written_texts(teacher: TorchModel, options: Generate, context: BuildContext) -> list[str]:
     """Texts of the teacher, each with its prompt; the same seed gives the same texts.
 
     context.log gets how varied they are, and how many were cut before their end: with add_eos = true they are
@@ -122,12 +128,15 @@ def written_texts(teacher: Any, options: Generate, context: BuildContext) -> lis
     return texts
 
 
-def _prompts(teacher: Any, options: Generate, context: BuildContext) -> list[list[int]]:
+def _prompts(teacher: TorchModel, options: Generate, context: BuildContext) -> list[list[int]]:
     """The first tokens of train rows as the teacher reads them, each row once as long as there are some."""
     names: tuple[str, ...] = context.task.text_columns(context.task_params)
     if len(names) != 1:
         raise BuildError(f"generate: the task has text columns {', '.join(names)}, expected a single one")
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), teacher.tokenizer)
+    encoded = cast(
+        "EncodedTexts",
+        context.task.encode_rows(context.task_params, context.rows("train"), teacher.tokenizer),
+    )
     rows = encoded.columns["input_ids"]
     if encoded.row_of is not None:
         rows = [rows[place] for place in np.unique(encoded.row_of, return_index=True)[1]]
@@ -137,7 +146,7 @@ def _prompts(teacher: Any, options: Generate, context: BuildContext) -> list[lis
     return [_first(rows[place], teacher.tokenizer, options) for place in order[: options.rows]]
 
 
-def _first(ids: Sequence[int], tokenizer: Any, options: Generate) -> list[int]:
+def _first(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, options: Generate) -> list[int]:
     """So many tokens, and the start token before them where there is one; a shorter row without its end."""
     starts = int(ids[0] == tokenizer.bos_token_id)
     if not starts and not options.prompt_tokens:
@@ -149,7 +158,11 @@ def _first(ids: Sequence[int], tokenizer: Any, options: Generate) -> list[int]:
 
 
 def transfer_rows(
-    params: TransferParams, context: BuildContext, *, tokenizer: Any, teacher: Any = None
+    params: TransferParams,
+    context: BuildContext,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    teacher: TorchModel,
 ) -> Rows | None:
     """The rows of `transfer`, `unlabelled`, `augment` and `generate`, each text once; None without any.
 
@@ -182,7 +195,7 @@ def _check_text(context: BuildContext, names: Sequence[str]) -> None:
 
 
 def _parts(
-    params: TransferParams, context: BuildContext, names: Sequence[str], tokenizer: Any
+    params: TransferParams, context: BuildContext, names: Sequence[str], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[str, Columns]]:
     """Where rows come from, as the log names it, and their texts."""
     if params.transfer:
@@ -216,7 +229,9 @@ def _to_copy(options: Augment, context: BuildContext, names: Sequence[str]) -> C
     return {name: [text for table in tables for text in table[name].to_pylist()] for name in names}
 
 
-def _changed_rows(options: Augment, context: BuildContext, names: Sequence[str], tokenizer: Any) -> Columns:
+def _changed_rows(
+    options: Augment, context: BuildContext, names: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> Columns:
     if options.word_mask and tokenizer.mask_token is None:
         raise BuildError(
             "augment: word_mask needs a tokenizer with a mask token, this one has none; use word_replace"

@@ -13,7 +13,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -27,6 +27,9 @@ from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.training.teacher_answers import BATCH_SIZE, KIND, PROGRESS
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 # The column of a suite whose rows have no references.
 COLUMN = "teacher_answer"
@@ -42,7 +45,7 @@ def check_answers_are_written(context: BuildContext) -> None:
         )
 
 
-def learn_from_written_answers(teacher: Any, context: BuildContext) -> BuildContext:
+def learn_from_written_answers(teacher: TorchModel, context: BuildContext) -> BuildContext:
     """The same context, but that train and selection have the teacher's answers as references.
 
     context.log gets how many rows each split keeps, and how many answers were empty or cut. Raises BuildError
@@ -62,7 +65,7 @@ def learn_from_written_answers(teacher: Any, context: BuildContext) -> BuildCont
     )
 
 
-def _answered_rows(teacher: Any, split: str, column: str, context: BuildContext) -> Rows:
+def _answered_rows(teacher: TorchModel, split: str, column: str, context: BuildContext) -> Rows:
     rows = context.rows(split)
     written = written_answers(teacher, rows, context)
     empty = [not answer.text.strip() for answer in written]
@@ -81,20 +84,21 @@ def _answered_rows(teacher: Any, split: str, column: str, context: BuildContext)
     return Rows(table.append_column(column, texts).filter(pa.array(complete)))
 
 
-def written_answers(teacher: Any, rows: Rows, context: BuildContext) -> list[Written]:
+def written_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> list[Written]:
     """The teacher's greedy answer to each row. The seconds are logged as those of "teacher"."""
+    task: Any = context.task  # check_answers_are_written has seen that it writes
     options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1})
 
     def fill(folder: Path) -> Json:
         plan = AnswerPlan(BATCH_SIZE, progress=partial(_show_progress, context))
         predictor = EagerPredictor(teacher.network.eval(), context.device)
-        answers = context.task.answer(options, predictor, prompts, plan)[:, 0]
+        answers = task.answer(options, predictor, prompts, plan)[:, 0]
         texts = json.dumps([[answer.text, answer.ids, answer.ended] for answer in answers])
         (folder / _FILE).write_text(texts, encoding="utf-8")
         return {"rows": len(rows)}
 
     with context.time_stage("teacher"):
-        prompts = context.task.encode_prompts(options, rows, teacher.tokenizer)
+        prompts = task.encode_prompts(options, rows, teacher.tokenizer)
         key = {
             "prompts": json_digest([[int(token) for token in ids] for ids in prompts.columns["input_ids"]]),
             "options": options.model_dump(mode="json"),

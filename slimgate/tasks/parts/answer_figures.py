@@ -7,7 +7,7 @@ vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from slimgate.outcomes import SAME_ANSWERS, Outcomes
 from slimgate.plugins.models import Compared
 from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.prompts import Prompts, common_prefix, write_to_prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # So many prompts are answered one by one, to see whether the batch matters.
 ALONE = 16
@@ -56,7 +59,9 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
     return {**figures, "answer_tokens": {"what": label, "teacher": tokens[0], "variant": tokens[1]}}
 
 
-def _prefixes(teacher: Compared, variant: Compared, tokenizer: Any) -> tuple[float, float | None]:
+def _prefixes(
+    teacher: Compared, variant: Compared, tokenizer: PreTrainedTokenizerBase
+) -> tuple[float, float | None]:
     """Mean percentage of the teacher's tokens in common, and the median place where changed answers part."""
     before, after = (_token_ids(tokenizer, side.outcomes) for side in (teacher, variant))
     lengths = [common_prefix(first, other) for first, other in zip(before, after, strict=True)]
@@ -68,7 +73,7 @@ def _prefixes(teacher: Compared, variant: Compared, tokenizer: Any) -> tuple[flo
     return 100 * float(np.mean(shares)), float(np.median(places)) if places else None
 
 
-def _token_ids(tokenizer: Any, outcomes: Outcomes | None) -> list[list[int]]:
+def _token_ids(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | None) -> list[list[int]]:
     assert outcomes is not None
     assert outcomes.answers is not None
     texts = outcomes.answers.tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +53,12 @@ class AskedPrompts:
         raise MeasureError("the rows of an endpoint are text, from which no arrays are made")
 
 
-def asked_prompts(prompts: Sequence[Any], keys: Sequence[str], *, chat: bool) -> AskedPrompts:
+def asked_prompts(
+    prompts: Sequence[str | Sequence[Mapping[str, str]]], keys: Sequence[str], *, chat: bool
+) -> AskedPrompts:
     """chat: a prompt that is text is sent as a user's message."""
 
-    def to_prompt(prompt: Any) -> str | list[dict[str, str]]:
+    def to_prompt(prompt: str | Sequence[Mapping[str, str]]) -> str | list[dict[str, str]]:
         if not isinstance(prompt, str):
             return [dict(message) for message in prompt]
         return [{"role": "user", "content": prompt}] if chat else prompt

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from slimgate.errors import DataError
 from slimgate.plugins.base import Arrays
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.language_model import Windows, at_once
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Ids = list[int]
 # The columns of a choice's scores: the sum of its tokens' log-probabilities, and their number.
@@ -124,7 +127,9 @@ def log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     return torch.cat(parts)[:, 0]
 
 
-def encode_pairs(tokenizer: Any, prompts: Sequence[str], answers: Sequence[str]) -> list[tuple[Ids, Ids]]:
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], answers: Sequence[str]
+) -> list[tuple[Ids, Ids]]:
     """The tokens of each prompt, and those that its answer adds.
 
     An empty prompt becomes the start token, or the end token where there is no start token. Raises DataError
@@ -146,14 +151,14 @@ def encode_pairs(tokenizer: Any, prompts: Sequence[str], answers: Sequence[str])
     return pairs
 
 
-def _ids(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
+def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
     """Token ids of texts, without the end token that some tokenizers put behind each."""
     tokenized = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"] if texts else []
     stop = -1 if _appends_end(tokenizer) else None
     return [list(ids[:stop]) for ids in tokenized]
 
 
-def _appends_end(tokenizer: Any) -> bool:
+def _appends_end(tokenizer: PreTrainedTokenizerBase) -> bool:
     added = list(tokenizer("")["input_ids"])
     ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
     # GPT-2 has one token for start and end
@@ -165,7 +170,7 @@ def _move_blanks(prompt: str, answer: str) -> tuple[str, str]:
     return bare, prompt[len(bare) :] + answer
 
 
-def _first_token(tokenizer: Any) -> Ids:
+def _first_token(tokenizer: PreTrainedTokenizerBase) -> Ids:
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return [int(token)]

@@ -11,7 +11,7 @@ Light at its top: a suite is checked by `check_positions` and `check_outputs` be
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +31,12 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
 from slimgate.plugins.rows import TaskFacts
 from slimgate.plugins.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig
+
+    from slimgate.models.torch_model import TorchModel
 
 SEQUENCE = "AutoModelForSequenceClassification"
 TOKENS = "AutoModelForTokenClassification"
@@ -68,13 +74,13 @@ class Loaded:
     own_names: of the outputs, as a ready-made model's config.json has them.
     """
 
-    model: Any
+    model: TorchModel
     ready: bool
     layer: Any
     own_names: tuple[str, ...]
 
 
-def has_head(head: Head, config: Mapping[str, Any]) -> bool:
+def has_head(head: Head, config: Json) -> bool:
     """Whether the saved model comes with such a head of its own; unordered outputs must be as many."""
     kind = head.auto.removeprefix("AutoModel")
     if head.mean or not any(kind in name for name in config.get("architectures") or []):
@@ -82,17 +88,17 @@ def has_head(head: Head, config: Mapping[str, Any]) -> bool:
     return head.ordered or len(model_labels(config)) == len(head.names)
 
 
-def makes_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> bool:
+def makes_head(head: Head, ref: ModelRef, config: Json) -> bool:
     """Whether loading makes a new head: the model has none of this kind, or is to have another."""
     return ref.fresh or ref.new_head is True or not has_head(head, config)
 
 
-def without_head(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_head(config: Json) -> dict[str, Any]:
     """The config.json of a model whose own head is left out."""
     return {**config, "architectures": []}
 
 
-def check_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
+def check_head(head: Head, ref: ModelRef, config: Json) -> None:
     """Raises SuiteError where a model that is judged as its files are holds no such head.
 
     Decided by config.json and by the shapes in the files, so that nothing is loaded or trained before. The
@@ -123,7 +129,7 @@ def check_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
         )
 
 
-def _without_head(head: Head, config: Mapping[str, Any]) -> str:
+def _without_head(head: Head, config: Json) -> str:
     """What the model is, and what it lacks."""
     kind = head.auto.removeprefix("AutoModel")
     if kind in _architecture(config):
@@ -132,11 +138,11 @@ def _without_head(head: Head, config: Mapping[str, Any]) -> str:
     return f"config.json names {_architecture(config)}, expected a model with a head (…{kind})"
 
 
-def _architecture(config: Mapping[str, Any]) -> str:
+def _architecture(config: Json) -> str:
     return ", ".join(config.get("architectures") or ()) or "no architecture"
 
 
-def check_outputs(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
+def check_outputs(head: Head, ref: ModelRef, config: Json) -> None:
     """Raises SuiteError where the labels of a ready-made model do not fit the head's names."""
     if head.ordered and not makes_head(head, ref, config):
         output_order(model_labels(config), head.names, head.stated, ref.text)
@@ -226,7 +232,7 @@ def _load_ready_made(head: Head, ref: ModelRef, context: BuildContext) -> Any:
     return network
 
 
-def _reorder_(network: Any, order: list[int]) -> None:
+def _reorder_(network: nn.Module, order: list[int]) -> None:
     """Puts the outputs of the last layer in another order."""
     import torch
 
@@ -239,7 +245,7 @@ def _reorder_(network: Any, order: list[int]) -> None:
             layer.bias.copy_(layer.bias[order].clone())
 
 
-def _headless(head: Head, ref: ModelRef, config: Any, context: BuildContext) -> Any:
+def _headless(head: Head, ref: ModelRef, config: PreTrainedConfig, context: BuildContext) -> Any:
     from slimgate.models.mean_pooling import MeanPoolingClassifier
 
     _name_outputs(config, head)
@@ -252,7 +258,7 @@ def _headless(head: Head, ref: ModelRef, config: Any, context: BuildContext) -> 
     return MeanPoolingClassifier(weights.network.config, weights.network) if head.mean else weights.network
 
 
-def _name_outputs(config: Any, head: Head) -> None:
+def _name_outputs(config: PreTrainedConfig, head: Head) -> None:
     config.id2label = dict(enumerate(head.names))
     config.label2id = {name: i for i, name in enumerate(head.names)}
     if head.problem_type is not None:

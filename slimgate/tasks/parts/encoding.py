@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Arrays
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # The place of a token that is not the first of a word: special ones, padding, and the rest of words.
 NO_WORD = -1
@@ -35,7 +38,7 @@ class EncodedTexts:
     side: str
     lengths: npt.NDArray[np.int64]
     row_of: npt.NDArray[np.int64] | None = None
-    tokenizer: Any = None
+    tokenizer: PreTrainedTokenizerBase = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -102,7 +105,9 @@ class EncodedTexts:
         return padded
 
 
-def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]], *, max_tokens: int
+) -> EncodedTexts:
     """Tokenises rows of one or two texts.
 
     Args:
@@ -119,7 +124,7 @@ def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: 
 
 
 def _encode_fast(
-    tokenizer: Any, texts: Sequence[Sequence[str]], max_tokens: int
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]], max_tokens: int
 ) -> dict[str, list[list[int]]]:
     """What a fast tokenizer's own call gives, in less time: it makes no offsets and no objects.
 
@@ -139,7 +144,9 @@ def _encode_fast(
     return columns
 
 
-def encoded_fields(tokenizer: Any, columns: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, Any]:
+def encoded_fields(
+    tokenizer: PreTrainedTokenizerBase, columns: Mapping[str, Sequence[Sequence[int]]]
+) -> dict[str, Any]:
     """What EncodedTexts holds of a tokenizer's answer."""
     padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
     return {
@@ -152,7 +159,7 @@ def encoded_fields(tokenizer: Any, columns: Mapping[str, Sequence[Sequence[int]]
 
 
 @contextmanager
-def keep_truncation(tokenizer: Any) -> Iterator[None]:
+def keep_truncation(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """A fast tokenizer remembers how it last cut and is saved so: artifacts' tokenizers would differ."""
     inner = getattr(tokenizer, "backend_tokenizer", None)
     before = inner.truncation if inner is not None else None
@@ -182,7 +189,9 @@ class EncodedWords(EncodedTexts):
         return replace(joined, word_of=[*self.word_of, *more.word_of])
 
 
-def encode_words(tokenizer: Any, rows: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedWords:
+def encode_words(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[str]], *, max_tokens: int
+) -> EncodedWords:
     """Tokenises rows of words, with blanks between them, cut to `max_tokens`.
 
     A word is told by where its tokens lie in the text, so that every fast tokenizer does alike. Raises

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +42,15 @@ from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.models.sentence_encoder import SentenceEncoder
     from slimgate.models.write_answers import Writing
+    from slimgate.tasks.parts.asked_prompts import AskedPrompts
+    from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import TokenTargets
     from slimgate.tasks.parts.prompts import Prompts
+    from slimgate.tasks.parts.text_pairs import TextPairs
 
 # Separates the sampled answers to one prompt.
 BETWEEN_ANSWERS = "\x1e"
@@ -52,7 +58,7 @@ Floats = npt.NDArray[np.float64]
 _BATCH, _MOST_TOKENS = 32, 512
 
 
-def _encoder_folder(value: Any) -> Any:
+def _encoder_folder(value: object) -> object:
     """The absolute path of an encoder's folder. Raises ValueError if there is no encoder."""
     if not isinstance(value, str):
         return value
@@ -191,7 +197,7 @@ class GenerationTask(Task[G]):
         ]
 
     @abstractmethod
-    def encode_prompts(self, params: G, rows: Rows, tokenizer: Any) -> Prompts:
+    def encode_prompts(self, params: G, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Prompts:
         """The prompts of rows as tokens. tokenizer: a loaded one."""
 
     def row_encoder(self, params: G, folder: Path) -> Callable[[Rows], Any]:
@@ -201,7 +207,7 @@ class GenerationTask(Task[G]):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return lambda rows: self.encode_prompts(params, rows, tokenizer)
 
-    def targets(self, params: G, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
+    def targets(self, params: G, rows: Rows, facts: TaskFacts, encoded: Windows | TextPairs) -> TokenTargets:
         """The tokens that training teaches: those of the reference."""
         return self.targets_without_labels(params, encoded, facts)
 
@@ -210,15 +216,18 @@ class GenerationTask(Task[G]):
         """The tokens that training teaches, without labels: the rows' own text."""
 
     def answer(
-        self, params: G, predictor: Predictor, encoded: Any, plan: AnswerPlan
+        self, params: G, predictor: Predictor, encoded: Prompts | AskedPrompts, plan: AnswerPlan
     ) -> npt.NDArray[np.object_]:
         """(rows, repeats) answers."""
         from slimgate.tasks.parts.asked_prompts import ask_for_answers
         from slimgate.tasks.parts.prompts import write_to_prompts
 
         if isinstance(predictor, EndpointPredictor):
-            return ask_for_answers(predictor, encoded, writing(params), plan, repeats=params.repeats)
-        return write_to_prompts(predictor, encoded, writing(params), plan, repeats=params.repeats)
+            prompts = cast("AskedPrompts", encoded)
+            return ask_for_answers(predictor, prompts, writing(params), plan, repeats=params.repeats)
+        return write_to_prompts(
+            predictor, cast("Prompts", encoded), writing(params), plan, repeats=params.repeats
+        )
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: G, group: str | None
@@ -366,7 +375,7 @@ def _embed_texts(folder: Path, texts: Sequence[str]) -> list[Floats]:
 
 
 @lru_cache(maxsize=1)
-def _load_encoder(folder: Path) -> tuple[Any, Any]:
+def _load_encoder(folder: Path) -> tuple[PreTrainedTokenizerBase, SentenceEncoder]:
     """The tokenizer and the encoder of a folder, pooled as it says, else by the mean."""
     from transformers import AutoConfig, AutoTokenizer
 
@@ -387,7 +396,7 @@ def _load_encoder(folder: Path) -> tuple[Any, Any]:
     return tokenizer, network.eval()
 
 
-def _most_tokens(network: Any) -> int:
+def _most_tokens(network: SentenceEncoder) -> int:
     from slimgate.models.config import longest_text
 
     return min(_MOST_TOKENS, longest_text(network.config.to_dict()) or _MOST_TOKENS)

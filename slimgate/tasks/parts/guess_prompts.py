@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.util import find_spec
-from typing import Any
 
 from slimgate.data.guess_input import FoundRows
 from slimgate.plugins.base import Json
@@ -130,6 +129,6 @@ def _most_tokens(sample: FoundRows, reference: str) -> int:
     return next((limit for limit in _LIMITS if limit >= _TOKENS_OF_A_WORD * longest), _LIMITS[-1])
 
 
-def _words(value: Any) -> int:
+def _words(value: object) -> int:
     values = value if isinstance(value, list) else [value]
     return max((len(str(value).split()) for value in values), default=0)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,10 @@ from slimgate.plugins.base import Progress, iter_batches, no_progress
 from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
 from slimgate.tasks.parts.objectives import Labelled, TokenObjective
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import Pipeline
 
 # C of a regression on features of variance one. On features as they are, with C = 1, 10 and 100, a head of 77
 # classes (banking77, frozen features) had 2.5 points less in half as many steps again: they end too early.
@@ -141,7 +145,7 @@ def logistic_regression(
         return make_pipeline(StandardScaler(with_mean=has_bias), model).fit(*data)
 
 
-def raw_weights(fitted: Any) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+def raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
     """Of a pipeline: weights (classes, in_features), biases and classes (classes,), on features as they are.
 
     Of two classes there is one line, as scikit-learn has it.
@@ -240,7 +244,7 @@ def _fit_ridge(data: HeadData, penalty: float, *, has_bias: bool) -> Any:
     return Ridge(penalty, fit_intercept=has_bias).fit(features.astype(np.float64), scores.astype(np.float64))
 
 
-def _squared_error(model: Any, data: HeadData) -> float:
+def _squared_error(model: Ridge, data: HeadData) -> float:
     return float(np.mean((model.predict(data[0].astype(np.float64)) - data[1]) ** 2))
 
 

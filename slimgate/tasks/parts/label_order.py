@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,12 @@ from slimgate.data.labels import label_map
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.tasks.text_classification import TextClassification
 
 # How many rows of `selection` are predicted.
 ROWS = 500
@@ -73,7 +79,13 @@ def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderTrial:
 
 
 def require_label_order(
-    model: Any, params: Any, context: BuildContext, *, names: Sequence[str], order: Sequence[int], where: str
+    model: TorchModel,
+    params: BaseModel,
+    context: BuildContext,
+    *,
+    names: Sequence[str],
+    order: Sequence[int],
+    where: str,
 ) -> None:
     """Raises BuildError if another order of the outputs is right far more often than that of their names.
 
@@ -91,7 +103,8 @@ def require_label_order(
         context.log["label_order"] = "not tried: split selection has no rows"
         return
     rows = Rows(context.rows("selection").table.slice(0, ROWS))  # the rows of a split are in random order
-    labels = context.task.label_indices(context.task_params, rows, context.facts)
+    task = cast("TextClassification[Any]", context.task)
+    labels = task.label_indices(context.task_params, rows, context.facts)
     classes = context.facts.classes
     label_order = find_order(_predict_rows(model, rows, params, context), labels, len(classes))
     if label_order.contradicts:
@@ -113,7 +126,7 @@ def require_label_order(
     }
 
 
-def _predict_rows(model: Any, rows: Rows, params: Any, context: BuildContext) -> Ints:
+def _predict_rows(model: TorchModel, rows: Rows, params: BaseModel, context: BuildContext) -> Ints:
     from slimgate.models.predict import predict_scores
     from slimgate.runtimes.eager import EagerPredictor
 

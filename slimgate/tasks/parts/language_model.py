@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from slimgate.plugins.models import ModelRef
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.objectives import NO_ANSWER
 
+if TYPE_CHECKING:
+    from torch import nn
+
 CAUSAL = "transformers:AutoModelForCausalLM"
 # Logits looked at at a time: a window of 1,024 tokens of GPT-2's vocabulary has 51 million.
 CHUNK = 2**24
@@ -35,7 +38,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @torch.no_grad()
-def check_causal(network: Any, name: str) -> None:
+def check_causal(network: nn.Module, name: str) -> None:
     """Raises BuildError where the answer at a place depends on the tokens behind it. name: of the model."""
     ids = torch.full((2, 4), 2, device=next(network.parameters()).device)
     ids[1, -1] = 1
@@ -50,7 +53,9 @@ def check_causal(network: Any, name: str) -> None:
         )
 
 
-def load_language_model(ref: ModelRef, context: BuildContext, texts: Callable[[], Sequence[str]]) -> Any:
+def load_language_model(
+    ref: ModelRef, context: BuildContext, texts: Callable[[], Sequence[str]]
+) -> TorchModel:
     """The TorchModel of a ref. texts(): those that a fresh model's tokenizer is trained on.
 
     Raises BuildError where weights are missing, or it sees the next token.

@@ -17,13 +17,20 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
 from slimgate._system.digests import file_sha256, json_digest
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError, MeasureError, format_suggestion, in_one_line
 from slimgate.models.seeding import isolated_seed
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.task import Task as LmEvalTask
+    from transformers import PreTrainedTokenizerBase
+
+    from slimgate.plugins.base import Json
 
 # As simple_evaluate seeds them.
 RANDOM_SEED, SEED = 0, 1234
@@ -173,7 +180,7 @@ def _without_cached_local_files() -> Iterator[None]:
     folder = TemporaryDirectory(prefix="slimgate-documents-")
     _SCRATCH.append(folder)  # documents are mapped from its files
 
-    def load_local_files(path: str, *args: Any, **options: Any) -> Any:
+    def load_local_files(path: str, *args: object, **options: Any) -> Any:
         is_remote = "://" in str(options.get("data_files", ""))
         if (path in FORMATS or Path(path).exists()) and not is_remote:
             options.setdefault("cache_dir", folder.name)
@@ -186,7 +193,7 @@ def _without_cached_local_files() -> Iterator[None]:
         datasets.load_dataset = load
 
 
-def resolved_configuration(task: Any) -> str:
+def resolved_configuration(task: LmEvalTask) -> str:
     """All settings of a task as text: with what its YAML includes, and the code of its functions."""
     try:
         settings = task.dump_config()
@@ -217,7 +224,7 @@ def _load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
-def chat_template(tokenizer: Any) -> Template:
+def chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     """Messages -> a prompt, as lm-evaluation-harness makes it. Raises DataError without a template."""
     from lm_eval.models.huggingface import HFLM
 
@@ -235,7 +242,7 @@ def chat_template(tokenizer: Any) -> Template:
 
 
 def put_into_chat(
-    tokenizer: Any, prompts: Sequence[str], targets: Sequence[str]
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], targets: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """Prompts as a user's messages, and what the assistant answers, to learn from.
 
@@ -248,7 +255,7 @@ def put_into_chat(
     return [text.removeprefix(start) if adds else text for text in chats], [text.lstrip() for text in targets]
 
 
-def _prepare(name: str, task: Any, request: Asked, prepared: Mapping[str, Any]) -> None:
+def _prepare(name: str, task: LmEvalTask, request: Asked, prepared: Mapping[str, object]) -> None:
     """Shots and requests, as simple_evaluate makes them."""
     from lm_eval.evaluator_utils import get_sample_size
 
@@ -266,7 +273,9 @@ def _prepare(name: str, task: Any, request: Asked, prepared: Mapping[str, Any]) 
         raise DataError(f"task {name}: lm-eval cannot make its requests: {in_one_line(error)}") from error
 
 
-def _training_requests(task: Any, docs: Sequence[Any], number: int, prepared: Mapping[str, Any]) -> list[Any]:
+def _training_requests(
+    task: LmEvalTask, docs: Sequence[Json], number: int, prepared: Mapping[str, object]
+) -> list[Any]:
     """The requests of a training document, as build_all_requests makes them. It is no example of its own."""
     doc, sampler = docs[number], task.sampler
     pool = sampler.fewshot_docs()
@@ -292,11 +301,11 @@ def _training_requests(task: Any, docs: Sequence[Any], number: int, prepared: Ma
     return requests if isinstance(requests, list) else [requests]
 
 
-def _row_id(request: Any) -> str:
+def _row_id(request: Instance) -> str:
     return f"{request.task_name}/{request.doc_id}"
 
 
-def _gate_row(task: Any, row: str, requests: Sequence[Any]) -> Row:
+def _gate_row(task: LmEvalTask, row: str, requests: Sequence[Instance]) -> Row:
     first = requests[0]
     return {
         "id": row,
@@ -312,7 +321,7 @@ def _gate_row(task: Any, row: str, requests: Sequence[Any]) -> Row:
     }
 
 
-def _train_rows(name: str, task: Any, docs: Sequence[Any]) -> Iterator[Row]:
+def _train_rows(name: str, task: LmEvalTask, docs: Sequence[Json]) -> Iterator[Row]:
     """Documents of the training split that have a prompt and a target."""
     for number, doc in enumerate(docs):
         prompt, target = _prompt(task, doc), _target(task, doc)
@@ -321,12 +330,12 @@ def _train_rows(name: str, task: Any, docs: Sequence[Any]) -> Iterator[Row]:
             yield {"id": row, "task": name, "prompt": prompt, "target": target, "requests": ""}
 
 
-def _prompt(task: Any, doc: Any) -> str:
+def _prompt(task: LmEvalTask, doc: Json) -> str:
     text = task.doc_to_text(doc)
     return text if isinstance(text, str) else ""
 
 
-def _target(task: Any, doc: Any) -> str:
+def _target(task: LmEvalTask, doc: Json) -> str:
     """What follows the prompt where the model is right, with what stands between the two."""
     target = task.doc_to_target(doc)
     if isinstance(target, list | tuple):
@@ -361,7 +370,7 @@ def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict
     }
 
 
-def _score_task(task: Any, by_row: Mapping[str, list[Any]]) -> dict[str, Answered]:
+def _score_task(task: LmEvalTask, by_row: Mapping[str, list[Instance]]) -> dict[str, Answered]:
     """Filters, then scores, as lm_eval.evaluator.evaluate has them."""
     every, task._instances = task._instances, [request for some in by_row.values() for request in some]
     try:
@@ -371,7 +380,7 @@ def _score_task(task: Any, by_row: Mapping[str, list[Any]]) -> dict[str, Answere
     return {row: Answered(_values(task, some), _answer(some)) for row, some in by_row.items()}
 
 
-def _values(task: Any, requests: Sequence[Any]) -> dict[str, float]:
+def _values(task: LmEvalTask, requests: Sequence[Instance]) -> dict[str, float]:
     ordered = sorted(requests, key=lambda request: request.idx)
     if task.OUTPUT_TYPE == ROLLING:
         text = str(ordered[0].args[0])
@@ -386,7 +395,7 @@ def _values(task: Any, requests: Sequence[Any]) -> dict[str, float]:
     return values
 
 
-def _answer(requests: Sequence[Any]) -> str:
+def _answer(requests: Sequence[Instance]) -> str:
     """The text that was written, or the likeliest continuation."""
     first = requests[0]
     if first.request_type == "generate_until":

@@ -48,7 +48,7 @@ def read_config(folder: Path) -> Any:
 class PredictedNetwork(nn.Module):
     """A runtime's predictor where lm-evaluation-harness expects a network."""
 
-    def __init__(self, predictor: Predictor, config: Any) -> None:
+    def __init__(self, predictor: Predictor, config: PreTrainedConfig) -> None:
         super().__init__()
         self._predictor, self.config, self.device = predictor, config, torch.device("cpu")
 
@@ -152,7 +152,7 @@ def document_encoder(
     return encode
 
 
-def _text(argument: Any) -> str:
+def _text(argument: object) -> str:
     return argument if isinstance(argument, str) else ""
 
 

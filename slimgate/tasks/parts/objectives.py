@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from torch import Tensor, nn
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
+
+if TYPE_CHECKING:
+    from slimgate.models.torch_model import TorchModel
 
 # What torch's cross-entropy passes over.
 UNLABELLED = -100
@@ -71,7 +74,7 @@ def joined_targets(first: Targets, second: Targets) -> Targets:
     return np.concatenate([np.asarray(first), np.asarray(second)])
 
 
-def labelled_rows(model: Any, split: str, context: BuildContext) -> Labelled | None:
+def labelled_rows(model: TorchModel, split: str, context: BuildContext) -> Labelled | None:
     """A split's encoded rows and targets; None where the split is empty."""
     if not len(context.splits.get(split, ())):
         return None
@@ -81,7 +84,7 @@ def labelled_rows(model: Any, split: str, context: BuildContext) -> Labelled | N
         return encoded, context.task.targets(context.task_params, rows, context.facts, encoded)
 
 
-def training_rows(model: Any, context: BuildContext) -> Labelled:
+def training_rows(model: TorchModel, context: BuildContext) -> Labelled:
     """The `train` split. Raises DataError where it is empty."""
     context.rows("train")
     data = labelled_rows(model, "train", context)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from slimgate.plugins.models import NEW_TOKENS, Predictor
 from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
 from slimgate.tasks.parts.language_model import Windows, windows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # A loop is one run of tokens three times at the end of an answer, or more, eight tokens in all.
 LOOP_REPEATS, LOOP_TOKENS = 3, 8
@@ -54,7 +57,9 @@ class Prompts(EncodedTexts):
         return replace(joined, texts=[*self.texts, *more.texts], keys=[*self.keys, *more.keys])
 
 
-def prompt_texts(tokenizer: Any, prompts: Sequence[Any], *, chat: bool) -> list[str]:
+def prompt_texts(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str | Sequence[Mapping[str, str]]], *, chat: bool
+) -> list[str]:
     """Prompts as the model reads them: lists of messages, or with `chat` a user's text, by the chat template.
 
     Raises DataError for a tokenizer without a template, and for messages that it refuses.
@@ -62,7 +67,9 @@ def prompt_texts(tokenizer: Any, prompts: Sequence[Any], *, chat: bool) -> list[
     return [_prompt_text(tokenizer, prompt, chat=chat) for prompt in prompts]
 
 
-def _prompt_text(tokenizer: Any, prompt: Any, *, chat: bool) -> str:
+def _prompt_text(
+    tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Mapping[str, str]], *, chat: bool
+) -> str:
     if isinstance(prompt, str) and not chat:
         return prompt
     if not getattr(tokenizer, "chat_template", None):
@@ -77,7 +84,9 @@ def _prompt_text(tokenizer: Any, prompt: Any, *, chat: bool) -> str:
         raise DataError(f"the chat template refuses a row: {type(error).__name__}: {error}") from error
 
 
-def prompt_ids(tokenizer: Any, texts: Sequence[str], *, templated: bool) -> list[list[int]]:
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, templated: bool
+) -> list[list[int]]:
     """The ids of each prompt, without an end token behind it. templated: special tokens stand in the text."""
     with keep_truncation(tokenizer):
         encoded = tokenizer(list(texts), add_special_tokens=not templated, truncation=False, verbose=False)
@@ -88,7 +97,9 @@ def prompt_ids(tokenizer: Any, texts: Sequence[str], *, templated: bool) -> list
     ]
 
 
-def encode_prompts(tokenizer: Any, texts: Sequence[str], keys: Sequence[str], *, templated: bool) -> Prompts:
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], keys: Sequence[str], *, templated: bool
+) -> Prompts:
     """Raises DataError for a prompt without a token."""
     ids = prompt_ids(tokenizer, texts, templated=templated)
     for key, row in zip(keys, ids, strict=True):
@@ -100,7 +111,11 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], keys: Sequence[str], *,
 
 
 def answer_windows(
-    tokenizer: Any, texts: Sequence[str], answers: Sequence[str | None], *, templated: bool
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    answers: Sequence[str | None],
+    *,
+    templated: bool,
 ) -> Windows:
     """Prompts with their answers and an end token, to learn from: the answers alone count.
 
@@ -116,7 +131,9 @@ def answer_windows(
     return _answers_count(tokenizer, documents, starts)
 
 
-def written_windows(tokenizer: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Written]) -> Windows:
+def written_windows(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], answers: Sequence[Written]
+) -> Windows:
     """Prompts with what a model wrote behind them, token by token: the answers alone count.
 
     An answer that was cut, or that a stop text ended, has no end token to learn.
@@ -129,7 +146,9 @@ def written_windows(tokenizer: Any, prompts: Sequence[Sequence[int]], answers: S
     return _answers_count(tokenizer, documents, list(map(len, prompts)))
 
 
-def _answers_count(tokenizer: Any, documents: Sequence[Sequence[int]], starts: Sequence[int]) -> Windows:
+def _answers_count(
+    tokenizer: PreTrainedTokenizerBase, documents: Sequence[Sequence[int]], starts: Sequence[int]
+) -> Windows:
     """One window for each document, of which the tokens from `starts` on count."""
     longest = max(map(len, documents))
     windows_of_documents = windows(
@@ -167,7 +186,7 @@ def is_loop(answer: Written) -> bool:
     return False
 
 
-def common_prefix(first: Sequence[Any], second: Sequence[Any]) -> int:
+def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
     """How many items two sequences begin with alike."""
     for place, (first_id, other) in enumerate(zip(first, second, strict=False)):
         if first_id != other:

@@ -118,7 +118,7 @@ def _read_choices(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return texts, tuple(str(label) for label in labels)
 
 
-def _right_place(answer: Any, choices: tuple[str, ...], labels: tuple[str, ...]) -> int:
+def _right_place(answer: object, choices: tuple[str, ...], labels: tuple[str, ...]) -> int:
     """The place of the choice that an answer names. Raises ValueError where it names none, or two.
 
     An answer is a name that the data gives the choices, else the text of one of them, a letter, or a number
@@ -148,7 +148,7 @@ def _right_place(answer: Any, choices: tuple[str, ...], labels: tuple[str, ...])
     return number
 
 
-def _to_number(answer: Any) -> int | None:
+def _to_number(answer: object) -> int | None:
     """The whole number that a value is, or that a text of digits names."""
     if isinstance(answer, bool):
         return int(answer)

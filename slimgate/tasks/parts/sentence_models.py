@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,12 @@ from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.retrieval import normalize_vectors
 from slimgate.tasks.parts.sentences import EncodedPairs, SentenceParams, encode_sentences
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+    from slimgate.models.sentence_encoder import SentenceEncoder
+    from slimgate.models.torch_model import TorchModel
+
 ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
 # More rows hardly move a mean cosine.
 ROWS = 512
@@ -37,7 +43,7 @@ INDEXED = 1_000_000
 _MEGABYTE = 1024**2
 
 
-def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Mapping[str, Any]) -> None:
+def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) -> None:
     """Raises SuiteError where a model of this config.json is of two halves, or of too few positions."""
     if config.get("is_encoder_decoder"):
         raise SuiteError(f"{ref.text} is an encoder with a decoder, expected an encoder or a decoder alone")
@@ -70,11 +76,13 @@ class SentenceTask(Task[S]):
         """Raises SuiteError where a config.json cannot serve this task."""
         check_sentence_model(params, ref, config)
 
-    def load_model(self, params: S, ref: ModelRef, context: BuildContext) -> Any:
+    def load_model(self, params: S, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The encoder of a ref, which is complete."""
         return load_sentence_model(params, ref, context)
 
-    def encode_rows(self, params: S, rows: Rows, tokenizer: Any) -> EncodedTexts | EncodedPairs:
+    def encode_rows(
+        self, params: S, rows: Rows, tokenizer: PreTrainedTokenizerBase
+    ) -> EncodedTexts | EncodedPairs:
         """Tokenises the one or two texts of each row."""
         return encode_sentences(params, rows, tokenizer)
 
@@ -84,7 +92,7 @@ class SentenceTask(Task[S]):
         return embedding_figures(teacher, variant)
 
 
-def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildContext) -> Any:
+def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildContext) -> TorchModel:
     """The TorchModel of a folder; what [task] says goes before what the folder does. Raises BuildError."""
     from transformers import AutoConfig
 
@@ -107,7 +115,9 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     return TorchModel(network.to(context.device).eval(), tokenizer, ARCHITECTURE)
 
 
-def load_encoder(ref: ModelRef, config: Any, stated: Mapping[str, Any]) -> tuple[Weights, Any]:
+def load_encoder(
+    ref: ModelRef, config: PreTrainedConfig, stated: Mapping[str, object]
+) -> tuple[Weights, SentenceEncoder]:
     """How the encoder of a folder fits its files, and a SentenceEncoder around it.
 
     stated: settings that go before the folder's own. A pooler may be missing, since it is not used.
@@ -139,7 +149,7 @@ def _without_pooler(weights: Weights) -> Weights:
     return replace(weights, missing=[name for name in weights.missing if not name.startswith(f"{POOLER}.")])
 
 
-def _read_dense(network: Any, files: list[Path]) -> None:
+def _read_dense(network: SentenceEncoder, files: list[Path]) -> None:
     """The weights of the layers behind the pooling, each from its own file."""
     import safetensors.torch
     import torch

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.params import Table
 from slimgate.plugins.rows import Rows
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class SentenceParams(Table, ABC):
@@ -109,7 +112,9 @@ class EncodedPairs:
         return EncodedPairs(self.first.join(more.first), self.second.join(more.second))
 
 
-def encode_sentences(params: SentenceParams, rows: Rows, tokenizer: Any) -> EncodedTexts | EncodedPairs:
+def encode_sentences(
+    params: SentenceParams, rows: Rows, tokenizer: PreTrainedTokenizerBase
+) -> EncodedTexts | EncodedPairs:
     """Tokenises the one or two texts of each row, behind their prompts."""
     prompts = params.prompts or ("",) * len(params.texts)
     encoded = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from slimgate.plugins.models import NEW_TOKENS, ModelRef
 from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
 from slimgate.tasks.parts.language_model import load_text_model
 from slimgate.tasks.parts.prompts import Prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TEXT_TO_TEXT = "transformers:AutoModelForSeq2SeqLM"
 DECODER_INPUTS = "decoder_input_ids"
@@ -108,7 +111,7 @@ class TextPairs(Prompts):
 
 
 def encode_pairs(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     answers: Sequence[str | None],
     keys: Sequence[str],
@@ -137,13 +140,13 @@ def encode_pairs(
     )
 
 
-def _ended(ids: list[int], tokenizer: Any) -> list[int]:
+def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """With an end token, which not every tokenizer puts there."""
     end = tokenizer.eos_token_id
     return ids if end is None or end in ids else [*ids, end]
 
 
-def start_token(tokenizer: Any) -> int:
+def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The id of the token that an answer begins with. Raises BuildError where the tokenizer does not say."""
     token = tokenizer.init_kwargs.get(START)
     if token is None:

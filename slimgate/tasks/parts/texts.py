@@ -7,7 +7,7 @@ class TextClassification(TextTask[Params]): ...
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from pydantic import Field
 
@@ -15,6 +15,10 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, HeadParams, HeadTask, Loaded
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from transformers import PreTrainedTokenizerBase
 
 # Ends a snippet of export: the share of each label, of `shares` (texts, labels).
 PRINT_SHARES = (
@@ -47,7 +51,7 @@ class TextTask(HeadTask[T]):
         """What must not stand in two splits; of a pair, the pair."""
         return params.text
 
-    def encode_rows(self, params: T, rows: Rows, tokenizer: Any) -> EncodedTexts:
+    def encode_rows(self, params: T, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedTexts:
         """Tokenises the text columns."""
         texts = [rows.table[column].to_pylist() for column in params.text]
         return encode_texts(tokenizer, texts, max_tokens=params.max_tokens)
@@ -81,4 +85,5 @@ def _features(loaded: Loaded, context: BuildContext, split: str, precision: str)
     features = classifier_inputs(
         network, loaded.layer, encoded, precision=precision, progress=context.progress
     )
-    return features, context.task.targets(context.task_params, rows, context.facts, encoded)
+    targets = context.task.targets(context.task_params, rows, context.facts, encoded)
+    return features, cast("npt.NDArray[Any]", targets)

@@ -15,6 +15,7 @@ from slimgate.judge.facts import quality_facts
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.logs.answer_columns import ANSWER_METRICS
 from slimgate.logs.comparison_line import format_comparison
+from slimgate.logs.judged import digest_logs
 from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
@@ -113,6 +114,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             "name": first.base.tool,
             "base": first.base.shown,
             "targets": [judged.target.shown for judged in verdicts],
+            "files": digest_logs([first.base, *(judged.target for judged in verdicts)]),
         },
         real=True,
         classes=[],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from slimgate.data.row_files import RowFile, columns_of, require
@@ -53,7 +54,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
         raise DataError(f"{path} is not as its tool writes logs ({problem})") from error
     if not (log.tasks or log.loads or log.runs or log.models or log.kl):
         raise DataError(f"{path}: the log has no task")
-    return log
+    return replace(log, path=path, models=tuple(replace(model, path=path) for model in log.models))
 
 
 def find_kl_log(path: Path, name: str | None = None) -> Log | None:

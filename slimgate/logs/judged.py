@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from slimgate._system.digests import file_sha256, files_below, folder_digest
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_counts import Counted
 from slimgate.judge.verdict import QualityJudgement
@@ -14,6 +15,15 @@ from slimgate.plugins.reader import Log
 
 if TYPE_CHECKING:
     from slimgate.record import RunVerdict, TaskFactsRecord, VariantRecord
+
+
+def digest_logs(logs: Iterable[Log]) -> dict[str, str]:
+    """By shown path the SHA-256 of a log's file, or the digest of its folder's files; of further runs too."""
+    paths = {run.shown: run.path for log in logs for run in (log, *log.further) if run.path is not None}
+    return {
+        shown: file_sha256(path) if path.is_file() else folder_digest(path, files_below(path))
+        for shown, path in paths.items()
+    }
 
 
 def make_base_record(judged: Mapping[str, QualityJudgement], parent: str | None) -> VariantRecord:

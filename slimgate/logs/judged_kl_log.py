@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
 from slimgate.judge.message import format_share_above
 from slimgate.judge.verdict import worst_verdict
 from slimgate.logs.file_budgets import FileBudgets
-from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.plugins.reader import KlChunks, Log
 from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.budgets import PERPLEXITY
@@ -53,7 +52,7 @@ class JudgedKlLogs(JudgedFiles):
             params={"targets": sorted(self.targets)},
             source={
                 "name": ", ".join(dict.fromkeys(log.tool for log in self._logs)),
-                "files": [Path(log.shown).as_posix() for log in self._logs],
+                "files": digest_logs(self._logs),
             },
             real=True,
             classes=[],

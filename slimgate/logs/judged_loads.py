@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from slimgate._system.timestamps import format_now
@@ -26,7 +26,7 @@ from slimgate.judge.load_tests import (
 )
 from slimgate.judge.verdict import worst_verdict
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
-from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.logs.load_tests import LoadPair, describe_lengths, failures, pair_loads
 from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LOAD_PARTS
@@ -38,14 +38,14 @@ Budget = SpeedBudget | LimitBudget
 
 
 class JudgedLoadTests(JudgedFiles):
-    """targets: each with its loads."""
+    """targets: each with its loads. logs: of the targets."""
 
-    def __init__(self, base: Log, targets: Mapping[str, VariantRecord]) -> None:
-        self.base, self.targets = base, targets
+    def __init__(self, base: Log, targets: Mapping[str, VariantRecord], logs: Sequence[Log]) -> None:
+        self.base, self.targets, self._logs = base, targets, logs
 
     @property
     def base_name(self) -> str:
-        return self.base.shown
+        return PurePath(self.base.shown).name
 
     def base_record(self) -> VariantRecord:
         return VariantRecord(name=TEACHER, parent=None)
@@ -54,7 +54,11 @@ class JudgedLoadTests(JudgedFiles):
         return TaskFactsRecord(
             kind=LOAD_TESTS,
             params={"loads": sorted(self.base.loads)},
-            source={"name": self.base.tool, "base": self.base.shown},
+            source={
+                "name": self.base.tool,
+                "base": self.base.shown,
+                "files": digest_logs([self.base, *self._logs]),
+            },
             real=True,
             classes=[],
             splits={},
@@ -78,6 +82,7 @@ def judge_load_tests(
             )
             for name, target in targets.items()
         },
+        list(targets.values()),
     )
 
 

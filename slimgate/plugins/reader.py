@@ -245,6 +245,7 @@ class Log:
     notes: sentences that the user should read.
     loads: name -> load, for a load test; then there are no tasks.
     kl: of a KL log; then there are no tasks.
+    path: the file or folder, from which a record has its digest. slimgate sets it.
     time: when it ran, if the log says it.
     runs: all runs, the oldest first, if there are several. Then there are no tasks until the user chooses a
         run (`--run`).
@@ -267,6 +268,7 @@ class Log:
     environment: Environment = field(default_factory=dict)
     further: tuple[Log, ...] = ()
     kl: KlChunks | None = None
+    path: Path | None = None
 
 
 class Reader(ABC):

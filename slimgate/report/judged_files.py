@@ -9,6 +9,8 @@ from slimgate._system.escape import escape
 from slimgate.record import RunRecord
 from slimgate.report.figures import count
 
+_SHA256_DIGITS = 64
+
 
 def has_suite_file(record: RunRecord) -> bool:
     """Whether the record is of a suite; that of `slimgate judge` only has a name for its folder."""
@@ -16,10 +18,12 @@ def has_suite_file(record: RunRecord) -> bool:
 
 
 def describe_files(record: RunRecord) -> Iterator[str]:
-    """`teacher.csv (SHA-256 6f1c…)`, of prediction files; nothing of a record without them."""
+    """`teacher.csv (SHA-256 6f1c…)`; `runs/base (digest 6f1c…)` of a folder; nothing of a record without."""
     files = record.task.source.get("files")
     if isinstance(files, Mapping):
-        yield from (f"{escape(name)} (SHA-256 {escape(digest[:12])})" for name, digest in files.items())
+        for name, digest in files.items():
+            kind = "SHA-256" if len(digest) == _SHA256_DIGITS else "digest"
+            yield f"{escape(name)} ({kind} {escape(digest[:12])})"
 
 
 def describe_source(record: RunRecord) -> str:

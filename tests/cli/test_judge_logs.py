@@ -458,3 +458,19 @@ def test_a_report_is_accepted_and_compared_as_that_of_a_run(
     assert re.search(
         r"\| target +\| gsm8k/acc +\| 0\.7\d+ → 0\.6\d+ \| +\*\*14\.0 \[11\.3, 17\.2\]\*\*", out
     ), out
+
+
+def test_a_report_names_the_logs_with_digests_of_what_was_read(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    digests = []
+    for count in (4, 60):
+        logs = pair_of(tmp_path, base, lost(base, count))
+        judge(*logs, "--drop-points", 4, "--report", tmp_path / "report")
+        files = read_record(tmp_path / "report/run.json").task.source["files"]
+        assert list(files) == [str(log) for log in logs]
+        digests.append(list(files.values()))
+        head = (tmp_path / "report/report.md").read_text("utf-8").split("**What to ship**")[0]
+        assert all(f"{log} (digest {files[str(log)][:12]})" in head for log in logs)
+    assert digests[0][0] == digests[1][0]
+    assert digests[0][1] != digests[1][1]

@@ -73,13 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Searches, writes the suite and prints what was found. Raises SlimgateError for wrong input."""
+    from slimgate._system.files import write_atomically
     from slimgate._system.timestamps import format_now
     from slimgate.cli.tune.clock import Clock
     from slimgate.cli.tune.front import choose_trials, holds_by_budget
     from slimgate.cli.tune.measuring import Bench
     from slimgate.cli.tune.proposing import Proposer
     from slimgate.cli.tune.search import search
-    from slimgate.cli.tune.suite_text import check_free, names_of, suite_text, write_suite
+    from slimgate.cli.tune.suite_text import check_free, names_of, suite_text
     from slimgate.store.store import Store
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.reader import Reader
@@ -113,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     if chosen:
         summary = f"{len(searched.trials)} step lists, seed {options.seed}, {searched.stopped}"
         text = suite_text(suite, reader, chosen, out.absolute(), rows=bench.rows, summary=summary)
-        write_suite(text, out.absolute())
+        write_atomically(out.absolute(), text)
     _print(options, suite, searched, dict(zip(names, chosen, strict=True)), out)
     return 0 if all(holds_by_budget(chosen, tiers=len(tuning.tiers))) else 1
 

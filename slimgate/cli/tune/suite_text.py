@@ -63,13 +63,6 @@ def suite_text(
     return "\n".join(lines) + "\n"
 
 
-def write_suite(text: str, path: Path) -> None:
-    """Writes the file whole: a reader sees the old one or this."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text, "utf-8")
-    os.replace(new, path)
-
-
 def _describe_trial(choice: Chosen) -> Iterator[str]:
     """What selection showed of a trial, as comments."""
     figures = choice.trial.figures

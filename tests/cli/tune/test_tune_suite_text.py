@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.cli.tune.front import Chosen
-from slimgate.cli.tune.suite_text import HEADER, check_free, names_of, suite_text, write_suite
+from slimgate.cli.tune.suite_text import HEADER, check_free, names_of, suite_text
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text
@@ -47,7 +47,7 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
     assert "[tune" not in text
     assert str(bench) not in text
     assert "# Not inside its budget on selection" in text.partition("[variants.tuned-3]")[0]
-    write_suite(text, new)
+    new.write_text(text)
     again = load_suite(new, "elsewhere/y.toml")
     assert again.opt_in
     for one, name in zip(chosen, ("tuned-2", "tuned-3"), strict=True):
@@ -68,7 +68,7 @@ def text_of(*arguments: object) -> str:
 def test_only_a_file_of_its_own_is_written_over(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     check_free(path)
-    write_suite(f"{HEADER} from y.toml\n", path)
+    path.write_text(f"{HEADER} from y.toml\n")
     check_free(path)
     path.write_text("[suite]\n")
     with pytest.raises(DataError, match="was not written by slimgate tune"):

@@ -6,12 +6,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, MeasureError
 from slimgate.plugins.base import Arrays, P, WithParams
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Macs, Predictor
+
+if TYPE_CHECKING:
+    from slimgate.models.protocols import Model
+    from slimgate.models.torch_model import TorchModel
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,8 @@ class Runtime(WithParams[P]):
     counts_macs: bool = False
     times_writing: bool = False
     form: Form | None = None
-    load_model: Callable[[Path, str], Any] | None = None
-    export: Callable[[Any, tuple[Arrays, Arrays], Path], Any] | None = None
+    load_model: Callable[[Path, str], Model] | None = None
+    export: Callable[[TorchModel, tuple[Arrays, Arrays], Path], Model] | None = None
     copy: Callable[[Path, Path], None] | None = None
 
     def check_rows(self, folder: Path, texts: Sequence[str]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.plugins.base import Json, P, WithParams
 from slimgate.plugins.context import BuildContext
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # What a step may promise about its result; slimgate/run/claims.py checks it.
 CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
@@ -45,7 +48,7 @@ class Step(WithParams[P]):
     claims: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     code_modules: tuple[str, ...] = ()
-    restore: Callable[[Any, Json], None] | None = None
+    restore: Callable[[nn.Module, Json], None] | None = None
 
     def weight_format(self, params: P) -> str:
         """The format of the weights if it leaves a model of the kind "served": a quant_method, or `gguf`."""
@@ -56,7 +59,8 @@ class Step(WithParams[P]):
         """Takes the step. It may change `model` in place, and reports into context.log.
 
         Args:
-            model: of a kind in `takes`.
+            model: of a kind in `takes`: a TorchModel (torch, torch_quantized), or the class of that kind in
+                slimgate/models, such as OnnxModel (onnx) or Served (served).
             params: the options of the step.
             context: gives rows, seed, device and the log.
 

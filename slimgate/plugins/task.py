@@ -108,10 +108,10 @@ class Task(WithParams[P]):
     writes: bool = False
     end_to_end: bool = False
     source: Source[Any] | None = None
-    with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
+    with_planted_fault: Callable[[Outcomes, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
     answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None
-    encode_prompts: Callable[[P, Rows, Any], Encoded] | None = None
+    encode_prompts: Callable[[P, Rows, PreTrainedTokenizerBase], Encoded] | None = None
     score_pair: Callable[[P, Outcomes, Outcomes], Outcomes] | None = None
 
     @abstractmethod

@@ -117,14 +117,15 @@ def _check_declared(step: Any) -> None:
 class FunctionStep(Step[Any]):
     """A plain function as a step: its keyword-only parameters are the options of the step.
 
-        def round_weights(model: Any, context: BuildContext, *, digits: int = 3) -> Any:
+        def round_weights(model: TorchModel, context: BuildContext, *, digits: int = 3) -> None:
             ...
 
         { "mytools.rounding:round_weights" = { digits = 2 } }
 
     It returns a model, or nothing if it changed the model in place. Attributes of the function declare what
     else a step declares, as in `round_weights.reads = ("train",)`; see step.py. Raises SuiteError if the
-    signature has options that are not keyword-only or have no type.
+    signature has options that are not keyword-only or have no type. The types of model, context and the
+    result are not read, so they may be imported under `if TYPE_CHECKING`.
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
@@ -159,7 +160,7 @@ def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) < 2 or any(parameter.kind not in POSITIONAL for parameter in parameters[:2]):
         raise SuiteError(f"it does not take (model, context); {FORM}")
-    types = _read_types(function)
+    types = _read_types(function, {parameter.name for parameter in parameters[2:]})
     for parameter in parameters[2:]:
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             raise SuiteError(f"parameter {parameter} is not keyword-only; {FORM}")
@@ -171,9 +172,17 @@ def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
         yield parameter.name, (_accept_array(types[parameter.name]), default)
 
 
-def _read_types(function: Callable[..., object]) -> dict[str, Any]:
+def _read_types(function: Callable[..., object], options: Collection[str]) -> dict[str, Any]:
+    """The types of the options alone: those of model and context may be imported for type checkers only."""
+
+    def stated() -> None: ...
+
+    annotations = getattr(function, "__annotations__", {})
+    stated.__annotations__ = {name: annotations[name] for name in annotations if name in options}
     try:
-        return get_type_hints(function, include_extras=True)
+        return get_type_hints(
+            stated, getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True
+        )
     except Exception as error:  # an annotation is any expression
         raise SuiteError(f"its types cannot be read: {type(error).__name__}: {error}") from error
 

@@ -23,7 +23,7 @@ from slimgate.steps.agreement import predictor_of, scores
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from slimgate.models.graph import Graph
+    from slimgate.models.protocols import Model
     from slimgate.plugins.task import Task
 
 
@@ -54,13 +54,13 @@ def check_graph(ref: ModelRef, config: Json, task: Task[Any], params: BaseModel,
             )
 
 
-def load_graph(ref: ModelRef, context: BuildContext) -> Graph:
+def load_graph(ref: ModelRef, context: BuildContext) -> Model:
     """The graph of a folder, such as an OnnxModel. Raises BuildError if its outputs do not fit the task."""
     assert ref.folder is not None
     runtime = find_graph_runtime(ref.kind)
     if runtime.load_model is None:
         raise BuildError(f"{ref.text}: a folder of kind {ref.kind} cannot be loaded as a model")
-    model: Graph = runtime.load_model(ref.folder / ref.file if ref.file else ref.folder, context.device)
+    model = runtime.load_model(ref.folder / ref.file if ref.file else ref.folder, context.device)
     if (sentence := getattr(model.config, "sentence", None)) is not None and sentence["texts"] is None:
         sentence["texts"] = len(context.task.text_columns(context.task_params))
     reads_classes = context.facts.classes and context.task.scores_classes

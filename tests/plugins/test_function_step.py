@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -13,6 +13,9 @@ from slimgate.errors import SuiteError
 from slimgate.plugins.loading import load
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.user_plugins import FunctionStep
+
+if TYPE_CHECKING:
+    from slimgate import BuildContext, TorchModel
 
 
 def prune_my_way(
@@ -110,6 +113,16 @@ def test_reading_what_a_step_may_not_is_an_error(name: str, problem: str) -> Non
     with pytest.raises(SuiteError) as caught:
         load("step", f"{__name__}:{name}")
     assert str(caught.value) == f'step "{__name__}:{name}": {problem}'
+
+
+def typed_for_editors(model: TorchModel, context: BuildContext, *, amount: float = 0.3) -> TorchModel:
+    context.log["amount"] = amount
+    return model
+
+
+def test_types_of_model_and_context_may_be_imported_for_type_checkers_alone() -> None:
+    assert "TorchModel" not in globals()
+    assert load("step", f"{__name__}:typed_for_editors").Params().amount == 0.3
 
 
 FORM = "a step's form is def name(model, context, *, option: type = default)"

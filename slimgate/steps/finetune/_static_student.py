@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-    from slimgate.tasks.parts.encoding import EncodedTexts
-
 STEP = "static_student"
 BATCH_SIZE = 256
 # Score of the tokens around a text: so small a weight that training does not reach it.

@@ -110,7 +110,6 @@ step = Int8Static()
 def _divisors(
     layers: Mapping[str, nn.Linear], seen: Mapping[str, ChannelRange], alpha: float
 ) -> dict[str, Any]:
-
     if alpha is False:
         return {}
     return {name: smoothing_divisors(seen[name], m.weight, alpha=alpha) for name, m in layers.items()}

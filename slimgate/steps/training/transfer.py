@@ -162,7 +162,7 @@ def transfer_rows(
     context: BuildContext,
     *,
     tokenizer: PreTrainedTokenizerBase,
-    teacher: TorchModel,
+    teacher: TorchModel | None = None,
 ) -> Rows | None:
     """The rows of `transfer`, `unlabelled`, `augment` and `generate`, each text once; None without any.
 
@@ -175,7 +175,7 @@ def transfer_rows(
         _check_text(context, names)
     parts = dict(_parts(params, context, names, tokenizer))
     if params.generate is not None:
-        parts["written"] = {names[0]: written_texts(teacher, params.generate, context)}
+        parts["written"] = {names[0]: written_texts(cast("TorchModel", teacher), params.generate, context)}
     if not parts:
         return None
     log = {origin: len(columns[names[0]]) for origin, columns in parts.items()}

@@ -7,7 +7,7 @@ vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -118,7 +118,7 @@ def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
 
 
 def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
-    sides = [side.tokenizer.padding_side for side in (teacher, variant)]
+    sides = [cast("PreTrainedTokenizerBase", side.tokenizer).padding_side for side in (teacher, variant)]
     if sides[0] == sides[1] or sides[1] == variant.side:
         return None
     return (

@@ -38,7 +38,7 @@ class EncodedTexts:
     side: str
     lengths: npt.NDArray[np.int64]
     row_of: npt.NDArray[np.int64] | None = None
-    tokenizer: PreTrainedTokenizerBase = None
+    tokenizer: PreTrainedTokenizerBase | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -48,11 +48,16 @@ class EncodedTexts:
         shares, tokenizer = np.zeros(len(self)), self.tokenizer
         unknown = getattr(tokenizer, "unk_token_id", None)
         # GPT-2 names its end of text as the unknown token, and its bytes know every text
-        if unknown is None or unknown in {
-            tokenizer.bos_token_id,
-            tokenizer.eos_token_id,
-            tokenizer.pad_token_id,
-        }:
+        if (
+            tokenizer is None
+            or unknown is None
+            or unknown
+            in {
+                tokenizer.bos_token_id,
+                tokenizer.eos_token_id,
+                tokenizer.pad_token_id,
+            }
+        ):
             return shares
         special = set(tokenizer.all_special_ids) - {unknown}
         for row, ids in enumerate(self.columns["input_ids"]):

@@ -126,8 +126,8 @@ class TextClassification(TextTask[C]):
             The facts, with the labels as `classes`.
 
         Raises:
-            DataError: if there is only one label; if 100 rows or more have a label for every two rows, or
-                more; or if `positive` does not fit the labels.
+            DataError: if there is only one label; if at least 100 rows have more than half as many labels; or
+                if `positive` does not fit the labels.
         """
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
@@ -234,8 +234,8 @@ class TextClassification(TextTask[C]):
         """Loads a model. If it has no head, one is fitted on `train` by logistic regression.
 
         The regularisation of a new head is chosen on `selection`. The outputs of a head that the model has
-        are put in the order of the classes, by their names. Up to 500 rows of `selection` must not contradict
-        the names.
+        are put in the order of the classes, by their names or by `labels`. Up to 500 rows of `selection` must
+        not contradict the names.
 
         Args:
             params: the options of [task], checked.

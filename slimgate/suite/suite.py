@@ -368,7 +368,17 @@ class Suite:
         return tuple(dependents)
 
     def is_stochastic(self, name: str) -> bool:
-        """Whether another seed gives another model. The teacher is built once, with the first seed."""
+        """Whether another seed gives another model.
+
+        That is so if one of its steps is stochastic, or a step of a model that it is built from or learns
+        from.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            False for the teacher, which is built once, with the first seed.
+        """
         variant = self.variants.get(name)
         if variant is None:
             return False

@@ -73,14 +73,31 @@ class Outcomes:
         return self.values.get(RIGHT)
 
     def column(self, name: str) -> Floats:
-        """The values of that name. Raises MeasureError where there are none."""
+        """The values of one name.
+
+        Args:
+            name: a key of `values`.
+
+        Returns:
+            (rows,) float64.
+
+        Raises:
+            MeasureError: if there are no such values.
+        """
         if name not in self.values:
             known = ", ".join(self.values) or "none"
             raise MeasureError(f'outcomes have no values "{name}"; they have {known}')
         return self.values[name]
 
     def take(self, rows: Ints) -> Self:
-        """The outcomes of the given row positions, in the given order."""
+        """Selects rows by position.
+
+        Args:
+            rows: (k,) int64 positions, in the order of the result. A position may occur more than once.
+
+        Returns:
+            The outcomes of these rows, of the same class.
+        """
         return replace(self, **self._rows(rows))
 
     def _rows(self, rows: Ints) -> dict[str, Any]:
@@ -93,7 +110,17 @@ class Outcomes:
         }
 
     def changed_rows(self, other: Outcomes) -> npt.NDArray[np.bool_]:
-        """(rows,) whether the two models differ on a row: in words, or beyond rounding in a value."""
+        """Marks the rows on which two models differ, in their answers or by more than rounding in a value.
+
+        It compares what both have: `answers`, and values of the same name. A value differs if it is off by
+        more than 0.001, absolute plus relative. The values same_answers and similar_answers do not count.
+
+        Args:
+            other: the outcomes of the other model on the same rows.
+
+        Returns:
+            (rows,) bool.
+        """
         changed = np.zeros(len(self), dtype=np.bool_)
         if self.answers is not None and other.answers is not None:
             changed |= self.answers != other.answers
@@ -179,7 +206,18 @@ class ClassOutcomes(Outcomes):
         }
 
     def with_strays(self, names: Sequence[str]) -> Self:
-        """The same with these strays, which hold all of its own: two models are compared over one list."""
+        """Sets the list of strays. Two models can be compared only if their lists are equal.
+
+        Args:
+            names: all strays, those of these outcomes among them.
+
+        Returns:
+            The same outcomes over the labels of the task, followed by these strays. A new stray has
+            probability 0.
+
+        Raises:
+            ValueError: if a stray of these outcomes is not among the names.
+        """
         classes = (*self.label_set, *names)
         order = np.array([classes.index(name) for name in self.classes])
         probabilities = self.probabilities
@@ -195,7 +233,16 @@ class ClassOutcomes(Outcomes):
         )
 
     def with_wrong_rows(self, rows: Ints) -> Self:
-        """Those rows wrong: the next class predicted, its probability and the label's exchanged."""
+        """Makes rows wrong, as the planted fault of the self-test does.
+
+        The prediction becomes the class after the label, and the probabilities of both are exchanged.
+
+        Args:
+            rows: (k,) int64 positions.
+
+        Returns:
+            A copy in which these rows are wrong.
+        """
         predictions, probabilities = self.predictions.copy(), self.probabilities
         labels = self.labels[rows]
         predictions[rows] = wrong = (labels + 1) % len(self.classes)
@@ -208,7 +255,14 @@ class ClassOutcomes(Outcomes):
         return replace(self, predictions=predictions, probabilities=probabilities)
 
     def changed_rows(self, other: Outcomes) -> npt.NDArray[np.bool_]:
-        """(rows,) whether the two models predict another class."""
+        """Marks the rows for which two models predict different classes.
+
+        Args:
+            other: the ClassOutcomes of the other model on the same rows, with the same classes.
+
+        Returns:
+            (rows,) bool.
+        """
         assert isinstance(other, ClassOutcomes)
         return np.asarray(self.predictions != other.predictions)
 

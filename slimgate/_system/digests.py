@@ -37,7 +37,17 @@ def json_digest(value: object) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes. A process reads a file once, and again if it may have changed."""
+    """The sha256 of a file's bytes. A file that has not changed is read only once in a process.
+
+    Args:
+        path: the file.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
     with path.open("rb") as stream:
         seen = _signature(os.fstat(stream.fileno()))
         if seen in _READ:

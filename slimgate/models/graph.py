@@ -28,7 +28,14 @@ class Graph(ABC):
 
     @abstractmethod
     def write(self, folder: Path) -> None:
-        """Writes the graph's own files. Raises BuildError for weights that are NaN or infinite."""
+        """Writes the graph's own files. `save` calls it, and then writes config, tokenizer and slimgate.json.
+
+        Args:
+            folder: the artifact's folder.
+
+        Raises:
+            BuildError: for weights that are NaN or infinite.
+        """
 
     def description(self) -> dict[str, Any]:
         """What slimgate.json says beside the kind."""
@@ -39,6 +46,13 @@ class Graph(ABC):
         return []
 
     def save(self, folder: Path) -> None:
-        """Writes the files of the artifact, config and tokenizer among them. Raises BuildError."""
+        """Writes all files of the artifact. slimgate calls it after the step that made the graph.
+
+        Args:
+            folder: an empty folder.
+
+        Raises:
+            BuildError: if `write` raises it.
+        """
         self.write(folder)
         save_beside(folder, self, **self.description())

@@ -120,7 +120,14 @@ def save_beside(folder: Path, model: Graph, **more: object) -> None:
 
 
 def load_beside(folder: Path) -> Json:
-    """The tokenizer and the config of a graph, of an artifact or of an exported folder."""
+    """Loads the tokenizer and the config that `Graph.save` wrote.
+
+    Args:
+        folder: of an artifact, or an exported folder.
+
+    Returns:
+        "tokenizer" and "config", as transformers loads them: keyword arguments for the graph's class.
+    """
     from transformers import AutoConfig, AutoTokenizer
 
     return {

@@ -63,7 +63,15 @@ class TorchModel:
         return self.network.config
 
     def note(self, step_name: str, **spec: object) -> None:
-        """Records a change of modules for `restore`."""
+        """Records a change of modules, so that it is repeated when the saved model loads.
+
+        `replace_modules_` calls it for the modules that it replaces. On loading, slimgate calls
+        `restore(network, spec)` of the step, or the counterpart of `replace_modules_` if the step has none.
+
+        Args:
+            step_name: the step, as a suite names it.
+            **spec: JSON values that describe the change.
+        """
         self.modifications.append({"step": step_name, "spec": spec})
 
     def code_modules(self) -> list[str]:
@@ -76,7 +84,14 @@ class TorchModel:
         return measure_size(self.network)
 
     def save(self, folder: Path) -> None:
-        """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
+        """Writes all files of the artifact. slimgate calls it after the step.
+
+        Args:
+            folder: a folder that exists.
+
+        Raises:
+            BuildError: if weights are NaN or infinite.
+        """
         broken = [
             name
             for name, tensor in self.network.state_dict().items()

@@ -32,7 +32,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def no_progress(task: str, done: int, total: int) -> None:
-    """Does nothing. For callers that show no progress."""
+    """Ignores progress. Callers that show none pass it as their callback.
+
+    Args:
+        task: the activity, such as "train rows", as a user reads it.
+        done: how many units of it are done, such as rows.
+        total: how many units it has.
+    """
 
 
 def iter_batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -23,7 +23,14 @@ Share = Callable[[str, Json, Fill], tuple[Path, bool]]
 
 
 def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
-    """Raises DataError. Steps without adds_rows get this as `are_held_out`."""
+    """Refuses to say which texts are held out. It is `are_held_out` of steps without `adds_rows`.
+
+    Args:
+        _texts: the texts that the step asked about.
+
+    Raises:
+        DataError: always.
+    """
     raise DataError(
         "a build step asked which texts are held out; a step that adds rows says so by adds_rows(params)"
     )
@@ -66,9 +73,20 @@ class BuildContext:
     kept: list[Path] = field(default_factory=list)
 
     def rows(self, split: str) -> Rows:
-        """The rows of train, calibration, selection or unlabelled (which have no label column).
+        """The rows of a split: a column `id` and the columns of the source, in random order.
 
-        Raises DataError for gate, for confirm and for empty splits.
+        A step gets the splits in its `reads` and `also_reads`. While `Task.load_model` runs, these are the
+        splits in its `load_reads`, and `train` if the model starts from random weights.
+
+        Args:
+            split: train, calibration, selection or unlabelled.
+
+        Returns:
+            The rows. Those of `unlabelled` have no label column, and of the columns in `Task.columns` only
+            the texts.
+
+        Raises:
+            DataError: for gate and confirm, which only judge; for a split that is empty or is not read.
         """
         if split in JUDGING:
             raise DataError(
@@ -83,9 +101,13 @@ class BuildContext:
 
     @contextmanager
     def time_stage(self, stage: str) -> Iterator[None]:
-        """Adds the block's seconds to `log["seconds"][stage]`, without those of stages inside it.
+        """Times a block of code: adds its seconds to `log["seconds"][stage]`.
 
-        Stages: load, tokenise, teacher, train, evaluate, save; a step may have others.
+        The seconds of a stage inside the block count for that stage only. slimgate's own stages are load,
+        tokenise, teacher, train, evaluate and save. A step may have others.
+
+        Args:
+            stage: its name in the log.
         """
         spent: dict[str, float] = self.log.setdefault("seconds", {})
         start, other_seconds = time.perf_counter(), sum(spent.values())
@@ -103,11 +125,21 @@ class BuildContext:
         )
 
     def shared_folder(self, kind: str, key: Json, fill: Fill) -> tuple[Path, bool]:
-        """A folder that fill(folder) has filled, and whether it existed before. Its files are only read.
+        """A folder of files that all steps with the same teacher share, such as the teacher's answers.
 
-        All steps that learn from the same teacher and give the same key share it; fill gives what its
-        manifest says. key: what it depends on beside the teacher, the task, and the code of the module that
-        `fill` is in. Without a store it is the step's own.
+        The store calls `fill` only if it has no folder for this key. Later steps and later runs get the same
+        folder. Read its files, but do not change them. Without a store, and for a step without a teacher,
+        each call fills a new folder in `scratch`.
+
+        Args:
+            kind: the kind of files. It names the store's folder for all of them.
+            key: JSON values that the files depend on. The store adds the teacher, the task, the device, the
+                versions of libraries, and the code of the module that defines `fill`.
+            fill: writes the files into an empty folder. It returns JSON values for the manifest of the
+                folder.
+
+        Returns:
+            The folder, and whether the store already had it.
         """
         if self.share is not None:
             return self.share(kind, key, fill)

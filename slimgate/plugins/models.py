@@ -54,19 +54,43 @@ class ModelRef:
 
 
 class Predictor(Protocol):
-    """A loaded artifact: arrays in, scores out. Latency times only `forward`.
+    """A loaded artifact: arrays in, scores out.
+
+    Latency times `forward` alone; end-to-end latency times `prepare`, `forward` and `fetch`.
 
     For a batch with NEW_TOKENS a model that writes text gives (rows, tokens) ids instead of scores.
     """
 
     def prepare(self, batch: Arrays) -> object:
-        """The batch as tensors of the runtime, on its device."""
+        """Converts a batch to the runtime's tensors, on its device. Only end-to-end latency includes it.
+
+        Args:
+            batch: name of an input -> array, as `Encoded.batch` makes it.
+
+        Returns:
+            What `forward` takes.
+        """
 
     def forward(self, prepared: Any) -> object:
-        """One call of the model, finished when it returns (devices synchronised)."""
+        """Calls the model once. Latency times this call.
+
+        Args:
+            prepared: the result of `prepare`. The same one may be passed many times.
+
+        Returns:
+            What `fetch` takes. The computation is finished: a GPU is synchronised.
+        """
 
     def fetch(self, output: Any) -> npt.NDArray[np.float32]:
-        """The scores of a call: (rows, outputs), or (rows, tokens, outputs), float32."""
+        """Converts the result of a call to an array on the CPU. Only end-to-end latency includes it.
+
+        Args:
+            output: the result of `forward`.
+
+        Returns:
+            The scores, float32: (rows, outputs), or (rows, tokens, outputs) of a model that scores each
+            token. For a batch with NEW_TOKENS the ids of the new tokens, (rows, new tokens).
+        """
 
     def close(self) -> None:
         """Frees memory."""

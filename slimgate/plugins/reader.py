@@ -286,8 +286,33 @@ class Reader(ABC):
 
     @abstractmethod
     def recognizes(self, path: Path) -> bool:
-        """Whether a file or folder is a log of this tool. It reads only the beginning of a file."""
+        """Whether a file or folder is a log of this tool.
+
+        slimgate asks every reader about every log, and also about files that turn out to be no log. So it
+        reads only the beginning of a file, and returns False for what it cannot read. If two readers
+        recognize a log, the user must choose one by `--format`.
+
+        Args:
+            path: a file or folder that exists.
+
+        Returns:
+            True if `read` can read it.
+        """
 
     @abstractmethod
     def read(self, path: Path) -> Log:
-        """Reads the log. Raises DataError for a wrong log: one line that names the file."""
+        """Reads a log.
+
+        slimgate calls it if the reader recognizes the log, or if the user names the reader. A KeyError,
+        IndexError, TypeError, AttributeError, ValueError or OverflowError becomes a DataError: the log is not
+        as its tool writes logs.
+
+        Args:
+            path: the file or folder.
+
+        Returns:
+            The log, with tasks, loads, runs, models or kl. A log with none of them is a DataError.
+
+        Raises:
+            DataError: for a wrong log: one line that names the file.
+        """

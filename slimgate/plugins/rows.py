@@ -80,13 +80,45 @@ class Encoded(Protocol):
         """(encoded rows,) the row that each is a part of; None if each is a row by itself."""
 
     def take(self, positions: Sequence[int]) -> Encoded:
-        """The rows at these positions, in this order."""
+        """Selects rows by position.
+
+        Args:
+            positions: the positions of encoded rows, in the order of the result.
+
+        Returns:
+            These rows, of the same class.
+        """
 
     def join(self, more: Self) -> Encoded:
-        """These rows, followed by more of the same kind."""
+        """Appends more rows. slimgate calls it to add the rows of a transfer set to those of `train`.
+
+        Args:
+            more: rows of the same class, encoded by the same tokenizer.
+
+        Returns:
+            All rows, these first.
+        """
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """Arrays about the rows that are not inputs, such as which tokens count; often none."""
+        """Arrays about the rows that the model does not read, such as which tokens count.
+
+        slimgate adds them to the inputs that it passes to `Task.read_output`.
+
+        Args:
+            positions: the positions of the rows of a batch.
+
+        Returns:
+            Name -> an array with the batch's rows as its first axis; often empty.
+        """
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
-        """Inputs of the rows at these positions, padded to the longest, or padded and cut to `tokens`."""
+        """Makes the inputs of one call of a model.
+
+        Args:
+            positions: the positions of the rows.
+            tokens: the width to pad or cut the rows to; None pads them to the longest of these rows.
+
+        Returns:
+            Name of an input, such as input_ids -> an array with the rows as its first axis. Tokens are (rows,
+            tokens) int64.
+        """

@@ -88,9 +88,17 @@ class Runtime(WithParams[P]):
     copy: Callable[[Path, Path], None] | None = None
 
     def check_rows(self, folder: Path, texts: Sequence[str]) -> None:
-        """Raises MeasureError if the runtime splits a text into other tokens than the folder's tokenizer.
+        """Checks that the runtime splits texts into the same tokens as the folder's tokenizer.
 
-        texts: those of the rows that are predicted next.
+        slimgate calls it before it loads an artifact to predict rows. The default accepts all texts. Override
+        it if the runtime tokenises by itself.
+
+        Args:
+            folder: the artifact's folder.
+            texts: the texts of the rows, column by column.
+
+        Raises:
+            MeasureError: if a text becomes other tokens.
         """
 
     @abstractmethod
@@ -111,10 +119,33 @@ class Runtime(WithParams[P]):
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
         """Counts the multiply-adds of the matrix products, convolutions and attention of one call.
 
-        Raises MeasureError if they are not known.
+        slimgate calls it once for each artifact, and stores the count. An error becomes a note in the record.
+        Only a runtime with `counts_macs` can have a budget on flops. The default raises.
+
+        Args:
+            folder: the artifact's folder.
+            batch: the inputs of one row with the teacher's median length: name -> array.
+            device: the device of the run, such as "cpu" or "cuda:0".
+
+        Returns:
+            The multiply-adds by the number type of their factors.
+
+        Raises:
+            MeasureError: if they are not known.
         """
         raise MeasureError(f"what the programs of runtime {type(self).__name__} compute is not counted")
 
     def open_model(self, model: Any, context: BuildContext) -> Predictor:
-        """Opens a model that a step has made, of a kind in default_for, ready to predict."""
+        """Opens a model that is still in memory, ready to predict.
+
+        Steps that convert a model call it to compare the answers before and after. slimgate also calls it to
+        check a graph that a suite names. The default raises. Override it if `default_for` is not empty.
+
+        Args:
+            model: a model of a kind in `default_for`.
+            context: gives the device, the threads and a scratch folder.
+
+        Raises:
+            BuildError: if the model cannot be opened.
+        """
         raise BuildError(f"{type(self).__name__} predicts from files only")

@@ -16,19 +16,63 @@ class Source(WithParams[P]):
 
     @abstractmethod
     def columns(self, params: P) -> tuple[str, ...] | None:
-        """The names of the columns, without loading the rows; None if only `read` knows them."""
+        """The names of the columns, without loading the rows.
+
+        slimgate calls it when it reads a suite, and refuses columns of [task] that are not there.
+
+        Args:
+            params: the options of [task.source], checked.
+
+        Returns:
+            The names; None if only `read` knows them. Then a missing column is an error of the run.
+
+        Raises:
+            SuiteError: if something that the options name is missing.
+            DataError: if a file cannot be read.
+        """
 
     def parts(self, params: P) -> tuple[str, ...]:
-        """The parts that it gives: ("all",), or some of train, calibration, selection, gate, confirm."""
+        """The names of the parts that `read` gives with these options, without reading them.
+
+        slimgate does not call it: it takes the parts that `read` returns.
+
+        Args:
+            params: the options of [task.source], checked.
+
+        Returns:
+            ("all",), from which slimgate draws every split, or some of train, calibration, selection, confirm
+            and gate. The part `unlabelled` may be added to either. The default is ("all",).
+        """
         return ("all",)
 
     @abstractmethod
     def is_real(self, params: P) -> bool:
-        """True if people wrote the rows for a real purpose, False if the rows are made up."""
+        """Whether people wrote the rows for a real purpose. Records and reports say it.
+
+        Args:
+            params: the options of [task.source], checked.
+
+        Returns:
+            True for real rows, False for rows that are made up.
+        """
 
     @abstractmethod
     def digest(self, params: P) -> str:
-        """A text that changes if the rows change: a digest of files, a commit, versions."""
+        """A text that changes if the rows change, such as a digest of files, a commit or versions.
+
+        Each run calls it for the store's key of the rows. slimgate also calls it before and after `read`: if
+        it changed, the run fails. The key has the source's code and the contents of files that options name
+        already.
+
+        Args:
+            params: the options of [task.source], checked.
+
+        Returns:
+            Any text, such as a sha256.
+
+        Raises:
+            DataError: if the rows are missing or cannot be read.
+        """
 
     @abstractmethod
     def read(self, params: P, *, scratch: Path) -> Mapping[str, pa.Table]:

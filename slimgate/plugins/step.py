@@ -51,7 +51,18 @@ class Step(WithParams[P]):
     restore: Callable[[nn.Module, Json], None] | None = None
 
     def weight_format(self, params: P) -> str:
-        """The format of the weights if it leaves a model of the kind "served": a quant_method, or `gguf`."""
+        """The format of the weights in the artifact's files. It decides which runtimes execute the artifact.
+
+        slimgate calls it for a variant's last step, if the artifact is of the kind "served" or
+        "quantized_checkpoint". The default is "unknown": a runtime takes it only if it unpacks weights, and
+        its times are not measured.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            `gguf`, or a quant_method of transformers such as "compressed-tensors".
+        """
         return "unknown"
 
     @abstractmethod
@@ -69,7 +80,17 @@ class Step(WithParams[P]):
         """
 
     def resolve(self, params: P) -> Step[Any]:
-        """The step for these options. Override it if what the step reads or gives depends on them."""
+        """The step that does the work with these options.
+
+        slimgate calls it once, when it reads the step in a suite, and uses the result from then on. Override
+        it if attributes such as `reads` or `gives` depend on the options. The default returns this step.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            A step that takes the same options.
+        """
         return self
 
     def check(self, params: P, config: Json) -> Json:
@@ -99,43 +120,119 @@ class Step(WithParams[P]):
         """
 
     def learns_from(self, params: P) -> str:
-        """The model that it learns from: "teacher", "self" for the model before the step, or a variant."""
+        """The model that `context.load_teacher()` loads. slimgate calls it only if `uses_teacher` is set.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            "teacher" (the default), "self" for the model before the step, or the name of a variant. slimgate
+            builds that model first.
+        """
         return "teacher"
 
     def also_learns_from(self, params: P) -> tuple[str, ...]:
-        """Further models that it learns from, by the same names. See context.of_more_teachers()."""
+        """Further models that the step learns from. slimgate calls it only if `uses_teacher` is set.
+
+        `context.of_more_teachers()` has a context for each of them. If two teachers turn out to be the same
+        model, the build fails.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            Names as in `learns_from`; none by default.
+        """
         return ()
 
     def also_reads(self, params: P) -> tuple[str, ...]:
-        """The splits that it also reads with these options, such as unlabelled."""
+        """The splits that the step reads with these options, in addition to `reads`.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            Some of train, calibration, selection and unlabelled; none by default.
+        """
         return ()
 
     def does_without(self, params: P) -> tuple[str, ...]:
-        """The splits in `reads` that may be empty with these options.
+        """The splits in `reads` and `also_reads` that may be empty with these options.
 
-        If another one is empty, the suite is refused before any model loads.
+        If the step needs calibration rows and there are none, slimgate refuses the suite before it loads a
+        model. For another empty split, `context.rows` raises DataError during the build.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            Names of splits; none by default.
         """
         return ()
 
     def row_files(self, params: P) -> tuple[Path, ...]:
-        """Files with further rows that it reads. The key depends on their contents."""
+        """Files with further rows that the step reads. Their contents are part of the store's key.
+
+        When slimgate reads a suite, it checks that they exist and have the task's text columns.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            Paths with the suffix .csv, .tsv, .jsonl, .json, .parquet, .txt or .text; none by default.
+        """
         return ()
 
     def adds_rows(self, params: P) -> bool:
-        """Whether it trains on rows that are not in the splits.
+        """Whether the step trains on rows that are not in the splits.
 
-        Then it must skip the rows of context.are_held_out, and the key depends on the later splits.
+        Such a step must skip the rows for which `context.are_held_out` is True. The store's key then has the
+        calibration, selection, confirm and gate rows.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            False by default. Then `context.are_held_out` raises DataError.
         """
         return False
 
     def functions(self, params: P) -> tuple[str, ...]:
-        """Functions of the user that it calls, by dotted path. The key depends on their code."""
+        """The user's own functions that the step calls.
+
+        slimgate imports them when it reads a suite, and refuses what is not callable. The store's key has the
+        code of their modules.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            Names such as "package.module:function"; none by default.
+        """
         return ()
 
     def environment(self, params: P) -> Json:
-        """What else the result depends on, such as the digest of a script. It is a part of the key."""
+        """Further inputs that the result depends on, such as the digest of a script.
+
+        They are part of the store's key. slimgate calls it before it looks for the artifact in the store. An
+        error ends the build of the variant.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            JSON values by name; none by default.
+        """
         return {}
 
     def by_processor(self, params: P) -> bool:
-        """Whether its result depends on the processor, such as machine code or a choice by int8 answers."""
+        """Whether the result depends on the processor, such as machine code, or a choice by int8 answers.
+
+        Args:
+            params: the options of the step, checked.
+
+        Returns:
+            True if the store should keep an artifact for each processor and number of threads. False by
+            default.
+        """
         return False

@@ -156,7 +156,14 @@ class RunRecord(Part):
         return [result for model in self.variants for result in model.carried]
 
     def variant(self, name: str) -> VariantRecord:
-        """The variant of that name; "teacher" is the first."""
+        """The record of a model by its name.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Raises:
+            StopIteration: if the record has no such model.
+        """
         return next(variant for variant in self.variants if variant.name == name)
 
 

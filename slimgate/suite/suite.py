@@ -173,18 +173,40 @@ class Suite:
         return self.seeds[0]
 
     def model(self, name: str) -> Variant:
-        """A variant, or the teacher, by name."""
+        """A variant, or the teacher, by name.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
         return self.teacher if name == TEACHER else self.variants[name]
 
     def find_budgets(self, name: str) -> VariantBudgets:
-        """The budgets of a variant, or of the teacher, by name."""
+        """The budgets of a variant, or of the teacher, by name.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
         return self.teacher_budgets if name == TEACHER else self.budgets[name]
 
     def find_weight_format(self, name: str) -> str | None:
-        """The format of a model's weights for servers: `gguf`, or a quant_method of transformers.
+        """The format of a model's quantized weights, as libraries that serve models call it.
 
-        None of all other weights. For a hub model this is known once it is fetched. A step that keeps the
-        kind of the model may have changed the format, so it is what that step says.
+        If the model has steps, the last one says it. The format of a hub model is known once it is fetched.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            `gguf`, or a quant_method of transformers; None for all other weights.
+
+        Raises:
+            KeyError: if the suite has no such variant.
         """
         variant = self.model(name)
         if variant.steps:
@@ -199,7 +221,16 @@ class Suite:
         return self.find_weight_format(variant.parent or TEACHER)
 
     def is_unpacked(self, name: str) -> bool:
-        """Whether a model's runtime unpacks its weights, so that its times are not those of their format."""
+        """Whether a model's runtime unpacks its quantized weights to floating point.
+
+        Its times are then not those of its format, so they are not measured.
+
+        Args:
+            name: of a variant, or "teacher". A cascade is unpacked if one of its models is.
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
         variant = self.model(name)
         if variant.cascade is not None:
             return any(self.is_unpacked(model) for model in variant.cascade.models)
@@ -224,18 +255,47 @@ class Suite:
         return tuple(name for name in (TEACHER, *self.variants) if self.is_timed(name))
 
     def is_timed(self, name: str) -> bool:
-        """Whether a model's latency is measured: not that of a server, nor of weights that are unpacked."""
+        """Whether a model's latency is measured. It is not for a server, nor if weights are unpacked.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
         return not (self.model(name).is_endpoint or self.is_unpacked(name))
 
     def list_timed_workloads(self, name: str) -> tuple[Workload, ...]:
-        """The workloads that a model is timed on; those that write only if its runtime can time them."""
+        """The workloads that a model is timed on.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            The suite's workloads, in order. Those that write answers are left out if the runtime cannot time
+            them. Empty if the model is not timed.
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
         if not self.is_timed(name):
             return ()
         writes = self.model(name).runtime.object.times_writing
         return tuple(workload for workload in self.workloads if writes or not workload.writes)
 
     def list_dueled_workloads(self, name: str) -> tuple[Workload, ...]:
-        """The workloads on which a variant's times are compared with the teacher's."""
+        """The workloads on which a variant's times are compared with the teacher's.
+
+        Args:
+            name: of a variant.
+
+        Returns:
+            The workloads that both are timed on, in order. Empty for the teacher, and if one of them is not
+            timed.
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
         if not self.is_dueled(name):
             return ()
         of_teacher = self.list_timed_workloads(TEACHER)
@@ -260,7 +320,17 @@ class Suite:
         return tuple(filter(self.is_dueled, self.variants))
 
     def is_dueled(self, name: str) -> bool:
-        """Whether it is a variant whose times and memory are compared with the teacher's."""
+        """Whether a variant's times and memory are compared with the teacher's.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            True if the variant and the teacher are timed; False for the teacher itself.
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
         return name != TEACHER and self.is_timed(name) and self.is_timed(TEACHER)
 
     @property
@@ -283,7 +353,14 @@ class Suite:
         return (*of_teacher, *((name, metric) for name in self.variants for metric in self.metrics))
 
     def find_dependents(self, name: str) -> tuple[str, ...]:
-        """The variants that are built from a model or learn from it, directly or through other variants."""
+        """The variants that are built from a model or learn from it, directly or through other variants.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            Their names, each once. A cascade depends on its models.
+        """
         dependents: dict[str, None] = {}
         for other, variant in self.variants.items():
             if name in (variant.parent, *variant.assistants):
@@ -291,7 +368,17 @@ class Suite:
         return tuple(dependents)
 
     def is_stochastic(self, name: str) -> bool:
-        """Whether another seed gives another model. The teacher is built once, with the first seed."""
+        """Whether another seed gives another model.
+
+        That is so if one of its steps is stochastic, or a step of a model that it is built from or learns
+        from.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            False for the teacher, which is built once, with the first seed.
+        """
         variant = self.variants.get(name)
         if variant is None:
             return False

@@ -64,7 +64,18 @@ class TextClassification(TextTask[C]):
     guess_rank = 40
 
     def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
-        """Text, and a column of classes. Raises DataError where a header is taken for a row."""
+        """Guesses the options: one or two columns of text, and a column with a class in each row.
+
+        Args:
+            data: the rows, the kind of each column, and what the user stated.
+
+        Returns:
+            `text` and `label`, and the reason; None if no column looks like a label.
+
+        Raises:
+            DataError: if no column is text, if the label column has no plain values, or if the first row was
+                read as the header.
+        """
         label = data.label()
         if label is None:
             return None
@@ -79,11 +90,25 @@ class TextClassification(TextTask[C]):
         return {"text": columns, "label": label}, why
 
     def columns(self, params: C) -> tuple[str, ...]:
-        """The text columns and the label."""
+        """The text columns and the label.
+
+        Args:
+            params: the options of [task], checked.
+
+        Returns:
+            Names of columns.
+        """
         return (*params.text, params.label)
 
     def label_column(self, params: C) -> str:
-        """Splits are stratified by it."""
+        """The column of the label. Every split has about the same share of each label.
+
+        Args:
+            params: the options of [task], checked.
+
+        Returns:
+            The name of the column.
+        """
         return params.label
 
     def metrics(self) -> frozenset[str]:
@@ -91,7 +116,19 @@ class TextClassification(TextTask[C]):
         return frozenset({"prediction", "probabilities"})
 
     def facts(self, params: C, splits: Mapping[str, Rows]) -> TaskFacts:
-        """The classes of all splits. Raises DataError where there is only one, or nearly one a row."""
+        """The labels of all splits: numbers in numeric order, other labels in alphabetical order.
+
+        Args:
+            params: the options of [task], checked.
+            splits: name -> rows, of every split except `unlabelled`.
+
+        Returns:
+            The facts, with the labels as `classes`.
+
+        Raises:
+            DataError: if there is only one label; if at least 100 rows have more than half as many labels; or
+                if `positive` does not fit the labels.
+        """
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
@@ -111,38 +148,108 @@ class TextClassification(TextTask[C]):
         return TaskFacts(classes)
 
     def label_indices(self, params: C, rows: Rows, facts: TaskFacts) -> npt.NDArray[np.int64]:
-        """Labels as indices into the classes: (rows,)."""
+        """Labels as indices into the classes.
+
+        Args:
+            params: the options of [task], checked.
+            rows: labelled rows.
+            facts: what `facts` returned. It has every label of the rows.
+
+        Returns:
+            (rows,) int64.
+        """
         index = {name: i for i, name in enumerate(facts.classes)}
         return np.asarray(
             [index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64
         )
 
     def targets(self, params: C, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.int64]:
-        """What is to be learnt: the label's index of each row, (rows,)."""
+        """What a model learns about each row: the index of its label.
+
+        Args:
+            params: the options of [task], checked.
+            rows: labelled rows.
+            facts: what `facts` returned.
+            encoded: the same rows, encoded. It is not used here.
+
+        Returns:
+            (rows,) int64.
+        """
         return self.label_indices(params, rows, facts)
 
     def targets_without_labels(self, params: C, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.int64]:
-        """What is to be learnt of rows without labels: nothing by labels, (rows,)."""
+        """Marks rows without labels, so that they are learnt from a teacher only.
+
+        Args:
+            params: the options of [task], checked.
+            encoded: the rows, encoded.
+            facts: what `facts` returned.
+
+        Returns:
+            (rows,) int64, all of them -100.
+        """
         from slimgate.tasks.parts.objectives import UNLABELLED
 
         return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
 
     def objective(self, params: C) -> Objective:
-        """One class a row."""
+        """How models learn: cross-entropy by labels, KL divergence by a teacher's answers.
+
+        Args:
+            params: the options of [task], checked.
+
+        Returns:
+            A ClassObjective.
+        """
         from slimgate.tasks.parts.objectives import ClassObjective
 
         return ClassObjective()
 
     def head(self, params: C, classes: tuple[str, ...] = ()) -> Head:
-        """One class a row."""
+        """The head that the task needs on a transformer: one output for each class.
+
+        Args:
+            params: the options of [task], checked.
+            classes: the classes, in the order of the outputs; empty while they are not known.
+
+        Returns:
+            The head: that of the architecture, or one on the mean of the token vectors (`pooling`).
+        """
         return Head(SEQUENCE, classes, params.labels, mean=params.pooling == "mean")
 
     def load_reads(self, params: C, config: Json) -> tuple[str, ...]:
-        """A fresh head is fitted on both splits; a ready-made one's label order is checked on one."""
+        """The splits that `load_model` reads for a model with this configuration.
+
+        Args:
+            params: the options of [task], checked.
+            config: the content of its config.json.
+
+        Returns:
+            ("selection",) if the model has a head, to check the order of its outputs; else ("train",
+            "selection"), to fit a head.
+        """
         return ("selection",) if classifiers.has_head(self.head(params), config) else ("train", "selection")
 
     def load_model(self, params: C, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a folder; a head it lacks is fitted on `train` by logistic regression."""
+        """Loads a model. If it has no head, one is fitted on `train` by logistic regression.
+
+        The regularisation of a new head is chosen on `selection`. The outputs of a head that the model has
+        are put in the order of the classes, by their names or by `labels`. Up to 500 rows of `selection` must
+        not contradict the names.
+
+        Args:
+            params: the options of [task], checked.
+            ref: the model, with its files in `ref.folder`.
+            context: gives rows, facts, seed, device and log.
+
+        Returns:
+            The model, whose outputs are in the order of `context.facts.classes`.
+
+        Raises:
+            BuildError: if it cannot be loaded, or if its outputs are not in the order of their names.
+            SuiteError: if it must have a head and has none, or if the names of its outputs do not fit the
+                labels.
+        """
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
@@ -162,7 +269,18 @@ class TextClassification(TextTask[C]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: C, group: str | None
     ) -> ClassOutcomes:
-        """Softmax of the logits in float64; the prediction is the most probable class."""
+        """Converts logits to predictions and probabilities: softmax in float64, and the most probable class.
+
+        Args:
+            facts: what `facts` returned.
+            rows: the rows, labelled.
+            scores: (rows, classes) logits, in the order of the rows.
+            params: the options of [task], checked.
+            group: the suite's column of groups; None if it has none.
+
+        Returns:
+            The outcomes, in the order of the rows.
+        """
         logits = scores.astype(np.float64)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)

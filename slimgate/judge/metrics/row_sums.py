@@ -49,7 +49,14 @@ def share(_teacher: Outcomes, _variant: Outcomes) -> tuple[float, float]:
 
 
 def mean_of(values: Callable[[Any], Floats]) -> RowSums:
-    """The sums of a mean of (rows,) values: of the values, and of ones."""
+    """Makes the row sums of a metric that is a mean over rows, for `statistic_of_sums`.
+
+    Args:
+        values: returns the value of each row, (rows,) float64, from outcomes.
+
+    Returns:
+        Two terms a row: its value, and 1. The metric is the quotient of their sums.
+    """
 
     def terms(outcomes: Any) -> Floats:
         return np.stack([values(outcomes), np.ones(len(outcomes))], axis=1)

@@ -66,11 +66,27 @@ class EncodedTexts:
         return shares
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """Nothing."""
+        """No arrays: a model reads all that these rows have. Override it if `Task.read_output` needs more.
+
+        Args:
+            positions: the positions of the rows of a batch.
+
+        Returns:
+            An empty dict.
+        """
         return {}
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
-        """Inputs (rows, tokens) int64, padded to the longest row, or padded and cut to `tokens`."""
+        """Makes the inputs of one call of a model.
+
+        Args:
+            positions: the positions of the rows.
+            tokens: the width to pad or cut the rows to; None pads them to the longest of these rows. A row
+                that is cut keeps its first tokens.
+
+        Returns:
+            Name of a column, such as input_ids -> (rows, tokens) int64.
+        """
         width = tokens or int(max(self.lengths[i] for i in positions))
         return {
             name: self._pad_rows([values[i] for i in positions], self.padding[name], width)
@@ -78,7 +94,14 @@ class EncodedTexts:
         }
 
     def take(self, positions: Sequence[int]) -> EncodedTexts:
-        """Some of the rows, in that order."""
+        """Selects rows by position.
+
+        Args:
+            positions: the positions of encoded rows, in the order of the result.
+
+        Returns:
+            These rows. `row_of` keeps its numbers.
+        """
         return replace(
             self,
             columns={name: [values[i] for i in positions] for name, values in self.columns.items()},
@@ -87,7 +110,14 @@ class EncodedTexts:
         )
 
     def join(self, more: EncodedTexts) -> EncodedTexts:
-        """These rows and more behind them, of the same tokenizer."""
+        """Appends more rows.
+
+        Args:
+            more: rows by the same tokenizer, with the same columns.
+
+        Returns:
+            All rows, these first. If both have `row_of`, the rows of `more` are numbered after these.
+        """
         row_of = None
         if self.row_of is not None and more.row_of is not None:
             row_of = np.concatenate([self.row_of, more.row_of + self.row_of.max() + 1])

@@ -233,22 +233,54 @@ class LabelsObjective(Objective):
     by_row = True
 
     def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits and labels as they are."""
+        """Converts logits and labels to float32. An answer is a row, so their shapes stay.
+
+        Args:
+            logits: (rows, labels) of the model.
+            labels: (rows, labels) 0 or 1, NaN if unknown.
+
+        Returns:
+            Both as float32, as the other methods take them.
+        """
         return logits.float(), labels.float()
 
     def has_label(self, labels: Tensor) -> Tensor:
-        """Whether all labels of the row are known."""
+        """Whether all labels of a row are known.
+
+        Args:
+            labels: (rows, labels) 0 or 1, NaN if unknown.
+
+        Returns:
+            (rows,) bool.
+        """
         return ~labels.isnan().any(-1)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Binary cross-entropy, mean over labels."""
+        """The loss by labels: binary cross-entropy, the mean over the labels of a row.
+
+        Args:
+            logits: (rows, labels) float32.
+            labels: (rows, labels) 0 or 1, NaN if unknown.
+
+        Returns:
+            (rows,) in nats; 0 if a label of the row is unknown.
+        """
         by_label = nn.functional.binary_cross_entropy_with_logits(
             logits, labels.nan_to_num(), reduction="none"
         )
         return torch.where(self.has_label(labels), by_label.mean(-1), 0.0)
 
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        """T² · KL of each label's two outcomes, mean over labels."""
+        """The loss by a teacher's answers: T² · KL(teacher ‖ student) of each label, the mean over labels.
+
+        Args:
+            student: (rows, labels) logits.
+            teacher: (rows, labels) logits.
+            temperature: T, above 0. Logits are divided by it.
+
+        Returns:
+            (rows,) in nats; 0 if the logits are equal.
+        """
         t, s = teacher / temperature, student / temperature
         logsigmoid = nn.functional.logsigmoid
         chance = t.sigmoid()
@@ -257,11 +289,27 @@ class LabelsObjective(Objective):
         return divergence.mean(-1) * temperature**2
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The share of labels that are right at a threshold of one half."""
+        """The share of labels that are right at a threshold of one half.
+
+        Args:
+            logits: (rows, labels) float32.
+            labels: (rows, labels) 0 or 1, all known.
+
+        Returns:
+            (rows,) 0 to 1.
+        """
         return ((logits > 0) == (labels > 0.5)).float().mean(-1)
 
     def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
-        """Binary cross-entropy with labels drawn by the model's probabilities."""
+        """The loss by labels that are drawn from the model's own probabilities. Fisher information needs it.
+
+        Args:
+            logits: (rows, labels) of the model.
+            draws: the random numbers, on the CPU.
+
+        Returns:
+            (rows,) binary cross-entropy in nats, with gradients.
+        """
         labels = torch.bernoulli(logits.detach().float().sigmoid().cpu(), generator=draws).to(logits.device)
         return self.losses(logits.float(), labels)
 

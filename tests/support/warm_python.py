@@ -25,7 +25,10 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slimgate._system.worker import Ended
 
 IMPORTS = (
     "torch",
@@ -55,10 +58,14 @@ READ_BY_IMPORTS = ("HF_", "OMP_", "PYTHON", "TOKENIZERS_", "TORCH", "TRANSFORMER
 class Server:
     """The server as the process that asks it sees it."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], imports: Sequence[str] = IMPORTS, *, apart: bool = False
+    ) -> None:
+        """apart: in a session of its own, so that what a worker ends with its parent is no more than that."""
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *imports],
             env=dict(environment),
+            start_new_session=apart,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -110,6 +117,18 @@ def run_module(
         return subprocess.CompletedProcess(request[:2], code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
+def run_worker_by(
+    server: Server, module: str, folder: Path, *, limit: float, environment: Mapping[str, str] | None = None
+) -> Ended:
+    """As slimgate's run_worker, in a process that the server forks."""
+    from slimgate._system.worker import SAID, Ended, last_words
+
+    out, log = folder / "worker.out", folder / SAID
+    request = [module, [str(folder)], str(folder), {**os.environ, **(environment or {})}, str(out), str(log)]
+    code = server.run(*request, timeout=limit)
+    return Ended(code, last_words(log.read_text("utf-8", errors="replace")))
+
+
 def _server(read: dict[str, str]) -> Server:
     key = json.dumps(sorted(read.items()))
     if key not in _servers:
@@ -131,7 +150,7 @@ def _serve() -> tuple[str, list[str]]:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    for name in IMPORTS:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     _start_forkserver()
     _forget_plugins_of_pytest()

@@ -25,10 +25,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from slimgate._system.worker import Ended
+from typing import Any
 
 IMPORTS = (
     "torch",
@@ -115,18 +112,6 @@ def run_module(
         request = [module, list(arguments), str(folder), dict(environment), str(out), str(err)]
         code = server.run(*request, timeout=timeout)
         return subprocess.CompletedProcess(request[:2], code, out.read_text("utf-8"), err.read_text("utf-8"))
-
-
-def run_worker_by(
-    server: Server, module: str, folder: Path, *, limit: float, environment: Mapping[str, str] | None = None
-) -> Ended:
-    """As slimgate's run_worker, in a process that the server forks."""
-    from slimgate._system.worker import SAID, Ended, last_words
-
-    out, log = folder / "worker.out", folder / SAID
-    request = [module, [str(folder)], str(folder), {**os.environ, **(environment or {})}, str(out), str(log)]
-    code = server.run(*request, timeout=limit)
-    return Ended(code, last_words(log.read_text("utf-8", errors="replace")))
 
 
 def _server(read: dict[str, str]) -> Server:

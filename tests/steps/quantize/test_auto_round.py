@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from support.warm_python import Server, run_worker_by
+from support.warm_workers import fork_workers
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -53,21 +52,16 @@ def rounded(tmp_path: Path, **options: Any) -> tuple[Path, Any]:
 
 
 @pytest.fixture(scope="module")
-def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rounded]:
-    """forked(**options): as `rounded`, once for each options, by workers forked from one that has imported.
-
-    Ten of the worker's fifteen seconds are the imports of auto-round.
-    """
-    server = Server(os.environ, ("torch", "transformers", "auto_round"), apart=True)
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Rounded:
+    """forked(**options): as `rounded`, once for each options, by workers that are forked."""
 
     @cache
     def make(**options: Any) -> tuple[Path, Any]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(auto_round, "run_worker", partial(run_worker_by, server))
+            fork_workers(patch)
             return rounded(tmp_path_factory.mktemp("forked"), **options)
 
-    yield make
-    server.close()
+    return make
 
 
 def logits(network: Any) -> Any:

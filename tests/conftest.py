@@ -136,6 +136,14 @@ def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of steps are forked from a process that has imported their libraries."""
+    from support.warm_workers import fork_workers
+
+    fork_workers(monkeypatch)
+
+
+@pytest.fixture
 def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
     """Runs `slimgate judge`."""
     from slimgate.cli.main import main

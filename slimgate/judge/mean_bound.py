@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp, pi, sqrt
 
 import numpy as np
@@ -37,8 +38,8 @@ from slimgate.outcomes import Floats, Ints
 _NEAR_MEAN = 1e-4
 # How near to a pole of the generating function the saddlepoint is looked for.
 _POLE = 1e-12
-# The last relative step of that search.
-_STEP = 1e-13
+# The last relative step of that search: the next one would be about its square.
+_STEP = 1e-8
 # Values that differ by less are equal but for rounding.
 _ROUNDING = 1e-12
 
@@ -63,7 +64,7 @@ class UnitLosses:
         """The mean loss of a row."""
         return float(self.repeats @ self.losses / (self.repeats @ self.sizes))
 
-    @property
+    @cached_property
     def unseen_size(self) -> float:
         """Rows of the made-up unit."""
         return unseen_size(self.sizes, self.repeats)
@@ -171,22 +172,26 @@ def share_above_zero(values: Floats, repeats: Floats) -> float:
 def _saddlepoint(values: Floats, repeats: Floats) -> float:
     """Where the cumulant generating function, -sum(log(1 - t value)), has slope 0: by Newton's method.
 
-    The slope rises between the two poles. A step that leaves the bracket ends in its middle.
+    The slope rises between the two poles. Newton's method is of the slope times the distances to both poles,
+    which has the same root and is nearly straight. A step that leaves the bracket ends in its middle.
     """
-    low, high = ((1 - _POLE) / float(end) for end in (values.min(), values.max()))
+    smallest, largest = float(values.min()), float(values.max())
+    low, high = (1 - _POLE) / smallest, (1 - _POLE) / largest
     if _slopes(values, repeats, low)[0] >= 0:
         # of so many terms the share is 0 or 1 to the last digit, and at the end of the search it is that too
         return low
     if _slopes(values, repeats, high)[0] <= 0:
         return high
-    at, step = 0.0, high - low
-    while abs(step) > _STEP * abs(at) and high - low > _STEP * abs(at):
+    at = 0.0
+    while high - low > _ROUNDING * abs(at):
         slope, rise = _slopes(values, repeats, at)
         low, high = (at, high) if slope < 0 else (low, at)
-        following = at - slope / rise
-        if not low < following < high:
-            following = (low + high) / 2
-        at, step = following, following - at
+        rise -= slope * (smallest / (1 - at * smallest) + largest / (1 - at * largest))
+        following = at - slope / rise if rise else low
+        # the digits of a step double each time, and the slope has no more than these
+        if abs(following - at) <= _STEP * abs(at):
+            return following
+        at = following if low < following < high else (low + high) / 2
     return at
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import ceil, log, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
+from slimgate.judge import mean_bound
 from slimgate.judge.decision import ALPHA, POWER
 from slimgate.judge.mean_bound import UnitLosses, share_above_zero, unit_losses, unseen_size
 from slimgate.outcomes import Floats
@@ -146,6 +149,26 @@ def test_the_unit_of_the_values_changes_nothing(scale: float) -> None:
     for shift in (-0.3, -1e-5, 0.0, 1e-5, 0.2):
         plain, scaled = (share_above_zero(by * (values + shift), np.ones(200)) for by in (1.0, scale))
         assert scaled == pytest.approx(plain, rel=1e-6)
+
+
+def test_the_saddlepoint_is_found_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near a pole too, and also where the last digits of the slope are rounding."""
+    slopes, calls = mean_bound._slopes, 0
+
+    def counted(*arguments: Any) -> tuple[float, float]:
+        nonlocal calls
+        calls += 1
+        return slopes(*arguments)
+
+    monkeypatch.setattr(mean_bound, "_slopes", counted)
+    rng = np.random.default_rng(9)
+    for count, mean, largest in product((3, 60, 3000), (-2.0, -0.3, 0.0, 0.3), (1.0, 30.0)):
+        values, repeats = np.append(rng.normal(mean, 0.1, count), [largest, -largest]), np.ones(count + 2)
+        calls = 0
+        at = mean_bound._saddlepoint(values, repeats)
+        assert calls <= 12
+        slope, rise = slopes(values, repeats, at)
+        assert abs(slope / rise) <= 1e-12 * max(abs(at), 1e-3)
 
 
 @pytest.mark.parametrize("kind", ["changes", "rates", "rare"])

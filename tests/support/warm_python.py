@@ -58,10 +58,14 @@ READ_BY_IMPORTS = ("HF_", "OMP_", "PYTHON", "TOKENIZERS_", "TORCH", "TRANSFORMER
 class Server:
     """The server as the process that asks it sees it."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], imports: Sequence[str] = IMPORTS, *, apart: bool = False
+    ) -> None:
+        """apart: in a session of its own, so that what a worker ends with its parent is no more than that."""
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *imports],
             env=dict(environment),
+            start_new_session=apart,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -134,7 +138,7 @@ def _serve() -> tuple[str, list[str]]:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    for name in IMPORTS:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     _start_forkserver()
     _parse_sources()

@@ -34,11 +34,17 @@ def weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """As `confusion`, of rows and weights that were checked before."""
     k = len(outcomes.classes)
     cells = outcomes.labels * k + outcomes.predictions
-    # line by line: over many small cells numpy's reduceat takes ten times as long
     by_line = np.atleast_2d(weights)
-    counts = np.empty((len(by_line), k * k))
-    for line, out in zip(by_line, counts, strict=True):
-        out[:] = np.bincount(cells, weights=line, minlength=k * k)
+    # numpy's reduceat takes ten times as long over many small cells; both loops sum in the same order
+    if len(cells) < len(by_line):
+        by_cell = np.zeros((k * k, len(by_line)))
+        for cell, column in zip(cells, np.ascontiguousarray(by_line.T), strict=True):
+            by_cell[cell] += column
+        counts = np.ascontiguousarray(by_cell.T)
+    else:
+        counts = np.empty((len(by_line), k * k))
+        for line, out in zip(by_line, counts, strict=True):
+            out[:] = np.bincount(cells, weights=line, minlength=k * k)
     return counts.reshape(*weights.shape[:-1], k, k)
 
 

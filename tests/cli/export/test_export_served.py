@@ -82,6 +82,7 @@ def test_a_gguf_file_loads_by_the_readmes_lines(tmp_path: Path) -> None:
     assert "$ llama-server -m model.gguf\n" in (tmp_path / "out/README.md").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 def test_a_gguf_file_of_an_encoder_is_for_llama_cpp_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

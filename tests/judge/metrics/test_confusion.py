@@ -21,6 +21,17 @@ def test_each_line_of_weights_has_its_own_counts(outcomes_of: Callable[..., Clas
     assert counts.tolist() == [[[1, 0], [2, 3]], [[5, 0], [0, 0.5]]]
 
 
+def test_counts_of_many_lines_are_those_of_each_line_alone(
+    outcomes_of: Callable[..., ClassOutcomes],
+) -> None:
+    """To the bit: more lines than rows are counted row by row, else line by line."""
+    outcomes = outcomes_of([0, 1, 1, 2, 1, 0, 1], [0, 0, 1, 2, 0, 2, 0], classes=3)
+    weights = np.random.default_rng(0).standard_gamma(1.0, size=(50, 7))
+    alone = np.stack([confusion(outcomes, line) for line in weights])
+    assert np.array_equal(confusion(outcomes, weights), alone)
+    assert np.array_equal(confusion(outcomes, weights[:6]), alone[:6])
+
+
 @pytest.mark.parametrize(
     ("labels", "predictions", "said"),
     [

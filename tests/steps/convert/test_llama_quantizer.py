@@ -19,6 +19,8 @@ from slimgate.steps.convert import to_gguf
 from slimgate.steps.convert._importance import measure_importance
 
 gguf = pytest.importorskip("gguf")
+# the fixture of the module has a worker of its own
+pytestmark = pytest.mark.usefixtures("forked_workers")
 torch.set_num_threads(1)
 
 

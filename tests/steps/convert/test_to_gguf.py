@@ -62,6 +62,7 @@ def test_float32_answers_the_same_and_reads_the_same_tokens(tmp_path: Path) -> N
     }
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "table", "bytes_of_query"),
@@ -87,6 +88,7 @@ def test_matrices_have_the_type_and_its_bytes(
     assert np.isfinite(logits(load_served(folder, "cpu").network)).all()
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
     model, context = byte_level_llama(tmp_path)
@@ -101,6 +103,7 @@ def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
     assert context.log["tensor_types"] == {"F32": 5, "Q4_0": 14, "Q8_0": 2}
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 def test_auto_round_writes_the_file_too(tmp_path: Path) -> None:
     model, context = byte_level_llama(tmp_path)
@@ -126,6 +129,7 @@ def test_searched_q4_0_is_read_by_gguf_and_never_worse(seed: int) -> None:
     assert np.array_equal(gguf.dequantize(quantize_q4_0(mine), kind), mine)
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 def test_a_tokenizer_that_llama_cpp_has_not_is_one_line(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
@@ -146,6 +150,7 @@ def test_only_the_pattern_of_gpt2_has_its_name() -> None:
             name_pre_tokenizer({"model": {"type": "BPE"}, "pre_tokenizer": {**byte_level, **other}})
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "pooling", "apart"), [("F32", "mean", 1e-6), ("Q8_0", "cls", 0.05)], ids=["float", "int8"]
@@ -171,6 +176,7 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
     assert {file.name for file in folder.iterdir()} >= {"model.gguf", "config.json", "tokenizer.json"}
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_an_encoder_with_a_part_llama_cpp_lacks_is_refused(tmp_path: Path) -> None:
     model, context = bert_encoder(tmp_path)
     truncate_embeddings.step.apply(model, truncate_embeddings.Params(dims=8), context)

@@ -31,6 +31,8 @@ from slimgate.steps.convert import to_onnx_genai as step
 from slimgate.suite.runtime_choice import find_runtime
 
 pytest.importorskip("onnxruntime_genai")
+# the fixture of the module has a worker of its own
+pytestmark = pytest.mark.usefixtures("forked_workers")
 torch.set_num_threads(1)
 # Heads of 16 numbers, and of 32 where half of them have a position (Phi).
 HEADS: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from support.warm_workers import fork_workers
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -26,6 +29,7 @@ NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
 # Rows of 64 columns are two groups of 32.
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16}
 IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
+Rounded = Callable[..., tuple[Path, Any]]
 QUERY = "model.layers.0.self_attn.q_proj"
 
 
@@ -45,6 +49,19 @@ def rounded(tmp_path: Path, **options: Any) -> tuple[Path, Any]:
     folder.mkdir()
     made.save(folder)
     return folder, context
+
+
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Rounded:
+    """forked(**options): as `rounded`, once for each options, by workers that are forked."""
+
+    @cache
+    def make(**options: Any) -> tuple[Path, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            fork_workers(patch)
+            return rounded(tmp_path_factory.mktemp("forked"), **options)
+
+    return make
 
 
 def logits(network: Any) -> Any:
@@ -69,9 +86,9 @@ def packed_bytes(folder: Path, part: str) -> int:
     ],
 )
 def test_four_bits_in_each_layout_are_two_weights_a_byte(
-    tmp_path: Path, layout: str, part: str, method: str
+    forked: Rounded, layout: str, part: str, method: str
 ) -> None:
-    folder, context = rounded(tmp_path, layout=layout)
+    folder, context = forked(layout=layout)
 
     assert packed_bytes(folder, part) == 64 * 64 // 2
     config = json.loads((folder / "config.json").read_text())
@@ -83,12 +100,12 @@ def test_four_bits_in_each_layout_are_two_weights_a_byte(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You passed `quantization_config`")
-def test_layouts_hold_equal_levels_and_transformers_reads_them(tmp_path: Path) -> None:
+def test_layouts_hold_equal_levels_and_transformers_reads_them(forked: Rounded) -> None:
     from transformers import AutoModelForCausalLM, AutoRoundConfig
 
     found = {}
     for layout in ("auto_round", "gptq", "awq", "compressed_tensors"):
-        folder, _ = rounded(tmp_path / layout, layout=layout)
+        folder, _ = forked(layout=layout)
         found[layout] = logits(load_served(folder, "cpu").network)
         if layout == "awq":  # transformers needs gptqmodel for it, which has no wheel
             continue
@@ -113,8 +130,8 @@ def test_learnt_rounding_with_zero_points_is_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["auto_round", "compressed_tensors"])
-def test_mxfp4_is_read_again(tmp_path: Path, layout: str) -> None:
-    folder, _ = rounded(tmp_path, layout=layout, scheme="MXFP4")
+def test_mxfp4_is_read_again(forked: Rounded, layout: str) -> None:
+    folder, _ = forked(layout=layout, scheme="MXFP4")
     assert np.isfinite(logits(load_served(folder, "cpu").network)).all()
     assert packed_bytes(folder, "weight_packed") == 64 * 64 // 2
 

@@ -80,8 +80,9 @@ class Encoder:
             encode, table = make_row_encoder(self._task, artifact.folder), self.rows.table
             share: float | None = None
             if isinstance(encode(Rows(table.slice(0, 1))), EncodedTexts):
-                shares = encode(Rows(table.slice(0, LOOKED_AT))).unknown_shares()
-                share = float(np.mean(shares >= UNREADABLE))
+                encoded = encode(Rows(table.slice(0, LOOKED_AT)))
+                assert isinstance(encoded, EncodedTexts)
+                share = float(np.mean(encoded.unknown_shares() >= UNREADABLE))
             self._unreadable[key] = share
         return self._unreadable[key]
 

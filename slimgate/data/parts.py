@@ -277,15 +277,11 @@ def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints
         _check_labels(part, table, name, missing.to_numpy())
     if any(pa.types.is_floating(column.type) for column in columns):
         return alike, ("",)
-    return _label_codes(labels)
-
-
-def _label_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[Ints], tuple[str, ...]]:
-    """Codes that all columns share, in order of first appearance, and the label of each code."""
-    chunks = [chunk for column in columns for chunk in column.chunks]
+    # Codes that all columns share, in order of first appearance, and the label of each code.
+    chunks = [chunk for column in labels for chunk in column.chunks]
     encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
     codes = encoded.indices.to_numpy().astype(np.int64)
-    ends = np.cumsum([len(column) for column in columns])
+    ends = np.cumsum([len(column) for column in labels])
     return np.split(codes, ends[:-1]), tuple(encoded.dictionary.to_pylist())
 
 

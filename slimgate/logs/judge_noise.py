@@ -61,24 +61,9 @@ def measure_judge_noise(paired: PairedTask, metric: str) -> JudgeNoise:
 def _measure_spread(samples: Samples, metric: str) -> JudgeSpread | None:
     if samples.runs is not None:
         return _spread_over_runs(samples.runs[metric], samples.same_answers)
-    return _spread_over_epochs(samples, metric)
-
-
-def _spread_over_runs(scores: Floats, same_answers: npt.NDArray[np.bool_] | None) -> JudgeSpread | None:
-    """scores: (runs, rows). same_answers: (rows,) whether all runs have the same answer."""
-    if same_answers is None:
-        return None
-    scores = scores[:, same_answers]
-    scores = scores[:, ~np.isnan(scores).any(axis=0)]
-    if not scores.shape[1]:
-        return None
-    return JudgeSpread(sqrt(float(scores.var(axis=0, ddof=1).mean())), scores.shape[1])
-
-
-def _spread_over_epochs(samples: Samples, metric: str) -> JudgeSpread | None:
-    """Pools the variance within each group of epochs of a sample that have the same answer."""
     if samples.clusters is None or samples.answers is None:
         return None
+    # The variance within each group of epochs of a sample that have the same answer, pooled.
     values = samples.scores[metric]
     rows = np.flatnonzero(~np.isnan(values) & (samples.answers > 0))
     _, member = np.unique(
@@ -91,6 +76,17 @@ def _spread_over_epochs(samples: Samples, metric: str) -> JudgeSpread | None:
     centred = values[rows] - (np.bincount(member, weights=values[rows]) / counts)[member]
     squares = np.bincount(member, weights=centred**2)[again].sum()
     return JudgeSpread(sqrt(float(squares) / float((counts[again] - 1).sum())), int(again.sum()))
+
+
+def _spread_over_runs(scores: Floats, same_answers: npt.NDArray[np.bool_] | None) -> JudgeSpread | None:
+    """scores: (runs, rows). same_answers: (rows,) whether all runs have the same answer."""
+    if same_answers is None:
+        return None
+    scores = scores[:, same_answers]
+    scores = scores[:, ~np.isnan(scores).any(axis=0)]
+    if not scores.shape[1]:
+        return None
+    return JudgeSpread(sqrt(float(scores.var(axis=0, ddof=1).mean())), scores.shape[1])
 
 
 def number_samples(samples: Samples) -> Ints:

@@ -246,7 +246,11 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, object]
             not base.exists() and (table.states_columns or base.suffix in (".csv", ".tsv", ".parquet"))
         ):
             return PREDICTIONS
-    if not {LATENCY, *TOKEN_TABLES}.isdisjoint(_list_stated(tables)):
+    stated = tables.get("budgets", {})
+    of_targets = stated.get("variants", {}) if isinstance(stated, Mapping) else {}
+    budgets = [stated, *(of_targets.values() if isinstance(of_targets, Mapping) else ())]
+    keys = {key for table in budgets if isinstance(table, Mapping) for key in table} - {"variants"}
+    if not keys.isdisjoint({LATENCY, *TOKEN_TABLES}):
         return LOADS
     return ANSWERS
 
@@ -269,15 +273,6 @@ def _read_budgets(
     tables: Mapping[str, Any], kind: FileKind, targets: Sequence[str], shown: str
 ) -> Mapping[str, FileBudgets]:
     return {name: read_file_budgets(tables, kind, name, shown, targets=targets) for name in targets}
-
-
-def _list_stated(tables: Mapping[str, Any]) -> list[str]:
-    """The keys of [budgets] and of [budgets.variants.NAME], as they stand in the file."""
-    stated = tables.get("budgets", {})
-    of_targets = stated.get("variants", {}) if isinstance(stated, Mapping) else {}
-    budgets = [stated, *(of_targets.values() if isinstance(of_targets, Mapping) else ())]
-    names = [name for table in budgets if isinstance(table, Mapping) for name in table]
-    return [name for name in names if name != "variants"]
 
 
 def _to_relative_paths(file: Path, texts: str | list[str], shown: str) -> list[Path]:

@@ -167,7 +167,14 @@ class RecordKeeper:
             return
         from slimgate.run.gate_results import make_part
 
-        variant = _variant_of(test, self._state.suites[path_of_suite])
+        # Of `test_quality[int8-accuracy]` int8; the longest name, for names may begin as others do.
+        parameters = test.partition("[")[2]
+        named = [
+            name
+            for name in self._state.suites[path_of_suite].variants
+            if parameters.startswith((f"{name}-", f"{name}]"))
+        ]
+        variant = max(named, key=len, default=TEACHER)
         message = (
             f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
         )
@@ -175,13 +182,6 @@ class RecordKeeper:
         setattr(  # noqa: B010  not an attribute of a report
             report, "slimgate", {"suite": str(path_of_suite), "test": test, "parts": parts, "skipped": None}
         )
-
-
-def _variant_of(test: str, suite: Suite) -> str:
-    """Whose test `test_quality[int8-accuracy]` is; the longest name, for names may begin as others do."""
-    parameters = test.partition("[")[2]
-    named = [name for name in suite.variants if parameters.startswith((f"{name}-", f"{name}]"))]
-    return max(named, key=len, default=TEACHER)
 
 
 def rebuild_mark(config: pytest.Config) -> str | None:

@@ -191,11 +191,7 @@ class SuiteSession:
         for weakening in record.baseline.weaker if record.baseline is not None else ():
             if weakening.reason is None:
                 yield f"{record.suite.path}: the gate demands less than the baseline: {weakening.change}"
-        if tests := self._skipped_gates():
-            yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
-
-    def _skipped_gates(self) -> list[str]:
-        """The tests that were skipped although they judge a budget that gates, or the gate itself."""
+        # Skipped although they judge a budget that gates, or the gate itself.
         gating = {
             key
             for name in (TEACHER, *self.suite.variants)
@@ -203,7 +199,10 @@ class SuiteSession:
             for _, key in list_budgeted_checks(self.suite, name)
         }
         gating |= {(SELF_TEST, TEACHER, name) for name in SELF_TESTS if name != PLANTED_DELAY}
-        return [test for test, key in self._skipped.items() if key in gating and not self.begin().is_new(key)]
+        if tests := [
+            test for test, key in self._skipped.items() if key in gating and not self.begin().is_new(key)
+        ]:
+            yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
 
     def _keep_log(self, error: Part) -> Part:
         """The part with the name of a file in place of the log: the first of a variant's in this run."""
@@ -219,7 +218,26 @@ class SuiteSession:
 
     def write_record(self) -> RunRecord:
         """Composes run.json of all that is known, and writes it."""
-        self.record = self._compose()
+        run, parts, machine, shard = self.run, self.begin(), self._machine, self._settings.shard
+        shards = [
+            make_shard_facts(self.suite, facts, parts, machine, created=format_now(), seconds=run.seconds)
+            for facts in ([shard] if shard else [])
+        ]
+        record = make_run_record(
+            run.suite,
+            _task_facts(run.suite, run.rows),
+            parts,
+            machine,
+            command=self._settings.command,
+            seconds=run.seconds,
+            version=slimgate.__version__,
+            inputs=self.inputs,
+            baseline=self._baseline_facts,
+            shards=shards,
+        )
+        confirm = self._confirmed if any(facts.confirm for facts in record.variants) else None
+        fields = {"looks": self._look(), "confirm": confirm, "demands": self._read_demands()}
+        self.record = self._with_teacher_of_now(record.model_copy(update=fields))
         write_atomically(self.folder / "run.json", to_json(self.record))
         self._written = time.monotonic()
         return self.record
@@ -294,23 +312,20 @@ class SuiteSession:
         if self.record is not None:
             where = os.path.relpath(self.folder / "report.md")
             yield from summary_lines(self.record, where, width=width)
-            yield from self._void_lines()
-
-    def _void_lines(self) -> Iterator[Line]:
-        """A line for each model whose earlier results do not count any more and were not measured again."""
-        lost: dict[str, list[str]] = {}
-        for kind, model, check in self._void:
-            if not self.begin().has((kind, model, check)):
-                lost.setdefault(model, []).append(f"{kind.replace('_', ' ')} {check}".strip())
-        for name, results in lost.items():
-            number = format_count(len(results), "earlier result", "earlier results")
-            why = (
-                "the model, its teacher, the rows or slimgate's code have changed"
-                if name in self._changed
-                else "[measure], a budget or a metric's code has changed"
-            )
-            names = visible(", ".join(results))
-            yield [(f"  {visible(name)}: {number} dropped, because {why}: {names}", "")]
+            # Earlier results that do not count any more and were not measured again.
+            lost: dict[str, list[str]] = {}
+            for kind, model, check in self._void:
+                if not self.begin().has((kind, model, check)):
+                    lost.setdefault(model, []).append(f"{kind.replace('_', ' ')} {check}".strip())
+            for name, results in lost.items():
+                number = format_count(len(results), "earlier result", "earlier results")
+                why = (
+                    "the model, its teacher, the rows or slimgate's code have changed"
+                    if name in self._changed
+                    else "[measure], a budget or a metric's code has changed"
+                )
+                names = visible(", ".join(results))
+                yield [(f"  {visible(name)}: {number} dropped, because {why}: {names}", "")]
 
     # What an earlier run measured
 
@@ -376,28 +391,6 @@ class SuiteSession:
         return digest is not None and record.variant(name).inputs_digests.get(kind) == digest
 
     # The record
-
-    def _compose(self) -> RunRecord:
-        run, parts, machine, shard = self.run, self.begin(), self._machine, self._settings.shard
-        shards = [
-            make_shard_facts(self.suite, facts, parts, machine, created=format_now(), seconds=run.seconds)
-            for facts in ([shard] if shard else [])
-        ]
-        record = make_run_record(
-            run.suite,
-            _task_facts(run.suite, run.rows),
-            parts,
-            machine,
-            command=self._settings.command,
-            seconds=run.seconds,
-            version=slimgate.__version__,
-            inputs=self.inputs,
-            baseline=self._baseline_facts,
-            shards=shards,
-        )
-        confirm = self._confirmed if any(facts.confirm for facts in record.variants) else None
-        fields = {"looks": self._look(), "confirm": confirm, "demands": self._read_demands()}
-        return self._with_teacher_of_now(record.model_copy(update=fields))
 
     def _read_demands(self) -> Demands:
         if self._demands is None:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
         WeightFacts,
     )
     from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
-    from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
-    from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
     from slimgate.record.machine import (
         FlopsFacts,
         LatencyFacts,
@@ -43,8 +41,21 @@ if TYPE_CHECKING:
         TimeLimitFacts,
     )
     from slimgate.record.quality import QualityFacts
-    from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
-    from slimgate.record.shard import ShardFacts
+    from slimgate.record.run import (
+        SCHEMA,
+        AnswerFacts,
+        ConfirmFacts,
+        FollowedRow,
+        LookFacts,
+        RowShapes,
+        RunRecord,
+        ShardFacts,
+        TensorFacts,
+        TimingFacts,
+        VariantRecord,
+        read_record,
+        to_json,
+    )
     from slimgate.record.since_baseline import SinceFacts, WaitingBudget
     from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
     from slimgate.record.tool_files import (
@@ -144,7 +155,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "AcceptedFacts": "slimgate.record.verdicts",
-        "AnswerFacts": "slimgate.record.followed_rows",
+        "AnswerFacts": "slimgate.record.run",
         "ArtifactFacts": "slimgate.record.build",
         "BaselineFacts": "slimgate.record.verdicts",
         "BehaviourFacts": "slimgate.judge.behaviour_parts",
@@ -152,21 +163,21 @@ __getattr__ = lazy_names(
         "BuildsFacts": "slimgate.judge.parts",
         "CarriedResult": "slimgate.record.verdicts",
         "ClaimFacts": "slimgate.record.build",
-        "ConfirmFacts": "slimgate.record.looks",
+        "ConfirmFacts": "slimgate.record.run",
         "DemandedBudget": "slimgate.record.demands",
         "DemandedRows": "slimgate.record.demands",
         "Demands": "slimgate.record.demands",
         "FigureFacts": "slimgate.judge.behaviour_parts",
         "Flips": "slimgate.judge.behaviour_parts",
         "FlopsFacts": "slimgate.record.machine",
-        "FollowedRow": "slimgate.record.followed_rows",
+        "FollowedRow": "slimgate.record.run",
         "KlFacts": "slimgate.judge.behaviour_parts",
         "KlFigure": "slimgate.record.tool_files",
         "KlLogFacts": "slimgate.record.tool_files",
         "LatencyFacts": "slimgate.record.machine",
         "LoadRunFacts": "slimgate.record.tool_files",
         "LoadTestFacts": "slimgate.record.tool_files",
-        "LookFacts": "slimgate.record.looks",
+        "LookFacts": "slimgate.record.run",
         "LoosenedBudget": "slimgate.record.verdicts",
         "Machine": "slimgate.record.machine",
         "MemoryFacts": "slimgate.record.machine",
@@ -180,14 +191,14 @@ __getattr__ = lazy_names(
         "QuotedRow": "slimgate.judge.behaviour_parts",
         "Rates": "slimgate.record.machine",
         "ReliabilityFacts": "slimgate.judge.behaviour_parts",
-        "RowShapes": "slimgate.record.followed_rows",
+        "RowShapes": "slimgate.record.run",
         "RunRecord": "slimgate.record.run",
         "RunVerdict": "slimgate.record.verdicts",
         "SCHEMA": "slimgate.record.run",
         "SelfTest": "slimgate.record.verdicts",
         "SelfTestPart": "slimgate.record.verdicts",
         "SeparationFacts": "slimgate.judge.parts",
-        "ShardFacts": "slimgate.record.shard",
+        "ShardFacts": "slimgate.record.run",
         "SinceFacts": "slimgate.record.since_baseline",
         "SizeFacts": "slimgate.record.machine",
         "SliceFacts": "slimgate.judge.behaviour_parts",
@@ -200,10 +211,10 @@ __getattr__ = lazy_names(
         "SuiteFacts": "slimgate.record.task",
         "SwitchedOffBudget": "slimgate.record.verdicts",
         "TaskFactsRecord": "slimgate.record.task",
-        "TensorFacts": "slimgate.record.followed_rows",
+        "TensorFacts": "slimgate.record.run",
         "TimeLimitFacts": "slimgate.record.machine",
         "TimeRatioFacts": "slimgate.record.tool_files",
-        "TimingFacts": "slimgate.record.looks",
+        "TimingFacts": "slimgate.record.run",
         "TradeoffFacts": "slimgate.judge.behaviour_parts",
         "UndecidedChange": "slimgate.record.verdicts",
         "VariantRecord": "slimgate.record.run",

@@ -1,4 +1,8 @@
-"""The whole record, written as run.json and read again. Schema slimgate.run/2."""
+"""The whole record, written as run.json and read again. Schema slimgate.run/2.
+
+It has what no module of its own describes: which part of a suite a run was, how often its rows have judged
+(each look at another set of models is one more chance to PASS by luck), and single rows that are followed.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,6 @@ from slimgate.judge.behaviour_parts import BehaviourFacts
 from slimgate.judge.parts import Part, SeparationFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.demands import Demands
-from slimgate.record.followed_rows import FollowedRow, RowShapes
-from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FlopsFacts, LatencyFacts, Machine, MemoryFacts, SizeFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.results import (
@@ -29,7 +31,6 @@ from slimgate.record.results import (
     TIMES,
     Result,
 )
-from slimgate.record.shard import ShardFacts
 from slimgate.record.since_baseline import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.tool_files import KlLogFacts, LoadTestFacts
@@ -43,6 +44,118 @@ from slimgate.record.verdicts import (
 )
 
 SCHEMA: Literal["slimgate.run/2"] = "slimgate.run/2"
+
+
+class ShardFacts(Part):
+    """Shard `number` of `of`, and the variants that are its own; code: digest of slimgate's own source.
+
+    missing: checks of its share that no run has made yet, which `verdict.missing` counts among those of all.
+    machine: the processor and its cores; it and the times tell the shards of a merged record apart.
+    """
+
+    number: int
+    of: int
+    variants: list[str]
+    missing: list[str] = []
+    code: str
+    machine: str
+    created: str
+    seconds: float | None = None
+
+
+class TimingFacts(Part):
+    """A speed budget that was judged more than once for the same models; `passed` of these times it held."""
+
+    variant: str
+    workload: str
+    times: int
+    passed: int
+
+
+class LookFacts(Part):
+    """The looks at these gate rows that the store and the last record know of, this run's included.
+
+    runs: how many judged a model that no run before them had judged; models: how many models that were.
+    timings: the speed budgets that were judged more than once. run: the run of this record; log: by run the
+    models that no run before it had judged, empty in records from before it was kept. cuts: into how many
+    different gates the same data was cut and judged.
+    """
+
+    runs: int
+    models: int
+    timings: list[TimingFacts] = []
+    run: str | None = None
+    log: dict[str, list[str]] = {}
+    cuts: int = 1
+
+
+class ConfirmFacts(Part):
+    """The rows of the split confirm, which judged what had passed on the gate.
+
+    digest, n, groups: of these rows; measured: when they last judged. looks, models: as `runs` and `models`
+    of LookFacts. The verdicts are in `confirm` of each variant.
+    """
+
+    digest: str
+    n: int
+    groups: int | None = None
+    looks: int
+    models: int
+    measured: str
+
+
+class AnswerFacts(Part):
+    """One model's answer on one row.
+
+    prediction: the class, or what the model said in words; right: None where an answer is neither right nor
+    wrong; top: the most probable classes with their probabilities; values: what else the task measures of a
+    row (nats, a rank).
+    """
+
+    model: str
+    prediction: str | None = None
+    right: bool | None = None
+    label_probability: float | None = None
+    top: list[tuple[str, float]] = []
+    values: dict[str, float] = {}
+
+
+class FollowedRow(Part):
+    """A gate row with the answers of the teacher and every variant. why: how it was chosen.
+
+    number: its place in the gate, from 0. given: numbers of the row, the same for all models.
+    """
+
+    id: str
+    number: int
+    why: str
+    label: str | None = None
+    text: str | None = None
+    given: dict[str, float] = {}
+    answers: list[AnswerFacts]
+
+
+class TensorFacts(Part):
+    """What a part of the network gave: shape, type of its numbers; weights: types of its stored weights."""
+
+    shape: list[int]
+    dtype: str
+    weights: str | None = None
+
+
+class RowShapes(Part):
+    """The way of one gate row through a network; what is not known is None, and `note` says why.
+
+    next_tokens: of a language model, the most probable tokens after the row's last one.
+    """
+
+    id: str
+    inputs: dict[str, list[int]] = {}
+    embeddings: TensorFacts | None = None
+    blocks: list[TensorFacts] = []
+    logits: TensorFacts | None = None
+    next_tokens: list[tuple[str, float]] = []
+    note: str | None = None
 
 
 class VariantRecord(Part):

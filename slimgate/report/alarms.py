@@ -22,7 +22,12 @@ def alarms(record: RunRecord) -> Iterator[str]:
         yield doubt
     if quantized := quantized_reference(record):
         yield quantized
-    if lacking := _labels_without_rows(record):
+    # Of rows that are known by label.
+    gate = record.task.splits.get("gate")
+    counts = gate.label_counts if gate is not None else None
+    known = record.task.classes
+    lacking = [name for name in known if not counts.get(name)] if counts and set(counts) <= set(known) else []
+    if lacking:
         yield f"**No gate row has the label {_join(lacking)}**: what a variant loses there is not judged."
     new, gone = (
         [model.name for model in models(record) if any(facts.new for facts in model.since_baseline.values())],
@@ -42,14 +47,6 @@ def teacher_doubt(record: RunRecord) -> str | None:
     doubt = next((reason for reason in doubts if reason), None)
     useless = "a variant that loses nothing behind it may be as useless"
     return None if doubt is None else f"**The teacher is near chance**: {escape(doubt)}; {useless}."
-
-
-def _labels_without_rows(record: RunRecord) -> list[str]:
-    """Classes of the task that the gate's rows, which are known by label, do not have."""
-    gate = record.task.splits.get("gate")
-    counts = gate.label_counts if gate is not None else None
-    known = record.task.classes
-    return [name for name in known if not counts.get(name)] if counts and set(counts) <= set(known) else []
 
 
 def _join(names: list[str]) -> str:

@@ -114,14 +114,14 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
         return MISSING
     compression = None if model.size is None else model.size.compression
     shown = megabytes(model.artifact.bytes) + unit
-    return with_note(shown, None if model.name == TEACHER else smaller(compression), _untied_words(model))
-
-
-def _untied_words(model: VariantRecord) -> str | None:
-    """That a step took apart what was one table; its log says so (models/replace_modules.py)."""
+    # A step that took apart what was one table says so in its log (models/replace_modules.py).
     logs = [log for step in model.steps for log in (step.log, *step.log.values())]  # also of steps in a step
     untied = any(isinstance(log, Mapping) and "untied" in log for log in logs)
-    return "a shared table is stored twice" if untied else None
+    return with_note(
+        shown,
+        None if model.name == TEACHER else smaller(compression),
+        "a shared table is stored twice" if untied else None,
+    )
 
 
 def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:

@@ -13,7 +13,6 @@ from urllib.parse import quote
 from slimgate._system.escape import escape
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import (
-    BudgetFacts,
     FlopsFacts,
     LatencyFacts,
     MemoryFacts,
@@ -274,13 +273,13 @@ def _verdict_lines(model: VariantRecord, quoted: Collection[str]) -> Iterator[st
         basis = _describe_method(facts) if isinstance(facts, QualityFacts) else []
         if facts.message in quoted:
             line = f"{escape(model.name)}: {escape(result.title)} {facts.verdict}, quoted above"
-        yield _join_line(model, line, basis, facts.budgets)
-
-
-def _join_line(model: VariantRecord, message: str, basis: list[str], budgets: list[BudgetFacts]) -> str:
-    parts = [message, *([] if model.gated else ["**not gated**"]), *basis]
-    reasons = [f"why this budget: {escape(budget.reason)}" for budget in budgets if budget.reason is not None]
-    return " · ".join([*parts, *reasons])
+        line_parts = [line, *([] if model.gated else ["**not gated**"]), *basis]
+        reasons = [
+            f"why this budget: {escape(budget.reason)}"
+            for budget in facts.budgets
+            if budget.reason is not None
+        ]
+        yield " · ".join([*line_parts, *reasons])
 
 
 def _describe_method(facts: QualityFacts) -> list[str]:

@@ -170,13 +170,7 @@ def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str
     """The verdict without its age."""
     if model.name == TEACHER and not (verdicts(model) or model.awaited):
         return "reference" if model.error is None else "**error**"
-    return _standing(record, model, verdicts(model), named)
-
-
-def _standing(
-    record: RunRecord, model: VariantRecord, by_budget: Mapping[str, Verdict], named: Sequence[str] | None
-) -> str:
-    """By the verdicts of its budgets."""
+    by_budget = verdicts(model)
     worst = worst_verdict(list(by_budget.values()))
     if not model.gated:
         would = "error" if model.error is not None else worst and f"would {worst}"

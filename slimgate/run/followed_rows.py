@@ -100,19 +100,14 @@ def _choose_rows(teacher: Answers, variants: Sequence[Answers]) -> list[ChosenRo
     if teacher.right is None:
         return [*_find_most_and_least_moved(teacher, variants), first]
     everywhere = teacher.right & np.all([_read_right(variant) for variant in variants], axis=0)
+    lost = sum((teacher.right & ~_read_right(variant)).astype(np.int64) for variant in variants)
+    row = int(np.argmax(lost))
+    count = int(np.asarray(lost)[row])
     return [
-        *_find_most_lost_row(teacher.right, variants),
+        *([(row, f"{count} of {len(variants)} variants lost it, no row was lost by more")] if count else []),
         first,
         *([(int(np.argmax(everywhere)), "the first that all have right")] if everywhere.any() else []),
     ]
-
-
-def _find_most_lost_row(teacher: npt.NDArray[np.bool_], variants: Sequence[Answers]) -> list[ChosenRow]:
-    """The row that most variants turned from right to wrong, if there is one."""
-    lost = sum((teacher & ~_read_right(variant)).astype(np.int64) for variant in variants)
-    row = int(np.argmax(lost))
-    count = int(np.asarray(lost)[row])
-    return [(row, f"{count} of {len(variants)} variants lost it, no row was lost by more")] if count else []
 
 
 def _read_right(model: Answers) -> npt.NDArray[np.bool_]:

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from slimgate._system.digests import own_code_digest
 from slimgate.record import Machine, ShardFacts
 from slimgate.run.gate_results import Parts, format_key, list_expected_checks
 from slimgate.suite.suite import TEACHER, Suite
-
-if TYPE_CHECKING:
-    from slimgate.suite.suite import Variant
 
 # Work in rough units: only its proportions matter, and all shards must see the same.
 STEP, TRAINING, MEASURING = 1, 8, 3
@@ -134,14 +131,10 @@ def _list_work(suite: Suite, name: str) -> dict[str, int]:
     variant = suite.variants[name]
     before = [other for other in (_find_parent(suite, name), *variant.assistants) if other is not None]
     work = {step: cost for other in before for step, cost in _list_work(suite, other).items()}
-    return work | dict(zip(digest_steps(suite, variant), _list_costs(suite, variant), strict=True))
-
-
-def _list_costs(suite: Suite, variant: Variant) -> list[int]:
-    """The costs of loading the variant's model and of its own steps, times the seeds that build it."""
     builds = len(suite.seeds) if suite.is_stochastic(variant.name) else 1
     load = [STEP] if variant.ref is not None else []
-    return load + [(TRAINING if step.object.stochastic else STEP) * builds for step in variant.steps]
+    own_costs = [(TRAINING if step.object.stochastic else STEP) * builds for step in variant.steps]
+    return work | dict(zip(digest_steps(suite, variant), load + own_costs, strict=True))
 
 
 def make_shard_facts(

@@ -9,14 +9,14 @@ disk, rows and options by a pipe, so any step works, also a user's own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimgate._system.forkserver import forkserver
 from slimgate.errors import BuildError, DataError, SlimgateError
@@ -25,9 +25,6 @@ from slimgate.plugins.context import BuildContext, MoreTeacher, Share
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes import eager
-
-if TYPE_CHECKING:
-    from slimgate.plugins.base import Json
 
 MODEL = "model"
 # How long a process waits for another one before it considers it dead.
@@ -103,7 +100,14 @@ def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[s
         )
     with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool, _end_on_interrupt(pool):
         running = [pool.submit(_apply_step, job, rank, processes) for rank in range(processes)]
-        log = _read_first_log(running)
+        errors = [error for future in running if (error := future.exception()) is not None]
+        # if one process fails, the others wait for it in vain and raise errors of their own
+        own_errors = [error for error in errors if isinstance(error, SlimgateError)]
+        for error in (*own_errors, *errors):
+            if isinstance(error, BrokenProcessPool):
+                raise BuildError("a process of the step died, most likely for want of memory") from error
+            raise error
+        log = running[0].result()
     return load_torch_model(job.scratch / MODEL), log
 
 
@@ -118,17 +122,6 @@ def _end_on_interrupt(pool: ProcessPoolExecutor) -> Iterator[None]:
         for process in list((getattr(pool, "_processes", None) or {}).values()):
             process.kill()
         raise
-
-
-def _read_first_log(running: Sequence[Future[Json]]) -> dict[str, Any]:
-    errors = [error for future in running if (error := future.exception()) is not None]
-    # if one process fails, the others wait for it in vain and raise errors of their own
-    own_errors = [error for error in errors if isinstance(error, SlimgateError)]
-    for error in (*own_errors, *errors):
-        if isinstance(error, BrokenProcessPool):
-            raise BuildError("a process of the step died, most likely for want of memory") from error
-        raise error
-    return running[0].result()
 
 
 def _apply_step(job: StepJob, rank: int, processes: int) -> dict[str, Any]:

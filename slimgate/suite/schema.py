@@ -143,19 +143,15 @@ def _make_budgets_schema(definitions: Json) -> dict[str, Any]:
     of_all["properties"]["baseline"]["properties"] |= file
     variants = {"type": "object", "additionalProperties": make_limits_schema(definitions, off=True)}
     of_all["properties"]["variants"] = variants
-    of_all["properties"]["teacher"] = _make_teacher_schema(definitions)
-    of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY_DESCRIPTION}
-    return of_all
-
-
-def _make_teacher_schema(definitions: Json) -> dict[str, Any]:
-    schema = _make_metrics_schema(
+    of_teacher = _make_metrics_schema(
         known_metrics(), _add_model(definitions, "TeacherBudget", TeacherBudgetTable)
     )
-    schema["properties"]["baseline"] = _make_metrics_schema(
+    of_teacher["properties"]["baseline"] = _make_metrics_schema(
         known_metrics(), {"$ref": "#/$defs/BaselineBudget"}
     )
-    return schema
+    of_all["properties"]["teacher"] = of_teacher
+    of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY_DESCRIPTION}
+    return of_all
 
 
 def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any]:

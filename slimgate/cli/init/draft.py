@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from slimgate.cli.init import proposing
 from slimgate.cli.init.data import DataFiles, concat_parts
-from slimgate.cli.init.guess import Guess
-from slimgate.cli.init.guessing import params_of
+from slimgate.cli.init.guessing import Guess, params_of
 from slimgate.cli.init.look import texts_of
 from slimgate.cli.init.models import ModelFound, Standing, TokensFound, count_tokens
 from slimgate.data.labels import label_map

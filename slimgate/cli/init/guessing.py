@@ -6,18 +6,33 @@ guess(table, Stated(label="intent"), causal=False) -> Guess("text_classification
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 from pydantic import ValidationError
 
-from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.look import Look, group_among
 from slimgate.data.guess_input import Stated
 from slimgate.errors import DataError, format_suggestion
 from slimgate.plugins.loading import known_plugins, load, suggest_task
 from slimgate.plugins.task import Task
+
+
+@dataclass(frozen=True)
+class Guess:
+    """options: those of [task] that name columns; why: one line for the reader; left: columns not used.
+
+    texts: the columns that are read as text; columns: every column that the task reads.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    why: str
+    texts: tuple[str, ...]
+    columns: frozenset[str]
+    group: str | None = None
+    left: tuple[str, ...] = ()
 
 
 def guess(table: pa.Table, stated: Stated, *, causal: bool, encoder_decoder: bool = False) -> Guess:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -11,14 +11,10 @@ def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
     """By name, in order."""
     named: dict[str, Path] = {}
     for path in paths:
-        named[_name_target(path, named)] = path
+        # The file's or folder's name, with a number where two share it.
+        stem = path.resolve().name if path.is_dir() else path.stem
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
+        plain = "target" if plain == "teacher" else plain
+        number = sum(name == plain or name.startswith(f"{plain}-") for name in named)
+        named[f"{plain}-{number + 1}" if number else plain] = path
     return named
-
-
-def _name_target(path: Path, known: Collection[str]) -> str:
-    """The file's or folder's name, with a number where two share it."""
-    stem = path.resolve().name if path.is_dir() else path.stem
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
-    plain = "target" if plain == "teacher" else plain
-    number = sum(name == plain or name.startswith(f"{plain}-") for name in known)
-    return f"{plain}-{number + 1}" if number else plain

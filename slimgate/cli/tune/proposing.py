@@ -59,7 +59,11 @@ class Proposer:
                 self._asked[drawn.key] = question
                 return drawn
             self._tell(question, self._told[drawn.key])
-        untried = self._draw_untried()
+        # One at random of the rest; of long ranges the ends stand for all.
+        listed = (drawn for drawn in islice(self._all(), _LISTED) if drawn.key not in self._told)
+        # equal step lists may come by several picks
+        left = list({drawn.key: drawn for drawn in listed}.values())
+        untried = self._random.choice(left) if left else None
         if untried is None:
             return None
         self._study.enqueue_trial({"space": untried.space.name, **untried.picks})
@@ -82,13 +86,6 @@ class Proposer:
     def _ask(self, question: optuna.Trial) -> Drawn:
         name = question.suggest_categorical("space", list(self._spaces))
         return draw_steps(self._spaces[name], lambda dimension: _suggest(question, dimension))
-
-    def _draw_untried(self) -> Drawn | None:
-        """One at random of the step lists that were not proposed; of long ranges the ends stand for all."""
-        listed = (drawn for drawn in islice(self._all(), _LISTED) if drawn.key not in self._told)
-        # equal step lists may come by several picks
-        left = list({drawn.key: drawn for drawn in listed}.values())
-        return self._random.choice(left) if left else None
 
     def _all(self) -> Iterator[Drawn]:
         for space in self._spaces.values():

@@ -130,7 +130,14 @@ class Hub(Source[Params]):
             tables = {
                 part: splits[name].data.table.replace_schema_metadata() for part, name in chosen.items()
             }
-        return _with_unique_ids(tables)
+        # A column `id` that numbers each split from 0 names no row of the whole: it becomes `hub_id`.
+        ids = [table["id"] for table in tables.values() if "id" in table.column_names]
+        if not any(column.null_count for column in ids) and not _has_repeats(ids):
+            return tables
+        return {
+            part: table.rename_columns(["hub_id" if name == "id" else name for name in table.column_names])
+            for part, table in tables.items()
+        }
 
 
 source = Hub()
@@ -226,17 +233,6 @@ def _has_labels(rows: Dataset) -> bool:
     labels = [name for name, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)]
     table = rows.data.table
     return not any(pc.all(pc.less(table[name], 0)).as_py() for name in labels if len(table))
-
-
-def _with_unique_ids(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """A column `id` that numbers each split from 0 names no row of the whole: it becomes `hub_id`."""
-    ids = [table["id"] for table in tables.values() if "id" in table.column_names]
-    if not any(column.null_count for column in ids) and not _has_repeats(ids):
-        return tables
-    return {
-        part: table.rename_columns(["hub_id" if name == "id" else name for name in table.column_names])
-        for part, table in tables.items()
-    }
 
 
 def _has_repeats(columns: list[pa.ChunkedArray]) -> bool:

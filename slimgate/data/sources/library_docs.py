@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -89,7 +89,17 @@ class LibraryDocs(Source[Params]):
         rows = list(unique_rows(paragraphs, params.max_rows_per_file))
         if not rows:
             raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
-        _check_digest(rows, params)
+        lines = "".join("\t".join(row[name] for name in COLUMNS) + "\n" for row in rows)
+        digest = hashlib.sha256(lines.encode()).hexdigest()
+        if params.sha256 not in (None, digest):
+            installed = ", ".join(
+                f"{package} {' '.join(versions)}"
+                for package, versions in installed_versions(params.libraries).items()
+            )
+            raise DataError(
+                f"library_docs: the rows have sha256 {digest}, the suite expects {params.sha256}; installed "
+                f'are {installed}: pip install "slimgate[demo]" brings the versions of the expected rows'
+            )
         if not params.unlabelled:
             return {"all": _table(rows, COLUMNS)}
         more = unique_rows(paragraphs, len(paragraphs))
@@ -97,21 +107,6 @@ class LibraryDocs(Source[Params]):
 
 
 source = LibraryDocs()
-
-
-def _check_digest(rows: Sequence[Mapping[str, str]], params: Params) -> None:
-    """Raises DataError for other rows than those that the suite expects."""
-    lines = "".join("\t".join(row[name] for name in COLUMNS) + "\n" for row in rows)
-    digest = hashlib.sha256(lines.encode()).hexdigest()
-    if params.sha256 not in (None, digest):
-        installed = ", ".join(
-            f"{package} {' '.join(versions)}"
-            for package, versions in installed_versions(params.libraries).items()
-        )
-        raise DataError(
-            f"library_docs: the rows have sha256 {digest}, the suite expects {params.sha256}; installed are "
-            f'{installed}: pip install "slimgate[demo]" brings the versions of the expected rows'
-        )
 
 
 def _table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table:

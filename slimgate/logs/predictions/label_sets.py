@@ -117,7 +117,10 @@ def check_answers(teacher: Predictions, variant: Predictions) -> None:
     collapsed to few answers: then it is judged.
     """
     labels = set(pc.unique(teacher.labels).to_pylist())
-    _check(teacher, labels, scores=_unpredicted_share(teacher) > MOST_NEVER_PREDICTED)
+    predictions = pa.array(sorted(_answers(teacher)), teacher.labels.dictionary.type)
+    known = pc.is_in(teacher.labels.dictionary, value_set=predictions).to_numpy(zero_copy_only=False)
+    never_predicted = float(np.mean(~known[teacher.labels.indices.to_numpy()]))  # the share of the rows
+    _check(teacher, labels, scores=never_predicted > MOST_NEVER_PREDICTED)
     _check(variant, labels | _answers(teacher), scores=False)
 
 
@@ -142,13 +145,6 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
 def _answers(file: Predictions) -> set[str]:
     """The different predictions of a file; none where it leaves them to the probabilities."""
     return set() if file.predictions is None else set(pc.unique(file.predictions).to_pylist())
-
-
-def _unpredicted_share(file: Predictions) -> float:
-    """The share of rows whose label is no prediction of any row."""
-    predictions = pa.array(sorted(_answers(file)), file.labels.dictionary.type)
-    known = pc.is_in(file.labels.dictionary, value_set=predictions).to_numpy(zero_copy_only=False)
-    return float(np.mean(~known[file.labels.indices.to_numpy()]))
 
 
 def _describe_values(file: Predictions) -> str:

@@ -50,7 +50,11 @@ class Aiperf(Reader):
             remedy = "give the folder with profile_export.jsonl too (aiperf --export-level records)"
             raise figures_alone(summary_file or path, figures, "the times of each request", remedy)
         config = summary.get("input_config") or {}
-        load = _read_load(config)
+        # The old layout has `loadgen`, the new one `phases`.
+        phases = config.get("phases") or ()
+        profiling = [phase for phase in phases if phase.get("kind", phase.get("name")) == _PROFILING]
+        stated: Json = config.get("loadgen") or next(iter(profiling), {})
+        load = {name: stated[name] for name in _SETTINGS if stated.get(name) is not None}
         run = _run(requests, load)
         return Log("aiperf", str(path), {}, _model(config), loads={_name(load): run})
 
@@ -89,14 +93,6 @@ def _model(config: Json) -> str | None:
         item.get("name") for item in (config.get("models") or {}).get("items") or ()
     ]
     return str(names[0]) if names else None
-
-
-def _read_load(config: Json) -> dict[str, Any]:
-    """Concurrency, rate and arrivals, of the old layout (`loadgen`) or the new one (`phases`)."""
-    phases = config.get("phases") or ()
-    profiling = [phase for phase in phases if phase.get("kind", phase.get("name")) == _PROFILING]
-    stated: Json = config.get("loadgen") or next(iter(profiling), {})
-    return {name: stated[name] for name in _SETTINGS if stated.get(name) is not None}
 
 
 def _name(load: Json) -> str:

@@ -144,9 +144,11 @@ def _task(file: Path, header: Json) -> TaskLog:
     spec, plan = header["eval"], header.get("plan") or {}
     config = spec.get("config") or {}
     generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
+    names = (spec.get("dataset") or {}).get("sample_ids") or ()
+    epochs = config.get("epochs") or 1
     return TaskLog(
         rows=partial(_rows, file),
-        ids=_list_ids(spec),
+        ids=tuple(_row_id(name, epoch) for epoch in range(1, epochs + 1) for name in names),
         ranges=_RANGES,
         most_tokens=generation.get("max_tokens"),
         settings={
@@ -160,13 +162,6 @@ def _task(file: Path, header: Json) -> TaskLog:
             "filters": [step["solver"] for step in plan.get("steps") or ()] if plan else None,
         },
     )
-
-
-def _list_ids(spec: Json) -> tuple[str, ...]:
-    """The ids of the samples that the header lists, with their epochs."""
-    names = (spec.get("dataset") or {}).get("sample_ids") or ()
-    epochs = (spec.get("config") or {}).get("epochs") or 1
-    return tuple(_row_id(name, epoch) for epoch in range(1, epochs + 1) for name in names)
 
 
 _MOST_FIGURES = 4

@@ -249,6 +249,8 @@ def _row(
     prompt = as_text(response.get("input")) or query
     # A version writes the index of the only right choice as a number, another as a list of one.
     gold = doc.get("gold_index")
+    # What a task says of a document. Tables of one file have the keys of all rows, None where absent.
+    specific = doc.get("specific")
     return Row(
         id=key if count == 1 else f"{key} row {count}",
         scores={name: value for name, value in metric.items() if _is_score(value)},
@@ -263,18 +265,16 @@ def _row(
         answer=_answer(texts, response, doc),
         target=_target(doc),
         truncated=_is_cut_off(response, doc),
-        fields={**{name: doc.get(name) for name in _FIELDS}, **_read_specific(doc.get("specific"))},
+        fields={
+            **{name: doc.get(name) for name in _FIELDS},
+            **(specific if isinstance(specific, dict) else {}),
+        },
         answer_tokens=_count_tokens(response.get("output_tokens")),
     )
 
 
 # What a document says of itself beside `specific`, which is its task's own.
 _FIELDS = ("task_name", "gold_index", "num_asked_few_shots")
-
-
-def _read_specific(specific: object) -> Mapping[str, Any]:
-    """What a task says of a document. Tables of one file have the keys of all rows, None where absent."""
-    return specific if isinstance(specific, dict) else {}
 
 
 def _count_tokens(tokens: object) -> int | None:

@@ -178,8 +178,11 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
 
     config = of("configs") or {}
     aggregations = _read_aggregations(config)
+    filters = config.get("filter_list")
+    entries = filters if isinstance(filters, list) else []
+    names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
     return TaskLog(
-        rows=partial(read_rows, file, _list_filters(config), aggregations),
+        rows=partial(read_rows, file, names, aggregations),
         higher_is_better=_read_directions(of("higher_is_better") or {}, config),
         settings=_settings(results, config, of("n-shot"), of("n-samples"), of("versions")),
         samples=(of("n-samples") or {}).get("effective"),
@@ -229,13 +232,6 @@ def _read_directions(better: Mapping[str, Any], config: Mapping[str, Any]) -> di
     }
     stated = {name: bool(value) for name, value in better.items() if value is not None}
     return {**directions, **stated}
-
-
-def _list_filters(config: Mapping[str, Any]) -> list[str]:
-    """The names of the task's filters, in order, which old samples do not say."""
-    filters = config.get("filter_list")
-    entries = filters if isinstance(filters, list) else []
-    return [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
 
 
 def _list_stated_filters(results: Mapping[str, Any]) -> tuple[str, ...]:

@@ -61,13 +61,9 @@ def read_memory(
         (folder / REQUEST).write_text(json.dumps(request), "utf-8")
         arrays: dict[str, Any] = dict(inputs)
         np.savez(folder / INPUTS, **arrays)
-        _run_worker(folder)
+        ended = run_worker("slimgate.run.measure.memory_worker", folder, limit=PATIENCE_SECONDS)
+        if ended.code is None:
+            raise MeasureError(f"no answer for {PATIENCE_SECONDS:.0f} s while memory was measured")
+        if ended.code:
+            raise MeasureError(f"the process that measures memory failed: {ended.message}")
         return MemoryReading(**json.loads((folder / ANSWER).read_text("utf-8")))
-
-
-def _run_worker(folder: Path) -> None:
-    ended = run_worker("slimgate.run.measure.memory_worker", folder, limit=PATIENCE_SECONDS)
-    if ended.code is None:
-        raise MeasureError(f"no answer for {PATIENCE_SECONDS:.0f} s while memory was measured")
-    if ended.code:
-        raise MeasureError(f"the process that measures memory failed: {ended.message}")

@@ -65,9 +65,9 @@ class Encoder:
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
-        key = self._make_key(artifact)
+        key = keys.make_tokenizer_key(artifact.folder)
         if key not in self._encoded:
-            self._encoded[key] = self._make_row_encoder(artifact)(self.rows)
+            self._encoded[key] = make_row_encoder(self._task, artifact.folder)(self.rows)
         return self._encoded[key]
 
     def measure_unreadable(self, artifact: Artifact) -> float | None:
@@ -75,22 +75,16 @@ class Encoder:
 
         Only the first rows are checked; rows are in random order. None if the rows are not text alone.
         """
-        key = self._make_key(artifact)
+        key = keys.make_tokenizer_key(artifact.folder)
         if key not in self._unreadable:
-            encode, table = self._make_row_encoder(artifact), self.rows.table
+            encode, table = make_row_encoder(self._task, artifact.folder), self.rows.table
             share: float | None = None
             if isinstance(encode(Rows(table.slice(0, 1))), EncodedTexts):
-                shares = encode(Rows(table.slice(0, LOOKED_AT))).unknown_shares()
-                share = float(np.mean(shares >= UNREADABLE))
+                encoded = encode(Rows(table.slice(0, LOOKED_AT)))
+                assert isinstance(encoded, EncodedTexts)
+                share = float(np.mean(encoded.unknown_shares() >= UNREADABLE))
             self._unreadable[key] = share
         return self._unreadable[key]
-
-    def _make_row_encoder(self, artifact: Artifact) -> Any:
-        return make_row_encoder(self._task, artifact.folder)
-
-    def _make_key(self, artifact: Artifact) -> str:
-        """A key that is equal for artifacts with the same tokenizer."""
-        return keys.make_tokenizer_key(artifact.folder)
 
 
 def make_outcomes(

@@ -7,6 +7,8 @@ A row of train that the gate has in other case is a leak, and two such rows of t
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +16,16 @@ from slimgate.data.arrow import Ints, Keys
 
 # str.split() takes it for white space, so no text whose white space is collapsed can hold it.
 BETWEEN_TEXTS = "\x1f"
+
+
+@dataclass(frozen=True)
+class HeldOutTexts:
+    """Normalized texts of rows that no step may train on. A call says which of its texts are among them."""
+
+    texts: frozenset[str]
+
+    def __call__(self, texts: Sequence[str]) -> list[bool]:
+        return [normalize_row(text) in self.texts for text in texts]
 
 
 def normalize_row(row: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate._system import quiet
 from slimgate._system.time_limit import OPTION, time_limit
 from slimgate.data.parts import collapse_texts
-from slimgate.data.same_texts import normalize_row
+from slimgate.data.same_texts import HeldOutTexts, normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import TORCH, model_config, model_weights
@@ -118,7 +118,7 @@ class Builder:
         self._spent: defaultdict[str, float] = defaultdict(float)
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
-        self._held_out: frozenset[str] | None = None
+        self._held_out: HeldOutTexts | None = None
 
     def build(self, name: str) -> Built:
         """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""
@@ -271,7 +271,9 @@ class Builder:
             model.kind = plugin.gives or model.kind
             return model
 
-        are_held_out = self._are_held_out if step.adds_rows else adds_no_rows
+        def are_held_out(texts: Sequence[str]) -> list[bool]:
+            return self._read_held_out_texts()(texts)
+
         return self._make_artifact(
             where,
             step.name,
@@ -281,7 +283,7 @@ class Builder:
             apply,
             place=place,
             teachers=teachers,
-            are_held_out=are_held_out,
+            are_held_out=are_held_out if step.adds_rows else adds_no_rows,
         )
 
     def _apply_in_processes(
@@ -321,17 +323,13 @@ class Builder:
                 raise BuildError(f'{where}: "{name}" is the same model as "{other}"; name one of them')
         return tuple(artifacts.values())
 
-    def _are_held_out(self, texts: Sequence[str]) -> list[bool]:
-        """For each text, whether a held-out split has it. Steps learn nothing else about the judging rows."""
-        held_out = self._read_held_out_texts()
-        return [normalize_row(text) in held_out for text in texts]
-
-    def _read_held_out_texts(self) -> frozenset[str]:
+    def _read_held_out_texts(self) -> HeldOutTexts:
+        """The texts of the held-out splits. Steps learn nothing else about the judging rows."""
         if self._held_out is None:
             names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
             tables = [self._rows.splits[split].table for split in keys.HELD_OUT if split in self._rows.splits]
             rows = (row for table in tables for row in collapse_texts(table, names))
-            self._held_out = frozenset(map(normalize_row, rows))
+            self._held_out = HeldOutTexts(frozenset(map(normalize_row, rows)))
         return self._held_out
 
     def _format_variant(self, variant: Variant) -> str:

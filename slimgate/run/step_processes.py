@@ -8,7 +8,7 @@ disk, rows and options by a pipe, so any step works, also a user's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.forkserver import forkserver
-from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.data.same_texts import HeldOutTexts
+from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.torch_model import TorchModel, load_torch_model, to_float32_
-from slimgate.plugins.context import BuildContext, MoreTeacher, Share
+from slimgate.plugins.context import BuildContext, MoreTeacher, Share, adds_no_rows
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes import eager
@@ -52,7 +53,7 @@ class StepJob:
     seed: int
     threads: int
     scratch: Path
-    held_out: frozenset[str] | None = None
+    held_out: HeldOutTexts | None = None
 
     def make_context(self, rank: int) -> BuildContext:
         """The step's context in one of the processes."""
@@ -68,7 +69,7 @@ class StepJob:
             device="cpu",
             threads=self.threads,
             scratch=scratch,
-            are_held_out=self._are_held_out,
+            are_held_out=self.held_out or adds_no_rows,
             share=self.teachers[0][1] if self.teachers else None,
             more_teachers=tuple(
                 MoreTeacher(partial(_load_teacher_model, folder), share)
@@ -80,11 +81,6 @@ class StepJob:
         if not self.teachers:
             raise BuildError("it asked for the teacher; a step that does sets uses_teacher = True")
         return _load_teacher_model(self.teachers[0][0])
-
-    def _are_held_out(self, texts: Sequence[str]) -> list[bool]:
-        if self.held_out is None:
-            raise DataError("it asked which texts are held out; a step that adds rows says so by adds_rows")
-        return [text in self.held_out for text in texts]
 
 
 def _load_teacher_model(folder: Path) -> Any:

@@ -57,6 +57,19 @@ def test_what_goes_wrong_in_a_process_is_told_as_it_is(tmp_path: Path) -> None:
         run.build("wrong")
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_no_process_trains_on_a_gate_row_in_other_case(tmp_path: Path, processes: int) -> None:
+    (tmp_path / "plain").mkdir()
+    gate = tiny_run(tmp_path / "plain").rows.splits["gate"].table["text"][0].as_py()
+    (tmp_path / "more.csv").write_text(f'text\n"{gate.upper()}!"\nfresh words\nmore of them\n')
+    options = f'transfer = "{tmp_path}/more.csv", epochs = 1, processes = {processes}'
+    run = tiny_run(
+        tmp_path, **{"[variants]\n": f"[variants]\nmore = {{ steps = [{{ distill = {{ {options} }} }}] }}\n"}
+    )
+    transfer = run.build("more").artifact.manifest["log"]["transfer"]
+    assert (transfer["dropped_held_out"], transfer["rows"]) == (1, 2)
+
+
 def test_a_batch_has_a_row_for_each_process() -> None:
     with pytest.raises(ValidationError, match="processes = 2 share batches of 1: raise batch_size"):
         TrainingParams(processes=2, batch_size=1)

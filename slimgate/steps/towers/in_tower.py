@@ -179,6 +179,18 @@ class TowerSteps(Step[Params]):
         """The user's own functions that the steps call."""
         return tuple(name for s in self.steps for name in s.plugin.functions(s.params))
 
+    def environment(self, params: Params) -> Json:
+        """What else the results of the steps depend on, by place and name."""
+        return {
+            f"{number} {step.name}": environment
+            for number, step in enumerate(self.steps)
+            if (environment := step.plugin.environment(step.params))
+        }
+
+    def by_processor(self, params: Params) -> bool:
+        """Whether the result of one of the steps depends on the processor."""
+        return any(step.plugin.by_processor(step.params) for step in self.steps)
+
     def adds_rows(self, params: Params) -> bool:
         """Whether one of the steps trains on other rows."""
         return any(step.plugin.adds_rows(step.params) for step in self.steps)

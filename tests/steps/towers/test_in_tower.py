@@ -17,6 +17,10 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import TorchModel, load_torch_model
 from slimgate.models.two_towers import TOWERS
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.towers import in_tower
 
@@ -113,6 +117,28 @@ def test_the_method_reads_and_gives_what_its_steps_do() -> None:
     assert (found.gives, found.uses_teacher, found.stochastic) == ("torch_quantized", True, True)
     assert found.takes == frozenset({"torch"})
     assert "slimgate.steps.prune.wanda_prune" in found.code_modules
+
+
+class Measured(Step[Table]):
+    def environment(self, params: Table) -> dict[str, Any]:  # noqa: ARG002
+        return {"script": "a digest"}
+
+    def by_processor(self, params: Table) -> bool:  # noqa: ARG002
+        return True
+
+    def apply(self, model: TorchModel, params: Table, context: BuildContext) -> TorchModel:  # noqa: ARG002
+        return model
+
+
+def test_what_the_keys_of_its_steps_have_is_in_its_key() -> None:
+    plain = in_tower.InnerStep("plain", load("step", "keep_layers"), None)
+    measured = in_tower.InnerStep("measured", Measured(), Table())
+    params = in_tower.Params(tower="both", steps=({"keep_layers": [0]},))
+    both = in_tower.TowerSteps("both", [plain, measured])
+    assert both.environment(params) == {"1 measured": {"script": "a digest"}}
+    assert both.by_processor(params)
+    alone = in_tower.TowerSteps("vision", [plain])
+    assert (alone.environment(params), alone.by_processor(params)) == ({}, False)
 
 
 def test_a_configuration_is_checked_tower_by_tower() -> None:

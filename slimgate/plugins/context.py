@@ -95,7 +95,8 @@ class BuildContext:
         rows = self.splits.get(split)
         if rows is None or not len(rows):
             raise DataError(
-                f"a build step needs rows of split {split}, which has none; give [task] splits.{split}"
+                f"a build step needs rows of split {split}, and has none: give [task] splits.{split}; a step "
+                f'of your own also names "{split}" in its `reads`'
             )
         return rows
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from slimgate.errors import DataError
 from slimgate.judge.behaviour_parts import BehaviourFacts
 from slimgate.judge.parts import Part, SeparationFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
@@ -275,9 +276,12 @@ class RunRecord(Part):
             name: of a variant, or "teacher".
 
         Raises:
-            StopIteration: if the record has no such model.
+            DataError: if the record has no such model.
         """
-        return next(variant for variant in self.variants if variant.name == name)
+        by_name = {variant.name: variant for variant in self.variants}
+        if name not in by_name:
+            raise DataError(f"the record has no model {name}, but {', '.join(by_name)}")
+        return by_name[name]
 
 
 def to_json(record: RunRecord) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.releases import SUITE, write_release
+from support.sample_record import sample_record
 
 from slimgate.errors import DataError
 from slimgate.record import AcceptedFacts, LatencyFacts, QualityFacts, SuiteFacts, to_json
@@ -82,3 +83,8 @@ def test_what_is_wrong_with_a_record_is_told_by_its_place(tmp_path: Path) -> Non
     (tmp_path / "run.json").write_text(text.replace('"cores": 2', '"cores": null'))
     with pytest.raises(DataError, match=r"slimgate\.run/2: machine\.cores: Input should be a valid integer$"):
         read_record_file(tmp_path)
+
+
+def test_an_unknown_model_is_an_error_that_names_the_known() -> None:
+    with pytest.raises(DataError, match="no model studnt, but teacher, student"):
+        sample_record().variant("studnt")

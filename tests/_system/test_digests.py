@@ -140,7 +140,7 @@ def test_code_digest_has_the_imported_modules_of_slimgate(own: Digest, source: s
 
 
 @pytest.mark.parametrize("test", ["TYPE_CHECKING", "typing.TYPE_CHECKING"])
-def test_code_digest_leaves_out_what_is_imported_for_types_alone(own: Digest, test: str) -> None:
+def test_code_digest_leaves_out_imports_for_types(own: Digest, test: str) -> None:
     typed = f"import typing\nfrom typing import TYPE_CHECKING\n\nif {test}:\n    import slimgate_x.helper\n"
     assert own(typed, "Y = 1\n") == own(typed, "Y = 2\n")
     assert own(typed, "Y = 1\n") == own(typed.replace("x.helper", "x.other"), "Y = 1\n")

@@ -120,7 +120,7 @@ def typed_for_editors(model: TorchModel, context: BuildContext, *, amount: float
     return model
 
 
-def test_types_of_model_and_context_may_be_imported_for_type_checkers_alone() -> None:
+def test_only_the_types_of_options_are_read() -> None:
     assert "TorchModel" not in globals()
     assert load("step", f"{__name__}:typed_for_editors").Params().amount == 0.3
 

@@ -223,8 +223,8 @@ class GenerationTask(Task[G]):
         from slimgate.tasks.parts.prompts import write_to_prompts
 
         if isinstance(predictor, EndpointPredictor):
-            prompts = cast("AskedPrompts", encoded)
-            return ask_for_answers(predictor, prompts, writing(params), plan, repeats=params.repeats)
+            asked_prompts = cast("AskedPrompts", encoded)
+            return ask_for_answers(predictor, asked_prompts, writing(params), plan, repeats=params.repeats)
         return write_to_prompts(
             predictor, cast("Prompts", encoded), writing(params), plan, repeats=params.repeats
         )

@@ -2,7 +2,7 @@
 
     package_states({"sklearn"})    {"joblib": "1.5.2", "numpy": "2.4.0", "scikit-learn": "1.9.0", …}
 
-Reads the metadata of all distributions once a process, which takes some 0.1 s; nothing is imported.
+Reads the headers of all distributions once a process, which takes some 0.1 s; nothing is imported.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from email import message_from_string
+from email.message import Message
 from functools import cache
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -61,7 +63,7 @@ def is_distributed(package: str) -> bool:
 
 def forget_distributions() -> None:
     """Forgets what was read of them."""
-    for cached in (_installed, _state, _requirements):
+    for cached in (_installed, _state, _requirements, _headers):
         cached.cache_clear()
 
 
@@ -77,7 +79,7 @@ class _Installed:
 def _installed(_path: tuple[str, ...]) -> _Installed:
     installed = _Installed()
     for distribution in importlib.metadata.distributions():
-        name = _normalize(distribution.name or "")
+        name = _normalize(_headers(distribution)["Name"] or "")
         if not name or name in installed.by_name:  # the first one on the path is what is imported
             continue
         installed.by_name[name] = distribution
@@ -96,7 +98,14 @@ def _import_names(distribution: Distribution) -> set[str]:
         } | set((distribution.read_text("top_level.txt") or "").split())
     listed = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
     names = set(_PLACES.findall(listed)) | set((distribution.read_text("top_level.txt") or "").split())
-    return names or {_normalize(distribution.name).replace("-", "_")}
+    return names or {_normalize(_headers(distribution)["Name"]).replace("-", "_")}
+
+
+@cache
+def _headers(distribution: Distribution) -> Message:
+    """What METADATA says before its description, whose lines `Distribution.metadata` parses too."""
+    texts = map(distribution.read_text, ("METADATA", "PKG-INFO", ""))
+    return message_from_string(next(filter(None, texts), "").partition("\n\n")[0])
 
 
 def _normalize(name: str) -> str:
@@ -106,7 +115,8 @@ def _normalize(name: str) -> str:
 @cache
 def _requirements(distribution: Distribution) -> tuple[str, ...]:
     """Names of what it requires without its extras."""
-    stated = [requirement for requirement in distribution.requires or () if not _EXTRA.search(requirement)]
+    requirements = _headers(distribution).get_all("Requires-Dist") or distribution.requires or ()
+    stated = [requirement for requirement in requirements if not _EXTRA.search(requirement)]
     names = (match[1] for requirement in stated if (match := _REQUIREMENT.match(requirement)))
     return tuple(map(_normalize, names))
 
@@ -116,7 +126,7 @@ def _state(distribution: Distribution) -> str:
     """Its version. One that comes from no index counts by its files too: its version may stay."""
     origin = _origin(distribution)
     if not origin:
-        return distribution.version
+        return str(_headers(distribution)["Version"])
     total = hashlib.sha256((distribution.read_text("RECORD") or "").encode())
     if (folder := _folder_in_place(distribution)) is not None:
         for name in sorted(_import_names(distribution)):
@@ -124,7 +134,7 @@ def _state(distribution: Distribution) -> str:
                 for path in sorted([place.with_suffix(".py"), *place.rglob("*")]):
                     if path.is_file() and "__pycache__" not in path.parts:
                         total.update(f"{path.relative_to(folder)}\0{_content(path)}\0".encode())
-    return f"{distribution.version} {total.hexdigest()[:32]}"
+    return f"{_headers(distribution)['Version']} {total.hexdigest()[:32]}"
 
 
 def _content(path: Path) -> str:

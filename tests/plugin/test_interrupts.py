@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.user_repository import pytest_in
+from support.user_repository import pytest_in, user_environment
+from support.warm_python import start_module
 
 from slimgate.record import read_record
 from tools.trust.kill_nine import in_session
@@ -61,7 +61,7 @@ waits = { steps = [{ "own_waits:Waits" = {} }], runtime = { name = "own_waits:Ru
 max_seconds = 60
 rounds = 3
 """
-ALL = ("bench/stopped.toml", "-p", "no:cacheprovider")
+ALL = ("bench/stopped.toml", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 RECORD = "reports/latest/stopped/run.json"
 
 
@@ -75,7 +75,7 @@ def waiting(fresh_repository: Path) -> Path:
 def reached(folder: Path, phase: str) -> Callable[[int], bool]:
     """Whether a run is in the phase; of latency, whether the processes of a duel are there."""
     if phase == "latency":
-        return lambda leader: len(in_session(leader)) >= 6
+        return lambda leader: len(in_session(leader)) >= 5
     return lambda _leader: (folder / "reached").exists()
 
 
@@ -83,28 +83,22 @@ def stopped(folder: Path, phase: str, by: signal.Signals) -> tuple[int, list[str
     """Runs the suite and stops it in that phase: exit code and the lines that it wrote."""
     (folder / "wait").write_text(phase)
     (folder / "reached").unlink(missing_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *ALL],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
-        start_new_session=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
-    )
+    out = folder / "out.txt"
+    out.unlink(missing_ok=True)
+    streams = (os.devnull, str(out), str(out))
+    process = start_module("pytest", ALL, folder, user_environment(), streams, new_session=True)
     try:
         until, there = time.monotonic() + 250, reached(folder, phase)
         while not there(process.pid) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
-        process.send_signal(by)
-        out, _ = process.communicate(timeout=200)
+        os.kill(process.pid, by)
+        code = process.wait(timeout=200)
         assert _gone(process.pid)
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return process.returncode, out.splitlines()
+        process.kill()
+    return code, out.read_text().splitlines()
 
 
 def _gone(leader: int) -> bool:

@@ -6,14 +6,15 @@ import os
 import pty
 import re
 import select
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from fcntl import ioctl
 from pathlib import Path
 from struct import pack
 from termios import TIOCSWINSZ
+
+from support.user_repository import user_environment
+from support.warm_python import Process, start_module
 
 _PIECES = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|([\r\n\b])|(\x1b.|[^\x1b\r\n\b]+)", re.DOTALL)
 
@@ -92,30 +93,23 @@ def pytest_at_a_terminal(
     """Runs pytest in a folder, before a terminal of that width."""
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
-    variables = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTEST_", "COLUMNS", "LINES"))
-        and name not in ("CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS", "SLIMGATE_STORE")
-    }
-    variables |= {
-        "TERM": "xterm-256color",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONIOENCODING": "utf-8",
-        **environment,
-    }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    running = subprocess.Popen(command, cwd=folder, env=variables, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
+    others = ("COLUMNS", "LINES", "CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")
+    variables = {name: value for name, value in user_environment().items() if name not in others}
+    variables |= {"TERM": "xterm-256color", **environment}
+    terminal, options = (
+        os.ttyname(theirs),
+        ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments],
+    )
+    running = start_module("pytest", options, folder, variables, (terminal, terminal, terminal))
     try:
+        os.close(theirs)
         return _read(ours, running, time.monotonic() + seconds)
     finally:
         running.kill()
-        running.wait()
         os.close(ours)
 
 
-def _read(terminal: int, running: subprocess.Popen[bytes], until: float) -> Seen:
+def _read(terminal: int, running: Process, until: float) -> Seen:
     raw, screen, frames = b"", Screen(), [[""]]
     while time.monotonic() < until:
         if not select.select([terminal], [], [], 0.2)[0]:

@@ -145,18 +145,24 @@ class Ran:
         return ""
 
 
-def pytest_in(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:
-    """Runs pytest in a folder, in a process of its own. new_interpreter: imports are what is tested."""
-    environment = {
+def user_environment(**more: str) -> dict[str, str]:
+    """The variables of a user's shell: none of the pytest that runs this test."""
+    variables = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
-        "COLUMNS": "300",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        **more,
     }
-    for name in list(environment):  # of the pytest that runs this test
+    for name in list(variables):
         if name.startswith("PYTEST_") or name == "SLIMGATE_STORE":
-            del environment[name]
+            del variables[name]
+    return variables
+
+
+def pytest_in(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:
+    """Runs pytest in a folder, in a process of its own. new_interpreter: imports are what is tested."""
+    environment = user_environment(COLUMNS="300")
     start = time.perf_counter()
     # hypothesis is this repository's own, and takes a while to import
     options = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", *map(str, arguments)]

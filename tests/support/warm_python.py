@@ -4,8 +4,8 @@
 
 A server imports those libraries once and forks a process for each run. That process has its own arguments,
 folder, environment, streams, exit code and death. The server has computed nothing, so that its children may
-start threads, and holds neither pytest nor a plugin of it. What slimgate forks in a run to time models
-comes from a second server, which all runs share.
+start threads. It has imported pytest and its plugins as pytest does, with their asserts rewritten. What
+slimgate forks in a run to time models comes from a second server, which all runs share.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from multiprocessing import forkserver, resource_tracker, util
+from multiprocessing.forkserver import ForkServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import slimgate
 from slimgate._system import source_code
@@ -51,8 +56,40 @@ IMPORTS = (
     "sklearn.linear_model",
     "sklearn.metrics",
 )
+# What a session imports of slimgate, and then to draw plots; of packages, each module.
+IMPORTS_OF_SESSIONS = (
+    *IMPORTS,
+    "slimgate.budgets.*",
+    "slimgate.judge.*",
+    "slimgate.plugin.gates.*",
+    "slimgate.plugin.plan_text",
+    "slimgate.plugin.session_start",
+    "slimgate.plugin.suite_session",
+    "slimgate.plugin.terminal_watch",
+    "slimgate.record.*",
+    "slimgate.report.*",
+    "slimgate.run.*",
+    "slimgate.runtimes.*",
+    "slimgate.store.*",
+    "slimgate.suite.*",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.backends.backend_agg",
+    "markdown_it",
+)
 # Variables that libraries read while they are imported: another value needs another server.
 READ_BY_IMPORTS = ("HF_", "OMP_", "PYTHON", "TOKENIZERS_", "TORCH", "TRANSFORMERS_")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A process to start. streams: the paths of its input, output and errors, such as a terminal's."""
+
+    module: str
+    arguments: Sequence[str]
+    folder: str
+    environment: Mapping[str, str]
+    streams: tuple[str, str, str]
+    new_session: bool = False
 
 
 class Server:
@@ -75,15 +112,14 @@ class Server:
         assert self._process.stdout is not None
         self._questions, self._answers = self._process.stdin, self._process.stdout
 
-    def run(self, *request: Any, timeout: float) -> int:
-        """The exit code of a request's process; of one that a signal killed, minus its number."""
-        self._questions.write(json.dumps(request).encode() + b"\n")
-        pid = self._answer()
-        if select.select([self._answers], [], [], timeout)[0]:
-            return self._answer()
-        os.kill(pid, signal.SIGKILL)
-        self._answer()
-        raise subprocess.TimeoutExpired(request[0], timeout)
+    def start(self, request: Request) -> int:
+        """Starts a request's process; its id. One at a time: the next starts when this has ended."""
+        self._questions.write(json.dumps(asdict(request)).encode() + b"\n")
+        return self._answer()
+
+    def wait(self, timeout: float) -> int | None:
+        """The exit code of the process, minus the number of a signal that killed it; None while it runs."""
+        return self._answer() if select.select([self._answers], [], [], timeout)[0] else None
 
     def _answer(self) -> int:
         if not (line := self._answers.readline()):
@@ -100,6 +136,55 @@ class Server:
 _servers: dict[str, Server] = {}  # at most one, by the variables that its imports read
 
 
+class Process:
+    """A process that was started: what subprocess.Popen says of one."""
+
+    def __init__(self, server: Server, request: Request) -> None:
+        self._server = server
+        self.args = [request.module, *request.arguments]
+        self.returncode: int | None = None
+        self.pid = server.start(request)
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+        if self.returncode is None:
+            self.returncode = self._server.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        """Its exit code. Raises TimeoutExpired after killing it."""
+        if self.returncode is None:
+            self.returncode = self._server.wait(timeout)
+        if self.returncode is None:
+            self.kill()
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.returncode
+
+    def kill(self) -> None:
+        """Kills it, if it runs, and waits for its end."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.returncode = self._server.wait(60)
+
+
+def start_module(
+    module: str,
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    streams: tuple[str, str, str],
+    *,
+    new_session: bool = False,
+) -> Process:
+    """Starts `python -m module arguments` in a folder. The one before it must have ended.
+
+    new_session: it leads a session of its own, and its fork server is in that session too.
+    """
+    read = {name: value for name, value in environment.items() if name.startswith(READ_BY_IMPORTS)}
+    request = Request(module, list(arguments), str(folder), dict(environment), streams, new_session)
+    return Process(_server(read), request)
+
+
 def run_module(
     module: str,
     arguments: Sequence[str],
@@ -109,12 +194,11 @@ def run_module(
     timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Runs `python -m module arguments` in a folder. Raises TimeoutExpired after killing it."""
-    server = _server({name: value for name, value in environment.items() if name.startswith(READ_BY_IMPORTS)})
     with tempfile.TemporaryDirectory(prefix="run-module-") as scratch:
         out, err = Path(scratch, "out"), Path(scratch, "err")
-        request = [module, list(arguments), str(folder), dict(environment), str(out), str(err)]
-        code = server.run(*request, timeout=timeout)
-        return subprocess.CompletedProcess(request[:2], code, out.read_text("utf-8"), err.read_text("utf-8"))
+        process = start_module(module, arguments, folder, environment, (os.devnull, str(out), str(err)))
+        code = process.wait(timeout)
+        return subprocess.CompletedProcess(process.args, code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
 def _server(read: dict[str, str]) -> Server:
@@ -132,8 +216,8 @@ def close_servers() -> None:
         _servers.popitem()[1].close()
 
 
-def _serve() -> tuple[str, list[str]]:
-    """Answers requests for ever; returns only in the process of a request: the module and its arguments."""
+def _serve() -> Request:
+    """Answers requests for ever; returns only in the process of a request."""
     questions, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -143,17 +227,24 @@ def _serve() -> tuple[str, list[str]]:
     _start_forkserver()
     _parse_sources()
     _forget_plugins_of_pytest()
+    _import_as_pytest_does()
     gc.freeze()
     while line := questions.readline():
-        module, arguments, folder, environment, out, err = json.loads(line)
+        request = Request(**json.loads(line))
+        waits, is_ready = os.pipe()
         pid = os.fork()
         if not pid:
             questions.close()
             answers.close()
-            _take_on(folder, environment, out, err)
-            return module, arguments
-        for answer in (pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])):
-            print(answer, file=answers, flush=True)
+            _take_on(request)
+            os.close(waits)
+            os.close(is_ready)
+            return request
+        os.close(is_ready)
+        os.read(waits, 1)  # nothing comes: the process has closed its end, and has its streams
+        os.close(waits)
+        print(pid, file=answers, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
     os._exit(0)
 
 
@@ -168,25 +259,60 @@ def _forget_plugins_of_pytest() -> None:
             del sys.modules[name]
 
 
+class _Imports:
+    """A plugin that imports what most sessions import."""
+
+    def pytest_configure(self) -> None:
+        for pattern in IMPORTS_OF_SESSIONS:
+            module = importlib.import_module(pattern.removesuffix(".*"))
+            if pattern.endswith(".*"):
+                for inner in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
+                    importlib.import_module(inner.name)
+
+
+def _import_as_pytest_does() -> None:
+    """Imports pytest, and its plugins with their asserts rewritten, as a session in an empty folder does."""
+    import pytest
+
+    with tempfile.TemporaryDirectory() as empty:
+        os.chdir(empty)
+        pytest.main(["--markers", "--rootdir", empty, "-p", "no:hypothesispytest"], plugins=[_Imports()])
+        os.chdir("/")
+
+
 def _parse_sources() -> None:
     for file in Path(slimgate.__file__).parent.rglob("*.py"):
         source_code.parse_source(file.read_bytes())
 
 
-def _take_on(folder: str, environment: dict[str, str], out: str, err: str) -> None:
+def _take_on(request: Request) -> None:
     """Makes this process what a shell would have started."""
-    os.chdir(folder)
+    os.chdir(request.folder)
     os.environ.clear()
-    os.environ.update(environment)
-    for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    sys.path[0] = folder
-    # the server is no child of this process, which must not wait for it
-    forkserver.ensure_running = forkserver._forkserver.ensure_running = resource_tracker.ensure_running
+    os.environ.update(request.environment)
+    if request.new_session:
+        os.setsid()
+    for number, path in enumerate(request.streams):
+        opened = os.open(path, (os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY) | os.O_NOCTTY)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.stdin, sys.stdout, sys.stderr = _open_streams()
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.path[0] = request.folder
+    if request.new_session:
+        _start_forkserver()
+
+
+def _open_streams() -> tuple[TextIO, TextIO, TextIO]:
+    """sys.stdin, sys.stdout and sys.stderr, as Python makes them when it starts."""
+    out = open(1, "w", buffering=1 if os.isatty(1) else -1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    err = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    return open(0, encoding="utf-8", closefd=False), out, err
 
 
 def _start_forkserver() -> None:
-    """multiprocessing's fork server, forked from this process instead of started by it."""
+    """Another fork server of multiprocessing, forked from this process instead of started by it."""
 
     def fork(_: Any, command: list[str], keep: list[int]) -> int:
         pid = os.fork()
@@ -196,16 +322,40 @@ def _start_forkserver() -> None:
                     os.close(number)
                 except OSError:  # of the listing itself
                     continue
-            exec(command[-1])
-            os._exit(0)
+            try:
+                exec(command[-1])
+            finally:  # it ends with an exception, which is not for the code that called this
+                os._exit(0)
         return pid
 
+    server = forkserver._forkserver
+    server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
+    server.set_forkserver_preload([])
     spawn, util.spawnv_passfds = util.spawnv_passfds, fork
-    forkserver.set_forkserver_preload([])
-    forkserver.ensure_running()
+    ForkServer.ensure_running(server)
     util.spawnv_passfds = spawn
+    # it is no child of what this process forks, which must not wait for it
+    forkserver.ensure_running = server.ensure_running = resource_tracker.ensure_running
+
+
+def _run(request: Request) -> NoReturn:
+    """Runs the module, and ends as Python does, but does not take its modules apart: that takes a second."""
+    sys.argv[1:], code = request.arguments, 0
+    try:
+        runpy.run_module(request.module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # waits for threads
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    module, sys.argv[1:] = _serve()
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    _run(_serve())

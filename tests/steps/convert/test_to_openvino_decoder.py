@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +43,35 @@ WIDE = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "i
 TWO: dict[str, Any] = {"num_hidden_layers": 2, "max_window_layers": 1}  # the latter is Qwen2's
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return tiny_decoder(tmp_path_factory.mktemp("llama"), "llama", num_hidden_layers=2)
+@dataclass(frozen=True)
+class Exported:
+    """pair: the model and its context; graph, log: what the step made, and said."""
+
+    pair: tuple[Any, Any]
+    graph: Any
+    log: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def exported(llama: tuple[Any, Any]) -> Any:
-    return apply(llama)
+def by_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """by_family(architecture): one of two blocks, exported once: an export takes ten seconds."""
+
+    @cache
+    def export(architecture: str) -> Exported:
+        pair = tiny_decoder(tmp_path_factory.mktemp(architecture), architecture, **TWO)
+        return Exported(pair, apply(pair), pair[1].log)
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def llama(by_family: Callable[[str], Exported]) -> tuple[Any, Any]:
+    return by_family("llama").pair
+
+
+@pytest.fixture(scope="module")
+def exported(by_family: Callable[[str], Exported]) -> Any:
+    return by_family("llama").graph
 
 
 @pytest.fixture(scope="module")
@@ -83,22 +107,25 @@ def reopened(made: Any, folder: Path) -> Any:
     "architecture",
     [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in step.FAMILIES],
 )
-def test_answers_are_those_of_pytorch(tmp_path: Path, architecture: str) -> None:
-    pair = model, context = tiny_decoder(tmp_path, architecture, **TWO)
-    made = apply(pair)
-    assert context.log["agreement_rows"] == 12
-    assert context.log["max_difference_relative"] < 0.001
-    assert context.log["changed_answers"] == 0
-    assert_same_answers(model, context, reopened(made, tmp_path / "saved"))
+def test_answers_are_those_of_pytorch(
+    tmp_path: Path, by_family: Callable[[str], Exported], architecture: str
+) -> None:
+    made = by_family(architecture)
+    assert made.log["agreement_rows"] == 12
+    assert made.log["max_difference_relative"] < 0.001
+    assert made.log["changed_answers"] == 0
+    assert_same_answers(*made.pair, reopened(made.graph, tmp_path / "saved"))
 
 
 @pytest.mark.slow
-def test_answers_past_a_sliding_window_are_those_of_pytorch(tmp_path: Path) -> None:
+def test_answers_past_a_sliding_window_are_those_of_pytorch(by_family: Callable[[str], Exported]) -> None:
     """A window of 8 tokens in every block."""
-    pair = model, context = tiny_decoder(tmp_path, "mistral", num_hidden_layers=2)
-    made, how = apply(pair), Writing(max_new_tokens=30)
+    made, how = by_family("mistral"), Writing(max_new_tokens=30)
+    model, context = made.pair
     prompts = prompts_of(context, model.tokenizer)
-    eager, ours = (answers_of(one, model.tokenizer, prompts, how) for one in (eager_of(model), opened(made)))
+    eager, ours = (
+        answers_of(one, model.tokenizer, prompts, how) for one in (eager_of(model), opened(made.graph))
+    )
     assert ours == eager
     assert max(len(one.ids) for one in ours) > 8
 

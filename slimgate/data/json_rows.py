@@ -207,7 +207,7 @@ def _read_list(path: Path, text: str) -> Iterator[Object]:
 
 def _check_object(row: object, where: str) -> Object:
     if not isinstance(row, dict):
-        raise DataError(f"{where} is {json.dumps(row)[:60]}, expected an object with a value a column")
+        raise DataError(f"{where} is {json.dumps(row)[:60]}, expected an object with one value per column")
     for name in row:
         if not name.isascii():
             try:

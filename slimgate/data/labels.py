@@ -54,7 +54,7 @@ def output_order(
     if sorted(names) != sorted(classes) or len(names) != len(model_labels):
         raise SuiteError(
             f"{where}: the model's labels do not fit the data's. Model: {label_map(model_labels)}; "
-            f"data: {label_map(classes)}. Where they mean the same, say so by [task] labels = [the data's "
+            f"data: {label_map(classes)}. If they name the same classes, give [task] labels = [the data's "
             "label of each output, in the model's order]"
         )
     return [names.index(name) for name in classes]

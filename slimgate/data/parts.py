@@ -152,7 +152,7 @@ def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
         if count:
             raise DataError(
                 f"column id: {count} ids occur more than once over all parts (first: {first}), "
-                "expected one row an id; rename the column to have rows numbered"
+                "expected one row per id; rename the column to have rows numbered"
             )
     return tables
 

@@ -274,7 +274,7 @@ def _header(file: RowFile) -> tuple[str, ...]:
     if twice is not None or not all(names):
         problem = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"
         raise DataError(
-            f"{file.path}: the header has {problem}, expected one name a column; came {', '.join(names)}"
+            f"{file.path}: the header has {problem}, expected one name per column; came {', '.join(names)}"
         )
     return tuple(names)
 

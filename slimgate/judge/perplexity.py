@@ -129,7 +129,7 @@ def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
     if not (teacher.shape == variant.shape == tokens.shape and tokens.ndim == 1 and len(tokens)):
         raise MeasureError(
             f"perplexity: teacher, variant and tokens have shapes {teacher.shape}, {variant.shape} and "
-            f"{tokens.shape}, expected one number a document of each, and at least one document"
+            f"{tokens.shape}, expected one number per document of each, and at least one document"
         )
     for name, column in (("teacher", teacher), ("variant", variant)):
         bad = np.flatnonzero(~np.isfinite(column))

@@ -320,7 +320,7 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
     if len(twice := find_duplicates(ids, order)):
         has = "sample occurs" if len(twice) == 1 else "samples occur"
         raise DataError(
-            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample. If "
+            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row per sample. If "
             "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs "
             "(--same-id runs, if each is a run of its own)"
         )

@@ -205,7 +205,9 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     if of_answers and stated:
         raise SuiteError(f"{shown} [logs] {stated[0]}: it is of prediction files, and the base is a log")
     if not of_answers and several:
-        raise SuiteError(f"{shown} [logs]: several runs of a side came; {kind} are judged by one run a side")
+        raise SuiteError(
+            f"{shown} [logs]: several runs of a side came; {kind} are judged by one run per side"
+        )
     if not of_answers:
         _check_keys(table, kind, shown)
     return LogSuite(

@@ -18,7 +18,7 @@ TimedPart = Literal["forward", "answer", "ttft", "tpot", "e2e"]
 
 @dataclass(frozen=True)
 class Workload:
-    """What one timed call predicts: `batch` gate rows, padded or cut to `tokens`, or of their own lengths.
+    """What one timed call predicts: `batch` gate rows, padded or cut to `tokens`, or at their own lengths.
 
     With prompt_tokens and new_tokens it writes an answer of exactly new_tokens to prompts of exactly
     prompt_tokens. phase: the part of that which is timed; None: all of it. phase END_TO_END: what is timed

@@ -258,7 +258,7 @@ def _broken_claims(models: list[VariantRecord]) -> Iterator[str]:
         for claim in model.claims:
             if claim.held is False:
                 promise = f"{escape(model.name)}: {escape(claim.step)} promises {_PROMISES[claim.claim]}"
-                yield f"**{promise}, and it is not so**: {escape(claim.message)}."
+                yield f"**{promise} and does not deliver it**: {escape(claim.message)}."
 
 
 def _no_gain(record: RunRecord) -> Iterator[str]:

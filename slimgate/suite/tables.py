@@ -341,7 +341,7 @@ class MeasureTable(Table):
 
 
 class WorkloadTable(Table):
-    """One timed call: so many gate rows, of their own lengths or padded and cut to `tokens`.
+    """One timed call on `batch` gate rows, at their own lengths, or padded and cut to `tokens`.
 
     With prompt_tokens and new_tokens it is an answer that is written: its time until the first token, and
     the time of each later one.

@@ -290,7 +290,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
     ),
     "a sample twice": (
         {"rows": {"doc_id": 7}},
-        'target gsm8k: 1 sample occurs more than once: "7"; expected one row a sample',
+        'target gsm8k: 1 sample occurs more than once: "7"; expected one row per sample',
         None,
     ),
 }
@@ -375,7 +375,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         _fewer_samples,
         r'1 are in the base\'s log alone \("1"\): --missing drop leaves them out',
     ),
-    "several models": (_two_models, r"logs of 2 models \(.*/target/a, .*/target/b\); name the folder of one"),
+    "several models": (
+        _two_models,
+        r"logs of 2 models \(.*/target/a, .*/target/b\); give the folder of one model",
+    ),
     "no log": (
         _no_log,
         "no reader knows this folder; expected a log of aiperf, baseline, deepeval, evalscope, evalution, ",

@@ -45,7 +45,7 @@ def test_repeats_of_an_id_are_refused_or_read_as_epochs(judge: Judge, table: Tab
     code, _, err = judge(base, target)
     assert code == 4
     assert (
-        'base.csv: 500 samples occur more than once: "0", "1", "2" and 497 more; expected one row a sample'
+        'base.csv: 500 samples occur more than once: "0", "1", "2" and 497 more; expected one row per sample'
         in err
     )
     assert "number them in a column epoch, or read them so by --same-id epochs" in err

@@ -159,4 +159,4 @@ def test_a_command_without_budgets_gates_nothing(
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "nothing was gated: no budget was set"
     assert main([*arguments, "--require-budget"]) == 4
-    assert "--require-budget: nothing was gated of " in capsys.readouterr().err
+    assert "--require-budget: nothing was gated for " in capsys.readouterr().err

@@ -153,7 +153,9 @@ def test_a_budget_that_does_not_suit_is_refused(kind: BudgetKind, limit: float, 
 
 def test_columns_that_do_not_fit_are_named() -> None:
     teacher, variant, tokens = documents(np.random.default_rng(0), 20)
-    with pytest.raises(MeasureError, match=r"shapes \(19,\), \(20,\) and \(20,\), expected one number a doc"):
+    with pytest.raises(
+        MeasureError, match=r"shapes \(19,\), \(20,\) and \(20,\), expected one number per doc"
+    ):
         judged((teacher[:-1], variant, tokens), 0.01)
     with pytest.raises(MeasureError, match="document 3 of the variant has inf nats: the model is broken"):
         judged((teacher, np.where(np.arange(20) == 3, inf, variant), tokens), 0.01)

@@ -382,11 +382,13 @@ def test_helm_suites_and_models_are_not_mixed(tmp_path: Path) -> None:
     assert (log.model, list(log.tasks)) == ("tiny", ["mmlu:subject=a"])
     assert [row.scores for row in log.tasks["mmlu:subject=a"].rows()] == [{"em": 1.0}]
     write_helm(tmp_path / "one/v1", "gsm:model=other")
-    with pytest.raises(DataError, match=r"logs of several models \(other, tiny\); name the folder of one"):
+    with pytest.raises(
+        DataError, match=r"logs of several models \(other, tiny\); give the folder of one model"
+    ):
         read_log(tmp_path / "one")
     write_helm(tmp_path / "two/v1", "mmlu:model=tiny")
     write_helm(tmp_path / "two/v2", "gsm:model=tiny")
-    with pytest.raises(DataError, match=r"runs of 2 suites \(.*/v1, .*/v2\); name the folder of one"):
+    with pytest.raises(DataError, match=r"runs of 2 suites \(.*/v1, .*/v2\); give the folder of one suite"):
         read_log(tmp_path / "two")
 
 

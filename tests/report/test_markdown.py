@@ -375,7 +375,8 @@ def test_a_promise_that_does_not_hold_is_named() -> None:
     ]
     report = suite_report(one_variant(claims=claims))
     assert (
-        "- **x: int8_dynamic promises a smaller artifact, and it is not so**: 100 -&gt; 120 bytes." in report
+        "- **x: int8_dynamic promises a smaller artifact and does not deliver it**: 100 -&gt; 120 bytes."
+        in report
     )
     assert "promises a faster" not in report
     assert "promises fewer" not in report

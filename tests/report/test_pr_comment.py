@@ -157,14 +157,14 @@ def test_gated_variants_that_went_since_the_baseline_are_told() -> None:
 
 def test_a_weaker_gate_is_the_first_line_below_the_marker() -> None:
     weaker = [
-        Weakening(about="rows", change="the gate rows are not those of then | 9", reason=None),
+        Weakening(about="rows", change="the gate rows have changed | 9", reason=None),
         Weakening(about="variants", change="int4 is gone, with its budgets", reason="nobody ships it"),
     ]
     baseline = BaselineFacts(path="b.json", name="v1", created="2026-11-01", weaker=weaker)
     lines = pr_comment([sample_record(baseline=baseline)]).splitlines()
     assert lines[0] == MARKER
     assert lines[2] == "**The gate demands less than the baseline v1**: 2 changes, 1 without a reason"
-    assert lines[4] == "- the gate rows are not those of then \\| 9 (no reason)"
+    assert lines[4] == "- the gate rows have changed \\| 9 (no reason)"
     assert lines[5] == "- int4 is gone, with its budgets (nobody ships it)"
     alone = weaker_comment("the | suite", "the baseline v1", weaker).splitlines()
     assert (alone[0], alone[2]) == (MARKER, lines[2])

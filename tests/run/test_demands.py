@@ -176,7 +176,7 @@ def test_what_failed_undecided_and_only_warns_is_a_weaker_gate(key: str) -> None
     warns: dict[str, Any] = json.loads(json.dumps(table))
     (warns[key][kind] if key == "slices" else warns[key])["on_inconclusive"] = "warn"
     (found,) = find_weakenings(demanded(table), demanded(warns))
-    assert found.change.endswith("failed the run where it was undecided and only warns now")
+    assert found.change.endswith("failed the run if it was undecided, and only warns now")
     assert find_weakenings(demanded(warns), demanded(table)) == []
 
 

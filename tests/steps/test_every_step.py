@@ -121,7 +121,7 @@ def example_of(name: str) -> Any:
 def refusal(setting: str, name: str, example: Any) -> str | None:
     """The reason that a step gives where it cannot run; None where it runs."""
     if name == "active_distill" and setting not in ARCHITECTURES:
-        return "rows are chosen by probabilities of classes, and this task has none"
+        return "active_distill chooses rows by class probabilities, and this task has none"
     if setting == "token_classification" and "augment" in example:
         return "transfer and augment make rows of text, and tokens is none"
     if name == "static_student" and setting in ("token_classification", "causal-gpt2", "causal-llama"):

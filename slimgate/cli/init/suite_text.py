@@ -94,7 +94,7 @@ def _task(draft: Draft, folder: Path) -> Iterator[str]:
         yield f"{key} = {toml_value(value)}{f'   # {remark}' if remark else ''}"
     if len(draft.classes) == 2 and conventional_positive(draft.classes) is None:
         first, second = (format_text(toml_value(name)) for name in draft.classes)
-        yield f"# positive = {second}   # {first} or {second}: what f1, precision and recall are of"
+        yield f"# positive = {second}   # {first} or {second}: the class of f1, precision and recall"
     if draft.guess.group is None:
         yield '# group = "document"   # a column: rows of one document, user or file stay in one split'
     else:
@@ -189,7 +189,7 @@ def _repeats(draft: Draft) -> Iterator[str]:
     dropped = sum(report.dropped_overlap for report in reports.values())
     if dropped:
         share = dropped / draft.table.num_rows
-        yield f"Rows left out because a later split holds their text, or nearly: {dropped:,} ({share:.1%})."
+        yield f"Rows left out, as a later split has (nearly) the same text: {dropped:,} ({share:.1%})."
     if draft.standing == "ready" and "gate" not in draft.parts:
         yield (
             "The gate is cut from your rows, and the model is taken as it is. If it was trained on these "
@@ -204,8 +204,8 @@ def _repeats(draft: Draft) -> Iterator[str]:
 def _teacher(draft: Draft) -> Iterator[str]:
     model, steps = draft.model, proposing.teacher_steps(draft.model, draft.standing)
     if draft.standing == "other labels":
-        yield f"# The model's own labels: {format_text(label_map(model_labels(model.config)))}. Where they"
-        yield "# mean the data's, say so by [task] labels, and take pooling and the steps out."
+        yield f"# The model's own labels: {format_text(label_map(model_labels(model.config)))}. If they"
+        yield "# name the data's classes, give [task] labels, and take pooling and the steps out."
     elif steps:
         yield "# The model has no head for this task: one starts from regression on its features."
     else:
@@ -303,7 +303,7 @@ def _measure(draft: Draft) -> Iterator[str]:
     workloads: list[dict[str, Any]] = [{"batch": 1}] + ([{"batch": batch}] if batch > 1 else [])
     yield "[measure]"
     yield f"metrics = {toml_value(draft.metrics)}   # those without a budget are shown"
-    yield f"workloads = {toml_value(workloads)}   # timed calls, of gate rows of their own lengths"
+    yield f"workloads = {toml_value(workloads)}   # timed calls, on gate rows at their own lengths"
     if not proposing.budgets_for(_metric(draft), gate.sizes).decidable:
         yield 'on_inconclusive = "warn"'
 

@@ -1,4 +1,4 @@
-"""What `slimgate judge` ends with, of every kind of file: text or JSON, the report, the exit code."""
+"""Ends `slimgate judge` for every kind of file: text or JSON, the report, the exit code."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def finish(
     text: Callable[[], str],
     details: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> int:
-    """Prints, writes the report where --report asks for it, and gives the exit code.
+    """Prints the result, writes the report if --report is set, and returns the exit code.
 
-    text: what is printed without --json. details: by target, what JSON has beside the record's own keys.
+    text: makes the output without --json. details: target -> further keys of the JSON.
     """
     sys.stdout.write((as_json(judged, details or {}) if options.json else text()) + "\n")
     if options.report is not None:
@@ -60,22 +60,22 @@ def as_json(judged: JudgedFiles, details: Mapping[str, Mapping[str, Any]]) -> st
 
 
 def _exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
-    """1 where a budget of a target does not hold, else 0.
+    """1 if a budget of a target does not hold, else 0.
 
-    Raises SuiteError, which is exit code 4, where --require-budget came and a target had no budget.
+    Raises SuiteError, which is exit code 4, if --require-budget is set and a target has no budget.
     """
     counts = {name: judged.counts_of(name) for name in judged.names}
-    bare = [name for name, counted in counts.items() if not is_gated(counted)]
-    if bare and require_budget:
+    ungated = [name for name, counted in counts.items() if not is_gated(counted)]
+    if ungated and require_budget:
         raise SuiteError(
-            f"--require-budget: {NOTHING_GATED} of {', '.join(bare)}; give --drop-points X, or --budgets "
+            f"--require-budget: {NOTHING_GATED} for {', '.join(ungated)}; give --drop-points X, or --budgets "
             "FILE.toml with a budget on what is judged"
         )
     return int(any(map(ends_in_failure, counts.values())))
 
 
 def write_report(record: RunRecord, folder: Path) -> None:
-    """Writes the reports and the verdicts as JUnit beside a record, and says where they are."""
+    """Writes the reports and the JUnit file of a record into a folder, and prints where the report is."""
     from slimgate.report.files import write_reports
 
     write_atomically(folder / JUNIT, _junit(record))

@@ -58,7 +58,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
     base = read_any_log(options.teacher, options.format)
     if base.loads and _has_several_runs(options):
         raise SuiteError(
-            f"{options.teacher} is a load test, of which one run a side is judged; give a second run of the "
+            f"{options.teacher} is a load test, which takes one run per side; give a second run of the "
             "base by --repeat"
         )
     if base.loads:

@@ -85,7 +85,7 @@ class Params(Table):
         if self.by_label is not None and len(self.by_label) < 2:
             raise _error(f"by_label needs at least two labels, came {', '.join(self.by_label) or 'none'}")
         if self.by_label is not None and self.format not in (None, "text"):
-            raise _error(f'by_label reads one line a row (format = "text"), came format = "{self.format}"')
+            raise _error(f'by_label reads one line per row (format = "text"), came format = "{self.format}"')
         if self.by_label is not None and self.images:
             raise _error("by_label has columns text and label alone, and no images")
         return self

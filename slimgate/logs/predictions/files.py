@@ -69,7 +69,7 @@ def check_ids(shown: str, ids: pa.Array) -> Ints:
     if len(twice):
         stand = "id occurs" if len(twice) == 1 else "ids occur"
         raise DataError(
-            f"{shown}: {len(twice):,} {stand} more than once: {some(twice)}; expected one row an id"
+            f"{shown}: {len(twice):,} {stand} more than once: {some(twice)}; expected one row per id"
         )
     return order
 

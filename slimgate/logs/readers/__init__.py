@@ -1,1 +1,1 @@
-"""Readers of evaluation tools' logs, one file a tool; a file's public name is the name of `--format`."""
+"""Readers of evaluation tools' logs, one file per tool; a file's public name is the name of `--format`."""

@@ -144,4 +144,4 @@ def _check_one_model(path: Path, runs: dict[tuple[Path, str], RunFiles]) -> None
     names = ", ".join(folder.as_posix() for folder in folders[:3])
     shown = sorted(str(model) for model in models if model is not None)
     why = f"; they are of {json.dumps(shown[:2])[1:-1]}" if len(shown) > 1 else ""
-    raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one{why}")
+    raise DataError(f"{path}: logs of {len(folders)} models ({names}); give the folder of one model{why}")

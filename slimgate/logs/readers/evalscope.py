@@ -42,8 +42,8 @@ class Evalscope(Reader):
         models = sorted({file.parent.name for file in files})
         if len(models) > 1:
             raise DataError(
-                f"{path}: reviews of {len(models)} models ({', '.join(models[:3])}); name the folder "
-                f"{_REVIEWS}/MODEL of one"
+                f"{path}: reviews of {len(models)} models ({', '.join(models[:3])}); give the folder "
+                f"{_REVIEWS}/MODEL of one model"
             )
         by_run: dict[Path, dict[str, TaskLog]] = {}
         for file in files:

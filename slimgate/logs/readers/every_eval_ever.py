@@ -51,7 +51,7 @@ class EveryEvalEver(Reader):
         models = sorted({str(run.model) for run in runs})
         if len(models) > 1:
             raise DataError(
-                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); name those of one"
+                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); give those of one model"
             )
         return make_log("every_eval_ever", str(path), runs)
 

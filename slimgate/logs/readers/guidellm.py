@@ -41,7 +41,7 @@ class Guidellm(Reader):
             raise DataError(f"{path}: it has no benchmark")
         models = sorted(set(_list_models(results)))
         if len(models) > 1:
-            raise DataError(f"{path}: results of {' and '.join(models)}; write one model a file")
+            raise DataError(f"{path}: results of {' and '.join(models)}; write one model per file")
         return Log(
             "guidellm",
             str(path),

@@ -60,12 +60,12 @@ class Helm(Reader):
         suites = sorted({file.parent.parent for file in files})
         if len(suites) > 1:
             names = ", ".join(folder.as_posix() for folder in suites[:3])
-            raise DataError(f"{path}: runs of {len(suites)} suites ({names}); name the folder of one")
+            raise DataError(f"{path}: runs of {len(suites)} suites ({names}); give the folder of one suite")
         models = sorted({match[1] for file in files if (match := _MODEL.search(file.parent.name))})
         tasks = {_MODEL.sub("", file.parent.name): file for file in files}
         if len(models) > 1 or len(tasks) < len(files):
             raise DataError(
-                f"{path}: logs of several models ({', '.join(models[:3])}); name the folder of one"
+                f"{path}: logs of several models ({', '.join(models[:3])}); give the folder of one model"
             )
         parts = {name: _read_task(name, file) for name, file in tasks.items()}
         return Log(
@@ -156,7 +156,7 @@ def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
                 if scores.setdefault(statistic, value) != value:
                     raise DataError(
                         f"{file}: entry {at}: {statistic} of instance {key[0]} is {value}, and "
-                        f"{scores[statistic]} in an entry before; expected one value an instance and trial"
+                        f"{scores[statistic]} in an earlier entry; expected one value per instance and trial"
                     )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(

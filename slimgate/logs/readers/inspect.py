@@ -63,7 +63,9 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
         tasks[task], at[task] = _task(file, header), file
         problems += _describe_incomplete(file, header) or _describe_empty(file, header)
     if len(models) > 1:
-        raise DataError(f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one")
+        raise DataError(
+            f"{path}: logs of several models ({', '.join(sorted(models))}); give those of one model"
+        )
     time = min(str(header["eval"]["created"]) for _, header in logs)
     problem = "; ".join(problems) or None
     environment = join_environments(*(_environment(header) for _, header in logs))

@@ -59,7 +59,7 @@ class Lighteval(Reader):
         folders = sorted({file.parent.parent for file in details}) if path.is_dir() else []
         if len(folders) > 1:
             names = ", ".join(folder.as_posix() for folder in folders[:3])
-            raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one")
+            raise DataError(f"{path}: logs of {len(folders)} models ({names}); give the folder of one model")
         tasks_of: dict[str, dict[str, Path]] = {}
         for file in details:
             task, time = _parts(file)

@@ -53,7 +53,7 @@ class Mteb(Reader):
             # another revision is another model
             several = len({name for name, _ in models}) > 1
             names = ", ".join(sorted(name if several else f"{name} {revision}" for name, revision in models))
-            raise DataError(f"{path}: predictions of {len(models)} models ({names}); name those of one")
+            raise DataError(f"{path}: predictions of {len(models)} models ({names}); give those of one model")
         return Log("mteb", str(path), tasks, next((name for name, _ in models), None), tuple(notes))
 
 

@@ -47,8 +47,8 @@ class Opencompass(Reader):
         models = sorted({file.parent.name for file in files})
         if len(models) > 1:
             raise DataError(
-                f"{path}: results of {len(models)} models ({', '.join(models[:3])}); name the folder "
-                f"{_RESULTS}/MODEL of one"
+                f"{path}: results of {len(models)} models ({', '.join(models[:3])}); give the folder "
+                f"{_RESULTS}/MODEL of one model"
             )
         by_run: dict[Path, list[Path]] = {}
         for file in files:

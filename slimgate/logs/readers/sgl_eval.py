@@ -42,7 +42,7 @@ class SglEval(Reader):
         models = sorted({str(run.model) for run in runs})
         if len(models) > 1:
             raise DataError(
-                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); name those of one"
+                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); give those of one model"
             )
         tasks = {name: task for run in runs for name, task in run.tasks.items()}
         if len(tasks) == len(runs):  # sgl-eval writes each task into a folder

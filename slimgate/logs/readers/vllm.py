@@ -55,7 +55,9 @@ class Vllm(Reader):
             environments.append(_environment(name, result))
             dates[name] = str(result.get("date"))
         if len(set(models)) > 1:
-            raise DataError(f"{path}: results of {' and '.join(sorted(set(models)))}; write one model a file")
+            raise DataError(
+                f"{path}: results of {' and '.join(sorted(set(models)))}; write one model per file"
+            )
         _check_one_run(path, dates)
         environment = join_environments(*environments)
         return Log("vllm", str(path), {}, models[0], loads=loads, environment=environment)

@@ -225,7 +225,7 @@ def _was_and_is(change: BudgetChange) -> str:
         return f"was {change.before:g} and is gone"
     parts = [] if change.after == change.before else [f"was {change.before:g} and is {change.after:g}"]
     if change.undecided == ONLY_WARNS:
-        parts.append("failed the run where it was undecided and only warns now")
+        parts.append("failed the run if it was undecided, and only warns now")
     if change.options is not None:
         was, now = map(_format, change.options)
         parts.append(f"was with {was} and is with {now}")
@@ -252,7 +252,7 @@ def _weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:
             yield Weakening(about="rows", change=f"{rows} are gone")
         else:
             counts = f"{old.n:,} rows then, {new.n:,} now"
-            yield Weakening(about="rows", change=f"{rows} are not those of then ({counts})")
+            yield Weakening(about="rows", change=f"{rows} have changed ({counts})")
 
 
 def _weaker_teacher(before: Demands, now: Demands) -> Iterator[Weakening]:

@@ -211,7 +211,7 @@ def _open_place(job: Job) -> _Place:
         shared = is_store_visible(job)
         if job.shared and not shared:
             raise _make_error(
-                f"does not see the store {job.store}, as others did at first: mount it, run again"
+                f"does not see the store {job.store}, which others saw at the start; mount it, run again"
             )
         store = NotingStore(job.store if shared else _find_own_store(job), rebuild_mark=job.rebuild_mark)
         _PLACES[job.mark] = _Place(store, shared)

@@ -103,9 +103,11 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
 
 
 def _checked_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
-    """Raises BuildError where there is nothing to choose by, or too little to choose from."""
+    """Raises BuildError if the task has no class probabilities, or the pool has too few rows."""
     if type(objective_of(context.task, context.task_params)) is not ClassObjective:
-        raise BuildError("rows are chosen by probabilities of classes, and this task has none; use distill")
+        raise BuildError(
+            "active_distill chooses rows by class probabilities, and this task has none; use distill"
+        )
     pool = _pool(model, teacher, params, context)
     if params.rows > len(pool):
         raise BuildError(

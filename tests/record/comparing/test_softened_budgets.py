@@ -67,11 +67,11 @@ def test_accepting_it_takes_a_reason(tmp_path: Path, capsys: pytest.CaptureFixtu
     into = ["--baselines", str(tmp_path / "baselines")]
     assert main(["accept", str(first.file), "--name", "v1", *into]) == 0
     assert main(["accept", str(second.file), "--name", "v2", *into]) == 4
-    told = "v1: int8, accuracy: drop_points failed the run where it was undecided and only warns now; say why"
+    told = "v1: int8, accuracy: drop_points failed the run if it was undecided, and only warns now; say why"
     assert told in capsys.readouterr().err
     assert main(["accept", str(second.file), "--name", "v2", *into, "--reason", "few rows"]) == 0
     assert (
-        "drop_points failed the run where it was undecided and only warns now: few rows"
+        "drop_points failed the run if it was undecided, and only warns now: few rows"
         in capsys.readouterr().out
     )
 

@@ -1,7 +1,11 @@
-"""Budgets on what a KL log tells: of each chunk its mean KL, log-perplexity ratio and equal likeliest tokens.
+"""Judges budgets on a KL log of llama.cpp.
 
-Chunks are the units, as documents are elsewhere, and count for at most a cap of nats a token (`capped`). The
-log has no quantile of each chunk, so budgets on quantiles are INCONCLUSIVE.
+For each chunk of text, the log has the mean KL, the log of the perplexity ratio, and the share of tokens for
+which both models find the same next token likeliest.
+
+Chunks are the units of the statistics, as documents are elsewhere. The mean of a chunk counts up to a cap in
+nats per token (`capped`). The log has quantiles of all tokens only, without an interval, so budgets on
+quantiles are INCONCLUSIVE.
 """
 
 from __future__ import annotations
@@ -26,7 +30,12 @@ from slimgate.outcomes import Floats
 
 
 class ChunkMeans(NamedTuple):
-    """(chunks,) each, as a KL log has them; quantiles: (p99, p999), None where they are not known."""
+    """The figures of a KL log by chunk, (chunks,) each.
+
+    kl: mean KL in nats per token. log_ratio: mean log of the perplexity ratio, model / base.
+    same_top: share of tokens with the same likeliest next token. quantiles: p99 and p999 of the KL of all
+    tokens; None if the log does not state them.
+    """
 
     kl: Floats
     log_ratio: Floats
@@ -42,19 +51,19 @@ class Figure(NamedTuple):
 
 
 def figures(chunks: ChunkMeans) -> dict[str, Figure]:
-    """mean_max, floor, and increase_relative: by the kind of budget that limits them. Means are capped."""
-    kl, ratio = _kl_rows(chunks, CAP).capped, _rows(chunks.log_ratio, CAP).capped
-    parted = _parted(chunks)
-    low, high = parted.interval()
+    """The figures that budgets limit, by kind: mean_max, floor, increase_relative. Means are capped."""
+    kl, ratio = _cap_kl(chunks, CAP).capped, _cap_rows(chunks.log_ratio, CAP).capped
+    disagreements = _disagreements(chunks)
+    low, high = disagreements.interval()
     return {
         "mean_max": Figure(kl.mean, kl.interval()),
-        "floor": Figure(1 - parted.mean, (1 - high, 1 - low)),
-        "increase_relative": Figure(exp(ratio.mean) - 1, _grown(ratio.interval())),
+        "floor": Figure(1 - disagreements.mean, (1 - high, 1 - low)),
+        "increase_relative": Figure(exp(ratio.mean) - 1, _to_growth(ratio.interval())),
     }
 
 
 def judge_chunks(chunks: ChunkMeans, budgets: Sequence[LimitBudget | QualityBudget]) -> list[BudgetVerdict]:
-    """n_needed: chunks. Raises SuiteError for a kind that the log says nothing of."""
+    """The verdict of each budget; n_needed counts chunks. Raises SuiteError for a kind without a figure."""
     known = figures(chunks)
     return [_judge(chunks, budget, known) for budget in budgets]
 
@@ -69,28 +78,33 @@ def _judge(
     if isinstance(budget, QualityBudget):
         if kind != "increase_relative":
             raise SuiteError(f"perplexity {kind} cannot be judged from a KL log; it takes increase_relative")
-        return judge_increase(budget, _rows(chunks.log_ratio, growth_cap([budget])))
+        return judge_increase(budget, _cap_rows(chunks.log_ratio, growth_cap([budget])))
     if kind == MEAN_MAX:
-        return judge_mean(budget, _kl_rows(chunks, mean_cap(budget)))
-    parted, at = _parted(chunks), 1 - limit
-    verdict = to_verdict(inside=parted.p_at_least(at) <= ALPHA, outside=parted.p_at_most(at) <= ALPHA)
-    copies = parted.copies_needed(at) if verdict is Verdict.INCONCLUSIVE else None
+        return judge_mean(budget, _cap_kl(chunks, mean_cap(budget)))
+    # A floor on agreement is a ceiling on disagreement.
+    disagreements, ceiling = _disagreements(chunks), 1 - limit
+    p_value = disagreements.p_at_least(ceiling)
+    verdict = to_verdict(inside=p_value <= ALPHA, outside=disagreements.p_at_most(ceiling) <= ALPHA)
+    copies = disagreements.copies_needed(ceiling) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * len(chunks.kl))
-    return BudgetVerdict(kind, limit, verdict, reason, needed, *known[kind], parted.p_at_least(at))
+    return BudgetVerdict(kind, limit, verdict, reason, needed, *known[kind], p_value)
 
 
-def _rows(values: Floats, cap: float, *, lowest: float = -inf) -> CappedRows:
+def _cap_rows(values: Floats, cap: float, *, lowest: float = -inf) -> CappedRows:
+    """One value per chunk, every chunk with the same weight."""
     return CappedRows(values, np.ones(len(values)), None, cap, lowest)
 
 
-def _kl_rows(chunks: ChunkMeans, cap: float) -> CappedRows:
-    """A mean that is rounded may be a little below 0."""
-    return _rows(chunks.kl, cap, lowest=min(0.0, float(chunks.kl.min())))
+def _cap_kl(chunks: ChunkMeans, cap: float) -> CappedRows:
+    """The KL of each chunk. The log rounds means, so one may be a little below 0."""
+    return _cap_rows(chunks.kl, cap, lowest=min(0.0, float(chunks.kl.min())))
 
 
-def _parted(chunks: ChunkMeans) -> UnitLosses:
+def _disagreements(chunks: ChunkMeans) -> UnitLosses:
+    """The share of tokens of each chunk for which the two models find different tokens likeliest."""
     return unit_losses(1 - chunks.same_top, np.ones(len(chunks.same_top)), None, best=0.0, worst=1.0)
 
 
-def _grown(logs: Interval) -> Interval:
+def _to_growth(logs: Interval) -> Interval:
+    """The relative growth of the perplexity, from the log of its ratio."""
     return exp(logs[0]) - 1, exp(logs[1]) - 1

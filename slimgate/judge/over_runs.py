@@ -6,17 +6,17 @@ crossed. The mean drop varies with the samples that were drawn, and with the run
     bound = mean drop ± max(samples, sqrt(share × samples² + runs²))
 
 samples: how far Gaffke's bound over the samples is from the mean, of scores that are averaged over the runs.
-It holds what a run does by chance on a single sample, but nothing that a whole run has in common: a server, a
-seed, a judge model. share: of its variance, what is not such chance on single samples. That chance is in the
-spread of the runs' means too, so it would count twice. runs: Student's quantile times the standard error of
-the drop by the spread of the runs' means; the larger of two rules.
+It includes what a run does by chance on a single sample, but nothing that is common to a whole run, such as a
+server, a seed or a judge model. share: the part of its variance that is not such chance on single samples.
+That chance is in the spread of the runs' means too, so it would count twice. runs: Student's quantile times
+the standard error of the drop, from the spread of the runs' means; the larger of two rules.
 
-    Welch's    each side has a spread of its own; too short where a side of two runs happens to agree
-    pooled     both sides have the same spread; too short where they have not
+    Welch's    each side has its own spread; too short if the two runs of a side agree by chance
+    pooled     both sides have the same spread; too short if their spreads differ
 
 Each rule alone passes a drop equal to its budget in up to 8 % and 32 % of simulated runs (2 and 10 runs); the
 larger one in at most 5.4 %. The root of the sum of squares is Banerjee's bound, see `over_builds`. A side of
-one run is taken to vary as the other side does.
+one run is assumed to vary as the other side does.
 
 reports/simulations/run_verdicts.md has the error rates.
 
@@ -42,15 +42,15 @@ from slimgate.outcomes import Floats, Ints
 MOST_RUNS = 20
 # How much wider than to its bound a drop must be from its limit to be decided 80 % of the time.
 _WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
-# Scatter of scores that is less, relative to the largest score, is that of sums.
+# Smaller scatter, relative to the largest score, is rounding of sums.
 _ROUNDING = 1e-12
 
 
 class RunsNeeded(NamedTuple):
     """What would decide a budget 80 % of the time if all stays as measured; None where no number would.
 
-    rows: with as many runs; runs: of each side, on as many rows. needs_both: neither is enough alone, and
-    the two numbers are of more rows together with more runs.
+    rows: how many rows, with the same runs. runs: how many runs of each side, on the same rows.
+    needs_both: neither is enough alone; then `rows` and `runs` together are.
     """
 
     rows: int | None
@@ -76,10 +76,10 @@ class RunScores:
 
 @dataclass(frozen=True)
 class SideSpread:
-    """What runs of one side vary by. runs: how many. variance: of the means of whole runs, one run each.
+    """How much the runs of one side vary. runs: how many. variance: the variance of the mean of a run.
 
-    chance: the part of it that is chance on single units, as their scatter around the run's mean shows.
-    degrees: of freedom of the variance, which a side of one run takes from the other side.
+    chance: the part of `variance` that is chance on single units, from their scatter around the run's mean.
+    degrees: degrees of freedom of `variance`. A side of one run takes all three from the other side.
     """
 
     runs: int
@@ -107,7 +107,7 @@ class OverRuns(ByInterval):
         return self.rows.losses(contrast).mean
 
     def bounds(self, contrast: Contrast, alpha: float) -> Interval:
-        """Its bounds, each at a one-sided level `alpha`."""
+        """The bounds of the mean, each at a one-sided level `alpha`."""
         losses = self.rows.losses(contrast)
         sides = self._sides(contrast)
         root, between = sqrt(_share_of_samples(losses, sides)), _reach_of_runs(*sides, alpha)
@@ -131,9 +131,10 @@ class OverRuns(ByInterval):
         return self._excluder(contrast, limit, above=above)(alpha)
 
     def _excluder(self, contrast: Contrast, limit: float, *, above: bool) -> Callable[[float], bool]:
-        """The same by level, by the p-value of the samples at the distance that the runs leave them.
+        """`excludes` as a function of the level.
 
-        No bound is searched for.
+        It takes the p-value of the samples at the distance that remains after the runs' part. So it need not
+        search for a bound at each level.
         """
         losses, sides = self.rows.losses(contrast), self._sides(contrast)
         test = losses.p_at_least if above else losses.p_at_most
@@ -153,20 +154,20 @@ class OverRuns(ByInterval):
         return is_excluded
 
     def standard_error(self, contrast: Contrast) -> float:
-        """Of the mean, by both parts."""
+        """The standard error of the mean, from samples and runs."""
         losses, sides = self.rows.losses(contrast), self._sides(contrast)
         of_runs = sum(side.variance / side.runs for side in sides)
         return hypot(losses.standard_error * sqrt(_share_of_samples(losses, sides)), sqrt(of_runs))
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """How many times as many rows tell, with as many runs; None where no number of rows does."""
+        """The factor on the rows that would decide, with the same runs; None if no number of rows would."""
         needed = self.needed(contrast, limit)
         return None if needed.rows is None or needed.needs_both else needed.rows / self.n
 
     def needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> RunsNeeded:
-        """What would tell on which side of `limit` the mean is.
+        """The rows or runs that would decide on which side of `limit` the mean is.
 
-        stretch: how many times as far away it must be, in standard errors, as of a one-sided budget.
+        stretch: the factor on the distance to `limit`, in standard errors, compared with a one-sided budget.
         """
         losses = self.rows.losses(contrast)
         value = losses.mean
@@ -178,27 +179,29 @@ class OverRuns(ByInterval):
         sides = self._sides(contrast)
         share = _share_of_samples(losses, sides)
 
-        def rows(runs: int | None) -> int | None:
-            """For as many runs of each side; None for the runs that there are."""
+        def rows_needed(runs: int | None) -> int | None:
+            """The rows needed with `runs` runs of each side; None: with the runs that there are."""
             counted = sides
             if runs is not None:
                 base, target = (replace(side, runs=runs, degrees=runs - 1) for side in sides)
                 counted = base, target
-            chance = _chance(counted) / (_chance(sides) or 1.0)
+            chance = _chance_variance(counted) / (_chance_variance(sides) or 1.0)
             alone = of_rows * (share + (1 - share) * min(chance, 1.0))
             between, spread = _reach_of_runs(*counted, ALPHA) ** 2, sum(s.variance / s.runs for s in counted)
-            of_chance = between * min(1.0, _chance(counted) / spread) if spread > 0 else 0.0
+            of_chance = between * min(1.0, _chance_variance(counted) / spread) if spread > 0 else 0.0
             left = room - (between - of_chance)
             if left <= 0:
                 return None
             return ceil(self.n * max(alone / room, (share * of_rows + of_chance) / left, 1.0))
 
-        alone = rows(None)
+        alone = rows_needed(None)
         more = range(max(self.base.runs, self.target.runs) + 1, MOST_RUNS + 1)
-        runs = next((count for count in more if (least := rows(count)) is not None and least <= self.n), None)
+        runs = next(
+            (count for count in more if (least := rows_needed(count)) is not None and least <= self.n), None
+        )
         if alone is None and runs is None:
             more_of_each = next(
-                ((count, least) for count in more if (least := rows(count)) is not None), None
+                ((count, least) for count in more if (least := rows_needed(count)) is not None), None
             )
             return (
                 RunsNeeded(None, None)
@@ -214,14 +217,15 @@ class OverRuns(ByInterval):
             base = replace(target, runs=1)
         if target.runs == 1:
             target = replace(base, runs=1)
-        return _times(base, contrast.teacher), _times(target, contrast.variant)
+        return _scale_side(base, contrast.teacher), _scale_side(target, contrast.variant)
 
 
-def _times(side: SideSpread, factor: float) -> SideSpread:
+def _scale_side(side: SideSpread, factor: float) -> SideSpread:
+    """The spread of the scores times a factor."""
     return replace(side, variance=factor**2 * side.variance, chance=factor**2 * side.chance)
 
 
-def _chance(sides: tuple[SideSpread, ...]) -> float:
+def _chance_variance(sides: tuple[SideSpread, ...]) -> float:
     """The variance of the mean contrast by the chance of runs on single samples."""
     return sum(side.chance / side.runs for side in sides)
 
@@ -229,7 +233,7 @@ def _chance(sides: tuple[SideSpread, ...]) -> float:
 def _share_of_samples(losses: UnitLosses, sides: tuple[SideSpread, SideSpread]) -> float:
     """The share of the samples' variance that is not the chance of runs on single samples."""
     total = losses.standard_error**2
-    return max(0.0, 1 - _chance(sides) / total) if total > 0 else 1.0
+    return max(0.0, 1 - _chance_variance(sides) / total) if total > 0 else 1.0
 
 
 def _reach_of_runs(base: SideSpread, target: SideSpread, alpha: float) -> float:
@@ -253,13 +257,13 @@ def _reach_of_runs(base: SideSpread, target: SideSpread, alpha: float) -> float:
 
 
 def over_runs(rows: PairedMeans, runs: RunScores) -> OverRuns:
-    """rows: the means over the runs; its groups are the units that are drawn."""
+    """Combines samples and runs. rows: of each row the mean over the runs; its groups are the units drawn."""
     sides = [measure_spread(scores, rows.groups) for scores in (runs.base, runs.target)]
     return OverRuns(rows, sides[0], sides[1], len(rows.before))
 
 
 def measure_spread(scores: Floats, groups: Ints | None) -> SideSpread:
-    """Of the (runs, rows) scores of a side; groups: (rows,) the units that are drawn, None: single rows."""
+    """The spread of a side's scores (runs, rows). groups: (rows,) the units drawn; None: single rows."""
     count, n = scores.shape
     if count == 1:
         return SideSpread(1, 0.0, 0.0, 0)

@@ -21,7 +21,7 @@ class JsonValid(Score[Params]):
     needs_reference = False
 
     def check(self, params: Params) -> None:
-        """Raises ValueError for what is no schema."""
+        """Raises ValueError if json_schema is not a JSON Schema."""
         if params.json_schema is None:
             return
         jsonschema, schema = import_for_score("jsonschema", "json_valid"), _with_lists(params.json_schema)
@@ -31,7 +31,7 @@ class JsonValid(Score[Params]):
             raise ValueError(f"json_schema is not a JSON Schema: {error.message}") from error
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
-        """1 or 0."""
+        """1 if the answer is valid, else 0."""
         try:
             value = json.loads(answer)
         except (ValueError, RecursionError):
@@ -46,7 +46,7 @@ score = JsonValid()
 
 
 def _with_lists(value: object) -> object:
-    """A suite holds its lists as tuples, which jsonschema takes for no arrays."""
+    """The value with lists for tuples. A suite has tuples, which jsonschema does not take as arrays."""
     if isinstance(value, dict):
         return {key: _with_lists(inner) for key, inner in value.items()}
     return [_with_lists(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,13 +1,13 @@
-"""Passes tests: the answer is Python code, and the tests of the reference run to their end behind it.
+"""Passes tests: the answer is Python code, and the tests of the reference pass on it.
 
     scores = [{ passes_tests = { run_model_code = true } }]
 
 The reference is a program that raises where the answer is wrong; `{answer}` in it is replaced by the answer,
-else the answer comes first. Of an answer with code between ``` only the first such block is taken. A row of
-HumanEval has prompt + "{answer}\\n" + test + f"\\ncheck({entry_point})" as its reference.
+else the answer comes first. If an answer has code between ```, only the first such block counts. For
+HumanEval, the reference of a row is prompt + "{answer}\\n" + test + f"\\ncheck({entry_point})".
 
 Each answer runs in a process of its own, with limits on time and memory (_system/limited_program.py). That
-keeps accidents away and is no sandbox: judge models that you do not trust in a container.
+prevents accidents but is no sandbox: judge models that you do not trust in a container.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PassesTests(Score[Params]):
     right_or_wrong = True
 
     def check(self, params: Params) -> None:
-        """Raises ValueError without the consent."""
+        """Raises ValueError if run_model_code is not true."""
         if not params.run_model_code:
             raise ValueError(
                 "passes_tests runs code that a model writes; write "
@@ -47,7 +47,7 @@ class PassesTests(Score[Params]):
             )
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
-        """1 or 0."""
+        """1 if the tests pass, else 0."""
         # The first block between ```, which may have no end; else the whole answer.
         match = _FENCE.search(answer)
         code = match.group(1) if match else answer

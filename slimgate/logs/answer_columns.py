@@ -9,8 +9,8 @@
 | `refused`       | 1 where a pattern of refusals matches, or what | the log has no answer             |
 |                 | a user's score gives                           |                                   |
 
-They are judged as other metrics are, once a budget or `--answers` names them. Less is better of all but the
-length, which has budgets of its own (`length_ratio_max`, `length_ratio_min`).
+They are judged like other metrics, if a budget or `--answers` names them. Lower is better, except for the
+length, which has its own budgets (`length_ratio_max`, `length_ratio_min`).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ TOKENS, COUNTED, CHARACTERS = "completion tokens", "tokens", "characters"
 
 @dataclass(frozen=True)
 class AnswerChecks:
-    """rate: of an answer whether it is a refusal, from 0 to 1; looked_at: characters that it needs.
+    """rate(answer): whether the answer is a refusal, from 0 to 1. looked_at: how many characters it reads.
 
-    count: the tokens of a text by the tokenizer of that name; None where none came.
+    count(text): tokens by the tokenizer of this name; None if the user passed no tokenizer.
     """
 
     rate: Callable[[str], float]
@@ -56,10 +56,12 @@ class AnswerChecks:
 
 
 def read_answer_checks(tokenizer: Path | None = None, refusals: str | None = None) -> AnswerChecks:
-    """tokenizer: a tokenizer.json, or a folder with one. refusals: "package.module:function" of an answer, or
-    a file with a regular expression on each line, which are added to slimgate's own.
+    """Reads the options of `slimgate judge` on answers.
 
-    Raises SuiteError, or MissingExtra where the package tokenizers is missing.
+    tokenizer: a tokenizer.json, or a folder with one. refusals: "package.module:function" that rates an
+    answer, or a file with a regular expression on each line, in addition to slimgate's own.
+
+    Raises SuiteError, or MissingExtra if the package tokenizers is missing.
     """
     from slimgate.judge.scores import load_score
     from slimgate.judge.scores.refused import LOOKED_AT, compile_patterns, is_refusal
@@ -101,7 +103,7 @@ def _load_tokenizer(path: Path) -> Callable[[str], int]:
 
 
 def count_characters(row: Row) -> int | None:
-    """The characters of a row's whole answer; None where the log has none."""
+    """The characters of a row's whole answer; None if the log does not have it."""
     if row.answer_characters is not None:
         return row.answer_characters
     return None if row.answer is None else len(row.answer)
@@ -109,7 +111,7 @@ def count_characters(row: Row) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class AnswerColumns:
-    """(rows,) each, NaN where not known. lengths: by TOKENS, COUNTED and CHARACTERS."""
+    """Arrays (rows,), NaN if unknown. lengths: by TOKENS, COUNTED and CHARACTERS. faults: by other metric."""
 
     lengths: Mapping[str, Floats]
     faults: Mapping[str, Floats]
@@ -117,7 +119,7 @@ class AnswerColumns:
 
 @dataclass
 class GrowingAnswers:
-    """What grows while rows are read."""
+    """The columns, to which `add` appends a row at a time."""
 
     checks: AnswerChecks
     columns: dict[str, array[float]] = field(
@@ -127,7 +129,7 @@ class GrowingAnswers:
     )
 
     def add(self, row: Row) -> None:
-        """An answer of which only the beginning is there has no more than that says."""
+        """Appends a row. If only the beginning of an answer is in the log, what needs the rest is unknown."""
         columns, characters = self.columns, count_characters(row)
         text = row.answer
         is_cut = text is not None and characters is not None and characters > len(text)
@@ -143,7 +145,7 @@ class GrowingAnswers:
         columns[REFUSED].append(float(self.checks.rate(text)) if can_rate and text is not None else nan)
 
     def finish(self) -> AnswerColumns:
-        """The columns."""
+        """The columns as arrays."""
         arrays = {name: np.frombuffer(values, np.float64) for name, values in self.columns.items()}
         lengths = {name: arrays.pop(name) for name in (TOKENS, COUNTED, CHARACTERS)}
         return AnswerColumns(lengths, arrays)
@@ -151,9 +153,9 @@ class GrowingAnswers:
 
 @dataclass(frozen=True, eq=False)
 class AnswerScores:
-    """Scores of how answers behave, of base and target by metric, each (rows,) of its log.
+    """Metric -> scores of how answers behave, for base and target, each (rows,) of its log.
 
-    measure: what lengths are counted in; None without lengths. ends: the range of a length.
+    measure: the unit of lengths; None without lengths. ends: the range of a length.
     """
 
     base: Mapping[str, Floats]
@@ -165,7 +167,7 @@ class AnswerScores:
 def compare_answers(
     base: AnswerColumns, target: AnswerColumns, tasks: Sequence[TaskLog], checks: AnswerChecks
 ) -> AnswerScores:
-    """What both logs say. tasks: of base and target."""
+    """The scores for metrics that both logs have. tasks: the tasks of base and target."""
     measure = next((name for name in base.lengths if _has_all(base, target, name)), None)
     scores: list[dict[str, Floats]] = []
     for columns in (base, target):

@@ -2,8 +2,8 @@
 
 Nothing is dropped in silence: samples that only one log has, that failed, or that have no score in one log
 or in both are counted, and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong"
-gives them the worst score where they have none. Only a log whose reader says so has metrics of some samples,
-such as an assertion of one test; they are not missing in the others.
+gives them the worst score where they have none. In some logs a metric belongs to some samples only, such as
+an assertion of one test (`TaskLog.optional_metrics`). The other samples then do not count as missing.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Counts:
     """Samples of one comparison: judged, and without a score in one log or both.
 
     only_base, only_target: samples that the other log lacks; unscored_*: there, but failed or without a
-    score, in one log or in both. not_of_metric: the metric is not of them in either log, such as a named
-    score of other tests; they are not missing. truncated_*: answers that were cut off, which are judged as
-    they are. not_run: samples that the target has not run yet, where its log is judged while it grows.
+    score, in one log or in both. not_of_metric: samples that do not have the metric in either log, such as a
+    score of another test; they do not count as missing. truncated_*: answers that were cut
+    off; they are judged as they are. not_run: samples that the target has not run yet, if its log grows.
     """
 
     judged: int
@@ -65,9 +65,9 @@ class PairedScores:
     """The scores of one metric. base, target: (rows,), nothing missing. clusters: (rows,) digests, or None.
 
     base_rows, target_rows: (rows,) positions in both logs, -1 where a log lacks the sample. documents:
-    (rows,) digests of what the samples ask, as `same_documents` has them. sizes: (rows,) of a figure of sums,
-    the same in both logs; None of a mean of scores. runs: of several runs the scores of each, of which base
-    and target are the means.
+    (rows,) digests of what the samples ask, as `same_documents` has them. sizes: (rows,) for a ratio of sums,
+    the same in both logs; None for a mean of scores. runs: the scores of each run, if there are several; base
+    and target are then their means.
     """
 
     base: Floats
@@ -84,15 +84,15 @@ class PairedScores:
 def pair_scores(
     paired: PairedTask, metric: str, rules: Rules, differences: Differences
 ) -> PairedScores | None:
-    """The scores of a metric on all samples that count; None where some are missing and must not be.
+    """The scores of a metric on all samples that count; None if some are missing and the rules refuse that.
 
-    Raises DataError where no sample has a score in both logs, or none that can be wrong.
+    Raises DataError if no sample has a score in both logs, or if the scores have no worst value.
     """
     base = paired.base.scores[metric][paired.base_rows]
     target = paired.target.scores[metric][paired.target_rows]
     no_base, no_target = np.isnan(base), np.isnan(target)
-    of_metric = _is_of_metric(paired.base, metric)[paired.base_rows]
-    of_metric |= _is_of_metric(paired.target, metric)[paired.target_rows]
+    of_metric = _has_metric(paired.base, metric)[paired.base_rows]
+    of_metric |= _has_metric(paired.target, metric)[paired.target_rows]
     neither = no_base & no_target
     not_of_metric = neither & ~of_metric
     counts = Counts(
@@ -116,20 +116,20 @@ def pair_scores(
             differences.refuse(format_place(paired.task, paired.filter), all_failed)
             return None
         if rules.missing == "fail":
-            differences.add_missing(text + _first_error(paired))
+            differences.add_missing(text + _describe_first_error(paired))
             return None
         done = "left out" if rules.missing == "drop" else "counted as wrong where they have no score"
         differences.notes.append(f"{text}: {done} (--missing {rules.missing})")
         if rules.missing == "as-wrong":
-            return _as_wrong(where, paired, metric, counts, not_of_metric)
+            return _score_missing_as_wrong(where, paired, metric, counts, not_of_metric)
     scored = ~(no_base | no_target)
     if scored.all():  # copies of millions of rows are left out
-        scores = _scores_of(paired, metric, base, target, paired.base_rows, paired.target_rows, counts)
+        scores = _make_scores(paired, metric, base, target, paired.base_rows, paired.target_rows, counts)
         return _with_sizes(where, paired, metric, scores, differences)
     rows = np.flatnonzero(scored)
     if not len(rows):
-        raise DataError(f"{where}: no sample has a score in both logs{_first_error(paired)}")
-    scores = _scores_of(
+        raise DataError(f"{where}: no sample has a score in both logs{_describe_first_error(paired)}")
+    scores = _make_scores(
         paired, metric, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
     )
     return _with_sizes(where, paired, metric, scores, differences)
@@ -138,7 +138,7 @@ def pair_scores(
 def _with_sizes(
     where: str, paired: PairedTask, metric: str, scores: PairedScores, differences: Differences
 ) -> PairedScores | None:
-    """The scores with their sizes, where both logs have them; None where these are not the same."""
+    """The scores with their sizes, if the logs have them; None if the sizes of the two logs differ."""
     before, after = paired.base.sizes.get(metric), paired.target.sizes.get(metric)
     if before is None and after is None:
         return scores
@@ -161,8 +161,8 @@ def _with_sizes(
     return replace(scores, sizes=sizes)
 
 
-def _is_of_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:
-    """(samples,) whether the metric is of a sample; an optional one is of those that failed or are empty."""
+def _has_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:
+    """(samples,) whether the metric belongs to a sample without a score: it failed, or its score is empty."""
     if samples.empty is None:
         return np.ones(len(samples), np.bool_)
     flags = samples.errors.astype(np.bool_)
@@ -172,7 +172,7 @@ def _is_of_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:
     return flags
 
 
-def _scores_of(
+def _make_scores(
     paired: PairedTask,
     metric: str,
     base: Floats,
@@ -182,12 +182,12 @@ def _scores_of(
     counts: Counts,
     wrong: float = nan,
 ) -> PairedScores:
-    """wrong: in place of scores that a run lacks."""
+    """Adds clusters, documents and the scores of each run. wrong: the score of a sample that a run lacks."""
     runs = None
     if paired.base.runs is not None or paired.target.runs is not None:
         runs = RunScores(
-            _scores_of_runs(paired.base, metric, base_rows, wrong),
-            _scores_of_runs(paired.target, metric, target_rows, wrong),
+            _read_run_scores(paired.base, metric, base_rows, wrong),
+            _read_run_scores(paired.target, metric, target_rows, wrong),
         )
         base, target = runs.base.mean(axis=0), runs.target.mean(axis=0)
     clusters = None
@@ -200,7 +200,7 @@ def _scores_of(
     return PairedScores(base, target, base_rows, target_rows, clusters, documents, counts, runs=runs)
 
 
-def _scores_of_runs(samples: Samples, metric: str, rows: Ints, wrong: float) -> Floats:
+def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) -> Floats:
     """(runs, rows) the scores of each run. rows: positions, -1 where the log lacks the sample."""
     lines = samples.scores[metric][None] if samples.runs is None else samples.runs[metric]
     scores = np.where(rows >= 0, lines[:, rows], nan)
@@ -235,8 +235,8 @@ def _describe_missing(where: str, paired: PairedTask, counts: Counts, unscored: 
     return f"{where}: of {total:,} samples {', '.join(parts)} ({some(examples)})"
 
 
-def _first_error(paired: PairedTask) -> str:
-    """`, first error "time-out"`: why a tool has no answer, where its log says it."""
+def _describe_first_error(paired: PairedTask) -> str:
+    """`, first error "time-out"`: why the first failed sample has no answer; else empty."""
     for samples, rows in ((paired.target, paired.target_rows), (paired.base, paired.base_rows)):
         failed = np.flatnonzero(samples.errors[rows])
         if len(failed):
@@ -247,14 +247,14 @@ def _first_error(paired: PairedTask) -> str:
     return ""
 
 
-def _as_wrong(
+def _score_missing_as_wrong(
     where: str, paired: PairedTask, metric: str, counts: Counts, not_of_metric: npt.NDArray[np.bool_]
 ) -> PairedScores:
-    """Every sample of either log that the metric is of; without a score in a log it is wrong there."""
+    """Every sample of either log that has the metric; wrong in a log in which it has no score."""
     scores = [paired.base.scores[metric], paired.target.scores[metric]]
     known = np.concatenate([values[~np.isnan(values)] for values in scores])
     if not len(known):
-        raise DataError(f"{where}: no sample has a score in either log{_first_error(paired)}")
+        raise DataError(f"{where}: no sample has a score in either log{_describe_first_error(paired)}")
     if known.min() < 0 or known.max() > 1:
         raise DataError(
             f"{where}: scores from {known.min():g} to {known.max():g} have no value that is wrong; "
@@ -263,7 +263,7 @@ def _as_wrong(
     wrong = 0.0 if paired.higher_is_better[metric] else 1.0
     filled = [np.where(np.isnan(values), wrong, values) for values in scores]
     lone = [
-        np.setdiff1d(np.flatnonzero(~np.isnan(values) | _is_of_metric(samples, metric)), rows)
+        np.setdiff1d(np.flatnonzero(~np.isnan(values) | _has_metric(samples, metric)), rows)
         for values, samples, rows in zip(
             scores,
             (paired.base, paired.target),
@@ -278,7 +278,7 @@ def _as_wrong(
     target = np.concatenate([filled[1][shared[1]], np.full(len(lone[0]), wrong), filled[1][lone[1]]])
     base_rows = np.concatenate([shared[0], lone[0], np.full(len(lone[1]), -1)])
     target_rows = np.concatenate([shared[1], np.full(len(lone[0]), -1), lone[1]])
-    return _scores_of(paired, metric, base, target, base_rows, target_rows, counts, wrong)
+    return _make_scores(paired, metric, base, target, base_rows, target_rows, counts, wrong)
 
 
 def comparison_name(task: str, filter_: str, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""sgl-eval: the folder of a task, `metrics.json` with `output-rs0.jsonl` and on, a file a repeat.
+"""sgl-eval: the folder of a task, with `metrics.json` and one `output-rs0.jsonl`, … per repeat.
 
 A row is a sample in a repeat; the repeats of a sample are one cluster. Source: sgl_eval/predictions.py of
 version 0.1.3.
@@ -36,9 +36,9 @@ class SglEval(Reader):
 
     def read(self, path: Path) -> Log:
         if _REPEAT.fullmatch(path.name):
-            return make_log("sgl_eval", str(path), [_run(path.parent, [path])])
+            return make_log("sgl_eval", str(path), [_read_run(path.parent, [path])])
         folders = [path.parent] if path.is_file() else _list_folders(path)
-        runs = [_run(folder, _list_repeats(folder)) for folder in folders]
+        runs = [_read_run(folder, _list_repeats(folder)) for folder in folders]
         models = sorted({str(run.model) for run in runs})
         if len(models) > 1:
             raise DataError(
@@ -51,13 +51,13 @@ class SglEval(Reader):
 
 
 def _list_folders(path: Path) -> list[Path]:
-    """Those that sgl-eval wrote, in a folder or the folder itself."""
+    """The folders of tasks that sgl-eval wrote: this folder, or folders in it."""
     files = sorted([*path.glob(_METRICS), *path.glob(f"*/{_METRICS}")])
     return [file.parent for file in files if '"sgl_eval_version"' in beginning(file, 20_000)]
 
 
 def _list_repeats(folder: Path) -> list[Path]:
-    """The files of the repeats. Raises DataError where there are none, with the figures, or not all."""
+    """The files of the repeats, in order. Raises DataError if there are none, or too few."""
     files = {int(match[1]): file for file in folder.iterdir() if (match := _REPEAT.fullmatch(file.name))}
     summary = read_object(folder / _METRICS)
     if not files:
@@ -73,7 +73,7 @@ def _list_repeats(folder: Path) -> list[Path]:
     return [files[number] for number in sorted(files)]
 
 
-def _run(folder: Path, files: Sequence[Path]) -> Run:
+def _read_run(folder: Path, files: Sequence[Path]) -> Run:
     summary = read_object(folder / _METRICS) if (folder / _METRICS).is_file() else {}
     metric = _find_metric(files[0])
     generation = dict(summary.get("gen") or {})
@@ -81,7 +81,7 @@ def _run(folder: Path, files: Sequence[Path]) -> Run:
     stated = (summary.get("aggregate") or {}).get("pass@1")
     complete = samples is not None and len(files) == summary.get("n_repeats")
     task = TaskLog(
-        partial(_rows, files, metric),
+        partial(_read_rows, files, metric),
         {metric: True},
         {"generation": generation} if generation else {},
         samples=None if samples is None else samples * len(files),
@@ -94,7 +94,7 @@ def _run(folder: Path, files: Sequence[Path]) -> Run:
 
 
 def _find_metric(file: Path) -> str:
-    """The field that holds the score. Raises DataError where the first sample has none."""
+    """The field that holds the score. Raises DataError if the first sample has none."""
     row: dict[str, Any] = next((row for _, row in read_objects(file)), {})
     metric = next((name for name in _SCORES if name in row), None)
     if metric is None:
@@ -104,7 +104,7 @@ def _find_metric(file: Path) -> str:
     return metric
 
 
-def _rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
+def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
     for number, file in enumerate(files):
         for line, row in read_objects(file):
             try:

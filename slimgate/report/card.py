@@ -11,7 +11,7 @@ from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.record.earlier_results import describe_state
 from slimgate.report.alarms import teacher_doubt
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
-from slimgate.report.cascades import passed_words
+from slimgate.report.cascades import format_passed_on
 from slimgate.report.confirm import look_cautions
 from slimgate.report.figures import (
     MISSING,
@@ -147,7 +147,7 @@ def _speed(record: RunRecord, model: VariantRecord) -> str:
         ),
         Column("p95, ms", [significant(facts.p95_ms) for _, facts in timings], right=True),
         Column("a second", [significant(facts.throughput_per_s) for _, facts in timings], right=True),
-        Column("passed on", [passed_words(facts.passed_on) for _, facts in timings], right=True),
+        Column("passed on", [format_passed_on(facts.passed_on) for _, facts in timings], right=True),
         Column("threads", [count(facts.threads) for _, facts in timings], right=True),
     ]
     if model.name != TEACHER:

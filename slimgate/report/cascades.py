@@ -1,4 +1,4 @@
-"""Cascades: the models they ask, from which probability on each answers, and the share that it passes on."""
+"""A table of the cascades: their models, the threshold of each, and the share of rows that it passes on."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ An ensemble averages the scores of all models that a row reached. The next model
 
 
 def cascades(record: RunRecord) -> str:
-    """A line for each model but the last of every cascade, and what the columns are; nothing without one."""
-    gates = list(_gates(record))
+    """The table, with a line for each model of a cascade but the last, and notes; empty without a cascade."""
+    gates = list(_iter_gates(record))
     if not gates:
         return ""
     columns = [
@@ -41,7 +41,7 @@ def cascades(record: RunRecord) -> str:
             ],
             right=True,
         ),
-        Column("chosen on selection rows", [_selection(facts) for _, facts, _ in gates]),
+        Column("chosen on selection rows", [_describe_selection(facts) for _, facts, _ in gates]),
     ]
     if not any(facts.weights for _, facts, _ in gates):
         return blocks(table(columns), _EXPLAINED)
@@ -50,26 +50,28 @@ def cascades(record: RunRecord) -> str:
     return blocks(table(columns), f"{_EXPLAINED}\n{_ENSEMBLE}")
 
 
-def passed_words(shares: list[float] | None) -> str:
-    """`21.3 %`, of three models `21.3 %, 4.0 %`."""
+def format_passed_on(shares: list[float] | None) -> str:
+    """The shares of rows that reach each model after the first: `21.3 %`, or `21.3 %, 4.0 %`."""
     return MISSING if shares is None else ", ".join(percent(share, 1) for share in shares)
 
 
-def _selection(facts: CascadeFacts) -> str:
+def _describe_selection(facts: CascadeFacts) -> str:
+    """How many rows chose the thresholds, and what the cascade lost on them."""
     selection = facts.selection
     if selection is None:
-        return "weights only" if facts.weights else "no, given"
+        return "weights only" if facts.weights else "no, set in the suite"
     against = "the mean of all" if facts.weights else escape(facts.models[-1])
     lost = f"lost {to_fixed(selection.lost_points, 1)} of {selection.drop_points:g} points"
     return f"{count(selection.rows)}, {lost} against {against}"
 
 
-def _gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:
+def _iter_gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:
+    """(name of the cascade, its facts, place of the model) for each model that may pass rows on."""
     for model in models(record):
-        if (facts := facts_of(model)) is not None:
+        if (facts := _cascade_facts(model)) is not None:
             yield from ((model.name, facts, place) for place in range(len(facts.thresholds)))
 
 
-def facts_of(model: VariantRecord) -> CascadeFacts | None:
-    """Those of a cascade; None of other models."""
+def _cascade_facts(model: VariantRecord) -> CascadeFacts | None:
+    """The facts of a cascade; None if the model is none."""
     return None if model.artifact is None else model.artifact.cascade

@@ -54,5 +54,5 @@ def test_an_ensemble_shows_weights_and_the_loss_against_the_mean() -> None:
     place = header.index("weight of the next")
     assert [row[place] for row in (chosen, given, plain)] == ["0.62", "0.50", "–"]
     assert chosen[-1] == "800, lost 0.2 of 0.5 points against the mean of all"
-    assert [given[-1], plain[-1]] == ["weights only", "no, given"]
+    assert [given[-1], plain[-1]] == ["weights only", "no, set in the suite"]
     assert "An ensemble averages the scores of all models that a row reached." in text

@@ -1,4 +1,4 @@
-"""The comparison as the page has it: cells with what they are sorted by, and intervals drawn."""
+"""The comparison table of the HTML page: cells with their sort keys, and drawn intervals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from slimgate.report.status import (
 )
 
 Kind = Literal["PASS", "FAIL", "INCONCLUSIVE", "error", "not gated", "reference", "unfinished"]
-# As a reader looks for trouble first.
+# Failures first, because a reader looks for them first.
 KINDS: tuple[Kind, ...] = (
     "FAIL",
     "error",
@@ -38,13 +38,13 @@ KINDS: tuple[Kind, ...] = (
     "not gated",
     "reference",
 )
-# Metrics without a budget fill the columns up to so many; all are in the section below.
+# If fewer metrics have a budget, others fill up to this number of columns. A section below has all.
 _METRICS = 3
 
 
 @dataclass(frozen=True)
 class Head:
-    """A column. number: its cells stand right; note: a smaller second line."""
+    """The head of a column. number: whether its cells are aligned right. note: a smaller second line."""
 
     text: str
     number: bool = True
@@ -53,7 +53,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Cell:
-    """text: markdown; sort: what it is sorted by, None last; picture: an interval."""
+    """A cell. text: markdown. sort: its sort key; None sorts last. picture: the drawn interval."""
 
     text: str
     sort: float | str | None
@@ -62,18 +62,18 @@ class Cell:
 
     @property
     def value(self) -> str:
-        """The text without what stands in brackets behind it."""
+        """The text before the brackets."""
         return self.text.partition(" (")[0]
 
     @property
     def note(self) -> str:
-        """What stands in the brackets."""
+        """The text in the brackets."""
         return self.text.partition(" (")[2].removesuffix(")")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A model with its cells after the name; kind: how it stands. shown: what the reader calls it."""
+    """A model, with its cells after the name. kind: its state. shown: its name for readers."""
 
     name: str
     shown: str
@@ -83,12 +83,12 @@ class Row:
 
 
 def heads(record: RunRecord) -> list[Head]:
-    """Of the columns after the name."""
+    """The heads of the columns after the name."""
     return [head for head, _ in _columns(record)]
 
 
 def rows(record: RunRecord) -> list[Row]:
-    """The teacher first, then the suite's order."""
+    """A row for each model: the teacher first, then the variants in the suite's order."""
     columns = [cells for _, cells in _columns(record)]
     original = sides(record).original
     return [
@@ -104,7 +104,7 @@ def rows(record: RunRecord) -> list[Row]:
 
 
 def _columns(record: RunRecord) -> list[tuple[Head, list[Cell]]]:
-    """The columns after the name, with a cell for each model; without those that have no figure."""
+    """The columns after the name that have a figure, with a cell for each model."""
     return [
         (head, cells) for head, cells in _all_columns(record) if any(cell.text != MISSING for cell in cells)
     ]
@@ -118,7 +118,7 @@ def _all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
     )
     for name in _shown_metrics(record):
         scale = metric_scale(record, name)
-        cells = [_quality(model.quality.get(name), scale) for model in shown]
+        cells = [_make_quality_cell(model.quality.get(name), scale) for model in shown]
         yield Head(name, note=_budget_words(record, name)), cells
     yield (
         Head("size", note="MB"),
@@ -143,7 +143,7 @@ def _all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
 
 
 def _speed_key(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
-    """The speed-up; of the medians where there was no duel."""
+    """The speed-up; the ratio of the medians if there was no duel."""
     facts = model.latency.get(workload)
     if facts is not None and facts.speedup is not None:
         return facts.speedup
@@ -152,7 +152,7 @@ def _speed_key(record: RunRecord, model: VariantRecord, workload: str) -> float 
 
 
 def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
-    """One word for how a model stands; unfinished: something with a budget was not judged yet."""
+    """The state of a model in a word; unfinished: a budget has not been judged yet."""
     if model.error is not None:
         return "error"
     if model.name == TEACHER and not verdicts(model):
@@ -174,7 +174,7 @@ def metric_scale(record: RunRecord, metric: str) -> Scale:
     return scale_of([end for end in ends if end is not None], _limits(*of_metric))
 
 
-def _quality(facts: QualityFacts | None, scale: Scale) -> Cell:
+def _make_quality_cell(facts: QualityFacts | None, scale: Scale) -> Cell:
     if facts is None:
         return Cell(quality_cell(None), None)
     picture = draw_bar(scale, facts.drop_points, facts.interval, _limits(facts))

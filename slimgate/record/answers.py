@@ -1,4 +1,4 @@
-"""What one model answered on each gate row, read from its outcomes file, whatever the task.
+"""The answers of a model on each gate row, read from its outcomes file, for any task.
 
     answers = read_answers(folder / "outcomes" / "int8.parquet")
     answers.of(17)      # the answer on the row in place 17
@@ -32,7 +32,7 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """The outcomes of one model. table: a row a gate example."""
+    """The outcomes of one model. table: one row per gate row."""
 
     model: str
     table: pa.Table
@@ -46,14 +46,16 @@ class Answers:
 
     @cached_property
     def given_columns(self) -> tuple[str, ...]:
-        """Columns of numbers that are of the rows, not of the model."""
+        """Columns of numbers that belong to the rows, not to the model."""
         return tuple(self._read_metadata("given"))
 
     @cached_property
     def values(self) -> tuple[str, ...]:
-        """Columns of numbers that the task measured of the model."""
+        """Columns of numbers that the task measured on the model."""
         known = {*_ROLES, *self.probability_columns, *self.given_columns, _RIGHT}
-        return tuple(field.name for field in self.table.schema if field.name not in known and _number(field))
+        return tuple(
+            field.name for field in self.table.schema if field.name not in known and _is_number(field)
+        )
 
     @cached_property
     def probability_columns(self) -> list[str]:
@@ -128,7 +130,7 @@ class Answers:
 
 
 def read_answers(path: Path) -> Answers:
-    """The outcomes of the model that the file is named by. Raises DataError where it cannot be read."""
+    """The outcomes of the model that the file is named after. Raises DataError if it cannot be read."""
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
@@ -141,19 +143,19 @@ def read_answers(path: Path) -> Answers:
 def answers_beside(record: RunRecord, folder: Path) -> list[Answers]:
     """The outcomes in the folder of a record, the teacher's first, then every judged variant's.
 
-    Files that a suite's earlier variants have left there are not read. Empty where the teacher's are missing.
+    Files of variants that the suite no longer has are not read. Empty if the teacher's file is missing.
     """
     return [read_answers(path) for path in outcomes_beside(record, folder)]
 
 
 def outcomes_beside(record: RunRecord, folder: Path) -> list[Path]:
-    """The files of those outcomes, for who would not hold them all at once."""
+    """The files that `answers_beside` reads, for a caller that reads them one by one to save memory."""
     teacher, *variants = record.variants
     names = [teacher.name, *(model.name for model in variants if model.quality or model.behaviour)]
     paths = [folder / "outcomes" / f"{name}.parquet" for name in names]
     return [path for path in paths if path.exists()] if paths[0].exists() else []
 
 
-def _number(field: pa.Field) -> bool:
+def _is_number(field: pa.Field) -> bool:
     kind = field.type
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))

@@ -1,4 +1,4 @@
-"""What files of other tools alone tell: load tests of servers, and KL logs of llama.cpp."""
+"""Facts from files of other tools, without a suite: load tests of servers, and KL logs of llama.cpp."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slimgate.plugins.workloads import LoadPart
 
 
 class LoadRunFacts(Part):
-    """The requests of one load. unfinished: that the end of the run cut off; seconds: that it took."""
+    """The requests of one load. unfinished: how many the end of the run cut off. seconds: its duration."""
 
     requests: int
     failed: int
@@ -20,11 +20,12 @@ class LoadRunFacts(Part):
 
 
 class TimeRatioFacts(Part):
-    """A quantile of one part of the requests. base, target: in milliseconds; inf where it is of a failed one.
+    """A quantile of the times of one part of the requests.
 
-    ratio: base / target, above 1 where the target is faster. interval: 90 %, of the requests alone;
-    claimed_interval: widened by the noise floor, which is on the log scale and None without a second run of
-    the base. counted: as how many independent requests those of base and target count.
+    base, target: in milliseconds; inf if a failed request is at the quantile. ratio: base / target, above 1
+    if the target is faster. interval: 90 %, from the requests alone. claimed_interval: the same, widened by
+    noise_floor, which is on the log scale and None without a second run of the base. counted: how many
+    independent requests those of base and target are worth.
     """
 
     part: LoadPart
@@ -41,7 +42,7 @@ class TimeRatioFacts(Part):
 class LoadTestFacts(Part):
     """One load of a server, in a load test of the target beside one of the base.
 
-    repeated: whether a second run of the base tells how much two runs of it differ.
+    repeated: whether there is a second run of the base, which shows how much its runs differ.
     """
 
     base: LoadRunFacts
@@ -55,17 +56,18 @@ class LoadTestFacts(Part):
 
 
 class KlFigure(Part):
-    """value: with its 90 % interval."""
+    """A figure with its 90 % interval."""
 
     value: float
     interval: tuple[float, float]
 
 
 class KlLogFacts(Part):
-    """What `llama-perplexity --kl-divergence` printed. chunks: of text, the units of the intervals.
+    """The figures that `llama-perplexity --kl-divergence` printed.
 
-    figures: by the kind of budget that limits them: mean_max (mean KL, nats a token), floor (share of equal
-    likeliest tokens), increase_relative (growth of the perplexity). quantiles: of all tokens' KL.
+    chunks: how many chunks of text; they are the units of the intervals. figures: by the kind of budget that
+    limits them: mean_max (mean KL in nats per token), floor (share of tokens with the same likeliest next
+    token), increase_relative (growth of the perplexity). quantiles: of the KL of all tokens.
     """
 
     chunks: int

@@ -57,7 +57,7 @@ def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere:
     if left_out:
         names = ", ".join(left_out)
         names = names if len(names) < _NOTE // 2 else f"{count(len(left_out))} sections"
-        shown.append(f"Left out for want of room: {names}. {elsewhere} has all.".replace(". the", ". The"))
+        shown.append(f"Left out for lack of space: {names}. {elsewhere} has all.".replace(". the", ". The"))
     return "\n\n".join(part for part in [*shown, end] if part) + "\n"
 
 

@@ -31,12 +31,12 @@ def test_rows_that_do_not_fit_go_whole_and_are_counted(limit: int) -> None:
 
 def test_a_piece_with_no_room_is_named_at_the_end() -> None:
     text = fit_pieces([uncut("a", "A"), uncut("a novel", "x" * 900), uncut("b", "B")], 1000)
-    assert text == "A\n\nB\n\nLeft out for want of room: a novel. The report has all.\n"
+    assert text == "A\n\nB\n\nLeft out for lack of space: a novel. The report has all.\n"
 
 
 def test_many_pieces_with_no_room_are_counted() -> None:
     text = fit_pieces([uncut(f"the novel of the number {n}", "x" * 900) for n in range(50)], 1000)
-    assert text == "Left out for want of room: 50 sections. The report has all.\n"
+    assert text == "Left out for lack of space: 50 sections. The report has all.\n"
 
 
 def test_empty_pieces_leave_no_gap() -> None:

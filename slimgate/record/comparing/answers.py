@@ -79,7 +79,7 @@ class PairedAnswers:
         missing = [answers for answers in (self._old, self._new) if not answers.outcomes(model).is_file()]
         if missing:
             where = " and ".join(answers.outcomes(model).as_posix() for answers in missing)
-            self.notes.append(f"{model}: no test was made, for want of {where}.")
+            self.notes.append(f"{model}: no test was made, for lack of {where}.")
             return None
         try:
             return pair_answers(self._old.outcomes(model), read_outcomes(self._new.outcomes(model)))

@@ -1,7 +1,7 @@
-"""Did the gate get weaker? What one gate demands beside what an earlier one did.
+"""Did the gate get weaker? Compares what a gate demands with what an earlier one demanded.
 
-`slimgate compare`, `slimgate accept` and --slimgate-baseline share this check. A key of a suite that has no
-rule of its own counts as weaker wherever its value is another one.
+`slimgate compare`, `slimgate accept` and --slimgate-baseline share this check. A key of a suite
+without its own rule counts as weaker if its value has changed.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from slimgate.suite.variant_budgets import BASELINE
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
-# Keys of settings that hold the digest of code begin so.
+# Prefix of the keys of settings that hold a digest of code.
 CODE = "code."
 _LOAD_MODEL = "load_model"
-# Splits that judge; the teacher may be trained on others.
+# The splits that judge. The teacher may be trained on other splits.
 _JUDGING = ("gate", "confirm")
 _SELF_TESTS = ("identical", "planted_fault", "planted_delay")
 _LONGEST = 80
-# A limit that is over builds, and not over the rows of one build, covers more.
+# Options that make a limit stricter. `over = "builds"` covers all builds, not only the rows of one.
 _STRICTER_OPTIONS = ({"over": "builds"},)
 
 
 def read_demands(record: RunRecord) -> Demands:
-    """What the gate of a record demanded; of one without a suite, such as of logs, what was judged."""
+    """What the gate of a record demanded; for a record without a suite, such as of logs, what it judged."""
     demands = record.demands or _judged_demands(record)
     teacher = record.variants[0]
-    # trained on one machine and on another, its files differ by rounding; then its settings and rows count
+    # The files of a trained teacher differ between machines by rounding, so its settings and rows count.
     is_trained = any(step.name != _LOAD_MODEL or step.log.get("head") for step in teacher.steps)
     tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
     known = {
@@ -79,7 +79,7 @@ def _judged_demands(record: RunRecord) -> Demands:
 
 
 def _budgets_of(model: VariantRecord) -> Iterator[DemandedBudget]:
-    """By budget and kind; of latency once for all workloads."""
+    """One item per budget and kind; a latency budget counts once for all workloads."""
     judged = {
         ("latency" if budget.of == "latency" else budget.name, budget.facts.kind): budget.facts
         for budget in judged_budgets(model)
@@ -102,9 +102,9 @@ def _budgets_of(model: VariantRecord) -> Iterator[DemandedBudget]:
 
 
 def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = None) -> list[Weakening]:
-    """All in which the gate of now demands less; first what nobody gave a reason for.
+    """Everything that the gate demands less now; changes without a reason come first.
 
-    accepted: why the whole gate of now was accepted. What is not known of now, such as its rows, is no
+    accepted: why the whole new gate was accepted. Something that is unknown now, such as the rows, is no
     weakening.
     """
     common = _common_reason(before, now, accepted)
@@ -113,7 +113,7 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
         *(
             Weakening(
                 about="budgets",
-                change=f"{change.variant}, {change.budget}: {change.kind} {_was_and_is(change)}",
+                change=f"{change.variant}, {change.budget}: {change.kind} {_describe_change(change)}",
                 reason=change.reason,
             )
             for change in budget_changes(before, now, accepted=accepted)
@@ -131,13 +131,13 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
 
 
 def _common_reason(before: Demands, now: Demands, accepted: str | None) -> str | None:
-    """The reason for the whole gate; the words that stood there before are not about this change."""
+    """The reason for the whole gate. A reason that was there before is not about this change."""
     new_reason = clean_reason(now.reason) if now.reason != before.reason else None
     return accepted or new_reason
 
 
 def budget_changes(before: Demands, now: Demands, *, accepted: str | None = None) -> list[BudgetChange]:
-    """Limits that are not what they were, of models in both gates; the looser ones first."""
+    """Limits that changed, for models that are in both gates; the looser ones first."""
     common = _common_reason(before, now, accepted)
     models = [TEACHER, *(name for name in now.gated if name in before.gated)]
     changes = [change for name in models for change in _changes_of(name, before, now, common)]
@@ -160,7 +160,7 @@ def _changes_of(name: str, before: Demands, now: Demands, common: str | None) ->
                 after=None,
                 looser=True,
                 gates_no_more=not is_gated,
-                # why a variant is not gated is no reason to demand nothing of it any more
+                # The reason why a variant is not gated is no reason to drop its budget.
                 reason=(clean_reason(off.get(key)) if is_gated else None) or common,
             )
     for key, new in news.items():
@@ -183,7 +183,7 @@ def _gating_budgets(demands: Demands, name: str) -> dict[tuple[str, str], Demand
 
 
 def _is_unjudged(demands: Demands, budget: DemandedBudget) -> bool:
-    """Whether there is such a budget whose limit nobody knows, for its run did not judge it."""
+    """Whether the gate has this budget with an unknown limit, because its run did not judge it."""
     names = demands.unjudged.get(budget.variant, ())
     return any(
         budget.budget in (name, *name.split(" and ")) or name.partition(" ")[0] == budget.budget
@@ -203,7 +203,7 @@ def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Ite
         or undecided == ONLY_WARNS
         or (options is not None and new.options not in _STRICTER_OPTIONS)
     )
-    # the words that stood there before are not about this change
+    # A reason that was there before is not about this change.
     new_reason = clean_reason(new.reason) if new.reason != old.reason else None
     yield BudgetChange(
         variant=new.variant,
@@ -218,7 +218,7 @@ def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Ite
     )
 
 
-def _was_and_is(change: BudgetChange) -> str:
+def _describe_change(change: BudgetChange) -> str:
     if change.gates_no_more:
         return f"was {change.before:g} and does not gate any more"
     if change.after is None:
@@ -268,8 +268,8 @@ def _weaker_teacher(before: Demands, now: Demands) -> Iterator[Weakening]:
 Rule = Callable[[Any, Any], bool]
 
 
-def _lacks(before: Sequence[str] | None, now: Sequence[str] | None) -> bool:
-    """Whether something that was in a list is not there any more."""
+def _lacks_item(before: Sequence[str] | None, now: Sequence[str] | None) -> bool:
+    """Whether an item of the old list is not in the new one."""
     return any(item not in (now or ()) for item in before or ())
 
 
@@ -277,17 +277,17 @@ def _is_fewer(before: float | None, now: float | None) -> bool:
     return before is not None and (now is None or now < before)
 
 
-def _is_off(before: object, now: object) -> bool:
-    """Whether what was there is not, or is another one; what is new asks for more."""
+def _is_removed_or_changed(before: object, now: object) -> bool:
+    """Whether a set value was removed or changed. A value that was not set before is stricter."""
     return bool(before) and before != now
 
 
-def _is_on(before: object, now: object) -> bool:
+def _is_turned_on(before: object, now: object) -> bool:
     return bool(now) and not before
 
 
 def _has_other_code(before: object, now: object) -> bool:
-    """Whether code that still counts is other code."""
+    """Whether code changed that still counts."""
     return now is not None and before != now
 
 
@@ -303,18 +303,18 @@ def _asks_less_of_servers(before: Sequence[Json] | None, now: Sequence[Json] | N
     return False
 
 
-# Whether the second value of a key asks for less than the first. Of every other key any change does.
+# Key -> whether its new value demands less than its old one. For every other key any change does.
 _RULES: Mapping[str, Rule] = {
-    "suite.opt_in": _is_on,
-    "task.group": _is_off,
-    "task.slices": _lacks,
-    "teacher.model": _is_off,
-    "teacher.sha256": _is_off,
-    "budgets.family": _is_off,
-    "measure.metrics": _lacks,
-    "measure.workloads": _lacks,
+    "suite.opt_in": _is_turned_on,
+    "task.group": _is_removed_or_changed,
+    "task.slices": _lacks_item,
+    "teacher.model": _is_removed_or_changed,
+    "teacher.sha256": _is_removed_or_changed,
+    "budgets.family": _is_removed_or_changed,
+    "measure.metrics": _lacks_item,
+    "measure.workloads": _lacks_item,
     "measure.loads": _asks_less_of_servers,
-    "measure.end_to_end": _is_off,
+    "measure.end_to_end": _is_removed_or_changed,
     "measure.warmup": _is_fewer,
     "measure.rounds": _is_fewer,
     "measure.max_seconds": _is_fewer,
@@ -326,7 +326,7 @@ def _differs(before: object, now: object) -> bool:
 
 
 def _weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
-    """What an earlier record does not tell was not demanded."""
+    """The settings that demand less. A setting that the earlier record does not have was not demanded."""
     for key, old in before.items() if now else ():
         rule = _has_other_code if key.startswith(CODE) else _RULES.get(key, _differs)
         if rule(old, now.get(key)):
@@ -343,6 +343,6 @@ def _describe_setting(key: str, old: object, new: object) -> str:
 
 
 def _format(value: object) -> str:
-    """Short, as JSON; a long list by what it begins with."""
+    """A value as JSON, cut after its beginning if it is long."""
     text = "not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

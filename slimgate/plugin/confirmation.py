@@ -1,4 +1,4 @@
-"""`pytest bench --slimgate-confirm`: judges what passed on the gate once more, on rows that nothing has read.
+"""`pytest bench --slimgate-confirm`: judges variants that passed on the gate again, on unread rows.
 
 The models come from the store and must be those that passed. The record of the gate stays; the verdicts on
 the confirm rows are added to it, with how often these rows have been looked at.
@@ -47,18 +47,18 @@ OPTION = "--slimgate-confirm"
 
 @dataclass(frozen=True)
 class Passed:
-    """What one suite's record shows to be inside all budgets. metrics: those with a budget, by variant."""
+    """The variants of a suite that are inside all budgets. metrics: variant -> its metrics with a budget."""
 
     record: RunRecord
     metrics: Mapping[str, tuple[str, ...]]
 
     @property
     def checks(self) -> list[tuple[str, str]]:
-        """Variants and metrics, in the suite's order."""
+        """(variant, metric) of each check, in the suite's order."""
         return [(name, metric) for name, metrics in self.metrics.items() for metric in metrics]
 
     def require_same(self, name: str, digest: str) -> None:
-        """Raises BuildError where the model that was built now is not the one that passed."""
+        """Raises BuildError if the model that was built now is not the one that passed."""
         artifact = self.record.variant(name).artifact
         if artifact is None or artifact.digest != digest:
             raise BuildError(
@@ -68,10 +68,10 @@ class Passed:
 
 
 class Confirmation:
-    """The suites of a run with what passed on their gates; takes the verdicts and writes them."""
+    """Collects the verdicts of a run on the confirm rows, and writes them into the suites' records."""
 
     def __init__(self, session: Session) -> None:
-        """Raises SuiteError where a suite has no confirm rows, or nothing that passed on its gate."""
+        """Raises SuiteError if a suite has no confirm rows, or no variant that passed on its gate."""
         if not session.suites:
             raise SuiteError(f"{OPTION}: this run has no suite")
         self._session, self._began = session, format_now("microseconds")
@@ -79,7 +79,7 @@ class Confirmation:
             path: passed_on_gate(session, suite, session.folder(path) / RECORD)
             for path, suite in session.suites.items()
         }
-        self._found: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
+        self._verdicts: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
         self._logs: dict[Path, LookLog] = {}
         self.records: dict[Path, RunRecord] = {}
 
@@ -94,17 +94,17 @@ class Confirmation:
             yield f"{run.suite.shown}: confirms {names} on {rows.n:,} rows{seen}"
 
     def add(self, path: Path, parts: Iterable[Part]) -> None:
-        """Takes the verdicts of a test. The look is noted at once: whoever stops the run has looked."""
+        """Takes the verdicts of a test. Notes the look at once: an interrupted run counts as a look too."""
         for part in parts:
             if part["kind"] == CONFIRMED:
                 key = part["variant"], part["name"]
-                self._found.setdefault(path, {})[key] = QualityFacts.model_validate(part["facts"])
-        if path in self._found:
+                self._verdicts.setdefault(path, {})[key] = QualityFacts.model_validate(part["facts"])
+        if path in self._verdicts:
             self._note(path)
 
     def finish(self) -> None:
-        """Writes record and reports of every suite of which something was judged."""
-        for path in self._found:
+        """Writes the record and the reports of every suite that has verdicts."""
+        for path in self._verdicts:
             record, folder = self._confirm_record(path), self._session.folder(path)
             write_atomically(folder / RECORD, to_json(record))
             write_reports(record, folder, make_row_quoter(self._session.run(self._session.suites[path])))
@@ -112,7 +112,7 @@ class Confirmation:
 
     def failures(self) -> Iterator[str]:
         """Why the run does not pass: a line for each suite with a budget that did not hold on these rows."""
-        for path, results in self._found.items():
+        for path, results in self._verdicts.items():
             suite = self._session.suites[path]
             models = [
                 VariantRecord(name=name, parent=None, quality={metric: facts})
@@ -132,16 +132,16 @@ class Confirmation:
         run, passed = self._session.run(self._session.suites[path]), self.passed[path]
         digest = run.rows.reports[CONFIRM].digest
         log = self._logs.setdefault(path, LookLog(self._session.store.root, digest, self._began))
-        log.note(_model_of(passed.record, name) for name, _ in self._found[path])
+        log.note(_make_model_id(passed.record, name) for name, _ in self._verdicts[path])
 
     def _looks(self, run: SuiteRun) -> Looks:
         return looks_at(self._session.store.root, run.rows.reports[CONFIRM].digest)
 
     def _confirm_record(self, path: Path) -> RunRecord:
-        """The record of the gate with the verdicts of this run, and what else confirm rows judged before."""
+        """The record of the gate, with the verdicts of this run and of earlier runs on the confirm rows."""
         run, record = self._session.run(self._session.suites[path]), self.passed[path].record
         rows, looks = run.rows.reports[CONFIRM], self._looks(run)
-        models = [_with(model, self._found[path]) for model in record.variants]
+        models = [_add_verdicts(model, self._verdicts[path]) for model in record.variants]
         facts = ConfirmFacts(
             digest=rows.digest,
             n=rows.n,
@@ -155,9 +155,9 @@ class Confirmation:
 
 
 def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
-    """What a suite's last record shows to be inside all budgets. Cuts the splits; reads no row of confirm.
+    """The variants that a suite's last record shows inside all budgets. Reads no row of confirm.
 
-    Raises SuiteError where there are no confirm rows, or nothing passed on the gate rows of now.
+    Raises SuiteError if there are no confirm rows, or nothing passed on the current gate rows.
     """
     run, where = session.run(suite), f"{suite.shown}: {OPTION}"
     if CONFIRM not in run.rows.reports:
@@ -166,10 +166,10 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
         )
     shown = os.path.relpath(file)
     again = f"run the gate first: pytest {suite.shown}"
-    record = _read(file)
+    record = _read_if_valid(file)
     if record is None:
         raise SuiteError(f"{where} needs the record of a gate that passed, and {shown} is none; {again}")
-    if any(_digest(record, split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
+    if any(_split_digest(record, split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
         raise SuiteError(f"{where}: {shown} is of other gate or confirm rows; {again}")
     metrics = {
         model.name: tuple(suite.budgets[model.name].quality)
@@ -194,27 +194,27 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
 
 
 def _is_as_it_was(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
-    """Whether all that a variant's verdicts on metrics depend on is as it was on the gate."""
+    """Whether everything that a variant's verdicts on metrics depend on is unchanged since the gate."""
     return "quality" in inputs and model.inputs_digests.get("quality") == inputs["quality"]
 
 
-def _read(file: Path) -> RunRecord | None:
+def _read_if_valid(file: Path) -> RunRecord | None:
     try:
         return read_record(file)
     except (OSError, ValidationError):
         return None
 
 
-def _digest(record: RunRecord, split: str) -> str | None:
+def _split_digest(record: RunRecord, split: str) -> str | None:
     facts = record.task.splits.get(split)
     return None if facts is None else facts.digest
 
 
-def _model_of(record: RunRecord, name: str) -> str:
+def _make_model_id(record: RunRecord, name: str) -> str:
     artifacts = [record.variant(model_name).artifact for model_name in (TEACHER, name)]
-    return model_id(*("" if model_name is None else model_name.digest for model_name in artifacts))
+    return model_id(*("" if artifact is None else artifact.digest for artifact in artifacts))
 
 
-def _with(model: VariantRecord, results: Mapping[tuple[str, str], QualityFacts]) -> VariantRecord:
+def _add_verdicts(model: VariantRecord, results: Mapping[tuple[str, str], QualityFacts]) -> VariantRecord:
     new = {metric: facts for (name, metric), facts in results.items() if name == model.name}
     return model.model_copy(update={"confirm": {**model.confirm, **new}})

@@ -114,7 +114,7 @@ def _seconds(text: str) -> float:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the mark known that gives a hand-written test its suite."""
+    """Registers the mark that gives a hand-written test its suite."""
     config.addinivalue_line(
         "markers", 'slimgate("bench/x.toml"): the suite that this test\'s fixtures are about'
     )
@@ -124,7 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Finds and validates the suites: a configuration error ends the run here, with exit code 4.
 
-    Where no file could be one, nothing more of slimgate is imported.
+    If no file can be a suite, it imports nothing more of slimgate.
     """
     config = session.config
     search = _search(config)
@@ -149,7 +149,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
         blocked: dict[Path, str] = {}
         suites = find_suites(
             search,
-            enter=lambda folder: _importable(search.root, folder),
+            enter=lambda folder: _add_import_folders(search.root, folder),
             note=notes.append,
             block=blocked.__setitem__,
         )
@@ -177,7 +177,7 @@ def _describe_logs_without_baseline(logs: Mapping[Path, LogSuite]) -> str:
 
 
 def require_budgets(suites: Mapping[Path, Suite]) -> None:
-    """Raises SuiteError for a suite without budgets, or with variants that are not gated alone."""
+    """Raises SuiteError for a suite without budgets, or in which no variant is gated."""
     from slimgate.run.gate_results import describe_ungated
 
     for suite in suites.values():
@@ -186,7 +186,7 @@ def require_budgets(suites: Mapping[Path, Suite]) -> None:
 
 
 def _tell_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
-    """Leaves the comment of a pull request whose gate demands less than the baseline: nothing will run."""
+    """Writes the comment for a pull request whose gate is weaker than the baseline; no test will run."""
     from slimgate.run.baseline import WeakerGate
 
     if isinstance(error, WeakerGate) and not hasattr(config, "workerinput"):
@@ -196,7 +196,7 @@ def _tell_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
 
 
 def _check_engine(config: pytest.Config, state: Session) -> None:
-    """Whether who shall build and predict can be asked to; what is for Ray is imported only then."""
+    """Raises if the engine cannot build and predict. Imports Ray only if it is the engine."""
     options = ("slimgate_ray_address", "slimgate_ray_needs")
     if config.getoption("slimgate_engine") == "local" and not any(map(config.getoption, options)):
         return
@@ -207,7 +207,7 @@ def _check_engine(config: pytest.Config, state: Session) -> None:
 
 
 class XdistWorker(Protocol):
-    """A worker of xdist, before it starts. workerinput: what it gets."""
+    """A worker of xdist, before it starts. workerinput: the data that it gets."""
 
     config: pytest.Config
     workerinput: dict[str, object]
@@ -215,10 +215,10 @@ class XdistWorker(Protocol):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: XdistWorker) -> None:
-    """Tells an xdist worker which suites there are: it cannot see how the command line was given."""
+    """Tells an xdist worker which suites there are, because it does not see the command line."""
     config = node.config
     node.workerinput.update(slimgate_suites=[], slimgate_rebuild_mark=None)
-    if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # which tests with a mark obey too
+    if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # tests with a mark use it too
         from slimgate.plugin.session_start import session_of
 
         state = session_of(config)
@@ -227,8 +227,8 @@ def pytest_configure_node(node: XdistWorker) -> None:
         node.workerinput["slimgate_rebuild_mark"] = state.rebuild_mark
 
 
-def _importable(*folders: Path) -> None:
-    """Lets the plug-ins of a user's own be imported from the rootdir and from beside the suite."""
+def _add_import_folders(*folders: Path) -> None:
+    """Lets a user's plug-ins be imported from the rootdir and from the folder of the suite."""
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
 
 
@@ -238,7 +238,7 @@ def _search(config: pytest.Config) -> Search:
         paths = [Path(path) for path in config.workerinput["slimgate_suites"]]
     else:
         paths = [Path(folder, arg.partition("::")[0]) for arg in config.args]
-    # `pytest` alone in the rootdir: suites below it run only where testpaths says so.
+    # `pytest` without arguments in the rootdir runs suites below it only if testpaths names them.
     at_root = config.invocation_params.dir == project_root(config)
     return Search(
         root=project_root(config),
@@ -278,7 +278,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             check_hub_models(suite, names)
             if not planned:
                 check_can_ask(suite, names)
-            state.run(suite).rows  # noqa: B018  preparing is what asking does
+            state.run(suite).rows  # noqa: B018  reading the property prepares the rows
             state.compare_rows(suite)
     except SlimgateError as error:
         _tell_weaker_gate(config, error)
@@ -294,7 +294,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             continue
         if state.confirmation is not None:
             continue
-        state.inputs(run.suite)  # as they are before anything is built
+        state.inputs(run.suite)  # reads them before anything is built
         for line in head_lines(run, earlier, quiet=config.get_verbosity() < 0):
             reporter.write_line(line)
     if state.confirmation is not None and not planned:
@@ -306,7 +306,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 
 
 def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
-    """The models that a suite's tests are run for; all of them where xdist's workers collect the tests."""
+    """The models that a suite's tests are run for; all of them if xdist's workers collect the tests."""
     items = getattr(session, "items", None)
     if not items:
         return list(suite.variants)
@@ -317,9 +317,9 @@ def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
 
 
 def _tell_what_is_no_suite(session: pytest.Session) -> None:
-    """In the head of a run: files where suites lie that are none, and suites that do not run.
+    """Prints, in the head of a run, files beside suites that are no suites, and suites that do not run.
 
-    Of plain `pytest` suites below its folder are named only where it collected nothing at all.
+    For plain `pytest`, suites below its folder are named only if it collected nothing.
     """
     config = session.config
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -333,7 +333,7 @@ def _tell_what_is_no_suite(session: pytest.Session) -> None:
 
 
 def _build_elsewhere(session: pytest.Session, state: Session, reporter: pytest.TerminalReporter) -> None:
-    """Builds and predicts on Ray before the first test: nothing runs there while times are taken."""
+    """Builds and predicts on Ray before the first test, so that nothing runs there while calls are timed."""
     from slimgate.plugin.ray import spread_over_ray
 
     try:
@@ -344,9 +344,9 @@ def _build_elsewhere(session: pytest.Session, state: Session, reporter: pytest.T
 
 
 def _start_server_once(item: pytest.Item) -> None:
-    """Before a suite's first test, if this run takes times: starts the server of the processes that do.
+    """Starts the server of the timing processes before a suite's first test, if this run times anything.
 
-    Its imports take seconds, which then pass while quality is judged.
+    Its imports take seconds, so they run while quality is judged.
     """
     config = item.config
     if suite_of(item) is None or config.stash.get(SERVER_CONSIDERED, False):
@@ -373,7 +373,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
 
 def _progress_of(item: pytest.Item) -> AbstractContextManager[object]:
-    """A gate that takes long says so; one that times anything is still."""
+    """Shows the progress of a long gate. While a gate times anything, it prints nothing."""
     state = item.config.stash.get(SESSION, None)
     if state is None or suite_of(item) is None:
         return nullcontext()
@@ -386,7 +386,7 @@ def _progress_of(item: pytest.Item) -> AbstractContextManager[object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Lets the parts of a test travel with its report, and tells slimgate's own errors in one line."""
+    """Adds the parts of a test to its report, and shows slimgate's own errors in one line."""
     report = yield
     suite = suite_of(item)
     if suite is None:
@@ -419,13 +419,13 @@ def pytest_runtest_makereport(
 
 
 def _make_visible(error: BaseException | str) -> str:
-    """Its lines, in which what came from a suite or from rows does not act on the terminal."""
+    """The lines of an error, with control characters escaped, because suites and rows may hold some."""
     from slimgate._system.escape import visible
 
     return "\n".join(map(visible, str(error).split("\n")))
 
 
-# How a run ends in which nothing but a test failed.
+# Exit codes of a run in which nothing failed but tests.
 _JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -447,7 +447,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)  # below the wide tables of pytest-benchmark
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """What does not hold or could not be told, and a line a suite: its status and where its report is."""
+    """Prints errors, budgets that do not hold, and per suite its status and where its report is."""
     state = terminalreporter.config.stash.get(SESSION, None)
     if state is None:
         return
@@ -473,12 +473,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 
 def _width(reporter: pytest.TerminalReporter) -> int | None:
-    """Of the terminal; None in a pipe, where nothing has to be fitted."""
+    """The width of the terminal; None in a pipe, where lines need not fit."""
     return reporter.config.get_terminal_writer().fullwidth if reporter.isatty() else None
 
 
 def _write_lines(reporter: pytest.TerminalReporter, lines: Iterable[Line]) -> None:
-    """Lines with styles, which pytest's own writer leaves out where there is no colour."""
+    """Writes lines with styles. pytest's writer drops the styles if the terminal has no colour."""
     for line in lines:
         for text, style in line:
             reporter.write(text, **({style: True} if style else {}))
@@ -486,7 +486,7 @@ def _write_lines(reporter: pytest.TerminalReporter, lines: Iterable[Line]) -> No
 
 
 def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
-    """Annotations on the suites' files, and the comment as the summary of the step."""
+    """Prints annotations on the suites' files, and appends the comment to the summary of the step."""
     from slimgate.report.github import append_summary, budget_annotations
 
     root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
@@ -496,5 +496,5 @@ def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> N
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             append_summary(Path(summary), state.comment())
-        except OSError as error:  # in a container the file may not be there; the verdict must not hang on it
+        except OSError as error:  # a container may lack the file; this must not fail the run
             terminalreporter.write_line(f"slimgate: no summary of the step was written: {error}")

@@ -176,7 +176,7 @@ class RecordKeeper:
         ]
         variant = max(named, key=len, default=TEACHER)
         message = (
-            f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
+            f"{variant}: the process that ran {test} died, most likely by its code or because memory ran out"
         )
         parts = [make_part("error", variant, test, {"message": message, "measured": format_now()})]
         setattr(  # noqa: B010  not an attribute of a report

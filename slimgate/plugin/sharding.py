@@ -1,7 +1,7 @@
 """pytest's side of `--slimgate-shard 2/5`: the tests of other shards' variants are deselected.
 
-The teacher is in every shard, with the self-test and its own times: what a shard says of a variant, it says
-beside the teacher of the same machine.
+Every shard has the teacher, with its self-test and times, so each variant is compared with the teacher on the
+same machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def shard_option(text: str) -> str:
-    """The option as it was given: xdist sends its workers texts, and nothing else of ours."""
+    """Checks the option and returns its text, because xdist can send its workers only text."""
     from slimgate.run.shards import parse_shard
 
     try:
@@ -32,17 +32,17 @@ def shard_option(text: str) -> str:
 
 
 def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
-    """`bench/x.toml: shard 2/5: int8, pruned`; nothing where the run is the whole."""
+    """`bench/x.toml: shard 2/5: int8, pruned`; nothing without --slimgate-shard."""
     shard = shard_of(config)
     if shard is not None:
         from slimgate.run.shards import list_shard_variants
 
-        own_variants = ", ".join(list_shard_variants(suite, shard)) or "no variant, the teacher alone"
-        yield f"{suite.shown}: shard {shard}: {own_variants}"
+        shard_variants = ", ".join(list_shard_variants(suite, shard)) or "no variant, the teacher alone"
+        yield f"{suite.shown}: shard {shard}: {shard_variants}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests of variants that are not of this shard."""
+    """Deselects the tests of variants that belong to other shards."""
     shard = shard_of(config)
     if shard is None:
         return
@@ -53,18 +53,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         suite = config.stash[SESSION].suites[path]  # type: ignore[index]
         return frozenset(suite.variants) - set(list_shard_variants(suite, shard))
 
-    left = [
+    deselected = [
         item
         for item in items
         if (suite := _suite(item)) is not None and find_others(suite.path).intersection(models_of(item))
     ]
-    if left:
-        config.hook.pytest_deselected(items=left)
-        gone = set(map(id, left))
-        items[:] = [item for item in items if id(item) not in gone]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        removed = set(map(id, deselected))
+        items[:] = [item for item in items if id(item) not in removed]
 
 
 def _suite(item: pytest.Item) -> Suite | None:
-    """Of a gate, or of a hand-written test that names one by its mark."""
+    """The suite of a gate, or of a hand-written test whose mark names one."""
     path = params_of(item).get("slimgate_run")
     return suite_of(item) if path is None else item.config.stash[SESSION].suites.get(path)

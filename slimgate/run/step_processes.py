@@ -101,7 +101,7 @@ def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[s
         own_errors = [error for error in errors if isinstance(error, SlimgateError)]
         for error in (*own_errors, *errors):
             if isinstance(error, BrokenProcessPool):
-                raise BuildError("a process of the step died, most likely for want of memory") from error
+                raise BuildError("a process of the step died, most likely because memory ran out") from error
             raise error
         log = running[0].result()
     return load_torch_model(job.scratch / MODEL), log

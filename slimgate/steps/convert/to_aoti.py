@@ -2,12 +2,13 @@
 
     { to_aoti = {} }
 
-What leaves it is run without Python inside the network, and without compiling at load. One program serves
-all batch sizes and lengths. With precision = "bfloat16" logits too have 16 bits; `cast` before it keeps
-LayerNorms, softmax and logits in float32. The package answers calibration rows as the network did, within
-`tolerance`; one row alone and rows of one token are among those compared. It needs a C++ compiler. All of it
-happens in a process of its own: a compiler that hangs, or code that this machine cannot run, is an error.
-A .pt2 package is machine code for this kind of processor: only those of one's own store are loaded.
+The package runs without Python inside the network, and without compiling when it is loaded. One program
+serves all batch sizes and lengths. With precision = "bfloat16" logits have 16 bits too; put `cast` before
+this step to keep LayerNorms, softmax and logits in float32. The step needs a C++ compiler. It compares the
+answers of the package with those of the network on calibration rows, within `tolerance`; a single row and
+rows of one token are among them. Compiling and comparing run in their own process, so a compiler that hangs,
+or code that this machine cannot run, becomes an error. A .pt2 package is machine code, so slimgate loads only
+packages of your own store.
 Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.
 """
 
@@ -57,12 +58,12 @@ class ToAoti(Export[Params]):
         return True
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> ExportedModel:
-        """The package of the model. Raises BuildError where it is no single graph or answers otherwise."""
+        """The package of the model. Raises BuildError if it is not one graph, or if its answers differ."""
         from slimgate.errors import BuildError
         from slimgate.models.aoti_model import ExportedModel
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
 
-        batches = _with_small_ones(calibration_arrays(model.tokenizer, context))
+        batches = _add_small_batches(calibration_arrays(model.tokenizer, context))
         before = scores(predictor_of(model, context), batches)
         if params.precision == "bfloat16" and model.kind != "torch":
             raise BuildError(
@@ -86,8 +87,8 @@ class ToAoti(Export[Params]):
 step = ToAoti()
 
 
-def _with_small_ones(batches: list[Arrays]) -> list[Arrays]:
-    """The batches, one row alone, and rows of one token: exported programs may take sizes for above 1."""
+def _add_small_batches(batches: list[Arrays]) -> list[Arrays]:
+    """Adds a single row, and rows of one token, because exported programs may assume sizes above 1."""
     first = batches[0]
     one_token = {name: values[:, :1] if values.ndim == 2 else values for name, values in first.items()}
     return [*batches, {name: values[:1] for name, values in first.items()}, one_token]
@@ -95,9 +96,9 @@ def _with_small_ones(batches: list[Arrays]) -> list[Arrays]:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A package that has predicted. inputs: their names, in the network's order; scores: of each batch.
+    """A compiled package. inputs: the names of its inputs, in the network's order. scores: for each batch.
 
-    weights: parameters, nonzero_parameters and state_bytes of the network that was compiled.
+    weights: parameters, nonzero_parameters and state_bytes of the compiled network.
     """
 
     package: Path
@@ -116,14 +117,13 @@ def compile_apart(
     limit: float = LIMIT_SECONDS,
     worker: str = _aoti_worker.__name__,
 ) -> Compiled:
-    """The model's package, and what it gives for the batches, in the context's scratch folder.
+    """Compiles the model and predicts the batches in another process. The package is in context.scratch.
 
-    The package is opened and run in a process of its own first: code that this processor does not know ends
-    that process, not the one that builds. The model crosses over as its own files (safetensors and JSON),
-    batches and scores as arrays.
+    An instruction that this processor does not know then ends that process, and not this one. The processes
+    exchange the model as its files (safetensors and JSON), and batches and scores as arrays.
 
-    limit: seconds for all of it; worker: the module that answers. Raises ProcessDied where a signal ended
-    the process, and BuildError where the limit did or the network cannot be compiled; one line each.
+    limit: seconds for everything. worker: the module that the process runs. Raises ProcessDied if a signal
+    ended the process, and BuildError at the limit or if the network cannot be compiled; one line each.
     """
     folder = Path(tempfile.mkdtemp(prefix="aoti-", dir=context.scratch))
     (folder / _aoti_worker.MODEL).mkdir()
@@ -134,25 +134,25 @@ def compile_apart(
     ended = run_worker(worker, folder, limit=limit)
     package = folder / _aoti_worker.PACKAGE
     if ended.code != 0:
-        raise _failure(ended, compiling=not package.exists(), limit=limit)
+        raise _make_error(ended, compiling=not package.exists(), limit=limit)
     answer = json.loads((folder / _aoti_worker.ANSWER).read_text("utf-8"))
     if "error" in answer:
         raise BuildError(answer["error"])
     with np.load(folder / _aoti_worker.SCORES, allow_pickle=False) as arrays:
-        batches_given = [arrays[str(place)] for place in range(len(batches))]
-    return Compiled(package, tuple(answer.pop("inputs")), scores=batches_given, **answer)
+        batch_scores = [arrays[str(place)] for place in range(len(batches))]
+    return Compiled(package, tuple(answer.pop("inputs")), scores=batch_scores, **answer)
 
 
-def _failure(ended: Ended, *, compiling: bool, limit: float) -> BuildError:
+def _make_error(ended: Ended, *, compiling: bool, limit: float) -> BuildError:
     doing = "compiling the network" if compiling else "predicting calibration rows with the compiled network"
     if ended.code is None:
         return BuildError(
-            f"to_aoti: {doing} did not end within {limit:g} s, and was given up; see that the C++ compiler "
+            f"to_aoti: {doing} did not end within {limit:g} s, and was stopped; check that the C++ compiler "
             "(CXX) works, or use another runtime"
         )
     if ended.signal is None:
         return BuildError(f"to_aoti: the process that was {doing} failed: {ended.message}")
-    likely = ", most likely for want of memory" if ended.signal == "SIGKILL" else ""
+    likely = ", most likely because memory ran out" if ended.signal == "SIGKILL" else ""
     return ProcessDied(
         f"to_aoti: the process that was {doing} died by {ended.signal}{likely}: this machine cannot run it; "
         "use another runtime, such as onnxruntime (to_onnx)"

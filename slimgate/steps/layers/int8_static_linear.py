@@ -2,8 +2,8 @@
 
     layer = Int8StaticLinear.from_linear(nn.Linear(384, 1536), low=-3.1, high=4.7)
 
-Nothing is looked for in the inputs when it is called, and oneDNN's fused product does the rest where the CPU
-sums it exactly, so that it is faster than Int8Linear, most of all on large batches.
+A call does not search its inputs for their range. If the CPU sums oneDNN's fused int8 product exactly, the
+layer uses it. So it is faster than Int8Linear, above all on large batches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from slimgate.steps.layers.int8_linear import (
 )
 
 LEVELS = 255
-_MIDDLE = 128  # what is taken from a level 0..255 to make it int8
+_MIDDLE = 128  # subtracted from a level 0..255 to make it int8
 _SMALLEST_RANGE = 2.0**-118
 
 
@@ -35,10 +35,10 @@ class Int8StaticLinear(nn.Module):
 
     level = round(x / (smoothing · input_scale)) + input_zero_point; values outside the calibrated range take
     its ends (Jacob et al. 2018, section 2.1). smoothing: a divisor per input channel that the weights were
-    multiplied by (Xiao et al. 2022); it costs nothing, because it goes into the scale. Products are summed
-    in integers, so a row's result does not depend, to the bit, on what else is in the batch.
-    NaN counts as the range's lower end. Output in the input's dtype; gradients stop here. What forward
-    derives of the state is made at its first call, and again after loading or moving.
+    multiplied by (Xiao et al. 2022); it costs nothing, because it is part of the scale. Products are summed
+    in integers, so the result of a row is bit for bit the same in every batch. NaN counts as the lower end of
+    the range. The output has the input's dtype; gradients stop here. The first call derives tensors from the
+    state (`_Derived`), and so does the first call after loading or moving.
     """
 
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
@@ -71,7 +71,7 @@ class Int8StaticLinear(nn.Module):
     ) -> Int8StaticLinear:
         """The int8 layer of a float one, for inputs / smoothing between low and high; 0 is always inside.
 
-        smoothing: (in_features,) positive float32. Raises BuildError for a range or weights not finite.
+        smoothing: (in_features,) positive float32. Raises BuildError if the range or a weight is not finite.
         """
         if not (math.isfinite(low) and math.isfinite(high)):
             raise BuildError(f"Int8StaticLinear: inputs range from {low} to {high}, expected finite values")
@@ -101,7 +101,7 @@ class Int8StaticLinear(nn.Module):
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of the constructor."""
         return {
             "in_features": self.in_features,
             "out_features": self.out_features,
@@ -131,10 +131,10 @@ class Int8StaticLinear(nn.Module):
 
 
 class _Derived(ABC):
-    """What the state comes to in a call.
+    """The tensors that a call needs, derived from the state of the layer.
 
-    steps: multiplies inputs; offset: added to them, so that the level is the float's lowest byte;
-    scale: (out_features,) what an integer sum is worth.
+    steps: the factor on inputs. offset: added to them, so that the level is the lowest byte of the float.
+    scale: (out_features,) the factor on integer sums.
     """
 
     def __init__(self, layer: Int8StaticLinear) -> None:
@@ -146,7 +146,7 @@ class _Derived(ABC):
 
     @abstractmethod
     def product(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
-        """(rows, out_features) float32 of the levels in the lowest bytes of (rows, in_features) int32."""
+        """(rows, out_features) float32. rounded: (rows, in_features) int32, levels in the lowest bytes."""
 
 
 class _Fused(_Derived):
@@ -180,7 +180,7 @@ class _Exact(_Derived):
 
 
 def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
-    """(scale, zero point in 0..255) of 255 steps between low and high, stretched to take in 0."""
+    """(scale, zero point in 0..255) of 255 steps between low and high, stretched to include 0."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max(high - low, _SMALLEST_RANGE) / LEVELS
     return scale, round(-low / scale)

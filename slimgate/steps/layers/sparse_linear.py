@@ -1,10 +1,10 @@
-"""A linear layer whose zeros are not stored: smaller on disk, in memory and in time as a dense one.
+"""A linear layer whose zeros are not stored: smaller on disk; in memory and speed like a dense layer.
 
     layer = SparseLinear.from_linear(nn.Linear(384, 1536), values="float16")
 
-`state_dict` holds `pattern` (uint8) and `values` (nn/sparse_code.py says how) in the place of `weight`;
-loading unpacks them once into a dense `weight`, which no state holds. So an artifact shrinks, and a forward
-pass costs what the dense layer's does. The weights take no gradients. Layers of integers: sparse_integers.py.
+`state_dict` holds `pattern` (uint8) and `values` in place of `weight`; sparse_code.py describes them. Loading
+unpacks them once into a dense `weight`, which is not saved. So artifacts are smaller, and a forward pass
+costs the same as in a dense layer. The weights take no gradients. For integer layers see sparse_integers.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VALUE_BITS = {"float32": 32, "float16": 16, "int8": 8}
 
 
 class SparseState(nn.Module):
-    """Saves `stored()` as pattern and values, and takes it back when loaded."""
+    """Saves `stored_weight()` as pattern and values, and restores it when loaded."""
 
     layout: str
     weight: Tensor
@@ -34,15 +34,15 @@ class SparseState(nn.Module):
         return self.weight
 
     def take(self, stored: Tensor) -> None:
-        """Sets the dense weight from what was stored."""
+        """Sets the dense weight from the stored one."""
         self.weight = stored.to(self.weight.dtype)
 
     def sparse_state(self) -> tuple[Tensor, Tensor]:
-        """(pattern, values) as they are saved."""
+        """(pattern, values), the tensors that are saved."""
         return encode(self.stored_weight().detach(), self.layout)
 
     def take_state(self, pattern: Tensor, values: Tensor) -> None:
-        """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
+        """Restores the weight from `sparse_state`. Raises BuildError if the two tensors do not fit."""
         self.take(decode(pattern, values, (self.weight.shape[0], self.weight.shape[1]), self.layout))
 
     def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
@@ -75,9 +75,9 @@ class SparseState(nn.Module):
 
 
 class SparseLinear(SparseState):
-    """y = x W' + b with a float32 W of which the values other than 0 are stored as float32, float16 or int8.
+    """y = x W' + b with a float32 W, whose values other than 0 are stored as float32, float16 or int8.
 
-    int8: symmetric, a scale per output channel, for the storage alone; the product is taken in float32.
+    int8: symmetric, with a scale per output channel, for storage only; the product is computed in float32.
     """
 
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)  # numbers that parameters() does not list
@@ -101,7 +101,7 @@ class SparseLinear(SparseState):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, values: Values = "float32") -> SparseLinear:
-        """The layer in the layout of least bytes. Raises BuildError where a weight is not finite."""
+        """The layer in the layout with the fewest bytes. Raises BuildError if a weight is not finite."""
         rounded, scale = _round_weight(linear.weight.detach(), values)
         layout, _ = best_layout(rounded, VALUE_BITS[values])
         bias = linear.bias is not None
@@ -115,21 +115,21 @@ class SparseLinear(SparseState):
         return layer.train(linear.training)
 
     def stored_weight(self) -> Tensor:
-        """The weight in the dtype of its values; exact, because the weight was rounded to them."""
+        """The weight in its stored dtype; exact, because the weight was rounded to it before."""
         if self.values == "int8":
             return (self.weight / self.weight_scale.unsqueeze(1)).round().to(torch.int8)
         return self.weight.to(torch.float16 if self.values == "float16" else torch.float32)
 
     def take(self, stored: Tensor) -> None:
         """Sets the float32 weight."""
-        dense = stored.float() + 0.0  # a weight of -0.0 would be +0.0 once loaded
+        dense = stored.float() + 0.0  # -0.0 becomes +0.0, as after saving and loading
         self.weight = dense * self.weight_scale.unsqueeze(1) if self.values == "int8" else dense
 
     def forward(self, inputs: Tensor) -> Tensor:
         return functional.linear(inputs, self.weight, self.bias)
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of the constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
         return {**shape, "bias": self.bias is not None, "values": self.values, "layout": self.layout}
 
@@ -138,12 +138,12 @@ class SparseLinear(SparseState):
 
 
 def state_bytes(layer: nn.Module) -> int:
-    """Bytes of the tensors that an artifact holds of a layer."""
+    """Bytes of the tensors of a layer in an artifact."""
     return sum(tensor.numel() * tensor.element_size() for tensor in layer.state_dict().values())
 
 
 def _round_weight(weight: Tensor, values: Values) -> tuple[Tensor, Tensor | None]:
-    """The weight in the dtype of its values, and the scales of int8. Raises BuildError where not finite."""
+    """The weight in its stored dtype, and the scales of int8. Raises BuildError if one is not finite."""
     if values == "int8":
         return quantize_weight(weight)
     rounded = weight.to(torch.float16 if values == "float16" else torch.float32)

@@ -14,7 +14,7 @@ packed) and Float8DynamicActivationFloat8WeightConfig.
 The layer that gives the logits and the embedding tables stay float. On a GPU the layers compute in bfloat16,
 on the CPU in float32. The kernels are made for the runtime "compiled": in eager they are mostly slower than
 float.
-Weights are stored as the plain tensors that torchao's wrappers hold (nn/torchao_linear.py), never a pickle.
+Weights are stored as the plain tensors of torchao's wrappers (layers/torchao_linear.py), never a pickle.
 """
 
 from __future__ import annotations

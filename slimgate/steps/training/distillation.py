@@ -34,7 +34,7 @@ from slimgate.tasks.parts.objectives import (
     Labelled,
     Objective,
     Targets,
-    joined_targets,
+    join_targets,
     objective_of,
     training_rows,
 )
@@ -344,7 +344,7 @@ class DistillationRows:
         if self._params.only_transfer:
             return own_encoded, targets
         encoded, labels = training_rows(student, context)
-        return encoded.join(own_encoded), joined_targets(labels, targets)
+        return encoded.join(own_encoded), join_targets(labels, targets)
 
     def read_by(self, model: TorchModel) -> Encoded:
         """Without labels."""

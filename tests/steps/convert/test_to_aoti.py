@@ -80,7 +80,7 @@ def test_a_package_answers_as_the_network_and_loads_again(tmp_path: Path) -> Non
 
 
 def test_rows_of_one_token_and_a_row_alone_are_compared_too() -> None:
-    batches = to_aoti._with_small_ones([{"input_ids": np.arange(12).reshape(3, 4)}])
+    batches = to_aoti._add_small_batches([{"input_ids": np.arange(12).reshape(3, 4)}])
     assert [batch["input_ids"].shape for batch in batches] == [(3, 4), (1, 4), (3, 1)]
 
 
@@ -136,8 +136,8 @@ def apart(root: Path, *, worker: str, limit: float = 3600) -> Compiled:
         pytest.param(
             "os.kill(os.getpid(), signal.SIGKILL)",
             ProcessDied,
-            "to_aoti: the process that was compiling the network died by SIGKILL, most likely for want of "
-            "memory: this machine cannot run it; use another runtime, such as onnxruntime (to_onnx)",
+            "to_aoti: the process that was compiling the network died by SIGKILL, most likely because "
+            "memory ran out: this machine cannot run it; use another runtime, such as onnxruntime (to_onnx)",
             id="killed",
         ),
         pytest.param(
@@ -156,7 +156,7 @@ def apart(root: Path, *, worker: str, limit: float = 3600) -> Compiled:
         pytest.param(
             "time.sleep(600)",
             BuildError,
-            "to_aoti: compiling the network did not end within 2 s, and was given up; see that the C++ "
+            "to_aoti: compiling the network did not end within 2 s, and was stopped; check that the C++ "
             "compiler (CXX) works, or use another runtime",
             id="hanging",
         ),

@@ -1,6 +1,6 @@
-"""Texts as token ids, from which padded batches are cut.
+"""Encodes texts as token ids and makes padded batches of them.
 
-Rows of words as token ids, with the first token of each word known: it carries the word's tag.
+For rows of words, it also notes the first token of each word, which carries the tag of the word.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slimgate.plugins.base import Arrays
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# The place of a token that is not the first of a word: special ones, padding, and the rest of words.
+# Marks tokens that are not the first of a word: special tokens, padding, and later tokens of words.
 NO_WORD = -1
 
 
@@ -29,8 +29,8 @@ NO_WORD = -1
 class EncodedTexts:
     """Tokenised rows. columns: name (input_ids, attention_mask, …) -> a list of ints for each row.
 
-    padding: the value that fills a column up; side: where it is filled, "right" or "left". tokenizer: that
-    made them.
+    padding: name of a column -> its padding value. side: the padded side, "right" or "left". tokenizer: the
+    tokenizer that encoded the rows.
     """
 
     columns: Mapping[str, Sequence[Sequence[int]]]
@@ -47,7 +47,7 @@ class EncodedTexts:
         """(rows,) the share of a row's tokens, special ones left out, that the tokenizer does not know."""
         shares, tokenizer = np.zeros(len(self)), self.tokenizer
         unknown = getattr(tokenizer, "unk_token_id", None)
-        # GPT-2 names its end of text as the unknown token, and its bytes know every text
+        # GPT-2 states its end-of-text token as the unknown one, but can encode every text as bytes
         if (
             tokenizer is None
             or unknown is None
@@ -148,7 +148,7 @@ def encode_texts(
     Args:
         tokenizer: a loaded one.
         texts: one sequence of rows for each text column.
-        max_tokens: longer rows are cut to so many.
+        max_tokens: longer rows are cut to this length.
     """
     with keep_truncation(tokenizer):
         if tokenizer.is_fast:
@@ -161,9 +161,9 @@ def encode_texts(
 def _encode_fast(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]], max_tokens: int
 ) -> dict[str, list[list[int]]]:
-    """What a fast tokenizer's own call gives, in less time: it makes no offsets and no objects.
+    """The result of a fast tokenizer's call in less time, without offsets and objects.
 
-    The time counts where calls are timed from text to answer.
+    This matters if calls are timed from text to answer.
     """
     inner, names = tokenizer.backend_tokenizer, tokenizer.model_input_names
     inner.no_padding()
@@ -182,7 +182,7 @@ def _encode_fast(
 def encoded_fields(
     tokenizer: PreTrainedTokenizerBase, columns: Mapping[str, Sequence[Sequence[int]]]
 ) -> dict[str, Any]:
-    """What EncodedTexts holds of a tokenizer's answer."""
+    """The fields of EncodedTexts for the columns that a tokenizer returned."""
     padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
     return {
         "columns": columns,
@@ -195,7 +195,10 @@ def encoded_fields(
 
 @contextmanager
 def keep_truncation(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """A fast tokenizer remembers how it last cut and is saved so: artifacts' tokenizers would differ."""
+    """Restores the truncation settings of a fast tokenizer.
+
+    It keeps those of its last call and saves them, so tokenizers of artifacts would differ.
+    """
     inner = getattr(tokenizer, "backend_tokenizer", None)
     before = inner.truncation if inner is not None else None
     try:
@@ -207,7 +210,7 @@ def keep_truncation(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class EncodedWords(EncodedTexts):
-    """Tokenised words. word_of: for each row and token, the word whose first token it is, or NO_WORD."""
+    """Tokenised words. word_of: for each token of each row, the word that it begins, or NO_WORD."""
 
     word_of: Sequence[Sequence[int]] = ()
 
@@ -217,7 +220,7 @@ class EncodedWords(EncodedTexts):
         return {"word_of": self._pad_rows([self.word_of[i] for i in positions], NO_WORD, width)}
 
     def join(self, more: EncodedTexts) -> EncodedWords:
-        """These rows and more behind them, of the same tokenizer."""
+        """Appends more rows by the same tokenizer."""
         assert isinstance(more, EncodedWords)
         joined = super().join(more)
         assert isinstance(joined, EncodedWords)
@@ -227,22 +230,22 @@ class EncodedWords(EncodedTexts):
 def encode_words(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[str]], *, max_tokens: int
 ) -> EncodedWords:
-    """Tokenises rows of words, with blanks between them, cut to `max_tokens`.
+    """Tokenises rows of words, joined by blanks and cut to `max_tokens`.
 
-    A word is told by where its tokens lie in the text, so that every fast tokenizer does alike. Raises
-    BuildError for a tokenizer that does not say where.
+    It assigns tokens to words by their offsets in the text, so the result is right for every fast tokenizer.
+    Raises BuildError for a tokenizer without offsets.
     """
     if not tokenizer.is_fast:
-        raise BuildError(f"{type(tokenizer).__name__} does not tell where tokens lie; a fast tokenizer does")
+        raise BuildError(f"{type(tokenizer).__name__} gives no offsets of tokens; use a fast tokenizer")
     texts = [" ".join(words) for words in rows]
     with keep_truncation(tokenizer):
         columns = dict(tokenizer(texts, truncation=True, max_length=max_tokens, return_offsets_mapping=True))
     offsets = columns.pop("offset_mapping")
-    word_of = [_first_tokens(words, spans) for words, spans in zip(rows, offsets, strict=True)]
+    word_of = [_find_first_tokens(words, spans) for words, spans in zip(rows, offsets, strict=True)]
     return EncodedWords(**encoded_fields(tokenizer, columns), word_of=word_of)
 
 
-def _first_tokens(words: Sequence[str], spans: Iterable[tuple[int, int]]) -> list[int]:
+def _find_first_tokens(words: Sequence[str], spans: Iterable[tuple[int, int]]) -> list[int]:
     """For each token (start, end) of the joined text, the word that it is the first of, or NO_WORD."""
     ends = list(accumulate((len(word) + 1 for word in words), initial=0))[1:]  # each with the blank behind it
     places, seen = [], NO_WORD

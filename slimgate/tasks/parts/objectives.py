@@ -1,4 +1,4 @@
-"""What a task's models learn: how answers are counted, their losses by labels and by a teacher's answers.
+"""Objectives of training: what counts as an answer, and its losses by labels and by a teacher.
 
 | objective       | an answer is        | labels                | loss by labels       | by a teacher   |
 |-----------------|---------------------|-----------------------|----------------------|----------------|
@@ -7,9 +7,9 @@
 | ScoreObjective  | a row               | (rows,) number        | squared error        | squared error  |
 | LabelsObjective | a row               | (rows, labels) 0 or 1 | binary cross-entropy | T² · binary KL |
 
-A label of UNLABELLED (of numbers NaN) has no loss by labels: such a row learns from a teacher alone.
+An answer with the label UNLABELLED (NaN for numbers) has no loss by labels, so it learns from a teacher only.
 
-The rows that models learn from: encoded, with what is to be learnt of each.
+The module also prepares the rows that models are trained on: encoded rows with their targets.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from slimgate.plugins.rows import Encoded
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
-# What torch's cross-entropy passes over.
+# The label that torch's cross-entropy ignores.
 UNLABELLED = -100
-# A place that is no answer at all, such as padding: neither labels nor a teacher say anything of it.
+# The label of a position that is no answer, such as padding. It has no loss by labels or by a teacher.
 NO_ANSWER = -200
 
 
 class Targets(Protocol):
-    """What is to be learnt of each row; an array (rows, …) is one."""
+    """The training targets of rows, such as an array (rows, …)."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, positions: Sequence[int]) -> npt.NDArray[Any]:
-        """Of the rows at these positions: (rows, …), padded as their inputs are."""
+        """The targets of the rows at these positions: (rows, …), padded like their inputs."""
 
 
 Labelled = tuple[Encoded, Targets]
 
 
 class TokenTargets:
-    """A label for every token of every row, padded on the side on which the inputs are."""
+    """A label for every token of every row, padded on the same side as the inputs."""
 
     def __init__(self, rows: Sequence[Sequence[int]], *, side: str) -> None:
         self.rows, self.side = rows, side
@@ -57,7 +57,7 @@ class TokenTargets:
         return len(self.rows)
 
     def __getitem__(self, positions: Sequence[int]) -> npt.NDArray[np.int64]:
-        """(rows, tokens) int64, NO_ANSWER where padded."""
+        """(rows, tokens) int64, with NO_ANSWER as padding."""
         chosen = [self.rows[i] for i in positions]
         width = max(map(len, chosen))
         targets = np.full((len(chosen), width), NO_ANSWER, dtype=np.int64)
@@ -66,8 +66,8 @@ class TokenTargets:
         return targets
 
 
-def joined_targets(first: Targets, second: Targets) -> Targets:
-    """Of the rows of both, one after another; they are of one kind."""
+def join_targets(first: Targets, second: Targets) -> Targets:
+    """The targets of the first rows, then of the second. Both must be of the same kind."""
     if isinstance(first, TokenTargets):
         assert isinstance(second, TokenTargets)
         return TokenTargets([*first.rows, *second.rows], side=first.side)
@@ -75,7 +75,7 @@ def joined_targets(first: Targets, second: Targets) -> Targets:
 
 
 def labelled_rows(model: TorchModel, split: str, context: BuildContext) -> Labelled | None:
-    """A split's encoded rows and targets; None where the split is empty."""
+    """A split's encoded rows and targets; None if the split is empty."""
     if not len(context.splits.get(split, ())):
         return None
     rows = context.rows(split)
@@ -85,7 +85,7 @@ def labelled_rows(model: TorchModel, split: str, context: BuildContext) -> Label
 
 
 def training_rows(model: TorchModel, context: BuildContext) -> Labelled:
-    """The `train` split. Raises DataError where it is empty."""
+    """The encoded rows and targets of split `train`. Raises DataError if it is empty."""
     context.rows("train")
     data = labelled_rows(model, "train", context)
     assert data is not None
@@ -93,12 +93,12 @@ def training_rows(model: TorchModel, context: BuildContext) -> Labelled:
 
 
 class Objective(ABC):
-    """How models of a task learn. answers: what `flat` counts, whatever their shape in the model's output.
+    """How models of a task are trained. Its methods work on answers, which `flat` extracts from logits.
 
-    quality: the name of what `qualities` gives, as logs have it: accuracy, …; more is better. by_row: whether
-    logits are (rows, outputs). by_token: whether an answer is a token, which depends on its row alone.
-    across_rows: whether a loss compares the rows of a batch. any_width: whether a student's outputs may be
-    more or fewer than its teacher's.
+    quality: the name of the figure that `qualities` returns, for logs, such as accuracy; higher is better.
+    by_row: whether logits are (rows, outputs). by_token: whether an answer is a token, which depends on its
+    own row only. across_rows: whether a loss compares the rows of a batch. any_width: whether a student may
+    have more or fewer outputs than its teacher.
     """
 
     quality: str
@@ -117,30 +117,30 @@ class Objective(ABC):
 
     @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(answers,) the loss by the labels, 0 where there is none."""
+        """(answers,) the loss by labels, 0 for an answer without a label."""
 
     @abstractmethod
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        """(answers,) the loss by a teacher's answers; 0 for a perfect mimic."""
+        """(answers,) the loss by a teacher's answers; 0 if the student's are equal."""
 
     @abstractmethod
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(answers,) of answers with labels: how good each is, more is better."""
+        """(answers,) how good each answer is; higher is better. Every answer must have a label."""
 
     @abstractmethod
     def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
-        """(answers,) the loss by labels drawn from the model's own answers: for Fisher information.
+        """(answers,) the loss by labels that are drawn from the model's own answers, for Fisher information.
 
         logits: (answers, outputs), as `flat` gives them.
         """
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """How far a student's outputs are from the teacher's, a scalar: what `mse_weight` weighs."""
+        """The distance of a student's outputs from the teacher's, a scalar. `mse_weight` is its weight."""
         return nn.functional.mse_loss(student, teacher)
 
 
 class ClassObjective(Objective):
-    """One class a row."""
+    """One class per row."""
 
     quality = "accuracy"
     by_row = True
@@ -167,7 +167,7 @@ class ClassObjective(Objective):
         return divergence.sum(-1) * temperature**2
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """1 where the largest logit is the label's."""
+        """1 if the label has the largest logit, else 0."""
         return (logits.argmax(-1) == labels).float()
 
     def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
@@ -178,7 +178,7 @@ class ClassObjective(Objective):
 
 
 class TokenObjective(ClassObjective):
-    """One class a token; `shifted`: the label at a place is what the place before it predicts."""
+    """One class per token. shifted: the logits of a position predict the label of the next one."""
 
     by_row = False
     by_token = True
@@ -195,7 +195,7 @@ class TokenObjective(ClassObjective):
 
 
 class ScoreObjective(Objective):
-    """One number a row; logits: (rows, 1), labels: (rows,) float."""
+    """One number per row; logits: (rows, 1), labels: (rows,) float."""
 
     quality = "minus_mse"
     by_row = True
@@ -227,7 +227,7 @@ class ScoreObjective(Objective):
 
 
 class LabelsObjective(Objective):
-    """Any number of labels a row; logits and labels: (rows, labels), labels 0 or 1, NaN where unknown."""
+    """Any number of labels per row; logits and labels: (rows, labels), labels 0 or 1, NaN where unknown."""
 
     quality = "label_accuracy"
     by_row = True
@@ -315,6 +315,6 @@ class LabelsObjective(Objective):
 
 
 def objective_of(task: object, params: object) -> Objective:
-    """The task's, by its `objective(params)`."""
+    """The objective of a task with these options."""
     objective: Objective = task.objective(params)  # type: ignore[attr-defined]
     return objective

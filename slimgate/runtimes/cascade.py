@@ -38,12 +38,12 @@ Places = npt.NDArray[np.intp]
 
 
 class Member(BaseModel):
-    """One model of a cascade. folder: of its artifact, in that of the cascade.
+    """One model of a cascade. folder: the folder of its artifact, relative to that of the cascade.
 
-    runtime, params: what executes it, as the suite says. temperature: divides its scores before the softmax.
-    threshold: the least probability of a sure answer; None: of the last model, which answers every row.
-    inputs: which of the cascade's inputs it reads, because its tokenizer may differ from the first model's.
-    weight: of its own scores in the answer; the rest of 1 is that of the scores so far. 1: it answers alone.
+    runtime, params: its runtime and options, from the suite. temperature: its scores are divided by it.
+    threshold: the lowest probability of a sure answer; None for the last model.
+    inputs: the number of the inputs that it reads; its tokenizer may differ from the first model's.
+    weight: its scores' weight in the answer; the scores so far have 1 - weight. 1: it answers alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,12 +91,12 @@ def list_tokenizer_folders(folder: Path) -> list[Path]:
 
 
 def format_input_name(number: int, name: str) -> str:
-    """What an array of the inputs of that number is called in the cascade's batch."""
+    """The name of an array in the cascade's batch, for the inputs of this number."""
     return name if number == 0 else f"{number}.{name}"
 
 
 def select_inputs(batch: Arrays, number: int) -> Arrays:
-    """The arrays of one model in a cascade's batch, by the names that it knows."""
+    """The arrays of one model in a cascade's batch, under the names that the model expects."""
     if number:
         start = format_input_name(number, "")
         return {name.removeprefix(start): values for name, values in batch.items() if name.startswith(start)}
@@ -128,26 +128,26 @@ class _Prepared:
     """A batch, and the same batch as the inputs of each model."""
 
     batch: Arrays
-    whole: Sequence[object]
+    by_model: Sequence[object]
 
 
 class CascadePredictor:
-    """The models behind the Predictor's three calls. One forward call asks as many models as it needs."""
+    """A Predictor for all models. One forward call runs only the models that it needs."""
 
     def __init__(self, members: Sequence[Member], predictors: Sequence[Predictor]) -> None:
         self._members, self._predictors = tuple(members), tuple(predictors)
-        self._asked = np.zeros(len(self._members), dtype=np.int64)
+        self._row_counts = np.zeros(len(self._members), dtype=np.int64)
 
     @property
     def passed_on(self) -> list[float]:
         """The share of the rows so far that reached each model after the first."""
-        if not self._asked[0]:
+        if not self._row_counts[0]:
             return [0.0] * (len(self._members) - 1)
-        return [float(share) for share in self._asked[1:] / self._asked[0]]
+        return [float(share) for share in self._row_counts[1:] / self._row_counts[0]]
 
     def forget(self) -> None:
         """Starts to count the rows again from zero."""
-        self._asked[:] = 0
+        self._row_counts[:] = 0
 
     def prepare(self, batch: Arrays) -> object:
         """The batch as each model's own tensors: a call with one row then copies nothing."""
@@ -158,10 +158,10 @@ class CascadePredictor:
 
     def forward(self, prepared: _Prepared) -> object:
         """(rows, classes) float32 of the models that answered. The next model gets only the unsure rows."""
-        return self._ask(lambda number, rows: self._call(number, prepared, rows))
+        return self._run_models(lambda number, rows: self._prepare_rows(number, prepared, rows))
 
     def answer(self, inputs: Callable[[int, Places | None], Arrays]) -> npt.NDArray[np.float32]:
-        """As `forward`, of inputs that are made when a model is reached, for the rows that reach it.
+        """Like `forward`, but makes the inputs of a model only for the rows that reach it.
 
         inputs(number, places): the arrays of that number (Member.inputs). places: of which rows; None: all.
         """
@@ -169,9 +169,9 @@ class CascadePredictor:
         def call(number: int, places: Places | None) -> object:
             return self._predictors[number].prepare(inputs(self._members[number].inputs, places))
 
-        return self._ask(call)
+        return self._run_models(call)
 
-    def _ask(self, make_inputs: Callable[[int, Places | None], object]) -> npt.NDArray[np.float32]:
+    def _run_models(self, make_inputs: Callable[[int, Places | None], object]) -> npt.NDArray[np.float32]:
         """(rows, classes) the answers of all rows.
 
         make_inputs(number, rows): the prepared inputs of one model for these rows; None: for all.
@@ -182,7 +182,7 @@ class CascadePredictor:
             predictor = self._predictors[number]
             output = predictor.forward(make_inputs(number, rows))
             scores = np.array(predictor.fetch(output), dtype=np.float32)
-            self._asked[number] += len(scores)
+            self._row_counts[number] += len(scores)
             if answers is not None and member.weight < 1.0:
                 scores = blend_scores(answers if rows is None else answers[rows], scores, member.weight)
             if answers is None or rows is None:
@@ -191,7 +191,7 @@ class CascadePredictor:
                 answers[rows] = scores
             if member.threshold is None:
                 break
-            if member.threshold > 1.0:  # of a plain ensemble: no model is that sure
+            if member.threshold > 1.0:  # a plain ensemble: every row passes all models
                 unsure = np.ones(len(scores), dtype=bool)
             else:
                 unsure = confidence(scores, member.temperature) < member.threshold
@@ -201,10 +201,10 @@ class CascadePredictor:
         assert answers is not None
         return answers
 
-    def _call(self, number: int, prepared: _Prepared, rows: Places | None) -> object:
+    def _prepare_rows(self, number: int, prepared: _Prepared, rows: Places | None) -> object:
         """The prepared inputs of one model, for some rows of the batch; None: all."""
         if rows is None:
-            return prepared.whole[number]
+            return prepared.by_model[number]
         inputs = select_inputs(prepared.batch, self._members[number].inputs)
         return self._predictors[number].prepare({name: values[rows] for name, values in inputs.items()})
 
@@ -230,8 +230,8 @@ class CascadeRuntime(Runtime[Params]):
         )
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
-        """Raises MeasureError: it differs from row to row."""
-        raise MeasureError("what a cascade computes depends on the row")
+        """Raises MeasureError, because the count differs from row to row."""
+        raise MeasureError("the operations of a cascade depend on the row")
 
 
 runtime = CascadeRuntime()

@@ -1,9 +1,9 @@
-"""OpenVINO: runs the artifacts that OpenVINO graphs make up, on the CPU.
+"""OpenVINO: runs artifacts that are OpenVINO graphs, on the CPU.
 
 runtime = { name = "openvino", inference_precision = "bf16", static_shapes = true }
 
-OpenVINO's own default of inference_precision is bfloat16 on CPUs that have it, so here it is always stated.
-Graphs that were compiled for static shapes are kept for the latest shapes.
+On CPUs with bfloat16, OpenVINO's own default of inference_precision is bfloat16, so this runtime always sets
+it. With static_shapes, it keeps the compiled graphs of the latest shapes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Params(Table):
 
 @dataclass
 class Prepared:
-    """Inputs in the graph's order. arrays: whose memory the tensors share; owner: what they are for."""
+    """Inputs in the graph's order. arrays: the tensors' memory. owner: the predictor that reads them."""
 
     owner: RequestPredictor
     tensors: list[Any]
@@ -64,9 +64,9 @@ class Prepared:
 
 
 class RequestPredictor:
-    """A request of a compiled graph behind the Predictor's three calls; its inputs are set when they change.
+    """A Predictor for a request of a compiled graph. It sets the inputs of the request when they change.
 
-    What `forward` gives is to be read before the next call: it lies in the request.
+    Read the output of `forward` before the next call, because the request owns it.
     """
 
     def __init__(self, request: ov.InferRequest) -> None:
@@ -76,7 +76,7 @@ class RequestPredictor:
         self._bound: Prepared | None = None
 
     def prepare(self, batch: Arrays) -> Prepared:
-        """The inputs that the graph has, without a copy. Raises BuildError where the batch lacks one."""
+        """The inputs of the graph, without a copy. Raises BuildError if the batch lacks one."""
         from openvino import Tensor
 
         _check_inputs(self._inputs, batch)
@@ -91,7 +91,7 @@ class RequestPredictor:
         self._bound = prepared
 
     def forward(self, prepared: Prepared) -> object:
-        """One call, finished when it returns. Started and awaited, because `infer` makes dicts besides."""
+        """One call, finished when it returns. `infer` is slower: it also makes dicts of the outputs."""
         if self._bound is not prepared:
             self._bind(prepared)
         self._request.start_async()
@@ -108,25 +108,25 @@ class RequestPredictor:
 
 
 class StaticPredictor:
-    """A graph that is compiled for each shape of a batch, of which the latest stay."""
+    """Compiles a graph for each shape of a batch, and keeps the graphs of the latest shapes."""
 
     def __init__(self, graph: ov.Model, compile_graph: Callable[[ov.Model], RequestPredictor]) -> None:
         self._graph, self._compile_graph = graph, compile_graph
         self._names = [node.any_name for node in graph.inputs]
-        self._kept: OrderedDict[Shape, RequestPredictor] = OrderedDict()
+        self._predictors: OrderedDict[Shape, RequestPredictor] = OrderedDict()
 
     def prepare(self, batch: Arrays) -> Prepared:
-        """The inputs that the graph has, for the graph of their shape."""
+        """The inputs, for the graph that is compiled for their shape."""
         _check_inputs(self._names, batch)
         shape = tuple(batch[name].shape for name in self._names)
-        if shape not in self._kept:
+        if shape not in self._predictors:
             graph = self._graph.clone()
             graph.reshape(dict(zip(self._names, map(list, shape), strict=True)))
-            self._kept[shape] = self._compile_graph(graph)
-        self._kept.move_to_end(shape)
-        if len(self._kept) > MAX_SHAPES:
-            self._kept.popitem(last=False)
-        return self._kept[shape].prepare(batch)
+            self._predictors[shape] = self._compile_graph(graph)
+        self._predictors.move_to_end(shape)
+        if len(self._predictors) > MAX_SHAPES:
+            self._predictors.popitem(last=False)
+        return self._predictors[shape].prepare(batch)
 
     def forward(self, prepared: Prepared) -> object:
         """One call of the graph that the inputs were prepared for."""
@@ -138,7 +138,7 @@ class StaticPredictor:
 
     def close(self) -> None:
         """Drops all graphs."""
-        self._kept.clear()
+        self._predictors.clear()
         self._graph = None
 
 
@@ -198,7 +198,7 @@ runtime = OpenVino()
 def make_predictor(
     graph: ov.Model, params: Params, *, device: str, threads: int
 ) -> RequestPredictor | StaticPredictor:
-    """An openvino.Model behind the Predictor's calls. Raises BuildError off the CPU."""
+    """A Predictor for an openvino.Model. Raises BuildError if the device is not the CPU."""
     properties = make_properties(params, threads=threads)
 
     def open_request(shaped: ov.Model) -> RequestPredictor:
@@ -208,7 +208,7 @@ def make_predictor(
 
 
 def compile_graph(graph: ov.Model, properties: Mapping[str, object], *, device: str) -> ov.CompiledModel:
-    """The openvino.CompiledModel of a graph. Raises BuildError off the CPU, or where OpenVINO cannot."""
+    """The openvino.CompiledModel of a graph. Raises BuildError off the CPU, or if OpenVINO fails."""
     from slimgate.models.openvino_package import compiling_core
 
     if device.partition(":")[0] != "cpu":
@@ -221,7 +221,7 @@ def compile_graph(graph: ov.Model, properties: Mapping[str, object], *, device: 
 
 
 def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
-    """OpenVINO's properties. Hyper-threads are used where more threads are asked for than there are cores."""
+    """OpenVINO's properties. By default it uses hyper-threads if there are more threads than cores."""
     import psutil
 
     siblings = params.hyper_threading

@@ -105,7 +105,7 @@ def test_only_the_latest_shapes_are_kept(
     for tokens in (3, 4, 5, 3):
         prepared = predictor.prepare({name: values[:, :tokens] for name, values in ids.items()})
         assert predictor.fetch(predictor.forward(prepared)).shape == (1, 2)
-    assert len(predictor._kept) == 2
+    assert len(predictor._predictors) == 2
 
 
 def test_inputs_that_the_rows_lack_are_named(saved: tuple[Path, Any, Any]) -> None:

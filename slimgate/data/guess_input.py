@@ -1,10 +1,10 @@
-"""Rows that `slimgate init` writes a suite for, as it shows them to the tasks that it knows.
+"""The rows that `slimgate init` writes a suite for, as a task's `guess` gets them.
 
-    def guess(self, found):
-        texts = found.texts()
-        return ({"text": texts, "score": "stars"}, "stars") if "stars" in found.columns else None
+    def guess(self, data):
+        texts = data.texts()
+        return ({"text": texts, "score": "stars"}, "stars") if "stars" in data.columns else None
 
-What is here are types alone: how columns are told apart is in slimgate/cli/init/look.py.
+This module has only the types. slimgate/cli/init/look.py guesses what each column holds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import pyarrow as pa
 
 Kind = Literal["text", "number", "flag", "list", "other"]
-# What columns of labels are called.
+# Usual names of columns with labels.
 LABELS = (
     *("label", "class", "category", "intent", "target", "topic", "sentiment", "polarity", "gold", "answer"),
     *("same", "is_duplicate", "duplicate", "paraphrase", "entailment", "y"),
@@ -27,9 +27,9 @@ LABELS = (
 class Column:
     """A column of the rows.
 
-    kind: "number" also of strings that are all numbers, as csv has them; "flag" of true and false.
-    distinct: of values that are not empty; missing: null and empty ones. mean_words: of a value's text.
-    whole: every number is a whole one.
+    kind: "number" also for strings that are all numbers, as in a csv; "flag" for true and false.
+    distinct: how many different values there are, without empty ones. missing: how many values are null or
+    empty. mean_words: the mean number of words of a value. whole: whether all numbers are whole.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Column:
 
     @property
     def repeats(self) -> bool:
-        """Whether few values stand for many rows, as labels do."""
+        """Whether the column has few values for many rows, as labels do."""
         return 2 <= self.distinct <= min(1000, self.rows // 2)
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What somebody said; the rest is guessed. names: what numbers of tags or labels stand for."""
+    """The task and columns that the user stated; the rest is guessed. names: the names of numbered labels."""
 
     task: str | None = None
     text: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Stated:
 
 
 class FoundRows(Protocol):
-    """The rows, what was said of them, and what each column looks like. A column may be guessed wrongly."""
+    """The rows, what the user stated about them, and guesses about each column, which may be wrong."""
 
     @property
     def table(self) -> pa.Table:
@@ -66,11 +66,11 @@ class FoundRows(Protocol):
 
     @property
     def columns(self) -> Mapping[str, Column]:
-        """Every column by name, but for `id`, which numbers rows."""
+        """Every column by name, without `id`, which numbers the rows."""
 
     @property
     def stated(self) -> Stated:
-        """said.task is the task that is asked, or None."""
+        """What the user stated. `stated.task` is the task of --task, or None."""
 
     @property
     def causal(self) -> bool:
@@ -81,16 +81,16 @@ class FoundRows(Protocol):
         """Whether the model reads a text and writes another one, as T5 does."""
 
     def texts(self, used: Iterable[str] = ()) -> tuple[str, ...]:
-        """One column of text or two, none of those taken. Raises DataError where there is none."""
+        """One or two columns of text, none of them in `used`. Raises DataError if there is none."""
 
     def label(self) -> str | None:
-        """The column of classes: that said, else by its name, else by its values.
+        """The column of classes: the stated one, else by its name, else by its values; None if there is none.
 
-        Raises DataError for one that has no plain values.
+        Raises DataError if its values are lists or objects.
         """
 
     def score(self) -> str | None:
-        """The column of a measured number, unless a column is called as classes are.
+        """The column of a measured number; None if there is none, or if a column is named like classes.
 
-        Where a task is asked for: that said, or one of whole numbers too, such as stars.
+        If the user stated a task: the stated column, or also one of whole numbers, such as stars.
         """

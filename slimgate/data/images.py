@@ -1,9 +1,12 @@
-"""Images of rows, in whatever form a source gives them, as a model's pixels.
+"""Reads the images of rows, and makes them a model's pixels. An image in a row is one of:
 
-bytes of a PNG or JPEG file · a path · {bytes, path}, as the hub's Image columns are ·
-rows of pixels as numbers: (height, width) or (height, width, 3), integers 0 to 255 or fractions 0 to 1
+- the bytes of a PNG or JPEG file
+- a path
+- {bytes, path}, as in Image columns of the hub
+- pixels as numbers: (height, width) or (height, width, 3), integers 0 to 255 or fractions 0 to 1
 
-Images that rows name by paths, read into the rows: splits, stores and keys then see what they show.
+`with_images` replaces paths by the bytes of their files, so that splits, stores and keys depend on the
+content.
 """
 
 from __future__ import annotations
@@ -23,12 +26,12 @@ from slimgate.errors import DataError, MissingExtra, format_suggestion
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor
 
-# Pixels up to this are computed once; of more, each batch's when it is asked for.
+# Up to this size, the pixels of all rows are computed once; beyond it, for each batch.
 KEPT_BYTES = 1 << 28
 
 
 def picture(value: Any) -> Any:
-    """The image as Pillow's, in RGB. Raises DataError for what is none, MissingExtra without Pillow."""
+    """The image as a Pillow image in RGB. Raises DataError if it is none, MissingExtra without Pillow."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -40,7 +43,7 @@ def picture(value: Any) -> Any:
             return Image.open(io.BytesIO(value)).convert("RGB")
         if isinstance(value, str):
             return Image.open(value).convert("RGB")
-        return Image.fromarray(_bytes_of(value)).convert("RGB")
+        return Image.fromarray(_to_bytes(value)).convert("RGB")
     except (OSError, ValueError, TypeError) as error:
         problem = " ".join(str(error).split())
         raise DataError(
@@ -48,7 +51,7 @@ def picture(value: Any) -> Any:
         ) from error
 
 
-def _bytes_of(value: object) -> npt.NDArray[np.uint8]:
+def _to_bytes(value: object) -> npt.NDArray[np.uint8]:
     pixels = np.asarray(value)
     if pixels.ndim not in (2, 3) or not np.issubdtype(pixels.dtype, np.number):
         raise ValueError(f"{type(value).__name__} of shape {pixels.shape} came")
@@ -59,7 +62,7 @@ def _bytes_of(value: object) -> npt.NDArray[np.uint8]:
 
 
 class Pixels:
-    """The images of rows, processed as the model wants them: computed once where they are few."""
+    """The images of rows, processed for the model. If they are few, their pixels are computed once."""
 
     def __init__(self, images: Sequence[object], processor: BaseImageProcessor) -> None:
         """images: as rows hold them; processor: transformers' image processor."""
@@ -80,7 +83,7 @@ class Pixels:
         return Pixels([self._images[i] for i in positions], self._processor)
 
     def join(self, more: Pixels) -> Pixels:
-        """These images and more behind them."""
+        """Appends more images."""
         return Pixels([*self._images, *more._images], self._processor)
 
     def _compute(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -90,35 +93,35 @@ class Pixels:
 
 
 def with_images(table: pa.Table, columns: Sequence[str], folder: Path) -> pa.Table:
-    """The table with the bytes of the files that the columns name, from `folder` on. Raises DataError."""
+    """Replaces the paths in these columns, relative to `folder`, by the files' bytes. Raises DataError."""
     for name in columns:
-        contents = [path.read_bytes() for path in _paths(table, name, folder)]
+        contents = [path.read_bytes() for path in _iter_paths(table, name, folder)]
         place = table.column_names.index(name)
         table = table.set_column(place, name, pa.array(contents, pa.large_binary()))
     return table
 
 
 def images_digest(table: pa.Table, columns: Sequence[str], folder: Path) -> str:
-    """sha256 over the bytes of all those files, in order. Raises DataError."""
+    """The sha256 of all files that the columns name, in order. Raises DataError."""
     total = hashlib.sha256()
     for name in columns:
-        for path in _paths(table, name, folder):
+        for path in _iter_paths(table, name, folder):
             with path.open("rb") as stream:
                 total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()
 
 
-def _paths(table: pa.Table, name: str, folder: Path) -> Iterator[Path]:
+def _iter_paths(table: pa.Table, name: str, folder: Path) -> Iterator[Path]:
     if name not in table.column_names:
         known = table.column_names
         raise DataError(
-            f'images names column "{name}", which the rows have not{format_suggestion(name, known)}'
+            f'images names column "{name}", which the rows do not have{format_suggestion(name, known)}'
         )
     for row, value in enumerate(table[name].to_pylist()):
-        yield _path(value, folder, f"column {name}, row {row}")
+        yield _resolve_path(value, folder, f"column {name}, row {row}")
 
 
-def _path(value: object, folder: Path, where: str) -> Path:
+def _resolve_path(value: object, folder: Path, where: str) -> Path:
     if not isinstance(value, str) or not value:
         raise DataError(f"{where}: {value!r}, expected the path of an image")
     path = folder / value

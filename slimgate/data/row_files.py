@@ -1,15 +1,14 @@
 """Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table. Light until `rows_of`.
 
-Tables are mapped from Arrow files in a scratch folder, which may be removed at once; json is read whole.
+Tables are memory-mapped from Arrow files in a scratch folder, which may be removed at once. A json file is
+read into memory as a whole.
 
-What a file is by its first bytes, where its name says otherwise.
+`foreign_format` recognizes the format of a file by its first bytes, whatever its name is:
 
-    foreign_format(path)    # "compressed by gzip"; None for text, and for what is not known here
+    foreign_format(path)    # "compressed by gzip"; None for text and for unknown formats
 
 Source: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format 1.2, bzip2's and lz4's frames, APPNOTE.TXT 4.3.7
 (zip), Apache Parquet's file format, HDF5's and SQLite's file formats, Apache Arrow's IPC file format.
-
-The text of a file, decoded block by block, and its lines.
 """
 
 from __future__ import annotations
@@ -78,14 +77,14 @@ SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
 def foreign_format(path: Path) -> str | None:
-    """What a file that should hold text holds in truth."""
+    """The format of a file that is not text, by its first bytes; None for text and for unknown formats."""
     with path.open("rb") as stream:
         start = stream.read(_LONGEST)
     return next((name for pattern, name in _KNOWN if pattern.match(start)), None)
 
 
 def text_blocks(path: Path, encoding: str) -> Iterator[str]:
-    """Without byte order mark. Raises DataError at the first byte that is wrong."""
+    """The text of a file in blocks, without a byte order mark. Raises DataError at the first wrong byte."""
     decoder = codecs.getincrementaldecoder(encoding)()
     read, begun = 0, False
     with path.open("rb") as stream:
@@ -97,8 +96,8 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
             except UnicodeError as error:
                 # utf-16 without the mark of its byte order: a UnicodeDecodeError from Python 3.13 on
                 if isinstance(error, UnicodeDecodeError) and "BOM" not in error.reason:
-                    raise _wrong_byte(path, encoding, error, read - len(error.object)) from None
-                raise wrong_text(path, encoding, error) from None
+                    raise _make_wrong_byte_error(path, encoding, error, read - len(error.object)) from None
+                raise make_wrong_text_error(path, encoding, error) from None
             if text:
                 yield text if begun else text.removeprefix("\ufeff")
                 begun = True
@@ -107,7 +106,7 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
 
 
 def lines_of(blocks: Iterable[str]) -> Iterator[str]:
-    """The lines with the line feeds that end them; nothing else ends one."""
+    """The lines of a text, each with its line feed. No other character ends a line."""
     begun: list[str] = []
     for block in blocks:
         *lines, rest = block.split("\n")
@@ -120,16 +119,16 @@ def lines_of(blocks: Iterable[str]) -> Iterator[str]:
         yield "".join(begun)
 
 
-def wrong_text(path: Path, encoding: str, error: UnicodeError) -> DataError:
-    """Of a decoder that names no byte."""
+def make_wrong_text_error(path: Path, encoding: str, error: UnicodeError) -> DataError:
+    """The error of a decoder that does not name the wrong byte."""
     hint = (
         f"; if that is what it is, say which: {encoding}-le, or {encoding}-be" if "BOM" in str(error) else ""
     )
     return DataError(f"{path} is not {encoding}: {error}{hint}")
 
 
-def _wrong_byte(path: Path, encoding: str, error: UnicodeDecodeError, before: int) -> DataError:
-    """before: bytes of the file before those that the error is about."""
+def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError, before: int) -> DataError:
+    """The error with the position of the wrong byte. before: bytes of the file before `error.object`."""
     with path.open("rb") as stream:
         wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     likely = "utf-16" if wide else "latin-1"
@@ -151,7 +150,7 @@ class RowFile:
 
 
 def require(path: Path) -> None:
-    """Raises SuiteError where `path` is no file, with the nearest name that its folder has."""
+    """Raises SuiteError if `path` is not a file, with the nearest name in its folder."""
     if path.is_file():
         return
     if path.is_dir():
@@ -162,7 +161,7 @@ def require(path: Path) -> None:
 
 
 def _near_file(path: Path) -> str:
-    """The file of that name one folder up, else the nearest name of a file of rows beside it, else some."""
+    """A hint: the same name one folder up, or the nearest file of rows in the folder, or some files there."""
     if (path.parent.parent / path.name).is_file():
         return f". Did you mean ../{path.name}? There is {path.parent.parent / path.name}"
     names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
@@ -174,7 +173,7 @@ def _near_file(path: Path) -> str:
 
 
 def columns_of(file: RowFile) -> tuple[str, ...]:
-    """Names of the columns, from the head of the file where its format allows that. Raises DataError."""
+    """The names of the columns, from the head of the file if its format allows that. Raises DataError."""
     _check_start(file)
     if file.format == "text":
         return ("text",)
@@ -189,7 +188,7 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
 def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
     """All rows. Columns of csv and tsv are strings, as written; of jsonl and json as `to_table` has them.
 
-    Text: one row a line feed; blank lines are left out. Raises DataError, also where there is no row.
+    Text: one row per line; blank lines are left out. Raises DataError, also if there is no row.
     """
     _check_start(file)
     if file.format in SEPARATORS:
@@ -220,7 +219,7 @@ def _lines(file: RowFile) -> Iterator[str]:
 
 
 def _objects(file: RowFile) -> Iterator[Object]:
-    """Those of a file that has to be known whole, for it may be a list of them."""
+    """The objects of a json file. It is read as a whole, because it may be one list."""
     if (size := file.path.stat().st_size) > MOST_BYTES:
         raise DataError(
             f"{file.path} has {size:,} bytes, and {file.format} is read up to {MOST_BYTES:,}; "
@@ -239,8 +238,8 @@ def _read_text(file: RowFile, scratch: Path) -> pa.Table:
     return table[0] if table else pa.table({"text": pa.array([], pa.string())})
 
 
-def _without_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
-    """No row of a csv is longer: pandas would hold it many times over."""
+def _refuse_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
+    """Raises DataError for a very long line, of which pandas would hold many copies in memory."""
     number, length = 1, 0
     for block in blocks:
         for place, line in enumerate(block.split("\n")):
@@ -264,7 +263,7 @@ def _header(file: RowFile) -> tuple[str, ...]:
         except csv.Error as error:
             raise DataError(f"{file.path}: the header cannot be read as {file.format}: {error}") from None
         except UnicodeError as error:
-            raise wrong_text(file.path, file.encoding, error) from None
+            raise make_wrong_text_error(file.path, file.encoding, error) from None
     if len(names) == 1 and (other := _other_separator(names[0], SEPARATORS[file.format])):
         raise DataError(
             f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
@@ -280,7 +279,7 @@ def _header(file: RowFile) -> tuple[str, ...]:
 
 
 def _other_separator(header: str, separator: str) -> str | None:
-    """What a header that is taken for one column is rather separated by; None of one column."""
+    """The separator that a header with one column seems to have instead; None if there is none."""
     known = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
     return next((name for sign, name in known.items() if sign != separator and sign in header), None)
 
@@ -300,9 +299,9 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 def open_csv(
     path: Path, format: str, columns: Sequence[str], kinds: Mapping[str, pa.DataType]
 ) -> CSVStreamingReader:
-    """Some columns of a csv or tsv, in blocks. "NA" and "None" are words; a field of nothing is missing.
+    """Some columns of a csv or tsv, in blocks. "NA" and "None" are words; an empty field is missing.
 
-    kinds: of columns whose type is not guessed. Raises pa.ArrowInvalid.
+    kinds: the types of columns whose type must not be guessed. Raises pa.ArrowInvalid.
     """
     import pyarrow.csv as arrow_csv
 
@@ -328,11 +327,11 @@ def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:
 
 
 def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
-    """By datasets, with every guess of pandas switched off: "NA" and "None" are words, "01" is not 1."""
+    """Reads with datasets, without the guesses of pandas: "NA" and "None" are words, "01" is not 1."""
     import datasets
     import pandas
 
-    copy = _utf8_copy(file, scratch)
+    copy = _copy_as_utf8(file, scratch)
     names = columns_of(file)
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.
@@ -344,24 +343,24 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
             scratch,
             sep=SEPARATORS[file.format],
             quoting=csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE,
-            hint=_quotes_hint if file.quotes else None,
+            hint=_make_quotes_hint if file.quotes else None,
             keep_default_na=False,
             index_col=False,
             features=datasets.Features({name: datasets.Value("string") for name in names}),
         )
 
 
-def _utf8_copy(file: RowFile, scratch: Path) -> Path:
-    """Under a name in which datasets sees no pattern and no address."""
+def _copy_as_utf8(file: RowFile, scratch: Path) -> Path:
+    """A copy in UTF-8, with a name that datasets does not take for a pattern or an address."""
     handle, copy = tempfile.mkstemp(suffix=".csv", dir=scratch)
     with open(handle, "wb") as stream:
-        for block in _without_endless_line(file, text_blocks(file.path, file.encoding)):
+        for block in _refuse_endless_line(file, text_blocks(file.path, file.encoding)):
             stream.write(block.encode())
     return Path(copy)
 
 
-def _quotes_hint(message: str) -> str:
-    """For fields or lines that do not come out: a quote inside of a text begins a field that goes on."""
+def _make_quotes_hint(message: str) -> str:
+    """A hint for a csv that cannot be split: a quote inside a text begins a field that does not end."""
     if "tokenizing" not in message:
         return ""
     advice = "add quotes = false to the source (slimgate init: --no-quotes)"
@@ -377,9 +376,9 @@ def _load(
     hint: Callable[[str], str] | None = None,
     **options: object,
 ) -> pa.Table:
-    """One local file by datasets, silently, mapped from `scratch`. path: `file`, or a copy of it.
+    """Loads a local file with datasets, memory-mapped from `scratch`. path: `file`, or a copy of it.
 
-    hint: what to do about an error, by its text.
+    hint(message): what to do about an error.
     """
     import datasets
 

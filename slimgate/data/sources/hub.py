@@ -3,12 +3,13 @@
     { name = "hub", id = "nyu-mll/glue", config = "qqp", revision = "…" }
     { name = "hub", id = "./pairs", splits = { train = "train", gate = "test" } }
 
-Without `splits`: train is the hub's train, gate its validation, else its test, where that is labelled; a gate
-that the hub has not is cut from train. A column of class labels holds the classes' numbers ("0", "1"), as
-ready-made models name their outputs; `[task] labels` says the order of other names.
+Without `splits`, train is the hub's train, and gate is its validation, or its test, if that has labels. If
+the hub has neither, slimgate cuts the gate from train. A column of class labels holds the numbers of the
+classes ("0", "1"), like the output names of many ready-made models; `[task] labels` states the order of other
+names.
 
-Without `revision` rows are of the commit that the local cache has of the main branch, and of the newest one
-where it has none. What is cached needs no network. No code of a repository is ever run.
+Without `revision`, the rows are those of the commit of main in the local cache, else of the newest commit.
+Cached rows need no network. slimgate never runs code of a repository.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
-# The hub's split that a part is taken from where the suite says nothing, the first that there is.
+# Part -> the hub's split that it is taken from by default: the first that exists.
 DEFAULTS = {"train": ("train",), "gate": ("validation", "test")}
 
 
 def _folder_or_name(value: object) -> Any:
-    """A folder, made absolute from the one of the suite file; else the name as it is."""
+    """An absolute path for a folder, relative to the suite file; a name of the hub stays as it is."""
     if not isinstance(value, str):
         return value
     folder = suite_path(getattr(value, "base", Path.cwd()), value, home=True)
@@ -87,14 +88,14 @@ class Params(Table):
 
     @property
     def shown(self) -> str:
-        """How messages name it."""
+        """The data set's name in messages."""
         config = f" ({self.config})" if self.config else ""
         return self.id + config + (f" at {self.revision}" if self.revision else "")
 
 
 class Hub(Source[Params]):
     def columns(self, params: Params) -> tuple[str, ...] | None:
-        """None: only `read` can tell. Raises SuiteError for a folder that is not there."""
+        """None, because only `read` knows the columns. Raises SuiteError if the folder is missing."""
         if params.folder is not None and not params.folder.is_dir():
             raise SuiteError(f"{params.folder}: no such folder")
         if params.folder is not None and params.revision is not None:
@@ -102,18 +103,18 @@ class Hub(Source[Params]):
         return None
 
     def parts(self, params: Params) -> tuple[str, ...]:
-        """Those that the suite names; without `splits` those that a data set usually has."""
+        """The parts in `splits`; without it, train and gate."""
         return tuple(_split_names(params) or DEFAULTS)
 
     def is_real(self, params: Params) -> bool:
-        """What the suite says; true where it says nothing."""
+        """Whether the suite says that the rows are real; the default is true."""
         return params.real
 
     def digest(self, params: Params) -> str:
-        """Of a folder its files' bytes; of the hub the commit, or the stated names before it is known."""
+        """A digest of a folder's files or of the hub's commit; of the stated names if that is unknown."""
         chosen = {"config": params.config, "splits": _split_names(params)}
         if params.folder is not None:
-            return json_digest({"files": folder_digest(params.folder, _files(params.folder)), **chosen})
+            return json_digest({"files": folder_digest(params.folder, _list_files(params.folder)), **chosen})
         return json_digest(
             {
                 "id": params.id,
@@ -123,14 +124,14 @@ class Hub(Source[Params]):
         )
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
-        """The rows of every part. Raises DataError where they are neither cached nor can be downloaded."""
+        """The rows of every part. Raises DataError if they are not cached and cannot be downloaded."""
         with _quiet(), _explain_errors(params):
             splits = _load(params, scratch)
             chosen = _choose_splits(params, splits)
             tables = {
                 part: splits[name].data.table.replace_schema_metadata() for part, name in chosen.items()
             }
-        # A column `id` that numbers each split from 0 names no row of the whole: it becomes `hub_id`.
+        # If `id` numbers each split from 0, ids repeat across parts, so the column is renamed.
         ids = [table["id"] for table in tables.values() if "id" in table.column_names]
         if not any(column.null_count for column in ids) and not _has_repeats(ids):
             return tables
@@ -144,7 +145,7 @@ source = Hub()
 
 
 def cached_commit(params: Params) -> str | None:
-    """The commit that the local cache of the hub has for the revision; None where it has none."""
+    """The commit that the local cache of the hub has for the revision; None if it has none."""
     from huggingface_hub import constants
 
     revision = params.revision or "main"
@@ -156,14 +157,14 @@ def cached_commit(params: Params) -> str | None:
 
 
 def _newest_commit(params: Params) -> str | None:
-    """The commit that the hub has for the revision; None where it cannot be asked."""
+    """The commit that the hub has for the revision; None if the hub cannot be asked."""
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
         return None
     try:
         return HfApi().dataset_info(params.id, revision=params.revision, timeout=10).sha
-    except Exception:  # whatever it is, reading the rows will meet and tell it
+    except Exception:  # reading the rows will raise the same error, with a message
         return None
 
 
@@ -171,8 +172,8 @@ def _split_names(params: Params) -> dict[str, str]:
     return params.splits.model_dump(exclude_none=True) if params.splits is not None else {}
 
 
-def _files(folder: Path) -> list[str]:
-    """Every file of a data set's folder, without those of git and other hidden ones."""
+def _list_files(folder: Path) -> list[str]:
+    """The relative paths of the files of a data set's folder, without hidden ones such as those of git."""
     names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
     return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
 
@@ -186,7 +187,7 @@ def _load(params: Params, scratch: Path) -> Any:
         params.id,
         params.config,
         revision=commit or params.revision,
-        # a folder may change under its name, so what datasets makes of it is not kept
+        # the content of a folder may change, so datasets must not cache it by its name
         cache_dir=str(scratch) if params.folder is not None else None,
     )
     _check_commit(params, commit, builder)
@@ -195,7 +196,7 @@ def _load(params: Params, scratch: Path) -> Any:
 
 
 def _check_commit(params: Params, commit: str | None, builder: DatasetBuilder) -> None:
-    """Without a network datasets takes the newest rows of its cache, whatever revision was asked for."""
+    """Raises DataError for another revision: without a network, datasets takes the newest in its cache."""
     from datasets.packaged_modules.cache.cache import Cache
 
     stated = params.revision or commit
@@ -226,7 +227,7 @@ def _choose_splits(params: Params, splits: DatasetDict) -> dict[str, str]:
 
 
 def _has_labels(rows: Dataset) -> bool:
-    """False where a column of class labels is -1 throughout: so the hub writes that labels are withheld."""
+    """False if a column of class labels is -1 in all rows, as in splits whose labels the hub withholds."""
     import datasets
     import pyarrow.compute as pc
 
@@ -246,11 +247,11 @@ def _has_repeats(columns: list[pa.ChunkedArray]) -> bool:
 def _format_not_cached(params: Params) -> str:
     return (
         "not in the local cache of the hub, and the hub cannot be reached; download it once with "
-        f"datasets.load_dataset({_arguments(params)}), or use files"
+        f"datasets.load_dataset({_format_arguments(params)}), or use files"
     )
 
 
-def _arguments(params: Params) -> str:
+def _format_arguments(params: Params) -> str:
     stated = [params.id, *([params.config] if params.config else [])]
     revision = [f'revision="{params.revision}"'] if params.revision else []
     return ", ".join([*(f'"{text}"' for text in stated), *revision])
@@ -258,20 +259,20 @@ def _arguments(params: Params) -> str:
 
 @contextmanager
 def _explain_errors(params: Params) -> Iterator[None]:
-    """What datasets and the hub raise, as one line."""
+    """Turns errors of datasets and the hub into a DataError of one line."""
     try:
         yield
     except DataError:
         raise
     except Exception as error:  # a reader of data files may raise anything; the cause stays chained
-        if _unreachable(error):
+        if _is_unreachable(error):
             raise DataError(f"{params.shown}: {_format_not_cached(params)}") from error
         message = " ".join(str(error.__cause__ or error).split()) or "no message"
         raise DataError(f"{params.shown}: cannot be read: {type(error).__name__}: {message}") from error
 
 
-def _unreachable(error: BaseException | None) -> bool:
-    """Whether the network was what failed: clients wrap the system's error in ones of their own."""
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Whether the network failed. Clients wrap the error of the system in their own errors."""
     while error is not None:
         if isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
             return True
@@ -281,7 +282,7 @@ def _unreachable(error: BaseException | None) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the progress bars and notices of datasets and of the hub."""
+    """Switches off the progress bars and notices of datasets and of the hub."""
     import datasets
 
     hub: Any = importlib.import_module("huggingface_hub.utils")

@@ -1,11 +1,11 @@
-"""What seals an entry: its manifest has the sha256 of every file, whose entry it is, and a digest of itself.
+"""Seals entries: a manifest has the sha256 of every file, the name of the entry, and a digest of itself.
 
     manifest = seal(folder, "artifacts/KEY", facts)     # writes manifest.json
     manifest = check_entry(folder, "artifacts/KEY")      # raises Damaged, which says what is wrong
 
-So a file that is cut, changed, swapped, missing or too many is seen, and so is a manifest that was changed or
-belongs to another entry. The files of an entry are read once a process, and again when one of them has
-changed since.
+So `check_entry` detects a file that is cut, changed, swapped, missing or added, and a manifest that was
+changed or belongs to another entry. A process reads the files of an entry once, and again if one of them has
+changed.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from slimgate.errors import BuildError
 Json = dict[str, Any]
 Files = dict[str, os.stat_result]
 MANIFEST = "manifest.json"
-# What reading says where a file is gone, a disk cannot give it back, or a share has lost it.
+# Errors of reading a file that is gone, that a disk cannot read, or that a share has lost.
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
-# What each folder's files looked like when this process has read all of them.
+# Folder -> the signatures of its files when this process last read all of them.
 _READ: dict[Path, dict[str, tuple[int, ...]]] = {}
 
 
 class Damaged(Exception):
-    """An entry that is not as it was made; the message says what is wrong, without the folder."""
+    """An entry differs from what was sealed. The message says how, without the folder."""
 
 
 def seal(folder: Path, name: str, facts: Mapping[str, object]) -> Json:
-    """The manifest of what lies in a folder, which is written there last.
+    """Writes the manifest of a folder into it, and returns it.
 
-    Raises BuildError for a link or another thing that is no plain file, TypeError for facts that are no JSON.
+    Raises BuildError for a link or anything else that is not a plain file, TypeError for facts that are not
+    JSON.
     """
     try:
         files = _plain_files(folder)
@@ -47,16 +48,16 @@ def seal(folder: Path, name: str, facts: Mapping[str, object]) -> Json:
         raise BuildError(f"{name}: {error}; an entry of the store holds plain files only") from error
     digests = {path: file_sha256(folder / path) for path in files}
     sizes = {path: stat.st_size for path, stat in files.items()}
-    # through JSON and back, so that the seal is that of what will be read
+    # through JSON and back, so that the digest is that of the facts as they will be read
     manifest: Json = json.loads(json.dumps({**facts, "entry": name, "sizes": sizes, "sha256": digests}))
-    manifest["seal"] = _seal_of(manifest)
-    (folder / MANIFEST).write_text(_text_of(manifest), "utf-8")
+    manifest["seal"] = _compute_seal(manifest)
+    (folder / MANIFEST).write_text(_format_manifest(manifest), "utf-8")
     return manifest
 
 
 def read_manifest(folder: Path, name: str) -> Json:
-    """The manifest, where it is whole and of this entry; its files are not read. Raises Damaged."""
-    with _reading(MANIFEST):
+    """The manifest of an entry, without a check of its files. Raises Damaged if it is wrong."""
+    with _detect_damage(MANIFEST):
         text = (folder / MANIFEST).read_text("utf-8")
     try:
         manifest = json.loads(text)
@@ -64,7 +65,7 @@ def read_manifest(folder: Path, name: str) -> Json:
         raise Damaged(f"{MANIFEST}: not JSON") from error
     if not isinstance(manifest, dict) or "seal" not in manifest:
         raise Damaged(f"{MANIFEST}: without a seal, as of an earlier slimgate")
-    if manifest["seal"] != _seal_of(manifest) or text != _text_of(manifest):
+    if manifest["seal"] != _compute_seal(manifest) or text != _format_manifest(manifest):
         raise Damaged(f"{MANIFEST}: changed since it was written")
     if manifest["entry"] != name:
         raise Damaged(f"{MANIFEST}: of {manifest['entry']}, expected {name}")
@@ -72,9 +73,9 @@ def read_manifest(folder: Path, name: str) -> Json:
 
 
 def check_entry(folder: Path, name: str) -> Json:
-    """The manifest of an entry of which every file is as it was made. Raises Damaged."""
+    """The manifest of an entry. Raises Damaged unless every file is as it was sealed."""
     manifest = read_manifest(folder, name)
-    with _reading("the folder"):
+    with _detect_damage("the folder"):
         files = _plain_files(folder)
     seen = {path: _signature(stat) for path, stat in files.items()}
     files.pop(MANIFEST, None)
@@ -94,25 +95,25 @@ def _check_files(folder: Path, files: Files, manifest: Json) -> None:
         size = manifest["sizes"][path]
         if files[path].st_size != size:
             raise Damaged(f"{path}: {files[path].st_size:,} bytes, expected {size:,}")
-        with _reading(path):
+        with _detect_damage(path):
             digest = file_sha256(folder / path)
         if digest != digests[path]:
             raise Damaged(f"{path}: sha256 {digest[:12]}…, expected {digests[path][:12]}…")
 
 
-def _text_of(manifest: Json) -> str:
+def _format_manifest(manifest: Json) -> str:
     return json.dumps(manifest, indent=1, sort_keys=True)
 
 
-def _seal_of(manifest: Json) -> str:
+def _compute_seal(manifest: Json) -> str:
     rest = {key: value for key, value in manifest.items() if key != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _plain_files(folder: Path) -> Files:
-    """Every file below a folder by its relative name. Raises Damaged for a link: its target is not ours."""
+    """Every file below a folder by its relative name. Raises Damaged for a link."""
     files: Files = {}
-    for path in _paths(folder):
+    for path in _iter_paths(folder):
         status = path.lstat()
         name = path.relative_to(folder).as_posix()
         if stat.S_ISREG(status.st_mode):
@@ -122,23 +123,23 @@ def _plain_files(folder: Path) -> Files:
     return dict(sorted(files.items()))
 
 
-def _paths(folder: Path) -> Iterator[Path]:
+def _iter_paths(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as scanned:
         entries = list(scanned)
     for entry in entries:
         yield Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
-            yield from _paths(Path(entry.path))
+            yield from _iter_paths(Path(entry.path))
 
 
 def _signature(stat: os.stat_result) -> tuple[int, ...]:
-    """Other where a file was written, replaced, or its times were set."""
+    """A value that changes if the file is written or replaced, or if its times are set."""
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 @contextmanager
-def _reading(path: str) -> Iterator[None]:
-    """What is gone or cannot be read back is damage; what may not be read (EACCES, …) is not."""
+def _detect_damage(path: str) -> Iterator[None]:
+    """Turns read errors into Damaged if the file is gone or unreadable. Refused access is no damage."""
     try:
         yield
     except UnicodeDecodeError as error:

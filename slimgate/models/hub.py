@@ -1,4 +1,4 @@
-"""Models of the hub: a repository at a commit becomes a folder of the local cache."""
+"""Downloads models of the hub into folders of the local cache."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
 def fetch_model(ref: ModelRef) -> ModelRef:
-    """The reference with its files in a local folder and the commit they are of.
+    """Downloads a model, and returns its reference with the local folder and the commit.
 
-    Weights are taken as safetensors where the repository has them, else as pytorch_model.bin. What is
-    cached is not downloaded again; without a network the cache alone is used (HF_HUB_OFFLINE=1 never asks).
-    Raises BuildError where the model can be neither found in the cache nor downloaded.
+    It takes safetensors if the repository has them, else pytorch_model.bin. It does not download cached files
+    again. Without a network it uses only the cache; with HF_HUB_OFFLINE=1 it never contacts the hub. Raises
+    BuildError if the model is not in the cache and cannot be downloaded.
     """
     if ref.folder is not None or ref.hub_id is None:
         return ref
-    folder = _snapshot(ref, ("*.safetensors", *SETTINGS))
+    folder = _download(ref, ("*.safetensors", *SETTINGS))
     if not any(folder.glob("*.safetensors")):
-        folder = _snapshot(ref, ("*.bin", *SETTINGS))
+        folder = _download(ref, ("*.bin", *SETTINGS))
     check_model_files(folder, ref.text)
     if ref.sha256 is not None and (came := weights_sha256(folder)) != ref.sha256:
         raise BuildError(f"{ref.text}: the weights have sha256 {came}, the suite expects {ref.sha256}")
@@ -37,7 +37,7 @@ def fetch_model(ref: ModelRef) -> ModelRef:
 
 def fetch_settings(ref: ModelRef) -> Path:
     """The folder of a hub model's config.json and tokenizer, without its weights. Raises BuildError."""
-    folder = _snapshot(ref, ("config.json", "tokenizer.json"))
+    folder = _download(ref, ("config.json", "tokenizer.json"))
     if not (folder / "config.json").is_file():
         raise BuildError(f"{ref.text}: has no config.json, expected a model that transformers loads")
     check_model_files(folder, ref.text)
@@ -45,7 +45,7 @@ def fetch_settings(ref: ModelRef) -> Path:
     return folder
 
 
-def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
+def _download(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -55,7 +55,7 @@ def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
             str(ref.hub_id),
             revision=ref.revision,
             allow_patterns=list(patterns),
-            local_files_only=HF_HUB_OFFLINE,  # or 1.30 to 2.0 ask the hub about a commit
+            local_files_only=HF_HUB_OFFLINE,  # else 1.30 to 2.0 ask the hub even for a commit
         )
     except LocalEntryNotFoundError as error:
         raise BuildError(
@@ -76,7 +76,7 @@ def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
 
 
 def _no_folder(ref: ModelRef) -> str:
-    """Which folder was looked for: a name of the hub may be a path with a mistake in it."""
+    """Says that there is no such folder, because a name of the hub may be a mistyped path. May be empty."""
     if ref.looked_for is None:
         return ""
     models = [path.parent.name for path in ref.looked_for.parent.glob("*/config.json")]

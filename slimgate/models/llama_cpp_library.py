@@ -1,11 +1,12 @@
-"""llama.cpp by its C interface, as the package llama-cpp-python carries it: models, vocabularies, its log.
+"""Calls llama.cpp through the C interface of the package llama-cpp-python: models, vocabularies, its log.
 
     model = LlamaModel(file, user="runtime llama_cpp")
     model.tokenize("a text")
     model.close()
 
-A file that llama.cpp cannot load is a BuildError with the line of its log that says why. It ends the process
-where its own checks fail, so files of others are opened in a worker first (models/gguf_model.py).
+If llama.cpp cannot load a file, a BuildError has the line of its log that says why. llama.cpp ends the
+process if one of its own checks fails, so slimgate opens files of unknown origin in a worker first
+(gguf_model.py).
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from slimgate.errors import BuildError
 
 PACKAGE, EXTRA = "llama_cpp", "llama-cpp"
 DISTRIBUTION = "llama-cpp-python"
-# Of its log: warnings and errors, the latest ones.
+# The latest warnings and errors of its log.
 _LOG: deque[str] = deque(maxlen=40)
 _WARNING, _ERROR = 3, 4
 
 
 def load_library(user: str) -> Any:
-    """The package, with its log kept here instead of printed. user: what needs it.
+    """Imports the package and collects its log instead of printing it. user: what needs it, for messages.
 
-    Raises MissingExtra without the package, BuildError where it cannot be loaded.
+    Raises MissingExtra without the package, BuildError if it cannot be loaded.
     """
     try:
         library = import_extra(PACKAGE, EXTRA, user)
@@ -43,7 +44,7 @@ def load_library(user: str) -> Any:
 
 @cache
 def _keep_log(library: ModuleType) -> Any:
-    """The callback, which must live as long as the library."""
+    """Sets the callback for the log. The cache keeps it alive, because the library calls it later."""
 
     @library.llama_log_callback  # type: ignore[untyped-decorator]
     def keep(level: int, text: bytes, _user: object) -> None:
@@ -56,7 +57,7 @@ def _keep_log(library: ModuleType) -> Any:
 
 
 def describe_log() -> str:
-    """What llama.cpp last logged as a reason, in one line, without the names of its functions."""
+    """The line of llama.cpp's log that most likely says why it failed, without the name of its function."""
     lines = [line for line in _LOG if line and "failed to load model" not in line] or list(_LOG)
     reason = next((line for line in reversed(lines) if "error" in line or "missing" in line), "")
     reason = reason or (lines[-1] if lines else "it does not say why")
@@ -64,9 +65,10 @@ def describe_log() -> str:
 
 
 class LlamaModel:
-    """A model of a GGUF file, on the CPU. mmap: the weights stay in the file's pages until they are read.
+    """A model of a GGUF file, on the CPU.
 
-    vocabulary_alone: loads no weights. check: reads every weight, and refuses NaN and infinite scales.
+    mmap: whether to map the weights from the file instead of reading them. vocabulary_alone: whether to load
+    no weights. check: whether to read every weight, and refuse NaN and infinite scales.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class LlamaModel:
 
     @property
     def longest(self) -> int:
-        """Tokens of the texts that it was trained on, at most."""
+        """The number of tokens that the model was trained to read at most."""
         return int(self.library.llama_model_n_ctx_train(self.handle))
 
     @property
@@ -104,7 +106,7 @@ class LlamaModel:
         return bool(self.library.llama_vocab_get_add_bos(self._vocabulary))
 
     def tokenize(self, text: str) -> list[int]:
-        """The ids of a text, special tokens in it included, none put around it."""
+        """The ids of a text. Special tokens in the text are recognized; none are added."""
         raw = text.encode("utf-8")
         room = len(raw) + 8
         while True:

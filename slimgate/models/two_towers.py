@@ -26,11 +26,11 @@ _PARTS = {
 
 
 class TwoTowers(nn.Module):
-    """Images and texts in, how well each goes with each out.
+    """Scores how well each image fits each text.
 
     forward: pixel_values (images, channels, height, width) float32; input_ids, attention_mask (texts, tokens)
     int64 -> logits (images, texts): cosines times the learned scale. Zero-shot classification and training
-    differ in the texts alone: the prompts of the classes, or the images' own captions.
+    differ only in the texts: prompts of the classes, or captions of the images.
     """
 
     has_logits_layer = False
@@ -65,10 +65,10 @@ class TwoTowers(nn.Module):
 
     @contextmanager
     def view_as(self, tower: Tower) -> Iterator[None]:
-        """Shows this tower alone to whoever looks for modules, parameters or a configuration.
+        """Makes modules, parameters and config those of one tower only.
 
-        Names, forward and state stay those of the whole: a step that prunes blocks, quantizes layers or
-        trains weights finds those of the tower, and what it notes fits the network when it is loaded.
+        Names, forward and state stay those of the whole network. So a step that prunes blocks, quantizes
+        layers or trains weights changes only the tower, and the names that it records fit the whole network.
         """
         self._tower = tower
         try:
@@ -77,7 +77,7 @@ class TwoTowers(nn.Module):
             self._tower = None
 
     def settle(self) -> None:
-        """Brings along what a module took from the configuration: the end token, which trimming renumbers."""
+        """Copies the id of the end token, which trimming changes, from the configuration to its module."""
         text = self.clip.text_model
         if hasattr(text, "eos_token_id"):
             text.eos_token_id = self.clip.config.text_config.eos_token_id

@@ -1,4 +1,4 @@
-"""pyarrow imports pandas to ask whether a list is an object of pandas; a command without any saves that."""
+"""Keeps pyarrow from importing pandas just to check whether a list is an object of pandas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PANDAS = "pandas"
 
 
 class _HiddenPandas(MetaPathFinder):
-    """Importing pandas fails as if it were not installed."""
+    """Makes an import of pandas fail as if pandas were not installed."""
 
     def find_spec(self, fullname: str, *_: object) -> None:
         """Raises ModuleNotFoundError for pandas; leaves all other modules to the next finder."""
@@ -18,9 +18,9 @@ class _HiddenPandas(MetaPathFinder):
 
 
 def keep_pandas_unimported() -> None:
-    """Makes pyarrow take pandas as not installed where it only asks for it: saves 0.4 s of CPU.
+    """Makes pyarrow believe that pandas is not installed, which saves 0.4 s of CPU.
 
-    `to_pandas` imports it still. Does nothing in a process that has imported pandas.
+    `to_pandas` still imports it. Does nothing in a process that has imported pandas.
     """
     if _PANDAS in sys.modules:
         return
@@ -29,6 +29,6 @@ def keep_pandas_unimported() -> None:
     hidden = _HiddenPandas()
     sys.meta_path.insert(0, hidden)
     try:
-        pa.array([0])  # pyarrow asks once in a process, and keeps the answer
+        pa.array([0])  # pyarrow checks once per process, and remembers the result
     finally:
         sys.meta_path.remove(hidden)

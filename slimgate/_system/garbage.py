@@ -1,4 +1,4 @@
-"""Python's garbage collector, held off for a while, or for a whole command."""
+"""Switches off Python's garbage collector for a while, or makes it run rarely."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Some 20 MiB of them.
+# They take about 20 MiB.
 _MANY_OBJECTS = 100_000
 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Keeps the garbage collector out of what is timed, or makes very many small objects."""
+    """Switches off the garbage collector, for code that is timed or that makes very many small objects."""
     was_on = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -25,11 +25,11 @@ def no_collection() -> Iterator[None]:
 
 @contextmanager
 def rare_collection() -> Iterator[None]:
-    """While much is imported: collects after many more new objects than usual, and never looks at them again.
+    """For large imports: collects less often, and then excludes the new objects from later collections.
 
-    What is imported lives to the end of the process. To look at it in each collection takes a sixth of the
-    time of a short command, and of a collection of tests. Objects are set aside once a process, since
-    garbage among them stays.
+    Imported objects live to the end of the process. Scanning them in every collection takes a sixth of the
+    time of a short command, or of collecting tests. The objects are frozen only once per process, because
+    garbage among them is never freed.
     """
     usual = gc.get_threshold()
     gc.set_threshold(_MANY_OBJECTS, *usual[1:])

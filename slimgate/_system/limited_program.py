@@ -1,11 +1,11 @@
-"""Runs Python code that nobody has read, in a process with limits: code that a model wrote.
+"""Runs Python code that a model wrote, and that nobody has read, in a process with limits.
 
     run_limited("assert 1 + 1 == 2", cpu_seconds=5, memory_mb=1024)   # True
 
-The process has its own temporary folder, no environment of this one (no tokens), and limits on time, memory
-and files. It starts no process, changes no file outside its folder, and has no network. It reads what its
-user may read, and code that is made to break out of Python does: this keeps accidents away, and is no sandbox
-against an attacker.
+The process has its own temporary folder, none of the environment variables of this one (no tokens), and
+limits on time, memory and files. It cannot start processes, change files outside its folder, or use the
+network. It can read every file that the user can read, and code that is written to break out of Python can do
+so. So this prevents accidents, but is no sandbox against an attacker.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from pathlib import Path
 
 PROGRAM = "program.py"
 _CHILD = Path(__file__).with_name("limited_child.py")
-# A busy machine takes longer than the CPU seconds; what only waits is ended too.
-_WALL = 4
+# Limit of elapsed time / limit of CPU time. It leaves room on a busy machine, and ends code that only waits.
+_ELAPSED_PER_CPU = 4
 
 
 def run_limited(program: str, *, cpu_seconds: int, memory_mb: int) -> bool:
-    """Whether the program ran to its end. One that exits by itself before that did not."""
+    """Whether the program ran to its end. A program that exits early did not."""
     word = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="slimgate-", ignore_cleanup_errors=True) as folder:
         Path(folder, PROGRAM).write_text(program, "utf-8", errors="replace")
-        output = _run(folder, [str(cpu_seconds), str(memory_mb)], word.encode(), limit=_WALL * cpu_seconds)
+        output = _run(
+            folder, [str(cpu_seconds), str(memory_mb)], word.encode(), limit=_ELAPSED_PER_CPU * cpu_seconds
+        )
     return output == word.encode()
 
 
 def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
-    """What the process says. limit: seconds after which it is ended, with all that it started."""
+    """The output of the process. limit: seconds after which it and its children are killed."""
     with subprocess.Popen(
         [sys.executable, "-P", "-s", str(_CHILD), *limits],
         cwd=folder,
@@ -55,7 +57,7 @@ def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """Sets have the same order in every run."""
+    """The environment of the process. The fixed hash seed gives sets the same order in every run."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     variables = {"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "LANG": "C.UTF-8"}
     return {**variables, **one_thread, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,4 +1,4 @@
-"""Which trials are worth knowing: those that no other beats in both drop and speed, and the ones to keep."""
+"""Selects trials: those that no other trial beats in both strain and speed, and those to keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slimgate.cli.tune.trial import State, Trial
 
 @dataclass(frozen=True)
 class Chosen:
-    """A trial to keep. tier: the number of the budget that it was chosen for; inside: whether it is."""
+    """A trial to keep. tier: the number of the budget it was chosen for. inside: whether it is inside it."""
 
     trial: Trial
     tier: int
@@ -18,9 +18,10 @@ class Chosen:
 
 
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
-    """The timed trials that no other one beats: less strain at as much speed, or more speed at as little.
+    """The timed trials that no other trial beats, the fastest first.
 
-    The fastest first. Of equal ones the first stays.
+    A trial beats another if it has less strain and is not slower, or is faster with no more strain. Of equal
+    trials, the first counts.
     """
     timed = [trial for trial in trials if trial.state is State.TIMED]
     front: list[Trial] = []
@@ -31,9 +32,9 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Chosen]:
-    """For each budget the fastest trials inside it, those of the front before others; each trial once.
+    """For each budget, the fastest trials inside it; trials of the front come first. Each trial counts once.
 
-    Where none is inside, the one that comes nearest: it may still hold on the gate, which has more rows.
+    If none is inside, it takes the nearest one. It may still hold on the gate, which has more rows.
     """
     front = pareto_front(trials)
     ranked = [*front, *sorted((t for t in trials if t not in front), key=lambda t: (-t.speed, t.number))]
@@ -46,13 +47,13 @@ def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Cho
 
 
 def holds_by_budget(chosen: Sequence[Chosen], *, tiers: int) -> list[bool]:
-    """By budget, whether one of the chosen trials is inside it, whichever it was chosen for."""
+    """For each budget, whether a chosen trial is inside it, even if it was chosen for another budget."""
     measured = [choice.trial.figures for choice in chosen if choice.inside and choice.trial.figures]
     return [any(choice.inside[tier] for choice in measured) for tier in range(tiers)]
 
 
 def _nearest_trials(trials: Sequence[Trial], tier: int) -> list[Chosen]:
-    """Of the timed ones the least strained; of those that were not timed where there are no others."""
+    """The timed trial with the least strain; if none was timed, the measured trial with the least."""
     measured = [t for t in trials if t.figures is not None and t.state is not State.FAILED]
     timed = [t for t in measured if t.state is State.TIMED] or measured
     nearest = sorted(timed, key=lambda t: (t.figures.strains[tier] if t.figures else 0.0, -t.speed, t.number))

@@ -93,8 +93,8 @@ def pytest_at_a_terminal(
     """Runs pytest in a folder, before a terminal of that width."""
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
-    others = ("COLUMNS", "LINES", "CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")
-    variables = {name: value for name, value in user_environment().items() if name not in others}
+    left_out = ("COLUMNS", "LINES", "CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")
+    variables = {name: value for name, value in user_environment().items() if name not in left_out}
     variables |= {"TERM": "xterm-256color", **environment}
     terminal, options = (
         os.ttyname(theirs),

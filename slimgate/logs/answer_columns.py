@@ -9,6 +9,7 @@
 | `refused`       | 1 where a pattern of refusals matches, or what | the log has no answer             |
 |                 | a user's score gives                           |                                   |
 
+The answer is what the model wrote, and not what a filter of the tool took from it to score.
 They are judged as other metrics are, once a budget or `--answers` names them. Less is better of all but the
 length, which has budgets of its own (`length_ratio_max`, `length_ratio_min`).
 """
@@ -100,11 +101,17 @@ def _load_tokenizer(path: Path) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+def written_text(row: Row) -> str | None:
+    """What the model wrote, of which a filter of the tool may score a part; None where the log has none."""
+    return row.answer if row.response is None else row.response
+
+
 def count_characters(row: Row) -> int | None:
-    """The characters of a row's whole answer; None where the log has none."""
+    """The characters of all that the model wrote; None where the log has none."""
     if row.answer_characters is not None:
         return row.answer_characters
-    return None if row.answer is None else len(row.answer)
+    text = written_text(row)
+    return None if text is None else len(text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +136,7 @@ class GrowingAnswers:
     def add(self, row: Row) -> None:
         """An answer of which only the beginning is there has no more than that says."""
         columns, characters = self.columns, count_characters(row)
-        text = row.answer
+        text = written_text(row)
         is_cut = text is not None and characters is not None and characters > len(text)
         # a tool that counts nothing writes 0, also of an answer with a text
         tokens = row.answer_tokens if row.answer_tokens or not characters else None

@@ -6,7 +6,7 @@ One task is held at a time, and of it only columns of numbers; see `columns`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -43,7 +43,8 @@ class LogVerdicts:
     """All comparisons of a target with the base, the largest drop first, of a budget on both sides also the
     largest gain. pooled: over all samples, or None. slices: of the comparisons, in the same order.
 
-    notes: what was accepted or could not be compared. tests: budgets that Holm's correction counts.
+    notes: what was accepted or could not be compared. tests: budgets that Holm's correction counts. rules: by
+    which the logs were compared.
     """
 
     base: Log
@@ -53,6 +54,7 @@ class LogVerdicts:
     notes: tuple[str, ...]
     tests: int
     slices: tuple[Comparison, ...] = ()
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def everything(self) -> tuple[Comparison, ...]:
@@ -167,6 +169,7 @@ def _judge_runs(
         notes=tuple(dict.fromkeys(collected.notes)),
         tests=tests,
         slices=_order_by_harm(slices),
+        rules=rules,
     )
 
 

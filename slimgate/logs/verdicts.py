@@ -160,7 +160,7 @@ def _judge_runs(
         describe_runs(base, target, has_epochs=any(comparison.has_epochs for comparison in alone)),
         *_describe_judges(alone, (base, target)),
     ]
-    collected.notes += _describe_equal_answers(alone)
+    collected.notes += [*_describe_equal_answers(alone), *_describe_large_gains(alone)]
     return LogVerdicts(
         base=base,
         target=target,
@@ -267,6 +267,25 @@ def _describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
     if all(comparison.changed is None for comparison in comparisons):
         return []
     return ["all answers and scores are the same in both logs: check that they are of two models"]
+
+
+def _describe_large_gains(comparisons: Sequence[Comparison]) -> list[str]:
+    """A line where the target is shown to be better by more than its budget: the sides may be swapped."""
+    gains = [
+        comparison
+        for comparison in comparisons
+        for budget in comparison.budgets
+        if budget.kind == "drop_points"
+        and comparison.judged.unit == "points"
+        and comparison.judged.interval is not None
+        and comparison.judged.interval[1] < -budget.limit
+    ]
+    if not gains:
+        return []
+    return [
+        f"{_list_names(gains)}: the target is better than the base by more than the budget: check that base "
+        "and target are not swapped"
+    ]
 
 
 def _list_names(comparisons: Sequence[Comparison]) -> str:

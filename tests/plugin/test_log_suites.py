@@ -113,9 +113,14 @@ def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments:
         ),
         ("good =", "teacher =", r"bench/logs.toml \[logs\] targets.teacher: the report calls the base so"),
         ("[budgets]", 'allow = ["promt"]\n[budgets]', r"\[logs\] allow promt: .* Did you mean prompt\?"),
+        (
+            'targets = { good = "../logs/good", bad = "../logs/bad" }',
+            'targets = "../logs/good"',
+            r'\[logs\] targets: "../logs/good" came, expected a table of names and paths',
+        ),
         ("[budgets]", "[budget]", r"bench/logs.toml: no table \[budget\] here. Did you mean budgets\?"),
     ],
-    ids=["key", "budget", "name", "allow", "table"],
+    ids=["key", "budget", "name", "allow", "targets", "table"],
 )
 def test_a_suite_that_is_wrong_ends_the_run(repository: Path, old: str, new: str, problem: str) -> None:
     (repository / "bench/logs.toml").write_text(SUITE.replace(old, new, 1), "utf-8")

@@ -481,7 +481,7 @@ def test_a_report_names_the_logs_with_digests_of_what_was_read(
     assert digests[0][1] != digests[1][1]
 
 
-def test_a_log_and_a_table_without_a_task_are_refused_in_one_line(judge: Judge, tmp_path: Path) -> None:
+def test_a_table_without_a_task_beside_a_log_is_one_line(judge: Judge, tmp_path: Path) -> None:
     log = write_lm_eval(tmp_path / "base", {"gsm8k": [1.0, 0.0]})
     table = tmp_path / "target.csv"
     table.write_text("id,score\n0,1\n1,0\n")
@@ -491,7 +491,7 @@ def test_a_log_and_a_table_without_a_task_are_refused_in_one_line(judge: Judge, 
     assert "expected two logs of one tool, or a column task with the task gsm8k in it" in err
 
 
-def test_a_target_that_is_better_by_more_than_the_budget_may_be_the_base(
+def test_a_target_that_is_much_better_may_be_the_base(
     judge: Judge, tmp_path: Path
 ) -> None:
     better = write_lm_eval(tmp_path / "better", {"gsm8k": [1.0] * 200})

@@ -308,7 +308,7 @@ def filtered_row(at: int, response: str, taken: str) -> dict[str, Any]:
     return {**old_row(at, exact_match=1.0), "resps": [[response]], "filtered_resps": [taken]}
 
 
-def test_a_length_is_of_what_the_model_wrote_and_not_of_what_the_filter_took(tmp_path: Path) -> None:
+def test_a_length_is_of_all_that_the_model_wrote(tmp_path: Path) -> None:
     base = write_old(tmp_path / "base", [filtered_row(at, "#### 7", "7") for at in range(200)])
     rows = [filtered_row(at, "I think. " * 50 + "#### 7", "7") for at in range(190)]
     refusal = "I'm sorry, but I cannot help with that."
@@ -329,7 +329,7 @@ def test_a_length_is_of_what_the_model_wrote_and_not_of_what_the_filter_took(tmp
         assert lengths.judged.verdict is Verdict.FAIL
 
 
-def test_a_choice_and_an_answer_without_a_filter_have_no_other_response(tmp_path: Path) -> None:
+def test_an_answer_without_a_filter_is_its_response(tmp_path: Path) -> None:
     choice = {**old_row(1, acc=1.0), "resps": [[[-1.0, False]], [[-2.0, False]]]}
     folder = write_old(tmp_path / "base", [old_row(0, acc=1.0), choice])
     assert [row.response for row in rows_of(folder, "sums")] == [None, None]

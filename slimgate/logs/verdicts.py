@@ -193,19 +193,19 @@ def _number_log_epochs(log: Log) -> Log:
 
 
 def _describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -> list[str]:
-    """A line for each metric that a judge model scores, of how much its scores differ."""
+    """How much the scores of a judge model differ; metrics of which the line is the same share it."""
     several = any(log.further for log in logs)
-    lines = (
-        describe_judge_noise(
-            comparison.name,
-            comparison.judge_noise,
-            judged=is_scored_by_judge(comparison.metric, logs[0].tool),
-            several=several or comparison.has_epochs,
-        )
-        for comparison in comparisons
-        if comparison.judge_noise is not None
-    )
-    return [line for line in lines if line is not None]
+    names_by_line: dict[str, list[str]] = {}
+    for comparison in comparisons:
+        if comparison.judge_noise is not None:
+            line = describe_judge_noise(
+                comparison.judge_noise,
+                judged=is_scored_by_judge(comparison.metric, logs[0].tool),
+                several=several or comparison.has_epochs,
+            )
+            if line is not None:
+                names_by_line.setdefault(line, []).append(comparison.name)
+    return [f"{list_names(names, _MOST_NAMED)}: {line}" for line, names in names_by_line.items()]
 
 
 def _correct_failures(

@@ -491,9 +491,7 @@ def test_a_table_without_a_task_beside_a_log_is_one_line(judge: Judge, tmp_path:
     assert "expected two logs of one tool, or a column task with the task gsm8k in it" in err
 
 
-def test_a_target_that_is_much_better_may_be_the_base(
-    judge: Judge, tmp_path: Path
-) -> None:
+def test_a_target_that_is_much_better_may_be_the_base(judge: Judge, tmp_path: Path) -> None:
     better = write_lm_eval(tmp_path / "better", {"gsm8k": [1.0] * 200})
     worse = write_lm_eval(tmp_path / "worse", {"gsm8k": [0.0] * 40 + [1.0] * 160})
     line = "gsm8k/acc: the target is better than the base by more than the budget: check that base and target"

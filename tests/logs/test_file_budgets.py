@@ -206,3 +206,13 @@ def test_a_limit_that_is_no_number_is_shown(limit: object, problem: str) -> None
     with pytest.raises(SuiteError) as raised:
         budgets_of_table({"budgets": {"*": {"drop_points": limit}}}, "b.toml")
     assert str(raised.value) == f'b.toml [budgets] "*" {problem}'
+
+
+@pytest.mark.parametrize("kind", [ANSWERS, PREDICTIONS])
+def test_a_limit_that_may_be_a_share_is_asked_about(tmp_path: Path, kind: FileKind) -> None:
+    path = _write(
+        tmp_path, "accuracy = { drop_points = 0.02 }\nslices = { accuracy = { drop_points = 5.0 } }"
+    )
+    read = read_file_budgets(read_budget_tables(path), kind, "target", "b.toml")
+    question = "points are percentage points, so 0.02 is 0.02 %. Did you mean drop_points = 2?"
+    assert read.notes == (f"b.toml drop_points 0.02: {question}",)

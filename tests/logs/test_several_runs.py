@@ -326,3 +326,14 @@ def test_a_load_test_takes_no_runs(tmp_path: Path) -> None:
     )
     with pytest.raises(SuiteError, match="load tests are judged by one run a side"):
         load_log_suite(suite, "suite.toml")
+
+
+def test_metrics_with_the_same_note_on_their_judge_share_it() -> None:
+    def read() -> Iterator[Row]:
+        yield from (Row(str(at), {"judge_a": 0.5, "judge_b": 0.7}, answer="x") for at in range(4))
+
+    better = {"judge_a": True, "judge_b": True}
+    sides = [Log("simulated", name, {"task": TaskLog(read, higher_is_better=better)}) for name in ("a", "b")]
+    notes = [note for note in judge_logs(*sides, LogBudgets(), Rules()).notes if "a judge model" in note]
+    assert len(notes) == 1
+    assert notes[0].startswith("task/judge_a, task/judge_b: a judge model scored each answer once: ")

@@ -24,7 +24,6 @@ from slimgate.logs.directions import (
     check_directions_used,
     describe_unknown,
 )
-from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import pair_task, shared_tasks
 from slimgate.logs.pooled import pool_comparisons
@@ -33,6 +32,12 @@ from slimgate.logs.runs import choose_repeat, choose_runs
 from slimgate.logs.several_runs import describe_runs, epochs_as_runs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
+from slimgate.logs.verdict_notes import (
+    describe_equal_answers,
+    describe_judges,
+    describe_large_gains,
+    describe_percent,
+)
 from slimgate.plugins.reader import Log
 
 _MOST_NAMED = 5
@@ -158,9 +163,13 @@ def _judge_runs(
     alone = corrected[: len(collected.comparisons)]
     collected.notes += [
         describe_runs(base, target, has_epochs=any(comparison.has_epochs for comparison in alone)),
-        *_describe_judges(alone, (base, target)),
+        *describe_judges(alone, (base, target)),
     ]
-    collected.notes += [*_describe_equal_answers(alone), *_describe_large_gains(alone)]
+    collected.notes += [
+        *describe_equal_answers(alone),
+        *describe_large_gains(alone),
+        *describe_percent(alone),
+    ]
     return LogVerdicts(
         base=base,
         target=target,
@@ -190,22 +199,6 @@ def _correct_slices(slices: Sequence[Comparison]) -> list[Comparison]:
 def _number_log_epochs(log: Log) -> Log:
     tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
     return replace(log, tasks=tasks, further=tuple(map(_number_log_epochs, log.further)))
-
-
-def _describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -> list[str]:
-    """How much the scores of a judge model differ; metrics of which the line is the same share it."""
-    several = any(log.further for log in logs)
-    names_by_line: dict[str, list[str]] = {}
-    for comparison in comparisons:
-        if comparison.judge_noise is not None:
-            line = describe_judge_noise(
-                comparison.judge_noise,
-                judged=is_scored_by_judge(comparison.metric, logs[0].tool),
-                several=several or comparison.has_epochs,
-            )
-            if line is not None:
-                names_by_line.setdefault(line, []).append(comparison.name)
-    return [f"{list_names(names, _MOST_NAMED)}: {line}" for line, names in names_by_line.items()]
 
 
 def _correct_failures(
@@ -258,34 +251,6 @@ def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
         and (earlier.sizes is None) is (later.sizes is None)
         and (earlier.sizes is None or later.sizes is None or np.array_equal(earlier.sizes, later.sizes))
     )
-
-
-def _describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line where two logs agree in every score and answer: they may be of one model."""
-    if any(comparison.worse or comparison.better or comparison.changed for comparison in comparisons):
-        return []
-    if all(comparison.changed is None for comparison in comparisons):
-        return []
-    return ["all answers and scores are the same in both logs: check that they are of two models"]
-
-
-def _describe_large_gains(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line where the target is shown to be better by more than its budget: the sides may be swapped."""
-    gains = [
-        comparison
-        for comparison in comparisons
-        for budget in comparison.budgets
-        if budget.kind == "drop_points"
-        and comparison.judged.unit == "points"
-        and comparison.judged.interval is not None
-        and comparison.judged.interval[1] < -budget.limit
-    ]
-    if not gains:
-        return []
-    return [
-        f"{_list_names(gains)}: the target is better than the base by more than the budget: check that base "
-        "and target are not swapped"
-    ]
 
 
 def _list_names(comparisons: Sequence[Comparison]) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 COMPARISON = "comparison"
 # The kind of task of a record whose rows are scores in logs.
 RECORD_KIND = "logs"
+# Key of its settings with what the logs may differ in, and what samples without a score do.
+RULES = "rules"
 
 
 def score_metric(

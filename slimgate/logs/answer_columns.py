@@ -9,6 +9,7 @@
 | `refused`       | 1 where a pattern of refusals matches, or what | the log has no answer             |
 |                 | a user's score gives                           |                                   |
 
+The answer is what the model wrote, and not what a filter of the tool took from it to score.
 They are judged like other metrics, if a budget or `--answers` names them. Lower is better, except for the
 length, which has its own budgets (`length_ratio_max`, `length_ratio_min`).
 """
@@ -102,11 +103,17 @@ def _load_tokenizer(path: Path) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+def written_text(row: Row) -> str | None:
+    """What the model wrote, of which a filter of the tool may score a part; None where the log has none."""
+    return row.answer if row.response is None else row.response
+
+
 def count_characters(row: Row) -> int | None:
-    """The characters of a row's whole answer; None if the log does not have it."""
+    """The characters of all that the model wrote; None if the log has none."""
     if row.answer_characters is not None:
         return row.answer_characters
-    return None if row.answer is None else len(row.answer)
+    text = written_text(row)
+    return None if text is None else len(text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +138,7 @@ class GrowingAnswers:
     def add(self, row: Row) -> None:
         """Appends a row. If only the beginning of an answer is in the log, what needs the rest is unknown."""
         columns, characters = self.columns, count_characters(row)
-        text = row.answer
+        text = written_text(row)
         is_cut = text is not None and characters is not None and characters > len(text)
         # a tool that counts nothing writes 0, also of an answer with a text
         tokens = row.answer_tokens if row.answer_tokens or not characters else None

@@ -12,7 +12,7 @@ from slimgate._system.digests import json_digest
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
-from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.judge.score_metric import RECORD_KIND, RULES
 from slimgate.logs.answer_columns import ANSWER_METRICS
 from slimgate.logs.comparison_line import format_comparison
 from slimgate.logs.judged import digest_logs
@@ -109,7 +109,11 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
     ]
     return TaskFactsRecord(
         kind=RECORD_KIND,
-        params={"comparisons": comparisons, **_describe_slices(first)},
+        params={
+            "comparisons": comparisons,
+            **_describe_slices(first),
+            RULES: {"missing": first.rules.missing, "allow": sorted(first.rules.allow)},
+        },
         source={
             "name": first.base.tool,
             "base": first.base.shown,

@@ -33,7 +33,7 @@ _ABOUT = b"slimgate.base_log"
 _LONGEST = 400
 # A field of more characters, as JSON, is not kept.
 _LONGEST_FIELD = 200
-_TEXTS = ("prompt", "answer", "target")
+_TEXTS = ("prompt", "answer", "target", "response")
 _ROWS_AT_ONCE = 20_000
 _SCHEMA = pa.schema(
     {
@@ -182,6 +182,7 @@ def _row(row: Json) -> Row:
         fields=None if (fields := row.get("fields")) is None else json.loads(fields),
         answer_tokens=row.get("answer_tokens"),
         answer_characters=row.get("answer_characters"),
+        response=row.get("response_text"),
     )
 
 

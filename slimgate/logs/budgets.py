@@ -247,15 +247,14 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
     from pydantic import ValidationError
 
     from slimgate.judge.budget_tables import QualityBudgetTable
+    from slimgate.suite.errors import to_suite_error
 
     if not isinstance(value, Mapping):
         raise SuiteError(f"{shown}: {value!r} came, expected a table such as {{ drop_points = 2.0 }}")
     try:
         parsed = QualityBudgetTable.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SuiteError(f"{shown}{' ' + where if where else ''}: {first['msg']}") from None
+        raise to_suite_error(error, shown, value) from None
     if parsed.over == "builds":
         raise SuiteError(
             f'{shown} over = "builds" came, and logs are of one build of each model; leave it out'

@@ -309,9 +309,14 @@ def _comparison(
         corpus=corpus,
         length_in=paired.length_in if metric == ANSWER_LENGTH else None,
         runs=scores.runs,
-        has_epochs=paired.base.clusters is not None,
+        has_epochs=_has_repeats(paired.base),
         judge_noise=measure_judge_noise(paired, metric) if metric in paired.metrics else None,
     )
+
+
+def _has_repeats(samples: Samples) -> bool:
+    """Whether rows share a cluster. Some readers give each row one, also where it stands alone."""
+    return samples.clusters is not None and len(np.unique(samples.clusters)) < len(samples)
 
 
 def _turned_in_first_runs(scores: PairedScores, *, better: bool) -> tuple[Bools, Bools]:

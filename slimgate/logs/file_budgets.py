@@ -18,12 +18,14 @@ from typing import Any, Literal
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour_budgets import LABEL, BehaviourBudgets
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import TOKEN_TABLES, TTFT_P95
 from slimgate.judge.load_tests import PART_OF_SPEEDUP
 from slimgate.logs.budgets import POOLED, RANGES, LogBudgets, budgets_of_table, read_limits
 from slimgate.logs.slice_budgets import SLICES, read_slice_budgets
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.budgets import PERPLEXITY
+from slimgate.suite.budget_units import ask_about_quality
 from slimgate.suite.budgets import EXAMPLES, OVER, list_variant_tables, resolve_budgets
 from slimgate.suite.errors import Loc, find_value, make_suite_error
 from slimgate.suite.file import read_suite_text
@@ -136,7 +138,23 @@ def read_file_budgets(
             f"{shown} has budgets of {', '.join(of_target)} and none of {target} (the name of the target's "
             "file): the common ones are judged"
         )
+    notes += dict.fromkeys(
+        f"{shown} {budget.kind} {budget.limit:g}: {question}"
+        for budget in _list_quality_budgets(limits)
+        for question in ask_about_quality(budget)
+    )
     return replace(limits, notes=tuple(notes))
+
+
+def _list_quality_budgets(budgets: FileBudgets) -> Iterator[QualityBudget]:
+    """All budgets on metrics, of every kind of file."""
+    for _, of_pattern in budgets.answers.patterns:
+        yield from of_pattern
+    yield from budgets.answers.pooled
+    for of_slices in budgets.answers.slices:
+        yield from of_slices.budgets
+    for of_metric in budgets.limits.quality.values():
+        yield from of_metric
 
 
 def _refuse(kind: FileKind, loc: Loc, tables: Mapping[str, Any], shown: str) -> SuiteError:

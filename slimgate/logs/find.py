@@ -76,6 +76,8 @@ def find_reader(path: Path) -> Reader:
         raise DataError(f"{path} may be a log of {' or '.join(matching)}; choose one by --format NAME")
     if not matching and readers[_LAST].recognizes(path):
         matching = [_LAST]
+    if not matching and path.is_dir() and not any(path.iterdir()):
+        raise DataError(f"{path}: the folder is empty, expected a log in it")
     if not matching:
         _refuse_folder_of_logs(path, readers)
         noun = "folder" if path.is_dir() else "file"

@@ -96,7 +96,7 @@ def number_samples(samples: Samples) -> Ints:
     return np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
 
 
-def describe_judge_noise(name: str, noise: JudgeNoise, *, judged: bool, several: bool) -> str | None:
+def describe_judge_noise(noise: JudgeNoise, *, judged: bool, several: bool) -> str | None:
     """A note about the judge's noise in one comparison; None if there is nothing to say.
 
     judged: whether a judge model scores it. several: whether its interval is from several runs or epochs.
@@ -108,18 +108,15 @@ def describe_judge_noise(name: str, noise: JudgeNoise, *, judged: bool, several:
             for side, spread in spreads
             if spread
         )
-        return (
-            f"{name}: scores of the same answer have a standard deviation of {figures}; the interval "
-            "contains it"
-        )
+        return f"scores of the same answer have a standard deviation of {figures}; the interval contains it"
     if not judged:
         return None
     if several:
         return (
-            f"{name}: a judge model scores it, and no answer was scored twice in both logs: the interval "
+            "a judge model scores it, and no answer was scored twice in both logs: the interval "
             "contains the judge's noise and that of the answers together, and nothing can separate them"
         )
     return (
-        f"{name}: a judge model scored each answer once: the interval does not contain how its scores change "
+        "a judge model scored each answer once: the interval does not contain how its scores change "
         "from run to run; score the same answers again and give both (--base A A-again --target B B-again)"
     )

@@ -32,7 +32,7 @@ _SEEDS = ("seed", "seeds", "random_seed")
 
 ONE_RUN = (
     "one run of each: the intervals do not contain what changes from run to run (server, batches, seed); "
-    "give several: --base A1 A2 … --target B1 B2 …"
+    "give several: --base A1 A2 … --target B1 B2 …, or a list in a suite"
 )
 
 EPOCHS_OF_ONE_RUN = (

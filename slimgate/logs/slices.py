@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slimgate.errors import DataError, SuiteError, format_suggestion, list_names
+from slimgate.errors import DataError, SuiteError, did_you_mean, format_suggestion, list_names
 from slimgate.judge.over_runs import RunScores
 from slimgate.logs.budgets import LogBudgets, matches
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric
@@ -218,7 +218,7 @@ def check_slices(
         if not of_field:
             known = list_fields(tasks)
             raise SuiteError(
-                f"--slice {name}: no sample has this field{format_suggestion(name, known)}; "
+                f"--slice {name}: no sample has this field{did_you_mean(name, known)}; "
                 f"{_describe_fields(tasks)}"
             )
     for limits in budgets.slices:

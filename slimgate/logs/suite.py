@@ -40,7 +40,7 @@ from slimgate.logs.runs import parse_choices
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
-from slimgate.suite.errors import to_suite_error
+from slimgate.suite.errors import make_suite_error, to_suite_error
 from slimgate.suite.file import parse_toml
 from slimgate.suite.variant_budgets import LATENCY
 
@@ -193,6 +193,11 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
             checks=_read_checks(table, path, shown),
         )
     except ValidationError as error:
+        if isinstance(targets := data[LOGS].get("targets"), str):
+            problem = (
+                f'"{targets}" came, expected a table of names and paths: targets = {{ int4 = "{targets}" }}'
+            )
+            raise make_suite_error(shown, (LOGS, "targets"), data, problem) from None
         raise to_suite_error(error, shown, data, (LOGS,)) from None
     except DataError as error:
         raise SuiteError(f"{shown} [logs] {str(error).removeprefix('--')}") from None

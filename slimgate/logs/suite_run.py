@@ -18,7 +18,7 @@ from slimgate.logs.judged_loads import (
 )
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
-from slimgate.logs.several_runs import read_side
+from slimgate.logs.several_runs import check_sides, read_side
 from slimgate.logs.suite import LogSuite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log
@@ -46,6 +46,9 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
     if base.loads:
         return _judge_load_tests(suite, suite.base, base)
     form = suite.table.format
+    if not base.models:
+        for paths in suite.target_runs.values():
+            check_sides(suite.base_runs, paths)
     repeat = None if suite.repeat is None else read_log(suite.repeat, form)
     base = read_side(suite.base_runs, form)
     judged = {

@@ -6,7 +6,7 @@ One task is held at a time, and of it only columns of numbers; see `columns`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from slimgate.logs.directions import (
     check_directions_used,
     describe_unknown,
 )
-from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import pair_task, shared_tasks
 from slimgate.logs.pooled import pool_comparisons
@@ -33,6 +32,12 @@ from slimgate.logs.runs import choose_repeat, choose_runs
 from slimgate.logs.several_runs import describe_runs, epochs_as_runs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
+from slimgate.logs.verdict_notes import (
+    describe_equal_answers,
+    describe_judges,
+    describe_large_gains,
+    describe_percent,
+)
 from slimgate.plugins.reader import Log
 
 _MOST_NAMED = 5
@@ -43,7 +48,8 @@ class LogVerdicts:
     """All comparisons of a target with the base, the largest drop first, of a budget on both sides also the
     largest gain. pooled: over all samples, or None. slices: of the comparisons, in the same order.
 
-    notes: what was accepted or could not be compared. tests: budgets that Holm's correction counts.
+    notes: what was accepted or could not be compared. tests: budgets that Holm's correction counts. rules: by
+    which the logs were compared.
     """
 
     base: Log
@@ -53,6 +59,7 @@ class LogVerdicts:
     notes: tuple[str, ...]
     tests: int
     slices: tuple[Comparison, ...] = ()
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def everything(self) -> tuple[Comparison, ...]:
@@ -156,9 +163,13 @@ def _judge_runs(
     alone = corrected[: len(collected.comparisons)]
     collected.notes += [
         describe_runs(base, target, has_epochs=any(comparison.has_epochs for comparison in alone)),
-        *_describe_judges(alone, (base, target)),
+        *describe_judges(alone, (base, target)),
     ]
-    collected.notes += _describe_equal_answers(alone)
+    collected.notes += [
+        *describe_equal_answers(alone),
+        *describe_large_gains(alone),
+        *describe_percent(alone),
+    ]
     return LogVerdicts(
         base=base,
         target=target,
@@ -167,6 +178,7 @@ def _judge_runs(
         notes=tuple(dict.fromkeys(collected.notes)),
         tests=tests,
         slices=_order_by_harm(slices),
+        rules=rules,
     )
 
 
@@ -187,22 +199,6 @@ def _correct_slices(slices: Sequence[Comparison]) -> list[Comparison]:
 def _number_log_epochs(log: Log) -> Log:
     tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
     return replace(log, tasks=tasks, further=tuple(map(_number_log_epochs, log.further)))
-
-
-def _describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -> list[str]:
-    """A line for each metric that a judge model scores, of how much its scores differ."""
-    several = any(log.further for log in logs)
-    lines = (
-        describe_judge_noise(
-            comparison.name,
-            comparison.judge_noise,
-            judged=is_scored_by_judge(comparison.metric, logs[0].tool),
-            several=several or comparison.has_epochs,
-        )
-        for comparison in comparisons
-        if comparison.judge_noise is not None
-    )
-    return [line for line in lines if line is not None]
 
 
 def _correct_failures(
@@ -255,15 +251,6 @@ def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
         and (earlier.sizes is None) is (later.sizes is None)
         and (earlier.sizes is None or later.sizes is None or np.array_equal(earlier.sizes, later.sizes))
     )
-
-
-def _describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line where two logs agree in every score and answer: they may be of one model."""
-    if any(comparison.worse or comparison.better or comparison.changed for comparison in comparisons):
-        return []
-    if all(comparison.changed is None for comparison in comparisons):
-        return []
-    return ["all answers and scores are the same in both logs: check that they are of two models"]
 
 
 def _list_names(comparisons: Sequence[Comparison]) -> str:

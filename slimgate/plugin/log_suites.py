@@ -118,7 +118,8 @@ class LogFile(pytest.File):
         try:
             judged = self.runs.judge(path)
         except SlimgateError as error:
-            yield self._make_error(error)
+            shown, text = self.runs.suites[path].shown, str(error)
+            yield self._make_error(error if text.startswith(shown) else SuiteError(f"{shown}: {text}"))
             return
         results = [(target, result) for target in judged.targets.values() for result in target.results()]
         budgeted = [(target, result) for target, result in results if result.facts.budgets]

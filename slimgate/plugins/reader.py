@@ -84,8 +84,10 @@ class Row:
     truncated: whether the answer was cut off at its length limit; None: the log does not say it.
     not_numbers: metrics whose value in this row is a list or a text.
     prompt, answer, target: texts to quote. `answer` may be only the beginning of the answer.
-    answer_digest, answer_characters: of the whole answer, if `answer` is only its beginning.
+    answer_digest, answer_characters: of the whole answer, if `answer` is only its beginning. The characters
+        are those of `response`, if there is one.
     answer_tokens: how many completion tokens the tool counted.
+    response: what the model wrote, if `answer` is only what a filter of the tool took from it.
     sizes: metric -> size, for metrics whose figure is a ratio of two sums. For a perplexity, the score is the
         nats of the sample and the size is how many words they are the sum over.
     fields: other facts about the sample, such as its category. Slices use them. They hold nothing that the
@@ -108,6 +110,7 @@ class Row:
     fields: Mapping[str, Any] | None = None
     answer_tokens: float | None = None
     answer_characters: int | None = None
+    response: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

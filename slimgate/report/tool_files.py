@@ -21,6 +21,8 @@ KL_WORDS = {
     "p99_max": "99 % of the tokens' KL up to",
     "p999_max": "99.9 % of the tokens' KL up to",
 }
+# Milliseconds that are shown without a fraction.
+_LARGE_MS = 10_000
 _ONE_RUN = (
     "the two were not measured by turns, and nothing tells how much two runs of one server differ: the "
     "intervals are of the requests alone, and no speed-up is decided. Give a second run of the base: --repeat"
@@ -115,7 +117,10 @@ def _format_figure(figure: KlFigure) -> str:
 
 
 def _ms(value: float) -> str:
-    return f"{value:.4g}" if isfinite(value) else "failed"
+    """Four digits, and no exponent: times of a busy server have more."""
+    if not isfinite(value):
+        return "failed"
+    return f"{value:,.0f}" if value >= _LARGE_MS else f"{value:.4g}"
 
 
 def _ratio(facts: TimeRatioFacts, *, repeated: bool) -> str:

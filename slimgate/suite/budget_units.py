@@ -27,7 +27,7 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
     for name, variant_budgets in suite.budgets.items():
         for metric, budgets in variant_budgets.quality.items():
             for budget in budgets:
-                for question in _ask_about_quality(budget):
+                for question in ask_about_quality(budget):
                     names_by_question.setdefault((metric, budget.kind, budget.limit, question), []).append(
                         name
                     )
@@ -42,7 +42,7 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
     ]
 
 
-def _ask_about_quality(budget: QualityBudget) -> Iterator[str]:
+def ask_about_quality(budget: QualityBudget) -> Iterator[str]:
     """The questions about one quality budget; a small share with a reason is not questioned."""
     kind, limit = budget.kind, budget.limit
     if is_in_points(kind) and limit < SMALL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,13 @@ def test_a_target_that_switches_a_budget_off_keeps_the_others(tmp_path: Path) ->
     assert judged["old"].notes == [
         "loads.toml switches off latency speedup_min 1.5 for old: is replaced next week"
     ]
+
+
+def test_long_times_have_no_exponent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slow, other = (
+        str(write_vllm(tmp_path / name, seed, slower=350.0)) for seed, name in enumerate(("a.json", "b.json"))
+    )
+    assert main(["judge", slow, other]) == 0
+    out = capsys.readouterr().out
+    assert "e+0" not in out
+    assert re.search(r"answer p50 +2\d,\d{3} +2\d,\d{3} ", out)

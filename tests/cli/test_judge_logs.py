@@ -346,6 +346,10 @@ def _no_log(folder: Path) -> None:
     (folder / "target/notes.txt").write_text("nothing", "utf-8")
 
 
+def _empty_folder(folder: Path) -> None:
+    (folder / "target").mkdir()
+
+
 def _broken_results(folder: Path) -> None:
     (
         write_lm_eval(folder / "target", {"gsm8k": [1.0, 0.0]}) / "results_2026-01-02T03-04-05.000000.json"
@@ -383,6 +387,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         _no_log,
         "no reader knows this folder; expected a log of aiperf, baseline, deepeval, evalscope, evalution, ",
     ),
+    "an empty folder": (_empty_folder, "target: the folder is empty, expected a log in it"),
     "broken results": (_broken_results, "results_.*json: not JSON: Expecting value"),
     "rows of another tool": (_foreign_rows, "line 1 is not a sample of lm-eval .*expected doc_id, metrics"),
 }
@@ -477,3 +482,23 @@ def test_a_report_names_the_logs_with_digests_of_what_was_read(
         assert all(f"{log} (digest {files[str(log)][:12]})" in head for log in logs)
     assert digests[0][0] == digests[1][0]
     assert digests[0][1] != digests[1][1]
+
+
+def test_a_table_without_a_task_beside_a_log_is_one_line(judge: Judge, tmp_path: Path) -> None:
+    log = write_lm_eval(tmp_path / "base", {"gsm8k": [1.0, 0.0]})
+    table = tmp_path / "target.csv"
+    table.write_text("id,score\n0,1\n1,0\n")
+    code, _, err = judge(log, table, "--drop-points", 2)
+    assert (code, err.count("\n")) == (4, 1)
+    assert "is a log of lm_eval and" in err
+    assert "expected two logs of one tool, or a column task with the task gsm8k in it" in err
+
+
+def test_a_target_that_is_much_better_may_be_the_base(judge: Judge, tmp_path: Path) -> None:
+    better = write_lm_eval(tmp_path / "better", {"gsm8k": [1.0] * 200})
+    worse = write_lm_eval(tmp_path / "worse", {"gsm8k": [0.0] * 40 + [1.0] * 160})
+    line = "gsm8k/acc: the target is better than the base by more than the budget: check that base and target"
+    code, out, _ = judge(worse, better, "--drop-points", 2)
+    assert (code, line in out) == (0, True)
+    for sides, options in (((better, worse), (2,)), ((worse, better), (50,))):
+        assert line not in judge(*sides, "--drop-points", *options)[1]

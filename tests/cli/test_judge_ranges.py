@@ -198,3 +198,13 @@ def test_an_assertion_takes_ranges(tmp_path: Path) -> None:
         assert_within(*logs, metric="grade", drop_points=5.0)
     with pytest.raises(SuiteError, match="--range grade=10:1"):
         assert_within(*logs, metric="grade", drop_points=5.0, ranges={"grade": (10, 1)})
+
+
+def test_points_of_scores_in_percent_are_explained(judge: Judge, tmp_path: Path) -> None:
+    percent = np.where(np.arange(400) % 10 < 9, 100.0, 0.0)
+    logs = pair(tmp_path, percent, percent, "mine")
+    line = "mine: scores go up to 100, and a point is 0.01 of their unit, so a budget of 2 is 0.02 in 100"
+    _, out, _ = judge(*logs, "--drop-points", 2, "--range", "mine=0:100")
+    assert f"{line}; for 2 in 100 write 200\n" in out
+    for options in (("200", "mine=0:100"), ("2", "mine=0:101")):
+        assert line not in judge(*logs, "--drop-points", options[0], "--range", options[1])[1]

@@ -12,6 +12,7 @@ from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
 
 from slimgate.errors import SuiteError
+from slimgate.logs.budgets import budgets_of_table
 from slimgate.logs.file_budgets import (
     ANSWERS,
     KL,
@@ -191,3 +192,27 @@ def test_a_slice_of_a_label_that_there_is_not_is_refused(tmp_path: Path, judge: 
     path = _write(tmp_path, "slices.label.c = { accuracy = { drop_points = 9.0 } }")
     code, _, err = judge(tmp_path / "base.csv", tmp_path / "target.csv", "--budgets", path)
     assert (code, "[budgets.slices.label] c: no such label" in err) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "problem"),
+    [
+        ("2.0", 'drop_points: "2.0" came, expected a number'),
+        (-1, "drop_points: -1 came, expected more than 0"),
+    ],
+    ids=["text", "negative"],
+)
+def test_a_limit_that_is_no_number_is_shown(limit: object, problem: str) -> None:
+    with pytest.raises(SuiteError) as raised:
+        budgets_of_table({"budgets": {"*": {"drop_points": limit}}}, "b.toml")
+    assert str(raised.value) == f'b.toml [budgets] "*" {problem}'
+
+
+@pytest.mark.parametrize("kind", [ANSWERS, PREDICTIONS])
+def test_a_limit_that_may_be_a_share_is_asked_about(tmp_path: Path, kind: FileKind) -> None:
+    path = _write(
+        tmp_path, "accuracy = { drop_points = 0.02 }\nslices = { accuracy = { drop_points = 5.0 } }"
+    )
+    read = read_file_budgets(read_budget_tables(path), kind, "target", "b.toml")
+    question = "points are percentage points, so 0.02 is 0.02 %. Did you mean drop_points = 2?"
+    assert read.notes == (f"b.toml drop_points 0.02: {question}",)

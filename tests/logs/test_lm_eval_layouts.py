@@ -15,8 +15,10 @@ from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
+from slimgate.judge.verdict import Verdict
+from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
-from slimgate.logs.budgets import LogBudgets, drop_budgets
+from slimgate.logs.budgets import LogBudgets, budgets_of_table, drop_budgets
 from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -300,3 +302,34 @@ def test_a_perplexity_that_the_task_averages_is_a_number(tmp_path: Path) -> None
         (10, {}),
         (11, {}),
     ]
+
+
+def filtered_row(at: int, response: str, taken: str) -> dict[str, Any]:
+    return {**old_row(at, exact_match=1.0), "resps": [[response]], "filtered_resps": [taken]}
+
+
+def test_a_length_is_of_all_that_the_model_wrote(tmp_path: Path) -> None:
+    base = write_old(tmp_path / "base", [filtered_row(at, "#### 7", "7") for at in range(200)])
+    rows = [filtered_row(at, "I think. " * 50 + "#### 7", "7") for at in range(190)]
+    refusal = "I'm sorry, but I cannot help with that."
+    rows += [filtered_row(at, refusal if at < 195 else " ", "[invalid]") for at in range(190, 200)]
+    target = write_old(tmp_path / "target", rows)
+    log = read_log(base)
+    assert [(row.answer, row.response) for row in log.tasks["sums"].rows()][:1] == [("7", "#### 7")]
+    write_base_log(log, tmp_path / "base.parquet")
+    budgets = budgets_of_table(
+        {"budgets": {"answer_length": {"length_ratio_max": 1.1, "cap": 200}}}, "b.toml"
+    )
+    for side in (log, read_base_log(tmp_path / "base.parquet", "kept")):
+        verdicts = judge_logs(side, read_log(target), budgets, Rules(checks=read_answer_checks()))
+        values = {row.metric: (row.judged.teacher, row.judged.value) for row in verdicts.comparisons}
+        assert values["answer_length"] == (6, pytest.approx((190 * 456 + 5 * len(refusal) + 5) / 200))
+        assert (values["refused"], values["empty"]) == ((0, 0.025), (0, 0.025))
+        lengths = next(row for row in verdicts.comparisons if row.metric == "answer_length")
+        assert lengths.judged.verdict is Verdict.FAIL
+
+
+def test_an_answer_without_a_filter_is_its_response(tmp_path: Path) -> None:
+    choice = {**old_row(1, acc=1.0), "resps": [[[-1.0, False]], [[-2.0, False]]]}
+    folder = write_old(tmp_path / "base", [old_row(0, acc=1.0), choice])
+    assert [row.response for row in rows_of(folder, "sums")] == [None, None]

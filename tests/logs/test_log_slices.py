@@ -187,6 +187,7 @@ def test_a_base_without_the_field_takes_the_targets() -> None:
             None,
             r"--slice categry: no sample has this field. Did you mean category\?; the samples have",
         ),
+        (("zzz",), None, "--slice zzz: no sample has this field; the samples have category"),
         (
             (),
             {"acc": {"drop_points": 5.0}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from support.judge_command import Judge
 
 from slimgate import assert_budgets, assert_within
 from slimgate.errors import DataError, SuiteError
-from slimgate.logs.several_runs import join_logs
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.rules import Rules
+from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, join_logs
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
-from slimgate.plugins.reader import Log
+from slimgate.logs.verdicts import judge_logs
+from slimgate.plugins.reader import Log, Row, TaskLog
 
 N = 200
 
@@ -110,6 +113,18 @@ def test_epochs_as_runs_are_those_runs(judge: Judge, tmp_path: Path, sides: Any)
     _, out, _ = judge(*tables, "--drop-points", 5)
     assert "epochs of one run of each" in out
     assert f"n={3 * N} in {N} groups" in out
+
+
+@pytest.mark.parametrize(("clusters", "epochs"), [("abc", False), ("aab", True)])
+def test_rows_with_a_cluster_each_are_no_epochs(clusters: str, epochs: bool) -> None:
+    """As Inspect, lighteval and HELM have them."""
+
+    def read() -> Iterator[Row]:
+        yield from (Row(str(at), {"acc": 1.0}, cluster=cluster) for at, cluster in enumerate(clusters))
+
+    sides = [Log("simulated", name, {"task": TaskLog(read)}) for name in ("a", "b")]
+    notes = judge_logs(*sides, LogBudgets(), Rules()).notes
+    assert (ONE_RUN in notes, EPOCHS_OF_ONE_RUN in notes) == (not epochs, epochs)
 
 
 def test_a_copy_is_no_other_run(judge: Judge, tmp_path: Path, sides: Any) -> None:
@@ -311,3 +326,14 @@ def test_a_load_test_takes_no_runs(tmp_path: Path) -> None:
     )
     with pytest.raises(SuiteError, match="load tests are judged by one run per side"):
         load_log_suite(suite, "suite.toml")
+
+
+def test_metrics_with_the_same_note_on_their_judge_share_it() -> None:
+    def read() -> Iterator[Row]:
+        yield from (Row(str(at), {"judge_a": 0.5, "judge_b": 0.7}, answer="x") for at in range(4))
+
+    better = {"judge_a": True, "judge_b": True}
+    sides = [Log("simulated", name, {"task": TaskLog(read, higher_is_better=better)}) for name in ("a", "b")]
+    notes = [note for note in judge_logs(*sides, LogBudgets(), Rules()).notes if "a judge model" in note]
+    assert len(notes) == 1
+    assert notes[0].startswith("task/judge_a, task/judge_b: a judge model scored each answer once: ")

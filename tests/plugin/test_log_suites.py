@@ -9,6 +9,7 @@ import pytest
 from support.lm_eval_logs import write_lm_eval
 from support.user_repository import pytest_in
 
+from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.plugin.find_suites import Search, find_log_suites, find_suites
 from slimgate.record import read_record
@@ -95,7 +96,8 @@ def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments:
     next((repository / "logs/bad").glob("samples_arc*")).unlink()
     ran = pytest_in(repository, "bench/logs.toml", *arguments)
     assert ran.code == 4
-    assert any(line.startswith("exit code 4: ") and "lacks the task arc" in line for line in ran.lines)
+    line = "exit code 4: bench/logs.toml: "
+    assert any(text.startswith(line) and "lacks the task arc" in text for text in ran.lines)
     assert any("1 failed" in line for line in ran.lines)
     assert not (repository / "reports/latest/logs").exists()
 
@@ -111,9 +113,14 @@ def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments:
         ),
         ("good =", "teacher =", r"bench/logs.toml \[logs\] targets.teacher: the report calls the base so"),
         ("[budgets]", 'allow = ["promt"]\n[budgets]', r"\[logs\] allow promt: .* Did you mean prompt\?"),
+        (
+            'targets = { good = "../logs/good", bad = "../logs/bad" }',
+            'targets = "../logs/good"',
+            r'\[logs\] targets: "../logs/good" came, expected a table of names and paths',
+        ),
         ("[budgets]", "[budget]", r"bench/logs.toml: no table \[budget\] here. Did you mean budgets\?"),
     ],
-    ids=["key", "budget", "name", "allow", "table"],
+    ids=["key", "budget", "name", "allow", "targets", "table"],
 )
 def test_a_suite_that_is_wrong_ends_the_run(repository: Path, old: str, new: str, problem: str) -> None:
     (repository / "bench/logs.toml").write_text(SUITE.replace(old, new, 1), "utf-8")
@@ -143,7 +150,8 @@ def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path)
     record = read_record(folder / "run.json")
     assert record.suite.title == "Two [models]"
     notes = record.variant("good").notes
-    assert [note.partition(":")[0] for note in notes] == ["arc", "gsm8k", "one run of each"]
+    better = "arc/acc, gsm8k/acc"  # all of them right
+    assert [note.partition(":")[0] for note in notes] == ["arc", "gsm8k", "one run of each", better]
     assert [note.partition(":")[0] for note in record.variant("bad").notes] == ["one run of each"]
 
 
@@ -397,3 +405,36 @@ def test_without_torch_logs_are_judged_beside_a_suite_of_models(
     assert alone.code == 4
     assert not any("exit code 4" in line for line in alone.lines)
     assert any("bench/models.toml: a suite of models needs torch" in line for line in alone.lines)
+
+
+def test_a_base_is_no_target_of_itself(repository: Path) -> None:
+    suite = SUITE.replace('"../logs/good"', '"../logs/base"')
+    (repository / "bench/logs.toml").write_text(suite, "utf-8")
+    ran = pytest_in(repository, "bench/logs.toml")
+    words = "exit code 4: bench/logs.toml: logs/base: base and target are the same path"
+    assert (ran.code, any(line.startswith(words) for line in ran.lines)) == (4, True), ran.lines
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ("", 'missing = "drop"', '[logs] missing was "fail" and is "drop"'),
+        ('missing = "as-wrong"', 'missing = "drop"', '[logs] missing was "as-wrong" and is "drop"'),
+        ("", 'allow = ["prompt"]', '[logs] allow was [] and is ["prompt"]'),
+        ('missing = "drop"\nallow = ["prompt", "shots"]', 'allow = ["shots"]', None),
+    ],
+    ids=["samples left out", "samples no longer wrong", "prompts may differ", "stricter"],
+)
+def test_laxer_rules_of_logs_are_a_weaker_gate(
+    repository: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, change: str | None
+) -> None:
+    reports = []
+    for name, keys in (("old", before), ("new", after)):
+        suite = SUITE.replace("[budgets]", f"{keys}\n[budgets]", 1)
+        (repository / "bench/logs.toml").write_text(suite, "utf-8")
+        pytest_in(repository, "bench/logs.toml", "--slimgate-report", name)
+        reports.append(str(repository / name / "logs"))
+    code = main(["compare", *reports])
+    assert code == (change is not None)
+    if change is not None:
+        assert f"- {change} (no reason)" in capsys.readouterr().out.replace("\\", "")  # of Markdown

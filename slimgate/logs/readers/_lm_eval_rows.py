@@ -97,6 +97,8 @@ def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str,
         else:
             not_numbers.append(metric)
     prompt = _prompt(row.get("arguments"))
+    answer = _answer(row.get("filtered_resps"), row.get("arguments"))
+    response = _response(row.get("resps"))
     return Row(
         id=key,
         scores=scores,
@@ -105,9 +107,10 @@ def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str,
         filter=name,
         keys=_read_keys(row, prompt),
         prompt=prompt,
-        answer=_answer(row.get("filtered_resps"), row.get("arguments")),
+        answer=answer,
         target=as_text(row.get("target")),
         fields=doc if isinstance(doc := row.get("doc"), dict) else None,
+        response=None if response == answer else response,
     )
 
 
@@ -197,3 +200,11 @@ def _answer(responses: object, arguments: object) -> str | None:
         except (IndexError, KeyError, TypeError, ValueError):
             return as_text(responses)
     return as_text(responses[0] if len(responses) == 1 else responses)
+
+
+def _response(responses: object) -> str | None:
+    """What the model wrote before any filter, of several repeats the first; None of a choice."""
+    requests = responses if isinstance(responses, list) and len(responses) == 1 else [None]
+    repeats = requests[0]
+    first = repeats[0] if isinstance(repeats, list) and repeats else repeats
+    return first if isinstance(first, str) else None

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from slimgate.judge.score_metric import RECORD_KIND, RULES
 from slimgate.record import (
     ONLY_WARNS,
     BudgetFacts,
@@ -36,6 +37,8 @@ _LOAD_MODEL = "load_model"
 _JUDGING = ("gate", "confirm")
 _SELF_TESTS = ("identical", "planted_fault", "planted_delay")
 _LONGEST = 80
+# What samples without a score do in logs, the strictest first.
+_MISSING = ("fail", "as-wrong", "drop")
 # Options that make a limit stricter. `over = "builds"` covers all builds, not only the rows of one.
 _STRICTER_OPTIONS = ({"over": "builds"},)
 
@@ -73,9 +76,16 @@ def _judged_demands(record: RunRecord) -> Demands:
             "suite.seeds": record.suite.seeds,
             "task.kind": record.task.kind,
             "teacher.model": record.variants[0].parent,
+            **_settings_of_logs(record),
         },
         unjudged={model.name: model.awaited for model in record.variants if model.awaited},
     )
+
+
+def _settings_of_logs(record: RunRecord) -> dict[str, object]:
+    """By which rules logs were compared, as far as the record of logs says it."""
+    rules = (record.task.params or {}).get(RULES, {}) if record.task.kind == RECORD_KIND else {}
+    return {f"logs.{name}": value for name, value in rules.items()}
 
 
 def _budgets_of(model: VariantRecord) -> Iterator[DemandedBudget]:
@@ -303,6 +313,15 @@ def _asks_less_of_servers(before: Sequence[Json] | None, now: Sequence[Json] | N
     return False
 
 
+def _is_laxer(before: str, now: str | None) -> bool:
+    """Whether samples without a score count for less than they did."""
+    return now is not None and _MISSING.index(now) > _MISSING.index(before)
+
+
+def _allows_more(before: Sequence[str], now: Sequence[str] | None) -> bool:
+    return not set(now or ()) <= set(before)
+
+
 # Key -> whether its new value demands less than its old one. For every other key any change does.
 _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_turned_on,
@@ -311,6 +330,8 @@ _RULES: Mapping[str, Rule] = {
     "teacher.model": _is_removed_or_changed,
     "teacher.sha256": _is_removed_or_changed,
     "budgets.family": _is_removed_or_changed,
+    "logs.missing": _is_laxer,
+    "logs.allow": _allows_more,
     "measure.metrics": _lacks_item,
     "measure.workloads": _lacks_item,
     "measure.loads": _asks_less_of_servers,

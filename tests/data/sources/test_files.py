@@ -136,7 +136,16 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
     [
         ("a.csv", "", "is empty, expected rows as csv"),
         ("a.csv", "text,text\n", "column 'text' twice"),
-        ("a.csv", "text,,label\n", "a column without a name"),
+        (
+            "a.csv",
+            "text,,label\n",
+            'a column without a name, expected one name a column; came text, "", label',
+        ),
+        (
+            "a.csv",
+            ",text,label\n",
+            r'came "", text, label; pandas writes its index so: to_csv\(index=False\)',
+        ),
         ("a.parquet", "hello", "is not parquet"),
         ("a.json", '[{"text": "x"},\n {"text" "y"}]', "line 2 is not JSON"),
         ("a.json", '[{"text": "x"}, 3]', "item 2 is 3, expected an object"),

@@ -1,0 +1,77 @@
+"""Notes beside the verdicts of a target: swapped sides, equal logs, scores in percent, a judge's noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimgate.errors import list_names
+from slimgate.judge.budget_kinds import is_in_points
+from slimgate.logs.comparisons import Comparison
+from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
+from slimgate.plugins.reader import Log
+
+_MOST_NAMED = 5
+# The upper end of scores in percent.
+_PERCENT = 100.0
+
+
+def describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -> list[str]:
+    """How much the scores of a judge model differ; metrics of which the line is the same share it."""
+    several = any(log.further for log in logs)
+    names_by_line: dict[str, list[str]] = {}
+    for comparison in comparisons:
+        if comparison.judge_noise is not None:
+            line = describe_judge_noise(
+                comparison.judge_noise,
+                judged=is_scored_by_judge(comparison.metric, logs[0].tool),
+                several=several or comparison.has_epochs,
+            )
+            if line is not None:
+                names_by_line.setdefault(line, []).append(comparison.name)
+    return [f"{list_names(names, _MOST_NAMED)}: {line}" for line, names in names_by_line.items()]
+
+
+def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
+    """A line where two logs agree in every score and answer: they may be of one model."""
+    if any(comparison.worse or comparison.better or comparison.changed for comparison in comparisons):
+        return []
+    if all(comparison.changed is None for comparison in comparisons):
+        return []
+    return ["all answers and scores are the same in both logs: check that they are of two models"]
+
+
+def describe_large_gains(comparisons: Sequence[Comparison]) -> list[str]:
+    """A line where the target is shown to be better by more than its budget: the sides may be swapped."""
+    gains = [
+        comparison
+        for comparison in comparisons
+        for budget in comparison.budgets
+        if budget.kind == "drop_points"
+        and comparison.judged.unit == "points"
+        and comparison.judged.interval is not None
+        and comparison.judged.interval[1] < -budget.limit
+    ]
+    if not gains:
+        return []
+    names = list_names([gain.name for gain in gains], _MOST_NAMED)
+    return [
+        f"{names}: the target is better than the base by more than the budget: check that base and target "
+        "are not swapped"
+    ]
+
+
+def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:
+    """A line where a budget in points is on scores up to 100, of which a point is a hundredth of 1."""
+    names_by_limit: dict[float, list[str]] = {}
+    for comparison in comparisons:
+        ends = comparison.score_range
+        if ends is not None and ends[1] == _PERCENT and comparison.judged.unit == "points":
+            for budget in comparison.budgets:
+                if is_in_points(budget.kind) and budget.limit < _PERCENT:
+                    names_by_limit.setdefault(budget.limit, []).append(comparison.name)
+    return [
+        f"{list_names([*dict.fromkeys(names)], _MOST_NAMED)}: scores go up to 100, and a point is 0.01 of "
+        f"their unit, so a budget of {limit:g} is {limit / _PERCENT:g} in 100; for {limit:g} in 100 write "
+        f"{limit * _PERCENT:g}"
+        for limit, names in names_by_limit.items()
+    ]

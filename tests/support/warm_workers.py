@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from slimgate._system.worker import SAID, Ended, last_words
-from support.warm_python import Server
+from support.warm_python import Process, Request, Server
 
 # auto-round changes transformers when it is imported, so that only its own workers have it.
 AUTO_ROUND = (
@@ -52,9 +52,8 @@ def _run_forked(
 ) -> Ended:
     """As slimgate's run_worker."""
     variables, log = {**os.environ, **(environment or {})}, folder / SAID
-    code = _server(imports).run(
-        module, [str(folder)], str(folder), variables, os.devnull, str(log), timeout=limit
-    )
+    request = Request(module, [str(folder)], str(folder), variables, (os.devnull, os.devnull, str(log)))
+    code = Process(_server(imports), request).wait(limit)
     return Ended(code, last_words(log.read_text("utf-8", errors="replace")))
 
 

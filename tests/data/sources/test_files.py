@@ -139,7 +139,7 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
         (
             "a.csv",
             "text,,label\n",
-            'a column without a name, expected one name a column; came text, "", label',
+            'a column without a name, expected one name per column; came text, "", label',
         ),
         (
             "a.csv",

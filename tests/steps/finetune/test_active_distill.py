@@ -143,5 +143,5 @@ def test_a_task_without_classes_is_told(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     context: BuildContext = watched.context
     context.task = text_regression.task
-    with pytest.raises(BuildError, match="probabilities of classes"):
+    with pytest.raises(BuildError, match="by class probabilities, and this task has none; use distill"):
         watched.run(rows=4)

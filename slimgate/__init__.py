@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from slimgate.judge.metrics.registry import load_metric
     from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
     from slimgate.judge.quality import judge_quality
-    from slimgate.judge.verdict import QualityJudgement, Verdict
+    from slimgate.judge.verdict import QualityJudgement
     from slimgate.logs.within import assert_budgets, assert_within
     from slimgate.models.blocks import blocks
     from slimgate.models.config import check_positions
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from slimgate.plugins.source import Source
     from slimgate.plugins.step import Step
     from slimgate.plugins.task import Task
-    from slimgate.record import RunRecord, read_record
+    from slimgate.record.run import RunRecord, read_record
+    from slimgate.results.base import Verdict
     from slimgate.steps.calibration import calibration_batches, input_norms
     from slimgate.suite.load import load_suite
     from slimgate.suite.suite import Suite

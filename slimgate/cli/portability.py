@@ -91,7 +91,7 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
     from slimgate.judge.message import message
     from slimgate.judge.metrics import load_metric
     from slimgate.judge.quality import judge_quality
-    from slimgate.judge.verdict import Verdict
+    from slimgate.results.base import Verdict
     from slimgate.run.slicing import find_column_slices
     from slimgate.suite.suite import TEACHER
 
@@ -121,7 +121,7 @@ def _compare(
     from slimgate.judge.behaviour import judge_behaviour
     from slimgate.judge.behaviour_budgets import BehaviourBudgets
     from slimgate.judge.behaviour_message import behaviour_message
-    from slimgate.judge.verdict import Verdict
+    from slimgate.results.base import Verdict
 
     changed = int(outcomes.changed_rows(other_outcomes).sum())
     lines = [f"  {changed:,} answers differ from this processor's ({100 * changed / len(outcomes):.1f} %)"]

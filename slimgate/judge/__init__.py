@@ -8,12 +8,12 @@ from slimgate._system.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from slimgate.judge.budget_kinds import QualityBudget, check_budget
-    from slimgate.judge.decision import BudgetVerdict, Verdict, worst_verdict
     from slimgate.judge.quality import judge_quality
     from slimgate.judge.verdict import QualityJudgement
+    from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 
 __all__ = [
-    "BudgetVerdict",
+    "BudgetFacts",
     "QualityBudget",
     "QualityJudgement",
     "Verdict",
@@ -24,12 +24,12 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "BudgetVerdict": "slimgate.judge.decision",
+        "BudgetFacts": "slimgate.results.base",
         "QualityBudget": "slimgate.judge.budget_kinds",
         "QualityJudgement": "slimgate.judge.verdict",
-        "Verdict": "slimgate.judge.decision",
+        "Verdict": "slimgate.results.base",
         "check_budget": "slimgate.judge.budget_kinds",
         "judge_quality": "slimgate.judge.quality",
-        "worst_verdict": "slimgate.judge.decision",
+        "worst_verdict": "slimgate.results.base",
     },
 )

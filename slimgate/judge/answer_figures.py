@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimgate.judge.behaviour_parts import ReliabilityFacts, TradeoffFacts
 from slimgate.judge.metrics.base import Metric, check_classes, value_of
 from slimgate.judge.metrics.brier import METRICS as BRIER
 from slimgate.judge.metrics.ece import BINS, bin_of
 from slimgate.judge.metrics.ece import METRICS as ECE
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
+from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
 
 # From here on most cells of a matrix are empty, and a record holds the others only.
 MOST_CLASSES_OF_A_MATRIX = 30

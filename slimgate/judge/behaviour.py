@@ -21,10 +21,7 @@ from slimgate.judge.answer_figures import (
     tradeoff,
 )
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, slices_kind
-from slimgate.judge.behaviour_parts import SliceFacts
-from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.facts import budget_facts
 from slimgate.judge.flips import (
     MOST_QUOTED,
     FlipShare,
@@ -34,7 +31,6 @@ from slimgate.judge.flips import (
     surest_lost_rows,
 )
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.parts import Part
 from slimgate.judge.slices import (
     Slice,
     judge_slices,
@@ -44,8 +40,9 @@ from slimgate.judge.slices import (
     slices_verdict,
 )
 from slimgate.judge.token_kl import TokenKl, judge_tokens
-from slimgate.judge.verdict import BudgetVerdict, Verdict, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts
 
 _LONGEST_ANSWER = 300
 
@@ -62,7 +59,7 @@ class BehaviourJudgement:
 
     flips: FlipShare | None
     slices: tuple[SliceFacts, ...]
-    budgets: tuple[BudgetVerdict, ...]
+    budgets: tuple[BudgetFacts, ...]
     verdict: Verdict | None
     tokens: TokenKl | None = None
 
@@ -112,7 +109,7 @@ def judge_behaviour(
     return BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
 
 
-def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tuple[BudgetVerdict, ...]:
+def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tuple[BudgetFacts, ...]:
     if not budgets:
         return ()
     if tokens is None:
@@ -126,67 +123,83 @@ def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tup
 
 def behaviour(
     teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = None, quote_better: bool = False
-) -> dict[str, Any]:
-    """What the record holds of a variant's behaviour without any budget: plain values, ready for JSON.
+) -> BehaviourFacts:
+    """What the record holds of a variant's behaviour without any budget.
 
-    texts: the texts of rows by their positions, for the rows that are quoted. quote_better: quote rows that
-    turned from wrong to right too, since a budget limits a gain. Up to 30 classes both confusion
-    matrices stand whole; with more, their cells that are not empty. Raises MeasureError as judge_behaviour.
+    Up to 30 classes both confusion matrices stand whole; with more, their cells that are not empty.
+
+    Args:
+        teacher: its answers on the gate rows.
+        variant: its answers on the same rows.
+        texts: the texts of rows by their positions, for the rows that are quoted.
+        quote_better: quote rows that turned from wrong to right too, since a budget limits a gain.
+
+    Raises:
+        MeasureError: as judge_behaviour.
     """
     _check_rows(teacher, variant)
-    facts: dict[str, Any] = {"n": len(teacher), **_changes(teacher, variant, texts)}
-    if quote_better and facts["flips"] is not None:
-        won = flipped_rows(teacher, variant)[1][:MOST_QUOTED]
-        facts["flips"]["quoted_better"] = _quote_rows(teacher, variant, won, texts)
-    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
-        facts |= {
-            "kl_to_teacher": kl_to_teacher(teacher, variant),
-            "ece": expected_calibration_error(variant),
-            "ece_teacher": expected_calibration_error(teacher),
-            "brier": brier_score(variant),
-            "brier_teacher": brier_score(teacher),
-            "reliability": _to_json(reliability(variant)),
-            "reliability_teacher": _to_json(reliability(teacher)),
-            "tradeoff": _to_json(tradeoff(variant)),
-            "tradeoff_teacher": _to_json(tradeoff(teacher)),
-            **_confusion(teacher, variant),
-        }
-    return facts
-
-
-def _changes(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> dict[str, Any]:
     rows = np.flatnonzero(teacher.changed_rows(variant))
-    if teacher.right is None:
-        if teacher.answers is None or variant.answers is None:
-            return {"flips": None}
-        quoted = _quote_rows(teacher, variant, rows[:MOST_QUOTED], texts)
-        return {"flips": None, "agreement": 1 - len(rows) / len(teacher), "changed_answers": quoted}
-    changed = len(rows)
-    lost, won = flipped_rows(teacher, variant)
-    flips = {"right_to_wrong": len(lost), "wrong_to_right": len(won), "changed": changed}
-    quoted = _quote_rows(teacher, variant, surest_lost_rows(teacher, variant), texts)
-    return {"flips": {**flips, "quoted": quoted}, "agreement": 1 - changed / len(teacher)}
+    has_answers = teacher.answers is not None and variant.answers is not None
+    flips, changed_answers = None, list[QuotedRow]()
+    if teacher.right is not None:
+        lost, won = flipped_rows(teacher, variant)
+        better = won[:MOST_QUOTED] if quote_better else won[:0]
+        flips = Flips(
+            right_to_wrong=len(lost),
+            wrong_to_right=len(won),
+            changed=len(rows),
+            quoted=_quote_rows(teacher, variant, surest_lost_rows(teacher, variant), texts),
+            quoted_better=_quote_rows(teacher, variant, better, texts),
+        )
+    elif has_answers:
+        changed_answers = _quote_rows(teacher, variant, rows[:MOST_QUOTED], texts)
+    facts = BehaviourFacts(
+        n=len(teacher),
+        flips=flips,
+        agreement=1 - len(rows) / len(teacher) if flips is not None or has_answers else None,
+        changed_answers=changed_answers,
+    )
+    if not isinstance(teacher, ClassOutcomes) or not isinstance(variant, ClassOutcomes):
+        return facts
+    return facts.replace(
+        kl_to_teacher=kl_to_teacher(teacher, variant),
+        ece=expected_calibration_error(variant),
+        ece_teacher=expected_calibration_error(teacher),
+        brier=brier_score(variant),
+        brier_teacher=brier_score(teacher),
+        reliability=reliability(variant),
+        reliability_teacher=reliability(teacher),
+        tradeoff=tradeoff(variant),
+        tradeoff_teacher=tradeoff(teacher),
+        **_confusion(teacher, variant),
+    )
 
 
 def behaviour_facts(
-    measured: Mapping[str, Any],
+    measured: BehaviourFacts,
     judged: BehaviourJudgement,
     message: str,
     on_undecided: Mapping[str, OnInconclusive] | None = None,
-) -> dict[str, Any]:
+) -> BehaviourFacts:
     """The record's `behaviour`: what was measured, and what was judged of it.
 
     message: its line; on_undecided: what undecided budgets do, by kind.
     """
-    return {
-        **measured,
-        "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
-        "slices": _to_json(judged.slices),
-        "slice_gaps": _to_json(slice_gaps(judged.slices)),
-        "budgets": [budget_facts(budget, (on_undecided or {}).get(budget.kind)) for budget in judged.budgets],
-        "verdict": judged.verdict and judged.verdict.value,
-        "message": message,
-    }
+    share, flips = judged.flips, None
+    if share is not None and measured.flips is not None:
+        flips = measured.flips.replace(
+            percent=100 * share.share,
+            interval=tuple(100 * bound for bound in share.interval),
+            groups=share.groups,
+        )
+    return measured.replace(
+        flips=flips,
+        slices=list(judged.slices),
+        slice_gaps=slice_gaps(judged.slices),
+        budgets=[budget.with_action((on_undecided or {}).get(budget.kind)) for budget in judged.budgets],
+        verdict=judged.verdict,
+        message=message,
+    )
 
 
 def actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
@@ -204,32 +217,22 @@ def actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[
     return {kind: action or default for kind, action in undecided.items()}
 
 
-def _share(share: FlipShare) -> dict[str, Any]:
-    return {
-        "percent": 100 * share.share,
-        "interval": [100 * bound for bound in share.interval],
-        "groups": share.groups,
-    }
-
-
 def _check_rows(teacher: Outcomes, variant: Outcomes) -> None:
     same_rows(teacher, variant)
     if not len(teacher):
         raise MeasureError("behaviour: there are no gate rows to compare")
 
 
-def _quote_rows(
-    teacher: Outcomes, variant: Outcomes, rows: Ints, texts: Texts | None
-) -> list[dict[str, Any]]:
+def _quote_rows(teacher: Outcomes, variant: Outcomes, rows: Ints, texts: Texts | None) -> list[QuotedRow]:
     shown: Sequence[str | None] = [None] * len(rows) if texts is None else texts(rows)
     return [
-        {
-            "id": str(teacher.ids[row]),
-            "label": teacher.classes[teacher.labels[row]] if isinstance(teacher, ClassOutcomes) else None,
+        QuotedRow(
+            id=str(teacher.ids[row]),
+            label=teacher.classes[teacher.labels[row]] if isinstance(teacher, ClassOutcomes) else None,
             **_describe_answer("teacher", teacher, row),
             **_describe_answer("variant", variant, row),
-            "text": text,
-        }
+            text=text,
+        )
         for row, text in zip(rows, shown, strict=True)
     ]
 
@@ -248,10 +251,6 @@ def _describe_answer(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, A
 def _shorten(answer: str) -> str:
     """A record quotes the beginning of a long answer."""
     return answer if len(answer) <= _LONGEST_ANSWER else answer[: _LONGEST_ANSWER - 1] + "…"
-
-
-def _to_json(records: Sequence[Part] | None) -> list[dict[str, Any]] | None:
-    return None if records is None else [record.model_dump(mode="json") for record in records]
 
 
 def _confusion(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:

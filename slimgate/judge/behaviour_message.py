@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from slimgate.budgets.registry import find_kind
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
-from slimgate.judge.behaviour_parts import PartedFacts, SliceFacts
 from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
-from slimgate.judge.decision import BudgetVerdict, Verdict
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.message import format_rows, format_share_above, rows_would_tell
 from slimgate.judge.slices import budget_slices, slice_counts
 from slimgate.judge.token_kl import TokenKl
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import PartedFacts, SliceFacts
 
 _MOST_DECIMALS = 4
 _MOST_NAMED = 3
@@ -41,7 +41,7 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     return f"{name}: {'; '.join(clauses) or 'rows are neither right nor wrong, not gated'}"
 
 
-def _tokens(tokens: TokenKl, budget: BudgetVerdict) -> str:
+def _tokens(tokens: TokenKl, budget: BudgetFacts) -> str:
     """`mean KL 0.0123 nats [0.0112, 0.0135], budget 0.02 (n=2000 in 310 groups): PASS`."""
     low, high = (_significant(bound) for bound in budget.interval or ())
     kind = find_kind(budget.kind, "top1_agreement") or find_kind(budget.kind)
@@ -68,7 +68,7 @@ def _significant(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _flips(flips: FlipShare, budget: BudgetVerdict | None) -> str:
+def _flips(flips: FlipShare, budget: BudgetFacts | None) -> str:
     percent = [100 * value for value in (flips.share, *flips.interval)]
     share, low, high = (f"{value:.{_count_decimals(percent, budget)}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
@@ -77,7 +77,7 @@ def _flips(flips: FlipShare, budget: BudgetVerdict | None) -> str:
     return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}): {outcome}"
 
 
-def _count_decimals(shown: list[float], budget: BudgetVerdict | None) -> int:
+def _count_decimals(shown: list[float], budget: BudgetFacts | None) -> int:
     """One, and more where it would round a bound onto the budget."""
     for digits in range(1, _MOST_DECIMALS):
         if budget is None or all(
@@ -87,7 +87,7 @@ def _count_decimals(shown: list[float], budget: BudgetVerdict | None) -> int:
     return _MOST_DECIMALS
 
 
-def _behaviour_outcome(budget: BudgetVerdict, n: int) -> str:
+def _behaviour_outcome(budget: BudgetFacts, n: int) -> str:
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return str(budget.verdict)
     if budget.n_needed is None and budget.capped is not None:
@@ -97,7 +97,7 @@ def _behaviour_outcome(budget: BudgetVerdict, n: int) -> str:
     return f"INCONCLUSIVE, {rows_would_tell(budget.n_needed, n)}"
 
 
-def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
+def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts) -> str:
     covered = budget_slices(slices, budget.kind)
     if not covered:
         where = f"{budget.kind.replace('.', ' ', 1)}, budget {budget.limit:g} points"
@@ -105,7 +105,7 @@ def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
     return _named_slice(covered[0], budget) if names_slice(budget.kind) else _slices(covered, budget)
 
 
-def _slices(judged: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
+def _slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
     shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points"
     failed = [part for part in judged if part.verdict is Verdict.FAIL]
     if not failed:
@@ -117,7 +117,7 @@ def _slices(judged: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
 
 
-def _named_slice(part: SliceFacts, budget: BudgetVerdict) -> str:
+def _named_slice(part: SliceFacts, budget: BudgetFacts) -> str:
     """`accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`."""
     low, high = part.interval
     drop = f"drop {part.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}], budget {budget.limit:g}"

@@ -11,9 +11,7 @@ from slimgate.budgets.base import Measured
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import SuiteError
 from slimgate.judge.capped import check_derived_share
-from slimgate.judge.decision import Verdict
-
-OnInconclusive = Literal["fail", "warn"]
+from slimgate.results.base import OnInconclusive
 
 # What a verdict is about: the first build, on rows like these; or the recipe, over its builds and the rows.
 Over = Literal["rows", "builds"]
@@ -104,11 +102,6 @@ def _check_cap(metric: Measured, budget: QualityBudget) -> None:
             f"budget cap is {budget.cap:g}, not above what {budget.kind} = {budget.limit:g} allows of the "
             "mean: it would always hold; expected more"
         )
-
-
-def ends_run(verdict: Verdict | None, on_inconclusive: OnInconclusive | None) -> bool:
-    """Whether a judged budget ends the run with exit code 1. Every test, record and command asks this."""
-    return verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and on_inconclusive != "warn")
 
 
 class Undecided(Protocol):

@@ -13,9 +13,10 @@ from pydantic import Field, ValidationInfo, create_model, field_validator, model
 from pydantic_core import PydanticCustomError
 
 from slimgate.budgets.registry import metric_kinds
-from slimgate.judge.budget_kinds import KINDS, BudgetKind, OnInconclusive, Over, QualityBudget
+from slimgate.judge.budget_kinds import KINDS, BudgetKind, Over, QualityBudget
 from slimgate.plugins.params import Table
 from slimgate.plugins.workloads import TimedPart
+from slimgate.results.base import OnInconclusive
 
 # Teacher bytes / variant bytes of a variant in float32 whose teacher is in 16 bits: about the least that a
 # conversion gives.

@@ -34,17 +34,10 @@ from slimgate.judge.budget_tables import (
     TTFT_P95,
     LimitBudget,
 )
-from slimgate.judge.decision import (
-    ALPHA,
-    Z_ALPHA,
-    Z_POWER,
-    BudgetVerdict,
-    Verdict,
-    to_verdict,
-    worst_verdict,
-)
+from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, to_verdict
 from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 
 # By the kind of a budget on the times of calls.
 P95 = 0.95
@@ -77,7 +70,7 @@ class CallTimes:
 
     rounds: int
     counted: int
-    budgets: tuple[BudgetVerdict, ...]
+    budgets: tuple[BudgetFacts, ...]
 
     @property
     def verdict(self) -> Verdict | None:
@@ -111,7 +104,7 @@ def _limit_in_ms(budget: LimitBudget, tokens: int | None) -> LimitBudget:
 
 def _judge(
     ms: Floats, budget: LimitBudget, in_ms: LimitBudget, counted: int, tokens: int | None
-) -> BudgetVerdict:
+) -> BudgetFacts:
     quantile = QUANTILES[budget.kind]
     value, (low, high) = sample_quantile(ms, quantile), claimed_interval(ms, quantile, counted)
     verdict = to_verdict(inside=high <= in_ms.limit, outside=low > in_ms.limit)
@@ -119,7 +112,7 @@ def _judge(
     needed = rounds_needed(ms, in_ms, counted) if undecided else None
     if budget.kind in _RATES and tokens:
         value, low, high = (1000 * tokens / seconds if seconds else inf for seconds in (value, high, low))
-    return BudgetVerdict(
+    return BudgetFacts(
         kind=budget.kind,
         limit=budget.limit,
         verdict=verdict,
@@ -215,7 +208,7 @@ def call_times_message(name: str, workload: str, times: CallTimes, *, of: str = 
     return f"{name}: {workload} {parts} ({times.rounds} {of}{counted})"
 
 
-def _format_budget(budget: BudgetVerdict, of: str) -> str:
+def _format_budget(budget: BudgetFacts, of: str) -> str:
     low, high = budget.interval or (0.0, inf)
     bounds = f"[{low:.3g}, {high:.3g}]" if isfinite(high) else f"[{low:.3g}, no bound]"
     kind = find_kind(budget.kind)

@@ -21,16 +21,17 @@ about 3 / n cannot be ruled out. FAIL: the capped mean is above its limit at a l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, inf
 
 import numpy as np
 
 from slimgate.errors import SuiteError
-from slimgate.judge.decision import ALPHA, BudgetVerdict, CappedFigures, Verdict, to_verdict
+from slimgate.judge.decision import ALPHA, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.outcomes import Floats, Ints
+from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 
 # A row above the cap is taken to lose this many caps. For nats a token: a model that knows nothing of a text
 # chooses among some 50,000 tokens, ln 50,000 = 10.8 nats, and a language model has about 3 on its own.
@@ -107,15 +108,23 @@ class CappedRows:
 
 def judge_capped_mean(
     kind: str, limit: float, reason: str | None, rows: CappedRows, at: float
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """The first condition alone. at: the largest mean loss, in the unit of the rows."""
     p_value, p_holds = rows.capped.p_at_least(at), rows.capped.p_at_most(at)
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
-    return BudgetVerdict(kind, limit, verdict, reason, None, p_value=p_value, p_holds=p_holds)
+    return BudgetFacts(
+        kind=kind,
+        limit=limit,
+        verdict=verdict,
+        reason=reason,
+        n_needed=None,
+        p_value=p_value,
+        p_holds=p_holds,
+    )
 
 
 def with_share_above(
-    judged: BudgetVerdict,
+    judged: BudgetFacts,
     rows: CappedRows,
     at: float,
     *,
@@ -124,7 +133,7 @@ def with_share_above(
     uncapped: float,
     n: int,
     lost: CappedRows | None = None,
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """The verdict on a capped mean, with that on the share above the cap.
 
     judged: on the capped mean, with its p-values. at: the largest mean of `rows`; allowed: the largest mean
@@ -142,13 +151,12 @@ def with_share_above(
     p_holds = min(1.0 if judged.p_holds is None else judged.p_holds, _FAIL_BY_SHARE * above.p_at_most(share))
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     undecided = verdict is Verdict.INCONCLUSIVE
-    return replace(
-        judged,
+    return judged.replace(
         verdict=verdict,
         n_needed=_rows_needed(conditions, p_values, n) if undecided else None,
         p_value=p_value,
         p_holds=p_holds,
-        capped=CappedFigures(
+        capped=CappedFacts(
             cap=rows.cap,
             uncapped=uncapped,
             above=above.mean,

@@ -16,11 +16,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.evidence import by_contrast
 from slimgate.judge.extremes import usual_group_size
-from slimgate.judge.metrics.base import Unit
 from slimgate.judge.random_weights import METHOD, ROW_RESAMPLES, draw_weights
 from slimgate.judge.verdict import QualityJudgement, judgement_of
 from slimgate.outcomes import Floats, Ints

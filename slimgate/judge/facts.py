@@ -1,43 +1,46 @@
-"""Judgements as the record has them: plain values, ready for JSON."""
+"""Judgements as the record holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
 
-from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.parts import BudgetFacts, DropFigures, QualityFigures
-from slimgate.judge.verdict import BudgetVerdict, QualityJudgement
+from slimgate.judge.verdict import QualityJudgement
+from slimgate.results.base import BudgetFacts, OnInconclusive
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.quality import DropFigures, QualityFacts, QualityFigures
 
 
 def quality_facts(
-    judged: QualityJudgement, message: str, on_undecided: Sequence[OnInconclusive] = ()
-) -> dict[str, Any]:
-    """A judged metric of a variant. message: its line; on_undecided: of each budget."""
-    figures = QualityFigures.model_validate(judged, from_attributes=True).model_dump(mode="json")
-    budgets = [budget_facts(*pair) for pair in zip_longest(judged.budgets, on_undecided)]
-    return {**figures, "budgets": budgets, "message": message}
+    judged: QualityJudgement, message: str, on_undecided: Sequence[OnInconclusive] = (), *, measured: str
+) -> QualityFacts:
+    """A judged metric of a variant.
+
+    message: its line. on_undecided: what each budget does where it is undecided. measured: when.
+    """
+    figures = QualityFigures.model_validate(judged, from_attributes=True)
+    budgets = [budget.with_action(action) for budget, action in zip_longest(judged.budgets, on_undecided)]
+    return QualityFacts(**{**dict(figures), "budgets": budgets}, message=message, measured=measured)
 
 
 def since_facts(
-    judged: QualityJudgement, on_undecided: Sequence[OnInconclusive], message: str
-) -> dict[str, Any]:
+    judged: QualityJudgement, on_undecided: Sequence[OnInconclusive], message: str, *, measured: str
+) -> SinceFacts:
     """A metric of now and of the baseline, which stands in the teacher's place; as in quality_facts."""
     changed = judged.changed
-    return {
-        **DropFigures.model_validate(judged, from_attributes=True).model_dump(mode="json"),
-        "baseline": judged.teacher,
-        "value": judged.value,
-        "n": judged.n,
-        "right_to_wrong": changed and changed.right_to_wrong,
-        "wrong_to_right": changed and changed.wrong_to_right,
-        "budgets": [budget_facts(*pair) for pair in zip(judged.budgets, on_undecided, strict=True)],
-        "message": message,
-    }
+    figures = DropFigures.model_validate(judged, from_attributes=True)
+    return SinceFacts(
+        **{**dict(figures), "budgets": add_actions(judged.budgets, on_undecided)},
+        baseline=judged.teacher,
+        value=judged.value,
+        n=judged.n,
+        right_to_wrong=changed and changed.right_to_wrong,
+        wrong_to_right=changed and changed.wrong_to_right,
+        message=message,
+        measured=measured,
+    )
 
 
-def budget_facts(budget: BudgetVerdict, on_inconclusive: OnInconclusive | None = None) -> dict[str, Any]:
-    """A judged budget. on_inconclusive: what it does where undecided; None where it never is."""
-    facts = BudgetFacts.model_validate(budget, from_attributes=True).model_dump(mode="json")
-    return {**facts, "on_inconclusive": on_inconclusive}
+def add_actions(budgets: Sequence[BudgetFacts], on_undecided: Sequence[OnInconclusive]) -> list[BudgetFacts]:
+    """Judged budgets with what each does where it is undecided."""
+    return [budget.with_action(action) for budget, action in zip(budgets, on_undecided, strict=True)]

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_sequential import Look
-from slimgate.judge.verdict import QualityJudgement, Verdict, worst_verdict
+from slimgate.judge.verdict import QualityJudgement
+from slimgate.results.base import Verdict, worst_verdict
 
 # A bound is looked for between points of which the larger is at most this many interval widths away.
 _FURTHEST = 2**30
@@ -114,7 +115,7 @@ def _undecided_if(
     lost: of each of the metric's budgets; why: as the judgement's line says it.
     """
     budgets = tuple(
-        replace(budget, verdict=Verdict.INCONCLUSIVE) if budget.verdict is verdict and gone else budget
+        budget.replace(verdict=Verdict.INCONCLUSIVE) if budget.verdict is verdict and gone else budget
         for budget, gone in zip(judged.budgets, lost, strict=True)
     )
     if budgets == judged.budgets:

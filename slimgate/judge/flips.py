@@ -12,9 +12,10 @@ from slimgate.errors import MeasureError
 from slimgate.judge.answer_figures import confidences
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
+from slimgate.judge.decision import ALPHA, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
+from slimgate.results.base import BudgetFacts, Verdict
 
 MOST_QUOTED = 10
 
@@ -80,7 +81,7 @@ def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
     return FlipShare(losses, len(is_lost), None if groups is None else count)
 
 
-def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> BudgetVerdict:
+def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> BudgetFacts:
     """PASS where the rows show a share below `percent`, FAIL where they show one above it."""
     limit, rows = percent / 100, None
     verdict = to_verdict(
@@ -89,4 +90,4 @@ def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> 
     if verdict is Verdict.INCONCLUSIVE:
         copies = share.losses.copies_needed(limit)
         rows = None if copies is None else ceil(copies * share.n)
-    return BudgetVerdict(FlipsBudget.kind, percent, verdict, reason, rows)
+    return BudgetFacts(kind=FlipsBudget.kind, limit=percent, verdict=verdict, reason=reason, n_needed=rows)

@@ -21,12 +21,13 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import CappedRows
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
+from slimgate.judge.decision import ALPHA, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.perplexity import CAP
 from slimgate.judge.perplexity import exp, growth_cap, judge_increase
 from slimgate.judge.token_kl import MEAN_MAX, SHARE_ABOVE, judge_mean, mean_cap
 from slimgate.outcomes import Floats
+from slimgate.results.base import BudgetFacts, Verdict
 
 
 class ChunkMeans(NamedTuple):
@@ -62,19 +63,19 @@ def figures(chunks: ChunkMeans) -> dict[str, Figure]:
     }
 
 
-def judge_chunks(chunks: ChunkMeans, budgets: Sequence[LimitBudget | QualityBudget]) -> list[BudgetVerdict]:
+def judge_chunks(chunks: ChunkMeans, budgets: Sequence[LimitBudget | QualityBudget]) -> list[BudgetFacts]:
     """The verdict of each budget; n_needed counts chunks. Raises SuiteError for a kind without a figure."""
     known = figures(chunks)
     return [_judge(chunks, budget, known) for budget in budgets]
 
 
-def _judge(
-    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: dict[str, Figure]
-) -> BudgetVerdict:
+def _judge(chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: dict[str, Figure]) -> BudgetFacts:
     kind, limit, reason = budget.kind, budget.limit, budget.reason
     if kind in SHARE_ABOVE:
         value = chunks.quantiles[list(SHARE_ABOVE).index(kind)]
-        return BudgetVerdict(kind, limit, Verdict.INCONCLUSIVE, reason, None, value)
+        return BudgetFacts(
+            kind=kind, limit=limit, verdict=Verdict.INCONCLUSIVE, reason=reason, n_needed=None, value=value
+        )
     if isinstance(budget, QualityBudget):
         if kind != "increase_relative":
             raise SuiteError(f"perplexity {kind} cannot be judged from a KL log; it takes increase_relative")
@@ -87,7 +88,17 @@ def _judge(
     verdict = to_verdict(inside=p_value <= ALPHA, outside=disagreements.p_at_most(ceiling) <= ALPHA)
     copies = disagreements.copies_needed(ceiling) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * len(chunks.kl))
-    return BudgetVerdict(kind, limit, verdict, reason, needed, *known[kind], p_value)
+    figure = known[kind]
+    return BudgetFacts(
+        kind=kind,
+        limit=limit,
+        verdict=verdict,
+        reason=reason,
+        n_needed=needed,
+        value=figure.value,
+        interval=figure.interval,
+        p_value=p_value,
+    )
 
 
 def _cap_rows(values: Floats, cap: float, *, lowest: float = -inf) -> CappedRows:

@@ -24,11 +24,12 @@ import numpy as np
 from slimgate.judge.budget_tables import TPOT_SPEEDUP, TTFT_SPEEDUP, LimitBudget, SpeedBudget
 from slimgate.judge.call_times import P95, independent_rounds, quantile_interval, sample_quantile
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
+from slimgate.judge.decision import to_verdict
 from slimgate.judge.speed import LAYOUT, format_noise_floor
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import LoadRequest
 from slimgate.plugins.workloads import LoadPart
+from slimgate.results.base import BudgetFacts, Verdict
 
 MEDIAN = 0.5
 SHOWN_QUANTILES = (MEDIAN, P95)
@@ -125,15 +126,23 @@ def _divide(above: float, below: float) -> float:
     return above / below
 
 
-def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> BudgetVerdict:
+def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> BudgetFacts:
     """PASS where the claimed interval lies above the limit, FAIL where it lies below, else INCONCLUSIVE."""
     low, high = comparison.claimed_interval
     verdict = to_verdict(inside=low >= budget.limit, outside=high < budget.limit)
     known = (low, high) if isfinite(high) else None
-    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, None, comparison.ratio, known)
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=None,
+        value=comparison.ratio,
+        interval=known,
+    )
 
 
-def ratio_message(name: str, comparison: TimeRatio, judged: BudgetVerdict) -> str:
+def ratio_message(name: str, comparison: TimeRatio, judged: BudgetFacts) -> str:
     """One line that can be acted on. name: of target and load."""
     part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[comparison.part]
     line = (

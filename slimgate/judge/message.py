@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
-from slimgate.judge.decision import CappedFigures
 from slimgate.judge.over_builds import MOST_BUILDS
 from slimgate.judge.over_runs import MOST_RUNS
-from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
+from slimgate.judge.verdict import QualityJudgement
+from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 
 _FURTHER_DECIMALS = 3
 # times the rows that a run has: nobody labels so many more for a verdict
@@ -90,7 +90,7 @@ def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: in
     return most_digits
 
 
-def _budget(budget: BudgetVerdict, digits: int) -> str:
+def _budget(budget: BudgetFacts, digits: int) -> str:
     if is_in_points(budget.kind):
         # a limit is shown as it was set: 0.25 is not 0.2
         shown = f"{budget.limit:.{digits}f}"
@@ -109,7 +109,7 @@ def _budget(budget: BudgetVerdict, digits: int) -> str:
     return named if budget.capped is None else f"{named}, {format_share_above(budget.capped)}"
 
 
-def format_share_above(capped: CappedFigures) -> str:
+def format_share_above(capped: CappedFacts) -> str:
     """`above the cap of 1: 0.3 % [0.1, 0.9], limit 0.25 %`, with the uncapped mean where a row is above."""
     numbers = (100 * share for share in (capped.above, *capped.above_interval))
     share, low, high = (f"{number:.2g}" for number in numbers)
@@ -160,13 +160,13 @@ def _outcome(judgement: QualityJudgement) -> str:
     return f"INCONCLUSIVE, {rows_would_tell(judgement.n_needed, judgement.n)}"
 
 
-def _named(budget: BudgetVerdict) -> str:
+def _named(budget: BudgetFacts) -> str:
     """`budget 2 over 3 builds`, or `floor 0.8`."""
     kind = f"budget {_sign_of(budget.kind)}" if is_in_points(budget.kind) else f"{budget.kind} "
     return f"{kind}{budget.limit:g}{format_builds(budget.builds)}"
 
 
-def _would_tell(budget: BudgetVerdict, judgement: QualityJudgement) -> str:
+def _would_tell(budget: BudgetFacts, judgement: QualityJudgement) -> str:
     """What would decide one of several undecided budgets."""
     if (budget.builds or 1) > 1:
         return builds_would_tell(budget, judgement.n)
@@ -185,7 +185,7 @@ def _about(rows: int) -> str:
     return f"about {int(float(f'{rows:.1e}')):,}"
 
 
-def builds_would_tell(budget: BudgetVerdict, n: int) -> str:
+def builds_would_tell(budget: BudgetFacts, n: int) -> str:
     """`5 builds in place of 3, or about 4,000 gate rows, would tell`: more of what is too few.
 
     budget: undecided, over builds. Rows that are far more than n are not asked for.
@@ -204,7 +204,7 @@ def builds_would_tell(budget: BudgetVerdict, n: int) -> str:
     return f"too close to its budget: no number of gate rows, nor {MOST_BUILDS} builds, would tell"
 
 
-def runs_would_tell(budget: BudgetVerdict, n: int, counts: tuple[int, int]) -> str:
+def runs_would_tell(budget: BudgetFacts, n: int, counts: tuple[int, int]) -> str:
     """`5 runs of each, or about 4,000 gate rows, would tell`: more of what is too few.
 
     budget: undecided, over runs. counts: the runs that there are. Rows that are far more than n are not asked

@@ -7,8 +7,8 @@ import numpy as np
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes, Outcomes
+from slimgate.results.base import Verdict
 
 
 def describe_near_chance(outcomes: Outcomes) -> str | None:

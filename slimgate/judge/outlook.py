@@ -18,12 +18,13 @@ from typing import Literal
 
 import numpy as np
 
-from slimgate.judge.decision import ALPHA, Verdict
+from slimgate.judge.decision import ALPHA
 from slimgate.judge.exact_paired import paired_p_at_least
 from slimgate.judge.flips import flips_of, judge_flips
 from slimgate.judge.mean_bound import unit_losses
 from slimgate.judge.rows_needed import USUAL_CORRELATION
 from slimgate.outcomes import Floats, Ints
+from slimgate.results.base import Verdict
 
 Word = Literal["can decide", "may decide", "cannot decide", "unknown"]
 _Judged = Literal["drop", "both sides", "flips"]

@@ -13,22 +13,23 @@ reports/simulations/perplexity_verdicts.md has the error rates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, inf, log
 from math import exp as exponential
 
 import numpy as np
 
+from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.capped import WORST, CappedRows, cap_for, judge_capped_mean, with_share_above
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, to_verdict, worst_verdict
+from slimgate.judge.decision import ALPHA, LEVEL, band, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
-from slimgate.judge.metrics.base import Unit
 from slimgate.judge.metrics.perplexity import CAP
 from slimgate.judge.verdict import QualityJudgement, most_rows
 from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 
 METHOD = "Gaffke's bound over documents"
 # Of a larger number the exponential times 100 is no float64.
@@ -150,13 +151,13 @@ def _own_nats_per_token(
     return unit_losses(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
 
 
-def _judge(budget: QualityBudget, rows: CappedRows, variant_losses: UnitLosses) -> BudgetVerdict:
+def _judge(budget: QualityBudget, rows: CappedRows, variant_losses: UnitLosses) -> BudgetFacts:
     if budget.kind == "ceiling":
         return _judge_ceiling(budget, variant_losses, len(rows.sizes))
     return judge_increase(budget, rows)
 
 
-def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetVerdict:
+def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
     """On the log scale: the log ratio, in nats a token, against log(1 + limit)."""
     limit = log(1 + budget.limit)
     judged = with_share_above(
@@ -169,10 +170,10 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetVerdict:
         n=len(rows.sizes),
     )
     low, high = rows.capped.interval()
-    return replace(judged, value=_grown(rows.capped.mean), interval=(_grown(low), _grown(high)))
+    return judged.replace(value=_grown(rows.capped.mean), interval=(_grown(low), _grown(high)))
 
 
-def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int) -> BudgetVerdict:
+def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int) -> BudgetFacts:
     """The log perplexity against log(limit)."""
     limit = log(budget.limit)
     p_value, p_holds = variant_losses.p_at_least(limit), variant_losses.p_at_most(limit)
@@ -180,16 +181,16 @@ def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int)
     copies = variant_losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * rows)
     low, high = variant_losses.interval()
-    return BudgetVerdict(
-        budget.kind,
-        budget.limit,
-        verdict,
-        budget.reason,
-        needed,
-        exp(variant_losses.mean),
-        (exp(low), exp(high)),
-        p_value,
-        p_holds,
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=needed,
+        value=exp(variant_losses.mean),
+        interval=(exp(low), exp(high)),
+        p_value=p_value,
+        p_holds=p_holds,
     )
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
 from slimgate.errors import MeasureError, list_names
-from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
+from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
@@ -22,15 +21,9 @@ from slimgate.judge.over_builds import over_builds
 from slimgate.judge.over_runs import OverRuns, RunScores, over_runs
 from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
-from slimgate.judge.verdict import (
-    BudgetVerdict,
-    QualityJudgement,
-    Verdict,
-    as_growth,
-    judgement_of,
-    withhold_pass,
-)
+from slimgate.judge.verdict import QualityJudgement, as_growth, judgement_of, withhold_pass
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.results.base import BudgetFacts, Verdict
 
 # Under these there is a warning, which changes no verdict. By the rule of three 50 rows of which none was
 # lost leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups one of 9.5 %: more than most budgets.
@@ -233,19 +226,15 @@ def _recall_of_rare(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[str]
     return [f"rows that teacher and variant have right: {'; '.join(named)}{more}"]
 
 
-def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict, ...]:
+def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetFacts, ...]:
     """The verdicts on rows that cannot be paired: no number of them would tell."""
     return tuple(
-        BudgetVerdict(budget.kind, budget.limit, Verdict.INCONCLUSIVE, budget.reason, None)
+        BudgetFacts(
+            kind=budget.kind,
+            limit=budget.limit,
+            verdict=Verdict.INCONCLUSIVE,
+            reason=budget.reason,
+            n_needed=None,
+        )
         for budget in budgets
     )
-
-
-def waiting_facts(budget: QualityBudget, on_undecided: OnInconclusive) -> dict[str, Any]:
-    """A budget of a variant that is new, as the record has it. on_undecided: what INCONCLUSIVE will do."""
-    return {
-        "kind": budget.kind,
-        "limit": budget.limit,
-        "reason": budget.reason,
-        "on_inconclusive": on_undecided,
-    }

@@ -20,15 +20,16 @@ from itertools import combinations
 
 import numpy as np
 
+from slimgate.budgets.base import Unit
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.evidence import resample_count
-from slimgate.judge.metrics.base import Metric, Unit, value_of
-from slimgate.judge.parts import PairFacts, SeparationFacts
+from slimgate.judge.metrics.base import Metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.random_weights import CELL_RESAMPLES
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
+from slimgate.results.separation import PairFacts, SeparationFacts
 
 # Ten models are 45 pairs; more would cost seconds, and each pair the power of all others. Few resamples do
 # not resolve the first level of 45 pairs, but that of 15.

@@ -23,7 +23,8 @@ from statistics import median
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, QuantizedBudget, SizeBudget
-from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
+from slimgate.judge.decision import to_verdict
+from slimgate.results.base import BudgetFacts, Verdict
 
 # How many fresh processes of each model a budget needs. With fewer it is INCONCLUSIVE.
 READINGS = 6
@@ -32,17 +33,17 @@ _MEGABYTE = 1024**2
 
 def judge_compression(
     teacher_bytes: int, variant_bytes: int, minimum: float, reason: str | None
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """PASS if teacher / variant is at least `minimum`. Bytes are those of the files needed to predict."""
     return _judge_exact(SizeBudget.kind, minimum, reason, holds=teacher_bytes >= minimum * variant_bytes)
 
 
-def judge_quantized(share: float, minimum: float, reason: str | None) -> BudgetVerdict:
+def judge_quantized(share: float, minimum: float, reason: str | None) -> BudgetFacts:
     """PASS if a share of weights is at least `minimum`. share: those with fewer than 16 bits, 0..1."""
     return _judge_exact(QuantizedBudget.kind, minimum, reason, holds=share >= minimum, value=share)
 
 
-def judge_flops(teacher: int, variant: int, limit: float, reason: str | None) -> BudgetVerdict:
+def judge_flops(teacher: int, variant: int, limit: float, reason: str | None) -> BudgetFacts:
     """PASS if variant / teacher is at most `limit`. teacher, variant: operations of one row, above 0."""
     holds = variant <= limit * teacher
     return _judge_exact(FlopsBudget.kind, limit, reason, holds=holds, value=variant / teacher)
@@ -50,10 +51,10 @@ def judge_flops(teacher: int, variant: int, limit: float, reason: str | None) ->
 
 def _judge_exact(
     kind: str, limit: float, reason: str | None, *, holds: bool, value: float | None = None
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """The verdict on a figure that is counted, so that it is never INCONCLUSIVE."""
     verdict = Verdict.PASS if holds else Verdict.FAIL
-    return BudgetVerdict(kind=kind, limit=limit, verdict=verdict, reason=reason, n_needed=None, value=value)
+    return BudgetFacts(kind=kind, limit=limit, verdict=verdict, reason=reason, n_needed=None, value=value)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def memory_ratio(teacher: Sequence[int], variant: Sequence[int]) -> MemoryRatio:
     )
 
 
-def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> BudgetVerdict:
+def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> BudgetFacts:
     """PASS if the whole spread is within `limit`, FAIL if none of it is, else INCONCLUSIVE.
 
     It is INCONCLUSIVE too with fewer than READINGS readings.
@@ -93,10 +94,10 @@ def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> Budge
     inside, outside = memory.spread[1] <= limit, memory.spread[0] > limit
     enough = memory.readings >= READINGS
     verdict = to_verdict(inside=inside and enough, outside=outside and enough)
-    return BudgetVerdict(kind=MemoryBudget.kind, limit=limit, verdict=verdict, reason=reason, n_needed=None)
+    return BudgetFacts(kind=MemoryBudget.kind, limit=limit, verdict=verdict, reason=reason, n_needed=None)
 
 
-def memory_message(name: str, memory: MemoryRatio, budget: BudgetVerdict | None) -> str:
+def memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | None) -> str:
     """The line of the gate."""
     sizes = f"{memory.variant / _MEGABYTE:.1f} vs {memory.teacher / _MEGABYTE:.1f} MB"
     line = f"{name}: peak memory {sizes}, {memory.ratio:.3f} of the teacher's"

@@ -24,13 +24,13 @@ from slimgate.judge.behaviour_budgets import (
     names_slice,
     slices_kind,
 )
-from slimgate.judge.behaviour_parts import SliceFacts, SliceGapFacts
 from slimgate.judge.budget_tables import SliceBudget
-from slimgate.judge.decision import ALPHA, Verdict, to_verdict
+from slimgate.judge.decision import ALPHA, to_verdict
 from slimgate.judge.evidence import Evidence, gather_parts
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.verdict import BudgetVerdict, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.behaviour import SliceFacts, SliceGapFacts
 
 # Fewer rows than these show only the grossest of drops.
 FEW_ROWS = 50
@@ -136,7 +136,7 @@ def judge_slices(
 
 def slices_verdict(
     metric: str, judged: Sequence[SliceFacts], drop_points: float, reason: str | None = None
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """FAIL if any slice FAILs, PASS if every slice is shown to be inside, else INCONCLUSIVE.
 
     FAIL takes Holm's correction: one of many slices looks bad by chance. PASS takes none, because all slices
@@ -155,10 +155,12 @@ def slices_verdict(
     ]
     known = [part for part in rows if part is not None]
     needed = ceil(max(known)) if verdict is Verdict.INCONCLUSIVE and known == rows and known else None
-    return BudgetVerdict(slices_kind(metric), drop_points, verdict, reason, needed)
+    return BudgetFacts(
+        kind=slices_kind(metric), limit=drop_points, verdict=verdict, reason=reason, n_needed=needed
+    )
 
 
-def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: SliceBudget) -> BudgetVerdict:
+def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: SliceBudget) -> BudgetFacts:
     """The verdict of a budget that names one slice. n_needed: rows of that slice.
 
     INCONCLUSIVE where no gate row is of the slice: nothing is known of it.
@@ -166,15 +168,17 @@ def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: S
     kind = slices_kind(name.metric, name.column, name.value)
     facts = next((part for part in judged if (part.column, part.value) == (name.column, name.value)), None)
     if facts is None or facts.own_verdict is None:
-        return BudgetVerdict(kind, budget.limit, Verdict.INCONCLUSIVE, budget.reason, None)
-    return BudgetVerdict(
-        kind,
-        budget.limit,
-        facts.own_verdict,
-        budget.reason,
-        facts.own_n_needed,
-        facts.drop_points,
-        facts.interval,
+        return BudgetFacts(
+            kind=kind, limit=budget.limit, verdict=Verdict.INCONCLUSIVE, reason=budget.reason, n_needed=None
+        )
+    return BudgetFacts(
+        kind=kind,
+        limit=budget.limit,
+        verdict=facts.own_verdict,
+        reason=budget.reason,
+        n_needed=facts.own_n_needed,
+        value=facts.drop_points,
+        interval=facts.interval,
     )
 
 

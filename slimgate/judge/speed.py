@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import SpeedBudget
-from slimgate.judge.verdict import BudgetVerdict, Verdict
+from slimgate.results.base import BudgetFacts, Verdict
 
 LEVEL = 0.95
 STRICT_LEVEL = 0.999
@@ -154,7 +154,7 @@ def judge_speedup(
     *,
     visible: float | None = FINE,
     kind: str = SpeedBudget.kind,
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE.
 
     visible: the smallest planted delay that the duel saw, a share of the teacher's call. Where none as small
@@ -167,7 +167,7 @@ def judge_speedup(
         verdict = Verdict.PASS
     elif clear is not None and high * clear < minimum:
         verdict = Verdict.FAIL
-    return BudgetVerdict(
+    return BudgetFacts(
         kind=kind,
         limit=minimum,
         verdict=verdict,
@@ -180,7 +180,7 @@ def speed_message(
     name: str,
     workload: str,
     speedup: Speedup,
-    budget: BudgetVerdict | None,
+    budget: BudgetFacts | None,
     *,
     visible: float | None = FINE,
     more: str = "max_seconds",

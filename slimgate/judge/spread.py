@@ -9,8 +9,8 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.decision import Z_ALPHA
-from slimgate.judge.parts import BuildsFacts
 from slimgate.judge.verdict import QualityJudgement
+from slimgate.results.quality import BuildsFacts
 
 
 def build_spread(

@@ -19,24 +19,24 @@ reports/simulations/token_kl_verdicts.md has the error rates.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, inf
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.judge.behaviour_parts import KlFacts
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import CappedRows, cap_for, judge_capped_mean, with_share_above
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
+from slimgate.judge.decision import ALPHA, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.perplexity import CAP
 from slimgate.judge.perplexity import perplexity_log_ratio
 from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts, KlFacts
 
 MEAN_MAX = "mean_max"
 # The share of the tokens that may be above a quantile.
@@ -139,7 +139,7 @@ def _first(count: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def judge_tokens(tokens: TokenKl, budgets: Sequence[LimitBudget]) -> tuple[BudgetVerdict, ...]:
+def judge_tokens(tokens: TokenKl, budgets: Sequence[LimitBudget]) -> tuple[BudgetFacts, ...]:
     """A verdict for each budget on KL or on the same likeliest token; n_needed: documents."""
     return tuple(_judge(tokens, budget) for budget in budgets)
 
@@ -152,7 +152,7 @@ def token_verdict(tokens: TokenKl, budget: LimitBudget) -> Verdict:
     return to_verdict(inside=losses.p_at_least(limit) <= ALPHA, outside=losses.p_at_most(limit) <= ALPHA)
 
 
-def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetVerdict:
+def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
     if budget.kind == MEAN_MAX:
         return _judge_mean(tokens, budget)
     (losses, limit), verdict = _losses_and_limit(tokens, budget), token_verdict(tokens, budget)
@@ -160,10 +160,19 @@ def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetVerdict:
     needed = None if copies is None else ceil(copies * tokens.documents)
     value, interval = _measured(tokens, budget.kind)
     p_value = losses.p_at_least(limit)
-    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, needed, value, interval, p_value)
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=needed,
+        value=value,
+        interval=interval,
+        p_value=p_value,
+    )
 
 
-def _judge_mean(tokens: TokenKl, budget: LimitBudget) -> BudgetVerdict:
+def _judge_mean(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
     return judge_mean(budget, tokens.capped(mean_cap(budget)))
 
 
@@ -172,7 +181,7 @@ def mean_cap(budget: LimitBudget) -> float:
     return cap_for(CAP, budget.limit) if budget.cap is None else budget.cap
 
 
-def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetVerdict:
+def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
     """A budget on a mean KL in nats; n_needed: rows."""
     judged = with_share_above(
         judge_capped_mean(budget.kind, budget.limit, budget.reason, rows, budget.limit),
@@ -183,7 +192,7 @@ def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetVerdict:
         uncapped=rows.mean,
         n=len(rows.sizes),
     )
-    return replace(judged, value=rows.capped.mean, interval=rows.capped.interval())
+    return judged.replace(value=rows.capped.mean, interval=rows.capped.interval())
 
 
 def _losses_and_limit(tokens: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
@@ -239,8 +248,9 @@ def kl_facts(tokens: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
     )
 
 
-def kl_measured(tokens: TokenKl, teacher: Outcomes, variant: Outcomes) -> dict[str, Any]:
-    """What the record's behaviour holds of it. teacher, variant: with nats and tokens of each row."""
+def add_kl(
+    behaviour: BehaviourFacts, tokens: TokenKl, teacher: Outcomes, variant: Outcomes
+) -> BehaviourFacts:
+    """The behaviour with its figures on tokens. teacher, variant: with nats and tokens of each row."""
     facts = kl_facts(tokens, perplexity_log_ratio(teacher, variant))
-    mean = {"kl_to_teacher": facts.mean, "agreement": facts.same_top1}
-    return {**mean, "kl": facts.model_dump(mode="json")}
+    return behaviour.replace(kl_to_teacher=facts.mean, agreement=facts.same_top1, kl=facts)

@@ -16,11 +16,12 @@ from slimgate.budgets.registry import metric_kinds
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, with_share_above
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast, ratio_excess, relative_to_value
-from slimgate.judge.decision import BudgetVerdict, band, worst_verdict
+from slimgate.judge.decision import band
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.verdict import QualityJudgement, most_rows, withhold_budget, withhold_pass
 from slimgate.outcomes import Outcomes
+from slimgate.results.base import BudgetFacts, worst_verdict
 
 
 def is_bounded(metric: Metric) -> bool:
@@ -101,10 +102,10 @@ def judge_rows_above(
 def _judge_budget(
     metric: Metric,
     budget: QualityBudget,
-    verdict: BudgetVerdict,
+    verdict: BudgetFacts,
     pairs: Sequence[PairedMeans],
     judged: QualityJudgement,
-) -> BudgetVerdict:
+) -> BudgetFacts:
     if budget.kind == "floor":
         # a row above the cap only helps a floor, and a lowest score is what the floor is about
         return verdict if isfinite(metric.value_range[0]) else withhold_budget(verdict)
@@ -129,12 +130,12 @@ def _judge_budget(
         n=judged.n,
         lost=lost,
     )
-    return facts if verdict.value is None else replace(facts, value=unit * lost.capped.mean)
+    return facts if verdict.value is None else facts.replace(value=unit * lost.capped.mean)
 
 
 def _judge_ratio(
-    budget: QualityBudget, verdict: BudgetVerdict, pairs: Sequence[PairedMeans], judged: QualityJudgement
-) -> BudgetVerdict:
+    budget: QualityBudget, verdict: BudgetFacts, pairs: Sequence[PairedMeans], judged: QualityJudgement
+) -> BudgetFacts:
     """A limit of variant / teacher; a row is lost where it is longer, or of a least ratio shorter."""
     least, before = metric_kinds()[budget.kind].least, judged.teacher
     sign = -1.0 if least else 1.0
@@ -149,7 +150,7 @@ def _judge_ratio(
         n=judged.n,
         lost=lost,
     )
-    return replace(facts, value=1 + sign * lost.capped.mean / before)
+    return facts.replace(value=1 + sign * lost.capped.mean / before)
 
 
 def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:

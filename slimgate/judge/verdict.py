@@ -11,7 +11,7 @@ from math import ceil, isfinite
 
 import numpy as np
 
-from slimgate.budgets.base import Measured
+from slimgate.budgets.base import Measured, Unit
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import (
@@ -32,16 +32,16 @@ from slimgate.judge.contrast import (
     relative_to_errors,
     relative_to_value,
 )
-from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, to_verdict, worst_verdict
+from slimgate.judge.decision import ALPHA, LEVEL, band, to_verdict
 from slimgate.judge.evidence import Changed, Evidence, by_contrast
-from slimgate.judge.metrics.base import Unit
 from slimgate.judge.over_builds import OverBuilds
 from slimgate.judge.over_runs import OverRuns
 from slimgate.judge.rows_needed import two_sided_stretch
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 
 __all__ = [
+    "BudgetFacts",
     "BudgetKind",
-    "BudgetVerdict",
     "QualityBudget",
     "QualityJudgement",
     "Verdict",
@@ -83,7 +83,7 @@ class QualityJudgement:
     method: str
     n: int
     n_needed: int | None
-    budgets: tuple[BudgetVerdict, ...]
+    budgets: tuple[BudgetFacts, ...]
     verdict: Verdict | None
     band: str
     groups: int | None
@@ -157,12 +157,11 @@ def withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
     return replace(judged, budgets=budgets, verdict=verdict, n_needed=None, withheld=why)
 
 
-def withhold_budget(verdict: BudgetVerdict) -> BudgetVerdict:
+def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
     """The verdict if it is FAIL, else INCONCLUSIVE without rows that would decide it."""
     if verdict.verdict is Verdict.FAIL:
         return verdict
-    return replace(
-        verdict,
+    return verdict.replace(
         verdict=Verdict.INCONCLUSIVE,
         n_needed=None,
         builds_needed=None,
@@ -171,7 +170,7 @@ def withhold_budget(verdict: BudgetVerdict) -> BudgetVerdict:
     )
 
 
-def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
+def most_rows(judged: Sequence[BudgetFacts]) -> int | None:
     """The rows that would decide every undecided budget; None where one can never be, or all are decided."""
     undecided = [budget for budget in judged if budget.verdict is Verdict.INCONCLUSIVE]
     rows = [None if budget.needs_both else budget.n_needed for budget in undecided]
@@ -181,7 +180,7 @@ def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
 
 def judge_budget(
     metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """Judges a budget that `check_budget` has let pass.
 
     before, after: the metric of teacher and variant. Raises MeasureError for a fraction of a negative value.
@@ -206,10 +205,10 @@ def _over_builds(
     after: float,
     evidence: Evidence,
     builds: OverBuilds | None,
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """By all builds, each of which counts the same; over the rows alone where there is one build."""
     if builds is None:
-        return replace(judge_budget(metric, budget, before, after, evidence), builds=1)
+        return judge_budget(metric, budget, before, after, evidence).replace(builds=1)
     over_builds_evidence = by_contrast(
         builds, n=evidence.n, method=evidence.method, higher_is_better=metric.higher_is_better
     )
@@ -217,15 +216,14 @@ def _over_builds(
     contrast, limit = _contrast_of(metric, budget)
     if is_in_points(budget.kind):
         low, high = builds.interval(contrast)
-        judged = replace(judged, value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
+        judged = judged.replace(value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
     if judged.verdict is not Verdict.INCONCLUSIVE:
-        return replace(judged, builds=builds.count)
+        return judged.replace(builds=builds.count)
     stretch = _stretch_of(budget, builds.value(contrast), limit)
     if stretch is None:
-        return replace(judged, builds=builds.count, n_needed=None)
+        return judged.replace(builds=builds.count, n_needed=None)
     needed = builds.needed(contrast, _nearer_limit(budget, builds.value(contrast), limit), stretch=stretch)
-    return replace(
-        judged,
+    return judged.replace(
         builds=builds.count,
         n_needed=needed.rows,
         builds_needed=needed.builds,
@@ -246,20 +244,26 @@ def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, flo
 
 def _by_drop(
     metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
-) -> BudgetVerdict:
+) -> BudgetFacts:
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
     p_value, p_holds = evidence.p_at_least(margin), evidence.p_at_most(margin)
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     rows = evidence.needed(margin, drop) if verdict is Verdict.INCONCLUSIVE else None
-    return BudgetVerdict(
-        budget.kind, budget.limit, verdict, budget.reason, rows, p_value=p_value, p_holds=p_holds
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=rows,
+        p_value=p_value,
+        p_holds=p_holds,
     )
 
 
 def _by_equivalence(
     metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """PASS by both one-sided tests, of "the drop is at least the margin" and of "the gain is".
 
     The larger p-value is that of both (an intersection-union test). FAIL may come from either side, so the
@@ -272,12 +276,12 @@ def _by_equivalence(
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     low, high = metric.value_range
     bounds = None if evidence.interval is None else _fail_interval(evidence, evidence.interval, high - low)
-    return BudgetVerdict(
-        budget.kind,
-        budget.limit,
-        verdict,
-        budget.reason,
-        _equivalence_rows(evidence, margin, drop) if verdict is Verdict.INCONCLUSIVE else None,
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=_equivalence_rows(evidence, margin, drop) if verdict is Verdict.INCONCLUSIVE else None,
         p_value=p_value,
         p_holds=p_holds,
         fail_interval=bounds and (100 * bounds[0], 100 * bounds[1]),
@@ -308,8 +312,8 @@ def _nearer_limit(budget: QualityBudget, value: float, limit: float) -> float:
 
 
 def _with_runs_needed(
-    metric: Measured, judged: BudgetVerdict, budget: QualityBudget, runs: OverRuns
-) -> BudgetVerdict:
+    metric: Measured, judged: BudgetFacts, budget: QualityBudget, runs: OverRuns
+) -> BudgetFacts:
     """The runs that would decide an undecided budget, and the rows with as many runs."""
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return judged
@@ -317,9 +321,9 @@ def _with_runs_needed(
     value = runs.value(contrast)
     stretch = _stretch_of(budget, value, limit)
     if stretch is None:
-        return replace(judged, n_needed=None)
+        return judged.replace(n_needed=None)
     needed = runs.needed(contrast, _nearer_limit(budget, value, limit), stretch=stretch)
-    return replace(judged, n_needed=needed.rows, runs_needed=needed.runs, needs_both=needed.needs_both)
+    return judged.replace(n_needed=needed.rows, runs_needed=needed.runs, needs_both=needed.needs_both)
 
 
 def _fail_interval(evidence: Evidence, interval: Interval, span: float) -> Interval:
@@ -357,7 +361,7 @@ def _bound_beyond(p_value: Callable[[float], float], bound: float, step: float, 
 
 def _by_fraction(
     metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
-) -> BudgetVerdict:
+) -> BudgetFacts:
     if before < 0:
         raise MeasureError(
             f"{budget.kind} is a fraction of the teacher's {metric.name}, which is {before:.4g}: "
@@ -371,14 +375,22 @@ def _by_fraction(
     base = _at(relative.base, before, after)
     fraction = _at(relative.drop, before, after) / base if base > 0 else None
     interval = None if fraction is None else relative.interval(paired, fraction)
-    return BudgetVerdict(
-        budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval, p_value, p_holds
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=rows,
+        value=fraction,
+        interval=interval,
+        p_value=p_value,
+        p_holds=p_holds,
     )
 
 
 def _by_ratio(
     metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
-) -> BudgetVerdict:
+) -> BudgetFacts:
     """variant / teacher, tested as a difference from the limit times the teacher's value."""
     check_ratio(metric, before)
     excess = ratio_excess(budget.limit, least=metric_kinds()[budget.kind].least)
@@ -388,8 +400,16 @@ def _by_ratio(
     rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     growth = relative_to_value(higher_is_better=False).interval(paired, after / before - 1)
     interval = growth and (1 + growth[0], 1 + growth[1])
-    return BudgetVerdict(
-        budget.kind, budget.limit, verdict, budget.reason, rows, after / before, interval, p_value, p_holds
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=rows,
+        value=after / before,
+        interval=interval,
+        p_value=p_value,
+        p_holds=p_holds,
     )
 
 
@@ -429,14 +449,24 @@ def _relative(metric: Measured, budget: QualityBudget) -> Relative:
     return relative_to_value(higher_is_better=metric.higher_is_better)
 
 
-def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
+def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetFacts:
     paired, limit = _require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
     inside, outside = p_values if metric_kinds()[budget.kind].least else p_values[::-1]
     verdict = to_verdict(inside=inside <= ALPHA, outside=outside <= ALPHA)
     rows = _rows(paired, OWN_VALUE, limit, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     interval = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
-    return BudgetVerdict(budget.kind, limit, verdict, budget.reason, rows, after, interval, inside, outside)
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=rows,
+        value=after,
+        interval=interval,
+        p_value=inside,
+        p_holds=outside,
+    )
 
 
 def _require_paired(evidence: Evidence) -> Paired:

@@ -10,7 +10,7 @@ import numpy as np
 
 from slimgate._system.digests import json_digest
 from slimgate._system.timestamps import format_now
-from slimgate.judge.budget_kinds import OnInconclusive, list_actions
+from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.score_metric import RECORD_KIND, RULES
 from slimgate.logs.answer_columns import ANSWER_METRICS
@@ -19,7 +19,10 @@ from slimgate.logs.judged import digest_logs
 from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
-from slimgate.record import BehaviourFacts, SplitFacts, TaskFactsRecord, VariantRecord
+from slimgate.record.run import VariantRecord
+from slimgate.record.task import SplitFacts, TaskFactsRecord
+from slimgate.results.base import OnInconclusive
+from slimgate.results.behaviour import BehaviourFacts
 
 _LONGEST = 400
 
@@ -32,14 +35,12 @@ def make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInc
             "name": name,
             "parent": verdicts.target.model,
             "quality": {
-                comparison.name: {
-                    **quality_facts(
-                        comparison.judged,
-                        format_comparison(name, comparison),
-                        list_actions(comparison.budgets, on_inconclusive),
-                    ),
-                    "measured": measured,
-                }
+                comparison.name: quality_facts(
+                    comparison.judged,
+                    format_comparison(name, comparison),
+                    list_actions(comparison.budgets, on_inconclusive),
+                    measured=measured,
+                )
                 for comparison in verdicts.everything
             },
             "notes": list(verdicts.notes),

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slimgate.errors import DataError
-from slimgate.judge.budget_counts import BudgetCounts
-from slimgate.judge.budget_kinds import OnInconclusive, list_actions
+from slimgate.judge.budget_kinds import list_actions
 from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.quotes import outcomes_of
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
+from slimgate.results.base import OnInconclusive
+from slimgate.results.counts import BudgetCounts
 
 if TYPE_CHECKING:
-    from slimgate.record import RunVerdict, TaskFactsRecord, VariantRecord
+    from slimgate.record.run import VariantRecord
+    from slimgate.record.task import TaskFactsRecord
+    from slimgate.record.verdicts import RunVerdict
 
 
 class JudgedAnswers(JudgedFiles):
@@ -53,8 +56,8 @@ class JudgedAnswers(JudgedFiles):
         }
 
     def verdict_of(self, name: str) -> RunVerdict:
-        from slimgate.record import SelfTest
         from slimgate.record.run_verdict import verdict
+        from slimgate.results.self_test import SelfTest
 
         return verdict([self._judged[name]], SelfTest(), missing=0)
 

@@ -25,13 +25,14 @@ from slimgate.logs.budgets import POOLED, RANGES, LogBudgets, budgets_of_table, 
 from slimgate.logs.slice_budgets import SLICES, read_slice_budgets
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.budgets import PERPLEXITY
+from slimgate.results.checks import LATENCY
 from slimgate.suite.budget_units import ask_about_quality
 from slimgate.suite.budgets import EXAMPLES, OVER, list_variant_tables, resolve_budgets
 from slimgate.suite.errors import Loc, find_value, make_suite_error
 from slimgate.suite.file import read_suite_text
 from slimgate.suite.switched_off import read_switched_off
 from slimgate.suite.tables import SuiteFile
-from slimgate.suite.variant_budgets import LATENCY, SwitchedOff, VariantBudgets
+from slimgate.suite.variant_budgets import SwitchedOff, VariantBudgets
 
 FileKind = Literal["logs of answers", "prediction files", "load tests", "KL logs"]
 ANSWERS: FileKind = "logs of answers"

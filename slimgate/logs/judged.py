@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from slimgate._system.digests import file_sha256, files_below, folder_digest
 from slimgate._system.timestamps import format_now
-from slimgate.judge.budget_counts import Counted
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
+from slimgate.results.counts import Counted
 
 if TYPE_CHECKING:
-    from slimgate.record import RunVerdict, TaskFactsRecord, VariantRecord
+    from slimgate.record.run import VariantRecord
+    from slimgate.record.task import TaskFactsRecord
+    from slimgate.record.verdicts import RunVerdict
 
 
 def digest_logs(logs: Iterable[Log]) -> dict[str, str]:
@@ -28,8 +30,8 @@ def digest_logs(logs: Iterable[Log]) -> dict[str, str]:
 
 def make_base_record(judged: Mapping[str, QualityJudgement], parent: str | None) -> VariantRecord:
     """The base of answers: its value of each metric. judged: by metric, of any target."""
-    from slimgate.record import VariantRecord
     from slimgate.record.files import TEACHER
+    from slimgate.record.run import VariantRecord
 
     measured = format_now()
     values = {
@@ -84,8 +86,8 @@ class JudgedFiles(ABC):
 
     def verdict_of(self, name: str) -> RunVerdict:
         """Counted as in a run with one variant."""
-        from slimgate.record import SelfTest
         from slimgate.record.run_verdict import verdict
+        from slimgate.results.self_test import SelfTest
 
         return verdict([self.targets[name]], SelfTest(), missing=0)
 

@@ -8,21 +8,20 @@ import numpy as np
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError
-from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, list_actions
+from slimgate.judge.budget_kinds import QualityBudget, list_actions
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.decision import BudgetVerdict
-from slimgate.judge.facts import budget_facts
+from slimgate.judge.facts import add_actions
 from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
 from slimgate.judge.message import format_share_above
-from slimgate.judge.verdict import worst_verdict
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.plugins.reader import KlChunks, Log
-from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.record.files import TEACHER
-from slimgate.record.task import KL_LOGS
+from slimgate.record.run import VariantRecord
+from slimgate.record.task import KL_LOGS, TaskFactsRecord
 from slimgate.report.tool_files import KL_WORDS
+from slimgate.results.base import BudgetFacts, OnInconclusive, worst_verdict
 
 
 class JudgedKlLogs(JudgedFiles):
@@ -72,7 +71,7 @@ def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInc
         "chunks": len(chunks.kl),
         "figures": {kind: figure._asdict() for kind, figure in known.items()},
         "quantiles": dict(log.kl.quantiles),
-        "budgets": [budget_facts(*pair) for pair in zip(judged, actions, strict=True)],
+        "budgets": add_actions(judged, actions),
         "verdict": worst_verdict([verdict.verdict for verdict in judged]),
         "message": f"{name}: {'; '.join(_line(verdict, known) for verdict in judged)}" if judged else None,
         "measured": format_now(),
@@ -101,7 +100,7 @@ def _check_chunks(kl: KlChunks, shown: str) -> ChunkMeans:
     return ChunkMeans(**columns, quantiles=(kl.quantiles.get("p99"), kl.quantiles.get("p999")))
 
 
-def _line(judged: BudgetVerdict, known: Mapping[str, Figure]) -> str:
+def _line(judged: BudgetFacts, known: Mapping[str, Figure]) -> str:
     words = KL_WORDS[judged.kind]
     if judged.kind not in known:
         value = "not printed" if judged.value is None else f"{judged.value:.4g}"

@@ -9,11 +9,8 @@ from typing import Any
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError
-from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import LimitBudget, SpeedBudget
 from slimgate.judge.call_times import call_times_message, judge_call_times
-from slimgate.judge.decision import BudgetVerdict
-from slimgate.judge.facts import budget_facts
 from slimgate.judge.load_tests import (
     MEDIAN,
     PART_OF_SPEEDUP,
@@ -24,15 +21,15 @@ from slimgate.judge.load_tests import (
     part_ms,
     ratio_message,
 )
-from slimgate.judge.verdict import worst_verdict
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.logs.load_tests import LoadPair, describe_lengths, failures, pair_loads
 from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LOAD_PARTS
-from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
-from slimgate.record.task import LOAD_TESTS
+from slimgate.record.run import VariantRecord
+from slimgate.record.task import LOAD_TESTS, TaskFactsRecord
+from slimgate.results.base import BudgetFacts, OnInconclusive, worst_verdict
 
 Budget = SpeedBudget | LimitBudget
 
@@ -122,7 +119,7 @@ def _judge_load(
         "repeated": pair.repeat is not None,
         "times": [{**asdict(ratio), "claimed_interval": ratio.claimed_interval} for ratio in ratios],
         "budgets": [
-            budget_facts(budget_verdict, budget.on_inconclusive or on_inconclusive)
+            budget_verdict.with_action(budget.on_inconclusive or on_inconclusive)
             for budget, (budget_verdict, _) in zip(budgets, judged, strict=True)
         ],
         "verdict": verdict,
@@ -153,7 +150,7 @@ def _ratios(pair: LoadPair) -> Iterator[TimeRatio]:
 
 def _judge_budget(
     name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget
-) -> tuple[BudgetVerdict, str]:
+) -> tuple[BudgetFacts, str]:
     """The verdict and its line. Raises DataError where the tests have no time that the budget is of."""
     part = PART_OF_SPEEDUP.get(budget.kind) or PART_OF_LIMIT[budget.kind]
     ratio = next((ratio for ratio in ratios if (ratio.part, ratio.quantile) == (part, MEDIAN)), None)

@@ -13,12 +13,14 @@ from slimgate._system.timestamps import format_now
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
-from slimgate.record import RunRecord, SelfTest, SuiteFacts, VariantRecord, to_json
 from slimgate.record.budgets import judged_budgets
 from slimgate.record.files import OUTCOMES, RECORD
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.results import BEHAVIOUR, LOAD_TEST, QUALITY, Result
+from slimgate.record.run import RunRecord, VariantRecord, to_json
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.task import SuiteFacts
+from slimgate.results.checks import BEHAVIOUR, LOAD_TEST, QUALITY, Result
+from slimgate.results.self_test import SelfTest
 from slimgate.run.environment import describe_machine
 
 _BY_NAME = {QUALITY: "quality", LOAD_TEST: "load_tests"}

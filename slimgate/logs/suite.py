@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from slimgate.errors import DataError, SuiteError
-from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.directions import read_directions
@@ -40,9 +39,10 @@ from slimgate.logs.runs import parse_choices
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
+from slimgate.results.base import OnInconclusive
+from slimgate.results.checks import LATENCY
 from slimgate.suite.errors import make_suite_error, to_suite_error
 from slimgate.suite.file import parse_toml
-from slimgate.suite.variant_budgets import LATENCY
 
 LOGS = "logs"
 

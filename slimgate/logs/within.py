@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from slimgate.errors import MeasureError, SuiteError
-from slimgate.judge.budget_kinds import ends_run
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
+from slimgate.judge.verdict import QualityBudget, QualityJudgement
 from slimgate.logs.budgets import drop_budgets, range_options
 from slimgate.logs.directions import read_directions
 from slimgate.logs.file_budgets import read_budget_tables
@@ -29,7 +28,8 @@ from slimgate.logs.suite import LOGS, read_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.record import VariantRecord
+from slimgate.record.run import VariantRecord
+from slimgate.results.base import Verdict, ends_run
 
 
 def assert_within(

@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     suite = module.suite if module else _suite_of_mark(metafunc)
     if suite is None:
         return
-    from slimgate.run.self_tests import SELF_TESTS
+    from slimgate.results.self_test import SELF_TESTS
 
     names = metafunc.fixturenames
     if "confirm_metric" in names and module:
@@ -197,7 +197,7 @@ def _refuse_other_fixtures(item: pytest.Item) -> None:
 
 def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     """Where a test stands in its phase: by variant, then metric or workload, as the suite states them."""
-    from slimgate.run.self_tests import SELF_TESTS
+    from slimgate.results.self_test import SELF_TESTS
     from slimgate.suite.suite import TEACHER
 
     params = params_of(item)
@@ -223,8 +223,7 @@ def params_of(item: pytest.Item) -> dict[str, Any]:
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     """The check of a gate, as the record keys it: kind, model, name. None of tests that judge nothing."""
-    from slimgate.record.results import SINCE, TIMES
-    from slimgate.record.run_verdict import SELF_TEST
+    from slimgate.results.checks import SELF_TEST, SINCE, TIMES
     from slimgate.suite.suite import TEACHER
 
     params = params_of(item)

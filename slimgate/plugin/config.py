@@ -12,7 +12,7 @@ from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session
-    from slimgate.run.gate_results import Part
+    from slimgate.run.gate_results import GateResult
     from slimgate.run.shards import Shard
 
 # In the config: the session, once a suite is found or asked for.
@@ -23,8 +23,8 @@ NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
 SERVER_CONSIDERED: pytest.StashKey[bool] = pytest.StashKey()
 # In the config: by suite file, variant and workload, what pytest-benchmark's files say beside the times.
 BENCHMARKS: pytest.StashKey[dict[tuple[Path, str, str], dict[str, Any]]] = pytest.StashKey()
-# In a test: what it adds to the record.
-PARTS: pytest.StashKey[list[Part]] = pytest.StashKey()
+# In a test: what it found, for the record.
+RESULTS: pytest.StashKey[list[GateResult]] = pytest.StashKey()
 SHARD_OPTION = "slimgate_shard"
 
 

@@ -18,24 +18,19 @@ from slimgate._system.files import write_atomically
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.rows import CONFIRM, GATE
-from slimgate.record import (
-    ConfirmFacts,
-    QualityFacts,
-    RunRecord,
-    SelfTest,
-    VariantRecord,
-    read_record,
-    to_json,
-)
 from slimgate.record.files import RECORD
 from slimgate.record.looks_log import LookLog, Looks, looks_at, model_id
-from slimgate.record.run_verdict import CONFIRMED, verdict
+from slimgate.record.run import ConfirmFacts, RunRecord, VariantRecord, read_record, to_json
+from slimgate.record.run_verdict import verdict
 from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
 from slimgate.report.status import inside_budgets
+from slimgate.results.checks import CONFIRMED
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import SelfTest
 from slimgate.run.followed_rows import make_row_quoter
-from slimgate.run.gate_results import Part
+from slimgate.run.gate_results import GateResult
 from slimgate.suite.suite import TEACHER, Suite
 
 if TYPE_CHECKING:
@@ -93,12 +88,11 @@ class Confirmation:
             seen = f", which {before} looked at: the first look counts" if earlier else ""
             yield f"{run.suite.shown}: confirms {names} on {rows.n:,} rows{seen}"
 
-    def add(self, path: Path, parts: Iterable[Part]) -> None:
+    def add(self, path: Path, results: Iterable[GateResult]) -> None:
         """Takes the verdicts of a test. Notes the look at once: an interrupted run counts as a look too."""
-        for part in parts:
-            if part["kind"] == CONFIRMED:
-                key = part["variant"], part["name"]
-                self._verdicts.setdefault(path, {})[key] = QualityFacts.model_validate(part["facts"])
+        for result in results:
+            if isinstance(result.facts, QualityFacts) and result.kind == CONFIRMED:
+                self._verdicts.setdefault(path, {})[result.variant, result.name] = result.facts
         if path in self._verdicts:
             self._note(path)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimgate.plugin.config import PARTS
+from slimgate.plugin.config import RESULTS
 
 if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.judge.speed import Speedup
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.plugin.confirmation import Passed
     from slimgate.plugins.workloads import Workload
     from slimgate.run.duels import Duels
-    from slimgate.run.gate_results import Part
+    from slimgate.run.gate_results import GateResult
     from slimgate.run.load_duels import LoadDuels
     from slimgate.run.run import ModelHandle, SuiteRun
     from slimgate.suite.suite import Suite
@@ -120,14 +120,14 @@ def duel(duels: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
 
 
 @pytest.fixture
-def report_part(request: pytest.FixtureRequest) -> Callable[[Part], None]:
-    """Adds a part to the record, and what a gate found to the properties of its test."""
+def report_result(request: pytest.FixtureRequest) -> Callable[[GateResult], None]:
+    """Adds a result to the record, and what a gate found to the properties of its test."""
     from slimgate.plugin.gates.reporting import list_gate_properties
 
-    parts: list[Part] = request.node.stash.setdefault(PARTS, [])
+    results: list[GateResult] = request.node.stash.setdefault(RESULTS, [])
 
-    def report(new: Part) -> None:
-        parts.append(new)
+    def report(new: GateResult) -> None:
+        results.append(new)
         request.node.user_properties.extend(list_gate_properties(new))
 
     return report

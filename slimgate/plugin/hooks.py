@@ -17,7 +17,7 @@ from slimgate.errors import SlimgateError, SuiteError
 from slimgate.plugin.collect import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
 from slimgate.plugin.config import (
     NOTES,
-    PARTS,
+    RESULTS,
     SERVER_CONSIDERED,
     SESSION,
     describe_no_budget,
@@ -386,34 +386,40 @@ def _progress_of(item: pytest.Item) -> AbstractContextManager[object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Adds the parts of a test to its report, and shows slimgate's own errors in one line."""
+    """Adds the results of a test to its report, and shows slimgate's own errors in one line."""
     report = yield
     suite = suite_of(item)
     if suite is None:
         return report
     from slimgate._system.timestamps import format_now
+    from slimgate.record.verdicts import ErrorFacts
+    from slimgate.results.checks import ERROR
     from slimgate.run.failure_log import format_error_log
-    from slimgate.run.gate_results import has_failing_verdict, make_part
+    from slimgate.run.gate_results import GateResult
 
-    parts = item.stash.get(PARTS, [])
+    results = item.stash.get(RESULTS, [])
     error = call.excinfo.value if call.excinfo else None
     foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
     if error is not None and foreseen:
         report.longrepr = _make_visible(error)
-    fails = isinstance(error, pytest.fail.Exception) and not any(map(has_failing_verdict, parts))
+    fails = isinstance(error, pytest.fail.Exception) and not any(
+        result.explains_failure for result in results
+    )
     if isinstance(error, Exception) or fails:  # not a skip, and not a verdict that the record has already
         message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
         from slimgate.suite.suite import TEACHER
 
         log = format_error_log(error) if isinstance(error, Exception) else ""
-        facts = {"message": message, "log": log, "measured": format_now()}
-        parts = [*parts, make_part("error", str(next(iter(models_of(item)), TEACHER)), item.name, facts)]
+        facts = ErrorFacts(message=message, log=log, measured=format_now())
+        model = str(next(iter(models_of(item)), TEACHER))
+        results = [*results, GateResult(ERROR, model, item.name, facts)]
     if report.when == "call" or report.failed or report.skipped:
         chosen = item.config.getoption(
             "benchmark_only", False
         )  # pytest-benchmark's: what else it skips is left out
-        skipped = check_of(item) if report.skipped and not parts and not chosen else None
-        report_facts = {"suite": str(suite.path), "test": item.name, "parts": parts, "skipped": skipped}
+        skipped = check_of(item) if report.skipped and not results and not chosen else None
+        sent = [result.to_json() for result in results]
+        report_facts = {"suite": str(suite.path), "test": item.name, "results": sent, "skipped": skipped}
         setattr(report, "slimgate", report_facts)  # noqa: B010  not declared
     return report
 

@@ -17,8 +17,8 @@ from slimgate.plugin.config import NOTES, SESSION, describe_no_budget
 if TYPE_CHECKING:
     from slimgate.logs.judged import JudgedFiles
     from slimgate.logs.suite import LogSuite
-    from slimgate.record import RunRecord
-    from slimgate.record.results import JudgedFacts
+    from slimgate.record.run import RunRecord
+    from slimgate.results.checks import JudgedFacts
 
 _NAME = "test_logs"
 
@@ -159,7 +159,7 @@ class LogItem(pytest.Item):
     def describe_failure(self) -> str | None:
         """Why the test fails; None if it passes."""
         from slimgate._system.escape import visible
-        from slimgate.judge.budget_kinds import ends_run
+        from slimgate.results.base import ends_run
 
         if self._facts is None:
             return visible(str(self.error))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from slimgate._system.escape import visible
 from slimgate.judge.outlook import Word
 from slimgate.plugins.rows import CONFIRM
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.terminal.progress import duration
 from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrap_text
 from slimgate.run.budget_plan import count_gate_groups, plan_budgets

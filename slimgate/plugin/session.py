@@ -18,11 +18,11 @@ from slimgate.run.progress import UNWATCHED, Watch
 if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
     from slimgate.plugin.confirmation import Confirmation, Passed
     from slimgate.plugin.suite_session import RunSettings, SuiteSession
-    from slimgate.record import RunRecord
-    from slimgate.record.run_verdict import Key
+    from slimgate.record.run import RunRecord
     from slimgate.report.terminal.summary import Line
+    from slimgate.results.checks import Key
     from slimgate.run.baseline import Baseline
-    from slimgate.run.gate_results import Part
+    from slimgate.run.gate_results import GateResult
     from slimgate.run.inputs import Digests
     from slimgate.run.run import SuiteRun
     from slimgate.run.shards import Shard
@@ -117,12 +117,12 @@ class Session:
         for session in self._sessions.values():
             session.stop_servers()
 
-    def add(self, path: Path, test: str, parts: Iterable[Part]) -> None:
-        """Takes the parts of one test."""
+    def add(self, path: Path, test: str, results: Iterable[GateResult]) -> None:
+        """Takes the results of one test."""
         if self.confirmation is not None:
-            self.confirmation.add(path, parts)
+            self.confirmation.add(path, results)
         else:
-            self._session(path).add(test, parts)
+            self._session(path).add(test, results)
 
     def skip(self, path: Path, test: str, check: Key) -> None:
         """Notes a test that was selected and did not run."""
@@ -159,7 +159,7 @@ class Session:
         reported = [
             session
             for session in self._sessions.values()
-            if session.parts is not None or (self.stopped and session.has_begun)
+            if session.results is not None or (self.stopped and session.has_begun)
         ]
         for session in reported:
             session.write_record()

@@ -137,20 +137,23 @@ class FailureLines:
 
 
 class RecordKeeper:
-    """Collects the parts that tests report, in the process that writes the records."""
+    """Collects the results that tests report, in the process that writes the records."""
 
     def __init__(self, state: Session) -> None:
         self._state = state
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Takes a test's parts; the record on disk is up to date after each test."""
+        """Takes a test's results; the record on disk is up to date after each test."""
         sent = getattr(report, "slimgate", None)
         if sent is not None:
             if sent["skipped"] is not None:
                 self._state.skip(Path(sent["suite"]), sent["test"], tuple(sent["skipped"]))
             else:
-                self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
+                from slimgate.run.gate_results import GateResult
+
+                results = map(GateResult.from_json, sent["results"])
+                self._state.add(Path(sent["suite"]), sent["test"], list(results))
         if (logs := getattr(report, "slimgate_logs", None)) is not None:
             result = logs["result"]
             chosen = None if result is None else (result[0], result[1])  # a list, of a worker of xdist
@@ -165,7 +168,9 @@ class RecordKeeper:
         )
         if path_of_suite is None:
             return
-        from slimgate.run.gate_results import make_part
+        from slimgate.record.verdicts import ErrorFacts
+        from slimgate.results.checks import ERROR
+        from slimgate.run.gate_results import GateResult
 
         # Of `test_quality[int8-accuracy]` int8; the longest name, for names may begin as others do.
         parameters = test.partition("[")[2]
@@ -178,9 +183,10 @@ class RecordKeeper:
         message = (
             f"{variant}: the process that ran {test} died, most likely by its code or because memory ran out"
         )
-        parts = [make_part("error", variant, test, {"message": message, "measured": format_now()})]
+        error = GateResult(ERROR, variant, test, ErrorFacts(message=message, measured=format_now()))
+        sent = [error.to_json()]
         setattr(  # noqa: B010  not an attribute of a report
-            report, "slimgate", {"suite": str(path_of_suite), "test": test, "parts": parts, "skipped": None}
+            report, "slimgate", {"suite": str(path_of_suite), "test": test, "results": sent, "skipped": None}
         )
 
 

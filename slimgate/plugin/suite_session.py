@@ -1,11 +1,11 @@
-"""One suite in one pytest session: its run, the parts that tests reported, and the record made of them."""
+"""One suite in one pytest session: its run, the results that tests reported, and the record made of them."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,43 +14,35 @@ import slimgate
 from slimgate._system.escape import visible
 from slimgate._system.files import replacing, write_atomically
 from slimgate._system.timestamps import format_now
-from slimgate.judge.verdict import Verdict
 from slimgate.plugins.rows import GATE
-from slimgate.record import (
-    BaselineFacts,
-    ConfirmFacts,
-    Demands,
-    LookFacts,
-    Machine,
-    PeakRates,
-    RunRecord,
-    SeparationFacts,
-    SplitFacts,
-    TaskFactsRecord,
-    read_record,
-    to_json,
-)
 from slimgate.record.comparing import compare
 from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.separation import separate_variants
+from slimgate.record.demands import Demands
 from slimgate.record.files import LOGS, Kept, log_name
 from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
+from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.results import SINCE, SPEEDUP, TIMES
-from slimgate.record.run_verdict import SELF_TEST, Key
+from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, read_record, to_json
+from slimgate.record.task import SplitFacts, TaskFactsRecord
+from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.record.words import format_count
 from slimgate.report.compare import compare_report
 from slimgate.report.files import write_reports
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, summary_lines
+from slimgate.results.base import Verdict
+from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TIMES, Key
+from slimgate.results.latency import SpeedupFacts, TimesFacts
+from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS
+from slimgate.results.separation import SeparationFacts
 from slimgate.run.baseline import Baseline
 from slimgate.run.demands import make_demands
 from slimgate.run.environment import describe_machine, is_same_machine
 from slimgate.run.followed_rows import follow_rows, make_row_quoter, write_gate_texts
 from slimgate.run.gate_results import (
-    Part,
-    Parts,
-    find_key,
+    GateResult,
+    GateResults,
     list_budgeted_checks,
     list_expected_checks,
     make_run_record,
@@ -62,7 +54,6 @@ from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.run.run import SuiteRun
-from slimgate.run.self_tests import PLANTED_DELAY, SELF_TESTS
 from slimgate.run.shards import Shard, make_shard_facts
 from slimgate.store.store import Store
 from slimgate.suite.suite import TEACHER, Suite, dump_params
@@ -101,7 +92,7 @@ class SuiteSession:
         """baseline: what the budgets of the suite are compared with."""
         self.suite, self.baseline = suite, baseline
         self.record: RunRecord | None = None
-        self.parts: Parts | None = None
+        self.results: GateResults | None = None
         self._settings = settings
         self._run: SuiteRun | None = None
         self._inputs: Mapping[str, Digests] | None = None
@@ -157,23 +148,23 @@ class SuiteSession:
 
     # What tests report
 
-    def begin(self) -> Parts:
-        """The parts of this run, with the results of an earlier run that are still valid."""
-        if self.parts is None:
-            self.parts = Parts(self._read_earlier(), made_from=self.suite.find_dependents)
-        return self.parts
+    def begin(self) -> GateResults:
+        """The results of this run, with the results of an earlier run that are still valid."""
+        if self.results is None:
+            self.results = GateResults(self._read_earlier(), made_from=self.suite.find_dependents)
+        return self.results
 
-    def add(self, test: str, parts: Iterable[Part]) -> None:
-        """Takes the parts of one test; the record on disk is at most RECORD_SECONDS behind."""
+    def add(self, test: str, results: Iterable[GateResult]) -> None:
+        """Takes the results of one test; the record on disk is at most RECORD_SECONDS behind."""
         known = self.begin()
         known.forget_error(test)
-        for part in parts:
-            known.add(self._keep_log(part) if part["kind"] == "error" else part)
-            if part["kind"] in ("quality", "behaviour"):
-                self._predicted |= {TEACHER, part["variant"]}
-            if (judged := _verdict_on_time(part)) is not None:
-                workload = f"{part['name']} ms" if part["kind"] == TIMES else part["name"]
-                self._timed.append((part["variant"], workload, judged == Verdict.PASS.value))
+        for result in results:
+            known.add(self._keep_log(result))
+            if result.kind in (QUALITY, BEHAVIOUR):
+                self._predicted |= {TEACHER, result.variant}
+            if (judged := _verdict_on_time(result)) is not None:
+                workload = f"{result.name} ms" if result.kind == TIMES else result.name
+                self._timed.append((result.variant, workload, judged is Verdict.PASS))
         if time.monotonic() - self._written >= RECORD_SECONDS:
             self.write_record()
 
@@ -204,29 +195,30 @@ class SuiteSession:
         ]:
             yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
 
-    def _keep_log(self, error: Part) -> Part:
-        """The part with the name of a file in place of the log: the first of a variant's in this run."""
-        variant, log = error["variant"], error["facts"].get("log")
-        name = log_name(variant)
-        if log and variant not in self._logged:
-            write_atomically(self.folder / name, log + "\n")
+    def _keep_log(self, result: GateResult) -> GateResult:
+        """An error with the name of a file in place of its log: the first of a variant's in this run."""
+        error, variant = result.facts, result.variant
+        if not isinstance(error, ErrorFacts):
+            return result
+        if error.log and variant not in self._logged:
+            write_atomically(self.folder / log_name(variant), error.log + "\n")
             self._logged.add(variant)
-        kept_name = name if variant in self._logged else None
-        return {**error, "facts": {**error["facts"], "log": kept_name}}
+        kept_name = log_name(variant) if variant in self._logged else None
+        return replace(result, facts=error.replace(log=kept_name))
 
     # What is written
 
     def write_record(self) -> RunRecord:
         """Composes run.json of all that is known, and writes it."""
-        run, parts, machine, shard = self.run, self.begin(), self._machine, self._settings.shard
+        run, results, machine, shard = self.run, self.begin(), self._machine, self._settings.shard
         shards = [
-            make_shard_facts(self.suite, facts, parts, machine, created=format_now(), seconds=run.seconds)
+            make_shard_facts(self.suite, facts, results, machine, created=format_now(), seconds=run.seconds)
             for facts in ([shard] if shard else [])
         ]
         record = make_run_record(
             run.suite,
             _task_facts(run.suite, run.rows),
-            parts,
+            results,
             machine,
             command=self._settings.command,
             seconds=run.seconds,
@@ -346,7 +338,7 @@ class SuiteSession:
             self._inputs = digest_inputs(self.run)
         return self._inputs
 
-    def _read_earlier(self) -> list[Part]:
+    def _read_earlier(self) -> list[GateResult]:
         """The results of the last record that are still valid.
 
         They are of the same machine and rows, and nothing that they depend on has changed: neither files and
@@ -362,16 +354,18 @@ class SuiteSession:
         self._earlier_rates = record.machine.peak_rates
         facts = self._baseline_facts
         since = record.baseline and facts and record.baseline.created == facts.created
-        parts = split_record(record)
-        valid = [part for part in parts if self._has_same_inputs(part, record)]
-        valid_keys, checks = set(map(find_key, valid)), set(list_expected_checks(self.suite))
+        results = split_record(record)
+        valid = [result for result in results if self._has_same_inputs(result, record)]
+        valid_keys, checks = {result.key for result in valid}, set(list_expected_checks(self.suite))
         self._changed = {
             model.name
             for model in record.variants
             if model.inputs_digests.get(MODEL) != self.inputs.get(model.name, {}).get(MODEL)
         }
-        self._void = [key for part in parts if (key := find_key(part)) in checks and key not in valid_keys]
-        return [part for part in valid if since or part["kind"] != SINCE]
+        self._void = [
+            result.key for result in results if result.key in checks and result.key not in valid_keys
+        ]
+        return [result for result in valid if since or result.kind != SINCE]
 
     def _same_conditions(self, record: RunRecord) -> bool:
         """Whether a record is of this machine, version, task and share of the suite."""
@@ -383,10 +377,10 @@ class SuiteSession:
             and [Shard(facts.number, facts.of) for facts in record.shards] == ([shard] if shard else [])
         )
 
-    def _has_same_inputs(self, part: Part, record: RunRecord) -> bool:
-        """Whether all that a part depends on is as it was; what has no digest counts as changed."""
-        name = part["variant"]
-        kind = part["kind"] if part["kind"] in KINDS else MODEL
+    def _has_same_inputs(self, result: GateResult, record: RunRecord) -> bool:
+        """Whether all that a result depends on is as it was; what has no digest counts as changed."""
+        name = result.variant
+        kind = result.kind if result.kind in KINDS else MODEL
         digest = self.inputs.get(name, {}).get(kind)
         return digest is not None and record.variant(name).inputs_digests.get(kind) == digest
 
@@ -418,9 +412,9 @@ class SuiteSession:
         root, digest = self._settings.get_store().root, self.run.rows.reports[GATE].digest
         self._look_log = log = self._look_log or LookLog(root, digest, self._settings.began)
         built = {
-            name: facts["artifact"]["digest"]
+            name: build.artifact.digest
             for name in (TEACHER, *self.suite.variants)
-            if (facts := self.begin().find_facts("build", name)) is not None
+            if (build := self.begin().find_build(name)) is not None
         }
         models = {
             name: model_id(built[TEACHER], digest)
@@ -458,13 +452,12 @@ class SuiteSession:
         return machine.model_copy(update={"peak_rates": rates})
 
 
-def _verdict_on_time(part: Part) -> str | None:
-    """What a duel, or a budget on milliseconds, came to; None of other parts and without a budget."""
-    if part["kind"] == SPEEDUP:
-        verdict: str | None = part["facts"]["verdict"]
-        return verdict
-    limits = part["facts"].get("limits") if part["kind"] == TIMES else None
-    return limits and limits["verdict"]
+def _verdict_on_time(result: GateResult) -> Verdict | None:
+    """What a duel, or a budget on milliseconds, came to; None of other results and without a budget."""
+    if isinstance(result.facts, SpeedupFacts):
+        return result.facts.verdict
+    limits = result.facts.limits if isinstance(result.facts, TimesFacts) else None
+    return None if limits is None else limits.verdict
 
 
 def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:

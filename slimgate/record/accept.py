@@ -15,12 +15,13 @@ from pathlib import Path, PurePosixPath
 from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
-from slimgate.record import AcceptedFacts, LoosenedBudget, RunRecord, Weakening, to_json
 from slimgate.record.budgets import clean_reason, undecided_fails
 from slimgate.record.comparing.budgets import budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import OUTCOMES, RECORD, Kept, baselines_in, read_run
+from slimgate.record.run import RunRecord, to_json
+from slimgate.record.verdicts import AcceptedFacts, LoosenedBudget, Weakening
 
 # of the baseline of that name
 Loosened = tuple[str, BudgetChange]

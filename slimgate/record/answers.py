@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from slimgate._system.json_text import parse_texts
 from slimgate.errors import DataError
-from slimgate.record import AnswerFacts, RunRecord
+from slimgate.record.run import AnswerFacts, RunRecord
 
 MOST_PROBABLE = 3
 _ROLES = frozenset({"id", "label", "prediction", "group", "answer"})

@@ -6,25 +6,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from slimgate.budgets.registry import find_kind
-from slimgate.judge.budget_kinds import ends_run, is_in_points, is_two_sided_kind
+from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.judge.budget_tables import (
     TOKEN_TABLES,
     FlipsBudget,
     SizeBudget,
 )
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BehaviourFacts,
-    BudgetFacts,
-    Flips,
-    LatencyFacts,
-    QualityFacts,
-    RunRecord,
-    SinceFacts,
-    SizeFacts,
-    VariantRecord,
-)
-from slimgate.record.results import BEHAVIOUR, KL_LOG, JudgedFacts, Result
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.base import BudgetFacts, Verdict, ends_run
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.behaviour import BehaviourFacts, Flips
+from slimgate.results.checks import BEHAVIOUR, KL_LOG, JudgedFacts, Result
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.size import SizeFacts
 
 PERPLEXITY = "perplexity"
 

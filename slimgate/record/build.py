@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.parts import Part
+from slimgate.results.base import Facts
 
 
-class StepFacts(Part):
+class StepFacts(Facts):
     """One step as it was built; seconds and log are those of the build, also where it came from the store.
 
     given: the params without those that equal the defaults of the step; None where that is not known.
@@ -29,7 +29,7 @@ class StepFacts(Part):
     nonzero_parameters: int | None = None
 
 
-class StageFacts(Part):
+class StageFacts(Facts):
     """The model after one step on the way to a variant; the first stage is what the way starts from.
 
     step: None for the start. selection: values of metrics on the `selection` rows, empty where they could
@@ -47,7 +47,7 @@ class StageFacts(Part):
     note: str | None = None
 
 
-class StoredFacts(Part):
+class StoredFacts(Facts):
     """Weights that another tool has quantized, as the files store them. format: `gptq`; scheme: `W4A16`.
 
     group_size: weights that share a scale, null where a whole row or tensor does; left_out: layers that stay
@@ -63,7 +63,7 @@ class StoredFacts(Part):
     computed: str
 
 
-class WeightFacts(Part):
+class WeightFacts(Facts):
     """In which precision the files store the weights. counts: kind of layer -> precision -> numbers.
 
     quantized_share: of the weights in the blocks' matrices, those with fewer than 16 bits. claim: what the
@@ -77,7 +77,7 @@ class WeightFacts(Part):
     unmatched: list[str] = []
 
 
-class SelectionCost(Part):
+class SelectionCost(Facts):
     """What a cascade's thresholds cost on the selection rows that they were chosen on, which flatter them.
 
     drop_points: that they were allowed to lose; lost_points: of accuracy, against the last model, in an
@@ -90,7 +90,7 @@ class SelectionCost(Part):
     passed_on: list[float]
 
 
-class CascadeFacts(Part):
+class CascadeFacts(Facts):
     """The models of a cascade in order, and when each but the last answers.
 
     thresholds: the least highest probability, after dividing the scores by the temperature. weights: in an
@@ -107,7 +107,7 @@ class CascadeFacts(Part):
     passed_on: list[float] | None = None
 
 
-class ArtifactFacts(Part):
+class ArtifactFacts(Facts):
     """bytes: the files needed to predict; state_bytes: the state saved in memory. runtime_params: its
     options, also those that no suite sets, such as the precision that it computes in; empty in a record of
     before there was the field.
@@ -136,10 +136,25 @@ class ArtifactFacts(Part):
     cascade: CascadeFacts | None = None
 
 
-class ClaimFacts(Part):
+class ClaimFacts(Facts):
     """What a step promised, and whether it held; None where that is not known (yet), or cannot be told."""
 
     step: str
     claim: str
     held: bool | None
     message: str
+
+
+class BuildFacts(Facts):
+    """How a model was built, and the artifact that it came to."""
+
+    steps: list[StepFacts]
+    artifact: ArtifactFacts
+    from_store: bool | None = None
+    claims: list[ClaimFacts] = []
+
+
+class StagesFacts(Facts):
+    """The models on the way to a variant."""
+
+    stages: list[StageFacts]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.parts import Part
 from slimgate.record.verdicts import SwitchedOffBudget
+from slimgate.results.base import Facts, OnInconclusive
 
 
-class DemandedBudget(Part):
+class DemandedBudget(Facts):
     """A budget of one model. budget: the metric or table in [budgets], of latency without its workloads.
 
     on_inconclusive: None where it is never undecided, or not recorded. options: what else its table says,
@@ -28,14 +27,14 @@ class DemandedBudget(Part):
     reason: str | None = None
 
 
-class DemandedRows(Part):
+class DemandedRows(Facts):
     """A split that judges, or that the teacher is trained on."""
 
     n: int
     digest: str
 
 
-class Demands(Part):
+class Demands(Facts):
     """budgets: of the teacher and the variants. gated: by variant; False where its verdicts fail no run.
 
     switched_off: by variant, the common budgets that it does not have. settings: by dotted key of the suite,

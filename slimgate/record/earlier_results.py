@@ -5,11 +5,13 @@ A run of a part of a suite measures only that part. Its record keeps the other r
 
 from __future__ import annotations
 
-from slimgate.record import CarriedResult, RunRecord, RunVerdict, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.files import TEACHER
-from slimgate.record.run_verdict import ERROR, SELF_TEST, results
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.run_verdict import results
+from slimgate.record.verdicts import CarriedResult, RunVerdict
 from slimgate.record.words import format_count, moment
+from slimgate.results.checks import ERROR, SELF_TEST
 
 
 def describe_carried(record: RunRecord) -> str | None:

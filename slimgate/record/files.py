@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from slimgate.errors import DataError, format_suggestion
-from slimgate.record import SCHEMA, RunRecord, VariantRecord, read_record
+from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record
 
 RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
 TEACHER = "teacher"

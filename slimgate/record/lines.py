@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.judge.metrics.base import Unit
-from slimgate.judge.parts import Part
-from slimgate.judge.verdict import Verdict, worst_verdict
-from slimgate.record import BudgetFacts, LatencyFacts, QualityFacts, RunRecord, SinceFacts, VariantRecord
+from slimgate.budgets.base import Unit
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.base import BudgetFacts, Facts, Verdict, worst_verdict
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.quality import QualityFacts
 
 Kind = Literal["metric", "since_baseline", "behaviour", "size", "memory", "flops", "latency"]
 Bounds = tuple[float, float] | None
@@ -23,7 +25,7 @@ def _column(description: str) -> Any:
     return Field(default=None, description=description)
 
 
-class Line(Part):
+class Line(Facts):
     """One figure of one model of one run."""
 
     run: str = Field(description="when the run ended; together with `suite` it identifies the run")

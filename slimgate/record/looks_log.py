@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from slimgate.record import LookFacts, TimingFacts
+from slimgate.record.run import LookFacts, TimingFacts
 from slimgate.store.store import reading, writing
 
 FOLDER = "looks"

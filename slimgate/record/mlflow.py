@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from slimgate._system.digests import file_sha256
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError
-from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.files import Kept
 from slimgate.record.lines import Line, lines
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.shipping import model_status
 
 # The sha256 of the run.json, set when all of it is logged.

@@ -13,13 +13,21 @@ from typing import Literal
 from pydantic import Field
 
 from slimgate.errors import DataError
-from slimgate.judge.behaviour_parts import BehaviourFacts
-from slimgate.judge.parts import Part, SeparationFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.demands import Demands
-from slimgate.record.machine import FlopsFacts, LatencyFacts, Machine, MemoryFacts, SizeFacts
-from slimgate.record.quality import QualityFacts
-from slimgate.record.results import (
+from slimgate.record.machine import Machine
+from slimgate.record.task import SuiteFacts, TaskFactsRecord
+from slimgate.record.verdicts import (
+    AcceptedFacts,
+    BaselineFacts,
+    CarriedResult,
+    RunVerdict,
+    SwitchedOffBudget,
+)
+from slimgate.results.base import Facts
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import (
     BEHAVIOUR,
     FLOPS,
     KL_LOG,
@@ -32,22 +40,20 @@ from slimgate.record.results import (
     TIMES,
     Result,
 )
-from slimgate.record.since_baseline import SinceFacts
-from slimgate.record.task import SuiteFacts, TaskFactsRecord
-from slimgate.record.tool_files import KlLogFacts, LoadTestFacts
-from slimgate.record.verdicts import (
-    AcceptedFacts,
-    BaselineFacts,
-    CarriedResult,
-    RunVerdict,
-    SelfTest,
-    SwitchedOffBudget,
-)
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.kl_log import KlLogFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.load_test import LoadTestFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import SelfTest
+from slimgate.results.separation import SeparationFacts
+from slimgate.results.size import SizeFacts
 
 SCHEMA: Literal["slimgate.run/2"] = "slimgate.run/2"
 
 
-class ShardFacts(Part):
+class ShardFacts(Facts):
     """Shard `number` of `of`, and the variants that are its own; code: digest of slimgate's own source.
 
     missing: checks of its share that no run has made yet, which `verdict.missing` counts among those of all.
@@ -64,7 +70,7 @@ class ShardFacts(Part):
     seconds: float | None = None
 
 
-class TimingFacts(Part):
+class TimingFacts(Facts):
     """A speed budget that was judged more than once for the same models; `passed` of these times it held."""
 
     variant: str
@@ -73,7 +79,7 @@ class TimingFacts(Part):
     passed: int
 
 
-class LookFacts(Part):
+class LookFacts(Facts):
     """The looks at these gate rows that the store and the last record know of, this run's included.
 
     runs: how many judged a model that no run before them had judged; models: how many models that were.
@@ -90,7 +96,7 @@ class LookFacts(Part):
     cuts: int = 1
 
 
-class ConfirmFacts(Part):
+class ConfirmFacts(Facts):
     """The rows of the split confirm, which judged what had passed on the gate.
 
     digest, n, groups: of these rows; measured: when they last judged. looks, models: as `runs` and `models`
@@ -105,7 +111,7 @@ class ConfirmFacts(Part):
     measured: str
 
 
-class AnswerFacts(Part):
+class AnswerFacts(Facts):
     """One model's answer on one row.
 
     prediction: the class, or what the model said in words; right: None where an answer is neither right nor
@@ -121,7 +127,7 @@ class AnswerFacts(Part):
     values: dict[str, float] = {}
 
 
-class FollowedRow(Part):
+class FollowedRow(Facts):
     """A gate row with the answers of the teacher and every variant. why: how it was chosen.
 
     number: its place in the gate, from 0. given: numbers of the row, the same for all models.
@@ -136,7 +142,7 @@ class FollowedRow(Part):
     answers: list[AnswerFacts]
 
 
-class TensorFacts(Part):
+class TensorFacts(Facts):
     """What a part of the network gave: shape, type of its numbers; weights: types of its stored weights."""
 
     shape: list[int]
@@ -144,7 +150,7 @@ class TensorFacts(Part):
     weights: str | None = None
 
 
-class RowShapes(Part):
+class RowShapes(Facts):
     """The way of one gate row through a network; what is not known is None, and `note` says why.
 
     next_tokens: of a language model, the most probable tokens after the row's last one.
@@ -159,7 +165,7 @@ class RowShapes(Part):
     note: str | None = None
 
 
-class VariantRecord(Part):
+class VariantRecord(Facts):
     """One model. error: why it could not be built or measured, where that happened.
 
     inputs_digests: by kind of result, over the recipe, files, code, rows and settings that it depends on;
@@ -231,7 +237,7 @@ class VariantRecord(Part):
             yield Result(KL_LOG, "", self.kl_log)
 
 
-class RunRecord(Part):
+class RunRecord(Facts):
     """One suite's run. followed: a few gate rows with every model's answer; accepted: of a baseline.
 
     shards: of a run that is one shard of several, that one; of a merged record all of them, in order.

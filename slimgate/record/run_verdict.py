@@ -11,24 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from slimgate.judge.budget_counts import BudgetCounts
-from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    LatencyFacts,
-    QualityFacts,
-    RunVerdict,
-    SelfTest,
-    SelfTestPart,
-    VariantRecord,
-)
 from slimgate.record.files import TEACHER
-from slimgate.record.results import JudgedFacts, Result
-
-Key = tuple[str, str, str]  # kind, variant, name
-CONFIRMED = "confirm"  # a metric on the rows of the split confirm
-SELF_TEST = "self_test"
-ERROR = "error"
+from slimgate.record.run import VariantRecord
+from slimgate.record.verdicts import RunVerdict
+from slimgate.results.base import OnInconclusive, Verdict
+from slimgate.results.checks import CONFIRMED, ERROR, SELF_TEST, JudgedFacts, Key, Result
+from slimgate.results.counts import BudgetCounts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 
 def results(model: VariantRecord) -> Iterator[Result]:
@@ -125,7 +116,7 @@ def _count_results(
     return counts
 
 
-def _broken_gate(self_test: SelfTest, without: Collection[Key]) -> Iterator[SelfTestPart]:
+def _broken_gate(self_test: SelfTest, without: Collection[Key]) -> Iterator[SelfTestFacts]:
     """The self-tests that show that the gate cannot be trusted."""
     for name, part in self_test.failures.items():
         if (SELF_TEST, TEACHER, name) not in without:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from slimgate.judge.verdict import Verdict, worst_verdict
-from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import judged_budgets
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import TEACHER
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.base import Verdict, worst_verdict
 
 NOT_JUDGED, NOT_GATED, ERROR = "not judged", "not gated", "error"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from slimgate.record import RunRecord
 from slimgate.record.files import RECORD, Kept, read_record_file, read_records_in
+from slimgate.record.run import RunRecord
 from slimgate.store.prune import Stored
 
 

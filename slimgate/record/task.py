@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.parts import Part
 from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.results.base import Facts
 
 # The kinds of task of records of files of other tools, beside logs of answers.
 PREDICTIONS = "predictions"
@@ -13,7 +13,7 @@ LOAD_TESTS = "load tests"
 KL_LOGS = "KL logs"
 
 
-class SuiteFacts(Part):
+class SuiteFacts(Facts):
     """reference: published figures as markdown, shown beside those of this run.
 
     commit: the git commit of the suite's folder, with "+" if tracked files differed from it; None outside
@@ -28,7 +28,7 @@ class SuiteFacts(Part):
     reference: str | None = None
 
 
-class SplitFacts(Part):
+class SplitFacts(Facts):
     """n rows; how many rows of it stood in a later split and were dropped, and how many repeat another.
 
     near_repeats: dropped rows that stood there in other case, punctuation or order of a pair; groups: rows of
@@ -45,7 +45,7 @@ class SplitFacts(Part):
     label_deviation_points: float | None = None
 
 
-class TaskFactsRecord(Part):
+class TaskFactsRecord(Facts):
     """params: [task] as the task has it; None of a record that an earlier slimgate wrote."""
 
     kind: str

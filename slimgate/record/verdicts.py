@@ -4,74 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from slimgate.judge.budget_counts import Status, ends_in_failure, is_gated
-from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.parts import Part
-from slimgate.judge.verdict import Verdict
+from slimgate.results.base import Facts, OnInconclusive
+from slimgate.results.counts import Status, ends_in_failure, is_gated
 
 # What an undecided budget did to a run, and what it does now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]
 ONLY_WARNS: UndecidedChange = ("fail", "warn")
 
 
-class SelfTestPart(Part):
-    """wrong: the gate cannot be trusted; None in records from before it was kept."""
-
-    verdict: Verdict | None
-    wrong: bool | None = None
-    changed: int | None = None
-    drop_points: float | None = None
-    message: str
-    measured: str
-
-
-class PlantedDelay(Part):
-    """The teacher with a busy wait after each call, against itself: the last delay that was looked for.
-
-    seen: the speed-up's interval, widened by the noise floor, lies wholly below 1. percent: the delay, of
-    the teacher's call. clearance: the factor by which a speed-up must clear its budget to be decided, above
-    1 where the smallest delay was not seen; None where none was.
-    """
-
-    seen: bool
-    percent: float = 10.0
-    clearance: float | None = 1.0
-    speedup_interval: tuple[float, float]
-    message: str
-    workload: str
-    measured: str
-
-
-class SelfTest(Part):
-    """identical must not FAIL; planted_fault must FAIL, or be INCONCLUSIVE if the rows are too few for it.
-
-    An unseen delay leaves speed-ups undecided.
-    """
-
-    identical: SelfTestPart | None = None
-    planted_fault: SelfTestPart | None = None
-    planted_delay: PlantedDelay | None = None
-
-    @property
-    def failures(self) -> dict[str, SelfTestPart]:
-        """What shows that the gate cannot be trusted, by the name of the check."""
-        failed_checks: dict[str, SelfTestPart] = {}
-        if self.identical and (self.identical.wrong or self.identical.verdict is Verdict.FAIL):
-            failed_checks["identical"] = self.identical
-        if self.planted_fault and (self.planted_fault.wrong or self.planted_fault.verdict is Verdict.PASS):
-            failed_checks["planted_fault"] = self.planted_fault
-        return failed_checks
-
-    @property
-    def undecided_fault(self) -> SelfTestPart | None:
-        """The planted fault, if the rows could not decide it: nobody knows whether the gate sees one."""
-        fault = self.planted_fault
-        if fault is None or "planted_fault" in self.failures or fault.verdict is Verdict.FAIL:
-            return None
-        return fault
-
-
-class LoosenedBudget(Part):
+class LoosenedBudget(Facts):
     """A budget that allows more than in the baseline. limit: None where it is gone or gates no more.
 
     undecided: what INCONCLUSIVE did and does, where that is another now; the limit may be as it was.
@@ -100,7 +41,7 @@ class LoosenedBudget(Part):
 About = Literal["budgets", "variants", "rows", "settings"]
 
 
-class Weakening(Part):
+class Weakening(Facts):
     """One way in which a gate demands less than an earlier one. reason: None where nobody gave one."""
 
     about: About
@@ -108,7 +49,7 @@ class Weakening(Part):
     reason: str | None = None
 
 
-class SwitchedOffBudget(Part):
+class SwitchedOffBudget(Facts):
     """A budget of [budgets] that a variant's own table takes away. limit: the common one."""
 
     budget: str
@@ -117,7 +58,7 @@ class SwitchedOffBudget(Part):
     reason: str
 
 
-class BaselineFacts(Part):
+class BaselineFacts(Facts):
     """The earlier run that this one's budgets were held against. gates_gone: gated variants that went.
 
     name: of the release, where it was accepted. weaker: all in which this gate demands less, the loosened
@@ -132,7 +73,7 @@ class BaselineFacts(Part):
     weaker: list[Weakening] = []
 
 
-class AcceptedFacts(Part):
+class AcceptedFacts(Facts):
     """How the run became a baseline: its name, when, and why, where a reason was asked for or given.
 
     against: the baseline that its budgets were held against; loosened: those that allow more than there;
@@ -147,7 +88,7 @@ class AcceptedFacts(Part):
     weaker: list[Weakening] = []
 
 
-class CarriedResult(Part):
+class CarriedResult(Facts):
     """A result of an earlier run that this run did not measure again, and when it was measured.
 
     kind, name: the check of its model, such as quality and accuracy. An error has the kind "error" and no
@@ -159,7 +100,15 @@ class CarriedResult(Part):
     measured: str | None = None
 
 
-class RunVerdict(Part):
+class ErrorFacts(Facts):
+    """Why a model could not be built or measured. log: more of it, in the record the name of its file."""
+
+    message: str
+    log: str | None = None
+    measured: str | None = None
+
+
+class RunVerdict(Facts):
     """Counts of budgets by verdict; a result without budgets that has a verdict counts as one.
 
     errors: models that could not be built or measured, and self-tests that failed. not_gated: what was

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import models, teacher
 from slimgate.report.weights import quantized_reference

@@ -6,16 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from slimgate._system.escape import escape
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BehaviourFacts,
-    Flips,
-    QuotedRow,
-    RunRecord,
-    SliceFacts,
-    SliceGapFacts,
-    VariantRecord,
-)
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import (
     calibration_tables,
     confusion_tables,
@@ -27,6 +18,8 @@ from slimgate.report.status import Sides, sides, variants
 from slimgate.report.tables import Column, blocks, fold, table, with_heading, without_empty
 from slimgate.report.task_figures import task_figures
 from slimgate.report.token_kl import kl_tables
+from slimgate.results.base import Verdict
+from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts, SliceGapFacts
 
 # All slices are in run.json; a reader wants those that lost.
 _MOST_SLICES = 8

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.page.budgets import ModelBudget, rank_budgets
 from slimgate.report.pictures import picture
 from slimgate.report.status import models
+from slimgate.results.base import Verdict
 
 BUDGETS = "budgets"
 _MOST_LINES = 30

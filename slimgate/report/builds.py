@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided, measure_harm
-from slimgate.record import BudgetFacts, BuildsFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, to_fixed
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, table
+from slimgate.results.base import BudgetFacts
+from slimgate.results.quality import BuildsFacts, QualityFacts
 
 _EXPLAINED = """\
 {about} Between builds: the standard deviation of the drops by seed, on these same rows. Sampling: the

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape, fence_code
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
-from slimgate.judge.verdict import Verdict
-from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.record.earlier_results import describe_state
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.alarms import teacher_doubt
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
 from slimgate.report.cascades import format_passed_on
@@ -37,6 +36,8 @@ from slimgate.report.status import (
 )
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 from slimgate.report.trust import delay_words, machine_lines
+from slimgate.results.base import Verdict
+from slimgate.results.quality import QualityFacts
 
 
 def card(

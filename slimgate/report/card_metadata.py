@@ -9,9 +9,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from slimgate.plugins.loading import known_plugins, load
-from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.shipping import model_status
 from slimgate.report.figures import percent, to_fixed
+from slimgate.results.quality import QualityFacts
 
 LOAD = "load_model"
 TAG = "slimgate"

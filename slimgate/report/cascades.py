@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.build import CascadeFacts
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, count, percent, significant, to_fixed
 from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, table

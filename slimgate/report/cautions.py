@@ -12,8 +12,8 @@ from slimgate._system.processor import sums_saturate
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.decision import band
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
-from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.earlier_results import describe_carried, list_carried
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
@@ -35,6 +35,7 @@ from slimgate.report.status import (
 from slimgate.report.trust import delay_words
 from slimgate.report.unreadable import unreadable_rows
 from slimgate.report.weights import unquantized_models
+from slimgate.results.behaviour import SliceFacts
 
 # Medians of one and the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05

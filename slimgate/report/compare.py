@@ -11,7 +11,6 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.toml import format_value
 from slimgate.judge.slices import FEW_ROWS
-from slimgate.judge.verdict import Verdict
 from slimgate.record.comparing import (
     BudgetChange,
     Comparison,
@@ -38,6 +37,7 @@ from slimgate.report.separation import separation
 from slimgate.report.status import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 from slimgate.report.weaker import weaker_gate
+from slimgate.results.base import Verdict
 
 # Of each model so many slices are shown, the surest losses first.
 _MOST_SLICES = 8

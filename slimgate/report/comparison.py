@@ -10,15 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from slimgate._system.escape import escape
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
 from slimgate.judge.message import format_builds
-from slimgate.record import (
-    ArtifactFacts,
-    BudgetFacts,
-    LatencyFacts,
-    MemoryFacts,
-    QualityFacts,
-    RunRecord,
-    VariantRecord,
-)
+from slimgate.record.build import ArtifactFacts
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.cascades import format_passed_on
 from slimgate.report.figures import (
     MISSING,
@@ -44,6 +37,10 @@ from slimgate.report.status import (
     workloads,
 )
 from slimgate.report.tables import Column, bullets, table, with_heading, without_empty
+from slimgate.results.base import BudgetFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
 
 # A wider table has to be scrolled sideways on GitHub.
 _WIDEST = 10

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from slimgate._system.escape import escape
-from slimgate.record import BehaviourFacts, ReliabilityFacts, TradeoffFacts, VariantRecord
+from slimgate.record.run import VariantRecord
 from slimgate.report.figures import MISSING, count, percent, to_fixed, with_note
 from slimgate.report.tables import Column, blocks, table
+from slimgate.results.behaviour import BehaviourFacts, ReliabilityFacts, TradeoffFacts
 
 # A wider table has to be scrolled sideways on GitHub.
 _MOST_MODELS = 6

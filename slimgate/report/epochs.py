@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
-from slimgate.record import RunRecord, StepFacts, VariantRecord
+from slimgate.record.build import StepFacts
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, count, to_fixed, with_note
 from slimgate.report.status import models
 from slimgate.report.tables import Column, table, without_empty

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimgate._system.files import write_atomically
-from slimgate.record import RunRecord
 from slimgate.record.files import Kept, earlier_releases
+from slimgate.record.run import RunRecord
 from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.history import draw_history, gated_metrics, history_report
 from slimgate.report.markdown import suite_report

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from slimgate._system.escape import visible
-from slimgate.judge.verdict import Verdict
-from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import judged_budgets, message_of
 from slimgate.record.earlier_results import date_carried_messages
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.base import Verdict
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning"}
 _WORST_FIRST = ("error", "warning")

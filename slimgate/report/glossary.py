@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
-from slimgate.record import BehaviourFacts, LatencyFacts, QualityFacts, RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.figures import percent
 from slimgate.report.status import sides
 from slimgate.report.tables import blocks, bullets
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.quality import QualityFacts
 
 _VERDICTS = """\
 **PASS**: the rows show that the drop is inside its budget. **FAIL**: they show that it is not. \

@@ -10,10 +10,9 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape, visible
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BehaviourFacts, RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import Severity, notes, warnings
@@ -34,6 +33,8 @@ from slimgate.report.status import (
 from slimgate.report.tables import blocks, bullets, fold, with_heading
 from slimgate.report.tool_files import tool_files_section
 from slimgate.report.weaker import weaker_gate
+from slimgate.results.base import Verdict
+from slimgate.results.behaviour import BehaviourFacts
 
 # The cautions that matter come first; more than these are folded.
 MOST_CAUTIONS = 5

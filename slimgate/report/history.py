@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
-from slimgate.record import VariantRecord
 from slimgate.record.earlier_results import format_status
 from slimgate.record.files import Kept
+from slimgate.record.run import VariantRecord
 from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import MISSING, megabytes, to_fixed, with_note
 from slimgate.report.pictures import picture

@@ -18,8 +18,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from slimgate._system.escape import escape, visible
-from slimgate.record import RunRecord
 from slimgate.record.earlier_results import describe_carried
+from slimgate.record.run import RunRecord
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.figures import count

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slimgate._system.escape import escape
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.figures import count
 
 _SHA256_DIGITS = 64

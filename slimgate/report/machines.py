@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from slimgate._system.escape import escape
 from slimgate.errors import DataError
-from slimgate.record import LatencyFacts, Machine, RunRecord
 from slimgate.record.files import Kept
-from slimgate.record.machine import RATE_WORDS
+from slimgate.record.machine import RATE_WORDS, Machine
+from slimgate.record.run import RunRecord
 from slimgate.report.comparison import speed_cell
 from slimgate.report.figures import MISSING, significant, times_words
 from slimgate.report.peaks import rates_of
 from slimgate.report.status import TEACHER, workload_words
 from slimgate.report.tables import Column, blocks, table, without_empty
+from slimgate.results.latency import LatencyFacts
 
 
 def machines_text(runs: Sequence[Kept]) -> str:

@@ -12,20 +12,8 @@ from urllib.parse import quote
 
 from slimgate._system.escape import escape
 from slimgate.judge.score_metric import RECORD_KIND
-from slimgate.record import (
-    FlopsFacts,
-    LatencyFacts,
-    MemoryFacts,
-    QualityFacts,
-    RunRecord,
-    SinceFacts,
-    SizeFacts,
-    Status,
-    TimeLimitFacts,
-    VariantRecord,
-)
 from slimgate.record.earlier_results import describe_carried
-from slimgate.record.results import SPEEDUP, Result
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.behaviour import (
     answers_changed,
@@ -55,6 +43,14 @@ from slimgate.report.token_kl import kl_tables
 from slimgate.report.tool_files import tool_files_section
 from slimgate.report.trust import data, machine, published_section, self_test
 from slimgate.report.weights import weights_table
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.checks import SPEEDUP, Result
+from slimgate.results.counts import Status
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.latency import LatencyFacts, TimeLimitFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.size import SizeFacts
 
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 _MORE = """\

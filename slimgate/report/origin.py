@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape
 from slimgate.judge.score_metric import RECORD_KIND
-from slimgate.record import RunRecord, SelfTest
+from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count, moment
 from slimgate.report.figures import count
 from slimgate.report.judged_files import describe_files, has_suite_file
 from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import teacher
 from slimgate.report.trust import delay_words
+from slimgate.results.self_test import SelfTest
 
 _DIGITS = 12
 

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape
-from slimgate.record import FlopsFacts, LatencyFacts, Machine, Rates, RunRecord, VariantRecord
-from slimgate.record.machine import RATE_WORDS
+from slimgate.record.machine import RATE_WORDS, Machine, Rates
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import significant
 from slimgate.report.status import models, workload_words
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.latency import LatencyFacts
 
 # A usual encoder takes 2 to 4 times what its products take at the peak. Of very fast kernels, such as those
 # of AMX, more than ten times is usual too: then the time is that of the other operations, which are float32.

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
-from slimgate.record import RunRecord, TradeoffFacts, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells, tradeoffs
 from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, courses
 from slimgate.report.pictures import COLOURS, picture
 from slimgate.report.status import TEACHER, budgeted_metrics, metrics, models, variants, workload_words
 from slimgate.report.task_figures import active_log
+from slimgate.results.behaviour import TradeoffFacts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from slimgate._system.escape import escape, fence_code
-from slimgate.judge.verdict import Verdict, worst_verdict
-from slimgate.record import RunRecord, VariantRecord, Weakening
 from slimgate.record.earlier_results import format_status
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.verdicts import Weakening
 from slimgate.report.alarms import alarms
 from slimgate.report.comparison import variants_table
 from slimgate.report.confirm import confirm_lines
@@ -28,6 +28,7 @@ from slimgate.report.status import sides, teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
 from slimgate.report.tool_files import figure_rows, tool_files_table
 from slimgate.report.weaker import weaker_gate
+from slimgate.results.base import Verdict, worst_verdict
 
 # By this line the comment of an earlier run is found again.
 MARKER = "<!-- slimgate:comment -->"

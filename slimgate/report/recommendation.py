@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimgate._system.escape import escape
 from slimgate.judge.budget_kinds import is_in_points
-from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.comparison import quality_cell, size_cell, value_words
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note

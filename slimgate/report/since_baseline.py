@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from slimgate._system.escape import escape
 from slimgate.judge.budget_kinds import list_point_limits
-from slimgate.record import RunRecord, SinceFacts, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, count, drop_words, to_fixed
 from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
+from slimgate.results.baseline import SinceFacts
 
 # Beside report.md: teacher drift and variant drift, by every metric, slice, size and time.
 COMPARISON = "compare.md"

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from slimgate._system.escape import escape
 from slimgate.budgets.registry import find_kind
 from slimgate.judge.score_metric import RECORD_KIND
-from slimgate.judge.verdict import Verdict, worst_verdict
-from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.record.earlier_results import describe_age
-from slimgate.record.results import BEHAVIOUR, SPEEDUP, TIMES
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.verdicts import SwitchedOffBudget
+from slimgate.results.base import Verdict, worst_verdict
+from slimgate.results.checks import BEHAVIOUR, SPEEDUP, TIMES
 
 TEACHER = "teacher"
 _NO_BUDGET = "no budget"

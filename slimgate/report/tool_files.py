@@ -7,10 +7,12 @@ from math import isfinite
 
 from slimgate._system.escape import escape
 from slimgate.plugins.workloads import LoadPart
-from slimgate.record import KlFigure, KlLogFacts, LoadRunFacts, RunRecord, TimeRatioFacts, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import count
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, bullets, table
+from slimgate.results.kl_log import KlFigure, KlLogFacts
+from slimgate.results.load_test import LoadRunFacts, TimeRatioFacts
 
 _PARTS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
 # What a KL log tells, by the kind of budget that limits it.

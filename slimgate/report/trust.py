@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable, Iterator
 
 from slimgate._system.escape import escape, fence_code, visible
-from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart, SplitFacts
+from slimgate.record.machine import Machine
+from slimgate.record.run import RunRecord
+from slimgate.record.task import SplitFacts
 from slimgate.report.figures import count, duration, percent, to_fixed, with_note
 from slimgate.report.judged_files import describe_source, has_suite_file
 from slimgate.report.peaks import rate_lines
 from slimgate.report.stages import format_value
 from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
+from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
 _GIBIBYTE = 1024**3
 _HEADING = re.compile(r"^ {0,3}#{1,6}(?=\s|$)", re.MULTILINE)
@@ -58,7 +61,7 @@ def _delay_state(delay: PlantedDelay | None) -> str:
     return "As expected"
 
 
-def _part(name: str, check: SelfTestPart | PlantedDelay | None, state: str) -> str:
+def _part(name: str, check: SelfTestFacts | PlantedDelay | None, state: str) -> str:
     if check is None:
         return f"Not run: {name}."
     return f"{state}: {escape(check.message.removeprefix('self-test, '))}"

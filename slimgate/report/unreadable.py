@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.figures import percent
 
 # Tokenizers of real models leave almost no row unreadable; those of another language or alphabet most rows.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate._system.escape import escape
-from slimgate.record import Weakening
+from slimgate.record.verdicts import Weakening
 from slimgate.record.words import format_count
 from slimgate.report.figures import with_note
 from slimgate.report.tables import blocks, bullets

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from slimgate._system.escape import escape
-from slimgate.record import RunRecord, VariantRecord, WeightFacts
+from slimgate.record.build import WeightFacts
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, percent
 from slimgate.report.status import models, teacher
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slimgate.errors import DataError, SuiteError
-from slimgate.record import ONLY_WARNS, BaselineFacts, LoosenedBudget, RunRecord, Weakening
 from slimgate.record.budgets import looser
 from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
 from slimgate.record.files import RECORD, Kept, baselines_in, read_run
+from slimgate.record.run import RunRecord
+from slimgate.record.verdicts import ONLY_WARNS, BaselineFacts, LoosenedBudget, Weakening
+from slimgate.results.checks import BASELINE
 from slimgate.run.demands import make_demands
 from slimgate.run.rows import PreparedRows
 from slimgate.suite.suite import TEACHER, Suite
-from slimgate.suite.variant_budgets import BASELINE
 
 OPTION = "--slimgate-baseline"
 

@@ -27,10 +27,12 @@ from slimgate.judge.rows_needed import planned_rows, two_sided_stretch
 from slimgate.judge.token_kl import SHARE_ABOVE, mean_cap
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.rows import GATE, Rows, row_groups
-from slimgate.record import BudgetFacts, QualityFacts, RunRecord
+from slimgate.record.run import RunRecord
+from slimgate.results.base import BudgetFacts
+from slimgate.results.checks import BASELINE
+from slimgate.results.quality import QualityFacts
 from slimgate.run.rows import PreparedRows
 from slimgate.suite.suite import Suite
-from slimgate.suite.variant_budgets import BASELINE
 
 _MOST_NAMES = 4
 Changes = tuple[float, float]

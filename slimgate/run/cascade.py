@@ -29,6 +29,7 @@ from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
 from slimgate.plugins.module_of import module_of
+from slimgate.record.build import CascadeFacts
 from slimgate.run import keys
 from slimgate.runtimes.cascade import (
     KIND,
@@ -310,16 +311,16 @@ def _summarise_selection(gates: Sequence[Gate], answers: Sequence[Answers]) -> d
     return {"rows": len(right), "passed_on": shares, "lost_points": lost}
 
 
-def describe_cascade(artifact: Artifact, passed_on: Sequence[float] | None) -> dict[str, Any] | None:
+def describe_cascade(artifact: Artifact, passed_on: Sequence[float] | None) -> CascadeFacts | None:
     """The facts of a cascade for the record; None for other models. passed_on: shares of the gate rows."""
     if artifact.kind != KIND:
         return None
     members = read_cascade(artifact.folder).members
-    return {
-        "models": [member.name for member in members],
-        "thresholds": [member.threshold for member in members[:-1]],
-        "temperatures": [member.temperature for member in members[:-1]],
-        "weights": artifact.manifest["log"]["cascade"].get("weights"),
-        "selection": artifact.manifest["log"]["cascade"].get("selection"),
-        "passed_on": None if passed_on is None else list(passed_on),
-    }
+    return CascadeFacts(
+        models=[member.name for member in members],
+        thresholds=[member.threshold for member in members[:-1]],
+        temperatures=[member.temperature for member in members[:-1]],
+        weights=artifact.manifest["log"]["cascade"].get("weights"),
+        selection=artifact.manifest["log"]["cascade"].get("selection"),
+        passed_on=None if passed_on is None else list(passed_on),
+    )

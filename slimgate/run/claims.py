@@ -13,42 +13,43 @@ A step lists its claims in `claims`:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from slimgate.plugins.step import CLAIMS
+from slimgate.record.build import ClaimFacts
 
 _COUNTED = {
     "smaller": ("bytes", "bytes"),
     "fewer_parameters": ("parameters", "parameters"),
     "sparser": ("nonzero_parameters", "parameters other than zero"),
 }
-Claim = dict[str, Any]
 
 
 def check_step_claims(
     step: str, claims: Iterable[str], before: Mapping[str, int], after: Mapping[str, int]
-) -> list[Claim]:
-    """The facts of each claim: step, claim, held, message. before, after: manifests of the two artifacts.
+) -> list[ClaimFacts]:
+    """Whether each claim holds. before, after: manifests of the two artifacts.
 
     For "faster", held is None until the variant has been timed.
     """
     return [_check_count(step, claim, before, after) for claim in CLAIMS if claim in claims]
 
 
-def _check_count(step: str, claim: str, before: Mapping[str, int], after: Mapping[str, int]) -> Claim:
+def _check_count(step: str, claim: str, before: Mapping[str, int], after: Mapping[str, int]) -> ClaimFacts:
     if claim not in _COUNTED:
-        return {"step": step, "claim": claim, "held": None, "message": "not timed yet"}
+        return ClaimFacts(step=step, claim=claim, held=None, message="not timed yet")
     key, unit = _COUNTED[claim]
     was, now = before[key], after[key]
-    return {"step": step, "claim": claim, "held": now < was, "message": f"{was:,} -> {now:,} {unit}"}
+    return ClaimFacts(step=step, claim=claim, held=now < was, message=f"{was:,} -> {now:,} {unit}")
 
 
-def check_speed_claims(claims: Iterable[Claim], speedups: Mapping[str, tuple[float, float]]) -> list[Claim]:
+def check_speed_claims(
+    claims: Iterable[ClaimFacts], speedups: Mapping[str, tuple[float, float]]
+) -> list[ClaimFacts]:
     """The claims, with those of speed checked against the duels. speedups: workload -> claimed interval."""
-    return [_check_speed(claim, speedups) if claim["claim"] == "faster" else claim for claim in claims]
+    return [_check_speed(claim, speedups) if claim.claim == "faster" else claim for claim in claims]
 
 
-def _check_speed(claim: Claim, speedups: Mapping[str, tuple[float, float]]) -> Claim:
+def _check_speed(claim: ClaimFacts, speedups: Mapping[str, tuple[float, float]]) -> ClaimFacts:
     if not speedups:
         return claim
     intervals = ", ".join(f"{workload} {low:.2f}–{high:.2f}×" for workload, (low, high) in speedups.items())
@@ -57,4 +58,4 @@ def _check_speed(claim: Claim, speedups: Mapping[str, tuple[float, float]]) -> C
         holds = False
     elif all(low > 1 for low, _ in speedups.values()):
         holds = True
-    return {**claim, "held": holds, "message": f"against the teacher {intervals}"}
+    return claim.replace(held=holds, message=f"against the teacher {intervals}")

@@ -11,7 +11,7 @@ from slimgate._system.digests import versions
 from slimgate._system.processor import cpu_instructions, cpu_name
 from slimgate._system.threads import CPU_MAX, quota
 from slimgate.plugins.loading import plugins
-from slimgate.record import Machine
+from slimgate.record.machine import Machine
 
 CPUS = Path("/sys/devices/system/cpu")
 # Runnable foreign processes for each core: above this, a timed call often has to share its core.

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from slimgate._system.files import replacing
 from slimgate.data.quoting import quoted_texts
 from slimgate.errors import DataError
-from slimgate.record import FollowedRow, RunRecord
 from slimgate.record.answers import Answers, answers_beside
+from slimgate.record.run import FollowedRow, RunRecord
 from slimgate.run.run import SuiteRun
 
 FILE = "gate_texts.parquet"

@@ -1,68 +1,127 @@
-"""The parts that gates report, one for each test, and the record that is made of them.
+"""The results that gates report, and the record that is made of them.
 
-A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that a worker process can
-send it in a test report. Kinds: build, stages, shapes, quality, size, memory, flops,
-latency, speedup, self_test, behaviour, since, confirm, error.
+The facts of a result are those of the record. A worker process sends a result as JSON, in a test report.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, cast
 
 from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BaselineFacts,
-    CarriedResult,
-    LatencyFacts,
-    Machine,
-    RunRecord,
-    SelfTest,
-    ShardFacts,
-    SuiteFacts,
-    TaskFactsRecord,
-    TimeLimitFacts,
-    VariantRecord,
+from slimgate.record.build import BuildFacts, StagesFacts
+from slimgate.record.machine import Machine
+from slimgate.record.run import RowShapes, RunRecord, ShardFacts, VariantRecord
+from slimgate.record.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.task import SuiteFacts, TaskFactsRecord
+from slimgate.record.verdicts import BaselineFacts, CarriedResult, ErrorFacts
+from slimgate.results.base import Facts, Verdict
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import (
+    BASELINE,
+    BEHAVIOUR,
+    CONFIRMED,
+    ERROR,
+    FLOPS,
+    LATENCY,
+    MEMORY,
+    QUALITY,
+    SELF_TEST,
+    SINCE,
+    SIZE,
+    SPEEDUP,
+    TIMES,
+    Key,
 )
-from slimgate.record.results import BEHAVIOUR, FLOPS, MEMORY, QUALITY, SINCE, SIZE, SPEEDUP, TIMES
-from slimgate.record.run_verdict import CONFIRMED, ERROR, SELF_TEST, Key, verdict, verdict_of_this_run
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.latency import LatencyFacts, SpeedupFacts, TimeLimitFacts, TimesFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS, PlantedDelay, SelfTest, SelfTestFacts
+from slimgate.results.size import SizeFacts
 from slimgate.run.claims import check_speed_claims
-from slimgate.run.self_tests import PLANTED_DELAY, SELF_TESTS
 from slimgate.suite.suite import TEACHER, Suite
-from slimgate.suite.variant_budgets import BASELINE, LATENCY
 
-Part = dict[str, Any]
-# The kinds of parts that are results; the others describe how a model was built.
+if TYPE_CHECKING:
+    from slimgate.plugins.base import Json
+
+# What is reported of how a model was built; no check is named so.
+BUILD, STAGES, SHAPES = "build", "stages", "shapes"
+# What judges or measures; a later run may carry it over.
 RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, TIMES, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
-DUEL_KEYS = (
-    "clearance",
-    "speedup",
-    "speedup_interval",
-    "speedup_of_minima",
-    "noise_floor",
-    "duel_rounds",
-    "duel_threads",
-    "budgets",
-    "verdict",
-    "message",
-)
 
 
-def make_part(kind: str, variant: str, name: str, facts: Mapping[str, object]) -> Part:
-    """One part of a record."""
-    return {"kind": kind, "variant": variant, "name": name, "facts": dict(facts)}
+_FACTS: Mapping[str, type[Facts]] = {
+    BUILD: BuildFacts,
+    STAGES: StagesFacts,
+    SHAPES: RowShapes,
+    QUALITY: QualityFacts,
+    CONFIRMED: QualityFacts,
+    SINCE: SinceFacts,
+    BEHAVIOUR: BehaviourFacts,
+    SIZE: SizeFacts,
+    MEMORY: MemoryFacts,
+    FLOPS: FlopsFacts,
+    TIMES: TimesFacts,
+    SPEEDUP: SpeedupFacts,
+    SELF_TEST: SelfTestFacts,
+    ERROR: ErrorFacts,
+}
 
 
-def has_failing_verdict(part: Part) -> bool:
-    """Whether a part explains why its test failed; a failed test without such a part is an error."""
-    judged = (part["facts"], part["facts"].get("limits") or {})
-    failing = [facts.get("verdict") in (Verdict.FAIL, Verdict.INCONCLUSIVE) for facts in judged]
-    return part["kind"] == SELF_TEST or any(failing)
+@dataclass(frozen=True)
+class GateResult:
+    """What one test found of a model.
+
+    name: the metric, workload or self-test; empty where a model has one result of the kind.
+    """
+
+    kind: str
+    variant: str
+    name: str
+    facts: Facts
+
+    @property
+    def key(self) -> Key:
+        """The check that it belongs to."""
+        return self.kind, self.variant, self.name
+
+    @property
+    def measured(self) -> str | None:
+        """When it was measured."""
+        name = "duel_measured" if self.kind == SPEEDUP else "measured"
+        when: str | None = getattr(self.facts, name, None)
+        return when
+
+    @property
+    def explains_failure(self) -> bool:
+        """Whether it says why its test failed; a failed test without such a result is an error."""
+        judged = (self.facts, getattr(self.facts, "limits", None))
+        failing = [
+            getattr(facts, "verdict", None) in (Verdict.FAIL, Verdict.INCONCLUSIVE) for facts in judged
+        ]
+        return self.kind == SELF_TEST or any(failing)
+
+    def to_json(self) -> Json:
+        """The result as it is sent between processes."""
+        return {
+            "kind": self.kind,
+            "variant": self.variant,
+            "name": self.name,
+            "facts": self.facts.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_json(cls, sent: Json) -> GateResult:
+        """Reads what `to_json` wrote."""
+        kind, name = sent["kind"], sent["name"]
+        facts = PlantedDelay if (kind, name) == (SELF_TEST, PLANTED_DELAY) else _FACTS[kind]
+        return cls(kind, sent["variant"], name, facts.model_validate(sent["facts"]))
 
 
 def list_expected_checks(suite: Suite) -> list[Key]:
@@ -132,56 +191,58 @@ def format_key(key: Key) -> str:
     return " ".join(word for word in key if word)
 
 
-class Parts:
-    """The parts of one suite by key; a newer part replaces an older one of its key."""
+class GateResults:
+    """The results of one suite by key; a newer one replaces an older one of its key."""
 
     def __init__(
-        self, earlier: Iterable[Part] = (), *, made_from: Callable[[str], Iterable[str]] = lambda _: ()
+        self,
+        earlier: Iterable[GateResult] = (),
+        *,
+        made_from: Callable[[str], Iterable[str]] = lambda _: (),
     ) -> None:
-        """earlier: parts of an earlier run that are still valid.
+        """earlier: results of an earlier run that are still valid.
 
         made_from(name): the variants that are built from a model.
         """
         self._made_from = made_from
-        # by kind, variant and name: searching all parts for each of a thousand variants takes minutes
-        self._parts: dict[str, dict[str, dict[str, Part]]] = {}
+        # by kind, variant and name: searching all results for each of a thousand variants takes minutes
+        self._results: dict[str, dict[str, dict[str, GateResult]]] = {}
         self._carried: set[Key] = set()
-        for part in earlier:
-            self.add(part)
-            self._carried.add(find_key(part))
+        for result in earlier:
+            self.add(result)
+            self._carried.add(result.key)
 
-    def add(self, new: Part) -> None:
-        """Adds a part. If the artifact has changed, drops what was measured on the old one."""
-        kind, variant, name = new["kind"], new["variant"], new["name"]
-        if kind == "build":
-            old = self._parts_by_name(kind, variant).get(name)
-            if old is not None and old["facts"]["artifact"]["digest"] != new["facts"]["artifact"]["digest"]:
-                self._forget(variant)
-        self._parts_by_name(ERROR, variant).pop(EARLIER, None)
-        self._carried.discard(find_key(new))
-        self._parts.setdefault(kind, {}).setdefault(variant, {})[name] = new
+    def add(self, new: GateResult) -> None:
+        """Adds a result. If the artifact has changed, drops what was measured on the old one."""
+        old = self._by_name(new.kind, new.variant).get(new.name)
+        builds = [result.facts for result in (old, new) if result and isinstance(result.facts, BuildFacts)]
+        if len({build.artifact.digest for build in builds}) > 1:
+            self._forget(new.variant)
+        self._by_name(ERROR, new.variant).pop(EARLIER, None)
+        self._carried.discard(new.key)
+        self._results.setdefault(new.kind, {}).setdefault(new.variant, {})[new.name] = new
 
-    def _parts_by_name(self, kind: str, variant: str) -> dict[str, Part]:
-        return self._parts.get(kind, {}).get(variant, {})
+    def _by_name(self, kind: str, variant: str) -> dict[str, GateResult]:
+        return self._results.get(kind, {}).get(variant, {})
 
     def _forget(self, variant: str) -> None:
         if variant == TEACHER:
-            self._parts.clear()
-        for by_variant in self._parts.values():
+            self._results.clear()
+        for by_variant in self._results.values():
             by_variant.pop(variant, None)
         made_from_it = set(self._made_from(variant))
         for kind, name, name_of_result in [key for key in self._carried if key[1] in made_from_it]:
-            self._parts_by_name(kind, name).pop(name_of_result, None)
+            self._by_name(kind, name).pop(name_of_result, None)
 
     def forget_error(self, test: str) -> None:
         """Drops the error of a test that has run again."""
-        for errors in self._parts.get("error", {}).values():
+        for errors in self._results.get(ERROR, {}).values():
             errors.pop(test, None)
 
     def has(self, key: Key) -> bool:
         """Whether a check has reported."""
         kind, variant, name = key
-        return name in self._parts_by_name(kind, variant)
+        return name in self._by_name(kind, variant)
 
     def is_new(self, key: Key) -> bool:
         """Whether a check has reported in this run."""
@@ -189,98 +250,84 @@ class Parts:
 
     def carried_results(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
         """The results of a model's checks that an earlier run measured, then its error, if there is one."""
-        known = ((kind, variant, name) for kind in RESULTS for name in self._parts_by_name(kind, variant))
-        keys = [key for key in known if key in self._carried and (key in checks or key[0] == ERROR)]
+        known = (result for kind in RESULTS for result in self._by_name(kind, variant).values())
         return [
             CarriedResult(
-                kind=kind,
-                name="" if kind == ERROR else name,
-                measured=self._parts_by_name(kind, variant)[name]["facts"].get("measured"),
+                kind=result.kind,
+                name="" if result.kind == ERROR else result.name,
+                measured=result.measured,
             )
-            for kind, _, name in keys
+            for result in known
+            if result.key in self._carried and (result.key in checks or result.kind == ERROR)
         ]
 
-    def list_facts(self, kind: str, variant: str) -> dict[str, dict[str, Any]]:
+    def list_facts(self, kind: str, variant: str) -> dict[str, Facts]:
         """The facts of a kind and variant by name."""
-        return {name: part["facts"] for name, part in self._parts_by_name(kind, variant).items()}
+        return {name: result.facts for name, result in self._by_name(kind, variant).items()}
 
-    def find_facts(self, kind: str, variant: str, name: str = "") -> dict[str, Any] | None:
+    def find_facts(self, kind: str, variant: str, name: str = "") -> Facts | None:
         """The facts of one key."""
-        part = self._parts_by_name(kind, variant).get(name)
-        return part["facts"] if part else None
+        return self.list_facts(kind, variant).get(name)
+
+    def find_build(self, variant: str) -> BuildFacts | None:
+        """How a model was built; None where it was not."""
+        return cast("BuildFacts | None", self.find_facts(BUILD, variant))
+
+    def list_errors(self, variant: str) -> list[ErrorFacts]:
+        """Why a model could not be built or measured."""
+        return [cast("ErrorFacts", facts) for facts in self.list_facts(ERROR, variant).values()]
+
+    def merge_latency(self, variant: str) -> dict[str, LatencyFacts]:
+        """By workload the facts of test_latency and test_speedup, merged."""
+        times, duels = self.list_facts(TIMES, variant), self.list_facts(SPEEDUP, variant)
+        return {
+            workload: LatencyFacts.merge(
+                cast("TimesFacts | None", times.get(workload)),
+                cast("SpeedupFacts | None", duels.get(workload)),
+            )
+            for workload in dict.fromkeys([*times, *duels])
+        }
 
 
-def find_key(part: Part) -> Key:
-    """The key of the check that a part belongs to."""
-    return part["kind"], part["variant"], part["name"]
-
-
-def split_record(record: RunRecord) -> list[Part]:
-    """Splits a record into parts again, so that a partial run can replace some of them."""
-    parts: list[Part] = []
-    for v in record.variants:
-        if v.artifact is not None:
-            steps = [step.model_dump(mode="json") for step in v.steps]
-            facts = {
-                "steps": steps,
-                "artifact": v.artifact.model_dump(mode="json"),
-                "from_store": v.from_store,
-                "claims": [claim.model_dump(mode="json") for claim in v.claims],
-            }
-            parts.append(make_part("build", v.name, "", facts))
-        for kind, name, result in v.results():
-            if isinstance(result, LatencyFacts):
-                parts += _split_latency(v.name, name, result)
-            elif not isinstance(result, TimeLimitFacts):  # the part of the times contains these
-                parts.append(make_part(kind, v.name, name, result.model_dump(mode="json")))
-        parts += [
-            make_part(CONFIRMED, v.name, name, confirmed.model_dump(mode="json"))
-            for name, confirmed in v.confirm.items()
-        ]
-        if v.stages:
-            stages = [stage.model_dump(mode="json") for stage in v.stages]
-            parts.append(make_part("stages", v.name, "", {"stages": stages}))
-        if v.shapes is not None:
-            parts.append(make_part("shapes", v.name, "", v.shapes.model_dump(mode="json")))
-        if v.error is not None:  # last: a later part of the model would remove the error
-            error_facts = {"message": v.error, "log": v.error_log, "measured": v.error_measured}
-            parts.append(make_part(ERROR, v.name, EARLIER, error_facts))
+def split_record(record: RunRecord) -> list[GateResult]:
+    """Splits a record into results again, so that a partial run can replace some of them."""
+    results: list[GateResult] = []
+    for model in record.variants:
+        if model.artifact is not None:
+            build = BuildFacts(
+                steps=model.steps,
+                artifact=model.artifact,
+                from_store=model.from_store,
+                claims=model.claims,
+            )
+            results.append(GateResult(BUILD, model.name, "", build))
+        for kind, name, facts in model.results():
+            if isinstance(facts, LatencyFacts):
+                pairs = zip((TIMES, SPEEDUP), facts.split(), strict=True)
+                results += [
+                    GateResult(kind_of, model.name, name, part) for kind_of, part in pairs if part is not None
+                ]
+            elif not isinstance(facts, TimeLimitFacts):  # the facts of the times contain these
+                results.append(GateResult(kind, model.name, name, facts))
+        results += [GateResult(CONFIRMED, model.name, name, facts) for name, facts in model.confirm.items()]
+        if model.stages:
+            results.append(GateResult(STAGES, model.name, "", StagesFacts(stages=model.stages)))
+        if model.shapes is not None:
+            results.append(GateResult(SHAPES, model.name, "", model.shapes))
+        if model.error is not None:  # last: a later result of the model would remove the error
+            error = ErrorFacts(message=model.error, log=model.error_log, measured=model.error_measured)
+            results.append(GateResult(ERROR, model.name, EARLIER, error))
     for name in SELF_TESTS:
         self_test = getattr(record.self_test, name)
         if self_test is not None:
-            parts.append(make_part("self_test", TEACHER, name, self_test.model_dump(mode="json")))
-    return parts
-
-
-def _split_latency(variant: str, workload: str, times: LatencyFacts) -> list[Part]:
-    """The parts that test_latency and test_speedup reported for one workload."""
-    facts = times.model_dump(mode="json")
-    duel_measured = facts.pop("duel_measured") or facts["measured"]
-    duel = {key: facts.pop(key) for key in DUEL_KEYS}
-    parts = [make_part("latency", variant, workload, facts)] if facts["p50_ms"] else []
-    if duel["speedup"] is not None:
-        parts.append(make_part(SPEEDUP, variant, workload, {**duel, "measured": duel_measured}))
-    return parts
-
-
-def _merge_latency(name: str, parts: Parts) -> dict[str, LatencyFacts]:
-    """By workload the facts of test_latency and test_speedup, merged."""
-    timed, duelled = parts.list_facts("latency", name), parts.list_facts(SPEEDUP, name)
-    merged = {
-        key: {
-            **duelled.get(key, {}),
-            **timed.get(key, {}),
-            "duel_measured": duelled[key]["measured"] if key in duelled else None,
-        }
-        for key in [*timed, *duelled]
-    }
-    return {key: LatencyFacts.model_validate(facts) for key, facts in merged.items()}
+            results.append(GateResult(SELF_TEST, TEACHER, name, self_test))
+    return results
 
 
 def make_run_record(
     suite: Suite,
     task: TaskFactsRecord,
-    parts: Parts,
+    results: GateResults,
     machine: Machine,
     *,
     command: str,
@@ -290,18 +337,20 @@ def make_run_record(
     baseline: BaselineFacts | None = None,
     shards: Iterable[ShardFacts] = (),
 ) -> RunRecord:
-    """The record of a suite, made of the parts so far.
+    """The record of a suite, made of the results so far.
 
     inputs: digests of what results depend on, by model and kind.
     """
     digests, checks = inputs or {}, dict.fromkeys(list_expected_checks(suite))
     variants = [
-        _make_variant_record(suite, name, parts, digests.get(name, {}), parts.carried_results(name, checks))
+        _make_variant_record(
+            suite, name, results, digests.get(name, {}), results.carried_results(name, checks)
+        )
         for name in (TEACHER, *suite.variants)
     ]
-    facts_by_test = {name: parts.find_facts("self_test", TEACHER, name) for name in SELF_TESTS}
+    facts_by_test = {name: results.find_facts(SELF_TEST, TEACHER, name) for name in SELF_TESTS}
     self_test = SelfTest.model_validate({name: facts for name, facts in facts_by_test.items() if facts})
-    missing = sum(not parts.has(key) for key in checks)
+    missing = sum(not results.has(key) for key in checks)
     return RunRecord(
         slimgate=version,
         created=format_now(),
@@ -326,18 +375,18 @@ def make_run_record(
     )
 
 
-def list_awaited_budgets(suite: Suite, name: str, parts: Parts) -> list[str]:
+def list_awaited_budgets(suite: Suite, name: str, results: GateResults) -> list[str]:
     """The budgets of a variant that no test has reported yet, in words: metrics, flips and slices, size, …"""
-    waiting = [judged for judged, key in list_budgeted_checks(suite, name) if not parts.has(key)]
+    waiting = [judged for judged, key in list_budgeted_checks(suite, name) if not results.has(key)]
     return list(dict.fromkeys(waiting))
 
 
 def _make_variant_record(
-    suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str], carried: list[CarriedResult]
+    suite: Suite, name: str, results: GateResults, inputs: Mapping[str, str], carried: list[CarriedResult]
 ) -> VariantRecord:
-    variant, latency = suite.model(name), _merge_latency(name, parts)
-    build = parts.find_facts("build", name) or {}
-    errors = list(parts.list_facts(ERROR, name).values())
+    variant, latency = suite.model(name), results.merge_latency(name)
+    build, errors = results.find_build(name), results.list_errors(name)
+    stages = results.find_facts(STAGES, name)
     speedups = {key: facts.speedup_interval for key, facts in latency.items() if facts.speedup_interval}
     return VariantRecord.model_validate(
         {
@@ -346,26 +395,26 @@ def _make_variant_record(
             "twin": variant.twin,
             "gated": variant.gated,
             "reason": variant.reason,
-            "from_store": build.get("from_store"),
-            "steps": build.get("steps", []),
-            "stages": (parts.find_facts("stages", name) or {}).get("stages", []),
-            "claims": check_speed_claims(build.get("claims", ()), speedups),
-            "artifact": build.get("artifact"),
+            "from_store": build and build.from_store,
+            "steps": build.steps if build else [],
+            "stages": stages.stages if isinstance(stages, StagesFacts) else [],
+            "claims": check_speed_claims(build.claims if build else [], speedups),
+            "artifact": build and build.artifact,
             "inputs_digests": inputs,
-            QUALITY: parts.list_facts(QUALITY, name),
-            SIZE: parts.find_facts(SIZE, name, ""),
-            BEHAVIOUR: parts.find_facts(BEHAVIOUR, name),
+            QUALITY: results.list_facts(QUALITY, name),
+            SIZE: results.find_facts(SIZE, name, ""),
+            BEHAVIOUR: results.find_facts(BEHAVIOUR, name),
             "latency": latency,
-            MEMORY: parts.find_facts(MEMORY, name),
-            FLOPS: parts.find_facts(FLOPS, name),
-            "shapes": parts.find_facts("shapes", name),
-            "since_baseline": parts.list_facts(SINCE, name),
-            CONFIRMED: parts.list_facts(CONFIRMED, name),
-            "awaited": list_awaited_budgets(suite, name, parts),
+            MEMORY: results.find_facts(MEMORY, name),
+            FLOPS: results.find_facts(FLOPS, name),
+            SHAPES: results.find_facts(SHAPES, name),
+            "since_baseline": results.list_facts(SINCE, name),
+            CONFIRMED: results.list_facts(CONFIRMED, name),
+            "awaited": list_awaited_budgets(suite, name, results),
             "switched_off": [asdict(budget) for budget in suite.find_budgets(name).switched_off],
-            "error": errors[0]["message"] if errors else None,
-            "error_log": next((facts["log"] for facts in errors if facts.get("log")), None),
-            "error_measured": errors[0].get("measured") if errors else None,
+            "error": errors[0].message if errors else None,
+            "error_log": next((facts.log for facts in errors if facts.log), None),
+            "error_measured": errors[0].measured if errors else None,
             "carried": carried,
         }
     )

@@ -45,8 +45,7 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.plugins.workloads import Workload
-from slimgate.record.results import SINCE
-from slimgate.record.run_verdict import CONFIRMED, SELF_TEST
+from slimgate.results.checks import CONFIRMED, SELF_TEST, SINCE
 from slimgate.run import contents
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
 from slimgate.store.artifact import Artifact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimgate.errors import SlimgateError
-from slimgate.judge.behaviour_parts import BlockErrorFacts, PartedFacts
+from slimgate.results.behaviour import BlockErrorFacts, PartedFacts
 from slimgate.run.run import ModelHandle
 
 # Gate rows that both networks read; gate rows are in random order.

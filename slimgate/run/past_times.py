@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from slimgate._system.digests import json_digest
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.store.seal import MANIFEST
 from slimgate.store.store import Json, Store
 from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, dump_params

@@ -28,8 +28,9 @@ from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityJudgement, Verdict
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
+from slimgate.results.base import Verdict
 from slimgate.run.damaged_layer import KINDS, NothingToDamage
 from slimgate.run.run import ModelHandle
 from slimgate.run.selftest import ROUNDING, Spoil, plant_fault, predict_damaged_copy

@@ -20,7 +20,7 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.models import Compared, Predictor
 from slimgate.plugins.rows import GATE, JUDGING, Encoded, Rows
 from slimgate.plugins.workloads import END_TO_END, TimedPart, Workload
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.run import keys
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built

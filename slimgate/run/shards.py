@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from slimgate._system.digests import own_code_digest
-from slimgate.record import Machine, ShardFacts
-from slimgate.run.gate_results import Parts, format_key, list_expected_checks
+from slimgate.record.machine import Machine
+from slimgate.record.run import ShardFacts
+from slimgate.run.gate_results import GateResults, format_key, list_expected_checks
 from slimgate.suite.suite import TEACHER, Suite
 
 # Work in rough units: only its proportions matter, and all shards must see the same.
@@ -138,7 +139,7 @@ def _list_work(suite: Suite, name: str) -> dict[str, int]:
 
 
 def make_shard_facts(
-    suite: Suite, shard: Shard, parts: Parts, machine: Machine, *, created: str, seconds: float
+    suite: Suite, shard: Shard, results: GateResults, machine: Machine, *, created: str, seconds: float
 ) -> ShardFacts:
     """The facts of a shard for its record: its variants, what is missing, its code and machine."""
     variants = list_shard_variants(suite, shard)
@@ -147,7 +148,7 @@ def make_shard_facts(
         number=shard.number,
         of=shard.of,
         variants=list(variants),
-        missing=[format_key(key) for key in checks if not parts.has(key)],
+        missing=[format_key(key) for key in checks if not results.has(key)],
         code=own_code_digest(),
         machine=f"{machine.cpu}, {machine.cores} cores",
         created=created,

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from slimgate.judge.behaviour_budgets import SliceName
-from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.rows_needed import planned_rows
 from slimgate.outcomes import Ints
 from slimgate.plugins.rows import Rows
+from slimgate.results.base import OnInconclusive
 from slimgate.run.budget_plan import find_group_ids
 from slimgate.run.slicing import find_gate_slices
 from slimgate.suite.suite import Suite, TaskSetup

@@ -23,12 +23,13 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED
 from slimgate.plugins.task import Task
 from slimgate.plugins.workloads import END_TO_END
+from slimgate.results.checks import LATENCY
 from slimgate.runtimes import eager
 from slimgate.steps.training.transfer_params import row_file, text_columns_of
 from slimgate.suite.errors import Loc
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, TaskSetup, Variant
 from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
-from slimgate.suite.variant_budgets import LATENCY, SIZE
+from slimgate.suite.variant_budgets import SIZE
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]

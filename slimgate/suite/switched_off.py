@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from slimgate.judge.behaviour_budgets import slices_kind
+from slimgate.results.checks import BASELINE
 from slimgate.suite.errors import Loc, make_suite_error
-from slimgate.suite.variant_budgets import BASELINE, Key
+from slimgate.suite.variant_budgets import Key
 
 MakeKey = Callable[[Sequence[str], str, str], Key]
 OFF = "off"

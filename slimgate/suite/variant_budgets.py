@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName, slices_kind
-from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import (
     GOODPUT,
     TOKENS_PER_SECOND,
@@ -22,14 +22,13 @@ from slimgate.judge.budget_tables import (
     limits_part,
 )
 from slimgate.plugins.workloads import Load, Workload
+from slimgate.results.base import OnInconclusive
+from slimgate.results.checks import BASELINE, LATENCY
 
 # How budgets on metrics are corrected over all gated variants.
 Family = Literal["holm"]
-# The prefix in the names of budgets of [budgets.baseline].
-BASELINE = "baseline"
-# The table of limits on files, and that on the time of a call.
+# The table of limits on files.
 SIZE = "size"
-LATENCY = "latency"
 # The name of a budget, as Judged.name has it, and its kind: ("accuracy", "drop_points").
 Key = tuple[str, str]
 ByMetric = Mapping[str, tuple[QualityBudget, ...]]

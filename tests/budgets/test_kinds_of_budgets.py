@@ -19,10 +19,10 @@ from slimgate.judge.budget_tables import (
     SizeBudget,
     SliceBudget,
 )
-from slimgate.record import BudgetFacts
 from slimgate.record.budgets import Judged, looser, verdict_under
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.status import budget_words
+from slimgate.results.base import BudgetFacts
 
 # The keys of each table of [budgets] that are limits.
 KEYS = {

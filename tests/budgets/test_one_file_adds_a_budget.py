@@ -18,7 +18,7 @@ import json, sys
 import numpy as np
 from slimgate import ClassOutcomes, QualityBudget, judge_quality, load_metric
 from slimgate.judge.message import message
-from slimgate.record import BudgetFacts
+from slimgate.results.base import BudgetFacts
 from slimgate.record.budgets import Judged, looser, verdict_under
 from slimgate.report.page.budgets import limit_words
 from slimgate.suite.budgets import resolve_budgets

@@ -12,8 +12,9 @@ from support.releases import INT8, Model, write_release
 
 from slimgate.cli.main import main
 from slimgate.judge.verdict import QualityBudget
-from slimgate.record import RunRecord, SuiteFacts, read_record
 from slimgate.record.outcome_files import read_outcomes
+from slimgate.record.run import RunRecord, read_record
+from slimgate.record.task import SuiteFacts
 
 Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})

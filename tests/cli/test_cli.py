@@ -16,7 +16,7 @@ from support.prediction_rows import Columns, shuffled, turned, write_predictions
 
 from slimgate.cli.main import main
 from slimgate.judge.exact_paired import paired_interval
-from slimgate.record import QualityFacts
+from slimgate.results.quality import QualityFacts
 
 Judge = Callable[..., tuple[int, str, str]]
 

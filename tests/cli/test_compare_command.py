@@ -14,8 +14,10 @@ from support.releases import CLASSES, INT8, Model, machine, write_release
 
 from slimgate.cli.main import main
 from slimgate.judge.verdict import QualityBudget
-from slimgate.record import AcceptedFacts, SuiteFacts, to_json
 from slimgate.record.files import read_record_file
+from slimgate.record.run import to_json
+from slimgate.record.task import SuiteFacts
+from slimgate.record.verdicts import AcceptedFacts
 
 Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})

@@ -13,19 +13,12 @@ from support.outcome_tables import Shares, write_class_answers, write_values
 
 from slimgate.cli.explain.row import place_of_row
 from slimgate.cli.main import main
-from slimgate.record import (
-    AnswerFacts,
-    FollowedRow,
-    Machine,
-    QualityFacts,
-    RunRecord,
-    RunVerdict,
-    SelfTest,
-    SuiteFacts,
-    TaskFactsRecord,
-    VariantRecord,
-    to_json,
-)
+from slimgate.record.machine import Machine
+from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, to_json
+from slimgate.record.task import SuiteFacts, TaskFactsRecord
+from slimgate.record.verdicts import RunVerdict
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import SelfTest
 
 Explain = Callable[..., tuple[int, str, str]]
 LABELS = [0, 1]

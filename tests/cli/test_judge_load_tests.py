@@ -14,13 +14,13 @@ from support.load_test_files import vllm_result, write_vllm
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_tables import SpeedBudget
-from slimgate.judge.decision import Verdict
 from slimgate.judge.load_tests import compare_times, judge_ratio
 from slimgate.logs.find import read_any_log
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.plugins.reader import LoadRequest
-from slimgate.record import read_record
+from slimgate.record.run import read_record
+from slimgate.results.base import Verdict
 
 FASTER = SpeedBudget(speedup_min=1.1)
 

@@ -16,7 +16,7 @@ from support.lm_eval_logs import write_lm_eval
 from slimgate.cli.main import main
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.find import read_log
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 
 N = 400
 

@@ -13,7 +13,7 @@ import pytest
 from support.prediction_rows import turned, write_predictions
 
 from slimgate.cli.main import main
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 
 FRAUD = {"id": list(range(600)), "label": (["fraud"] + ["ok"] * 19) * 30}
 

@@ -18,7 +18,7 @@ from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 
 N = 600
 GRADES = np.tile([8.0, 9.0, 10.0], N // 3)

@@ -12,7 +12,7 @@ import pytest
 from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 
 Judge = Callable[..., tuple[int, str, str]]
 Table = Callable[[str, str, Sequence[Sequence[Any]]], Path]

@@ -15,18 +15,19 @@ from support.prediction_rows import turned, write_predictions
 from support.sample_record import sample_record
 
 from slimgate.cli.main import main
-from slimgate.judge.budget_counts import format_verdict
-from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.verdict import Verdict, worst_verdict
-from slimgate.record import BudgetFacts, QualityFacts, RunRecord, SelfTest, VariantRecord, to_json
 from slimgate.record.earlier_results import format_status
 from slimgate.record.files import TEACHER
 from slimgate.record.lines import lines
+from slimgate.record.run import RunRecord, VariantRecord, to_json
 from slimgate.record.run_verdict import verdict, verdict_of_budgets
 from slimgate.report.github import budget_annotations
 from slimgate.report.head import verdict_line
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.terminal.summary import summary_lines, to_text
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.results.counts import format_verdict
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import SelfTest
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 Judged = tuple[tuple[Verdict, OnInconclusive], ...]

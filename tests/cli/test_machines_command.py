@@ -9,9 +9,9 @@ import pytest
 from support.releases import Model, machine, write_release
 
 from slimgate.cli.main import main
-from slimgate.record import SuiteFacts
 from slimgate.record.machine import PeakRates, Rates
-from slimgate.record.verdicts import PlantedDelay, SelfTest
+from slimgate.record.task import SuiteFacts
+from slimgate.results.self_test import PlantedDelay, SelfTest
 
 Run = Callable[..., tuple[int, str, str]]
 RATES = Rates(threads=2, float32_gflop_per_s=174.0, int8_gop_per_s=181.0, memory_gb_per_s=25.6)

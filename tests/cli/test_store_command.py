@@ -15,7 +15,7 @@ from support.sample_record import sample_record
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
-from slimgate.record import to_json
+from slimgate.record.run import to_json
 from slimgate.store.holds import last_use, list_used_entries, note_use
 from slimgate.store.prune import parse_size
 from slimgate.store.store import DamagedEntry, Store

@@ -17,8 +17,9 @@ from fixtures.models.tiny import BAD, GOOD, OTHER, write_tiny_bert
 from slimgate.cli.main import main
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.judge.verdict import QualityBudget
 from slimgate.plugins.rows import Rows
+from slimgate.results.base import Verdict
 from slimgate.run.planted_fault import judge_exchanged_answers
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store

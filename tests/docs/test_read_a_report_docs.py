@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.doc_blocks import blocks
 
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 from slimgate.report import suite_report
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -8,7 +8,7 @@ from slimgate.cli.main import COMMANDS
 from slimgate.cli.options import option_tables
 from slimgate.judge.metrics import known_metrics
 from slimgate.plugins.loading import known_plugins
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from tools.reference import reference
 from tools.reference.commands import arguments_of, pytest_options, subcommands
 from tools.reference.markdown import anchor, prose, to_plain_line

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.record import BehaviourFacts
+from slimgate.results.behaviour import BehaviourFacts, Flips
 
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = {"accuracy": load_metric("accuracy")}
@@ -39,11 +38,12 @@ def test_flips_are_counted_and_lost_rows_quoted(counted: Make) -> None:
         return [f"text {row}" for row in asked[0]]
 
     found = behaviour(teacher, variant, texts=texts)
-    flips = found["flips"]
-    assert (flips["right_to_wrong"], flips["wrong_to_right"], flips["changed"]) == (12, 3, 15)
-    assert found["agreement"] == 1 - 15 / 40
+    flips = found.flips
+    assert flips is not None
+    assert (flips.right_to_wrong, flips.wrong_to_right, flips.changed) == (12, 3, 15)
+    assert found.agreement == 1 - 15 / 40
     assert asked == [list(range(10))]
-    assert flips["quoted"][1] == {
+    assert flips.quoted[1].model_dump() == {
         "id": "1",
         "label": "c1",
         "teacher": "c1",
@@ -57,12 +57,16 @@ def test_flips_are_counted_and_lost_rows_quoted(counted: Make) -> None:
 def test_every_figure_of_both_models_is_there(drawn: Make) -> None:
     teacher, variant = drawn(300, prior=[0.5, 0.3, 0.2], lost=0.05, won=0.02)
     found = behaviour(teacher, variant)
-    assert np.array(found["confusion"]).sum() == np.array(found["confusion_teacher"]).sum() == 300
-    assert np.trace(found["confusion"]) == (variant.predictions == variant.labels).sum()
-    assert [len(found[name]) for name in ("reliability", "reliability_teacher", "tradeoff")] == [15, 15, 9]
-    assert found["kl_to_teacher"] > 0
-    assert found["ece"] == pytest.approx(abs(0.7 - np.mean(variant.predictions == variant.labels)))
-    assert 0 < found["brier_teacher"] < 2
+    assert np.array(found.confusion).sum() == np.array(found.confusion_teacher).sum() == 300
+    assert np.trace(found.confusion) == (variant.predictions == variant.labels).sum()
+    assert [len(getattr(found, name)) for name in ("reliability", "reliability_teacher", "tradeoff")] == [
+        15,
+        15,
+        9,
+    ]
+    assert found.kl_to_teacher > 0
+    assert found.ece == pytest.approx(abs(0.7 - np.mean(variant.predictions == variant.labels)))
+    assert 0 < found.brier_teacher < 2
 
 
 def test_without_probabilities_only_their_figures_are_none(counted: Make) -> None:
@@ -72,30 +76,29 @@ def test_without_probabilities_only_their_figures_are_none(counted: Make) -> Non
         *("kl_to_teacher", "ece", "ece_teacher", "brier", "brier_teacher"),
         *("reliability", "reliability_teacher", "tradeoff", "tradeoff_teacher"),
     }
-    assert found["flips"]["quoted"][0]["variant_confidence"] is None
-    assert found["flips"]["quoted"][0]["text"] is None
+    assert found.flips["quoted"][0]["variant_confidence"] is None
+    assert found.flips is not None
+    assert found.flips.quoted[0].text is None
 
 
 def test_many_classes_have_their_confusion_in_cells(counted: Make) -> None:
     found = behaviour(*counted(200, 5, 0, classes=31))
-    assert "confusion" not in found
-    assert sum(cell[2] for cell in found["confusion_cells"]) == 200
-    assert behaviour(*counted(200, 5, 0, classes=30))["confusion"] is not None
+    assert found.confusion is None
+    assert sum(cell[2] for cell in found.confusion_cells) == 200
+    assert behaviour(*counted(200, 5, 0, classes=30)).confusion is not None
 
 
-def test_facts_are_plain_json_and_fit_the_record(counted: Make) -> None:
+def test_facts_are_read_back_from_json_as_written(counted: Make) -> None:
     pair = counted(400, 30, 2, groups=np.arange(400) // 4)
     columns = [Slice("half", "first", np.arange(200)), Slice("half", "second", np.arange(200, 400))]
     judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY, columns=columns)
     facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))
-    assert json.loads(json.dumps(facts)) == BehaviourFacts.model_validate(facts).model_dump(
-        mode="json", exclude_unset=True
-    )
-    assert facts["flips"]["percent"] == 7.5
-    assert facts["flips"]["groups"] == 100
-    assert [one["value"] for one in facts["slices"]] == ["first", "c0", "c1", "second"]
-    assert [one["kind"] for one in facts["budgets"]] == ["flips_max_percent", "slices.accuracy"]
-    assert facts["verdict"] == "FAIL"
+    assert BehaviourFacts.model_validate_json(facts.model_dump_json()) == facts
+    assert facts.flips is not None
+    assert (facts.flips.percent, facts.flips.groups) == (7.5, 100)
+    assert [part.value for part in facts.slices or ()] == ["first", "c0", "c1", "second"]
+    assert [budget.kind for budget in facts.budgets] == ["flips_max_percent", "slices.accuracy"]
+    assert facts.verdict == "FAIL"
 
 
 def test_facts_of_flips_are_in_percent_and_only_they_have_a_wish(counted: Make) -> None:
@@ -103,14 +106,15 @@ def test_facts_of_flips_are_in_percent_and_only_they_have_a_wish(counted: Make) 
     judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY)
     share = judged.flips
     assert share is not None
-    facts = behaviour_facts(
-        {"flips": {"quoted": []}, "n": 400}, judged, "the line", {"flips_max_percent": "warn"}
-    )
-    assert facts["flips"]["interval"] == [100 * share.interval[0], 100 * share.interval[1]]
-    assert (facts["flips"]["quoted"], facts["flips"]["percent"], facts["flips"]["groups"]) == ([], 7.5, 100)
-    assert [one["on_inconclusive"] for one in facts["budgets"]] == ["warn", None]
-    assert (facts["message"], facts["n"]) == ("the line", 400)
-    assert {one["verdict"] for one in facts["slices"]} <= {"PASS", "FAIL", "INCONCLUSIVE"}
+    flips = Flips(right_to_wrong=30, wrong_to_right=2, changed=32)
+    measured = BehaviourFacts(n=400, flips=flips)
+    facts = behaviour_facts(measured, judged, "the line", {"flips_max_percent": "warn"})
+    assert facts.flips is not None
+    assert facts.flips.interval == (100 * share.interval[0], 100 * share.interval[1])
+    assert (facts.flips.quoted, facts.flips.percent, facts.flips.groups) == ([], 7.5, 100)
+    assert [budget.on_inconclusive for budget in facts.budgets] == ["warn", None]
+    assert (facts.message, facts.n) == ("the line", 400)
+    assert {one["verdict"] for one in facts.slices} <= {"PASS", "FAIL", "INCONCLUSIVE"}
 
 
 def test_a_metric_is_known_by_the_name_that_its_budget_has(counted: Make) -> None:
@@ -219,12 +223,12 @@ def test_six_thousand_rows_of_77_classes_take_under_a_second() -> None:
     judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY)
     facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))
     assert time.process_time() - start < 1
-    assert len(BehaviourFacts.model_validate(facts).model_dump_json(indent=1)) < 150_000
+    assert len(facts.model_dump_json(indent=1)) < 150_000
 
 
 def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
     ranked = Outcomes(np.array(["a", "b"]), values={"rank": np.array([1.0, 2.0])})
-    assert behaviour(ranked, ranked) == {"n": 2, "flips": None}
+    assert behaviour(ranked, ranked) == BehaviourFacts(n=2)
     judged = judge_behaviour(ranked, ranked, NO_BUDGET, metrics={})
     assert (judged.flips, judged.slices, judged.budgets, judged.verdict) == (None, (), (), None)
     with pytest.raises(MeasureError, match="neither right nor wrong"):

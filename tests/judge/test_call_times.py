@@ -18,8 +18,8 @@ from slimgate.judge.call_times import (
     rounds_for,
 )
 from slimgate.judge.speed import LAYOUT
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import Floats
+from slimgate.results.base import Verdict
 
 
 def p95(limit: float) -> LimitBudget:

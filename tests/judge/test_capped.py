@@ -12,7 +12,6 @@ from slimgate.judge import QualityBudget, judge_quality
 from slimgate.judge.budget_kinds import BudgetKind
 from slimgate.judge.budget_tables import KlBudgetTable, LimitBudget, QualityBudgetTable
 from slimgate.judge.capped import CappedRows, cap_for
-from slimgate.judge.decision import Verdict
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Metric
@@ -21,6 +20,7 @@ from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.score_metric import SCORE, score_metric, score_outcomes
 from slimgate.judge.token_kl import TokenKl, judge_tokens
 from slimgate.outcomes import Floats, Outcomes
+from slimgate.results.base import Verdict
 
 
 def damaged(n: int, rows: int, nats: float, *, everywhere: float = 0.0) -> TokenKl:

@@ -23,8 +23,8 @@ from slimgate.judge.power import plan
 from slimgate.judge.rows_needed import planned_rows, two_sided_stretch
 from slimgate.judge.tango import tango_z
 from slimgate.outcomes import ClassOutcomes
-from slimgate.record import QualityFacts, VariantRecord
 from slimgate.record.budgets import judged_budgets, verdict_under
+from slimgate.record.run import VariantRecord
 
 EQUIVALENT_POINTS = "equivalent_points"
 
@@ -139,7 +139,7 @@ def test_the_own_limit_makes_the_own_verdict(
     for limit in (0.02, 0.3, 0.85):
         scaled = 100 * limit if kind in ("drop_points", EQUIVALENT_POINTS) else limit
         found = judged(pair, scaled, metric, kind)
-        facts = QualityFacts.model_validate({**quality_facts(found, "line"), "measured": "now"})
+        facts = quality_facts(found, "line", measured="now")
         (one,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={metric: facts}))
         assert verdict_under(kind, scaled, one) is found.verdict
         near = judged(pair, 1.001 * scaled, metric, kind).verdict
@@ -150,7 +150,7 @@ def test_the_own_limit_makes_the_own_verdict(
 def test_another_limit_is_read_off_both_intervals(counted: Counted) -> None:
     pair = counted(3000, 60, 240)
     found = judged(pair, 1.0)
-    facts = QualityFacts.model_validate({**quality_facts(found, "line"), "measured": "now"})
+    facts = quality_facts(found, "line", measured="now")
     (one,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={"accuracy": facts}))
     for limit in (0.5, 2.0, 4.8, 5.0, 6.0, 7.0, 7.1, 9.0):
         assert verdict_under(EQUIVALENT_POINTS, limit, one) is judged(pair, limit).verdict, limit

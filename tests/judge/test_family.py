@@ -14,8 +14,9 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.tango import tango_z
-from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
+from slimgate.judge.verdict import QualityBudget, QualityJudgement
 from slimgate.outcomes import ClassOutcomes
+from slimgate.results.base import Verdict
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 

@@ -13,8 +13,8 @@ from slimgate.judge.flips import (
     judge_flips,
     surest_lost_rows,
 )
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes, Outcomes
+from slimgate.results.base import Verdict
 
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 

@@ -6,28 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from slimgate.judge.budget_kinds import (
-    BudgetKind,
-    OnInconclusive,
-    QualityBudget,
-    allowed_drop,
-    ends_run,
-    list_actions,
-)
+from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, allowed_drop, list_actions
 from slimgate.judge.evidence import Changed
-from slimgate.judge.facts import budget_facts, quality_facts, since_facts
-from slimgate.judge.quality import undecided_verdicts, waiting_facts
-from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
+from slimgate.judge.facts import quality_facts, since_facts
+from slimgate.judge.quality import undecided_verdicts
+from slimgate.judge.verdict import QualityJudgement
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, ends_run
 
-DROP = BudgetVerdict("drop_points", 1.0, Verdict.PASS, "as agreed", None)
-FLOOR = BudgetVerdict(
-    "floor",
-    0.8,
-    Verdict.INCONCLUSIVE,
-    None,
-    4000,
-    0.81,
-    (0.79, 0.83),
+DROP = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS, reason="as agreed", n_needed=None)
+FLOOR = BudgetFacts(
+    kind="floor",
+    limit=0.8,
+    verdict=Verdict.INCONCLUSIVE,
+    reason=None,
+    n_needed=4000,
+    value=0.81,
+    interval=(0.79, 0.83),
+    p_value=0.2,
     builds=3,
     builds_needed=7,
     needs_both=True,
@@ -60,6 +55,8 @@ DROP_FACTS = {
     "n_needed": None,
     "value": None,
     "interval": None,
+    "p_value": None,
+    "p_holds": None,
     "fail_interval": None,
     "builds": None,
     "builds_needed": None,
@@ -76,6 +73,8 @@ FLOOR_FACTS = {
     "n_needed": 4000,
     "value": 0.81,
     "interval": [0.79, 0.83],
+    "p_value": 0.2,
+    "p_holds": None,
     "fail_interval": None,
     "builds": 3,
     "builds_needed": 7,
@@ -86,7 +85,8 @@ FLOOR_FACTS = {
 
 
 def test_a_judged_metric_is_written_with_every_key() -> None:
-    assert quality_facts(JUDGED, "the line", ["fail", "warn"]) == {
+    facts = quality_facts(JUDGED, "the line", ["fail", "warn"], measured="now")
+    assert facts.model_dump(mode="json", exclude_unset=True) == {
         "teacher": 0.91,
         "value": 0.9,
         "drop_points": 1.5,
@@ -106,16 +106,17 @@ def test_a_judged_metric_is_written_with_every_key() -> None:
         "unit": "points",
         "strays": None,
         "runs": None,
+        "measured": "now",
     }
 
 
 def test_a_metric_without_budget_and_interval_is_written_so() -> None:
-    found = quality_facts(replace(JUDGED, interval=None, budgets=(), verdict=None), "m")
-    assert (found["interval"], found["budgets"], found["verdict"]) == (None, [], None)
+    facts = quality_facts(replace(JUDGED, interval=None, budgets=(), verdict=None), "m", measured="now")
+    assert (facts.interval, facts.budgets, facts.verdict) == (None, [], None)
 
 
-def test_a_budget_is_written_without_a_wish_where_it_has_none() -> None:
-    assert budget_facts(DROP) == {**DROP_FACTS, "on_inconclusive": None}
+def test_a_budget_without_an_action_is_written_so() -> None:
+    assert DROP.model_dump(mode="json") == {**DROP_FACTS, "on_inconclusive": None}
 
 
 def test_a_judgement_against_a_baseline_has_every_key() -> None:
@@ -135,33 +136,29 @@ def test_a_judgement_against_a_baseline_has_every_key() -> None:
         "verdict": "INCONCLUSIVE",
         "warnings": ["few rows"],
         "message": "the line",
+        "measured": "now",
     }
-    assert since_facts(JUDGED, ["fail", "warn"], "the line") == expected
+    facts = since_facts(JUDGED, ["fail", "warn"], "the line", measured="now")
+    assert facts.model_dump(mode="json", exclude_unset=True) == expected
     bare = replace(JUDGED, interval=None, changed=None, budgets=(), verdict=None)
     none = {"interval": None, "right_to_wrong": None, "wrong_to_right": None, "budgets": [], "verdict": None}
-    assert since_facts(bare, [], "the line") == {**expected, **none}
+    facts = since_facts(bare, [], "the line", measured="now")
+    assert facts.model_dump(mode="json", exclude_unset=True) == {**expected, **none}
 
 
-def test_as_many_budgets_as_wishes_are_written() -> None:
+def test_each_budget_needs_an_action() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        since_facts(JUDGED, ["fail"], "m")
+        since_facts(JUDGED, ["fail"], "m", measured="now")
 
 
 def test_budgets_of_rows_that_cannot_be_paired_are_undecided() -> None:
     budgets = [QualityBudget("drop_points", 1.0, "as agreed"), QualityBudget("floor", 0.8)]
     assert undecided_verdicts(budgets) == (
-        BudgetVerdict("drop_points", 1.0, Verdict.INCONCLUSIVE, "as agreed", None),
-        BudgetVerdict("floor", 0.8, Verdict.INCONCLUSIVE, None, None),
+        BudgetFacts(
+            kind="drop_points", limit=1.0, verdict=Verdict.INCONCLUSIVE, reason="as agreed", n_needed=None
+        ),
+        BudgetFacts(kind="floor", limit=0.8, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=None),
     )
-
-
-def test_a_budget_that_waits_for_the_next_run_has_every_key() -> None:
-    assert waiting_facts(QualityBudget("floor", 0.8, "as agreed"), "warn") == {
-        "kind": "floor",
-        "limit": 0.8,
-        "reason": "as agreed",
-        "on_inconclusive": "warn",
-    }
 
 
 @pytest.mark.parametrize(

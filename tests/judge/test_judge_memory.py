@@ -6,7 +6,7 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge.size import READINGS, judge_memory, memory_message, memory_ratio
-from slimgate.judge.verdict import Verdict
+from slimgate.results.base import Verdict
 
 MB = 1024**2
 TEACHER = [100 * MB, 102 * MB, 101 * MB, 101 * MB, 101 * MB, 101 * MB]

@@ -9,7 +9,6 @@ import pytest
 
 from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.call_times import independent_rounds, quantile_interval
-from slimgate.judge.decision import Verdict
 from slimgate.judge.load_tests import (
     MEDIAN,
     ONE_RUN,
@@ -22,6 +21,7 @@ from slimgate.judge.load_tests import (
 )
 from slimgate.judge.speed import LAYOUT
 from slimgate.plugins.reader import LoadRequest
+from slimgate.results.base import Verdict
 
 
 def requests(times: object) -> list[LoadRequest]:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from slimgate.judge import BudgetVerdict, QualityJudgement, Verdict
+from slimgate.judge import QualityJudgement, Verdict
 from slimgate.judge.message import message, teacher_message
+from slimgate.results.base import BudgetFacts
 
 FAILED = QualityJudgement(
     metric="accuracy",
@@ -17,7 +18,7 @@ FAILED = QualityJudgement(
     method="Tango",
     n=872,
     n_needed=None,
-    budgets=(BudgetVerdict("drop_points", 1.0, Verdict.FAIL, None, None),),
+    budgets=(BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.FAIL, reason=None, n_needed=None),),
     verdict=Verdict.FAIL,
     band="depends on the use",
     groups=None,
@@ -26,16 +27,36 @@ FAILED = QualityJudgement(
     changed=None,
     warnings=(),
 )
-FLOOR = BudgetVerdict("floor", 0.9, Verdict.FAIL, None, None, 0.884, (0.865, 0.9012))
-RELATIVE = BudgetVerdict("drop_relative", 0.02, Verdict.FAIL, None, None, 0.03, (0.0199, 0.042))
-ERRORS = BudgetVerdict("error_increase_relative", 0.5, Verdict.FAIL, None, None)
+FLOOR = BudgetFacts(
+    kind="floor",
+    limit=0.9,
+    verdict=Verdict.FAIL,
+    reason=None,
+    n_needed=None,
+    value=0.884,
+    interval=(0.865, 0.9012),
+)
+RELATIVE = BudgetFacts(
+    kind="drop_relative",
+    limit=0.02,
+    verdict=Verdict.FAIL,
+    reason=None,
+    n_needed=None,
+    value=0.03,
+    interval=(0.0199, 0.042),
+)
+ERRORS = BudgetFacts(
+    kind="error_increase_relative", limit=0.5, verdict=Verdict.FAIL, reason=None, n_needed=None
+)
 UNDECIDED = replace(
     FAILED,
     value=0.908,
     drop_points=0.3,
     interval=(-0.6, 1.3),
     n_needed=3489,
-    budgets=(BudgetVerdict("drop_points", 1.0, Verdict.INCONCLUSIVE, None, 3489),),
+    budgets=(
+        BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=3489),
+    ),
     verdict=Verdict.INCONCLUSIVE,
 )
 
@@ -67,7 +88,7 @@ UNDECIDED = replace(
             id="rows that nobody has",
         ),
         pytest.param(
-            replace(UNDECIDED, n_needed=None, budgets=(replace(UNDECIDED.budgets[0], n_needed=None),)),
+            replace(UNDECIDED, n_needed=None, budgets=(UNDECIDED.budgets[0].replace(n_needed=None),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
             "INCONCLUSIVE, the drop equals its budget: no number of gate rows would tell",
             id="no number of rows",
@@ -91,7 +112,7 @@ UNDECIDED = replace(
             id="relative budgets, the second without a finite value",
         ),
         pytest.param(
-            replace(UNDECIDED, n_needed=None, budgets=(replace(FLOOR, verdict=Verdict.INCONCLUSIVE),)),
+            replace(UNDECIDED, n_needed=None, budgets=(FLOOR.replace(verdict=Verdict.INCONCLUSIVE),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], "
             "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
             "INCONCLUSIVE, the value that floor limits equals its limit: no number of gate rows would tell",
@@ -101,7 +122,7 @@ UNDECIDED = replace(
             replace(
                 UNDECIDED,
                 n_needed=None,
-                budgets=(*UNDECIDED.budgets, replace(FLOOR, verdict=Verdict.INCONCLUSIVE)),
+                budgets=(*UNDECIDED.budgets, FLOOR.replace(verdict=Verdict.INCONCLUSIVE)),
             ),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0, "
             "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
@@ -131,12 +152,17 @@ def test_a_bound_is_not_rounded_onto_its_budget() -> None:
 
 
 def test_a_budget_is_shown_as_it_was_set() -> None:
-    quarter = replace(FAILED, budgets=(BudgetVerdict("drop_points", 0.25, Verdict.FAIL, None, None),))
+    quarter = replace(
+        FAILED,
+        budgets=(
+            BudgetFacts(kind="drop_points", limit=0.25, verdict=Verdict.FAIL, reason=None, n_needed=None),
+        ),
+    )
     assert ", budget 0.25 (" in message("int8", quarter)
 
 
 def test_the_line_of_a_teacher_has_its_own_value_and_rows() -> None:
-    held = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),), verdict=Verdict.PASS)
+    held = replace(FAILED, budgets=(FLOOR.replace(verdict=Verdict.PASS),), verdict=Verdict.PASS)
     line = "teacher: accuracy, floor 0.90: 0.884 [0.865, 0.901] (n=872): PASS"
     assert teacher_message(held) == line
     assert teacher_message(replace(held, groups=109)) == line.replace("n=872", "n=872 in 109 groups")

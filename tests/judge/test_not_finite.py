@@ -14,8 +14,8 @@ from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import RIGHT, ClassOutcomes, Outcomes
+from slimgate.results.base import Verdict
 
 ROWS, CLASSES = 300, 2
 BAD = [np.nan, np.inf, -np.inf]

@@ -16,8 +16,9 @@ from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.over_builds import over_builds
-from slimgate.judge.verdict import BudgetVerdict, QualityJudgement
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import ClassOutcomes
+from slimgate.results.base import BudgetFacts
 from tools.simulations.build_verdicts import Cell, simulate
 from tools.simulations.page import TARGET
 
@@ -83,7 +84,7 @@ def test_every_kind_of_limit_is_on_the_mean_of_the_builds(counted: Counted) -> N
     assert (first.verdict, first.builds, first.value) == (Verdict.PASS, None, None)
 
 
-def undecided(counted: Counted, n: int, lost: Sequence[int], limit: float) -> tuple[BudgetVerdict, str]:
+def undecided(counted: Counted, n: int, lost: Sequence[int], limit: float) -> tuple[BudgetFacts, str]:
     found = judged(counted, n, lost, over(limit))
     (one,) = found.budgets
     assert one.verdict is Verdict.INCONCLUSIVE

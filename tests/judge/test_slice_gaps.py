@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from slimgate.judge.behaviour_parts import SliceFacts
 from slimgate.judge.slices import slice_gaps
+from slimgate.results.behaviour import SliceFacts
 
 
 def judged(column: str, value: str, teacher: float, variant: float, **fields: Any) -> SliceFacts:

@@ -10,12 +10,12 @@ import pytest
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.capped import CappedRows, with_share_above
-from slimgate.judge.decision import BudgetVerdict
 from slimgate.judge.load_tests import MEDIAN, TimeRatio, judge_ratio
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import plan
 from slimgate.judge.scores.choice_letter import Params, score
 from slimgate.outcomes import ClassOutcomes
+from slimgate.results.base import BudgetFacts
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
@@ -47,7 +47,15 @@ def test_a_speed_up_has_its_value_and_its_claimed_interval() -> None:
 @pytest.mark.parametrize(("cap", "share"), [(1.0, 0.01 / 8), (2.0, 0.01 / 16)])
 def test_the_share_above_the_cap_is_the_budget_over_eight_caps(cap: float, share: float) -> None:
     rows = CappedRows(np.zeros(5_000), np.ones(5_000), None, cap)
-    judged = BudgetVerdict("mean_max", 0.01, Verdict.PASS, None, None, 0.0, (0.0, 0.001))
+    judged = BudgetFacts(
+        kind="mean_max",
+        limit=0.01,
+        verdict=Verdict.PASS,
+        reason=None,
+        n_needed=None,
+        value=0.0,
+        interval=(0.0, 0.001),
+    )
     facts = with_share_above(judged, rows, 0.01, allowed=0.01, above_max=None, uncapped=0.0, n=5_000)
     assert facts.capped is not None
     assert facts.capped.above_max == pytest.approx(share)

@@ -20,7 +20,7 @@ from slimgate.judge.speed import (
     speed_message,
     visible_delay,
 )
-from slimgate.judge.verdict import Verdict
+from slimgate.results.base import Verdict
 
 
 def times(seed: int, middle: float, spread: float = 0.02, rounds: int = 60) -> np.ndarray:

@@ -17,9 +17,10 @@ from slimgate.judge.behaviour import (
 )
 from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.decision import Verdict
 from slimgate.judge.token_kl import TokenKl, judge_tokens, kl_facts, quantile
 from slimgate.outcomes import Outcomes
+from slimgate.results.base import Verdict
+from slimgate.results.behaviour import BehaviourFacts
 
 
 def documents(*kl: list[float], groups: list[int] | None = None, parted: int = 0) -> TokenKl:
@@ -140,27 +141,27 @@ OUTCOMES = Outcomes(np.asarray([f"{row}" for row in range(ROWS)]), values={"nats
 MEAN = LimitBudget("mean_max", 0.02)
 
 
-def judged(found: TokenKl | None, *budgets: LimitBudget) -> tuple[str, dict[str, object]]:
+def judged(found: TokenKl | None, *budgets: LimitBudget) -> tuple[str, BehaviourFacts]:
     own = BehaviourBudgets(tokens={"kl": budgets})
     result = judge_behaviour(OUTCOMES, OUTCOMES, own, metrics={}, tokens=found)
     line = behaviour_message("int8", result)
-    return line, behaviour_facts({"n": ROWS, "flips": None}, result, line, actions_by_kind(own, "fail"))
+    return line, behaviour_facts(BehaviourFacts(n=ROWS), result, line, actions_by_kind(own, "fail"))
 
 
 def test_the_line_says_mean_interval_budget_and_verdict() -> None:
     line, facts = judged(documents(*[[0.05, 0.06]] * ROWS), MEAN)
     assert line.startswith("int8: mean KL 0.055 nats [0.0")
     assert line.endswith("budget 0.02, above the cap of 1: 0 % [0, 0.75], limit 0.25 % (n=400): FAIL")
-    assert facts["verdict"] == "FAIL"
+    assert facts.verdict == "FAIL"
 
 
 def test_a_warning_budget_does_not_fail_where_it_is_undecided() -> None:
     few = documents([0.001], [0.002])
     for action in ("fail", "warn"):
         line, facts = judged(few, LimitBudget("mean_max", 0.02, None, action))  # type: ignore[arg-type]
-        assert facts["verdict"] == "INCONCLUSIVE"
+        assert facts.verdict == "INCONCLUSIVE"
         assert "gate rows would tell" in line
-        assert [budget["on_inconclusive"] for budget in facts["budgets"]] == [action]  # type: ignore[attr-defined]
+        assert [budget.on_inconclusive for budget in facts.budgets] == [action]
 
 
 def test_a_budget_of_models_that_do_not_compare_is_an_error() -> None:

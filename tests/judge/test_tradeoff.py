@@ -6,8 +6,8 @@ from sklearn.metrics import precision_score, recall_score
 from support.class_answers import FOUR, answered, without_probabilities
 
 from slimgate.judge.answer_figures import THRESHOLDS, tradeoff
-from slimgate.judge.behaviour_parts import TradeoffFacts
 from slimgate.outcomes import ClassOutcomes
+from slimgate.results.behaviour import TradeoffFacts
 
 
 def points(outcomes: ClassOutcomes) -> dict[float, TradeoffFacts]:

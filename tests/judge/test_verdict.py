@@ -8,19 +8,13 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError, SuiteError
-from slimgate.judge import (
-    BudgetVerdict,
-    QualityBudget,
-    QualityJudgement,
-    Verdict,
-    judge_quality,
-    worst_verdict,
-)
+from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quality, worst_verdict
 from slimgate.judge.evidence import Changed
 from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.tango import tango_z
 from slimgate.judge.verdict import most_rows
 from slimgate.outcomes import ClassOutcomes
+from slimgate.results.base import BudgetFacts
 
 MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = load_metric("accuracy")
@@ -242,10 +236,12 @@ def test_as_many_rows_with_other_ids_are_not_paired(counted: MakePair) -> None:
 
 
 def test_rows_are_promised_only_where_they_decide_every_budget() -> None:
-    decided = BudgetVerdict("drop_points", 1.0, Verdict.PASS, None, None)
-    some = BudgetVerdict("drop_points", 0.5, Verdict.INCONCLUSIVE, None, 4000)
-    more = BudgetVerdict("floor", 0.9, Verdict.INCONCLUSIVE, None, 9000)
-    never = BudgetVerdict("floor", 0.9, Verdict.INCONCLUSIVE, None, None)
+    decided = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS, reason=None, n_needed=None)
+    some = BudgetFacts(
+        kind="drop_points", limit=0.5, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=4000
+    )
+    more = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=9000)
+    never = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=None)
     assert most_rows([decided]) is None
     assert most_rows([decided, some, more]) == 9000
     assert most_rows([some, never]) is None

@@ -14,7 +14,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import score_metric, score_outcomes
-from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.judge.verdict import QualityBudget
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets, budgets_of_table
@@ -23,8 +23,9 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import Log, Row, TaskLog
-from slimgate.record import QualityFacts, VariantRecord
 from slimgate.record.budgets import judged_budgets, verdict_under
+from slimgate.record.run import VariantRecord
+from slimgate.results.base import Verdict
 
 RULES = Rules(checks=read_answer_checks())
 WORDS = "word " * 20
@@ -209,7 +210,7 @@ def test_another_limit_is_read_off_the_interval_of_the_ratio(kind: str, ratio: f
     for limit in (0.7, 0.8, 1.0, 1.1, 1.3, 1.5):
         table = {"answer_length": {kind: limit}}
         judged = judge(*token_logs(base, target, 1000), table, Rules())["answer_length"].judged
-        facts = QualityFacts.model_validate({**quality_facts(judged, "line"), "measured": "now"})
+        facts = quality_facts(judged, "line", measured="now")
         variant = VariantRecord(name="int8", parent="teacher", quality={"answer_length": facts})
         (recorded,) = judged_budgets(variant)
         near = judge(*token_logs(base, target, 1000), {"answer_length": {kind: 1.001 * limit}}, Rules())[

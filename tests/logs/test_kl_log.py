@@ -16,7 +16,7 @@ from slimgate.errors import DataError
 from slimgate.logs.find import read_any_log
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
-from slimgate.judge.verdict import Verdict
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets, budgets_of_table, drop_budgets
@@ -23,6 +22,7 @@ from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import Row
+from slimgate.results.base import Verdict
 
 TIME = "2024-10-02T17-02-10.910773"
 

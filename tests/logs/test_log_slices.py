@@ -13,12 +13,12 @@ import pytest
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.evidence import by_tango
 from slimgate.judge.slices import adjust_by_holm
-from slimgate.judge.verdict import Verdict
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets, budgets_of_table
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
+from slimgate.results.base import Verdict
 
 Fields = Callable[[int], dict[str, Any] | None]
 KINDS = ("law", "maths", "medical", "code")

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from support.gate_results import gate_result
 from support.user_repository import Ran, pytest_in
 
 from slimgate.plugin.gates.reporting import list_gate_properties
 from slimgate.record.outcome_files import read_outcomes
-from slimgate.run.gate_results import make_part
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def test_undecided_slices_are_inconclusive_in_all_outputs(ran: Ran) -> None:
         r"INCONCLUSIVE, 0 inside, 6 undecided \(worst: length_bucket .*, n=\d+\), about [\d,]+ gate rows",
         found["message"],
     )
-    properties = dict(list_gate_properties(make_part("behaviour", "fine", "", found)))
+    properties = dict(list_gate_properties(gate_result("behaviour", "fine", **found)))
     assert properties["slimgate.verdict.slices.accuracy"] == "INCONCLUSIVE"
     assert properties["slimgate.verdict.flips_max_percent"] == "PASS"
     report = (ran.folder / "reports/latest/rows/report.md").read_text()

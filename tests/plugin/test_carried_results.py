@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.gate_results import built, gate_result
 
 from fixtures.models.tiny import write_rows
 from slimgate._system import digests
 from slimgate.plugin import suite_session
 from slimgate.plugin.session import Session
-from slimgate.record import PeakRates, RunRecord, read_record, to_json
-from slimgate.run.gate_results import Part, make_part
+from slimgate.record.machine import PeakRates
+from slimgate.record.run import RunRecord, read_record, to_json
+from slimgate.run.gate_results import GateResult
 from slimgate.suite.load import load_suite
 
 SUITE = """
@@ -98,14 +100,7 @@ def forget_modules() -> None:
     digests.forget()
 
 
-def built(name: str) -> Part:
-    """How a model came about, which every test of it reports."""
-    sizes = {"bytes": 9, "parameters": 3, "nonzero_parameters": 3}
-    artifact = {"kind": "torch", "digest": f"artifact of {name}", "runtime": "eager", **sizes}
-    return make_part("build", name, "", {"steps": [], "artifact": artifact, "from_store": True, "claims": []})
-
-
-def results(variant: str, measured: str = EARLIER) -> list[Part]:
+def results(variant: str, measured: str = EARLIER) -> list[GateResult]:
     """What the tests of one variant report: a metric, behaviour, size, and the times of a workload."""
     facts: dict[tuple[str, str], dict[str, Any]] = {
         ("quality", "accuracy"): ACCURACY,
@@ -115,12 +110,15 @@ def results(variant: str, measured: str = EARLIER) -> list[Part]:
         ("speedup", "b1"): DUEL,
     }
     parts = [
-        make_part(kind, variant, name, {**one, "measured": measured}) for (kind, name), one in facts.items()
+        gate_result(
+            kind, variant, name, **one, **{"duel_measured" if kind == "speedup" else "measured": measured}
+        )
+        for (kind, name), one in facts.items()
     ]
     return [built("teacher"), built(variant), *parts]
 
 
-def run(folder: Path, *parts: Part) -> RunRecord:
+def run(folder: Path, *parts: GateResult) -> RunRecord:
     """The record that a run leaves whose tests report these parts."""
     forget_modules()
     path = folder / "s.toml"
@@ -156,7 +154,7 @@ def kept(record: RunRecord, variant: str) -> set[str]:
 
 
 ALL = {"quality", "behaviour", "size", "latency", "speedup"}
-SIZE = make_part("size", "int8", "", {"compression": 2.0, "measured": "2026-11-22T09:00:00+00:00"})
+SIZE = gate_result("size", "int8", measured="2026-11-22T09:00:00+00:00")
 
 
 def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earlier: RunRecord) -> None:
@@ -173,7 +171,7 @@ def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earli
 
 def test_latency_measured_again_leaves_the_duel_and_its_time(folder: Path) -> None:
     now = "2026-11-22T09:00:00+00:00"
-    after = run(folder, make_part("latency", "int8", "b1", {"p50_ms": 1.0, "measured": now}))
+    after = run(folder, gate_result("latency", "int8", "b1", p50_ms=1.0, measured=now))
     times = after.variant("int8").latency["b1"]
     assert (times.p50_ms, times.measured) == (1.0, now)
     assert (times.speedup, times.duel_measured, times.clearance) == (2.0, EARLIER, 1.3)
@@ -246,7 +244,7 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
     text = SUITE.replace(old, new)
     assert text != SUITE
     (folder / "s.toml").write_text(text)
-    after = run(folder, make_part("size", "own", "", {"compression": 2.0, "measured": "now"}))
+    after = run(folder, gate_result("size", "own"))
     assert kept(after, "int8") == valid
 
 
@@ -259,7 +257,7 @@ def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
         "budgets": [{"kind": "floor", "limit": 0.5, "verdict": "PASS"}],
         "measured": EARLIER,
     }
-    assert kept(run(folder, make_part("quality", "teacher", "accuracy", judged)), "int8") == ALL
+    assert kept(run(folder, gate_result("quality", "teacher", "accuracy", **judged)), "int8") == ALL
     after = run(folder, SIZE)
     assert kept(after, "teacher") == {"quality"}
     assert after.this_run is not None
@@ -270,7 +268,7 @@ def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
 
 def test_another_options_of_a_step_void_its_variant(folder: Path) -> None:
     (folder / "s.toml").write_text(SUITE.replace("int8_dynamic = {}", "magnitude_prune = { sparsity = 0.5 }"))
-    after = run(folder, make_part("size", "own", "", {"compression": 2.0, "measured": "now"}))
+    after = run(folder, gate_result("size", "own"))
     assert (kept(after, "int8"), kept(after, "released")) == (set(), ALL)
 
 
@@ -320,9 +318,7 @@ def test_a_record_without_digests_is_not_carried_over(folder: Path, earlier: Run
 
 
 def test_an_error_of_an_earlier_run_fails_only_the_record(folder: Path) -> None:
-    error = make_part(
-        "error", "own", "test_x", {"message": "own: it broke", "log": None, "measured": EARLIER}
-    )
+    error = gate_result("error", "own", "test_x", message="own: it broke", measured=EARLIER)
     assert run(folder, error).verdict.status == "FAIL"
     after = run(folder, SIZE)
     assert (after.verdict.status, after.verdict.errors) == ("FAIL", 1)

@@ -10,7 +10,7 @@ from support.user_repository import Ran, pytest_in
 
 from slimgate.errors import BuildError
 from slimgate.plugin.confirmation import Passed
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 
 pytestmark = pytest.mark.slow
 

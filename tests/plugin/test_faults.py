@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.user_repository import OWN_METHODS, Ran, pytest_in
 
-from slimgate.record import VariantRecord, read_record
+from slimgate.record.run import VariantRecord, read_record
 
 OWN_FAULTS = '''
 """Steps and a runtime that fail."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.gate_results import built, gate_result
+
 from slimgate.plugin.gates.reporting import list_gate_properties
-from slimgate.run.gate_results import make_part
 
 BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}
 
 
 def told(kind: str, name: str = "", **facts: Any) -> dict[str, object]:
-    return dict(list_gate_properties(make_part(kind, "int8", name, facts)))
+    return dict(list_gate_properties(gate_result(kind, "int8", name, **facts)))
 
 
 def test_a_metric_has_its_figures_budget_and_verdict() -> None:
     found = told(
         "quality", "accuracy", teacher=0.9, value=0.87, drop_points=3.0, interval=[2.5, 3.5], n=800,
-        method="Tango", budgets=[BUDGET], verdict="FAIL",
+        method="Tango", budgets=[BUDGET], verdict="FAIL", message="int8: no",
     )  # fmt: skip
     assert found == {
         "slimgate.variant": "int8",
@@ -35,7 +36,15 @@ def test_a_metric_has_its_figures_budget_and_verdict() -> None:
 
 
 def test_a_speed_up_has_its_workload_and_interval() -> None:
-    found = told("speedup", "b1", speedup=2.0, speedup_interval=[1.9, 2.1], budgets=[], verdict=None)
+    found = told(
+        "speedup",
+        "b1",
+        speedup=2.0,
+        speedup_interval=[1.9, 2.1],
+        budgets=[],
+        verdict=None,
+        message="int8: 2×",
+    )
     assert found["slimgate.workload"] == "b1"
     assert found["slimgate.speedup"] == 2.0
     assert found["slimgate.interval"] == "[1.9, 2.1]"
@@ -43,12 +52,17 @@ def test_a_speed_up_has_its_workload_and_interval() -> None:
 
 
 def test_size_and_flips_have_their_own() -> None:
-    assert told("size", "", compression=3.9, budgets=[], verdict="PASS")["slimgate.compression"] == 3.9
-    flips = {"percent": 1.5, "interval": [1.0, 2.0]}
-    found = told("behaviour", flips=flips, budgets=[], verdict="PASS")
+    assert (
+        told("size", "", compression=3.9, budgets=[], verdict="PASS", message="int8: size")[
+            "slimgate.compression"
+        ]
+        == 3.9
+    )
+    flips = {"right_to_wrong": 3, "wrong_to_right": 1, "changed": 5, "percent": 1.5, "interval": [1.0, 2.0]}
+    found = told("behaviour", flips=flips, budgets=[], verdict="PASS", message="int8: flips")
     assert (found["slimgate.flips_percent"], found["slimgate.interval"]) == (1.5, "[1, 2]")
 
 
 def test_what_is_no_judgement_has_none() -> None:
-    assert told("build", steps=[]) == {}
+    assert list_gate_properties(built("int8")) == []
     assert told("quality", "accuracy", teacher=0.9, value=0.9, n=800) == {}

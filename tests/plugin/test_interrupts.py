@@ -13,7 +13,7 @@ import pytest
 from support.user_repository import pytest_in, user_environment
 from support.warm_python import start_module
 
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 from tools.trust.kill_nine import in_session
 
 OWN_WAITS = '''

@@ -12,7 +12,7 @@ from support.user_repository import pytest_in
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.plugin.find_suites import Search, find_log_suites, find_suites
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 
 SUITE = """\
 [logs]

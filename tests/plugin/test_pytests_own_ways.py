@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,9 @@ from support.user_repository import Ran, pytest_in
 
 from slimgate.cli.main import main
 from slimgate.cli.merge.shards import fails
-from slimgate.judge.verdict import Verdict
-from slimgate.record import QualityFacts, VariantRecord, read_record
+from slimgate.record.run import VariantRecord, read_record
+from slimgate.results.base import Verdict
+from slimgate.results.quality import QualityFacts
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import BuildError
-from slimgate.record import LookFacts, TimingFacts
 from slimgate.record.looks_log import LookLog, Looks, Timing, look_facts, looks_at, merge_looks, model_id
+from slimgate.record.run import LookFacts, TimingFacts
 from slimgate.store.prune import list_entries
 from slimgate.store.store import Store
 

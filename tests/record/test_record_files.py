@@ -11,8 +11,12 @@ from support.releases import SUITE, write_release
 from support.sample_record import sample_record
 
 from slimgate.errors import DataError
-from slimgate.record import AcceptedFacts, LatencyFacts, QualityFacts, SuiteFacts, to_json
 from slimgate.record.files import baselines_in, read_record_file, record_file
+from slimgate.record.run import to_json
+from slimgate.record.task import SuiteFacts
+from slimgate.record.verdicts import AcceptedFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.quality import QualityFacts
 
 
 def kept(folder: Path, name: str, at: str, suite: str = SUITE) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from support.releases import write_release
 
-from slimgate.record import QualityFacts, StepFacts
+from slimgate.record.build import StepFacts
 from slimgate.record.files import read_record_file
 from slimgate.record.mlflow import model_runs, suite_run
+from slimgate.results.quality import QualityFacts
 
 # What MLflow takes as a name, on every system.
 ALLOWED = re.compile(r"[\w./ -]+", re.ASCII)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.parts import CappedFacts
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts, LatencyFacts, VariantRecord
 from slimgate.record.budgets import Judged, clean_reason, judged_budgets, looser, verdict_under
+from slimgate.record.run import VariantRecord
+from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
+from slimgate.results.latency import LatencyFacts
 
 
 @pytest.mark.parametrize(

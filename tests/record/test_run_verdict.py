@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from slimgate.judge.budget_tables import FlipsBudget
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BehaviourFacts,
-    BudgetFacts,
-    CarriedResult,
-    LatencyFacts,
-    PlantedDelay,
-    QualityFacts,
-    SelfTest,
-    SelfTestPart,
-    VariantRecord,
-)
 from slimgate.record.files import TEACHER
+from slimgate.record.run import VariantRecord
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.verdicts import CarriedResult
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -54,7 +49,7 @@ def test_each_budget_counts_and_not_each_result() -> None:
 
 
 def test_errors_and_broken_self_tests_are_counted() -> None:
-    blind = SelfTestPart(verdict=P, message="blind", measured="")
+    blind = SelfTestFacts(verdict=P, message="blind", measured="")
     found = verdict([variant(error="a: it broke")], SelfTest(planted_fault=blind), 0)
     assert (found.status, found.errors, found.failed) == ("FAIL", 2, 0)
     assert found.messages == ["a: it broke", "blind"]
@@ -95,7 +90,7 @@ def test_a_run_is_failed_by_its_own_result_beside_earlier_ones() -> None:
 
 def test_an_earlier_broken_self_test_fails_only_the_record() -> None:
     teacher = VariantRecord(name=TEACHER, parent=None, carried=[carried("self_test", "identical")])
-    tested = SelfTest(identical=SelfTestPart(verdict=F, message="differs", measured=""))
+    tested = SelfTest(identical=SelfTestFacts(verdict=F, message="differs", measured=""))
     assert verdict([teacher], tested, 0).status == "FAIL"
     assert verdict_of_this_run([teacher], tested, 0).errors == 0
 

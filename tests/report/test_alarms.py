@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from support.sample_record import MEASURED, sample_record, variant
 
-from slimgate.record import BaselineFacts, QualityFacts, RunRecord, SinceFacts, Weakening
+from slimgate.record.run import RunRecord
+from slimgate.record.verdicts import BaselineFacts, Weakening
 from slimgate.report.alarms import alarms
 from slimgate.report.head import head
 from slimgate.report.html import html_report
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.terminal.summary import summary_lines, to_text
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.quality import QualityFacts
 
 CHANCE = "its accuracy 0.510 [0.470, 0.550] is not shown to be above 0.520, the share of the label (a|b)"
 

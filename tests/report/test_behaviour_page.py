@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from support.sample_record import sample_record, variant
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, RunRecord, TradeoffFacts
+from slimgate.record.run import RunRecord
 from slimgate.report.html import html_report
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.diagrams import confusion, tradeoff_curve
 from slimgate.report.plots import draw_behaviour
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts, TradeoffFacts
+from slimgate.results.quality import QualityFacts
 
 POINTS = [(0.5, 0.8, 0.7), (0.9, 0.95, 0.5)]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from support.sample_record import PASS, quality, sample_record, variant
 
-from slimgate.record import BudgetFacts, BuildsFacts
 from slimgate.report import suite_report
+from slimgate.results.base import BudgetFacts
+from slimgate.results.quality import BuildsFacts
 
 BUILDS = BuildsFacts(
     seeds=[3, 1, 2],

@@ -15,19 +15,14 @@ from support.releases import Model, machine, write_release
 from support.sample_record import sample_record
 
 from slimgate.cli.main import main
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    QualityFacts,
-    RunRecord,
-    SelfTestPart,
-    StepFacts,
-    TaskFactsRecord,
-    VariantRecord,
-    read_record,
-    to_json,
-)
+from slimgate.record.build import StepFacts
+from slimgate.record.run import RunRecord, VariantRecord, read_record, to_json
+from slimgate.record.task import TaskFactsRecord
 from slimgate.report.card import card
 from slimgate.report.card_metadata import base_model
+from slimgate.results.base import Verdict
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import SelfTestFacts
 
 Card = Callable[..., tuple[int, str, str]]
 
@@ -169,7 +164,7 @@ def test_a_figure_that_is_not_finite_is_not_in_the_front_matter() -> None:
 
 def test_a_gate_that_fails_its_own_test_is_told_on_the_card() -> None:
     record, model = changed()
-    part = SelfTestPart(verdict=Verdict.FAIL, message="9 answers changed", measured="")
+    part = SelfTestFacts(verdict=Verdict.FAIL, message="9 answers changed", measured="")
     tested = record.self_test.model_copy(update={"identical": part})
     text = card(record.model_copy(update={"self_test": tested}), model)
     assert "**The gate of this run cannot be trusted**: 9 answers changed" in text

@@ -6,8 +6,8 @@ from typing import Any
 
 from support.sample_record import sample_record
 
-from slimgate.record import RunRecord
 from slimgate.record.build import CascadeFacts
+from slimgate.record.run import RunRecord
 from slimgate.report.cascades import cascades
 
 CHOSEN = {"rows": 800, "drop_points": 0.5, "lost_points": 0.25, "passed_on": [0.2]}

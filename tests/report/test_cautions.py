@@ -5,19 +5,8 @@ from __future__ import annotations
 import pytest
 from support.sample_record import MEASURED, quality, sample_record, sliced, variant
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BehaviourFacts,
-    BudgetFacts,
-    FlopsFacts,
-    LatencyFacts,
-    PlantedDelay,
-    RunVerdict,
-    SelfTest,
-    SliceFacts,
-    StepFacts,
-    SwitchedOffBudget,
-)
+from slimgate.record.build import StepFacts
+from slimgate.record.verdicts import RunVerdict, SwitchedOffBudget
 from slimgate.report.card import card
 from slimgate.report.cautions import Severity, notes, warnings
 from slimgate.report.head import MOST_CAUTIONS, fold_warnings, head, verdict_line
@@ -25,6 +14,11 @@ from slimgate.report.page.table import kind_of
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import standing
 from slimgate.report.terminal.summary import summary_lines
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts, SliceFacts
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.self_test import PlantedDelay, SelfTest
 from slimgate.run.gate_results import verdict
 
 LOST = sliced("label", "loan", 300, 14.3, (9.1, 21.7))

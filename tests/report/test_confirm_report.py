@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from support.sample_record import MEASURED, artifact, quality, sample_record, variant
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import ConfirmFacts, LookFacts, RunRecord, SelfTest, TimingFacts
 from slimgate.record.budgets import undecided_fails
+from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, TimingFacts
 from slimgate.record.run_verdict import verdict
 from slimgate.report.card import card
 from slimgate.report.cautions import warnings
@@ -18,6 +17,8 @@ from slimgate.report.github import budget_annotations
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, standing
+from slimgate.results.base import Verdict
+from slimgate.results.self_test import SelfTest
 
 ROWS = ConfirmFacts(digest="c" * 64, n=3000, looks=1, models=2, measured=MEASURED)
 

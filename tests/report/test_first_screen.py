@@ -10,22 +10,23 @@ from support.sample_record import EXAMPLE, MEASURED, sample_record
 
 from slimgate._system.git import describe_commit
 from slimgate.cli.main import main
-from slimgate.judge.verdict import Verdict
-from slimgate.record import RunRecord, SelfTest, SelfTestPart, to_json
+from slimgate.record.run import RunRecord, to_json
 from slimgate.report.head import head, list_worst_losses
 from slimgate.report.markdown import suite_report
 from slimgate.report.origin import describe_run, origin
 from slimgate.report.page.budgets import rank_budgets
 from slimgate.report.page.drawing import draw_margin
 from slimgate.report.recommendation import recommend
+from slimgate.results.base import Verdict
+from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 
-def with_self_test(**parts: SelfTestPart | None) -> RunRecord:
+def with_self_test(**parts: SelfTestFacts | None) -> RunRecord:
     return sample_record(self_test=EXAMPLE.self_test.model_copy(update=parts))
 
 
-def self_test_part(verdict: Verdict) -> SelfTestPart:
-    return SelfTestPart(verdict=verdict, message="self-test, a part", measured=MEASURED)
+def self_test_part(verdict: Verdict) -> SelfTestFacts:
+    return SelfTestFacts(verdict=verdict, message="self-test, a part", measured=MEASURED)
 
 
 def test_a_run_is_told_by_teacher_machine_baseline_and_self_test() -> None:

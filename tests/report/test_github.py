@@ -9,10 +9,13 @@ import pytest
 from support.releases import INT8, Model, write_release
 
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
-from slimgate.judge.verdict import QualityBudget, Verdict
-from slimgate.record import CarriedResult, RunRecord, SelfTest, SelfTestPart, read_record
+from slimgate.judge.verdict import QualityBudget
+from slimgate.record.run import RunRecord, read_record
+from slimgate.record.verdicts import CarriedResult
 from slimgate.report.github import append_summary, budget_annotations, in_actions
 from slimgate.report.pr_comment import pr_comment
+from slimgate.results.base import Verdict
+from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 # What the runner takes a command for.
 COMMAND = re.compile(r"::(error|warning|notice) file=([^,:]*),title=([^,:]*)::([^\r\n]*)")
@@ -81,7 +84,7 @@ def test_what_is_not_gated_is_not_annotated(tmp_path: Path) -> None:
 
 
 def test_a_gate_that_is_not_sound_is_annotated(tmp_path: Path) -> None:
-    part = SelfTestPart(verdict=Verdict.FAIL, message="the copy answers otherwise", measured="")
+    part = SelfTestFacts(verdict=Verdict.FAIL, message="the copy answers otherwise", measured="")
     found = record(tmp_path).model_copy(update={"self_test": SelfTest(identical=part)})
     assert parsed(budget_annotations(found, "x.toml")[0])[2:] == ("slimgate: the gate itself", part.message)
 

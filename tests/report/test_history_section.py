@@ -8,8 +8,8 @@ import pytest
 from support.releases import write_release
 
 from slimgate.cli.main import main
-from slimgate.record import AcceptedFacts, BaselineFacts
 from slimgate.record.files import earlier_releases, read_run
+from slimgate.record.verdicts import AcceptedFacts, BaselineFacts
 
 NAMES = ("v1", "v2")
 

@@ -16,23 +16,18 @@ from support.page_reader import Element, read_page
 from support.sample_record import FAIL, PASS, artifact, latency, quality, sample_record, variant
 
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.record import (
-    BehaviourFacts,
-    BudgetFacts,
-    Flips,
-    MemoryFacts,
-    QuotedRow,
-    RunRecord,
-    RunVerdict,
-    SelfTest,
-    SelfTestPart,
-    StepFacts,
-    SuiteFacts,
-)
+from slimgate.record.build import StepFacts
 from slimgate.record.outcome_files import write_outcomes
+from slimgate.record.run import RunRecord
+from slimgate.record.task import SuiteFacts
+from slimgate.record.verdicts import RunVerdict
 from slimgate.report.html import html_index, html_report
 from slimgate.report.page.changed_rows import LOST, MOVED, WON, changed_rows
 from slimgate.report.page.drawing import draw_bar, scale_of
+from slimgate.results.base import BudgetFacts
+from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 SCRIPT = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 NASTY = {
@@ -309,8 +304,8 @@ def test_figures_that_are_not_finite_are_left_out() -> None:
 
 
 def test_a_gate_that_failed_its_own_test_says_so() -> None:
-    fault = SelfTestPart(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
-    copy = SelfTestPart(verdict=FAIL, changed=9, message="copy: FAIL", measured="now")
+    fault = SelfTestFacts(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
+    copy = SelfTestFacts(verdict=FAIL, changed=9, message="copy: FAIL", measured="now")
     page = page_of(sample_record(self_test=SelfTest(identical=copy, planted_fault=fault)))
     assert "A copy of the teacher gave other answers : 9 changed" in page.only("main").text
     assert page.text.count("The gate cannot be trusted") == 2

@@ -14,7 +14,7 @@ import pytest
 from support.large_record import large_record
 from support.sample_record import sample_record
 
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.html import html_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -26,26 +26,19 @@ from support.sample_record import (
 
 import slimgate.report
 from slimgate._system.escape import escape, visible
-from slimgate.record import (
+from slimgate.record.build import ClaimFacts, StepFacts
+from slimgate.record.run import (
     AnswerFacts,
-    BudgetFacts,
-    ClaimFacts,
     FollowedRow,
-    PlantedDelay,
     RowShapes,
     RunRecord,
-    RunVerdict,
-    SelfTest,
-    SelfTestPart,
-    SizeFacts,
-    SplitFacts,
-    StepFacts,
-    SuiteFacts,
     TensorFacts,
     VariantRecord,
     read_record,
     to_json,
 )
+from slimgate.record.task import SplitFacts, SuiteFacts
+from slimgate.record.verdicts import RunVerdict
 from slimgate.report import figures, index_report, suite_report
 from slimgate.report.comparison import size_cell
 from slimgate.report.figures import MISSING
@@ -53,6 +46,9 @@ from slimgate.report.head import MOST_CAUTIONS
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.status import shown_workloads
 from slimgate.report.terminal.summary import machine_lines, summary_table, to_text
+from slimgate.results.base import BudgetFacts
+from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
+from slimgate.results.size import SizeFacts
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
 REFRESH = "SLIMGATE_REFRESH_GOLDEN"
@@ -446,14 +442,14 @@ def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
 
 
 def test_a_gate_that_let_the_fault_pass_cannot_be_trusted() -> None:
-    planted = SelfTestPart(verdict=PASS, message="fault: PASS", measured="now")
+    planted = SelfTestFacts(verdict=PASS, message="fault: PASS", measured="now")
     report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
     assert "- **The gate cannot be trusted**: fault: PASS" in report
     assert "- Not run: identical copy." in report
 
 
 def test_an_undecided_self_test_is_as_it_should_be() -> None:
-    planted = SelfTestPart(verdict=INCONCLUSIVE, message="few rows", measured="now")
+    planted = SelfTestFacts(verdict=INCONCLUSIVE, message="few rows", measured="now")
     report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
     assert "- **The rows could not decide it**: few rows" in report
 

@@ -8,18 +8,13 @@ import pytest
 from support.sample_record import sample_record
 
 from slimgate.cli.merge.shards import _copy_logs, merge_records
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BaselineFacts,
-    CarriedResult,
-    PeakRates,
-    PlantedDelay,
-    SelfTest,
-    SelfTestPart,
-    ShardFacts,
-)
 from slimgate.record.files import TEACHER, Kept
+from slimgate.record.machine import PeakRates
+from slimgate.record.run import ShardFacts
+from slimgate.record.verdicts import BaselineFacts, CarriedResult
 from slimgate.report.since_baseline import since_baseline
+from slimgate.results.base import Verdict
+from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
 
 def shard_of(folder: Path, number: int, own: str, broken: str) -> Kept:
@@ -59,8 +54,8 @@ def test_peak_rates_are_of_a_shard_unless_machines_differ(
     assert merge_records(shards).machine.peak_rates == (rates if known else None)
 
 
-def self_test_of(verdict: Verdict, **fields: object) -> SelfTestPart:
-    return SelfTestPart(verdict=verdict, message=str(verdict), measured="2026-11-01", **fields)
+def self_test_of(verdict: Verdict, **fields: object) -> SelfTestFacts:
+    return SelfTestFacts(verdict=verdict, message=str(verdict), measured="2026-11-01", **fields)
 
 
 def delayed(*, seen: bool, clearance: float | None) -> PlantedDelay:

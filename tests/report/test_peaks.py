@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from support.sample_record import EXAMPLE, MEASURED, artifact, latency, sample_record, variant
 
-from slimgate.record import FlopsFacts, Machine, PeakRates, Rates, RunRecord, read_record, to_json
+from slimgate.record.machine import Machine, PeakRates, Rates
+from slimgate.record.run import RunRecord, read_record, to_json
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import latency_table
 from slimgate.report.trust import machine_lines
+from slimgate.results.flops import FlopsFacts
 
 ONE = Rates(
     threads=1, float32_gflop_per_s=70.0, bfloat16_gflop_per_s=35.2, int8_gop_per_s=150.0, memory_gb_per_s=9.0

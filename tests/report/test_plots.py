@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from support.sample_record import PASS, quality, sample_record, variant
 
-from slimgate.record import ArtifactFacts, RunRecord
+from slimgate.record.build import ArtifactFacts
+from slimgate.record.run import RunRecord
 from slimgate.report import suite_report
 from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.plots import Point, _labels_below, write_plots

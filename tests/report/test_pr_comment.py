@@ -8,9 +8,10 @@ import pytest
 from markdown_it import MarkdownIt
 from support.sample_record import quality, sample_record, variant
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BaselineFacts, LoosenedBudget, RunRecord, RunVerdict, Weakening
+from slimgate.record.run import RunRecord
+from slimgate.record.verdicts import BaselineFacts, LoosenedBudget, RunVerdict, Weakening
 from slimgate.report.pr_comment import LIMIT, MARKER, pr_comment, weaker_comment
+from slimgate.results.base import Verdict
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 from support.sample_record import sample_record
 
-from slimgate.record import RunRecord, read_record, to_json
+from slimgate.record.run import RunRecord, read_record, to_json
 from slimgate.report import suite_report
 from slimgate.report.trust import make_harmless
 

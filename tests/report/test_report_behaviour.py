@@ -8,15 +8,9 @@ import pytest
 from support.report_sections import NASTY, all_sections, raw_tables, rendered, rendered_tables, section
 from support.sample_record import FAIL, PASS, sample_record, sliced, variant
 
-from slimgate.record import (
-    BehaviourFacts,
-    BudgetFacts,
-    Flips,
-    QuotedRow,
-    ReliabilityFacts,
-    RunRecord,
-    TradeoffFacts,
-)
+from slimgate.record.run import RunRecord
+from slimgate.results.base import BudgetFacts
+from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, ReliabilityFacts, TradeoffFacts
 
 
 def record_of(*facts: BehaviourFacts, classes: list[str] | None = None) -> RunRecord:

@@ -7,7 +7,7 @@ from typing import Any
 from support.report_sections import all_sections
 from support.sample_record import PASS, quality, sample_record, variant
 
-from slimgate.record import StageFacts
+from slimgate.record.build import StageFacts
 
 
 def stage(owner: str, step: str | None, size: int, accuracy: float | None, **fields: Any) -> StageFacts:

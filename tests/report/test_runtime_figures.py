@@ -8,7 +8,7 @@ from typing import Any
 from support.report_sections import all_sections
 from support.sample_record import artifact, sample_record, variant
 
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.run.run import ModelHandle
 
 

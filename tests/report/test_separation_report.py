@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from support.sample_record import sample_record
 
-from slimgate.record import PairFacts, SeparationFacts
 from slimgate.report import suite_report
 from slimgate.report.separation import HEADING, separation
+from slimgate.results.separation import PairFacts, SeparationFacts
 
 FOUND = SeparationFacts(
     metric="accuracy",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from support.sample_record import sample_record
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BaselineFacts, BudgetFacts, RunRecord, SinceFacts
+from slimgate.record.run import RunRecord
+from slimgate.record.verdicts import BaselineFacts
 from slimgate.report.html import html_report
 from slimgate.report.markdown import suite_report
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since_baseline import since_baseline
 from slimgate.report.status import standing
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.baseline import SinceFacts
 
 LOST = SinceFacts(
     baseline=0.9425,

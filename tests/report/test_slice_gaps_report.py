@@ -7,7 +7,8 @@ import re
 from support.report_sections import all_sections, section
 from support.sample_record import sample_record, sliced, variant
 
-from slimgate.record import BehaviourFacts, RunRecord, SliceFacts, SliceGapFacts
+from slimgate.record.run import RunRecord
+from slimgate.results.behaviour import BehaviourFacts, SliceFacts, SliceGapFacts
 
 
 def one(value: str, teacher: float, own: float, n: int = 200, column: str = "length") -> SliceFacts:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from support.sample_record import latency, quality, sample_record, variant
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import CarriedResult, VariantRecord
+from slimgate.record.run import VariantRecord
+from slimgate.record.verdicts import CarriedResult
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import size_cell
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, standing
+from slimgate.results.base import Verdict
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from support.report_sections import all_sections, section
 from support.sample_record import sample_record, variant
 
-from slimgate.record import BehaviourFacts, FigureFacts
 from slimgate.report.task_figures import task_figures
+from slimgate.results.behaviour import BehaviourFacts, FigureFacts
 
 HEADING = "Quality beside what only this task has"
 

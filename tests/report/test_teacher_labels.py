@@ -10,9 +10,11 @@ import pytest
 from support.report_sections import section
 from support.sample_record import quality, sample_record, variant
 
-from slimgate.record import BuildsFacts, RunRecord, StepFacts
+from slimgate.record.build import StepFacts
+from slimgate.record.run import RunRecord
 from slimgate.report import suite_report
 from slimgate.report.plots import write_plots
+from slimgate.results.quality import BuildsFacts
 
 FIRST = {"asked": 40, "chosen": "random", "answers": {"neg": 15, "pos": 25}, "accuracy_selection": 0.5}
 SECOND = {**FIRST, "chosen": "margin", "mean_of_chosen": 0.83, "mean_of_pool": 0.21}

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from support.sample_record import latency, sample_record, variant
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts, RunRecord, TimeLimitFacts, VariantRecord
 from slimgate.record.budgets import undecided_failing
 from slimgate.record.comparing.budgets import budget_changes, verdict_changes
 from slimgate.record.lines import lines
-from slimgate.record.run import read_record, to_json
+from slimgate.record.run import RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.run_verdict import verdict
 from slimgate.report.comparison import latency_table
 from slimgate.report.markdown import verdict_section
 from slimgate.report.page.budgets import budgets
 from slimgate.report.status import standing, verdicts, workload_words
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.latency import TimeLimitFacts
 
 MESSAGE = "fast: b1 p50 5.1 ms [4.9, 5.3], budget 8: PASS; p95 19 ms [17, 21], budget 20: INCONCLUSIVE"
 

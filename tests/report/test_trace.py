@@ -10,7 +10,8 @@ import pytest
 from support.report_sections import all_sections
 from support.sample_record import sample_record, variant
 
-from slimgate.record import RunRecord, StepFacts
+from slimgate.record.build import StepFacts
+from slimgate.record.run import RunRecord
 from slimgate.report import suite_report
 from slimgate.report.plots import write_plots
 from slimgate.report.stages import trace

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from support.sample_record import MEASURED, artifact, sample_record, variant
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts, RunRecord, SizeFacts, WeightFacts
 from slimgate.record.budgets import judged_budgets
+from slimgate.record.build import WeightFacts
+from slimgate.record.run import RunRecord
 from slimgate.report.head import head
 from slimgate.report.html import html_report
 from slimgate.report.markdown import suite_report
 from slimgate.report.page.budgets import budgets
 from slimgate.report.weights import weights_table
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.size import SizeFacts
 
 FLOATS = WeightFacts(counts={"embeddings": {"float32": 100}, "mlp": {"float32": 900}}, quantized_share=0.0)
 PACKED = WeightFacts(

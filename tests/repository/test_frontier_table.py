@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from support.sample_record import sample_record
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts, FlopsFacts, LatencyFacts, RunRecord, VariantRecord
 from slimgate.record.machine import PeakRates, Rates
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.latency import LatencyFacts
 from tools.measuring.frontier_table import Drop, drop_of, duels_of, format_goals, format_record
 
 BUILDS = BudgetFacts(

@@ -11,8 +11,11 @@ from support.releases import Model, write_release
 
 from slimgate.errors import SuiteError
 from slimgate.judge.verdict import QualityBudget
-from slimgate.record import AcceptedFacts, BaselineFacts, SinceFacts, SuiteFacts, WaitingBudget, to_json
 from slimgate.record.files import read_run
+from slimgate.record.run import to_json
+from slimgate.record.task import SuiteFacts
+from slimgate.record.verdicts import AcceptedFacts, BaselineFacts
+from slimgate.results.baseline import SinceFacts, WaitingBudget
 from slimgate.run.baseline import BaselineSource, WeakerGate, find_baselines, refuse_last_run
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite

@@ -13,8 +13,8 @@ from support.tiny_suite import tiny_run
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts, RunRecord
+from slimgate.record.run import RunRecord
+from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.run.budget_plan import GateGroups, estimate_changes, plan_budgets
 from slimgate.suite.variant_budgets import VariantBudgets
 

@@ -9,7 +9,7 @@ from support.tiny_suite import tiny_run
 from slimgate.judge import QualityBudget
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.plugin.gates.quality import builds, builds_for
+from slimgate.plugin.gates.quality import builds_for, describe_builds
 from slimgate.run.run import SuiteRun
 
 torch.set_num_threads(1)
@@ -32,12 +32,12 @@ def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) 
     variant, metric = run.handle("shorter"), load_metric(name)
     teacher = run.outcomes("teacher")
     judged = judge_quality(metric, teacher, variant.outcomes, [], seed=0)
-    found = builds(run.suite, run.rebuilds("shorter"), metric, judged)
+    found = describe_builds(run.suite, run.rebuilds("shorter"), metric, judged)
     assert found is not None
     sign = 100 if metric.higher_is_better else -100
     values = [value_of(metric, run.outcomes("shorter", seed)) for seed in (0, 1, 2)]
     expected = [sign * (value_of(metric, teacher) - value) for value in values]
-    assert list(found["drops_points"]) == pytest.approx(expected)
+    assert list(found.drops_points) == pytest.approx(expected)
     if name == "log_loss":  # three trainings, three losses
         assert len({round(drop, 6) for drop in expected}) == 3
 
@@ -45,7 +45,7 @@ def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) 
 def test_a_variant_that_draws_nothing_has_no_builds(run: SuiteRun) -> None:
     variant, metric = run.handle("pruned"), load_metric("accuracy")
     judged = judge_quality(metric, run.outcomes("teacher"), variant.outcomes, [], seed=0)
-    assert builds(run.suite, run.rebuilds("pruned"), metric, judged) is None
+    assert describe_builds(run.suite, run.rebuilds("pruned"), metric, judged) is None
 
 
 def test_further_builds_are_made_only_for_a_budget_over_builds(run: SuiteRun) -> None:

@@ -239,10 +239,10 @@ def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) 
     artifact = run.build("both").artifact
     facts = describe_cascade(artifact, None)
     assert facts is not None
-    [weight] = facts["weights"]
+    [weight] = facts.weights
     assert 0 < weight < 1
-    assert facts["thresholds"][0] > 1.0  # so that a probability that rounds to 1 is passed on too
-    assert facts["selection"] is None
+    assert facts.thresholds[0] > 1.0  # so that a probability that rounds to 1 is passed on too
+    assert facts.selection is None
     scores = []
     for name in ("shorter", "teacher"):
         own = run.outcomes(name)
@@ -292,9 +292,9 @@ def test_the_record_says_when_each_model_answers(run: SuiteRun) -> None:
     artifact = run.build("fast").artifact
     facts = describe_cascade(artifact, [0.5, 0.25])
     assert facts is not None
-    assert facts["selection"]["rows"] == 16
-    assert facts["selection"]["lost_points"] <= 3.0
-    assert len(facts["thresholds"]) == len(facts["temperatures"]) == 2
+    assert facts.selection.rows == 16
+    assert facts.selection.lost_points <= 3.0
+    assert len(facts.thresholds) == len(facts.temperatures) == 2
     assert describe_cascade(run.build("pruned").artifact, None) is None
     assert artifact.manifest["parents"] == [
         run.build(name).artifact.digest for name in ("pruned", "shorter", "teacher")

@@ -45,7 +45,7 @@ wrong_claims.claims = ("tiny",)  # type: ignore[attr-defined]
 )
 def test_a_claim_is_held_against_its_own_figure(claim: str, after: dict[str, int], held: bool | None) -> None:
     [found] = check_step_claims("x", [claim], BEFORE, after)
-    assert (found["step"], found["claim"], found["held"]) == ("x", claim, held)
+    assert (found.step, found.claim, found.held) == ("x", claim, held)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_claim_is_held_against_its_own_figure(claim: str, after: dict[str, int
 )
 def test_faster_is_held_against_the_duel(speedups: dict[str, tuple[float, float]], held: bool | None) -> None:
     claims = check_step_claims("x", ["faster", "smaller"], BEFORE, {**BEFORE, "bytes": 1})
-    assert [claim["held"] for claim in check_speed_claims(claims, speedups)] == [True, held]
+    assert [claim.held for claim in check_speed_claims(claims, speedups)] == [True, held]
 
 
 def test_an_idle_step_is_detected_and_slimgates_claims_are_true(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 """
     run = tiny_run(tmp_path, **{pruned: pruned + added})
     held = {
-        name: {f"{claim['step']} {claim['claim']}": claim["held"] for claim in check_claims(run.handle(name))}
+        name: {f"{claim.step} {claim.claim}": claim.held for claim in check_claims(run.handle(name))}
         for name in ("teacher", *run.suite.variants)
     }
     idle = "tests.run.test_claims:same_layer_by_another_name"

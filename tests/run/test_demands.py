@@ -20,8 +20,9 @@ from slimgate.judge.budget_tables import (
     SliceBudget,
     TeacherBudgetTable,
 )
-from slimgate.record import Demands, Weakening
 from slimgate.record.comparing.demands import _RULES, CODE, find_weakenings
+from slimgate.record.demands import Demands
+from slimgate.record.verdicts import Weakening
 from slimgate.run.demands import NO_DEMAND, make_demands
 from slimgate.suite.budgets import EXAMPLES, NOT_COMMON, resolve_budgets
 from slimgate.suite.load import load_suite

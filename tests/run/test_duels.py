@@ -40,17 +40,17 @@ def test_a_planted_delay_is_seen_and_measured_once(duels: Duels, monkeypatch: py
     assert first is not None
     assert find_delay(duels, reported.append) == first
     assert reported[0] == reported[1]
-    assert (reported[0]["kind"], reported[0]["variant"], reported[0]["name"]) == (
+    assert reported[0].key == (
         "self_test",
         "teacher",
         "planted_delay",
     )
-    facts = reported[0]["facts"]
-    assert facts["workload"] == "b16x32"  # the longest call
-    assert (facts["seen"], facts["percent"] in (100.0, 900.0)) == (True, True)
-    share = facts["percent"] / 100
+    facts = reported[0].facts
+    assert facts.workload == "b16x32"  # the longest call
+    assert (facts.seen, facts.percent in (100.0, 900.0)) == (True, True)
+    share = facts.percent / 100
     assert share <= first < 5 * share  # more than was meant where the median call was timed too long
-    low, high = facts["speedup_interval"]
+    low, high = facts.speedup_interval
     assert 0.2 / share < low < high < 1.0
     assert set(duels._contenders) == {TEACHER, COPY}  # the delayed one has ended
     assert DELAYED not in duels._contenders
@@ -60,8 +60,8 @@ def test_a_delay_of_nothing_is_not_seen(duels: Duels, monkeypatch: pytest.Monkey
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0,))
     reported: list[Any] = []
     assert find_delay(duels, reported.append) is None
-    assert reported[0]["facts"]["seen"] is False
-    assert reported[0]["facts"]["message"].endswith("speed-up verdicts are INCONCLUSIVE")
+    assert reported[0].facts.seen is False
+    assert reported[0].facts.message.endswith("speed-up verdicts are INCONCLUSIVE")
 
 
 def test_larger_delays_are_tried_if_the_smallest_is_hidden(
@@ -71,12 +71,12 @@ def test_larger_delays_are_tried_if_the_smallest_is_hidden(
     reported: list[Any] = []
     found = find_delay(duels, reported.append)
     assert found is not None
-    facts = reported[0]["facts"]
-    assert facts["percent"] in (200.0, 900.0)  # a machine that stands still hides the smaller one too
-    assert found >= facts["percent"] / 100
-    assert (facts["seen"], facts["clearance"]) == (True, 1.0 + found)
-    assert facts["message"].startswith(f"self-test, planted delay of {facts['percent']:.0f} %: b16x32 0.")
-    assert facts["speedup_interval"][1] < 1.0
+    facts = reported[0].facts
+    assert facts.percent in (200.0, 900.0)  # a machine that stands still hides the smaller one too
+    assert found >= facts.percent / 100
+    assert (facts.seen, facts.clearance) == (True, 1.0 + found)
+    assert facts.message.startswith(f"self-test, planted delay of {facts.percent:.0f} %: b16x32 0.")
+    assert facts.speedup_interval[1] < 1.0
 
 
 def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun) -> None:

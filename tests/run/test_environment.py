@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.record import PeakRates
+from slimgate.record.machine import PeakRates
 from slimgate.run import environment
 from slimgate.run.environment import (
     describe_clock_problems,

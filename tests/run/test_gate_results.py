@@ -1,36 +1,29 @@
-"""Parts of a record, put together and taken apart."""
+"""Results of a record, put together and taken apart."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from support.gate_results import built, gate_result
 from support.sample_record import sample_record
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BehaviourFacts,
-    BudgetFacts,
-    LatencyFacts,
-    MemoryFacts,
-    PlantedDelay,
-    QualityFacts,
-    RowShapes,
-    RunRecord,
-    SelfTest,
-    SelfTestPart,
-    SizeFacts,
-    TaskFactsRecord,
-    VariantRecord,
-)
+from slimgate.record.run import RowShapes, RunRecord, VariantRecord
 from slimgate.record.run_verdict import verdict
+from slimgate.record.task import TaskFactsRecord
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
+from slimgate.results.size import SizeFacts
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import (
-    Part,
-    Parts,
+    GateResult,
+    GateResults,
     list_awaited_budgets,
     list_expected_checks,
-    make_part,
     make_run_record,
     split_record,
 )
@@ -48,7 +41,7 @@ def variant(name: str, *told: Verdict | None, gated: bool = True, error: str | N
     return VariantRecord(name=name, parent="teacher", gated=gated, quality=facts, error=error)
 
 
-BLIND = SelfTestPart(verdict=Verdict.PASS, message="blind", measured="")
+BLIND = SelfTestFacts(verdict=Verdict.PASS, message="blind", measured="")
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
@@ -125,7 +118,7 @@ def test_flips_and_slices_count_as_any_budget(told: Verdict | None, status: str)
 
 @pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
 def test_a_gate_that_fails_its_self_test_fails_the_run(check: str, wrong: Verdict) -> None:
-    told = SelfTest(**{check: SelfTestPart(verdict=wrong, message="blind", measured="")})
+    told = SelfTest(**{check: SelfTestFacts(verdict=wrong, message="blind", measured="")})
     assert verdict([variant("a", P)], told, 0).status == "FAIL"
 
 
@@ -156,52 +149,48 @@ def test_times_memory_shapes_and_delay_survive_a_partial_run(bench: Path, suite_
     """A record taken apart and put together again is the same."""
     (bench / "x.toml").write_text(suite_text)
     timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
-    duelled = {"speedup": 2.0, "duel_rounds": 24, "duel_threads": 2, "measured": "now"}
+    duelled = {"speedup": 2.0, "duel_rounds": 24, "duel_threads": 2}
     given = [
-        make_part("latency", "int8", "b1", timed),
-        make_part("speedup", "int8", "b1", duelled),
-        make_part("self_test", "teacher", "planted_delay", delay(True).model_dump(mode="json")),
-        make_part("memory", "int8", "", {"peak_bytes": 9, "peaks": [9, 8, 9], "measured": "now"}),
-        make_part("shapes", "int8", "", {"id": "r0", "next_tokens": [("the", 0.5)]}),
+        gate_result("latency", "int8", "b1", **timed),
+        gate_result("speedup", "int8", "b1", **duelled),
+        GateResult("self_test", "teacher", "planted_delay", delay(True)),
+        gate_result("memory", "int8", peak_bytes=9, peaks=[9, 8, 9]),
+        gate_result("shapes", "int8", id="r0", next_tokens=[("the", 0.5)]),
     ]
     machine = describe_machine(threads=1, device="cpu")
     task = TaskFactsRecord(kind="t", source={}, real=True, classes=[], splits={})
 
-    def composed(parts: Parts) -> RunRecord:
+    def composed(parts: GateResults) -> RunRecord:
         suite = load_suite(bench / "x.toml")
         record = make_run_record(suite, task, parts, machine, command="pytest", seconds=1, version="0")
         return record.model_copy(update={"created": "now"})
 
-    once = composed(Parts(given))
+    once = composed(GateResults(given))
     assert once.self_test.planted_delay == delay(True)
     assert once.variant("int8").latency["b1"].p90_ms == 1.5
     assert once.variant("int8").latency["b1"].duel_threads == 2
     assert once.variant("int8").memory == MemoryFacts(peak_bytes=9, peaks=[9, 8, 9], measured="now")
     assert once.variant("int8").shapes == RowShapes(id="r0", next_tokens=[("the", 0.5)])
-    assert composed(Parts(split_record(once))) == once
-
-
-def build(name: str, digest: str) -> dict[str, object]:
-    return make_part("build", name, "", {"artifact": {"digest": digest}})
+    assert composed(GateResults(split_record(once))) == once
 
 
 def test_another_artifact_voids_what_was_measured_on_the_old_one() -> None:
-    measured = [make_part("quality", name, "m", {}) for name in ("a", "b")]
-    parts = Parts([build("a", "1"), build("b", "1"), *measured])
-    parts.add(build("a", "2"))
+    measured = [gate_result("quality", name, "m") for name in ("a", "b")]
+    parts = GateResults([built("a", "1"), built("b", "1"), *measured])
+    parts.add(built("a", "2"))
     assert not parts.has(("quality", "a", "m"))
     assert parts.has(("quality", "b", "m"))
 
 
 def test_another_teacher_voids_everything() -> None:
-    parts = Parts([build("teacher", "1"), build("b", "1"), make_part("quality", "b", "m", {})])
-    parts.add(build("teacher", "2"))
+    parts = GateResults([built("teacher", "1"), built("b", "1"), gate_result("quality", "b", "m")])
+    parts.add(built("teacher", "2"))
     assert not parts.has(("quality", "b", "m"))
 
 
 def test_an_error_stays_though_another_test_has_the_model_built() -> None:
-    parts = Parts([make_part("error", "a", "test_quality[a-m]", {"message": "NaN"})])
-    parts.add(build("a", "1"))
+    parts = GateResults([gate_result("error", "a", "test_quality[a-m]", message="NaN")])
+    parts.add(built("a", "1"))
     assert parts.list_facts("error", "a")
     parts.forget_error("test_quality[a-m]")
     assert not parts.list_facts("error", "a")
@@ -229,7 +218,7 @@ def test_memory_is_expected_only_where_the_suite_wants_it(bench: Path, suite_tex
     assert weighed(suite_text.replace("[measure]", "[measure]\nmemory = true")) == ["student", "int8"]
     budget = "[budgets.variants.int8]\nmemory = { memory_ratio_max = 0.9 }\n\n[measure]"
     assert weighed(suite_text.replace("[measure]", budget)) == ["int8"]
-    assert list_awaited_budgets(load_suite(bench / "x.toml"), "int8", Parts()) == ["accuracy", "memory"]
+    assert list_awaited_budgets(load_suite(bench / "x.toml"), "int8", GateResults()) == ["accuracy", "memory"]
 
 
 def test_a_memory_over_its_budget_fails() -> None:
@@ -244,32 +233,26 @@ flips = { flips_max_percent = 1.0 }
 latency = { speedup_min = 1.5 }
 accuracy = {"""
     (bench / "x.toml").write_text(suite_text.replace("accuracy = {", budgets, 1))
-    suite, parts = load_suite(bench / "x.toml"), Parts()
+    suite, parts = load_suite(bench / "x.toml"), GateResults()
     assert list_awaited_budgets(suite, "int8", parts) == [
         "accuracy",
         "flips and slices",
         "size",
         "latency b1",
     ]
-    parts.add(make_part("quality", "int8", "accuracy", {}))
-    parts.add(make_part("speedup", "int8", "b1", {}))
+    parts.add(gate_result("quality", "int8", "accuracy"))
+    parts.add(gate_result("speedup", "int8", "b1"))
     assert list_awaited_budgets(suite, "int8", parts) == ["flips and slices", "size"]
     assert list_awaited_budgets(suite, "teacher", parts) == []
 
 
-def built(name: str, digest: str) -> Part:
-    """The part of a model's build."""
-    return make_part("build", name, "", {"artifact": {"digest": digest}})
-
-
 def test_another_artifact_voids_results_of_what_is_made_from_it() -> None:
-    facts = {"measured": "2026-11-20T14:02:03+00:00"}
     names = ("small", "small-int8", "other")
     earlier = [
-        one for name in names for one in (built(name, "old"), make_part("quality", name, "accuracy", facts))
+        one for name in names for one in (built(name, "old"), gate_result("quality", name, "accuracy"))
     ]
-    parts = Parts(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
-    parts.add(make_part("size", "small-int8", "", facts))
+    parts = GateResults(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
+    parts.add(gate_result("size", "small-int8"))
     parts.add(built("small", "new"))
     assert not parts.has(("quality", "small", "accuracy"))
     assert not parts.has(("quality", "small-int8", "accuracy"))
@@ -285,11 +268,11 @@ def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -
     assert suite.find_dependents("int8") == ()
 
 
-def test_every_result_of_a_record_is_a_part_under_its_own_key() -> None:
+def test_every_result_of_a_record_has_its_own_key() -> None:
     record = sample_record()
-    found = Parts(split_record(record))
+    found = GateResults(split_record(record))
     for model in record.variants:
         qualities = found.list_facts("quality", model.name)
-        assert {name: QualityFacts.model_validate(one) for name, one in qualities.items()} == model.quality
+        assert qualities == model.quality
         assert set(found.list_facts("since", model.name)) == set(model.since_baseline)
         assert set(found.list_facts("size", model.name)) == ({""} if model.size else set())

@@ -24,8 +24,7 @@ from pydantic import BaseModel
 import slimgate
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.workloads import Workload
-from slimgate.record.results import SINCE
-from slimgate.record.run_verdict import CONFIRMED, SELF_TEST
+from slimgate.results.checks import CONFIRMED, SELF_TEST, SINCE
 from slimgate.run import contents
 from slimgate.run import keys as typed_keys
 from slimgate.runtimes.endpoint import EndpointTable

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.tiny_suite import tiny_run
 
-from slimgate.record import PeakRates, Rates
+from slimgate.record.machine import PeakRates, Rates
 from slimgate.run import peak_rates
 from slimgate.run.measure import peak_rates_worker
 from slimgate.run.measure.peak_rates_worker import measure_peak, measure_rates, time_fastest

@@ -16,8 +16,8 @@ from support.tiny_suite import tiny_run
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, allowed_drop
 from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes
+from slimgate.results.base import Verdict
 from slimgate.run.damaged_layer import NothingToDamage, damage_largest_matrix_
 from slimgate.run.planted_fault import (
     is_decidable,

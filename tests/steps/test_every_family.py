@@ -87,7 +87,7 @@ def test_step(tmp_path: Path, hubs: dict[str, Path], architecture: str, name: st
     assert np.isfinite(given).all()
     assert name in ("conv1d_to_linear", *TOO_SMALL) or not np.array_equal(given, usual)
     for claim in check_step_claims(name, step.claims, before, after):
-        assert claim["held"] is not False or name in TOO_SMALL, claim
+        assert claim.held is not False or name in TOO_SMALL, claim
     again = loaded(made.kind, tmp_path / "after")
     assert np.array_equal(outputs(again, context), given)
     assert again.measure_size() == made.measure_size()

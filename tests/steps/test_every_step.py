@@ -211,7 +211,7 @@ def test_step(
     assert len(given) == len(usual)
     assert np.isfinite(given).all()
     for claim in check_step_claims(name, step.claims, before, after):
-        assert claim["held"] is not False or (name, setting) in TOO_SMALL, claim
+        assert claim.held is not False or (name, setting) in TOO_SMALL, claim
     assert kind != "onnx" or after["parameters"] == before["parameters"]
     assert made.kind == "openvino" or not [f for f in files_of(tmp_path / "after") if f.endswith(PICKLES)]
     again = loaded(made.kind, tmp_path / "after")

@@ -28,8 +28,8 @@ from slimgate.judge.metrics import load_metric
 from slimgate.logs.file_budgets import ANSWERS, read_file_budgets
 from slimgate.logs.suite import load_log_suite
 from slimgate.plugins.loading import load
+from slimgate.results.checks import LATENCY
 from slimgate.suite.load import load_suite
-from slimgate.suite.variant_budgets import LATENCY
 from support.doc_blocks import ROOT, commands_of
 from tools.site.formulas import math_block
 

@@ -6,18 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes
-from slimgate.record import (
-    BehaviourFacts,
-    BudgetFacts,
-    Flips,
-    RunRecord,
-    SizeFacts,
-    StepFacts,
-    VariantRecord,
-)
+from slimgate.record.build import StepFacts
 from slimgate.record.outcome_files import write_outcomes
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts, Flips
+from slimgate.results.size import SizeFacts
 from support.sample_record import TEACHER_BYTES, artifact, latency, quality, sample_record, sliced, variant
 
 CLASSES = tuple(f"library {k}" for k in range(8))

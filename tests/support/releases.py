@@ -19,22 +19,15 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import ClassOutcomes
-from slimgate.record import (
-    ArtifactFacts,
-    BehaviourFacts,
-    LatencyFacts,
-    Machine,
-    QualityFacts,
-    RunRecord,
-    SelfTest,
-    SplitFacts,
-    SuiteFacts,
-    TaskFactsRecord,
-    VariantRecord,
-    to_json,
-)
+from slimgate.record.build import ArtifactFacts
+from slimgate.record.machine import Machine
 from slimgate.record.outcome_files import write_outcomes
+from slimgate.record.run import RunRecord, VariantRecord, to_json
 from slimgate.record.run_verdict import verdict
+from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import SelfTest
 
 CLASSES = ("card", "cash", "loan", "transfer")
 ROWS = 2000  # of each label
@@ -167,7 +160,7 @@ def _variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRecord:
     outcomes, accuracy = answers(model.wrong), load_metric("accuracy")
     judged = judge_quality(accuracy, teacher, outcomes, model.budgets)
     undecided = [budget.on_inconclusive for budget in model.budgets]
-    facts = {**quality_facts(judged, message(name, judged), undecided), "measured": ""}
+    facts = quality_facts(judged, message(name, judged), undecided, measured="")
     budgets = BehaviourBudgets(
         flips=model.flips, slices={} if model.slices is None else {"accuracy": model.slices}
     )
@@ -182,8 +175,8 @@ def _variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRecord:
         gated=model.gated,
         reason=model.reason,
         artifact=_artifact(model.size),
-        quality={"accuracy": QualityFacts.model_validate(facts)},
-        behaviour=BehaviourFacts.model_validate({**changed, "measured": ""}),
+        quality={"accuracy": facts},
+        behaviour=changed.replace(measured=""),
         latency={
             "b1": LatencyFacts(
                 p50_ms=10.0 / middle, speedup=middle, speedup_interval=(low, high), measured=""

@@ -7,7 +7,7 @@ import re
 from markdown_it import MarkdownIt
 
 from slimgate._system.escape import escape
-from slimgate.record import RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.markdown import full_sections
 
 NASTY = {

@@ -10,26 +10,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    AnswerFacts,
-    ArtifactFacts,
-    BehaviourFacts,
-    BudgetFacts,
-    Flips,
-    FollowedRow,
-    LatencyFacts,
-    MemoryFacts,
-    QualityFacts,
-    QuotedRow,
-    RunRecord,
-    RunVerdict,
-    SizeFacts,
-    SliceFacts,
-    VariantRecord,
-    read_record,
-)
+from slimgate.record.build import ArtifactFacts
+from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, read_record
 from slimgate.record.run_verdict import verdict
+from slimgate.record.verdicts import RunVerdict
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.size import SizeFacts
 
 EXAMPLE = read_record(Path(__file__).parents[2] / "docs/example_record/run.json")
 FOLLOWED = "all/8012"

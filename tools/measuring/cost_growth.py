@@ -21,11 +21,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import log2
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
+from slimgate._system.timestamps import format_now
 from slimgate.judge import judge_quality
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_message import behaviour_message
@@ -34,16 +34,20 @@ from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.record import RunRecord, SplitFacts, TaskFactsRecord, read_record, to_json
+from slimgate.record.build import BuildFacts
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.record.run import RunRecord, read_record, to_json
+from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.report import suite_report
+from slimgate.results.checks import BEHAVIOUR, QUALITY, SIZE, SPEEDUP, TIMES
+from slimgate.results.latency import SpeedupFacts, TimesFacts
+from slimgate.results.size import SizeFacts
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import (
-    Part,
-    Parts,
-    format_now,
+    BUILD,
+    GateResult,
+    GateResults,
     list_expected_checks,
-    make_part,
     make_run_record,
 )
 from slimgate.run.measure.memory_worker import read_peak_bytes
@@ -114,45 +118,36 @@ model = "model"
     return load_suite(folder / "growth.toml", "growth.toml")
 
 
-def judge_variant(name: str, teacher: Outcomes, variant: Outcomes) -> list[Part]:
+def judge_variant(name: str, teacher: Outcomes, variant: Outcomes) -> list[GateResult]:
     """What the gates on quality and behaviour report of one variant."""
-    parts = []
+    results = []
     for metric in METRICS:
         judgement = judge_quality(load_metric(metric), teacher, variant, [BUDGET], seed=0)
-        facts = {
-            **quality_facts(judgement, message(name, judgement)),
-            "builds": None,
-            "measured": format_now(),
-        }
-        parts.append(make_part("quality", name, metric, facts))
+        facts = quality_facts(judgement, message(name, judgement), measured=format_now())
+        results.append(GateResult(QUALITY, name, metric, facts))
     measured = behaviour(teacher, variant, texts=lambda rows: [f"row {row}" for row in rows])
     metrics = {"accuracy": load_metric("accuracy")}
     of_rows = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, columns={})
     line = behaviour_message(name, of_rows)
-    facts = {**behaviour_facts(measured, of_rows, line), "measured": format_now()}
-    return [*parts, make_part("behaviour", name, "", facts)]
+    facts = behaviour_facts(measured, of_rows, line).replace(measured=format_now())
+    return [*results, GateResult(BEHAVIOUR, name, "", facts)]
 
 
-def other_parts(name: str) -> list[Part]:
+def other_results(name: str) -> list[GateResult]:
     """What the other gates report: the build, the size, the times of two workloads."""
     sizes = {"kind": "torch", "bytes": 9_000_000, "parameters": 2_000_000, "nonzero_parameters": 2_000_000}
     artifact = {**sizes, "digest": f"{hash(name):x}", "state_bytes": 8_000_000, "runtime": "eager"}
     step = {"name": "keep_layers", "params": [0, 3], "seconds": 0.1, "log": {"kept": [0, 3]}, **sizes}
-    facts: dict[str, Any] = {"steps": [step], "artifact": artifact, "from_store": True, "claims": []}
-    size = {"compression": 1.5, "budgets": [], "verdict": None, "message": None, "measured": format_now()}
-    times = {
-        "p50_ms": 2.0,
-        "mean_ms": 2.1,
-        "std_ms": 0.1,
-        "rounds": 100,
-        "warmup": 10,
-        "measured": format_now(),
-    }
-    duel = {"speedup": 1.5, "speedup_interval": [1.4, 1.6], "noise_floor": 0.01, "measured": format_now()}
-    parts = [make_part("build", name, "", facts)]
+    build = BuildFacts.model_validate({"steps": [step], "artifact": artifact, "from_store": True})
+    times = TimesFacts(p50_ms=2.0, mean_ms=2.1, std_ms=0.1, rounds=100, warmup=10, measured=format_now())
+    results = [GateResult(BUILD, name, "", build), GateResult(TIMES, name, "b1", times)]
     if name != TEACHER:
-        parts += [make_part("size", name, "", size), make_part("speedup", name, "b1", duel)]
-    return [*parts, make_part("latency", name, "b1", times)]
+        size = SizeFacts(compression=1.5, measured=format_now())
+        duel = SpeedupFacts(
+            speedup=1.5, speedup_interval=(1.4, 1.6), noise_floor=0.01, duel_measured=format_now()
+        )
+        results += [GateResult(SIZE, name, "", size), GateResult(SPEEDUP, name, "b1", duel)]
+    return results
 
 
 def many_variants(variants: int, rows: int) -> Seconds:
@@ -163,43 +158,41 @@ def many_variants(variants: int, rows: int) -> Seconds:
         paths = store(folder, rows)
         with time_stage(seconds, "suite"):
             suite = suite_of(folder, variants)
-        parts = judged_all(suite, paths, seconds)
-        seconds |= _time_writing(suite, parts, rows, folder / "run.json")
+        results = judged_all(suite, paths, seconds)
+        seconds |= _time_writing(suite, results, rows, folder / "run.json")
     return {**seconds, "peak MB": read_peak_bytes() / 1024**2}
 
 
-def judged_all(suite: Suite, paths: Sequence[Path], seconds: Seconds) -> Parts:
-    """The parts of every variant of the suite, judged from its outcomes."""
-    teacher, parts = read_outcomes(paths[0]), Parts()
-    for part in other_parts(TEACHER):
-        parts.add(part)
+def judged_all(suite: Suite, paths: Sequence[Path], seconds: Seconds) -> GateResults:
+    """The results of every variant of the suite, judged from its outcomes."""
+    teacher, results = read_outcomes(paths[0]), GateResults(other_results(TEACHER))
     for place, name in enumerate(suite.variants):
         with time_stage(seconds, "outcomes"):
             outcomes = read_outcomes(paths[1 + place % DIFFERENT])
         with time_stage(seconds, "judge"):
             judged = judge_variant(name, teacher, outcomes)
-        with time_stage(seconds, "parts"):
-            for part in [*other_parts(name), *judged]:
-                parts.forget_error(f"test_quality[{name}]")
-                parts.add(part)
-    return parts
+        with time_stage(seconds, "results"):
+            for result in [*other_results(name), *judged]:
+                results.forget_error(f"test_quality[{name}]")
+                results.add(result)
+    return results
 
 
-def compose_record(suite: Suite, parts: Parts, rows: int) -> RunRecord:
+def compose_record(suite: Suite, results: GateResults, rows: int) -> RunRecord:
     """The record of the suite on so many gate rows."""
     split = SplitFacts(n=rows, digest="0" * 64, dropped_overlap=0, repeats=0)
     task = TaskFactsRecord(
         kind="text_classification", source={}, real=False, classes=list("abcd"), splits={"gate": split}
     )
     machine = describe_machine(threads=1, device="cpu")
-    return make_run_record(suite, task, parts, machine, command="pytest", seconds=1, version="0")
+    return make_run_record(suite, task, results, machine, command="pytest", seconds=1, version="0")
 
 
-def _time_writing(suite: Suite, parts: Parts, rows: int, path: Path) -> Seconds:
+def _time_writing(suite: Suite, results: GateResults, rows: int, path: Path) -> Seconds:
     """Composing a record, writing and reading it, and the report."""
     seconds: Seconds = {}
     with time_stage(seconds, "record"):
-        record = compose_record(suite, parts, rows)
+        record = compose_record(suite, results, rows)
     with time_stage(seconds, "run.json"):
         path.write_text(to_json(record), "utf-8")
         again = read_record(path)
@@ -207,7 +200,7 @@ def _time_writing(suite: Suite, parts: Parts, rows: int, path: Path) -> Seconds:
         text = suite_report(again)
     if len(again.variants) != len(suite.variants) + 1 or text.count("\n") < len(suite.variants):
         raise RuntimeError(f"{len(suite.variants)} variants went in, {len(again.variants) - 1} came out")
-    if any(not parts.has(key) for key in list_expected_checks(suite) if key[0] == "quality"):
+    if any(not results.has(key) for key in list_expected_checks(suite) if key[0] == "quality"):
         raise RuntimeError("a variant was not judged")
     return seconds
 

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from slimgate.record.machine import LatencyFacts, Rates
+from slimgate.record.machine import Rates
 from slimgate.record.run import RunRecord, VariantRecord, read_record
 from slimgate.report.figures import to_fixed
 from slimgate.report.peaks import peak_ms, rates_of
 from slimgate.report.status import TEACHER
+from slimgate.results.latency import LatencyFacts
 
 METRIC = "accuracy"
 POINTS = (1.0, 2.0, 5.0)

@@ -20,7 +20,8 @@ import numpy as np
 from tabulate import tabulate
 
 from slimgate.plugins.models import NEW_TOKENS
-from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.quality import QualityFacts
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite

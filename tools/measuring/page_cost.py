@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from slimgate.record import RunRecord, to_json
+from slimgate.record.run import RunRecord, to_json
 from slimgate.report import suite_report
 from slimgate.report.html import html_report
 from slimgate.report.plots import write_plots

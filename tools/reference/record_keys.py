@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slimgate.cli.options import kind_of
-from slimgate.record import SCHEMA, RunRecord
+from slimgate.record.run import SCHEMA, RunRecord
 from tools.reference.markdown import code, contents, prose, table, to_plain_line
 
 HEAD = f"""\

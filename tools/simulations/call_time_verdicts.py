@@ -13,7 +13,7 @@ import numpy as np
 
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import QUANTILES, judge_call_times, quantile_interval
-from slimgate.judge.verdict import Verdict
+from slimgate.results.base import Verdict
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
 from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells
 

@@ -15,8 +15,8 @@ import numpy as np
 from slimgate.judge.flips import flips_of, judge_flips
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice, judge_slices, slices_verdict
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes
+from slimgate.results.base import Verdict
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
 from tools.simulations.rounds import Rates, Simulated, simulate_cells, worst_cells
 

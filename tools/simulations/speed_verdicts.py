@@ -18,7 +18,7 @@ from slimgate.judge.speed import (
     judge_speedup,
     visible_delay,
 )
-from slimgate.judge.verdict import Verdict
+from slimgate.results.base import Verdict
 from slimgate.run.measure.duel import LOOKS
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
 from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells

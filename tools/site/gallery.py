@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 from slimgate.report.html import html_report
 from tools.site.links import ROOT
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from slimgate.record import read_record
+from slimgate.record.run import read_record
 from slimgate.report.html import html_report
 from tools.site.gallery import RECORD
 

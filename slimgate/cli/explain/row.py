@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from slimgate._system.escape import visible
 from slimgate.errors import DataError
-from slimgate.record import AnswerFacts, RunRecord
+from slimgate.record.run import AnswerFacts, RunRecord
 from slimgate.report.figures import count, format_number
 from slimgate.report.followed_rows import answer_columns
 

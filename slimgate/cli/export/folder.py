@@ -15,8 +15,8 @@ from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
 from slimgate.plugins.loading import find_form, known_plugins, list_forms, load
 from slimgate.plugins.task import Task
-from slimgate.record import VariantRecord
 from slimgate.record.files import Kept
+from slimgate.record.run import VariantRecord
 from slimgate.report.card import card
 from slimgate.report.card_metadata import TAG
 from slimgate.report.figures import megabytes, significant

@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
-from slimgate.record import Demands, RunRecord, VariantRecord
+from slimgate.record.demands import Demands
 from slimgate.record.files import Kept
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.store.artifact import Artifact
 from slimgate.store.seal import Damaged, read_manifest
 from slimgate.store.store import open_entry

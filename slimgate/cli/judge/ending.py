@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.files import write_atomically
 from slimgate.errors import SuiteError
-from slimgate.judge.budget_counts import NOTHING_GATED, ends_in_failure, is_gated
-from slimgate.judge.decision import Verdict
+from slimgate.results.base import Verdict
+from slimgate.results.counts import NOTHING_GATED, ends_in_failure, is_gated
 
 if TYPE_CHECKING:
     from slimgate.logs.judged import JudgedFiles
-    from slimgate.record import RunRecord
+    from slimgate.record.run import RunRecord
 
 JUNIT = "junit.xml"
 _SHOWN = {"quality", "behaviour", "load_tests", "kl_log", "notes"}

@@ -8,9 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.judge.budget_counts import BudgetCounts, format_verdict
 from slimgate.judge.budget_kinds import is_two_sided
-from slimgate.judge.decision import Verdict
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.comparison_line import format_comparison
 from slimgate.logs.comparisons import Comparison
@@ -18,6 +16,8 @@ from slimgate.logs.quotes import QuotedSample, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, format_drop, format_limits, to_fixed
+from slimgate.results.base import Verdict
+from slimgate.results.counts import BudgetCounts, format_verdict
 
 _MOST_ROWS = 40
 _MOST_QUOTED = 5

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.judge.budget_counts import format_verdict
 from slimgate.logs.predictions.judge import JudgedPair
-from slimgate.record import RunVerdict
+from slimgate.record.verdicts import RunVerdict
 from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.counts import format_verdict
 
 if TYPE_CHECKING:
     pass
@@ -23,7 +24,7 @@ def as_text(judged: JudgedPair, run_verdict: RunVerdict) -> str:
     blocks = [
         _table(judged),
         _lines(metric.line for metric in judged.metrics.values()),
-        _lines([str(behaviour["message"])] if behaviour["verdict"] else []),
+        _lines([behaviour.message] if behaviour.message and behaviour.verdict else []),
         _changes(behaviour),
         _lines(f"warning: {line}" for line in judged.all_warnings),
         format_verdict(run_verdict),
@@ -53,10 +54,11 @@ def _table(judged: JudgedPair) -> str:
     return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
 
 
-def _changes(behaviour: Mapping[str, Any]) -> str:
-    flips = behaviour["flips"]
-    lost, won = count(flips["right_to_wrong"]), count(flips["wrong_to_right"])
+def _changes(behaviour: BehaviourFacts) -> str:
+    flips = behaviour.flips
+    assert flips is not None  # predictions are right or wrong
+    lost, won = count(flips.right_to_wrong), count(flips.wrong_to_right)
     return (
         f"flips: {lost} rows from right to wrong, {won} from wrong to right; "
-        f"{count(flips['changed'])} answers changed, agreement {percent(behaviour['agreement'], 2)}"
+        f"{count(flips.changed)} answers changed, agreement {percent(behaviour.agreement, 2)}"
     )

@@ -18,7 +18,6 @@ from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
 from slimgate.cli.judge.refused_options import refuse_options
-from slimgate.judge.budget_counts import format_verdict
 from slimgate.logs.file_budgets import KL, LOADS
 from slimgate.logs.find import check_repeat_files, read_any_log
 from slimgate.logs.judged import JudgedFiles
@@ -27,6 +26,7 @@ from slimgate.logs.judged_loads import judge_load_tests, require_load_test
 from slimgate.logs.load_tests import check_load_options
 from slimgate.plugins.reader import Log
 from slimgate.report.tool_files import figure_notes, figure_rows
+from slimgate.results.counts import format_verdict
 
 
 def as_text(judged: JudgedFiles, origin: str) -> str:

@@ -19,15 +19,17 @@ from typing import Any
 
 from slimgate._system.files import replacing, write_atomically
 from slimgate.errors import DataError
-from slimgate.judge.verdict import Verdict
-from slimgate.record import Machine, RunRecord, SelfTest, SelfTestPart, ShardFacts, VariantRecord, to_json
 from slimgate.record.answers import answers_beside
 from slimgate.record.budgets import undecided_failing
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.files import RECORD, TEACHER, Kept, log_name
 from slimgate.record.looks_log import merge_looks
+from slimgate.record.machine import Machine
+from slimgate.record.run import RunRecord, ShardFacts, VariantRecord, to_json
 from slimgate.record.run_verdict import verdict
 from slimgate.report.files import write_reports
+from slimgate.results.base import Verdict
+from slimgate.results.self_test import SelfTest, SelfTestFacts
 from slimgate.run.followed_rows import Texts, describe_followed_rows, open_gate_texts
 from slimgate.run.keys import make_separation_key
 
@@ -151,7 +153,9 @@ def _self_test(self_tests: Sequence[SelfTest]) -> SelfTest:
     )
 
 
-def _worst_part(parts: Sequence[SelfTestPart | None], order: Sequence[Verdict | None]) -> SelfTestPart | None:
+def _worst_part(
+    parts: Sequence[SelfTestFacts | None], order: Sequence[Verdict | None]
+) -> SelfTestFacts | None:
     known = [part for part in parts if part is not None]
     return min(known, key=lambda part: (not part.wrong, order.index(part.verdict)), default=None)
 

@@ -13,8 +13,9 @@ from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, is_two_side
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
-from slimgate.judge.verdict import QualityJudgement, Verdict
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.plugins.workloads import Workload
+from slimgate.results.base import Verdict
 from slimgate.run import keys
 from slimgate.run.duels import Duels
 from slimgate.run.environment import describe_machine

@@ -10,6 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate._system.timestamps import format_now
 from slimgate._system.toml import toml_value
 from slimgate.cli.tune.front import Chosen, holds_by_budget, pareto_front
 from slimgate.cli.tune.proposing import format_steps
@@ -17,6 +18,7 @@ from slimgate.cli.tune.search import Searched
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.report.figures import MISSING, drop_words, duration, megabytes, to_fixed
 from slimgate.suite.suite import Suite
 
@@ -142,7 +144,7 @@ def _facts(trial: Trial) -> dict[str, Any]:
         return facts
     return {
         **facts,
-        "quality": {k: quality_facts(v, message(trial.name, v)) for k, v in figures.drops.items()},
+        "quality": {name: _describe_drop(trial.name, judged) for name, judged in figures.drops.items()},
         "inside": list(figures.inside),
         "latency": {
             load: {
@@ -158,3 +160,8 @@ def _facts(trial: Trial) -> dict[str, Any]:
         "build_seconds": figures.seconds,
         "from_store": figures.from_store,
     }
+
+
+def _describe_drop(name: str, judged: QualityJudgement) -> dict[str, Any]:
+    facts = quality_facts(judged, message(name, judged), measured=format_now())
+    return facts.model_dump(mode="json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from slimgate.judge.behaviour import (
 )
 from slimgate.judge.behaviour_budgets import LABEL, SLICED, BehaviourBudgets
 from slimgate.judge.behaviour_message import behaviour_message
-from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, is_two_sided, list_actions
+from slimgate.judge.budget_kinds import QualityBudget, is_two_sided, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import Metric, known_metrics, load_metric
@@ -31,9 +30,11 @@ from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.predictions.pairs import Pair
 from slimgate.outcomes import Outcomes, same_rows
-from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
-from slimgate.record.task import PREDICTIONS
+from slimgate.record.run import VariantRecord
+from slimgate.record.task import PREDICTIONS, SplitFacts, TaskFactsRecord
+from slimgate.results.base import OnInconclusive
+from slimgate.results.behaviour import BehaviourFacts
 
 DEFAULT_METRIC = "accuracy"
 _CLASS_COLUMNS = ("prediction", "probabilities")  # what a prediction file has for metrics
@@ -53,12 +54,12 @@ class JudgedPair:
     """The judgement of one target.
 
     pair: the outcomes of both files. metrics: by name, in the order of the request.
-    behaviour: facts for the record. warnings: about likely mistakes of the user.
+    warnings: about likely mistakes of the user.
     """
 
     pair: Pair
     metrics: Mapping[str, JudgedMetric]
-    behaviour: Mapping[str, Any]
+    behaviour: BehaviourFacts
     warnings: tuple[str, ...]
 
     @property
@@ -154,7 +155,7 @@ def judge_changes(
     *,
     on_inconclusive: OnInconclusive,
     quote_better: bool = False,
-) -> Mapping[str, Any]:
+) -> BehaviourFacts:
     """Judges the budgets on changed answers and slices. Labels are the only slices of prediction files.
 
     quote_better: quote rows that got better too.
@@ -164,7 +165,7 @@ def judge_changes(
     line = behaviour_message(name, judged)
     measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
     facts = behaviour_facts(measured, judged, line, actions_by_kind(budgets, on_inconclusive))
-    return {**facts, "measured": format_now()}
+    return facts.replace(measured=format_now())
 
 
 def judge_pair(
@@ -240,7 +241,7 @@ def _describe_doubts(pair: Pair) -> Iterator[str]:
 def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:
     measured = format_now()
     quality = {
-        key: {**quality_facts(metric.judged, metric.line, metric.actions), "measured": measured}
+        key: quality_facts(metric.judged, metric.line, metric.actions, measured=measured)
         for key, metric in judged.metrics.items()
     }
     return VariantRecord.model_validate(

@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 def test_quality(
-    suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_part: Report
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_result: Report
 ) -> None:
     """A metric of one variant beside the teacher's; of the teacher itself, where it has a budget."""
     from slimgate.plugin.gates import quality
 
-    quality.test_quality(suite, teacher, variant, metric, report_part)
+    quality.test_quality(suite, teacher, variant, metric, report_result)
 
 
 def test_baseline(
-    suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_part: Report
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_result: Report
 ) -> None:
     """A metric of one model beside that of the same model in the baseline, on the same gate rows."""
     from slimgate.plugin.gates import quality
 
-    quality.test_baseline(suite, teacher, variant, baseline_metric, report_part)
+    quality.test_baseline(suite, teacher, variant, baseline_metric, report_result)
 
 
 def test_confirm(
@@ -45,33 +45,33 @@ def test_confirm(
     variant: ModelHandle,
     confirm_metric: str,
     passed: Passed,
-    report_part: Report,
+    report_result: Report,
 ) -> None:
     """A metric of one variant beside the teacher's, on the confirm rows."""
     from slimgate.plugin.gates import quality
 
-    quality.test_confirm(suite, teacher, variant, confirm_metric, passed, report_part)
+    quality.test_confirm(suite, teacher, variant, confirm_metric, passed, report_result)
 
 
-def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
+def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
     """The answers of one variant beside the teacher's, always in the record; gated where it has a budget."""
     from slimgate.plugin.gates import behaviour
 
-    behaviour.test_behaviour(suite, teacher, variant, report_part)
+    behaviour.test_behaviour(suite, teacher, variant, report_result)
 
 
-def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
+def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
     """Bytes of one variant's artifact, and operations of one of its calls, beside the teacher's."""
     from slimgate.plugin.gates import size
 
-    size.test_size(suite, teacher, variant, report_part)
+    size.test_size(suite, teacher, variant, report_result)
 
 
-def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_part: Report) -> None:
+def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_result: Report) -> None:
     """Peak memory of loading one variant and predicting the largest workload, beside the teacher's."""
     from slimgate.plugin.gates import size
 
-    size.test_memory(suite, teacher, weighed, report_part)
+    size.test_memory(suite, teacher, weighed, report_result)
 
 
 def test_selftest(
@@ -79,22 +79,26 @@ def test_selftest(
     teacher: ModelHandle,
     duels: Duels,
     check: str,
-    report_part: Report,
+    report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
     """A copy of the teacher must not FAIL, and damage that is planted in it must be seen."""
     from slimgate.plugin.gates import selftest
 
-    selftest.test_selftest(suite, teacher, duels, check, report_part, request)
+    selftest.test_selftest(suite, teacher, duels, check, report_result, request)
 
 
 def test_latency(
-    suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
+    suite: Suite,
+    timed: ModelHandle,
+    workload: Workload,
+    report_result: Report,
+    request: pytest.FixtureRequest,
 ) -> None:
     """One workload through the teacher or a variant; the forward call on prepared tensors, or end to end."""
     from slimgate.plugin.gates import latency
 
-    latency.test_latency(suite, timed, workload, report_part, request)
+    latency.test_latency(suite, timed, workload, report_result, request)
 
 
 def test_speedup(
@@ -103,13 +107,13 @@ def test_speedup(
     duels: Duels,
     variant: ModelHandle,
     workload: Workload,
-    report_part: Report,
+    report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
     """One workload through the teacher, its copy and a variant, by turns."""
     from slimgate.plugin.gates import latency
 
-    latency.test_speedup(suite, teacher, duels, variant, workload, report_part, request)
+    latency.test_speedup(suite, teacher, duels, variant, workload, report_result, request)
 
 
 def test_load(
@@ -118,13 +122,13 @@ def test_load(
     load_duels: LoadDuels,
     variant: ModelHandle,
     load: Load,
-    report_part: Report,
+    report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
     """The same requests to the teacher's server, to it again, and to the variant's, by turns."""
     from slimgate.plugin.gates import load as gate
 
-    gate.test_load(suite, teacher, load_duels, variant, load, report_part, request)
+    gate.test_load(suite, teacher, load_duels, variant, load, report_result, request)
 
 
 VARIANT_TESTS: tuple[Callable[..., None], ...] = (test_behaviour, test_size)

@@ -5,8 +5,6 @@ and the shapes, the way of one gate row through a model, the same row for the te
 
 from __future__ import annotations
 
-from typing import Any
-
 from slimgate._system.timestamps import format_now
 from slimgate.data.quoting import quoted_texts
 from slimgate.errors import SlimgateError
@@ -20,13 +18,16 @@ from slimgate.judge.behaviour_budgets import SLICED
 from slimgate.judge.behaviour_message import behaviour_message, describe_parted
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import TOKEN_KINDS
-from slimgate.judge.decision import Verdict
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.judge.token_kl import kl_measured
-from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.judge.token_kl import add_kl
+from slimgate.plugin.gates.reporting import SIZES, Report, conclude, report_build
+from slimgate.record.build import StageFacts, StagesFacts
+from slimgate.record.run import RowShapes
+from slimgate.results.base import Verdict
+from slimgate.results.checks import BEHAVIOUR
 from slimgate.run import run
 from slimgate.run.followed_rows import find_least_sure
-from slimgate.run.gate_results import make_part
+from slimgate.run.gate_results import SHAPES, STAGES, GateResult
 from slimgate.run.measure.row_shapes import make_row_shapes
 from slimgate.run.parted_block import find_parted_block
 from slimgate.run.run import ModelHandle, SuiteRun
@@ -38,15 +39,15 @@ from slimgate.suite.suite import Suite
 LOSS = "log_loss"
 
 
-def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
+def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
     """The answers of one variant beside the teacher's, always in the record; gated where it has a budget."""
-    report_build(teacher, report_part)
-    report_build(variant, report_part)
+    report_build(teacher, report_result)
+    report_build(variant, report_result)
     if stages := stage_facts(variant):
-        report_part(make_part("stages", variant.name, "", {"stages": stages}))
+        report_result(GateResult(STAGES, variant.name, "", StagesFacts(stages=stages)))
     for model in (teacher, variant):
         if shapes := shape_facts(model, teacher):
-            report_part(make_part("shapes", model.name, "", shapes))
+            report_result(GateResult(SHAPES, model.name, "", shapes))
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.quoted_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour
@@ -59,15 +60,18 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         texts=lambda rows: quoted_texts(gate, columns, rows),
         quote_better=is_two_sided(on_metrics),
     )
+    findings: list[str] = []
     if task.object.compare:
-        measured |= task.object.compare(task.params, teacher.to_compared, variant.to_compared)
+        compared = task.object.compare(task.params, teacher.to_compared, variant.to_compared)
+        measured = measured.replace(**compared)
+        findings = measured.findings
     if suite.setup.slices and not (sliced or budgets.sliced_metrics):
         columns_of_slices = ", ".join(suite.setup.slices)
         unshown = f"no metric is 0 or 1 per row, so nothing is shown of the slices by {columns_of_slices}"
-        measured["findings"] = [*measured.get("findings", ()), unshown]
+        findings = [*findings, unshown]
     tokens = measure_token_kl(teacher, variant) if task.object.next_token else None
     if tokens is not None:
-        measured |= kl_measured(tokens, teacher.outcomes, variant.outcomes)
+        measured = add_kl(measured, tokens, teacher.outcomes, variant.outcomes)
     judged = judge_behaviour(
         teacher.outcomes,
         variant.outcomes,
@@ -76,14 +80,15 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         columns=find_column_slices(suite.setup, gate),
         tokens=tokens,
     )
-    line = "; ".join([behaviour_message(variant.name, judged), *measured.get("findings", ())])
+    line = "; ".join([behaviour_message(variant.name, judged), *findings])
+    parted = None
     if any(budget.kind in TOKEN_KINDS and budget.verdict is Verdict.FAIL for budget in judged.budgets):
         parted = find_parted_block(teacher, variant)
-        measured["parted"] = parted.model_dump(mode="json")
         line += f"; {describe_parted(parted)}"
+    measured = measured.replace(findings=findings, parted=parted, measured=format_now())
     actions = actions_by_kind(budgets, suite.measure.on_inconclusive)
     facts = behaviour_facts(measured, judged, line, actions)
-    report_part(make_part("behaviour", variant.name, "", {**facts, "measured": format_now()}))
+    report_result(GateResult(BEHAVIOUR, variant.name, "", facts))
     conclude(variant, facts)
 
 
@@ -92,8 +97,8 @@ def _sliceable(metric: str, needs: frozenset[str]) -> bool:
     return loaded.per_row is not None and loaded.needs in needs
 
 
-def shape_facts(model: ModelHandle, teacher: ModelHandle) -> dict[str, Any] | None:
-    """The facts on the row of which the teacher is least sure; None for a model that is no torch network."""
+def shape_facts(model: ModelHandle, teacher: ModelHandle) -> RowShapes | None:
+    """The shapes of the row of which the teacher is least sure; None for a model that is no torch network."""
     run = model.run
     row, _ = find_least_sure(getattr(teacher.outcomes, "probabilities", None))
     return make_row_shapes(
@@ -106,7 +111,7 @@ def shape_facts(model: ModelHandle, teacher: ModelHandle) -> dict[str, Any] | No
     )
 
 
-def stage_facts(variant: ModelHandle) -> list[dict[str, Any]]:
+def stage_facts(variant: ModelHandle) -> list[StageFacts]:
     """A stage for each step, those of the variants it starts from first; none where one step says it all.
 
     Measured on `selection`, not on the gate: a stage is for understanding, the variant is what is judged.
@@ -114,19 +119,23 @@ def stage_facts(variant: ModelHandle) -> list[dict[str, Any]]:
     stages = list(run.list_stages(variant.run, variant.name))
     if len(stages) < 3 or not len(variant.run.rows.splits.get("selection", ())):
         return []
-    return [_facts(variant.run, owner, step, artifact) for owner, step, artifact in stages]
+    return [_describe_stage(variant.run, owner, step, artifact) for owner, step, artifact in stages]
 
 
-def _facts(run: SuiteRun, owner: str, step: str | None, artifact: Artifact) -> dict[str, Any]:
+def _describe_stage(run: SuiteRun, owner: str, step: str | None, artifact: Artifact) -> StageFacts:
     manifest = artifact.manifest
-    facts = {key: manifest[key] for key in ("kind", "bytes", "parameters", "nonzero_parameters")}
-    facts |= {"variant": owner, "step": step, "seconds": manifest["seconds"] if step else None}
+    facts = StageFacts(
+        variant=owner,
+        step=step,
+        **{key: manifest[key] for key in SIZES},
+        seconds=manifest["seconds"] if step else None,
+    )
     try:
         outcomes = run.selection_outcomes(owner, artifact)
     except SlimgateError as error:  # a stage may be broken where the variant, after further steps, is not
-        return {**facts, "note": str(error)}
+        return facts.replace(note=str(error))
     task = run.suite.setup.task
     needs = task.object.needs(task.params)
     metrics = [load_metric(name) for name in dict.fromkeys((*run.suite.metrics, LOSS))]
     values = {metric.name: value_of(metric, outcomes) for metric in metrics if metric.needs in needs}
-    return {**facts, "selection": values}
+    return facts.replace(selection=values)

@@ -13,7 +13,7 @@ import pytest
 from slimgate._system.garbage import no_collection
 from slimgate._system.threads import tokenizer_threads
 from slimgate._system.timestamps import format_now
-from slimgate.judge.budget_kinds import OnInconclusive, list_actions
+from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
     P95,
@@ -23,7 +23,7 @@ from slimgate.judge.call_times import (
     judge_call_times,
     rounds_for,
 )
-from slimgate.judge.facts import budget_facts
+from slimgate.judge.facts import add_actions
 from slimgate.judge.speed import FINE, Speedup, clearance, judge_speedup, speed_message
 from slimgate.models.quantized_files import weight_format_of
 from slimgate.plugin.config import BENCHMARKS
@@ -31,8 +31,11 @@ from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.workloads import END_TO_END, Workload
+from slimgate.results.base import BudgetFacts, OnInconclusive
+from slimgate.results.checks import SPEEDUP, TIMES
+from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
 from slimgate.run.duels import Duels
-from slimgate.run.gate_results import make_part
+from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.latency import (
     Times,
@@ -66,7 +69,11 @@ EXTRA_INFO = (
 
 
 def test_latency(
-    suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
+    suite: Suite,
+    timed: ModelHandle,
+    workload: Workload,
+    report_result: Report,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Times one workload of the teacher or a variant, and judges its budgets on milliseconds.
 
@@ -82,7 +89,7 @@ def test_latency(
     timed.run.measure_peak_rates()
     batch = timed.run.workload(timed.name, workload)
     call = timed.caller(*batch.timed, part=workload.part)
-    report_build(timed, report_part)
+    report_build(timed, report_result)
     benchmark: Any = request.getfixturevalue("benchmark")
     _label_benchmark(benchmark, suite, timed.name, workload.id)
     cascade = timed.predictor if isinstance(timed.predictor, CascadePredictor) else None
@@ -98,29 +105,28 @@ def test_latency(
             _time_rounds(benchmark, call, rounds)
     seconds = np.asarray(benchmark.stats.stats.data) / workload.steps
     times = summarise_times(seconds, workload.batch, by_turns=suite.has_cascade)
-    facts: dict[str, Any] = {
-        **vars(times),
-        "warmup": warmup_calls,
-        "threads": suite.threads,
-        "tokens": int(next(iter(batch.inputs.values())).shape[1]),
-        "turns": min(len(batch.timed), times.rounds) if suite.has_cascade else None,
-        "passed_on": cascade and cascade.passed_on,
-        **_writing_facts(timed, workload, batch.inputs, times),
-        "measured": format_now(),
-    }
-    if not workload.writes:
-        facts["tokenize_ms"] = _tokenize_ms(timed, batch)
-    benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts.get(key) is not None})
+    judged = judge_call_times(1000 * seconds, budgets, tokens=workload.tokens_per_call) if budgets else None
+    line = call_times_message(timed.name, workload.id, judged) if judged else ""
+    limits = make_limit_facts(judged, budgets, suite.measure.on_inconclusive, line) if judged else None
+    fields = {**vars(times), **_describe_writing(timed, workload, batch.inputs, times)}
+    facts = TimesFacts(
+        **fields,
+        warmup=warmup_calls,
+        threads=suite.threads,
+        tokens=int(next(iter(batch.inputs.values())).shape[1]),
+        turns=min(len(batch.timed), times.rounds) if suite.has_cascade else None,
+        passed_on=None if cascade is None else list(cascade.passed_on),
+        tokenize_ms=None if workload.writes else _tokenize_ms(timed, batch),
+        limits=limits,
+        measured=format_now(),
+    )
+    shown = {key: getattr(facts, key) for key in EXTRA_INFO}
+    benchmark.extra_info.update({key: value for key, value in shown.items() if value is not None})
     described = request.config.stash.setdefault(BENCHMARKS, {})
     described[suite.path, timed.name, workload.id] = benchmark.extra_info
-    if not budgets:
-        report_part(make_part("latency", timed.name, workload.id, facts))
-        return
-    judged = judge_call_times(1000 * seconds, budgets, tokens=workload.tokens_per_call)
-    line = call_times_message(timed.name, workload.id, judged)
-    facts["limits"] = make_limit_facts(judged, budgets, suite.measure.on_inconclusive, line)
-    report_part(make_part("latency", timed.name, workload.id, facts))
-    conclude(timed, facts["limits"])
+    report_result(GateResult(TIMES, timed.name, workload.id, facts))
+    if limits is not None:
+        conclude(timed, limits)
 
 
 def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudget]) -> tuple[int, int]:
@@ -156,7 +162,7 @@ def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
         benchmark.pedantic(call, rounds=rounds, iterations=1)
 
 
-def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Arrays, times: Times) -> dict[str, Any]:
+def _describe_writing(timed: ModelHandle, workload: Workload, inputs: Arrays, times: Times) -> dict[str, Any]:
     """Facts about a written answer besides its times; empty for a workload that writes none."""
     if not workload.writes:
         return {}
@@ -172,20 +178,19 @@ def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Arrays, times
 
 def make_limit_facts(
     judged: CallTimes, budgets: Sequence[LimitBudget], default: OnInconclusive, line: str
-) -> dict[str, Any]:
+) -> TimeLimitFacts:
     """Budgets on times as the record stores them.
 
     default: what INCONCLUSIVE does for a budget that does not say it. line: the message.
     """
-    pairs = zip(judged.budgets, list_actions(budgets, default), strict=True)
-    return {
-        "rounds": judged.rounds,
-        "counted": judged.counted,
-        "budgets": [budget_facts(*pair) for pair in pairs],
-        "verdict": judged.verdict and judged.verdict.value,
-        "message": line,
-        "measured": format_now(),
-    }
+    return TimeLimitFacts(
+        rounds=judged.rounds,
+        counted=judged.counted,
+        budgets=add_actions(judged.budgets, list_actions(budgets, default)),
+        verdict=judged.verdict,
+        message=line,
+        measured=format_now(),
+    )
 
 
 def _label_benchmark(benchmark: Any, suite: Suite, name: str, workload: str) -> None:
@@ -239,7 +244,7 @@ def test_speedup(
     duels: Duels,
     variant: ModelHandle,
     workload: Workload,
-    report_part: Report,
+    report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
     """Times the teacher, its copy and a variant in turns, and judges the speed-up.
@@ -254,10 +259,10 @@ def test_speedup(
         if budget is not None and variant.variant.gated:
             pytest.fail(f"{variant.name}: {workload.id} has a speed budget, but {reason}", pytrace=False)
         pytest.skip(reason)
-    report_build(teacher, report_part)
-    report_build(variant, report_part)
+    report_build(teacher, report_result)
+    report_build(variant, report_result)
     variant.run.measure_peak_rates()
-    visible = find_delay(duels, report_part) if budget else FINE
+    visible = find_delay(duels, report_result) if budget else FINE
     speedup = duels.speedup(variant, workload)
     judged = (
         judge_speedup(speedup, budget.limit, budget.reason, visible=visible, kind=budget.kind)
@@ -265,19 +270,38 @@ def test_speedup(
         else None
     )
     line = speed_message(variant.name, workload.id, speedup, judged, visible=visible)
-    facts: dict[str, Any] = {
-        "speedup": speedup.speedup,
-        "speedup_interval": list(speedup.claimed_interval),
-        "noise_floor": speedup.noise_floor,
-        "clearance": clearance(visible),
-        "speedup_of_minima": speedup.of_minima,
-        "duel_rounds": speedup.rounds,
-        "duel_threads": speedup.threads,
-        "budgets": [budget_facts(judged, action)] if judged else [],
-        "verdict": judged.verdict.value if judged else None,
-        "message": line,
-        "measured": format_now(),
-    }
-    report_part(make_part("speedup", variant.name, workload.id, facts))
+    facts = make_speedup_facts(
+        speedup, judged, action, line, clearance=clearance(visible), threads=speedup.threads
+    )
+    report_result(GateResult(SPEEDUP, variant.name, workload.id, facts))
     add_speedup_to_benchmark(request.config, (suite.path, variant.name, workload.id), speedup)
     conclude(variant, facts)
+
+
+def make_speedup_facts(
+    speedup: Speedup,
+    judged: BudgetFacts | None,
+    action: OnInconclusive,
+    line: str,
+    *,
+    clearance: float | None = 1.0,
+    threads: int | None,
+) -> SpeedupFacts:
+    """A duel as the record stores it.
+
+    action: what an undecided budget does. line: the message. clearance: the factor by which the speed-up must
+    clear its budget. threads: of a call; None where the models ran in servers.
+    """
+    return SpeedupFacts(
+        speedup=speedup.speedup,
+        speedup_interval=speedup.claimed_interval,
+        noise_floor=speedup.noise_floor,
+        clearance=clearance,
+        speedup_of_minima=speedup.of_minima,
+        duel_rounds=speedup.rounds,
+        duel_threads=threads,
+        budgets=[judged.with_action(action)] if judged else [],
+        verdict=judged.verdict if judged else None,
+        message=line,
+        duel_measured=format_now(),
+    )

@@ -11,12 +11,13 @@ import pytest
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_tables import GOODPUT, LimitBudget
 from slimgate.judge.call_times import CallTimes, call_times_message, judge_call_times
-from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import judge_speedup, speed_message
-from slimgate.plugin.gates.latency import describe_not_timed, make_limit_facts
+from slimgate.plugin.gates.latency import describe_not_timed, make_limit_facts, make_speedup_facts
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.workloads import Load
-from slimgate.run.gate_results import make_part
+from slimgate.results.checks import SPEEDUP, TIMES
+from slimgate.results.latency import TimesFacts
+from slimgate.run.gate_results import GateResult
 from slimgate.run.load_duels import LoadDuels
 from slimgate.run.measure.latency import summarise_times
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes
@@ -30,7 +31,7 @@ def test_load(
     load_duels: LoadDuels,
     variant: ModelHandle,
     load: Load,
-    report_part: Report,
+    report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
     """The same requests to the teacher's server, to it again, and to the variant's, by turns."""
@@ -42,8 +43,8 @@ def test_load(
         if (budget is not None or limits) and variant.variant.gated:
             pytest.fail(f"{variant.name}: {load.id} has a speed budget, but {reason}", pytrace=False)
         pytest.skip(reason)
-    report_build(teacher, report_part)
-    report_build(variant, report_part)
+    report_build(teacher, report_result)
+    report_build(variant, report_result)
     times = load_duels.times(variant, load)
     speedup = times.speedup(load.part)
     judged = judge_speedup(speedup, budget.limit, budget.reason, kind=budget.kind) if budget else None
@@ -51,25 +52,15 @@ def test_load(
     judged_limits = judge_limits(times, load, limits)
     limits_line = limits_message(variant.name, load, judged_limits)
     limits_facts = make_limit_facts(judged_limits, limits, suite.measure.on_inconclusive, limits_line)
-    for name, contenders in ((TEACHER, (BASE, COPY)), (variant.name, (VARIANT,))):
-        found_times = _time_facts(times, contenders, load)
-        if limits and name == variant.name:
-            found_times["limits"] = limits_facts
-        report_part(make_part("latency", name, load.id, found_times))
-    facts: dict[str, Any] = {
-        "speedup": speedup.speedup,
-        "speedup_interval": list(speedup.claimed_interval),
-        "noise_floor": speedup.noise_floor,
-        "clearance": 1.0,
-        "speedup_of_minima": speedup.of_minima,
-        "duel_rounds": speedup.rounds,
-        "duel_threads": None,
-        "budgets": [budget_facts(judged, action)] if judged else [],
-        "verdict": judged.verdict.value if judged else None,
-        "message": line,
-        "measured": format_now(),
-    }
-    report_part(make_part("speedup", variant.name, load.id, facts))
+    of_teacher, of_variant = (
+        _describe_times(times, contenders, load) for contenders in ((BASE, COPY), (VARIANT,))
+    )
+    if limits:
+        of_variant = of_variant.replace(limits=limits_facts)
+    report_result(GateResult(TIMES, TEACHER, load.id, of_teacher))
+    report_result(GateResult(TIMES, variant.name, load.id, of_variant))
+    facts = make_speedup_facts(speedup, judged, action, line, threads=None)
+    report_result(GateResult(SPEEDUP, variant.name, load.id, facts))
     conclude(variant, facts, limits_facts)
 
 
@@ -107,20 +98,20 @@ def limits_message(name: str, load: Load, judged_limits: CallTimes) -> str:
     return "\n".join(lines)
 
 
-def _time_facts(times: LoadTimes, contenders: tuple[str, ...], load: Load) -> dict[str, Any]:
+def _describe_times(times: LoadTimes, contenders: tuple[str, ...], load: Load) -> TimesFacts:
     """Percentiles over all requests; answered and good requests a second, of whole answers alone."""
     seconds = [row for name in contenders for row in times.seconds(name, load.part)]
     rate = sum(map(times.per_second, contenders)) / len(contenders)
-    return {
+    fields = {
         **vars(summarise_times(seconds, 1)),
         "throughput_per_s": rate if load.part == "answer" else None,
-        "failed_requests": sum(times.count_failed(name).total() for name in contenders),
-        **_goodput_facts(times, contenders, load),
-        "measured": format_now(),
+        **_describe_goodput(times, contenders, load),
     }
+    failed = sum(times.count_failed(name).total() for name in contenders)
+    return TimesFacts(**fields, failed_requests=failed, measured=format_now())
 
 
-def _goodput_facts(times: LoadTimes, contenders: tuple[str, ...], load: Load) -> dict[str, Any]:
+def _describe_goodput(times: LoadTimes, contenders: tuple[str, ...], load: Load) -> dict[str, Any]:
     """How many requests met the load's service level; nothing without one."""
     if load.level is None or load.part != "answer":
         return {}

@@ -9,30 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SlimgateError
 from slimgate.judge.budget_kinds import QualityBudget, list_actions
-from slimgate.judge.facts import budget_facts, quality_facts, since_facts
+from slimgate.judge.facts import add_actions, quality_facts, since_facts
 from slimgate.judge.family import bound_among, within_family
 from slimgate.judge.message import message, teacher_message
 from slimgate.judge.metrics import Metric, load_metric, value_of
 from slimgate.judge.near_chance import describe_near_chance
-from slimgate.judge.quality import judge_quality, undecided_verdicts, waiting_facts
+from slimgate.judge.quality import judge_quality, undecided_verdicts
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.spread import build_spread, sampling_se_points
-from slimgate.judge.verdict import QualityJudgement, Verdict
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes, same_rows
 from slimgate.plugin.confirmation import Passed
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.since_baseline import Since, since
-from slimgate.record.results import SINCE
-from slimgate.record.run_verdict import CONFIRMED
-from slimgate.run.gate_results import make_part
+from slimgate.results.base import Verdict
+from slimgate.results.baseline import SinceFacts, WaitingBudget
+from slimgate.results.checks import CONFIRMED, QUALITY, SINCE
+from slimgate.results.quality import BuildsFacts, QualityFacts
+from slimgate.run.gate_results import GateResult
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -40,14 +41,14 @@ VariantMetric = tuple[str, str]  # of a variant
 
 
 def test_quality(
-    suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_part: Report
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_result: Report
 ) -> None:
     """A metric of one variant beside the teacher's; of the teacher itself, where it has a budget."""
-    report_build(teacher, report_part)
+    report_build(teacher, report_result)
     if variant.name == TEACHER:
-        _judge_teacher(suite, teacher, metric, report_part)
+        _judge_teacher(suite, teacher, metric, report_result)
         return
-    report_build(variant, report_part)
+    report_build(variant, report_result)
     same_rows(teacher.outcomes, variant.outcomes)
     budgets = suite.budgets[variant.name].quality.get(metric, ())
     measured = load_metric(metric)
@@ -63,38 +64,36 @@ def test_quality(
     judged = in_family(variant.run, variant.name, metric, judged)
     line = message(variant.name, judged) + _stored_answers(variant)
     if metric not in suite.teacher_budgets.quality:  # else its own test reports it, with the verdict
-        report_part(make_part("quality", TEACHER, metric, _teacher_facts(judged, teacher)))
-    default = suite.measure.on_inconclusive
-    facts = quality_facts(judged, line, list_actions(budgets, default))
-    facts |= {"builds": builds(suite, rebuilt, measured, judged), "measured": format_now()}
-    facts |= {"answered_on": variant.processor}
+        report_result(GateResult(QUALITY, TEACHER, metric, _describe_teacher(judged, teacher)))
+    actions = list_actions(budgets, suite.measure.on_inconclusive)
+    facts = quality_facts(judged, line, actions, measured=format_now())
+    facts = facts.replace(
+        builds=describe_builds(suite, rebuilt, measured, judged), answered_on=variant.processor
+    )
     if budgets and variant.variant.gated:
         # Among so many gated variants with a budget on this metric the one that ships is chosen.
         gated = [name for name, choice in suite.variants.items() if choice.gated]
         among = sum(metric in suite.budgets[name].quality for name in gated)
-        facts |= {"among": among, "bound_among": bound_among(judged, among)}
-    report_part(make_part("quality", variant.name, metric, facts))
+        facts = facts.replace(among=among, bound_among=bound_among(judged, among))
+    report_result(GateResult(QUALITY, variant.name, metric, facts))
     conclude(variant, facts)
 
 
-def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part: Report) -> None:
+def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_result: Report) -> None:
     budgets, default = suite.teacher_budgets.quality[metric], suite.measure.on_inconclusive
     outcomes = teacher.outcomes
     judged = judge_quality(load_metric(metric), outcomes, outcomes, budgets, seed=suite.seed)
     line = teacher_message(judged) + _stored_answers(teacher)
-    facts = _teacher_facts(judged, teacher)
-    facts |= {
-        "method": judged.method,
-        "n_needed": judged.n_needed,
-        "groups": judged.groups,
-        "budgets": [
-            budget_facts(*pair) for pair in zip(judged.budgets, list_actions(budgets, default), strict=True)
-        ],
-        "verdict": judged.verdict and judged.verdict.value,
-        "warnings": list(judged.warnings),
-        "message": line,
-    }
-    report_part(make_part("quality", TEACHER, metric, facts))
+    facts = _describe_teacher(judged, teacher).replace(
+        method=judged.method,
+        n_needed=judged.n_needed,
+        groups=judged.groups,
+        budgets=add_actions(judged.budgets, list_actions(budgets, default)),
+        verdict=judged.verdict,
+        warnings=list(judged.warnings),
+        message=line,
+    )
+    report_result(GateResult(QUALITY, TEACHER, metric, facts))
     conclude(teacher, facts)
 
 
@@ -104,20 +103,20 @@ def _stored_answers(model: ModelHandle) -> str:
     return f"; stored answers of {' and '.join(names)}: the server was not asked" if names else ""
 
 
-def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, Any]:
-    return {
-        "teacher": judged.teacher,
-        "value": judged.teacher,
-        "n": judged.n,
-        "near_chance": describe_near_chance(teacher.outcomes),
-        "answered_on": teacher.processor,
-        "measured": format_now(),
-    }
+def _describe_teacher(judged: QualityJudgement, teacher: ModelHandle) -> QualityFacts:
+    return QualityFacts(
+        teacher=judged.teacher,
+        value=judged.teacher,
+        n=judged.n,
+        near_chance=describe_near_chance(teacher.outcomes),
+        answered_on=teacher.processor,
+        measured=format_now(),
+    )
 
 
-def builds(
+def describe_builds(
     suite: Suite, rebuilt: Mapping[int, Outcomes], metric: Metric, judged: QualityJudgement
-) -> dict[str, Any] | None:
+) -> BuildsFacts | None:
     """The drops of the builds by the suite's other seeds, beside the first one's; None without any.
 
     rebuilt: their answers, by seed.
@@ -126,58 +125,59 @@ def builds(
         return None
     sign = 100 if metric.higher_is_better else -100
     drops = [sign * (judged.teacher - value_of(metric, outcomes)) for outcomes in rebuilt.values()]
-    spread = build_spread(
+    return build_spread(
         suite.seeds,
         [judged.drop_points, *drops],
         sampling_se_points=sampling_se_points(judged),
     )
-    return spread.model_dump(mode="json")
 
 
 def test_baseline(
-    suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_part: Report
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_result: Report
 ) -> None:
     """A metric of one model beside that of the same model in the baseline, on the same gate rows.
 
     A variant that is new since then is said to be, and is not held against anything. Rows that cannot be
     paired leave the budget undecided.
     """
-    report_build(teacher, report_part)
-    report_build(variant, report_part)
+    report_build(teacher, report_result)
+    report_build(variant, report_result)
     baseline, metric = variant.run.baseline, baseline_metric
     budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
     earlier = since(baseline.run, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest)
-    facts: dict[str, Any]
     if earlier.pair is not None:
         judged = judge_quality(load_metric(metric), *earlier.pair, budgets, seed=suite.seed)
         line = message(variant.name, judged, since=baseline.name)
-        facts = since_facts(judged, list_actions(budgets, default), line)
+        facts = since_facts(judged, list_actions(budgets, default), line, measured=format_now())
     else:
         facts = _make_untested_facts(suite, variant, metric, earlier)
-    report_part(make_part(SINCE, variant.name, metric, {**facts, "measured": format_now()}))
+    report_result(GateResult(SINCE, variant.name, metric, facts))
     conclude(variant, facts)
 
 
-def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> dict[str, Any]:
+def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> SinceFacts:
     """The values alone, where they are known."""
-    budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
+    budgets = suite.find_budgets(variant.name).baseline[metric]
+    actions = list_actions(budgets, suite.measure.on_inconclusive)
     then = earlier.model.quality.get(metric) if earlier.model else None
-    facts = {
-        "baseline": then and then.value,
-        "value": value_of(load_metric(metric), variant.outcomes),
-        "note": earlier.why_not,
-    }
+    facts = SinceFacts(
+        baseline=then and then.value,
+        value=value_of(load_metric(metric), variant.outcomes),
+        note=earlier.why_not,
+        measured=format_now(),
+    )
     where = f"{variant.name}: {metric} against the baseline {variant.run.baseline.name}"
     if earlier.model is None:
-        waiting = [waiting_facts(*pair) for pair in zip(budgets, list_actions(budgets, default), strict=True)]
-        line = f"{where}: {earlier.why_not}, not gated"
-        return {**facts, "new": True, "waiting": waiting, "verdict": None, "message": line}
-    line = f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {earlier.why_not}"
-    judged = [
-        budget_facts(*pair)
-        for pair in zip(undecided_verdicts(budgets), list_actions(budgets, default), strict=True)
-    ]
-    return {**facts, "budgets": judged, "verdict": Verdict.INCONCLUSIVE.value, "message": line}
+        waiting = [
+            WaitingBudget(kind=budget.kind, limit=budget.limit, reason=budget.reason, on_inconclusive=action)
+            for budget, action in zip(budgets, actions, strict=True)
+        ]
+        return facts.replace(new=True, waiting=waiting, message=f"{where}: {earlier.why_not}, not gated")
+    return facts.replace(
+        budgets=add_actions(undecided_verdicts(budgets), actions),
+        verdict=Verdict.INCONCLUSIVE,
+        message=f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {earlier.why_not}",
+    )
 
 
 def _limits(budgets: tuple[QualityBudget, ...]) -> str:
@@ -190,7 +190,7 @@ def test_confirm(
     variant: ModelHandle,
     confirm_metric: str,
     passed: Passed,
-    report_part: Report,
+    report_result: Report,
 ) -> None:
     """A metric of one variant beside the teacher's, on the confirm rows."""
     for model in (teacher, variant):
@@ -207,9 +207,9 @@ def test_confirm(
     )
     line = f"confirm: {message(variant.name, judged)}"
     among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
-    facts = quality_facts(judged, line, list_actions(budgets, default)) | {"measured": format_now()}
-    facts |= {"among": among, "bound_among": bound_among(judged, among)}
-    report_part(make_part(CONFIRMED, variant.name, confirm_metric, facts))
+    facts = quality_facts(judged, line, list_actions(budgets, default), measured=format_now())
+    facts = facts.replace(among=among, bound_among=bound_among(judged, among))
+    report_result(GateResult(CONFIRMED, variant.name, confirm_metric, facts))
     conclude(variant, facts)
 
 

@@ -8,86 +8,105 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate._system.escape import visible
-from slimgate.judge.budget_kinds import ends_run
-from slimgate.judge.verdict import Verdict
 from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED, weight_format_of
 from slimgate.models.weight_shares import WeightShares, read_artifact_shares
-from slimgate.record.results import FLOPS, SINCE, TIMES
+from slimgate.record.build import ArtifactFacts, BuildFacts, ClaimFacts, StepFacts, StoredFacts, WeightFacts
+from slimgate.results.base import ends_run
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import (
+    BEHAVIOUR,
+    FLOPS,
+    MEMORY,
+    QUALITY,
+    SINCE,
+    SIZE,
+    SPEEDUP,
+    TIMES,
+    JudgedFacts,
+)
+from slimgate.results.latency import SpeedupFacts, TimesFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
 from slimgate.run.cascade import describe_cascade
-from slimgate.run.claims import Claim, check_step_claims
-from slimgate.run.gate_results import Part, make_part
+from slimgate.run.claims import check_step_claims
+from slimgate.run.gate_results import BUILD, GateResult
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import SuiteStep, dump_params
 
 if TYPE_CHECKING:
-    from slimgate.plugins.base import Json
+    pass
 
-Report = Callable[[Part], None]
+Report = Callable[[GateResult], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
 Property = tuple[str, object]
-_GATES = frozenset({"quality", SINCE, "behaviour", "size", "memory", FLOPS, "speedup", TIMES})
+_GATES = frozenset({QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, SPEEDUP, TIMES})
 _UNITS = {
-    "quality": "drop_points",
+    QUALITY: "drop_points",
     SINCE: "drop_points",
-    "size": "compression",
-    "memory": "ratio",
+    SIZE: "compression",
+    MEMORY: "ratio",
     FLOPS: "ratio",
-    "speedup": "speedup",
+    SPEEDUP: "speedup",
 }
 
 
 def report_build(model: ModelHandle, report: Report) -> None:
     """Reports the steps of a model, its size, its runtime and what its steps promised."""
-    built = model.built
+    built, runtime = model.built, model.variant.runtime
     manifest = built.artifact.manifest
-    artifact = {key: manifest[key] for key in (*SIZES, "digest", "state_bytes")}
-    runtime = model.variant.runtime
-    artifact.update(runtime=runtime.name, runtime_params=dump_params(runtime.params))
-    artifact.update(load_seconds=model.load_seconds, **model.compile_facts)
-    if (stored := manifest.get("stored")) is not None:
+    stored = manifest.get("stored")
+    if stored is not None:
         computes = weight_format_of(stored) in runtime.object.formats
-        artifact["stored"] = {**stored, "computed": COMPUTED_BY_KERNELS if computes else COMPUTED_UNPACKED}
-    artifact["weights"] = describe_weights(read_artifact_shares(built.artifact.kind, built.artifact.folder))
-    artifact["unreadable_rows"] = model.run.encoder.measure_unreadable(built.artifact)
-    artifact["cascade"] = describe_cascade(built.artifact, model.passed_on)
-    facts = {
-        "steps": _list_steps(model),
-        "artifact": artifact,
-        "from_store": built.from_store,
-        "claims": check_claims(model),
-    }
-    report(make_part("build", model.name, "", facts))
+        stored = StoredFacts(**stored, computed=COMPUTED_BY_KERNELS if computes else COMPUTED_UNPACKED)
+    shares = read_artifact_shares(built.artifact.kind, built.artifact.folder)
+    artifact = ArtifactFacts(
+        **{key: manifest[key] for key in (*SIZES, "digest", "state_bytes")},
+        runtime=runtime.name,
+        runtime_params=dump_params(runtime.params),
+        load_seconds=model.load_seconds,
+        **model.compile_facts,
+        stored=stored,
+        weights=None if shares is None else describe_weights(shares),
+        unreadable_rows=model.run.encoder.measure_unreadable(built.artifact),
+        cascade=describe_cascade(built.artifact, model.passed_on),
+    )
+    facts = BuildFacts(
+        steps=_list_steps(model),
+        artifact=artifact,
+        from_store=built.from_store,
+        claims=check_claims(model),
+    )
+    report(GateResult(BUILD, model.name, "", facts))
 
 
-def describe_weights(shares: WeightShares | None) -> dict[str, Any] | None:
+def describe_weights(shares: WeightShares) -> WeightFacts:
     """The precision of weights, as the record has it."""
-    if shares is None:
-        return None
-    return {
-        "counts": shares.counts,
-        "quantized_share": shares.quantized_share,
-        "claim": shares.claim or None,
-        "unmatched": list(shares.unmatched),
-    }
+    return WeightFacts(
+        counts=shares.counts,
+        quantized_share=shares.quantized_share,
+        claim=shares.claim or None,
+        unmatched=list(shares.unmatched),
+    )
 
 
-def _list_steps(model: ModelHandle) -> list[dict[str, Any]]:
+def _list_steps(model: ModelHandle) -> list[StepFacts]:
     """Facts about each step that was built, in order. The first may be the loading of the model."""
-    built = [
-        {
-            "name": step.manifest["step"],
-            **{key: step.manifest[key] for key in ("params", "seconds", "log", *SIZES)},
-            "from_store": step.entry.from_store,
-        }
-        for step in model.built.steps
-    ]
     stated = [
         {"given": dump_params(step.params, exclude_defaults=True), "reads": _count_rows_read(model, step)}
         for step in model.variant.steps
     ]
     # The loading of a model is built too, but the suite does not state it as a step.
-    all_stated: list[dict[str, Any]] = [{}] * (len(built) - len(stated)) + stated
-    return [{**step, **more} for step, more in zip(built, all_stated, strict=True)]
+    all_stated: list[dict[str, Any]] = [{}] * (len(model.built.steps) - len(stated)) + stated
+    return [
+        StepFacts(
+            name=step.manifest["step"],
+            **{key: step.manifest[key] for key in ("params", "seconds", "log", *SIZES)},
+            from_store=step.entry.from_store,
+            **more,
+        )
+        for step, more in zip(model.built.steps, all_stated, strict=True)
+    ]
 
 
 def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
@@ -96,21 +115,18 @@ def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
     return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
 
 
-def conclude(model: ModelHandle, *results: Json) -> None:
-    """Fails the running test if the model is gated and a budget of the results ends the run.
-
-    results: the reported facts, each with its `budgets` and `message`.
-    """
-    lines = [facts["message"] for facts in results if any(map(_ends_run, facts.get("budgets", ())))]
+def conclude(model: ModelHandle, *results: JudgedFacts) -> None:
+    """Fails the running test if the model is gated and a budget of the results ends the run."""
+    lines = [
+        facts.message or ""
+        for facts in results
+        if any(ends_run(budget.verdict, budget.on_inconclusive) for budget in facts.budgets)
+    ]
     if lines and model.variant.gated:
         pytest.fail("\n".join(map(visible, lines)), pytrace=False)
 
 
-def _ends_run(budget: Json) -> bool:
-    return ends_run(Verdict(budget["verdict"]), budget["on_inconclusive"])
-
-
-def check_claims(model: ModelHandle) -> list[Claim]:
+def check_claims(model: ModelHandle) -> list[ClaimFacts]:
     """Compares what each step promises (such as "smaller") with the artifacts before and after it."""
     built, parent = model.built, model.variant.parent
     chain = [artifact.manifest for artifact in built.steps]
@@ -123,42 +139,50 @@ def check_claims(model: ModelHandle) -> list[Claim]:
     ]
 
 
-def list_gate_properties(part: Part) -> list[Property]:
-    """JUnit properties of a test; empty for parts without a verdict, such as those of the teacher."""
-    if part["kind"] == TIMES:
-        part = {**part, "facts": part["facts"].get("limits") or {}}
-    if part["kind"] not in _GATES or "verdict" not in part["facts"]:
+def list_gate_properties(result: GateResult) -> list[Property]:
+    """JUnit properties of a test; empty where nothing was compared, as of the teacher's size."""
+    facts = result.facts.limits if isinstance(result.facts, TimesFacts) else result.facts
+    if result.kind not in _GATES or not isinstance(facts, JudgedFacts) or facts.message is None:
         return []
-    return [(f"slimgate.{name}", value) for name, value in _iter_properties(part) if value is not None]
+    return [
+        (f"slimgate.{name}", value) for name, value in _iter_properties(result, facts) if value is not None
+    ]
 
 
-def _iter_properties(part: Part) -> Iterator[Property]:
-    facts, kind = part["facts"], part["kind"]
-    yield "variant", part["variant"]
-    if kind == "quality":
-        yield "metric", part["name"]
-        yield from ((key, facts.get(key)) for key in ("teacher", "value", "n", "method"))
-    if kind == SINCE:
-        yield "metric", part["name"]
-        yield from ((key, facts.get(key)) for key in ("baseline", "value", "n", "method", "note"))
-    if kind in ("speedup", TIMES):
-        yield "workload", part["name"]
-    if kind in _UNITS:
-        yield _UNITS[kind], facts.get(_UNITS[kind])
-    yield (
-        "interval",
-        _format_interval(facts.get("interval") or facts.get("speedup_interval") or facts.get("spread")),
-    )
-    flips = facts.get("flips")
-    if kind == "behaviour" and flips:
-        yield "flips_percent", flips.get("percent")
-        yield "interval", _format_interval(flips.get("interval"))
-    for budget in facts.get("budgets", ()):
-        if kind == TIMES:
-            yield f"value.{budget['kind']}", budget["value"]
-        yield f"budget.{budget['kind']}", budget["limit"]
-        yield f"verdict.{budget['kind']}", budget["verdict"]
-    yield "verdict", facts["verdict"] or "not gated"
+def _iter_properties(result: GateResult, facts: JudgedFacts) -> Iterator[Property]:
+    yield "variant", result.variant
+    if isinstance(facts, QualityFacts | SinceFacts):
+        yield "metric", result.name
+        names = ("teacher",) if isinstance(facts, QualityFacts) else ("baseline", "note")
+        yield from ((name, getattr(facts, name)) for name in (*names, "value", "n", "method"))
+    if result.kind in (SPEEDUP, TIMES):
+        yield "workload", result.name
+    if result.kind in _UNITS:
+        yield _UNITS[result.kind], getattr(facts, _UNITS[result.kind])
+    yield "interval", _format_interval(_find_interval(facts))
+    if isinstance(facts, BehaviourFacts) and facts.flips is not None:
+        yield "flips_percent", facts.flips.percent
+    for budget in facts.budgets:
+        if result.kind == TIMES:
+            yield f"value.{budget.kind}", budget.value
+        yield f"budget.{budget.kind}", budget.limit
+        yield f"verdict.{budget.kind}", budget.verdict.value
+    yield "verdict", facts.verdict.value if facts.verdict is not None else "not gated"
+
+
+def _find_interval(facts: JudgedFacts) -> Sequence[float] | None:
+    """The interval of what is judged, or for memory the spread of its readings."""
+    match facts:
+        case QualityFacts() | SinceFacts():
+            return facts.interval
+        case SpeedupFacts():
+            return facts.speedup_interval
+        case MemoryFacts():
+            return facts.spread
+        case BehaviourFacts():
+            return None if facts.flips is None else facts.flips.interval
+        case _:
+            return None
 
 
 def _format_interval(interval: Sequence[float] | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -11,14 +10,16 @@ from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, is_two_sided_kind
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import Outcomes
 from slimgate.plugin.gates.latency import describe_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
+from slimgate.results.base import Verdict
+from slimgate.results.checks import SELF_TEST
+from slimgate.results.self_test import PLANTED_DELAY, SelfTestFacts
 from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.duels import Duels
-from slimgate.run.gate_results import make_part
+from slimgate.run.gate_results import GateResult
 from slimgate.run.planted_fault import (
     Fault,
     judge_damaged_layer,
@@ -26,7 +27,6 @@ from slimgate.run.planted_fault import (
     judge_exchanged_gain,
 )
 from slimgate.run.run import ModelHandle
-from slimgate.run.self_tests import PLANTED_DELAY
 from slimgate.run.selftest import make_default_budget, predict_identical_copy
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -36,7 +36,7 @@ def test_selftest(
     teacher: ModelHandle,
     duels: Duels,
     check: str,
-    report_part: Report,
+    report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
     """identical: a copy of the teacher must not FAIL. planted_fault: twice the budget must FAIL.
@@ -51,15 +51,15 @@ def test_selftest(
             reason = "the teacher is an endpoint: its calls are not timed"
         if reason is not None:
             pytest.skip(reason)
-        report_build(teacher, report_part)
-        find_delay(duels, report_part)
+        report_build(teacher, report_result)
+        find_delay(duels, report_result)
         duels.close()  # idle processes still hold a model each while latency is taken
         return
-    report_build(teacher, report_part)
+    report_build(teacher, report_result)
     facts = (_judge_identical_copy if check == "identical" else _planted_fault)(suite, teacher)
-    report_part(make_part("self_test", TEACHER, check, {**facts, "measured": format_now()}))
-    if facts["wrong"]:
-        pytest.fail(str(facts["message"]), pytrace=False)
+    report_result(GateResult(SELF_TEST, TEACHER, check, facts))
+    if facts.wrong:
+        pytest.fail(facts.message, pytrace=False)
 
 
 def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
@@ -93,7 +93,7 @@ def _two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
     return tightest
 
 
-def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
+def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
     stored, afresh = predict_identical_copy(teacher, seed=suite.seed)
     changed = int(stored.changed_rows(afresh).sum())
     verdicts = {
@@ -106,10 +106,10 @@ def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
         " (a copy of the teacher must not FAIL)"
     )
     wrong = verdict is Verdict.FAIL
-    return {"verdict": verdict.value, "wrong": wrong, "changed": changed, "message": line}
+    return SelfTestFacts(verdict=verdict, wrong=wrong, changed=changed, message=line, measured=format_now())
 
 
-def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
+def _planted_fault(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
     spoil = suite.setup.task.object.with_planted_fault
     budgets = gate_budgets(suite, teacher.outcomes)
     faults = [
@@ -129,12 +129,13 @@ def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
         shown.append(_worst_fault(damaged))
     worst = _worst_fault(shown)
     lines = "; ".join([*(fault.line for fault in shown), *note])
-    return {
-        "verdict": worst.verdict and worst.verdict.value,
-        "wrong": worst.wrong,
-        "drop_points": shown[0].drop_points,
-        "message": f"self-test, planted fault: {lines} (a fault of twice the budget must FAIL)",
-    }
+    return SelfTestFacts(
+        verdict=worst.verdict,
+        wrong=worst.wrong,
+        drop_points=shown[0].drop_points,
+        message=f"self-test, planted fault: {lines} (a fault of twice the budget must FAIL)",
+        measured=format_now(),
+    )
 
 
 def _worst_fault(faults: Sequence[Fault]) -> Fault:

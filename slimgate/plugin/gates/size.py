@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import median
-from typing import Any
 
 import pytest
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, QuantizedBudget
-from slimgate.judge.decision import BudgetVerdict, worst_verdict
-from slimgate.judge.facts import budget_facts
 from slimgate.judge.size import (
     READINGS,
     judge_compression,
@@ -26,8 +23,12 @@ from slimgate.judge.size import (
 from slimgate.models.weight_shares import WeightShares, read_artifact_shares
 from slimgate.plugin.gates.latency import describe_unpacked_times
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.record.results import FLOPS
-from slimgate.run.gate_results import make_part
+from slimgate.results.base import BudgetFacts, worst_verdict
+from slimgate.results.checks import FLOPS, MEMORY, SIZE
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.size import SizeFacts
+from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.measure.operations import Operations
 from slimgate.run.run import ModelHandle
@@ -37,17 +38,17 @@ MEGABYTE = 1024**2
 GIGA = 10**9
 
 
-def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
+def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
     """Compares the bytes of a variant's artifact, and the operations of a call, with the teacher's.
 
     A budget on precision is judged on the variant alone.
     """
     if (reason := describe_not_sized(suite, variant.name)) is not None:
         pytest.skip(reason)
-    report_build(teacher, report_part)
-    report_build(variant, report_part)
+    report_build(teacher, report_result)
+    report_build(variant, report_result)
     before, after = teacher.built.artifact.manifest["bytes"], variant.built.artifact.manifest["bytes"]
-    budgets, judged = suite.budgets[variant.name], list[BudgetVerdict]()
+    budgets, judged = suite.budgets[variant.name], list[BudgetFacts]()
     sizes = f"{after / MEGABYTE:.1f} vs {before / MEGABYTE:.1f} MB"
     line = f"{variant.name}: size {sizes}, {before / after:.2f}× smaller"
     if (budget := budgets.size) is not None:
@@ -58,22 +59,21 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_p
         shares = read_artifact_shares(artifact.kind, artifact.folder)
         judged += _judge_weights(variant, shares, of_weights)
         line += _describe_quantized(shares, judged[-1]) if shares is not None else ""
-    verdict = worst_verdict([budget.verdict for budget in judged])
-    facts = {
-        "compression": before / after,
-        "budgets": [budget_facts(budget) for budget in judged],
-        "verdict": verdict.value if verdict else None,
-        "message": line,
-        "measured": format_now(),
-    }
-    report_part(make_part("size", variant.name, "", facts))
-    flops = _report_flops(teacher, variant, suite.budgets[variant.name].flops, report_part)
+    facts = SizeFacts(
+        compression=before / after,
+        budgets=judged,
+        verdict=worst_verdict([budget.verdict for budget in judged]),
+        message=line,
+        measured=format_now(),
+    )
+    report_result(GateResult(SIZE, variant.name, "", facts))
+    flops = _report_flops(teacher, variant, suite.budgets[variant.name].flops, report_result)
     conclude(variant, facts, flops)
 
 
 def _judge_weights(
     variant: ModelHandle, shares: WeightShares | None, budget: QuantizedBudget
-) -> list[BudgetVerdict]:
+) -> list[BudgetFacts]:
     """The verdict on the precision of a variant's weights; none where it is not known and nothing is gated.
 
     Raises MeasureError if the budget gates and the files do not say their precision.
@@ -89,7 +89,7 @@ def _judge_weights(
     return []
 
 
-def _describe_quantized(shares: WeightShares, judged: BudgetVerdict) -> str:
+def _describe_quantized(shares: WeightShares, judged: BudgetFacts) -> str:
     """`; 0.0 % of the weights of its blocks have fewer than 16 bits (claimed: gptq, W4A16), budget 95 %`."""
     claimed = f" (claimed: {shares.claim})" if shares.claim else ""
     share = f"{100 * shares.quantized_share:.1f} % of the weights of its blocks"
@@ -105,15 +105,15 @@ def describe_not_sized(suite: Suite, name: str) -> str | None:
 
 
 def _report_flops(
-    teacher: ModelHandle, variant: ModelHandle, budget: FlopsBudget | None, report_part: Report
-) -> dict[str, Any]:
+    teacher: ModelHandle, variant: ModelHandle, budget: FlopsBudget | None, report_result: Report
+) -> FlopsFacts:
     """Reports the operations of both models, and judges the budget on them.
 
     Raises MeasureError if the budget gates and the operations of a model are not known.
     """
     before, after = teacher.operations, variant.operations
-    report_part(make_part(FLOPS, TEACHER, "", _facts(before)))
-    facts = _facts(after)
+    report_result(GateResult(FLOPS, TEACHER, "", _describe_operations(before)))
+    facts = _describe_operations(after)
     if before.macs is None or after.macs is None:
         uncounted, unknown = (teacher, before) if before.macs is None else (variant, after)
         if budget is not None and variant.variant.gated:
@@ -123,39 +123,40 @@ def _report_flops(
                 "so the budget on "
                 f"them cannot be judged; switch it off: [budgets.variants.{variant.name}] {off}"
             )
-        report_part(make_part(FLOPS, variant.name, "", facts))
+        report_result(GateResult(FLOPS, variant.name, "", facts))
         return facts
     ratio = after.macs / before.macs
     judged = judge_flops(before.macs, after.macs, budget.limit, budget.reason) if budget else None
     line = f"{variant.name}: {_giga(after)} vs {_giga(before)} GFLOPs a row, {ratio:.3f} of the teacher's"
     if judged:
         line += f", budget {judged.limit:g}: {judged.verdict}"
-    facts |= {
+    fields = {
         "ratio": ratio,
-        "budgets": [budget_facts(judged)] if judged else [],
-        "verdict": judged.verdict.value if judged else None,
+        "budgets": [judged] if judged else [],
+        "verdict": judged.verdict if judged else None,
         "message": line,
     }
-    report_part(make_part(FLOPS, variant.name, "", facts))
+    facts = facts.replace(**fields)
+    report_result(GateResult(FLOPS, variant.name, "", facts))
     return facts
 
 
-def _facts(operations: Operations) -> dict[str, Any]:
-    return {
-        "flops": operations.flops,
-        "macs": operations.macs,
-        "macs_by_type": dict(operations.by_type),
-        "tokens": operations.tokens,
-        "note": operations.note,
-        "measured": format_now(),
-    }
+def _describe_operations(operations: Operations) -> FlopsFacts:
+    return FlopsFacts(
+        flops=operations.flops,
+        macs=operations.macs,
+        macs_by_type=dict(operations.by_type),
+        tokens=operations.tokens,
+        note=operations.note,
+        measured=format_now(),
+    )
 
 
 def _giga(operations: Operations) -> str:
     return f"{(operations.flops or 0) / GIGA:.3g}"
 
 
-def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_part: Report) -> None:
+def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_result: Report) -> None:
     """Compares the peak memory of a variant with the teacher's.
 
     A fresh process loads the model and predicts the largest workload. There are six processes for each model
@@ -163,8 +164,8 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
     """
     if (reason := describe_unpacked_times(teacher, weighed)) is not None:
         pytest.skip(reason)
-    report_build(teacher, report_part)
-    report_build(weighed, report_part)
+    report_build(teacher, report_result)
+    report_build(weighed, report_result)
     budget = suite.budgets[weighed.name].memory
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     readings = READINGS if budget else 1
@@ -175,16 +176,16 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
     judged = judge_memory(ratio, budget.limit, budget.reason) if budget else None
     line = memory_message(weighed.name, ratio, judged)
     workload = weighed.run.largest_workload.id
-    report_part(make_part("memory", TEACHER, "", _memory_facts(before, of_teacher, workload)))
-    facts = {
-        **_memory_facts(after, of_variant, workload),
+    report_result(GateResult(MEMORY, TEACHER, "", _describe_memory(before, of_teacher, workload)))
+    fields = {
         "ratio": ratio.ratio,
-        "spread": list(ratio.spread) if ratio.readings > 1 else None,
-        "budgets": [budget_facts(judged, action)] if judged else [],
-        "verdict": judged.verdict.value if judged else None,
+        "spread": ratio.spread if ratio.readings > 1 else None,
+        "budgets": [judged.with_action(action)] if judged else [],
+        "verdict": judged.verdict if judged else None,
         "message": line,
     }
-    report_part(make_part("memory", weighed.name, "", facts))
+    facts = _describe_memory(after, of_variant, workload).replace(**fields)
+    report_result(GateResult(MEMORY, weighed.name, "", facts))
     conclude(weighed, facts)
 
 
@@ -193,7 +194,7 @@ def _peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]:
     return [reading.device_peak_bytes or 0 if device else reading.peak_bytes for reading in readings]
 
 
-def _memory_facts(readings: Sequence[MemoryReading], peaks: Sequence[int], workload: str) -> dict[str, Any]:
+def _describe_memory(readings: Sequence[MemoryReading], peaks: Sequence[int], workload: str) -> MemoryFacts:
     """Medians of the readings, as the record stores them."""
     rows = [asdict(reading) for reading in readings]
     middle = {
@@ -201,11 +202,11 @@ def _memory_facts(readings: Sequence[MemoryReading], peaks: Sequence[int], workl
         for name in rows[0]
     }
     bytes_ = {name: value if value is None else round(value) for name, value in middle.items()}
-    return {
-        **bytes_,
-        "load_seconds": middle["load_seconds"],
-        "workload": workload,
-        "readings": len(readings),
-        "peaks": list(peaks),
-        "measured": format_now(),
-    }
+    fields = {**bytes_, "load_seconds": middle["load_seconds"]}
+    return MemoryFacts(
+        **fields,
+        workload=workload,
+        readings=len(readings),
+        peaks=list(peaks),
+        measured=format_now(),
+    )

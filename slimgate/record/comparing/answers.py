@@ -10,9 +10,9 @@ import numpy as np
 
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
-from slimgate.record import RunRecord
 from slimgate.record.files import Kept
 from slimgate.record.outcome_files import read_outcomes
+from slimgate.record.run import RunRecord
 
 Pair = tuple[Outcomes, Outcomes]
 Column = np.ndarray[Any, Any] | None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate.judge.budget_tables import TOKEN_TABLES
-from slimgate.judge.verdict import Verdict, worst_verdict
-from slimgate.record import BudgetFacts, QualityFacts, RunRecord, VariantRecord, Weakening
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
@@ -18,6 +16,10 @@ from slimgate.record.budgets import (
 from slimgate.record.comparing import demands
 from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.facts import BudgetChange, Outcome, VerdictChange
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.verdicts import Weakening
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.quality import QualityFacts
 
 Key = tuple[str, str]
 _ORDER: tuple[Outcome | None, ...] = (

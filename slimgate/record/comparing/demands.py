@@ -11,21 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimgate.judge.score_metric import RECORD_KIND, RULES
-from slimgate.record import (
-    ONLY_WARNS,
-    BudgetFacts,
-    DemandedBudget,
-    DemandedRows,
-    Demands,
-    RunRecord,
-    VariantRecord,
-    WaitingBudget,
-    Weakening,
-)
 from slimgate.record.budgets import clean_reason, judged_budgets, looser
 from slimgate.record.comparing.facts import BudgetChange
+from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import TEACHER
-from slimgate.suite.variant_budgets import BASELINE
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.verdicts import ONLY_WARNS, Weakening
+from slimgate.results.base import BudgetFacts
+from slimgate.results.baseline import WaitingBudget
+from slimgate.results.checks import BASELINE
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json

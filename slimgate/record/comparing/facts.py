@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.judge.metrics.base import Unit
-from slimgate.judge.parts import Part, SeparationFacts
-from slimgate.judge.verdict import Verdict
-from slimgate.record import Status, UndecidedChange, Weakening
+from slimgate.budgets.base import Unit
+from slimgate.record.verdicts import UndecidedChange, Weakening
+from slimgate.results.base import Facts, Verdict
+from slimgate.results.counts import Status
+from slimgate.results.separation import SeparationFacts
 
 SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
 # What became of a budget: its verdict, or that its variant broke, or that the run did not judge it.
@@ -21,7 +22,7 @@ Outcome = Verdict | Literal["error", "not measured"]
 Shown = Literal["worse", "better", "no change shown"]
 
 
-class Release(Part):
+class Release(Facts):
     """One of the two records. name: of the baseline, else the file; reason: given when it was accepted."""
 
     name: str
@@ -37,7 +38,7 @@ class Release(Part):
 _WORTH_TELLING = 0.5
 
 
-class Moved(Part):
+class Moved(Facts):
     """A value in both releases. drop_points: None where it is not known which way is better.
 
     interval, shown, method, n: of a paired test of the two releases' answers; None where there was none.
@@ -97,7 +98,7 @@ class SliceChange(Moved):
     p_holm: float | None = None
 
 
-class SizeChange(Part):
+class SizeChange(Facts):
     """Bytes of the files needed to predict, and teacher bytes / variant bytes."""
 
     old_bytes: int
@@ -106,7 +107,7 @@ class SizeChange(Part):
     new_compression: float | None = None
 
 
-class LatencyChange(Part):
+class LatencyChange(Facts):
     """A workload. Speed-ups are teacher time / variant time of each release's own duel, with 95 % intervals.
 
     change: None where the machines differ, or a release has no duel of it.
@@ -122,7 +123,7 @@ class LatencyChange(Part):
     change: Literal["faster", "slower", "no change shown"] | None = None
 
 
-class ModelChange(Part):
+class ModelChange(Facts):
     """One model in both releases; same_artifact: its files are the same, byte by byte."""
 
     name: str
@@ -133,7 +134,7 @@ class ModelChange(Part):
     latency: list[LatencyChange] = Field(default_factory=list)
 
 
-class BudgetChange(Part):
+class BudgetChange(Facts):
     """A budget whose limit changed. before: None where it is new; after: None where it is gone.
 
     gates_no_more: the variant is shown and not gated any more. reason: None where nobody gave one.
@@ -155,7 +156,7 @@ class BudgetChange(Part):
     options: tuple[dict[str, Any], dict[str, Any]] | None = None
 
 
-class VerdictChange(Part):
+class VerdictChange(Facts):
     """A budget whose verdict changed.
 
     regressed: it held and does not, or was undecided and fails now, also by the limit that it had before.
@@ -172,7 +173,7 @@ class VerdictChange(Part):
     message: str | None = None
 
 
-class Comparison(Part):
+class Comparison(Facts):
     """What moved. notes: why something could not be compared, in words.
 
     gates_gone: those of `removed` that gated: their budgets went with them. weaker: all in which the new gate

@@ -9,9 +9,10 @@ from slimgate.judge.metrics import Metric, load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import RECORD_KIND, metrics_of_record
 from slimgate.outcomes import Outcomes
-from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.record.comparing.answers import Pair, PairedAnswers, same_answers
 from slimgate.record.comparing.facts import MetricChange, Moved
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.quality import QualityFacts
 
 _HUB = "hub:"
 # Files hold probabilities as they were; sums of them may round otherwise.

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 
 from slimgate.judge.metrics import Metric
 from slimgate.judge.slices import judge_slices, label_slices
-from slimgate.record import LatencyFacts, Machine, RunRecord, SliceFacts, VariantRecord
 from slimgate.record.comparing.answers import Pair, PairedAnswers, same_gate_rows
 from slimgate.record.comparing.budgets import (
     budget_changes,
@@ -37,7 +36,10 @@ from slimgate.record.comparing.metrics import (
     reading,
 )
 from slimgate.record.files import Kept
-from slimgate.record.machine import RATE_WORDS
+from slimgate.record.machine import RATE_WORDS, Machine
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.behaviour import SliceFacts
+from slimgate.results.latency import LatencyFacts
 
 Interval = tuple[float, float] | None
 # Points: a change that costs a slice nothing is what Holm's correction is taken against.

@@ -9,13 +9,13 @@ from pathlib import Path
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.metrics import Metric, value_of
-from slimgate.judge.parts import SeparationFacts
 from slimgate.judge.separation import most_models, separate
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.comparing.metrics import load_or_none, same_value
 from slimgate.record.files import RECORD, Kept
 from slimgate.record.outcome_files import read_outcomes
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.results.separation import SeparationFacts
 
 # keys.make_separation_key: (metric, inputs digest and outcomes file of each model) -> a key, the same as long
 # as an earlier separation is valid.

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from slimgate.errors import SlimgateError
 from slimgate.judge.metrics import value_of
 from slimgate.outcomes import Outcomes
-from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.comparing.answers import Pair, pair_answers
 from slimgate.record.comparing.metrics import load_or_none, same_value
 from slimgate.record.files import Kept
+from slimgate.record.run import RunRecord, VariantRecord
 
 _HUB = "hub:"
 

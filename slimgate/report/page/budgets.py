@@ -14,25 +14,21 @@ from slimgate.judge.budget_kinds import is_in_points, list_point_limits
 from slimgate.judge.budget_tables import QuantizedBudget
 from slimgate.judge.message import format_builds
 from slimgate.judge.slices import budget_slices
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BehaviourFacts,
-    BudgetFacts,
-    FlopsFacts,
-    KlLogFacts,
-    LatencyFacts,
-    LoadTestFacts,
-    MemoryFacts,
-    QualityFacts,
-    SinceFacts,
-    SizeFacts,
-    TimeLimitFacts,
-    VariantRecord,
-)
-from slimgate.record.results import Result
+from slimgate.record.run import VariantRecord
 from slimgate.report.figures import MISSING, as_fast, drop_words, percent, significant, smaller
 from slimgate.report.page.drawing import Drawn, draw_bar, draw_margin, scale_of
 from slimgate.report.status import budget_words, workload_words
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import Result
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.kl_log import KlLogFacts
+from slimgate.results.latency import SpeedupFacts, TimeLimitFacts
+from slimgate.results.load_test import LoadTestFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.size import SizeFacts
 
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
@@ -95,7 +91,7 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
         case FlopsFacts(ratio=ratio):
             words = MISSING if ratio is None else f"{significant(ratio)} of the teacher's"
             return _line("FLOPs", words, budget, ratio, None, zero=1.0)
-        case LatencyFacts(speedup=speedup, speedup_interval=interval):
+        case SpeedupFacts(speedup=speedup, speedup_interval=interval):
             of = f"{result.of}, {workload_words(result.name)}"
             return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
         case TimeLimitFacts():

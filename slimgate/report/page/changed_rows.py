@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.data.quoting import LONGEST, shorten
-from slimgate.record import QuotedRow, RunRecord
 from slimgate.record.answers import Answers, outcomes_beside, read_answers
+from slimgate.record.run import RunRecord
 from slimgate.report.figures import format_number
 from slimgate.report.page.embedding import number
 from slimgate.report.status import variants
+from slimgate.results.behaviour import QuotedRow
 
 LOST, WON, MOVED = 0, 1, 2
 # A page is opened, searched and sent around: of very many rows it shows those that say most.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.record import LatencyFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, as_fast, drop_words, megabytes, significant, smaller
 from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number
@@ -22,6 +22,8 @@ from slimgate.report.status import (
     workload_words,
     workloads,
 )
+from slimgate.results.latency import LatencyFacts
+from slimgate.results.quality import QualityFacts
 
 # As many different values make a curve.
 _CURVE = 3

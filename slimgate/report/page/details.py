@@ -8,14 +8,7 @@ from typing import Any
 
 from slimgate._system.escape import escape
 from slimgate.data.quoting import LONGEST, shorten
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    BehaviourFacts,
-    LatencyFacts,
-    RunRecord,
-    SliceFacts,
-    VariantRecord,
-)
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import (
     MISSING,
     as_fast,
@@ -41,6 +34,9 @@ from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
 from slimgate.report.stages import format_value, other_log, params_cell, runtime_options
 from slimgate.report.status import models, teacher, workload_words
 from slimgate.report.token_kl import kl_facts_of
+from slimgate.results.base import Verdict
+from slimgate.results.behaviour import BehaviourFacts, SliceFacts
+from slimgate.results.latency import LatencyFacts
 
 _MOST_SLICES = 12
 _ORIGIN = {True: "from the store", False: "built in this run", None: None}

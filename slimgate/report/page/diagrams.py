@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from math import floor
 
 from slimgate.data.quoting import shorten
-from slimgate.record import ReliabilityFacts, RunRecord, TradeoffFacts, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells
 from slimgate.report.figures import MISSING, count, percent, to_fixed
+from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
 
 _LONGEST_NAME = 40
 _MOST_PAIRS = 12

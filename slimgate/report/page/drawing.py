@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from slimgate.judge.budget_kinds import list_point_limits
-from slimgate.record import QualityFacts
+from slimgate.results.quality import QualityFacts
 
 _MARGIN = 0.06
 # One broken variant would squeeze all others into a dot: what is past so many budgets stands at the edge.

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from slimgate.judge.verdict import Verdict, worst_verdict
-from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.comparison import parameters_cell, quality_cell, size_cell, speed_cell
 from slimgate.report.figures import MISSING
 from slimgate.report.page.budgets import limit_words
@@ -26,6 +25,8 @@ from slimgate.report.status import (
     workload_words,
     workloads,
 )
+from slimgate.results.base import Verdict, worst_verdict
+from slimgate.results.quality import QualityFacts
 
 Kind = Literal["PASS", "FAIL", "INCONCLUSIVE", "error", "not gated", "reference", "unfinished"]
 # Failures first, because a reader looks for them first.

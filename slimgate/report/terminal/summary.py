@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.judge.verdict import Verdict
-from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.verdicts import RunVerdict
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.figures import significant
@@ -28,6 +28,8 @@ from slimgate.report.status import (
     workloads,
 )
 from slimgate.report.unreadable import unreadable_rows
+from slimgate.results.base import Verdict
+from slimgate.results.quality import QualityFacts
 
 # Text and its style: green, red, yellow, bold as pytest's markup names them, or none.
 Line = list[tuple[str, str]]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
+from slimgate.record.run import RowShapes
 from slimgate.run import keys
 from slimgate.run.measure.quality import Encoder
 from slimgate.run.rows import PreparedRows
@@ -26,8 +27,8 @@ def make_row_shapes(
     *,
     row: int,
     device: str,
-) -> Json | None:
-    """The facts of RowShapes for the gate row at that position; None if the artifact is no torch network.
+) -> RowShapes | None:
+    """The shapes of the gate row at that position; None if the artifact is no torch network.
 
     They explain and do not judge. If the network cannot be followed, a note says why.
     """
@@ -38,8 +39,7 @@ def make_row_shapes(
         return {FACTS: {"id": encoder.rows.ids[row], **_follow_row(artifact, encoder, row, device)}}
 
     key = keys.make_shapes_key(rows, artifact, encoder.split, row, device)
-    facts: Json = store.make("shapes", key, fill).manifest[FACTS]
-    return facts
+    return RowShapes.model_validate(store.make("shapes", key, fill).manifest[FACTS])
 
 
 def _follow_row(artifact: Artifact, encoder: Encoder, row: int, device: str) -> Json:

@@ -9,8 +9,8 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.metrics.answers import FAULTS
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import Outcomes
+from slimgate.results.base import Verdict
 
 IDS = np.asarray([str(row) for row in range(400)])
 BUDGET = [QualityBudget("drop_points", 5.0)]

@@ -10,8 +10,9 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import Outcomes
+from slimgate.results.base import Verdict
 
 NAMES = ("perplexity", "bits_per_byte", "token_accuracy")
 

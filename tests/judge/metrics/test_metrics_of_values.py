@@ -14,8 +14,9 @@ from sklearn import metrics as sklearn
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics import Metric, known_metrics, load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import Floats, Outcomes
+from slimgate.results.base import Verdict
 from slimgate.tasks import multi_label, text_regression, token_classification
 
 LABELS = ("a", "b", "c")

@@ -13,9 +13,10 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.judge.verdict import QualityBudget
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import Pair, read_pair
+from slimgate.results.base import Verdict
 
 NAMES = ColumnNames()
 N = 400

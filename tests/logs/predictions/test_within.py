@@ -11,7 +11,7 @@ import pytest
 from support.lm_eval_logs import write_lm_eval
 
 from slimgate import ClassOutcomes, DataError, MeasureError, SuiteError, assert_within, class_outcomes
-from slimgate.judge.verdict import Verdict
+from slimgate.results.base import Verdict
 
 LABELS = np.tile(["cold", "warm"], 1000)
 

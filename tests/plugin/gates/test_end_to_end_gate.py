@@ -13,7 +13,7 @@ from support.tiny_suite import tiny_run
 from slimgate._system.threads import RAYON_NUM_THREADS, TOKENIZERS_PARALLELISM
 from slimgate.plugin.gates import latency as gate
 from slimgate.plugin.session_start import _forget_tokenizer_threads, _set_tokenizer_threads
-from slimgate.record import LatencyFacts
+from slimgate.results.latency import TimesFacts
 from slimgate.run.gate_results import list_budgeted_checks, list_expected_checks
 
 LIMITS = (
@@ -43,7 +43,7 @@ def test_end_to_end_has_its_own_times_and_budgets(
     monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     monkeypatch.delenv(TOKENIZERS_PARALLELISM, raising=False)
     run = tiny_run(tmp_path, **{"threads = 1": "threads = 2", "[measure]\n": SUITE + WORKLOADS})
-    found, failed, parallel = dict[str, LatencyFacts](), dict[str, str](), dict[str, str]()
+    found, failed, parallel = dict[str, TimesFacts](), dict[str, str](), dict[str, str]()
     for workload in run.suite.workloads:
         rounds, reported = Rounds(), list[dict[str, Any]]()
         request: Any = SimpleNamespace(config=pytestconfig, getfixturevalue=lambda _, one=rounds: one)
@@ -51,8 +51,8 @@ def test_end_to_end_has_its_own_times_and_budgets(
             gate.test_latency(run.suite, run.handle("pruned"), workload, reported.append, request)
         except pytest.fail.Exception as error:
             failed[workload.id] = str(error)
-        facts = next(one for one in reported if one["kind"] == "latency")["facts"]
-        found[workload.id], parallel[workload.id] = LatencyFacts.model_validate(facts), rounds.parallel
+        facts = next(one.facts for one in reported if isinstance(one.facts, TimesFacts))
+        found[workload.id], parallel[workload.id] = facts, rounds.parallel
     assert list(found) == ["b2", "b2-e2e", "b2x12", "b2x12-e2e"]
     limits = {
         name: [(one.kind, str(one.verdict)) for one in facts.limits.budgets]

@@ -7,17 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.gate_results import gate_result
 from support.tiny_suite import tiny_run
 
 from slimgate.plugin.gates import latency as gate
 from slimgate.plugin.gates.reporting import list_gate_properties
-from slimgate.record import VariantRecord
+from slimgate.record.run import VariantRecord
+from slimgate.results.latency import TimeLimitFacts, TimesFacts
 from slimgate.run.gate_results import (
-    Parts,
-    _merge_latency,
-    has_failing_verdict,
+    GateResult,
+    GateResults,
     list_awaited_budgets,
-    make_part,
     split_record,
 )
 from slimgate.run.run import ModelHandle, SuiteRun
@@ -63,15 +63,22 @@ class Rounds:
         self.stats = SimpleNamespace(stats=SimpleNamespace(data=seconds))
 
 
-def judged(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> tuple[dict[str, Any], str]:
-    """The facts that the gate reports, and how its test failed; empty where it passed."""
-    (workload,), reported, failed = run.suite.workloads, list[dict[str, Any]](), ""
+def judged(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> tuple[GateResult, str]:
+    """The times that the gate reports, and how its test failed; empty where it passed."""
+    (workload,), reported, failed = run.suite.workloads, list[GateResult](), ""
     handle: ModelHandle = run.handle(name)
     try:
         gate.test_latency(run.suite, handle, workload, reported.append, Request(rounds, config))  # type: ignore[arg-type]
     except pytest.fail.Exception as error:
         failed = str(error)
-    return next(one for one in reported if one["kind"] == "latency"), failed
+    return next(one for one in reported if one.kind == "latency"), failed
+
+
+def limits_of(result: GateResult) -> TimeLimitFacts:
+    """The judged budgets on times."""
+    assert isinstance(result.facts, TimesFacts)
+    assert result.facts.limits is not None
+    return result.facts.limits
 
 
 @pytest.fixture(autouse=True)
@@ -82,14 +89,14 @@ def _timed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_worse_of_two_quantiles_fails_the_test(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     run = run_with(tmp_path, "p50_ms_max = 2.0, p95_ms_max = 0.5")
     found, failed = judged(run, "pruned", Rounds(), pytestconfig)
-    limits = found["facts"]["limits"]
-    assert [(one["kind"], one["verdict"]) for one in limits["budgets"]] == [
+    limits = limits_of(found)
+    assert [(one.kind, one.verdict) for one in limits.budgets] == [
         ("p50_ms_max", "PASS"),
         ("p95_ms_max", "FAIL"),
     ]
-    assert limits["verdict"] == "FAIL"
-    assert failed == limits["message"]
-    assert has_failing_verdict(found)
+    assert limits.verdict == "FAIL"
+    assert failed == limits.message
+    assert found.explains_failure
     assert ("slimgate.value.p95_ms_max", 1.0) in list_gate_properties(found)
     assert ("slimgate.verdict.p50_ms_max", "PASS") in list_gate_properties(found)
 
@@ -102,7 +109,7 @@ def test_a_95th_percentile_takes_59_rounds_always(
     rounds = Rounds()
     found, failed = judged(run, "pruned", rounds, pytestconfig)
     assert rounds.calls == 59
-    assert found["facts"]["limits"]["verdict"] == "PASS"
+    assert limits_of(found).verdict == "PASS"
     assert failed == ""
 
 
@@ -111,8 +118,8 @@ def test_an_undecided_budget_that_only_warns_fails_no_test(
 ) -> None:
     run = run_with(tmp_path, 'p50_ms_max = 1.0, on_inconclusive = "warn"')
     found, failed = judged(run, "pruned", Rounds(), pytestconfig)
-    assert found["facts"]["limits"]["budgets"][0]["verdict"] == "INCONCLUSIVE"
-    assert found["facts"]["limits"]["budgets"][0]["on_inconclusive"] == "warn"
+    assert limits_of(found).budgets[0].verdict == "INCONCLUSIVE"
+    assert limits_of(found).budgets[0].on_inconclusive == "warn"
     assert failed == ""
 
 
@@ -122,8 +129,8 @@ def test_models_without_such_a_budget_are_timed_and_not_judged(
     run = run_with(tmp_path, "p50_ms_max = 0.1")
     for name in (TEACHER, "shorter"):
         found, failed = judged(run, name, Rounds(), pytestconfig)
-        assert "limits" not in found["facts"]
-        assert found["facts"]["p50_ms"] == 1.0
+        assert isinstance(found.facts, TimesFacts)
+        assert (found.facts.limits, found.facts.p50_ms) == (None, 1.0)
         assert list_gate_properties(found) == []
         assert failed == ""
 
@@ -145,11 +152,13 @@ def test_a_budget_on_times_that_were_not_taken_fails(
 
 def test_a_workload_waits_for_its_duel_and_its_times(tmp_path: Path) -> None:
     run = run_with(tmp_path, "speedup_min = 1.5, p50_ms_max = 0.1")
-    assert list_awaited_budgets(run.suite, "pruned", Parts()) == ["latency b1"]
-    timed = make_part("latency", "pruned", "b1", {})
-    assert list_awaited_budgets(run.suite, "pruned", Parts([timed])) == ["latency b1"]
+    assert list_awaited_budgets(run.suite, "pruned", GateResults()) == ["latency b1"]
+    timed = gate_result("latency", "pruned", "b1")
+    assert list_awaited_budgets(run.suite, "pruned", GateResults([timed])) == ["latency b1"]
     assert (
-        list_awaited_budgets(run.suite, "pruned", Parts([timed, make_part("speedup", "pruned", "b1", {})]))
+        list_awaited_budgets(
+            run.suite, "pruned", GateResults([timed, gate_result("speedup", "pruned", "b1")])
+        )
         == []
     )
 
@@ -157,9 +166,9 @@ def test_a_workload_waits_for_its_duel_and_its_times(tmp_path: Path) -> None:
 def test_parts_of_a_record_keep_budgets_with_their_times(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     run = run_with(tmp_path, "p50_ms_max = 2.0")
     found, _ = judged(run, "pruned", Rounds(), pytestconfig)
-    duel = {"speedup": 2.0, "speedup_interval": [1.9, 2.1], "budgets": [], "measured": "now"}
-    parts = Parts([found, make_part("speedup", "pruned", "b1", duel)])
-    latency = _merge_latency("pruned", parts)
+    duel = gate_result("speedup", "pruned", "b1", speedup=2.0, speedup_interval=[1.9, 2.1])
+    parts = GateResults([found, duel])
+    latency = parts.merge_latency("pruned")
     model = VariantRecord(name="pruned", parent="teacher", latency=latency)
     assert [(one.title, one.kind) for one in model.results()] == [
         ("latency b1", "speedup"),
@@ -167,7 +176,7 @@ def test_parts_of_a_record_keep_budgets_with_their_times(tmp_path: Path, pytestc
     ]
     record = SimpleNamespace(variants=[model], self_test=SimpleNamespace(identical=None))
     record.self_test.planted_fault = record.self_test.planted_delay = None
-    again = _merge_latency("pruned", Parts(split_record(record)))  # type: ignore[arg-type]
+    again = GateResults(split_record(record)).merge_latency("pruned")  # type: ignore[arg-type]
     assert again == latency
     assert latency["b1"].limits is not None
     assert latency["b1"].limits.verdict == "PASS"

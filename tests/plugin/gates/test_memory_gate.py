@@ -9,8 +9,8 @@ from support.tiny_suite import tiny_run
 
 from slimgate.plugin.gates import make_test_module
 from slimgate.plugin.gates.size import test_memory as memory_gate
-from slimgate.record import MemoryFacts
-from slimgate.run.gate_results import Part
+from slimgate.results.memory import MemoryFacts
+from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
@@ -38,12 +38,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 def gate(run: SuiteRun, name: str) -> dict[str, MemoryFacts]:
     """The facts on memory that the gate reports, by model; raises where it fails."""
-    parts: list[Part] = []
+    parts: list[GateResult] = []
     try:
         memory_gate(run.suite, run.handle(TEACHER), run.handle(name), parts.append)
     finally:
         run.parts = parts  # type: ignore[attr-defined]
-    return {p["variant"]: MemoryFacts.model_validate(p["facts"]) for p in parts if p["kind"] == "memory"}
+    return {one.variant: one.facts for one in parts if isinstance(one.facts, MemoryFacts)}
 
 
 def test_a_real_reading_of_a_real_model_is_in_the_record(run: SuiteRun) -> None:
@@ -66,8 +66,7 @@ def test_a_variant_over_its_budget_fails_by_medians_of_six(run: SuiteRun) -> Non
     run._memory.update({TEACHER: taken(100, 102, *[101] * 4), "shorter": taken(90, 92, *[91] * 4)})
     with pytest.raises(pytest.fail.Exception, match=r"shorter: peak memory 91.0 vs 101.0 MB, .* FAIL"):
         gate(run, "shorter")
-    facts = next(p["facts"] for p in run.parts if p["variant"] == "shorter" and p["kind"] == "memory")  # type: ignore[attr-defined]
-    told = MemoryFacts.model_validate(facts)
+    told = next(one.facts for one in run.parts if one.key == ("memory", "shorter", ""))  # type: ignore[attr-defined]
     assert (told.ratio, told.spread, told.readings) == (91 / 101, (90 / 102, 92 / 100), 6)
     assert told.peaks == [90 * MB, 92 * MB, *[91 * MB] * 4]
     assert told.budgets[0].kind == "memory_ratio_max"

@@ -13,8 +13,9 @@ from fixtures.models.quantized import WRITERS, write_tiny_llama
 from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
 from slimgate.plugin.gates.size import test_size as size_gate
-from slimgate.record import ArtifactFacts
-from slimgate.run.gate_results import Part, list_budgeted_checks
+from slimgate.record.build import WeightFacts
+from slimgate.results.size import SizeFacts
+from slimgate.run.gate_results import GateResult, list_budgeted_checks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
@@ -74,17 +75,15 @@ def run_of(folder: Path, more: str = "") -> SuiteRun:
     return SuiteRun(load_suite(folder / "suite.toml", "suite.toml"), Store(folder / "store"), device="cpu")
 
 
-def judge(run: SuiteRun, name: str) -> dict[str, Any]:
+def judge(run: SuiteRun, name: str) -> tuple[SizeFacts, WeightFacts]:
     """The facts of a model's size, with those of its weights; raises where the gate fails."""
-    parts: list[Part] = []
+    parts: list[GateResult] = []
     try:
         size_gate(run.suite, run.handle(TEACHER), run.handle(name), parts.append)
     finally:
-        by_kind = {part["kind"]: part["facts"] for part in parts if part["variant"] == name}
-        weights = ArtifactFacts.model_validate(by_kind["build"]["artifact"]).weights
-        by_kind["size"]["weights"] = weights
-        run.facts = by_kind["size"]  # type: ignore[attr-defined]
-    return by_kind["size"]
+        by_kind: dict[str, Any] = {part.kind: part.facts for part in parts if part.variant == name}
+        run.facts = by_kind["size"], by_kind["build"].artifact.weights  # type: ignore[attr-defined]
+    return run.facts  # type: ignore[attr-defined, no-any-return]
 
 
 @pytest.mark.slow
@@ -96,11 +95,11 @@ def test_floats_that_claim_four_bits_fail(folder: Path) -> None:
     )
     with pytest.raises(pytest.fail.Exception, match=line):
         judge(run, "claims")
-    facts = run.facts  # type: ignore[attr-defined]
-    assert [(budget["kind"], budget["value"]) for budget in facts["budgets"]] == [("quantized_share_min", 0)]
-    assert facts["verdict"] == "FAIL"
-    assert facts["weights"].counts["mlp"].keys() == {"float32"}
-    assert facts["weights"].unmatched == ["re:.*qkv_proj$"]
+    facts, weights = run.facts  # type: ignore[attr-defined]
+    assert [(budget.kind, budget.value) for budget in facts.budgets] == [("quantized_share_min", 0)]
+    assert facts.verdict == "FAIL"
+    assert weights.counts["mlp"].keys() == {"float32"}
+    assert weights.unmatched == ["re:.*qkv_proj$"]
 
 
 @pytest.mark.slow
@@ -110,10 +109,9 @@ def test_floats_that_claim_four_bits_fail(folder: Path) -> None:
 )
 def test_packed_weights_pass(folder: Path, name: str, blocks: str, table: str) -> None:
     """Of a released folder, and of the layers that steps put in."""
-    facts = judge(run_of(folder), name)
-    assert facts["verdict"] == "PASS"
-    assert "100.0 % of the weights of its blocks have fewer than 16 bits" in facts["message"]
-    weights = facts["weights"]
+    facts, weights = judge(run_of(folder), name)
+    assert facts.verdict == "PASS"
+    assert "100.0 % of the weights of its blocks have fewer than 16 bits" in facts.message
     assert {kind: dict(weights.counts[kind]) for kind in ("embeddings", "attention", "mlp")} == {
         "embeddings": {table: 2048},
         "attention": {blocks: 24576},
@@ -127,8 +125,8 @@ def test_both_budgets_of_the_table_are_judged(folder: Path) -> None:
     run = run_of(folder, "[budgets.variants.packed]\nsize = { compression_min = 50 }\n")
     with pytest.raises(pytest.fail.Exception, match=r"budget 50×: FAIL; 100\.0 % .* budget 95 %: PASS$"):
         judge(run, "packed")
-    facts = run.facts  # type: ignore[attr-defined]
-    assert [budget["verdict"] for budget in facts["budgets"]] == ["FAIL", "PASS"]
+    facts, _ = run.facts  # type: ignore[attr-defined]
+    assert [budget.verdict for budget in facts.budgets] == ["FAIL", "PASS"]
     assert [judged for judged, _ in list_budgeted_checks(run.suite, "w4")] == ["size"]
 
 

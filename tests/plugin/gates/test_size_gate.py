@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.plugin.gates.size import test_size as gate
-from slimgate.run.gate_results import Parts, list_awaited_budgets, list_budgeted_checks
+from slimgate.results.flops import FlopsFacts
+from slimgate.run.gate_results import GateResult, GateResults, list_awaited_budgets, list_budgeted_checks
 from slimgate.run.measure.operations import Operations
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
@@ -22,31 +22,31 @@ def run_with(folder: Path, name: str, limit: float, **more: str) -> SuiteRun:
     return tiny_run(folder, **{"[measure]\n": BUDGET.format(name=name, limit=limit), **more})
 
 
-def judged(run: SuiteRun, name: str) -> list[dict[str, Any]]:
-    """The parts that the gate reports; raises where its test fails."""
-    reported: list[dict[str, Any]] = []
+def judged(run: SuiteRun, name: str) -> list[GateResult]:
+    """The results that the gate reports; raises where its test fails."""
+    reported: list[GateResult] = []
     gate(run.suite, run.handle(TEACHER), run.handle(name), reported.append)
     return reported
 
 
-def flops_of(parts: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    return next(one["facts"] for one in parts if (one["kind"], one["variant"]) == ("flops", name))
+def flops_of(parts: list[GateResult], name: str) -> FlopsFacts:
+    return next(one.facts for one in parts if isinstance(one.facts, FlopsFacts) and one.variant == name)
 
 
 def test_fewer_layers_compute_less_and_zeros_do_not(tmp_path: Path) -> None:
     run = run_with(tmp_path, "shorter", 0.8)
     parts = judged(run, "shorter")
     before, after = flops_of(parts, TEACHER), flops_of(parts, "shorter")
-    assert before["flops"] == 2 * before["macs"]
-    assert after["ratio"] == after["macs"] / before["macs"] < 0.8
-    assert after["tokens"] == before["tokens"] > 0
-    assert after["verdict"] == "PASS"
-    assert after["budgets"][0]["value"] == after["ratio"]
-    assert "of the teacher's, budget 0.8: PASS" in after["message"]
-    assert list_awaited_budgets(run.suite, "shorter", Parts(parts)) == []
+    assert before.flops == 2 * before.macs
+    assert after.ratio == after.macs / before.macs < 0.8
+    assert after.tokens == before.tokens > 0
+    assert after.verdict == "PASS"
+    assert after.budgets[0].value == after.ratio
+    assert "of the teacher's, budget 0.8: PASS" in after.message
+    assert list_awaited_budgets(run.suite, "shorter", GateResults(parts)) == []
     pruned = flops_of(judged(run, "pruned"), "pruned")
-    assert pruned["ratio"] == 1.0
-    assert (pruned["budgets"], pruned["verdict"]) == ([], None)
+    assert pruned.ratio == 1.0
+    assert (pruned.budgets, pruned.verdict) == ([], None)
 
 
 def test_a_variant_that_computes_more_than_its_limit_fails(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_budget_on_unknown_flops_is_refused(tmp_path: Path, monkeypatch: pytes
         '{ ratio_max = "off", reason = "not counted" }'
     )
     facts = flops_of(judged(run, "shorter"), "shorter")  # without a budget
-    assert (facts["flops"], facts["note"]) == (None, "the operation x.y is not counted")
+    assert (facts.flops, facts.note) == (None, "the operation x.y is not counted")
 
 
 def test_a_runtime_without_counts_refuses_the_budget_early(tmp_path: Path) -> None:

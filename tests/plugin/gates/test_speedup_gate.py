@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.tiny_suite import tiny_run
@@ -12,8 +11,9 @@ from slimgate._system.timestamps import format_now
 from slimgate.judge.speed import Speedup
 from slimgate.plugin.gates import latency as gate
 from slimgate.plugins.workloads import Workload
+from slimgate.results.latency import SpeedupFacts
 from slimgate.run.duels import Duels, PlantedDelay
-from slimgate.run.gate_results import Parts, list_awaited_budgets
+from slimgate.run.gate_results import GateResult, GateResults, list_awaited_budgets
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER
 
@@ -57,23 +57,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteRun:
 def test_a_slow_workload_fails_though_another_is_fast(run: SuiteRun, request: pytest.FixtureRequest) -> None:
     first, second = run.suite.workloads
     duels = TimedBefore(run.handle(TEACHER), {first.id: TWICE, second.id: SLOWER}, second)
-    variant, reported = run.handle("pruned"), list[dict[str, Any]]()
+    variant, reported = run.handle("pruned"), list[GateResult]()
     gate.test_speedup(run.suite, run.handle(TEACHER), duels, variant, first, reported.append, request)
     with pytest.raises(pytest.fail.Exception, match="FAIL"):
         gate.test_speedup(run.suite, run.handle(TEACHER), duels, variant, second, reported.append, request)
-    judged = {one["name"]: one["facts"] for one in reported if one["kind"] == "speedup"}
-    assert {name: facts["verdict"] for name, facts in judged.items()} == {
+    judged = {one.name: one.facts for one in reported if isinstance(one.facts, SpeedupFacts)}
+    assert {name: facts.verdict for name, facts in judged.items()} == {
         first.id: "PASS",
         second.id: "FAIL",
     }
-    assert [facts["budgets"][0]["limit"] for facts in judged.values()] == [1.5, 1.5]
+    assert [facts.budgets[0].limit for facts in judged.values()] == [1.5, 1.5]
 
 
 def test_a_workload_that_was_not_timed_is_awaited(run: SuiteRun, request: pytest.FixtureRequest) -> None:
     first, second = run.suite.workloads
     duels = TimedBefore(run.handle(TEACHER), {first.id: TWICE}, second)
-    reported: list[dict[str, Any]] = []
+    reported: list[GateResult] = []
     gate.test_speedup(
         run.suite, run.handle(TEACHER), duels, run.handle("pruned"), first, reported.append, request
     )
-    assert list_awaited_budgets(run.suite, "pruned", Parts(reported)) == [f"latency {second.id}"]
+    assert list_awaited_budgets(run.suite, "pruned", GateResults(reported)) == [f"latency {second.id}"]

@@ -21,16 +21,16 @@ int8 = { from = "half", steps = [{ int8_dynamic = {} }] }
 def test_the_stages_go_from_the_teacher_through_the_parent(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{"[variants]\n": COMBINED})
     found = stage_facts(run.handle("int8"))
-    assert [(one["variant"], one["step"]) for one in found] == [
+    assert [(one.variant, one.step) for one in found] == [
         ("teacher", None),
         ("half", "keep_layers"),
         ("half", "magnitude_prune"),
         ("int8", "int8_dynamic"),
     ]
-    assert [one["kind"] for one in found] == ["torch", "torch", "torch", "torch_quantized"]
-    assert found[1]["parameters"] < found[0]["parameters"]
-    assert found[2]["nonzero_parameters"] < found[1]["nonzero_parameters"]
-    assert found[3]["bytes"] < found[2]["bytes"]
+    assert [one.kind for one in found] == ["torch", "torch", "torch", "torch_quantized"]
+    assert found[1].parameters < found[0].parameters
+    assert found[2].nonzero_parameters < found[1].nonzero_parameters
+    assert found[3].bytes < found[2].bytes
 
 
 def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:
@@ -38,8 +38,8 @@ def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:
     last = stage_facts(run.handle("half"))[-1]
     outcomes = run.selection_outcomes("half", run.build("half").artifact)
     assert outcomes.ids.tolist() == run.rows.splits["selection"].ids
-    assert set(last["selection"]) == {"accuracy", "f1_macro", "log_loss"}
-    for metric, value in last["selection"].items():
+    assert set(last.selection) == {"accuracy", "f1_macro", "log_loss"}
+    for metric, value in last.selection.items():
         assert value == pytest.approx(value_of(load_metric(metric), outcomes))
 
 

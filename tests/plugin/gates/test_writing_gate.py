@@ -11,7 +11,7 @@ from support.writing_suite import write_writing_suite, writing_run
 
 from slimgate.errors import SuiteError
 from slimgate.plugin.gates import latency as gate
-from slimgate.record import LatencyFacts
+from slimgate.results.latency import TimesFacts
 from slimgate.run.gate_results import list_budgeted_checks, list_expected_checks
 from slimgate.suite.load import load_suite
 
@@ -46,8 +46,8 @@ def test_each_phase_is_judged_by_its_own_budgets(
             gate.test_latency(run.suite, handle, workload, reported.append, request)
         except pytest.fail.Exception as error:
             lines[workload.id] = str(error)
-        part = next(one for one in reported if one["kind"] == "latency")
-        found[part["name"]] = LatencyFacts.model_validate(part["facts"])
+        result = next(one for one in reported if isinstance(one.facts, TimesFacts))
+        found[result.name] = result.facts
         assert rounds.written[0] is not None
     answer, first, later = found.values()
     assert list(found) == ["p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot"]

@@ -11,21 +11,17 @@ import pytest
 from support.releases import CLASSES, INT8, Model, machine, write_release
 
 from slimgate.judge.exact_paired import paired_interval
-from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import Outcomes
-from slimgate.record import (
-    AcceptedFacts,
-    PeakRates,
-    QualityFacts,
-    Rates,
-    RunRecord,
-    SwitchedOffBudget,
-    to_json,
-)
 from slimgate.record.comparing import Comparison, compare
 from slimgate.record.files import Kept, read_record_file
+from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.record.run import RunRecord, to_json
+from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
 from slimgate.report.compare import compare_report
+from slimgate.results.base import Verdict
+from slimgate.results.quality import QualityFacts
 
 LOSES_LOANS = {**INT8, "loan": range(145)}
 LOST = {name: range(160) for name in CLASSES}  # 3 points behind the teacher

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +13,9 @@ from support.sample_record import sample_record
 from slimgate.judge import QualityBudget, judge_quality
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.metrics import load_metric
-from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.run.keys import make_separation_key
 
 ACCURACY = load_metric("accuracy")
@@ -32,8 +31,7 @@ def record_with(folder: Path, **lost: int) -> RunRecord:
     for name, more in lost.items():
         outcomes = answers({label: range(len(rows) + more) for label, rows in TEACHER.items()})
         judged = judge_quality(ACCURACY, teacher, outcomes, [QualityBudget("drop_points", 2.0)])
-        facts: dict[str, Any] = {**quality_facts(judged, ""), "measured": "2026-11-20T08:14:02Z"}
-        quality = {"accuracy": QualityFacts.model_validate(facts)}
+        quality = {"accuracy": quality_facts(judged, "", measured="2026-11-20T08:14:02Z")}
         models.append(VariantRecord(name=name, parent="teacher", quality=quality))
         write_outcomes(outcomes, folder / "outcomes" / f"{name}.parquet")
     return sample_record(variants=[sample_record().variants[0], *models])

@@ -9,19 +9,14 @@ from support.releases import Model, write_release
 
 from slimgate.cli.main import main
 from slimgate.judge.budget_tables import SliceBudget
-from slimgate.judge.verdict import Verdict
-from slimgate.record import (
-    DemandedBudget,
-    DemandedRows,
-    Demands,
-    SelfTest,
-    SelfTestPart,
-    StepFacts,
-    to_json,
-)
+from slimgate.record.build import StepFacts
 from slimgate.record.comparing import BudgetChange, compare
+from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import Kept, read_record_file
+from slimgate.record.run import to_json
 from slimgate.report.compare import compare_report
+from slimgate.results.base import Verdict
+from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 
 def release(folder: Path, on_inconclusive: str | None, **changes: str) -> Kept:
@@ -148,7 +143,7 @@ def as_released(folder: Path, **changes: object) -> Kept:
         settings={"measure.rounds": 100, "task.max_tokens": 64},
         rows={"gate": DemandedRows(n=8000, digest="gate-1")},
     )
-    passed = SelfTestPart(verdict=Verdict.FAIL, message="", measured="")
+    passed = SelfTestFacts(verdict=Verdict.FAIL, message="", measured="")
     tested = SelfTest(identical=passed.model_copy(update={"verdict": Verdict.PASS}), planted_fault=passed)
     record = kept.record.model_copy(update={"demands": demands, "self_test": tested, **changes})
     kept.file.write_text(to_json(record))

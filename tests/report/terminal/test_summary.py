@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from support.sample_record import sample_record, variant
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record import CarriedResult, RunRecord
+from slimgate.record.run import RunRecord
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.verdicts import CarriedResult
 from slimgate.report.terminal.summary import MOST, summary_lines, summary_table, terminal_table, to_text
+from slimgate.results.base import Verdict
 
 WHERE = "reports/latest/x/report.md"
 

@@ -9,10 +9,10 @@ from support.answer_server import serving
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import GOODPUT, LimitBudget
 from slimgate.judge.call_times import judge_call_times
-from slimgate.judge.decision import Verdict
 from slimgate.models.ask import Request
 from slimgate.models.stream import Timed
 from slimgate.plugins.workloads import LOAD_PARTS, Load, ServiceLevel
+from slimgate.results.base import Verdict
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes, duel_under_load, is_good
 from slimgate.runtimes.endpoint import EndpointTable
 

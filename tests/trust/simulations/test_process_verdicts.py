@@ -7,7 +7,7 @@ import pytest
 
 from slimgate.judge.flips import flips_of, judge_flips
 from slimgate.judge.size import READINGS, judge_memory, memory_ratio
-from slimgate.judge.verdict import Verdict
+from slimgate.results.base import Verdict
 from tools.simulations import call_time_verdicts, count_verdicts
 from tools.simulations.memory_verdicts import CASES, LIMIT, error_rates
 from tools.simulations.speed_verdicts import Cell, Machine

@@ -1,15 +1,14 @@
-"""Facts from files of other tools, without a suite: load tests of servers, and KL logs of llama.cpp."""
+"""A load test of a server, by another tool."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.parts import BudgetFacts, Part
-from slimgate.judge.verdict import Verdict
 from slimgate.plugins.workloads import LoadPart
+from slimgate.results.base import BudgetFacts, Facts, Verdict
 
 
-class LoadRunFacts(Part):
+class LoadRunFacts(Facts):
     """The requests of one load. unfinished: how many the end of the run cut off. seconds: its duration."""
 
     requests: int
@@ -19,7 +18,7 @@ class LoadRunFacts(Part):
     settings: dict[str, Any] = {}
 
 
-class TimeRatioFacts(Part):
+class TimeRatioFacts(Facts):
     """A quantile of the times of one part of the requests.
 
     base, target: in milliseconds; inf if a failed request is at the quantile. ratio: base / target, above 1
@@ -39,7 +38,7 @@ class TimeRatioFacts(Part):
     counted: tuple[int, int]
 
 
-class LoadTestFacts(Part):
+class LoadTestFacts(Facts):
     """One load of a server, in a load test of the target beside one of the base.
 
     repeated: whether there is a second run of the base, which shows how much its runs differ.
@@ -49,30 +48,6 @@ class LoadTestFacts(Part):
     target: LoadRunFacts
     repeated: bool
     times: list[TimeRatioFacts]
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
-    measured: str
-
-
-class KlFigure(Part):
-    """A figure with its 90 % interval."""
-
-    value: float
-    interval: tuple[float, float]
-
-
-class KlLogFacts(Part):
-    """The figures that `llama-perplexity --kl-divergence` printed.
-
-    chunks: how many chunks of text; they are the units of the intervals. figures: by the kind of budget that
-    limits them: mean_max (mean KL in nats per token), floor (share of tokens with the same likeliest next
-    token), increase_relative (growth of the perplexity). quantiles: of the KL of all tokens.
-    """
-
-    chunks: int
-    figures: dict[str, KlFigure]
-    quantiles: dict[str, float] = {}
     budgets: list[BudgetFacts] = []
     verdict: Verdict | None = None
     message: str | None = None

@@ -1,23 +1,34 @@
-"""What a budget can judge of a model: one result a check, whatever it measures."""
+"""The kinds of results, the key of a check, and a result that a budget can judge, whatever it measures."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from slimgate.judge.behaviour_parts import BehaviourFacts
-from slimgate.record.machine import FlopsFacts, LatencyFacts, MemoryFacts, SizeFacts, TimeLimitFacts
-from slimgate.record.quality import QualityFacts
-from slimgate.record.since_baseline import SinceFacts
-from slimgate.record.tool_files import KlLogFacts, LoadTestFacts
-from slimgate.suite.variant_budgets import BASELINE, LATENCY
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.flops import FlopsFacts
+from slimgate.results.kl_log import KlLogFacts
+from slimgate.results.latency import SpeedupFacts, TimeLimitFacts
+from slimgate.results.load_test import LoadTestFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
+from slimgate.results.size import SizeFacts
 
-# The kinds of results, as checks and parts are called; run_verdict.py has those that no budget judges here.
+# The kinds of results, as checks are called.
 QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "memory", "speedup"
 SINCE = "since"  # a metric beside that of the baseline
 TIMES = "latency"  # a model's own times
 FLOPS = "flops"
 LOAD_TEST = "load_test"  # of a server, by another tool
 KL_LOG = "kl_log"
+CONFIRMED = "confirm"  # a metric on the rows of the split confirm
+# No budget judges these.
+SELF_TEST = "self_test"
+ERROR = "error"
+# The tables of [budgets] whose results have another name.
+BASELINE, LATENCY = "baseline", "latency"
+
+Key = tuple[str, str, str]  # kind, variant, name
 JudgedFacts = (
     QualityFacts
     | SinceFacts
@@ -25,7 +36,7 @@ JudgedFacts = (
     | SizeFacts
     | MemoryFacts
     | FlopsFacts
-    | LatencyFacts
+    | SpeedupFacts
     | TimeLimitFacts
     | LoadTestFacts
     | KlLogFacts

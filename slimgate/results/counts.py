@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from slimgate.judge.budget_kinds import OnInconclusive, ends_run
-from slimgate.judge.decision import Verdict
+from slimgate.results.base import OnInconclusive, Verdict, ends_run
 
 # partial: checks have not run, or results are of an earlier run. measured: no budget that gates was judged.
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from slimgate.judge.decision import Verdict, worst_verdict
-from slimgate.judge.parts import BudgetFacts, Part
+from slimgate.results.base import BudgetFacts, Facts, Verdict, worst_verdict
 
 
-class QuotedRow(Part):
+class QuotedRow(Facts):
     """A row that turned from right to wrong, or back. confidence: of the model's own answer; text: shortened.
 
     What a task does not have is None: a label, an answer in words.
@@ -21,7 +20,7 @@ class QuotedRow(Part):
     text: str | None = None
 
 
-class Flips(Part):
+class Flips(Facts):
     """changed: other predictions, right or wrong. percent: right_to_wrong of all rows; interval: its 90 %.
 
     quoted: the rows in whose wrong answer the variant is surest. quoted_better: rows that turned from wrong
@@ -39,7 +38,7 @@ class Flips(Part):
     quoted_better: list[QuotedRow] = []
 
 
-class ReliabilityFacts(Part):
+class ReliabilityFacts(Facts):
     """Rows whose confidence is in (low, high]. confidence, accuracy: their means; None in an empty bin."""
 
     low: float
@@ -49,7 +48,7 @@ class ReliabilityFacts(Part):
     accuracy: float | None = None
 
 
-class TradeoffFacts(Part):
+class TradeoffFacts(Facts):
     """One threshold. coverage: the share of rows answered. precision: None where no row is answered, recall:
     None where there is nothing to find.
 
@@ -64,7 +63,7 @@ class TradeoffFacts(Part):
     recall: float | None = None
 
 
-class SliceFacts(Part):
+class SliceFacts(Facts):
     """A metric on the rows that share a value of a column. drop_points, interval: points, 90 %.
 
     teacher, variant: in the metric's unit. p_value: one-sided, of the hypothesis that the true drop is within
@@ -98,7 +97,7 @@ class SliceFacts(Part):
         return worst_verdict([verdict for verdict in (self.verdict, self.own_verdict) if verdict is not None])
 
 
-class FigureFacts(Part):
+class FigureFacts(Facts):
     """A figure that only one kind of task has, such as how varied generated text is. what: it, in words."""
 
     what: str
@@ -106,7 +105,7 @@ class FigureFacts(Part):
     variant: float | None = None
 
 
-class KlFacts(Part):
+class KlFacts(Facts):
     """KL(teacher || variant) of the next token in nats, at every predicted gate token. Intervals: 90 %.
 
     documents: rows; groups: of rows, which are the units of the intervals; None where each row is one.
@@ -139,7 +138,7 @@ class KlFacts(Part):
     rest: float | None = None
 
 
-class BlockErrorFacts(Part):
+class BlockErrorFacts(Facts):
     """Where the hidden states of a variant part from the teacher's, on some gate rows.
 
     own: the error of what a part gives when it reads the teacher's hidden states, over what the teacher's
@@ -152,7 +151,7 @@ class BlockErrorFacts(Part):
     after: float
 
 
-class PartedFacts(Part):
+class PartedFacts(Facts):
     """The parts of a network in their order. worst: the one with the largest error of its own.
 
     rows: of the gate that were read. ratio: that error over the median of the blocks'; None where that is 0.
@@ -168,7 +167,7 @@ class PartedFacts(Part):
     note: str | None = None
 
 
-class SliceGapFacts(Part):
+class SliceGapFacts(Facts):
     """The largest minus the smallest value of a metric over the slices of a column, in points.
 
     slices: how many are compared; few_rows: how many more were left out, as their values are mostly chance.
@@ -183,7 +182,7 @@ class SliceGapFacts(Part):
     variant_points: float
 
 
-class BehaviourFacts(Part):
+class BehaviourFacts(Facts):
     """What a variant answers otherwise than its teacher; names with _teacher hold the teacher's own figures.
 
     findings: what is wrong with how a model is asked, in sentences. changed_answers: some rows that are

@@ -1,12 +1,12 @@
-"""A variant of now beside the same variant of the baseline."""
+"""A metric of a variant beside that of the same variant in the baseline."""
 
 from __future__ import annotations
 
-from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.parts import DropFigures, Part
+from slimgate.results.base import Facts, OnInconclusive
+from slimgate.results.quality import DropFigures
 
 
-class WaitingBudget(Part):
+class WaitingBudget(Facts):
     """A budget that nothing was held against yet: it says what the next release may not loosen in silence."""
 
     kind: str

@@ -1,0 +1,119 @@
+"""The times of a call, the budgets on them, and the speed-up over the teacher."""
+
+from __future__ import annotations
+
+from slimgate.results.base import BudgetFacts, Facts, Verdict
+
+
+class TimeLimitFacts(Facts):
+    """The budgets on milliseconds of one workload, each with the quantile that it limits and its interval.
+
+    The interval is 90 %, and 3 % wider on both sides: another process may be that much faster or slower.
+    rounds: timed; counted: as how many independent rounds they count, because calls that follow each other
+    are alike.
+    """
+
+    rounds: int
+    counted: int
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str
+
+
+class SpeedupFacts(Facts):
+    """The duel of a variant with its teacher on one workload, and the budget on the speed-up.
+
+    speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
+    (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
+    above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
+    duel_measured: when it was; None of a model without a duel.
+    """
+
+    speedup: float | None = None
+    speedup_interval: tuple[float, float] | None = None
+    speedup_of_minima: float | None = None
+    noise_floor: float | None = None
+    clearance: float | None = 1.0
+    duel_rounds: int | None = None
+    duel_threads: int | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    duel_measured: str | None = None
+
+
+class TimesFacts(Facts):
+    """Times of one forward call on prepared tensors, in milliseconds.
+
+    Of a workload that ends in -e2e (b1-e2e), the call is timed end to end: from the text of the rows to their
+    answers, tokenizing included.
+    Of a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
+    and -tpot the time of each token after it. new_tokens: that each row gets; tokens_per_s: of all rows, in
+    whole answers or, of -tpot, after the first token; cache_bytes: of the key-value cache after the answer.
+
+    A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
+    turns: how many different batches of rows the timed calls took by turns, in a suite with a cascade; None:
+    all took one. passed_on: of a cascade, the shares of the rows of these calls that reached each model after
+    the first. limits: the budgets on milliseconds, None without any.
+    Of a server under load (c8: 8 users; r2.5: 2.5 requests a second) a call is a request, -ttft its time to
+    the first token, and -tpot that between tokens; failed_requests have no time.
+    service_level: the milliseconds that a good request meets; good_share: of all requests that were sent;
+    goodput_per_s: good requests a second.
+    """
+
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    mean_ms: float | None = None
+    std_ms: float | None = None
+    min_ms: float | None = None
+    rounds: int | None = None
+    warmup: int | None = None
+    threads: int | None = None
+    throughput_per_s: float | None = None
+    tokens: int | None = None
+    new_tokens: int | None = None
+    tokens_per_s: float | None = None
+    cache_bytes: int | None = None
+    tokenize_ms: float | None = None
+    turns: int | None = None
+    passed_on: list[float] | None = None
+    failed_requests: int | None = None
+    service_level: dict[str, float] | None = None
+    good_share: float | None = None
+    goodput_per_s: float | None = None
+    limits: TimeLimitFacts | None = None
+    measured: str
+
+
+class LatencyFacts(SpeedupFacts, TimesFacts):
+    """The times of a model on one workload, and its duel with the teacher.
+
+    measured: when the calls were timed; of a model that only had the duel, when that was.
+    """
+
+    @classmethod
+    def merge(cls, times: TimesFacts | None, duel: SpeedupFacts | None) -> LatencyFacts:
+        """Merges what two tests found of one workload; one of them may be missing.
+
+        Raises:
+            ValueError: if both are missing.
+        """
+        if times is None and (duel is None or duel.duel_measured is None):
+            raise ValueError("a workload has neither times nor a duel")
+        fields = dict(duel or SpeedupFacts())
+        fields |= dict(times) if times is not None else {"measured": duel and duel.duel_measured}
+        return cls(**fields)
+
+    def split(self) -> tuple[TimesFacts | None, SpeedupFacts | None]:
+        """What the test of the times found, and what that of the duel did; None where there is none."""
+        times = TimesFacts(**{name: getattr(self, name) for name in TimesFacts.model_fields})
+        duel = SpeedupFacts(**{name: getattr(self, name) for name in SpeedupFacts.model_fields})
+        if duel.duel_measured is None:
+            duel = duel.model_copy(update={"duel_measured": self.measured})
+        return (
+            times if self.p50_ms else None,
+            duel if self.speedup is not None else None,
+        )

@@ -1,0 +1,75 @@
+"""A metric of one model beside its teacher."""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import Unit
+from slimgate.results.base import BudgetFacts, Facts, Verdict
+
+
+class DropFigures(Facts):
+    """What a metric lost between two models on the same rows, and the budgets on that; see QualityFacts."""
+
+    drop_points: float | None = None
+    interval: tuple[float, float] | None = None
+    level: float | None = None
+    method: str | None = None
+    n_needed: int | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    warnings: list[str] = []
+    unit: Unit = "points"
+
+
+class QualityFigures(DropFigures):
+    """What the judge says of a metric of two models; see QualityFacts."""
+
+    teacher: float
+    value: float
+    n: int
+    band: str | None = None
+    groups: int | None = None
+    design_effect: float | None = None
+    variance: float | None = None
+    strays: tuple[int, int] | None = None
+    runs: tuple[int, int] | None = None
+
+
+class BuildsFacts(Facts):
+    """The drops of a variant that was built with each of several seeds. All in percentage points.
+
+    seeds, drops_points: in the suite's order. The first seed's build is the one that ships. A verdict is
+    about its own drop and interval, whatever the others lost; that of a budget over builds is about all.
+    mean_points: the mean drop, what such a build loses on average.
+    sd_points: the standard deviation between builds (n - 1): what another seed would change, on these same
+    rows; more gate rows do not make it smaller. None of a single seed.
+    sampling_se_points: the standard error of the first build's drop: what other gate rows would change, for
+    the same weights; more gate rows make it smaller. None where there is no interval.
+    """
+
+    seeds: list[int]
+    drops_points: list[float]
+    mean_points: float
+    sd_points: float | None
+    sampling_se_points: float | None
+
+
+class QualityFacts(QualityFigures):
+    """A metric of one model; drops and intervals in percentage points, None for the teacher.
+
+    teacher, value: in the metric's own unit. unit: of drop_points and interval: "points", or "percent" of
+    the teacher's value that a perplexity grew.
+    variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
+    near_chance: why the teacher may have learnt nothing, in words; None where it has, or it is not known.
+    strays: rows whose prediction is no label of the task, of teacher and variant; None where there are none.
+    among: how many variants with a budget on it were judged, from which the one that ships is chosen;
+    bound_among: the upper bound of the drop after that choice, by Bonferroni's correction.
+    answered_on: the processor that computed the model's answers, where they came from the store.
+    """
+
+    builds: BuildsFacts | None = None
+    among: int | None = None
+    bound_among: float | None = None
+    message: str | None = None
+    near_chance: str | None = None
+    answered_on: str | None = None
+    measured: str

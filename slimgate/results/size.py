@@ -1,0 +1,15 @@
+"""The size of a variant beside its teacher."""
+
+from __future__ import annotations
+
+from slimgate.results.base import BudgetFacts, Facts, Verdict
+
+
+class SizeFacts(Facts):
+    """compression: teacher bytes / variant bytes."""
+
+    compression: float | None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str

@@ -1,0 +1,31 @@
+"""Results as gates report them, for tests of what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.run.gate_results import BUILD, GateResult
+
+# What a kind of result must say, besides what a test is about.
+_LEAST: dict[str, dict[str, Any]] = {
+    "quality": {"teacher": 0.9, "value": 0.9, "n": 100},
+    "size": {"compression": 2.0},
+    "error": {"message": "it broke"},
+}
+
+
+def gate_result(kind: str, variant: str, name: str = "", **facts: Any) -> GateResult:
+    """A result with some facts; those that it must have and that are not of interest are filled in."""
+    when = {} if kind in (BUILD, "shapes", "stages") else {"measured": "now"}
+    if kind == "speedup":
+        when = {"duel_measured": "now"}
+    return GateResult.from_json(
+        {"kind": kind, "variant": variant, "name": name, "facts": {**_LEAST.get(kind, {}), **when, **facts}}
+    )
+
+
+def built(name: str, digest: str | None = None) -> GateResult:
+    """How a model came about, which every test of it reports."""
+    sizes = {"bytes": 9, "parameters": 3, "nonzero_parameters": 3}
+    artifact = {"kind": "torch", "digest": digest or f"artifact of {name}", "runtime": "eager", **sizes}
+    return gate_result(BUILD, name, steps=[], artifact=artifact, from_store=True, claims=[])

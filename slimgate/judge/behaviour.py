@@ -143,13 +143,12 @@ def behaviour(
     flips, changed_answers = None, list[QuotedRow]()
     if teacher.right is not None:
         lost, won = flipped_rows(teacher, variant)
-        better = won[:MOST_QUOTED] if quote_better else won[:0]
         flips = Flips(
             right_to_wrong=len(lost),
             wrong_to_right=len(won),
             changed=len(rows),
             quoted=_quote_rows(teacher, variant, surest_lost_rows(teacher, variant), texts),
-            quoted_better=_quote_rows(teacher, variant, better, texts),
+            quoted_better=_quote_rows(teacher, variant, won[:MOST_QUOTED], texts) if quote_better else [],
         )
     elif has_answers:
         changed_answers = _quote_rows(teacher, variant, rows[:MOST_QUOTED], texts)

@@ -4,7 +4,7 @@ verdict(variants, self_test, missing)              the state of the whole record
 verdict_of_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
 verdict_of_budgets(judged)                         of a command that judges budgets and keeps no record
 
-What a run is called is decided in judge/budget_counts.py alone.
+What a run is called is decided in results/counts.py alone.
 """
 
 from __future__ import annotations

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from slimgate.results.base import Facts
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.kl_log import KlLogFacts
-from slimgate.results.latency import SpeedupFacts, TimeLimitFacts
+from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
 from slimgate.results.load_test import LoadTestFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
+from slimgate.results.self_test import SelfTestFacts
 from slimgate.results.size import SizeFacts
 
 # The kinds of results, as checks are called.
@@ -41,6 +44,19 @@ JudgedFacts = (
     | LoadTestFacts
     | KlLogFacts
 )
+# The facts of each kind of result that a suite can have.
+FACTS: Mapping[str, type[Facts]] = {
+    QUALITY: QualityFacts,
+    CONFIRMED: QualityFacts,
+    SINCE: SinceFacts,
+    BEHAVIOUR: BehaviourFacts,
+    SIZE: SizeFacts,
+    MEMORY: MemoryFacts,
+    FLOPS: FlopsFacts,
+    TIMES: TimesFacts,
+    SPEEDUP: SpeedupFacts,
+    SELF_TEST: SelfTestFacts,  # of planted_delay: PlantedDelay
+}
 _OF = {SINCE: BASELINE, SPEEDUP: LATENCY, LOAD_TEST: LATENCY}
 
 

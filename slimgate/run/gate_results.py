@@ -19,13 +19,12 @@ from slimgate.record.run_verdict import verdict, verdict_of_this_run
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import BaselineFacts, CarriedResult, ErrorFacts
 from slimgate.results.base import Facts, Verdict
-from slimgate.results.baseline import SinceFacts
-from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import (
     BASELINE,
     BEHAVIOUR,
     CONFIRMED,
     ERROR,
+    FACTS,
     FLOPS,
     LATENCY,
     MEMORY,
@@ -37,12 +36,8 @@ from slimgate.results.checks import (
     TIMES,
     Key,
 )
-from slimgate.results.flops import FlopsFacts
 from slimgate.results.latency import LatencyFacts, SpeedupFacts, TimeLimitFacts, TimesFacts
-from slimgate.results.memory import MemoryFacts
-from slimgate.results.quality import QualityFacts
-from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS, PlantedDelay, SelfTest, SelfTestFacts
-from slimgate.results.size import SizeFacts
+from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS, PlantedDelay, SelfTest
 from slimgate.run.claims import check_speed_claims
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -57,19 +52,10 @@ EARLIER = "an earlier run"  # the name of an error whose test is not known any m
 
 
 _FACTS: Mapping[str, type[Facts]] = {
+    **FACTS,
     BUILD: BuildFacts,
     STAGES: StagesFacts,
     SHAPES: RowShapes,
-    QUALITY: QualityFacts,
-    CONFIRMED: QualityFacts,
-    SINCE: SinceFacts,
-    BEHAVIOUR: BehaviourFacts,
-    SIZE: SizeFacts,
-    MEMORY: MemoryFacts,
-    FLOPS: FlopsFacts,
-    TIMES: TimesFacts,
-    SPEEDUP: SpeedupFacts,
-    SELF_TEST: SelfTestFacts,
     ERROR: ErrorFacts,
 }
 

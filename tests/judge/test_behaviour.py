@@ -78,9 +78,8 @@ def test_without_probabilities_only_their_figures_are_none(counted: Make) -> Non
         *("kl", "parted", "confusion_cells", "slices", "slice_gaps"),
         *("verdict", "message", "measured"),
     }
-    assert found.flips["quoted"][0]["variant_confidence"] is None
     assert found.flips is not None
-    assert found.flips.quoted[0].text is None
+    assert (found.flips.quoted[0].variant_confidence, found.flips.quoted[0].text) == (None, None)
 
 
 def test_many_classes_have_their_confusion_in_cells(counted: Make) -> None:

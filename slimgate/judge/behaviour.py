@@ -195,7 +195,10 @@ def behaviour_facts(
         flips=flips,
         slices=list(judged.slices),
         slice_gaps=slice_gaps(judged.slices),
-        budgets=[budget.with_action((on_undecided or {}).get(budget.kind)) for budget in judged.budgets],
+        budgets=[
+            replace(budget, on_inconclusive=(on_undecided or {}).get(budget.kind))
+            for budget in judged.budgets
+        ],
         verdict=judged.verdict,
         message=message,
     )

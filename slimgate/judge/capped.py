@@ -21,7 +21,7 @@ about 3 / n cannot be ruled out. FAIL: the capped mean is above its limit at a l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, inf
 
@@ -151,7 +151,8 @@ def with_share_above(
     p_holds = min(1.0 if judged.p_holds is None else judged.p_holds, _FAIL_BY_SHARE * above.p_at_most(share))
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     undecided = verdict is Verdict.INCONCLUSIVE
-    return judged.replace(
+    return replace(
+        judged,
         verdict=verdict,
         n_needed=_rows_needed(conditions, p_values, n) if undecided else None,
         p_value=p_value,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from slimgate.judge.verdict import QualityJudgement
@@ -19,7 +20,10 @@ def quality_facts(
     message: its line. on_undecided: what each budget does where it is undecided. measured: when.
     """
     figures = QualityFigures.model_validate(judged, from_attributes=True)
-    budgets = [budget.with_action(action) for budget, action in zip_longest(judged.budgets, on_undecided)]
+    budgets = [
+        replace(budget, on_inconclusive=action)
+        for budget, action in zip_longest(judged.budgets, on_undecided)
+    ]
     return QualityFacts(**{**dict(figures), "budgets": budgets}, message=message, measured=measured)
 
 
@@ -43,4 +47,6 @@ def since_facts(
 
 def add_actions(budgets: Sequence[BudgetFacts], on_undecided: Sequence[OnInconclusive]) -> list[BudgetFacts]:
     """Judged budgets with what each does where it is undecided."""
-    return [budget.with_action(action) for budget, action in zip(budgets, on_undecided, strict=True)]
+    return [
+        replace(budget, on_inconclusive=action) for budget, action in zip(budgets, on_undecided, strict=True)
+    ]

@@ -115,7 +115,7 @@ def _undecided_if(
     lost: of each of the metric's budgets; why: as the judgement's line says it.
     """
     budgets = tuple(
-        budget.replace(verdict=Verdict.INCONCLUSIVE) if budget.verdict is verdict and gone else budget
+        replace(budget, verdict=Verdict.INCONCLUSIVE) if budget.verdict is verdict and gone else budget
         for budget, gone in zip(judged.budgets, lost, strict=True)
     )
     if budgets == judged.budgets:

@@ -13,7 +13,7 @@ reports/simulations/perplexity_verdicts.md has the error rates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf, log
 from math import exp as exponential
 
@@ -170,7 +170,7 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
         n=len(rows.sizes),
     )
     low, high = rows.capped.interval()
-    return judged.replace(value=_grown(rows.capped.mean), interval=(_grown(low), _grown(high)))
+    return replace(judged, value=_grown(rows.capped.mean), interval=(_grown(low), _grown(high)))
 
 
 def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int) -> BudgetFacts:

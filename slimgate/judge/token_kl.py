@@ -19,7 +19,7 @@ reports/simulations/token_kl_verdicts.md has the error rates.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, inf
 
@@ -192,7 +192,7 @@ def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
         uncapped=rows.mean,
         n=len(rows.sizes),
     )
-    return judged.replace(value=rows.capped.mean, interval=rows.capped.interval())
+    return replace(judged, value=rows.capped.mean, interval=rows.capped.interval())
 
 
 def _losses_and_limit(tokens: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:

@@ -130,7 +130,7 @@ def _judge_budget(
         n=judged.n,
         lost=lost,
     )
-    return facts if verdict.value is None else facts.replace(value=unit * lost.capped.mean)
+    return facts if verdict.value is None else replace(facts, value=unit * lost.capped.mean)
 
 
 def _judge_ratio(
@@ -150,7 +150,7 @@ def _judge_ratio(
         n=judged.n,
         lost=lost,
     )
-    return facts.replace(value=1 + sign * lost.capped.mean / before)
+    return replace(facts, value=1 + sign * lost.capped.mean / before)
 
 
 def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:

@@ -161,7 +161,8 @@ def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
     """The verdict if it is FAIL, else INCONCLUSIVE without rows that would decide it."""
     if verdict.verdict is Verdict.FAIL:
         return verdict
-    return verdict.replace(
+    return replace(
+        verdict,
         verdict=Verdict.INCONCLUSIVE,
         n_needed=None,
         builds_needed=None,
@@ -208,7 +209,7 @@ def _over_builds(
 ) -> BudgetFacts:
     """By all builds, each of which counts the same; over the rows alone where there is one build."""
     if builds is None:
-        return judge_budget(metric, budget, before, after, evidence).replace(builds=1)
+        return replace(judge_budget(metric, budget, before, after, evidence), builds=1)
     over_builds_evidence = by_contrast(
         builds, n=evidence.n, method=evidence.method, higher_is_better=metric.higher_is_better
     )
@@ -216,14 +217,15 @@ def _over_builds(
     contrast, limit = _contrast_of(metric, budget)
     if is_in_points(budget.kind):
         low, high = builds.interval(contrast)
-        judged = judged.replace(value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
+        judged = replace(judged, value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
     if judged.verdict is not Verdict.INCONCLUSIVE:
-        return judged.replace(builds=builds.count)
+        return replace(judged, builds=builds.count)
     stretch = _stretch_of(budget, builds.value(contrast), limit)
     if stretch is None:
-        return judged.replace(builds=builds.count, n_needed=None)
+        return replace(judged, builds=builds.count, n_needed=None)
     needed = builds.needed(contrast, _nearer_limit(budget, builds.value(contrast), limit), stretch=stretch)
-    return judged.replace(
+    return replace(
+        judged,
         builds=builds.count,
         n_needed=needed.rows,
         builds_needed=needed.builds,
@@ -321,9 +323,9 @@ def _with_runs_needed(
     value = runs.value(contrast)
     stretch = _stretch_of(budget, value, limit)
     if stretch is None:
-        return judged.replace(n_needed=None)
+        return replace(judged, n_needed=None)
     needed = runs.needed(contrast, _nearer_limit(budget, value, limit), stretch=stretch)
-    return judged.replace(n_needed=needed.rows, runs_needed=needed.runs, needs_both=needed.needs_both)
+    return replace(judged, n_needed=needed.rows, runs_needed=needed.runs, needs_both=needed.needs_both)
 
 
 def _fail_interval(evidence: Evidence, interval: Interval, span: float) -> Interval:

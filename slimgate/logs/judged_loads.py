@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -119,7 +119,7 @@ def _judge_load(
         "repeated": pair.repeat is not None,
         "times": [{**asdict(ratio), "claimed_interval": ratio.claimed_interval} for ratio in ratios],
         "budgets": [
-            budget_verdict.with_action(budget.on_inconclusive or on_inconclusive)
+            replace(budget_verdict, on_inconclusive=budget.on_inconclusive or on_inconclusive)
             for budget, (budget_verdict, _) in zip(budgets, judged, strict=True)
         ],
         "verdict": verdict,

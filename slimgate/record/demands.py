@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.record.verdicts import SwitchedOffBudget
-from slimgate.results.base import Facts, OnInconclusive
+from slimgate.results.base import OnInconclusive
+from slimgate.results.facts import Facts
 
 
 class DemandedBudget(Facts):

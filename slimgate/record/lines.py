@@ -12,8 +12,9 @@ from pydantic import Field
 
 from slimgate.budgets.base import Unit
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.results.base import BudgetFacts, Facts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 from slimgate.results.baseline import SinceFacts
+from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import Facts
+from slimgate.results.facts import Facts
 
 
 class Rates(Facts):

@@ -24,7 +24,6 @@ from slimgate.record.verdicts import (
     RunVerdict,
     SwitchedOffBudget,
 )
-from slimgate.results.base import Facts
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import (
@@ -40,6 +39,7 @@ from slimgate.results.checks import (
     TIMES,
     Result,
 )
+from slimgate.results.facts import Facts
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.kl_log import KlLogFacts
 from slimgate.results.latency import LatencyFacts

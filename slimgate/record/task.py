@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.judge.score_metric import RECORD_KIND
-from slimgate.results.base import Facts
+from slimgate.results.facts import Facts
 
 # The kinds of task of records of files of other tools, beside logs of answers.
 PREDICTIONS = "predictions"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from slimgate.results.base import Facts, OnInconclusive
+from slimgate.results.base import OnInconclusive
 from slimgate.results.counts import Status, ends_in_failure, is_gated
+from slimgate.results.facts import Facts
 
 # What an undecided budget did to a run, and what it does now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]

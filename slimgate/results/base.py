@@ -1,15 +1,15 @@
 """What all results share: the verdict, what an undecided budget does, a judged budget.
 
-`ends_run` alone decides whether a budget ends the run.
+`ends_run` alone decides whether a budget ends the run. Nothing here imports pydantic, which a verdict on
+logs does not need; the classes of results that have a budget read and write these with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Self
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any, ClassVar, Literal
 
 
 class Verdict(StrEnum):
@@ -36,40 +36,24 @@ def ends_run(verdict: Verdict | None, on_inconclusive: OnInconclusive | None) ->
     return verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and on_inconclusive != "warn")
 
 
-class Facts(BaseModel):
-    """The base of all that a record holds: frozen, and what was not measured is None.
-
-    A figure that is not finite is written as a text, "Infinity" or "NaN", and read as a number again: JSON
-    has none for it, and null would say that it was not measured, or stand where a number must be.
-    """
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-        ser_json_inf_nan="strings",
-        defer_build=True,  # most commands use few of the classes
-    )
-
-    def replace(self, **changes: object) -> Self:
-        """Makes a copy in which some fields have other values.
-
-        Args:
-            changes: by the names of the fields.
-
-        Raises:
-            pydantic.ValidationError: for a name that is no field, and a value of another type.
-        """
-        return type(self)(**{**dict(self), **changes})
+# How a record reads and writes the dataclasses below: pydantic's settings.
+AS_IN_RECORD: dict[str, Any] = {
+    "extra": "forbid",
+    "ser_json_inf_nan": "strings",
+    "revalidate_instances": "always",  # numpy's numbers become Python's
+}
 
 
-class CappedFacts(Facts):
+@dataclass(frozen=True, kw_only=True)
+class CappedFacts:
     """Of a budget on a mean without a bound: the share of rows above the cap, which is judged too.
 
     cap: the most that a row counts for in the mean, such as nats a token. uncapped: the mean without it, in
     the unit of the budget's value. above: the share of rows (of documents by their tokens) that lost more,
     with its 90 % interval and its limit. derived: the limit is derived from the budget, not the user's.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = AS_IN_RECORD
 
     cap: float
     uncapped: float
@@ -79,7 +63,8 @@ class CappedFacts(Facts):
     derived: bool
 
 
-class BudgetFacts(Facts):
+@dataclass(frozen=True, kw_only=True)
+class BudgetFacts:
     """A judged budget.
 
     value, interval: what it limits and its 90 % interval, in the unit of `limit`: a fraction of the teacher's
@@ -97,6 +82,8 @@ class BudgetFacts(Facts):
     capped: of a mean of values without a bound.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = AS_IN_RECORD
+
     kind: str
     limit: float
     verdict: Verdict
@@ -113,7 +100,3 @@ class BudgetFacts(Facts):
     needs_both: bool = False
     runs_needed: int | None = None
     capped: CappedFacts | None = None
-
-    def with_action(self, on_inconclusive: OnInconclusive | None) -> BudgetFacts:
-        """The same budget with what it does where it is undecided."""
-        return self.replace(on_inconclusive=on_inconclusive)

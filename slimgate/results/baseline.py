@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import Facts, OnInconclusive
+from slimgate.results.base import OnInconclusive
+from slimgate.results.facts import Facts
 from slimgate.results.quality import DropFigures
 
 

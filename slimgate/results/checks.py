@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from slimgate.results.base import Facts
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.facts import Facts
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.kl_log import KlLogFacts
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts

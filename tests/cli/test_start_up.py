@@ -84,7 +84,7 @@ def test_a_verdict_on_tables_of_scores_imports_what_it_uses(period: int, tmp_pat
     assert not {"scipy.stats", "scipy.optimize", "pyarrow.parquet", "jinja2", "markdown_it"} & modules
     assert own(modules) <= {
         *("slimgate._system", "slimgate.budgets", "slimgate.cli", "slimgate.data", "slimgate.errors"),
-        *("slimgate.judge", "slimgate.logs", "slimgate.outcomes", "slimgate.plugins"),
+        *("slimgate.judge", "slimgate.logs", "slimgate.outcomes", "slimgate.plugins", "slimgate.results"),
         # of the last three only what names units, counts and figures
         *("slimgate.suite", "slimgate.record", "slimgate.report"),
     }
@@ -122,6 +122,6 @@ def test_collecting_a_suite_imports_no_models_runs_or_reports() -> None:
     assert not {"nltk", "sacrebleu", "pyarrow.compute", "pyarrow.parquet", "pyarrow.csv"} & modules
     assert not {"slimgate.logs", "slimgate.record", "slimgate.store"} & own(modules)
     runs = {name for name in modules if name.startswith(("slimgate.run.", "slimgate.plugin.gates."))}
-    assert runs == {"slimgate.run.other_load", "slimgate.run.progress", "slimgate.results.self_test"}
+    assert runs == {"slimgate.run.other_load", "slimgate.run.progress"}
     reports = {name for name in modules if name.startswith("slimgate.report.")}
     assert {name.removeprefix("slimgate.report.terminal") for name in reports} == {"", ".live", ".progress"}

@@ -154,7 +154,7 @@ def test_another_limit_is_read_off_both_intervals(counted: Counted) -> None:
     (one,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={"accuracy": facts}))
     for limit in (0.5, 2.0, 4.8, 5.0, 6.0, 7.0, 7.1, 9.0):
         assert verdict_under(EQUIVALENT_POINTS, limit, one) is judged(pair, limit).verdict, limit
-    old = one._replace(facts=one.facts.model_copy(update={"fail_interval": None}))
+    old = one._replace(facts=replace(one.facts, fail_interval=None))
     assert verdict_under(EQUIVALENT_POINTS, 2.0, old) is None
     assert verdict_under(EQUIVALENT_POINTS, 9.0, old) is Verdict.PASS
 

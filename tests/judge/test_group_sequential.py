@@ -60,7 +60,7 @@ def judgement(p_value: float, p_holds: float) -> QualityJudgement:
     outcomes = class_outcomes(["a"] * 100, ["a"] * 100, classes=["a", "b"])
     judged = judge_quality(load_metric("accuracy"), outcomes, outcomes, [QualityBudget("drop_points", 2.0)])
     verdict = to_verdict(inside=p_value <= 0.05, outside=p_holds <= 0.05)
-    budget = judged.budgets[0].replace(verdict=verdict, p_value=p_value, p_holds=p_holds)
+    budget = replace(judged.budgets[0], verdict=verdict, p_value=p_value, p_holds=p_holds)
     return replace(judged, budgets=(budget,), verdict=verdict)
 
 

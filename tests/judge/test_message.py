@@ -88,7 +88,7 @@ UNDECIDED = replace(
             id="rows that nobody has",
         ),
         pytest.param(
-            replace(UNDECIDED, n_needed=None, budgets=(UNDECIDED.budgets[0].replace(n_needed=None),)),
+            replace(UNDECIDED, n_needed=None, budgets=(replace(UNDECIDED.budgets[0], n_needed=None),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
             "INCONCLUSIVE, the drop equals its budget: no number of gate rows would tell",
             id="no number of rows",
@@ -112,7 +112,7 @@ UNDECIDED = replace(
             id="relative budgets, the second without a finite value",
         ),
         pytest.param(
-            replace(UNDECIDED, n_needed=None, budgets=(FLOOR.replace(verdict=Verdict.INCONCLUSIVE),)),
+            replace(UNDECIDED, n_needed=None, budgets=(replace(FLOOR, verdict=Verdict.INCONCLUSIVE),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], "
             "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
             "INCONCLUSIVE, the value that floor limits equals its limit: no number of gate rows would tell",
@@ -122,7 +122,7 @@ UNDECIDED = replace(
             replace(
                 UNDECIDED,
                 n_needed=None,
-                budgets=(*UNDECIDED.budgets, FLOOR.replace(verdict=Verdict.INCONCLUSIVE)),
+                budgets=(*UNDECIDED.budgets, replace(FLOOR, verdict=Verdict.INCONCLUSIVE)),
             ),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0, "
             "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
@@ -162,7 +162,7 @@ def test_a_budget_is_shown_as_it_was_set() -> None:
 
 
 def test_the_line_of_a_teacher_has_its_own_value_and_rows() -> None:
-    held = replace(FAILED, budgets=(FLOOR.replace(verdict=Verdict.PASS),), verdict=Verdict.PASS)
+    held = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),), verdict=Verdict.PASS)
     line = "teacher: accuracy, floor 0.90: 0.884 [0.865, 0.901] (n=872): PASS"
     assert teacher_message(held) == line
     assert teacher_message(replace(held, groups=109)) == line.replace("n=872", "n=872 in 109 groups")

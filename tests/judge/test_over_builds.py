@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import hypot, sqrt
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_a_variant_of_one_build_is_judged_over_the_rows(counted: Counted) -> Non
     found, plain = (
         judged(counted, 3000, [30], one) for one in (over(2.0), QualityBudget("drop_points", 2.0))
     )
-    assert found.budgets[0] == plain.budgets[0].replace(builds=1)
+    assert found.budgets[0] == replace(plain.budgets[0], builds=1)
     assert "budget 2.0 (all builds are equal) (n=3000): PASS" in message("x", found)
     # where the caller knows of no other build, nothing is said of them
     unknown = judge_quality(ACCURACY, *counted(3000, 30), [over(2.0)])

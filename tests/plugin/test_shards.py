@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,4 +185,4 @@ def undecided(model: VariantRecord, wish: str) -> QualityFacts:
     """Its accuracy, as if its budget could not be decided."""
     facts = model.quality["accuracy"]
     budget = {"verdict": Verdict.INCONCLUSIVE, "on_inconclusive": wish}
-    return facts.model_copy(update={"budgets": [one.model_copy(update=budget) for one in facts.budgets]})
+    return facts.model_copy(update={"budgets": [replace(one, **budget) for one in facts.budgets]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.sample_record import MEASURED, quality, sample_record, sliced, variant
 
@@ -103,7 +105,7 @@ def undecided(on_inconclusive: str) -> dict[str, object]:
     """A variant whose budget is undecided, and what that does to the run."""
     facts = quality("a", "accuracy", 1.9, (1.0, 2.8), Verdict.INCONCLUSIVE)
     budget = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.INCONCLUSIVE)
-    budgets = [budget.model_copy(update={"on_inconclusive": on_inconclusive})]
+    budgets = [replace(budget, on_inconclusive=on_inconclusive)]
     return {"variants": [variant("a", quality={"accuracy": facts.model_copy(update={"budgets": budgets})})]}
 
 

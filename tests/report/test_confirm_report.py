@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def cautions(**facts: Any) -> str:
 def judged_again(outcome: Verdict) -> RunRecord:
     """A variant that passed on the gate, with that verdict on the confirm rows."""
     passed = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS)
-    budget = passed.budgets[0].model_copy(update={"verdict": outcome, "on_inconclusive": "fail"})
+    budget = replace(passed.budgets[0], verdict=outcome, on_inconclusive="fail")
     message = f"confirm: int8: accuracy, drop 0.4: {outcome}"
     again = passed.model_copy(update={"budgets": [budget], "verdict": outcome, "message": message})
     models = [variant("int8", quality={"accuracy": passed}, confirm={"accuracy": again})]

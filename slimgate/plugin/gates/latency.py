@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -300,7 +301,7 @@ def make_speedup_facts(
         speedup_of_minima=speedup.of_minima,
         duel_rounds=speedup.rounds,
         duel_threads=threads,
-        budgets=[judged.with_action(action)] if judged else [],
+        budgets=[replace(judged, on_inconclusive=action)] if judged else [],
         verdict=judged.verdict if judged else None,
         message=line,
         duel_measured=format_now(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import median
 
 import pytest
@@ -180,7 +180,7 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
     fields = {
         "ratio": ratio.ratio,
         "spread": ratio.spread if ratio.readings > 1 else None,
-        "budgets": [judged.with_action(action)] if judged else [],
+        "budgets": [replace(judged, on_inconclusive=action)] if judged else [],
         "verdict": judged.verdict if judged else None,
         "message": line,
     }

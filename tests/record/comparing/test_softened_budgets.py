@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def grouped(folder: Path) -> Kept:
     assert int8.behaviour is not None
     slices = [one.model_copy(update={"column": "part"}) for one in int8.behaviour.slices or ()]
     facts = int8.quality["accuracy"]
-    over_builds = [one.model_copy(update={"builds": 3}) for one in facts.budgets]
+    over_builds = [replace(budget, builds=3) for budget in facts.budgets]
     changed = int8.model_copy(
         update={
             "quality": {"accuracy": facts.model_copy(update={"groups": 1200, "budgets": over_builds})},
@@ -116,7 +117,7 @@ def test_a_recipe_without_a_random_step_is_no_weaker_gate(tmp_path: Path) -> Non
     old = grouped(tmp_path / "a")
     teacher, int8 = old.record.variants
     facts = int8.quality["accuracy"]
-    equal = [one.model_copy(update={"builds": 1}) for one in facts.budgets]
+    equal = [replace(budget, builds=1) for budget in facts.budgets]
     changed = int8.model_copy(update={"quality": {"accuracy": facts.model_copy(update={"budgets": equal})}})
     new = old._replace(record=old.record.model_copy(update={"variants": [teacher, changed]}))
     assert compare(old, new).weaker == []

@@ -23,13 +23,7 @@ class TimeLimitFacts(Facts):
 
 
 class SpeedupFacts(Facts):
-    """The duel of a variant with its teacher on one workload, and the budget on the speed-up.
-
-    speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
-    (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
-    above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
-    duel_measured: when it was; None of a model without a duel.
-    """
+    """The duel of a variant with its teacher on one workload, and the budget on it; see LatencyFacts."""
 
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
@@ -45,23 +39,7 @@ class SpeedupFacts(Facts):
 
 
 class TimesFacts(Facts):
-    """Times of one forward call on prepared tensors, in milliseconds.
-
-    Of a workload that ends in -e2e (b1-e2e), the call is timed end to end: from the text of the rows to their
-    answers, tokenizing included.
-    Of a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
-    and -tpot the time of each token after it. new_tokens: that each row gets; tokens_per_s: of all rows, in
-    whole answers or, of -tpot, after the first token; cache_bytes: of the key-value cache after the answer.
-
-    A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
-    turns: how many different batches of rows the timed calls took by turns, in a suite with a cascade; None:
-    all took one. passed_on: of a cascade, the shares of the rows of these calls that reached each model after
-    the first. limits: the budgets on milliseconds, None without any.
-    Of a server under load (c8: 8 users; r2.5: 2.5 requests a second) a call is a request, -ttft its time to
-    the first token, and -tpot that between tokens; failed_requests have no time.
-    service_level: the milliseconds that a good request meets; good_share: of all requests that were sent;
-    goodput_per_s: good requests a second.
-    """
+    """Times of one forward call on prepared tensors, in milliseconds; see LatencyFacts."""
 
     p50_ms: float | None = None
     p90_ms: float | None = None
@@ -90,9 +68,27 @@ class TimesFacts(Facts):
 
 
 class LatencyFacts(SpeedupFacts, TimesFacts):
-    """The times of a model on one workload, and its duel with the teacher.
+    """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
 
-    measured: when the calls were timed; of a model that only had the duel, when that was.
+    Of a workload that ends in -e2e (b1-e2e), the call is timed end to end: from the text of the rows to their
+    answers, tokenizing included.
+    Of a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
+    and -tpot the time of each token after it. new_tokens: that each row gets; tokens_per_s: of all rows, in
+    whole answers or, of -tpot, after the first token; cache_bytes: of the key-value cache after the answer.
+
+    A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
+    turns: how many different batches of rows the timed calls took by turns, in a suite with a cascade; None:
+    all took one. passed_on: of a cascade, the shares of the rows of these calls that reached each model after
+    the first. limits: the budgets on milliseconds, None without any.
+    Of a server under load (c8: 8 users; r2.5: 2.5 requests a second) a call is a request, -ttft its time to
+    the first token, and -tpot that between tokens; failed_requests have no time.
+    service_level: the milliseconds that a good request meets; good_share: of all requests that were sent;
+    goodput_per_s: good requests a second.
+    speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
+    (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
+    above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
+    budgets, verdict, message: of the duel.
+    measured: when the calls were timed, or the duel where they were not; duel_measured: when the duel was.
     """
 
     @classmethod
@@ -113,8 +109,5 @@ class LatencyFacts(SpeedupFacts, TimesFacts):
         times = TimesFacts(**{name: getattr(self, name) for name in TimesFacts.model_fields})
         duel = SpeedupFacts(**{name: getattr(self, name) for name in SpeedupFacts.model_fields})
         if duel.duel_measured is None:
-            duel = duel.model_copy(update={"duel_measured": self.measured})
-        return (
-            times if self.p50_ms else None,
-            duel if self.speedup is not None else None,
-        )
+            duel = duel.replace(duel_measured=self.measured)
+        return times if self.p50_ms else None, duel if self.speedup is not None else None

@@ -31,6 +31,7 @@ NAMED_UNITS = {
     "peaks": "bytes",
     "seconds": "s",
     "p_value": "0 to 1",
+    "p_holds": "0 to 1",
     "p_holm": "0 to 1",
     "kl_to_teacher": "nats",
     "noise_floor": "natural log of a ratio",

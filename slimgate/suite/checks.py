@@ -2,112 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.judge.behaviour_budgets import LABEL
 from slimgate.judge.budget_tables import GOODPUT, PART_OF, LimitBudget, SpeedBudget, limits_part
 from slimgate.judge.call_times import rounds_for
-from slimgate.models.config import longest_text
-from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
-from slimgate.models.model_ref import model_config, read_config
-from slimgate.models.quantized_files import CHECKPOINT
+from slimgate.models.model_ref import read_config
 from slimgate.models.weight_shares import KINDS_WITH_SHARES
-from slimgate.plugins.loading import load_user_object, plugins
-from slimgate.plugins.models import ModelRef
-from slimgate.plugins.rows import CALIBRATION, UNLABELLED
+from slimgate.plugins.loading import plugins
 from slimgate.plugins.task import Task
 from slimgate.plugins.workloads import END_TO_END
 from slimgate.results.checks import LATENCY
-from slimgate.runtimes import eager
-from slimgate.steps.training.transfer_params import row_file, text_columns_of
 from slimgate.suite.errors import Loc
-from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, TaskSetup, Variant
+from slimgate.suite.step_checks import ErrorAt, ModelWalk, find_origins
+from slimgate.suite.suite import TEACHER, Suite, TaskSetup
 from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
 from slimgate.suite.variant_budgets import SIZE
 
-ErrorAt = Callable[[Loc, str], SuiteError]
-Config = dict[str, Any]
 # Outcomes that a task must have before its models can form a cascade.
 CLASS_SCORES = frozenset({"prediction", "probabilities"})
-
-
-def check_no_cycle(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
-    """Raises if a variant is built from itself or learns from itself, directly or through other variants."""
-    for name, variant in variants.items():
-        for origin, loc in _find_origins(variant):
-            if path := _find_path(variants, origin, name):
-                raise error_at(("variants", name, *loc), f"a cycle: {' -> '.join([name, *path])}")
-
-
-def check_teachers_exist(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
-    """Raises if a step learns from a variant that the suite does not have."""
-    for name, variant in variants.items():
-        for origin, loc in _find_origins(variant):
-            if origin not in variants:
-                hint = format_suggestion(origin, {TEACHER, SELF, *variants})
-                raise error_at(("variants", name, *loc), f'"{origin}": no such variant{hint}')
-
-
-def _find_origins(variant: Variant) -> list[tuple[str, Loc]]:
-    """The variants that must be built before this one, each with the key that names it."""
-    origins: list[tuple[str, Loc]] = []
-    if variant.parent not in (None, TEACHER):
-        origins.append((str(variant.parent), ("from",)))
-    for i, step in enumerate(variant.steps):
-        for name in step.teachers:
-            if name not in (TEACHER, SELF):
-                origins.append((name, ("steps", i, step.name, _find_teacher_option(step, name))))
-    for name in variant.cascade.models if variant.cascade else ():
-        if name != TEACHER:
-            origins.append((name, ("cascade", "models")))
-    return origins
-
-
-class _Change(NamedTuple):
-    """A step that changed the kind of a model."""
-
-    step: str
-    model: str
-    kind_before: str
-
-
-def _describe_wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Sequence[_Change]) -> str:
-    """Why a step of model `name` cannot take this kind. changes: the earlier steps that changed the kind."""
-    problem = f"cannot take an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
-    if kind == CHECKPOINT:
-        return f"{problem}: the model is quantized already; start from the model before it was quantized"
-    if change := next((earlier for earlier in reversed(changes) if earlier.kind_before in takes), None):
-        owner = "" if change.model == name else f", a step of {change.model}"
-        return f"{problem}: put it before {change.step}{owner}"
-    between = [
-        name for name, plugin in plugins("step").items() if plugin.gives in takes and kind in plugin.takes
-    ]
-    return f"{problem}: put {between[0]} before it" if len(between) == 1 else problem
-
-
-def _find_teacher_option(step: SuiteStep, name: str) -> str:
-    """The option of the step that names this teacher."""
-    return "teacher" if name == step.teacher else "more_teachers"
-
-
-def _find_path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
-    """The variants on a path from `start` to `end` along build dependencies; empty if there is no path."""
-    todo, seen = [[start]], {start}
-    while todo:
-        path = todo.pop()
-        if path[-1] == end:
-            return path
-        for origin, _ in _find_origins(variants[path[-1]]):
-            if origin not in seen or origin == end:
-                seen.add(origin)
-                todo.append([*path, origin])
-    return []
 
 
 def check_cascades(suite: Suite, error_at: ErrorAt) -> None:
@@ -225,7 +141,7 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
 
     folders: also read config.json in the folders that models start from.
     """
-    walk = _Walk(suite, error_at, folders)
+    walk = ModelWalk(suite, error_at, folders)
     for name in (TEACHER, *suite.variants):
         state, runtime = walk.find_state(name), suite.model(name).runtime
         loc: Loc = (TEACHER,) if name == TEACHER else ("variants", name, "runtime")
@@ -403,7 +319,7 @@ def _add_origins(suite: Suite, names: Iterable[str]) -> list[str]:
         name = todo.pop(0)
         if name not in models:
             models[name] = None
-            todo += [origin for origin, _ in _find_origins(suite.model(name))]
+            todo += [origin for origin, _ in find_origins(suite.model(name))]
     return list(models)
 
 
@@ -441,132 +357,3 @@ def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
         if column not in sliced:
             problem = f'the rows have no column "{column}"{format_suggestion(column, sliced)}'
             raise error_at(("task", "slices", i), problem)
-
-
-@dataclass(frozen=True)
-class _State:
-    """A model as far as it is known without loading it: its kind, and its configuration if it is a folder.
-
-    changes: the steps that changed its kind, in order. folder: where the model that it is made from is.
-    """
-
-    kind: str
-    config: Config | None
-    changes: tuple[_Change, ...] = ()
-    folder: Path | None = None
-
-
-@dataclass
-class _Walk:
-    suite: Suite
-    error_at: ErrorAt
-    folders: bool
-    _known: dict[str, _State] = field(default_factory=dict)
-
-    def find_state(self, name: str) -> _State:
-        if name not in self._known:
-            self._known[name] = self._walk_steps(self.suite.model(name))
-        return self._known[name]
-
-    def _walk_steps(self, variant: Variant) -> _State:
-        loc: Loc = (TEACHER,) if variant.name == TEACHER else ("variants", variant.name)
-        if variant.ref is not None:
-            config = self._read_config(variant.ref, (*loc, "model"))
-            state = _State(variant.ref.kind, config, folder=None if config is None else variant.ref.folder)
-        else:
-            state = self.find_state(variant.parent or TEACHER)
-        for i, step in enumerate(variant.steps):
-            step_loc = (*loc, "steps", i, step.name)
-            if variant.name == TEACHER and (teachers := [name for name in step.teachers if name != SELF]):
-                teacher = "the teacher" if teachers[0] == TEACHER else f'"{teachers[0]}"'
-                raise self.error_at(step_loc, f"learns from {teacher}, so it cannot be a step of the teacher")
-            self._check_teacher(step, state, step_loc)
-            self._check_files(step, step_loc)
-            if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
-                problem = (
-                    "reads the split unlabelled, which the suite does not have; "
-                    "give [task] splits.unlabelled = 2000"
-                )
-                raise self.error_at(step_loc, problem)
-            self._check_calibration(step, step_loc)
-            self._check_functions(step, step_loc)
-            state = self._apply_step(step, state, variant.name, step_loc)
-        return state
-
-    def _apply_step(self, step: SuiteStep, state: _State, name: str, loc: Loc) -> _State:
-        plugin, config = step.object, state.config
-        if state.kind not in plugin.takes:
-            raise self.error_at(loc, _describe_wrong_kind(state.kind, plugin.takes, name, state.changes))
-        if config is not None:
-            try:
-                check_family(step.name, plugin, config)
-                config = plugin.check(step.params, config)
-                if state.folder is not None:
-                    plugin.check_folder(step.params, state.folder)
-            except SlimgateError as error:
-                raise self.error_at(loc, str(error)) from None
-        kind = plugin.gives or state.kind
-        change = (_Change(step.name, name, state.kind),) if kind != state.kind else ()
-        return _State(kind, config, (*state.changes, *change), state.folder)
-
-    def _check_teacher(self, step: SuiteStep, state: _State, loc: Loc) -> None:
-        """A teacher runs in PyTorch."""
-        for name in step.teachers:
-            kind = state.kind if name == SELF else self.find_state(name).kind
-            if kind not in eager.runtime.kinds:
-                problem = f'"{name}" is of kind {kind}; a model to learn from runs in PyTorch'
-                raise self.error_at((*loc, _find_teacher_option(step, name)), problem)
-
-    def _check_files(self, step: SuiteStep, loc: Loc) -> None:
-        """The step's row files exist and have the task's text columns."""
-        task = self.suite.setup.task
-        for path in step.row_files if self.folders else ():
-            try:
-                text_columns_of(columns_of(row_file(path)), task.object.text_columns(task.params), path)
-            except (SlimgateError, ValueError) as error:
-                raise self.error_at(loc, str(error)) from None
-
-    def _check_calibration(self, step: SuiteStep, loc: Loc) -> None:
-        """The split `calibration` has rows if a step needs them."""
-        if CALIBRATION in step.needs and self.suite.setup.sizes.calibration == 0:
-            problem = (
-                "needs rows of the split calibration, and [task] splits.calibration = 0 came; give it some, "
-                "such as calibration = 512"
-            )
-            raise self.error_at(loc, problem)
-
-    def _check_functions(self, step: SuiteStep, loc: Loc) -> None:
-        """A user's own functions can be imported and called."""
-        for name in step.functions:
-            try:
-                function = load_user_object("function", name)
-            except SuiteError as error:
-                raise self.error_at(loc, str(error)) from None
-            if not callable(function):
-                problem = f'"{name}" is {type(function).__name__}, expected a function'
-                raise self.error_at(loc, problem)
-
-    def _read_config(self, ref: ModelRef, loc: Loc) -> Config | None:
-        if not self.folders or ref.folder is None:
-            return None
-        try:
-            config = model_config(ref)
-            self.suite.setup.task.object.check_model(self.suite.setup.task.params, ref, config, None)
-        except SlimgateError as error:
-            raise self.error_at(loc, str(error)) from None
-        self._check_workloads(ref, config)
-        return config
-
-    def _check_workloads(self, ref: ModelRef, config: Config) -> None:
-        longest = longest_text(config)
-        if longest is None:
-            return
-        for i, table in enumerate(self.suite.measure.workloads or ()):
-            loc, has = ("measure", "workloads", i), f"{ref.text} has positions for {longest} tokens"
-            if (table.tokens or 0) > longest:
-                raise self.error_at((*loc, "tokens"), f"{table.tokens} came, but {has}")
-            prompt, new = table.prompt_tokens or 0, table.new_tokens or 0
-            is_encoder_decoder = bool(config.get("is_encoder_decoder"))
-            if (max(prompt, new + 1) if is_encoder_decoder else prompt + new) > longest:
-                problem = f"{prompt} came, with new_tokens = {new}, but {has}"
-                raise self.error_at((*loc, "prompt_tokens"), problem)

@@ -28,16 +28,15 @@ from slimgate.suite.checks import (
     check_endpoints,
     check_goodput,
     check_models,
-    check_no_cycle,
     check_rounds,
     check_slice_columns,
-    check_teachers_exist,
     check_writing,
 )
 from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
 from slimgate.suite.extras import check_packages
 from slimgate.suite.file import SuiteText, read_suite_text
 from slimgate.suite.runtime_choice import add_default_runtimes
+from slimgate.suite.step_checks import check_no_cycle, check_teachers_exist
 from slimgate.suite.suite import (
     SELF,
     TEACHER,

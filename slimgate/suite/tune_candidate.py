@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def make_candidate(reader: Reader, suite: Suite, drawn: Drawn, name: str) -> Variant:
     """The step list as a variant. Raises SuiteError, with its place in [tune], if it is invalid."""
-    from slimgate.suite.checks import check_models, check_teachers_exist
+    from slimgate.suite.checks import check_models
     from slimgate.suite.runtime_choice import add_default_runtimes
+    from slimgate.suite.step_checks import check_teachers_exist
     from slimgate.suite.suite import Variant
 
     loc: Loc = ("tune", "space", drawn.space.number)

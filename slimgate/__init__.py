@@ -74,7 +74,7 @@ HOMES = {
     "class_outcomes": "slimgate.outcomes",
     "QualityBudget": "slimgate.judge.budget_kinds",
     "QualityJudgement": "slimgate.judge.verdict",
-    "Verdict": "slimgate.judge.verdict",
+    "Verdict": "slimgate.results.base",
     "judge_quality": "slimgate.judge.quality",
     "load_metric": "slimgate.judge.metrics.registry",
     # what a suite says, and what a run found

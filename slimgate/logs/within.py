@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget, QualityJudgement
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import drop_budgets, range_options
 from slimgate.logs.directions import read_directions
 from slimgate.logs.file_budgets import read_budget_tables

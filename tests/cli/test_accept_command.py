@@ -11,7 +11,7 @@ import pytest
 from support.releases import INT8, Model, write_release
 
 from slimgate.cli.main import main
-from slimgate.judge.verdict import QualityBudget
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord, read_record
 from slimgate.record.task import SuiteFacts

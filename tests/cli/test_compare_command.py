@@ -13,7 +13,7 @@ import pytest
 from support.releases import CLASSES, INT8, Model, machine, write_release
 
 from slimgate.cli.main import main
-from slimgate.judge.verdict import QualityBudget
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.record.files import read_record_file
 from slimgate.record.run import to_json
 from slimgate.record.task import SuiteFacts

@@ -15,9 +15,9 @@ from support.doc_blocks import blocks, files
 
 from fixtures.models.tiny import BAD, GOOD, OTHER, write_tiny_bert
 from slimgate.cli.main import main
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget
 from slimgate.plugins.rows import Rows
 from slimgate.results.base import Verdict
 from slimgate.run.planted_fault import judge_exchanged_answers

@@ -15,8 +15,8 @@ from support.releases import CLASSES, INT8, Model, write_release
 
 from fixtures.models.tiny_graph import tiny_onnx_model
 from slimgate.cli.main import main
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import SliceBudget
-from slimgate.judge.verdict import QualityBudget
 from slimgate.record.run import read_record
 from slimgate.report.pr_comment import pr_comment
 from slimgate.store.store import Store

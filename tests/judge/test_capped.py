@@ -252,7 +252,7 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
     ],
 )
 def test_a_cap_without_an_effect_is_refused(metric: str, budget: QualityBudget, said: str) -> None:
-    from slimgate.judge.verdict import check_budget
+    from slimgate.judge.budget_kinds import check_budget
 
     with pytest.raises(SuiteError, match=said):
         check_budget(load_metric(metric), budget)

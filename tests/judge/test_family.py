@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.family import bound_among, within_family
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.tango import tango_z
-from slimgate.judge.verdict import QualityBudget, QualityJudgement
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import Verdict
 

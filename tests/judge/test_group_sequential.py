@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.decision import to_verdict
 from slimgate.judge.family import fails_within_family
 from slimgate.judge.group_sequential import Look, look_at, look_levels, look_rows
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import plan
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget, QualityJudgement, to_verdict
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import class_outcomes
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from slimgate import class_outcomes
 from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.metrics.classes import conventional_positive
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.results.base import Verdict

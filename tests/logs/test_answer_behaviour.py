@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from slimgate.errors import SuiteError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import score_metric, score_outcomes
-from slimgate.judge.verdict import QualityBudget
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets, budgets_of_table

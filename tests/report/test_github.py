@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.releases import INT8, Model, write_release
 
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
-from slimgate.judge.verdict import QualityBudget
 from slimgate.record.run import RunRecord, read_record
 from slimgate.record.verdicts import CarriedResult
 from slimgate.report.github import append_summary, budget_annotations, in_actions

@@ -10,7 +10,7 @@ import pytest
 from support.releases import Model, write_release
 
 from slimgate.errors import SuiteError
-from slimgate.judge.verdict import QualityBudget
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.record.files import read_run
 from slimgate.record.run import to_json
 from slimgate.record.task import SuiteFacts

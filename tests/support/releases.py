@@ -12,12 +12,12 @@ import numpy as np
 from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.machine import Machine

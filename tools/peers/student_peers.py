@@ -28,9 +28,9 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate.errors import SlimgateError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
 from slimgate.models.stock import save_plain

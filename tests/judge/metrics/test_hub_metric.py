@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.hub import hub_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import ClassOutcomes
 from slimgate.suite.load import load_suite
 

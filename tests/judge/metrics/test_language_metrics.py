@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import Outcomes
 from slimgate.results.base import Verdict
 

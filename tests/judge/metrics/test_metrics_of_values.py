@@ -12,9 +12,9 @@ from scipy import stats
 from sklearn import metrics as sklearn
 
 from slimgate.errors import MeasureError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import Metric, known_metrics, load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import Floats, Outcomes
 from slimgate.results.base import Verdict
 from slimgate.tasks import multi_label, text_regression, token_classification

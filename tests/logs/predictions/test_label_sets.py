@@ -10,10 +10,10 @@ from support.prediction_rows import write_predictions
 
 from slimgate import assert_within
 from slimgate.errors import DataError, SuiteError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityBudget
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import Pair, read_pair
 from slimgate.results.base import Verdict

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from support.releases import CLASSES, INT8, Model, machine, write_release
 
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.exact_paired import paired_interval
-from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing import Comparison, compare
 from slimgate.record.files import Kept, read_record_file

@@ -167,7 +167,7 @@ def _judge_runs(
     ]
     collected.notes += [
         *describe_equal_answers(alone),
-        *describe_large_gains(alone),
+        *describe_large_gains((comparison.name, comparison.judged) for comparison in alone),
         *describe_percent(alone),
     ]
     return LogVerdicts(

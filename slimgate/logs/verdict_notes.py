@@ -1,12 +1,11 @@
-"""Notes beside the verdicts of a target: swapped sides, equal logs, scores in percent, a judge's noise."""
+"""Notes beside the verdicts of a target: equal logs, scores in percent, a judge's noise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import is_in_points
-from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
 from slimgate.plugins.reader import Log
@@ -39,31 +38,6 @@ def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
     if all(comparison.changed is None for comparison in comparisons):
         return []
     return ["all answers and scores are the same in both logs: check that they are of two models"]
-
-
-def describe_large_gains(
-    judgements: Iterable[tuple[str, QualityJudgement]], sides: tuple[str, str] = ("base", "target")
-) -> list[str]:
-    """A line where the target is shown to be better by more than its budget: the sides may be swapped.
-
-    judgements: each with the name of what was judged. sides: the words for base and target.
-    """
-    gains = [
-        name
-        for name, judged in judgements
-        for budget in judged.budgets
-        if budget.kind == "drop_points"
-        and judged.unit == "points"
-        and judged.interval is not None
-        and judged.interval[1] < -budget.limit
-    ]
-    if not gains:
-        return []
-    base, target = sides
-    return [
-        f"{list_names(gains, _MOST_NAMED)}: the {target} is better than the {base} by more than the budget: "
-        f"check that {base} and {target} are not swapped"
-    ]
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:

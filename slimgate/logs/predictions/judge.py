@@ -29,8 +29,8 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, make_base_record
+from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.predictions.pairs import Pair
-from slimgate.logs.verdict_notes import describe_large_gains
 from slimgate.outcomes import Outcomes, same_rows
 from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER

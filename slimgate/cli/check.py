@@ -84,12 +84,14 @@ def check_paths(paths: Sequence[Path], *, data: bool, without_budgets: bool = Fa
         before = count + len(problems)
         for file in _toml_files(path) if path.is_dir() else [path]:
             try:
-                asked = check_file(file, named=file is path, data=data, without_budgets=without_budgets)
-                if asked is None:
+                suite_questions = check_file(
+                    file, named=file is path, data=data, without_budgets=without_budgets
+                )
+                if suite_questions is None:
                     no_suites.append(file)
                 else:
                     count += 1
-                    questions += asked
+                    questions += suite_questions
             except SlimgateError as error:
                 problems[str(error)] = None
         if path.is_dir() and before == count + len(problems):

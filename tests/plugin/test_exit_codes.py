@@ -86,7 +86,7 @@ def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> 
     assert 'bench defines a fixture "teacher" in place of slimgate\'s, which the gates judge by' in ran.out
 
 
-def test_a_run_that_judges_nothing_says_that_records_are_of_an_earlier_run(repository: Path) -> None:
+def test_a_run_that_judges_nothing_names_earlier_records(repository: Path) -> None:
     line = "reports/latest: its records are of an earlier run, because this one judged nothing"
     wrong = SUITE.replace("5.0", "-5.0")
     first = run(repository, wrong)

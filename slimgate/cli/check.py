@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.writelines(f"{visible(line)}\n" for line in checked.problems)
         return _WRONG
     count = checked.suites
+    sys.stdout.writelines(f"{visible(line)}\n" for line in checked.questions)
     sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found\n")
     if checked.no_suites:
         listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
@@ -62,9 +63,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 class Checked(NamedTuple):
-    """The first problem of each file, how many files are suites or parts of suites, and which are none."""
+    """The first problem of each file, how many files are suites or parts of suites, and which are none.
+
+    questions: about budgets that may be in a wrong unit, which a run asks too.
+    """
 
     problems: list[str]
+    questions: list[str]
     suites: int
     no_suites: list[Path]
 
@@ -72,32 +77,38 @@ class Checked(NamedTuple):
 def check_paths(paths: Sequence[Path], *, data: bool, without_budgets: bool = False) -> Checked:
     """Checks files, and the TOML files of folders. without_budgets: accepts suites that gate nothing."""
     problems: dict[str, None] = {}
+    questions: list[str] = []
     no_suites: list[Path] = []
     count = 0
     for path in paths:
         before = count + len(problems)
         for file in _toml_files(path) if path.is_dir() else [path]:
             try:
-                if check_file(file, named=file is path, data=data, without_budgets=without_budgets):
-                    count += 1
-                else:
+                suite_questions = check_file(
+                    file, named=file is path, data=data, without_budgets=without_budgets
+                )
+                if suite_questions is None:
                     no_suites.append(file)
+                else:
+                    count += 1
+                    questions += suite_questions
             except SlimgateError as error:
                 problems[str(error)] = None
         if path.is_dir() and before == count + len(problems):
             problems[
                 f"{path.as_posix()}: no suite in this folder, expected a .toml file with [suite] or [logs]"
             ] = None
-    return Checked(list(problems), count, no_suites)
+    return Checked(list(problems), questions, count, no_suites)
 
 
-def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = False) -> bool:
-    """Whether the file is a suite; if it is named, it must be one.
+def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = False) -> list[str] | None:
+    """The questions about the budgets of a suite; None if the file is none. If it is named, it must be one.
 
     named: on the command line, not by its folder. without_budgets: whether it may gate nothing. Raises
     SlimgateError for what is wrong with it.
     """
     from slimgate.run.gate_results import NO_BUDGET, describe_ungated
+    from slimgate.suite.budget_units import find_doubtful_budgets
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.load import load_suite
     from slimgate.suite.recognize import has_logs, is_opt_in, is_suite
@@ -105,12 +116,12 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
     shown = file.as_posix()
     if file.name.startswith("_"):  # a part of the suites that extend it, which may lack tables
         read_suite_text(file, shown)
-        return True
+        return []
     if not is_suite(file, shown, expected=named):
         if has_logs(file):
             _check_log_suite(file, shown, data=data, without_budgets=without_budgets)
-            return True
-        return False
+            return []
+        return None
     # where pytest looks for plug-ins that lie beside the suite; last, so that it hides nothing
     if (folder := str(file.parent.resolve())) not in sys.path:
         sys.path.append(folder)
@@ -121,11 +132,11 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
         # what an opt-in suite needs is installed by those who run it
         if is_named or not isinstance(error.__cause__, MissingExtra):
             raise
-        return True
+        return []
     # gated = false on every variant is stated, with its reason
     if not without_budgets and describe_ungated(suite) == NO_BUDGET:
         raise _describe_no_gate(shown)
-    return True
+    return [f"{shown}: {line}" for line in find_doubtful_budgets(suite)]
 
 
 def _describe_no_gate(shown: str) -> SuiteError:

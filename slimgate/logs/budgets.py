@@ -137,7 +137,7 @@ class LogBudgets:
                 why = next((why for metric, why in WHY_ABSENT.items() if pattern.endswith(metric)), None)
                 if why is not None:
                     raise SuiteError(f'no comparison matches "{pattern}": {why}')
-                hint = did_you_mean(pattern, known)
+                hint = did_you_mean(pattern, {text for name in names for text in name})
                 if Pass.parse(pattern.rpartition("/")[2]) is not None:
                     hint = "; it is of metrics with scores of 0 and 1 that are better when higher"
                 raise SuiteError(

@@ -1,4 +1,4 @@
-"""Notes beside the verdicts of a target: swapped sides, equal logs, scores in percent, a judge's noise."""
+"""Notes beside the verdicts of a target: equal logs, scores in percent, a judge's noise."""
 
 from __future__ import annotations
 
@@ -38,26 +38,6 @@ def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
     if all(comparison.changed is None for comparison in comparisons):
         return []
     return ["all answers and scores are the same in both logs: check that they are of two models"]
-
-
-def describe_large_gains(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line where the target is shown to be better by more than its budget: the sides may be swapped."""
-    gains = [
-        comparison
-        for comparison in comparisons
-        for budget in comparison.budgets
-        if budget.kind == "drop_points"
-        and comparison.judged.unit == "points"
-        and comparison.judged.interval is not None
-        and comparison.judged.interval[1] < -budget.limit
-    ]
-    if not gains:
-        return []
-    names = list_names([gain.name for gain in gains], _MOST_NAMED)
-    return [
-        f"{names}: the target is better than the base by more than the budget: check that base and target "
-        "are not swapped"
-    ]
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:

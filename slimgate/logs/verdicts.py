@@ -24,6 +24,7 @@ from slimgate.logs.directions import (
     check_directions_used,
     describe_unknown,
 )
+from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import pair_task, shared_tasks
 from slimgate.logs.pooled import pool_comparisons
@@ -35,7 +36,6 @@ from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
 from slimgate.logs.verdict_notes import (
     describe_equal_answers,
     describe_judges,
-    describe_large_gains,
     describe_percent,
 )
 from slimgate.plugins.reader import Log
@@ -167,7 +167,7 @@ def _judge_runs(
     ]
     collected.notes += [
         *describe_equal_answers(alone),
-        *describe_large_gains(alone),
+        *describe_large_gains((comparison.name, comparison.judged) for comparison in alone),
         *describe_percent(alone),
     ]
     return LogVerdicts(

@@ -167,8 +167,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
         if config.getoption("slimgate_require_budget"):
             require_budgets(suites)
     except SlimgateError as error:
-        _tell_weaker_gate(config, error)
-        raise pytest.UsageError(_make_visible(error)) from None
+        raise _make_usage_error(config, error) from None
 
 
 def _describe_logs_without_baseline(logs: Mapping[Path, LogSuite]) -> str:
@@ -183,6 +182,16 @@ def require_budgets(suites: Mapping[Path, Suite]) -> None:
     for suite in suites.values():
         if why := describe_ungated(suite):
             raise describe_no_budget(suite.shown, why)
+
+
+def _make_usage_error(config: pytest.Config, error: SlimgateError) -> pytest.UsageError:
+    """The end of a run that judges nothing, so that records of an earlier run stay where its own would be."""
+    from slimgate.plugin.session_start import describe_earlier_records
+
+    _tell_weaker_gate(config, error)
+    writes = not (config.getoption("slimgate_plan") or config.option.collectonly)
+    earlier = [line] if writes and (line := describe_earlier_records(config)) else []
+    return pytest.UsageError("\n".join([_make_visible(error), *earlier]))
 
 
 def _tell_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
@@ -281,8 +290,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             state.run(suite).rows  # noqa: B018  reading the property prepares the rows
             state.compare_rows(suite)
     except SlimgateError as error:
-        _tell_weaker_gate(config, error)
-        raise pytest.UsageError(_make_visible(error)) from error
+        raise _make_usage_error(config, error) from error
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     for path in dict.fromkeys(suite.path for suite in chosen_suites):
         run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from slimgate._system.escape import visible
 from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate._system.timestamps import format_now
@@ -231,6 +232,15 @@ def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
     write_atomically(folder / PR_COMMENT, text)
     if in_actions(os.environ) and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
         append_summary(Path(summary), text)
+
+
+def describe_earlier_records(config: pytest.Config) -> str | None:
+    """A line for a run that ends before it judges anything; None if no record is in the folder of reports."""
+    folder = _folder(config, config.getoption("slimgate_report"), "reports/latest")
+    if not any(folder.glob("*/run.json")):
+        return None
+    where = visible(os.path.relpath(folder, config.invocation_params.dir))
+    return f"{where}: its records are of an earlier run, because this one judged nothing"
 
 
 def _folder(config: pytest.Config, option: str | None, default: str) -> Path:

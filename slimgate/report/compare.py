@@ -104,14 +104,15 @@ def slice_table(comparison: Comparison) -> str:
         Column("rows", [count(change.rows) for _, change in shown], right=True),
         Column("metric", [escape(change.metric) for _, change in shown]),
         Column("old → new", [_values(change) for _, change in shown], right=True),
-        Column("drop between releases", [_drop(change) for _, change in shown], right=True),
+        Column("drop between releases", [_slice_drop(change) for _, change in shown], right=True),
+        Column("the new one is", [_slice_word(change) for _, change in shown]),
         Column("p (Holm)", [significant(change.p_holm, 2) for _, change in shown], right=True),
         Column("behind its teacher, old → new", [_drops(change) for _, change in shown], right=True),
     ]
     hidden = len(moved) - len(shown)
     return blocks(
         table(without_empty(columns)),
-        f"{count(hidden)} more slices moved by a point or more." if hidden else "",
+        f"{count(hidden)} more slices are worse, or differ by a point or more." if hidden else "",
     )
 
 
@@ -197,6 +198,22 @@ def _behind(change: MetricChange) -> str:
     return f"{before} → {to_fixed(change.new_drop, 1)}{_bounds(change.new_drop_interval)}"
 
 
+def _slice_drop(change: SliceChange) -> str:
+    """Bold only by the corrected test: one of many slices lies beyond its own interval by chance."""
+    drop = f"{to_fixed(change.drop_points, 1)}{_bounds(change.interval)}"
+    return f"**{drop}**" if _is_shown_worse(change) else drop
+
+
+def _slice_word(change: SliceChange) -> str:
+    if change.p_holm is None:
+        return "not tested"
+    return _WORDS["worse"] if _is_shown_worse(change) else "no loss shown"
+
+
+def _is_shown_worse(change: SliceChange) -> bool:
+    return change.p_holm is not None and change.p_holm <= _ALPHA
+
+
 def _drops(change: SliceChange) -> str:
     if change.old_drop is None or change.new_drop is None:
         return MISSING
@@ -204,7 +221,7 @@ def _drops(change: SliceChange) -> str:
 
 
 def _worth_telling(change: SliceChange) -> bool:
-    if change.p_holm is not None and change.p_holm <= _ALPHA:
+    if _is_shown_worse(change):
         return True
     return change.rows >= FEW_ROWS and abs(change.drop_points or 0.0) >= _SLICE_POINTS
 

@@ -45,6 +45,17 @@ def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
     return code, captured.out, captured.err.splitlines()
 
 
+def test_a_budget_in_a_doubtful_unit_is_asked_about(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_mistake(repository, "reviews.toml", "drop_points = 2.0", "drop_points = 0.02")
+    code, out, errors = check(capsys, "bench/reviews.toml")
+    question, count = out.splitlines()
+    assert question.startswith("bench/reviews.toml: budget accuracy drop_points 0.02 (")
+    assert question.endswith("Did you mean drop_points = 2?")
+    assert (code, count, errors) == (0, "1 suite checked, no mistake found", [])
+
+
 @pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize(
     ("arguments", "count"),

@@ -165,6 +165,9 @@ def test_budgets_are_by_pattern_and_pooled(judge: Judge, tmp_path: Path, base: l
     code, _, err = judge(tmp_path / "base", tmp_path / "target", "--metric", "gsm9k", "--drop-points", 2)
     assert code == 4
     assert 'no comparison matches "gsm9k"; available: ' in err
+    assert err.endswith("Did you mean gsm8k?\n")
+    _, _, err = judge(tmp_path / "base", tmp_path / "target", "--metric", "accc", "--drop-points", 2)
+    assert err.endswith("Did you mean acc?\n"), "close to a metric, and to no comparison"
 
 
 def test_several_targets_are_judged_in_one_call(judge: Judge, tmp_path: Path, base: list[float]) -> None:

@@ -60,6 +60,21 @@ def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureF
     )
 
 
+def test_files_in_the_wrong_order_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    teacher, small = files(tmp_path, **dict(zip(("teacher", "small"), turned(900, lost=90), strict=True)))
+    swapped = ["judge", "--base", small, "--target", teacher]
+    note = (
+        "warning: accuracy: the variant is better than the teacher by more than the budget: check that "
+        "teacher and variant are not swapped"
+    )
+    assert main([*swapped, "--drop-points", "2"]) == 0
+    assert note in capsys.readouterr().out
+    assert main([*swapped, "--equivalent-points", "2"]) == 1, "better by more than such a budget is a FAIL"
+    assert main(["judge", "--base", teacher, "--target", small, "--drop-points", "2"]) == 1
+    assert main([*swapped, "--drop-points", "15"]) == 0
+    assert "not swapped" not in capsys.readouterr().out
+
+
 def test_a_class_without_rows_passes_no_macro_metric(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

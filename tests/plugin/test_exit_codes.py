@@ -84,3 +84,17 @@ def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> 
     (repository / "bench/conftest.py").unlink()
     assert ran.code == 4
     assert 'bench defines a fixture "teacher" in place of slimgate\'s, which the gates judge by' in ran.out
+
+
+def test_a_run_that_judges_nothing_names_earlier_records(repository: Path) -> None:
+    line = "reports/latest: its records are of an earlier run, because this one judged nothing"
+    wrong = SUITE.replace("5.0", "-5.0")
+    first = run(repository, wrong)
+    assert (first.code, line in first.out) == (4, False), "there is no record yet"
+    folder = repository / "reports/latest/mine"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    ran = run(repository, wrong)
+    assert (ran.code, line in ran.out) == (4, True)
+    assert (folder / "run.json").is_file()
+    assert line not in run(repository, wrong, "--slimgate-plan").out

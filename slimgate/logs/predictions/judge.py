@@ -28,6 +28,7 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, make_base_record
+from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.predictions.pairs import Pair
 from slimgate.outcomes import Outcomes, same_rows
 from slimgate.record.files import TEACHER
@@ -196,14 +197,18 @@ def judge_pair(
                 "add columns p_<class>"
             )
     _check_sliced_labels(changes, pair.teacher.label_set)
+    judged = {
+        key: judge_metric(
+            name, metric, pair, quality.get(key, ()), seed=seed, on_inconclusive=on_inconclusive
+        )
+        for key, metric in loaded.items()
+    }
+    gains = describe_large_gains(
+        ((key, metric.judged) for key, metric in judged.items()), ("teacher", "variant")
+    )
     return JudgedPair(
         pair=pair,
-        metrics={
-            key: judge_metric(
-                name, metric, pair, quality.get(key, ()), seed=seed, on_inconclusive=on_inconclusive
-            )
-            for key, metric in loaded.items()
-        },
+        metrics=judged,
         behaviour=judge_changes(
             name,
             pair,
@@ -211,7 +216,7 @@ def judge_pair(
             on_inconclusive=on_inconclusive,
             quote_better=is_two_sided([budget for group in quality.values() for budget in group]),
         ),
-        warnings=(*budgets.notes, *pair.warnings, *_describe_doubts(pair)),
+        warnings=(*budgets.notes, *pair.warnings, *_describe_doubts(pair), *gains),
     )
 
 

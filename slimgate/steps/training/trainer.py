@@ -255,4 +255,22 @@ class _Trainer(Trainer):  # type: ignore[misc]
     def training_step(self, *args: object, **kwargs: object) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         self.workers.add_gradients_(self.model)
+        if self.state.global_step == 0:
+            self._check_gradients()
         return loss
+
+    def _check_gradients(self) -> None:
+        """Raises BuildError if their norm overflows: clipping by it makes all of them 0, without a word."""
+        gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        if not gradients or bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
+            return
+        sizes = {
+            name: float(weight.detach().abs().max())
+            for name, weight in self.model.named_parameters()
+            if weight.numel()
+        }
+        name = max(sizes, key=sizes.__getitem__)
+        raise BuildError(
+            f"the gradients overflow in {self._where()}, so training would change nothing: the largest "
+            f"weight that it starts from is {sizes[name]:.3g}, in {name}; start from other weights"
+        )

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 # classes (banking77, frozen features) had 2.5 points less in half as many steps again: they end too early.
 STRENGTHS = (0.01, 0.1, 1.0)
 USUAL = 0.1
+# A feature is constant if it varies by a smaller share of what the most variable one does. all-MiniLM-L6-v2
+# has three, of 1e-33 to 2e-9: scaled to variance one, they had weights of 1e30, whose gradients overflow.
+CONSTANT = 1e-6
 Floats = npt.NDArray[np.float64]
 # The logit of a label that all train rows have, and with a minus of one that none has.
 CERTAIN = 10.0
@@ -140,9 +143,13 @@ def logistic_regression(
     model = LogisticRegression(
         C=strength, max_iter=300, tol=1e-3, random_state=seed % 2**32, fit_intercept=has_bias
     )
+    features, labels = data
+    spread = features.std(axis=0, dtype=np.float64)
+    # the scaler leaves a feature of one value as it is
+    features = np.where(spread > CONSTANT * spread.max(), features, features.mean(axis=0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start, not an end: training goes on from it
-        return make_pipeline(StandardScaler(with_mean=has_bias), model).fit(*data)
+        return make_pipeline(StandardScaler(with_mean=has_bias), model).fit(features, labels)
 
 
 def raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:

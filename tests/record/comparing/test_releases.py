@@ -19,7 +19,7 @@ from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.record.run import RunRecord, to_json
 from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
-from slimgate.report.compare import compare_report
+from slimgate.report.compare import compare_report, slice_table
 from slimgate.results.base import Verdict
 from slimgate.results.quality import QualityFacts
 
@@ -134,6 +134,27 @@ def test_the_slice_that_lost_comes_first_and_only_it_is_proven(tmp_path: Path) -
     assert loan.old_drop == pytest.approx(0.75)
     assert loan.new_drop == pytest.approx(2.25)
     assert all(part.p_holm == 1.0 for part in others)
+
+
+def test_a_slice_is_worse_by_the_corrected_test_alone(tmp_path: Path) -> None:
+    """60 loans lost and 40 won: the 90 % interval excludes 0, which is no proof for one of four slices."""
+    found = releases(tmp_path, models={"int8": Model(wrong={**INT8, "loan": range(40, 175)})})
+    loan = found.variants[0].slices[0]
+    assert loan.shown == "worse"
+    assert loan.p_holm is not None
+    assert loan.p_holm > 0.05
+    (row,) = [line for line in slice_table(found).splitlines() if "label loan" in line]
+    assert "| no loss shown" in row
+    assert "**" not in row
+    lost = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
+    (row,) = [line for line in slice_table(lost).splitlines() if "label loan" in line]
+    assert "| **worse**" in row
+
+
+def test_a_slice_without_a_test_says_so(tmp_path: Path) -> None:
+    found = releases(tmp_path, gate_digest="gate-2", models={"int8": Model(wrong=LOSES_LOANS)})
+    (row,) = [line for line in slice_table(found).splitlines() if "label loan" in line]
+    assert "| not tested" in row
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,19 @@ def test_a_loss_that_is_not_finite_is_a_clear_error(hub: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_gradients_that_overflow_are_a_clear_error(hub: Path) -> None:
+    """Trainer clips by their norm: an infinite one makes all gradients 0, and training changes nothing."""
+    context = tiny_context(hub.parent / "rows")
+    model = load_tiny(hub, context)
+    with torch.no_grad():
+        model.network.classifier.weight.mul_(1e30)
+    with pytest.raises(
+        BuildError,
+        match=r"the gradients overflow in epoch 1, batch 1 of 3 .* is .*e\+\d+, in classifier.weight;",
+    ):
+        train(model, training_rows(model, context), params(), context)
+
+
 def best_of(
     monkeypatch: pytest.MonkeyPatch,
     hub: Path,

@@ -115,6 +115,19 @@ def test_the_strength_that_is_best_on_held_out_rows_is_taken() -> None:
     assert scores[log["C"]] == max(scores.values())
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("size", [1e-32, 1e-9], ids=["1e-32", "1e-9"])
+def test_a_feature_that_hardly_varies_has_no_weight(size: float, bias: bool) -> None:
+    """all-MiniLM-L6-v2 has such features: weights of 1e30 made all gradients of its fine-tuning overflow."""
+    features, labels = features_of(CENTRES, [0, 1, 2] * 10)
+    hardly = np.random.default_rng(1).normal(-size, size, (len(features), 1)).astype(np.float32)
+    alone, layer = nn.Linear(2, 3, bias=bias), nn.Linear(3, 3, bias=bias)
+    fit_head(alone, (features, labels), None, seed=0)
+    fit_head(layer, (np.hstack([features, hardly]), labels), None, seed=0)
+    torch.testing.assert_close(layer.weight[:, :2], alone.weight)
+    assert layer.weight[:, 2].abs().max() < 1e-3
+
+
 def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)

@@ -1,0 +1,35 @@
+"""A note where the two sides of a comparison may be swapped; of logs and of prediction files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from slimgate.errors import list_names
+from slimgate.judge.verdict import QualityJudgement
+
+_MOST_NAMED = 5
+
+
+def describe_large_gains(
+    judgements: Iterable[tuple[str, QualityJudgement]], sides: tuple[str, str] = ("base", "target")
+) -> list[str]:
+    """A line where the target is shown to be better by more than its budget: the sides may be swapped.
+
+    judgements: each with the name of what was judged. sides: the words for base and target.
+    """
+    gains = [
+        name
+        for name, judged in judgements
+        for budget in judged.budgets
+        if budget.kind == "drop_points"
+        and judged.unit == "points"
+        and judged.interval is not None
+        and judged.interval[1] < -budget.limit
+    ]
+    if not gains:
+        return []
+    base, target = sides
+    return [
+        f"{list_names(gains, _MOST_NAMED)}: the {target} is better than the {base} by more than the budget: "
+        f"check that {base} and {target} are not swapped"
+    ]

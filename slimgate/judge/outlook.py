@@ -33,7 +33,7 @@ _Judged = Literal["drop", "both sides", "flips"]
 CONVERTED, TRAINED = (0.005, 0.03), (0.05, 0.12)
 # A row takes its group's change with this chance, so that two rows of a group correlate by its square.
 _FOLLOW = sqrt(USUAL_CORRELATION)
-_RUNS = 60
+_RUNS = 500  # so that a share is within 4 points of the true one, 19 times in 20
 # "can decide": so many pass at the upper end of the range; "cannot decide": at most so many at the lower end.
 _MOSTLY, _HARDLY = 0.80, 0.10
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
+from slimgate.judge.decision import Z_ALPHA
 from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, drop_outlook, equal_changes, flips_outlook
 
 SINGLE_ROWS = (1,) * 6_000
@@ -51,7 +53,16 @@ def test_rows_of_a_group_that_follow_it_change_together() -> None:
 
 def test_many_rows_decide_one_point_and_few_do_not() -> None:
     assert drop_outlook(SINGLE_ROWS, 0.01, CONVERTED).word == "can decide"
-    assert drop_outlook((1,) * 200, 0.01, TRAINED).word == "cannot decide"
+    assert drop_outlook((1,) * 60, 0.01, TRAINED).word == "cannot decide"
+
+
+@pytest.mark.parametrize("rows", [200, 4_264])
+def test_the_shares_are_those_of_the_normal_approximation(rows: int) -> None:
+    """An equal variant passes if its estimate is 1.645 standard errors below the margin."""
+    outlook = drop_outlook((1,) * rows, 0.01, TRAINED)
+    for share, psi in zip((outlook.at_few, outlook.at_many), TRAINED, strict=True):
+        expected = float(ndtr(0.01 / np.sqrt(psi / rows) - Z_ALPHA))
+        assert share == pytest.approx(expected, abs=0.07), psi
 
 
 def test_a_budget_on_both_sides_takes_more_rows() -> None:

@@ -199,7 +199,8 @@ def speed_message(
     if visible is None:
         line += ", this machine hides every planted delay (self-test)"
     elif visible > FINE and (low >= budget.limit or high < budget.limit):
-        line += f", nearer than the smallest delay that this machine shows, {100 * visible:.0f} % (self-test)"
+        line += f", the interval is less than {100 * visible:.0f} % from the budget"
+        line += ", and no smaller delay is seen here (self-test)"
     else:
         line += f", a quieter machine or more {more} would tell"
     return line

@@ -132,7 +132,10 @@ def test_nothing_is_decided_where_the_machine_hides_a_delay(minimum: float) -> N
     )
 
 
-NEAR = "INCONCLUSIVE, nearer than the smallest delay that this machine shows, 30 % (self-test)"
+NEAR = (
+    "INCONCLUSIVE, the interval is less than 30 % from the budget, and no smaller delay is seen here"
+    " (self-test)"
+)
 UNDECIDED = "INCONCLUSIVE, a quieter machine or more max_seconds would tell"
 
 
@@ -227,7 +230,10 @@ def test_the_messages_of_a_planted_delay() -> None:
     ("visible", "why"),
     [
         (None, "this machine hides every planted delay (self-test)"),
-        (0.3, "nearer than the smallest delay that this machine shows, 30 % (self-test)"),
+        (
+            0.3,
+            "the interval is less than 30 % from the budget, and no smaller delay is seen here (self-test)",
+        ),
         (0.2, "a quieter machine or more max_seconds would tell"),
     ],
 )

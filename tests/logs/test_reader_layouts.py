@@ -165,7 +165,9 @@ def test_helm_joins_the_entries_of_an_instance_for_quality_alone(tmp_path: Path)
 
 def test_two_values_of_one_statistic_are_refused(tmp_path: Path) -> None:
     folder = write_helm(tmp_path / "a:model=b", [("b0", {"exact_match": 1.0}), ("b0", {"exact_match": 0.0})])
-    with pytest.raises(DataError, match=r"entry 1: exact_match of instance b0 is 0\.0, and 1\.0 in an earlier entry"):
+    with pytest.raises(
+        DataError, match=r"entry 1: exact_match of instance b0 is 0\.0, and 1\.0 in an earlier entry"
+    ):
         judge(folder, folder)
 
 

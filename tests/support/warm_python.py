@@ -156,12 +156,11 @@ class Process:
             self.returncode = self._server.wait(0)
         return self.returncode
 
-    def wait(self, timeout: float) -> int:
-        """Its exit code. Raises TimeoutExpired after killing it."""
+    def wait(self, timeout: float = 300) -> int:
+        """Its exit code. Raises TimeoutExpired if it still runs then."""
         if self.returncode is None:
             self.returncode = self._server.wait(timeout)
         if self.returncode is None:
-            self.kill()
             raise subprocess.TimeoutExpired(self.args, timeout)
         return self.returncode
 
@@ -206,7 +205,10 @@ def run_module(
     with tempfile.TemporaryDirectory(prefix="run-module-") as scratch:
         out, err = Path(scratch, "out"), Path(scratch, "err")
         process = start_module(module, arguments, folder, environment, (os.devnull, str(out), str(err)))
-        code = process.wait(timeout)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
         return subprocess.CompletedProcess(process.args, code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,10 +92,22 @@ def freeze_before_each_module() -> None:
     freeze_objects()
 
 
+_modules_when_frozen = 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """What a test has imported stays: a training collects garbage several times, for half a second each."""
+    if len(sys.modules) > _modules_when_frozen + 100:
+        freeze_objects()
+
+
 def freeze_objects() -> None:
     """Hides what is alive from later garbage collections, which then take milliseconds, not seconds."""
+    global _modules_when_frozen
     gc.collect()
     gc.freeze()
+    _modules_when_frozen = len(sys.modules)
 
 
 @pytest.fixture(scope="session")

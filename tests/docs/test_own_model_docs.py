@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.doc_blocks import commands
+from support.user_repository import user_environment
+from support.warm_python import run_module
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
@@ -40,14 +40,14 @@ def test_the_commands_gate_a_model(repository: Path, capsys: pytest.CaptureFixtu
     assert main([*init[1:], "--yes"]) == 0
     assert "bench/reviews.toml: text_classification" in capsys.readouterr().out
 
-    planned = subprocess.run([sys.executable, "-m", *plan], capture_output=True, text=True, check=False)
+    planned = run_module(plan[0], plan[1:], repository, user_environment())
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert "gate rows: NO" not in planned.stdout
     assert "can the gate rows decide it?" in planned.stdout
     assert "accuracy drop_points" in planned.stdout
 
-    command = [sys.executable, "-m", *judge, "-q", "-k", "quality"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    options = [*judge[1:], "-q", "-k", "quality", "-p", "no:hypothesispytest"]
+    done = run_module(judge[0], options, repository, user_environment())
     assert done.returncode in (0, 1), (
         done.stdout + done.stderr
     )  # whether a tiny student holds is not the point

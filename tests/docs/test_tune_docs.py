@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from support.doc_blocks import blocks, commands
+from support.user_repository import user_environment
+from support.warm_python import run_module
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
@@ -47,9 +47,8 @@ def test_the_commands_search_and_judge(
     assert "bench/reviews_tuned.toml: tuned-1" in capsys.readouterr().out
     written = tomllib.loads((repository / judge[1]).read_text("utf-8"))
     assert set(written["budgets"]["variants"]) == set(written["variants"])
-    done = subprocess.run(
-        [sys.executable, "-m", *judge, "-q", "-k", "quality"], capture_output=True, text=True, check=False
-    )
+    options = [*judge[1:], "-q", "-k", "quality", "-p", "no:hypothesispytest"]
+    done = run_module(judge[0], options, repository, user_environment())
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert "bench/reviews_tuned.toml: " in done.stdout
     for name in written["variants"]:

@@ -8,9 +8,12 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.user_repository import pytest_in, user_environment
+from support.warm_python import Process, start_module
 
 from tools.trust import damaged_store, kill_nine, shared_store
 from tools.trust.kill_nine import WHOLE
@@ -26,15 +29,43 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kill_nine.write_repository(tmp_path_factory.mktemp("crashes") / "repository")
 
 
+def start_forked(folder: Path, store: str, *arguments: str) -> Process:
+    """As kill_nine.start, of a process that has imported what runs import."""
+    scratch, log = folder / f"{store}-scratch", str(folder / f"{store}.log")
+    scratch.mkdir(exist_ok=True)
+    places = ["--slimgate-store", store, "--slimgate-report", f"{store}-reports"]
+    options = ["bench", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *places, *arguments]
+    variables = user_environment(TMPDIR=str(scratch))
+    return start_module("pytest", options, folder, variables, (os.devnull, log, log), new_session=True)
+
+
+@contextmanager
+def forked_runs() -> Iterator[None]:
+    """Runs of kill_nine are forked, one at a time. Those of shared_store.py run at once, and are not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kill_nine, "start", start_forked)
+        yield
+
+
+@pytest.fixture
+def forked() -> Iterator[None]:
+    with forked_runs():
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole_seconds(repository: Path) -> float:
     """How long an undisturbed run takes; its store is the measure of the others."""
-    began = time.monotonic()
-    assert kill_nine.finish(repository, WHOLE, *BUILDING) == []
+    with forked_runs():
+        pytest_in(repository, "--version")  # the process to fork from is there
+        began = time.monotonic()
+        assert kill_nine.finish(repository, WHOLE, *BUILDING) == []
+        seconds = time.monotonic() - began
     assert len(kill_nine.entries(repository, WHOLE)) == kill_nine.ENTRIES
-    return time.monotonic() - began
+    return seconds
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_run_killed_at_any_moment_resumes_where_it_was(repository: Path, whole_seconds: float) -> None:
     draw = random.Random(3)
     for low, high in ((0.3, 0.5), (0.4, 0.7), (0.4, 0.9)):
@@ -65,7 +96,7 @@ def test_damage_to_a_run_s_store_is_seen_and_never_served(repository: Path) -> N
     assert min(shown.damages[kind.__name__] for kind in damaged_store.KINDS) >= 3
 
 
-@pytest.mark.usefixtures("whole_seconds")
+@pytest.mark.usefixtures("whole_seconds", "forked")
 def test_a_damaged_store_entry_is_made_again_with_a_warning(repository: Path) -> None:
     store = Path(shutil.copytree(repository / WHOLE, repository / "bitten"))
     [outcomes] = list(store.glob("outcomes/*/outcomes.parquet"))[:1]
@@ -82,21 +113,19 @@ def test_a_damaged_store_entry_is_made_again_with_a_warning(repository: Path) ->
 
 
 @pytest.fixture
-def duelling(repository: Path, whole_seconds: float) -> Iterator[int]:  # noqa: ARG001
-    """The process id of a run that has processes of its own: the contenders of a duel."""
-    run = kill_nine.start(repository, WHOLE, "-k", "speedup")
+def duelling(repository: Path, whole_seconds: float) -> Iterator[Process]:  # noqa: ARG001
+    """A run that has processes of its own: the contenders of a duel."""
+    run = start_forked(repository, WHOLE, "-k", "speedup")
     deadline = time.monotonic() + 60
     while len(kill_nine.in_session(run.pid)) < 5 and run.poll() is None:  # server, tracker, contenders
         assert time.monotonic() < deadline, "no duel began"
         time.sleep(0.02)
-    yield run.pid
-    if run.poll() is None:
-        run.kill()
-    run.wait()
+    yield run
+    run.kill()
 
 
-def test_a_killed_run_leaves_no_process_behind(duelling: int) -> None:
-    assert len(kill_nine.in_session(duelling)) >= 5
-    os.kill(duelling, signal.SIGKILL)
-    os.waitpid(duelling, 0)
-    assert kill_nine.wait_for_end(duelling) == []
+def test_a_killed_run_leaves_no_process_behind(duelling: Process) -> None:
+    assert len(kill_nine.in_session(duelling.pid)) >= 5
+    os.kill(duelling.pid, signal.SIGKILL)
+    duelling.wait()
+    assert kill_nine.wait_for_end(duelling.pid) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from importlib.util import find_spec
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 from support.answer_server import serving
 from support.processes import ended
-from support.user_repository import ROOT, pytest_in
+from support.user_repository import ROOT, pytest_in, user_environment
+from support.warm_python import start_module
 
 SUITE = """\
 [suite]
@@ -137,13 +137,8 @@ def test_no_server_is_left_when_the_run_is_stopped(
 ) -> None:
     monkeypatch.setenv("PIDS", str(repository / "pids"))
     started(repository, "mute")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "bench/words.toml", "-p", "no:cacheprovider", "-p", "no:xdist"],
-        cwd=repository,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    options = ["bench/words.toml", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest"]
+    process = start_module("pytest", options, repository, user_environment(), (os.devnull,) * 3)
     end = time.monotonic() + 120
     while not (repository / "pids").exists() and time.monotonic() < end:
         time.sleep(0.1)

@@ -121,7 +121,7 @@ def test_a_suite_uses_what_an_installed_package_adds(fresh_repository: Path, pac
     install(packages, "added_to_slimgate", ENTRIES)
     (fresh_repository / "bench/added.toml").write_text(SUITE)
 
-    ran = pytest_in(fresh_repository, "bench/added.toml", "-k", "quality")
+    ran = pytest_in(fresh_repository, "bench/added.toml", "-k", "quality", new_interpreter=True)
 
     assert ran.code == 0, ran.out
     again = ran.variant("added", "again")
@@ -136,7 +136,7 @@ def test_a_name_that_two_have_is_one_error(fresh_repository: Path, packages: Pat
     install(packages, "added_by_another", ENTRIES.replace("added_to_slimgate", "added_by_another"))
     (fresh_repository / "bench/added.toml").write_text(SUITE)
 
-    ran = pytest_in(fresh_repository, "bench/added.toml", "-k", "quality")
+    ran = pytest_in(fresh_repository, "bench/added.toml", "-k", "quality", new_interpreter=True)
 
     assert ran.code == 4
     [line] = [line for line in ran.lines if "is the name of several" in line]

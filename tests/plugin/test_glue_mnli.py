@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, hub_home, pytest_in
 
 from fixtures.models.hub_layout import cache_dataset, cache_model
 from fixtures.models.tiny import write_tiny_bert
@@ -51,10 +51,7 @@ def ran(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     (bench / "_unstated.toml").write_text(re.sub(r"(?m)^labels = .*\n", "", SUITE.read_text("utf-8")))
     (bench / "mnli.toml").write_text(STAND_IN.format(suite=SUITE))
     (bench / "unstated.toml").write_text(STAND_IN.format(suite="_unstated.toml"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HOME", str(home))
-        for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_DATASETS_OFFLINE"):
-            patch.delenv(name, raising=False)
+    with hub_home(home):
         chosen = "quality and (mnli or int8)"
         suites = ("bench/mnli.toml", "bench/unstated.toml")
         return pytest_in(folder, *suites, "-p", "no:xdist", "-k", chosen)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, hub_home, pytest_in
 
 from fixtures.models.hub_layout import cache_dataset, cache_model
 from fixtures.sources.qqp_pairs import write_models, write_pairs
@@ -103,10 +103,7 @@ def _ran(repository: Path, suite: str, data: Path | None, home: Path, *arguments
     (bench / "qqp.toml").write_text(suite)
     if data is not None:
         shutil.copytree(data, bench, dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HOME", str(home))
-        for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_DATASETS_OFFLINE"):
-            patch.delenv(name, raising=False)
+    with hub_home(home):
         return pytest_in(repository, "bench/qqp.toml", "-v", "-p", "no:xdist", *arguments)
 
 

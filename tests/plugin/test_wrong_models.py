@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.user_repository import COMMON, pytest_in
+from support.user_repository import COMMON, hub_home, pytest_in
 
 from fixtures.models.tiny import write_rows
 
@@ -56,13 +56,13 @@ def write_folder(folder: Path, **config: object) -> None:
     ids=["wrong path", "unknown name", "quantized"],
 )
 def test_a_model_that_cannot_be_had_is_one_line(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str, options: list[str]
+    repository: Path, tmp_path: Path, model: str, said: str, options: list[str]
 ) -> None:
-    monkeypatch.setenv("HF_HOME", str(repository / "empty"))
     bench = repository / "bench"
     text = COMMON.replace('pooling = "mean"\n', "").replace('"../model"', f'"{model}"')
     (bench / "reviews.toml").write_text(text[: text.index("[measure]")] + VARIANTS)
-    ran = pytest_in(repository, "bench", *options)
+    with hub_home(tmp_path):
+        ran = pytest_in(repository, "bench", *options)
     assert ran.code == 4, ran.out
     [line] = [line for line in ran.lines if line.startswith("ERROR: bench/reviews.toml ")]
     assert re.search(said.format(bench=bench), line)

@@ -8,10 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from fixtures.models.tiny import write_tiny_bert
 from fixtures.own import source as own_source
@@ -158,6 +164,29 @@ def user_environment(**more: str) -> dict[str, str]:
         if name.startswith("PYTEST_") or name == "SLIMGATE_STORE":
             del variables[name]
     return variables
+
+
+@contextmanager
+def hub_home(folder: Path) -> Iterator[None]:
+    """Makes a folder HF_HOME for the runs of the block, by a path that is the same for all folders.
+
+    Libraries read HF_HOME while they are imported: runs with another path need another warm process.
+    """
+    link = Path(_folder_of_hub_homes().name, "home")
+    link.symlink_to(folder, target_is_directory=True)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HF_HOME", str(link))
+            for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_DATASETS_OFFLINE"):
+                patch.delenv(name, raising=False)
+            yield
+    finally:
+        link.unlink()
+
+
+@cache
+def _folder_of_hub_homes() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="hub-home-")
 
 
 def pytest_in(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:

@@ -78,6 +78,10 @@ IMPORTS_OF_SESSIONS = (
 )
 # Variables that libraries read while they are imported: another value needs another server.
 READ_BY_IMPORTS = ("HF_", "OMP_", "PYTHON", "TOKENIZERS_", "TORCH", "TRANSFORMERS_")
+# Libraries set these in the process that runs the tests, and read them when they are used.
+READ_WHEN_USED = frozenset({"TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR"})
+# Servers that are kept: that of most tests, and the last other one. Each takes some 300 MB.
+MOST_SERVERS = 2
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,8 @@ class Server:
         self._answers.close()
 
 
-_servers: dict[str, Server] = {}  # at most one, by the variables that its imports read
+# By the variables that its imports read, the one that was used last at the end.
+_servers: dict[str, Server] = {}
 
 
 class Process:
@@ -151,12 +156,11 @@ class Process:
             self.returncode = self._server.wait(0)
         return self.returncode
 
-    def wait(self, timeout: float) -> int:
-        """Its exit code. Raises TimeoutExpired after killing it."""
+    def wait(self, timeout: float = 300) -> int:
+        """Its exit code. Raises TimeoutExpired if it still runs then."""
         if self.returncode is None:
             self.returncode = self._server.wait(timeout)
         if self.returncode is None:
-            self.kill()
             raise subprocess.TimeoutExpired(self.args, timeout)
         return self.returncode
 
@@ -180,7 +184,11 @@ def start_module(
 
     new_session: it leads a session of its own, and its fork server is in that session too.
     """
-    read = {name: value for name, value in environment.items() if name.startswith(READ_BY_IMPORTS)}
+    read = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_BY_IMPORTS) and name not in READ_WHEN_USED
+    }
     request = Request(module, list(arguments), str(folder), dict(environment), streams, new_session)
     return Process(_server(read), request)
 
@@ -197,21 +205,27 @@ def run_module(
     with tempfile.TemporaryDirectory(prefix="run-module-") as scratch:
         out, err = Path(scratch, "out"), Path(scratch, "err")
         process = start_module(module, arguments, folder, environment, (os.devnull, str(out), str(err)))
-        code = process.wait(timeout)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
         return subprocess.CompletedProcess(process.args, code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
 def _server(read: dict[str, str]) -> Server:
     key = json.dumps(sorted(read.items()))
-    if key not in _servers:
-        close_servers()
-        _servers[key] = Server({**os.environ, **read})
-    return _servers[key]
+    server = _servers.pop(key, None)
+    if server is None:
+        while len(_servers) >= MOST_SERVERS:
+            _servers.pop(next(iter(_servers))).close()
+        server = Server({**os.environ, **read})
+    _servers[key] = server
+    return server
 
 
 @atexit.register
 def close_servers() -> None:
-    """Ends the server of this process, if it has one."""
+    """Ends the servers of this process."""
     while _servers:
         _servers.popitem()[1].close()
 
@@ -260,7 +274,11 @@ def _forget_plugins_of_pytest() -> None:
 
 
 class _Imports:
-    """A plugin that imports what most sessions import."""
+    """A plugin that imports what most sessions import, and writes a report as each of them does.
+
+    The first report takes half a second more than the others: templates are compiled, fonts and styles read,
+    validators built. It computes no network and starts no thread.
+    """
 
     def pytest_configure(self) -> None:
         for pattern in IMPORTS_OF_SESSIONS:
@@ -268,6 +286,9 @@ class _Imports:
             if pattern.endswith(".*"):
                 for inner in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
                     importlib.import_module(inner.name)
+        write_reports = importlib.import_module("slimgate.report.files").write_reports
+        write_reports(importlib.import_module("sample_record").sample_record(), Path("report"), None)
+        del sys.modules["sample_record"]
 
 
 def _import_as_pytest_does() -> None:

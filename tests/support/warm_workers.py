@@ -53,7 +53,11 @@ def _run_forked(
     """As slimgate's run_worker."""
     variables, log = {**os.environ, **(environment or {})}, folder / SAID
     request = Request(module, [str(folder)], str(folder), variables, (os.devnull, os.devnull, str(log)))
-    code = Process(_server(imports), request).wait(limit)
+    worker = Process(_server(imports), request)
+    try:
+        code = worker.wait(limit)
+    finally:
+        worker.kill()
     return Ended(code, last_words(log.read_text("utf-8", errors="replace")))
 
 

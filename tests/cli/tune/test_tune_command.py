@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from typing import Any
 
 import pytest
 from support.tuned_suite import write_repository
+from support.user_repository import user_environment
+from support.warm_python import run_module
 
 from slimgate.cli.main import main
 from slimgate.cli.tune import command as tune
@@ -108,23 +109,8 @@ def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path)
     assert f"accuracy drop {judged['drop_points']:z.1f} [" in written
     assert "# b4x16 at least " in written
 
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "suite_tuned.toml",
-            "-q",
-            "--slimgate-store",
-            "store",
-            "-k",
-            "quality",
-        ],
-        cwd=suite.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = ["suite_tuned.toml", "-q", "--slimgate-store", "store", "-k", "quality"]
+    done = run_module("pytest", [*arguments, "-p", "no:hypothesispytest"], suite.parent, user_environment())
     assert done.returncode == 0, done.stdout
     assert "(1 PASS, 0 FAIL, 0 INCONCLUSIVE" in done.stdout
     record = json.loads((suite.parent / "reports/latest/suite_tuned/run.json").read_text())

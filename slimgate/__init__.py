@@ -80,8 +80,8 @@ HOMES = {
     # what a suite says, and what a run found
     "load_suite": "slimgate.suite.load",
     "Suite": "slimgate.suite.suite",
-    "RunRecord": "slimgate.record",
-    "read_record": "slimgate.record",
+    "RunRecord": "slimgate.record.run",
+    "read_record": "slimgate.record.run",
     # base classes of plug-ins, and what they are given
     "BuildContext": "slimgate.plugins.context",
     "Encoded": "slimgate.plugins.rows",

@@ -86,15 +86,15 @@ def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> 
     assert 'bench defines a fixture "teacher" in place of slimgate\'s, which the gates judge by' in ran.out
 
 
-def test_a_run_that_judges_nothing_names_earlier_records(repository: Path) -> None:
+def test_a_run_that_judges_nothing_names_earlier_records(fresh_repository: Path) -> None:
     line = "reports/latest: its records are of an earlier run, because this one judged nothing"
     wrong = SUITE.replace("5.0", "-5.0")
-    first = run(repository, wrong)
+    first = run(fresh_repository, wrong)
     assert (first.code, line in first.out) == (4, False), "there is no record yet"
-    folder = repository / "reports/latest/mine"
+    folder = fresh_repository / "reports/latest/mine"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
-    ran = run(repository, wrong)
+    ran = run(fresh_repository, wrong)
     assert (ran.code, line in ran.out) == (4, True)
     assert (folder / "run.json").is_file()
-    assert line not in run(repository, wrong, "--slimgate-plan").out
+    assert line not in run(fresh_repository, wrong, "--slimgate-plan").out

@@ -73,6 +73,11 @@ _FUNCTION = (
 def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     """The validated suite of a file; see `load_suite` for what is checked. Raises SuiteError."""
     text = read_suite_text(path, shown)
+    if "logs" in text.data:
+        problem = (
+            "has [suite] and [logs], and a file judges models or logs; put [logs] into a file of its own"
+        )
+        raise SuiteError(f"{text.shown}: {problem}")
     try:
         tables = SuiteFile.model_validate(text.data)
     except ValidationError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.errors import SuiteError
 from slimgate.plugins.workloads import Workload
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import TEACHER, Suite
@@ -139,3 +140,13 @@ def test_a_model_of_the_hub_is_not_looked_up_while_suites_load(bench: Path, suit
     ref = suite_of(bench, suite_text.replace("../model", "org/name@v1")).teacher.ref
     assert ref is not None
     assert (ref.folder, ref.hub_id, ref.revision) == (None, "org/name", "v1")
+
+
+def test_a_file_judges_models_or_logs(bench: Path, suite_text: str) -> None:
+    (bench / "x.toml").write_text(f'{suite_text}\n[logs]\nbase = "base.jsonl"\n')
+    with pytest.raises(SuiteError) as error:
+        load_suite(bench / "x.toml", "bench/x.toml")
+    assert str(error.value) == (
+        "bench/x.toml: has [suite] and [logs], and a file judges models or logs; "
+        "put [logs] into a file of its own"
+    )

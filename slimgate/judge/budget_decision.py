@@ -11,11 +11,7 @@ import numpy as np
 from slimgate.budgets.base import Measured
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_kinds import (
-    QualityBudget,
-    is_in_points,
-    is_two_sided_kind,
-)
+from slimgate.judge.budget_kinds import QualityBudget, is_in_points, is_two_sided_kind
 from slimgate.judge.contrast import (
     OWN_VALUE,
     Contrast,
@@ -27,7 +23,7 @@ from slimgate.judge.contrast import (
     relative_to_errors,
     relative_to_value,
 )
-from slimgate.judge.decision import ALPHA, to_verdict
+from slimgate.judge.decision import ALPHA, decide
 from slimgate.judge.evidence import Evidence, by_contrast
 from slimgate.judge.over_builds import OverBuilds
 from slimgate.judge.over_runs import OverRuns
@@ -101,7 +97,7 @@ def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, flo
         return OWN_VALUE, budget.limit
     if metric_kinds()[budget.kind].question == "ratio":
         return ratio_excess(budget.limit, least=metric_kinds()[budget.kind].least), 0.0
-    return find_relative(metric, budget).excess(budget.limit), 0.0
+    return _find_relative(metric, budget).excess(budget.limit), 0.0
 
 
 def _by_drop(
@@ -110,17 +106,7 @@ def _by_drop(
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
     p_value, p_holds = evidence.p_at_least(margin), evidence.p_at_most(margin)
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
-    rows = evidence.needed(margin, drop) if verdict is Verdict.INCONCLUSIVE else None
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=rows,
-        p_value=p_value,
-        p_holds=p_holds,
-    )
+    return decide(budget, p_value, p_holds, find_rows=lambda: evidence.needed(margin, drop))
 
 
 def _by_equivalence(
@@ -135,17 +121,13 @@ def _by_equivalence(
     drop = before - after if metric.higher_is_better else after - before
     p_value = max(evidence.p_at_least(margin), evidence.p_at_most(-margin))
     p_holds = min(1.0, 2 * min(evidence.p_at_most(margin), evidence.p_at_least(-margin)))
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     low, high = metric.value_range
     bounds = None if evidence.interval is None else _fail_interval(evidence, evidence.interval, high - low)
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=_equivalence_rows(evidence, margin, drop) if verdict is Verdict.INCONCLUSIVE else None,
-        p_value=p_value,
-        p_holds=p_holds,
+    return decide(
+        budget,
+        p_value,
+        p_holds,
+        find_rows=lambda: _equivalence_rows(evidence, margin, drop),
         fail_interval=bounds and (100 * bounds[0], 100 * bounds[1]),
     )
 
@@ -229,24 +211,19 @@ def _by_fraction(
             f"{budget.kind} is a fraction of the teacher's {metric.name}, which is {before:.4g}: "
             "use drop_points, or a floor or ceiling"
         )
-    relative = find_relative(metric, budget)
+    relative = _find_relative(metric, budget)
     excess, paired = relative.excess(budget.limit), require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
-    rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     base = _at(relative.base, before, after)
     fraction = _at(relative.drop, before, after) / base if base > 0 else None
     interval = None if fraction is None else relative.interval(paired, fraction)
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=rows,
+    return decide(
+        budget,
+        p_value,
+        p_holds,
+        find_rows=lambda: _rows(paired, excess, 0.0, evidence.n),
         value=fraction,
         interval=interval,
-        p_value=p_value,
-        p_holds=p_holds,
     )
 
 
@@ -258,20 +235,15 @@ def _by_ratio(
     excess = ratio_excess(budget.limit, least=metric_kinds()[budget.kind].least)
     paired = require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
-    rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     growth = relative_to_value(higher_is_better=False).interval(paired, after / before - 1)
     interval = growth and (1 + growth[0], 1 + growth[1])
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=rows,
+    return decide(
+        budget,
+        p_value,
+        p_holds,
+        find_rows=lambda: _rows(paired, excess, 0.0, evidence.n),
         value=after / before,
         interval=interval,
-        p_value=p_value,
-        p_holds=p_holds,
     )
 
 
@@ -283,7 +255,7 @@ def check_ratio(metric: Measured, before: float) -> None:
         )
 
 
-def find_relative(metric: Measured, budget: QualityBudget) -> Relative:
+def _find_relative(metric: Measured, budget: QualityBudget) -> Relative:
     if metric_kinds()[budget.kind].question == "share of errors":
         return relative_to_errors()
     return relative_to_value(higher_is_better=metric.higher_is_better)
@@ -293,23 +265,19 @@ def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidenc
     paired, limit = require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
     inside, outside = p_values if metric_kinds()[budget.kind].least else p_values[::-1]
-    verdict = to_verdict(inside=inside <= ALPHA, outside=outside <= ALPHA)
-    rows = _rows(paired, OWN_VALUE, limit, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     interval = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=rows,
+    return decide(
+        budget,
+        inside,
+        outside,
+        find_rows=lambda: _rows(paired, OWN_VALUE, limit, evidence.n),
         value=after,
         interval=interval,
-        p_value=inside,
-        p_holds=outside,
     )
 
 
 def require_paired(evidence: Evidence) -> Paired:
+    """The paired rows of the evidence. Raises MeasureError for a metric that is not resampled."""
     if evidence.paired is None:
         raise MeasureError("a metric without an interval cannot have a budget")
     return evidence.paired

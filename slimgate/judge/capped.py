@@ -28,7 +28,7 @@ from math import ceil, inf
 import numpy as np
 
 from slimgate.errors import SuiteError
-from slimgate.judge.decision import ALPHA, to_verdict
+from slimgate.judge.decision import ALPHA, StatedBudget, decide, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.outcomes import Floats, Ints
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
@@ -106,21 +106,9 @@ class CappedRows:
         return unit_losses(rates.mean(axis=0) * self.sizes, self.sizes, self.groups, best=best, worst=worst)
 
 
-def judge_capped_mean(
-    kind: str, limit: float, reason: str | None, rows: CappedRows, at: float
-) -> BudgetFacts:
+def judge_capped_mean(budget: StatedBudget, rows: CappedRows, at: float) -> BudgetFacts:
     """The first condition alone. at: the largest mean loss, in the unit of the rows."""
-    p_value, p_holds = rows.capped.p_at_least(at), rows.capped.p_at_most(at)
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
-    return BudgetFacts(
-        kind=kind,
-        limit=limit,
-        verdict=verdict,
-        reason=reason,
-        n_needed=None,
-        p_value=p_value,
-        p_holds=p_holds,
-    )
+    return decide(budget, rows.capped.p_at_least(at), rows.capped.p_at_most(at))
 
 
 def with_share_above(

@@ -1,11 +1,14 @@
-"""The error rates of every verdict, and the normal quantiles that belong to them.
+"""The error rates of every verdict, and how two p-values decide a budget.
 
 Words for readers beside a drop, by limits that are a convention of this project. Never the decision.
 """
 
 from __future__ import annotations
 
-from slimgate.results.base import Verdict
+from collections.abc import Callable
+from typing import Protocol
+
+from slimgate.results.base import BudgetFacts, Verdict
 
 # A too-large drop passes, or a harmless one fails, at most this often (one-sided).
 ALPHA = 0.05
@@ -36,6 +39,53 @@ def to_verdict(*, inside: bool, outside: bool) -> Verdict:
     if inside:
         return Verdict.PASS
     return Verdict.FAIL if outside else Verdict.INCONCLUSIVE
+
+
+class StatedBudget(Protocol):
+    """A budget as the user states it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def limit(self) -> float: ...
+    @property
+    def reason(self) -> str | None: ...
+
+
+def decide(
+    budget: StatedBudget,
+    p_value: float,
+    p_holds: float,
+    *,
+    find_rows: Callable[[], int | None] = lambda: None,
+    value: float | None = None,
+    interval: tuple[float, float] | None = None,
+    fail_interval: tuple[float, float] | None = None,
+) -> BudgetFacts:
+    """Judges a budget by two p-values, each at the level of 5 %.
+
+    Args:
+        budget: its kind, limit and reason.
+        p_value: of the hypothesis that the budget does not hold.
+        p_holds: of the hypothesis that it holds.
+        find_rows: finds the rows that would decide it; called only if the p-values do not.
+        value: what the budget limits, in the unit of the limit.
+        interval: its 90 % interval.
+        fail_interval: of a two-sided budget, the 95 % interval of the drop.
+    """
+    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=find_rows() if verdict is Verdict.INCONCLUSIVE else None,
+        value=value,
+        interval=interval,
+        p_value=p_value,
+        p_holds=p_holds,
+        fail_interval=fail_interval,
+    )
 
 
 def band(drop_points: float) -> str:

@@ -24,12 +24,12 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.capped import WORST, CappedRows, cap_for, judge_capped_mean, with_share_above
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, LEVEL, band, to_verdict
+from slimgate.judge.decision import LEVEL, band, decide
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.perplexity import CAP
 from slimgate.judge.verdict import QualityJudgement, most_rows
 from slimgate.outcomes import Floats, Ints, Outcomes
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, worst_verdict
 
 METHOD = "Gaffke's bound over documents"
 # Of a larger number the exponential times 100 is no float64.
@@ -161,7 +161,7 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
     """On the log scale: the log ratio, in nats a token, against log(1 + limit)."""
     limit = log(1 + budget.limit)
     judged = with_share_above(
-        judge_capped_mean(budget.kind, budget.limit, budget.reason, rows, limit),
+        judge_capped_mean(budget, rows, limit),
         rows,
         limit,
         allowed=limit,
@@ -176,21 +176,19 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
 def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int) -> BudgetFacts:
     """The log perplexity against log(limit)."""
     limit = log(budget.limit)
-    p_value, p_holds = variant_losses.p_at_least(limit), variant_losses.p_at_most(limit)
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
-    copies = variant_losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
-    needed = None if copies is None else ceil(copies * rows)
     low, high = variant_losses.interval()
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=needed,
+
+    def find_rows() -> int | None:
+        copies = variant_losses.copies_needed(limit)
+        return None if copies is None else ceil(copies * rows)
+
+    return decide(
+        budget,
+        variant_losses.p_at_least(limit),
+        variant_losses.p_at_most(limit),
+        find_rows=find_rows,
         value=exp(variant_losses.mean),
         interval=(exp(low), exp(high)),
-        p_value=p_value,
-        p_holds=p_holds,
     )
 
 

@@ -184,7 +184,7 @@ def mean_cap(budget: LimitBudget) -> float:
 def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
     """A budget on a mean KL in nats; n_needed: rows."""
     judged = with_share_above(
-        judge_capped_mean(budget.kind, budget.limit, budget.reason, rows, budget.limit),
+        judge_capped_mean(budget, rows, budget.limit),
         rows,
         budget.limit,
         allowed=budget.limit,

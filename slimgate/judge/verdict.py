@@ -14,12 +14,8 @@ from slimgate.judge.budget_decision import (
     judge_over_builds,
     require_paired,
 )
-from slimgate.judge.budget_kinds import (
-    QualityBudget,
-)
-from slimgate.judge.contrast import (
-    relative_to_value,
-)
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.contrast import relative_to_value
 from slimgate.judge.decision import LEVEL, band
 from slimgate.judge.evidence import Changed, Evidence
 from slimgate.judge.over_builds import OverBuilds

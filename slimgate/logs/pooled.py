@@ -9,9 +9,7 @@ import numpy as np
 
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.score_ranges import (
-    SHARE,
-)
+from slimgate.judge.score_ranges import SHARE
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.comparisons import Comparison, judge_scores, make_metric
 from slimgate.logs.same_documents import group_rows

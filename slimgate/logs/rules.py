@@ -8,9 +8,7 @@ from typing import Literal
 
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.answer_columns import AnswerChecks
-from slimgate.plugins.reader import (
-    COMPARED,
-)
+from slimgate.plugins.reader import COMPARED
 
 Missing = Literal["fail", "drop", "as-wrong"]
 SameId = Literal["fail", "epochs", "runs"]

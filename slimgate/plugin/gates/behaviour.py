@@ -60,11 +60,10 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         texts=lambda rows: quoted_texts(gate, columns, rows),
         quote_better=is_two_sided(on_metrics),
     )
-    findings: list[str] = []
     if task.object.compare:
         compared = task.object.compare(task.params, teacher.to_compared, variant.to_compared)
         measured = measured.replace(**compared)
-        findings = measured.findings
+    findings = measured.findings
     if suite.setup.slices and not (sliced or budgets.sliced_metrics):
         columns_of_slices = ", ".join(suite.setup.slices)
         unshown = f"no metric is 0 or 1 per row, so nothing is shown of the slices by {columns_of_slices}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -33,9 +33,6 @@ from slimgate.run.claims import check_step_claims
 from slimgate.run.gate_results import BUILD, GateResult
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import SuiteStep, dump_params
-
-if TYPE_CHECKING:
-    pass
 
 Report = Callable[[GateResult], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")

@@ -50,7 +50,7 @@ def write_reports(
     write_atomically(folder / PR_COMMENT, pr_comment([record]))
     write_atomically(
         folder / "report.html",
-        html_report(record, answers or folder, texts, history=history_report(releases)),
+        html_report(record, answers or folder, texts, releases=releases),
     )
 
 

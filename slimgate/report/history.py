@@ -165,19 +165,19 @@ def draw_history(releases: Sequence[Kept], path: Path) -> Path:
         # a folder's name may hold "$", which would begin a formula
         names = [release.name for release in releases]
         axes[-1][0].set_xticks(range(len(releases)), names, rotation=20, ha="right", parse_math=False)
-        if len({_gate_digest(release) for release in releases}) > 1:
+        if len({gate_digest(release) for release in releases}) > 1:
             axes[0][0].plot([], [], label="other gate rows", color="gray", linestyle="none", **_HOLLOW)
         axes[0][0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return path
 
 
 def _draw_panel(axes: Axes, releases: Sequence[Kept], metric: str) -> None:
-    gates = [_gate_digest(release) for release in releases]
+    gates = [gate_digest(release) for release in releases]
     for number, name in enumerate(model_names(releases)):
         points = [
             (place, value)
             for place, release in enumerate(releases)
-            if (value := _value(release, name, metric)) is not None
+            if (value := metric_value(release, name, metric)) is not None
         ]
         style = {"color": "black", "linewidth": 2} if name == TEACHER else {"color": f"C{number}"}
         for (start, before), (end, after) in pairwise(points):
@@ -192,12 +192,14 @@ def _draw_panel(axes: Axes, releases: Sequence[Kept], metric: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _value(release: Kept, name: str, metric: str) -> float | None:
+def metric_value(release: Kept, name: str, metric: str) -> float | None:
+    """The value of a model's metric in a release. None where it has none."""
     model = next((variant for variant in release.record.variants if variant.name == name), None)
     facts = model.quality.get(metric) if model else None
     return facts.value if facts else None
 
 
-def _gate_digest(release: Kept) -> str | None:
+def gate_digest(release: Kept) -> str | None:
+    """The digest of the gate rows. Releases with equal digests can be compared row by row."""
     gate = release.record.task.splits.get("gate")
     return gate.digest if gate else None

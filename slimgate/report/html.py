@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from slimgate._system.escape import escape, visible
 from slimgate.record.earlier_results import describe_carried
+from slimgate.record.files import Kept
 from slimgate.record.run import RunRecord
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
@@ -33,6 +34,7 @@ from slimgate.report.head import (
     this_run_line,
     verdict_line,
 )
+from slimgate.report.history import history_report
 from slimgate.report.markdown import full_sections
 from slimgate.report.origin import describe_run, origin
 from slimgate.report.page.budgets import rank_budgets
@@ -48,11 +50,15 @@ from slimgate.report.status import inside_budgets, models
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_SCRIPTS = ("page", "rows", "table", "scales", "front", "times")
+_SCRIPTS = ("page", "rows", "table", "scales", "front", "times", "history")
 
 
 def html_report(
-    record: RunRecord, folder: Path | None = None, texts: Texts | None = None, *, history: str = ""
+    record: RunRecord,
+    folder: Path | None = None,
+    texts: Texts | None = None,
+    *,
+    releases: Sequence[Kept] = (),
 ) -> str:
     """report.html of one suite.
 
@@ -60,7 +66,7 @@ def html_report(
         record: of the run.
         folder: the record's, whose outcomes/*.parquet give the rows that changed.
         texts: quotes gate rows, by their places.
-        history: the section on earlier releases, as markdown.
+        releases: earlier ones and this run, the oldest first, shown as history.
     """
     table = rows(record)
     kinds = [row.kind for row in table]
@@ -86,8 +92,8 @@ def html_report(
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
         details=list_details(record),
         budgets=rank_budgets(models(record)),
-        folded=[_split_section(text) for text in full_sections(record, history)],
-        data=embed_json(chart_data(record)),
+        folded=[_split_section(text) for text in full_sections(record, history_report(releases))],
+        data=embed_json(chart_data(record, releases)),
         changed=embed_json(changed_rows(record, folder, texts)),
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.releases import write_release
@@ -28,6 +30,12 @@ def write_run(folder: Path, baseline: Path) -> Path:
     return write_release(folder, baseline=facts)
 
 
+def read_chart_data(page: str) -> dict[str, Any]:
+    """What the page's charts draw."""
+    text = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
+    return dict(json.loads(text))
+
+
 def test_it_has_each_release_and_this_run(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     run = write_run(tmp_path / "new", write_releases(tmp_path / "baselines"))
@@ -41,6 +49,11 @@ def test_it_has_each_release_and_this_run(tmp_path: Path) -> None:
     page = (run / "report.html").read_text()
     assert "<h3>History</h3>" in page
     assert "this run" in page.partition("<h3>History</h3>")[2]
+    history_data = read_chart_data(page)["history"]
+    assert history_data["releases"] == ["v1", "v2", "this run"]
+    assert history_data["metrics"] == {"accuracy": {"teacher": [0.95] * 3, "int8": [0.9425] * 3}}
+    assert history_data["same_rows"] == [True] * 3
+    assert history_data["joined"] == [True] * 2
 
 
 def test_a_single_baseline_is_no_history(tmp_path: Path) -> None:
@@ -49,7 +62,9 @@ def test_a_single_baseline_is_no_history(tmp_path: Path) -> None:
     run = write_run(tmp_path / "new", baseline)
     assert main(["report", str(run)]) == 0
     assert "History" not in (run / "report.md").read_text()
-    assert "<h3>History</h3>" not in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "<h3>History</h3>" not in page
+    assert read_chart_data(page)["history"] is None
 
 
 @pytest.mark.parametrize("damage", ["not accepted", "half a file", "gone"])

@@ -6,7 +6,7 @@ Skipped without them, and run by `tox -e browser`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from support.large_record import large_record
 from support.sample_record import sample_record
 
+from slimgate.record.files import Kept
 from slimgate.record.run import RunRecord
 from slimgate.report.html import html_report
 
@@ -75,9 +76,11 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
     found.page.close()
 
 
-def open_record(browser: Any, record: RunRecord, folder: Path, **options: Any) -> Opened:
+def open_record(
+    browser: Any, record: RunRecord, folder: Path, *, releases: Sequence[Kept] = (), **options: Any
+) -> Opened:
     path = folder / "report.html"
-    path.write_text(html_report(record, folder), "utf-8")
+    path.write_text(html_report(record, folder, releases=releases), "utf-8")
     return Opened(browser.new_page(**options), path)
 
 
@@ -113,6 +116,23 @@ def test_a_model_opens_and_closes(opened: Opened) -> None:
     assert region.get_by_role("status").inner_text() == "1 of 1 row shown"
     button.click()
     assert not region.is_visible()
+
+
+def test_history_has_a_line_for_each_model(browser: Any, tmp_path: Path) -> None:
+    record = sample_record()
+    other_rows = record.model_copy(deep=True)
+    other_rows.task.splits["gate"] = record.task.splits["gate"].model_copy(update={"digest": "other"})
+    releases = [Kept(Path("v1"), other_rows), Kept(Path("v2"), record), Kept(Path("this run"), record)]
+    page = open_record(browser, record, tmp_path, releases=releases).page
+    drawn = page.locator("#history svg")
+    assert drawn.locator("g.release").count() == len(
+        [model for model in record.variants if "accuracy" in model.quality]
+    )
+    teacher = drawn.locator("g.release.reference")
+    assert teacher.locator("circle").count() == 3
+    assert teacher.locator("circle.other-rows").count() == 1
+    assert teacher.locator("path.other-rows").count() == 1
+    assert drawn.get_by_text("this run", exact=True).is_visible()
 
 
 def test_dark_and_light(opened: Opened) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+from slimgate.record.files import Kept
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, as_fast, drop_words, megabytes, significant, smaller
+from slimgate.report.history import gate_digest, gated_metrics, metric_value, model_names
 from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number
 from slimgate.report.plots import series_name
@@ -29,7 +33,7 @@ from slimgate.results.quality import QualityFacts
 _CURVE = 3
 
 
-def chart_data(record: RunRecord) -> dict[str, Any]:
+def chart_data(record: RunRecord, releases: Sequence[Kept] = ()) -> dict[str, Any]:
     """What the scripts read. metrics: budgeted ones first; limits: the drop that all allow."""
     names = list(dict.fromkeys([*budgeted_metrics(record), *metrics(record)]))
     able = {model.name for model in inside_budgets(record)}
@@ -45,7 +49,33 @@ def chart_data(record: RunRecord) -> dict[str, Any]:
             if len({round(model[key], 2) for model in shown if model.get(key) is not None}) >= _CURVE
         ],
         "models": shown,
+        "history": _history(releases),
     }
+
+
+def _history(releases: Sequence[Kept]) -> dict[str, Any] | None:
+    """Values of each gated metric by model, one for each release. None where there is nothing to compare."""
+    values = (
+        {metric: _values_by_model(releases, metric) for metric in gated_metrics(releases)} if releases else {}
+    )
+    if len(releases) < 2 or not any(values.values()):
+        return None
+    gates = [gate_digest(release) for release in releases]
+    return {
+        "releases": [release.name for release in releases],
+        "same_rows": [gate == gates[-1] for gate in gates],
+        "joined": [before == after for before, after in pairwise(gates)],
+        "metrics": {metric: lines for metric, lines in values.items() if lines},
+    }
+
+
+def _values_by_model(releases: Sequence[Kept], metric: str) -> dict[str, list[float | None]]:
+    """A value for each release, of the models that have any."""
+    lines = {
+        name: [number(metric_value(release, name, metric)) for release in releases]
+        for name in model_names(releases)
+    }
+    return {name: line for name, line in lines.items() if any(value is not None for value in line)}
 
 
 def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str, Any]:

@@ -12,9 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.judge.metrics.base import Metric, check_classes, value_of
-from slimgate.judge.metrics.brier import METRICS as BRIER
-from slimgate.judge.metrics.ece import BINS, bin_of
-from slimgate.judge.metrics.ece import METRICS as ECE
+from slimgate.judge.metrics.probabilities import BINS, METRICS, bin_of
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
 
@@ -118,12 +116,12 @@ def reliability(outcomes: ClassOutcomes) -> list[ReliabilityFacts] | None:
 
 def expected_calibration_error(outcomes: ClassOutcomes) -> float | None:
     """The metric `ece`; None without probabilities."""
-    return _value_or_none(ECE["ece"], outcomes)
+    return _value_or_none(METRICS["ece"], outcomes)
 
 
 def brier_score(outcomes: ClassOutcomes) -> float | None:
     """The metric `brier`; None without probabilities."""
-    return _value_or_none(BRIER["brier"], outcomes)
+    return _value_or_none(METRICS["brier"], outcomes)
 
 
 def _value_or_none(metric: Metric, outcomes: ClassOutcomes) -> float | None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
-from slimgate.judge.metrics.perplexity import CAP
+from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.metrics.row_sums import statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.plugins.reader import CorpusKind

@@ -23,7 +23,7 @@ from slimgate.judge.capped import CappedRows
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
-from slimgate.judge.metrics.perplexity import CAP
+from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import exp, growth_cap, judge_increase
 from slimgate.judge.token_kl import MEAN_MAX, SHARE_ABOVE, judge_mean, mean_cap
 from slimgate.outcomes import Floats

@@ -26,7 +26,7 @@ from slimgate.judge.capped import WORST, CappedRows, cap_for, judge_capped_mean,
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import LEVEL, band, decide
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
-from slimgate.judge.metrics.perplexity import CAP
+from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.verdict import QualityJudgement, most_rows
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, worst_verdict

@@ -32,7 +32,7 @@ from slimgate.judge.capped import CappedRows, cap_for, judge_capped_mean, with_s
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
-from slimgate.judge.metrics.perplexity import CAP
+from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import perplexity_log_ratio
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict

@@ -11,7 +11,7 @@ add_eos = true       # an end token behind it, predicted like any other
 A row's outcome is its sum of nats over its tokens. Perplexity by sliding windows: every token is counted
 once, in the window that gives it most context, the first token of a document only behind a start token. A
 model learns from windows that overlap by a single token. Perplexity and token accuracy are per token, so
-they compare models of one tokenizer; bits_per_byte compares any (judge/metrics/perplexity.py).
+they compare models of one tokenizer; bits_per_byte compares any (judge/metrics/language_model.py).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 from slimgate.judge import QualityBudget, Verdict
 from slimgate.judge.budget_kinds import BudgetKind
 from slimgate.judge.capped import WORST
-from slimgate.judge.metrics.perplexity import CAP
+from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import judge_perplexity
 from tools.simulations.documents import TEACHER_NATS, Documents
 from tools.simulations.judging import Shares

@@ -15,7 +15,7 @@ import numpy as np
 from slimgate.judge import Verdict
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import WORST
-from slimgate.judge.metrics.perplexity import CAP
+from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.token_kl import SHARE_ABOVE, TokenKl, token_verdict
 from tools.simulations.judging import Shares
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table

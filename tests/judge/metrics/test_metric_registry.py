@@ -43,7 +43,7 @@ def added_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_new_file_adds_its_metrics(added_file: Path) -> None:
     added_file.write_text(
-        "from slimgate.judge.metrics.mcc import METRICS as m\nMETRICS = {'own': m['mcc']}\n"
+        "from slimgate.judge.metrics.classification import METRICS as m\nMETRICS = {'own': m['mcc']}\n"
     )
     assert "own" in known_metrics()
 

@@ -1,16 +1,26 @@
-"""Pearson's and Spearman's correlation of a model's scores with the gold ones, as STS is judged.
+"""Metrics of scores beside gold ones: Pearson's and Spearman's correlation, mean squared and absolute error.
 
-Both are 0 where one side has one value only. Source: Cer et al. 2017 (SemEval-2017 task 1), section 5.
+Both correlations are 0 where one side has one value only. Source: Cer et al. 2017 (SemEval-2017 task 1),
+section 5.
+
+Errors are in the unit of the gold scores (mse: squared) and have no upper end. A row counts for a change of
+at most the cap, by default the error from one end of the gold scores to the other. The share of rows that
+lose more is judged too; see `slimgate/judge/capped.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import inf
 
 import numpy as np
 
 from slimgate.judge.metrics.base import Correlated, Metric, Statistic, check_weights
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
+
+OfErrors = Callable[[Floats], Floats]
 
 
 def gold_and_scores(outcomes: Outcomes) -> tuple[Floats, Floats]:
@@ -56,7 +66,7 @@ def _correlation(first: Floats, second: Floats, weights: Floats) -> Floats:
     return np.clip(correlation, -1.0, 1.0)
 
 
-def _metric(correlated: Correlated, statistic: Statistic) -> Metric:
+def _correlation_metric(correlated: Correlated, statistic: Statistic) -> Metric:
     return Metric(
         name=correlated.kind,
         higher_is_better=True,
@@ -67,7 +77,33 @@ def _metric(correlated: Correlated, statistic: Statistic) -> Metric:
     )
 
 
+def _error_metric(name: str, of_errors: OfErrors) -> Metric:
+    def rows(outcomes: Outcomes) -> Floats:
+        return of_errors(outcomes.column("score") - outcomes.column("gold"))
+
+    def ends(_teacher: Outcomes, _variant: Outcomes) -> tuple[float, float]:
+        return 0.0, inf
+
+    def span(teacher: Outcomes, _variant: Outcomes) -> float:
+        """From one end of the gold scores to the other."""
+        width = float(of_errors(np.ptp(teacher.column("gold"), keepdims=True))[0])
+        return width if width > 0 else 1.0
+
+    row_sums = mean_of(rows)
+    return Metric(
+        name=name,
+        higher_is_better=False,
+        value_range=(0.0, inf),
+        needs="score",
+        statistic=statistic_of_sums(row_sums),
+        row_sums=row_sums,
+        row_mean=replace(row_mean(rows, ends), cap=span),
+    )
+
+
 METRICS: Mapping[str, Metric] = {
-    "pearson": _metric(Correlated("pearson", gold_and_scores), pearson),
-    "spearman": _metric(Correlated("spearman", gold_and_scores), spearman),
+    "pearson": _correlation_metric(Correlated("pearson", gold_and_scores), pearson),
+    "spearman": _correlation_metric(Correlated("spearman", gold_and_scores), spearman),
+    "mse": _error_metric("mse", np.square),
+    "mae": _error_metric("mae", np.abs),
 }

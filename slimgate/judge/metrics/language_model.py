@@ -1,9 +1,10 @@
 """How well a language model predicts text.
 
-| name          | is                                                       | compares                 |
-|---------------|----------------------------------------------------------|--------------------------|
-| perplexity    | exp(nats / tokens), judged by documents on the log scale | models of one tokenizer  |
-| bits_per_byte | nats / ln 2 / bytes of the text in UTF-8                 | models of any tokenizers |
+| name           | is                                                         | compares                |
+|----------------|------------------------------------------------------------|-------------------------|
+| perplexity     | exp(nats / tokens), judged by documents on the log scale   | models of one tokenizer |
+| bits_per_byte  | nats / ln 2 / bytes of the text in UTF-8                   | models of any tokenizer |
+| token_accuracy | the share of tokens that are the model's likeliest         | models of one tokenizer |
 
 Nats have no upper end, so a document counts for a change of at most CAP nats a token, and the share of
 documents that lost more is judged too; see `slimgate/judge/capped.py`. 1 nat multiplies the perplexity of a
@@ -22,7 +23,7 @@ from math import inf, log
 import numpy as np
 
 from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
-from slimgate.judge.metrics.row_sums import statistic_of_sums
+from slimgate.judge.metrics.row_sums import share, statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 # Nats a token: the most that a document counts for in a mean, if the budget does not state it.
@@ -50,6 +51,13 @@ def _cap_in_bits(outcomes: Outcomes) -> float:
 
 _BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
 
+
+def _right_tokens(outcomes: Outcomes) -> Floats:
+    return np.stack([outcomes.column("right_tokens"), outcomes.column("tokens")], axis=1)
+
+
+_RIGHT = RowSums(_right_tokens, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
+
 METRICS: Mapping[str, Metric] = {
     "perplexity": Metric(
         name="perplexity",
@@ -73,5 +81,17 @@ METRICS: Mapping[str, Metric] = {
             lambda teacher, variant: (0.0, inf),  # noqa: ARG005
             cap=lambda teacher, variant: _cap_in_bits(teacher),  # noqa: ARG005
         ),
+    ),
+    "token_accuracy": Metric(
+        name="token_accuracy",
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs="right_tokens",
+        statistic=statistic_of_sums(_RIGHT),
+        row_sums=_RIGHT,
+        row_mean=RowMean(
+            lambda outcomes: (outcomes.column("right_tokens"), outcomes.column("tokens")), share
+        ),
+        alike=("tokens",),
     ),
 }

@@ -1,0 +1,159 @@
+"""Metrics of the predicted class: accuracy, precision, recall, F1, balanced accuracy, Matthews' coefficient.
+
+Precision, recall and F1 are scores of a class. Each gives four metrics:
+
+| name            | is                                                                          |
+|-----------------|-----------------------------------------------------------------------------|
+| score           | two classes only: the score of class index 1                                |
+| score_macro     | plain mean over the labels that rows have                                   |
+| score_micro     | one row, one label: the same as accuracy, and judged as accuracy is         |
+| score_weighted  | mean weighted by labelled rows                                              |
+
+As scikit-learn does when `labels` are those of the rows; 0/0 is 0. A prediction that is no row's label is
+wrong, and no class of its own: it would count in the model that says it and not in the other. A label that no
+row has is left out of the value, and keeps the judge from a PASS (quality.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from slimgate.judge.metrics.base import FromConfusion, Metric, PerRow, RowMean, check_classes
+from slimgate.judge.metrics.confusion import (
+    ClassCounts,
+    binary_statistic,
+    class_counts,
+    ratio,
+    statistic_of,
+)
+from slimgate.outcomes import ClassOutcomes, Floats
+
+PerClass = Callable[[ClassCounts], Floats]
+
+
+def right_rows(outcomes: ClassOutcomes) -> Floats:
+    """(rows,) 1.0 where the prediction is the label, else 0.0."""
+    check_classes(outcomes)
+    return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)
+
+
+def share_right(counts: Floats) -> Floats:
+    """(…, classes, classes) counts -> (…,) fraction in [0, 1]."""
+    by_class = class_counts(counts)
+    return np.asarray(by_class.right.sum(axis=-1) / by_class.labelled.sum(axis=-1))
+
+
+def mean_recall(counts: Floats) -> Floats:
+    """Balanced accuracy: (…, classes, classes) counts -> (…,) fraction in [0, 1].
+
+    Classes without labelled rows are left out, as scikit-learn's balanced_accuracy_score does.
+    """
+    by_class = class_counts(counts)
+    return np.asarray(recalls(by_class).sum(axis=-1) / (by_class.labelled > 0).sum(axis=-1))
+
+
+def matthews(counts: Floats) -> Floats:
+    """Matthews' correlation coefficient: (…, classes, classes) counts -> (…,) in [-1, 1].
+
+    It is 0 where labels or predictions are all one class.
+
+    Source: Gorodkin 2004 (R_K), as scikit-learn's matthews_corrcoef computes it.
+    """
+    by_class = class_counts(counts)
+    rows = by_class.labelled.sum(axis=-1)
+    joint = by_class.right.sum(axis=-1) * rows - (by_class.labelled * by_class.predicted).sum(axis=-1)
+    labels = rows**2 - (by_class.labelled**2).sum(axis=-1)
+    predictions = rows**2 - (by_class.predicted**2).sum(axis=-1)
+    return ratio(joint, np.sqrt(labels) * np.sqrt(predictions))
+
+
+def f1s(by_class: ClassCounts) -> Floats:
+    """2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall: (…, classes) in [0, 1]."""
+    return ratio(2 * by_class.right, by_class.labelled + by_class.predicted)
+
+
+def precisions(by_class: ClassCounts) -> Floats:
+    """Of the rows predicted as a class, the share that are of it: (…, classes) in [0, 1]."""
+    return ratio(by_class.right, by_class.predicted)
+
+
+def recalls(by_class: ClassCounts) -> Floats:
+    """Of the rows labelled as a class, the share predicted as it: (…, classes) in [0, 1]."""
+    return ratio(by_class.right, by_class.labelled)
+
+
+def _positives(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
+    """(rows,) found positives and (rows,) positives; every model has as many."""
+    positive = outcomes.labels == 1
+    hits = positive & (outcomes.predictions == 1)
+    return hits.astype(np.float64), positive.astype(np.float64)
+
+
+def _make_averages(score: str, per_class: PerClass) -> Mapping[str, Metric]:
+    """The four metrics of a score in [0, 1] that is (…, classes) per class."""
+
+    def binary(counts: Floats) -> Floats:
+        return np.asarray(per_class(class_counts(counts))[..., 1])
+
+    def macro(counts: Floats) -> Floats:
+        by_class = class_counts(counts)
+        # a class without rows scores 0 by `ratio`, so the sum needs no mask
+        return np.asarray(per_class(by_class).sum(axis=-1) / (by_class.labelled > 0).sum(axis=-1))
+
+    def weighted_mean(counts: Floats) -> Floats:
+        by_class = class_counts(counts)
+        total = (per_class(by_class) * by_class.labelled).sum(axis=-1)
+        return np.asarray(total / by_class.labelled.sum(axis=-1))
+
+    metrics = (
+        replace(
+            _metric(score, binary),
+            statistic=binary_statistic(binary, score),
+            binary_only=True,
+            of_positive=True,
+            over_labels=True,
+        ),
+        _metric(f"{score}_macro", macro, over_labels=True),
+        _metric(f"{score}_micro", share_right, per_row=right_rows),
+        _metric(f"{score}_weighted", weighted_mean),
+    )
+    return {metric.name: metric for metric in metrics}
+
+
+def _metric(
+    name: str,
+    from_confusion: FromConfusion,
+    *,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    per_row: PerRow | None = None,
+    over_labels: bool = False,
+) -> Metric:
+    return Metric(
+        name=name,
+        higher_is_better=True,
+        value_range=value_range,
+        needs="prediction",
+        statistic=statistic_of(from_confusion),
+        from_confusion=from_confusion,
+        per_row=per_row,
+        over_labels=over_labels,
+    )
+
+
+_RECALL = _make_averages("recall", recalls)
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": _metric("accuracy", share_right, per_row=right_rows),
+    "balanced_accuracy": _metric("balanced_accuracy", mean_recall, over_labels=True),
+    "mcc": _metric("mcc", matthews, value_range=(-1.0, 1.0), over_labels=True),
+    **_make_averages("f1", f1s),
+    **_make_averages("precision", precisions),
+    **_RECALL,
+    # Each row that can count does so by 0 or 1. A bootstrap passed a loss of 0.3 % of the rows in 7.5 %.
+    "recall": replace(_RECALL["recall"], row_mean=RowMean(_positives, ends=lambda *_: (0.0, 1.0))),
+    # classes weighted by their rows: the share of right rows, which is accuracy
+    "recall_weighted": replace(_RECALL["recall_weighted"], per_row=right_rows),
+}

@@ -49,9 +49,9 @@ from slimgate.run.gate_results import (
     split_record,
 )
 from slimgate.run.inputs import Digests, digest_inputs
-from slimgate.run.keys import KINDS, MODEL, make_separation_key
 from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import Watch
+from slimgate.run.result_keys import KINDS, MODEL, make_separation_key
 from slimgate.run.rows import PreparedRows
 from slimgate.run.run import SuiteRun
 from slimgate.run.shards import Shard, make_shard_facts

@@ -15,6 +15,7 @@ from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.run import keys
 from slimgate.run.build import Builder
+from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
@@ -50,7 +51,7 @@ def digest_inputs(run: SuiteRun) -> dict[str, Digests]:
     if TEACHER not in models:
         return {name: {} for name in (TEACHER, *run.suite.variants)}
     return {
-        name: keys.make_results_keys(run.suite, run.rows, name, models) if name in models else {}
+        name: make_results_keys(run.suite, run.rows, name, models) if name in models else {}
         for name in (TEACHER, *run.suite.variants)
     }
 

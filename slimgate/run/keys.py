@@ -1,6 +1,7 @@
 """Makes the keys of the store and the digests of results in a record, from everything that they depend on.
 
-There is one function for each key; its docstring lists the inputs. No other module makes a key. Three rules:
+There is one function for each key; its docstring lists the inputs. Only `result_keys` makes keys besides, of
+the results that a record carries from run to run. Three rules:
 
 - Every file of a model's folder counts, unless its name is in `contents.NEVER_COUNTS`.
 - Code counts with all its imports: slimgate's and a user's modules by their code, installed distributions by
@@ -13,21 +14,12 @@ So unexpected inputs count too. Some things are made again needlessly, but nothi
 from __future__ import annotations
 
 import json
-import os
-import pkgutil
-import platform
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic_core import to_jsonable_python
-
-import slimgate
 from slimgate._system.digests import (
     code_digest,
     file_sha256,
@@ -36,17 +28,15 @@ from slimgate._system.digests import (
     own_code_digest,
     versions,
 )
-from slimgate._system.processor import describe_processor
 from slimgate.errors import DataError
 from slimgate.models.saved_weights import find_main_dtype
 from slimgate.plugins.base import Arrays
-from slimgate.plugins.loading import installed_plugins
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.plugins.workloads import Workload
-from slimgate.results.checks import CONFIRMED, SELF_TEST, SINCE
 from slimgate.run import contents
+from slimgate.run.key_inputs import PACKAGES, describe_arithmetic, describe_suite_processor
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json, files_of
@@ -58,18 +48,8 @@ if TYPE_CHECKING:
 
     from slimgate.run.rows import PreparedRows
 
-# Libraries that compute the answers of every model.
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 # Libraries that read weights that are quantized already.
 READERS = ("auto-round", "bitsandbytes", "compressed-tensors", "gguf", "gptqmodel", "torchao")
-# Environment variables that make libraries compute float32 in fewer bits. Variables that only choose among
-# kernels for the processor are in `describe_processor`.
-ARITHMETIC = (
-    "DNNL_DEFAULT_FPMATH_MODE",
-    "NVIDIA_TF32_OVERRIDE",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-)
 HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
 
 
@@ -457,137 +437,7 @@ def make_tokenizer_key(folder: Path) -> str:
     )
 
 
-# Results that a record carries from run to run
-
-KINDS = (
-    "quality",
-    SINCE,
-    CONFIRMED,
-    "behaviour",
-    "size",
-    "memory",
-    "flops",
-    "latency",
-    "speedup",
-    SELF_TEST,
-)
-# The key of a model's results that belong to none of KINDS.
-MODEL = "model"
-_JUDGED = frozenset({"quality", SINCE, CONFIRMED, "behaviour", SELF_TEST})
-_TIMED = frozenset({"latency", "speedup", SELF_TEST})
-# Keys of [measure] and kinds of budgets that affect only some kinds of results; all others affect every kind.
-_ONLY_FOR: Mapping[str, frozenset[str]] = {
-    "metrics": frozenset({"behaviour", SELF_TEST}),
-    "workloads": _TIMED | {"memory"},
-    "loads": _TIMED,
-    "warmup": _TIMED,
-    "rounds": _TIMED,
-    "max_seconds": _TIMED,
-    "end_to_end": _TIMED,
-    "memory": frozenset({"memory"}),
-    "quality": frozenset({"quality", CONFIRMED, SELF_TEST}),
-    "behaviour": frozenset({"behaviour"}),
-    "size": frozenset({"size"}),
-    "speed": frozenset({"speedup"}),
-    "part_speeds": frozenset({"speedup"}),
-    "times": frozenset({"latency"}),
-    "flops": frozenset({"flops"}),
-    "baseline": frozenset({SINCE}),
-    "switched_off": frozenset(),
-}
-
-
-def make_results_keys(
-    suite: Suite, rows: PreparedRows, name: str, models: Mapping[str, str]
-) -> dict[str, str]:
-    """The results of a model in an earlier record, by kind, and of the model alone (`MODEL`).
-
-    - models: the keys of the model's and the teacher's answers; with correction over variants, of all models
-    - the splits, slices, seeds and threads of the suite, all code of slimgate, and its distributions
-    - for judged results: metrics by their code and versions; the task
-    - the settings of [measure] and the budgets that affect this kind of result
-    """
-    common = {
-        "slimgate": [own_code_digest(), code_digest("slimgate.judge.quality")],
-        "splits": {split: report.digest for split, report in sorted(rows.reports.items())},
-        "source": rows.source_digest,
-        "task": rows.task,
-        "slices": suite.setup.slices,
-        "seeds": suite.seeds,
-        "threads": suite.threads,
-        "teacher": models["teacher"],
-        "model": models[name],
-        "family": None if suite.family is None else [suite.family, dict(models)],
-        "arithmetic": describe_arithmetic(),
-    }
-    metrics, keys = make_metrics_key(suite), {MODEL: json_digest(common)}
-    for kind in KINDS:
-        code = metrics if kind in _JUDGED else {}
-        keys[kind] = json_digest({**common, "metrics": code, "settings": _select_settings(suite, name, kind)})
-    return keys
-
-
-def make_metrics_key(suite: Suite) -> dict[str, str]:
-    """The code of metrics, with the versions of their imports.
-
-    - all of slimgate's own metrics together ("hub:NAME" is a metric of the installed version of evaluate)
-    - each metric of a user or an installed package that is measured or has a budget; a package's metric by
-      the module of its entry point
-    """
-    tables = (suite.teacher_budgets, *suite.budgets.values())
-    budgeted = [
-        metric
-        for budgets in tables
-        for metric in (*budgets.quality, *budgets.behaviour.sliced_metrics, *budgets.baseline)
-    ]
-    modules = {name: _find_metric_module(name) for name in (*suite.metrics, *budgeted)}
-    package = "slimgate.judge.metrics"
-    files = sorted(module_info.name for module_info in pkgutil.iter_modules(import_module(package).__path__))
-    return {
-        package: json_digest([code_digest(f"{package}.{name}") for name in files]),
-        **{name: code_digest(module) for name, module in modules.items() if module is not None},
-    }
-
-
-def make_separation_key(metric: str, answers: Mapping[str, tuple[str | None, Path]]) -> str | None:
-    """The comparison of a record's variants with each other; None if the inputs of a result are unknown.
-
-    - the metric
-    - answers: for each variant the digest of its quality (`make_results_keys`), and its file of answers
-    """
-    if any(inputs is None for inputs, _ in answers.values()):
-        return None
-    files = {name: file_sha256(file) if file.is_file() else None for name, (_, file) in answers.items()}
-    return json_digest([metric, {name: [inputs, files[name]] for name, (inputs, _) in answers.items()}])
-
-
-def describe_software() -> dict[str, str | None]:
-    """The versions that must be equal on all machines of a run, so that their keys are equal.
-
-    - slimgate's code, Python, the distributions that compute models
-    """
-    return {
-        **versions(PACKAGES),
-        "python": platform.python_version(),
-        "slimgate": f"{slimgate.__version__} ({own_code_digest()[:8]})",
-    }
-
-
 # Parts of keys
-
-
-def describe_arithmetic() -> Json:
-    """Settings that compute float32 in fewer bits: environment variables, and torch's own setting."""
-    precision = _read_matmul_precision()
-    return {
-        **{name: os.environ[name] for name in ARITHMETIC if os.environ.get(name)},
-        **({} if precision == "highest" else {"float32_matmul_precision": precision}),
-    }
-
-
-def describe_suite_processor(suite: Suite, device: str) -> str:
-    """The processor and the number of threads, for keys of results that depend on them."""
-    return describe_processor(device, threads=suite.threads)
 
 
 def check_task(task: SuiteTask, before: Json) -> None:
@@ -604,13 +454,6 @@ _WEIGHTS = (".safetensors", ".bin", ".onnx", ".data", ".xml", ".pt2", ".gguf", "
 _NOTES = ("slimgate.json", "cascade.json", "generation_config.json", "model.safetensors.index.json")
 # Keys of config.json that may affect how rows become inputs.
 _OF_INPUTS = re.compile(r"model_type|tokenizer|token|vocab|position|length|max_|image|patch|label|prefix")
-
-
-@cache
-def _read_matmul_precision() -> str:
-    """torch's setting at the start of the process: torchao's steps change it as a side effect."""
-    torch: Any = sys.modules.get("torch")
-    return "highest" if torch is None else str(torch.get_float32_matmul_precision())
 
 
 def _list_common_inputs(
@@ -655,30 +498,6 @@ def _make_format_key(ref: ModelRef, *, fitted: bool) -> Json:
 
 def _digest_token_code() -> list[str]:
     return [code_digest("slimgate.tasks.parts.next_token"), code_digest("slimgate.run.token_kl")]
-
-
-def _find_metric_module(name: str) -> str | None:
-    """The module of a metric; None for slimgate's own metrics."""
-    if ":" in name and not name.startswith("hub:"):
-        return name.partition(":")[0]
-    entries = installed_plugins("metric").get(name)
-    return entries[0].value.partition(":")[0] if entries else None
-
-
-def _select_settings(suite: Suite, name: str, kind: str) -> Json:
-    """The settings of [measure] and of budgets that affect this kind of result."""
-    budgets = suite.budgets if kind == SELF_TEST else {name: suite.find_budgets(name)}
-    return {
-        "measure": _select_relevant(suite.measure.model_dump(mode="json"), kind),
-        "budgets": {
-            variant: _select_relevant(to_jsonable_python(variant_budgets), kind)
-            for variant, variant_budgets in budgets.items()
-        },
-    }
-
-
-def _select_relevant(table: Mapping[str, object], kind: str) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if kind in _ONLY_FOR.get(key, (kind,))}
 
 
 def _digest_settings(file: Path) -> str | None:

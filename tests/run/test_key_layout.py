@@ -25,11 +25,13 @@ import slimgate
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import CONFIRMED, SELF_TEST, SINCE
-from slimgate.run import contents
+from slimgate.run import contents, key_inputs
 from slimgate.run import keys as typed_keys
+from slimgate.run import result_keys as typed_result_keys
 from slimgate.runtimes.endpoint import EndpointTable
 
 keys: Any = typed_keys  # a digest is the content of its key here
+result_keys: Any = typed_result_keys
 PARAMS = {"bits": 4, "file": "rows.csv"}
 DATA = {"gate": "rows of gate"}
 
@@ -91,7 +93,9 @@ def named_digests(monkeypatch: pytest.MonkeyPatch) -> None:
         "describe_arithmetic": lambda: {"bits": "all"},
     }
     for name, function in replaced.items():
-        monkeypatch.setattr(keys, name, function)
+        for module in (keys, result_keys, key_inputs):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, function)
     monkeypatch.setattr(contents, "digest_option_files", lambda options: f"files of {json.dumps(options)}")
     monkeypatch.setattr(contents, "digest_task_folder", lambda folder: f"content of {folder}")
     monkeypatch.setattr(contents, "digest_model_files", lambda ref: f"files of {ref.text}")
@@ -551,14 +555,14 @@ JUDGED = ("quality", SINCE, CONFIRMED, "behaviour", SELF_TEST)
 
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "make_metrics_key", lambda _suite: {"f1": "code of f1"})
+    monkeypatch.setattr(result_keys, "make_metrics_key", lambda _suite: {"f1": "code of f1"})
 
 
 @pytest.mark.usefixtures("metrics")
 def test_results() -> None:
-    results: Any = keys.make_results_keys(make_judged_suite(), make_rows(), "v", MODELS)
-    assert set(results) == {keys.MODEL, *SETTINGS} == {keys.MODEL, *keys.KINDS}
-    assert results[keys.MODEL] == RESULTS
+    results: Any = result_keys.make_results_keys(make_judged_suite(), make_rows(), "v", MODELS)
+    assert set(results) == {result_keys.MODEL, *SETTINGS} == {result_keys.MODEL, *result_keys.KINDS}
+    assert results[result_keys.MODEL] == RESULTS
     for kind, (measure, budgets) in SETTINGS.items():
         tables = {"v": budgets}
         if kind == SELF_TEST:
@@ -572,15 +576,17 @@ def test_results() -> None:
 
 @pytest.mark.usefixtures("metrics")
 def test_results_of_a_family_depend_on_all_models() -> None:
-    results: Any = keys.make_results_keys(make_judged_suite("holm"), make_rows(), "v", MODELS)
-    assert results[keys.MODEL] == {**RESULTS, "family": ["holm", MODELS]}
+    results: Any = result_keys.make_results_keys(make_judged_suite("holm"), make_rows(), "v", MODELS)
+    assert results[result_keys.MODEL] == {**RESULTS, "family": ["holm", MODELS]}
 
 
 def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = [SimpleNamespace(name="spans"), SimpleNamespace(name="f1")]
     monkeypatch.setattr(pkgutil, "iter_modules", lambda _path: modules)
     entry = SimpleNamespace(value="theirs.metrics:Wer:x")
-    monkeypatch.setattr(keys, "installed_plugins", lambda kind: {"wer": [entry]} if kind == "metric" else {})
+    monkeypatch.setattr(
+        result_keys, "installed_plugins", lambda kind: {"wer": [entry]} if kind == "metric" else {}
+    )
 
     def budgets(*names: str) -> Any:
         quality, behaviour, baseline = names
@@ -596,7 +602,7 @@ def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
         budgets={"v": budgets("f1", "mine.b:B:x", "last:c")},
     )
     package = "slimgate.judge.metrics"
-    assert keys.make_metrics_key(suite) == {
+    assert result_keys.make_metrics_key(suite) == {
         package: [f"code of {package}.f1", f"code of {package}.spans"],
         "wer": "code of theirs.metrics",
         "mine:a": "code of mine",
@@ -609,15 +615,15 @@ def test_what_tells_variants_apart(tmp_path: Path) -> None:
     answers = tmp_path / "v.parquet"
     answers.write_text("x")
     files = {"v": ("inputs of v", answers), "w": ("inputs of w", tmp_path / "none")}
-    assert keys.make_separation_key("f1", files) == [
+    assert result_keys.make_separation_key("f1", files) == [
         "f1",
         {"v": ["inputs of v", "bytes of v.parquet"], "w": ["inputs of w", None]},
     ]
-    assert keys.make_separation_key("f1", {**files, "x": (None, answers)}) is None
+    assert result_keys.make_separation_key("f1", {**files, "x": (None, answers)}) is None
 
 
 def test_software() -> None:
-    state = keys.describe_software()
+    state = key_inputs.describe_software()
     assert {name: state[name] for name in CORE} == CORE
     assert state["python"] == ".".join(map(str, sys.version_info[:3]))
     assert state["slimgate"] == f"{slimgate.__version__} (code of )"
@@ -628,13 +634,13 @@ def test_software() -> None:
 
 def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for name in keys.ARITHMETIC:
+    for name in key_inputs.ARITHMETIC:
         monkeypatch.delenv(name, raising=False)
-    assert keys.describe_arithmetic() == {}
-    for name in keys.ARITHMETIC:
+    assert key_inputs.describe_arithmetic() == {}
+    for name in key_inputs.ARITHMETIC:
         monkeypatch.setenv(name, f"{name} is set")
-    assert keys.describe_arithmetic() == {name: os.environ[name] for name in keys.ARITHMETIC}
-    assert set(keys.ARITHMETIC) == {
+    assert key_inputs.describe_arithmetic() == {name: os.environ[name] for name in key_inputs.ARITHMETIC}
+    assert set(key_inputs.ARITHMETIC) == {
         "DNNL_DEFAULT_FPMATH_MODE",
         "NVIDIA_TF32_OVERRIDE",
         "ONEDNN_DEFAULT_FPMATH_MODE",
@@ -644,20 +650,20 @@ def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_torchs_precision_of_products_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for name in keys.ARITHMETIC:
+    for name in key_inputs.ARITHMETIC:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
-    keys._read_matmul_precision.cache_clear()
+    key_inputs._read_matmul_precision.cache_clear()
     try:
-        assert keys.describe_arithmetic() == {"float32_matmul_precision": "medium"}
+        assert key_inputs.describe_arithmetic() == {"float32_matmul_precision": "medium"}
     finally:
-        keys._read_matmul_precision.cache_clear()
+        key_inputs._read_matmul_precision.cache_clear()
 
 
 def test_without_torch_nothing_sets_a_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    keys._read_matmul_precision.cache_clear()
+    key_inputs._read_matmul_precision.cache_clear()
     try:
-        assert keys._read_matmul_precision() == "highest"
+        assert key_inputs._read_matmul_precision() == "highest"
     finally:
-        keys._read_matmul_precision.cache_clear()
+        key_inputs._read_matmul_precision.cache_clear()

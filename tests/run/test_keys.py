@@ -356,4 +356,4 @@ def test_no_other_module_composes_a_digest_of_code() -> None:
         for path in root.rglob("*.py")
         if "code_digest(" in path.read_text("utf-8").replace("own_code_digest(", "")
     }
-    assert users == {"_system/digests.py", "run/keys.py"}
+    assert users == {"_system/digests.py", "run/keys.py", "run/result_keys.py"}

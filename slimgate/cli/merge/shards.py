@@ -31,7 +31,7 @@ from slimgate.report.files import write_reports
 from slimgate.results.base import Verdict
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 from slimgate.run.followed_rows import Texts, describe_followed_rows, open_gate_texts
-from slimgate.run.keys import make_separation_key
+from slimgate.run.result_keys import make_separation_key
 
 # Results of a self-test, the worst first: the copy must not FAIL, the planted fault must FAIL.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)

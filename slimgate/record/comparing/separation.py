@@ -17,8 +17,8 @@ from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.separation import SeparationFacts
 
-# keys.make_separation_key: (metric, inputs digest and outcomes file of each model) -> a key, the same as long
-# as an earlier separation is valid.
+# result_keys.make_separation_key: (metric, inputs digest and outcomes file of each model) -> a key, the same
+# as long as an earlier separation is valid.
 ToKey = Callable[[str, Mapping[str, tuple[str | None, Path]]], str | None]
 
 

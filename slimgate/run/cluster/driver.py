@@ -26,7 +26,8 @@ from slimgate.run.cluster.schedule import (
 )
 from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
 from slimgate.run.cluster.worker import Job, Key, Report, check_machine, do_task, remove_own_store
-from slimgate.run.keys import describe_software, make_splits_key
+from slimgate.run.key_inputs import describe_software
+from slimgate.run.keys import make_splits_key
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.run import SuiteRun
 

@@ -24,7 +24,7 @@ from slimgate import errors
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import Task
-from slimgate.run.keys import describe_software
+from slimgate.run.key_inputs import describe_software
 from slimgate.run.run import SuiteRun, list_own_stages
 from slimgate.store.holds import list_used_entries, lock_holds
 from slimgate.store.store import Entry, Json, Store

@@ -24,6 +24,7 @@ from slimgate.plugins.rows import Encoded, Rows
 from slimgate.plugins.task import AnswerPlan
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run import contents, keys
+from slimgate.run.key_inputs import describe_suite_processor
 from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
 from slimgate.run.rows import PreparedRows
@@ -139,7 +140,7 @@ def make_outcomes(
         facts = {
             "artifact": artifact.digest,
             "rows": len(outcomes),
-            PROCESSOR: keys.describe_suite_processor(suite, device),
+            PROCESSOR: describe_suite_processor(suite, device),
             **noted,
         }
         return (

@@ -16,7 +16,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.run.keys import make_separation_key
+from slimgate.run.result_keys import make_separation_key
 
 ACCURACY = load_metric("accuracy")
 

@@ -1,0 +1,146 @@
+"""Makes the digests of the inputs of each result, by which a record carries results from run to run."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_jsonable_python
+
+from slimgate._system.digests import code_digest, file_sha256, json_digest, own_code_digest
+from slimgate.plugins.loading import installed_plugins
+from slimgate.results.checks import CONFIRMED, SELF_TEST, SINCE
+from slimgate.run.key_inputs import describe_arithmetic
+from slimgate.store.store import Json
+from slimgate.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from slimgate.run.rows import PreparedRows
+
+KINDS = (
+    "quality",
+    SINCE,
+    CONFIRMED,
+    "behaviour",
+    "size",
+    "memory",
+    "flops",
+    "latency",
+    "speedup",
+    SELF_TEST,
+)
+# The key of a model's results that belong to none of KINDS.
+MODEL = "model"
+_JUDGED = frozenset({"quality", SINCE, CONFIRMED, "behaviour", SELF_TEST})
+_TIMED = frozenset({"latency", "speedup", SELF_TEST})
+# Keys of [measure] and kinds of budgets that affect only some kinds of results; all others affect every kind.
+_ONLY_FOR: Mapping[str, frozenset[str]] = {
+    "metrics": frozenset({"behaviour", SELF_TEST}),
+    "workloads": _TIMED | {"memory"},
+    "loads": _TIMED,
+    "warmup": _TIMED,
+    "rounds": _TIMED,
+    "max_seconds": _TIMED,
+    "end_to_end": _TIMED,
+    "memory": frozenset({"memory"}),
+    "quality": frozenset({"quality", CONFIRMED, SELF_TEST}),
+    "behaviour": frozenset({"behaviour"}),
+    "size": frozenset({"size"}),
+    "speed": frozenset({"speedup"}),
+    "part_speeds": frozenset({"speedup"}),
+    "times": frozenset({"latency"}),
+    "flops": frozenset({"flops"}),
+    "baseline": frozenset({SINCE}),
+    "switched_off": frozenset(),
+}
+
+
+def make_results_keys(
+    suite: Suite, rows: PreparedRows, name: str, models: Mapping[str, str]
+) -> dict[str, str]:
+    """The results of a model in an earlier record, by kind, and of the model alone (`MODEL`).
+
+    - models: the keys of the model's and the teacher's answers; with correction over variants, of all models
+    - the splits, slices, seeds and threads of the suite, all code of slimgate, and its distributions
+    - for judged results: metrics by their code and versions; the task
+    - the settings of [measure] and the budgets that affect this kind of result
+    """
+    common = {
+        "slimgate": [own_code_digest(), code_digest("slimgate.judge.quality")],
+        "splits": {split: report.digest for split, report in sorted(rows.reports.items())},
+        "source": rows.source_digest,
+        "task": rows.task,
+        "slices": suite.setup.slices,
+        "seeds": suite.seeds,
+        "threads": suite.threads,
+        "teacher": models["teacher"],
+        "model": models[name],
+        "family": None if suite.family is None else [suite.family, dict(models)],
+        "arithmetic": describe_arithmetic(),
+    }
+    metrics, keys = make_metrics_key(suite), {MODEL: json_digest(common)}
+    for kind in KINDS:
+        code = metrics if kind in _JUDGED else {}
+        keys[kind] = json_digest({**common, "metrics": code, "settings": _select_settings(suite, name, kind)})
+    return keys
+
+
+def make_metrics_key(suite: Suite) -> dict[str, str]:
+    """The code of metrics, with the versions of their imports.
+
+    - all of slimgate's own metrics together ("hub:NAME" is a metric of the installed version of evaluate)
+    - each metric of a user or an installed package that is measured or has a budget; a package's metric by
+      the module of its entry point
+    """
+    tables = (suite.teacher_budgets, *suite.budgets.values())
+    budgeted = [
+        metric
+        for budgets in tables
+        for metric in (*budgets.quality, *budgets.behaviour.sliced_metrics, *budgets.baseline)
+    ]
+    modules = {name: _find_metric_module(name) for name in (*suite.metrics, *budgeted)}
+    package = "slimgate.judge.metrics"
+    files = sorted(module_info.name for module_info in pkgutil.iter_modules(import_module(package).__path__))
+    return {
+        package: json_digest([code_digest(f"{package}.{name}") for name in files]),
+        **{name: code_digest(module) for name, module in modules.items() if module is not None},
+    }
+
+
+def make_separation_key(metric: str, answers: Mapping[str, tuple[str | None, Path]]) -> str | None:
+    """The comparison of a record's variants with each other; None if the inputs of a result are unknown.
+
+    - the metric
+    - answers: for each variant the digest of its quality (`make_results_keys`), and its file of answers
+    """
+    if any(inputs is None for inputs, _ in answers.values()):
+        return None
+    files = {name: file_sha256(file) if file.is_file() else None for name, (_, file) in answers.items()}
+    return json_digest([metric, {name: [inputs, files[name]] for name, (inputs, _) in answers.items()}])
+
+
+def _find_metric_module(name: str) -> str | None:
+    """The module of a metric; None for slimgate's own metrics."""
+    if ":" in name and not name.startswith("hub:"):
+        return name.partition(":")[0]
+    entries = installed_plugins("metric").get(name)
+    return entries[0].value.partition(":")[0] if entries else None
+
+
+def _select_settings(suite: Suite, name: str, kind: str) -> Json:
+    """The settings of [measure] and of budgets that affect this kind of result."""
+    budgets = suite.budgets if kind == SELF_TEST else {name: suite.find_budgets(name)}
+    return {
+        "measure": _select_relevant(suite.measure.model_dump(mode="json"), kind),
+        "budgets": {
+            variant: _select_relevant(to_jsonable_python(variant_budgets), kind)
+            for variant, variant_budgets in budgets.items()
+        },
+    }
+
+
+def _select_relevant(table: Mapping[str, object], kind: str) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if kind in _ONLY_FOR.get(key, (kind,))}

@@ -1,7 +1,6 @@
 """pytest's side of slimgate: hooks, collecting, sessions, fixtures, gates."""
 
 from slimgate.plugin.hooks import (
-    pytest_addoption,
     pytest_configure,
     pytest_configure_node,
     pytest_plugins,
@@ -13,6 +12,7 @@ from slimgate.plugin.hooks import (
     pytest_sessionstart,
     pytest_terminal_summary,
 )
+from slimgate.plugin.options import pytest_addoption
 
 __all__ = [
     "pytest_addoption",

@@ -8,7 +8,7 @@
     ├── MeasureError    outcomes, times or bytes could not be taken or are not finite
     └── MissingExtra    an optional package is needed; the message says what to install
 
-A message says where, what came, what was expected and what to do, in one line.
+A message says where, what was given, what was expected and what to do, in one line.
 """
 
 from __future__ import annotations

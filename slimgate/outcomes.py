@@ -383,7 +383,9 @@ def _sorted_names(names: Iterable[str]) -> list[str]:
 
 def _check_once(column: str, names: Sequence[str]) -> None:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise MeasureError(f'class_outcomes: {column} "{twice[0]}" came more than once, expected each once')
+        raise MeasureError(
+            f'class_outcomes: {column} "{twice[0]}" was given more than once, expected each once'
+        )
 
 
 def _check_shares(chances: Floats, shape: tuple[int, int]) -> None:

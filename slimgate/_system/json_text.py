@@ -36,14 +36,14 @@ def parse_texts(raw: bytes) -> list[str]:
     except NOT_JSON as error:
         raise ValueError(f"not JSON: {describe_json_error(error)}") from error
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{raw[:60]!r} came, expected a list of texts")
+        raise ValueError(f"{raw[:60]!r} was given, expected a list of texts")
     return value
 
 
 def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
     """Reads the value of a file. Raises ValueError with one line for wrong content, and OSError."""
     if (size := path.stat().st_size) > max_bytes:
-        raise ValueError(f"{size} bytes came, expected at most {max_bytes}")
+        raise ValueError(f"{size} bytes were given, expected at most {max_bytes}")
     try:
         return json.loads(path.read_text("utf-8"))
     except NOT_JSON as error:

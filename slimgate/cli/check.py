@@ -14,8 +14,8 @@ from slimgate.errors import MissingExtra, SlimgateError, SuiteError, list_names
 DESCRIPTION = """\
 Checks suite files, of models and of logs, as pytest does before a run: tables, keys, names, options,
 budgets. No model is loaded. Your own plug-ins that a suite names are imported, so their code runs. Prints
-one line for each wrong file: file, key, what came, what was expected. A suite without a budget is wrong too,
-since it gates nothing. Exit codes: 0 all files are right, 4 a file is wrong or missing.
+one line for each wrong file: file, key, what was given, what was expected. A suite without a budget is
+wrong too, since it gates nothing. Exit codes: 0 all files are right, 4 a file is wrong or missing.
 """
 _WRONG = 4
 _MOST_NAMED = 5

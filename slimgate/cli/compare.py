@@ -118,7 +118,7 @@ def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:
         baselines += below
     older = [baseline for baseline in baselines if baseline.file.resolve() != new.file.resolve()]
     if not older:
-        raise DataError(f"{new.file}: it came as OLD and as NEW, expected two records")
+        raise DataError(f"{new.file}: it was given as OLD and as NEW, expected two records")
     return sorted(older, key=lambda baseline: baseline.at)
 
 

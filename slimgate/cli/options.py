@@ -32,7 +32,7 @@ def points(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} came, expected percentage points as a number, such as 2"
+            f"{text!r} was given, expected percentage points as a number, such as 2"
         ) from None
 
 
@@ -44,7 +44,7 @@ def factor(text: str) -> float:
         value = 0.0
     if not 0 < value < inf:
         raise argparse.ArgumentTypeError(
-            f"{text!r} came, expected a multiple above 0, such as 1.1 for 10 % more"
+            f"{text!r} was given, expected a multiple above 0, such as 1.1 for 10 % more"
         )
     return value
 

@@ -1,4 +1,4 @@
-"""argparse's parser with "Did you mean", and with examples for a command that came without arguments."""
+"""argparse's parser with "Did you mean", and with examples for a command without arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class CommandParser(argparse.ArgumentParser):
     """The parser of the command line and of each command.
 
     examples: the common uses of a command that needs arguments. They end its help, and are printed if the
-    command came without arguments.
+    command was given without arguments.
     """
 
     examples = ""

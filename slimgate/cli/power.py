@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         required=True,
         metavar="X",
-        help="Share of samples that change, from 0 to 1",
+        help="Share of samples whose score differs between the two models, from 0 to 1",
     )
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--drop-points", type=points, metavar="X", help="Budget in percentage points")

@@ -9,8 +9,8 @@ from pathlib import Path
 from slimgate.cli.options import add_run
 
 DESCRIPTION = """\
-Writes report.md, report.html, pr-comment.md and the plots from a run.json, without measuring anything: after
-an update of slimgate, or for a record that a machine without the reports left. Answers are read from the
+Writes report.md, report.html, pr-comment.md and the plots from a run.json, without measuring anything. Use it
+after an update of slimgate, or for a run.json that was copied without its reports. Answers are read from the
 files beside run.json. Exit codes: 0 written, 4 wrong usage or input.
 """
 

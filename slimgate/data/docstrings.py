@@ -103,7 +103,10 @@ def package_folder(package: str, *, asked_by: str) -> Path:
         return Path(sysconfig.get_path("stdlib"))
     spec: Any = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise SuiteError(f'{asked_by}: no installed package is named "{package}"; pip install it, or drop it')
+        raise SuiteError(
+            f'{asked_by}: no installed package is named "{package}"; pip install it, '
+            "or remove it from the list"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 

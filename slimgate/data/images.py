@@ -54,10 +54,10 @@ def picture(value: Any) -> Any:
 def _to_bytes(value: object) -> npt.NDArray[np.uint8]:
     pixels = np.asarray(value)
     if pixels.ndim not in (2, 3) or not np.issubdtype(pixels.dtype, np.number):
-        raise ValueError(f"{type(value).__name__} of shape {pixels.shape} came")
+        raise ValueError(f"{type(value).__name__} of shape {pixels.shape} was given")
     scale = 255 if np.issubdtype(pixels.dtype, np.floating) else 1
     if not (pixels.min() >= 0 and pixels.max() * scale <= 255):
-        raise ValueError(f"pixels from {pixels.min()} to {pixels.max()} came")
+        raise ValueError(f"pixels from {pixels.min()} to {pixels.max()} were given")
     return np.asarray(np.rint(pixels * scale), dtype=np.uint8)
 
 

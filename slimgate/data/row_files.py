@@ -272,10 +272,15 @@ def _header(file: RowFile) -> tuple[str, ...]:
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice is not None or not all(names):
         problem = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"
-        came = ", ".join(name or '""' for name in names)
-        hint = "; pandas writes its index so: to_csv(index=False) leaves it out" if names[0] == "" else ""
+        actual = ", ".join(name or '""' for name in names)
+        hint = (
+            "; pandas writes an index like this, and to_csv(index=False) leaves it out"
+            if names[0] == ""
+            else ""
+        )
         raise DataError(
-            f"{file.path}: the header has {problem}, expected one name per column; came {came}{hint}"
+            f"{file.path}: the header has {problem}, expected a different name for each "
+            f"column, found: {actual}{hint}"
         )
     return tuple(names)
 

@@ -120,7 +120,7 @@ def _too_few(pool: Pool, plan: Mapping[str, Asked], short: str, got: int, *, gro
         dropped += f", {int(pool.by_group.sum())} because a later part holds their group"
     inside = "; no group and no text may be in two splits" if int(pool.free.sum()) else ""
     return (
-        f"too few rows for split {short}: part {pool.name} came with {len(pool)} rows, {dropped}, "
+        f"too few rows for split {short}: part {pool.name} has {len(pool)} rows, {dropped}, "
         f"{int(pool.free.sum())} left{inside}; asked {sizes_stated}; {short} got {got}. Ask for fewer rows"
     )
 

@@ -71,9 +71,10 @@ class _CappedLimits(LimitsTable):
         if limit is not None and limit >= 1 and not info.data.get("reason"):
             raise PydanticCustomError(
                 "unit",
-                "{came} came, which allows growth by {percent} %; expected a share under 1: for {came} % "
-                'write {meant}, and if {came} is meant, add reason = "…"',
-                {"came": f"{limit:g}", "percent": f"{100 * limit:g}", "meant": f"{limit / 100:g}"},
+                "{actual} was given, which allows growth by {percent} %; expected a share "
+                "under 1: for {actual} % "
+                'write {meant}, and if {actual} is meant, add reason = "…"',
+                {"actual": f"{limit:g}", "percent": f"{100 * limit:g}", "meant": f"{limit / 100:g}"},
             )
         return limit
 
@@ -238,10 +239,12 @@ class SizeBudgetTable(Table):
         if limit is not None and limit < LEAST_COMPRESSION and not info.data.get("reason"):
             raise PydanticCustomError(
                 "unit",
-                "{came} came, which lets the variant be {times} times as large as the teacher; expected "
-                "teacher bytes / variant bytes: for {percent} % of the size write {times}, and if {came} is "
+                "{actual} was given, which lets the variant be {times} times as large "
+                "as the teacher; expected "
+                "teacher bytes / variant bytes: for {percent} % of the size write "
+                "{times}, and if {actual} is "
                 'meant, add reason = "…"',
-                {"came": f"{limit:g}", "percent": f"{100 * limit:g}", "times": f"{1 / limit:.3g}"},
+                {"actual": f"{limit:g}", "percent": f"{100 * limit:g}", "times": f"{1 / limit:.3g}"},
             )
         return limit
 
@@ -313,7 +316,7 @@ class KlBudgetTable(_LimitBudgets):
         for name in ("cap", "above_cap_max"):
             if getattr(self, name) is not None and self.mean_max is None:
                 raise ValueError(
-                    f"{name} came without mean_max, which it belongs to; add it or leave {name} out"
+                    f"{name} was given without mean_max, which it belongs to; add it or leave {name} out"
                 )
         if self.cap is not None and self.mean_max is not None and self.cap <= self.mean_max:
             raise ValueError(f"cap is {self.cap:g}, not above mean_max: the mean would always hold")

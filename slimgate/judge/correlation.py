@@ -138,8 +138,8 @@ def _check(name: str, columns: Mapping[str, Floats]) -> None:
     """Raises MeasureError unless all columns are finite numbers, one a row of the same rows."""
     shapes = {column.shape for column in columns.values()}
     if len(shapes) > 1 or not all(column.ndim == 1 and len(column) for column in columns.values()):
-        came = ", ".join(f"{key} {column.shape}" for key, column in columns.items())
-        raise MeasureError(f"{name}: shapes are {came}, expected one score per row of each")
+        actual = ", ".join(f"{key} {column.shape}" for key, column in columns.items())
+        raise MeasureError(f"{name}: shapes are {actual}, expected one score per row of each")
     for key, column in columns.items():
         bad = np.flatnonzero(~np.isfinite(column))
         if len(bad):

@@ -74,9 +74,9 @@ def two_sided_stretch(drop: float, margin: float) -> float | None:
 def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
     """How many times as many rows decide on which side of `limit` a quantity is, 80 % of the time.
 
-    p_value(copies): of the hypothesis that it is on the other side, if all rows came that many times. It must
-    fall to the level that is ALPHA where the sample is as unlucky as one in five. None where value and limit
-    are equal, or no number of rows under a million times as many is enough.
+    p_value(copies): of the hypothesis that it is on the other side, if all rows occurred that many times. It
+    must fall to the level that is ALPHA where the sample is as unlucky as one in five. None where value and
+    limit are equal, or no number of rows under a million times as many is enough.
     """
     if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
         return None

@@ -125,14 +125,14 @@ def parse_range(text: str) -> Range:
     """`LOW:HIGH`, an end may be inf. Raises ValueError."""
     low, colon, high = text.partition(":")
     if not colon:
-        raise ValueError(f"{text!r} came, expected LOW:HIGH such as 1:10")
+        raise ValueError(f"{text!r} was given, expected LOW:HIGH such as 1:10")
     return check_range(float(low), float(high), text)
 
 
 def check_range(low: float, high: float, shown: str) -> Range:
     """The range. Raises ValueError where the ends are not in order, or are no numbers."""
     if not low < high or low == inf or high == -inf:
-        raise ValueError(f"{shown} came, expected two numbers, the lower first")
+        raise ValueError(f"{shown} was given, expected two numbers, the lower first")
     return low, high
 
 

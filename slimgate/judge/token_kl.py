@@ -63,7 +63,7 @@ class TokenKl:
         if not len(self.kl) or len(bad):
             problem = f"{self.kl[bad[0]]} nats at token {bad[0]}" if len(bad) else "no tokens"
             raise MeasureError(
-                f"kl: {problem} came, expected a finite number of nats not below 0 at each token"
+                f"kl: {problem} was given, expected a finite number of nats not below 0 at each token"
             )
 
     @cached_property

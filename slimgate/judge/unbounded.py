@@ -32,7 +32,7 @@ def is_bounded(metric: Metric) -> bool:
 def with_range_of_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Metric:
     """A length of answers whose rows have a bound, the most tokens of an answer.
 
-    The ends of the rows of any other metric may be those of the scores that came, which bound nothing.
+    The ends of the rows of any other metric may be those of the scores that were seen, which bound nothing.
     """
     if is_bounded(metric) or metric.row_mean is None or metric.unit != "percent":
         return metric

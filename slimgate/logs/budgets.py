@@ -205,7 +205,7 @@ def range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
         pattern, equals, ends = text.rpartition("=")
         try:
             if not equals or not pattern:
-                raise ValueError(f"{text!r} came, expected NAME=LOW:HIGH such as grade=1:10")
+                raise ValueError(f"{text!r} was given, expected NAME=LOW:HIGH such as grade=1:10")
             ranges.append((pattern, parse_range(ends)))
         except ValueError as error:
             raise SuiteError(f"--range {text}: {error}") from None
@@ -221,7 +221,7 @@ def _ranges_of_table(data: Mapping[str, object], shown: str) -> tuple[tuple[str,
         where = f'{shown} [{RANGES}] "{pattern}"'
         is_pair = isinstance(ends, list | tuple) and len(ends) == 2
         if not is_pair or not all(type(end) in (int, float) for end in ends):
-            raise SuiteError(f"{where}: {ends!r} came, expected [LOW, HIGH] such as [1, 10]")
+            raise SuiteError(f"{where}: {ends!r} was given, expected [LOW, HIGH] such as [1, 10]")
         try:
             ranges.append((pattern, check_range(float(ends[0]), float(ends[1]), str(ends))))
         except ValueError as error:
@@ -250,13 +250,13 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
     from slimgate.suite.errors import to_suite_error
 
     if not isinstance(value, Mapping):
-        raise SuiteError(f"{shown}: {value!r} came, expected a table such as {{ drop_points = 2.0 }}")
+        raise SuiteError(f"{shown}: {value!r} was given, expected a table such as {{ drop_points = 2.0 }}")
     try:
         parsed = QualityBudgetTable.model_validate(value)
     except ValidationError as error:
         raise to_suite_error(error, shown, value) from None
     if parsed.over == "builds":
         raise SuiteError(
-            f'{shown} over = "builds" came, and logs are of one build of each model; leave it out'
+            f'{shown} over = "builds" was given, and logs are of one build of each model; leave it out'
         )
     return parsed.budgets()

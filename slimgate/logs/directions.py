@@ -14,9 +14,11 @@ _MOST_NAMED = 8
 
 
 def read_directions(higher: Sequence[str], lower: Sequence[str]) -> dict[str, bool]:
-    """By pattern whether it is better when higher. Raises SuiteError for one that came as either."""
+    """By pattern whether it is better when higher. Raises SuiteError for one that was given as either."""
     if twice := sorted(set(higher) & set(lower)):
-        raise SuiteError(f'"{twice[0]}" came as better when higher and as better when lower; expected one')
+        raise SuiteError(
+            f'"{twice[0]}" was given as better when higher and as better when lower; expected one'
+        )
     return {**dict.fromkeys(higher, True), **dict.fromkeys(lower, False)}
 
 

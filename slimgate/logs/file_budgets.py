@@ -113,7 +113,7 @@ def read_file_budgets(
     _check_tables(tables, shown)
     budgets = tables.get("budgets", {})
     if not isinstance(budgets, Mapping):
-        raise SuiteError(f"{shown} budgets: {format_value(budgets)} came, expected a table [budgets]")
+        raise SuiteError(f"{shown} budgets: {format_value(budgets)} was given, expected a table [budgets]")
     if kind != ANSWERS:
         for name in (POOLED, RANGES):
             if name in tables:
@@ -160,8 +160,8 @@ def _list_quality_budgets(budgets: FileBudgets) -> Iterator[QualityBudget]:
 
 def _refuse(kind: FileKind, loc: Loc, tables: Mapping[str, Any], shown: str) -> SuiteError:
     """The error about a table that files of this kind are not judged by."""
-    came = format_value(find_value(tables, loc))
-    problem = f"{came} came, and {kind} are judged by {JUDGED_BY[kind]}; leave it out"
+    actual = format_value(find_value(tables, loc))
+    problem = f"{actual} was given, and {kind} are judged by {JUDGED_BY[kind]}; leave it out"
     if kind == KL or loc[-1] in TOKEN_TABLES:
         problem += " (KL logs hold both models and have no base; files of two models have one)"
     return make_suite_error(shown, loc, tables, problem)
@@ -220,7 +220,7 @@ def _read_limits(
     """Of the other kinds: the tables of a suite. Raises SuiteError for a limit that they do not decide."""
     limits = resolve_budgets(tables, tuple(names), shown, without_builds=True)[target]
     for words, key in _list_unjudged(kind, limits):
-        raise SuiteError(f"{shown} [budgets] {key} came, and {words}; leave it out")
+        raise SuiteError(f"{shown} [budgets] {key} was given, and {words}; leave it out")
     return FileBudgets(limits=limits), limits.switched_off
 
 

@@ -96,7 +96,7 @@ def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
         names = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(file)]
         if file.is_file() and names:
             raise DataError(
-                f"{path}: a folder came, and a log of {names[0]} is one file; name it, such as "
+                f"{path}: a folder was given, and a log of {names[0]} is one file; name it, such as "
                 f"{file.as_posix()}"
             )
 

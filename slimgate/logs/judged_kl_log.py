@@ -86,8 +86,8 @@ def _check_chunks(kl: KlChunks, shown: str) -> ChunkMeans:
     columns = {name: np.asarray(getattr(kl, name), np.float64) for name in ("kl", "log_ratio", "same_top")}
     sizes = {name: len(values) for name, values in columns.items()}
     if len(set(sizes.values())) > 1 or sizes["kl"] < 2:
-        came = ", ".join(f"{size} of {name}" for name, size in sizes.items())
-        raise DataError(f"{shown}: {came} came, expected a value of each for at least 2 chunks")
+        actual = ", ".join(f"{size} of {name}" for name, size in sizes.items())
+        raise DataError(f"{shown}: {actual} was given, expected a value of each for at least 2 chunks")
     for name, values in columns.items():
         if not np.isfinite(values).all():
             chunk = int(np.argmin(np.isfinite(values))) + 1

@@ -55,7 +55,7 @@ def parse_by_side(
         expected: what can be chosen, for the message on an empty one.
 
     Raises:
-        DataError: for an unknown side, an empty choice, and a side that came twice.
+        DataError: for an unknown side, an empty choice, and a side that were given twice.
     """
     if isinstance(texts, Mapping):
         pairs = [(str(side), str(choice)) for side, choice in texts.items()]
@@ -69,7 +69,9 @@ def parse_by_side(
         if not choice.strip():
             raise DataError(f"{shown}: expected {expected}")
         if side in choices:
-            raise DataError(f"{shown}: {side or f'a {option} of every log'} came twice, expected it once")
+            raise DataError(
+                f"{shown}: {side or f'a {option} of every log'} was given twice, expected it once"
+            )
         choices[side] = choice.strip()
     return choices
 
@@ -123,7 +125,7 @@ def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
 
 
 def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
-    """The log with the run that the user chose; None where there are several and no choice came."""
+    """The log with the run that the user chose; None where there are several and no choice was given."""
     choice = choices.get(side, choices.get(ANY) if log.runs else None)
     if not log.runs:
         if choice is not None:

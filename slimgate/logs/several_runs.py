@@ -78,7 +78,7 @@ def epochs_as_runs(log: Log) -> Log:
     """The epochs of a log as runs of their own. Raises DataError where each sample has one."""
     if log.further:
         raise DataError(
-            f"{log.shown}: --same-id runs is of one log a side, and several runs came; leave it out"
+            f"{log.shown}: --same-id runs is of one log a side, and several runs were given; leave it out"
         )
     tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
     epochs = sorted({split_epoch(row.id)[1] for task in tasks.values() for row in task.rows()})

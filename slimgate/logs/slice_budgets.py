@@ -61,7 +61,7 @@ def read_slice_budgets(
     where = f"{head}]"
     if not isinstance(table, Mapping) or not table:
         raise SuiteError(
-            f"{where}: {table!r} came, expected a table such as accuracy = {{ drop_points = 5.0 }}"
+            f"{where}: {table!r} was given, expected a table such as accuracy = {{ drop_points = 5.0 }}"
         )
     budgets: list[SliceBudgets] = []
     for name, entry in table.items():
@@ -78,15 +78,17 @@ def _read_named(
     for value, limits in values.items():
         where = f'{head}.{field}."{value}"]'
         if not isinstance(limits, Mapping) or not limits:
-            raise SuiteError(f"{where}: {limits!r} came, expected limits by metric, as in {_EXAMPLE}")
+            raise SuiteError(f"{where}: {limits!r} was given, expected limits by metric, as in {_EXAMPLE}")
         for pattern, entry in limits.items():
             if not isinstance(entry, Mapping):
-                raise SuiteError(f'{where} "{pattern}": {entry!r} came; name a metric, as in {_EXAMPLE}')
+                raise SuiteError(f'{where} "{pattern}": {entry!r} was given; name a metric, as in {_EXAMPLE}')
             yield SliceBudgets(pattern, read_limits(entry, f'{where} "{pattern}"'), field, value)
 
 
 def read_slices(names: Sequence[str], looks: int = 1) -> tuple[str, ...]:
     """The fields to slice by, each once. Raises SuiteError where a log that grows is to be sliced."""
     if names and looks > 1:
-        raise SuiteError("--slice came with --looks, which plans looks at all samples alone; leave one out")
+        raise SuiteError(
+            "--slice was given with --looks, which plans looks at all samples alone; leave one out"
+        )
     return tuple(dict.fromkeys(names))

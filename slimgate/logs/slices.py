@@ -207,7 +207,7 @@ def check_slices(
     """
     if budgets.slices and not names:
         raise SuiteError(
-            f"budgets on slices came, and no field to slice by: name it by --slice ([logs] slices); "
+            f"budgets on slices were given, and no field to slice by: name it by --slice ([logs] slices); "
             f"{_describe_fields(tasks)}"
         )
     values: dict[str, dict[str, None]] = {name: {} for name in names}

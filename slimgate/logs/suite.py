@@ -118,7 +118,7 @@ class LogsTable(Table):
 
     @property
     def states_columns(self) -> bool:
-        """Whether a key came that prediction files alone have."""
+        """Whether a key was given that prediction files alone have."""
         return bool(_PREDICTION_KEYS & self.model_fields_set)
 
     def column_names(self) -> ColumnNames:
@@ -195,7 +195,8 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     except ValidationError as error:
         if isinstance(targets := data[LOGS].get("targets"), str):
             problem = (
-                f'"{targets}" came, expected a table of names and paths: targets = {{ int4 = "{targets}" }}'
+                f'"{targets}" was given, expected a table of names and paths: targets = '
+                f'{{ int4 = "{targets}" }}'
             )
             raise make_suite_error(shown, (LOGS, "targets"), data, problem) from None
         raise to_suite_error(error, shown, data, (LOGS,)) from None
@@ -211,7 +212,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         raise SuiteError(f"{shown} [logs] {stated[0]}: it is of prediction files, and the base is a log")
     if not of_answers and several:
         raise SuiteError(
-            f"{shown} [logs]: several runs of a side came; {kind} are judged by one run per side"
+            f"{shown} [logs]: several runs of a side were given; {kind} are judged by one run per side"
         )
     if not of_answers:
         _check_keys(table, kind, shown)
@@ -266,7 +267,7 @@ def _check_base(base: Path | None, kind: FileKind) -> None:
     """Raises SuiteError for a base of KL logs, and for none of other files."""
     if (base is None) != (kind == KL):
         key, hint = ("base", "leave it out") if base is not None else ("no base", "name the log of the base")
-        raise SuiteError(f'{key} came with kind = "{_NAMES[kind]}"; {hint}')
+        raise SuiteError(f'{key} was given with kind = "{_NAMES[kind]}"; {hint}')
 
 
 def _check_keys(table: LogsTable, kind: FileKind, shown: str) -> None:

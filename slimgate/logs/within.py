@@ -112,10 +112,10 @@ def assert_within(
         for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
             warnings.warn(text, stacklevel=2)
     if ranges:
-        raise SuiteError("assert_within: ranges came, which are of logs only; leave them out")
+        raise SuiteError("assert_within: ranges were given, which are of logs only; leave them out")
     if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
-        came = f"{type(teacher).__name__} and {type(variant).__name__}"
-        raise SuiteError(f"assert_within: {came} came, expected two Outcomes or two paths")
+        actual = f"{type(teacher).__name__} and {type(variant).__name__}"
+        raise SuiteError(f"assert_within: {actual} was given, expected two Outcomes or two paths")
     if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
         teacher, variant = _with_same_classes(teacher, variant)
     budgets = [
@@ -163,9 +163,9 @@ def assert_budgets(
         shown = str(budgets)
         tables = read_budget_tables(Path(budgets))
     else:
-        raise SuiteError(f"assert_budgets: {budgets!r} came as budgets, expected a table or a TOML file")
+        raise SuiteError(f"assert_budgets: {budgets!r} was given as budgets, expected a table or a TOML file")
     if wrong := sorted({"base", "targets"} & options.keys()):
-        raise SuiteError(f"{shown}: {wrong[0]} came; the files are arguments of assert_budgets")
+        raise SuiteError(f"{shown}: {wrong[0]} was given; the files are arguments of assert_budgets")
     files: dict[str, Any] = {"targets": {"target": [str(path.resolve()) for path in _list_runs(target)]}}
     if base is not None:
         files["base"] = [str(path.resolve()) for path in _list_runs(base)]
@@ -193,7 +193,7 @@ def _list_runs(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """The paths of the runs of a side. Raises SuiteError for an empty list."""
     runs = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     if not runs:
-        raise SuiteError("an empty list of runs came, expected the path of at least one")
+        raise SuiteError("an empty list of runs were given, expected the path of at least one")
     return runs
 
 

@@ -51,7 +51,7 @@ def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") 
     """Raises SuiteError for a block that the model does not have. option: what is told before the numbers."""
     if blocks is not None and numbers and max(numbers) >= blocks:
         choice = f"{option} {list(numbers)}".strip()
-        raise SuiteError(f"{choice} came, but the model has blocks 0 to {blocks - 1} at this step")
+        raise SuiteError(f"{choice} was given, but the model has blocks 0 to {blocks - 1} at this step")
 
 
 def longest_text(config: Json) -> int | None:

@@ -29,8 +29,8 @@ def fetch_model(ref: ModelRef) -> ModelRef:
     if not any(folder.glob("*.safetensors")):
         folder = _download(ref, ("*.bin", *SETTINGS))
     check_model_files(folder, ref.text)
-    if ref.sha256 is not None and (came := weights_sha256(folder)) != ref.sha256:
-        raise BuildError(f"{ref.text}: the weights have sha256 {came}, the suite expects {ref.sha256}")
+    if ref.sha256 is not None and (actual := weights_sha256(folder)) != ref.sha256:
+        raise BuildError(f"{ref.text}: the weights have sha256 {actual}, the suite expects {ref.sha256}")
     commit = folder.name if COMMIT.match(folder.name) else ref.revision
     return with_stored_format(replace(ref, folder=folder, revision=commit))
 

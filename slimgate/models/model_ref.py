@@ -268,9 +268,9 @@ def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
     return _quantized(ref, gguf)
 
 
-def _check_sha256(ref: ModelRef, came: str) -> None:
-    if came != ref.sha256:
-        raise SuiteError(f'"{ref.text}": the weights have sha256 {came}, the suite expects {ref.sha256}')
+def _check_sha256(ref: ModelRef, actual: str) -> None:
+    if actual != ref.sha256:
+        raise SuiteError(f'"{ref.text}": the weights have sha256 {actual}, the suite expects {ref.sha256}')
 
 
 def _fresh(text: str, sha256: str | None, new_head: bool | None, dtype: str | None) -> ModelRef:
@@ -338,7 +338,7 @@ def _files_sha256(files: Iterable[Path]) -> str:
 def _package_folder(text: str) -> Path:
     package, _, inner = text.removeprefix("package:").partition("/")
     if not package:
-        raise SuiteError(f'"{text}" came, expected package:NAME/PATH, such as package:{DEMO}/model')
+        raise SuiteError(f'"{text}" was given, expected package:NAME/PATH, such as package:{DEMO}/model')
     root = _package_root(package)
     if root is None:
         raise SuiteError(f'"{text}": no package {package} is installed{_package_hint(package)}')
@@ -372,7 +372,7 @@ def _package_hint(package: str) -> str:
 
 def _local_folder(text: str) -> Path | None:
     if not text.strip():
-        raise SuiteError(f'"{text}" came, expected a folder, or package:NAME/PATH')
+        raise SuiteError(f'"{text}" was given, expected a folder, or package:NAME/PATH')
     folder = _resolve_path(text, text)
     if folder.is_dir():
         return folder

@@ -94,11 +94,13 @@ def _macs(ran: Json) -> int:
     inputs, outputs = (_shapes(ran.get(f"{side}_type_shape", ())) for side in ("input", "output"))
     formula = FORMULAS.get(operator)
     if formula is None or not outputs:
-        raise MeasureError(f"the operator {operator} is not counted")
+        raise MeasureError(f"cannot count the multiply-adds of operator {operator}")
     try:
         return formula(inputs, outputs[0])
     except (IndexError, ValueError) as error:  # inputs that are left out, or of another rank
-        raise MeasureError(f"the operator {operator} is not counted with inputs {inputs}") from error
+        raise MeasureError(
+            f"cannot count the multiply-adds of operator {operator} with inputs of shape {inputs}"
+        ) from error
 
 
 def _shapes(tensors: Iterable[Mapping[str, Shape]]) -> list[Shape]:

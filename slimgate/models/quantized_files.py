@@ -105,9 +105,9 @@ def quantization_of(config: Json, text: str) -> Json | None:
         )
     method = method_of(quantization)
     if method not in PACKAGES:
-        came = f"quant_method {method!r}" if method else "a quantization_config without quant_method"
+        actual = f"quant_method {method!r}" if method else "a quantization_config without quant_method"
         raise SuiteError(
-            f'"{text}": config.json has {came}, which transformers does not read'
+            f'"{text}": config.json has {actual}, which transformers does not read'
             f"{format_suggestion(method, PACKAGES) if method else ''}; known: {', '.join(PACKAGES)}"
         )
     return quantization
@@ -302,11 +302,11 @@ def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored
             "be read; save the quantized model again"
         )
     size = _DESCRIBE.get(method, _describe_bits)(quantization).group_size
-    for name, came in _group_sizes(method, packing, quantization, tensors):
-        if size is not None and came != size:
+    for name, actual in _group_sizes(method, packing, quantization, tensors):
+        if size is not None and actual != size:
             raise SuiteError(
                 f'"{text}": config.json says group_size = {size}, but the scales of {name} are for groups of '
-                f"{came}; correct quantization_config, or save the quantized model again"
+                f"{actual}; correct quantization_config, or save the quantized model again"
             )
 
 

@@ -68,7 +68,7 @@ def _pooling(path: Path) -> str:
     ]
     if len(poolings) != 1 or poolings[0] is None:
         raise BuildError(
-            f"{path}: {config} came, expected one way of pooling: mean, cls, max or lasttoken; "
+            f"{path}: {config} was given, expected one way of pooling: mean, cls, max or lasttoken; "
             "[task] pooling says another"
         )
     return poolings[0]
@@ -78,7 +78,7 @@ def _dense(path: Path) -> dict[str, Any]:
     config = _read(path)
     activation = str(config.get("activation_function", "Identity")).rpartition(".")[2].removesuffix("()")
     if activation not in ("Identity", "Tanh"):
-        raise BuildError(f"{path}: activation {activation} came, expected Identity or Tanh")
+        raise BuildError(f"{path}: activation {activation} was given, expected Identity or Tanh")
     return {
         "in_features": int(config["in_features"]),
         "out_features": int(config["out_features"]),

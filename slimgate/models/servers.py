@@ -50,9 +50,12 @@ class ServerTable(Table):
         if not command[0].strip():
             raise ValueError('expected a program and its arguments, such as ["vllm", "serve", "model"]')
         for word in command:
-            if word.partition("=")[0] in _KEY_OPTIONS:  # the command is in records; what came is not repeated
+            if (
+                word.partition("=")[0] in _KEY_OPTIONS
+            ):  # the command is in records; what was given is not repeated
                 raise ValueError(
-                    f"{word.partition('=')[0]} came, and a key may not be in a suite; name its variable by "
+                    f"{word.partition('=')[0]} was given, and a key may not be in a "
+                    "suite; name its variable by "
                     "key_env, and the server reads it from its environment, such as VLLM_API_KEY"
                 )
         return command
@@ -61,7 +64,9 @@ class ServerTable(Table):
     @classmethod
     def _check_ready(cls, ready: str) -> str:
         if not ready.startswith("/"):
-            raise ValueError(f'"{ready}" came, expected a path on the server, such as /v1/models or /health')
+            raise ValueError(
+                f'"{ready}" was given, expected a path on the server, such as /v1/models or /health'
+            )
         return ready
 
     def check_url(self, url: str) -> None:
@@ -69,7 +74,7 @@ class ServerTable(Table):
         host, _, port = urlsplit(url).netloc.rpartition(":")
         if host not in LOCAL:
             raise ValueError(
-                f'server is started on this machine, and url = "{url}" came; expected '
+                f'server is started on this machine, and url = "{url}" was given; expected '
                 'url = "http://localhost:{port}/v1", or a fixed port in place of {port}'
             )
         if port != PORT and any(PORT in word for word in self.command):

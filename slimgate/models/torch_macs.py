@@ -86,7 +86,7 @@ def count_macs(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Macs:
             network(**inputs)
     counted = {str(operator) for operator in (*flop_registry, *own_formulas)}
     if unknown := sorted(name for name in seen.types.keys() - counted if _may_multiply(name)):
-        raise MeasureError(f"the operation {unknown[0]} is not counted")
+        raise MeasureError(f"cannot count the multiply-adds of operation {unknown[0]}")
     counts: dict[str, int] = {}
     for operation, flops in counter.get_flop_counts().get("Global", {}).items():
         kind = seen.type_of(str(operation))

@@ -134,10 +134,10 @@ def check_length(text: int, answer: int, longest: int | None, limit: str = POSIT
     if longest is None or text + answer <= longest:
         return
     if answer:
-        came, advice = (
+        actual, advice = (
             f"a text and its answer have {text + answer}",
             "lower max_new_tokens, or leave long prompts out",
         )
     else:
-        came, advice = f"a text has {text}", "shorten the texts, or leave long ones out"
-    raise MeasureError(f"{came} tokens, but {limit.format(longest)}; {advice}")
+        actual, advice = f"a text has {text}", "shorten the texts, or leave long ones out"
+    raise MeasureError(f"{actual} tokens, but {limit.format(longest)}; {advice}")

@@ -156,7 +156,8 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
     run, where = session.run(suite), f"{suite.shown}: {OPTION}"
     if CONFIRM not in run.rows.reports:
         raise SuiteError(
-            f"{where} came, and there is no split confirm; give [task] splits.confirm, such as confirm = 3000"
+            f"{where} was given, and there is no split confirm; give [task] "
+            "splits.confirm, such as confirm = 3000"
         )
     shown = os.path.relpath(file)
     again = f"run the gate first: pytest {suite.shown}"

@@ -70,5 +70,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         limit = nan
     if not 0 < limit < inf:
-        raise ArgumentTypeError(f"{text!r} came, expected a number of seconds above 0, such as 3600")
+        raise ArgumentTypeError(f"{text!r} was given, expected a number of seconds above 0, such as 3600")
     return limit

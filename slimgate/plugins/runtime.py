@@ -133,7 +133,7 @@ class Runtime(WithParams[P]):
         Raises:
             MeasureError: if they are not known.
         """
-        raise MeasureError(f"what the programs of runtime {type(self).__name__} compute is not counted")
+        raise MeasureError(f"cannot count the multiply-adds of runtime {type(self).__name__}")
 
     def open_model(self, model: Any, context: BuildContext) -> Predictor:
         """Opens a model that is still in memory, ready to predict.

@@ -110,8 +110,8 @@ def _check_declared(step: Any) -> None:
         raise SuiteError(f"claims {unknown[0]!r}; expected some of {', '.join(CLAIMS)}, in a tuple")
     for split in step.reads:
         if split not in READABLE:
-            came = f"{split} rows only judge" if split in JUDGING else "no such split"
-            raise SuiteError(f'reads "{split}": {came}; expected some of {", ".join(READABLE)}')
+            actual = f"{split} rows only judge" if split in JUDGING else "no such split"
+            raise SuiteError(f'reads "{split}": {actual}; expected some of {", ".join(READABLE)}')
 
 
 class FunctionStep(Step[Any]):

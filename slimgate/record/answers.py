@@ -136,7 +136,7 @@ def read_answers(path: Path) -> Answers:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: no outcomes of a model could be read ({error})") from error
     if "id" not in table.column_names:
-        raise DataError(f"{path}: columns {', '.join(table.column_names)} came, expected id among them")
+        raise DataError(f"{path}: columns {', '.join(table.column_names)} was given, expected id among them")
     return Answers(path.stem, table)
 
 

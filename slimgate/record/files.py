@@ -76,8 +76,8 @@ def read_run(file: Path) -> RunRecord:
         raise DataError(f"{file}: not a run record of schema {SCHEMA}: {_first(error)}") from error
     names = [model.name for model in record.variants]
     if names[:1] != [TEACHER] or len(set(names)) < len(names):
-        came = ", ".join(names) or "none"
-        raise DataError(f"{file}: its variants are {came}, expected {TEACHER} first, and each name once")
+        actual = ", ".join(names) or "none"
+        raise DataError(f"{file}: its variants are {actual}, expected {TEACHER} first, and each name once")
     paths = [name for name in (*names, PurePosixPath(record.suite.path).stem) if not _is_plain(name)]
     if paths:
         raise DataError(f"{file}: the name {paths[0]!r} leads to another folder; no suite or variant has it")

@@ -164,9 +164,9 @@ def refuse_last_run(
         last = report_root / path.stem / RECORD
         if suites[path].since_baseline and baseline.run.file.resolve() == last.resolve():
             raise SuiteError(
-                f"{suites[path].shown} [budgets.baseline]: {baseline.facts.path} is the record that this run "
-                "replaces: what is lost now would be the baseline of the next run; keep a release by "
-                "slimgate accept, and give that"
+                f"{suites[path].shown} [budgets.baseline]: this run overwrites its baseline "
+                f"{baseline.facts.path}, so that a loss now would be the baseline of the next run; keep a "
+                "release by slimgate accept, and use that as the baseline"
             )
 
 

@@ -75,10 +75,11 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Model:
     return model
 
 
-def _check_texts(ref: ModelRef, came: int, columns: Sequence[str]) -> None:
-    if came != len(columns):
+def _check_texts(ref: ModelRef, actual: int, columns: Sequence[str]) -> None:
+    if actual != len(columns):
         raise SuiteError(
-            f"{ref.text}: the graph encodes {came} text{'s' if came > 1 else ''} a row, and the task's rows "
+            f"{ref.text}: the graph encodes {actual} text{'s' if actual > 1 else ''} a "
+            "row, and the task's rows "
             f"have {len(columns)} ({', '.join(columns)}); export a variant with the "
             "step to_onnx or to_openvino"
         )

@@ -63,10 +63,10 @@ class EndpointTable(Table):
     def _check_url(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.username or parts.password or parts.query or parts.fragment:
-            # the URL is in records; what came is not repeated here
+            # the URL is in records; what was given is not repeated here
             raise ValueError("a URL without user, password, ? and # is expected; name the key by key_env")
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError(f'"{url}" came, expected a URL such as http://localhost:8000/v1')
+            raise ValueError(f'"{url}" was given, expected a URL such as http://localhost:8000/v1')
         return url.rstrip("/")
 
     @field_validator("key_env")
@@ -81,7 +81,7 @@ class EndpointTable(Table):
     @model_validator(mode="after")
     def _check_model(self) -> Self:
         if not self.model.strip():
-            raise ValueError('model = "" came, expected the name of the model on the server')
+            raise ValueError('model = "" was given, expected the name of the model on the server')
         return self
 
     @property
@@ -104,7 +104,7 @@ class EndpointTable(Table):
             raise SuiteError(
                 f"environment variable {self.key_env} is not set, expected the key of {self.url}"
             )
-        if not (key.isascii() and key.isprintable()):  # what came is not repeated
+        if not (key.isascii() and key.isprintable()):  # what was given is not repeated
             raise SuiteError(
                 f"environment variable {self.key_env} has a character that no request can send, expected the "
                 f"key of {self.url} in printable ASCII"

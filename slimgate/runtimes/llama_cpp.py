@@ -192,7 +192,8 @@ class LlamaPredictor:
         rows, tokens = prepared.ids.shape
         if rows > MAX_ROWS:
             raise MeasureError(
-                f"runtime llama_cpp writes {MAX_ROWS} answers at once at most, {rows} came; take a workload "
+                f"runtime llama_cpp writes {MAX_ROWS} answers at once at most, {rows} "
+                "were given; take a workload "
                 f"with batch = {MAX_ROWS} or less"
             )
         scores = self._begin(prepared.ids, prepared.count)
@@ -297,7 +298,7 @@ class LlamaCpp(Runtime[Params]):
 
 def _check_device(device: str) -> None:
     if device != "cpu":
-        raise BuildError(f"runtime llama_cpp computes on the CPU, and {device} came as device")
+        raise BuildError(f"runtime llama_cpp computes on the CPU, and {device} was given as device")
 
 
 def _file_in(folder: Path) -> Path:

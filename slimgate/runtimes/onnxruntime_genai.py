@@ -70,7 +70,7 @@ class GenaiPredictor:
     ) -> None:
         """Raises BuildError for a device that is not the CPU, MissingExtra without the package."""
         if device != "cpu":
-            raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} came as device")
+            raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} was given as device")
         self._package: Any = import_extra(PACKAGE, KIND, "runtime onnxruntime_genai")
         model_config = read_json(folder / CONFIG)["model"]
         self._longest = int(model_config["context_length"])
@@ -109,7 +109,8 @@ class GenaiPredictor:
         """The answer after its first token. Raises MeasureError for more rows than the library takes."""
         if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
-                f"ONNX Runtime GenAI writes {MAX_ROWS} answers at once at most, {len(prepared.ids)} came; "
+                f"ONNX Runtime GenAI writes {MAX_ROWS} answers at once at most, "
+                f"{len(prepared.ids)} were given; "
                 f"take a workload with batch = {MAX_ROWS} or less"
             )
         generator = self._start_generator(prepared.ids, prepared.count, min_new_tokens=prepared.count)

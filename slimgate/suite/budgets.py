@@ -75,7 +75,7 @@ def list_variant_tables(
     """The tables [budgets.variants.NAME] by name. Raises SuiteError for a name that is no variant."""
     tables = data.get("budgets", {}).get("variants", {})
     if not isinstance(tables, Mapping):
-        problem = f"{format_value(tables)} came, expected tables [budgets.variants.NAME]"
+        problem = f"{format_value(tables)} was given, expected tables [budgets.variants.NAME]"
         raise make_suite_error(file, ("budgets", "variants"), data, problem)
     for name, table in tables.items():
         loc = ("budgets", "variants", name)
@@ -84,7 +84,7 @@ def list_variant_tables(
         if name not in variants:
             raise make_suite_error(file, loc, data, f"no such variant{format_suggestion(name, variants)}")
         if not isinstance(table, Mapping):
-            problem = f"{format_value(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
+            problem = f"{format_value(table)} was given, expected a table, such as {{ accuracy = {EXAMPLE} }}"
             raise make_suite_error(file, loc, data, problem)
     return tables
 
@@ -186,7 +186,7 @@ def read_family(data: Mapping[str, Any], file: str) -> Family | None:
     family = data.get("budgets", {}).get("family")
     if family is not None and family != HOLM:
         raise make_suite_error(
-            file, ("budgets", "family"), data, f'{format_value(family)} came, expected "{HOLM}"'
+            file, ("budgets", "family"), data, f'{format_value(family)} was given, expected "{HOLM}"'
         )
     return None if family is None else HOLM
 
@@ -308,7 +308,7 @@ def _refuse_over_key(table: Mapping[str, object], loc: Loc, data: object, file: 
     """Raises if a budget has the key `over` though it is judged on the first build alone."""
     if OVER in table:
         takes = "only budgets on what a metric lost behind the teacher take it"
-        problem = f"{format_value(table[OVER])} came, and {takes}; leave it out"
+        problem = f"{format_value(table[OVER])} was given, and {takes}; leave it out"
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
@@ -317,12 +317,14 @@ def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: object, file:
     if all(budget.over == "rows" for budget in budgets):
         return
     if loc[0] == "tune":
-        problem = '"builds" came, and a search judges one build of each variant; leave it out'
+        problem = '"builds" was given, and a search judges one build of each variant; leave it out'
         raise make_suite_error(file, (*loc, OVER), data, problem)
     seeds = find_value(data, ("suite", "seeds"))
     if not isinstance(seeds, list | tuple) or len(seeds) < 2:
-        came = "no seeds" if seeds is None else f"seeds = {format_value(seeds)}"
-        problem = f'"builds" came, and [suite] has {came}; expected two or more, such as seeds = [0, 1, 2]'
+        actual = "no seeds" if seeds is None else f"seeds = {format_value(seeds)}"
+        problem = (
+            f'"builds" was given, and [suite] has {actual}; expected two or more, such as seeds = [0, 1, 2]'
+        )
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
@@ -339,9 +341,9 @@ def _check_metric(name: str, loc: Loc, data: object, file: str, near: Sequence[s
 def _check_is_table(table: object, example: str, loc: Loc, data: object, file: str) -> None:
     if not isinstance(table, Mapping):
         raise make_suite_error(
-            file, loc, data, f"{format_value(table)} came, expected a table, such as {example}"
+            file, loc, data, f"{format_value(table)} was given, expected a table, such as {example}"
         )
     for kind, value in table.items():
         if value == OFF and kind != "reason":
-            problem = '"off" came, expected a number; only [budgets.variants.NAME] switches a budget off'
+            problem = '"off" was given, expected a number; only [budgets.variants.NAME] switches a budget off'
             raise make_suite_error(file, (*loc, kind), data, problem)

@@ -53,7 +53,9 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
         if problem:
             raise error_at((*loc, "models"), problem)
     if table.reads_selection and suite.setup.sizes.selection == 0:
-        rows = "chosen on rows of the split selection, and [task] splits.selection = 0 came; give it rows"
+        rows = (
+            "chosen on rows of the split selection, and [task] splits.selection = 0 was given; give it rows"
+        )
         if table.ensemble:
             other = "leave ensemble out"
             if table.threshold == FROM_SELECTION:
@@ -213,7 +215,9 @@ def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
             if name in suite.loaded:
                 _check_load_requests(suite, budget.kind, least, error_at)
             elif suite.measure.rounds < least:
-                problem = f"{suite.measure.rounds} came, expected at least {least} for a budget {budget.kind}"
+                problem = (
+                    f"{suite.measure.rounds} was given, expected at least {least} for a budget {budget.kind}"
+                )
                 raise error_at(("measure", "rounds"), problem)
 
 
@@ -222,7 +226,7 @@ def _check_load_requests(suite: Suite, kind: str, least: int, error_at: ErrorAt)
         sent = table.blocks if kind == GOODPUT else table.requests * table.blocks
         if sent < least:
             unit = "blocks" if kind == GOODPUT else "requests times blocks"
-            problem = f"{sent} {unit} came, expected at least {least} for a budget {kind}"
+            problem = f"{sent} {unit} was given, expected at least {least} for a budget {kind}"
             raise error_at(("measure", "loads", i), problem)
 
 
@@ -256,7 +260,8 @@ def check_end_to_end(suite: Suite, error_at: ErrorAt) -> None:
     if suite.measure.end_to_end and not task.object.end_to_end:
         able = ", ".join(name for name, plugin in plugins("task").items() if plugin.end_to_end)
         problem = (
-            f"true came, but a row of task {task.name} is not text that one forward pass answers; tasks that "
+            f"true was given, but a row of task {task.name} is not text that one forward "
+            "pass answers; tasks that "
             f"are timed end to end: {able}"
         )
         raise error_at(("measure", "end_to_end"), problem)

@@ -1,4 +1,4 @@
-"""A validation error of pydantic as one line: file, table, key, what came, what was expected."""
+"""A validation error of pydantic as one line: file, table, key, what was given, what was expected."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def _format_problem(detail: ErrorDetails) -> str:
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind not in PYDANTICS_OWN:
-        # slimgate's own message; if it only says what is expected, the value that came is put before it
+        # slimgate's own message; if it only says what is expected, the value that was given is put before it
         own_words = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
-        return message if own_words else f"{format_value(detail['input'])} came, {message}"
+        return message if own_words else f"{format_value(detail['input'])} was given, {message}"
     expected = _format_expected(kind, message, detail.get("ctx", {}))
-    return f"{format_value(detail['input'])} came, expected {expected}"
+    return f"{format_value(detail['input'])} was given, expected {expected}"
 
 
 def _format_expected(kind: str, message: str, context: Mapping[str, Any]) -> str:

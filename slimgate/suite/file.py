@@ -124,7 +124,8 @@ def _read_extends(tables: dict[str, Any], shown: str) -> tuple[str, ...]:
     parents = (parents,) if isinstance(parents, str) else parents
     if not isinstance(parents, tuple) or not all(isinstance(parent, str) for parent in parents):
         raise SuiteError(
-            f"{shown} [suite] extends: {parents!r} came, expected the name of a file, or several in a list"
+            f"{shown} [suite] extends: {parents!r} was given, expected the name of a "
+            "file, or several in a list"
         )
     return parents
 

@@ -258,9 +258,9 @@ class Reader:
     def read_step(self, step: Mapping[str, Any], loc: Loc) -> SuiteStep:
         """The plug-in of one step."""
         if len(step) != 1:
-            came = f"{len(step)} steps ({', '.join(step)})" if step else "an empty table"
+            actual = f"{len(step)} steps ({', '.join(step)})" if step else "an empty table"
             raise self.make_error(
-                loc, f"{came} came, expected one step a table, as in [{{ a = {{}} }}, {{ b = {{}} }}]"
+                loc, f"{actual} was given, expected one step a table, as in [{{ a = {{}} }}, {{ b = {{}} }}]"
             )
         [(name, params)] = step.items()
         return self.read_plugin("step", name, params, loc, (*loc, name))
@@ -378,7 +378,7 @@ class Reader:
                 raise self.make_error(("budgets", "slices", name), problem)
         if not stated and not budgeted:
             raise self.make_error(
-                ("measure", "metrics"), "[] came and no budget names a metric; expected at least one"
+                ("measure", "metrics"), "[] was given and no budget names a metric; expected at least one"
             )
         return tuple(dict.fromkeys(str(name) for name in (*stated, *budgeted)))
 
@@ -406,7 +406,7 @@ class Reader:
             return _expand_phases(DEFAULT_WORKLOADS, table)
         if not table.workloads:
             raise self.make_error(
-                ("measure", "workloads"), "[] came, expected at least one, such as { batch = 1 }"
+                ("measure", "workloads"), "[] was given, expected at least one, such as { batch = 1 }"
             )
         stated = [Workload(w.batch, w.tokens, w.prompt_tokens, w.new_tokens) for w in table.workloads]
         for i, workload in enumerate(stated):

@@ -69,12 +69,12 @@ def is_suite(path: Path, shown: str, *, expected: bool) -> bool:
 def _describe_headless(data: Mapping[str, object]) -> str | None:
     """Why a file that has tables of a suite, but no [suite], would gate nothing; None for other files."""
     stated = [name for name in data if name in OTHER_TABLES]
-    near = [f"[{name}] came{hint}" for name in data if (hint := did_you_mean(name, _HEADS))]
+    near = [f"[{name}] was given{hint}" for name in data if (hint := did_you_mean(name, _HEADS))]
     if not stated and not near:
         return None
-    came = near[0] if near else f"[{stated[0]}] came."
+    actual = near[0] if near else f"[{stated[0]}] was given."
     return (
-        f"neither [suite] nor [logs], so nothing in it would be judged; {came} If other suites extend the "
+        f"neither [suite] nor [logs], so nothing in it would be judged; {actual} If other suites extend the "
         "file, or `slimgate judge --budgets` reads it, let its name begin with _"
     )
 

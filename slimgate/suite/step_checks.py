@@ -194,7 +194,8 @@ class ModelWalk:
         """The split `calibration` has rows if a step needs them."""
         if CALIBRATION in step.needs and self.suite.setup.sizes.calibration == 0:
             problem = (
-                "needs rows of the split calibration, and [task] splits.calibration = 0 came; give it some, "
+                "needs rows of the split calibration, and [task] splits.calibration = 0 "
+                "was given; give it some, "
                 "such as calibration = 512"
             )
             raise self.error_at(loc, problem)
@@ -228,9 +229,9 @@ class ModelWalk:
         for i, table in enumerate(self.suite.measure.workloads or ()):
             loc, has = ("measure", "workloads", i), f"{ref.text} has positions for {longest} tokens"
             if (table.tokens or 0) > longest:
-                raise self.error_at((*loc, "tokens"), f"{table.tokens} came, but {has}")
+                raise self.error_at((*loc, "tokens"), f"{table.tokens} was given, but {has}")
             prompt, new = table.prompt_tokens or 0, table.new_tokens or 0
             is_encoder_decoder = bool(config.get("is_encoder_decoder"))
             if (max(prompt, new + 1) if is_encoder_decoder else prompt + new) > longest:
-                problem = f"{prompt} came, with new_tokens = {new}, but {has}"
+                problem = f"{prompt} was given, with new_tokens = {new}, but {has}"
                 raise self.error_at((*loc, "prompt_tokens"), problem)

@@ -23,7 +23,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 def _require_table(example: str) -> BeforeValidator:
-    """Requires a table, and shows the example if something else came, such as the name alone."""
+    """Requires a table, and shows the example if something else was given, such as the name alone."""
 
     def check(value: object) -> Any:
         if isinstance(value, dict):
@@ -64,9 +64,11 @@ class SuiteTable(Table):
         if self.seeds is None:
             return self
         if "seed" in self.model_fields_set:
-            raise ValueError("seed and seeds came, expected one of them; the first of seeds is the seed")
+            raise ValueError(
+                "seed and seeds were given, expected one of them; the first of seeds is the seed"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds = {list(self.seeds)} came, expected one or more different seeds")
+            raise ValueError(f"seeds = {list(self.seeds)} was given, expected one or more different seeds")
         return self
 
 
@@ -99,8 +101,8 @@ def _check_threshold(value: object) -> Any:
     """Gives a bad threshold one error, instead of one error for each form that it may have."""
     several = value if isinstance(value, list | tuple) and value else [value]
     if value != FROM_SELECTION and not all(_is_probability(probability) for probability in several):
-        message = '{came} came, expected "selection", a probability such as 0.9, or a list of them'
-        raise PydanticCustomError("threshold", message, {"came": repr(value)})
+        message = '{actual} was given, expected "selection", a probability such as 0.9, or a list of them'
+        raise PydanticCustomError("threshold", message, {"actual": repr(value)})
     return value
 
 
@@ -131,14 +133,15 @@ class CascadeTable(Table):
     @model_validator(mode="after")
     def _check_models(self) -> Self:
         if len(self.models) < 2 or len(set(self.models)) < len(self.models):
-            raise ValueError(f"models = {list(self.models)} came, expected two or more different models")
+            raise ValueError(f"models = {list(self.models)} was given, expected two or more different models")
         if self.threshold == FROM_SELECTION:
             return self
         if "drop_points" in self.model_fields_set:
             raise ValueError('drop_points belongs to threshold = "selection"; the threshold is given here')
         if isinstance(self.threshold, tuple) and len(self.threshold) != len(self.models) - 1:
             raise ValueError(
-                f"{len(self.threshold)} thresholds came, expected {len(self.models) - 1}: one for each model "
+                f"{len(self.threshold)} thresholds were given, expected "
+                f"{len(self.models) - 1}: one for each model "
                 "but the last"
             )
         return self
@@ -168,7 +171,7 @@ def _check_endpoint(table: TeacherTable | VariantTable, options: dict[str, Any])
     """Raises ValueError if an endpoint has an option that only a loaded model can have."""
     if table.endpoint is None:
         if table.server is not None:
-            raise ValueError("server came without endpoint = { url, model }, which says how it is asked")
+            raise ValueError("server was given without endpoint = { url, model }, which says how it is asked")
         return
     if table.server is not None:
         table.server.check_url(table.endpoint.url)
@@ -179,10 +182,13 @@ def _check_endpoint(table: TeacherTable | VariantTable, options: dict[str, Any])
     conflicting = [name for name, value in options.items() if value is not None]
     if conflicting:
         raise ValueError(
-            f"endpoint and {conflicting[0]} came; a server runs the model, so leave {conflicting[0]} out"
+            f"endpoint and {conflicting[0]} were given; a server runs the model, so "
+            f"leave {conflicting[0]} out"
         )
     if table.steps:
-        raise ValueError("endpoint and steps came; a server's model cannot be changed, so leave steps out")
+        raise ValueError(
+            "endpoint and steps were given; a server's model cannot be changed, so leave steps out"
+        )
 
 
 def _check_cascade(table: VariantTable) -> None:
@@ -201,7 +207,7 @@ def _check_cascade(table: VariantTable) -> None:
     conflicting = [name for name, value in options.items() if value is not None]
     if conflicting:
         raise ValueError(
-            f"cascade and {conflicting[0]} came; each model of a cascade has its own {conflicting[0]}"
+            f"cascade and {conflicting[0]} were given; each model of a cascade has its own {conflicting[0]}"
         )
 
 
@@ -359,14 +365,14 @@ class WorkloadTable(Table):
     @model_validator(mode="after")
     def _check_answer_tokens(self) -> Self:
         if (self.prompt_tokens is None) != (self.new_tokens is None):
-            came = "prompt_tokens" if self.new_tokens is None else "new_tokens"
+            actual = "prompt_tokens" if self.new_tokens is None else "new_tokens"
             raise ValueError(
-                f"{came} came alone, expected both, as in "
+                f"{actual} was given alone, expected both, as in "
                 "{ prompt_tokens = 128, new_tokens = 64, batch = 1 }"
             )
         if self.tokens is not None and self.prompt_tokens is not None:
             raise ValueError(
-                "tokens and prompt_tokens came, expected one of them; prompt_tokens writes answers"
+                "tokens and prompt_tokens were given, expected one of them; prompt_tokens writes answers"
             )
         return self
 
@@ -406,9 +412,9 @@ class LoadTable(Table):
     @model_validator(mode="after")
     def _check_arrival(self) -> Self:
         if (self.concurrency is None) == (self.request_rate is None):
-            came = "neither" if self.concurrency is None else "both"
+            actual = "neither" if self.concurrency is None else "both"
             raise ValueError(
-                f"{came} of concurrency and request_rate came, expected one of them, as in "
+                f"{actual} of concurrency and request_rate were given, expected one of them, as in "
                 "{ concurrency = 8 }"
             )
         return self

@@ -28,7 +28,7 @@ _LOOKED_AT = 256
 def read_tuning(reader: Reader, suite: Suite, table: TuneTable) -> Tuning:
     """The resolved table. Raises SuiteError if no search could use it."""
     if suite.setup.sizes.selection == 0:
-        problem = "0 came, but [tune] chooses on these rows: give it some, such as 1000"
+        problem = "0 was given, but [tune] chooses on these rows: give it some, such as 1000"
         raise reader.make_error(("task", "splits", "selection"), problem)
     spaces = tuple(_read_space(reader, suite, i, space) for i, space in enumerate(table.space))
     names = [space.name for space in spaces]
@@ -61,7 +61,9 @@ def _read_template(reader: Reader, step: Mapping[str, Any], loc: Loc, name: str)
     content = dict(step)
     optional = content.pop("optional", False)
     if not isinstance(optional, bool):
-        raise reader.make_error((*loc, "optional"), f"{format_value(optional)} came, expected true or false")
+        raise reader.make_error(
+            (*loc, "optional"), f"{format_value(optional)} was given, expected true or false"
+        )
     left_out = Choice(f"{name} left out", (False, True)) if optional else None
     return StepTemplate(_parse_value(reader, content, loc, name), left_out)
 
@@ -155,7 +157,7 @@ def _read_tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc,
     _, over_builds = budgets.drop_over_builds()
     if over_builds:
         problem = (
-            '"builds" came, and a search judges one build of each variant; give it its own [tune] budget'
+            '"builds" was given, and a search judges one build of each variant; give it its own [tune] budget'
         )
         raise reader.make_error((*loc, over_builds[0], "over"), problem)
     needs = suite.setup.task.object.needs(suite.setup.task.params)

@@ -40,13 +40,18 @@ class RangeTable(Table):
     @model_validator(mode="after")
     def _check_order(self) -> Self:
         if self.low >= self.high:
-            raise ValueError(f"low = {self.low:g} and high = {self.high:g} came, expected low under high")
+            raise ValueError(
+                f"low = {self.low:g} and high = {self.high:g} were given, expected low under high"
+            )
         if self.log and self.low <= 0:
-            raise ValueError(f"low = {self.low:g} came, expected more than 0 where log = true")
+            raise ValueError(f"low = {self.low:g} was given, expected more than 0 where log = true")
         if self.log and self.step is not None:
-            raise ValueError("log and step came, expected one of them")
+            raise ValueError("log and step were given, expected one of them")
         if self.is_whole and isinstance(self.step, float):
-            raise ValueError(f"step = {self.step:g} came, expected a whole number, as low and high are")
+            raise ValueError(
+                f"step = {self.step:g} was given, expected a whole number, because low "
+                "and high are whole numbers"
+            )
         return self
 
     @property

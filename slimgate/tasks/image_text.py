@@ -74,7 +74,9 @@ class Params(Table):
     def _has_a_place(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for prompt in (value,) if isinstance(value, str) else value:
             if prompt.count("{label}") != 1 or set("{}") & set(prompt.replace("{label}", "")):
-                raise ValueError(f'"{prompt}" came, expected {{label}} once, as in "a photo of a {{label}}"')
+                raise ValueError(
+                    f'"{prompt}" was given, expected {{label}} once, as in "a photo of a {{label}}"'
+                )
         return value
 
     @property

@@ -96,13 +96,14 @@ class Params(Table):
     def _fits(self) -> Self:
         if not isinstance(self.choices, str) and len(self.choices) < 2:
             raise ValueError(
-                "choices: a list of one column came; write the column of lists as a string, or name a column "
+                "choices: a list of one column was given; write the column of lists as a "
+                "string, or name a column "
                 "for each choice"
             )
         for place, is_expected in ((CONTEXT, True), (CHOICES, self.letters)):
             if self.form.template.count(place) != is_expected:
                 expected = f"{place} once" if is_expected else f"no {place}, which needs letters = true"
-                raise ValueError(f'template: "{self.form.template}" came, expected {expected}')
+                raise ValueError(f'template: "{self.form.template}" was given, expected {expected}')
         return self
 
     @property

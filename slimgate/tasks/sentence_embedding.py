@@ -65,7 +65,7 @@ class Params(SentenceParams):
         options = [name for name in ("pair", "text", "label") if getattr(self, name) is not None]
         if options not in (["pair"], ["text", "label"]):
             raise ValueError(
-                f"{' and '.join(options) or 'none'} came, expected pair = [query column, "
+                f"{' and '.join(options) or 'none'} was given, expected pair = [query column, "
                 "document column], or "
                 "text and label"
             )
@@ -75,7 +75,7 @@ class Params(SentenceParams):
             )
         if self.prompts and len(self.prompts) != len(self.texts):
             raise ValueError(
-                f"{len(self.prompts)} prompts came, expected one for each of {len(self.texts)} texts"
+                f"{len(self.prompts)} prompts were given, expected one for each of {len(self.texts)} texts"
             )
         return self
 

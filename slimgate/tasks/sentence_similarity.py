@@ -54,9 +54,9 @@ class Params(SentenceParams):
     @model_validator(mode="after")
     def _fits(self) -> Params:
         if self.score_range[0] >= self.score_range[1]:
-            raise ValueError(f"score_range = {list(self.score_range)} came, expected [lowest, highest]")
+            raise ValueError(f"score_range = {list(self.score_range)} was given, expected [lowest, highest]")
         if len(self.prompts) not in (0, 2):
-            raise ValueError(f"{len(self.prompts)} prompts came, expected one for each of 2 texts")
+            raise ValueError(f"{len(self.prompts)} prompts were given, expected one for each of 2 texts")
         return self
 
 

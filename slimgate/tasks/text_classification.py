@@ -141,8 +141,8 @@ class TextClassification(TextTask[C]):
         if count >= ENOUGH_TO_TELL and len(classes) > count / 2:
             column_names = ", ".join(next(iter(splits.values())).table.column_names)
             raise DataError(
-                f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, most of them of '
-                f"one row alone, which nothing can learn; name another of the columns {column_names}"
+                f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, and most labels '
+                f"occur once, so no model can learn them; take another of the columns {column_names}"
             )
         check_positive(params.positive, classes)
         return TaskFacts(classes)

@@ -83,7 +83,11 @@ def test_right_files_are_exit_code_0(
             '[variants.student] steps[0]: "keep_layer": no such step. Did you mean',
         ),
         ("threads = 1", "thread = 1", "[suite]: unknown key thread. Did you mean threads?"),
-        ("drop_points = 2.0", 'drop_points = "two"', '[budgets.accuracy] drop_points: "two" came, expected'),
+        (
+            "drop_points = 2.0",
+            'drop_points = "two"',
+            '[budgets.accuracy] drop_points: "two" was given, expected',
+        ),
         ("[teacher]", "[teacher", "line 14: not TOML: "),
     ],
     ids=["step", "key", "value", "not TOML"],
@@ -197,8 +201,8 @@ def test_variants_that_say_that_they_do_not_gate_need_no_budget(
     ("line", "problem"),
     [
         ('format = "lmeval"', "no such log. Did you mean lm_eval?"),
-        ('kind = "kl_logs"', 'base came with kind = "kl_logs"; leave it out'),
-        ('kind = "prediction"', '[logs] kind: "prediction" came, expected'),
+        ('kind = "kl_logs"', 'base was given with kind = "kl_logs"; leave it out'),
+        ('kind = "prediction"', '[logs] kind: "prediction" was given, expected'),
     ],
     ids=["a format", "a base", "a kind"],
 )

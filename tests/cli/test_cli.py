@@ -225,7 +225,9 @@ def test_budgets_over_builds_are_not_judged_from_one_build(
     (tmp_path / "x.toml").write_text(suite)
     code, _, err = judge(*pair, "--budgets", tmp_path / "x.toml")
     assert code == 4
-    problem = '[budgets] accuracy over = "builds" came, and prediction files are of one build of each model'
+    problem = (
+        '[budgets] accuracy over = "builds" was given, and prediction files are of one build of each model'
+    )
     assert problem in err
 
 
@@ -287,16 +289,19 @@ WRONG = {
     "needs-probabilities": (["--metric", "log_loss"], "teacher.csv: log_loss needs probabilities"),
     "binary-budget": (
         ["--drop-points", "0"],
-        "[budgets.accuracy] drop_points: 0.0 came, expected more than 0",
+        "[budgets.accuracy] drop_points: 0.0 was given, expected more than 0",
     ),
-    "negative-budget": (["--drop-points", "-1"], "-1.0 came, expected more than 0"),
+    "negative-budget": (["--drop-points", "-1"], "-1.0 was given, expected more than 0"),
     "nan-budget": (["--drop-points", "nan"], "expected a finite number"),
-    "not-a-number": (["--drop-points", "2%"], "'2%' came, expected percentage points as a number, such as 2"),
+    "not-a-number": (
+        ["--drop-points", "2%"],
+        "'2%' was given, expected percentage points as a number, such as 2",
+    ),
     "counts": (
         ["--metric", "mcc", "--drop-points", "1", "--drop-points", "2"],
         "2 --drop-points for 1 --metric, expected one for each",
     ),
-    "twice": (["--metric", "mcc", "--metric", "mcc"], "--metric mcc came twice"),
+    "twice": (["--metric", "mcc", "--metric", "mcc"], "--metric mcc was given twice"),
     "both": (["--drop-points", "1", "--budgets", "x.toml"], "expected one of them"),
     "no-budget-file": (["--budgets", "nosuch.toml"], "nosuch.toml: cannot be read"),
     "wrong-key": (["--budgets", "key.toml"], "unknown key drop_point. Did you mean drop_points?"),
@@ -304,9 +309,10 @@ WRONG = {
     "no-table": (["--budgets", "table.toml"], "table.toml: no table [budget] here. Did you mean budgets?"),
     "no-quality": (
         ["--budgets", "size.toml"],
-        "[budgets.size]: { compression_min = 2 } came, and prediction files are judged by metrics, flips",
+        "[budgets.size]: { compression_min = 2 } was given, and prediction files "
+        "are judged by metrics, flips",
     ),
-    "not-a-table": (["--budgets", "flat.toml"], "flat.toml budgets: 1 came, expected a table [budgets]"),
+    "not-a-table": (["--budgets", "flat.toml"], "flat.toml budgets: 1 was given, expected a table [budgets]"),
     "column": (["--label", "gold"], 'no column "gold"'),
     "group": (["--group", "doc"], 'neither has a column "doc"'),
     "same-column": (["--label", "id"], 'column "id" is meant as id and label'),

@@ -92,7 +92,7 @@ def test_a_file_of_budgets_takes_the_kind(judge: Judge, tmp_path: Path) -> None:
     better = write_answers(tmp_path / "better.csv", range(180))
     assert judge(base, better, "--budgets", budgets)[0] == 1
     code, _, err = judge(base, better, "--budgets", budgets, "--equivalent-points", 1)
-    assert (code, "--equivalent-points and --budgets came, expected one of them" in err) == (4, True)
+    assert (code, "--equivalent-points and --budgets were given, expected one of them" in err) == (4, True)
     logs = tmp_path / "logs.toml"
     logs.write_text('[budgets]\n"arc*" = { equivalent_points = 1.0 }\n[pooled]\nequivalent_points = 1.0\n')
     write_lm_eval(tmp_path / "base", {"arc": right_but(range(300))})

@@ -413,7 +413,7 @@ def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tm
     columns = ["--id", "row", "--label", "intent", "--prediction", "answer"]
     code, _, err = judge(*files, *columns, "--allow", "document")
     assert code == 4
-    assert "--allow came with prediction files; it is of logs, leave it out" in err
+    assert "--allow was given with prediction files; it is of logs, leave it out" in err
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tm
             "--allow promt: expected one of tasks, metrics, document, prompt.*Did you mean prompt",
         ),
         (["--format", "lmeval"], '"lmeval": no such log.*Did you mean lm_eval'),
-        (["--label", "x"], "--label came with logs"),
+        (["--label", "x"], "--label was given with logs"),
         (["--budgets", "missing.toml"], "missing.toml: cannot be read: No such file"),
     ],
 )

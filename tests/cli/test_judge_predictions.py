@@ -186,7 +186,7 @@ def test_a_direction_that_nobody_states_is_not_compared(
         (
             ("", ""),
             ("--lower-is-better", "tox", "--higher-is-better", "tox"),
-            '"tox" came as better when higher',
+            '"tox" was given as better when higher',
         ),
     ],
 )

@@ -210,7 +210,10 @@ def test_all_differences_of_two_logs_are_in_one_message(judge: Judge, tmp_path: 
 def test_a_repeat_is_given_once(judge: Judge, tmp_path: Path) -> None:
     base = write_lm_eval(tmp_path / "base", {"arc": [1.0] * 20})
     code, _, err = judge(base, base, "--repeat", "a", "--repeat", "b")
-    assert (code, "--repeat came 2 times (a, b), expected one second log of the base" in err) == (4, True)
+    assert (code, "--repeat was given 2 times (a, b), expected one second log of the base" in err) == (
+        4,
+        True,
+    )
 
 
 def test_options_of_answers_do_not_go_with_load_tests(judge: Judge) -> None:

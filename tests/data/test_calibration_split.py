@@ -52,7 +52,7 @@ def test_a_suite_without_calibration_rows_is_refused(bench: Path, suite_text: st
     name = step.split()[0]
     assert str(caught.value) == (
         f"bench/x.toml [variants.made] steps[0].{name}: needs rows of the split calibration, and [task] "
-        "splits.calibration = 0 came; give it some, such as calibration = 512"
+        "splits.calibration = 0 was given; give it some, such as calibration = 512"
     )
     assert suite_of(bench, suite_text, step, "calibration = 16").variants
 

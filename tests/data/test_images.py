@@ -43,7 +43,11 @@ def test_grey_pixels_become_three_channels() -> None:
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(b"no image", "cannot identify"), ([[300, 0]], "pixels from 0 to 300 came"), ([1, 2], r"shape \(2,\)")],
+    [
+        (b"no image", "cannot identify"),
+        ([[300, 0]], "pixels from 0 to 300 were given"),
+        ([1, 2], r"shape \(2,\)"),
+    ],
     ids=["bytes", "range", "shape"],
 )
 def test_what_is_no_image_is_an_error(value: Any, told: str) -> None:

@@ -278,7 +278,7 @@ def test_tables_hold_caps() -> None:
         ("mean_max", 0.05),
         ("p99_max", None),
     ]
-    with pytest.raises(ValueError, match="above_cap_max came without mean_max"):
+    with pytest.raises(ValueError, match="above_cap_max was given without mean_max"):
         KlBudgetTable.model_validate({"p99_max": 0.5, "above_cap_max": 0.05})
     with pytest.raises(ValueError, match="under 1 nat: then state above_cap_max too"):
         KlBudgetTable.model_validate({"mean_max": 0.02, "cap": 0.4})

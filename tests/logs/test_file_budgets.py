@@ -172,7 +172,7 @@ def test_the_command_and_suites_refuse_the_same(tmp_path: Path, judge: Judge) ->
         path = _write(tmp_path, f"{OWN[kind]}memory = {{ memory_ratio_max = 0.8 }}")
         base = [] if kind == KL else [tmp_path / f"base{suffix}"]
         code, out, err = judge(*base, tmp_path / f"target{suffix}", "--budgets", path)
-        problem = f"[budgets.memory]: {{ memory_ratio_max = 0.8 }} came, and {kind} are judged by "
+        problem = f"[budgets.memory]: {{ memory_ratio_max = 0.8 }} was given, and {kind} are judged by "
         assert (code, out) == (4, "")
         assert problem in err
         logs = f'[logs]\ntargets = {{ target = "target{suffix}" }}\n'
@@ -197,8 +197,8 @@ def test_a_slice_of_a_label_that_there_is_not_is_refused(tmp_path: Path, judge: 
 @pytest.mark.parametrize(
     ("limit", "problem"),
     [
-        ("2.0", 'drop_points: "2.0" came, expected a number'),
-        (-1, "drop_points: -1 came, expected more than 0"),
+        ("2.0", 'drop_points: "2.0" was given, expected a number'),
+        (-1, "drop_points: -1 was given, expected more than 0"),
     ],
     ids=["text", "negative"],
 )

@@ -92,12 +92,12 @@ def test_lines_that_are_missing_or_broken_are_one_clear_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path / "cut.txt", np.full(20, 0.01), lines=1)
-    with pytest.raises(DataError, match="1 lines of chunks came, expected at least 2"):
+    with pytest.raises(DataError, match="1 lines of chunks were given, expected at least 2"):
         read_any_log(path)
     text = written(path, np.full(20, 0.01)).read_text("utf-8").splitlines()
     del text[5]
     path.write_text("\n".join(text), "utf-8")
-    with pytest.raises(DataError, match="chunk 5 came, expected chunk 4"):
+    with pytest.raises(DataError, match="chunk 5 was given, expected chunk 4"):
         read_any_log(path)
     path.write_text(written(path, np.full(20, 0.01)).read_text("utf-8").replace("0.01000", "nan", 1), "utf-8")
     assert main(["judge", str(path)]) == 4
@@ -139,7 +139,7 @@ def test_budgets_that_a_kl_log_does_not_answer_are_refused(
     text = "kl = { mean_max = 0.03, above_cap_max = 0.01 }\nsize = { compression_min = 2.0 }"
     file = budgets(tmp_path, text)
     assert main(["judge", str(log), "--budgets", file]) == 4
-    problem = f"{file} [budgets.size]: {{ compression_min = 2.0 }} came, and KL logs are judged by kl, "
+    problem = f"{file} [budgets.size]: {{ compression_min = 2.0 }} was given, and KL logs are judged by kl, "
     assert problem in capsys.readouterr().err
 
 
@@ -195,7 +195,7 @@ def test_an_installed_package_adds_a_reader_of_kl_logs(
     [
         (
             "0.1 0.1 0.9",
-            "1 of kl, 1 of log_ratio, 1 of same_top came, expected a value of each for at least 2",
+            "1 of kl, 1 of log_ratio, 1 of same_top was given, expected a value of each for at least 2",
         ),
         ("0.1 0.1 99\n0.1 0.1 98", "same_top has 98 to 99, expected shares of 0 to 1"),
         ("0.1 0.1 0.9\n0.1 nan 0.9", "log_ratio of chunk 2 is not finite"),

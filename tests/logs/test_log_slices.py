@@ -220,7 +220,7 @@ def test_a_field_with_a_value_for_each_sample_is_refused() -> None:
 
 def test_looks_and_slices_do_not_go_together() -> None:
     logs = make_log("base", RIGHT), make_log("target", RIGHT)
-    with pytest.raises(SuiteError, match="--slice came with --looks"):
+    with pytest.raises(SuiteError, match="--slice was given with --looks"):
         judge_logs(*logs, LogBudgets(), Rules(slices=("category",), looks=4))
 
 

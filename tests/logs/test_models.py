@@ -116,7 +116,7 @@ def test_a_choice_of_a_log_of_one_model_must_be_it(both: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        (["base=x", "base=y"], "--model base=y: base came twice, expected it once"),
+        (["base=x", "base=y"], "--model base=y: base was given twice, expected it once"),
         ([" "], "--model  : expected the name of a model"),
     ],
 )

@@ -179,8 +179,8 @@ def test_each_side_has_a_choice_of_its_own() -> None:
     [
         (["bse=latest"], "--run bse=latest: expected one of base, target, repeat before the ="),
         ([" "], "--run  : expected latest, each-task, all or the beginning of a time"),
-        (["base=x", "base=y"], "--run base=y: base came twice, expected it once"),
-        (["x", "y"], "--run y: a run of every log came twice, expected it once"),
+        (["base=x", "base=y"], "--run base=y: base was given twice, expected it once"),
+        (["x", "y"], "--run y: a run of every log was given twice, expected it once"),
     ],
 )
 def test_wrong_choices_are_refused(texts: list[str], expected: str) -> None:
@@ -424,7 +424,7 @@ def test_a_folder_of_outputs_names_one(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_bytes((WRITTEN / "promptfoo/base.json").read_bytes())
     with pytest.raises(
-        DataError, match=r"a folder came, and a log of promptfoo is one file; name it, such as .*a\.json"
+        DataError, match=r"a folder was given, and a log of promptfoo is one file; name it, such as .*a\.json"
     ):
         read_log(tmp_path)
 

@@ -394,5 +394,5 @@ def test_a_layer_that_is_packed_otherwise_is_one_line(written: Any, tmp_path: Pa
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config["quantization_config"]["version"] = "gemv"
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    with pytest.raises(BuildError, match="version gemv, came, expected 4 bits in the version gemm"):
+    with pytest.raises(BuildError, match="version gemv, were given, expected 4 bits in the version gemm"):
         load(folder, tmp_path / "rows")

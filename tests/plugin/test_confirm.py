@@ -213,7 +213,8 @@ def test_tests_by_hand_do_not_run_on_confirm_rows(confirmed: Ran) -> None:
         (
             SUITE.replace(", confirm = 300", ""),
             False,
-            "--slimgate-confirm came, and there is no split confirm; give [task] splits.confirm, such as "
+            "--slimgate-confirm was given, and there is no split confirm; give [task] "
+            "splits.confirm, such as "
             "confirm = 3000",
         ),
         (

@@ -48,7 +48,7 @@ def test_a_variant_alone_in_its_family_is_judged_alone(repository: Path) -> None
     assert pytest_in(repository, "bench/single.toml", "-k", "one-accuracy", "-q").code == 0
     ran = pytest_in(repository, "bench/other.toml", "-q")
     assert ran.code == 4
-    assert 'family: sidak came, expected "holm"' in ran.out.replace('"sidak"', "sidak")
+    assert 'family: sidak was given, expected "holm"' in ran.out.replace('"sidak"', "sidak")
     (repository / "bench/other.toml").unlink()
 
 

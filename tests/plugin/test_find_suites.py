@@ -124,11 +124,11 @@ def test_a_foreign_toml_where_suites_lie_has_its_line(root: Path) -> None:
     [
         (
             '[log]\nbase = "a"\ntargets = { b = "b" }\n[budgets]\n"*" = { drop_points = 2.0 }\n',
-            r"\[log\] came\. Did you mean logs\?",
+            r"\[log\] was given\. Did you mean logs\?",
         ),
-        ('[log]\nbase = "a"\n', r"\[log\] came\. Did you mean logs\?"),
-        ('[suit]\ntitle = "x"\n', r"\[suit\] came\. Did you mean suite\?"),
-        ('base = "a"\n[budgets]\naccuracy = { drop_points = 2.0 }\n', r"\[budgets\] came\."),
+        ('[log]\nbase = "a"\n', r"\[log\] was given\. Did you mean logs\?"),
+        ('[suit]\ntitle = "x"\n', r"\[suit\] was given\. Did you mean suite\?"),
+        ('base = "a"\n[budgets]\naccuracy = { drop_points = 2.0 }\n', r"\[budgets\] was given\."),
     ],
     ids=["log", "no-budgets", "suit", "no-head"],
 )

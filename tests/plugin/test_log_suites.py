@@ -116,7 +116,7 @@ def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments:
         (
             'targets = { good = "../logs/good", bad = "../logs/bad" }',
             'targets = "../logs/good"',
-            r'\[logs\] targets: "../logs/good" came, expected a table of names and paths',
+            r'\[logs\] targets: "../logs/good" was given, expected a table of names and paths',
         ),
         ("[budgets]", "[budget]", r"bench/logs.toml: no table \[budget\] here. Did you mean budgets\?"),
     ],
@@ -226,7 +226,7 @@ def test_prediction_files_are_a_suite(predictions: Path) -> None:
         ),
         ("columns =", 'missing = "drop"\ncolumns =', r"\[logs\] missing: does not go with prediction files"),
         ("accuracy =", '"*" =', r"unknown metric|\*"),
-        ("id =", "idd =", r'\[logs.columns\] idd: "idd" came, expected "id"'),
+        ("id =", "idd =", r'\[logs.columns\] idd: "idd" was given, expected "id"'),
         ("[budgets]\n", "[budgets.variants.god]\naccuracy = { floor = 0.5 }\n[budgets]\n", "god"),
     ],
     ids=["size", "key", "pattern", "role", "variant"],
@@ -300,7 +300,9 @@ def test_budgets_of_models_do_not_go_with_prediction_files(predictions: Path, ta
     (predictions / "bench/files.toml").write_text(text, "utf-8")
     ran = pytest_in(predictions, "bench")
     assert ran.code == 4
-    problem = rf"\[budgets[\] .]+{table.split(' ')[0]}\S* .* came, and prediction files are judged by metrics"
+    problem = (
+        rf"\[budgets[\] .]+{table.split(' ')[0]}\S* .* was given, and prediction files are judged by metrics"
+    )
     assert re.search(problem, "\n".join(ran.lines)), ran.lines
 
 

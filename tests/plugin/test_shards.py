@@ -138,8 +138,8 @@ def test_missing_doubled_and_foreign_shards_are_refused(
 ) -> None:
     whole_folder = whole.folder / "reports/latest/four"
     for records, said in (
-        (two[:1], "shard 2 of 2 missing; came 1"),
-        ([*two, two[0]], "shard 1/2 came 2 times"),
+        (two[:1], "shard 2 of 2 missing; found 1"),
+        ([*two, two[0]], "shard 1/2 was given 2 times"),
         ([two[0], five[1]], "another number of shards: 2 and 5"),
         ([two[0], whole_folder], "was run without --slimgate-shard"),
     ):

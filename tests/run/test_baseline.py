@@ -212,7 +212,7 @@ def test_variants_are_not_held_against_the_record_being_replaced(
 ) -> None:
     """Else a loss fails one run, and is what the next one is held against."""
     folder = baseline(tmp_path, "latest", 1.0)
-    told = r"x.toml \[budgets.baseline\]: latest/x/run.json is the record that this run replaces"
+    told = r"x.toml \[budgets.baseline\]: this run overwrites its baseline latest/x/run.json"
     for budgets, refused in ((SINCE % "", True), (ONE_POINT % "", False)):
         suites = suite_with(bench, suite_text, budgets)
         held = find_baselines(BaselineSource(folder, "latest/x"), suites, tmp_path)

@@ -44,7 +44,7 @@ def test_a_package_runs_any_rows_and_transposed_arrays(package: Path) -> None:
 def test_other_inputs_than_it_was_compiled_for_are_refused() -> None:
     predictor = AotiPredictor(None, ("input_ids", "attention_mask"), "cpu")
     with pytest.raises(
-        MeasureError, match=r"inputs input_ids came, .* compiled for: attention_mask, input_ids"
+        MeasureError, match=r"inputs input_ids were given, .* compiled for: attention_mask, input_ids"
     ):
         predictor.prepare({"input_ids": np.zeros((1, 2), dtype=np.int64)})
 

@@ -174,7 +174,8 @@ def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:
         ),
         (
             {"accuracy": off("drop_points")},
-            r'accuracy\] drop_points: "off" came, expected a number; only \[budgets.variants.NAME\] switches',
+            r'accuracy\] drop_points: "off" was given, expected a number; only '
+            r"\[budgets.variants.NAME\] switches",
         ),
         ({"slices": {"accuracy": off("drop_points")}}, r"only \[budgets.variants.NAME\] switches"),
         ({"baseline": {"accuracy": off("drop_points")}}, r"only \[budgets.variants.NAME\] switches"),
@@ -303,10 +304,10 @@ def test_budgets_on_tokens_merge_by_limit_and_can_be_off() -> None:
     ("table", "said"),
     [
         ({"kl": {}}, "expected at least one of mean_max, p99_max, p999_max, as in { mean_max = 0.02 }"),
-        ({"kl": {"mean_max": 0}}, "0 came, expected more than 0"),
+        ({"kl": {"mean_max": 0}}, "0 was given, expected more than 0"),
         ({"kl": {"mean": 0.1}}, "unknown key mean; known: above_cap_max, cap, mean_max"),
-        ({"kl": 0.02}, "0.02 came, expected a table, such as { mean_max = 0.02 }"),
-        ({"top1_agreement": {"floor": 98}}, "98 came, expected less than 1"),
+        ({"kl": 0.02}, "0.02 was given, expected a table, such as { mean_max = 0.02 }"),
+        ({"top1_agreement": {"floor": 98}}, "98 was given, expected less than 1"),
     ],
     ids=["empty", "zero", "key", "number", "percent"],
 )
@@ -347,7 +348,7 @@ def test_a_baseline_budget_is_the_variants_or_the_common_one() -> None:
             {"accuracy": {}},
             r"expected at least one of drop_points, equivalent_points, .*increase_relative, .*as",
         ),
-        ({"accuracy": 1.0}, r"1.0 came, expected a table, such as \{ drop_points = 2.0 \}"),
+        ({"accuracy": 1.0}, r"1.0 was given, expected a table, such as \{ drop_points = 2.0 \}"),
         ({"perplexity": {"drop_points": 1.0}}, r"drop_points does not suit perplexity"),
     ],
     ids=["not a metric", "unknown", "floor", "nothing", "a number", "unsuited"],
@@ -380,14 +381,14 @@ def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
         ({"accuracy": {"drop_points": 2.0}}, r"teacher.accuracy\] drop_points: limits what is lost behind"),
         ({"size": {"compression_min": 2.0}}, r"teacher.size\]: variants are compared with the teacher here"),
         ({"acuracy": {"floor": 0.8}}, r"no such metric. Did you mean accuracy\?"),
-        ({"accuracy": 0.8}, r"0.8 came, expected a table, such as \{ floor = 0.85 \}"),
+        ({"accuracy": 0.8}, r"0.8 was given, expected a table, such as \{ floor = 0.85 \}"),
         ({"accuracy": {}}, r"expected at least one of floor, ceiling, as in \{ floor = 0.85 \}"),
         ({"accuracy": {"floor": 1.5}}, r"budget floor is 1.5, expected a value of accuracy"),
         ({"accuracy": {"ceiling": 0.5}}, r"ceiling does not suit accuracy"),
         ({"baseline": {"file": "v1"}}, r"one baseline is for all"),
         ({"baseline": {"accuracy": {"floor": 0.8}}}, r"limits the value of now"),
-        ({"baseline": 1}, r"1 came, expected a table"),
-        (0.85, r"\[budgets\] teacher: 0.85 came, expected a table"),
+        ({"baseline": 1}, r"1 was given, expected a table"),
+        (0.85, r"\[budgets\] teacher: 0.85 was given, expected a table"),
     ],
 )
 def test_a_wrong_budget_of_the_teacher_is_told_by_its_place(table: object, problem: str) -> None:
@@ -440,9 +441,11 @@ def test_a_budget_over_builds_replaces_the_common_one_and_reach() -> None:
 
 def test_a_search_and_logs_have_one_build() -> None:
     table = {"drop_points": 1.0, "over": "builds"}
-    with pytest.raises(SuiteError, match='over: "builds" came, and a search judges one build of each'):
+    with pytest.raises(SuiteError, match='over: "builds" was given, and a search judges one build of each'):
         read_budgets({"accuracy": table}, ("tune", "budget"), {"suite": {"seeds": (0, 1)}}, "x.toml")
-    with pytest.raises(SuiteError, match='over = "builds" came, and logs are of one build of each model'):
+    with pytest.raises(
+        SuiteError, match='over = "builds" was given, and logs are of one build of each model'
+    ):
         budgets_of_table({"budgets": {"*": table}}, "x.toml")
 
 
@@ -470,7 +473,7 @@ def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"accuracy": {"equivalent_points": 0.0}}, "equivalent_points: 0.0 came, expected more than 0"),
+        ({"accuracy": {"equivalent_points": 0.0}}, "equivalent_points: 0.0 was given, expected more than 0"),
         ({"accuracy": {"equivalent_points": 100.0}}, "accuracy cannot change by more: it would always hold"),
         ({"perplexity": {"equivalent_points": 1.0}}, "equivalent_points does not suit perplexity"),
         ({"slices": {"accuracy": {"equivalent_points": 1.0}}}, "equivalent_points is not supported yet"),

@@ -83,13 +83,28 @@ def test_a_key_that_is_missing_is_told_before_a_model_is_built(
 
 REFUSED = [
     ("a password", [("localhost", "me:pass@localhost")], "", "a URL without user, password"),
-    ("no URL", [("http://localhost:8000/v1/", "localhost")], "", '"localhost" came, expected a URL such as'),
+    (
+        "no URL",
+        [("http://localhost:8000/v1/", "localhost")],
+        "",
+        '"localhost" was given, expected a URL such as',
+    ),
     ("a key", [('"MY_KEY"', '"sk-5309"')], "", "expected the name of an environment variable"),
     ("a near key", [("timeout", "time_out")], "", "unknown key time_out. Did you mean timeout?"),
     ("steps", [(SERVER, f"{SERVER}\nsteps = [{{ int8_dynamic = {{}} }}]")], "", "leave steps out"),
-    ("from", [(SERVER, f'{SERVER}\nfrom = "int8"')], "", "endpoint and from came"),
-    ("a runtime", [(SERVER, f'{SERVER}\nruntime = {{ name = "eager" }}')], "", "endpoint and runtime came"),
-    ("two models", [('model = "../model"', f'model = "../model"\n{SERVER}')], "", "endpoint and model came"),
+    ("from", [(SERVER, f'{SERVER}\nfrom = "int8"')], "", "endpoint and from were given"),
+    (
+        "a runtime",
+        [(SERVER, f'{SERVER}\nruntime = {{ name = "eager" }}')],
+        "",
+        "endpoint and runtime were given",
+    ),
+    (
+        "two models",
+        [('model = "../model"', f'model = "../model"\n{SERVER}')],
+        "",
+        "endpoint and model were given",
+    ),
     ("no model", [('model = "../model"', "")], "", r"\[teacher\]: needs model = … .*or endpoint = …"),
     (
         "a child",
@@ -193,7 +208,7 @@ REFUSED_LOADS = [
         "few requests",
         [TWO_SERVERS, NO_INT8],
         LOADS.replace("8 }", "8, requests = 4 }") + GOODPUT.replace("goodput_min", "p95_ms_max"),
-        "48 requests times blocks came, expected at least 59 for a budget p95_ms_max",
+        "48 requests times blocks was given, expected at least 59 for a budget p95_ms_max",
     ),
     ("no server", [], LOADS, "loads.* are for servers: the teacher and a variant need endpoint"),
     ("both", [TWO_SERVERS, NO_INT8], LOADS.replace("8 }", "8, request_rate = 1.0 }"), "both of concurrency"),
@@ -246,13 +261,21 @@ def test_a_missing_program_is_an_error_before_a_model_is_built(
 
 
 REFUSED_SERVERS = [
-    ("no endpoint", COMMAND, "server came without endpoint"),
+    ("no endpoint", COMMAND, "server was given without endpoint"),
     ("no server", SERVER.replace("8000", "{port}"), r"\{port\} in url is for a server that slimgate starts"),
     ("far away", STARTED.replace("localhost", "10.0.0.1"), "server is started on this machine"),
     ("a port apart", f"{SERVER}\n{COMMAND}", r"\{port\} is in command and not in url"),
     ("a key", STARTED.replace('"mine"', '"--api-key", "sk-5309"'), "a key may not be in a suite"),
-    ("a key by =", STARTED.replace('"mine"', '"--api-key=sk-5309"'), "--api-key came, and a key may not"),
-    ("a path", STARTED.replace("] }", '], ready = "health" }'), '"health" came, expected a path on the serv'),
+    (
+        "a key by =",
+        STARTED.replace('"mine"', '"--api-key=sk-5309"'),
+        "--api-key was given, and a key may not",
+    ),
+    (
+        "a path",
+        STARTED.replace("] }", '], ready = "health" }'),
+        '"health" was given, expected a path on the serv',
+    ),
     ("a signal", STARTED.replace("] }", '], stop = "TERM" }'), "stop.*SIGTERM"),
     ("no table", STARTED.replace(COMMAND, 'server = "vllm serve"'), "expected a table, such as { command"),
     ("no program", STARTED.replace('"python", "-m", "mine", "--port", "{port}"', ""), "command"),

@@ -1,4 +1,4 @@
-"""Suites with one mistake each: the error names the file, the table, what came and what was expected."""
+"""Suites with one mistake each: the error names the file, the table, what was given and what was expected."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def test_a_mistake_is_told_in_one_whole_line(bench: Path, suite_text: str, case:
             "../model/config.json",
             '{"model_type": "gpt2", "n_positions": 64}',
             "[measure]\nworkloads = [{ batch = 1, tokens = 65 }]\n",
-            "x.toml [measure] workloads[0].tokens: 65 came, but ../model has positions for 64 tokens",
+            "x.toml [measure] workloads[0].tokens: 65 was given, but ../model has positions for 64 tokens",
             id="n_positions",
         ),
         pytest.param(
             "../model/config.json",
             '{"model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}',
             "[measure]\nworkloads = [{ batch = 1, tokens = 65 }]\n",
-            "x.toml [measure] workloads[0].tokens: 65 came, but ../model has positions for 64 tokens",
+            "x.toml [measure] workloads[0].tokens: 65 was given, but ../model has positions for 64 tokens",
             id="positions-offset",
         ),
         pytest.param(
@@ -118,7 +118,7 @@ def test_a_mistake_is_told_in_one_whole_line(bench: Path, suite_text: str, case:
             "_common.toml",
             "[measure]\nwarmup = -1\n",
             '[suite]\nextends = "_common.toml"\n',
-            "x.toml (extends _common.toml) [measure] warmup: -1 came, expected 0 or more",
+            "x.toml (extends _common.toml) [measure] warmup: -1 was given, expected 0 or more",
             id="extends-mistake",
         ),
     ],
@@ -206,7 +206,7 @@ def test_a_run_ends_with_code_4_and_a_line_for_each_wrong_suite(
         'bench/b.toml [task]: the rows have no column "lable". Did you mean label?',
         "bench/c.toml line 25: not TOML: Expected ']' at the end of a table declaration in column 9: "
         "[measure",
-        "bench/d.toml [budgets.accuracy] drop_points: nan came, expected a finite number",
+        "bench/d.toml [budgets.accuracy] drop_points: nan was given, expected a finite number",
     ]
 
 
@@ -214,7 +214,7 @@ def test_a_run_ends_with_code_4_and_a_line_for_each_wrong_suite(
 @pytest.mark.parametrize(
     ("rows", "labels", "message", "workers"),
     [
-        (40, "pos", "too few rows for split train: part all came with 40 rows", ("-n", "2")),
+        (40, "pos", "too few rows for split train: part all has 40 rows", ("-n", "2")),
         (400, "", "part all is unlabelled: label column label is null, empty or -1 in 400", ()),
     ],
     ids=["splits-too-large-n2", "unlabelled-serial"],

@@ -19,7 +19,7 @@ HANG_SECONDS = 1.5
 
 
 class AnswerServer(ThreadingHTTPServer):
-    """asked: how often each prompt came; headers, bodies: of every request. delay: seconds of an answer.
+    """asked: how often each prompt was given; headers, bodies: of every request. delay: seconds of an answer.
     connections: how many were made."""
 
     daemon_threads = True

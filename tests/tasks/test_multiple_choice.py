@@ -305,8 +305,8 @@ def test_outcomes_go_through_a_file(model: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"choices": ("a",)}, "a list of one column came"),
-        ({"template": "Q:"}, r'"Q:" came, expected \{context\} once'),
+        ({"choices": ("a",)}, "a list of one column was given"),
+        ({"template": "Q:"}, r'"Q:" was given, expected \{context\} once'),
         ({"template": "{context} {choices}"}, r"expected no \{choices\}, which needs letters = true"),
         ({"template": "{context}", "letters": True}, r"expected \{choices\} once"),
         ({"normalize": "words"}, "'none', 'bytes' or 'tokens'"),

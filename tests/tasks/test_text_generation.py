@@ -135,7 +135,7 @@ def test_gate_rows_need_references() -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"repeats": 3}, "repeats = 3 came without a temperature"),
+        ({"repeats": 3}, "repeats = 3 was given without a temperature"),
         ({"scores": ("exact_matsh",), "reference": "b"}, r"Did you mean exact_match\?"),
         ({"scores": ("numeric",)}, "score numeric compares with a reference; set reference to the column"),
         ({"scores": ({"numeric": {"tolerance": -1.0}},), "reference": "b"}, "greater than or equal to 0"),

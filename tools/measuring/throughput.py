@@ -94,7 +94,7 @@ def _case(run: SuiteRun, rows: int, batch_size: int) -> Case:
         raise SlimgateError("the suite needs a teacher in a folder, and one column of text")
     gate = run.rows.gate.table.slice(0, rows)
     if len(gate) < rows:
-        raise SlimgateError(f"{rows} rows came, the gate has {len(gate)}")
+        raise SlimgateError(f"{rows} rows were given, the gate has {len(gate)}")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = AutoModelForSequenceClassification.from_pretrained(

@@ -122,7 +122,7 @@ def _by_label(arguments: list[str]) -> Mapping[str, tuple[Path, ...]] | None:
     for argument in arguments:
         label, equals, file = argument.partition("=")
         if not (label and equals and file):
-            raise DataError(f'--by-label "{argument}" came, expected NAME=FILE, such as pos=good.txt')
+            raise DataError(f'--by-label "{argument}" was given, expected NAME=FILE, such as pos=good.txt')
         files_by_label[label] = (*files_by_label.get(label, ()), Path(file))
     return files_by_label or None
 
@@ -131,7 +131,7 @@ def _name(options: argparse.Namespace, files: DataFiles) -> str:
     """The name said, else that of the file, or of its folder where files of data are always called so."""
     if options.name is not None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", options.name):
-            raise DataError(f'--name "{options.name}" came, expected letters, digits, ., _ and -')
+            raise DataError(f'--name "{options.name}" was given, expected letters, digits, ., _ and -')
         return str(options.name)
     first = files.first.absolute()
     plain = first.stem.lower() not in GENERIC and files.by_label is None

@@ -315,7 +315,7 @@ def check_free(path: Path, *, force: bool) -> None:
     schema = path.with_name(SCHEMA_FILE)
     for file in (path, schema):
         if file.is_dir():
-            raise DataError(f"{file}: is a folder, expected a file, or none")
+            raise DataError(f"{file}: is a folder, and slimgate would write a file there; move the folder")
     if schema.exists() and not force and not _is_ours(schema):
         raise DataError(f"{schema}: is there and no schema of slimgate's; move it, or give --force")
 

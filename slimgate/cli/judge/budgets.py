@@ -28,7 +28,7 @@ def read_budgets_of_targets(
     flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
     for flag in (*flags, "length_ratio_max", "length_ratio_min"):
         if getattr(options, flag):
-            raise SuiteError(f"--{flag.replace('_', '-')} and --budgets came, expected one of them")
+            raise SuiteError(f"--{flag.replace('_', '-')} and --budgets were given, expected one of them")
     tables = read_budget_tables(options.budgets)
     return {name: read_file_budgets(tables, kind, name, str(options.budgets)) for name in targets}
 
@@ -41,7 +41,7 @@ def read_prediction_budgets(
     for name in metrics:
         load_metric(name)
         if metrics.count(name) > 1:
-            raise SuiteError(f"--metric {name} came twice, expected each metric once")
+            raise SuiteError(f"--metric {name} was given twice, expected each metric once")
     if options.budgets is not None:
         return read_budgets_of_targets(options, PREDICTIONS, targets)
     points, equivalent = options.drop_points or [], options.equivalent_points or []

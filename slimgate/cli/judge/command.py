@@ -169,8 +169,9 @@ def add_arguments(parser: CommandParser) -> None:
             action="append",
             default=[],
             metavar="NAME",
-            help=f"Logs: metric, or pattern, that is better when {direction}, if neither the log nor its "
-            "name says so (repeatable)",
+            help=f"Logs: metric, or pattern, that is better when {direction}; needed if "
+            "neither the log nor the "
+            "metric's name says so (repeatable)",
         )
     parser.add_argument(
         "--run",
@@ -227,9 +228,11 @@ def add_arguments(parser: CommandParser) -> None:
         "--explain-environment",
         action="store_true",
         help="Logs: show how the runs differ besides their answers: versions, settings, prompts, sampling, "
-        "hardware. The causes that usually move a score most come first",
+        "hardware; sorted by how much each usually changes a score, the largest first",
     )
-    parser.add_argument("--json", action="store_true", help="Print what the run record has of each target")
+    parser.add_argument(
+        "--json", action="store_true", help="Print JSON: for each target what run.json would have"
+    )
     parser.add_argument("--seed", type=_seed, default=0, help="Seed of the random weights (default 0)")
     parser.add_argument(
         "--labels",
@@ -289,22 +292,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _take_sides(options: argparse.Namespace) -> None:
-    """Sets teacher, base_runs, variants and target_runs, however base and targets came. Raises SuiteError."""
+    """Sets teacher, base_runs, variants and target_runs, however they were given. Raises SuiteError."""
     from slimgate.errors import SuiteError
 
     if options.base_runs and options.teacher is not None:
         # `--base A1 A2 B`: argparse gives a first argument without an option to BASE
         raise SuiteError(
-            f"{options.teacher} came beside --base; with --base write the runs of each model after --target"
+            f"{options.teacher} was given beside --base; with --base write the runs of "
+            "each model after --target"
         )
     if options.target_runs and options.variants:
         raise SuiteError(
-            f"{options.variants[0]} came beside --target; write each model's runs after a --target of its own"
+            f"{options.variants[0]} was given beside --target; write each model's runs "
+            "after a --target of its own"
         )
     if options.teacher is None and not options.base_runs:
-        raise SuiteError("no BASE came; expected BASE TARGET, or --base RUN … --target RUN …")
+        raise SuiteError("no BASE was given; expected BASE TARGET, or --base RUN … --target RUN …")
     if options.base_runs and not options.target_runs:
-        raise SuiteError("--base came without --target; expected --base RUN … --target RUN …")
+        raise SuiteError("--base was given without --target; expected --base RUN … --target RUN …")
     options.base_runs = options.base_runs or [options.teacher]
     options.teacher = options.base_runs[0]
     options.target_runs = options.target_runs or [[path] for path in options.variants]
@@ -316,7 +321,8 @@ def _only_repeat(paths: Sequence[Path]) -> Path | None:
 
     if len(paths) > 1:
         raise SuiteError(
-            f"--repeat came {len(paths)} times ({', '.join(map(str, paths))}), expected one second log of "
+            f"--repeat was given {len(paths)} times ({', '.join(map(str, paths))}), "
+            "expected one second log of "
             "the base"
         )
     return next(iter(paths), None)
@@ -358,7 +364,7 @@ def _judge_predictions(options: argparse.Namespace) -> int:
 
     if options.explain_environment:
         raise SuiteError(
-            "--explain-environment came with prediction files, which say nothing of how they were made"
+            "--explain-environment was given with prediction files, which say nothing of how they were made"
         )
     paths = name_targets(options.variants)
     budgets = read_prediction_budgets(options, paths)

@@ -51,9 +51,11 @@ def judge_log_files(options: argparse.Namespace) -> int:
         if of_logs and all(
             holds_predictions(path, stated=True) for path in (options.teacher, *options.variants)
         ):
-            raise SuiteError(f"{flag_of(of_logs[0])} came with prediction files; it is of logs, leave it out")
+            raise SuiteError(
+                f"{flag_of(of_logs[0])} was given with prediction files; it is of logs, leave it out"
+            )
         raise SuiteError(
-            f"{flag_of(stated[0])} came with logs, whose columns are known; it is of prediction files"
+            f"{flag_of(stated[0])} was given with logs, whose columns are known; it is of prediction files"
         )
     base = read_any_log(options.teacher, options.format)
     if base.loads and _has_several_runs(options):

@@ -28,7 +28,7 @@ def flag_of(name: str) -> str:
 
 
 def list_stated(options: argparse.Namespace, names: Iterable[str]) -> Iterator[str]:
-    """Those of these options that came with a value other than their default."""
+    """Those of these options that were given with a value other than their default."""
     for name in names:
         value = getattr(options, name)
         if value and value != _DEFAULTS.get(name):

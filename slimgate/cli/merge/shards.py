@@ -198,12 +198,12 @@ def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
     sources = [(name, run) for run in ordered for name in shard(run).variants]
     teacher = next((run for run in ordered if run.outcomes(TEACHER).is_file()), None)
     for name, run in [*([(TEACHER, teacher)] if teacher else []), *sources]:
-        came = run.outcomes(name)
-        if came.is_file():
-            with replacing(folder / came.parent.name / came.name) as new:
-                shutil.copyfile(came, new)
+        actual = run.outcomes(name)
+        if actual.is_file():
+            with replacing(folder / actual.parent.name / actual.name) as new:
+                shutil.copyfile(actual, new)
         elif run.record.variant(name).is_measured:
-            raise DataError(f"{came}: no such file; the outcomes of a shard must be beside its {RECORD}")
+            raise DataError(f"{actual}: no such file; the outcomes of a shard must be beside its {RECORD}")
 
 
 def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
@@ -260,11 +260,11 @@ def _check_numbers(shards: Sequence[Kept]) -> None:
     for number, times in sorted(Counter(numbers).items()):
         if times > 1:
             files = " and ".join(str(run.file) for run in shards if shard(run).number == number)
-            raise DataError(f"shard {number}/{of} came {times} times: {files}; expected each once")
+            raise DataError(f"shard {number}/{of} was given {times} times: {files}; expected each once")
     if missing := [number for number in range(1, of + 1) if number not in numbers]:
         noun = "shard" if len(missing) == 1 else "shards"
         raise DataError(
-            f"{noun} {_join(missing)} of {of} missing; came {_join(sorted(numbers))}: "
+            f"{noun} {_join(missing)} of {of} missing; found {_join(sorted(numbers))}: "
             "give the record of every shard"
         )
 

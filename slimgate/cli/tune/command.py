@@ -177,12 +177,12 @@ def _to_stderr(text: str) -> None:
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} came, expected more than 0")
+        raise argparse.ArgumentTypeError(f"{text} was given, expected more than 0")
     return value
 
 
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} came, expected 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} was given, expected 1 or more")
     return value

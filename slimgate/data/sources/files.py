@@ -80,12 +80,14 @@ class Params(Table):
         named = [name for name in NAMED if getattr(self, name)]
         stated = ["path"] * bool(self.path) + named[:1] + ["by_label"] * bool(self.by_label is not None)
         if len(stated) != 1:
-            came = " and ".join(stated) or "none of them"
-            raise _error(f"expected path, or by_label, or some of {', '.join(NAMED)}; came {came}")
+            actual = " and ".join(stated) or "none of them"
+            raise _error(f"expected path, or by_label, or some of {', '.join(NAMED)}; {actual} given")
         if self.by_label is not None and len(self.by_label) < 2:
-            raise _error(f"by_label needs at least two labels, came {', '.join(self.by_label) or 'none'}")
+            raise _error(f"by_label needs at least two labels; found {', '.join(self.by_label) or 'none'}")
         if self.by_label is not None and self.format not in (None, "text"):
-            raise _error(f'by_label reads one line per row (format = "text"), came format = "{self.format}"')
+            raise _error(
+                f'by_label reads one line per row (format = "text"), and format = "{self.format}" was given'
+            )
         if self.by_label is not None and self.images:
             raise _error("by_label has columns text and label alone, and no images")
         return self
@@ -203,12 +205,12 @@ def _row_file(params: Params, path: Path) -> RowFile:
 
 
 def _same_names(
-    params: Params, path: Path, came: tuple[str, ...], first: Path, expected: tuple[str, ...]
+    params: Params, path: Path, actual: tuple[str, ...], first: Path, expected: tuple[str, ...]
 ) -> None:
     # An object may leave a key out, so files of objects need not agree; what is missing is null.
-    if set(came) != set(expected) and _row_file(params, path).format not in ("json", "jsonl"):
+    if set(actual) != set(expected) and _row_file(params, path).format not in ("json", "jsonl"):
         raise DataError(
-            f"{path} has columns {', '.join(came)}, expected {', '.join(expected)} "
+            f"{path} has columns {', '.join(actual)}, expected {', '.join(expected)} "
             f"as in {first.name} of the same part"
         )
 

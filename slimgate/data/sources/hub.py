@@ -99,7 +99,7 @@ class Hub(Source[Params]):
         if params.folder is not None and not params.folder.is_dir():
             raise SuiteError(f"{params.folder}: no such folder")
         if params.folder is not None and params.revision is not None:
-            raise SuiteError(f"revision = {params.revision} came, but a folder has none")
+            raise SuiteError(f"revision = {params.revision} was given, but a folder has none")
         return None
 
     def parts(self, params: Params) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class Params(Table):
     def _check_options(self) -> Self:
         if len(set(self.libraries)) < 2:
             raise ValueError(
-                f"libraries = {list(self.libraries)} came, expected two different packages at least"
+                f"libraries = {list(self.libraries)} was given, expected two different packages at least"
             )
         if self.min_words > self.max_words:
             raise ValueError(f"min_words = {self.min_words} is above max_words = {self.max_words}")

@@ -81,9 +81,9 @@ class _OwnFunction(Score[Table]):
     def __init__(self, name: str) -> None:
         self._function = load_user_object("score", name)
         if not inspect.isroutine(self._function):
-            came = type(self._function).__name__
+            actual = type(self._function).__name__
             raise SuiteError(
-                f'score "{name}": it is of type {came}, expected a function of (answer, reference)'
+                f'score "{name}": it is of type {actual}, expected a function of (answer, reference)'
             )
         if score_direction(name, self._function) is None:
             function_name = name.rpartition(":")[2]

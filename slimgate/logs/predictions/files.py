@@ -200,8 +200,8 @@ def _row_file(path: Path) -> RowFile:
     known = FORMATS.get(path.suffix.lower())
     require(path)
     if known is None:
-        came = f'"{path.suffix}"' if path.suffix else "none"
-        raise DataError(f"{path}: its extension is {came}, expected one of {', '.join(FORMATS)}")
+        actual = f'"{path.suffix}"' if path.suffix else "none"
+        raise DataError(f"{path}: its extension is {actual}, expected one of {', '.join(FORMATS)}")
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)

@@ -111,7 +111,7 @@ def _text(path: Path, line: int, value: object) -> str | None:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
-    raise DataError(f"{path}: line {line}: {json.dumps(value)[:60]} came, expected a text or a number")
+    raise DataError(f"{path}: line {line}: {json.dumps(value)[:60]} was given, expected a text or a number")
 
 
 def _probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -> dict[str, pa.Array]:

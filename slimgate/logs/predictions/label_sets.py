@@ -58,9 +58,9 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
 
 
 def check_declared(labels: Sequence[str]) -> None:
-    """Raises SuiteError for labels that came twice, or are fewer than two."""
+    """Raises SuiteError for labels that was given twice, or are fewer than two."""
     if twice := sorted({name for name in labels if list(labels).count(name) > 1}):
-        raise SuiteError(f'--labels: "{twice[0]}" came twice, expected each label once')
+        raise SuiteError(f'--labels: "{twice[0]}" was given twice, expected each label once')
     if len(labels) == 1:
         raise SuiteError(f"--labels {labels[0]}: expected at least two labels, separated by commas")
 
@@ -83,12 +83,12 @@ def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
         rows = int(
             np.sum(pc.equal(file.predictions.cast(pa.large_string()), name).to_numpy(zero_copy_only=False))
         )
-        came = f"{rows:,} of {len(file.labels):,} rows predict {quoted(name)}"
+        actual = f"{rows:,} of {len(file.labels):,} rows predict {quoted(name)}"
     else:
-        came = f"it has a probability of {quoted(name)}"
+        actual = f"it has a probability of {quoted(name)}"
     more = f" ({len(alike) - 1} more are so)" if len(alike) > 1 else ""
     raise DataError(
-        f"{file.shown}: {came}, and the label is {quoted(label)}{more}: neither right nor wrong; write "
+        f"{file.shown}: {actual}, and the label is {quoted(label)}{more}: neither right nor wrong; write "
         "predictions as the labels are written"
     )
 

@@ -43,14 +43,14 @@ class LlamaPerplexity(Reader):
             if match := _CHUNK.match(line):
                 if int(match[1]) != len(chunks) + 1:
                     raise DataError(
-                        f"{path}:{number}: chunk {match[1]} came, expected chunk {len(chunks) + 1}"
+                        f"{path}:{number}: chunk {match[1]} was given, expected chunk {len(chunks) + 1}"
                     )
                 chunks.append([float(match[at]) for at in (6, 4, 10)])
             elif quantile := _QUANTILE.match(line):
                 quantiles[_NAMES[quantile[1]]] = float(quantile[2])
         if len(chunks) < 2:
             raise DataError(
-                f"{path}: {len(chunks)} lines of chunks came, expected at least 2, as llama-perplexity "
+                f"{path}: {len(chunks)} lines of chunks were given, expected at least 2, as llama-perplexity "
                 "--kl-divergence prints them; keep all of its output"
             )
         kl, log_ratio, same_top = (_means_of_chunks(column) for column in np.asarray(chunks).T)

@@ -62,7 +62,8 @@ def _read_head(path: Path) -> tuple[Json, Json | None]:
             reports.append(row["final_report"])
     if len(specs) != 1 or len(reports) > 1:
         raise DataError(
-            f"{path}: {len(specs)} spec and {len(reports)} final_report came, expected the log of one run"
+            f"{path}: {len(specs)} spec and {len(reports)} final_report were given, "
+            "expected the log of one run"
         )
     return specs[0], reports[0] if reports else None
 

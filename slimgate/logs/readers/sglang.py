@@ -72,7 +72,7 @@ def _name(result: Mapping[str, Any]) -> str:
 def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
     sizes = {name: len(result[name]) for name in _LISTS}
     if len(set(sizes.values())) > 1:
-        raise DataError(f"{path}: line {line}: {sizes} entries came, expected as many of each")
+        raise DataError(f"{path}: line {line}: {sizes} entries were given, expected as many of each")
     requests = tuple(_requests(result))
     answered = sum(request.failed is None for request in requests)
     if answered != result["completed"]:

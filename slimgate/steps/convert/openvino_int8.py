@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def _off(value: bool) -> bool:
     if value:
-        raise ValueError("true came, expected a share from 0 to 1, or false")
+        raise ValueError("true was given, expected a share from 0 to 1, or false")
     return value
 
 

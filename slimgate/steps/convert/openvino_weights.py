@@ -48,7 +48,7 @@ class Params(Table):
     def _fits_the_mode(self) -> Params:
         stated = [name for name in INT4_ONLY if getattr(self, name) is not None]
         if stated and self.mode.startswith("int8"):
-            raise ValueError(f'{stated[0]} is for int4 modes, but mode = "{self.mode}" came')
+            raise ValueError(f'{stated[0]} is for int4 modes, but mode = "{self.mode}" was given')
         if self.group_size == 0:
             raise ValueError("group_size is 0, expected -1 (a channel) or at least 1")
         return self

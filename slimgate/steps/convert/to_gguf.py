@@ -121,7 +121,7 @@ class Params(Table):
                 "leave quantizer out"
             )
         if self.by_llama_cpp and self.type in FLOAT_TYPES:
-            raise ValueError(f'type = "{self.type}" is not quantized; leave the options of llama.cpp out')
+            raise ValueError(f'type = "{self.type}" is a float format; leave the options of quantization out')
         if self.importance is False and self.type in NEED_IMPORTANCE:
             raise ValueError(f'type = "{self.type}" needs importance; leave importance = false out')
         return self

@@ -41,7 +41,7 @@ def read_state(tokenizer: PreTrainedTokenizerBase) -> Json:
     if kind not in _MORE:
         known = ", ".join(_MORE)
         raise BuildError(
-            f"{type(tokenizer).__name__}: a tokenizer of kind {kind} came, expected one of {known}"
+            f"{type(tokenizer).__name__}: a tokenizer of kind {kind} was given, expected one of {known}"
         )
     return state
 

@@ -44,8 +44,8 @@ class Params(Table):
     @model_validator(mode="after")
     def _one_choice(self) -> Params:
         if (self.rank is None) == (self.energy is None):
-            came = "neither" if self.rank is None else "both"
-            raise ValueError(f"{came} came, expected exactly one of rank, energy")
+            actual = "neither" if self.rank is None else "both"
+            raise ValueError(f"{actual} given, expected exactly one of rank, energy")
         return self
 
 

@@ -50,8 +50,8 @@ class Params(Table):
     def _one_choice(self) -> Params:
         stated = [name for name in CHOICES if getattr(self, name) is not None]
         if len(stated) != 1:
-            came = " and ".join(stated) or "none of them"
-            raise ValueError(f"{came} came, expected exactly one of {', '.join(CHOICES)}")
+            actual = " and ".join(stated) or "none of them"
+            raise ValueError(f"{actual} given, expected exactly one of {', '.join(CHOICES)}")
         return self
 
 

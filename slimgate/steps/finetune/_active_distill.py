@@ -111,7 +111,7 @@ def _checked_pool(model: TorchModel, teacher: TorchModel, params: Params, contex
     pool = _pool(model, teacher, params, context)
     if params.rows > len(pool):
         raise BuildError(
-            f"rows = {params.rows} came, but the pool ({pool.name}) has {len(pool)} rows; ask for fewer"
+            f"rows = {params.rows} was given, but the pool ({pool.name}) has {len(pool)} rows; ask for fewer"
         )
     return pool
 

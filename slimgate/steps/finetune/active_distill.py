@@ -54,7 +54,7 @@ class Params(OneTeacherParams):
     @model_validator(mode="after")
     def _check_options(self) -> Params:
         if self.rounds > self.rows:
-            raise ValueError(f"rounds = {self.rounds} came, expected at most rows = {self.rows}")
+            raise ValueError(f"rounds = {self.rounds} was given, expected at most rows = {self.rows}")
         if self.keep_labels and self.adds_rows:
             raise ValueError("keep_labels is of rows of train, and rows of a transfer set have no labels")
         return self

@@ -65,7 +65,9 @@ class Params(OneTeacherParams):
     @model_validator(mode="after")
     def _an_ensemble(self) -> Params:
         if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
-            raise ValueError(f'more_teachers: "{repeated[0]}" came twice, teacher counted; name each once')
+            raise ValueError(
+                f'more_teachers: "{repeated[0]}" was given twice, teacher counted; name each once'
+            )
         if self.more_teachers and self.stored_logits is False:
             raise ValueError("stored_logits = false computes one teacher's answers; leave it out")
         return self

@@ -71,7 +71,7 @@ class NewStudent(Step[Params]):
             if isinstance(had, int) and name_in_model is not None:
                 if name_in_model > had:
                     raise SuiteError(
-                        f"{name_in_model} came, but the model has {names[0]} = {had}, expected no more"
+                        f"{name_in_model} was given, but the model has {names[0]} = {had}, expected no more"
                     )
                 config = {**config, names[0]: name_in_model}
         return config

@@ -61,7 +61,7 @@ class ProgressiveDistill(TaughtStep[Params]):
         had = blocks_of(config)
         if had is not None and params.blocks >= had:
             raise SuiteError(
-                f"blocks = {params.blocks} came, but the model has {had} at this step, expected fewer"
+                f"blocks = {params.blocks} was given, but the model has {had} at this step, expected fewer"
             )
         return {**config, "num_hidden_layers": params.blocks}
 

@@ -74,7 +74,7 @@ def decode(pattern: Tensor, values: Tensor, shape: tuple[int, int], layout: str)
     if len(positions) != len(values) or (len(positions) and int(positions.max()) >= count):
         raise BuildError(
             f"a sparse weight of layout {layout} names {len(positions)} places in {count} weights, "
-            f"but {len(values)} values came"
+            f"but {len(values)} values were given"
         )
     weight = torch.zeros(count, dtype=values.dtype, device=values.device)
     weight[positions] = values

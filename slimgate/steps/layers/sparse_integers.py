@@ -67,7 +67,7 @@ class SparsePackedLinear(_Integers, PackedLinear):
     def __init__(self, *, layout: str, **options: Any) -> None:
         super().__init__(layout=layout, **options)
         if not self.scheme.symmetric:
-            raise BuildError(f"SparsePackedLinear: {self.scheme} came, expected a symmetric grid")
+            raise BuildError(f"SparsePackedLinear: {self.scheme} was given, expected a symmetric grid")
         self.value_bits = self.scheme.bits
 
     def stored_weight(self) -> Tensor:

@@ -38,7 +38,7 @@ def check_some_go(kept_units: Mapping[str, list[int]], scores: Mapping[str, Scor
     """Raises BuildError if every unit stays: the step would do nothing. setting: what the suite asks for."""
     total = sum(map(len, scores.values()))
     if sum(map(len, kept_units.values())) == total:
-        raise BuildError(f"{setting} came, by which all {total} units would stay; let more go")
+        raise BuildError(f"{setting} was given, by which all {total} units would stay; let more go")
 
 
 def best_units(scores: Scores, count: int) -> list[int]:

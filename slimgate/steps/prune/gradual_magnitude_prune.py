@@ -45,10 +45,10 @@ class Params(distill.Params):
     @model_validator(mode="after")
     def _rising(self) -> Params:
         if self.begin >= self.end:
-            raise ValueError(f"begin = {self.begin}, end = {self.end} came, expected begin before end")
+            raise ValueError(f"begin = {self.begin}, end = {self.end} were given, expected begin before end")
         if self.initial_sparsity > self.sparsity:
             raise ValueError(
-                f"initial_sparsity = {self.initial_sparsity} came, expected at most {self.sparsity}"
+                f"initial_sparsity = {self.initial_sparsity} was given, expected at most {self.sparsity}"
             )
         return self
 

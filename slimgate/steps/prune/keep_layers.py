@@ -147,6 +147,6 @@ def _length(numbers: tuple[int, ...] | None) -> int | None:
 
 def _check_distinct(value: tuple[int, ...]) -> None:
     if not value:
-        raise ValueError("[] came, expected the numbers of the blocks to keep, such as [0, 2, 5]")
+        raise ValueError("[] was given, expected the numbers of the blocks to keep, such as [0, 2, 5]")
     if len(set(value)) < len(value):
-        raise ValueError(f"{list(value)} came, expected each block once")
+        raise ValueError(f"{list(value)} was given, expected each block once")

@@ -33,7 +33,9 @@ class Params(Table):
     @model_validator(mode="after")
     def _some_go(self) -> Params:
         if self.n >= self.m:
-            raise ValueError(f"n = {self.n}, m = {self.m} came, expected n below m, such as n = 2, m = 4")
+            raise ValueError(
+                f"n = {self.n}, m = {self.m} were given, expected n below m, such as n = 2, m = 4"
+            )
         return self
 
 

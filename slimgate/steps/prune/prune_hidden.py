@@ -112,6 +112,7 @@ def _new_width(params: Params, width: int, heads: int) -> int:
         new_width = params.hidden_size
     if new_width >= width or new_width % heads:
         raise SuiteError(
-            f"hidden size {new_width} came, expected a multiple of the {heads} attention heads below {width}"
+            f"hidden size {new_width} was given, expected a multiple of the {heads} "
+            f"attention heads below {width}"
         )
     return new_width

@@ -86,7 +86,7 @@ class Params(Table):
             )
         fixed = self.layout == "gguf" or self.scheme == "MXFP4"
         if fixed and self.group_size not in (GROUP_OF_32, type(self).model_fields["group_size"].default):
-            raise ValueError(f"group_size = {self.group_size} came, and the format has {GROUP_OF_32}")
+            raise ValueError(f"group_size = {self.group_size} was given, and the format has {GROUP_OF_32}")
         if not self.symmetric and (fixed or self.layout == "compressed_tensors"):
             raise ValueError(f"symmetric = false has no place in {self.layout} {self.scheme}")
         return self
@@ -138,8 +138,8 @@ def round_apart(model: TorchModel, request: Json, rows: int, context: BuildConte
     auto = model.architecture.partition(":")[2]
     if auto != CAUSAL:
         raise BuildError(
-            f"auto_round rounds causal language models ({CAUSAL}), and this is {auto or model.architecture}; "
-            "compressed_tensors takes others too"
+            f"auto_round quantizes only causal language models ({CAUSAL}), and this is "
+            f"{auto or model.architecture}; use compressed_tensors, which quantizes others too"
         )
     folder = context.scratch / "auto_round"
     folder.mkdir()

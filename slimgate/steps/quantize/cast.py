@@ -37,7 +37,7 @@ class Params(Table):
     def _computes_in_the_same_or_in_float32(self) -> Params:
         if self.precision not in ("auto", "float32", self.dtype):
             raise ValueError(
-                f'precision = "{self.precision}" came, expected "auto", "float32" or "{self.dtype}"'
+                f'precision = "{self.precision}" was given, expected "auto", "float32" or "{self.dtype}"'
             )
         return self
 

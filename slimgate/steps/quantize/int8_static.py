@@ -41,7 +41,7 @@ _SMALLEST = 1e-5
 
 def _off(value: bool) -> bool:
     if value:
-        raise ValueError("true came, expected a share from 0 to 1, or false")
+        raise ValueError("true was given, expected a share from 0 to 1, or false")
     return value
 
 
@@ -61,7 +61,7 @@ class Params(Table):
     @model_validator(mode="after")
     def _percentile_has_its_observer(self) -> Params:
         if self.percentile is not None and self.observer != "percentile":
-            raise ValueError(f'percentile goes with observer = "percentile", but "{self.observer}" came')
+            raise ValueError(f'percentile goes with observer = "percentile", but "{self.observer}" was given')
         return self
 
 

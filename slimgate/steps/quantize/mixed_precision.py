@@ -63,7 +63,7 @@ class NamedStep(Table):
     def _one(self) -> NamedStep:
         named = [name for name in STEPS if getattr(self, name) is not None]
         if len(named) != 1:
-            raise ValueError(f"{named or 'no step'} came, expected one of {', '.join(STEPS)}")
+            raise ValueError(f"{named or 'no step'} was given, expected one of {', '.join(STEPS)}")
         return self
 
     @property

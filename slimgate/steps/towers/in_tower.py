@@ -79,7 +79,9 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
     parsed_steps = []
     for i, step in enumerate(steps):
         if len(step) != 1:
-            raise ValueError(f"steps[{i}]: {', '.join(step) or 'nothing'} came, expected one step a table")
+            raise ValueError(
+                f"steps[{i}]: {', '.join(step) or 'nothing'} was given, expected one step a table"
+            )
         [(name, options)] = step.items()
         if name in NOT_INSIDE:
             raise ValueError(f"steps[{i}]: {name} cannot be inside of in_tower; {NOT_INSIDE[name]}")
@@ -91,10 +93,12 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
             raise ValueError(f"steps[{i}]: {error}") from None
         params = _params(f"steps[{i}] {name}", plugin, options)
         if (processes := getattr(params, "processes", 1)) > 1:
-            raise ValueError(f"steps[{i}] {name}: processes = {processes} came, but a tower trains in one")
+            raise ValueError(
+                f"steps[{i}] {name}: processes = {processes} was given, but a tower trains in one"
+            )
         parsed_steps.append(InnerStep(name, plugin, params))
         if more := plugin.also_learns_from(params):
-            problem = f"more_teachers = {list(more)} came, but a tower learns from one model"
+            problem = f"more_teachers = {list(more)} was given, but a tower learns from one model"
             raise ValueError(f"steps[{i}] {name}: {problem}")
     _check_kinds(parsed_steps)
     if len(teachers := _teachers(parsed_steps)) > 1:

@@ -48,7 +48,8 @@ def _embeddings(network: nn.Module) -> list[nn.Module]:
     outside = [name for name in tables if not name.startswith(tuple(blocks))]
     if not outside:
         raise BuildError(
-            f"freeze_embeddings = true came, but {type(network).__name__} has no embeddings; leave it out"
+            f"freeze_embeddings = true was given, but {type(network).__name__} has no "
+            "embeddings; leave it out"
         )
     parents = {name: name.rpartition(".")[0] for name in outside}
     holds_blocks = {
@@ -62,7 +63,7 @@ def _lowest(network: nn.Module, layers: int) -> list[nn.Module]:
     encoder = list(encoder_layers(network))
     if layers > len(encoder):
         raise BuildError(
-            f"freeze_layers = {layers} came, but the model has {len(encoder)} blocks at this step"
+            f"freeze_layers = {layers} was given, but the model has {len(encoder)} blocks at this step"
         )
     return encoder[:layers]
 

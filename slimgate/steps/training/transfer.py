@@ -95,8 +95,8 @@ def translate_texts(texts: Sequence[str], name: str) -> list[str]:
         )
     for place, text in enumerate(translated):
         if not isinstance(text, str):
-            came = f"{type(text).__name__} for text {place}"
-            raise BuildError(f"translator {name} gave {came}, expected str")
+            actual = f"{type(text).__name__} for text {place}"
+            raise BuildError(f"translator {name} gave {actual}, expected str")
     return list(translated)
 
 

@@ -67,7 +67,7 @@ def _encoder_folder(value: object) -> object:
     except SlimgateError as error:
         raise ValueError(str(error)) from error
     if ref.folder is None or ref.fresh or ref.kind != TORCH:
-        raise ValueError(f"{value} came, expected a folder with the weights of an encoder in PyTorch")
+        raise ValueError(f"{value} was given, expected a folder with the weights of an encoder in PyTorch")
     return str(ref.folder)
 
 
@@ -96,7 +96,7 @@ class GenerationParams(Table):
     def _check_options(self) -> Self:
         if self.repeats > 1 and not self.temperature:
             raise ValueError(
-                f"repeats = {self.repeats} came without a temperature: greedy answers are all the same"
+                f"repeats = {self.repeats} was given without a temperature: greedy answers are all the same"
             )
         if any(not ending for ending in self.stop):
             raise ValueError('stop holds "", expected texts of a character or more')

@@ -114,7 +114,7 @@ def _read_choices(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if empty := [place for place, text in enumerate(texts) if not text.strip()]:
         raise ValueError(f"choice {empty[0]} is empty")
     if len(texts) < 2:
-        raise ValueError(f"{len(texts)} choices came, expected two or more")
+        raise ValueError(f"{len(texts)} choices were given, expected two or more")
     return texts, tuple(str(label) for label in labels)
 
 

@@ -55,7 +55,7 @@ class SentenceParams(Table, ABC):
     @classmethod
     def _falling(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(more <= less for more, less in pairwise(value)):
-            raise ValueError(f"{list(value)} came, expected falling numbers, such as [384, 256, 128]")
+            raise ValueError(f"{list(value)} was given, expected falling numbers, such as [384, 256, 128]")
         return value
 
 

@@ -388,7 +388,7 @@ WRONG = {
     ),
     "labels of others": (
         ["--model", "ready", "--data", "reviews.csv", "--model-labels", "positive,negative"],
-        "0=positive, 1=negative came, expected",
+        "0=positive, 1=negative was given, expected",
     ),
     "id2label": (["--model", "listed", "--data", "reviews.csv"], "id2label of a model's config.json is"),
     "a file for DIR": (

@@ -89,31 +89,47 @@ def test_several_budgets_a_range_and_a_parent(bench: Path, suite_text: str) -> N
 
 MISTAKES = [
     ("{ keep_layers = { c", "{ keep_layer = { c", '[tune] space[0].steps[0]: "keep_layer": no such step'),
-    ("[[0], [0, 3]]", "[]", "[tune] space[0].steps[0].keep_layers.choices: [] came, expected a list of 1"),
-    ("[[0], [0, 3]]", "3", "[tune] space[0].steps[0].keep_layers.choices: 3 came, expected a list, in [ ]"),
+    (
+        "[[0], [0, 3]]",
+        "[]",
+        "[tune] space[0].steps[0].keep_layers.choices: [] was given, expected a list of 1",
+    ),
+    (
+        "[[0], [0, 3]]",
+        "3",
+        "[tune] space[0].steps[0].keep_layers.choices: 3 was given, expected a list, in [ ]",
+    ),
     (
         "[[0], [0, 3]]",
         "[[0], [0]]",
         "[tune] space[0].steps[0].keep_layers.choices[1]: the same as choices[0]",
     ),
-    ("[[0], [0, 3]]", '[[0], "a"]', '[tune] space[0].steps[0].keep_layers: "a" came, expected a list'),
-    ("[[0], [0, 3]]", "[[4], [5]]", "[4] came, but the model has blocks 0 to 3 at this step"),
-    ("[0.25, 0.5]", "[0.25, 0.0]", "pruning_ratio: 0.0 came, expected more than 0"),
-    ("[0.25, 0.5]", '[0.25, "0.5"]', 'steps[1].prune_ffn.pruning_ratio: "0.5" came, expected a number'),
-    ("choices = [0.25, 0.5]", "low = 0.5, high = 0.25", "low = 0.5 and high = 0.25 came, expected low under"),
+    ("[[0], [0, 3]]", '[[0], "a"]', '[tune] space[0].steps[0].keep_layers: "a" was given, expected a list'),
+    ("[[0], [0, 3]]", "[[4], [5]]", "[4] was given, but the model has blocks 0 to 3 at this step"),
+    ("[0.25, 0.5]", "[0.25, 0.0]", "pruning_ratio: 0.0 was given, expected more than 0"),
+    ("[0.25, 0.5]", '[0.25, "0.5"]', 'steps[1].prune_ffn.pruning_ratio: "0.5" was given, expected a number'),
+    (
+        "choices = [0.25, 0.5]",
+        "low = 0.5, high = 0.25",
+        "low = 0.5 and high = 0.25 were given, expected low under",
+    ),
     ("choices = [0.25, 0.5]", "low = 0.5", "pruning_ratio.high: missing, it must be given"),
-    ("choices = [0.25, 0.5]", "low = 0.1, high = 2.0", "pruning_ratio: 2.0 came, expected less than 1"),
+    ("choices = [0.25, 0.5]", "low = 0.1, high = 2.0", "pruning_ratio: 2.0 was given, expected less than 1"),
     ("choices = [0.25, 0.5]", "low = 0.0, high = 0.5, log = true", "expected more than 0 where log = true"),
     ("choices = [0.25, 0.5]", "low = 0.1, hihg = 0.5", "unknown key hihg. Did you mean high?"),
     ("[0.25, 0.5] }", "[0.25, 0.5], log = true }", "pruning_ratio: unknown key log; known: choices"),
     ("pruning_ratio =", "pruning_ration =", "unknown key pruning_ration. Did you mean pruning_ratio?"),
-    ("optional = true", 'optional = "yes"', 'steps[1].optional: "yes" came, expected true or false'),
-    ("optional = true", "optinal = true", "2 steps (prune_ffn, optinal) came, expected one step a table"),
+    ("optional = true", 'optional = "yes"', 'steps[1].optional: "yes" was given, expected true or false'),
+    (
+        "optional = true",
+        "optinal = true",
+        "2 steps (prune_ffn, optinal) was given, expected one step a table",
+    ),
     ("[tune]\n", "[tune]\ntrials = 3\n", "[tune]: unknown key trials. Did you mean max_trials?"),
-    ("[tune]\n", "[tune]\nmax_minutes = 0\n", "[tune] max_minutes: 0 came, expected more than 0"),
-    ("[tune]\n", "[tune]\nkeep = 0\n", "[tune] keep: 0 came, expected 1 or more"),
+    ("[tune]\n", "[tune]\nmax_minutes = 0\n", "[tune] max_minutes: 0 was given, expected more than 0"),
+    ("[tune]\n", "[tune]\nkeep = 0\n", "[tune] keep: 0 was given, expected 1 or more"),
     ("[tune]\n", '[tune]\nsplit = "gate"\n', "the gate's rows only judge; a search chooses on selection"),
-    ("[tune]\n", '[tune]\nsplit = "train"\n', '[tune] split: "train" came, expected "selection"'),
+    ("[tune]\n", '[tune]\nsplit = "train"\n', '[tune] split: "train" was given, expected "selection"'),
     ('name = "students"', 'from = "studnet"', 'space[0].from: "studnet": no such variant. Did you mean'),
     ('name = "students"', 'nam = "students"', "[tune] space[0]: unknown key nam. Did you mean name?"),
     (
@@ -133,7 +149,11 @@ MISTAKES = [
         "accuracy = { drop_points = 1.0 }, latency = { speedup_min = 2.0 } }\n[[",
         "a search is held to metrics and size; the gate judges the rest",
     ),
-    ("selection = 24", "selection = 0", "[task.splits] selection: 0 came, but [tune] chooses on these rows"),
+    (
+        "selection = 24",
+        "selection = 0",
+        "[task.splits] selection: 0 was given, but [tune] chooses on these rows",
+    ),
     (
         STEP,
         "{ int8_dynamic = {} }, " + STEP.replace(", optional = true", ""),
@@ -174,5 +194,6 @@ def test_an_impossible_step_list_is_named_with_its_place(bench: Path, suite_text
             assert one.steps[0] == (1, {"keep_layers": (2,)})
     assert len(said) == 6  # of 9: both choices of the first step, times three of the third
     assert all(
-        re.match(r"bench/x\.toml \[tune\] space\[0\]\.steps\[1\]\.keep_layers: \[2\] came", s) for s in said
+        re.match(r"bench/x\.toml \[tune\] space\[0\]\.steps\[1\]\.keep_layers: \[2\] was given", s)
+        for s in said
     )

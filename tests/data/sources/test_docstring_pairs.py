@@ -195,7 +195,7 @@ def test_the_digest_follows_the_options() -> None:
     ("given", "said"),
     [
         ({"negatives": -1}, "greater than or equal to 0"),
-        ({"body_words": (60, 12)}, "body_words = [60, 12] came, expected [least, most]"),
+        ({"body_words": (60, 12)}, "body_words = [60, 12] was given, expected [least, most]"),
         ({"packages": ("pandas", "pandas")}, "expected each once"),
         ({"negative": 1}, "unknown key negative. Did you mean negatives?"),
     ],

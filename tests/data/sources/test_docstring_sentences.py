@@ -128,8 +128,8 @@ def test_the_digest_follows_options_and_versions(monkeypatch: pytest.MonkeyPatch
     [
         ({"packages": ()}, "at least 1 item"),
         ({"packages": ("pandas", "pandas")}, "expected each once"),
-        ({"words": (9, 8)}, "words = [9, 8] came, expected [least, most]"),
-        ({"words": (0, 8)}, "words = [0, 8] came"),
+        ({"words": (9, 8)}, "words = [9, 8] was given, expected [least, most]"),
+        ({"words": (0, 8)}, "words = [0, 8] was given"),
         ({"package": ("a",)}, "unknown key package. Did you mean packages?"),
     ],
 )

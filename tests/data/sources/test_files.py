@@ -50,11 +50,11 @@ def write(path: Path, content: str | bytes) -> str:
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({}, "came none of them"),
-        ({"path": "a.csv", "train": "b.csv"}, "came path and train"),
-        ({"path": "a.csv", "by_label": {"x": "a.txt", "y": "b.txt"}}, "came path and by_label"),
-        ({"by_label": {"x": "a.txt"}}, "at least two labels, came x"),
-        ({"by_label": {"x": "a.txt", "y": "b.txt"}, "format": "csv"}, 'came format = "csv"'),
+        ({}, "none of them given"),
+        ({"path": "a.csv", "train": "b.csv"}, "path and train given"),
+        ({"path": "a.csv", "by_label": {"x": "a.txt", "y": "b.txt"}}, "path and by_label given"),
+        ({"by_label": {"x": "a.txt"}}, "at least two labels; found x"),
+        ({"by_label": {"x": "a.txt", "y": "b.txt"}, "format": "csv"}, 'and format = "csv" was given'),
         ({"path": "a.xlsx"}, "suffix .xlsx does not tell a format; known: .csv"),
         ({"train": "a.csv", "gate": "a.csv"}, "occurs twice, in train and in gate"),
         ({"path": "a.csv", "encoding": "utf-9"}, "encoding utf-9 is not known"),
@@ -139,12 +139,12 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
         (
             "a.csv",
             "text,,label\n",
-            'a column without a name, expected one name per column; came text, "", label',
+            'a column without a name, expected a different name for each column, found: text, "", label',
         ),
         (
             "a.csv",
             ",text,label\n",
-            r'came "", text, label; pandas writes its index so: to_csv\(index=False\)',
+            r'found: "", text, label; pandas writes an index like this, and to_csv\(index=False\)',
         ),
         ("a.parquet", "hello", "is not parquet"),
         ("a.json", '[{"text": "x"},\n {"text" "y"}]', "line 2 is not JSON"),

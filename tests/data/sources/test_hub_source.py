@@ -154,7 +154,7 @@ def test_a_missing_folder_is_told_before_anything_is_read(tmp_path: Path) -> Non
 
 
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"^revision = main came, but a folder has none$"):
+    with pytest.raises(SuiteError, match=r"^revision = main was given, but a folder has none$"):
         hub.source.columns(hub.Params(id=str(glue(tmp_path / "pairs")), revision="main"))
 
 

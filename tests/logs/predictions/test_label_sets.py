@@ -134,7 +134,7 @@ def test_declared_labels_are_the_classes_of_both(tmp_path: Path) -> None:
     assert pair(tmp_path, *files, labels=("pos", "neg", "mixed")).variant.label_set == ("pos", "neg", "mixed")
     with pytest.raises(DataError, match=r'label "neg", "pos" is none of --labels a,b'):
         pair(tmp_path, *files, labels=("a", "b"))
-    with pytest.raises(SuiteError, match='"a" came twice'):
+    with pytest.raises(SuiteError, match='"a" was given twice'):
         pair(tmp_path, *files, labels=("a", "a"))
     with pytest.raises(SuiteError, match="expected at least two labels"):
         pair(tmp_path, *files, labels=("a",))

@@ -282,7 +282,7 @@ BAD_LINES = {
     "not-json": ('{"id": 1', "line 2 is not JSON"),
     "deep": ("[" * 100_000, "line 2 is not JSON (nested too deeply)"),
     "list": ("[1]", "line 2 is [1], expected an object"),
-    "value": ('{"id": {"a": 1}, "label": "x"}', 'line 2: {"a": 1} came, expected a text or a number'),
+    "value": ('{"id": {"a": 1}, "label": "x"}', 'line 2: {"a": 1} was given, expected a text or a number'),
     "not-nested": ('{"id": "b", "label": "x", "probabilities": 1}', "line 2: probabilities is 1, expected a"),
     "length": ('{"id": "b", "label": "x", "probabilities": [1]}', "of one kind and length in all rows"),
     "kind": ('{"id": "b", "label": "x", "probabilities": {"x": 1}}', "of one kind and length"),

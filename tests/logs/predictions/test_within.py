@@ -116,8 +116,8 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
         (["no", None], {"predictions": ["no", "no"]}, "label 1 is None, expected a name or a number"),
         ([1.0, float("nan")], {"predictions": [1.0, 1.0]}, "label 1 is nan, expected"),
         ([[1, 0]], {"predictions": [[1, 0]]}, "label 0 is [1, 0], expected a name or a number"),
-        (["no"], {"predictions": ["no"], "classes": ["no", "no"]}, 'class "no" came more than once'),
-        (["no", "no"], {"predictions": ["no", "no"], "ids": ["x", "x"]}, 'id "x" came more than once'),
+        (["no"], {"predictions": ["no"], "classes": ["no", "no"]}, 'class "no" was given more than once'),
+        (["no", "no"], {"predictions": ["no", "no"], "ids": ["x", "x"]}, 'id "x" was given more than once'),
         (["no"], {"probabilities": [0.5], "classes": ["no", "yes"]}, "shape (1,), expected (1, 2)"),
         (
             ["no"],

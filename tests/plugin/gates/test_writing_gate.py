@@ -97,13 +97,15 @@ def test_a_task_that_writes_is_not_timed_end_to_end(tmp_path: Path) -> None:
     file = write_writing_suite(tmp_path, **{"[measure]\n": "[measure]\nend_to_end = true\n"})
     with pytest.raises(SuiteError) as error:
         load_suite(file, "suite.toml")
-    assert "suite.toml [measure] end_to_end: true came, but a row of task text_generation" in str(error.value)
+    assert "suite.toml [measure] end_to_end: true was given, but a row of task text_generation" in str(
+        error.value
+    )
     assert "timed end to end: multi_label, sentence_embedding, sentence_similarity, " in str(error.value)
 
 
 def test_prompts_and_answers_beyond_the_positions_are_refused(tmp_path: Path) -> None:
     file = write_writing_suite(tmp_path, **{"prompt_tokens = 24": "prompt_tokens = 9999"})
     with pytest.raises(
-        SuiteError, match=r"workloads\[0\].prompt_tokens: 9999 came, with new_tokens = 8, but"
+        SuiteError, match=r"workloads\[0\].prompt_tokens: 9999 was given, with new_tokens = 8, but"
     ):
         load_suite(file, "suite.toml")

@@ -67,7 +67,9 @@ def test_groups_that_do_not_divide_a_row_are_one_line(tiny: tuple[Any, Any]) -> 
 
 
 def test_options_of_int4_are_refused_with_int8() -> None:
-    with pytest.raises(ValidationError, match='group_size is for int4 modes, but mode = "int8_asym" came'):
+    with pytest.raises(
+        ValidationError, match='group_size is for int4 modes, but mode = "int8_asym" was given'
+    ):
         Params(group_size=64)
     with pytest.raises(ValidationError, match="group_size is 0"):
         Params(mode="int4_sym", group_size=0)

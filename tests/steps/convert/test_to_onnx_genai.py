@@ -186,7 +186,7 @@ def test_more_rows_than_the_library_takes_are_answered_in_parts(
     batch = {"input_ids": np.asarray(prompts), "attention_mask": np.ones((len(prompts), 2), dtype=np.int64)}
     scores, wanted = (one.fetch(one.forward(one.prepare(batch))) for one in (opener, eager))
     np.testing.assert_allclose(scores, wanted, rtol=0, atol=0.01 * wanted.std())
-    with pytest.raises(MeasureError, match="writes 32 answers at once at most, 144 came"):
+    with pytest.raises(MeasureError, match="writes 32 answers at once at most, 144 were given"):
         opener.prefill(opener.prepare(batch | {NEW_TOKENS: np.asarray([2])}))
 
 
@@ -222,7 +222,7 @@ def test_texts_beyond_a_window_that_the_graph_lacks_are_refused(tmp_path: Path) 
 
 
 def test_another_device_is_refused(llama_fp32: Any) -> None:
-    with pytest.raises(BuildError, match="makes graphs for the CPU, and cuda came as device"):
+    with pytest.raises(BuildError, match="makes graphs for the CPU, and cuda was given as device"):
         runtime.GenaiPredictor(llama_fp32.written, llama_fp32.tokenizer, device="cuda", threads=1)
 
 

@@ -128,8 +128,8 @@ def test_a_table_that_is_gone_or_would_not_shrink_is_an_error(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "neither came"),
-        ({"rank": 4, "energy": 0.9}, "both came"),
+        ({}, "neither given"),
+        ({"rank": 4, "energy": 0.9}, "both given"),
         ({"rank": 0}, "greater than or equal to 1"),
     ],
 )

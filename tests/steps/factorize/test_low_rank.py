@@ -213,8 +213,8 @@ def test_it_follows_pruning_and_is_trained_and_quantized(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "none of them came, expected exactly one of rank, rank_ratio, energy, parameter_ratio"),
-        ({"rank": 4, "energy": 0.9}, "rank and energy came"),
+        ({}, "none of them given, expected exactly one of rank, rank_ratio, energy, parameter_ratio"),
+        ({"rank": 4, "energy": 0.9}, "rank and energy given"),
         ({"rank": 0}, "greater than or equal to 1"),
         ({"energy": 1.0}, "less than 1"),
         ({"rank_ratio": 0.5, "parts": "heads"}, "'all', 'attention' or 'feed_forward'"),

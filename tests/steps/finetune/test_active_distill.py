@@ -121,14 +121,14 @@ def test_each_round_starts_from_the_weights_before_the_step(tmp_path: Path) -> N
 
 
 def test_more_rows_than_the_pool_has_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"rows = 49 came, but the pool \(train\) has 48 rows"):
+    with pytest.raises(BuildError, match=r"rows = 49 was given, but the pool \(train\) has 48 rows"):
         Watched(tmp_path).run(rows=49)
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"rows": 2, "rounds": 3}, "rounds = 3 came, expected at most rows = 2"),
+        ({"rows": 2, "rounds": 3}, "rounds = 3 was given, expected at most rows = 2"),
         ({"rows": 9, "keep_labels": True, "unlabelled": True}, "rows of a transfer set have no labels"),
         ({"rows": 0}, "greater than or equal to 1"),
         ({"rows": 9, "strategy": "entropie"}, "'random', 'least_confidence', 'margin'"),

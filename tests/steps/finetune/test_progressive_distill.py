@@ -57,7 +57,9 @@ def test_the_top_goes_first_where_that_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_there_must_be_a_block_to_drop(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match="blocks = 4 came, but the model has 4 at this step, expected fewer"):
+    with pytest.raises(
+        SuiteError, match="blocks = 4 was given, but the model has 4 at this step, expected fewer"
+    ):
         dropped(tmp_path, blocks=4)
     assert progressive_distill.step.check(Params(blocks=2), {"n_layer": 4})["num_hidden_layers"] == 2
 

@@ -180,7 +180,7 @@ def test_it_can_be_copied_and_moved_and_says_its_options() -> None:
 def test_a_state_that_lacks_or_breaks_a_part_is_not_loaded() -> None:
     layer = SparseLinear.from_linear(pruned())
     state = layer.state_dict()
-    with pytest.raises(RuntimeError, match="places in 960 weights, but 479 values came"):
+    with pytest.raises(RuntimeError, match="places in 960 weights, but 479 values were given"):
         layer.load_state_dict({**state, "values": state["values"][:-1]})
     del state["pattern"]
     with pytest.raises(RuntimeError, match=r"Missing key.*pattern"):

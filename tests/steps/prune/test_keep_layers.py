@@ -135,7 +135,7 @@ def test_wrong_numbers_are_refused(given: list[Any], said: str) -> None:
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers", "n_layer"])
 def test_a_block_the_model_lacks_is_an_error_before_it_is_loaded(key: str) -> None:
     assert keep_layers.step.check(keep_layers.Params((0, 3)), {key: 4})["num_hidden_layers"] == 2
-    with pytest.raises(SuiteError, match=r"\[0, 4\] came, but the model has blocks 0 to 3 at this step"):
+    with pytest.raises(SuiteError, match=r"\[0, 4\] was given, but the model has blocks 0 to 3 at this step"):
         keep_layers.step.check(keep_layers.Params((0, 4)), {key: 4})
 
 
@@ -226,7 +226,7 @@ def test_the_configuration_of_an_encoder_decoder_follows() -> None:
         "num_decoder_layers": 2,
     }
     with pytest.raises(
-        SuiteError, match=r"decoder \[0, 3\] came, but the model has blocks 0 to 1 at this step"
+        SuiteError, match=r"decoder \[0, 3\] was given, but the model has blocks 0 to 1 at this step"
     ):
         step.check(params, {**bart, "decoder_layers": 2})
     assert step.changes == ()
@@ -237,7 +237,7 @@ def test_the_configuration_of_an_encoder_decoder_follows() -> None:
     [
         ({}, "expected encoder, decoder or both"),
         ({"encoder": [1, 1]}, "expected each block once"),
-        ({"encoder": []}, r"\[\] came, expected the numbers of the blocks to keep"),
+        ({"encoder": []}, r"\[\] was given, expected the numbers of the blocks to keep"),
         ({"encodr": [1]}, r"unknown key encodr. Did you mean encoder\?"),
     ],
 )

@@ -95,7 +95,9 @@ def test_only_the_named_blocks_are_narrowed(tmp_path: Path, scope: Any) -> None:
 def test_a_block_that_is_not_there_is_a_clear_error() -> None:
     params = prune_ffn.Params(pruning_ratio=0.5, blocks=(4,))
     assert prune_ffn.step.check(params, {"n_layer": 5}) == {"n_layer": 5}
-    with pytest.raises(SuiteError, match=r"blocks \[4\] came, but the model has blocks 0 to 3 at this step"):
+    with pytest.raises(
+        SuiteError, match=r"blocks \[4\] was given, but the model has blocks 0 to 3 at this step"
+    ):
         prune_ffn.step.check(params, {"n_layer": 4})
 
 
@@ -134,7 +136,7 @@ def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: A
 
 def test_a_ratio_that_rounds_to_nothing_is_refused(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
-    with pytest.raises(BuildError, match="multiple_of = 8 came, by which all 256 units would stay"):
+    with pytest.raises(BuildError, match="multiple_of = 8 was given, by which all 256 units would stay"):
         prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.01), context)
-    with pytest.raises(BuildError, match="heads = 4 came, by which all 16 units would stay"):
+    with pytest.raises(BuildError, match="heads = 4 was given, by which all 16 units would stay"):
         prune_heads.step.apply(model, prune_heads.Params(heads=4), context)

@@ -126,7 +126,7 @@ def test_only_the_named_blocks_are_cut(tmp_path: Path, architecture: str, given:
 
 
 def test_a_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
-    said = r"blocks \[0, 4\] came, but the model has blocks 0 to 3 at this step"
+    said = r"blocks \[0, 4\] was given, but the model has blocks 0 to 3 at this step"
     params = prune_heads.Params(pruning_ratio=0.5, blocks=(0, 4))
     with pytest.raises(SuiteError, match=said):
         prune_heads.step.check(params, {"num_hidden_layers": 4})

@@ -217,9 +217,11 @@ def test_the_new_width_is_known_before_the_model_is_loaded(width: str) -> None:
     assert half["hidden_size"] == 192
     odd = prune_hidden.step.check(prune_hidden.Params(pruning_ratio=0.3), {width: 384, heads: 12})
     assert odd["hidden_size"] == 264  # 268.8 / 12 = 22.4 heads
-    with pytest.raises(SuiteError, match=r"hidden size 200 came, expected a multiple of the 12 .* below 384"):
+    with pytest.raises(
+        SuiteError, match=r"hidden size 200 was given, expected a multiple of the 12 .* below 384"
+    ):
         prune_hidden.step.check(prune_hidden.Params(hidden_size=200), {width: 384, heads: 12})
-    with pytest.raises(SuiteError, match="hidden size 384 came"):
+    with pytest.raises(SuiteError, match="hidden size 384 was given"):
         prune_hidden.step.check(prune_hidden.Params(pruning_ratio=0.01), {width: 384, heads: 12})
 
 

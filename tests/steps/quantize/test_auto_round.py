@@ -160,7 +160,7 @@ def test_few_tokens_are_one_sequence(tmp_path: Path) -> None:
         ({"scheme": "W2A16", "layout": "awq"}, 'scheme = "W2A16" has no layout = "awq", which holds W4A16'),
         (
             {"scheme": "W8A16", "layout": "gguf", "group_size": 64},
-            "group_size = 64 came, and the format has 32",
+            "group_size = 64 was given, and the format has 32",
         ),
         ({"layout": "gguf", "symmetric": False}, "symmetric = false has no place in gguf W4A16"),
     ],
@@ -176,6 +176,6 @@ def test_a_classifier_is_refused_before_the_process_starts(tmp_path: Path) -> No
     with pytest.raises(BuildError) as caught:
         auto_round.step.apply(model, auto_round.Params(), context)
     assert str(caught.value) == (
-        "auto_round rounds causal language models (AutoModelForCausalLM), and this is "
-        "AutoModelForSequenceClassification; compressed_tensors takes others too"
+        "auto_round quantizes only causal language models (AutoModelForCausalLM), and this is "
+        "AutoModelForSequenceClassification; use compressed_tensors, which quantizes others too"
     )

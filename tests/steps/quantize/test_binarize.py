@@ -109,7 +109,7 @@ def test_float_blocks_stay_float_until_a_later_step_makes_int8(tmp_path: Path) -
 
 def test_a_float_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    said = r"float_blocks \[4\] came, but the model has blocks 0 to 3"
+    said = r"float_blocks \[4\] was given, but the model has blocks 0 to 3"
     with pytest.raises(SuiteError, match=said):
         binarize.step.check(binarize.Params(**SHORT, float_blocks=(4,)), {"num_hidden_layers": 4})
     with pytest.raises(SuiteError, match=said):

@@ -143,7 +143,7 @@ def test_static_int8_inside_has_its_own_options(tmp_path: Path) -> None:
     [
         (
             {"drop_points": 1.0, "narrow": {}},
-            "no step came, expected one of gptq, int8_dynamic, int8_static, weight_only",
+            "no step was given, expected one of gptq, int8_dynamic, int8_static, weight_only",
         ),
         (
             {"drop_points": 1.0, "narrow": {"int8_dynamic": {}, "weight_only": {}}},

@@ -166,7 +166,7 @@ def test_a_configuration_is_checked_tower_by_tower() -> None:
         ("text", {"in_tower": {"steps": []}}, "write its steps here"),
         ("text", {"active_distill": {"rows": 9}}, "active_distill cannot be inside of in_tower"),
         ("text", {"cast": {}, "distill": {}}, "expected one step a table"),
-        ("text", {"fine_tune": {"processes": 2}}, r"steps\[0\] fine_tune: processes = 2 came"),
+        ("text", {"fine_tune": {"processes": 2}}, r"steps\[0\] fine_tune: processes = 2 was given"),
         ("text", {"distill": {"more_teachers": ("b",)}}, "a tower learns from one model"),
     ],
     ids=[

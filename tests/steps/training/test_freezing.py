@@ -100,7 +100,7 @@ def test_what_was_frozen_before_stays_so(tmp_path: Path) -> None:
 
 def test_more_blocks_than_there_are_or_nothing_left_is_an_error(tmp_path: Path) -> None:
     model, _ = tiny(tmp_path, num_hidden_layers=2)
-    with pytest.raises(BuildError, match="freeze_layers = 3 came, but the model has 2 blocks"):
+    with pytest.raises(BuildError, match="freeze_layers = 3 was given, but the model has 2 blocks"):
         with_frozen_layers(model.network, layers=3).__enter__()
     model.network.requires_grad_(False)
     model.network.bert.embeddings.requires_grad_(True)

@@ -164,9 +164,9 @@ def test_a_teacher_with_more_outputs_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"more_teachers": ("teacher",)}, '"teacher" came twice'),
-        ({"more_teachers": ("a", "b", "a")}, '"a" came twice'),
-        ({"teacher": "a", "more_teachers": ("a",)}, '"a" came twice'),
+        ({"more_teachers": ("teacher",)}, '"teacher" was given twice'),
+        ({"more_teachers": ("a", "b", "a")}, '"a" was given twice'),
+        ({"teacher": "a", "more_teachers": ("a",)}, '"a" was given twice'),
         ({"more_teachers": ("a",), "stored_logits": False}, "stored_logits = false"),
         ({"more_teachers": ("a b",)}, "more_teachers"),
     ],

@@ -53,7 +53,7 @@ def test_an_answer_is_a_number_a_letter_a_text_or_a_label(choices: Any, answer: 
         (["red", "blue"], None, "the answer is null"),
         (["red", "red"], "red", "answer 'red' is 2 of the choices red, red"),
         (["1", "0"], 0, "answer 0 is the text of choice 1 and the number of another; give letters"),
-        (["red"], 0, "1 choices came, expected two or more"),
+        (["red"], 0, "1 choices were given, expected two or more"),
         (["red", " "], 0, "choice 1 is empty"),
         ("red", 0, "choices are 'red', expected a list"),
         ({"text": ["red", "blue"], "label": ["A", "B"]}, "C", "answer 'C' is none of the labels A, B"),

@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
         return _WRONG
     count = checked.suites
     sys.stdout.writelines(f"{visible(line)}\n" for line in checked.questions)
-    sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found\n")
+    left = "" if options.data else "; files, models and packages that they name were not looked for (--data)"
+    sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found{left}\n")
     if checked.no_suites:
         listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
         sys.stdout.write(visible(f"not suites, so not checked: {listed}") + "\n")

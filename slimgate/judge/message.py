@@ -11,6 +11,8 @@ from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 
 _FURTHER_DECIMALS = 3
+# Kinds whose interval is of the growth that they limit.
+GROWTHS = ("increase_relative",)
 # times the rows that a run has: nobody labels so many more for a verdict
 _OUT_OF_REACH = 100
 
@@ -157,7 +159,18 @@ def _outcome(judgement: QualityJudgement) -> str:
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.n_needed is None:
         return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
-    return f"INCONCLUSIVE, {rows_would_tell(judgement.n_needed, judgement.n)}"
+    words = rows_would_tell(judgement.n_needed, judgement.n)
+    if undecided and all(map(_is_share_undecided, undecided)):
+        words = f"the mean is inside, and the share above the cap (above_cap_max) is undecided: {words}"
+    return f"INCONCLUSIVE, {words}"
+
+
+def _is_share_undecided(budget: BudgetFacts) -> bool:
+    """Whether the capped mean is inside its limit, so that only rows above the cap may break the budget."""
+    capped = budget.capped
+    if capped is None or budget.interval is None or budget.kind not in GROWTHS:
+        return False
+    return budget.interval[1] < budget.limit and capped.above_interval[1] >= capped.above_max
 
 
 def _named(budget: BudgetFacts) -> str:

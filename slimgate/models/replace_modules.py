@@ -66,12 +66,20 @@ def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> 
         # held, so that no two of them are made one after another at the same address
         after = [getattr(modules[name], "weight", name) if name in modules else None for name in shared]
         if changed and len(shared) > 1 and len(set(map(id, after))) > 1:
-            return {
-                "warning": f"{' and '.join(shared)} were one table, and are stored apart now that "
-                f"{' and '.join(changed)} changed; leave embeddings and output_layer out",
-                "untied": shared,
-            }
+            apart = (
+                f"{' and '.join(shared)} were one table, and are stored apart now that "
+                f"{' and '.join(changed)} changed"
+            )
+            layers = [modules[name] if name in modules else network.get_submodule(name) for name in shared]
+            before, now = _count_bytes(network.get_submodule(shared[0])), sum(map(_count_bytes, layers))
+            advice = "; that takes more bytes: leave embeddings and output_layer out" if now >= before else ""
+            return {"warning": apart + advice, "untied": shared}
     return {}
+
+
+def _count_bytes(module: nn.Module) -> int:
+    """Of its parameters and buffers."""
+    return sum(value.numel() * value.element_size() for value in module.state_dict().values())
 
 
 def restore(network: nn.Module, spec: Json) -> None:

@@ -171,6 +171,11 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
         timing = f"timing takes about {duration(seconds)} on a quiet machine, without loading"
         checks += f", size, {workloads} workloads; {timing}"
     yield f"measured of each variant: {checks}"
+    if any(budgets.behaviour.tokens for budgets in suite.budgets.values()):
+        yield (
+            "budgets on next tokens: the teacher and each variant predict the gate rows once more, more "
+            "slowly than before"
+        )
     yield from _describe_loads(suite)
     if len(suite.seeds) > 1:
         yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"

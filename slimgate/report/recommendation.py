@@ -20,6 +20,7 @@ from slimgate.report.status import (
     workload_words,
     workloads,
 )
+from slimgate.results.base import Verdict
 
 
 def recommend(record: RunRecord) -> list[str]:
@@ -32,6 +33,11 @@ def recommend(record: RunRecord) -> list[str]:
         names = " and ".join(name.replace("_", " ") for name in failures)
         return [f"**Ship nothing**: the gate failed its self-test ({names}), so no verdict can be trusted."]
     able = inside_budgets(record)
+    open_ones = [
+        model for model in variants(record) if model.gated and Verdict.FAIL not in verdicts(model).values()
+    ]
+    if not able and record.verdict.missing and open_ones:
+        return [f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."]
     if not able:
         return ["**Ship nothing**: no variant passed all of its budgets."]
     small, fast = _smallest(record, able), _fastest(record, able)

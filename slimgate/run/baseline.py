@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError, SuiteError, did_you_mean
 from slimgate.record.budgets import looser
 from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
 from slimgate.record.files import RECORD, Kept, baselines_in, read_run
@@ -203,7 +203,10 @@ def _find_newest(source: BaselineSource, suite: Suite) -> Kept | None:
             return next(reversed(baselines_in(source.path, suite.shown)), None)
         run = Kept(source.file, read_run(source.file))
     except DataError as error:
-        raise SuiteError(f"{source.where} {error}; expected the run.json of an earlier run") from error
+        beside = source.path.parent
+        near = [] if source.path.exists() or not beside.is_dir() else [path.name for path in beside.iterdir()]
+        hint = did_you_mean(source.path.name, near) or "; expected the run.json of an earlier run"
+        raise SuiteError(f"{source.where} {error}{hint}") from error
     return run if run.record.suite.path == suite.shown else None
 
 

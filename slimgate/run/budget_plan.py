@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, nan
+from math import ceil, log, nan
 
 import numpy as np
 
@@ -23,12 +23,13 @@ from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import WORST
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
+from slimgate.judge.perplexity import growth_cap
 from slimgate.judge.rows_needed import planned_rows, two_sided_stretch
 from slimgate.judge.token_kl import SHARE_ABOVE, mean_cap
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.rows import GATE, Rows, row_groups
 from slimgate.record.run import RunRecord
-from slimgate.results.base import BudgetFacts
+from slimgate.results.base import BudgetFacts, CappedFacts
 from slimgate.results.checks import BASELINE
 from slimgate.results.quality import QualityFacts
 from slimgate.run.rows import PreparedRows
@@ -147,8 +148,8 @@ def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> l
     """Plans each distinct budget on a drop, flips or tokens, by an earlier run of these rows or simulation.
 
     Variants that are not gated are skipped. Budgets on an absolute value (floor, ceiling) depend on the
-    distance of the value and are not planned before a first run. Nor are relative budgets, and metrics that
-    are not 0 or 1 for each row.
+    distance of the value and are not planned before a first run. Nor are relative budgets, but on perplexity,
+    and metrics that are not 0 or 1 for each row.
     """
     variants_by_plan: dict[_Plan, list[str]] = {}
     for name, variant_budgets in suite.budgets.items():
@@ -220,6 +221,13 @@ def _plan_budget(
 
     The spread of builds is known only from a run that judged the budget over builds.
     """
+    if budget.kind == "increase_relative" and load_metric(metric).documents is not None:
+        judged = None if known is None else _find_judged(budget, known[1])
+        if known is None or judged is None:
+            yield _plan_documents(shown, budget, gate)
+        else:
+            yield _plan_from_record(shown, judged, gate, known[0])
+        return
     over_builds = budget.over == "builds"
     if known is not None and (not over_builds or _find_judged(budget, known[1]) is not None):
         yield from _plan_by_earlier_run(shown, budget, gate, *known)
@@ -239,23 +247,56 @@ def _plan_budget(
 
 
 def _find_judged(budget: QualityBudget, known: QualityFacts) -> BudgetFacts | None:
-    """The same budget, also over builds or not, as an earlier run judged it."""
+    """The same budget, also over builds or not and with the same cap, as an earlier run judged it."""
     identity = budget.kind, budget.limit, budget.over == "builds"
     matches = (
-        facts for facts in known.budgets if (facts.kind, facts.limit, facts.builds is not None) == identity
+        facts
+        for facts in known.budgets
+        if (facts.kind, facts.limit, facts.builds is not None) == identity
+        and _has_same_cap(budget, facts.capped)
     )
     return next(matches, None)
 
 
+def _has_same_cap(budget: QualityBudget, capped: CappedFacts | None) -> bool:
+    """Whether an earlier run judged by the budget's cap and share above it; true where nothing was capped."""
+    if capped is None:
+        return budget.cap is None and budget.above_cap_max is None
+    stated = None if capped.derived else capped.above_max
+    return stated == budget.above_cap_max and budget.cap in (None, capped.cap)
+
+
 def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
-    """Plans a budget on tokens by the rule of three: with fewer rows no variant can pass."""
+    """Plans a budget on tokens."""
     share = {**SHARE_ABOVE, "floor": 1 - budget.limit}.get(budget.kind)
     if share is None:
         cap = mean_cap(budget)
         share = min(budget.limit / cap, budget.above_cap_max or budget.limit / (WORST * cap))
+    return _plan_share(table, budget, share, gate, "if no token differs, rows of equal length")
+
+
+def _plan_documents(shown: str, budget: QualityBudget, gate: GateGroups) -> _Plan:
+    """Plans a budget on a perplexity."""
+    share = smallest_share(budget)
+    return _plan_share(shown, budget, share, gate, "if no document changes, documents of equal length")
+
+
+def smallest_share(budget: QualityBudget) -> float:
+    """The smallest share that the rows must exclude, for a budget on a perplexity.
+
+    Of documents above the cap, or of documents that lose a whole cap and so use up the budget.
+    """
+    allowed, cap = log(1 + budget.limit), growth_cap([budget])
+    return min(allowed / cap, budget.above_cap_max or allowed / (WORST * cap))
+
+
+def _plan_share(
+    shown: str, budget: QualityBudget | LimitBudget, share: float, gate: GateGroups, basis: str
+) -> _Plan:
+    """Plans a budget by the rule of three: with fewer rows no variant can pass. share: to be excluded."""
     rows = planned_rows(share, discordance=0.0, sizes=gate.group_sizes)
     word: Word = "may decide" if rows <= gate.rows else "cannot decide"
-    return _Plan(table, budget.kind, budget.limit, (rows,), word, "if no token differs, rows of equal length")
+    return _Plan(shown, budget.kind, budget.limit, (rows,), word, basis)
 
 
 def _count_rows_needed(

@@ -53,8 +53,8 @@ def _make_teacher_tokens(run: SuiteRun, teacher: ModelHandle, encoded: Encoded) 
     def fill(folder: Path) -> Json:
         from slimgate.tasks.parts.next_token import top_tokens
 
-        with run.watch.stage(f"{teacher.name} · next-token probabilities of {run.split} rows"):
-            tokens = top_tokens(teacher.predictor, encoded, _make_batches(run, encoded))
+        with run.watch.stage(f"{teacher.name} · next-token probabilities of {run.split} rows") as progress:
+            tokens = top_tokens(teacher.predictor, encoded, _make_batches(run, encoded), progress)
         np.savez(folder / _FILE, ids=tokens.ids, log_p=tokens.log_p, rest=tokens.rest)
         return {"vocabulary": tokens.vocabulary, "rest": float(tokens.rest.mean())}
 
@@ -69,8 +69,8 @@ def _make_variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, teac
         teacher = TopTokens(
             places["ids"], places["log_p"], places["rest"], teacher_entry.manifest["vocabulary"]
         )
-        with run.watch.stage(f"{variant.name} · KL to the teacher on {run.split} rows"):
-            kl = kl_from(teacher, variant.predictor, encoded, _make_batches(run, encoded))
+        with run.watch.stage(f"{variant.name} · KL to the teacher on {run.split} rows") as progress:
+            kl = kl_from(teacher, variant.predictor, encoded, _make_batches(run, encoded), progress)
         if kl is not None:
             np.savez(folder / _FILE, kl=kl[0], same_top=kl[1])
         return {"comparable": kl is not None, "rest": teacher_entry.manifest["rest"]}

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from slimgate._system.toml import format_value, toml_key
-from slimgate.errors import SuiteError
+from slimgate.errors import SuiteError, did_you_mean
 from slimgate.plugins.params import VARIANT_NAME
 
 Loc = Sequence[int | str]
@@ -99,16 +99,35 @@ def _format_problem(detail: ErrorDetails) -> str:
         # slimgate's own message; if it only says what is expected, the value that was given is put before it
         own_words = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
         return message if own_words else f"{format_value(detail['input'])} was given, {message}"
-    expected = _format_expected(kind, message, detail.get("ctx", {}))
-    return f"{format_value(detail['input'])} was given, expected {expected}"
+    value = detail["input"]
+    expected = _format_expected(kind, message, detail.get("ctx", {}), value)
+    return f"{format_value(value)} was given, expected {expected}"
 
 
-def _format_expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
+def _suggest_literal(value: object, expected: str) -> str:
+    """`. Did you mean Q4_0?` for a text that is nearly one of those expected; else nothing."""
+    if not isinstance(value, str):
+        return ""
+    known = re.findall(r"'([^']*)'", expected)
+    same = [name for name in known if name.casefold() == value.casefold()]
+    return f". Did you mean {same[0]}?" if same else did_you_mean(value, known)
+
+
+def _suggest_share(value: object, limit: object) -> str:
+    """`; for 95 % write 0.95` where a percentage stands for a share that ends at 1; else nothing."""
+    if limit != 1 or not isinstance(value, int | float) or not 10 <= value <= 100:
+        return ""
+    return f"; for {value:g} % write {value / 100:g}"
+
+
+def _format_expected(kind: str, message: str, context: Mapping[str, Any], value: object) -> str:
     if kind in BOUNDS:
         key, words = BOUNDS[kind]
-        return words.format(f"{context[key]:g}" if isinstance(context[key], float) else context[key])
+        limit = context[key]
+        hint = _suggest_share(value, limit) if key in ("lt", "le") and isinstance(limit, float) else ""
+        return words.format(f"{limit:g}" if isinstance(limit, float) else limit) + hint
     if kind == "literal_error":
-        return str(context["expected"]).replace("'", '"')
+        return str(context["expected"]).replace("'", '"') + _suggest_literal(value, str(context["expected"]))
     if kind == "string_pattern_mismatch":
         return PATTERNS.get(context["pattern"], f"a text that matches {context['pattern']}")
     plain = re.sub(r"^(Input|String|Value) should (be |have )?(a valid )?", "", message)

@@ -20,7 +20,13 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
 from slimgate.plugins.workloads import END_TO_END, LOAD_PARTS, TPOT, TTFT, Load, Phase, ServiceLevel, Workload
 from slimgate.runtimes import cascade, endpoint
-from slimgate.suite.budgets import read_baseline_table, read_family, read_teacher_budgets, resolve_budgets
+from slimgate.suite.budgets import (
+    EXAMPLES,
+    read_baseline_table,
+    read_family,
+    read_teacher_budgets,
+    resolve_budgets,
+)
 from slimgate.suite.checks import (
     check_cascades,
     check_columns,
@@ -356,7 +362,10 @@ class Reader:
             try:
                 metric = load_metric(name)
             except SuiteError as error:
-                raise self.make_error(loc, str(error)) from error.__cause__
+                problem = str(error)
+                if name in EXAMPLES:
+                    problem = f'"{name}" is not a metric; it is a key of [budgets]: {name} = {EXAMPLES[name]}'
+                raise self.make_error(loc, problem) from error.__cause__
             if metric.needs not in needs:
                 hint = _FUNCTION if metric.name == name and ":" in name else ""
                 raise self.make_error(loc, f'"{name}" does not fit the outcomes of task {task.name}{hint}')

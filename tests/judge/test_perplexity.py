@@ -10,6 +10,7 @@ import pytest
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict
 from slimgate.judge.budget_kinds import BudgetKind
+from slimgate.judge.message import message
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.outcomes import Floats, Ints
 
@@ -202,3 +203,18 @@ def test_at_the_upper_bound_the_p_value_is_5_percent() -> None:
     assert found.interval is not None
     assert found.p_at_least is not None
     assert found.p_at_least(found.interval[1]) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_the_line_says_that_only_the_share_above_the_cap_is_undecided() -> None:
+    """400 equal documents leave a share of 0.75 % open, and 2 % growth allows 0.25 %."""
+    nats, tokens = np.full(400, 300.0), np.full(400, 100)
+    undecided = judged((nats, nats, tokens), 0.02)
+    assert undecided.verdict is Verdict.INCONCLUSIVE
+    assert "INCONCLUSIVE, the mean is inside, and the share above the cap (above_cap_max) is undecided: " in (
+        message("int8", undecided)
+    )
+    # a mean that is undecided itself is not said to be inside
+    rng = np.random.default_rng(0)
+    noisy = judged((nats, nats + rng.normal(0, 300, 400).clip(-250, 250), tokens), 0.02)
+    assert noisy.verdict is Verdict.INCONCLUSIVE
+    assert "the mean is inside" not in message("int8", noisy)

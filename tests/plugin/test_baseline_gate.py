@@ -9,6 +9,7 @@ import pytest
 from support.user_repository import Ran, pytest_in
 
 from slimgate.cli.main import main
+from slimgate.judge.unchanged import UNCHANGED
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +54,7 @@ def test_an_unchanged_variant_holds_and_a_new_one_is_called_new(released: Path) 
     same, late = (ran.variant("three", name)["since_baseline"]["accuracy"] for name in ("same", "late"))
     assert (same["verdict"], same["drop_points"], same["n"], same["new"]) == ("PASS", 0.0, 400, False)
     assert same["budgets"][0]["on_inconclusive"] == "fail"
+    assert (same["interval"], same["message"].endswith(UNCHANGED)) == ([0.0, 0.0], True)
     assert (late["verdict"], late["new"], late["budgets"]) == (None, True, [])
     assert late["waiting"] == [
         {"kind": "drop_points", "limit": 5.0, "reason": None, "on_inconclusive": "fail"}

@@ -6,12 +6,14 @@ import pytest
 from support.sample_record import latency, quality, sample_record, variant
 
 from slimgate.record.run import VariantRecord
+from slimgate.record.run_verdict import verdict
 from slimgate.record.verdicts import CarriedResult
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import size_cell
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, standing
 from slimgate.results.base import Verdict
+from slimgate.results.self_test import SelfTest
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -26,8 +28,18 @@ def judged(name: str, *found: Verdict, **fields: object) -> VariantRecord:
 @pytest.mark.parametrize("found", [(U,), (P, U), (U, P), (F,), (P, F)], ids=str)
 def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> None:
     model = judged("odd", *found)
-    record = sample_record(variants=[sample_record().variants[0], model])
+    models = [sample_record().variants[0], model]
+    record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
     assert inside_budgets(record) == []
+    assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
+
+
+def test_a_partial_run_has_not_decided_what_ships() -> None:
+    models = [sample_record().variants[0], judged("odd", U)]
+    partial = sample_record(variants=models, verdict=verdict(models, SelfTest(), 3))
+    assert recommend(partial) == ["**Not decided yet**: 3 checks not run."]
+    failed = [models[0], judged("odd", F)]
+    record = sample_record(variants=failed, verdict=verdict(failed, SelfTest(), 3))
     assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
 
 

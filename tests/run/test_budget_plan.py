@@ -11,10 +11,11 @@ from support.sample_record import sample_record
 from support.tiny_suite import tiny_run
 
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
 from slimgate.record.run import RunRecord
-from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.run.budget_plan import GateGroups, estimate_changes, plan_budgets
 from slimgate.suite.variant_budgets import VariantBudgets
 
@@ -172,3 +173,45 @@ def test_a_measured_gain_near_the_limit_is_planned_as_a_drop_is(tmp_path: Path, 
     # 2.4865² 0.05 / 0.001²: the far side always passes
     assert "CANNOT decide it; it takes about 309,128 (the run of" in line
     assert f"measured a drop of {drop} [" in line
+
+
+@pytest.mark.parametrize(
+    ("budget", "rows"),
+    [
+        (QualityBudget("increase_relative", 0.02), 1209),
+        (QualityBudget("increase_relative", 0.02, above_cap_max=0.01), 299),
+        (QualityBudget("increase_relative", 0.1, above_cap_max=0.5), 30),
+    ],
+    ids=["derived share", "stated share", "the mean itself"],
+)
+def test_a_perplexity_is_planned_by_the_rule_of_three(
+    tmp_path: Path, budget: QualityBudget, rows: int
+) -> None:
+    """log 0.05 / log(1 - share): of ln(1.02) / 8 1,208.7, of 1 % 298.1, of ln(1.1) 29.9."""
+    own = VariantBudgets(quality={"perplexity": (budget,)})
+    suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": own})
+    (line,) = [one.line for one in plan_budgets(suite, GateGroups((1,) * 300), None)]
+    word = "may decide" if rows <= 300 else "CANNOT decide"
+    assert f": 300 gate rows {word} it; it takes about {rows:,} (" in line
+
+
+def test_a_verdict_by_another_cap_does_not_plan_a_budget(tmp_path: Path) -> None:
+    capped = CappedFacts(
+        cap=1.0, uncapped=0.0, above=0.0, above_interval=(0.0, 0.0026), above_max=0.0025, derived=True
+    )
+    judged = BudgetFacts(
+        kind="increase_relative", limit=0.02, verdict=Verdict.INCONCLUSIVE, n_needed=3400, capped=capped
+    )
+    record = earlier_run(judged, variance=0.1)
+    [model] = record.variants
+    renamed = model.model_copy(update={"quality": {"perplexity": model.quality["accuracy"]}})
+    record = record.model_copy(update={"variants": [renamed]})
+    for above_cap_max, words in (
+        (None, "about 3,400 (as the run of"),
+        (0.01, "about 299 (if no document changes"),
+    ):
+        budget = QualityBudget("increase_relative", 0.02, above_cap_max=above_cap_max)
+        own = VariantBudgets(quality={"perplexity": (budget,)})
+        suite = replace(tiny_run(tmp_path / str(above_cap_max)).suite, budgets={"shorter": own})
+        (line,) = [one.line for one in plan_budgets(suite, GateGroups((1,) * 1899), record)]
+        assert words in line

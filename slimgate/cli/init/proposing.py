@@ -7,18 +7,25 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.cli.init.models import ModelFound, Standing
-from slimgate.judge.budget_kinds import suited_kinds
+from slimgate.judge.budget_kinds import QualityBudget, suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
+from slimgate.judge.rows_needed import planned_rows
 from slimgate.plugins.task import Task
+from slimgate.run.budget_plan import smallest_share
 from slimgate.steps.convert.to_ctranslate2 import ENCODER_DECODERS
 
 Json = dict[str, Any]
 # More rows cost more time than they tell; a suite may state more.
 MOST_TRAIN, MOST_GATE, MOST_NAMED_GATE = 20_000, 6_000, 10_000
 POINTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
+SHARES_ABOVE = (0.005, 0.01, 0.02, 0.05)
+# Documents of unequal length count as fewer; so many more are asked for.
+_UNEQUAL = 2.0
 # Encoders whose attention onnx_optimize makes one operator.
 FUSED_ENCODERS = frozenset({"bert", "distilbert", "electra", "roberta"})
 WINDOWS = (16, 32, 64, 128, 256)
@@ -43,6 +50,8 @@ def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
 
     sizes: gate rows of each group. common is for variants that learn again, which change more answers.
     """
+    if load_metric(metric).documents is not None:
+        return Budgets(_growth_budget(0.1, sizes), _growth_budget(0.03, sizes), decidable=False)
     if "drop_points" not in suited_kinds(load_metric(metric)):
         return Budgets({"increase_relative": 0.1}, {"increase_relative": 0.03}, False)
     if not is_by_rows(metric):
@@ -50,6 +59,22 @@ def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
     common, tight = (_tightest_budget(sizes, changes) for changes in (TRAINED, CONVERTED))
     of_common, of_int8 = ({"drop_points": points or POINTS[-1]} for points in (common, tight))
     return Budgets(of_common, of_int8, decidable=common is not None)
+
+
+def _growth_budget(limit: float, sizes: tuple[int, ...]) -> Json:
+    """A budget on a perplexity, with the smallest round share above the cap that the gate rows can exclude.
+
+    Without one the judge's own share stands, which the rows can exclude, or which none of these would mend.
+    """
+    rows, groups = sum(sizes), np.array(sizes, np.float64) if max(sizes) > 1 else None
+
+    def is_shown(share: float) -> bool:
+        return planned_rows(share, discordance=0.0, sizes=groups) * _UNEQUAL <= rows
+
+    if is_shown(smallest_share(QualityBudget("increase_relative", limit))):
+        return {"increase_relative": limit}
+    share = next(filter(is_shown, SHARES_ABOVE), None)
+    return {"increase_relative": limit, **({} if share is None else {"above_cap_max": share})}
 
 
 def _tightest_budget(sizes: tuple[int, ...], changes: tuple[float, float]) -> float | None:

@@ -21,6 +21,7 @@ from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
 from slimgate.data.labels import label_map
 from slimgate.errors import DataError
+from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import conventional_positive
 from slimgate.judge.outlook import CONVERTED, TRAINED
 from slimgate.judge.rows_needed import planned_rows
@@ -111,6 +112,8 @@ def _remark(draft: Draft, key: str) -> str | None:
         return f"{cut} of {len(draft.tokens):,} rows looked at are longer, and {read}"
     if key == "pooling":
         return "a new head on the mean of the token vectors"
+    if key == "add_bos":
+        return "the first token is predicted too, behind the start token; other tools may not count it"
     if key == "chat":
         return "prompts go into the model's chat template, as a user's message"
     return "the data's label of each of the model's outputs" if key == "labels" else None
@@ -284,6 +287,11 @@ def _budgets(draft: Draft) -> Iterator[str]:
 
 
 def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
+    if load_metric(metric).documents is not None:
+        yield "Growth as a share of the teacher's: 0.03 is 3 %. above_cap_max: the share of rows that may"
+        yield f"lose more than 1 nat a token. Fewer rows need a larger share; there are {gate}."
+        yield "A budget that they cannot decide only warns (on_inconclusive below)."
+        return
     if not proposing.is_by_rows(metric):
         yield f"How many rows these take shows after a first run (--slimgate-plan); there are {gate}."
         yield "A budget that they cannot decide only warns (on_inconclusive below)."

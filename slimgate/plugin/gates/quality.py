@@ -23,16 +23,18 @@ from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality, undecided_verdicts
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.spread import build_spread, sampling_se_points
+from slimgate.judge.unchanged import UNCHANGED, judge_unchanged
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes, same_rows
 from slimgate.plugin.confirmation import Passed
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import GATE
-from slimgate.record.comparing.since_baseline import Since, since
+from slimgate.record.comparing.since_baseline import Since, is_same_model, since
 from slimgate.results.base import Verdict
 from slimgate.results.baseline import SinceFacts, WaitingBudget
 from slimgate.results.checks import CONFIRMED, QUALITY, SINCE
 from slimgate.results.quality import BuildsFacts, QualityFacts
+from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import GateResult
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER, Suite
@@ -147,12 +149,22 @@ def test_baseline(
     earlier = since(baseline.run, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest)
     if earlier.pair is not None:
         judged = judge_quality(load_metric(metric), *earlier.pair, budgets, seed=suite.seed)
-        line = message(variant.name, judged, since=baseline.name)
+        unchanged = _is_unchanged(variant, earlier)
+        if unchanged:
+            judged = judge_unchanged(judged)
+        line = message(variant.name, judged, since=baseline.name) + (f"; {UNCHANGED}" if unchanged else "")
         facts = since_facts(judged, list_actions(budgets, default), line, measured=format_now())
     else:
         facts = _make_untested_facts(suite, variant, metric, earlier)
     report_result(GateResult(SINCE, variant.name, metric, facts))
     conclude(variant, facts)
+
+
+def _is_unchanged(variant: ModelHandle, earlier: Since) -> bool:
+    run = variant.run
+    machine = describe_machine(threads=run.suite.threads, device=run.device)
+    digest, runtime = variant.built.artifact.digest, variant.variant.runtime.name
+    return is_same_model(earlier, run.baseline.run, digest, runtime, machine)
 
 
 def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> SinceFacts:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from slimgate.errors import SlimgateError
 from slimgate.judge.metrics import value_of
 from slimgate.outcomes import Outcomes
-from slimgate.record.comparing.answers import Pair, pair_answers
+from slimgate.record.comparing.answers import Pair, pair_answers, same_answers
 from slimgate.record.comparing.metrics import load_or_none, same_value
 from slimgate.record.files import Kept
+from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord, VariantRecord
 
 _HUB = "hub:"
@@ -40,6 +41,27 @@ def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
     except (OSError, ValueError, KeyError, TypeError) as error:  # its words may hold a path of this machine
         return Since(model, None, f"its outcomes of then cannot be read ({type(error).__name__})")
     return Since(model, None, other) if other else Since(model, pair, None)
+
+
+def is_same_model(earlier: Since, baseline: Kept, digest: str, runtime: str, machine: Machine) -> bool:
+    """Whether a variant is the baseline's own: neither what computes its answers nor any answer has changed.
+
+    Args:
+        earlier: its answers, paired with those of then.
+        baseline: the record of then.
+        digest: of its files now; a server's model has no files, and so is never known to be the same.
+        runtime: that computes it now.
+        machine: that computes it now, with the versions of its libraries.
+    """
+    if earlier.model is None or earlier.pair is None or earlier.model.artifact is None:
+        return False
+    artifact, before = earlier.model.artifact, baseline.record.machine
+    return (
+        artifact.bytes is not None
+        and (artifact.digest, artifact.runtime) == (digest, runtime)
+        and (before.hardware, before.libraries) == (machine.hardware, machine.libraries)
+        and same_answers(*earlier.pair)
+    )
 
 
 def _gate_digest(record: RunRecord) -> str | None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from slimgate.outcomes import Floats, Ints
+from slimgate.plugins.base import Progress, no_progress
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.language_model import at_once
@@ -44,11 +45,16 @@ class TopTokens:
     vocabulary: int
 
 
-def top_tokens(predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]]) -> TopTokens:
+def top_tokens(
+    predictor: Predictor,
+    encoded: Encoded,
+    batches: Iterator[list[int]],
+    progress: Progress = no_progress,
+) -> TopTokens:
     """batches: positions of windows, each once."""
     tops: dict[int, tuple[torch.Tensor, ...]] = {}
     vocabulary, generator = 0, torch.Generator().manual_seed(0)
-    for position, logits in _logits(predictor, encoded, batches):
+    for position, logits in _logits(predictor, encoded, batches, progress):
         vocabulary = logits.shape[-1]
         parts = [_top(logits[some], generator) for some in _chunks(logits)]
         tops[position] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
@@ -57,7 +63,11 @@ def top_tokens(predictor: Predictor, encoded: Encoded, batches: Iterator[list[in
 
 
 def kl_from(
-    teacher: TopTokens, predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]]
+    teacher: TopTokens,
+    predictor: Predictor,
+    encoded: Encoded,
+    batches: Iterator[list[int]],
+    progress: Progress = no_progress,
 ) -> tuple[Floats, npt.NDArray[np.bool_]] | None:
     """KL(teacher || model) in nats at every place, and whether the model finds the teacher's token likeliest.
 
@@ -65,7 +75,7 @@ def kl_from(
     """
     begins = np.concatenate([[0], np.cumsum(place_counts(encoded))])
     kl, same = np.zeros(len(teacher.rest)), np.zeros(len(teacher.rest), dtype=np.bool_)
-    for position, logits in _logits(predictor, encoded, batches):
+    for position, logits in _logits(predictor, encoded, batches, progress):
         if logits.shape[-1] != teacher.vocabulary:
             return None
         for some in _chunks(logits):
@@ -82,14 +92,17 @@ def place_counts(encoded: Encoded) -> Ints:
 
 
 def _logits(
-    predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]]
+    predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]], progress: Progress
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """The position of each window, and (places, vocabulary) logits at its counted places."""
+    done = 0
     for positions in batches:
         counted = encoded.extra_arrays(positions)["counted"][:, 1:]
         output = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(positions))))
         for position, logits, counts in zip(positions, output, counted, strict=True):
             yield position, torch.from_numpy(logits[: counts.shape[0]][counts]).float()
+        done += len(positions)
+        progress("predict", done, len(encoded.lengths))
 
 
 def _chunks(logits: torch.Tensor) -> Iterator[slice]:

@@ -307,7 +307,11 @@ def test_a_linked_bench_finds_rows_from_its_target(repository: Path, init: Init)
 def test_a_folder_in_the_place_of_a_file_is_told(repository: Path, init: Init, name: str) -> None:
     (repository / "bench" / name).mkdir(parents=True)
     code, _, err = init("--model", "model", "--data", "reviews.csv", "--force")
-    assert (code, err.count("\n"), "is a folder, and slimgate would write a file there" in err) == (4, 1, True)
+    assert (code, err.count("\n"), "is a folder, and slimgate would write a file there" in err) == (
+        4,
+        1,
+        True,
+    )
     assert [one.name for one in (repository / "bench").iterdir()] == [name]
 
 

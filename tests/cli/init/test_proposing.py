@@ -30,6 +30,24 @@ def test_a_budget_is_the_tightest_that_the_rows_decide(rows: int, common: float,
     assert planned_rows(common / 100, discordance=0.12) <= 1.1 * rows
 
 
+@pytest.mark.parametrize(
+    ("rows", "common", "tight"),
+    [
+        (10_000, {}, {}),
+        (1200, {}, {"above_cap_max": 0.005}),
+        (400, {"above_cap_max": 0.02}, {"above_cap_max": 0.02}),
+    ],
+)
+def test_a_perplexity_gets_a_share_above_the_cap_that_rows_can_exclude(
+    rows: int, common: dict[str, float], tight: dict[str, float]
+) -> None:
+    """Twice log 0.05 / log(1 - share): 500 for ln(1.1) / 8, 1,620 for ln(1.03) / 8, 1,196 for 0.5 %."""
+    found = budgets_for("perplexity", (1,) * rows)
+    assert found.common == {"increase_relative": 0.1, **common}
+    assert found.of_int8 == {"increase_relative": 0.03, **tight}
+    assert budgets_for("perplexity", (1,) * 20).common == {"increase_relative": 0.1}
+
+
 def test_rows_in_few_groups_get_wider_budgets() -> None:
     assert budgets_for("accuracy", (40,) * 100).of_int8 == {"drop_points": 5.0}
 

@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slimgate.data.guess_input import FoundRows
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError, SuiteError, in_one_line
 from slimgate.judge.scores import ChosenScore
 from slimgate.models.saved_files import check_language_model
 from slimgate.plugins.base import Json
@@ -179,7 +179,11 @@ def _check_template(folder: Path, model: str) -> None:
     from slimgate.tasks.parts.prompts import check_template_shows_tools
 
     try:
-        check_template_shows_tools(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # transformers raises anything
+        raise SuiteError(f"{model}: its tokenizer cannot be loaded: {in_one_line(error)}") from error
+    try:
+        check_template_shows_tools(tokenizer)
     except DataError as error:
         raise SuiteError(f"{model}: {error}") from error
 

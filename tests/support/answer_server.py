@@ -13,7 +13,7 @@ from typing import Any
 
 # What becomes of a request, by its prompt and how often it came: "answer", or a name of FAULTS. A status may
 # have a header: "status 429 Retry-After: 2"; "body BYTES" is a status 500 that says this; "calls JSON" is an
-# answer with these tool_calls, a list of {name, arguments}.
+# answer with these tool_calls, a list of {name, arguments}; "calls" streams the word as arguments of a call.
 Plan = Callable[[str, int], str]
 FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
 HANG_SECONDS = 1.5
@@ -110,7 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
         word = prompt.split(" ")[-1]
         for letter in word:
             time.sleep(self.server.delay / len(word))
-            self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
+            if text == "calls":
+                self._send_piece({"delta": {"tool_calls": [{"function": {"arguments": letter}}]}})
+            else:
+                self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
         if text == "error":
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             self._send_chunk(f"data: {json.dumps({'error': {'message': None, 'key': key}})}\n\n")

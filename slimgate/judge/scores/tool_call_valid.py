@@ -71,6 +71,8 @@ def _is_valid(validator: Any, name: str, arguments: object) -> bool:
     unresolvable = import_for_score("referencing.exceptions", "tool_call_valid").Unresolvable
     try:
         return bool(validator.is_valid(arguments))
+    except RecursionError:  # the schema refers to itself, and the arguments go as deep
+        return False
     except unresolvable as error:
         raise MeasureError(
             f'parameters of tool "{name}" refer to a schema that they do not hold: {error}'

@@ -82,6 +82,12 @@ def test_no_call_may_be_expected() -> None:
     EXACT.check_reference("[]")
 
 
+def test_a_reference_may_be_in_the_format_of_a_model() -> None:
+    reference = f"<tool_call>{RIGHT}</tool_call>"
+    EXACT.check_reference(reference)
+    assert EXACT.rate(RIGHT, reference) == 1
+
+
 @pytest.mark.parametrize("reference", ["Paris", '{"city": "Paris"}', '[{"name": "weather"}]'])
 def test_a_reference_that_is_no_call_is_one_line(reference: str) -> None:
     with pytest.raises(ValueError, match="came, expected a call"):
@@ -107,6 +113,12 @@ def test_a_schema_may_refer_to_itself_and_loads_no_other() -> None:
     outside = tools_of({"properties": {"x": {"$ref": "http://127.0.0.1:9/schema.json"}}})
     with pytest.raises(MeasureError, match='parameters of tool "f" refer to a schema that they do not hold'):
         VALID.rate(call("f", x=1), outside)
+
+
+def test_arguments_deeper_than_a_schema_can_be_followed_are_wrong() -> None:
+    tree = tools_of({"properties": {"x": {"$ref": "#"}}, "required": ["x"]})
+    deep = '{"x": ' * 400 + "{}" + "}" * 400
+    assert VALID.rate(f'{{"name": "f", "arguments": {deep}}}', tree) == 0
 
 
 def test_jsonschema_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +11,7 @@ from slimgate.judge.scores.base import Score, check_for_score, import_for_score
 from slimgate.judge.tool_calls import read_calls, read_tools
 from slimgate.plugins.params import Table
 
-_CACHED_ROWS = 1024
+_CACHED = 1024
 
 
 class Params(Table):
@@ -28,7 +29,10 @@ class ToolCallValid(Score[Params]):
 
     def check_reference(self, params: Params, reference: str) -> None:
         """Raises ValueError if the parameters of a tool are not a JSON Schema."""
-        _check_schemas(reference)
+        for tool in read_tools(reference):
+            function = tool["function"]
+            if problem := _describe_problem(json.dumps(function.get("parameters", {}))):
+                raise ValueError(f'parameters of tool "{function["name"]}" are not a JSON Schema: {problem}')
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 if the answer is valid, else 0. reference: the row's tools."""
@@ -42,17 +46,19 @@ class ToolCallValid(Score[Params]):
 score = ToolCallValid()
 
 
-@lru_cache(maxsize=_CACHED_ROWS)
-def _check_schemas(tools: str) -> None:
+@lru_cache(maxsize=_CACHED)
+def _describe_problem(parameters: str) -> str | None:
+    """Why a text is not a JSON Schema; None if it is. Looking takes milliseconds, and rows share tools."""
     jsonschema = import_for_score("jsonschema", "tool_call_valid")
-    for name, validator in _make_validators(tools).items():
-        try:
-            validator.check_schema(validator.schema)
-        except jsonschema.SchemaError as error:
-            raise ValueError(f'parameters of tool "{name}" are not a JSON Schema: {error.message}') from error
+    schema = json.loads(parameters)
+    try:
+        jsonschema.validators.validator_for(schema).check_schema(schema)
+    except jsonschema.SchemaError as error:
+        return str(error.message)
+    return None
 
 
-@lru_cache(maxsize=_CACHED_ROWS)
+@lru_cache(maxsize=_CACHED)
 def _make_validators(tools: str) -> dict[str, Any]:
     """By name a validator of each tool's arguments. It loads no schema from elsewhere."""
     jsonschema = import_for_score("jsonschema", "tool_call_valid")

@@ -37,7 +37,7 @@ from slimgate.outcomes import (
 )
 from slimgate.plugins.models import Compared, Predictor
 from slimgate.plugins.params import Table
-from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, row_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
 from slimgate.tasks.parts.json_columns import is_objects, json_text
@@ -187,7 +187,7 @@ class GenerationTask(Task[G]):
     def facts(self, params: G, splits: Mapping[str, Rows]) -> TaskFacts:
         """No facts: the rows have no classes.
 
-        Raises DataError if a gate row has no reference, or a row has one that a score cannot use.
+        Raises DataError if a gate row has no reference, or a row that judges has one that a score cannot use.
         """
         if params.reference is not None and "gate" in splits:
             gate = splits["gate"]
@@ -198,8 +198,9 @@ class GenerationTask(Task[G]):
                         "the row out"
                     )
         for chosen in params.chosen:
-            for split, rows in splits.items():
-                self._check_references(params, chosen, split, rows)
+            for split in JUDGING:
+                if split in splits:
+                    self._check_references(params, chosen, split, splits[split])
         return TaskFacts(())
 
     def _check_references(self, params: G, chosen: ChosenScore, split: str, rows: Rows) -> None:

@@ -21,7 +21,7 @@ from slimgate.outcomes import RIGHT
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import AnswerPlan
-from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
+from slimgate.runtimes import endpoint
 from slimgate.tasks import text_generation, text_to_text
 from slimgate.tasks.parts.asked_prompts import requests_of_load
 
@@ -123,12 +123,12 @@ def test_rows_without_the_column_of_tools_are_encoded(folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_server_gets_messages_and_tools_as_they_are(form: str) -> None:
-    prompts = text_generation._to_asked(PARAMS, FORMS[form])
+def test_a_server_gets_messages_and_tools_as_they_are(form: str, tmp_path: Path) -> None:
+    prompts = to_asked(FORMS[form], tmp_path)
     calls = json.dumps([{"arguments": {"city": "Paris"}, "name": "weather"}])
     with serving(lambda *_: f"calls {calls}") as server:
-        endpoint = EndpointTable(url=server.url, model="m", concurrency=1)
-        answers = task.answer(PARAMS, EndpointPredictor(endpoint), prompts, AnswerPlan(1))
+        table = endpoint.EndpointTable(url=server.url, model="m", concurrency=1)
+        answers = task.answer(PARAMS, endpoint.EndpointPredictor(table), prompts, AnswerPlan(1))
     assert [body["messages"] for body in server.bodies] == [ASKED, TURNS]
     assert [body["tools"] for body in server.bodies] == [[WEATHER, CLOCK], [WEATHER]]
     assert {answer.text for (answer,) in answers} == {'[{"name": "weather", "arguments": {"city": "Paris"}}]'}
@@ -138,8 +138,14 @@ def test_a_server_gets_messages_and_tools_as_they_are(form: str) -> None:
     assert outcomes.column("tool_call_valid").tolist() == [1, 1]
 
 
-def test_a_load_sends_the_tools_of_each_prompt() -> None:
-    prompts = text_generation._to_asked(PARAMS, ROWS)
+def to_asked(rows: Rows, folder: Path) -> Any:
+    """The rows as an endpoint in the folder gets them."""
+    (folder / endpoint.FILE).write_text("{}")
+    return task.row_encoder(PARAMS, folder)(rows)
+
+
+def test_a_load_sends_the_tools_of_each_prompt(tmp_path: Path) -> None:
+    prompts = to_asked(ROWS, tmp_path)
     both = prompts.take([1]).join(prompts.take([0]))
     sent = requests_of_load(both, Writing(4), 2, seed=0)
     assert sorted(len(request.options["tools"]) for request in sent) == [1, 2]

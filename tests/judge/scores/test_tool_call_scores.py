@@ -115,7 +115,7 @@ def test_a_schema_may_refer_to_itself_and_loads_no_other() -> None:
         VALID.rate(call("f", x=1), outside)
 
 
-def test_arguments_deeper_than_a_schema_can_be_followed_are_wrong() -> None:
+def test_arguments_nested_too_deeply_are_wrong() -> None:
     tree = tools_of({"properties": {"x": {"$ref": "#"}}, "required": ["x"]})
     deep = '{"x": ' * 400 + "{}" + "}" * 400
     assert VALID.rate(f'{{"name": "f", "arguments": {deep}}}', tree) == 0

@@ -288,5 +288,12 @@ def test_a_template_that_ignores_tools_is_refused_before_a_build(folder: Path, t
         task.row_encoder(PARAMS, blind.folder)(ROWS)
 
 
+def test_a_tokenizer_that_cannot_be_loaded_is_one_line(folder: Path, tmp_path: Path) -> None:
+    (with_template(folder, tmp_path, TEMPLATE) / "tokenizer.json").write_text("{}")
+    with pytest.raises(SuiteError, match=r"^model: its tokenizer cannot be loaded: ") as raised:
+        task.check_model(PARAMS, ModelRef("model", tmp_path), {}, TaskFacts(()))
+    assert "\n" not in str(raised.value)
+
+
 def replace_tools(tools: str | None) -> text_generation.Params:
     return PARAMS.model_copy(update={"tools": tools, "scores": ("tool_call_exact",)})

@@ -25,7 +25,7 @@ def _text(value: object) -> str:
         and value
         and all(isinstance(message, dict) and "content" in message for message in value)
     ):
-        value = [str(message["content"]) for message in value]
+        value = [str(message["content"] or "") for message in value]
     return collapse_text(value)
 
 

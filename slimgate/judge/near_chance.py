@@ -1,4 +1,7 @@
-"""A teacher that is not shown to beat the most frequent label: its copies are as useless."""
+"""A teacher that gets no row right, or is not shown to beat the most frequent label.
+
+Its copies are as useless.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,15 @@ from slimgate.results.base import Verdict
 
 
 def describe_near_chance(outcomes: Outcomes) -> str | None:
-    """Why a classifier may have learnt nothing; None where it has, and of other tasks.
+    """Why a model may have learnt nothing; None where it has, and where answers are neither right nor wrong.
 
-    Its accuracy, by the interval of a `floor`, is compared with the share of the most frequent label,
-    which is never less than chance.
+    The accuracy of a classifier, by the interval of a `floor`, is compared with the share of the most
+    frequent label, which is never less than chance. Other models have to get some row right.
     """
-    if not isinstance(outcomes, ClassOutcomes) or not len(outcomes):
+    if not len(outcomes) or outcomes.right is None:
         return None
+    if not isinstance(outcomes, ClassOutcomes):
+        return None if outcomes.right.any() else f"none of its {len(outcomes)} answers is right"
     counts = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
     share, label = float(counts.max() / len(outcomes)), outcomes.classes[int(counts.argmax())]
     if share == 1:

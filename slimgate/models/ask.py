@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slimgate.errors import MeasureError
+from slimgate.judge.tool_calls import write_calls
 from slimgate.models.retries import lost_connections, post
 from slimgate.models.server_errors import body_of, describe, refuse_redirects
 
@@ -63,7 +64,7 @@ class Endpoint(Protocol):
 class Request:
     """A prompt: text for completions, or messages for chat completions. options: further fields to send."""
 
-    prompt: str | list[dict[str, str]]
+    prompt: str | list[Json]
     options: dict[str, Any]
 
 
@@ -212,10 +213,16 @@ def _read_reply(request: Request, reply: Json) -> Reply:
     choice = reply["choices"][0]
     if request.options.get("echo"):
         return _read_logprobs(choice, reply.get("usage"))
-    text = choice["text"] if isinstance(request.prompt, str) else choice["message"]["content"]
+    text = choice["text"] if isinstance(request.prompt, str) else _message_text(choice["message"])
     usage = reply.get("usage")
     tokens = None if usage is None else int(usage["completion_tokens"])
     return Reply(str(text or ""), choice.get("finish_reason"), tokens)
+
+
+def _message_text(message: Json) -> str | None:
+    """The calls of tools in their canonical form, without text beside them; else the text."""
+    calls = message.get("tool_calls")
+    return write_calls(calls) if calls else message.get("content")
 
 
 def _read_logprobs(choice: Json, usage: Mapping[str, int] | None) -> Reply:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 _END = b"[DONE]"
+_TEXTS = ("content", "reasoning_content", "tool_calls")
 _LAST_BYTES = 1.0  # seconds that a server may take to end a stream after that
 
 
@@ -161,6 +162,6 @@ async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
 
 
 def _has_text(choice: Json) -> bool:
-    """Whether a piece has text: of completions, or of a chat, where a model may think first."""
+    """Whether a piece has text: of completions, or of a chat, where a model may think or call tools."""
     delta = choice.get("delta") or {}
-    return bool(choice.get("text") or delta.get("content") or delta.get("reasoning_content"))
+    return bool(choice.get("text") or any(delta.get(name) for name in _TEXTS))

@@ -4,6 +4,7 @@
 kind = "text_generation"
 prompt = "question"                  # text, or a list of messages for the model's chat template
 reference = "answer"                 # text, or a list of texts that are all right
+tools = "tools"                      # lists of OpenAI's tools, or their JSON text; then references are calls
 scores = ["exact_match", { numeric = { tolerance = 0.01 } }, "mytools:polite"]
 max_new_tokens = 64
 stop = ["\\n\\n"]
@@ -19,19 +20,29 @@ their means. Models learn the reference behind the prompt, and not the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slimgate.data.guess_input import FoundRows
+from slimgate.errors import DataError, SuiteError, in_one_line
+from slimgate.judge.scores import ChosenScore
 from slimgate.models.saved_files import check_language_model
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes.endpoint import is_endpoint
-from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
+from slimgate.tasks.parts.chat_rows import (
+    check_is_chat,
+    check_prompts,
+    check_tools,
+    read_prompts,
+    read_row_tools,
+    read_tool_texts,
+)
+from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references, references
 from slimgate.tasks.parts.guess_prompts import guess_generation
 
 if TYPE_CHECKING:
@@ -51,6 +62,15 @@ class Params(GenerationParams):
     """The column of prompts: text, or lists of messages (role, content) for the model's chat template."""
     chat: bool = False
     """Put a prompt that is text into the model's chat template, as a user's message."""
+    tools: str | None = None
+    """The column of tools that a model may call: lists of OpenAI's tools, or their JSON text."""
+
+    @property
+    def default_scores(self) -> tuple[str, ...]:
+        """With tools, the scores of calls."""
+        if self.tools is None:
+            return super().default_scores
+        return ("tool_call_valid",) if self.reference is None else ("tool_call_exact", "tool_call_valid")
 
 
 class TextGeneration(GenerationTask[Params]):
@@ -74,9 +94,32 @@ class TextGeneration(GenerationTask[Params]):
         """The prompt."""
         return params.prompt
 
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """The prompt, the reference and the tools."""
+        return (*super().columns(params), *(() if params.tools is None else (params.tools,)))
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """No facts. Raises DataError for a row whose messages, tools or reference cannot be used."""
+        for split, rows in splits.items():
+            check_prompts(split, rows, params.prompt)
+            if params.tools is not None:
+                if not params.chat:
+                    check_is_chat(rows, params.prompt)
+                check_tools(split, rows, params.tools, references(params, rows))
+        return super().facts(params, splits)
+
+    def compared_texts(self, params: Params, rows: Rows, chosen: ChosenScore) -> list[list[str]]:
+        """The references of each row, or its tools."""
+        if chosen.score.compares_with == "tools":
+            return [[text] for text in read_tool_texts(rows, params.tools) or ()]
+        return super().compared_texts(params, rows, chosen)
+
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
+        """Raises SuiteError where a config.json cannot serve this task, or a chat template ignores tools."""
         check_language_model(ref, config)
+        # Reading a suite (no facts) loads no transformers. Of other models, encoding the rows checks it.
+        if params.tools and facts and ref.folder and ref.file is None and not ref.fresh:
+            _check_template(ref.folder, ref.text)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
@@ -88,8 +131,8 @@ class TextGeneration(GenerationTask[Params]):
         """Prompts with their references, to learn from."""
         from slimgate.tasks.parts.prompts import answer_windows, prompt_texts
 
-        prompts = rows.table[params.prompt].to_pylist()
-        texts = prompt_texts(tokenizer, prompts, chat=params.chat)
+        prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
+        texts = prompt_texts(tokenizer, prompts, chat=params.chat, tools=tools)
         firsts = first_references(params, rows)
         return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
@@ -103,8 +146,8 @@ class TextGeneration(GenerationTask[Params]):
         """The prompts alone, by a tokenizer that is loaded."""
         from slimgate.tasks.parts.prompts import encode_prompts, prompt_texts
 
-        prompts = rows.table[params.prompt].to_pylist()
-        texts = prompt_texts(tokenizer, prompts, chat=params.chat)
+        prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
+        texts = prompt_texts(tokenizer, prompts, chat=params.chat, tools=tools)
         return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
 
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
@@ -126,7 +169,23 @@ task = TextGeneration()
 def _to_asked(params: Params, rows: Rows) -> AskedPrompts:
     from slimgate.tasks.parts.asked_prompts import asked_prompts
 
-    return asked_prompts(rows.table[params.prompt].to_pylist(), rows.ids, chat=params.chat)
+    prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
+    return asked_prompts(prompts, rows.ids, chat=params.chat, tools=tools)
+
+
+def _check_template(folder: Path, model: str) -> None:
+    from transformers import AutoTokenizer
+
+    from slimgate.tasks.parts.prompts import check_template_shows_tools
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # transformers raises anything
+        raise SuiteError(f"{model}: its tokenizer cannot be loaded: {in_one_line(error)}") from error
+    try:
+        check_template_shows_tools(tokenizer)
+    except DataError as error:
+        raise SuiteError(f"{model}: {error}") from error
 
 
 def is_templated(params: Params, prompts: Sequence[object]) -> bool:

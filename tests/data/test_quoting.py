@@ -29,3 +29,9 @@ def test_a_short_text_of_a_pair_leaves_its_room_to_the_other() -> None:
 def test_a_text_is_cut_with_an_ellipsis_and_a_short_one_is_whole() -> None:
     assert shorten("x" * 160, 160) == "x" * 160
     assert shorten("x" * 161, 160) == "x" * 159 + "…"
+
+
+def test_of_messages_their_contents_are_quoted() -> None:
+    messages = [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": None}]
+    rows = Rows(pa.table({"id": ["a"], "messages": [[*messages, {"role": "tool", "content": "no"}]]}))
+    assert quoted_texts(rows, ["messages"], [0]) == ["rain? no"]

@@ -1,4 +1,4 @@
-"""A teacher that is not shown to beat the most frequent label."""
+"""A teacher that gets no row right, or is not shown to beat the most frequent label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimgate.judge.near_chance import describe_near_chance
-from slimgate.outcomes import ClassOutcomes
+from slimgate.outcomes import RIGHT, ClassOutcomes, Outcomes
 
 
 def answers(labels: list[int], right: int, classes: tuple[str, ...] = ("neg", "pos")) -> ClassOutcomes:
@@ -33,6 +33,16 @@ def test_chance_of_balanced_labels_is_the_same_rule() -> None:
     classes = ("a", "b", "c", "d")
     assert "above 0.250" in str(describe_near_chance(answers(labels, 110, classes)))
     assert describe_near_chance(answers(labels, 160, classes)) is None
+
+
+def test_some_written_answer_must_be_right() -> None:
+    ids = np.asarray(["a", "b"])
+    no_answer, second = (
+        Outcomes(ids, values={RIGHT: np.asarray(right)}) for right in ([0.0, 0.0], [0.0, 1.0])
+    )
+    assert describe_near_chance(no_answer) == "none of its 2 answers is right"
+    assert describe_near_chance(second) is None
+    assert describe_near_chance(Outcomes(ids, values={"rouge": np.zeros(2)})) is None
 
 
 def test_rows_of_one_label_tell_nothing() -> None:

@@ -29,10 +29,11 @@ def send(server: AnswerServer, prompts: Sequence[object], **how: float) -> list[
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("chat", [False, True], ids=["completions", "chat"])
-def test_first_token_and_tokens_are_timed(chat: bool) -> None:
+@pytest.mark.parametrize("answer", ["completions", "chat", "calls"])
+def test_first_token_and_tokens_are_timed(answer: str) -> None:
+    chat = answer != "completions"
     prompt = [{"role": "user", "content": "say abcd"}] if chat else "say abcd"
-    with serving() as server:
+    with serving(lambda *_: answer) as server:
         server.delay = DELAY
         [timed] = send(server, [prompt], users=1)
         [body] = server.bodies

@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 # What becomes of a request, by its prompt and how often it came: "answer", or a name of FAULTS. A status may
-# have a header: "status 429 Retry-After: 2"; "body BYTES" is a status 500 that says this.
+# have a header: "status 429 Retry-After: 2"; "body BYTES" is a status 500 that says this; "calls JSON" is an
+# answer with these tool_calls, a list of {name, arguments}; "calls" streams the word as arguments of a call.
 Plan = Callable[[str, int], str]
 FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
 HANG_SECONDS = 1.5
@@ -94,6 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, echo_json(prompt, logprobs=text != "no logprobs"))
         elif self._stream:
             self._send_pieces(prompt, text, chat=chat)
+        elif text.startswith("calls "):
+            self._send(200, calls_json(json.loads(text.removeprefix("calls "))))
         else:
             time.sleep(self.server.delay)
             self._send(200, answer_json(prompt, cut=text == "cut", chat=chat))
@@ -107,7 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
         word = prompt.split(" ")[-1]
         for letter in word:
             time.sleep(self.server.delay / len(word))
-            self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
+            if text == "calls":
+                self._send_piece({"delta": {"tool_calls": [{"function": {"arguments": letter}}]}})
+            else:
+                self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
         if text == "error":
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             self._send_chunk(f"data: {json.dumps({'error': {'message': None, 'key': key}})}\n\n")
@@ -151,6 +157,26 @@ def answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[s
     kind = "chat.completion" if chat else "text_completion"
     usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
     return {"id": "1", "object": kind, "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+def calls_json(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """An answer of a chat with tool_calls, whose arguments are JSON text; a text stays as it is."""
+
+    def to_text(arguments: object) -> str:
+        return arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+    tool_calls = [
+        {
+            "id": f"call_{place}",
+            "type": "function",
+            "function": {"name": call["name"], "arguments": to_text(call["arguments"])},
+        }
+        for place, call in enumerate(calls)
+    ]
+    answer = answer_json("x", chat=True)
+    message = {"role": "assistant", "content": None, "tool_calls": tool_calls}
+    choice = {**answer["choices"][0], "message": message, "finish_reason": "tool_calls"}
+    return {**answer, "choices": [choice]}
 
 
 def echo_json(prompt: str, *, logprobs: bool) -> dict[str, Any]:

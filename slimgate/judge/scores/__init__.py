@@ -47,6 +47,10 @@ class ChosenScore:
     score: Score[Any]
     params: Any
 
+    def check_reference(self, reference: str) -> None:
+        """Raises ValueError for a row's reference, or its tools, that the score cannot use."""
+        self.score.check_reference(self.params, reference)
+
     def rate(self, answer: str, reference: str | None) -> float:
         """Raises MeasureError where a user's function gives something else than a number from 0 to 1."""
         score = self.score.rate(self.params, answer, reference)

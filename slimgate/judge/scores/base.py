@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -19,6 +19,7 @@ class Score(WithParams[P]):
 
     right_or_wrong: every score is 0 or 1, so that rows can flip. needs_reference: whether it compares the
     answer with a reference; else the reference may be None. higher_is_better: whether more is better.
+    compares_with: what `rate` gets as its reference; "tools" is the JSON text of the row's tools.
 
         class Polite(Score[Params]):
             def rate(self, params, answer, reference):
@@ -30,6 +31,7 @@ class Score(WithParams[P]):
     right_or_wrong: bool = False
     needs_reference: bool = True
     higher_is_better: bool = True
+    compares_with: Literal["reference", "tools"] = "reference"
 
     @abstractmethod
     def rate(self, params: P, answer: str, reference: str | None) -> float:
@@ -37,6 +39,9 @@ class Score(WithParams[P]):
 
     def check(self, params: P) -> None:
         """Raises MissingExtra where a package is missing, ValueError for an option that it cannot use."""
+
+    def check_reference(self, params: P, reference: str) -> None:
+        """Raises ValueError for a row's reference, or its tools, that it cannot use."""
 
 
 def best_score(rate: Callable[[str, str | None], float], answer: str, references: Sequence[str]) -> float:

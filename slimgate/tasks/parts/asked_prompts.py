@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,21 @@ import numpy.typing as npt
 from slimgate.errors import MeasureError
 from slimgate.models.ask import PROMPT_LOGPROBS, Reply, Request
 from slimgate.models.write_answers import Writing, Written
-from slimgate.plugins.base import Arrays
+from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor
 
 
 @dataclass(frozen=True, eq=False)
 class AskedPrompts:
-    """Prompts as a server gets them, or questions (context, choices). keys: the rows' ids."""
+    """Prompts as a server gets them, or questions (context, choices).
+
+    keys: the rows' ids; tools: those of each prompt.
+    """
 
     prompts: Sequence[Any]
     keys: Sequence[str]
+    tools: Sequence[Sequence[Json]] | None = None
     row_of: None = None
 
     def __len__(self) -> int:
@@ -38,11 +42,20 @@ class AskedPrompts:
 
     def take(self, positions: Sequence[int]) -> AskedPrompts:
         """Some of the prompts, in that order."""
-        return AskedPrompts([self.prompts[i] for i in positions], [self.keys[i] for i in positions])
+        tools = None if self.tools is None else [self.tools[i] for i in positions]
+        return AskedPrompts([self.prompts[i] for i in positions], [self.keys[i] for i in positions], tools)
 
     def join(self, more: AskedPrompts) -> AskedPrompts:
         """These prompts and more behind them."""
-        return AskedPrompts([*self.prompts, *more.prompts], [*self.keys, *more.keys])
+        tools = None if self.tools is None or more.tools is None else [*self.tools, *more.tools]
+        return AskedPrompts([*self.prompts, *more.prompts], [*self.keys, *more.keys], tools)
+
+    def request(self, place: int, how: Writing, repeat: int) -> Request:
+        """The request for an answer to a prompt."""
+        options = request_options(how, repeat)
+        return Request(
+            self.prompts[place], options if self.tools is None else {**options, "tools": self.tools[place]}
+        )
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """Nothing."""
@@ -54,16 +67,20 @@ class AskedPrompts:
 
 
 def asked_prompts(
-    prompts: Sequence[str | Sequence[Mapping[str, str]]], keys: Sequence[str], *, chat: bool
+    prompts: Sequence[str | Sequence[Json]],
+    keys: Sequence[str],
+    *,
+    chat: bool,
+    tools: Sequence[Sequence[Json]] | None = None,
 ) -> AskedPrompts:
-    """chat: a prompt that is text is sent as a user's message."""
+    """chat: a prompt that is text is sent as a user's message. tools: those of each prompt."""
 
-    def to_prompt(prompt: str | Sequence[Mapping[str, str]]) -> str | list[dict[str, str]]:
+    def to_prompt(prompt: str | Sequence[Json]) -> str | list[Json]:
         if not isinstance(prompt, str):
             return [dict(message) for message in prompt]
         return [{"role": "user", "content": prompt}] if chat else prompt
 
-    return AskedPrompts([to_prompt(prompt) for prompt in prompts], list(keys))
+    return AskedPrompts([to_prompt(prompt) for prompt in prompts], list(keys), tools)
 
 
 def ask_for_answers(
@@ -80,9 +97,7 @@ def ask_for_answers(
         if name in places:
             answers[places.pop(name)] = to_written(reply, how)
     names, total = list(places), len(prompts) * repeats
-    requests = [
-        Request(prompts.prompts[places[name][0]], request_options(how, places[name][1])) for name in names
-    ]
+    requests = [prompts.request(places[name][0], how, places[name][1]) for name in names]
     for name, reply in _send(predictor, names, requests, plan, total):
         answers[places[name]] = to_written(reply, how)
     return answers
@@ -156,7 +171,7 @@ def requests_of_load(prompts: AskedPrompts, how: Writing, count: int, seed: int)
     order = np.argsort(prompts.lengths, kind="stable")
     places = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
     np.random.default_rng(seed).shuffle(places)
-    return [Request(prompts.prompts[place], request_options(how, 0)) for place in places]
+    return [prompts.request(place, how, 0) for place in places]
 
 
 def to_written(reply: Reply, how: Writing) -> Written:

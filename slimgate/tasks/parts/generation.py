@@ -37,9 +37,10 @@ from slimgate.outcomes import (
 )
 from slimgate.plugins.models import Compared, Predictor
 from slimgate.plugins.params import Table
-from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, row_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
+from slimgate.tasks.parts.json_columns import is_objects, json_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -111,14 +112,22 @@ class GenerationParams(Table):
             raise ValueError(
                 f"score {lacking[0]} compares with a reference; set reference to the column of right answers"
             )
+        toolless = [score.name for score in chosen if score.score.compares_with == "tools"]
+        if toolless and getattr(self, "tools", None) is None:
+            raise ValueError(
+                f"score {toolless[0]} reads the tools of a row; set tools of text_generation to their column"
+            )
         return self
+
+    @property
+    def default_scores(self) -> tuple[str, ...]:
+        """The scores if the suite names none."""
+        return () if self.reference is None else ("exact_match",)
 
     @property
     def chosen(self) -> tuple[ChosenScore, ...]:
         """The scores, each with its options."""
-        stated = self.scores
-        if stated is None:
-            stated = () if self.reference is None else ("exact_match",)
+        stated = self.default_scores if self.scores is None else self.scores
         named: list[dict[str, dict[str, Any]]] = [
             {score: {}} if isinstance(score, str) else score for score in stated
         ]
@@ -176,17 +185,37 @@ class GenerationTask(Task[G]):
         )
 
     def facts(self, params: G, splits: Mapping[str, Rows]) -> TaskFacts:
-        """No facts: the rows have no classes. Raises DataError if a gate row has no reference."""
-        gate = splits.get("gate")
-        if gate is None or params.reference is None:
-            return TaskFacts(())
-        for row, row_references in zip(gate.ids, references(params, gate), strict=True):
-            if not row_references:
-                raise DataError(
-                    f'gate row {row} has no reference in column "{params.reference}"; give one, or leave the '
-                    "row out"
-                )
+        """No facts: the rows have no classes.
+
+        Raises DataError if a gate row has no reference, or a row that judges has one that a score cannot use.
+        """
+        if params.reference is not None and "gate" in splits:
+            gate = splits["gate"]
+            for row, row_references in zip(gate.ids, references(params, gate), strict=True):
+                if not row_references:
+                    raise DataError(
+                        f'gate row {row} has no reference in column "{params.reference}"; give one, or leave '
+                        "the row out"
+                    )
+        for chosen in params.chosen:
+            for split in JUDGING:
+                if split in splits:
+                    self._check_references(params, chosen, split, splits[split])
         return TaskFacts(())
+
+    def _check_references(self, params: G, chosen: ChosenScore, split: str, rows: Rows) -> None:
+        compared_texts = self.compared_texts(params, rows, chosen)
+        for row, texts in zip(rows.ids, compared_texts, strict=True):
+            for text in texts:
+                try:
+                    chosen.check_reference(text)
+                except ValueError as error:
+                    column = getattr(params, chosen.score.compares_with)
+                    raise DataError(f'{split} row {row}, column "{column}": {error}') from error
+
+    def compared_texts(self, params: G, rows: Rows, chosen: ChosenScore) -> list[list[str]]:
+        """The texts of each row that a score compares an answer with; the best one counts."""
+        return references(params, rows)
 
     def texts(self, params: G, rows: Rows) -> list[str]:
         """All prompts and references, to train a tokenizer on."""
@@ -245,16 +274,13 @@ class GenerationTask(Task[G]):
             ),
         }
         values[MOST_TOKENS] = np.full(len(rows.ids), float(params.max_new_tokens))
-        references_of_rows = references(params, rows)
         for chosen in params.chosen:
+            compared_texts = self.compared_texts(params, rows, chosen)
             rates = [
                 np.mean(
-                    [
-                        not answer.failed and best_score(chosen.rate, answer.text, row_references)
-                        for answer in answers
-                    ]
+                    [not answer.failed and best_score(chosen.rate, answer.text, texts) for answer in answers]
                 )
-                for answers, row_references in zip(scores, references_of_rows, strict=True)
+                for answers, texts in zip(scores, compared_texts, strict=True)
             ]
             values[chosen.name] = np.asarray(rates, dtype=np.float64)
         if RIGHT in self.needs(params):
@@ -303,11 +329,17 @@ class GenerationTask(Task[G]):
 
 
 def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
-    """The right answers of each row; an empty list for each row if the task has no such column."""
+    """The right answers of each row; an empty list for each row if the task has no such column.
+
+    An object, or a list of objects, is one answer: its JSON text.
+    """
     if params.reference is None:
         return [[] for _ in range(len(rows))]
-    column = rows.table[params.reference].to_pylist()
-    listed = (value if isinstance(value, list) else [value] for value in column)
+    column = rows.table[params.reference]
+    values = column.to_pylist()
+    if is_objects(column.type):
+        values = [None if value is None else json_text(value) for value in values]
+    listed = (value if isinstance(value, list) else [value] for value in values)
     return [
         [str(reference) for reference in row_references if reference is not None and str(reference).strip()]
         for row_references in listed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from slimgate.errors import DataError
 from slimgate.models.predict import batches
 from slimgate.models.write_answers import Writing, Written, write_answers
-from slimgate.plugins.base import Arrays
+from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.models import NEW_TOKENS, Predictor
 from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
@@ -58,17 +58,46 @@ class Prompts(EncodedTexts):
 
 
 def prompt_texts(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str | Sequence[Mapping[str, str]]], *, chat: bool
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str | Sequence[Json]],
+    *,
+    chat: bool,
+    tools: Sequence[Sequence[Json]] | None = None,
 ) -> list[str]:
     """Prompts as the model reads them: lists of messages, or with `chat` a user's text, by the chat template.
 
-    Raises DataError for a tokenizer without a template, and for messages that it refuses.
+    tools: those of each prompt. Raises DataError for a tokenizer without a template, for messages that it
+    refuses, and for a template that ignores tools.
     """
-    return [_prompt_text(tokenizer, prompt, chat=chat) for prompt in prompts]
+    if tools is None:
+        return [_prompt_text(tokenizer, prompt, chat=chat) for prompt in prompts]
+    check_template_shows_tools(tokenizer)
+    return [
+        _prompt_text(tokenizer, prompt, chat=chat, tools=list(row_tools))
+        for prompt, row_tools in zip(prompts, tools, strict=True)
+    ]
+
+
+def check_template_shows_tools(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises DataError for a chat template that makes the same prompt with and without tools."""
+    function = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
+    texts = [
+        _prompt_text(tokenizer, "x", chat=True, tools=tools)
+        for tools in (None, [{"type": "function", "function": function}])
+    ]
+    if texts[0] == texts[1]:
+        raise DataError(
+            "the chat template makes the same prompt with and without tools; expected a model that calls "
+            "tools, whose chat_template reads them"
+        )
 
 
 def _prompt_text(
-    tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Mapping[str, str]], *, chat: bool
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str | Sequence[Json],
+    *,
+    chat: bool,
+    tools: list[Json] | None = None,
 ) -> str:
     if isinstance(prompt, str) and not chat:
         return prompt
@@ -77,9 +106,11 @@ def _prompt_text(
             f"the rows are chat messages, but {type(tokenizer).__name__} has no chat template; give prompts "
             "as text, or a model whose tokenizer has a chat_template"
         )
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return str(
+            tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+        )
     except Exception as error:  # a template is a program, which may raise anything
         raise DataError(f"the chat template refuses a row: {type(error).__name__}: {error}") from error
 

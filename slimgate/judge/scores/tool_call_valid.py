@@ -1,0 +1,85 @@
+"""Tool call, valid: 1 where the answer has a call, and each call names a tool and fits its JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from slimgate.errors import MeasureError
+from slimgate.judge.scores.base import Score, check_for_score, import_for_score
+from slimgate.judge.tool_calls import read_calls, read_tools
+from slimgate.plugins.params import Table
+
+_CACHED = 1024
+
+
+class Params(Table):
+    """tool_call_valid has no options."""
+
+
+class ToolCallValid(Score[Params]):
+    right_or_wrong = True
+    needs_reference = False
+    compares_with = "tools"
+
+    def check(self, params: Params) -> None:
+        """Raises MissingExtra without jsonschema."""
+        check_for_score("jsonschema", "tool_call_valid")
+
+    def check_reference(self, params: Params, reference: str) -> None:
+        """Raises ValueError if the parameters of a tool are not a JSON Schema."""
+        for tool in read_tools(reference):
+            function = tool["function"]
+            if problem := _describe_problem(json.dumps(function.get("parameters", {}))):
+                raise ValueError(f'parameters of tool "{function["name"]}" are not a JSON Schema: {problem}')
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """1 if the answer is valid, else 0. reference: the row's tools."""
+        calls = read_calls(answer)
+        if not calls:
+            return 0.0
+        validators = _make_validators(reference or "")
+        return float(all(_is_valid(validators.get(call.name), call.name, call.arguments) for call in calls))
+
+
+score = ToolCallValid()
+
+
+@lru_cache(maxsize=_CACHED)
+def _describe_problem(parameters: str) -> str | None:
+    """Why a text is not a JSON Schema; None if it is. Looking takes milliseconds, and rows share tools."""
+    jsonschema = import_for_score("jsonschema", "tool_call_valid")
+    schema = json.loads(parameters)
+    try:
+        jsonschema.validators.validator_for(schema).check_schema(schema)
+    except jsonschema.SchemaError as error:
+        return str(error.message)
+    return None
+
+
+@lru_cache(maxsize=_CACHED)
+def _make_validators(tools: str) -> dict[str, Any]:
+    """By name a validator of each tool's arguments. It loads no schema from elsewhere."""
+    jsonschema = import_for_score("jsonschema", "tool_call_valid")
+    registry = import_for_score("referencing.jsonschema", "tool_call_valid").EMPTY_REGISTRY
+    validators = {}
+    for tool in read_tools(tools):
+        schema = tool["function"].get("parameters", {})
+        make = jsonschema.validators.validator_for(schema)
+        validators[tool["function"]["name"]] = make(schema, registry=registry)
+    return validators
+
+
+def _is_valid(validator: Any, name: str, arguments: object) -> bool:
+    if validator is None or not isinstance(arguments, dict):
+        return False
+    unresolvable = import_for_score("referencing.exceptions", "tool_call_valid").Unresolvable
+    try:
+        return bool(validator.is_valid(arguments))
+    except RecursionError:  # the schema refers to itself, and the arguments go as deep
+        return False
+    except unresolvable as error:
+        raise MeasureError(
+            f'parameters of tool "{name}" refer to a schema that they do not hold: {error}'
+        ) from error

@@ -1,0 +1,30 @@
+"""Columns of objects: messages, tools and calls.
+
+All objects of a column share their keys. A key that a row leaves out is null in the table, so keys that are
+null are left out again.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+
+def is_objects(kind: pa.DataType) -> bool:
+    """Whether a column has objects, or lists of objects."""
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(pa.types.is_struct(kind.value_type if listed else kind))
+
+
+def without_nulls(value: Any) -> Any:
+    """A value without the keys that are null, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def json_text(value: Any) -> str:
+    """The JSON text of a value, without the keys that are null."""
+    return json.dumps(without_nulls(value), ensure_ascii=False, default=str)

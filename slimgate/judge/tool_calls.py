@@ -137,8 +137,8 @@ def read_tools(value: object) -> list[Json]:
             problem = f"not JSON ({describe_json_error(error)})"
             raise ValueError(f"{problem}, expected a list of tools: [{_A_TOOL}]") from error
     if not isinstance(value, list) or not value:
-        came = "an empty list" if value == [] else "nothing" if value is None else f"{str(value)[:60]!r}"
-        raise ValueError(f"{came} came, expected a list of tools: [{_A_TOOL}]")
+        actual = "an empty list" if value == [] else "nothing" if value is None else f"{str(value)[:60]!r}"
+        raise ValueError(f"{actual} was given, expected a list of tools: [{_A_TOOL}]")
     for number, tool in enumerate(value, 1):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict):

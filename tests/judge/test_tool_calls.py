@@ -117,9 +117,9 @@ def test_tools_are_a_list_or_its_text() -> None:
     ("value", "problem"),
     [
         ("[{", "not JSON .* expected a list of tools"),
-        ("{}", r"'\{\}' came, expected a list of tools"),
-        (None, "nothing came"),
-        ([], "an empty list came"),
+        ("{}", r"'\{\}' was given, expected a list of tools"),
+        (None, "nothing was given"),
+        ([], "an empty list was given"),
         ([{"name": "f", "parameters": {}}], 'tool 1 has no function, expected {"type": "function"'),
         ([{"function": {"name": "f"}}, {"function": {"description": "d"}}], "tool 2 has no name"),
         ([{"function": {"name": ""}}], "tool 1 has no name"),

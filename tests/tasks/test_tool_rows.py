@@ -205,7 +205,7 @@ def test_right_rows_are_accepted() -> None:
     ("columns", "problem"),
     [
         ({"tools": "[{"}, r'gate row r1, column "tools": not JSON \(.*\), expected a list of tools'),
-        ({"tools": None}, 'gate row r1, column "tools": nothing came'),
+        ({"tools": None}, 'gate row r1, column "tools": nothing was given'),
         ({"tools": '[{"function": {}}]'}, 'gate row r1, column "tools": tool 1 has no name'),
         (
             {"tools": json.dumps([tool("weather", city={"type": "text"})])},
@@ -215,7 +215,7 @@ def test_right_rows_are_accepted() -> None:
             {"tools": json.dumps([CLOCK])},
             'gate row r1: the expected call names "weather", which is no tool of the row; it has clock',
         ),
-        ({"call": "It is warm."}, "gate row r1, column \"call\": 'It is warm.' came, expected a call"),
+        ({"call": "It is warm."}, "gate row r1, column \"call\": 'It is warm.' was given, expected a call"),
         ({"call": " "}, 'gate row r1 has no reference in column "call"'),
     ],
 )
@@ -241,9 +241,9 @@ def test_a_wrong_row_is_one_line(columns: dict[str, Any], problem: str) -> None:
             r"message 2 has tool_calls .*, expected a list of",
         ),
         ([{"role": "assistant", "tool_calls": []}], "message 1 of role assistant has no text"),
-        ([], "came, expected a list of messages"),
+        ([], "was given, expected a list of messages"),
         (["hello"], "message 1 is 'hello', expected"),
-        ({"role": "user", "content": "x"}, "came, expected a list of messages"),
+        ({"role": "user", "content": "x"}, "was given, expected a list of messages"),
     ],
 )
 def test_wrong_messages_are_one_line_with_the_row(messages: Any, problem: str) -> None:

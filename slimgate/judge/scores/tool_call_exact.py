@@ -22,7 +22,7 @@ class ToolCallExact(Score[Params]):
         """Raises ValueError if the reference is no call."""
         if not read_calls(reference) and reference.strip() != "[]":
             raise ValueError(
-                f'{reference[:60]!r} came, expected a call {{"name": …, "arguments": {{…}}}}, '
+                f'{reference[:60]!r} was given, expected a call {{"name": …, "arguments": {{…}}}}, '
                 "a list of calls, or [] for no call"
             )
 

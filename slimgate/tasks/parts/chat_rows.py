@@ -53,14 +53,18 @@ def check_prompts(split: str, rows: Rows, column: str) -> None:
 
 def _check_messages(messages: Any) -> None:
     if not isinstance(messages, list) or not messages:
-        raise ValueError(f'{str(messages)[:60]!r} came, expected a list of messages {{"role", "content"}}')
+        raise ValueError(
+            f'{str(messages)[:60]!r} was given, expected a list of messages {{"role", "content"}}'
+        )
     for number, message in enumerate(messages, 1):
         if not isinstance(message, Mapping):
             raise ValueError(f'message {number} is {str(message)[:60]!r}, expected {{"role", "content"}}')
         role, calls = message.get("role"), message.get("tool_calls")
         if role not in ROLES:
-            came = "no role" if role is None else f'the role "{role}"'
-            raise ValueError(f"message {number} has {came}, expected {', '.join(ROLES[:-1])} or {ROLES[-1]}")
+            actual = "no role" if role is None else f'the role "{role}"'
+            raise ValueError(
+                f"message {number} has {actual}, expected {', '.join(ROLES[:-1])} or {ROLES[-1]}"
+            )
         if calls is not None and role != "assistant":
             raise ValueError(f"message {number} of role {role} has tool_calls, expected them of an assistant")
         if calls is not None and (not isinstance(calls, list) or None in map(to_call, calls)):

@@ -90,7 +90,7 @@ def test_a_reference_may_be_in_the_format_of_a_model() -> None:
 
 @pytest.mark.parametrize("reference", ["Paris", '{"city": "Paris"}', '[{"name": "weather"}]'])
 def test_a_reference_that_is_no_call_is_one_line(reference: str) -> None:
-    with pytest.raises(ValueError, match="came, expected a call"):
+    with pytest.raises(ValueError, match="was given, expected a call"):
         EXACT.check_reference(reference)
 
 

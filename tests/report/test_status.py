@@ -10,9 +10,11 @@ from slimgate.record.run_verdict import verdict
 from slimgate.record.verdicts import CarriedResult
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import size_cell
+from slimgate.report.page.budgets import budgets
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, standing
-from slimgate.results.base import Verdict
+from slimgate.report.terminal.summary import summary_table
+from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.self_test import SelfTest
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -103,3 +105,16 @@ def test_a_verdict_not_of_the_last_run_says_when_it_was_measured() -> None:
     assert (
         standing(record, judged("a", P, P, carried=old[:1])) == "PASS, partly measured 2026-11-20 14:02 UTC"
     )
+
+
+def test_growth_is_told_in_percent_as_its_limit_is() -> None:
+    budget = BudgetFacts(
+        kind="increase_relative", limit=0.02, verdict=P, value=0.0007, interval=(-0.002, 0.0033)
+    )
+    facts = quality("odd", "accuracy", 0.07, (-0.2, 0.33), P)
+    facts = facts.model_copy(update={"unit": "percent", "budgets": [budget]})
+    model = variant("odd", quality={"perplexity": facts})
+    [line] = budgets(model)
+    assert (line.measured, line.limit) == ("0.0700 % [-0.200, 0.330]", "grows by at most 2 %")
+    record = sample_record(variants=[sample_record().variants[0], model])
+    assert any("perplexity growth, %" in text for row in summary_table(record, "x") for text, _ in row)

@@ -115,7 +115,12 @@ def _quality(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -
     if is_in_points(budget.kind) and budget.value is not None:
         words = drop_words(value, interval, limits) or MISSING
     elif value is not None and not is_in_points(budget.kind):
-        words = f"{significant(value)}{_bounds(interval)}"
+        known = find_kind(budget.kind)
+        if known is not None and known.percent:
+            value_shown, ends = 100 * value, interval and (100 * interval[0], 100 * interval[1])
+            words = f"{significant(value_shown)} %{_bounds(ends)}"
+        else:
+            words = f"{significant(value)}{_bounds(interval)}"
     return _line(f"{name}{format_builds(budget.builds)}", words, budget, value, interval)
 
 

@@ -142,6 +142,7 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
     names = budgeted_metrics(record)
     # What fails the run, then what is undecided, then the rest.
     shown = sorted(models(record), key=_rank) if len(record.variants) > MOST + 1 else models(record)
+    heads = {name: f"{name} {'growth, %' if _is_growth(record, name) else 'drop'}" for name in names}
     timed = shown_workloads(record)
     speeds = f"speed-up ({' / '.join(timed)})" if timed != workloads(record) else "speed-up"
     rows = [
@@ -149,7 +150,7 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
             "variant": visible(model.name),
             "MB": _size(model),
             speeds: _speed(model, timed),
-            **{f"{name} drop": _drop(model.quality.get(name)) for name in names},
+            **{heads[name]: _drop(model.quality.get(name)) for name in names},
             "verdict": visible(standing(record, model, names).replace("*", "")),
         }
         for model in shown[: MOST + 1]
@@ -252,6 +253,13 @@ def _times(speedup: float | None, interval: tuple[float, float] | None) -> str:
     """`20.9× [5.83, 29.5]`, to three digits: the table has to fit a terminal."""
     ends = "" if interval is None else f" [{', '.join(map(significant, interval))}]"
     return f"{significant(speedup)}×{ends}"
+
+
+def _is_growth(record: RunRecord, metric: str) -> bool:
+    """Whether a metric's drop is told as growth in percent, as of a perplexity."""
+    return any(
+        model.quality[metric].unit == "percent" for model in record.variants if metric in model.quality
+    )
 
 
 def _drop(facts: QualityFacts | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from support.writing_suite import writing_run
 
 from slimgate.judge.budget_kinds import QualityBudget
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.slow
 VARIANTS = """[variants]
 drafted = { steps = [{ speculative_decoding = { draft = "half", draft_tokens = 2 } }] }
 half = { steps = [{ keep_layers = [0, 3] }] }
+rounded = { model = "model", dtype = "bfloat16" }
+drafted-rounded = { from = "rounded", steps = [{ speculative_decoding = { draft = "half" } }] }
 """
 CALIBRATION = {"calibration = 0": "calibration = 2"}
 
@@ -54,6 +57,11 @@ def test_the_size_counts_both_models(run: SuiteRun) -> None:
     assert sizes["drafted"]["log"]["changed_answers"] == 0
 
 
+def test_weights_of_16_bits_stay_so(run: SuiteRun) -> None:
+    model = run.build("drafted-rounded").artifact.load("cpu")
+    assert (model.network.dtype, model.draft.network.dtype) == (torch.bfloat16, torch.float32)
+
+
 def test_written_answers_are_timed_with_the_draft(run: SuiteRun) -> None:
     duels = Duels(run.handle(TEACHER))
     try:
@@ -71,4 +79,4 @@ def test_another_draft_makes_another_artifact(run: SuiteRun, tmp_path: Path) -> 
     assert digests[0] != digests[1]
     teachers = [each.build(TEACHER).artifact.digest for each in (run, other)]
     assert teachers[0] == teachers[1]
-    assert run.suite.find_dependents("half") == ("drafted",)
+    assert run.suite.find_dependents("half") == ("drafted", "drafted-rounded")

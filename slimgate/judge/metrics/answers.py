@@ -113,7 +113,8 @@ def acceptance_length() -> Metric:
 
 def _tokens_and_passes(outcomes: Outcomes) -> Floats:
     if PASSES not in outcomes.values:
-        return np.ones((len(outcomes), 2))
+        tokens = np.maximum(outcomes.values.get(TOKENS, np.ones(len(outcomes))), 1.0)
+        return np.stack([tokens, tokens], axis=1)
     return np.stack([outcomes.column(VERIFIED_TOKENS), outcomes.column(PASSES)], axis=1)
 
 

@@ -60,8 +60,8 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
     label = "mean tokens of an answer"
     figures["answer_tokens"] = {"what": label, "teacher": tokens[0], "variant": tokens[1]}
     if PASSES in variant.outcomes.values:
-        figures[ACCEPTANCE_LENGTH] = {
-            "what": "mean tokens for each pass of a model that verifies those of a draft",
+        figures["tokens_per_pass"] = {
+            "what": "mean tokens for each pass that verifies those of a draft, as acceptance_length",
             "teacher": None,
             "variant": value_of(METRICS[ACCEPTANCE_LENGTH], variant.outcomes),
         }

@@ -18,6 +18,7 @@ from support.decoder_checks import (
 
 from fixtures.models.building import load_tiny
 from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch, tiny_decoder
+from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.speculative import Draft, SpeculativeAnswer
 from slimgate.models.speculative_model import SpeculativeModel, with_draft
@@ -25,7 +26,8 @@ from slimgate.models.write_answers import Writing, end_tokens
 from slimgate.runtimes import eager
 from slimgate.steps.convert import speculative_decoding as step
 from slimgate.steps.quantize import int8_dynamic
-from slimgate.store.store import files_of
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import Entry, files_of
 
 torch.set_num_threads(1)
 LONG = {"max_position_embeddings": 128}
@@ -197,6 +199,15 @@ def test_timed_answers_are_written_with_the_draft(llama: tuple[Any, Any]) -> Non
 
 
 # --- what is refused
+
+
+def test_both_models_are_exported_apart(llama: tuple[Any, Any], tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    made = apply(llama)
+    made.save(tmp_path / "made")
+    artifact = Artifact(Entry(tmp_path / "made", {"kind": made.kind}, False))
+    with pytest.raises(BuildError, match="holds a draft model too; export the variant that it was made from"):
+        write_form(artifact, None, tmp_path, tmp_path)
 
 
 def test_a_static_cache_is_refused(llama: tuple[Any, Any], tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ Texts = npt.NDArray[np.str_]
 RIGHT = "right"
 # What compares a row's answer with another model's, and is no answer itself.
 SAME_ANSWERS, SIMILAR_ANSWERS = "same_answers", "similar_answers"
+# Of answers that a draft helped to write: the tokens behind the first one, and the passes of the main model
+# that verified them.
+VERIFIED_TOKENS, PASSES = "verified_tokens", "verification_passes"
+# What says how an answer came about, and not what it is.
+_NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES})
 # How a written answer fails, whatever it says.
 TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 # Two runs of one model may add in another order; a row counts as changed beyond that.
@@ -113,7 +118,8 @@ class Outcomes:
         """Marks the rows on which two models differ, in their answers or by more than rounding in a value.
 
         It compares what both have: `answers`, and values of the same name. A value differs if it is off by
-        more than 0.001, absolute plus relative. The values same_answers and similar_answers do not count.
+        more than 0.001, absolute plus relative. Comparisons with another model's answer do not count, nor how
+        a draft helped.
 
         Args:
             other: the outcomes of the other model on the same rows.
@@ -124,7 +130,7 @@ class Outcomes:
         changed = np.zeros(len(self), dtype=np.bool_)
         if self.answers is not None and other.answers is not None:
             changed |= self.answers != other.answers
-        for name in (self.values.keys() & other.values.keys()) - {SAME_ANSWERS, SIMILAR_ANSWERS}:
+        for name in (self.values.keys() & other.values.keys()) - _NO_ANSWER:
             mine, theirs = self.values[name], other.values[name]
             changed |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
         return changed

@@ -34,6 +34,8 @@ VOCABULARIES = (
 WITHOUT_VOCABULARY = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
 SETTINGS = "tokenizer_config.json"
 DESCRIPTION = "slimgate.json"
+# The kind of an artifact that holds a draft model too (slimgate/models/speculative_model.py).
+SPECULATIVE = "speculative"
 Json = dict[str, Any]
 
 

@@ -92,6 +92,18 @@ class TorchModel:
         Raises:
             BuildError: if weights are NaN or infinite.
         """
+        self.save_network(folder)
+        save_tokenizer(self.tokenizer, folder)
+
+    def save_network(self, folder: Path) -> None:
+        """Writes all files but those of the tokenizer.
+
+        Args:
+            folder: a folder that exists.
+
+        Raises:
+            BuildError: if weights are NaN or infinite.
+        """
         broken = [
             name
             for name, tensor in self.network.state_dict().items()
@@ -104,7 +116,6 @@ class TorchModel:
         if generation is not None and getattr(self.config, "is_encoder_decoder", False):
             generation.save_pretrained(folder)
         safetensors.torch.save_model(self.network, str(folder / WEIGHTS))
-        save_tokenizer(self.tokenizer, folder)
         description = {
             "architecture": self.architecture,
             "kind": self.kind,
@@ -113,12 +124,15 @@ class TorchModel:
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
 
 
-def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
+def load_torch_model(
+    folder: Path, *, device: str = "cpu", tokenizer: PreTrainedTokenizerBase | None = None
+) -> TorchModel:
     """Loads what `TorchModel.save` wrote, in evaluation mode.
 
     Args:
         folder: of the artifact.
         device: to load it on.
+        tokenizer: of the model, if the folder has none.
     """
     from transformers import AutoConfig
 
@@ -134,7 +148,7 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
     return TorchModel(
         network=network.to(device).eval(),
-        tokenizer=_load_tokenizer(network, folder),
+        tokenizer=_load_tokenizer(network, folder) if tokenizer is None else tokenizer,
         architecture=description["architecture"],
         kind=description["kind"],
         modifications=list(description["modifications"]),

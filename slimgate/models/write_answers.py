@@ -1,8 +1,9 @@
 """Answers that a language model writes to prompts, greedy or sampled.
 
 A network of transformers writes by its `generate`, with a key-value cache: a decoder behind prompts padded on
-the left, an encoder-decoder to texts padded on the right. A runtime that generates by itself does so. What
-has neither, such as an ONNX graph, is called once a token on prompts padded on the right, without a cache.
+the left, an encoder-decoder to texts padded on the right. With a draft model a decoder answers one prompt
+after the other (models/speculative.py). A runtime that generates by itself does so. What has neither, such as
+an ONNX graph, is called once a token on prompts padded on the right, without a cache.
 
 Sampling adds Gumbel noise to the logits and takes the largest (Gumbel 1954), which draws from the softmax.
 The noise of a place comes from the seed, the row, the repeat and the place alone: it depends on no other row
@@ -14,7 +15,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,6 +25,7 @@ import torch
 from slimgate.errors import MeasureError
 from slimgate.models.config import longest_text
 from slimgate.models.generate import can_write
+from slimgate.models.speculative import Draft, write_with_draft
 from slimgate.models.write_by_length import has_ended
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class Written:
     """One answer. text: up to the first stop string; ended: by an end token or a stop string, not by length.
 
     ids: its tokens, without the end token; of a server's answer, numbers of its words, and `tokens` is how
-    many tokens the server counted. failed: there is no answer, because the request failed for good.
+    many tokens the server counted. failed: there is no answer, because the request failed for good. verified:
+    of a model with a draft, the tokens behind the first one, and the passes of the main model that gave them.
     """
 
     text: str
@@ -60,6 +63,7 @@ class Written:
     ended: bool
     tokens: int | None = None
     failed: bool = False
+    verified: tuple[int, int] | None = field(default=None, compare=False)
 
 
 @runtime_checkable
@@ -82,16 +86,30 @@ def write_answers(
 
     Raises MeasureError where a prompt and its answer do not fit into the model's positions.
     """
-    network = getattr(predictor, "network", None)
+    network, draft = getattr(predictor, "network", None), getattr(predictor, "draft", None)
     ends = end_tokens(tokenizer, network) | set(getattr(predictor, "end_tokens", ()))
     if can_write(network):
         _check_positions(network, prompts, how)
+        if draft is not None:
+            return [_write_with_draft(network, draft, tokenizer, prompt, how, ends) for prompt in prompts]
         answers = _by_generate(network, tokenizer, prompts, keys, how, ends)
     elif isinstance(predictor, Writer):
         answers = predictor.write(prompts, how)
     else:
         answers = _by_forward(predictor, tokenizer, prompts, keys, how, ends)
     return [_read_answer(tokenizer, ids, ends, how) for ids in answers]
+
+
+def _write_with_draft(
+    network: PreTrainedModel,
+    draft: Draft,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Ids,
+    how: Writing,
+    ends: set[int],
+) -> Written:
+    ids, passes = write_with_draft(network, draft, tokenizer, prompt, how, ends)
+    return replace(_read_answer(tokenizer, ids, ends, how), verified=(len(ids) - 1, passes))
 
 
 def write_tokens(

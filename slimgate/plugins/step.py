@@ -26,6 +26,8 @@ class Step(WithParams[P]):
     changes: the parts of a transformer that it changes as a whole. Models of families that do not allow this
         are refused (slimgate/models/families.py).
     requires: minimum versions of packages above those of slimgate, such as "transformers>=5.18".
+    changes_weights: False: `apply` gets weights of 16 bits as they are. Otherwise they become float32.
+    teacher_option: the option that names the model of `learns_from`, for errors.
     restore(network, spec): repeats the noted change on an empty network, before the weights are loaded; None:
         the change that `replace_modules_` noted.
 
@@ -47,6 +49,8 @@ class Step(WithParams[P]):
     requires: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    changes_weights: bool = True
+    teacher_option: str = "teacher"
     code_modules: tuple[str, ...] = ()
     restore: Callable[[nn.Module, Json], None] | None = None
 

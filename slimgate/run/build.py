@@ -24,6 +24,7 @@ from slimgate.plugins.base import Progress, no_progress
 from slimgate.plugins.context import BuildContext, MoreTeacher, adds_no_rows
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import JUDGING
+from slimgate.plugins.step import Step
 from slimgate.run import contents, graph_loading, keys
 from slimgate.run.cascade import SELECTION, make_cascade
 from slimgate.run.failure_log import LastProgress, format_step_log
@@ -39,9 +40,7 @@ from slimgate.suite.tables import CascadeTable
 from slimgate.tasks.parts.classifiers import without_head
 
 if TYPE_CHECKING:
-    pass
-
-    from slimgate.models.protocols import Model, Saved
+    from slimgate.models.protocols import Saved
     from slimgate.models.torch_model import TorchModel
 
 
@@ -264,7 +263,7 @@ class Builder:
                 model = self._apply_in_processes(step, parent, teachers, context)
             else:
                 with context.time_stage("load"):
-                    model = _load_for_step(parent, self._device)
+                    model = _load_for_step(parent, self._device, plugin)
                 model = plugin.apply(model, step.params, context)
             if not hasattr(model, "save"):
                 raise BuildError(f"apply gave {type(model).__name__} back, expected the model it was given")
@@ -283,6 +282,7 @@ class Builder:
             apply,
             place=place,
             teachers=teachers,
+            step=plugin,
             are_held_out=are_held_out if step.adds_rows else adds_no_rows,
         )
 
@@ -352,6 +352,7 @@ class Builder:
         *,
         place: _Place,
         teachers: tuple[Artifact, ...] = (),
+        step: Step[Any] | None = None,
         are_held_out: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
         check: Callable[[], None] = lambda: None,
     ) -> Artifact:
@@ -369,7 +370,7 @@ class Builder:
                 ) as progress,
             ):
                 heard = LastProgress(progress)
-                context = self._make_context(where, reads, teachers, scratch, heard)
+                context = self._make_context(where, reads, teachers, scratch, heard, step)
                 context.are_held_out = are_held_out
                 start = time.perf_counter()
                 try:
@@ -442,6 +443,7 @@ class Builder:
         teachers: tuple[Artifact, ...],
         scratch: Path,
         progress: Progress = no_progress,
+        step: Step[Any] | None = None,
     ) -> BuildContext:
         def load_teacher() -> Any:
             if not teachers:
@@ -452,7 +454,7 @@ class Builder:
 
         def load_artifact(teacher: Artifact) -> Any:
             with context.time_stage("load"):
-                return _load_for_step(teacher, self._device)
+                return _load_for_step(teacher, self._device, step)
 
         setup = self._suite.setup
         context = BuildContext(
@@ -519,11 +521,12 @@ def _make_manifest(
     }
 
 
-def _load_for_step(artifact: Artifact, device: str) -> Model:
+def _load_for_step(artifact: Artifact, device: str, step: Step[Any] | None) -> Any:
     """Loads a model to change it or to learn from it: weights of 16 bits become float32."""
     from slimgate.models.torch_model import to_float32_
 
-    return to_float32_(artifact.load(device))
+    model = artifact.load(device)
+    return model if step is not None and not step.changes_weights else to_float32_(model)
 
 
 def _to_checkpoint(model: TorchModel, ref: ModelRef, context: BuildContext) -> Any:

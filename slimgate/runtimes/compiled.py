@@ -175,7 +175,8 @@ class CompiledPredictor(EagerPredictor):
     def prefill(self, prepared: dict[str, torch.Tensor]) -> Begun:
         """The answer after its first token, which is computed uncompiled: prompts are of many lengths."""
         with self._autocast():
-            return super().prefill(prepared)
+            begun: Begun = super().prefill(prepared)
+        return begun
 
     def decode(self, state: Begun) -> torch.Tensor:
         """(rows, new tokens) ids, the later ones by the compiled step."""

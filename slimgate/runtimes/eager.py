@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from slimgate.errors import BuildError
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
-from slimgate.models.saved_files import is_checkpoint
+from slimgate.models.saved_files import SPECULATIVE, is_checkpoint
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import NEW_TOKENS, Macs
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import Cache
 
-    from slimgate.models.greedy import Begun
     from slimgate.models.served import Served
+    from slimgate.models.speculative import Draft, SpeculativeAnswer
     from slimgate.models.torch_model import TorchModel
 
 # A score of a token that is nearer to the expected one's than this share of the scores' size is a near tie.
@@ -39,12 +40,15 @@ class Params(Table):
 
 
 class EagerPredictor:
-    """A network in evaluation mode behind the Predictor's three calls."""
+    """A network in evaluation mode behind the Predictor's three calls. draft: what proposes tokens to it."""
 
-    def __init__(self, network: nn.Module, device: str, *, static_cache: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, device: str, *, static_cache: bool = False, draft: Draft | None = None
+    ) -> None:
         import torch
 
         self.network: Any = network
+        self.draft = draft
         self._device = torch.device(device)
         self._static = static_cache
         self._caches: Any = None  # of a static cache, when first needed
@@ -53,13 +57,13 @@ class EagerPredictor:
     def prepare(self, batch: Arrays) -> dict[str, torch.Tensor]:
         """Arrays as tensors on the device.
 
-        What a static cache makes of an answer is held against a growing one, once for each shape. Raises
-        BuildError where they differ.
+        What a static cache or a draft makes of an answer is held against a growing cache without a draft,
+        once for each shape. Raises BuildError where they differ.
         """
         import torch
 
         prepared = {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
-        if NEW_TOKENS in prepared and self._static:
+        if NEW_TOKENS in prepared and (self._static or self.draft):
             self._check_answer(prepared)
         return prepared
 
@@ -69,7 +73,7 @@ class EagerPredictor:
         shape = (*prepared["input_ids"].shape, int(prepared[NEW_TOKENS]))
         if shape not in self._checked:
             written = self.decode(self.prefill(prepared))
-            user = f"{type(self).__name__} with a static cache"
+            user = f"{type(self).__name__} with a {'draft' if self.draft else 'static cache'}"
             check_answers(self.network, prepared["input_ids"], written, user, tolerance=NEAR_TIE)
             self._checked.add(shape)
 
@@ -88,13 +92,23 @@ class EagerPredictor:
             return write_tokens(self.network, **inputs, count=int(new_tokens))
         return self.decode(self.prefill({**inputs, NEW_TOKENS: new_tokens}))
 
-    def prefill(self, prepared: dict[str, torch.Tensor]) -> Begun:
-        """The answer after its first token."""
+    def prefill(self, prepared: dict[str, torch.Tensor]) -> Any:
+        """The answer after its first token: a Begun; with a draft a SpeculativeAnswer for each row."""
         from slimgate.models.greedy import begin_answer
 
         count = int(prepared[NEW_TOKENS])
+        if self.draft is not None:
+            return self._finish(self._begin_with_draft(self.draft, prepared["input_ids"], count))
         cache = self._empty_cache(prepared["input_ids"], count)
         return self._finish(begin_answer(self.network, prepared["input_ids"], count, cache))
+
+    def _begin_with_draft(self, draft: Draft, input_ids: torch.Tensor, count: int) -> list[SpeculativeAnswer]:
+        from slimgate.models.speculative import SpeculativeAnswer
+
+        answers = [SpeculativeAnswer(self.network, draft, row, count) for row in input_ids.tolist()]
+        for answer in answers:
+            answer.begin()
+        return answers
 
     def _empty_cache(self, input_ids: torch.Tensor, count: int) -> Cache:
         from slimgate.models.greedy import StaticCaches, new_cache
@@ -105,17 +119,26 @@ class EagerPredictor:
             self._caches = StaticCaches(self.network)
         return self._caches.empty(len(input_ids), input_ids.shape[1] + count)
 
-    def decode(self, state: Begun) -> torch.Tensor:
+    def decode(self, state: Any) -> torch.Tensor:
         """(rows, new tokens) ids."""
+        import torch
+
         from slimgate.models.greedy import go_on
 
-        return self._finish(go_on(self.network, state))
+        if not isinstance(state, list):
+            return self._finish(go_on(self.network, state))
+        for answer in state:
+            while answer.left:
+                answer.extend()
+        return self._finish(torch.tensor([answer.written for answer in state], device=self._device))
 
-    def cache_bytes(self, state: Begun) -> int:
-        """Bytes of the keys and values."""
+    def cache_bytes(self, state: Any) -> int:
+        """Bytes of the keys and values, also of a draft's."""
         from slimgate.models.greedy import cache_bytes
 
-        return cache_bytes(state.cache)
+        if not isinstance(state, list):
+            return cache_bytes(state.cache)
+        return sum(cache_bytes(cache) for answer in state for cache in answer.caches)
 
     def _finish(self, output: Finished) -> Finished:
         """The output when a GPU has computed it."""
@@ -130,12 +153,12 @@ class EagerPredictor:
         return np.asarray(output.float().cpu().numpy(), dtype=np.float32)
 
     def close(self) -> None:
-        """Drops the network."""
-        self.network = self._caches = None
+        """Drops the networks."""
+        self.network = self.draft = self._caches = None
 
 
 class Eager(Runtime[Params]):
-    kinds = frozenset({"torch", "torch_quantized", SERVED, CHECKPOINT})
+    kinds = frozenset({"torch", "torch_quantized", SPECULATIVE, SERVED, CHECKPOINT})
     formats = frozenset({"bitsandbytes", "torchao"})  # their kernels compute on a CPU too
     unpacks = True
     default_for = kinds
@@ -154,12 +177,20 @@ class Eager(Runtime[Params]):
     )
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> EagerPredictor:
-        """The artifact's network, on `threads` threads."""
+        """The artifact's network, on `threads` threads. Raises BuildError for a draft with a static cache."""
         import torch
 
+        from slimgate.models.speculative_model import find_draft
+
         torch.set_num_threads(threads)
-        network = self.load_model(folder, device).network
-        return EagerPredictor(network, device, static_cache=params.cache == "static")
+        model, is_static = self.load_model(folder, device), params.cache == "static"
+        draft = find_draft(model)
+        if draft is not None and is_static:
+            raise BuildError(
+                'runtime eager: cache = "static" came, but what is not kept of a draft leaves the cache; use '
+                'cache = "dynamic"'
+            )
+        return EagerPredictor(model.network, device, static_cache=is_static, draft=draft)
 
     def load_model(self, folder: Path, device: str) -> TorchModel | Served:
         """The TorchModel of an artifact, or the Served."""
@@ -168,10 +199,13 @@ class Eager(Runtime[Params]):
 
             return load_checkpoint(folder, device=device)
         from slimgate.models.served import is_served, load_served
+        from slimgate.models.speculative_model import is_speculative, load_speculative
         from slimgate.models.torch_model import load_torch_model
 
         if is_served(folder):
             return load_served(folder, device)
+        if is_speculative(folder):
+            return load_speculative(folder, device=device)
         return load_torch_model(folder, device=device)
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
@@ -185,7 +219,9 @@ class Eager(Runtime[Params]):
 
     def open_model(self, model: TorchModel, context: BuildContext) -> EagerPredictor:
         """A TorchModel's network, which a step has made."""
-        return EagerPredictor(model.network.eval(), context.device)
+        from slimgate.models.speculative_model import find_draft
+
+        return EagerPredictor(model.network.eval(), context.device, draft=find_draft(model))
 
 
 runtime = Eager()

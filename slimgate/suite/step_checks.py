@@ -81,7 +81,7 @@ def _describe_wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Se
 
 def _find_teacher_option(step: SuiteStep, name: str) -> str:
     """The option of the step that names this teacher."""
-    return "teacher" if name == step.teacher else "more_teachers"
+    return step.object.teacher_option if name == step.teacher else "more_teachers"
 
 
 def _find_path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:

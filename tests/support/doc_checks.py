@@ -53,7 +53,9 @@ DECODER_CONFIG = json.dumps(
         "max_position_embeddings": 512,
     }
 )
-DECODER_STEPS = frozenset({"to_onnx_genai", "to_openvino_decoder", "to_ctranslate2"})
+DECODER_STEPS = frozenset(
+    {"to_onnx_genai", "to_openvino_decoder", "to_ctranslate2", "speculative_decoding"},
+)
 # What a block without a [task] of its own adds to.
 BASE = """\
 [suite]

@@ -106,6 +106,11 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
             f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
             "export the variant that it was made from"
         )
+    if artifact.kind == saved_files.SPECULATIVE:
+        raise BuildError(
+            "its artifact holds a draft model too; export the variant that it was made from, and the draft, "
+            "which transformers takes as generate(…, assistant_model=draft)"
+        )
     if artifact.kind in (SERVED, CHECKPOINT):
         return _copy_served(artifact.load("cpu"), form, folder)
     if own_form.name == TRANSFORMERS:

@@ -1,4 +1,4 @@
-"""Answers that a model writes: one metric for each score of judge/scores, and seven of how answers behave.
+"""Answers that a model writes: one metric for each score of judge/scores, and eight of how answers behave.
 
 | name                | is the share of answers that                                                        |
 |---------------------|-------------------------------------------------------------------------------------|
@@ -10,6 +10,7 @@
 | looping             | end with the same tokens again and again                                            |
 | answer_length       | no share: the mean tokens of an answer, as a multiple of the teacher's              |
 | failed              | a server never gave: the request failed for good; measured of endpoints             |
+| acceptance_length   | no share: the mean tokens for each pass of a model that verifies those of a draft   |
 
 A row of several sampled answers has their mean, so that a prompt counts once, however often it is answered.
 """
@@ -19,17 +20,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import inf
 
+import numpy as np
+
 from slimgate.budgets.base import ANSWER_LENGTH
-from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.base import Metric, RowSums
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.judge.scores import is_better_higher, score_names
 from slimgate.outcomes import (
     EMPTY,
     FAILED,
     LOOPING,
+    PASSES,
     SAME_ANSWERS,
     SIMILAR_ANSWERS,
     TRUNCATED,
+    VERIFIED_TOKENS,
     Floats,
     Outcomes,
 )
@@ -37,6 +42,9 @@ from slimgate.outcomes import (
 FAULTS = (TRUNCATED, EMPTY, LOOPING)
 # Values of a row: the tokens of its answer, and the most that it may have.
 TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
+ACCEPTANCE_LENGTH = "acceptance_length"
+# The most tokens that a draft may propose for each pass.
+MOST_DRAFT_TOKENS = 16
 
 
 def mean_score(
@@ -86,6 +94,42 @@ def _length_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
     return 0.0, limit if longest <= limit else inf
 
 
+def acceptance_length() -> Metric:
+    """The mean tokens of a verification pass: 1, and those of the draft that were kept.
+
+    A model without a draft writes one token with each pass. The pass over the prompt, and its token, do not
+    count. Source: Leviathan et al. 2023, section 3.1; the last pass of an answer may be cut short.
+    """
+    sums = RowSums(_tokens_and_passes, _tokens_per_pass, extremes=_best_and_worst_row)
+    return Metric(
+        name=ACCEPTANCE_LENGTH,
+        higher_is_better=True,
+        value_range=(1.0, 1.0 + MOST_DRAFT_TOKENS),
+        needs=ACCEPTANCE_LENGTH,
+        statistic=statistic_of_sums(sums),
+        row_sums=sums,
+    )
+
+
+def _tokens_and_passes(outcomes: Outcomes) -> Floats:
+    if PASSES not in outcomes.values:
+        tokens = np.maximum(outcomes.values.get(TOKENS, np.ones(len(outcomes))), 1.0)
+        return np.stack([tokens, tokens], axis=1)
+    return np.stack([outcomes.column(VERIFIED_TOKENS), outcomes.column(PASSES)], axis=1)
+
+
+def _tokens_per_pass(sums: Floats) -> Floats:
+    """1 of answers of one token each, which no pass verified."""
+    tokens, passes = sums[..., 0], sums[..., 1]
+    return np.where(passes > 0, tokens / np.where(passes > 0, passes, 1.0), 1.0)
+
+
+def _best_and_worst_row(outcomes: Outcomes) -> Floats:
+    """Of an answer as long as it may be: all tokens of the draft are kept, or none."""
+    tokens = float(outcomes.values[MOST_TOKENS].max()) if MOST_TOKENS in outcomes.values else 1.0
+    return np.asarray([[tokens, tokens / (1 + MOST_DRAFT_TOKENS)], [tokens, tokens]])
+
+
 def _column(name: str) -> Callable[[Outcomes], Floats]:
     return lambda outcomes: outcomes.column(name)
 
@@ -94,6 +138,7 @@ METRICS: Mapping[str, Metric] = {
     **{name: mean_score(name, higher_is_better=is_better_higher(name)) for name in score_names()},
     SAME_ANSWERS: mean_score(SAME_ANSWERS),
     ANSWER_LENGTH: answer_length(),
+    ACCEPTANCE_LENGTH: acceptance_length(),
     SIMILAR_ANSWERS: mean_score(SIMILAR_ANSWERS, value_range=(-1.0, 1.0)),  # a cosine
     **{name: mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},
 }

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, METRICS
+from slimgate.judge.metrics.base import value_of
 from slimgate.models.write_answers import Writing
-from slimgate.outcomes import SAME_ANSWERS, Outcomes
+from slimgate.outcomes import PASSES, SAME_ANSWERS, Outcomes
 from slimgate.plugins.models import Compared
 from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.prompts import Prompts, common_prefix, write_to_prompts
@@ -56,7 +58,14 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
             "variant": first,
         }
     label = "mean tokens of an answer"
-    return {**figures, "answer_tokens": {"what": label, "teacher": tokens[0], "variant": tokens[1]}}
+    figures["answer_tokens"] = {"what": label, "teacher": tokens[0], "variant": tokens[1]}
+    if PASSES in variant.outcomes.values:
+        figures["tokens_per_pass"] = {
+            "what": "mean tokens for each pass that verifies those of a draft, as acceptance_length",
+            "teacher": None,
+            "variant": value_of(METRICS[ACCEPTANCE_LENGTH], variant.outcomes),
+        }
+    return figures
 
 
 def _prefixes(

@@ -21,17 +21,19 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate._system import quiet
 from slimgate.errors import DataError, MeasureError, MissingExtra, SlimgateError
-from slimgate.judge.metrics.answers import FAULTS, MOST_TOKENS, TOKENS
+from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS, MOST_TOKENS, TOKENS
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import (
     EMPTY,
     FAILED,
     LOOPING,
+    PASSES,
     RIGHT,
     SAME_ANSWERS,
     SIMILAR_ANSWERS,
     TRUNCATED,
+    VERIFIED_TOKENS,
     Ints,
     Outcomes,
 )
@@ -160,13 +162,22 @@ class GenerationTask(Task[G]):
 
     def metrics(self) -> frozenset[str]:
         """The metrics of how answers behave, and every score that `[task] scores` may name."""
-        return frozenset({*self.default_metrics, SIMILAR_ANSWERS, FAILED, TOKENS, *score_names(), RIGHT})
+        return frozenset(
+            {
+                *(*self.default_metrics, SIMILAR_ANSWERS, FAILED, TOKENS, RIGHT),
+                *(ACCEPTANCE_LENGTH, *score_names()),
+            }
+        )
 
     def needs(self, params: G) -> frozenset[str]:
-        """The columns of its outcomes. RIGHT is one if the first score is right or wrong."""
+        """The columns of its outcomes. RIGHT is one if the first score is right or wrong.
+
+        ACCEPTANCE_LENGTH stands for two columns, which only models with a draft have.
+        """
         names = [score.name for score in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
-        return frozenset(self._behaviour(params)) | {FAILED, TOKENS, *names, *([RIGHT] if right else ())}
+        columns = {FAILED, TOKENS, ACCEPTANCE_LENGTH, *names, *([RIGHT] if right else ())}
+        return frozenset(self._behaviour(params)) | columns
 
     def measured(self, params: G) -> tuple[str, ...]:
         """The scores, then the metrics of how answers behave."""
@@ -274,6 +285,9 @@ class GenerationTask(Task[G]):
             ),
         }
         values[MOST_TOKENS] = np.full(len(rows.ids), float(params.max_new_tokens))
+        if all(answer.verified is not None for answer in scores.flat):
+            values[VERIFIED_TOKENS] = _means(scores, lambda answer: answer.verified[0])
+            values[PASSES] = _means(scores, lambda answer: answer.verified[1])
         for chosen in params.chosen:
             compared_texts = self.compared_texts(params, rows, chosen)
             rates = [
@@ -312,7 +326,7 @@ class GenerationTask(Task[G]):
         """The outcomes with faults in the answers of `rows`: wrong by each score, cut off, empty, looping."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name, column in values.items():
-            if name not in (TOKENS, MOST_TOKENS):
+            if name not in (TOKENS, MOST_TOKENS, VERIFIED_TOKENS, PASSES):
                 column[rows] = 1.0 if name in (*FAULTS, FAILED) else 0.0
         if {TOKENS, MOST_TOKENS} <= values.keys():
             values[TOKENS][rows] = values[MOST_TOKENS][rows]

@@ -63,3 +63,40 @@ def test_more_faults_are_worse(name: str) -> None:
 def test_comparisons_with_the_teacher_are_no_changes() -> None:
     teacher = outcomes_of("same_answers", np.zeros(400))
     assert not teacher.changed_rows(outcomes_of("same_answers", np.ones(400))).any()
+
+
+def drafted(tokens: np.ndarray, passes: np.ndarray) -> Outcomes:
+    longest = np.full(len(tokens), 64.0)
+    values = {"verified_tokens": tokens, "verification_passes": passes, "most_answer_tokens": longest}
+    return Outcomes(
+        IDS[: len(tokens)], values={name: column.astype(float) for name, column in values.items()}
+    )
+
+
+def test_acceptance_length_is_tokens_for_each_pass() -> None:
+    metric = load_metric("acceptance_length")
+    outcomes = drafted(np.array([9, 3, 0]), np.array([3, 3, 0]))  # an answer of one token has no such pass
+    assert value_of(metric, outcomes) == 2.0
+    assert value_of(metric, outcomes.take(np.array([2]))) == 1.0
+    assert value_of(metric, outcomes_of("answer_tokens", np.full(400, 7))) == 1.0, "without a draft"
+
+
+@pytest.mark.parametrize(("floor", "verdict"), [(2.0, "PASS"), (2.4, "INCONCLUSIVE"), (2.9, "FAIL")])
+def test_acceptance_length_has_a_floor(floor: float, verdict: str) -> None:
+    rng = np.random.default_rng(0)
+    passes = rng.integers(4, 12, 400)
+    tokens = passes + rng.binomial(4 * passes, 0.35)
+    teacher = outcomes_of("answer_tokens", np.full(400, 7))
+    judged = judge_quality(
+        load_metric("acceptance_length"),
+        teacher,
+        drafted(tokens, passes),
+        [QualityBudget("floor", floor)],
+    )
+    assert (judged.teacher, judged.verdict) == (1.0, Verdict(verdict))
+    assert judged.value == pytest.approx(tokens.sum() / passes.sum())
+
+
+def test_how_a_draft_helped_is_no_change() -> None:
+    first, other = (drafted(np.full(400, 9), np.full(400, passes)) for passes in (3, 4))
+    assert not first.changed_rows(other).any()

@@ -1,0 +1,90 @@
+"""Lets a smaller draft model propose the tokens of greedy answers, which the model verifies.
+
+    { speculative_decoding = { draft = "half", draft_tokens = 4 } }
+
+The draft writes `draft_tokens` tokens one by one. One pass of the model then says which of them it would have
+written itself, and gives the token behind them (slimgate/models/speculative.py). So the answers stay those of
+the model, and take fewer of its passes. How many tokens a pass gives is the metric acceptance_length.
+
+The artifact holds both models, unchanged. Put the step last: steps that change one of the two models come
+before it, or belong to the draft's variant. The draft has the same tokenizer and vocabulary.
+
+The answers to the calibration rows are compared with those of the model alone. The step fails if one of them
+changes at a token that is no near tie.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
+
+from slimgate.errors import SuiteError
+from slimgate.judge.metrics.answers import MOST_DRAFT_TOKENS
+from slimgate.models.saved_files import SPECULATIVE
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import VARIANT_NAME, Table
+from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from slimgate.models.speculative_model import SpeculativeModel
+    from slimgate.models.torch_model import TorchModel
+
+
+class Params(Table):
+    draft: str = Field(pattern=VARIANT_NAME)
+    """The variant that proposes tokens."""
+    draft_tokens: int = Field(default=4, ge=1, le=MOST_DRAFT_TOKENS)
+    """How many tokens it proposes for each pass of the model."""
+    tolerance: float = Field(default=0.01, gt=0)
+    """How much higher the expected token may score at the first token at which an answer to a calibration row
+    changes, in standard deviations of the scores."""
+
+    @model_validator(mode="after")
+    def _another_model(self) -> Self:
+        if self.draft in ("teacher", "self"):
+            raise ValueError(
+                f'draft = "{self.draft}" came, expected a variant that is smaller than the model'
+            )
+        return self
+
+
+class SpeculativeDecoding(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = SPECULATIVE
+    reads = ("calibration",)
+    uses_teacher = True
+    changes_weights = False
+    teacher_option = "draft"
+    code_modules = ("slimgate.models.speculative_model",)
+
+    def learns_from(self, params: Params) -> str:
+        """The draft, which is built first."""
+        return params.draft
+
+    def check(self, params: Params, config: Json) -> Json:
+        """The configuration as it is. Raises SuiteError for a model that is no decoder."""
+        names = config.get("architectures") or ()
+        unsuited = [name for name in names if "For" in name and not name.endswith("ForCausalLM")]
+        if unsuited or config.get("is_encoder_decoder"):
+            name = next(iter(unsuited or names), "model of type " + str(config.get("model_type")))
+            raise SuiteError(f"the model is a {name}, expected a decoder (…ForCausalLM)")
+        return config
+
+    def apply(self, model: TorchModel, params: Params, context: BuildContext) -> SpeculativeModel:
+        """The model with its draft. Raises BuildError where the two do not fit."""
+        from slimgate.models.speculative_model import with_draft
+        from slimgate.steps.answer_agreement import check_answers
+        from slimgate.steps.convert._speculative_decoding import check_draft, check_is_greedy
+
+        self.check(params, model.config.to_dict())
+        check_is_greedy(context)
+        draft: Any = context.load_teacher()
+        check_draft(model, draft, params.draft)
+        combined = with_draft(model, draft, params.draft_tokens)
+        check_answers(model, combined, params.tolerance, context)
+        return combined
+
+
+step = SpeculativeDecoding()

@@ -22,7 +22,7 @@ def check_is_greedy(context: BuildContext) -> None:
     """Raises BuildError for a task whose answers are drawn."""
     if temperature := getattr(context.task_params, "temperature", 0):
         raise BuildError(
-            f"[task] temperature = {temperature:g} came, and a draft proposes the likeliest tokens; set "
+            f"[task] temperature = {temperature:g} was given, and a draft proposes the likeliest tokens; set "
             "temperature = 0, or leave the step out"
         )
 

@@ -45,7 +45,7 @@ class Params(Table):
     def _another_model(self) -> Self:
         if self.draft in ("teacher", "self"):
             raise ValueError(
-                f'draft = "{self.draft}" came, expected a variant that is smaller than the model'
+                f'draft = "{self.draft}" was given, expected a variant that is smaller than the model'
             )
         return self
 

@@ -212,7 +212,7 @@ def test_both_models_are_exported_apart(llama: tuple[Any, Any], tmp_path: Path) 
 
 def test_a_static_cache_is_refused(llama: tuple[Any, Any], tmp_path: Path) -> None:
     apply(llama).save(tmp_path)
-    with pytest.raises(BuildError, match='cache = "static" came, but what is not kept of a draft'):
+    with pytest.raises(BuildError, match='cache = "static" was given, but what is not kept of a draft'):
         eager.runtime.load(tmp_path, eager.Params(cache="static"), device="cpu", threads=1)
 
 
@@ -220,7 +220,7 @@ def test_drawn_answers_are_refused(llama: tuple[Any, Any], monkeypatch: pytest.M
     context = llama[1]
     drawn = context.task_params.model_copy(update={"temperature": 0.7})
     monkeypatch.setattr(context, "task_params", drawn)
-    with pytest.raises(BuildError, match=r"temperature = 0.7 came, and a draft proposes the likeliest"):
+    with pytest.raises(BuildError, match=r"temperature = 0.7 was given, and a draft proposes the likeliest"):
         apply(llama)
 
 
@@ -274,5 +274,7 @@ def test_what_is_no_decoder_is_refused_before_it_loads(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["teacher", "self"])
 def test_a_draft_is_a_variant(name: str) -> None:
-    with pytest.raises(ValidationError, match=f'draft = "{name}" came, expected a variant that is smaller'):
+    with pytest.raises(
+        ValidationError, match=f'draft = "{name}" was given, expected a variant that is smaller'
+    ):
         step.Params(draft=name)

@@ -37,7 +37,7 @@ from slimgate.results.quality import BuildsFacts, QualityFacts
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import GateResult
 from slimgate.run.run import ModelHandle, SuiteRun
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import TEACHER, Suite, dump_params
 
 VariantMetric = tuple[str, str]  # of a variant
 
@@ -161,10 +161,10 @@ def test_baseline(
 
 
 def _is_unchanged(variant: ModelHandle, earlier: Since) -> bool:
-    run = variant.run
+    run, runtime, digest = variant.run, variant.variant.runtime, variant.built.artifact.digest
     machine = describe_machine(threads=run.suite.threads, device=run.device)
-    digest, runtime = variant.built.artifact.digest, variant.variant.runtime.name
-    return is_same_model(earlier, run.baseline.run, digest, runtime, machine)
+    params = dump_params(runtime.params)
+    return is_same_model(earlier, run.baseline.run, digest, runtime.name, params, machine)
 
 
 def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> SinceFacts:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from slimgate.errors import SlimgateError
 from slimgate.judge.metrics import value_of
@@ -43,14 +44,22 @@ def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
     return Since(model, None, other) if other else Since(model, pair, None)
 
 
-def is_same_model(earlier: Since, baseline: Kept, digest: str, runtime: str, machine: Machine) -> bool:
+def is_same_model(
+    earlier: Since,
+    baseline: Kept,
+    digest: str,
+    runtime: str,
+    runtime_params: Mapping[str, Any],
+    machine: Machine,
+) -> bool:
     """Whether a variant is the baseline's own: neither what computes its answers nor any answer has changed.
 
     Args:
         earlier: its answers, paired with those of then.
         baseline: the record of then.
         digest: of its files now; a server's model has no files, and so is never known to be the same.
-        runtime: that computes it now.
+        runtime: that computes it now. Of a user's own one nobody knows whether its code is as it was.
+        runtime_params: its options now.
         machine: that computes it now, with the versions of its libraries.
     """
     if earlier.model is None or earlier.pair is None or earlier.model.artifact is None:
@@ -58,7 +67,8 @@ def is_same_model(earlier: Since, baseline: Kept, digest: str, runtime: str, mac
     artifact, before = earlier.model.artifact, baseline.record.machine
     return (
         artifact.bytes is not None
-        and (artifact.digest, artifact.runtime) == (digest, runtime)
+        and ":" not in runtime
+        and (artifact.digest, artifact.runtime, artifact.runtime_params) == (digest, runtime, runtime_params)
         and (before.hardware, before.libraries) == (machine.hardware, machine.libraries)
         and same_answers(*earlier.pair)
     )

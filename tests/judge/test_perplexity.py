@@ -205,7 +205,7 @@ def test_at_the_upper_bound_the_p_value_is_5_percent() -> None:
     assert found.p_at_least(found.interval[1]) == pytest.approx(0.05, abs=1e-6)
 
 
-def test_the_line_says_that_only_the_share_above_the_cap_is_undecided() -> None:
+def test_the_line_says_that_only_the_share_is_undecided() -> None:
     """400 equal documents leave a share of 0.75 % open, and 2 % growth allows 0.25 %."""
     nats, tokens = np.full(400, 300.0), np.full(400, 100)
     undecided = judged((nats, nats, tokens), 0.02)

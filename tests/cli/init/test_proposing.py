@@ -38,7 +38,7 @@ def test_a_budget_is_the_tightest_that_the_rows_decide(rows: int, common: float,
         (400, {"above_cap_max": 0.02}, {"above_cap_max": 0.02}),
     ],
 )
-def test_a_perplexity_gets_a_share_above_the_cap_that_rows_can_exclude(
+def test_a_perplexity_gets_a_share_that_rows_can_exclude(
     rows: int, common: dict[str, float], tight: dict[str, float]
 ) -> None:
     """Twice log 0.05 / log(1 - share): 500 for ln(1.1) / 8, 1,620 for ln(1.03) / 8, 1,196 for 0.5 %."""

@@ -203,8 +203,8 @@ def _find_newest(source: BaselineSource, suite: Suite) -> Kept | None:
             return next(reversed(baselines_in(source.path, suite.shown)), None)
         run = Kept(source.file, read_run(source.file))
     except DataError as error:
-        beside = source.path.parent
-        near = [] if source.path.exists() or not beside.is_dir() else [path.name for path in beside.iterdir()]
+        folder = source.path.parent
+        near = [] if source.path.exists() or not folder.is_dir() else [path.name for path in folder.iterdir()]
         hint = did_you_mean(source.path.name, near) or "; expected the run.json of an earlier run"
         raise SuiteError(f"{source.where} {error}{hint}") from error
     return run if run.record.suite.path == suite.shown else None

@@ -69,7 +69,7 @@ class Same:
 HELPERS = "def unchanged(model):\n    return model\n"
 METRICS = """
 from dataclasses import replace
-from slimgate.judge.metrics.accuracy import METRICS
+from slimgate.judge.metrics.classification import METRICS
 OWN = replace(METRICS["accuracy"], name="own_accuracy")
 """
 EARLIER = "2026-11-20T14:02:03+00:00"

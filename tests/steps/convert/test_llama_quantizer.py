@@ -178,7 +178,7 @@ def test_importance_is_the_mean_square_of_real_tokens(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"type": "F16", "importance": True}, 'type = "F16" is not quantized'),
+        ({"type": "F16", "importance": True}, 'type = "F16" is a float format'),
         ({"type": "Q4_K_M", "quantizer": "slimgate"}, 'quantizer = "slimgate" writes F32, F16, BF16, Q8_0'),
         ({"type": "IQ1_S", "importance": False}, 'type = "IQ1_S" needs importance'),
         ({"type": "Q4_K_M", "tensor_types": {"(": "Q8_0"}}, r'"\(" is not a regular expression'),

@@ -1,5 +1,6 @@
 """pytest's side of slimgate: hooks, collecting, sessions, fixtures, gates."""
 
+from slimgate.plugin.config import pytest_addoption
 from slimgate.plugin.hooks import (
     pytest_configure,
     pytest_configure_node,
@@ -12,7 +13,6 @@ from slimgate.plugin.hooks import (
     pytest_sessionstart,
     pytest_terminal_summary,
 )
-from slimgate.plugin.options import pytest_addoption
 
 __all__ = [
     "pytest_addoption",

@@ -6,7 +6,6 @@ same machine.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -18,17 +17,6 @@ from slimgate.plugin.config import SESSION, shard_of
 
 if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
-
-
-def shard_option(text: str) -> str:
-    """Checks the option and returns its text, because xdist can send its workers only text."""
-    from slimgate.run.shards import parse_shard
-
-    try:
-        parse_shard(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
 
 
 def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:

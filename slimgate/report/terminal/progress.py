@@ -18,7 +18,7 @@ from slimgate.plugins.base import Progress
 SHORT_SECONDS = 1.0
 # A stage that goes on says how far it is this often; with what is timed between, a log has a line a minute.
 EVERY_SECONDS = 30.0
-# Before this share is done, the time that earlier runs took says more than the rate so far.
+# Before this share is done, or in the first second, the time of earlier runs says more than the rate so far.
 EARLY = 0.05
 HEIGHT = 2
 _WIDEST_BAR = 30
@@ -171,11 +171,16 @@ def still_lines(stage: Stage, *, width: int, colour: bool) -> list[str]:
 def _times(stage: Stage, now: float) -> str:
     """`12 s so far · about 29 s left, as before`."""
     gone = now - stage.began
-    if stage.expected is None or stage.done > EARLY * stage.total > 0:
+    if stage.expected is None or _is_rate_known(stage, now):
         return f"{duration(gone)} so far"
     if gone >= stage.expected:
         return f"{duration(gone)} so far, {duration(stage.expected)} before"
     return f"{duration(gone)} so far · about {duration(stage.expected - gone)} left, as before"
+
+
+def _is_rate_known(stage: Stage, now: float) -> bool:
+    """Whether the rate so far tells the time that is left."""
+    return stage.done > EARLY * stage.total > 0 and now - stage.began >= SHORT_SECONDS
 
 
 def _format_progress(stage: Stage, now: float) -> str:
@@ -185,7 +190,7 @@ def _format_progress(stage: Stage, now: float) -> str:
     if seconds > 0 and stage.done:
         rate = stage.done / seconds
         clauses.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
-        if stage.done > EARLY * stage.total:
+        if _is_rate_known(stage, now):
             clauses.append(f"{duration(max(stage.total - stage.done, 0) / rate)} left")
     return " · ".join([*clauses, stage.note] if stage.note else clauses)
 

@@ -33,10 +33,7 @@ def recommend(record: RunRecord) -> list[str]:
         names = " and ".join(name.replace("_", " ") for name in failures)
         return [f"**Ship nothing**: the gate failed its self-test ({names}), so no verdict can be trusted."]
     able = inside_budgets(record)
-    open_ones = [
-        model for model in variants(record) if model.gated and Verdict.FAIL not in verdicts(model).values()
-    ]
-    if not able and record.verdict.missing and open_ones:
+    if not able and record.verdict.missing and _may_ship(record):
         return [f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."]
     if not able:
         return ["**Ship nothing**: no variant passed all of its budgets."]
@@ -59,6 +56,11 @@ def recommend(record: RunRecord) -> list[str]:
         f"For size, ship {_name(small)}: {', '.join(facts)}.",
         *_fastest_lines(record, fast),
     ]
+
+
+def _may_ship(record: RunRecord) -> bool:
+    """Whether any gated variant has failed no budget so far."""
+    return any(model.gated and Verdict.FAIL not in verdicts(model).values() for model in variants(record))
 
 
 def _smallest(record: RunRecord, able: list[VariantRecord]) -> VariantRecord | None:

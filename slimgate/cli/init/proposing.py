@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-
 from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.cli.init.models import ModelFound, Standing
 from slimgate.judge.budget_kinds import QualityBudget, suited_kinds
@@ -16,7 +14,7 @@ from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
 from slimgate.judge.rows_needed import planned_rows
 from slimgate.plugins.task import Task
-from slimgate.run.budget_plan import smallest_share
+from slimgate.run.budget_plan import GateGroups, smallest_share
 from slimgate.steps.convert.to_ctranslate2 import ENCODER_DECODERS
 
 Json = dict[str, Any]
@@ -66,10 +64,10 @@ def _growth_budget(limit: float, sizes: tuple[int, ...]) -> Json:
 
     Without one the judge's own share stands, which the rows can exclude, or which none of these would mend.
     """
-    rows, groups = sum(sizes), np.array(sizes, np.float64) if max(sizes) > 1 else None
+    gate = GateGroups(sizes)
 
     def is_shown(share: float) -> bool:
-        return planned_rows(share, discordance=0.0, sizes=groups) * _UNEQUAL <= rows
+        return planned_rows(share, discordance=0.0, sizes=gate.group_sizes) * _UNEQUAL <= gate.rows
 
     if is_shown(smallest_share(QualityBudget("increase_relative", limit))):
         return {"increase_relative": limit}

@@ -55,10 +55,10 @@ def chart_data(record: RunRecord, releases: Sequence[Kept] = ()) -> dict[str, An
 
 def _history(releases: Sequence[Kept]) -> dict[str, Any] | None:
     """Values of each gated metric by model, one for each release. None where there is nothing to compare."""
-    values = (
-        {metric: _values_by_model(releases, metric) for metric in gated_metrics(releases)} if releases else {}
-    )
-    if len(releases) < 2 or not any(values.values()):
+    if len(releases) < 2:
+        return None
+    values = {metric: _values_by_model(releases, metric) for metric in gated_metrics(releases)}
+    if not any(values.values()):
         return None
     gates = [gate_digest(release) for release in releases]
     return {

@@ -93,9 +93,8 @@ def judge_logs(
     base, target = choose_runs(base, target, rules.runs)
     if repeat is not None and (base.further or target.further or rules.same_id == "runs"):
         raise DataError(
-            f"--repeat {repeat.shown}: it was given with several runs of a side, whose "
-            "noise is in the verdict; "
-            "give it as one more run of --base"
+            f"--repeat {repeat.shown}: it was given with several runs of a side, whose noise is in the "
+            "verdict; give it as one more run of --base"
         )
     if repeat is not None:
         repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
@@ -120,9 +119,8 @@ def _judge_runs(
     checks = read_answer_checks() if rules.checks is None and budgets.names_answers else rules.checks
     if checks is not None and (base.further or target.further):
         raise SuiteError(
-            "the length and the faults of answers are judged by one run of each side, and "
-            "several runs were given; "
-            "leave them out, or give one run"
+            "the length and the faults of answers are judged by one run of each side, and several runs were "
+            "given; leave them out, or give one run"
         )
     rules = replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
     differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])

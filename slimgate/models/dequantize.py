@@ -95,9 +95,8 @@ def gptq_weight(
 def _awq_weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
     if packing.bits != 4 or packing.version != "gemm":
         raise BuildError(
-            f"AWQ weights of {packing.bits or 'several'} bits, version "
-            f"{packing.version}, were given, expected 4 "
-            "bits in the version gemm; install gptqmodel, or save them in that version"
+            f"AWQ weights of {packing.bits or 'several'} bits, version {packing.version}, were given, "
+            "expected 4 bits in the version gemm; install gptqmodel, or save them in that version"
         )
     return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"])
 

@@ -54,9 +54,8 @@ class ServerTable(Table):
                 word.partition("=")[0] in _KEY_OPTIONS
             ):  # the command is in records; what was given is not repeated
                 raise ValueError(
-                    f"{word.partition('=')[0]} was given, and a key may not be in a "
-                    "suite; name its variable by "
-                    "key_env, and the server reads it from its environment, such as VLLM_API_KEY"
+                    f"{word.partition('=')[0]} was given, and a key may not be in a suite; name its "
+                    "variable by key_env, and the server reads it from its environment, such as VLLM_API_KEY"
                 )
         return command
 

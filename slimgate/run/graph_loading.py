@@ -78,8 +78,7 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Model:
 def _check_texts(ref: ModelRef, actual: int, columns: Sequence[str]) -> None:
     if actual != len(columns):
         raise SuiteError(
-            f"{ref.text}: the graph encodes {actual} text{'s' if actual > 1 else ''} a "
-            "row, and the task's rows "
-            f"have {len(columns)} ({', '.join(columns)}); export a variant with the "
-            "step to_onnx or to_openvino"
+            f"{ref.text}: the graph encodes {actual} text{'s' if actual > 1 else ''} a row, and the task's "
+            f"rows have {len(columns)} ({', '.join(columns)}); export a variant with the step to_onnx or "
+            "to_openvino"
         )

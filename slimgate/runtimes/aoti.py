@@ -42,9 +42,8 @@ class AotiPredictor:
 
         if set(batch) != set(self._inputs):
             raise MeasureError(
-                f"inputs {', '.join(sorted(batch))} were given, expected those that the "
-                "package was compiled for: "
-                f"{', '.join(sorted(self._inputs))}"
+                f"inputs {', '.join(sorted(batch))} were given, expected those that the package was "
+                f"compiled for: {', '.join(sorted(self._inputs))}"
             )
         # its code assumes contiguous arrays, and does not check
         dense = {name: np.ascontiguousarray(batch[name]) for name in self._inputs}

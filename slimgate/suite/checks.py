@@ -260,9 +260,8 @@ def check_end_to_end(suite: Suite, error_at: ErrorAt) -> None:
     if suite.measure.end_to_end and not task.object.end_to_end:
         able = ", ".join(name for name, plugin in plugins("task").items() if plugin.end_to_end)
         problem = (
-            f"true was given, but a row of task {task.name} is not text that one forward "
-            "pass answers; tasks that "
-            f"are timed end to end: {able}"
+            f"true was given, but a row of task {task.name} is not text that one forward pass answers; "
+            f"tasks that are timed end to end: {able}"
         )
         raise error_at(("measure", "end_to_end"), problem)
     for budgets in () if suite.measure.end_to_end else suite.budgets.values():

@@ -194,9 +194,8 @@ class ModelWalk:
         """The split `calibration` has rows if a step needs them."""
         if CALIBRATION in step.needs and self.suite.setup.sizes.calibration == 0:
             problem = (
-                "needs rows of the split calibration, and [task] splits.calibration = 0 "
-                "was given; give it some, "
-                "such as calibration = 512"
+                "needs rows of the split calibration, and [task] splits.calibration = 0 was given; give it "
+                "some, such as calibration = 512"
             )
             raise self.error_at(loc, problem)
 

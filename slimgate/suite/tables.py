@@ -140,9 +140,8 @@ class CascadeTable(Table):
             raise ValueError('drop_points belongs to threshold = "selection"; the threshold is given here')
         if isinstance(self.threshold, tuple) and len(self.threshold) != len(self.models) - 1:
             raise ValueError(
-                f"{len(self.threshold)} thresholds were given, expected "
-                f"{len(self.models) - 1}: one for each model "
-                "but the last"
+                f"{len(self.threshold)} thresholds were given, expected {len(self.models) - 1}: one for "
+                "each model but the last"
             )
         return self
 

@@ -96,9 +96,8 @@ class Params(Table):
     def _fits(self) -> Self:
         if not isinstance(self.choices, str) and len(self.choices) < 2:
             raise ValueError(
-                "choices: a list of one column was given; write the column of lists as a "
-                "string, or name a column "
-                "for each choice"
+                "choices: a list of one column was given; write the column of lists as a string, or name a "
+                "column for each choice"
             )
         for place, is_expected in ((CONTEXT, True), (CHOICES, self.letters)):
             if self.form.template.count(place) != is_expected:

@@ -65,9 +65,8 @@ class Params(SentenceParams):
         options = [name for name in ("pair", "text", "label") if getattr(self, name) is not None]
         if options not in (["pair"], ["text", "label"]):
             raise ValueError(
-                f"{' and '.join(options) or 'none'} was given, expected pair = [query column, "
-                "document column], or "
-                "text and label"
+                f"{' and '.join(options) or 'none'} was given, expected pair = [query column, document "
+                "column], or text and label"
             )
         if self.symmetric and self.pair is None:
             raise ValueError(

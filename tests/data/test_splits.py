@@ -129,9 +129,9 @@ def test_too_few_rows_are_one_error_with_the_counts() -> None:
     with pytest.raises(DataError) as caught:
         cut_of({"train": rows(50), "gate": rows(5, start=46)}, {"train": 40, "selection": 8})
     assert str(caught.value) == (
-        "too few rows for split train: part train has 50 rows, 4 dropped because a later part holds "
-        "their text, 46 left; no group and no text may be in two splits; "
-        "asked train 40, calibration 2, selection 8; train got 36. Ask for fewer rows"
+        "too few rows for split train: part train has 50 rows, 4 dropped because a later part holds their "
+        "text, 46 left; no group and no text may be in two splits; asked train 40, calibration 2, selection "
+        "8; train got 36. Ask for fewer rows"
     )
     with pytest.raises(DataError, match=r"split train: .* 5 dropped .* 0 left; asked train rest"):
         cut_of({"train": rows(5), "gate": rows(5)})

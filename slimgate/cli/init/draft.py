@@ -154,9 +154,8 @@ class Draft:
             raise DataError("--model-labels: the model has no head for this task, whose outputs have labels")
         if self.standing == "other labels":
             raise DataError(
-                f"--model-labels: {label_map(self.stated)} was given, expected the "
-                "data's label of each of the "
-                f"model's outputs ({label_map(model_labels(self.model.config))}); the data's are "
+                f"--model-labels: {label_map(self.stated)} was given, expected the data's label of each of "
+                f"the model's outputs ({label_map(model_labels(self.model.config))}); the data's are "
                 f"{label_map(self.classes)}"
             )
         return self.stated

@@ -321,9 +321,8 @@ def _only_repeat(paths: Sequence[Path]) -> Path | None:
 
     if len(paths) > 1:
         raise SuiteError(
-            f"--repeat was given {len(paths)} times ({', '.join(map(str, paths))}), "
-            "expected one second log of "
-            "the base"
+            f"--repeat was given {len(paths)} times ({', '.join(map(str, paths))}), expected one second log "
+            "of the base"
         )
     return next(iter(paths), None)
 

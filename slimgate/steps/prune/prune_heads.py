@@ -142,9 +142,9 @@ def _heads_to_keep(
         shared = attention.heads // attention.kv_heads
         if params.heads % shared or params.heads > attention.heads:
             raise BuildError(
-                f"prune_heads: heads = {params.heads} was given, but {name} has "
-                f"{attention.heads} heads, which "
-                f"share keys and values by {shared}; give a multiple of {shared} up to {attention.heads}"
+                f"prune_heads: heads = {params.heads} was given, but {name} has {attention.heads} heads, "
+                f"which share keys and values by {shared}; give a multiple of {shared} up to "
+                f"{attention.heads}"
             )
         kept_heads[name] = best_units(scores[name], params.heads // shared)
     return kept_heads

@@ -32,9 +32,8 @@ def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> li
         return [max(0, teacher - student + i) for i in range(student)]
     if len(mapping) != student or max(mapping) >= teacher:
         raise BuildError(
-            f"layer_mapping {list(mapping)} was given, expected for each of the "
-            f"student's {student} blocks one "
-            f"of the teacher's, 0 to {teacher - 1}"
+            f"layer_mapping {list(mapping)} was given, expected for each of the student's {student} blocks "
+            f"one of the teacher's, 0 to {teacher - 1}"
         )
     return [int(number) for number in mapping]
 

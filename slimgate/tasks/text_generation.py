@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING
 
 from slimgate.data.guess_input import FoundRows
 from slimgate.errors import DataError, SuiteError, in_one_line
-from slimgate.judge.scores import ChosenScore
 from slimgate.models.saved_files import check_language_model
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
@@ -108,11 +107,11 @@ class TextGeneration(GenerationTask[Params]):
                 check_tools(split, rows, params.tools, references(params, rows))
         return super().facts(params, splits)
 
-    def compared_texts(self, params: Params, rows: Rows, chosen: ChosenScore) -> list[list[str]]:
+    def compared_texts(self, params: Params, rows: Rows, kind: str) -> list[list[str]]:
         """The references of each row, or its tools."""
-        if chosen.score.compares_with == "tools":
+        if kind == "tools":
             return [[text] for text in read_tool_texts(rows, params.tools) or ()]
-        return super().compared_texts(params, rows, chosen)
+        return super().compared_texts(params, rows, kind)
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve this task, or a chat template ignores tools."""

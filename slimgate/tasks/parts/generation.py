@@ -215,7 +215,7 @@ class GenerationTask(Task[G]):
         return TaskFacts(())
 
     def _check_references(self, params: G, chosen: ChosenScore, split: str, rows: Rows) -> None:
-        compared_texts = self.compared_texts(params, rows, chosen)
+        compared_texts = self.compared_texts(params, rows, chosen.score.compares_with)
         for row, texts in zip(rows.ids, compared_texts, strict=True):
             for text in texts:
                 try:
@@ -224,8 +224,8 @@ class GenerationTask(Task[G]):
                     column = getattr(params, chosen.score.compares_with)
                     raise DataError(f'{split} row {row}, column "{column}": {error}') from error
 
-    def compared_texts(self, params: G, rows: Rows, chosen: ChosenScore) -> list[list[str]]:
-        """The texts of each row that a score compares an answer with; the best one counts."""
+    def compared_texts(self, params: G, rows: Rows, kind: str) -> list[list[str]]:
+        """The texts of each row that scores of this `compares_with` get; the best one counts."""
         return references(params, rows)
 
     def texts(self, params: G, rows: Rows) -> list[str]:
@@ -288,8 +288,12 @@ class GenerationTask(Task[G]):
         if all(answer.verified is not None for answer in scores.flat):
             values[VERIFIED_TOKENS] = _means(scores, lambda answer: answer.verified[0])
             values[PASSES] = _means(scores, lambda answer: answer.verified[1])
+        texts_by_kind = {
+            kind: self.compared_texts(params, rows, kind)
+            for kind in {chosen.score.compares_with for chosen in params.chosen}
+        }
         for chosen in params.chosen:
-            compared_texts = self.compared_texts(params, rows, chosen)
+            compared_texts = texts_by_kind[chosen.score.compares_with]
             rates = [
                 np.mean(
                     [not answer.failed and best_score(chosen.rate, answer.text, texts) for answer in answers]

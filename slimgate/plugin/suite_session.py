@@ -185,7 +185,7 @@ class SuiteSession:
         # Skipped although they judge a budget that gates, or the gate itself.
         gating = {
             key
-            for name in (TEACHER, *self.suite.variants)
+            for name in self.suite.models
             if self.suite.model(name).gated
             for _, key in list_budgeted_checks(self.suite, name)
         }
@@ -413,7 +413,7 @@ class SuiteSession:
         self._look_log = log = self._look_log or LookLog(root, digest, self._settings.began)
         built = {
             name: build.artifact.digest
-            for name in (TEACHER, *self.suite.variants)
+            for name in self.suite.models
             if (build := self.begin().find_build(name)) is not None
         }
         models = {

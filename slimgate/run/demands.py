@@ -17,7 +17,7 @@ from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.verdicts import SwitchedOffBudget
 from slimgate.run.rows import PreparedRows
 from slimgate.store.store import files_of
-from slimgate.suite.suite import TEACHER, Suite, Variant, dump_params
+from slimgate.suite.suite import Suite, Variant, dump_params
 from slimgate.suite.tables import SuiteTable, TeacherTable, VariantTable
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _NAMED_CODE = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
 
 def make_demands(suite: Suite, rows: PreparedRows | None = None) -> Demands:
     """The demands of a suite. rows: its splits, if they are cut already."""
-    names = (TEACHER, *suite.variants)
+    names = suite.models
     off = {name: suite.find_budgets(name).switched_off for name in names}
     return Demands(
         budgets=[

@@ -113,7 +113,7 @@ class GateResult:
 
 def list_expected_checks(suite: Suite) -> list[Key]:
     """Every check that a complete run of a suite makes."""
-    return [key for name in (TEACHER, *suite.variants) for key, _ in _list_checks(suite, name)]
+    return [key for name in suite.models for key, _ in _list_checks(suite, name)]
 
 
 def list_budgeted_checks(suite: Suite, name: str) -> list[tuple[str, Key]]:
@@ -135,9 +135,8 @@ def describe_ungated(suite: Suite) -> str | None:
 def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
     """The checks of a model, each with the quantity that its budget limits; None if it has no budget."""
     budgets = suite.find_budgets(name)
-    for model, metric in suite.judged_metrics:
-        if model == name:
-            yield (QUALITY, name, metric), metric if metric in budgets.quality else None
+    for metric in suite.list_judged_metrics(name):
+        yield (QUALITY, name, metric), metric if metric in budgets.quality else None
     yield from (((SINCE, name, metric), f"{BASELINE} {metric}") for metric in budgets.baseline)
     if name == TEACHER:
         tests = (test for test in SELF_TESTS if test != PLANTED_DELAY or not suite.teacher.is_endpoint)
@@ -145,9 +144,9 @@ def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
     else:
         judged = budgets.behaviour != BehaviourBudgets()
         yield (BEHAVIOUR, name, ""), _format_behaviour(budgets.behaviour) if judged else None
-        if name in suite.sized:
+        if suite.is_sized(name):
             yield (SIZE, name, ""), "size" if budgets.size or budgets.quantized else None
-        if name in suite.variants_with_memory:
+        if suite.has_memory(name):
             yield (MEMORY, name, ""), "memory" if budgets.memory else None
         if budgets.flops is not None:
             yield (FLOPS, name, ""), FLOPS
@@ -156,7 +155,7 @@ def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
                 (SPEEDUP, name, workload.id),
                 f"{LATENCY} {workload.id}" if budgets.find_speed_budget(workload) else None,
             )
-        for load in suite.loads if name in suite.loaded else ():
+        for load in suite.loads if suite.is_loaded(name) else ():
             yield (
                 (SPEEDUP, name, load.id),
                 f"{LATENCY} {load.id}" if budgets.find_speed_budget(load) else None,
@@ -333,7 +332,7 @@ def make_run_record(
         _make_variant_record(
             suite, name, results, digests.get(name, {}), results.carried_results(name, checks)
         )
-        for name in (TEACHER, *suite.variants)
+        for name in suite.models
     ]
     facts_by_test = {name: results.find_facts(SELF_TEST, TEACHER, name) for name in SELF_TESTS}
     self_test = SelfTest.model_validate({name: facts for name, facts in facts_by_test.items() if facts})

@@ -16,7 +16,7 @@ from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.store.store import Json, Store, scratch_beside
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:
 def _check_folders(suite: Suite, facts: TaskFacts) -> None:
     """Raises if a model in a folder cannot predict the classes of these rows."""
     task = suite.setup.task
-    for name in (TEACHER, *suite.variants):
+    for name in suite.models:
         ref = suite.model(name).ref
         if ref is not None and ref.folder is not None:
             task.object.check_model(task.params, ref, model_config(ref), facts)
@@ -93,7 +93,7 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
     """Raises DataError if a step needs calibration rows and gets none; that happens if there are few rows."""
     if len(splits[CALIBRATION]):
         return
-    for name in (TEACHER, *suite.variants):
+    for name in suite.models:
         for step in suite.model(name).steps:
             if CALIBRATION in step.needs:
                 raise DataError(

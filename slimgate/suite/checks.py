@@ -111,7 +111,7 @@ def _check_endpoint_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     if budgets is None or not endpoints or not variant.gated:
         return
     unmeasured: Sequence[SpeedBudget | LimitBudget] = budgets.on_times
-    if name in suite.loaded:
+    if suite.is_loaded(name):
         measured = {limit.kind for load in suite.loads for limit in budgets.find_time_budgets(load)}
         unmeasured = [limit for limit in budgets.times if limit.kind not in measured]
     timed: list[tuple[str, Any]] = [(LATENCY, limit) for limit in unmeasured]
@@ -144,7 +144,7 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
     folders: also read config.json in the folders that models start from.
     """
     walk = ModelWalk(suite, error_at, folders)
-    for name in (TEACHER, *suite.variants):
+    for name in suite.models:
         state, runtime = walk.find_state(name), suite.model(name).runtime
         loc: Loc = (TEACHER,) if name == TEACHER else ("variants", name, "runtime")
         if state.kind not in runtime.object.kinds:
@@ -162,7 +162,7 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     """Raises if a budget limits the times or memory of a model whose weights are unpacked for judging."""
     budgets, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
-    if budgets is None or suite.is_dueled(name) or name in suite.loaded or not variant.gated:
+    if budgets is None or suite.is_dueled(name) or suite.is_loaded(name) or not variant.gated:
         return
     kinds = [(LATENCY, budget.kind) for budget in budgets.on_times]
     if budgets.memory is not None:
@@ -212,7 +212,7 @@ def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
     for name, budgets in suite.budgets.items():
         for budget in budgets.times:
             least = rounds_for(budget.kind)
-            if name in suite.loaded:
+            if suite.is_loaded(name):
                 _check_load_requests(suite, budget.kind, least, error_at)
             elif suite.measure.rounds < least:
                 problem = (

@@ -26,7 +26,7 @@ def check_packages(suite: Suite, error_at: Callable[[Loc, str], SuiteError]) -> 
 
 def _list_package_users(suite: Suite) -> Iterator[tuple[Loc, str, Step[Any] | Runtime[Any]]]:
     """Each step and runtime: its place in the file, its name, the plug-in."""
-    for name, variant in {TEACHER: suite.teacher, **suite.variants}.items():
+    for name, variant in suite.models.items():
         table: Loc = (TEACHER,) if name == TEACHER else ("variants", name)
         for i, step in enumerate(variant.steps):
             yield (*table, "steps", i, step.name), step.name, step.object

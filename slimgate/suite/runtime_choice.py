@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from slimgate.errors import BuildError
 from slimgate.plugins.loading import find_default_runtime, plugins
-from slimgate.suite.suite import TEACHER, Plugin, Suite, SuiteRuntime, Variant, find_kind
+from slimgate.suite.suite import TEACHER, Plugin, Suite, SuiteRuntime, find_kind
 
 
 def find_runtime(kind: str) -> SuiteRuntime:
@@ -26,7 +26,7 @@ def add_default_runtimes(suite: Suite, stated: frozenset[str]) -> Suite:
     stated: the variants whose runtime the suite names; they keep it. If no known runtime executes the kind,
     the model keeps its runtime and `check_models` reports it.
     """
-    models: dict[str, Variant] = {TEACHER: suite.teacher, **suite.variants}
+    models = dict(suite.models)
     for name, variant in models.items():
         kind = find_kind(variant, models)
         if name not in stated and kind not in variant.runtime.object.kinds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -172,6 +173,11 @@ class Suite:
         """The seed of the splits, the teacher, and the builds that are judged."""
         return self.seeds[0]
 
+    @cached_property
+    def models(self) -> Mapping[str, Variant]:
+        """The teacher and the variants, by name, the teacher first."""
+        return {TEACHER: self.teacher, **self.variants}
+
     def model(self, name: str) -> Variant:
         """A variant, or the teacher, by name.
 
@@ -211,10 +217,7 @@ class Suite:
         variant = self.model(name)
         if variant.steps:
             last = variant.steps[-1]
-            is_quantized = find_kind(variant, {TEACHER: self.teacher, **self.variants}) in (
-                CHECKPOINT,
-                SERVED,
-            )
+            is_quantized = find_kind(variant, self.models) in (CHECKPOINT, SERVED)
             return last.object.weight_format(last.params) if is_quantized else None
         if variant.ref is not None:
             return None if variant.ref.stored is None else weight_format_of(variant.ref.stored)
@@ -247,12 +250,12 @@ class Suite:
     @property
     def endpoints(self) -> tuple[str, ...]:
         """The models whose answers come from servers, the teacher included."""
-        return tuple(name for name in (TEACHER, *self.variants) if self.model(name).is_endpoint)
+        return tuple(name for name, model in self.models.items() if model.is_endpoint)
 
     @property
     def timed(self) -> tuple[str, ...]:
         """The models whose latency is measured, the teacher included."""
-        return tuple(name for name in (TEACHER, *self.variants) if self.is_timed(name))
+        return tuple(filter(self.is_timed, self.models))
 
     def is_timed(self, name: str) -> bool:
         """Whether a model's latency is measured. It is not for a server, nor if weights are unpacked.
@@ -304,15 +307,41 @@ class Suite:
     @property
     def loaded(self) -> tuple[str, ...]:
         """The variants whose servers are load-tested against the teacher's server."""
-        if not self.loads or not self.teacher.is_endpoint:
-            return ()
-        return tuple(name for name in self.endpoints if name != TEACHER)
+        return tuple(filter(self.is_loaded, self.variants))
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether a model's server is load-tested against the teacher's server.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            True if the suite has loads, and both models are servers; False for the teacher itself.
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
+        both_serve = self.teacher.is_endpoint and self.model(name).is_endpoint
+        return bool(self.loads) and name != TEACHER and both_serve
 
     @property
     def sized(self) -> tuple[str, ...]:
         """The variants whose files are compared with the teacher's."""
-        without = () if self.teacher.is_endpoint else self.variants
-        return tuple(name for name in without if not self.variants[name].is_endpoint)
+        return tuple(filter(self.is_sized, self.variants))
+
+    def is_sized(self, name: str) -> bool:
+        """Whether a model's files are compared with the teacher's.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            True if neither the model nor the teacher is a server; False for the teacher itself.
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
+        return name != TEACHER and not (self.teacher.is_endpoint or self.model(name).is_endpoint)
 
     @property
     def dueled(self) -> tuple[str, ...]:
@@ -336,21 +365,43 @@ class Suite:
     @property
     def variants_with_memory(self) -> tuple[str, ...]:
         """The variants whose memory is measured: all with [measure] memory, else those with a budget."""
-        return tuple(
-            name for name in self.dueled if self.measure.memory or self.budgets[name].memory is not None
-        )
+        return tuple(filter(self.has_memory, self.variants))
+
+    def has_memory(self, name: str) -> bool:
+        """Whether a variant's memory is measured.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            True if the variant is timed against the teacher, and [measure] memory or its budget asks for it.
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
+        is_wanted = self.measure.memory or self.find_budgets(name).memory is not None
+        return is_wanted and self.is_dueled(name)
 
     @property
     def since_baseline(self) -> tuple[tuple[str, str], ...]:
         """The (model, metric) pairs with a budget since the baseline, the teacher first."""
-        names = (TEACHER, *self.variants)
-        return tuple((name, metric) for name in names for metric in self.find_budgets(name).baseline)
+        return tuple((name, metric) for name in self.models for metric in self.find_budgets(name).baseline)
 
     @property
     def judged_metrics(self) -> tuple[tuple[str, str], ...]:
         """The (model, metric) pairs that are judged: the teacher's with a budget, and all the variants'."""
-        of_teacher = [(TEACHER, metric) for metric in self.teacher_budgets.quality]
-        return (*of_teacher, *((name, metric) for name in self.variants for metric in self.metrics))
+        return tuple((name, metric) for name in self.models for metric in self.list_judged_metrics(name))
+
+    def list_judged_metrics(self, name: str) -> tuple[str, ...]:
+        """The metrics that are judged of a model, in order.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            All of the suite's for a variant; for the teacher those with a budget.
+        """
+        return tuple(self.teacher_budgets.quality) if name == TEACHER else tuple(self.metrics)
 
     def find_dependents(self, name: str) -> tuple[str, ...]:
         """The variants that are built from a model or learn from it, directly or through other variants.

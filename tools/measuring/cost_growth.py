@@ -1,29 +1,21 @@
-"""How the cost of judging and reporting grows with variants and rows, and where it goes.
+"""What judging and reporting cost at a size: CPU seconds of each stage, and peak memory.
 
-    python -m tools.measuring.cost_growth --variants 10 100 1000 --rows 10000 --quality-rows 250000 500000
-    1000000
+    python -m tools.measuring.growth_report --write reports/cost_growth.md
 
-First so many stored variants, each the outcomes of `rows` gate rows in a parquet file, are read, judged
-(accuracy by Tango, f1_macro by the bootstrap, behaviour) and put together to a record and report.md. Then one
-variant's quality is judged on ever more rows. Each size runs in a process of its own, so that its peak memory
-is its own. "a doubling" is by how much a stage's cost is multiplied when the size doubles: 2 is linear.
+Sizes are variants of a suite, gate rows of a variant, slices of its rows, rows of two prediction files, and
+samples of two lm-eval logs. `growth_report` measures ever larger sizes and fits how each stage's cost grows.
+Models are not computed: their outcomes are made up.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import log2
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
 from slimgate._system.timestamps import format_now
 from slimgate.judge import judge_quality
@@ -33,6 +25,7 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.slices import Slice, judge_slices, slices_verdict
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record.build import BuildFacts
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
@@ -91,10 +84,11 @@ def store(folder: Path, rows: int) -> list[Path]:
 
 
 def suite_of(folder: Path, variants: int) -> Suite:
-    """A suite of so many variants, read from its file; its model has a config and no weights."""
+    """A suite of so many variants, read from its file. Its model has a config and no weights."""
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model/config.json").write_text('{"num_hidden_layers": 4, "max_position_embeddings": 512}')
-    (folder / "model/model.safetensors").touch()
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / "model" / name).touch()
     (folder / "rows.csv").write_text("text,label\ngood film,a\n")
     names = "\n".join(f"v{i} = {{ steps = [{{ keep_layers = [0, 3] }}] }}" for i in range(variants))
     budgets = "\n".join(f"{name} = {{ drop_points = {BUDGET.limit} }}" for name in METRICS)
@@ -205,56 +199,25 @@ def _time_writing(suite: Suite, results: GateResults, rows: int, path: Path) -> 
     return seconds
 
 
-def many_rows(rows: int, _: int = 0) -> Seconds:
+def many_rows(rows: int) -> Seconds:
     """CPU seconds of one variant's quality by each metric, and the peak memory in MB."""
     seconds: Seconds = {}
     teacher, variant = made_up(rows, noise=0.0, seed=0), made_up(rows, noise=0.3, seed=1)
-    peak_mib = read_peak_bytes() / 1024**2
     for metric in METRICS:
         with time_stage(seconds, metric):
             judge_quality(load_metric(metric), teacher, variant, [BUDGET], seed=0)
-    return {**seconds, "MB of the rows": peak_mib, "peak MB": read_peak_bytes() / 1024**2}
+    return {**seconds, "peak MB": read_peak_bytes() / 1024**2}
 
 
-def growth(sizes: Sequence[int], figures: Sequence[Mapping[str, float]]) -> list[list[str]]:
-    """A line a size, and one that says by how much each figure grew with the last doubling of it."""
-    lines = [
-        [f"{size:,}", *(f"{value:.3g}" for value in seconds.values())]
-        for size, seconds in zip(sizes, figures, strict=True)
+def many_slices(slices: int, rows: int) -> Seconds:
+    """CPU seconds to judge the accuracy of so many slices that share the rows, and the peak memory in MB."""
+    seconds: Seconds = {}
+    teacher, variant = made_up(rows, noise=0.0, seed=0), made_up(rows, noise=0.3, seed=1)
+    parts = [
+        Slice("file", f"f{k}", places) for k, places in enumerate(np.array_split(np.arange(rows), slices))
     ]
-    if len(sizes) < 2:
-        return lines
-    doublings = log2(sizes[-1] / sizes[-2])
-    before, after = figures[-2:]
-    by = [(after[key] / before[key]) ** (1 / doublings) if before[key] else float("nan") for key in after]
-    return [*lines, ["a doubling", *(f"{factor:.2f}" for factor in by)]]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints two tables as markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--variants", type=int, nargs="*", default=[10, 100, 1000])
-    parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--quality-rows", type=int, nargs="*", default=[250_000, 500_000, 1_000_000])
-    parser.add_argument("--json", action="store_true", help="figures instead of tables")
-    options = parser.parse_args(arguments)
-    tables = {
-        f"variants of {options.rows:,} rows": (many_variants, options.variants, options.rows),
-        "rows of one variant": (many_rows, options.quality_rows, 0),
-    }
-    for title, (measure, sizes, rows) in tables.items():
-        figures = []
-        for size in sizes:
-            # spawned afresh: a forked process would begin with its parent's peak
-            with multiprocessing.get_context("spawn").Pool(1) as alone:
-                figures.append(alone.apply(measure, (size, rows)))
-        if options.json:
-            sys.stdout.write(json.dumps({title: dict(zip(sizes, figures, strict=True))}) + "\n")
-        elif figures:
-            table = tabulate(growth(sizes, figures), [title, *figures[0]], "pipe", disable_numparse=True)
-            sys.stdout.write(f"CPU seconds of each stage\n\n{table}\n\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    with time_stage(seconds, "judge"):
+        judged = judge_slices(load_metric("accuracy"), teacher, variant, parts, BUDGET.limit)
+    with time_stage(seconds, "verdict"):
+        slices_verdict("accuracy", judged, BUDGET.limit)
+    return {**seconds, "peak MB": read_peak_bytes() / 1024**2}

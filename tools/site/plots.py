@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
@@ -64,12 +65,17 @@ def _axes(figure: Figure, ink: str, *, columns: int = 1) -> Sequence[Axes]:
     """Axes whose lines and words have the colour `ink`."""
     plots: Any = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
     for axes in plots:
-        axes.grid(color=ink, alpha=0.15, linewidth=0.6)
-        axes.tick_params(colors=ink, which="both")
-        for side, spine in axes.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(ink)
+        _style(axes, ink)
     return list(plots)
+
+
+def _style(axes: Axes, ink: str) -> None:
+    """Gives the lines and words of the axes the colour `ink`."""
+    axes.grid(color=ink, alpha=0.15, linewidth=0.6)
+    axes.tick_params(colors=ink, which="both")
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(ink)
 
 
 def _words(axes: Axes, ink: str, *, x: str, y: str = "", title: str = "") -> None:
@@ -268,6 +274,29 @@ def frontier(figure: Figure, ink: str) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, labelcolor=ink)
 
 
+def cost_growth(figure: Figure, ink: str) -> None:
+    """CPU seconds of each stage by the size of the work, for what may grow: variants, rows, slices, logs."""
+    titles = (
+        "Variants of a suite",
+        "Gate rows",
+        "Slices of",
+        "Rows of two prediction",
+        "Samples of two logs",
+    )
+    panels = figure.subplots(1, len(titles), sharey=True)
+    for axes, title in zip(panels, titles, strict=True):
+        rows = [row for row in table("cost_growth", f"## {title}") if not _name(row).startswith("slope")]
+        size, *stages = [name for name in rows[0] if name != "peak MB"]
+        for stage, colour in zip(stages, itertools.cycle(LINES)):
+            points = [(number(row[size]), number(row[stage])) for row in rows]
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=colour, label=stage[:-3])
+        _style(axes, ink)
+        axes.set(xscale="log", yscale="log", ylim=(0.05, None))
+        _words(axes, ink, x=size)
+        _legend(axes, ink, fontsize=7)
+    panels[0].set_ylabel("CPU seconds", color=ink)
+
+
 def _name(row: Row) -> str:
     """The variant of a row: the cell in its first column."""
     return next(iter(row.values()))
@@ -295,4 +324,5 @@ PLOTS: Mapping[str, tuple[tuple[float, float], Callable[[Figure, str], None]]] =
     "choosing": ((7.6, 2.8), choosing),
     "log_rules": ((7.6, 3.0), log_rules),
     "frontier": ((7.6, 4.2), frontier),
+    "cost_growth": ((9.6, 3.2), cost_growth),
 }

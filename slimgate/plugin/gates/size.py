@@ -98,7 +98,7 @@ def _describe_quantized(shares: WeightShares, judged: BudgetFacts) -> str:
 
 def describe_not_sized(suite: Suite, name: str) -> str | None:
     """Why the files and calls of a variant are not compared with the teacher's; None if they are."""
-    if name in suite.sized:
+    if suite.is_sized(name):
         return None
     endpoint = TEACHER if suite.teacher.is_endpoint else name
     return f"{endpoint} is an endpoint: slimgate cannot see its files, calls and memory"

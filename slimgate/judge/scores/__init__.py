@@ -19,18 +19,14 @@ from slimgate.plugins.loading import load_user_object
 from slimgate.plugins.params import Table
 
 __all__ = ["ChosenScore", "Score", "best_score", "load_score", "score_names"]
-_HELPERS = ("base",)
 
 
 @cache
 def score_names() -> tuple[str, ...]:
     """The names of slimgate's own scores."""
     package = importlib.import_module("slimgate.judge.scores")
-    return tuple(
-        sorted(
-            module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in _HELPERS
-        )
-    )
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
 
 
 def is_better_higher(name: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slimgate.judge.scores.base import Score, import_for_score
+from slimgate.judge.scores._json_schema import describe_problem, is_valid, make_validator
+from slimgate.judge.scores.base import Score
 from slimgate.plugins.params import Table
 
 
@@ -24,11 +25,8 @@ class JsonValid(Score[Params]):
         """Raises ValueError if json_schema is not a JSON Schema."""
         if params.json_schema is None:
             return
-        jsonschema, schema = import_for_score("jsonschema", "json_valid"), _with_lists(params.json_schema)
-        try:
-            jsonschema.validators.validator_for(schema).check_schema(schema)
-        except jsonschema.SchemaError as error:
-            raise ValueError(f"json_schema is not a JSON Schema: {error.message}") from error
+        if problem := describe_problem(_with_lists(params.json_schema), "json_valid"):
+            raise ValueError(f"json_schema is not a JSON Schema: {problem}")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 if the answer is valid, else 0."""
@@ -38,8 +36,8 @@ class JsonValid(Score[Params]):
             return 0.0
         if params.json_schema is None:
             return 1.0
-        jsonschema, schema = import_for_score("jsonschema", "json_valid"), _with_lists(params.json_schema)
-        return float(jsonschema.validators.validator_for(schema)(schema).is_valid(value))
+        validator = make_validator(_with_lists(params.json_schema), "json_valid")
+        return float(is_valid(validator, value, "json_schema", "json_valid"))
 
 
 score = JsonValid()

@@ -6,8 +6,8 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from slimgate.errors import MeasureError
-from slimgate.judge.scores.base import Score, check_for_score, import_for_score
+from slimgate.judge.scores._json_schema import describe_problem, is_valid, make_validator
+from slimgate.judge.scores.base import Score, check_for_score
 from slimgate.judge.tool_calls import read_calls, read_tools
 from slimgate.plugins.params import Table
 
@@ -49,37 +49,20 @@ score = ToolCallValid()
 @lru_cache(maxsize=_CACHED)
 def _describe_problem(parameters: str) -> str | None:
     """Why a text is not a JSON Schema; None if it is. Looking takes milliseconds, and rows share tools."""
-    jsonschema = import_for_score("jsonschema", "tool_call_valid")
-    schema = json.loads(parameters)
-    try:
-        jsonschema.validators.validator_for(schema).check_schema(schema)
-    except jsonschema.SchemaError as error:
-        return str(error.message)
-    return None
+    return describe_problem(json.loads(parameters), "tool_call_valid")
 
 
 @lru_cache(maxsize=_CACHED)
 def _make_validators(tools: str) -> dict[str, Any]:
-    """By name a validator of each tool's arguments. It loads no schema from elsewhere."""
-    jsonschema = import_for_score("jsonschema", "tool_call_valid")
-    registry = import_for_score("referencing.jsonschema", "tool_call_valid").EMPTY_REGISTRY
-    validators = {}
-    for tool in read_tools(tools):
-        schema = tool["function"].get("parameters", {})
-        make = jsonschema.validators.validator_for(schema)
-        validators[tool["function"]["name"]] = make(schema, registry=registry)
-    return validators
+    """By name a validator of each tool's arguments."""
+    functions = [tool["function"] for tool in read_tools(tools)]
+    return {
+        function["name"]: make_validator(function.get("parameters", {}), "tool_call_valid")
+        for function in functions
+    }
 
 
 def _is_valid(validator: Any, name: str, arguments: object) -> bool:
     if validator is None or not isinstance(arguments, dict):
         return False
-    unresolvable = import_for_score("referencing.exceptions", "tool_call_valid").Unresolvable
-    try:
-        return bool(validator.is_valid(arguments))
-    except RecursionError:  # the schema refers to itself, and the arguments go as deep
-        return False
-    except unresolvable as error:
-        raise MeasureError(
-            f'parameters of tool "{name}" refer to a schema that they do not hold: {error}'
-        ) from error
+    return is_valid(validator, arguments, f'the schema of tool "{name}"', "tool_call_valid")

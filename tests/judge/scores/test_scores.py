@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from slimgate.errors import MeasureError, MissingExtra, SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.scores import best_score, load_score, score_names
 
+CITY = {"type": "string"}
 SCHEMA = {"type": "object", "required": ("city",), "properties": {"city": {"type": "string"}}}
 CONSENT: dict[str, Any] = {"run_model_code": True}
 
@@ -174,6 +176,39 @@ def test_unknown_names_and_options_are_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("schema", "reference"),
+    [
+        ({"$ref": "http://127.0.0.1:9/city.json"}, "http://127.0.0.1:9/city.json"),
+        ({"properties": {"city": {"$ref": "city.json#/name"}}}, "city.json#/name"),
+        ({"items": {"anyOf": [{"$ref": "#/$defs/city"}]}}, "#/$defs/city"),
+    ],
+)
+def test_a_schema_that_refers_elsewhere_is_refused(schema: dict[str, object], reference: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f'$ref = "{reference}" is not in the schema')):
+        load_score("json_valid", {"json_schema": schema})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {
+            "$id": "http://x.org/root.json",
+            "$defs": {"city": CITY},
+            "properties": {"a": {"$ref": "/root.json#/$defs/city"}},
+        },
+        {"$defs": {"city": {"$id": "city.json", **CITY}}, "properties": {"a": {"$ref": "city.json"}}},
+        {"definitions": {"city": CITY}, "properties": {"a": {"$ref": "#/definitions/city"}}},
+        {"properties": {"a": CITY}, "const": {"a": "Paris", "$ref": "http://x.org/none.json"}},
+    ],
+    ids=["identifier", "subschema", "definitions", "no reference"],
+)
+def test_references_inside_a_schema_are_followed(schema: dict[str, object]) -> None:
+    score = load_score("json_valid", {"json_schema": schema})
+    assert score.rate('{"a": "Paris", "$ref": "http://x.org/none.json"}', None) == 1
+    assert score.rate('{"a": 1}', None) == 0
+
+
+@pytest.mark.parametrize(
     ("name", "module"),
     [
         ("rouge", "rouge_score.rouge_scorer"),
@@ -192,4 +227,4 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, name: st
 
 def test_each_file_of_the_folder_is_a_score() -> None:
     files = {path.stem for path in Path(slimgate.judge.scores.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "base", "registry"} == set(score_names())
+    assert files - {"__init__", "base", "_json_schema"} == set(score_names())

@@ -106,12 +106,21 @@ def test_parameters_must_be_a_json_schema() -> None:
         VALID.check_reference(tools_of({"type": "objekt"}))
 
 
-def test_a_schema_may_refer_to_itself_and_loads_no_other() -> None:
+def test_a_schema_may_refer_to_itself() -> None:
     inner = {"properties": {"x": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "integer"}}}
     assert VALID.rate(call("f", x=1), tools_of(inner)) == 1
     assert VALID.rate(call("f", x="1"), tools_of(inner)) == 0
+
+
+def test_a_schema_outside_is_named_before_a_run() -> None:
     outside = tools_of({"properties": {"x": {"$ref": "http://127.0.0.1:9/schema.json"}}})
-    with pytest.raises(MeasureError, match='parameters of tool "f" refer to a schema that they do not hold'):
+    with pytest.raises(
+        ValueError, match=r'"f" are not a JSON Schema: \$ref = "http://127.0.0.1:9/schema.json"'
+    ):
+        VALID.check_reference(outside)
+    with pytest.raises(
+        MeasureError, match='the schema of tool "f" refers to a schema that it does not contain'
+    ):
         VALID.rate(call("f", x=1), outside)
 
 

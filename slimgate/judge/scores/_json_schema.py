@@ -1,0 +1,68 @@
+"""What the scores of JSON share: a schema is checked before a run, and loads no other schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.errors import MeasureError
+from slimgate.judge.scores.base import import_for_score
+
+
+def describe_problem(schema: Any, score: str) -> str | None:
+    """Why a value is not a JSON Schema that can be used; None if it is one.
+
+    Args:
+        schema: the value, with lists for arrays.
+        score: the name of the score that uses it.
+
+    Raises:
+        MissingExtra: if jsonschema is not installed.
+    """
+    jsonschema = import_for_score("jsonschema", score)
+    try:
+        jsonschema.validators.validator_for(schema).check_schema(schema)
+    except jsonschema.SchemaError as error:
+        return str(error.message)
+    return _find_outside_reference(schema, score)
+
+
+def make_validator(schema: Any, score: str) -> Any:
+    """A validator of a schema, which loads no other schema."""
+    jsonschema = import_for_score("jsonschema", score)
+    registry = import_for_score("referencing.jsonschema", score).EMPTY_REGISTRY
+    return jsonschema.validators.validator_for(schema)(schema, registry=registry)
+
+
+def is_valid(validator: Any, value: object, schema_name: str, score: str) -> bool:
+    """Whether a value fits. schema_name: what an error calls the schema.
+
+    Raises:
+        MeasureError: if the schema refers to one that it does not contain.
+    """
+    unresolvable = import_for_score("referencing.exceptions", score).Unresolvable
+    try:
+        return bool(validator.is_valid(value))
+    except RecursionError:  # the schema refers to itself, and the value is nested as deeply
+        return False
+    except unresolvable as error:
+        raise MeasureError(f"{schema_name} refers to a schema that it does not contain: {error}") from error
+
+
+def _find_outside_reference(schema: Any, score: str) -> str | None:
+    referencing, drafts = (
+        import_for_score(name, score) for name in ("referencing", "referencing.jsonschema")
+    )
+    root = referencing.Resource.from_contents(schema, default_specification=drafts.DRAFT202012)
+    registry = drafts.EMPTY_REGISTRY.with_resource("", root).crawl()
+    waiting = [(root, registry.resolver_with_root(root))]
+    while waiting:
+        resource, resolver = waiting.pop()
+        for key in ("$ref", "$dynamicRef") if isinstance(resource.contents, dict) else ():
+            reference = resource.contents.get(key)
+            try:
+                if isinstance(reference, str):
+                    resolver.lookup(reference)
+            except referencing.exceptions.Unresolvable:
+                return f'{key} = "{reference}" is not in the schema; copy that schema into $defs'
+        waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+    return None

@@ -117,6 +117,8 @@ class ArtifactFacts(Facts):
     tokenizer does not know one token in five; null of rows that are not text alone. stored: of a checkpoint
     that was quantized already, how its files store the weights. weights: their precision by kind of layer;
     null of graphs and endpoints. cascade: of one, its models. bytes, parameters: null of an endpoint.
+    server: what a server stated of itself when it answered: area (engine, model, prompt, sampling) -> setting
+    -> value; empty of other models, and of a server that states nothing.
     """
 
     kind: str
@@ -134,6 +136,7 @@ class ArtifactFacts(Facts):
     stored: StoredFacts | None = None
     weights: WeightFacts | None = None
     cascade: CascadeFacts | None = None
+    server: dict[str, dict[str, Any]] = {}
 
 
 class ClaimFacts(Facts):

@@ -21,6 +21,7 @@ from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
 from slimgate.report.figures import as_fast, count, percent, significant, to_fixed, with_note
 from slimgate.report.peaks import slow_runtimes
+from slimgate.report.servers import other_server_settings
 from slimgate.report.status import (
     budgeted_metrics,
     format_switched_off,
@@ -100,6 +101,7 @@ def _all_notes(record: RunRecord) -> Iterator[Note]:
         Severity.FIGURE: (
             _hidden_delay(record),
             _unpacked_weights(record),
+            other_server_settings(record),
             _step_warnings(record),
             _file_notes(record),
             _busy_machine(record),

@@ -34,6 +34,7 @@ from slimgate.report.glossary import how_to_read
 from slimgate.report.head import head, reasons
 from slimgate.report.recommendation import recommend
 from slimgate.report.separation import separation_section
+from slimgate.report.servers import servers_table
 from slimgate.report.since_baseline import since_baseline
 from slimgate.report.stages import artifact_table, built_section, step_table
 from slimgate.report.status import models, workload_words
@@ -102,6 +103,7 @@ def full_sections(record: RunRecord, history: str = "") -> list[str]:
         with_heading("## Latency in full", latency),
         with_heading("## Memory", memory),
         with_heading("## Precision of the weights", weights_table(record)),
+        with_heading("## Servers", servers_table(record)),
         with_heading("## Twins", twins(record)),
         with_heading("## Builds by seed", builds(record)),
         teacher_labels(record),
@@ -146,6 +148,7 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any("Loss and quality per epoch", epoch_table(record)),
         _fold_if_any("Artifacts", artifact_table(record)),
         _fold_if_any("Precision of the weights", weights_table(record), ", by kind of layer"),
+        _fold_if_any("Servers", servers_table(record), ", what each states of itself"),
         _fold_if_any("Data", _without_heading(data(record))),
         _fold_if_any("Self-test of the gate", _without_heading(self_test(record))),
         _fold_if_any(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -31,6 +31,7 @@ from slimgate.run.measure.operations import Operations, count_operations
 from slimgate.run.measure.quality import (
     PASSED_ON,
     PROCESSOR,
+    SERVER_SETTINGS,
     Encoder,
     StoredAnswers,
     describe_stored_answers,
@@ -295,16 +296,21 @@ class SuiteRun:
             self.outcomes(name)
         return self._answered_on.get(name)
 
-    def passed_on(self, name: str) -> list[float] | None:
-        """For a cascade with stored answers, the share of rows that reached each model after the first."""
-        if self.suite.model(name).cascade is None:
-            return None
-        artifact, runtime = self.build(name).artifact, self.suite.model(name).runtime
+    def read_answer_notes(self, name: str) -> Mapping[str, Any]:
+        """What was noted of a cascade or a server while it answered the rows; empty without stored answers.
+
+        passed_on: of a cascade, the share of rows that reached each model after the first.
+        server_settings: of a server.
+        """
+        variant = self.suite.model(name)
+        if variant.cascade is None and not variant.is_endpoint:
+            return {}
+        artifact, runtime = self.build(name).artifact, variant.runtime
         entry = self.store.find(
             "outcomes",
             keys.make_answers_key(self.suite, self.rows, artifact, runtime, self.split, self.device),
         )
-        return entry.manifest.get(PASSED_ON) if entry else None
+        return entry.manifest if entry else {}
 
     def learn_times(self, earlier: RunRecord | None) -> None:
         """Uses the times in an earlier run's record too, in addition to those in the store's manifests."""
@@ -558,7 +564,13 @@ class ModelHandle:
     @property
     def passed_on(self) -> list[float] | None:
         """For a cascade with answers, the share of rows that reached each model after the first."""
-        return self.run.passed_on(self.name)
+        shares: list[float] | None = self.run.read_answer_notes(self.name).get(PASSED_ON)
+        return shares
+
+    @property
+    def server_settings(self) -> dict[str, dict[str, Any]]:
+        """For a server with answers, what it states of itself, by area; else empty."""
+        return dict(self.run.read_answer_notes(self.name).get(SERVER_SETTINGS, {}))
 
     def cache_bytes(self, inputs: Arrays) -> int:
         """Bytes of the key-value cache after a complete answer. inputs: of a workload that writes."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -183,6 +183,7 @@ class EndpointPredictor:
 
     def __init__(self, params: EndpointTable) -> None:
         self._params = params
+        self.server_settings: Mapping[str, Mapping[str, Any]] = {}
 
     def ask(
         self,
@@ -192,14 +193,25 @@ class EndpointPredictor:
     ) -> None:
         """Sends each Request of slimgate/models/ask.py; answered(place, Reply) is called when one is done.
 
-        progress: is told how the start of a server goes on. Raises MeasureError.
+        Afterwards `server_settings` has what the server states of itself.
+
+        Args:
+            requests: What to ask.
+            answered: Called with the place of a request and its reply.
+            progress: Called while a server starts.
+
+        Raises:
+            MeasureError: If the server cannot be reached, or refuses every request.
         """
         from slimgate.models.ask import ask
+        from slimgate.models.server_settings import read_server_settings
 
         if not requests:
             return
         try:
-            ask(self._params.locate(progress), requests, answered)
+            endpoint = self._params.locate(progress)
+            ask(endpoint, requests, answered)
+            self.server_settings = read_server_settings(endpoint)
         except MeasureError as error:
             if (ended := self._params.explain_end()) is None:
                 raise

@@ -62,6 +62,8 @@ def test_two_servers_are_judged_by_their_answers(repository: Path, monkeypatch: 
         serving() as teacher,
         serving(lambda prompt, _: "status 500" if is_tenth(prompt) else "answer") as variant,
     ):
+        for server, context in ((teacher, 4096), (variant, 1024)):
+            server.pages["/props"] = {"default_generation_settings": {"n_ctx": context}, "total_slots": 2}
         suite.write_text(SUITE.format(teacher=teacher.url, variant=variant.url))
         ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
         asked = variant.asked.total()
@@ -77,6 +79,9 @@ def test_two_servers_are_judged_by_their_answers(repository: Path, monkeypatch: 
     assert served["quality"]["exact_match"]["verdict"] == "FAIL"
     assert served["quality"]["empty"]["value"] == 0
     assert served["artifact"]["bytes"] is None
+    assert served["artifact"]["server"] == {"engine": {"context tokens": 1024, "slots": 2}}
+    report = (repository / "reports/latest/words/report.md").read_text("utf-8")
+    assert "the server of served differs from the teacher's: context tokens 4096 → 1024" in report
     assert served["latency"] == {}
     assert "smaller than the teacher" not in (repository / "reports/latest/words/report.md").read_text()
     assert "teacher is an endpoint: slimgate cannot see its files" in ran.out

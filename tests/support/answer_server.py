@@ -21,7 +21,7 @@ HANG_SECONDS = 1.5
 
 class AnswerServer(ThreadingHTTPServer):
     """asked: how often each prompt was given; headers, bodies: of every request. delay: seconds of an answer.
-    connections: how many were made."""
+    connections: how many were made. pages: what GET answers, by path; bytes are sent as they are."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -30,6 +30,7 @@ class AnswerServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.plan, self.asked = plan, Counter[str]()
         self.delay = 0.0
+        self.pages: dict[str, Any] = {"/v1/models": {"object": "list", "data": []}}
         self.headers: list[dict[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = self.connections = 0
@@ -53,7 +54,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.connections += 1
 
     def do_GET(self) -> None:
-        self._send(200, {"object": "list", "data": []})
+        answer = self.server.pages.get(self.path)
+        if isinstance(answer, bytes):
+            self._send_bytes(200, answer)
+        else:
+            self._send(404 if answer is None else 200, answer or {"error": "no such page"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

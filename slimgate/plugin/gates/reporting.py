@@ -67,6 +67,7 @@ def report_build(model: ModelHandle, report: Report) -> None:
         weights=None if shares is None else describe_weights(shares),
         unreadable_rows=model.run.encoder.measure_unreadable(built.artifact),
         cascade=describe_cascade(built.artifact, model.passed_on),
+        server=model.server_settings,
     )
     facts = BuildFacts(
         steps=_list_steps(model),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slimgate.plugins.environments import (
@@ -14,8 +15,9 @@ from slimgate.plugins.environments import (
     make_environment,
     sort_packages,
 )
-from slimgate.record.run import RunRecord
+from slimgate.record.run import RunRecord, VariantRecord
 
+Settings = Mapping[str, Any]
 _PACKAGES = (ENGINE, HARNESS, LIBRARIES)
 
 
@@ -39,6 +41,35 @@ def list_other_versions(old: RunRecord, new: RunRecord) -> list[str]:
     ]
 
 
+def describe_server_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """A sentence for each model whose server states other settings in the new release."""
+    before = {model.name: list_server_settings(model) for model in old.variants}
+    for model in new.variants:
+        settings, earlier = list_server_settings(model), before.get(model.name, {})
+        if changes := describe_differences(earlier, settings):
+            yield f"The server of {model.name} has other settings: {', '.join(changes)}."
+
+
+def describe_differences(before: Settings, after: Settings) -> list[str]:
+    """`context tokens 8192 → 4096` for each setting with two values; none if a server states no settings."""
+    if not before or not after:
+        return []
+    return [
+        f"{name} {before.get(name, 'not stated')} → {after.get(name, 'not stated')}"
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name)
+    ]
+
+
+def list_server_settings(model: VariantRecord) -> Settings:
+    """What the server of a model states, and the command that started it; empty of other models."""
+    if model.artifact is None:
+        return {}
+    stated = {name: value for area in model.artifact.server.values() for name, value in area.items()}
+    command = (model.artifact.runtime_params.get("server") or {}).get("command")
+    return {**({"command": " ".join(command)} if command else {}), **stated}
+
+
 def environment_of_record(record: RunRecord) -> dict[str, dict[str, Any]]:
     """What a run of slimgate was made with."""
     machine = record.machine
@@ -59,4 +90,9 @@ def environment_of_record(record: RunRecord) -> dict[str, dict[str, Any]]:
             system={"OS": machine.os, "Python": machine.python},
         ),
         sort_packages(machine.libraries),
+        *(
+            {area: {f"{name} of {model.name}": value for name, value in settings.items()}}
+            for model in record.variants
+            for area, settings in (model.artifact.server if model.artifact else {}).items()
+        ),
     )

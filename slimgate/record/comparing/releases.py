@@ -18,7 +18,7 @@ from slimgate.record.comparing.budgets import (
     shared_variants,
     verdict_changes,
 )
-from slimgate.record.comparing.environment import list_other_versions
+from slimgate.record.comparing.environment import describe_server_changes, list_other_versions
 from slimgate.record.comparing.facts import (
     Comparison,
     LatencyChange,
@@ -148,6 +148,7 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
         yield f"Measured peaks differ: {', '.join(rates)}. Times may differ for that."
     if versions := list_other_versions(old, new):
         yield f"Other versions: {', '.join(versions)}."
+    yield from describe_server_changes(old, new)
     for side, record in (("new", new), ("old", old)):
         if record.verdict.carried:
             note = f"{record.verdict.carried} of its results are of an earlier run than the last"

@@ -29,7 +29,7 @@ from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
 from slimgate.run.rows import PreparedRows
 from slimgate.runtimes.cascade import CascadePredictor
-from slimgate.runtimes.endpoint import read_served_files
+from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store
 from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 FILE = "outcomes.parquet"
 PROCESSOR = "processor"
 PASSED_ON = "passed_on"
+SERVER_SETTINGS = "server_settings"
 
 
 class StoredAnswers(UserWarning):
@@ -197,8 +198,8 @@ def predict_outcomes(
     """Predicts the outcomes of the encoder's rows. Rows with the same text are in one group.
 
     partial_file: the file to which a server's answers are written as they arrive. noted: for a cascade it
-    gets `passed_on`, the shares of the rows that reached each model after the first. Raises MeasureError if
-    scores are not finite.
+    gets `passed_on`, the shares of the rows that reached each model after the first; for a server
+    `server_settings`. Raises MeasureError if scores are not finite.
     """
     task = suite.setup.task
     runtime.object.check_rows(artifact.folder, list_texts(encoder.rows.table, task))
@@ -208,6 +209,8 @@ def predict_outcomes(
         scores = _predict_scores(task, predictor, encoder.of(artifact), plan)
         if noted is not None and isinstance(predictor, CascadePredictor):
             noted[PASSED_ON] = predictor.passed_on
+        if noted is not None and isinstance(predictor, EndpointPredictor):
+            noted[SERVER_SETTINGS] = predictor.server_settings
     except SlimgateError:
         raise
     except (RuntimeError, MemoryError) as error:

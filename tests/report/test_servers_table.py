@@ -1,0 +1,87 @@
+"""What servers state of themselves, in the reports and between two releases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.sample_record import artifact, sample_record, variant
+
+from slimgate.plugins.environments import ENGINE, SAMPLING
+from slimgate.record.comparing.environment import compare_records, describe_server_changes
+from slimgate.record.run import RunRecord
+from slimgate.report.html import html_report
+from slimgate.report.markdown import suite_report
+from slimgate.report.servers import other_server_settings, servers_table
+
+LONG = {"engine": {"context tokens": 8192, "slots": 4}, "sampling": {"temperature": 0.8}}
+SHORT = {"engine": {"context tokens": 2048, "slots": 1}, "sampling": {"temperature": 0.8}}
+WARM = {"engine": {"context tokens": 8192, "slots": 4}, "sampling": {"temperature": 1.0}}
+Server = dict[str, dict[str, Any]]
+
+
+def record_of(teacher: Server, served: Server, *, command: tuple[str, ...] = ()) -> RunRecord:
+    params = {"server": {"command": list(command)}} if command else {}
+    return sample_record(
+        variants=[
+            variant("teacher", artifact=artifact(4_000, 1_000, server=teacher)),
+            variant("served", artifact=artifact(1_000, 1_000, server=served, runtime_params=params)),
+        ]
+    )
+
+
+def test_the_table_has_a_row_for_each_setting() -> None:
+    table = servers_table(record_of(LONG, {"engine": {"context tokens": 2048}}, command=("vllm", "serve")))
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "|" in line
+    ]
+    assert [rows[0], *rows[2:]] == [
+        ["setting", "teacher", "served"],
+        ["context tokens", "8192", "2048"],
+        ["slots", "4", "–"],
+        ["temperature", "0.8", "–"],
+        ["command", "–", "vllm serve"],
+    ]
+
+
+def test_both_reports_have_the_table() -> None:
+    served = record_of(LONG, SHORT)
+    assert "<b>Servers</b>, what each states of itself" in suite_report(served)
+    assert "context tokens" in html_report(served)
+    assert servers_table(record_of({}, {})) == ""
+
+
+@pytest.mark.parametrize(
+    ("served", "changes"),
+    [
+        (SHORT, ["context tokens 8192 → 2048"]),
+        (WARM, ["temperature 0.8 → 1.0"]),
+        ({"engine": {"context tokens": 8192}}, ["temperature 0.8 → not stated"]),
+        (LONG, []),
+        ({}, []),
+        ({"model": {"files": "tiny.gguf"}}, []),
+    ],
+    ids=["context", "sampling", "not stated", "the same", "states nothing", "states its files alone"],
+)
+def test_a_server_that_differs_from_the_teachers_is_a_note(served: Server, changes: list[str]) -> None:
+    notes = list(other_server_settings(record_of(LONG, served)))
+    assert [note.partition("teacher's: ")[2].rstrip(".") for note in notes] == changes
+
+
+def test_another_server_than_in_the_last_release_is_named() -> None:
+    old, new = record_of(LONG, LONG), record_of(LONG, SHORT, command=("vllm", "serve"))
+    assert list(describe_server_changes(old, new)) == [
+        "The server of served has other settings: context tokens 8192 → 2048, slots 4 → 1, "
+        "command not stated → vllm serve."
+    ]
+    assert list(describe_server_changes(old, old)) == []
+    assert list(describe_server_changes(record_of({}, {}), new)) == []
+
+
+def test_settings_of_servers_are_part_of_the_environment() -> None:
+    changes = compare_records(record_of(LONG, LONG), record_of(LONG, WARM)).changed
+    assert [(change.area, change.name, change.base, change.target) for change in changes] == [
+        (SAMPLING, "temperature of served", 0.8, 1.0)
+    ]
+    changes = compare_records(record_of(LONG, LONG), record_of(SHORT, LONG)).changed
+    assert {change.area for change in changes} == {ENGINE}

@@ -37,8 +37,9 @@ package of each format quantizes this model. Then the tool changes the files of 
 
 - *wrong scale*: the scales of `mlp.down_proj` are multiplied by four.
 - *zero point off by one*: every zero point of the block is one level too high. compressed-tensors W4A16 and
-  GGUF Q4_0 do not store zero points, because they are always 8. There the tool makes the levels one too low
-  instead. The formats without this fault in the table have signed levels, so they have no zero point.
+  GGUF Q4_0 do not store zero points, because their zero points are always 8. For these two formats, the tool
+  makes the levels one too low instead. The formats without this fault in the table have signed levels, so
+  they have no zero point.
 - *transposed*: the levels of the seven matrices of the block are transposed. In this model all seven
   matrices are square.
 
@@ -49,15 +50,15 @@ have up to 1 % of the rows above the cap. The default limit for this share is lo
 of 2, and 0.028 for Q4_0, which also rounds the embeddings and the output layer.
 
 The limits were chosen after a first run, so that they are between the intact files and the weakest fault.
-The strength of the faults and the shape of the model were chosen after a first run too. In that run the
-scales were only twice as large and the model had fewer square matrices, and most faults stayed below a limit
-of 0.05.
+The strength of the faults and the shape of the model were also chosen after a first run. In the first run,
+the scales were only twice as large and the model had fewer square matrices. So most faults stayed below a
+limit of 0.05.
 
 If [the KL budget](../docs/budgets.md#kl-of-language-models) fails, the report names the block that adds the
 largest error itself. The last column of the table is the ratio of this error to the median over all blocks.
 If the ratio is at least 4, the report says that the fault is in this block. If the ratio is lower, the
 report says that no block stands out, and names the block with the largest error. The intact files do not
-FAIL, so slimgate looks for no block there.
+FAIL, so slimgate does not look for a block in these files.
 
 The weakest of these faults is a zero point that is off by one in one block. In GPTQ, AWQ, auto-round and
 Q4_0, some groups have negative scales. So the fault moves the weights of some groups up and the weights of

@@ -147,8 +147,8 @@ def main() -> None:
 
 _HEAD = """# Every step on every kind of transformer
 
-`python -m tools.measuring.step_table` made this table. It applies each step to random models of width 32, so
-only the sizes are meaningful here. A cell gives:
+`python -m tools.measuring.step_table` made this table. The program applies each step to random models of
+width 32, so only the sizes are meaningful. A cell gives:
 
 - the size of the weights file, in percent of its size before the step
 - the number of parameters, in percent of the number before the step, if the step changes it

@@ -575,12 +575,12 @@ _HEAD = """\
 
     python -m tools.peers.log_gates TOOLS --draws {draws} --seed {seed}
 
-Each tool decides whether the scores in a log, the target, are worse than the scores in another log, the
-base. The margin is the drop that the user accepts. In this test the drop is known: the target loses exactly
-the margin, or nothing. Each row of the first three tables has {draws} simulated pairs of logs, and all tools
-judge the same pairs. If a rate is 5 %, its standard error is {error:.1f} percentage points. The pairs are
-drawn as in the [simulations](simulations/README.md): with rows that change together, with whole groups that
-are lost, and with several runs on the same samples.
+This page compares tools that judge two logs: they decide whether the scores in the target log are worse than
+the scores in the base log. The margin is the drop that the user accepts. In this test the drop is known: the
+target loses exactly the margin, or nothing. Each row of the first three tables has {draws} simulated pairs
+of logs, and all tools judge the same pairs. If a rate is 5 %, its standard error is {error:.1f} percentage
+points. The pairs are drawn as in the [simulations](simulations/README.md): with rows that change together,
+with whole groups that are lost, and with several runs on the same samples.
 """
 _RULES = (
     ("slimgate", "yes", "PASS", "5 %"),
@@ -606,7 +606,8 @@ _RULES = (
     ),
 )
 _KNOWN = """
-Some logs have a structure. The tools get it in these ways:
+Some logs have groups of questions, several epochs or several runs. The tools get this information as
+follows:
 
 - **Ten questions about one text**: slimgate gets the text as `group`, evalsig as `--cluster`, errorbars as
   `cluster_id`. statgate and illate-parity have no option for groups.
@@ -623,34 +624,36 @@ standard deviation. To save time, evalsig's bootstrap over clusters uses 1,000 r
 _AT_MARGIN = """
 ## PASS of a target that lost exactly the margin, %
 
-Such a PASS is wrong. A rate is bold if it is above 6 % by more than two standard errors. `-` means that the
-tool refuses such logs.
+If a target lost exactly the margin, a PASS is wrong. A rate is bold if it is above 6 % by more than two
+standard errors. `-` means that the tool refuses such logs.
 """
 _EQUAL = """
 ## PASS of an equal target, %
 
-Such a PASS is right. Its rate is the power of the tool.
+If a target is equal to the base, a PASS is right. The rate of these PASS verdicts is the power of the tool.
 """
 _BLOCKED = """
 ## FAIL of an equal target, %
 
-Such a FAIL is wrong. A rate is bold if it is above 6 % by more than two standard errors.
+If a target is equal to the base, a FAIL is wrong. A rate is bold if it is above 6 % by more than two
+standard errors.
 """
 _TIME = """
 ## Time and formats
 
-The table gives the median CPU time of the command of each tool, on files of 300 to 1,000 samples. It
-includes the start of the process. It was measured on a shared machine, so compare the times only within this
-table. For the tables above, a program called the Python functions of each tool. For the first five pairs of
-each row, it also ran the command. The fourth column counts how often both gave the same verdict.
+The table gives the median CPU time of the command of each tool, on files of 300 to 1,000 samples. The time
+includes the start of the process. The times were measured on a shared machine, so compare them only within
+this table. For the tables above, the Python functions of each tool judged the logs. For the first five pairs
+of each row, the command of the tool judged the logs too. The fourth column counts how often functions and
+command gave the same verdict.
 """
 _SPOILED = """
 ## Logs that do not compare
 
-Here the logs have 500 samples and an error that makes a comparison meaningless. In the first three rows, the
-error is in 30 samples. In the last row, it is in all samples. "Judged" means that the command gives its
-figures or its verdict without a warning. illate-parity reads labels instead of scores, so it gets a null
-label instead of NaN.
+In this table, the logs have 500 samples and an error that makes a comparison meaningless. In the first three
+rows, the error is in 30 samples. In the last row, the error is in all samples. "Judged" means that the
+command gives its figures or its verdict without a warning. illate-parity reads labels instead of scores, so
+it gets a null label instead of NaN.
 """
 
 

@@ -15,11 +15,11 @@ TEXT = """\
 
     python -m tools.simulations
 
-This command makes all pages in this folder, in {minutes:.0f} minutes on one core. The table below has one
-line for each rule that decides a budget. A cell is one simulated setting. "False PASS" is the share of runs
-in which a variant exactly at its limit passes, in the cell where this share is highest. "False FAIL" is the
-share of runs in which a variant that equals its teacher fails, in the cell where this share is highest. If a
-page does not simulate equal variants, "false FAIL" is for a variant exactly at its limit.
+This command makes all pages in this folder except duels.md, in {minutes:.0f} minutes on one core. The table
+has one line for each rule that decides a budget. A cell is one simulated setting. "False PASS" is the share
+of runs in which a variant exactly at its limit passes, in the cell where this share is highest. "False FAIL"
+is the share of runs in which a variant that equals its teacher fails, in the cell where this share is
+highest. If a page does not simulate equal variants, "false FAIL" is for a variant exactly at its limit.
 
 The rules are designed so that at most 5 % of the verdicts are wrong. If a cell had a rate above 6 %, it was
 simulated again with more runs. A rate is bold if it is above 6 % by more than two standard errors. If the
@@ -28,11 +28,12 @@ runs.
 
 The table leaves out one known problem. If a machine is slow in rare but long periods, a variant whose 95th
 percentile in milliseconds is at its limit passes too often. The last tables of
-[call_time_verdicts.md](call_time_verdicts.md) show how often.
+[call_time_verdicts.md](call_time_verdicts.md) give the rate of these wrong verdicts.
 
-Three pages answer other questions. [power.md](power.md) shows the power of Tango's test.
+Three pages in this folder have no line in the table. [power.md](power.md) shows the power of Tango's test.
 [plans.md](plans.md) shows how often the predictions of `--slimgate-plan` come true. [duels.md](duels.md) has
-duels of a real model with itself. They need an idle machine: `python -m tools.simulations.duels`.
+duels of a real model with itself. The command `python -m tools.simulations.duels` writes this last page and
+needs an idle machine.
 """
 
 

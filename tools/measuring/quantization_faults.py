@@ -31,8 +31,8 @@ PAGE = """\
 
     python -m tools.measuring.quantization_faults > reports/quantization_faults.md
 
-A small Llama with {blocks} blocks of width 64 was trained for a few seconds on made-up sentences. The
-package of each format quantizes this model. Then the tool changes the files of block
+A small Llama with {blocks} blocks of width 64 was trained for a few seconds on made-up sentences. For each
+format, its own package quantizes this model. Then the tool changes the files of block
 `model.layers.{broken}`, with one of these faults:
 
 - *wrong scale*: the scales of `mlp.down_proj` are multiplied by four.

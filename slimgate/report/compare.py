@@ -47,9 +47,10 @@ _SIZE_SHARE = 0.001
 _SLICE_POINTS = 1.0
 _ALPHA = 0.05
 _HOW = (
-    "Drops are in percentage points, positive is worse. Between releases they are of the same gate rows, by "
-    "the judge's own paired tests, with 90 % intervals that are not corrected for their number; slices are "
-    "(Holm). Without an interval the values alone are compared."
+    "Drops are in percentage points. A positive drop means that the new release is worse. slimgate compares "
+    "the answers on the same gate rows with paired tests. The 90 % intervals are not corrected for the "
+    "number of comparisons. The p-values of slices are corrected with Holm's method. Without an interval, "
+    "only the two values are compared."
 )
 
 

@@ -31,30 +31,38 @@ PAGE = """\
 
     python -m tools.measuring.quantization_faults > reports/quantization_faults.md
 
-A Llama of {blocks} blocks of width 64, trained for seconds on made-up sentences, is quantized by each
-format's own package. Then one fault is planted in the files, in `model.layers.{broken}`:
+A small Llama with {blocks} blocks of width 64 was trained for a few seconds on made-up sentences. For each
+format, its own package quantizes this model. Then the tool changes the files of block
+`model.layers.{broken}`, with one of these faults:
 
-- *wrong scale*: the scales of `mlp.down_proj` are four times as large.
+- *wrong scale*: the scales of `mlp.down_proj` are multiplied by four.
 - *zero point off by one*: every zero point of the block is one level too high. compressed-tensors W4A16 and
-  GGUF Q4_0 store none, because it is always 8: there the levels are one too low. The levels of the other
-  formats have a sign, so they have no zero point.
-- *transposed*: the levels of the block's seven matrices lie transposed. All are square in this model.
+  GGUF Q4_0 do not store zero points, because their zero points are always 8. For these two formats, the tool
+  makes the levels one too low instead. The formats without this fault in the table have signed levels, so
+  they have no zero point.
+- *transposed*: the levels of the seven matrices of the block are transposed. In this model all seven
+  matrices are square.
 
-Each folder or file is a variant of one suite with `kl = {{ mean_max = {limit}, above_cap_max = 0.02 }}` and
-{gate} gate rows. 300 rows without damage leave 1 % open, more than the default for the rows above the cap.
-It is 0.1 for MXFP4, whose scales are powers of 2, and 0.028 for Q4_0, which rounds the embeddings and the
-output layer too. The limits were chosen after a first run, between the intact files and the weakest
-fault. So were the strength of the fault and the shape of the model: with scales only twice as large, on a
-model with fewer square matrices, most faults stayed below a limit of 0.05.
+All models are variants of one suite, with {gate} gate rows and the budget
+`kl = {{ mean_max = {limit}, above_cap_max = 0.02 }}`. With only 300 rows, even a model without damage may
+have up to 1 % of the rows above the cap. The default limit for this share is lower, so the suite sets
+`above_cap_max` to 0.02. Two formats have a higher `mean_max`: it is 0.1 for MXFP4, whose scales are powers
+of 2, and 0.028 for Q4_0, which also rounds the embeddings and the output layer.
 
-[The KL budget](../docs/budgets.md#kl-of-language-models) names the block with the largest error of its own.
-The last column has this error over the median of the blocks. From 4 times on, the report says that the fault
-is in that block; below, that no block stands out, and which has the largest error. The intact files do not
-FAIL, so slimgate does not look for a block.
+The limits were chosen after a first run, so that they are between the intact files and the weakest fault.
+The strength of the faults and the shape of the model were also chosen after a first run. In the first run,
+the scales were only twice as large and the model had fewer square matrices. So most faults stayed below a
+limit of 0.05.
 
-A zero point that is off by one in one block is the weakest of these faults. In GPTQ, AWQ, auto-round and Q4_0
-some groups have scales below 0. There the same mistake moves the weights of some groups up and of others
-down, and the errors cancel in part.
+If [the KL budget](../docs/budgets.md#kl-of-language-models) fails, the report names the block that adds the
+largest error itself. The last column of the table is the ratio of this error to the median over all blocks.
+If the ratio is at least 4, the report says that the fault is in this block. If the ratio is lower, the
+report says that no block stands out, and names the block with the largest error. The intact files do not
+FAIL, so slimgate does not look for a block in these files.
+
+The weakest of these faults is a zero point that is off by one in one block. In GPTQ, AWQ, auto-round and
+Q4_0, some groups have negative scales. So the fault moves the weights of some groups up and the weights of
+other groups down, and the errors partly cancel.
 
 {table}
 """
@@ -79,7 +87,7 @@ def format_table(record: dict[str, Any]) -> str:
     """A row for each case. record: run.json of the suite."""
     variants = {variant["name"]: variant for variant in record["variants"]}
     rows = [_format_row(case, variants[case.variant]["behaviour"]) for case in CASES]
-    headers = ["format", "fault", "mean KL, nats", "verdict", "named block", "error of its own"]
+    headers = ["format", "fault", "mean KL, nats", "verdict", "named block", "own error / median"]
     return tabulate(
         rows, headers, tablefmt="github", colalign=("left", "left", "right", "left", "left", "right")
     )

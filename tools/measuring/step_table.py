@@ -147,11 +147,16 @@ def main() -> None:
 
 _HEAD = """# Every step on every kind of transformer
 
-Made by `python -m tools.measuring.step_table`: random models of width 32, so that only sizes mean
-something here.
-A cell: bytes of the weights file against before; parameters where fewer; zeros among them; Δ, the largest
-change of a logit. Every artifact was loaded in a new process and gave the same logits to the bit, unless it
-says otherwise.
+`python -m tools.measuring.step_table` made this table. The program applies each step to random models of
+width 32, so only the sizes are meaningful. A cell gives:
+
+- the size of the weights file, in percent of its size before the step
+- the number of parameters, in percent of the number before the step, if the step changes it
+- the share of zeros among the parameters, if it is above 10 %
+- Δ, the largest change of a logit
+
+After that, a new process loads each saved model. If its logits are not bit-identical to those before saving,
+the cell says LOADS DIFFERENTLY.
 """
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ def describe_mend(tool: str, version: str, python: str, extra: str, limit_s: flo
         return f"Without slimgate's bounds: {answer.failure}."
     if answer.conflict:
         return "It does not resolve without slimgate's bounds either."
-    return f"It would resolve if slimgate admitted {describe_bounds(answer.versions, requirements)}."
+    return f"The tool would resolve if slimgate allowed {describe_bounds(answer.versions, requirements)}."
 
 
 def rows_of(tool: str, extra: str, limit_s: float) -> Iterator[Row]:

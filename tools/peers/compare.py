@@ -48,13 +48,13 @@ OURS: dict[str, list[dict[str, Any]]] = {
     "slimgate weight_only, 8 bits a channel, embeddings": [
         {"weight_only": {"bits": 8, "granularity": "channel", "embeddings": 8}}
     ],
-    "slimgate weight_only, 4 bits a group of 64, embeddings 8": [
+    "slimgate weight_only, 4 bits, groups of 64, embeddings 8": [
         {"weight_only": {"bits": 4, "group_size": 64, "embeddings": 8}}
     ],
-    "slimgate weight_only, 4 bits a group of 64, embeddings 4": [
+    "slimgate weight_only, 4 bits, groups of 64, embeddings 4": [
         {"weight_only": {"bits": 4, "group_size": 64, "embeddings": 4}}
     ],
-    "slimgate gptq, 4 bits a group of 64, embeddings 8": [
+    "slimgate gptq, 4 bits, groups of 64, embeddings 8": [
         {"gptq": {"bits": 4, "group_size": 64, "embeddings": 8}}
     ],
     "slimgate prune_heads + prune_ffn, half": [

@@ -395,8 +395,8 @@ def spoil_questions(rows: list[Row]) -> list[Row]:
 
 
 SPOILED: Mapping[str, Callable[[list[Row]], list[Row]]] = {
-    "30 of 500 samples lack in the target's log": spoil_missing,
-    "30 samples stand twice in the target's log": spoil_twice,
+    "30 of 500 samples are missing in the target's log": spoil_missing,
+    "30 samples occur twice in the target's log": spoil_twice,
     "30 scores of the target are NaN": spoil_nan,
     "other questions under the same ids": spoil_questions,
 }
@@ -522,8 +522,14 @@ def write_page(counts: Mapping[str, Any]) -> str:
         for name in SPOILED
     ]
     shown = [tool for tool in TOOLS if tool in counts]
-    rule_header = ["tool", "has a margin", "counted as PASS", "share of wrong PASS that it is made for"]
-    time_header = ["tool", "version", "CPU seconds a verdict", "same as by its functions", "reads"]
+    rule_header = ["tool", "has a margin", "counted as PASS", "designed share of wrong PASS"]
+    time_header = [
+        "tool",
+        "version",
+        "CPU seconds per verdict",
+        "same verdict by functions and command",
+        "reads",
+    ]
     return "".join(
         (
             _HEAD.format(draws=draws, seed=seed, error=error),
@@ -560,79 +566,94 @@ FORMATS = {
     "slimgate": "logs of 20 tools, tables (csv, JSON lines, parquet)",
     "statgate": "its own JSON lines, JSON and csv; promptfoo",
     "evalsig": "its own JSON and parquet; lm-eval (samples with the score at the top of a row), "
-    "Inspect (JSON with one score a sample), HELM (result.success or result.stats)",
+    "Inspect (JSON with one score per sample), HELM (result.success or result.stats)",
     "illate-parity": "its own JSON lines of labels",
     "errorbars": "its own csv and JSON lines; lm-eval samples, Inspect logs",
 }
 _HEAD = """\
-# Judging logs: slimgate beside four tools
+# Judging logs: slimgate compared with four tools
 
     python -m tools.peers.log_gates TOOLS --draws {draws} --seed {seed}
 
-Pairs of logs with a known drop, {draws} a cell, the same for every tool. The target loses exactly the margin,
-or nothing. Standard error: {error:.1f} points at 5 %. The draws are those of the
-[simulations](simulations/README.md): rows that change together, whole groups that are lost, and runs crossed
-with samples.
+This page compares tools that judge two logs: they decide whether the scores in the target log are worse than
+the scores in the base log. The margin is the drop that the user accepts. In this test the drop is known: the
+target loses exactly the margin, or nothing. Each row of the first three tables has {draws} simulated pairs
+of logs, and all tools judge the same pairs. If a rate is 5 %, its standard error is {error:.1f} percentage
+points. The pairs are drawn as in the [simulations](simulations/README.md): with rows that change together,
+with whole groups that are lost, and with several runs on the same samples.
 """
 _RULES = (
     ("slimgate", "yes", "PASS", "5 %"),
-    ("statgate", "yes", "SHIP; beside it with `--alpha 0.1`, which is slimgate's level", "2.5 %; 5 %"),
+    (
+        "statgate",
+        "yes",
+        "SHIP; in a second column SHIP with `--alpha 0.1`, the level of slimgate",
+        "2.5 %; 5 %",
+    ),
     (
         "evalsig",
-        "no: `--min-delta` is the gain that a candidate must show",
-        "ALLOW, on which its README gates; beside it all but REJECT",
+        "no: `--min-delta` is the gain that the target must show",
+        "ALLOW, as its README says; in a second column ALLOW and all other verdicts except REJECT",
         "5 % at a drop of 0; none",
     ),
     ("illate-parity", "yes", "PASS", "2.5 %"),
     (
         "errorbars",
-        "no, and it is no gate",
-        "no significant loss in its comparison; beside it the rule that its 95 % interval lies inside the "
-        "margin, which a user adds by hand",
+        "no: it compares and gives no verdict",
+        "no significant loss in its comparison; in a second column a rule that a user adds by hand: "
+        "the 95 % interval is inside the margin",
         "none; 2.5 %",
     ),
 )
 _KNOWN = """
-What each tool knows of the logs:
+Some logs have groups of questions, several epochs or several runs. The tools get this information as
+follows:
 
-- Texts of ten questions: slimgate gets them as `group`, evalsig as `--cluster`, errorbars as `cluster_id`.
-  statgate and illate-parity have no clusters.
-- Epochs: slimgate gets `epoch`, statgate `run_index`, errorbars `sample`; the last two take the mean of a
-  question. evalsig uses the first epoch only. illate-parity refuses an id that comes twice.
-- Runs: slimgate gets a log for each run. statgate and errorbars get them as repeats. evalsig uses the first,
-  and illate-parity takes one file a side.
+- **Ten questions about one text**: slimgate gets the text as `group`, evalsig as `--cluster`, errorbars as
+  `cluster_id`. statgate and illate-parity have no option for groups.
+- **Epochs**: slimgate gets the epoch as `epoch`, statgate as `run_index`, errorbars as `sample`. statgate
+  and errorbars use the mean over the epochs of a question. evalsig uses only the first epoch. illate-parity
+  refuses logs in which an id is repeated.
+- **Runs**: slimgate gets one log for each run. statgate and errorbars get the runs as repeats. evalsig uses
+  only the first run. illate-parity accepts only one file for the base and one for the target.
 
-Where whole texts are lost, an equal target gives the same answers to all questions. In the cells of runs each
-whole run moves by a normal number of the given standard deviation. In the draws evalsig's bootstrap over
-clusters has 1,000 resamples instead of 10,000, for its time.
+If whole texts are lost, the equal target gives the same answers as the base to all questions. In the rows
+with several runs, the score of each run moves by a random number from a normal distribution with the given
+standard deviation. To save time, evalsig's bootstrap over clusters uses 1,000 resamples instead of 10,000.
 """
 _AT_MARGIN = """
 ## PASS of a target that lost exactly the margin, %
 
-This is wrong. Bold: above 6 % by more than two standard errors. `-`: the tool refuses such logs.
+If a target lost exactly the margin, a PASS is wrong. A rate is bold if it is above 6 % by more than two
+standard errors. `-` means that the tool refuses such logs.
 """
 _EQUAL = """
 ## PASS of an equal target, %
 
-This is right, and the power of the tool.
+If a target is equal to the base, a PASS is right. The rate of these PASS verdicts is the power of the tool.
 """
 _BLOCKED = """
 ## FAIL of an equal target, %
 
-This is wrong. Bold as above.
+If a target is equal to the base, a FAIL is wrong. A rate is bold if it is above 6 % by more than two
+standard errors.
 """
 _TIME = """
 ## Time and formats
 
-The median of the tool's command on files of 300 to 1,000 samples, with the start of the process. It is
-processor time on a shared machine: compare it within this table only. The draws above were judged by the
-functions that the command calls, and the first five of each cell also by the command.
+The table gives the median CPU time of the command of each tool, on files of 300 to 1,000 samples. The time
+includes the start of the process. The times were measured on a shared machine, so compare them only within
+this table. For the tables above, the Python functions of each tool judged the logs. For the first five pairs
+of each row, the command of the tool judged the logs too. The fourth column counts how often functions and
+command gave the same verdict.
 """
 _SPOILED = """
 ## Logs that do not compare
 
-500 samples, of which 30 are spoiled, or all where questions differ. "Judged" means that the command gives its
-figures or verdict without a word on it. illate-parity reads labels; for it a score of NaN is a null label.
+In this table, the logs have 500 samples and an error that makes a comparison meaningless. In the first three
+rows, the error is in 30 samples. In the last row, the error is in all samples. "Judged" means that the
+command gives its figures or its verdict without a warning. illate-parity reads labels instead of scores, so
+it gets a null label instead of NaN.
 """
 
 

@@ -15,16 +15,26 @@ TEXT = """\
 
     python -m tools.simulations
 
-makes all of these pages, in {minutes:.0f} minutes of one core. Each rule that decides a budget has a line
-here: the simulated cell in which a variant that is exactly at its limit passes most often, and the one in
-which an equal variant fails most often (where the page does not simulate equal variants: one at its limit).
-A verdict is made to be wrong in at most 5 %; cells above 6 % were run again with more runs. Bold: above 6 %
-by more than two standard errors. Of a rate of 5 % the standard error is 2.2 points in 100 runs, 1.0 in 500,
-0.4 in 2,500. The power of Tango's test is in [power.md](power.md), how often the plan comes true in
-[plans.md](plans.md), and duels of a real model with itself in [duels.md](duels.md), which takes an idle
-machine: `python -m tools.simulations.duels`. Not among the cells here: a machine that is slow in long and
-rare moments, where a 95th percentile in milliseconds at its limit passes too often
-([call_time_verdicts.md](call_time_verdicts.md), its last tables).
+This command makes all pages in this folder except duels.md, in {minutes:.0f} minutes on one core. The table
+has one line for each rule that decides a budget. A cell is one simulated setting, and the page in the last
+column explains its name. "False PASS" is the share of runs in which a variant exactly at its limit passes,
+in the cell where this share is highest. "False FAIL" is the share of runs in which a variant that equals its
+teacher fails, in the cell where this share is highest. If a page does not simulate equal variants, "false
+FAIL" is for a variant exactly at its limit.
+
+The rules are designed so that at most 5 % of the verdicts are wrong. If a cell had a rate above 6 %, it was
+simulated again with more runs. A rate is bold if it is above 6 % by more than two standard errors. If the
+rate is 5 %, its standard error is 2.2 percentage points with 100 runs, 1.0 with 500 runs, and 0.4 with 2,500
+runs.
+
+The table leaves out one known problem. If a machine is slow in rare but long periods, a variant whose 95th
+percentile in milliseconds is at its limit passes too often. The last tables of
+[call_time_verdicts.md](call_time_verdicts.md) give the rate of these wrong verdicts.
+
+Three pages in this folder have no line in the table. [power.md](power.md) shows the power of Tango's test.
+[plans.md](plans.md) shows how often the predictions of `--slimgate-plan` come true. [duels.md](duels.md) has
+duels of a real model with itself. The command `python -m tools.simulations.duels` writes this last page and
+needs an idle machine.
 """
 
 

@@ -246,8 +246,11 @@ def log_rules(figure: Figure, ink: str) -> None:
 
 def frontier(figure: Figure, ink: str) -> None:
     """The drop and the speed-up of each variant on library_docs, with their intervals, by both clocks."""
-    drops = {_name(row): row["library_docs, 4,000 rows"] for row in table("frontier", "Accuracy drops in")}
-    titles = {"forward call": "Speed on library_docs", "from text to answer": "The same from text"}
+    drops = {_name(row): row["library_docs, 4,000 rows"] for row in table("frontier", "## Result")}
+    titles = {
+        "forward call": "The next table gives speed-ups",
+        "from text to answer": "The next table gives the same speed-ups",
+    }
     panels = _axes(figure, ink, columns=2)
     for axes, (clock, title) in zip(panels, titles.items(), strict=True):
         for row, marker, colour in zip(table("frontier", title), "osD^v<>", (*LINES, ink), strict=True):

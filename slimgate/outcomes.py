@@ -30,8 +30,11 @@ SAME_ANSWERS, SIMILAR_ANSWERS = "same_answers", "similar_answers"
 # Of answers that a draft helped to write: the tokens behind the first one, and the passes of the main model
 # that verified them.
 VERIFIED_TOKENS, PASSES = "verified_tokens", "verification_passes"
-# What says how an answer came about, and not what it is.
-_NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES})
+# Values of a row: the tokens of its answer, and the most that it may have.
+TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
+# Values that say how an answer was written, and not what it says. Servers count differently: vLLM counts the
+# token that ends an answer, llama.cpp's server does not.
+_NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES, TOKENS, MOST_TOKENS})
 # How a written answer fails, whatever it says.
 TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 # Two runs of one model may add in another order; a row counts as changed beyond that.
@@ -118,8 +121,8 @@ class Outcomes:
         """Marks the rows on which two models differ, in their answers or by more than rounding in a value.
 
         It compares what both have: `answers`, and values of the same name. A value differs if it is off by
-        more than 0.001, absolute plus relative. Comparisons with another model's answer do not count, nor how
-        a draft helped.
+        more than 0.001, absolute plus relative. Comparisons with another model's answer do not count, nor
+        numbers of tokens.
 
         Args:
             other: the outcomes of the other model on the same rows.

@@ -21,17 +21,19 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate._system import quiet
 from slimgate.errors import DataError, MeasureError, MissingExtra, SlimgateError
-from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS, MOST_TOKENS, TOKENS
+from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import (
     EMPTY,
     FAILED,
     LOOPING,
+    MOST_TOKENS,
     PASSES,
     RIGHT,
     SAME_ANSWERS,
     SIMILAR_ANSWERS,
+    TOKENS,
     TRUNCATED,
     VERIFIED_TOKENS,
     Ints,

@@ -288,10 +288,14 @@ def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
             and np.array_equal(teacher.labels, variant.labels)
         )
     ):
-        raise MeasureError("outcomes are not paired: the two hold other labels for the same ids")
+        raise MeasureError(
+            "outcomes are not paired: teacher and variant have different labels for the same ids"
+        )
     for name in teacher.given:
         if not np.array_equal(teacher.column(name), variant.column(name)):
-            raise MeasureError(f"outcomes are not paired: the two hold another {name} for the same ids")
+            raise MeasureError(
+                f"outcomes are not paired: teacher and variant have a different {name} for the same ids"
+            )
 
 
 def class_outcomes(
@@ -374,8 +378,8 @@ def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
     for stray in strays:
         if label := by_spelling.get(plain_spelling(stray)):
             raise MeasureError(
-                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, neither '
-                "right nor wrong; write both alike"
+                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, so it '
+                "is neither right nor wrong; write both the same way"
             )
 
 

@@ -16,7 +16,7 @@ _HEADERS = ("option", "value", "default", "what it is")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
-    parser.add_argument("name", nargs="?", help="Name of a step, or your own as package.module:object")
+    parser.add_argument("name", nargs="?", help="Name of a step, or your own step as package.module:object")
     parser.set_defaults(run=run)
 
 

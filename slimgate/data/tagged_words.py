@@ -33,7 +33,7 @@ def read_tags(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None)
         row_tags = [_to_tag(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
         if len(row_tags) != len(text):
             raise DataError(
-                f"column {tags}, row {row}: {len(row_tags)} tags for {len(text)} words, expected one a word"
+                f"column {tags}, row {row}: {len(row_tags)} tags for {len(text)} words, expected one per word"
             )
         tags_of_rows.append(row_tags)
     return tags_of_rows

@@ -315,9 +315,7 @@ class KlBudgetTable(_LimitBudgets):
     def _caps_a_mean(self) -> Self:
         for name in ("cap", "above_cap_max"):
             if getattr(self, name) is not None and self.mean_max is None:
-                raise ValueError(
-                    f"{name} was given without mean_max, which it belongs to; add it or leave {name} out"
-                )
+                raise ValueError(f"{name} needs mean_max; add mean_max, or leave {name} out")
         if self.cap is not None and self.mean_max is not None and self.cap <= self.mean_max:
             raise ValueError(f"cap is {self.cap:g}, not above mean_max: the mean would always hold")
         if self.cap is not None and self.cap < 1 and self.above_cap_max is None:

@@ -30,7 +30,7 @@ def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
     if len(runs) > 1:
         return Log(tool, shown, {}, runs=tuple(runs))
     if not runs or runs[0].problem:
-        raise DataError(f"{shown}: {runs[0].problem if runs else 'it holds no run'}")
+        raise DataError(f"{shown}: {runs[0].problem if runs else 'it has no run'}")
     return _take_run(Log(tool, shown, {}), runs[0])
 
 
@@ -144,7 +144,7 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
     fitting = [run for run in log.runs if _plain_time(run.time).startswith(_plain_time(choice))]
     if len(fitting) != 1:
         count = f"{len(fitting)} runs begin so" if fitting else "no run begins so"
-        raise DataError(f"--run {choice}: {count} in {log.shown}; it holds {_list_runs(log.runs)}")
+        raise DataError(f"--run {choice}: {count} in {log.shown}; it has {_list_runs(log.runs)}")
     return _pick(log, side, fitting[0])
 
 

@@ -144,8 +144,8 @@ def _with_sizes(
         return scores
     if scores.runs is not None:
         raise DataError(
-            f"{where}: it is a ratio of sums over all samples, which is judged by one run of each side; "
-            "leave it out by --metric, or give one run"
+            f"{where}: it is a ratio of sums over all samples, which can only be judged with one run of "
+            "each side; leave it out by --metric, or give one run of each"
         )
     missing = np.full(len(scores.base), np.nan)
     sizes, other = (

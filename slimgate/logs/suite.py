@@ -205,11 +205,15 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     except SuiteError as error:
         raise SuiteError(f"{shown} [logs]: {error}") from None
     if "teacher" in table.targets:
-        raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
+        raise SuiteError(
+            f"{shown} [logs] targets.teacher: the report uses this name for the base; give another name"
+        )
     of_answers = kind == ANSWERS
     stated = sorted(_PREDICTION_KEYS & table.model_fields_set)
     if of_answers and stated:
-        raise SuiteError(f"{shown} [logs] {stated[0]}: it is of prediction files, and the base is a log")
+        raise SuiteError(
+            f"{shown} [logs] {stated[0]}: this key is for prediction files, but the base is a log"
+        )
     if not of_answers and several:
         raise SuiteError(
             f"{shown} [logs]: several runs of a side were given; {kind} are judged by one run per side"
@@ -274,7 +278,7 @@ def _check_keys(table: LogsTable, kind: FileKind, shown: str) -> None:
     """Raises SuiteError for a key of [logs] that does not go with the kind of file."""
     for key in LogsTable.model_fields:
         if key in table.model_fields_set - _KEYS[kind]:
-            raise SuiteError(f"{shown} [logs] {key}: does not go with {kind}; leave it out")
+            raise SuiteError(f"{shown} [logs] {key}: cannot be used with {kind}; leave it out")
 
 
 def _read_budgets(

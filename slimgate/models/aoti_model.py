@@ -84,8 +84,8 @@ def read_description(folder: Path, device: str) -> Json:
     for name, value in current.items():
         if description[name] != value:
             raise BuildError(
-                f"{folder / PACKAGE} is compiled for {name} {description[name]}, and this is {value}; "
-                "build it here (--slimgate-rebuild)"
+                f"{folder / PACKAGE} is compiled for {name} {description[name]}, but this machine has "
+                f"{value}; build it again here with --slimgate-rebuild"
             )
     return description
 

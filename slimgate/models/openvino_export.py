@@ -79,7 +79,8 @@ def format_export_error(network: nn.Module, error: Exception) -> str:
         type(m).__name__ for m in network.modules() if type(m).__module__.startswith("slimgate.steps.layers.")
     }
     hint = (
-        f"; its layers {', '.join(sorted(format_hint))} may be what cannot: export first, quantize then"
+        f"; its layers {', '.join(sorted(format_hint))} may be the reason: export the model first, then "
+        "quantize it"
         if format_hint
         else ""
     )

@@ -192,8 +192,8 @@ class LlamaPredictor:
         rows, tokens = prepared.ids.shape
         if rows > MAX_ROWS:
             raise MeasureError(
-                f"runtime llama_cpp writes {MAX_ROWS} answers at once at most, {rows} were given; take a "
-                f"workload with batch = {MAX_ROWS} or less"
+                f"runtime llama_cpp writes at most {MAX_ROWS} answers at once, but {rows} were given; "
+                f"take a workload with batch = {MAX_ROWS} or less"
             )
         scores = self._begin(prepared.ids, prepared.count)
         return _Begun(scores.argmax(-1), tokens, prepared.count - 1)

@@ -222,7 +222,7 @@ def _read_baseline_budgets(
         _refuse_over_key(table, loc, data, file)
         for kind in {*QualityBudgetTable.model_fields} - {*BaselineBudgetTable.model_fields}:
             if kind in table:
-                problem = "limits the value of now, whatever it was; write it under [budgets]"
+                problem = "limits the current value, whatever the baseline's was; write it under [budgets]"
                 raise make_suite_error(file, (*loc, kind), data, problem)
         try:
             budgets[name] = BaselineBudgetTable.model_validate(table).budgets()

@@ -178,7 +178,7 @@ class ModelWalk:
         for name in step.teachers:
             kind = state.kind if name == SELF else self.find_state(name).kind
             if kind not in eager.runtime.kinds:
-                problem = f'"{name}" is of kind {kind}; a model to learn from runs in PyTorch'
+                problem = f'"{name}" is of kind {kind}; a model to learn from must run in PyTorch'
                 raise self.error_at((*loc, _find_teacher_option(step, name)), problem)
 
     def _check_files(self, step: SuiteStep, loc: Loc) -> None:

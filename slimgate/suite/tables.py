@@ -137,7 +137,7 @@ class CascadeTable(Table):
         if self.threshold == FROM_SELECTION:
             return self
         if "drop_points" in self.model_fields_set:
-            raise ValueError('drop_points belongs to threshold = "selection"; the threshold is given here')
+            raise ValueError('drop_points is only for threshold = "selection"; the threshold is given here')
         if isinstance(self.threshold, tuple) and len(self.threshold) != len(self.models) - 1:
             raise ValueError(
                 f"{len(self.threshold)} thresholds were given, expected {len(self.models) - 1}: one for "
@@ -296,13 +296,13 @@ class VariantTable(Table):
         if not self.steps and all(source is None for source in sources):
             raise ValueError("a variant needs steps, a runtime, or model = … for one built elsewhere")
         if not self.gated and not self.reason:
-            raise ValueError('gated = false needs a reason = "…" that the report can show')
+            raise ValueError('gated = false needs a reason = "…", which the report shows')
         if self.sha256 is not None and self.model is None:
-            raise ValueError("sha256 belongs to a variant with model = …")
+            raise ValueError("sha256 is only for a variant with model = …")
         if self.dtype is not None and self.model is None:
-            raise ValueError("dtype belongs to a variant with model = …")
+            raise ValueError("dtype is only for a variant with model = …")
         if self.new_head and self.model is None:
-            raise ValueError("new_head belongs to a variant with model = …")
+            raise ValueError("new_head is only for a variant with model = …")
         return self
 
 

@@ -118,15 +118,13 @@ class ImageText(Task[Params]):
             hint = (
                 f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
             )
-            raise DataError(f'column "{params.image}" holds text, expected images; {hint}')
+            raise DataError(f'column "{params.image}" contains text, expected images; {hint}')
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
         classes = class_names(values)
         if len(classes) < 2:
-            raise DataError(
-                f'column "{params.label}" holds one label only ({classes}); expected two at least'
-            )
+            raise DataError(f'column "{params.label}" has only one label ({classes}); expected at least two')
         if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
             raise DataError(f'names has no {", ".join(unnamed)}, which column "{params.label}" holds')
         check_positive(params.positive, classes)

@@ -155,7 +155,8 @@ class MultipleChoice(Task[Params]):
         max_choices = max((len(question.choices) for question in questions), default=2)
         if params.letters and max_choices > MOST_LETTERS:
             raise DataError(
-                f"a row has {max_choices} choices, and letters name {MOST_LETTERS}; set letters = false"
+                f"a row has {max_choices} choices, but there are only {MOST_LETTERS} letters; set letters "
+                "= false"
             )
         return TaskFacts(choice_names(max_choices))
 

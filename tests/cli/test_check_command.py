@@ -18,7 +18,7 @@ targets = { int4 = "../logs/int4" }
 [budgets]
 "*" = { drop_points = 2.0 }
 """
-NO_MISTAKE = "no mistake found; files, models and packages that they name were not looked for (--data)"
+NO_MISTAKE = "no mistake found; their files, models and packages were not checked (use --data)"
 
 
 @pytest.fixture
@@ -172,7 +172,9 @@ def test_a_suite_without_a_budget_gates_nothing(repository: Path, capsys: pytest
     file.write_text(file.read_text("utf-8").partition("[budgets]")[0], "utf-8")
     code, _, [error] = check(capsys, "bench/reviews.toml")
     assert code == 4
-    assert error.startswith("bench/reviews.toml: no budget, so it gates nothing; give [budgets] a limit")
+    assert error.startswith(
+        "bench/reviews.toml: no budget, so the suite gates nothing; add a limit to [budgets]"
+    )
     assert check(capsys, "bench/reviews.toml", "--without-budgets")[0] == 0
 
 

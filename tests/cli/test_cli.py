@@ -226,7 +226,7 @@ def test_budgets_over_builds_are_not_judged_from_one_build(
     code, _, err = judge(*pair, "--budgets", tmp_path / "x.toml")
     assert code == 4
     problem = (
-        '[budgets] accuracy over = "builds" was given, and prediction files are of one build of each model'
+        '[budgets] accuracy over = "builds" was given, and prediction files come from one build of each model'
     )
     assert problem in err
 

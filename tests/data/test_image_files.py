@@ -64,5 +64,5 @@ def test_an_image_lies_in_the_folder_of_the_rows(tmp_path: Path, name: str) -> N
 
 
 def test_rows_of_lines_have_no_images() -> None:
-    with pytest.raises(ValidationError, match="by_label has columns text and label alone"):
+    with pytest.raises(ValidationError, match="by_label gives only the columns text and label"):
         files.Params.model_validate({"by_label": {"a": "a.txt", "b": "b.txt"}, "images": ("image",)})

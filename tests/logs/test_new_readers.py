@@ -233,7 +233,7 @@ def test_opencompass_without_details_is_refused_with_its_figures(tmp_path: Path)
 def test_mlperf_without_labels_is_refused(tmp_path: Path) -> None:
     folder = write_mlperf(tmp_path / "log", BASE)
     (folder / "val_map.txt").unlink()
-    refused(folder, r"8 answers, and not which are right; put val_map\.txt beside it")
+    refused(folder, r"8 answers, but not which are right; put val_map\.txt beside it")
 
 
 # Repeats
@@ -456,7 +456,7 @@ def test_samples_of_another_run_than_its_figures_are_refused(tmp_path: Path, rea
     path = SCORED[reader](tmp_path / "log", BASE)
     for file in (tmp_path / "log").rglob("*.json*"):
         file.write_text(re.sub(r"(?<![\d.])0\.75(?!\d)", "0.25", file.read_text("utf-8")), "utf-8")
-    refused(path, "they are of two runs")
+    refused(path, "they come from two runs")
 
 
 def test_a_figure_of_few_decimals_is_not_held_against_many_rows(tmp_path: Path) -> None:
@@ -469,7 +469,7 @@ def test_a_figure_of_few_decimals_is_not_held_against_many_rows(tmp_path: Path) 
         if accepted:
             read_whole(folder)
         else:
-            refused(folder, "they are of two runs")
+            refused(folder, "they come from two runs")
 
 
 def test_settings_that_differ_are_refused(tmp_path: Path) -> None:
@@ -564,7 +564,7 @@ def test_requests_of_sglang_that_failed_are_counted(tmp_path: Path) -> None:
     assert [request.failed for request in run.requests] == [None, "Internal Server Error", None, None, None]
     refused(write_lines(tmp_path / "x.jsonl", [{**result, "completed": 5}]), "4 requests have an answer")
     refused(write_lines(tmp_path / "x.jsonl", [result, result]), "line 2: a second result of the load r5-c8")
-    refused(write_lines(tmp_path / "x.jsonl", [{**result, "itls": []}]), "expected as many of each")
+    refused(write_lines(tmp_path / "x.jsonl", [{**result, "itls": []}]), "expected the same number of each")
 
 
 def test_aiperf_counts_failures_cancellations_and_no_warm_up(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_runs_of_a_side_must_ask_the_same(judge: Judge, tmp_path: Path) -> None:
 
 def test_runs_of_two_models_are_no_side() -> None:
     logs = [Log("tool", name, {}, model=name) for name in ("a", "b")]
-    with pytest.raises(DataError, match="runs of one side are of one model"):
+    with pytest.raises(DataError, match="the runs of one side must be of one model"):
         join_logs(logs)
 
 
@@ -259,7 +259,7 @@ def test_answers_are_judged_by_one_run(judge: Judge, sides: Any) -> None:
     code, _, err = judge(
         "--base", *base, "--target", *target, "--metric", "answer_length", "--drop-points", 2
     )
-    assert (code, "are judged by one run of each side" in err) == (4, True)
+    assert (code, "can only be judged with one run of each side" in err) == (4, True)
 
 
 def test_suites_and_assertions_take_lists(tmp_path: Path, sides: Any, judge: Judge) -> None:

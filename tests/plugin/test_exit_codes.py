@@ -83,7 +83,7 @@ def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> 
     ran = pytest_in(repository, "bench/mine.toml", "-q", "-k", "accuracy")
     (repository / "bench/conftest.py").unlink()
     assert ran.code == 4
-    assert 'bench defines a fixture "teacher" in place of slimgate\'s, which the gates judge by' in ran.out
+    assert 'bench defines a fixture "teacher" that replaces slimgate\'s, which the gates need' in ran.out
 
 
 def test_a_run_that_judges_nothing_names_earlier_records(fresh_repository: Path) -> None:

@@ -545,7 +545,7 @@ def test_rows_of_one_label_are_an_error_that_names_the_suite(tiny: Tiny) -> None
             writer = csv.DictWriter(stream, ["text", "label", "file"])
             writer.writeheader()
             writer.writerows({**row, "label": "pos"} for row in rows)
-    with pytest.raises(DataError, match=r"^suite\.toml \[task\]: column \"label\" holds one label only"):
+    with pytest.raises(DataError, match=r"^suite\.toml \[task\]: column \"label\" has only one label"):
         tiny.builder(tiny.suite())
 
 

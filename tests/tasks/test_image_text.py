@@ -154,7 +154,7 @@ def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
 
 def test_one_class_is_an_error() -> None:
     rows = Rows(picture_rows(2).table.set_column(3, "label", [["red", "red"]]))
-    with pytest.raises(DataError, match="holds one label only"):
+    with pytest.raises(DataError, match="has only one label"):
         image_text.task.facts(PARAMS, {"gate": rows})
 
 

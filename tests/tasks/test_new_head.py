@@ -85,7 +85,7 @@ def test_a_head_of_slimgate_is_not_in_transformers_folders(tmp_path: Path, pooli
     if pooling == "model":
         text_classification.task.check_model(params, found[False], config, None)
         return
-    with pytest.raises(SuiteError, match='pooling = "mean" comes with a head of slimgate'):
+    with pytest.raises(SuiteError, match='pooling = "mean" uses a head of slimgate'):
         text_classification.task.check_model(params, found[False], config, None)
 
 
@@ -176,9 +176,7 @@ def test_a_teacher_of_which_a_part_is_not_used_is_warned_of(tmp_path: Path) -> N
 
 def test_embeddings_may_leave_out_only_a_head(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
-    with pytest.raises(
-        BuildError, match=r"BertModel has no place for 2 \(classifier\.bias, classifier\.weight\)"
-    ):
+    with pytest.raises(BuildError, match=r"BertModel cannot load 2 \(classifier\.bias, classifier\.weight\)"):
         load_ref(refs(folder)[False], embedding_context(tmp_path / "rows"))
     load_ref(refs(folder)[True], embedding_context(tmp_path / "rows"))
     load_ref(refs(folder)[None], embedding_context(tmp_path / "rows"))
@@ -214,7 +212,7 @@ def test_a_suite_names_the_variant_and_new_head_lets_it_through(tmp_path: Path) 
     run = tiny_run(tmp_path, **{"[variants]": RELEASED.replace("EXTRA", "new_head = true")})
     built = run.build("released")
     assert built.artifact.manifest["log"]["head"] == "logistic regression"
-    with pytest.raises(SuiteError, match=r"\[variants\.shorter\]: new_head belongs to a variant with model"):
+    with pytest.raises(SuiteError, match=r"\[variants\.shorter\]: new_head is only for a variant with model"):
         tiny_run(tmp_path, **{"shorter = { ": "shorter = { new_head = true, "})
     fresh = RELEASED.replace("export", "fresh:export").replace("EXTRA", "new_head = true")
     with pytest.raises(SuiteError, match="fresh weights are new, and so is their head"):

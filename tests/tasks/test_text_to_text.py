@@ -258,7 +258,7 @@ def test_the_compiled_runtime_writes_no_text(t5: tuple[Any, Any]) -> None:
     predictor = CompiledPredictor.__new__(CompiledPredictor)  # without compiling anything
     predictor.network = t5[0].network
     with pytest.raises(
-        BuildError, match="compiled compiles one forward pass and writes no text by an encoder"
+        BuildError, match="compiled compiles one forward pass and cannot generate text with an encoder"
     ):
         predictor.prepare(encoded.timed_batch([0]))
 

@@ -81,5 +81,5 @@ def _is_valid(validator: Any, name: str, arguments: object) -> bool:
         return False
     except unresolvable as error:
         raise MeasureError(
-            f'parameters of tool "{name}" refer to a schema that they do not hold: {error}'
+            f'parameters of tool "{name}" refer to a schema that they do not contain: {error}'
         ) from error

@@ -128,7 +128,9 @@ def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) 
             f'{path}: column "higher_is_better" of {metric} holds "{text}", expected true or false'
         )
     if better.setdefault(metric, stated in _TRUE) is not (stated in _TRUE):
-        raise DataError(f'{path}: column "higher_is_better" of {metric} holds true and false, expected one')
+        raise DataError(
+            f'{path}: column "higher_is_better" of {metric} has true and false, expected only one of them'
+        )
 
 
 def _read_task(path: Path, columns: list[str], task: str) -> Iterator[dict[str, Any]]:

@@ -93,8 +93,8 @@ def check_fits(ray: ModuleType, name: str, needs: Needs) -> None:
     }
     had = ", ".join(f"{resource} {amount:.15g}" for resource, amount in largest.items())
     raise BuildError(
-        f"{name} needs {needs}, and no machine of the Ray cluster has that (the most is {had}): "
-        f"say less by {OPTION} {name}:cpus=…, or add a machine"
+        f"{name} needs {needs}, and no machine of the Ray cluster has that (the most is {had}): ask for "
+        f"less with {OPTION} {name}:cpus=…, or add a machine"
     )
 
 

@@ -62,8 +62,8 @@ class OnnxWeightOnly(Step[Params]):
         counted = kinds_of(proto)
         if params.embeddings and not counted["GatherBlockQuantized"]:
             raise BuildError(
-                "the graph has no float table of tokens of its own to pack; onnx_optimize joins it with its "
-                "layer norm: give that step embeddings = false"
+                "the graph has no separate float token table to pack; onnx_optimize joins it with its "
+                "layer norm, so give that step embeddings = false"
             )
         context.log.update(
             packed_products=counted["MatMulNBits"], packed_tables=counted["GatherBlockQuantized"]

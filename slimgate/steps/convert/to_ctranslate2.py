@@ -86,7 +86,7 @@ def _find_other_part(config: Json) -> str | None:
     """What of a decoder the converter leaves out without a word; None where it converts all."""
     if config["model_type"] == "gpt2":
         scaled = not config.get("scale_attn_weights", True) or config.get("scale_attn_by_inverse_layer_idx")
-        return "its attention is scaled by something else than the size of its heads" if scaled else None
+        return "its attention is scaled by something other than the size of its heads" if scaled else None
     if (activation := config.get("hidden_act", "silu")) not in ("silu", "swish"):
         return f"hidden_act is {activation}, expected silu"
     plain = config["hidden_size"] // config["num_attention_heads"]

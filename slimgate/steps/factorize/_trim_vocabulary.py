@@ -46,7 +46,8 @@ def trim_vocabulary_(model: TorchModel, params: TrimParams, context: BuildContex
     kept_ids = _ids_to_keep(state, _total(counts, params.corpus), always, params)
     if kept_ids[-1] >= model.config.vocab_size:
         raise BuildError(
-            f"the tokenizer has id {kept_ids[-1]}, the model {model.config.vocab_size} token vectors"
+            f"the tokenizer has the token id {kept_ids[-1]}, the model {model.config.vocab_size} token "
+            "vectors"
         )
     before = len(model.tokenizer)
     model.tokenizer = rebuilt(

@@ -56,7 +56,7 @@ class Params(OneTeacherParams):
         if self.rounds > self.rows:
             raise ValueError(f"rounds = {self.rounds} was given, expected at most rows = {self.rows}")
         if self.keep_labels and self.adds_rows:
-            raise ValueError("keep_labels is of rows of train, and rows of a transfer set have no labels")
+            raise ValueError("keep_labels is for rows of train; rows of a transfer set have no labels")
         return self
 
 

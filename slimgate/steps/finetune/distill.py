@@ -66,7 +66,7 @@ class Params(OneTeacherParams):
     def _an_ensemble(self) -> Params:
         if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
             raise ValueError(
-                f'more_teachers: "{repeated[0]}" was given twice, teacher counted; name each once'
+                f'more_teachers: "{repeated[0]}" was given twice (teacher counts too); name each model once'
             )
         if self.more_teachers and self.stored_logits is False:
             raise ValueError("stored_logits = false computes one teacher's answers; leave it out")

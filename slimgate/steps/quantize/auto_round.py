@@ -82,13 +82,13 @@ class Params(Table):
         if self.scheme not in SCHEMES_OF[self.layout]:
             schemes = ", ".join(SCHEMES_OF[self.layout])
             raise ValueError(
-                f'scheme = "{self.scheme}" has no layout = "{self.layout}", which holds {schemes}'
+                f'scheme = "{self.scheme}" has no layout = "{self.layout}", which supports {schemes}'
             )
         fixed = self.layout == "gguf" or self.scheme == "MXFP4"
         if fixed and self.group_size not in (GROUP_OF_32, type(self).model_fields["group_size"].default):
-            raise ValueError(f"group_size = {self.group_size} was given, and the format has {GROUP_OF_32}")
+            raise ValueError(f"group_size = {self.group_size} was given, but the format has {GROUP_OF_32}")
         if not self.symmetric and (fixed or self.layout == "compressed_tensors"):
-            raise ValueError(f"symmetric = false has no place in {self.layout} {self.scheme}")
+            raise ValueError(f"symmetric = false is not possible in {self.layout} {self.scheme}")
         return self
 
     def request(self) -> dict[str, Any]:

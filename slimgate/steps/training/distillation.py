@@ -270,9 +270,7 @@ def _check_outputs(student: TorchModel, teacher: TorchModel) -> None:
 def _check_one_process(params: DistillationParams, weights: list[str]) -> None:
     """Means over tokens are not the shares of answers by which the parts of a batch are added up."""
     if (processes := getattr(params, "processes", 1)) > 1:
-        losses_named = (
-            f"{' and '.join(weights)} compare token by token, and a batch is shared out by its answers"
-        )
+        losses_named = f"{' and '.join(weights)} compare token by token, and a batch is split by its answers"
         raise BuildError(f"distill: processes = {processes}, but {losses_named}; set processes = 1")
 
 

@@ -45,7 +45,8 @@ class TrainingParams(Table):
     def _a_row_for_each_process(self) -> Self:
         if self.batch_size < self.processes:
             raise ValueError(
-                f"processes = {self.processes} share batches of {self.batch_size}: raise batch_size"
+                f"processes = {self.processes} cannot share batches of {self.batch_size} rows; raise "
+                "batch_size"
             )
         return self
 

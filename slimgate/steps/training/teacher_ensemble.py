@@ -131,8 +131,8 @@ def _answers(name: str, teaching: Teaching, objective: Objective, context: Build
 def _check_objective(objective: Objective) -> None:
     if objective.any_width:
         raise BuildError(
-            "more_teachers: vectors of different models have no mean, for nothing says which of their axes "
-            "belong together; learn from one teacher"
+            "more_teachers: vectors of different models cannot be averaged, because their axes do not "
+            "correspond; learn from one teacher"
         )
     if not (objective.by_row or objective.by_token):
         raise BuildError("more_teachers is for answers that depend on their row alone; leave it out")
@@ -146,6 +146,6 @@ def _check_size(teaching: Teaching, objective: Objective) -> None:
     bytes_stored = stored_bytes(teaching.teacher, teaching.taught, targets, objective, context.device)
     if (size := bytes_stored * (len(teaching.more) + 1)) > MOST_BYTES:
         raise BuildError(
-            f"more_teachers: the answers of {len(teaching.more) + 1} teachers would be {size / 2**30:.1f} GiB"
-            " on disk; stored_logits = true stores them all the same, fewer rows or tokens make them less"
+            f"more_teachers: the answers of {len(teaching.more) + 1} teachers would be {size / 2**30:.1f} "
+            "GiB on disk; set stored_logits = true to store them anyway, or use fewer rows or tokens"
         )

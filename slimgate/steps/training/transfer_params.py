@@ -83,7 +83,9 @@ class Augment(Table):
                 "as in { copies = 2, word_dropout = 0.1 }, or a translator"
             )
         if "copies" in self.model_fields_set and not self.changes_words:
-            raise ValueError("copies counts copies with changed words, and a translator gives one a row")
+            raise ValueError(
+                "copies is the number of copies with changed words; a translator gives one copy of each row"
+            )
         return self
 
 
@@ -105,7 +107,7 @@ class TransferParams(Table):
     def _check_suffixes(self) -> TransferParams:
         for path in self.transfer:
             if path.suffix.lower() not in SUFFIXES:
-                problem = f"suffix {path.suffix or 'none'} does not tell a format"
+                problem = f"suffix {path.suffix or 'none'} does not show the format"
                 raise ValueError(f"{path.name}: {problem}; known: {' '.join(SUFFIXES)}")
         return self
 

@@ -108,7 +108,7 @@ def test_a_split_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
 
 def test_splits_of_unusual_names_must_be_said(tmp_path: Path) -> None:
     folder = glue(tmp_path / "pairs", dev=rows(4))
-    with pytest.raises(DataError, match=r"has splits dev; say which is which by splits = "):
+    with pytest.raises(DataError, match=r"has splits dev; state their roles with splits = "):
         read(tmp_path, id=str(folder), config="qqp")
 
 
@@ -154,7 +154,9 @@ def test_a_missing_folder_is_told_before_anything_is_read(tmp_path: Path) -> Non
 
 
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"^revision = main was given, but a folder has none$"):
+    with pytest.raises(
+        SuiteError, match=r"^revision = main was given, but a folder has no revisions; leave it out$"
+    ):
         hub.source.columns(hub.Params(id=str(glue(tmp_path / "pairs")), revision="main"))
 
 

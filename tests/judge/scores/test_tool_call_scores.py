@@ -111,7 +111,9 @@ def test_a_schema_may_refer_to_itself_and_loads_no_other() -> None:
     assert VALID.rate(call("f", x=1), tools_of(inner)) == 1
     assert VALID.rate(call("f", x="1"), tools_of(inner)) == 0
     outside = tools_of({"properties": {"x": {"$ref": "http://127.0.0.1:9/schema.json"}}})
-    with pytest.raises(MeasureError, match='parameters of tool "f" refer to a schema that they do not hold'):
+    with pytest.raises(
+        MeasureError, match='parameters of tool "f" refer to a schema that they do not contain'
+    ):
         VALID.rate(call("f", x=1), outside)
 
 

@@ -80,7 +80,7 @@ def test_float16_storage_halves_the_bytes(tmp_path: Path) -> None:
 def test_a_disagreement_past_the_tolerance_is_one_line(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=2), context)
-    with pytest.raises(BuildError, match=r"disagrees .* expected at most 1e-12; give another `tolerance`"):
+    with pytest.raises(BuildError, match=r"disagrees .* expected at most 1e-12; set a larger `tolerance`"):
         to_openvino.step.apply(model, to_openvino.Params(tolerance=1e-12), context)
 
 

@@ -186,7 +186,7 @@ def test_it_goes_between_other_steps(tmp_path: Path) -> None:
     model.kind = "torch_quantized"
     again = saved_and_loaded(model, tmp_path / "saved")
     assert np.array_equal(scores(again, context), scores(model, context))
-    with pytest.raises(BuildError, match=r"holds no float table .* put trim_vocabulary before the step that"):
+    with pytest.raises(BuildError, match=r"has no float table .* put trim_vocabulary before the step that"):
         apply(model, context)
 
 

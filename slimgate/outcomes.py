@@ -144,7 +144,7 @@ class Outcomes:
             bad = ~finite
             raise MeasureError(
                 f"outcomes: {int(bad.sum())} of {len(self)} rows have {column} that is NaN or infinite "
-                f"(first: row {self.ids[bad][0]}): the model is broken, nothing can be judged from it"
+                f"(first: row {self.ids[bad][0]}), so the model is broken and nothing can be judged"
             )
 
 
@@ -171,7 +171,7 @@ class ClassOutcomes(Outcomes):
         self._one_a_row("predictions", self.predictions)
         if self.positive is not None and self.positive not in self.label_set:
             raise MeasureError(
-                f'outcomes: positive "{self.positive}" is none of the labels {", ".join(self.label_set)}'
+                f'outcomes: positive "{self.positive}" is not one of the labels {", ".join(self.label_set)}'
             )
         if self.probabilities is None:
             return
@@ -411,5 +411,5 @@ def _check_shares(chances: Floats, shape: tuple[int, int]) -> None:
 
 def _places(names: Sequence[str], place: Mapping[str, int]) -> Ints:
     if unknown := [name for name in names if name not in place]:
-        raise MeasureError(f'class_outcomes: "{unknown[0]}" is none of the classes {", ".join(place)}')
+        raise MeasureError(f'class_outcomes: "{unknown[0]}" is not one of the classes {", ".join(place)}')
     return np.asarray([place[name] for name in names], dtype=np.int64)

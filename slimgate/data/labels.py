@@ -115,7 +115,10 @@ def _to_names(parts: Sequence[str], names: Sequence[str] | None, where: str) -> 
         return frozenset(parts)
     for part in parts:
         if not (part.isdecimal() and int(part) < len(names)) and part not in names:
-            raise DataError(f"column {where}: label {part}, but [task] names holds {len(names)} from 0 on")
+            raise DataError(
+                f"column {where}: label {part}, but [task] names has only {len(names)} entries, counted "
+                "from 0"
+            )
     return frozenset(names[int(part)] if part.isdecimal() else part for part in parts)
 
 

@@ -317,11 +317,13 @@ class KlBudgetTable(_LimitBudgets):
             if getattr(self, name) is not None and self.mean_max is None:
                 raise ValueError(f"{name} needs mean_max; add mean_max, or leave {name} out")
         if self.cap is not None and self.mean_max is not None and self.cap <= self.mean_max:
-            raise ValueError(f"cap is {self.cap:g}, not above mean_max: the mean would always hold")
+            raise ValueError(
+                f"cap is {self.cap:g}, not above mean_max: the budget on the mean would always hold"
+            )
         if self.cap is not None and self.cap < 1 and self.above_cap_max is None:
             raise ValueError(
-                f"cap is {self.cap:g}, under 1 nat: then state above_cap_max too, the share of the tokens in "
-                "documents above the cap"
+                f"cap is {self.cap:g}, under 1 nat: give above_cap_max too, the largest share of the "
+                "tokens in documents above the cap"
             )
         return self
 

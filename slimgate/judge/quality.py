@@ -171,8 +171,8 @@ def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
         differing = int((teacher.column(name) != variant.column(name)).sum())
         if differing:
             raise MeasureError(
-                f"{metric.name} is per {name}, and teacher and variant have other {name} on {differing} "
-                f"of {len(teacher)} rows: it cannot compare them; use another metric, such as "
+                f"{metric.name} is per {name}, but teacher and variant have different {name} on "
+                f"{differing} of {len(teacher)} rows: it cannot compare them; use another metric, such as "
                 "bits_per_byte"
             )
 
@@ -180,7 +180,7 @@ def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
 def _value(metric: Metric, outcomes: Outcomes) -> float:
     value = value_of(metric, outcomes)
     if not isfinite(value):
-        raise MeasureError(f"{metric.name} is {value}: nothing can be judged from it")
+        raise MeasureError(f"{metric.name} is {value}, so nothing can be judged")
     return value
 
 

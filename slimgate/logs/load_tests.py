@@ -87,14 +87,14 @@ def _refuse_differences(
             if base.settings.get(key) != other.settings.get(key)
         ]
         raise DataError(
-            f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow {LOAD} "
-            "compares them nevertheless"
+            f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow "
+            f"{LOAD} compares them anyway"
         )
     before, after = (_mean(run.requests, "prompt_tokens") for run in (base, other))
     if PROMPT not in allowed and not _alike(before, after):
         raise DataError(
             f"{file}: prompts of load {name} have {after:.1f} tokens on average, and {before:.1f} in "
-            f"{base_file}: expected the same prompts; --allow {PROMPT} compares them nevertheless"
+            f"{base_file}: expected the same prompts; --allow {PROMPT} compares them anyway"
         )
 
 

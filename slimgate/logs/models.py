@@ -76,7 +76,9 @@ def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
     shown = f"--model {side}={name}" if side in choices else f"--model {name}"
     if not log.models:
         if log.model != name:
-            raise DataError(f"{shown}: {log.shown} is of {log.model or 'a model that it does not name'}")
+            raise DataError(
+                f"{shown}: {log.shown} is a log of {log.model or 'a model that it does not name'}"
+            )
         return log
     models = {str(part.model): part for part in log.models}
     if name not in models:

@@ -49,8 +49,8 @@ def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
     for path, other in combinations(paths, 2):
         if path.exists() and other.exists() and (path.samefile(other) or is_copy(path, other)):
             raise DataError(
-                f"{other}: it is {path}{'' if path.samefile(other) else ' byte by byte'}, so it is not "
-                "another run; a model that always gives the same answers needs one run"
+                f"{other}: it is the same as {path}{'' if path.samefile(other) else ', byte by byte'}, so "
+                "it is not another run; a model that always gives the same answers needs one run"
             )
     return join_logs([read_log(path, form) for path in paths])
 

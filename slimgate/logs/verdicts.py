@@ -100,8 +100,8 @@ def judge_logs(
         repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
         if repeat.model is not None and repeat.model == target.model != base.model:
             raise DataError(
-                f"--repeat {repeat.shown}: it is of {repeat.model}, the target's model; expected a second "
-                f"log of the base {base.model or base.shown}"
+                f"--repeat {repeat.shown}: this is a log of {repeat.model}, the target's model; expected "
+                f"a second log of the base {base.model or base.shown}"
             )
     verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)
     return replace(verdicts, notes=(*notes, *verdicts.notes))

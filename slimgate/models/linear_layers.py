@@ -81,6 +81,6 @@ def _check_reach(network: nn.Module, layers: list[nn.Linear], *, idle: bool) -> 
         )
     if reached < MIN_REACHED * total:
         raise BuildError(
-            f"the linear layers found hold {reached:,} of the {total:,} weights in the blocks of "
+            f"the linear layers contain {reached:,} of the {total:,} weights in the blocks of "
             f"{type(network).__name__}, expected at least {MIN_REACHED:.0%}"
         )

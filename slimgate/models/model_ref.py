@@ -248,8 +248,8 @@ def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
         raise SuiteError(
-            f'"{ref.text}": {path} holds {len(files)} GGUF files ({names}), expected one; '
-            "name the file itself"
+            f'"{ref.text}": {path} contains {len(files)} GGUF files ({names}), expected one; name the '
+            "file itself"
         )
     [file] = files
     ref = replace(ref, folder=file.parent, file=file.name)

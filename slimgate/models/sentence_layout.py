@@ -68,8 +68,8 @@ def _pooling(path: Path) -> str:
     ]
     if len(poolings) != 1 or poolings[0] is None:
         raise BuildError(
-            f"{path}: {config} was given, expected one way of pooling: mean, cls, max or lasttoken; "
-            "[task] pooling says another"
+            f"{path}: {config} was given, expected one way of pooling: mean, cls, max or lasttoken; or "
+            "choose another with [task] pooling"
         )
     return poolings[0]
 

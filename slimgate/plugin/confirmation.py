@@ -57,7 +57,7 @@ class Passed:
         artifact = self.record.variant(name).artifact
         if artifact is None or artifact.digest != digest:
             raise BuildError(
-                f"{name}: the store gave another model than the one that passed on the gate; run the gate "
+                f"{name}: the model in the store is not the one that passed on the gate; run the gate "
                 f"again without {OPTION}"
             )
 

@@ -165,8 +165,8 @@ def refuse_last_run(
         if suites[path].since_baseline and baseline.run.file.resolve() == last.resolve():
             raise SuiteError(
                 f"{suites[path].shown} [budgets.baseline]: this run overwrites its baseline "
-                f"{baseline.facts.path}, so that a loss now would be the baseline of the next run; keep a "
-                "release by slimgate accept, and use that as the baseline"
+                f"{baseline.facts.path}, so a loss in this run would become the baseline of the next; "
+                "keep a release with slimgate accept, and use that as the baseline"
             )
 
 

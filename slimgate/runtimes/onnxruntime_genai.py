@@ -110,7 +110,7 @@ class GenaiPredictor:
         if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
                 f"ONNX Runtime GenAI writes at most {MAX_ROWS} answers at once, but {len(prepared.ids)} "
-                f"were given; take a workload with batch = {MAX_ROWS} or less"
+                f"were given; use a workload with batch = {MAX_ROWS} or less"
             )
         generator = self._start_generator(prepared.ids, prepared.count, min_new_tokens=prepared.count)
         generator.generate_next_token()

@@ -97,7 +97,7 @@ def filling(root: Path, name: str) -> Iterator[None]:
         problem = _describe_refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
         text = " ".join(str(error).split())
         raise BuildError(
-            f"store {root}: {problem}; nothing of {name} was kept, which ended: {text}"
+            f"store {root}: {problem}; {name} was not kept, and building it failed: {text}"
         ) from error
 
 

@@ -185,7 +185,7 @@ def test_missing_outcomes_are_named(accept: Run, tmp_path: Path) -> None:
     (run / "outcomes/int8.parquet").unlink()
     code, _, err = accept(run, "v1")
     assert (code, (tmp_path / "baselines").exists()) == (4, False)
-    assert "outcomes/int8.parquet: not there" in err
+    assert "outcomes/int8.parquet: no such file" in err
 
 
 def test_a_disk_that_fails_leaves_the_old_baseline(

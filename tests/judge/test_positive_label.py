@@ -105,7 +105,7 @@ def test_outcomes_on_disk_keep_it_and_their_strays(tmp_path: Path) -> None:
 
 
 def test_a_positive_label_that_is_none_is_refused() -> None:
-    with pytest.raises(MeasureError, match='positive "scam" is none of the labels fraud, ok'):
+    with pytest.raises(MeasureError, match='positive "scam" is not one of the labels fraud, ok'):
         answers(3, positive="scam")
 
 

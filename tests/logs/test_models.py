@@ -99,7 +99,7 @@ def test_a_model_that_is_not_chosen_is_asked_for(both: Path) -> None:
             {"base": "larg", "target": "small"},
             "--model base=larg: no such model in .*large, small.*Did you mean",
         ),
-        ({"": "medium"}, "--model medium: no such model in .*; it holds large, small"),
+        ({"": "medium"}, "--model medium: no such model in .*; it has large, small"),
     ],
 )
 def test_a_choice_that_fits_no_model_is_refused(both: Path, choices: dict[str, str], expected: str) -> None:

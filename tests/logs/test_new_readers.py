@@ -248,7 +248,7 @@ def test_repeats_of_sgl_eval_are_clusters(tmp_path: Path) -> None:
     [rs0] = (tmp_path / "target").rglob("output-rs0.jsonl")
     assert [row.cluster for row in only_rows(read_log(rs0))] == [None] * 8
     rs0.unlink()
-    refused(target, "says 2 repeats, and 1 files are there")
+    refused(target, "says 2 repeats, but the folder has 1 files")
 
 
 def test_two_sgl_eval_tasks_are_one_log_and_two_runs_are_runs(tmp_path: Path) -> None:

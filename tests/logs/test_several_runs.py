@@ -180,10 +180,10 @@ def test_runs_of_two_models_are_no_side() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a", "--base", "b", "--target", "c"], "was given beside --base"),
+        (["a", "--base", "b", "--target", "c"], "was given together with --base"),
         (["--base", "b"], "--base was given without --target"),
         (["--drop-points", "2"], "no BASE was given"),
-        (["a", "b", "--target", "c"], "was given beside --target"),
+        (["a", "b", "--target", "c"], "was given together with --target"),
     ],
 )
 def test_sides_come_one_way(judge: Judge, arguments: list[str], words: str) -> None:

@@ -191,7 +191,7 @@ def test_another_model_than_the_one_that_passed_is_refused(confirmed: Ran) -> No
     artifact = record.variant("same").artifact
     assert artifact is not None
     passed.require_same("same", artifact.digest)
-    with pytest.raises(BuildError, match="same: the store gave another model than the one that passed on"):
+    with pytest.raises(BuildError, match="same: the model in the store is not the one that passed on"):
         passed.require_same("same", "0" * 64)
 
 

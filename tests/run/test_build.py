@@ -476,7 +476,7 @@ def own(value: int, **params: Any) -> str:
         (
             own(0, rows="selection"),
             DataError,
-            "own: step tests.run.test_build:Own: a build step needs rows of split selection",
+            "own: step tests.run.test_build:Own: a build step needs rows of the split selection",
         ),
         (own(0, teacher=True), BuildError, "own: step tests.run.test_build:Own: "),
     ],

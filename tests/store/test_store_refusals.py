@@ -198,7 +198,7 @@ def test_an_entry_that_may_not_be_read_is_not_taken_for_damaged(ours: Path) -> N
         store = Store(ours / "s")
         file = store.make("artifacts", "k", of_size(10)).folder / "a.bin"
         file.chmod(0)
-        with pytest.raises(BuildError, match=r"artifacts/k cannot be read \(Permission denied\); let it"):
+        with pytest.raises(BuildError, match=r"artifacts/k cannot be read \(Permission denied\); make it"):
             store.make("artifacts", "k", of_size(10))
         file.chmod(0o644)
         assert store.make("artifacts", "k", of_size(10)).from_store

@@ -378,7 +378,7 @@ def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"accuracy": {"drop_points": 2.0}}, r"teacher.accuracy\] drop_points: limits what is lost behind"),
+        ({"accuracy": {"drop_points": 2.0}}, r"teacher.accuracy\] drop_points: limits the loss against"),
         ({"size": {"compression_min": 2.0}}, r"teacher.size\]: variants are compared with the teacher here"),
         ({"acuracy": {"floor": 0.8}}, r"no such metric. Did you mean accuracy\?"),
         ({"accuracy": 0.8}, r"0.8 was given, expected a table, such as \{ floor = 0.85 \}"),
@@ -482,7 +482,7 @@ def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
         ({"slices": {"accuracy": {"equivalent_points": 1.0}}}, "equivalent_points is not supported yet"),
         (
             {"teacher": {"accuracy": {"equivalent_points": 1.0}}},
-            "equivalent_points: limits what is lost behind the teacher",
+            "equivalent_points: limits the loss against the teacher",
         ),
         ({"accuracy": {"equivalent_point": 1.0}}, r"Did you mean equivalent_points\?"),
     ],

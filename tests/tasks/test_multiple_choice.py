@@ -214,7 +214,7 @@ def test_blanks_at_the_end_of_a_prompt_belong_to_the_choice(model: Any) -> None:
 
 
 def test_an_answer_without_tokens_is_an_error(model: Any) -> None:
-    with pytest.raises(DataError, match="adds no token to its prompt 'good'"):
+    with pytest.raises(DataError, match="adds no token to the prompt 'good'"):
         encode_pairs(model.tokenizer, ["good"], [" "])
 
 

@@ -158,8 +158,8 @@ class Draft:
         if self.standing == "other labels":
             raise DataError(
                 f"--model-labels: {label_map(self.stated)} was given, expected the data's label for each "
-                f"output of the model ({label_map(model_labels(self.model.config))}); the data's labels "
-                f"are {label_map(self.classes)}"
+                f"output of the model ({label_map(model_labels(self.model.config))}); the labels of the "
+                f"data are {label_map(self.classes)}"
             )
         return self.stated
 

@@ -60,8 +60,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
     base = read_any_log(options.teacher, options.format)
     if base.loads and _has_several_runs(options):
         raise SuiteError(
-            f"{options.teacher} is a load test, which takes one run per side; give a second run of the "
-            "base by --repeat"
+            f"{options.teacher} is a load test, which can only be judged with one run per side; give a "
+            "second run of the base with --repeat"
         )
     if base.loads:
         from slimgate.cli.judge.tool_files import judge_load_files

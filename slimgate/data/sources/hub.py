@@ -204,7 +204,7 @@ def _check_commit(params: Params, commit: str | None, builder: DatasetBuilder) -
     stated = params.revision or commit
     if stated is not None and isinstance(builder, Cache) and builder.hash != commit:
         raise DataError(
-            f"{params.shown}: {_format_not_cached(params)} (what it holds is of commit {builder.hash})"
+            f"{params.shown}: {_format_not_cached(params)} (the cache has the commit {builder.hash})"
         )
 
 

@@ -70,6 +70,6 @@ def _metrics() -> Mapping[str, Metric]:
     for file in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         listed = getattr(importlib.import_module(f"slimgate.judge.metrics.{file}"), "METRICS", {})
         if twice := sorted(metrics.keys() & listed.keys()):
-            raise SuiteError(f'metrics/{file}.py: metric "{twice[0]}" is listed by another file already')
+            raise SuiteError(f'metrics/{file}.py: metric "{twice[0]}" is already listed in another file')
         metrics.update(listed)
     return metrics

@@ -138,8 +138,9 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
     else:
         return
     raise DataError(
-        f"{_describe_values(file)}: {hint}; expected the answers, written as the labels are: name their "
-        "column by --prediction COLUMN, and that of the right answers by --label COLUMN"
+        f"{_describe_values(file)}: {hint}; expected answers that are written like the labels; name the "
+        "column of the answers with --prediction COLUMN, and the column of the right answers with --label "
+        "COLUMN"
     )
 
 

@@ -146,8 +146,8 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
     for file, other in (files, files[::-1]):
         if lacking := sorted((labelled - set(file.classes)) & set(other.classes)):
             raise DataError(
-                f"{file.shown} has no probability of {some(pa.array(lacking))}, which rows are labelled, and "
-                f"{other.shown} has; expected the same classes in both"
+                f"{file.shown} has no probability of {some(pa.array(lacking))}, although rows have this "
+                f"label and {other.shown} has its probability; expected the same classes in both"
             )
 
 
@@ -306,7 +306,7 @@ def _predictions_of(
         codes = find_places(file.predictions, classes)
         return codes if rows is None else codes[rows]
     if probabilities is None:
-        raise DataError(f"{file.shown}: neither predictions nor probabilities")
+        raise DataError(f"{file.shown}: it has neither predictions nor probabilities")
     return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
 
 

@@ -218,7 +218,7 @@ def predict_outcomes(
     bad = np.flatnonzero(~np.isfinite(numbers).reshape(len(scores), -1).all(axis=1))
     if len(bad):
         raise MeasureError(
-            f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite: "
+            f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite, so "
             "the model is broken"
         )
     outcomes: Outcomes = task.object.outcomes(

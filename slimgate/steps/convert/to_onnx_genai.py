@@ -76,8 +76,8 @@ class ToOnnxGenai(Step[Params]):
         size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
         if size % HEAD_MULTIPLE:
             raise SuiteError(
-                f"the model has heads of {size}, expected a multiple of {HEAD_MULTIPLE}, as ONNX Runtime's "
-                "attention with a key-value cache takes no others"
+                f"the model has heads of {size}, expected a multiple of {HEAD_MULTIPLE}, because ONNX "
+                "Runtime's attention with a key-value cache needs that"
             )
         return config
 

@@ -107,7 +107,7 @@ def token_heads(network: nn.Module) -> dict[str, nn.Linear]:
     heads = [m for m in head.modules() if isinstance(m, nn.Linear) and m.out_features == size]
     if not heads:
         raise BuildError(
-            f"{type(network).__name__}: what gives a logit for each token is {type(head).__name__}, "
+            f"{type(network).__name__}: the layer that gives the logits is {type(head).__name__}, "
             "expected nn.Linear; trim the vocabulary before the step that quantizes it"
         )
     return {names[id(m)]: m for m in heads[-1:]}

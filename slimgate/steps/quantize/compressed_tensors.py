@@ -164,7 +164,8 @@ def _of_grid(name: str, grid: Grid, columns: int) -> Rounded:
     width = scheme.group_size if scheme.granularity == "group" else None
     if width is not None and columns % min(width, columns):
         raise BuildError(
-            f"{name} has {columns} columns, which groups of {width} do not divide; choose another"
+            f"{name} has {columns} columns, which is not a multiple of the group size {width}; choose "
+            "another group size"
         )
     return Rounded(_args(scheme.bits, scheme.granularity, width and min(width, columns)), None, grid.scale)
 

@@ -238,7 +238,7 @@ class TowerSteps(Step[Params]):
             tower_context = replace(context, load_teacher=load_teacher, scratch=scratch, log={})
             stepped = step.plugin.apply(model, step.params, tower_context)
         if stepped is not model or stepped.network is not network:
-            raise BuildError(f"in_tower: {step.name} makes a network of its own, which cannot be a tower")
+            raise BuildError(f"in_tower: {step.name} makes a new network, which cannot be a tower")
         for change in model.modifications[noted:]:
             change["tower"] = tower  # loading shows the same tower to `restore`
         model.kind = step.plugin.gives or model.kind

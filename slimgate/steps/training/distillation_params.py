@@ -32,8 +32,8 @@ def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> li
         return [max(0, teacher - student + i) for i in range(student)]
     if len(mapping) != student or max(mapping) >= teacher:
         raise BuildError(
-            f"layer_mapping {list(mapping)} was given, expected for each of the student's {student} blocks "
-            f"one of the teacher's, 0 to {teacher - 1}"
+            f"layer_mapping {list(mapping)} was given, expected one block of the teacher (0 to "
+            f"{teacher - 1}) for each of the student's {student} blocks"
         )
     return [int(number) for number in mapping]
 

@@ -118,8 +118,8 @@ def _answers(name: str, teaching: Teaching, objective: Objective, context: Build
     encoded = teaching.rows.read_by(other)
     if not (objective.by_row or same_tokens(teaching.teacher, other, teaching.taught, encoded)):
         raise BuildError(
-            f'more_teachers: an answer is a token here, and "{name}" has another tokenizer than the first '
-            "teacher; teachers whose answers are averaged need the same"
+            f'more_teachers: an answer is a token here, and "{name}" has a different tokenizer than the '
+            "first teacher; teachers whose answers are averaged need the same tokenizer"
         )
     if warning := unlike(teaching.student, other, teaching.data[0], encoded):
         warnings = [context.log["warning"]] if "warning" in context.log else []
@@ -135,7 +135,9 @@ def _check_objective(objective: Objective) -> None:
             "correspond; learn from one teacher"
         )
     if not (objective.by_row or objective.by_token):
-        raise BuildError("more_teachers is for answers that depend on their row alone; leave it out")
+        raise BuildError(
+            "more_teachers is only for answers that depend on nothing but their row; leave it out"
+        )
 
 
 def _check_size(teaching: Teaching, objective: Objective) -> None:

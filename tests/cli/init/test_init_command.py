@@ -293,7 +293,7 @@ def test_a_schema_that_is_somebody_elses_is_not_written_over(repository: Path, i
     (repository / "bench/suite.schema.json").write_text("{}", "utf-8")
     code, _, err = init("--model", "model", "--data", "reviews.csv")
     assert code == 4
-    assert "no schema of slimgate's" in err
+    assert "not a schema of slimgate" in err
 
 
 def test_a_linked_bench_finds_rows_from_its_target(repository: Path, init: Init) -> None:
@@ -402,7 +402,7 @@ WRONG = {
         ["reviews.csv", "--model", "model", "--data", "reviews.csv"],
         "cannot be written there",
     ),
-    "one label": (["--model", "model", "--data", "one.csv", "--label", "label"], "one label only"),
+    "one label": (["--model", "model", "--data", "one.csv", "--label", "label"], "only one label"),
 }
 
 

@@ -52,7 +52,7 @@ def test_a_metric_listed_twice_is_an_error(added_file: Path, monkeypatch: pytest
     listed = SimpleNamespace(METRICS={"mcc": load_metric("mcc")})
     monkeypatch.setitem(__import__("sys").modules, f"slimgate.judge.metrics.{added_file.stem}", listed)
     added_file.touch()
-    with pytest.raises(SuiteError, match='"mcc" is listed by another file already'):
+    with pytest.raises(SuiteError, match='"mcc" is already listed in another file'):
         known_metrics()
 
 

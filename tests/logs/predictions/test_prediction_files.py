@@ -414,7 +414,7 @@ NO_ANSWERS = {
     "letters": (
         {**FOUR, "prediction": ["A", "B", "C", "D"]},
         "prediction",
-        "no prediction is one of the labels; expected the answers, written as the labels are",
+        "no prediction is one of the labels; expected answers that are written like the labels",
     ),
 }
 

@@ -100,7 +100,7 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
         (
             ["no"],
             {"predictions": ["yes"], "classes": ["maybe", "yes"]},
-            '"no" is none of the classes maybe, yes',
+            '"no" is not one of the classes maybe, yes',
         ),
         (
             ["no", "yes"],

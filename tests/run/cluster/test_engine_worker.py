@@ -171,7 +171,7 @@ def test_a_machine_with_other_software_or_suite_is_refused(tmp_path: Path) -> No
     assert check_machine(job)[1:] == (True, None)
     _, _, wrong = check_machine(replace(job, software={**job.software, "torch": "1.0"}))
     assert wrong is not None
-    assert "this run 1.0: install the same on all machines" in wrong
+    assert "this run has 1.0; install the same version on all machines" in wrong
     _, _, wrong = check_machine(replace(job, suite=tmp_path / "elsewhere.toml"))
     assert wrong is not None
     assert "does not see the suite" in wrong

@@ -244,7 +244,7 @@ def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
     draft = context.load_teacher()
     draft.tokenizer.add_tokens(["new"])
     context.load_teacher = lambda: draft
-    with pytest.raises(BuildError, match="expected the same tokenizer and as many tokens"):
+    with pytest.raises(BuildError, match="expected the same tokenizer and the same number of tokens"):
         apply((model, context))
 
 

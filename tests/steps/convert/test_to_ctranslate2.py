@@ -135,7 +135,9 @@ def test_it_gives_no_scores_and_draws_no_answers(t5: tuple[Any, Any], tmp_path: 
     model, context = t5
     predictor = runtime.runtime.open_model(converted(t5, tmp_path), context)
     encoded = task.task.encode_rows(PARAMS, context.rows("calibration"), model.tokenizer)
-    with pytest.raises(BuildError, match="gives no scores of an encoder-decoder; use it in text_to_text"):
+    with pytest.raises(
+        BuildError, match="gives no scores of an encoder-decoder; use it in the task text_to_text"
+    ):
         predictor.prepare(encoded.batch([0]))
     drawn = PARAMS.model_copy(update={"temperature": 1.0})
     with pytest.raises(MeasureError, match="can only take the likeliest token; set temperature = 0"):

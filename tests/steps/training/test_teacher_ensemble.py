@@ -243,7 +243,7 @@ def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:
     student, context = tokens(tmp_path)
     other = context.more_teachers[0].load()
     other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD, *BAD))
-    with pytest.raises(BuildError, match='an answer is a token here, and "other" has another tokenizer'):
+    with pytest.raises(BuildError, match='an answer is a token here, and "other" has a different tokenizer'):
         distill.step.apply(student, distill.Params(more_teachers=("other",)), context)
 
 

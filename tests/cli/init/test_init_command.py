@@ -377,7 +377,7 @@ WRONG = {
     ),
     "group is label": (
         ["--model", "model", "--data", "reviews.csv", "--group", "label"],
-        "reads that column",
+        "already reads this column",
     ),
     "no header": (
         ["--model", "model", "--data", "headless.csv"],

@@ -197,7 +197,7 @@ def test_a_cached_commit_is_used_and_no_other(tmp_path: Path, home: Path) -> Non
         assert read(tmp_path, id="team/pairs", config="qqp", revision=revision)["gate"].num_rows == 4
     for revision in (OTHER, "v2"):
         with pytest.raises(
-            DataError, match=rf"at {revision}: not in the local cache .* is of commit {COMMIT}\)$"
+            DataError, match=rf"at {revision}: not in the local cache .* has the commit {COMMIT}\)$"
         ):
             read(tmp_path, id="team/pairs", config="qqp", revision=revision)
 

@@ -96,7 +96,7 @@ def test_bytes_that_are_not_what_was_sent_are_not_published(tmp_path: Path) -> N
     other = Store(tmp_path / "other")
     flipped = packed.files[name].copy()
     flipped[0] ^= 1
-    with pytest.raises(BuildError, match=f"{name} came damaged"):
+    with pytest.raises(BuildError, match=f"{name} was damaged"):
         publish_entry(replace(packed, files={**packed.files, name: flipped}), other)
     with pytest.raises(BuildError, match="outside of it"):
         publish_entry(replace(packed, files={"../elsewhere": packed.files[name]}), other)

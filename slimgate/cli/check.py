@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found{left}\n")
     if checked.no_suites:
         listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
-        sys.stdout.write(visible(f"not suites, so not checked: {listed}") + "\n")
+        sys.stdout.write(visible(f"these files are not suites and were not checked: {listed}") + "\n")
     return 0
 
 

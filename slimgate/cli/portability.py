@@ -78,8 +78,8 @@ def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
     budgets, over_builds = suite_run.suite.budgets[name].drop_over_builds()
     tokens = budgets.behaviour.tokens
     names_by_reason = {
-        "which need the probabilities of all tokens": tokens,
-        'over = "builds", and one build answers': over_builds,
+        "because they need the probabilities of all tokens": tokens,
+        'because over = "builds" needs several builds': over_builds,
     }
     return [f"not judged here: {', '.join(names)}, {why}" for why, names in names_by_reason.items() if names]
 

@@ -240,7 +240,7 @@ def describe_earlier_records(config: pytest.Config) -> str | None:
     if not any(folder.glob("*/run.json")):
         return None
     where = visible(os.path.relpath(folder, config.invocation_params.dir))
-    return f"{where}: its records are of an earlier run, because this one judged nothing"
+    return f"{where}: its records come from an earlier run, because this run judged nothing"
 
 
 def _folder(config: pytest.Config, option: str | None, default: str) -> Path:

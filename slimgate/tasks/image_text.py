@@ -61,9 +61,10 @@ class Params(Table):
     caption: str | None = None
     """The column of captions for training; default: the first prompt of the row's label."""
     prompt: str | tuple[str, ...] = Field(default="a photo of a {label}", min_length=1)
-    """Prompt with {label} for the name of a class. If there are several, a class takes their mean."""
+    """Prompt with {label} for the name of a class. If several prompts are given, a class takes their mean."""
     positive: str | None = None
-    """The label of two that precision, recall, f1 and pr_auc are of, if the pair is none such as 0 and 1."""
+    """The positive one of two labels, for precision, recall, f1 and pr_auc; not needed for common pairs such
+    as 0 and 1."""
     names: dict[str, str] | None = None
     """What prompts call a label, if it is a number or a code."""
     max_tokens: int = Field(default=77, ge=2)

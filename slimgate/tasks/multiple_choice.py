@@ -76,8 +76,8 @@ class Params(Table):
     context: str
     """The column of the question, or of the text that a choice continues."""
     choices: str | tuple[str, ...]
-    """The column of lists of choices, or a column for each choice. Lists of text and label, as ARC has them,
-    will do too."""
+    """The column of lists of choices, or a column for each choice. Lists of text and label, as in ARC, are
+    also accepted."""
     answer: str
     """The column of the right choice: its number from 0, its letter, or its text."""
     letters: bool = False
@@ -88,7 +88,7 @@ class Params(Table):
     separator: str = " "
     """Text between the prompt and a choice."""
     normalize: Normalize = "none"
-    """By what a choice's log-likelihood is divided before choices are compared: none, bytes or tokens."""
+    """What a choice's log-likelihood is divided by before choices are compared: none, bytes or tokens."""
     max_tokens: int = Field(default=512, ge=2)
     """Tokens of a prompt and a choice, at most; longer prompts are cut on the left."""
 

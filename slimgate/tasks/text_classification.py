@@ -43,7 +43,8 @@ class Params(texts.TextParams):
     labels: tuple[str, ...] | None = None
     """The data's label of each output of a ready-made model, if the model's names differ."""
     positive: str | None = None
-    """The label of two that precision, recall, f1 and pr_auc are of, if the pair is none such as 0 and 1."""
+    """The positive one of two labels, for precision, recall, f1 and pr_auc; not needed for common pairs such
+    as 0 and 1."""
 
 
 # Rows from which on labels are counted: fewer may well have one each.

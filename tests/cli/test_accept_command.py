@@ -177,7 +177,7 @@ def test_a_suite_of_the_same_file_name_is_not_written_over(accept: Run, tmp_path
     other = SuiteFacts(path="other/support.toml", title="", digest="", seeds=[0])
     code, _, err = accept(write_release(tmp_path / "x", suite=other), "v1", "--force")
     assert code == 4
-    assert "it holds bench/support.toml, but this run is of other/support.toml" in err
+    assert "it has a baseline of bench/support.toml, but this run is of other/support.toml" in err
 
 
 def test_missing_outcomes_are_named(accept: Run, tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ def test_files_of_a_folder_that_are_no_suites_are_named(
     code, out, _ = check(capsys, "bench")
     assert code == 0
     assert out.splitlines()[1] == (
-        "not suites, so not checked: bench/notes0.toml, bench/notes1.toml, bench/notes2.toml, "
-        "bench/notes3.toml, bench/notes4.toml and 2 more"
+        "these files are not suites and were not checked: bench/notes0.toml, bench/notes1.toml, "
+        "bench/notes2.toml, bench/notes3.toml, bench/notes4.toml and 2 more"
     )
     code, _, [error] = check(capsys, "bench/*.tml")
     assert (code, error) == (4, "bench/*.tml: cannot be read: No such file or directory")

@@ -380,7 +380,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "no samples": (_no_samples, "target gsm8k: no samples, expected at least one"),
     "fewer samples": (
         _fewer_samples,
-        r'1 are in the base\'s log alone \("1"\): --missing drop leaves them out',
+        r'1 are only in the base\'s log \("1"\): --missing drop leaves them out',
     ),
     "several models": (
         _two_models,

@@ -237,7 +237,11 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
     ("metric", "budget", "said"),
     [
         ("accuracy", QualityBudget("drop_points", 1.0, cap=0.5), "whose rows are from 0 to 1"),
-        ("mae", QualityBudget("drop_points", 50.0, cap=0.4), "cap is 0.4, not above the mean that drop_points = 50"),
+        (
+            "mae",
+            QualityBudget("drop_points", 50.0, cap=0.4),
+            "cap is 0.4, not above the mean that drop_points = 50",
+        ),
         ("mae", QualityBudget("drop_points", 1.0, above_cap_max=2.0), "expected a share between 0 and 1"),
         (
             "perplexity",

@@ -189,7 +189,7 @@ def test_every_eval_ever_without_samples_is_refused_with_figures(tmp_path: Path)
     run = every_eval_ever_run(schema_version="0.2.0")
     refused(write_json(tmp_path / "board.json", run), r"figures alone \(sums 0.5\).*the score of each sample")
     run["detailed_evaluation_results"] = {"file_path": "data/x/board_samples.jsonl"}
-    refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl beside it")
+    refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl next to it")
 
 
 def test_simple_evals_without_examples_names_the_file_with_them(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_simple_evals_without_examples_names_the_file_with_them(tmp_path: Path) 
     refused(path, r"\(chars 42, chars:std 3.5, score 0.5, .*give mmlu_m_allresults.json, which simple-evals")
     empty = {"score": 0.5, "metrics": {}, "htmls": ["<p>no score</p>"], "convos": [], "metadata": None}
     refused(write_json(tmp_path / "mmlu_m_allresults.json", empty), r"neither its metadata nor its pages")
-    refused(path, "which is beside it")
+    refused(path, "which is next to it")
 
 
 def test_aiperf_without_its_requests_is_refused_with_its_figures(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_opencompass_without_details_is_refused_with_its_figures(tmp_path: Path)
 def test_mlperf_without_labels_is_refused(tmp_path: Path) -> None:
     folder = write_mlperf(tmp_path / "log", BASE)
     (folder / "val_map.txt").unlink()
-    refused(folder, r"8 answers, but not which are right; put val_map\.txt beside it")
+    refused(folder, r"8 answers, but not which are right; put val_map\.txt next to it")
 
 
 # Repeats

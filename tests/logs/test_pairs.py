@@ -486,10 +486,10 @@ def test_samples_of_one_log_alone_are_counted_with_examples() -> None:
     base, target = rows_of(SCORED), rows_of(SCORED[1:], first=1)
     differences = differences_of()
     assert pair_scores(paired_of(base, target), "em", Rules(), differences) is None
-    assert 'gsm8k/em: of 4 samples 1 are in the base\'s log alone ("0"): --missing' in refused(differences)
+    assert 'gsm8k/em: of 4 samples 1 are only in the base\'s log ("0"): --missing' in refused(differences)
     differences = differences_of()
     assert pair_scores(paired_of(target, base), "em", Rules(), differences) is None
-    assert 'gsm8k/em: of 4 samples 1 are in the target\'s log alone ("0"): --missing' in refused(differences)
+    assert 'gsm8k/em: of 4 samples 1 are only in the target\'s log ("0"): --missing' in refused(differences)
     counts, scores, _ = counts_of(base, target, Rules(missing="drop"))
     assert counts == Counts(3, only_base=1)
     assert scores == [SCORED[1:]] * 2
@@ -513,7 +513,7 @@ def test_both_kinds_of_missing_samples_are_in_one_count() -> None:
     differences = differences_of()
     assert pair_scores(paired_of(base, target), "em", Rules(), differences) is None
     assert (
-        "gsm8k/em: of 4 samples 1 are in the base's log alone, 1 have no score in the base's log "
+        "gsm8k/em: of 4 samples 1 are only in the base's log, 1 have no score in the base's log "
         '("0"): --missing' in refused(differences)
     )
 

@@ -138,7 +138,7 @@ def _totals(verdicts: LogVerdicts) -> str:
     if missing:
         line += f"; {count(missing)} scores missing in one log or both"
     if other := sum(row.counts.not_of_metric for row in comparisons):
-        line += f"; a metric is not of {count(other)} samples"
+        line += f"; a metric does not apply to {count(other)} samples"
     if waiting := sum(row.counts.not_run for row in comparisons):
         line += f"; {count(waiting)} not run yet by the target"
     if any(cut):

@@ -111,8 +111,8 @@ def make_outcomes(
         if keys.is_unknown_server(runtime.params) and partial_file.is_file():
             since = datetime.fromtimestamp(partial_file.stat().st_mtime, UTC).isoformat(timespec="minutes")
             warnings.warn(
-                f"answers until {since} of {runtime.params.shown} are kept of a run that stopped; if the "
-                "server has changed since, use --slimgate-rebuild",
+                f"answers of {runtime.params.shown} until {since} are kept from a run that stopped; if "
+                "the server has changed since, use --slimgate-rebuild",
                 StoredAnswers,
                 stacklevel=2,
             )

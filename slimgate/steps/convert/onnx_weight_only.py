@@ -29,7 +29,7 @@ class Params(Table):
     block_size: Literal[16, 32, 64, 128, 256] = 32
     """Weights that share a scale."""
     symmetric: bool = True
-    """Levels on both sides of 0 alike; false adds a zero point to each scale."""
+    """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     accuracy_level: Literal["float32", "int8"] = "int8"
     """Format of products: "int8" rounds activations block by block within each token; "float32" is slower."""
     embeddings: bool = False

@@ -46,8 +46,8 @@ class Params(Table):
     quantization: Literal["float32", "int8", "int8_float32"] = "int8"
     """Format of the weights (see the table)."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of a decoder's scores, in standard deviations. At the first token at which an
-    answer changes, the expected token may score higher by as much. Default: 0.01 with float32, else any."""
+    """Largest allowed change of a decoder's scores, in standard deviations. At the first token that changes
+    in an answer, the expected token may score higher by this much. Default: 0.01 with float32, else any."""
 
 
 class ToCTranslate2(Step[Params]):

@@ -39,7 +39,7 @@ class Params(Table):
     weighting: Literal["frequency", "none"] = "frequency"
     """Weight of a token: how often it occurs in `train` and `calibration`, or the same for all ("none")."""
     centre: bool = False
-    """Take the directions around the mean vector, which the projection adds."""
+    """Subtract the mean vector before the directions are computed; the projection adds it again."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> Params:

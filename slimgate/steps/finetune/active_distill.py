@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Params(OneTeacherParams):
-    """What the teacher is asked, beside the options of distillation."""
+    """What the teacher is asked, in addition to the options of distillation."""
 
     rows: int = Field(ge=1)
     """Rows that the teacher answers, in all rounds together."""

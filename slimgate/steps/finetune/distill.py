@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 class Params(OneTeacherParams):
-    """Options of distillation, beside those of training."""
+    """Options of distillation, in addition to those of training."""
 
     more_teachers: tuple[Annotated[str, Field(pattern=VARIANT_NAME)], ...] = ()
     """Models whose answers are averaged with the teacher's before the temperature, named as teacher is."""

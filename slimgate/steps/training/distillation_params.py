@@ -46,11 +46,12 @@ class InnerParams(AnswerParams):
     hidden_loss: Literal["mse", "cosine"] = "mse"
     """Error of hidden states: mean squared, or 1 - cosine."""
     attention_weight: float = Field(default=0.0, ge=0)
-    """Weight of the error of the attention scores; both models need as many heads."""
+    """Weight of the error of the attention scores; both models need the same number of heads."""
     relation_weight: float = Field(default=0.0, ge=0)
     """Weight of the divergence of relations among queries, keys and values, in the last block."""
     relation_heads: int | None = Field(default=None, ge=1)
-    """Parts that the width is cut into for relations; default: the teacher's attention heads."""
+    """Number of parts that the width is divided into for relations; default: the teacher's attention
+    heads."""
     relation_block: int | None = Field(default=None, ge=0)
     """Block of the teacher that relations are learnt from, counted from 0; default: the last."""
     layer_mapping: LayerMapping = "even"

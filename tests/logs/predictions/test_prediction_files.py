@@ -364,13 +364,13 @@ def test_missing_ids_are_counted_on_both_sides(tmp_path: Path) -> None:
 
 def test_labels_that_differ_are_shown(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r'another label for 2 of 3 ids: "a" \("x" and "y"\), "b" \("y" and "x"\)$'
+        DataError, match=r'a different label for 2 of 3 ids: "a" \("x" and "y"\), "b" \("y" and "x"\)$'
     ):
         pair(tmp_path, PLAIN, shuffled({**PLAIN, "label": ["y", "x", "x"]}))
 
 
 def test_groups_that_differ_are_shown(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'another group for 1 of 3 ids: "c" \("h" and "g"\)$'):
+    with pytest.raises(DataError, match=r'a different group for 1 of 3 ids: "c" \("h" and "g"\)$'):
         pair(tmp_path, {**PLAIN, "group": ["g", "g", "h"]}, {**PLAIN, "group": ["g", "g", "g"]})
 
 

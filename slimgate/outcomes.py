@@ -294,7 +294,7 @@ def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
     for name in teacher.given:
         if not np.array_equal(teacher.column(name), variant.column(name)):
             raise MeasureError(
-                f"outcomes are not paired: teacher and variant have a different {name} for the same ids"
+                f"outcomes are not paired: teacher and variant have different {name} for the same ids"
             )
 
 

@@ -62,6 +62,8 @@ def _to_tag(tag: str, names: Sequence[str] | None, where: str) -> str:
         tag = names[int(tag)]
     if TAG.match(tag):
         return tag
-    advice = f"names holds {len(names)} from 0 on" if names else 'name it by names = ["O", …]'
+    advice = (
+        (f"names has only {len(names)} entries, counted from 0") if names else 'name it by names = ["O", …]'
+    )
     hint = f"; [task] {advice}" if tag.isdecimal() else ""
     raise DataError(f'{where}: tag "{tag}", expected O, B-TYPE or I-TYPE{hint}')

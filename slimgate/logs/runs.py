@@ -169,7 +169,9 @@ def _pick(log: Log, side: str, run: Run) -> Log:
         hint = f", or choose {_describe_choices(side, judgeable)}" if judgeable else ""
         raise DataError(f"{log.shown}: run {run.time}: {run.problem}{hint}")
     rest = [other for other in log.runs if other is not run]
-    note = f"{log.shown}: it has {len(log.runs)} runs; the run of {run.time} is judged, not {_list_runs(rest)}"
+    note = (
+        f"{log.shown}: it has {len(log.runs)} runs; the run of {run.time} is judged, not {_list_runs(rest)}"
+    )
     return _take_run(replace(log, shown=f"{log.shown} (run {run.time})", notes=(*log.notes, note)), run)
 
 

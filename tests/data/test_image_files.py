@@ -59,7 +59,7 @@ def test_an_image_lies_in_the_folder_of_the_rows(tmp_path: Path, name: str) -> N
     (tmp_path / "light.png").write_bytes(b"secret")
     (tmp_path / "rows/linked.png").symlink_to(tmp_path / "light.png")
     (tmp_path / "rows/rows.csv").write_text(f"image,label\n{name},dark\n")
-    with pytest.raises(DataError, match=r"column image, row 0: .* leads out of .*, the folder of the rows"):
+    with pytest.raises(DataError, match=r"column image, row 0: .* is outside of .*, the folder of the rows"):
         files.source.digest(params)
 
 

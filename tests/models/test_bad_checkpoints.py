@@ -117,7 +117,7 @@ def test_a_truncated_gguf_file_is_one_line(float_folder: Path, kept: float, tmp_
     [
         (
             {"big_endian": True},
-            r"other order \(big-endian\).* convert it with `gguf-convert-endian FILE little`",
+            r"numbers in big-endian byte order.* convert it with `gguf-convert-endian FILE little`",
         ),
         ({"values": {"split.count": 3}}, r"is one of 3 parts of a split model, .* `llama-gguf-split --merge"),
     ],

@@ -111,12 +111,12 @@ def test_a_regression_needs_a_head_of_one_output(tmp_path: Path) -> None:
         (lambda f: without(f, "classifier"), r"lack|none of the"),
         (lambda f: without(f, "word_embeddings"), r"its files lack 1 \(bert\.embeddings\.word_embeddings"),
         (lambda f: change_config(f, num_hidden_layers=5), r"its files lack 16 \(bert\.encoder\.layer\.4"),
-        (lambda f: change_config(f, num_hidden_layers=3), r"no place for 16 \(bert\.encoder\.layer\.3"),
+        (lambda f: change_config(f, num_hidden_layers=3), r"cannot load 16 \(bert\.encoder\.layer\.3"),
         (
             lambda f: change_weights(
                 f, lambda found: {**found, "other.weight": next(iter(found.values())).clone()}
             ),
-            r"no place for 1 \(other\.weight\)",
+            r"cannot load 1 \(other\.weight\)",
         ),
     ],
     ids=["no head", "no embeddings", "fewer layers", "more layers", "another part"],
@@ -170,7 +170,7 @@ def test_a_teacher_of_which_a_part_is_not_used_is_warned_of(tmp_path: Path) -> N
     context = tiny_context(tmp_path / "rows")
     load_ref(refs(folder)[None], context)
     assert "weights that are not used: 16 (encoder.layer.3" in context.log["warning"]
-    with pytest.raises(BuildError, match=r"no place for 16 \(encoder\.layer\.3"):
+    with pytest.raises(BuildError, match=r"cannot load 16 \(encoder\.layer\.3"):
         load_ref(refs(folder)[True], tiny_context(tmp_path / "rows"))
 
 
@@ -225,7 +225,7 @@ def test_a_stored_teacher_does_not_excuse_unused_weights(tmp_path: Path) -> None
     variant = RELEASED.replace("export", "shorter").replace(", EXTRA", "")
     run = tiny_run(tmp_path, **{'model = "hub"': 'model = "shorter"', "[variants]": variant})
     assert "not used" in run.build("teacher").artifact.manifest["log"]["warning"]
-    with pytest.raises(BuildError, match=r"released: .*no place for 16"):
+    with pytest.raises(BuildError, match=r"released: .*cannot load 16"):
         run.build("released")
 
 

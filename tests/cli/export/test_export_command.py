@@ -117,7 +117,7 @@ def test_mean_pooling_is_a_graph_and_nothing_for_transformers(
     assert code == 4
     assert err == (
         "slimgate export: small: no transformers class can load it (MeanPoolingClassifier is not a class "
-        "of transformers); say --format onnx, or --format openvino\n"
+        "of transformers); use --format onnx, or --format openvino\n"
     )
     assert not (tmp_path / "out").exists()
 
@@ -141,7 +141,7 @@ def test_int8_layers_are_exported_with_their_integers(
         INTEGER_ROUNDING
     )
     assert "its times and bytes above are of that form" in (tmp_path / "out" / "README.md").read_text()
-    assert "say --format onnx\n" in export(run, "--format", "openvino", "--force")[2]
+    assert "use --format onnx\n" in export(run, "--format", "openvino", "--force")[2]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_an_onnx_graph_is_the_file_that_was_judged(
         np.abs(predict_with_readme(tmp_path / "out", selection(context), "shares") - expected).max()
         < ROUNDING
     )
-    assert "say --format onnx" in export(run, "--format", "transformers", "--force")[2]
+    assert "use --format onnx" in export(run, "--format", "transformers", "--force")[2]
 
 
 def test_an_openvino_graph_is_the_files_that_were_judged(

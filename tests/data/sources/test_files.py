@@ -264,7 +264,9 @@ def test_a_parquet_file_of_too_many_rows_is_refused_unread(
     path = tmp_path / "many.parquet"
     pq.write_table(pa.table({"text": ["a", "b", "c", "d"]}), path)
     monkeypatch.setattr("slimgate.data.row_files.MOST_ROWS", 3)
-    with pytest.raises(DataError, match=r"many\.parquet has 4 rows, at most 3 can be read; take a sample"):
+    with pytest.raises(
+        DataError, match=r"many\.parquet has 4 rows, but at most 3 can be read; take a sample"
+    ):
         read(tmp_path, path=str(path))
 
 
@@ -293,7 +295,9 @@ def test_other_encodings_are_read_where_the_suite_names_them(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_utf_16_that_does_not_say_which_is_one_line(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, '{"text": "x"}\n'.encode("utf-16-le"))
-    with pytest.raises(DataError, match=r"does not start with BOM; .* say which: utf-16-le, or utf-16-be"):
+    with pytest.raises(
+        DataError, match=r"does not start with BOM; .* state the byte order: utf-16-le, or utf-16-be"
+    ):
         read(tmp_path, path=path, encoding="utf-16")
 
 

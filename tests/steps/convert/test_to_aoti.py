@@ -95,7 +95,7 @@ def test_the_example_has_two_sizes_that_differ(rows: int, expected: tuple[int, i
 def test_scales_of_a_quantized_model_are_not_rounded(tmp_path: Path) -> None:
     model, context = tiny(tmp_path)
     model.kind = "torch_quantized"
-    with pytest.raises(BuildError, match=r"kind torch_quantized holds scales .* leave precision out"):
+    with pytest.raises(BuildError, match=r"kind torch_quantized has scales .* leave precision out"):
         to_aoti.step.apply(model, Params(precision="bfloat16"), context)
 
 

@@ -80,7 +80,8 @@ def test_text_alone_is_for_a_language_model_only() -> None:
     rows = pa.table({"text": TEXT})
     assert guess(rows, Stated(), causal=True).kind == "causal_lm"
     with pytest.raises(
-        DataError, match="no column looks like the label of a task: there are text; name it by"
+        DataError,
+        match="no column looks like the label of a task: the columns are text. Name the label column with",
     ):
         guess(rows, Stated(), causal=False)
 

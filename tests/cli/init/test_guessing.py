@@ -81,7 +81,7 @@ def test_text_alone_is_for_a_language_model_only() -> None:
     assert guess(rows, Stated(), causal=True).kind == "causal_lm"
     with pytest.raises(
         DataError,
-        match="no column looks like the label of a task: the columns are text. Name the label column with",
+        match=r"no column looks like the label of a task: the columns are text\. Name the label column with",
     ):
         guess(rows, Stated(), causal=False)
 

@@ -156,7 +156,7 @@ def test_an_assertion_that_a_test_has_is_missing_without_a_value(judge: Judge, t
     whole = [{}] * 10 + [with_value] * 190
     code, out, _ = judge(*(promptfoo(tmp_path / f"{name}.json", whole) for name in ("base", "target")))
     assert code == 0
-    assert "; a metric is not of 10 samples" in out
+    assert "; a metric does not apply to 10 samples" in out
 
 
 def test_repeats_of_a_promptfoo_test_are_one_group(judge: Judge, tmp_path: Path) -> None:

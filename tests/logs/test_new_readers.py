@@ -187,7 +187,7 @@ def test_sglang_without_details_is_refused_with_its_figures(tmp_path: Path) -> N
 
 def test_every_eval_ever_without_samples_is_refused_with_figures(tmp_path: Path) -> None:
     run = every_eval_ever_run(schema_version="0.2.0")
-    refused(write_json(tmp_path / "board.json", run), r"figures alone \(sums 0.5\).*the score of each sample")
+    refused(write_json(tmp_path / "board.json", run), r"aggregate figures \(sums 0.5\).*the score of each sample")
     run["detailed_evaluation_results"] = {"file_path": "data/x/board_samples.jsonl"}
     refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl next to it")
 
@@ -492,7 +492,7 @@ def test_labels_of_mlperf_are_read_whatever_their_type(tmp_path: Path, kind: str
     [
         ('"data" : "', '"data" : "0000', "answers of up to 6 bytes"),
         ('"data" : "00', '"data" : "zz', "data that is not hexadecimal"),
-        ('"qsl_idx" : 7', '"qsl_idx" : 70', "an answer to sample 70, and val_map.txt has 8 labels"),
+        ('"qsl_idx" : 7', '"qsl_idx" : 70', "an answer to sample 70, but val_map.txt has 8 labels"),
         ('"qsl_idx"', '"index"', "no reader knows this"),
     ],
 )
@@ -534,7 +534,7 @@ def test_llama_bench_tests_have_names_and_their_speed_is_a_note(
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ([{}, {}], "two tests pp512"),
+        ([{}, {}], "two tests named pp512"),
         (
             [{}, {"n_gen": 9, "model_filename": "other.gguf"}],
             r"tests of 2 models \(model-7b-q8_0.gguf, other",

@@ -187,7 +187,7 @@ def test_sglang_without_details_is_refused_with_its_figures(tmp_path: Path) -> N
 
 def test_every_eval_ever_without_samples_is_refused_with_figures(tmp_path: Path) -> None:
     run = every_eval_ever_run(schema_version="0.2.0")
-    refused(write_json(tmp_path / "board.json", run), r"aggregate figures \(sums 0.5\).*the score of each sample")
+    refused(write_json(tmp_path / "board.json", run), r"figures \(sums 0.5\).*the score of each sample")
     run["detailed_evaluation_results"] = {"file_path": "data/x/board_samples.jsonl"}
     refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl next to it")
 

@@ -145,7 +145,7 @@ def test_cut_layers_stay_cut_and_a_second_int8_step_is_refused(tmp_path: Path) -
 
 def test_it_needs_calibration_rows(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert", calibration=0)
-    with pytest.raises(DataError, match=r"give \[task\] splits.calibration"):
+    with pytest.raises(DataError, match=r"set \[task\] splits.calibration"):
         int8_static.step.apply(model, int8_static.Params(), context)
 
 

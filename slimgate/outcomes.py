@@ -147,7 +147,7 @@ class Outcomes:
             bad = ~finite
             raise MeasureError(
                 f"outcomes: {int(bad.sum())} of {len(self)} rows have {column} that is NaN or infinite "
-                f"(first: row {self.ids[bad][0]}): the model is broken, nothing can be judged from it"
+                f"(first: row {self.ids[bad][0]}), so the model is broken and nothing can be judged"
             )
 
 
@@ -174,7 +174,7 @@ class ClassOutcomes(Outcomes):
         self._one_a_row("predictions", self.predictions)
         if self.positive is not None and self.positive not in self.label_set:
             raise MeasureError(
-                f'outcomes: positive "{self.positive}" is none of the labels {", ".join(self.label_set)}'
+                f'outcomes: positive "{self.positive}" is not one of the labels {", ".join(self.label_set)}'
             )
         if self.probabilities is None:
             return
@@ -291,10 +291,14 @@ def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
             and np.array_equal(teacher.labels, variant.labels)
         )
     ):
-        raise MeasureError("outcomes are not paired: the two hold other labels for the same ids")
+        raise MeasureError(
+            "outcomes are not paired: teacher and variant have different labels for the same ids"
+        )
     for name in teacher.given:
         if not np.array_equal(teacher.column(name), variant.column(name)):
-            raise MeasureError(f"outcomes are not paired: the two hold another {name} for the same ids")
+            raise MeasureError(
+                f"outcomes are not paired: teacher and variant have different {name} for the same ids"
+            )
 
 
 def class_outcomes(
@@ -377,8 +381,8 @@ def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
     for stray in strays:
         if label := by_spelling.get(plain_spelling(stray)):
             raise MeasureError(
-                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, neither '
-                "right nor wrong; write both alike"
+                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, so it '
+                "is neither right nor wrong; write both the same way"
             )
 
 
@@ -410,5 +414,5 @@ def _check_shares(chances: Floats, shape: tuple[int, int]) -> None:
 
 def _places(names: Sequence[str], place: Mapping[str, int]) -> Ints:
     if unknown := [name for name in names if name not in place]:
-        raise MeasureError(f'class_outcomes: "{unknown[0]}" is none of the classes {", ".join(place)}')
+        raise MeasureError(f'class_outcomes: "{unknown[0]}" is not one of the classes {", ".join(place)}')
     return np.asarray([place[name] for name in names], dtype=np.int64)

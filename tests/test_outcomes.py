@@ -77,7 +77,7 @@ def test_a_server_that_counts_tokens_otherwise_changes_no_row() -> None:
 def test_rows_are_paired_only_where_what_is_given_agrees() -> None:
     base = ranked(1, 2, 7)
     other = Outcomes(IDS, values={"rank": np.ones(3), "tokens": np.array([4.0, 5.0, 7.0])}, given=("tokens",))
-    with pytest.raises(MeasureError, match="hold another tokens for the same ids"):
+    with pytest.raises(MeasureError, match="have different tokens for the same ids"):
         same_rows(base, other)
 
 

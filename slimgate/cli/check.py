@@ -12,10 +12,11 @@ from typing import NamedTuple
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError, list_names
 
 DESCRIPTION = """\
-Checks suite files, of models and of logs, as pytest does before a run: tables, keys, names, options,
-budgets. No model is loaded. Your own plug-ins that a suite names are imported, so their code runs. Prints
-one line for each wrong file: file, key, what was given, what was expected. A suite without a budget is
-wrong too, since it gates nothing. Exit codes: 0 all files are right, 4 a file is wrong or missing.
+Checks suite files as pytest does before a run: tables, keys, names, options and budgets. Suites of models and
+suites of logs can be checked. No model is loaded. If a suite names your own plug-ins, they are imported, so
+their code runs. For each wrong file, one line shows the file, the key, what was given and what was expected.
+A suite without a budget is wrong too, because it gates nothing. Exit codes: 0 all files are right; 4 a file
+is wrong or missing.
 """
 _WRONG = 4
 _MOST_NAMED = 5
@@ -31,16 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="A suite file, such as bench/reviews.toml, or a folder: all suites in it and below it",
+        help="A suite file, such as bench/reviews.toml, or a folder with suites (its subfolders too)",
     )
     parser.add_argument(
         "--data",
         action="store_true",
-        help="Also check that rows, their columns, model folders and packages are on this machine, and that "
-        "logs are there and can be judged by these budgets",
+        help="Also check that the rows with their columns, the model folders, the packages and the "
+        "logs are on this machine, and that the budgets can judge the logs",
     )
     parser.add_argument(
-        "--without-budgets", action="store_true", help="Accept suites that have no budget, so measure alone"
+        "--without-budgets",
+        action="store_true",
+        help="Also accept suites without a budget, which only measure",
     )
     parser.set_defaults(run=run)
 
@@ -55,11 +58,11 @@ def run(options: argparse.Namespace) -> int:
         return _WRONG
     count = checked.suites
     sys.stdout.writelines(f"{visible(line)}\n" for line in checked.questions)
-    left = "" if options.data else "; files, models and packages that they name were not looked for (--data)"
+    left = "" if options.data else "; their files, models and packages were not checked (use --data)"
     sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found{left}\n")
     if checked.no_suites:
         listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
-        sys.stdout.write(visible(f"not suites, so not checked: {listed}") + "\n")
+        sys.stdout.write(visible(f"these files are not suites and were not checked: {listed}") + "\n")
     return 0
 
 
@@ -142,7 +145,7 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
 
 def _describe_no_gate(shown: str) -> SuiteError:
     return SuiteError(
-        f"{shown}: no budget, so it gates nothing; give [budgets] a limit, or accept it by --without-budgets"
+        f"{shown}: no budget, so the suite gates nothing; add a limit to [budgets], or pass --without-budgets"
     )
 
 

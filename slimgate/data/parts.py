@@ -151,8 +151,8 @@ def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
         count, first = find_duplicates([table["id"] for table in tables.values()])
         if count:
             raise DataError(
-                f"column id: {count} ids occur more than once over all parts (first: {first}), "
-                "expected one row per id; rename the column to have rows numbered"
+                f"column id: {count} ids occur more than once over all parts (first: {first}), expected "
+                "one row per id; rename the column, and slimgate numbers the rows"
             )
     return tables
 
@@ -288,8 +288,9 @@ def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints
 def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
     if name not in table.column_names and part != "all" and part != "train":
         raise DataError(
-            f"part {part} is unlabelled: it has no column {name} (it has {', '.join(table.column_names[1:])}"
-            "); name a labelled part, or leave it out and have the split cut from train"
+            f"part {part} is unlabelled: it has no column {name} (it has "
+            f"{', '.join(table.column_names[1:])}); name a labelled part, or leave the part out, and "
+            "slimgate cuts the split from train"
         )
     return _column(part, table, name, "label")
 
@@ -303,8 +304,8 @@ def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
     partly = "" if count == len(missing) else "partly "
     raise DataError(
         f"part {part} is {partly}unlabelled: label column {name} is null, empty or -1 in {count} of "
-        f"{len(missing)} rows (first: {first}); name a labelled part, or take these rows out "
-        "(a class that is really called -1 needs another name)"
+        f"{len(missing)} rows (first: {first}); name a labelled part, or remove these rows (a class that "
+        "is really called -1 needs another name)"
     )
 
 

@@ -54,7 +54,7 @@ def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:
     targets = smallest if len(smallest) > 1 else np.arange(len(teacher.classes))
     pairs = [(int(label), int(wrong)) for label in smallest for wrong in targets if label != wrong]
     if not pairs:
-        raise MeasureError(f"{metric.name}: the task has one class only, nothing can change")
+        raise MeasureError(f"{metric.name}: the task has only one class, so no answer can change")
     if metric.from_confusion is None:
         # of two classes both are tried; with more, each pair would cost two passes over all rows
         return max(pairs, key=lambda pair: _effect(metric, teacher, *pair)) if len(pairs) == 2 else pairs[0]

@@ -18,7 +18,7 @@ targets = { int4 = "../logs/int4" }
 [budgets]
 "*" = { drop_points = 2.0 }
 """
-NO_MISTAKE = "no mistake found; files, models and packages that they name were not looked for (--data)"
+NO_MISTAKE = "no mistake found; their files, models and packages were not checked (use --data)"
 
 
 @pytest.fixture
@@ -160,8 +160,8 @@ def test_files_of_a_folder_that_are_no_suites_are_named(
     code, out, _ = check(capsys, "bench")
     assert code == 0
     assert out.splitlines()[1] == (
-        "not suites, so not checked: bench/notes0.toml, bench/notes1.toml, bench/notes2.toml, "
-        "bench/notes3.toml, bench/notes4.toml and 2 more"
+        "these files are not suites and were not checked: bench/notes0.toml, bench/notes1.toml, "
+        "bench/notes2.toml, bench/notes3.toml, bench/notes4.toml and 2 more"
     )
     code, _, [error] = check(capsys, "bench/*.tml")
     assert (code, error) == (4, "bench/*.tml: cannot be read: No such file or directory")
@@ -172,7 +172,9 @@ def test_a_suite_without_a_budget_gates_nothing(repository: Path, capsys: pytest
     file.write_text(file.read_text("utf-8").partition("[budgets]")[0], "utf-8")
     code, _, [error] = check(capsys, "bench/reviews.toml")
     assert code == 4
-    assert error.startswith("bench/reviews.toml: no budget, so it gates nothing; give [budgets] a limit")
+    assert error.startswith(
+        "bench/reviews.toml: no budget, so the suite gates nothing; add a limit to [budgets]"
+    )
     assert check(capsys, "bench/reviews.toml", "--without-budgets")[0] == 0
 
 

@@ -129,7 +129,7 @@ def test_too_few_rows_are_one_error_with_the_counts() -> None:
     with pytest.raises(DataError) as caught:
         cut_of({"train": rows(50), "gate": rows(5, start=46)}, {"train": 40, "selection": 8})
     assert str(caught.value) == (
-        "too few rows for split train: part train has 50 rows, 4 dropped because a later part holds their "
+        "too few rows for split train: part train has 50 rows, 4 dropped because a later part has their "
         "text, 46 left; no group and no text may be in two splits; asked train 40, calibration 2, selection "
         "8; train got 36. Ask for fewer rows"
     )
@@ -508,7 +508,7 @@ def test_splits_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_splits_that_are_not_whole_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no whole splits"):
+    with pytest.raises(DataError, match="has incomplete splits"):
         read_splits(tmp_path)
     write_splits(cut_of({"all": rows(10)}), tmp_path)
     (tmp_path / "gate.parquet").write_bytes(b"PAR1")

@@ -104,7 +104,7 @@ class GenerationParams(Table):
                 f"repeats = {self.repeats} was given without a temperature: greedy answers are all the same"
             )
         if any(not ending for ending in self.stop):
-            raise ValueError('stop holds "", expected texts of a character or more')
+            raise ValueError('stop contains "", expected texts of one or more characters')
         try:
             chosen = self.chosen
         except MissingExtra:  # not a mistake in the suite: its reader says what to install

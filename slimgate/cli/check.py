@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Checks every file, and prints all problems."""
     from slimgate._system.escape import visible
+    from slimgate.record.words import format_count
 
     checked = check_paths(options.files, data=options.data, without_budgets=options.without_budgets)
     if checked.problems:
@@ -59,7 +60,13 @@ def run(options: argparse.Namespace) -> int:
     count = checked.suites
     sys.stdout.writelines(f"{visible(line)}\n" for line in checked.questions)
     left = "" if options.data else "; their files, models and packages were not checked (use --data)"
-    sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found{left}\n")
+    asked = (
+        f", {format_count(len(checked.questions), 'question', 'questions')} (above)"
+        if checked.questions
+        else ""
+    )
+    suites = format_count(count, "suite", "suites")
+    sys.stdout.write(f"{suites} checked, no mistake found{asked}{left}\n")
     if checked.no_suites:
         listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
         sys.stdout.write(visible(f"these files are not suites and were not checked: {listed}") + "\n")
@@ -123,8 +130,7 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
         return []
     if not is_suite(file, shown, expected=named):
         if has_logs(file):
-            _check_log_suite(file, shown, data=data, without_budgets=without_budgets)
-            return []
+            return _check_log_suite(file, shown, data=data, without_budgets=without_budgets)
         return None
     # where pytest looks for plug-ins that lie beside the suite; last, so that it hides nothing
     if (folder := str(file.parent.resolve())) not in sys.path:
@@ -149,7 +155,8 @@ def _describe_no_gate(shown: str) -> SuiteError:
     )
 
 
-def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: bool) -> None:
+def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: bool) -> list[str]:
+    """The questions about the budgets of a log suite. Raises SlimgateError for what is wrong with it."""
     from slimgate.logs.suite import load_log_suite
 
     suite = load_log_suite(file, shown)
@@ -168,6 +175,7 @@ def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: boo
         except SlimgateError as error:
             problem = str(error)
             raise SuiteError(problem if problem.startswith(shown) else f"{shown}: {problem}") from None
+    return list(dict.fromkeys(note for budgets in suite.budgets.values() for note in budgets.notes))
 
 
 def _toml_files(folder: Path) -> Iterator[Path]:

@@ -54,7 +54,16 @@ def test_a_budget_in_a_doubtful_unit_is_asked_about(
     question, count = out.splitlines()
     assert question.startswith("bench/reviews.toml: budget accuracy drop_points 0.02 (")
     assert question.endswith("Did you mean drop_points = 2?")
-    assert (code, count, errors) == (0, f"1 suite checked, {NO_MISTAKE}", [])
+    asked = NO_MISTAKE.replace("found", "found, 1 question (above)", 1)
+    assert (code, count, errors) == (0, f"1 suite checked, {asked}", [])
+
+
+def test_a_budget_of_a_log_suite_is_asked_about(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "bench/logs.toml").write_text(LOGS.replace("drop_points = 2.0", "drop_points = 0.02"))
+    code, out, _ = check(capsys, "bench/logs.toml")
+    assert code == 0
+    assert "drop_points 0.02: points are percentage points, so 0.02 is 0.02 %. Did you mean" in out
+    assert "no mistake found, 1 question (above)" in out
 
 
 @pytest.mark.usefixtures("repository")

@@ -129,7 +129,7 @@ def test_the_table_begins_with_the_largest_loss_and_its_samples(
     assert 'prompt "Question 0?"' in out.replace("Question 1?", "Question 0?")
     assert '    base   "yes"\n    target "no"' in out
     assert "2 tasks, 2 comparisons, 800 scores: 82 worse, 0 better" in out
-    assert "; FAIL is corrected for 2 budgets (Holm), because a single FAIL fails the gate" in lines[-1]
+    assert "; each FAIL is corrected for 2 budgets (Holm)" in lines[-1]
 
 
 def test_holm_keeps_one_chance_failure_from_failing_the_gate(
@@ -180,6 +180,7 @@ def test_several_targets_are_judged_in_one_call(judge: Judge, tmp_path: Path, ba
         "PASS",
         "FAIL",
     ]
+    assert out.splitlines()[-1] == "2 targets: good PASS, bad FAIL"
 
 
 def test_repeated_runs_of_the_base_show_its_own_noise(

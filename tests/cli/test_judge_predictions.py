@@ -182,7 +182,7 @@ def test_a_direction_that_nobody_states_is_not_compared(
             "the log says that it is better when lower, and you",
         ),
         (("false", "true"), (), "metric tox is better when lower in one log and not in the other"),
-        (("never", "never"), (), 'column "higher_is_better" of tox holds "never", expected true or false'),
+        (("never", "never"), (), 'column "higher_is_better" of tox has "never", expected true or false'),
         (("false", "false"), ("--lower-is-better", "nothing"), 'no comparison matches "nothing"; known: tox'),
         (
             ("", ""),

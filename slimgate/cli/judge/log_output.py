@@ -177,7 +177,5 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 def _summary(counts: BudgetCounts, verdicts: LogVerdicts) -> str:
     line = format_verdict(counts)
     if verdicts.tests > 1 and counts.status != "PASS":  # a PASS needs no correction
-        line += (
-            f"; FAIL is corrected for {verdicts.tests} budgets (Holm), because a single FAIL fails the gate"
-        )
+        line += f"; each FAIL is corrected for {verdicts.tests} budgets (Holm)"
     return line

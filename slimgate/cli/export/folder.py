@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.escape import escape
+from slimgate._system.escape import escape, visible
 from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of, start_commands
@@ -84,9 +85,13 @@ def export(
                 return _export_cascade(
                     run, model, artifact, params, new, scratch, form=form, gate=gate, shipped=shipped
                 )
+            _print_stage(f"writing {model.name}")
             written = write_form(artifact, form, new, scratch)
             task = _task(run, gate)
             _write_beside(written, task, params, new)
+            if isinstance(gate, GateRows):
+                rows = len(gate.rows.splits["gate"])
+                _print_stage(f"comparing its answers on {rows:,} gate rows with those of the run")
             checked = _describe_check(artifact, written, new, gate, scratch)
             use = _use(model, written, _lines(written, task, params), params, new, checked)
             text = blocks(card(run.record, model, form=written.form, shipped=shipped), use)
@@ -100,6 +105,12 @@ def export(
             f"{folder}: {model.name} could not be written there: {error.strerror or error}"
         ) from error
     return written, checked
+
+
+def _print_stage(activity: str) -> None:
+    """Says on standard error what takes the next seconds or minutes."""
+    sys.stderr.write(f"slimgate export: {visible(activity)}\n")
+    sys.stderr.flush()
 
 
 def _export_cascade(

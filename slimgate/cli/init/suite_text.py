@@ -237,6 +237,8 @@ def _variants(draft: Draft) -> Iterator[str]:
         yield f"# int8 by {library}; in PyTorch it is {{ int8_dynamic = {{}} }}, which is slower on most CPUs"
         if "reduce_range" in str(int8):
             yield "# reduce_range: this processor has no VNNI, so sums of 8-bit products would saturate"
+    else:
+        yield "# `slimgate export` may write it as an ONNX graph, for which it needs slimgate[onnx]"
     yield "[variants.int8]"
     yield f"steps = {toml_value(int8 or [{'int8_dynamic': {}}])}"
     yield ""

@@ -29,7 +29,7 @@ def metric_kinds() -> Mapping[str, MetricBudgetKind]:
 
 
 def find_kind(name: str, table: str | None = None) -> BudgetKind | None:
-    """The kind of that name; None where there is none.
+    """The kind of that name; None if there is none.
 
     table: of [budgets], where two tables have a kind of that name; None: a metric's first.
     """

@@ -87,7 +87,7 @@ _SENTENCE_END = re.compile(
 def source_files(package: str, *, asked_by: str) -> Iterator[tuple[str, Path]]:
     """`("pandas/core/frame.py", path)` for each of the package's own modules, by name.
 
-    asked_by: the source that names the package in its errors. Raises SuiteError where it is not installed.
+    asked_by: the source that names the package in its errors. Raises SuiteError if it is not installed.
     """
     folder = package_folder(package, asked_by=asked_by)
     for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*.py")):
@@ -98,7 +98,7 @@ def source_files(package: str, *, asked_by: str) -> Iterator[tuple[str, Path]]:
 
 
 def package_folder(package: str, *, asked_by: str) -> Path:
-    """Where a package lies. Raises SuiteError where none of that name is installed."""
+    """Where a package lies. Raises SuiteError if none of that name is installed."""
     if package == STDLIB:
         return Path(sysconfig.get_path("stdlib"))
     spec: Any = importlib.util.find_spec(package) if package.isidentifier() else None

@@ -71,7 +71,7 @@ def without_order(columns: list[Keys]) -> Keys:
 def join_groups(groups: Ints | None, texts: Ints) -> Ints | None:
     """(rows,) group ids with all rows of one text in one group: groups that share a text become one.
 
-    groups: (rows,) ids, or None where each row is a group of its own; texts: (rows,) codes. Where no text
+    groups: (rows,) ids, or None if each row is a group of its own; texts: (rows,) codes. Where no text
     joins two groups, the groups come back as they are.
     """
     distinct_texts, text_of = np.unique(texts, return_inverse=True)

@@ -38,7 +38,7 @@ FILE = "splits.json"
 
 
 def deal(pool: Pool, plan: Mapping[str, Asked], seed: int, *, grouped: bool) -> dict[str, Ints]:
-    """Row positions of each split of the plan. Raises DataError where there are too few.
+    """Row positions of each split of the plan. Raises DataError if there are too few.
 
     Where the sizes would not be filled otherwise, rows of one text are drawn together, as a group is, and
     then labels give way.
@@ -202,7 +202,7 @@ class SplitSizes(Table):
 class SplitReport:
     """What is in a split, and what was left out for it.
 
-    part: the part that it was drawn from, None where it has none
+    part: the part that it was drawn from, None if it has none
     digest: sha256 over id, text, label, group and what else the task reads of its rows, in order
     dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
         their text, their group; counted once a part, at its earliest split
@@ -326,7 +326,7 @@ def write_splits(cut: Cut, folder: Path) -> None:
 
 
 def read_splits(folder: Path) -> Cut:
-    """Reads what `write_splits` wrote, memory-mapped. Raises DataError where it is not whole."""
+    """Reads what `write_splits` wrote, memory-mapped. Raises DataError if it is not whole."""
     import pyarrow.parquet as pq
 
     try:

@@ -1,4 +1,4 @@
-"""Behaviour: what a variant answers otherwise than its teacher, and whether the budgets on that hold."""
+"""Behaviour: where a variant's answers differ from its teacher's, and whether the budgets on that hold."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ Texts = Callable[[Ints], Sequence[str]]
 
 @dataclass(frozen=True)
 class BehaviourJudgement:
-    """flips: None where rows are neither right nor wrong. slices: of each metric, the largest drop first.
+    """flips: None if rows are neither right nor wrong. slices: of each metric, the largest drop first.
 
-    tokens: what budgets on tokens were judged by; None where it was not measured. verdict: None without a
+    tokens: what budgets on tokens were judged by; None if it was not measured. verdict: None without a
     budget.
     """
 
@@ -76,7 +76,7 @@ def judge_behaviour(
     """Judges flips, tokens, and each of the metrics on every label and on the slices of `columns`.
 
     metrics: of 0/1 per row, by the names that budgets know them by; those with a budget on slices must be
-    among them. tokens: None where the two models do not read the same tokens. Raises MeasureError where the
+    among them. tokens: None if the two models do not read the same tokens. Raises MeasureError if the
     rows are none or not paired, or a budget on tokens has none, SuiteError for a metric that cannot be judged
     on slices.
     """

@@ -1,4 +1,4 @@
-"""How large a group of rows is that the sample does not have."""
+"""The size of a group of rows that the sample does not have."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from slimgate.results.base import Verdict
 
 
 def describe_near_chance(outcomes: Outcomes) -> str | None:
-    """Why a model may have learnt nothing; None where it has, and where answers are neither right nor wrong.
+    """Why a model may have learnt nothing; None if it has, and where answers are neither right nor wrong.
 
     The accuracy of a classifier, by the interval of a `floor`, is compared with the share of the most
     frequent label, which is never less than chance. Other models have to get some row right.

@@ -46,7 +46,7 @@ _WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
 
 
 class Needed(NamedTuple):
-    """What would decide a budget 80 % of the time if all stays as measured; None where no number would.
+    """What would decide a budget 80 % of the time if all stays as measured; None if no number would.
 
     rows: with as many builds; builds: on as many rows. both: neither is enough alone, and the two numbers
     are of more rows together with more builds.
@@ -134,7 +134,7 @@ class OverBuilds(ByInterval):
         return hypot(of_rows, float(self.values(contrast).std(ddof=1)) / sqrt(self.count))
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """How many times as many rows tell, with as many builds; None where no number of rows does."""
+        """How many times as many rows tell, with as many builds; None if no number of rows does."""
         needed = self.needed(contrast, limit)
         return None if needed.rows is None or needed.needs_both else needed.rows / self.n
 
@@ -170,7 +170,7 @@ def over_builds(
 ) -> OverBuilds:
     """The teacher beside two or more builds of a variant, all on the same rows.
 
-    Raises MeasureError where the rows are not the same, or the metric is not defined on them.
+    Raises MeasureError if the rows are not the same, or the metric is not defined on them.
     """
     for outcomes in builds:
         same_rows(teacher, outcomes)

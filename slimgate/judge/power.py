@@ -44,7 +44,7 @@ class Shares:
 @dataclass(frozen=True)
 class Plan:
     """rows, flips, margin: as asked, the last two as fractions. equal, at_budget, twice: targets that lose
-    nothing, exactly the budget, and twice as much; None where so large a drop needs more flips. By symmetry
+    nothing, exactly the budget, and twice as much; None if so large a drop needs more flips. By symmetry
     a two-sided budget treats the same gains as these drops.
 
     rows_needed: rows that pass an equal target 80 % of the time.

@@ -141,7 +141,7 @@ def _over_runs(
 
 
 def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | None:
-    """The rows of teacher and variant whose prediction is no label; None where there are none."""
+    """The rows of teacher and variant whose prediction is no label; None if there are none."""
     if not (isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes)):
         return None
     counts = int(teacher.stray_rows.sum()), int(variant.stray_rows.sum())
@@ -166,7 +166,7 @@ def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]
 
 
 def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
-    """Raises MeasureError where the metric is of other things in the two models."""
+    """Raises MeasureError if the metric is of other things in the two models."""
     for name in metric.alike:
         differing = int((teacher.column(name) != variant.column(name)).sum())
         if differing:

@@ -53,7 +53,7 @@ def two_sided_stretch(drop: float, margin: float) -> float | None:
 
     Of a one-sided budget these are Z_ALPHA + Z_POWER; the rows grow with the square of the ratio. Inside the
     limits both tests must pass together 80 % of the time: by 1.18 at a drop of 0, by 1 near a limit. Outside
-    them FAIL takes half of the 5 %: 1.13. None where the drop is at a limit.
+    them FAIL takes half of the 5 %: 1.13. None if the drop is at a limit.
     """
     from slimgate._system.special_functions import ndtr
 
@@ -75,7 +75,7 @@ def copies_until(p_value: Callable[[float], float], value: float, limit: float) 
     """How many times as many rows decide on which side of `limit` a quantity is, 80 % of the time.
 
     p_value(copies): of the hypothesis that it is on the other side, if all rows occurred that many times. It
-    must fall to the level that is ALPHA where the sample is as unlucky as one in five. None where value and
+    must fall to the level that is ALPHA where the sample is as unlucky as one in five. None if value and
     limit are equal, or no number of rows under a million times as many is enough.
     """
     if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):

@@ -130,7 +130,7 @@ def parse_range(text: str) -> Range:
 
 
 def check_range(low: float, high: float, shown: str) -> Range:
-    """The range. Raises ValueError where the ends are not in order, or are no numbers."""
+    """The range. Raises ValueError if the ends are not in order, or are no numbers."""
     if not low < high or low == inf or high == -inf:
         raise ValueError(f"{shown} was given, expected two numbers, the lower first")
     return low, high

@@ -43,10 +43,10 @@ def most_models(metric: Metric) -> int:
 
 
 def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -> SeparationFacts | None:
-    """The pairs and groups of two or more models, the best first; None where the metric has no interval.
+    """The pairs and groups of two or more models, the best first; None if the metric has no interval.
 
     Of a resampled metric the pairs with the best model, and no groups.
-    Raises MeasureError where the models do not have the same rows, or the metric does not compare them.
+    Raises MeasureError if the models do not have the same rows, or the metric does not compare them.
     """
     values = {name: value_of(metric, outcomes) for name, outcomes in models.items()}
     sign = -1 if metric.higher_is_better else 1

@@ -163,7 +163,7 @@ def slices_verdict(
 def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: SliceBudget) -> BudgetFacts:
     """The verdict of a budget that names one slice. n_needed: rows of that slice.
 
-    INCONCLUSIVE where no gate row is of the slice: nothing is known of it.
+    INCONCLUSIVE if no gate row is of the slice: nothing is known of it.
     """
     kind = slices_kind(name.metric, name.column, name.value)
     facts = next((part for part in judged if (part.column, part.value) == (name.column, name.value)), None)
@@ -190,7 +190,7 @@ def budget_slices(slices: Sequence[SliceFacts], kind: str) -> list[SliceFacts]:
 
 
 class _FamilyVerdict(NamedTuple):
-    """Of one slice; None where it has no budget."""
+    """Of one slice; None if it has no budget."""
 
     p_value: float | None
     p_holm: float | None

@@ -130,7 +130,7 @@ def is_settled(
 ) -> bool:
     """Whether more rounds would tell nothing new: the intervals are narrow, or the verdict stands.
 
-    minimum: the budget, None where there is none. The verdict stands where it is PASS or FAIL at
+    minimum: the budget, None if there is none. The verdict stands where it is PASS or FAIL at
     STRICT_LEVEL, noise floor included. visible: as `judge_speedup` has it.
     """
     pairs = (log_ratio_interval(teacher, other) for other in (variant, copy))
@@ -155,7 +155,7 @@ def judge_speedup(
     visible: float | None = FINE,
     kind: str = SpeedBudget.kind,
 ) -> BudgetFacts:
-    """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE.
+    """PASS if the widened interval lies above `minimum`, FAIL if it lies below, else INCONCLUSIVE.
 
     visible: the smallest planted delay that the duel saw, a share of the teacher's call. Where none as small
     as FINE was seen, what is nearer to the budget than the one that was is INCONCLUSIVE; where none was at
@@ -217,7 +217,7 @@ def is_delay_seen(speedup: Speedup) -> bool:
 
 
 def visible_delay(speedup: Speedup, share: float) -> float | None:
-    """The delay that a duel has shown that it sees, None where it did not. share: what was planted.
+    """The delay that a duel has shown that it sees, None if it did not. share: what was planted.
 
     At least what the duel made of it: where the machine stood still as the teacher's call was timed for the
     delay, more was planted than was meant.

@@ -16,7 +16,7 @@ from slimgate.results.quality import BuildsFacts
 def build_spread(
     seeds: Sequence[int], drops_points: Sequence[float], *, sampling_se_points: float | None
 ) -> BuildsFacts:
-    """The spread of the builds' drops. Raises MeasureError where seeds and drops do not fit, or repeat."""
+    """The spread of the builds' drops. Raises MeasureError if seeds and drops do not fit, or repeat."""
     if not seeds or len(seeds) != len(drops_points):
         raise MeasureError(
             f"{len(seeds)} seeds and {len(drops_points)} drops, expected as many, at least one"

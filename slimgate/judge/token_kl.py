@@ -72,7 +72,7 @@ class TokenKl:
 
     @cached_property
     def group_count(self) -> int | None:
-        """None where each row is a unit of its own."""
+        """None if each row is a unit of its own."""
         return None if self._units[1] is self._row_sizes else len(self._units[1])
 
     @cached_property

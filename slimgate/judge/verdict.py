@@ -31,12 +31,12 @@ class QualityJudgement:
     for log loss hundredths of a nat), positive where the variant is worse; where `unit` is "percent", by how
     many percent of the teacher's the value has grown. interval: None for a metric that
     is not resampled. verdict: None without a budget.
-    variance: n times the squared standard error of the drop; None where it is not known.
-    design_effect, changed: only where the method is Tango's.
-    p_at_least(drop_points): the p-value of a true drop of at least so much; None where it is not known.
-    family: why a budget that holds alone is no PASS beside the others; None where that is not so.
+    variance: n times the squared standard error of the drop; None if it is not known.
+    design_effect, changed: only if the method is Tango's.
+    p_at_least(drop_points): the p-value of a true drop of at least so much; None if it is not known.
+    family: why a budget that holds alone is no PASS beside the others; None if that is not so.
     withheld: why no budget passes whatever the interval is, such as a label without rows; else None.
-    strays: rows whose prediction is no label of the task, of teacher and variant; None where neither has any.
+    strays: rows whose prediction is no label of the task, of teacher and variant; None if neither has any.
     runs: how many runs of teacher and variant were judged; None of one of each.
     """
 
@@ -78,7 +78,7 @@ def judgement_of(
 ) -> QualityJudgement:
     """The judgement of two values and what the rows tell of them, by budgets that `check_budget` let pass.
 
-    builds: what budgets over builds are judged by; None where the variant has one build. runs: what the
+    builds: what budgets over builds are judged by; None if the variant has one build. runs: what the
     evidence is of, where runs of both were judged.
     """
     drop = before - after if measured.higher_is_better else after - before
@@ -138,7 +138,7 @@ def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
 
 
 def most_rows(judged: Sequence[BudgetFacts]) -> int | None:
-    """The rows that would decide every undecided budget; None where one can never be, or all are decided."""
+    """The rows that would decide every undecided budget; None if one can never be, or all are decided."""
     undecided = [budget for budget in judged if budget.verdict is Verdict.INCONCLUSIVE]
     rows = [None if budget.needs_both else budget.n_needed for budget in undecided]
     known = [count for count in rows if count is not None]

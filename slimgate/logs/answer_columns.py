@@ -104,7 +104,7 @@ def _load_tokenizer(path: Path) -> Callable[[str], int]:
 
 
 def written_text(row: Row) -> str | None:
-    """What the model wrote, of which a filter of the tool may score a part; None where the log has none."""
+    """What the model wrote, of which a filter of the tool may score a part; None if the log has none."""
     return row.answer if row.response is None else row.response
 
 

@@ -125,7 +125,7 @@ def as_kept(name: str, text: str | None) -> str | None:
 
 
 def read_base_log(file: Path, shown: str) -> Log:
-    """The log that the file was made of. Raises DataError where it is none."""
+    """The log that the file was made of. Raises DataError if it is none."""
     about = read_about(file)
     if about is None:
         raise DataError(f"{file}: not the log of a base that slimgate judge --report wrote")

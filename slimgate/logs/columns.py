@@ -46,17 +46,17 @@ _LARGEST = 700.0
 class Samples:
     """One task under one filter. Arrays are (rows,).
 
-    ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN where the log
+    ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN if the log
     has none. empty: where a metric may be of some samples only, by metric the positions of those that should
-    have a score and have none, and under "" of those that no metric is of; None where every metric is of
-    every sample. keys: by name, digests of what both logs must share. answers: digests, or None where there
-    are none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
+    have a score and have none, and under "" of those that no metric is of; None if every metric is of
+    every sample. keys: by name, digests of what both logs must share. answers: digests, or None if there
+    are none; clusters: digests, or None if each row stands alone. errors, truncated: uint8, 1 where so.
     not_numbers: by metric the samples whose value is not a number. rows(): the rows again, to quote some.
     documents: digests of what each sample asks (`same_documents`), once the keys are dropped. sizes: by
-    metric whose figure is a ratio of two sums, of how much each score is the sum; NaN where the log has none.
+    metric whose figure is a ratio of two sums, of how much each score is the sum; NaN if the log has none.
     fields: by name those by which samples are sliced. behaviour: of the answers, where it is read.
     runs: of several runs, by metric the (runs, rows) scores, of which `scores` has the means. same_answers:
-    where all runs hold the same answer; None where the logs hold none.
+    where all runs hold the same answer; None if the logs hold none.
     """
 
     ids: pa.Array
@@ -167,7 +167,7 @@ class _Column:
 
 
 def answer_digest(row: Row) -> int | None:
-    """Of the whole answer; None where the log has none."""
+    """Of the whole answer; None if the log has none."""
     return digest(row.answer) if row.answer_digest is None and row.answer is not None else row.answer_digest
 
 
@@ -238,7 +238,7 @@ def read_samples(
 
     checks: of the answers, where their behaviour is read too.
 
-    Raises DataError where a sample stands twice, a score is not a number, or there are no rows.
+    Raises DataError if a sample stands twice, a score is not a number, or there are no rows.
     """
     # columns hold neither the fields of samples nor the texts of answers
     table = None
@@ -284,7 +284,7 @@ def read_samples(
 
 
 def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
-    """Raises DataError where all samples are there and their mean is not the one that the tool states."""
+    """Raises DataError if all samples are there and their mean is not the one that the tool states."""
     rows = len(column.flags)
     if task.samples is not None and rows != task.samples:
         return

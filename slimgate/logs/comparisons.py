@@ -86,7 +86,7 @@ class Comparison:
     """One metric of one task under one filter. worse, better: samples whose score fell and rose.
 
     zero_one: a score is right or wrong, so that worse and better are flips. score_range, cap: of the metric,
-    None where not known. changed: other answers; None where the logs hold none. lost: positions of samples
+    None if not known. changed: other answers; None if the logs hold none. lost: positions of samples
     that got worse in both logs, the first ten. won: of those that got better, of a metric with a budget on
     both sides.
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of

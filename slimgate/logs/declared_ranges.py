@@ -72,7 +72,7 @@ def list_scores(scores: PairedScores) -> list[tuple[str, Floats]]:
 
 
 def find_declared_ranges(task: str, base: Log, target: Log) -> Mapping[str, Range]:
-    """By metric the range that the logs declare. Raises DataError where they declare two."""
+    """By metric the range that the logs declare. Raises DataError if they declare two."""
     before, after = base.tasks[task].ranges, target.tasks[task].ranges
     for metric in before:
         if metric in after and tuple(before[metric]) != tuple(after[metric]):

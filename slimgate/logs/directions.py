@@ -25,7 +25,7 @@ def read_directions(higher: Sequence[str], lower: Sequence[str]) -> dict[str, bo
 def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapping[str, bool]) -> PairedTask:
     """The task with the direction of each measured metric that is known. measured: metric -> comparison.
 
-    stated: as in Rules. Raises SuiteError where it contradicts the log, or itself.
+    stated: as in Rules. Raises SuiteError if it contradicts the log, or itself.
     """
     known = {metric: known_direction(metric) for metric in measured}
     directions = {metric: better for metric, better in known.items() if better is not None}

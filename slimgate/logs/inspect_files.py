@@ -88,7 +88,7 @@ def _open(file: Path) -> zipfile.ZipFile:
 
 
 def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
-    """The JSON object of a member. Raises DataError where it is damaged."""
+    """The JSON object of a member. Raises DataError if it is damaged."""
     info = archive.getinfo(name)
     try:
         if info.file_size > _MOST_BYTES:

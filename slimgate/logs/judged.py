@@ -73,7 +73,7 @@ class JudgedFiles(ABC):
         """What was judged, and on which rows."""
 
     def check_one_report(self) -> None:  # noqa: B027  most kinds have nothing to check
-        """Raises DataError where the targets do not go into one report."""
+        """Raises DataError if the targets do not go into one report."""
 
     def outcomes(self) -> Mapping[str, Outcomes]:
         """By model the answers that a record keeps; empty where the files hold none."""
@@ -81,7 +81,7 @@ class JudgedFiles(ABC):
 
     @property
     def base_log(self) -> Log | None:
-        """The log of the base that a record keeps; None where it keeps none."""
+        """The log of the base that a record keeps; None if it keeps none."""
         return None
 
     def verdict_of(self, name: str) -> RunVerdict:

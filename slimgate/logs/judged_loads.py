@@ -151,7 +151,7 @@ def _ratios(pair: LoadPair) -> Iterator[TimeRatio]:
 def _judge_budget(
     name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget
 ) -> tuple[BudgetFacts, str]:
-    """The verdict and its line. Raises DataError where the tests have no time that the budget is of."""
+    """The verdict and its line. Raises DataError if the tests have no time that the budget is of."""
     part = PART_OF_SPEEDUP.get(budget.kind) or PART_OF_LIMIT[budget.kind]
     ratio = next((ratio for ratio in ratios if (ratio.part, ratio.quantile) == (part, MEDIAN)), None)
     if ratio is None:

@@ -35,7 +35,7 @@ def check_load_options(allowed: Collection[str]) -> None:
 
 
 def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[str]) -> list[LoadPair]:
-    """Every load of the base. Raises DataError where the tests differ, or too many requests failed."""
+    """Every load of the base. Raises DataError if the tests differ, or too many requests failed."""
     other_runs = [run for run in (target, repeat) if run is not None]
     for other in other_runs:
         if other.loads.keys() != base.loads.keys():

@@ -31,7 +31,7 @@ def _parse_model(text: str) -> tuple[str, str]:
 def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log, Log]:
     """Both logs with one model each. choices: as `parse_models` has them.
 
-    Raises DataError where a choice fits no model, where none came and a log holds several, and where both
+    Raises DataError if a choice fits no model, where none came and a log holds several, and where both
     sides are one model of one file.
     """
     problems = [

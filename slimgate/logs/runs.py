@@ -25,7 +25,7 @@ _MOST_RUNS = 6
 
 
 def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
-    """The log of a file or folder. Raises DataError where its only run cannot be judged."""
+    """The log of a file or folder. Raises DataError if its only run cannot be judged."""
     runs = sorted(runs, key=lambda run: run.time)
     if len(runs) > 1:
         return Log(tool, shown, {}, runs=tuple(runs))
@@ -84,7 +84,7 @@ def _parse_choice(text: str) -> tuple[str, str]:
 def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log, Log]:
     """Both logs with one run each. choices: as `parse_choices` has them.
 
-    Raises DataError where a choice fits no run, or where none came and more than one run may be meant.
+    Raises DataError if a choice fits no run, or if none came and more than one run may be meant.
     """
     if ANY in choices and not base.runs and not target.runs:
         _check_time_known(choices[ANY], (base, target))
@@ -125,7 +125,7 @@ def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
 
 
 def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
-    """The log with the run that the user chose; None where there are several and no choice was given."""
+    """The log with the run that the user chose; None if there are several and no choice was given."""
     choice = choices.get(side, choices.get(ANY) if log.runs else None)
     if not log.runs:
         if choice is not None:
@@ -188,7 +188,7 @@ def _take_run(log: Log, run: Run) -> Log:
 def _join_disjoint(log: Log, other: Log) -> Log | None:
     """The tasks of all runs where none has a task of another, as programs write that call a tool once a task.
 
-    None where the newest run has every task of the other log, and where it is not certain that the runs are
+    None if the newest run has every task of the other log, and where it is not certain that the runs are
     of one model.
     """
     tasks = [task for run in log.runs for task in run.tasks]

@@ -33,7 +33,7 @@ def digest_documents(samples: Samples) -> Ints:
 
 
 def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:
-    """(rows,) from 0: the group of each row; None where each row stands alone, or nearly so.
+    """(rows,) from 0: the group of each row; None if each row stands alone, or nearly so.
 
     clusters: (rows,) equal for rows that the log itself calls dependent, such as epochs of a sample.
     documents: (rows,) as `digest_documents` has them, of one task or of several.
@@ -52,7 +52,7 @@ def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:
 
 
 def _number_codes(codes: Ints) -> Ints | None:
-    """(rows,) the codes as numbers from 0; None where no two rows have the same."""
+    """(rows,) the codes as numbers from 0; None if no two rows have the same."""
     values, numbers = np.unique(codes, return_inverse=True)
     return None if len(values) == len(codes) else numbers
 

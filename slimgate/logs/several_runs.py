@@ -75,7 +75,7 @@ def join_logs(logs: Sequence[Log]) -> Log:
 
 
 def epochs_as_runs(log: Log) -> Log:
-    """The epochs of a log as runs of their own. Raises DataError where each sample has one."""
+    """The epochs of a log as runs of their own. Raises DataError if each sample has one."""
     if log.further:
         raise DataError(
             f"{log.shown}: --same-id runs is of one log a side, and several runs were given; leave it out"

@@ -231,7 +231,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
 
 
 def _read_checks(table: LogsTable, path: Path, shown: str) -> AnswerChecks | None:
-    """How answers are checked; None where the table asks for nothing. Paths are from the suite's folder."""
+    """How answers are checked; None if the table asks for nothing. Paths are from the suite's folder."""
     if not (table.answers or table.tokenizer or table.refusals):
         return None
     tokenizer = None if table.tokenizer is None else _to_relative_path(path, table.tokenizer, shown)

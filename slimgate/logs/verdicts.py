@@ -86,7 +86,7 @@ def judge_logs(
 
     repeat: a second log of the base, from which its own noise is measured. notes: about the budgets; they
     come first among those of the verdict.
-    Raises DataError where the logs do not compare, with all that differs; SuiteError for budgets that cannot
+    Raises DataError if the logs do not compare, with all that differs; SuiteError for budgets that cannot
     be judged.
     """
     base, target = choose_models(base, target, rules.models)
@@ -266,7 +266,7 @@ def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _look_at(comparison: Comparison, looks: int) -> Look | None:
-    """The look that is due; None where the log is judged once. Raises DataError before the first."""
+    """The look that is due; None if the log is judged once. Raises DataError before the first."""
     if looks == 1:
         return None
     rows, planned = comparison.counts.judged, comparison.counts.judged + comparison.counts.not_run

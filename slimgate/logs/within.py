@@ -221,7 +221,7 @@ def _assert_logs_within(
 
 
 def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
-    """Both over the strays of both. Raises MeasureError where they have other labels or another positive."""
+    """Both over the strays of both. Raises MeasureError if they have other labels or another positive."""
     for name in sorted(set(teacher.label_set) ^ set(variant.label_set)):
         raise MeasureError(
             f'assert_within: only one of the two has class "{name}"; '

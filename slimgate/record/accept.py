@@ -117,7 +117,7 @@ def _find_weaker(earlier: Sequence[Kept], record: RunRecord) -> list[tuple[str, 
 
 
 def why_reason_needed(run: Kept) -> str | None:
-    """Why a run is not kept or shipped without a reason: it fails, or is partial; None where it holds."""
+    """Why a run is not kept or shipped without a reason: it fails, or is partial; None if it holds."""
     verdict = run.record.verdict
     if verdict.status == "FAIL" or undecided_fails(run.record):
         message = verdict.messages[0] if verdict.messages else "it has no message"
@@ -141,7 +141,7 @@ def _check_needs_no_reason(run: Kept, weaker: Sequence[tuple[str, Weakening]]) -
 
 
 def _outcomes(run: Kept) -> list[Path]:
-    """The outcomes of every model that was measured. Raises DataError where one is missing."""
+    """The outcomes of every model that was measured. Raises DataError if one is missing."""
     names = [model.name for model in run.record.variants if model.is_measured]
     files = [run.outcomes(name) for name in names]
     missing = [file.as_posix() for file in files if not file.is_file()]

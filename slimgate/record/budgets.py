@@ -29,7 +29,7 @@ class Judged(NamedTuple):
 
     detail: the workload of a latency, the metric that is held against the baseline.
 
-    measured: what the limit is held against, in the limit's unit; interval: of it, None where it is exact.
+    measured: what the limit is held against, in the limit's unit; interval: of it, None if it is exact.
     """
 
     of: str
@@ -117,7 +117,7 @@ def only_warns(record: RunRecord) -> bool:
 
 
 def clean_reason(reason: str | None) -> str | None:
-    """A reason as somebody gave it; None where there is nothing to read in it."""
+    """A reason as somebody gave it; None if there is nothing to read in it."""
     return (reason or "").strip() or None
 
 
@@ -133,7 +133,7 @@ def _is_least(kind: str) -> bool:
 
 
 def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
-    """What another limit of that kind would make of the figures; None where the record does not tell.
+    """What another limit of that kind would make of the figures; None if the record does not tell.
 
     An interval is of the level of its test, so that it decides as the test does. Where the budget's own
     verdict is undecided whatever its interval (a planted delay that was not seen, too few documents), so is
@@ -177,7 +177,7 @@ def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict
 def _of_both_sides(
     limit: float, interval: tuple[float, float], fail_interval: tuple[float, float] | None
 ) -> Verdict | None:
-    """Inside by the 90 % interval, outside by the 95 % interval; None where that decides and is not known."""
+    """Inside by the 90 % interval, outside by the 95 % interval; None if that decides and is not known."""
     if -limit < interval[0] and interval[1] < limit:
         return Verdict.PASS
     if interval[0] <= limit and interval[1] >= -limit:
@@ -189,7 +189,7 @@ def _of_both_sides(
 
 
 def message_of(model: VariantRecord, budget: str, kind: str) -> str | None:
-    """The gate's own line on a budget of that name and kind; None where the record has none."""
+    """The gate's own line on a budget of that name and kind; None if the record has none."""
     title = BEHAVIOUR if budget in ("flips", "slices", *TOKEN_TABLES) else budget
     facts_of_title = [result.facts for result in model.results() if result.title == title]
     judging = [facts for facts in facts_of_title if any(budget.kind == kind for budget in facts.budgets)]

@@ -10,7 +10,7 @@ from slimgate.results.facts import Facts
 class StepFacts(Facts):
     """One step as it was built; seconds and log are those of the build, also where it came from the store.
 
-    given: the params without those that equal the defaults of the step; None where that is not known.
+    given: the params without those that equal the defaults of the step; None if that is not known.
     from_store: whether the step was there before the run; None in records that do not say it for each step.
     reads: rows of each split that the step was given. kind, bytes, parameters, nonzero_parameters: of the
     artifact that it left.
@@ -140,7 +140,7 @@ class ArtifactFacts(Facts):
 
 
 class ClaimFacts(Facts):
-    """What a step promised, and whether it held; None where that is not known (yet), or cannot be told."""
+    """What a step promised, and whether it held; None if that is not known (yet), or cannot be told."""
 
     step: str
     claim: str

@@ -15,7 +15,7 @@ from slimgate.results.facts import Facts
 class DemandedBudget(Facts):
     """A budget of one model. budget: the metric or table in [budgets], of latency without its workloads.
 
-    on_inconclusive: None where it is never undecided, or not recorded. options: what else its table says,
+    on_inconclusive: None if it is never undecided, or not recorded. options: what else its table says,
     where that is not the default.
     """
 

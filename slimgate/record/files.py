@@ -57,7 +57,7 @@ def log_name(model: str) -> str:
 
 
 def record_file(path: Path) -> Path:
-    """The run.json itself, of a path to it or to its folder. Raises DataError where there is none."""
+    """The run.json itself, of a path to it or to its folder. Raises DataError if there is none."""
     file = path / RECORD if path.is_dir() else path
     if file.is_file():
         return file
@@ -67,7 +67,7 @@ def record_file(path: Path) -> Path:
 
 
 def read_run(file: Path) -> RunRecord:
-    """The record of a run.json. Raises DataError where it is none of this schema."""
+    """The record of a run.json. Raises DataError if it is none of this schema."""
     try:
         record = read_record(file)
     except OSError as error:
@@ -98,7 +98,7 @@ def _first(error: ValidationError) -> str:
 
 
 def read_record_file(path: Path) -> Kept:
-    """The record of a run.json or of the folder that holds it. Raises DataError where there is none."""
+    """The record of a run.json or of the folder that holds it. Raises DataError if there is none."""
     file = record_file(path)
     return Kept(file, read_run(file))
 

@@ -144,7 +144,7 @@ def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int =
 
 
 def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
-    """The looks of all shards of one run, which are one look together; None where no shard knows any."""
+    """The looks of all shards of one run, which are one look together; None if no shard knows any."""
     if not shards:
         return None
     own_runs = {shard.run for shard in shards if shard.run is not None}

@@ -6,7 +6,7 @@ from slimgate.results.facts import Facts
 
 
 class Rates(Facts):
-    """The most that the CPU gave with so many threads; None where it was not measured.
+    """The most that the CPU gave with so many threads; None if it was not measured.
 
     Products of square matrices in billions (10⁹) of operations a second, two for each multiply-add, and
     10⁹ bytes a second that a copy of an array reads and writes, larger than the caches.

@@ -92,7 +92,7 @@ class Experiment:
 
 
 def _times(record: RunRecord) -> tuple[int, int] | None:
-    """When the run began and ended, in milliseconds; None where the record does not tell in ISO's words."""
+    """When the run began and ended, in milliseconds; None if the record does not tell in ISO's words."""
     try:
         end = datetime.fromisoformat(record.created).timestamp()
     except ValueError:

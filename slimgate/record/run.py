@@ -114,7 +114,7 @@ class ConfirmFacts(Facts):
 class AnswerFacts(Facts):
     """One model's answer on one row.
 
-    prediction: the class, or what the model said in words; right: None where an answer is neither right nor
+    prediction: the class, or what the model said in words; right: None if an answer is neither right nor
     wrong; top: the most probable classes with their probabilities; values: what else the task measures of a
     row (nats, a rank).
     """
@@ -244,8 +244,8 @@ class RunRecord(Facts):
     verdict: the state of the whole record. this_run: only what the last run judged, as its exit code has it;
     its `missing` counts the checks that it did not make. None of a merged record.
     looks: how often the gate rows have judged; None in a record of before there was the field.
-    confirm: the rows that judged once more what had passed; None where no run did.
-    separation: which gated variants can be told apart; None where there are no two with a budget on a metric.
+    confirm: the rows that judged once more what had passed; None if no run did.
+    separation: which gated variants can be told apart; None if there are no two with a budget on a metric.
     demands: what the suite demands; None of logs, which demand the budgets that were judged.
     """
 

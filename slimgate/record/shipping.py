@@ -34,9 +34,9 @@ def model_status(record: RunRecord, model: VariantRecord) -> str:
 
 
 def why_not_shipped(record: RunRecord, model: VariantRecord) -> str | None:
-    """Why a model wants a reason to be shipped, in words that follow its name; None where it wants none.
+    """Why a model wants a reason to be shipped, in words that follow its name; None if it wants none.
 
-    The teacher is what the others are compared with: it wants one only where a budget of its own does not
+    The teacher is what the others are compared with: it wants one only if a budget of its own does not
     hold.
     """
     verdict = model_verdict(model)

@@ -14,7 +14,7 @@ ONLY_WARNS: UndecidedChange = ("fail", "warn")
 
 
 class LoosenedBudget(Facts):
-    """A budget that allows more than in the baseline. limit: None where it is gone or gates no more.
+    """A budget that allows more than in the baseline. limit: None if it is gone or gates no more.
 
     undecided: what INCONCLUSIVE did and does, where that is another now; the limit may be as it was.
     """
@@ -43,7 +43,7 @@ About = Literal["budgets", "variants", "rows", "settings"]
 
 
 class Weakening(Facts):
-    """One way in which a gate demands less than an earlier one. reason: None where nobody gave one."""
+    """One way in which a gate demands less than an earlier one. reason: None if nobody gave one."""
 
     about: About
     change: str

@@ -41,7 +41,7 @@ def alarms(record: RunRecord) -> Iterator[str]:
 
 
 def teacher_doubt(record: RunRecord) -> str | None:
-    """That the teacher may have learnt nothing; None where it has."""
+    """That the teacher may have learnt nothing; None if it has."""
     original = teacher(record)
     doubts = [facts.near_chance for facts in original.quality.values()] if original else []
     doubt = next((reason for reason in doubts if reason), None)

@@ -165,7 +165,7 @@ def _metric_column(models: Sequence[VariantRecord], metric: str) -> Column:
 
 
 def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
-    """`at most 2`, of a gated model; empty without any, None where none is expected."""
+    """`at most 2`, of a gated model; empty without any, None if none is expected."""
     if facts is None or model.name == TEACHER or not model.gated:
         return None
     return ", ".join(map(_budget_words, facts.budgets))

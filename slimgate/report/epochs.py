@@ -33,7 +33,7 @@ class Course:
     epochs: Epochs
 
     def values(self, key: str) -> list[float | None]:
-        """What was logged under a key, an entry an epoch; None where it was not measured."""
+        """What was logged under a key, an entry an epoch; None if it was not measured."""
         entries = [entry.get(key) for entry in self.epochs]
         return [float(value) if isinstance(value, int | float) else None for value in entries]
 
@@ -47,7 +47,7 @@ class Course:
 
 
 def epochs_of(step: StepFacts) -> Epochs | None:
-    """The epochs that a step logged, of a step in stages one after another; None where it did not train."""
+    """The epochs that a step logged, of a step in stages one after another; None if it did not train."""
     return _epochs(step.log) or [epoch for log in _in_stages(step) for epoch in _epochs(log) or []] or None
 
 
@@ -77,7 +77,7 @@ def _in_stages(step: StepFacts) -> Epochs:
 
 
 def _epochs(log: Mapping[str, object]) -> Epochs | None:
-    """None where the log holds something else under that name."""
+    """None if the log holds something else under that name."""
     epochs = log.get("epochs")
     if isinstance(epochs, list) and all(isinstance(entry, Mapping) for entry in epochs):
         return epochs

@@ -66,7 +66,7 @@ def duration(seconds: float | None) -> str:
 
 
 def smaller(compression: float | None) -> str | None:
-    """teacher / variant in words, None where it is not known."""
+    """teacher / variant in words, None if it is not known."""
     if compression is None or not isfinite(compression) or compression <= 0:
         return None
     if 0.99 < compression < 1.01:
@@ -77,7 +77,7 @@ def smaller(compression: float | None) -> str | None:
 
 
 def as_fast(speedup: float | None, interval: tuple[float, float] | None = None) -> str | None:
-    """teacher / variant in words, None where it is not known."""
+    """teacher / variant in words, None if it is not known."""
     shown = times_words(speedup, interval)
     return None if shown == MISSING else f"{shown} as fast"
 
@@ -107,7 +107,7 @@ class Counted(Protocol):
 
 
 def flops_words(counted: Counted | None) -> str | None:
-    """`1.23 GFLOPs (25 tokens; 0.5 of the teacher's)`, None where they are not known."""
+    """`1.23 GFLOPs (25 tokens; 0.5 of the teacher's)`, None if they are not known."""
     if counted is None or counted.flops is None:
         return None
     tokens = None if counted.tokens is None else f"{count(counted.tokens)} tokens"

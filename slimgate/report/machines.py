@@ -20,7 +20,7 @@ from slimgate.results.latency import LatencyFacts
 def machines_text(runs: Sequence[Kept]) -> str:
     """The page in markdown: what each machine gives, then a table of speed-ups for each workload.
 
-    Raises DataError where two runs have no variant in common, or no run timed a variant.
+    Raises DataError if two runs have no variant in common, or no run timed a variant.
     """
     records = [run.record for run in runs]
     variants = _common_variants(runs)
@@ -45,7 +45,7 @@ def machines_text(runs: Sequence[Kept]) -> str:
 
 
 def _common_variants(runs: Sequence[Kept]) -> list[str]:
-    """The variants of all runs, in the order met. Raises DataError where a run is of another suite, or shares
+    """The variants of all runs, in the order met. Raises DataError if a run is of another suite, or shares
     no variant with the first.
     """
     first = runs[0]

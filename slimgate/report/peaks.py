@@ -91,7 +91,7 @@ def slow_runtimes(record: RunRecord) -> Iterator[str]:
 
 
 def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
-    """What a call of a workload takes at least; None where that is not known, or says little."""
+    """What a call of a workload takes at least; None if that is not known, or says little."""
     counted, match = model.flops, _WORKLOAD.fullmatch(workload)
     if counted is None or match is None or int(match[1]) < _LEAST_BATCH or rates.memory_gb_per_s is None:
         return None
@@ -105,7 +105,7 @@ def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
 
 
 def peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float | None:
-    """What the products of a call take at the peaks of their number types, in ms; None where not known.
+    """What the products of a call take at the peaks of their number types, in ms; None if not known.
 
     The operations of one row were counted; those of more and longer rows are in proportion to their tokens.
     """
@@ -125,7 +125,7 @@ def _counted_rows(workload: str, counted: FlopsFacts, facts: LatencyFacts) -> fl
 
 
 def _products_ms(counted: FlopsFacts, rates: Rates) -> float | None:
-    """The products of the counted row at the peaks of their types; None where one has no peak."""
+    """The products of the counted row at the peaks of their types; None if one has no peak."""
     peaks = {
         "float32": rates.float32_gflop_per_s,
         "bfloat16": rates.bfloat16_gflop_per_s,

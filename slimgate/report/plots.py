@@ -292,7 +292,7 @@ def _draw_tradeoff_line(axes: Axes, name: str, points: Sequence[TradeoffFacts], 
 
 
 def draw_epochs(record: RunRecord, folder: Path) -> Path | None:
-    """Writes epochs.svg; None where no step trained for two epochs. Needs matplotlib."""
+    """Writes epochs.svg; None if no step trained for two epochs. Needs matplotlib."""
     shown = [course for course in courses(record) if len(course.epochs) > 1][:_MOST_COURSES]
     if not shown:
         return None

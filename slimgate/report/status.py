@@ -78,7 +78,7 @@ def shown_workloads(record: RunRecord) -> list[str]:
 
 
 def median_ms(model: VariantRecord | None, workload: str) -> float | None:
-    """The median time of a call; None where it was not measured."""
+    """The median time of a call; None if it was not measured."""
     facts = model.latency.get(workload) if model is not None else None
     return facts.p50_ms if facts is not None else None
 

@@ -62,7 +62,7 @@ def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere:
 
 
 def _shorten(piece: Piece, room: int, elsewhere: str) -> str | None:
-    """With as many rows as there is room for; None where there is room for none."""
+    """With as many rows as there is room for; None if there is room for none."""
     row_limit = piece.rows if piece.max_rows is None else min(piece.rows, piece.max_rows)
     if row_limit == piece.rows and len(text := piece.render(row_limit)) <= room:
         return text

@@ -64,7 +64,7 @@ def unquantized_models(record: RunRecord) -> Iterator[str]:
 
 
 def quantized_reference(record: RunRecord) -> str | None:
-    """That the teacher's own weights are quantized; None where they are not."""
+    """That the teacher's own weights are quantized; None if they are not."""
     original = teacher(record)
     facts = None if original is None else _weights_of(original)
     if facts is None or not facts.quantized_share:

@@ -70,13 +70,13 @@ class BudgetFacts:
     value, interval: what it limits and its 90 % interval, in the unit of `limit`: a fraction of the teacher's
     value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling. None where
     they stand beside it already: a drop in points, a speed-up, a compression.
-    on_inconclusive: whether the budget fails the run where it is undecided; None where it never is.
+    on_inconclusive: whether the budget fails the run where it is undecided; None if it never is.
     p_value: of "the budget does not hold"; None of what is judged in another way. p_holds: of "it holds",
     small where the rows show that it does not. Of a two-sided budget p_value is the larger of two one-sided
     p-values, and p_holds twice the smaller of the other two.
     fail_interval: the 95 % interval of the drop, by which a two-sided budget FAILs.
     builds: of a budget over builds, how many were judged, 1 where all are equal; None of one build.
-    n_needed: the rows that would decide an INCONCLUSIVE budget; None where none would. builds_needed: the
+    n_needed: the rows that would decide an INCONCLUSIVE budget; None if none would. builds_needed: the
     builds that would, on these rows. needs_both: neither would alone, and the numbers are of both together.
     runs_needed: the runs of each side that would.
     capped: of a mean of values without a bound.

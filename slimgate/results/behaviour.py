@@ -50,8 +50,8 @@ class ReliabilityFacts(Facts):
 
 
 class TradeoffFacts(Facts):
-    """One threshold. coverage: the share of rows answered. precision: None where no row is answered, recall:
-    None where there is nothing to find.
+    """One threshold. coverage: the share of rows answered. precision: None if no row is answered, recall:
+    None if there is nothing to find.
 
     Two classes: a row is answered where class 1 has at least that probability; precision and recall are those
     of class 1. More classes: where the prediction has at least that probability; precision is the share of
@@ -94,7 +94,7 @@ class SliceFacts(Facts):
 
     @property
     def worst(self) -> Verdict | None:
-        """The worse of the two verdicts; None where no budget is about the slice."""
+        """The worse of the two verdicts; None if no budget is about the slice."""
         return worst_verdict([verdict for verdict in (self.verdict, self.own_verdict) if verdict is not None])
 
 
@@ -109,7 +109,7 @@ class FigureFacts(Facts):
 class KlFacts(Facts):
     """KL(teacher || variant) of the next token in nats, at every predicted gate token. Intervals: 90 %.
 
-    documents: rows; groups: of rows, which are the units of the intervals; None where each row is one.
+    documents: rows; groups: of rows, which are the units of the intervals; None if each row is one.
     mean: of a document at most `cap` nats a token; uncapped_mean: without it. above_cap: the share of the
     tokens that are in documents above the cap. None in records from before there was a cap.
     same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio: ln(variant's /
@@ -155,7 +155,7 @@ class BlockErrorFacts(Facts):
 class PartedFacts(Facts):
     """The parts of a network in their order. worst: the one with the largest error of its own.
 
-    rows: of the gate that were read. ratio: that error over the median of the blocks'; None where that is 0.
+    rows: of the gate that were read. ratio: that error over the median of the blocks'; None if that is 0.
     stands_out: whether it is far above the others, so that a fault is in that part and not spread over all.
     note: why nothing is known.
     """

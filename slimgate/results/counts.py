@@ -90,7 +90,7 @@ class BudgetCounts:
 
     @property
     def status(self) -> Status:
-        """FAIL before INCONCLUSIVE before partial; PASS only where a budget holds and none is left open."""
+        """FAIL before INCONCLUSIVE before partial; PASS only if a budget holds and none is left open."""
         if self.failed or self.errors:
             return "FAIL"
         if self.inconclusive:

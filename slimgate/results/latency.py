@@ -76,7 +76,7 @@ class LatencyFacts(SpeedupFacts, TimesFacts):
     and -tpot the time of each token after it. new_tokens: that each row gets; tokens_per_s: of all rows, in
     whole answers or, of -tpot, after the first token; cache_bytes: of the key-value cache after the answer.
 
-    A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
+    A percentile is None if the rounds are too few for it (p90 wants 29, p95 59, p99 299).
     turns: how many different batches of rows the timed calls took by turns, in a suite with a cascade; None:
     all took one. passed_on: of a cascade, the shares of the rows of these calls that reached each model after
     the first. limits: the budgets on milliseconds, None without any.
@@ -86,7 +86,7 @@ class LatencyFacts(SpeedupFacts, TimesFacts):
     goodput_per_s: good requests a second.
     speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
     (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
-    above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
+    above 1 where the self-test saw larger delays only; None if it saw none, so that nothing is decided.
     budgets, verdict, message: of the duel.
     measured: when the calls were timed, or the duel where they were not; duel_measured: when the duel was.
     """
@@ -105,7 +105,7 @@ class LatencyFacts(SpeedupFacts, TimesFacts):
         return cls(**fields)
 
     def split(self) -> tuple[TimesFacts | None, SpeedupFacts | None]:
-        """What the test of the times found, and what that of the duel did; None where there is none."""
+        """What the test of the times found, and what that of the duel did; None if there is none."""
         times = TimesFacts(**{name: getattr(self, name) for name in TimesFacts.model_fields})
         duel = SpeedupFacts(**{name: getattr(self, name) for name in SpeedupFacts.model_fields})
         if duel.duel_measured is None:

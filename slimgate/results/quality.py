@@ -44,7 +44,7 @@ class BuildsFacts(Facts):
     sd_points: the standard deviation between builds (n - 1): what another seed would change, on these same
     rows; more gate rows do not make it smaller. None of a single seed.
     sampling_se_points: the standard error of the first build's drop: what other gate rows would change, for
-    the same weights; more gate rows make it smaller. None where there is no interval.
+    the same weights; more gate rows make it smaller. None if there is no interval.
     """
 
     seeds: list[int]
@@ -60,8 +60,8 @@ class QualityFacts(QualityFigures):
     teacher, value: in the metric's own unit. unit: of drop_points and interval: "points", or "percent" of
     the teacher's value that a perplexity grew.
     variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
-    near_chance: why the teacher may have learnt nothing, in words; None where it has, or it is not known.
-    strays: rows whose prediction is no label of the task, of teacher and variant; None where there are none.
+    near_chance: why the teacher may have learnt nothing, in words; None if it has, or it is not known.
+    strays: rows whose prediction is no label of the task, of teacher and variant; None if there are none.
     among: how many variants with a budget on it were judged, from which the one that ships is chosen;
     bound_among: the upper bound of the drop after that choice, by Bonferroni's correction.
     answered_on: the processor that computed the model's answers, where they came from the store.

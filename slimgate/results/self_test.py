@@ -28,7 +28,7 @@ class PlantedDelay(Facts):
 
     seen: the speed-up's interval, widened by the noise floor, lies wholly below 1. percent: the delay, of
     the teacher's call. clearance: the factor by which a speed-up must clear its budget to be decided, above
-    1 where the smallest delay was not seen; None where none was.
+    1 where the smallest delay was not seen; None if none was.
     """
 
     seen: bool

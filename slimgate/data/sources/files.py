@@ -120,7 +120,7 @@ class Files(Source[Params]):
     def columns(self, params: Params) -> tuple[str, ...]:
         """Names that any of the parts has, in the order of the first file.
 
-        Raises SuiteError for a file that is not there, DataError for one that cannot be read, or where the
+        Raises SuiteError for a file that is not there, DataError for one that cannot be read, or if the
         files of one part have other columns.
         """
         if params.by_label is not None:

@@ -138,7 +138,7 @@ class Metric:
 def value_of(metric: Metric, outcomes: Outcomes) -> float:
     """The plain metric of a model's outcomes: every row counts once.
 
-    Raises SuiteError where it is of the positive label and nobody knows which that is.
+    Raises SuiteError if it is of the positive label and no label is known to be positive.
     """
     outcomes = arranged(metric, own_rows(metric, outcomes))
     return float(metric.statistic(outcomes, np.ones(len(outcomes))))
@@ -157,7 +157,7 @@ def arranged(metric: Metric, outcomes: Outcomes) -> Outcomes:
 
 
 def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
-    """Raises MeasureError where a weight is not the same as so many copies of a row.
+    """Raises MeasureError if a weight is not the same as so many copies of a row.
 
     Then values of resamples say nothing: a statistic that forgets its weights has an interval of no width.
     """
@@ -172,7 +172,7 @@ def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
 
 
 def check_weights(outcomes: Outcomes, weights: Floats) -> None:
-    """Raises MeasureError where there are no rows, or where weights do not fit them.
+    """Raises MeasureError if there are no rows, or if weights do not fit them.
 
     weights: (rows,) or (resamples, rows), finite, not negative, none of the resamples all zero.
     """
@@ -186,7 +186,7 @@ def check_weights(outcomes: Outcomes, weights: Floats) -> None:
 
 
 def check_classes(outcomes: ClassOutcomes) -> None:
-    """Raises MeasureError where a label or a prediction is no index into `classes`."""
+    """Raises MeasureError if a label or a prediction is no index into `classes`."""
     k = len(outcomes.classes)
     for name, column in (("label", outcomes.labels), ("prediction", outcomes.predictions)):
         bad = (column < 0) | (column >= k)
@@ -198,7 +198,7 @@ def check_classes(outcomes: ClassOutcomes) -> None:
 
 
 def probabilities_of(outcomes: ClassOutcomes, metric: str) -> Floats:
-    """(rows, classes) float64. Raises MeasureError where the tool gave predictions only."""
+    """(rows, classes) float64. Raises MeasureError if the tool gave predictions only."""
     if outcomes.probabilities is None:
         raise MeasureError(f"{metric} needs probabilities, these outcomes hold predictions only")
     return outcomes.probabilities

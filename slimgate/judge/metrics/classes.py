@@ -69,7 +69,7 @@ def _are_numbered(negative: str, positive: str) -> bool:
 
 
 def positive_of(outcomes: ClassOutcomes) -> str | None:
-    """The positive label of two: as stated, else of a conventional pair; None where nobody knows."""
+    """The positive label of two: as stated, else of a conventional pair; None if nobody knows."""
     return outcomes.positive if outcomes.positive is not None else conventional_positive(outcomes.label_set)
 
 
@@ -96,7 +96,7 @@ def arrange_classes(outcomes: Outcomes, metric: str, *, of_positive: bool, of_co
 
     of_positive: the metric is of the positive label of two, which then is the second class.
     of_counts: it reads predictions alone, so that all strays are one class.
-    Raises SuiteError where the positive label is needed and nobody knows it.
+    Raises SuiteError if the positive label is needed and nobody knows it.
     """
     if not isinstance(outcomes, ClassOutcomes):
         return outcomes

@@ -23,7 +23,7 @@ def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """Weighted counts [label, prediction].
 
     weights: (rows,) -> (classes, classes); (resamples, rows) -> (resamples, classes, classes).
-    Raises MeasureError where there are no rows or a label or prediction is not a class index.
+    Raises MeasureError if there are no rows or a label or prediction is not a class index.
     """
     check_weights(outcomes, weights)
     check_classes(outcomes)

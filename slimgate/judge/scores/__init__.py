@@ -48,7 +48,7 @@ class ChosenScore:
         self.score.check_reference(self.params, reference)
 
     def rate(self, answer: str, reference: str | None) -> float:
-        """Raises MeasureError where a user's function gives something else than a number from 0 to 1."""
+        """Raises MeasureError if a user's function gives something else than a number from 0 to 1."""
         score = self.score.rate(self.params, answer, reference)
         if not isinstance(score, int | float) or not 0 <= score <= 1:
             raise MeasureError(f"score {self.name} gave {score!r}, expected a number from 0 to 1")

@@ -38,7 +38,7 @@ class Score(WithParams[P]):
         """From 0 to 1."""
 
     def check(self, params: P) -> None:
-        """Raises MissingExtra where a package is missing, ValueError for an option that it cannot use."""
+        """Raises MissingExtra if a package is missing, ValueError for an option that it cannot use."""
 
     def check_reference(self, params: P, reference: str) -> None:
         """Raises ValueError for a row's reference, or its tools, that it cannot use."""

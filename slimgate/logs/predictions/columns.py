@@ -50,7 +50,7 @@ class Layout:
 def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layout:
     """The layout of a file with these columns. shown: the file, as messages name it.
 
-    Raises DataError where a column is missing, with the nearest name, or where two could be meant.
+    Raises DataError if a column is missing, with the nearest name, or if two could be meant.
     """
     roles: dict[str, str] = {role: names.of(role) for role in ROLES if names.of(role) in columns}
     if twice := sorted({column for column in roles.values() if list(roles.values()).count(column) > 1}):
@@ -96,7 +96,7 @@ def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) 
 def require_group(
     names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, is_there: bool
 ) -> None:
-    """Raises DataError where --group names a column that neither file has."""
+    """Raises DataError if --group names a column that neither file has."""
     if "group" in names.by_user and not is_there:
         hint = format_suggestion(names.group, columns)
         raise DataError(f'{" and ".join(files)}: neither has a column "{names.group}"{hint}')

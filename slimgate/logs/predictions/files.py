@@ -43,7 +43,7 @@ def some(values: pa.Array) -> str:
 
 
 def check_missing(shown: str, ids: pa.Array, columns: Mapping[str, pa.Array]) -> None:
-    """Raises DataError where a row has no value in one of the columns."""
+    """Raises DataError if a row has no value in one of the columns."""
     for name, column in columns.items():
         # parquet and jsonl can hold an empty text where csv has nothing
         rows = np.flatnonzero(is_empty(column).to_numpy(zero_copy_only=False))
@@ -63,7 +63,7 @@ def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
 
 
 def check_ids(shown: str, ids: pa.Array) -> Ints:
-    """(rows,) positions in the order of the ids. Raises DataError where an id stands twice."""
+    """(rows,) positions in the order of the ids. Raises DataError if an id stands twice."""
     order = by_id(ids)
     twice = find_duplicates(ids, order)
     if len(twice):
@@ -77,7 +77,7 @@ def check_ids(shown: str, ids: pa.Array) -> Ints:
 def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Array]]) -> Floats:
     """(rows, classes) float64 of the columns, class -> probability in blocks; takes them out as it goes.
 
-    Raises DataError where one is missing, not finite or negative, or where a row does not sum to 1.
+    Raises DataError if one is missing, not finite or negative, or if a row does not sum to 1.
     """
     values = np.empty((len(ids), len(columns)))
     names = list(columns)
@@ -116,7 +116,7 @@ class Predictions:
     by_id: (rows,) positions in the order of the ids, which are distinct.
 
     probabilities: (rows, len(classes)) float64, each row summing to 1; classes: what the file calls them.
-    predictions: None where the file leaves it to the most probable class. shown: the file, for messages;
+    predictions: None if the file leaves it to the most probable class. shown: the file, for messages;
     names: of its columns. label_set, positive: as outcomes that slimgate wrote state them; else None.
     """
 
@@ -147,7 +147,7 @@ class Predictions:
 
 
 def read_predictions(path: Path, names: ColumnNames) -> Predictions:
-    """The predictions of a file. Raises SuiteError where there is none, DataError for what is wrong in it."""
+    """The predictions of a file. Raises SuiteError if there is none, DataError for what is wrong in it."""
     file = _row_file(path)
     shown = str(path)
     try:

@@ -72,7 +72,7 @@ def stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> list[str
 
 
 def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
-    """Raises DataError where a prediction, or the class of a probability, is a label in another spelling."""
+    """Raises DataError if a prediction, or the class of a probability, is a label in another spelling."""
     by_plain = {plain_spelling(label): label for label in labels}
     names = sorted((_distinct(file.predictions) | set(file.classes)) - set(labels))
     alike = [(name, by_plain[plain_spelling(name)]) for name in names if plain_spelling(name) in by_plain]
@@ -111,7 +111,7 @@ def _distinct(column: pa.Array | None) -> set[str]:
 
 
 def check_answers(teacher: Predictions, variant: Predictions) -> None:
-    """Raises DataError where the predictions of a file are no answers to its labels.
+    """Raises DataError if the predictions of a file are no answers to its labels.
 
     The two files have the same labels. A variant may answer what only its teacher answers, and may have
     collapsed to few answers: then it is judged.

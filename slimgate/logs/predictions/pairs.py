@@ -80,7 +80,7 @@ def read_pair(
 def pair_predictions(
     teacher: Predictions, variant: Predictions, *, labels: Sequence[str] = (), positive: str | None = None
 ) -> Pair:
-    """Matches rows by id. Raises DataError where they do not belong together, with examples.
+    """Matches rows by id. Raises DataError if they do not belong together, with examples.
 
     labels, positive: as in `read_pair`.
     """
@@ -136,7 +136,7 @@ def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
 
 
 def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequence[str]) -> None:
-    """Raises DataError where one of two files with probabilities lacks a class that rows are labelled.
+    """Raises DataError if one of two files with probabilities lacks a class that rows are labelled.
 
     Taken as 0 in one file alone, it would make that model worse than it is, and the other a gain.
     """
@@ -152,7 +152,7 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
 
 
 def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated: str | None) -> str | None:
-    """As stated, else as outcomes that slimgate wrote have it. Raises SuiteError where it is no label."""
+    """As stated, else as outcomes that slimgate wrote have it. Raises SuiteError if it is no label."""
     if stated is None:
         recorded = dict.fromkeys(file.positive for file in files if file.positive is not None)
         if len(recorded) > 1:
@@ -199,7 +199,7 @@ def _without_ids(file: Predictions) -> Predictions:
 
 
 def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> None:
-    """Raises DataError where two columns in the same order find_different."""
+    """Raises DataError if two columns in the same order find_different."""
     (base, before), (other, after) = sides
     rows = find_different(before, after)
     if not len(rows):
@@ -233,7 +233,7 @@ def _with_names(
 ) -> Predictions:
     """The file with its probabilities under the names of the labels, where they go by number.
 
-    Raises DataError where no label is among the classes of the probabilities, and where nothing says which
+    Raises DataError if no label is among the classes of the probabilities, and where nothing says which
     number is which label.
     """
     if not file.classes or set(stated) <= set(file.classes):

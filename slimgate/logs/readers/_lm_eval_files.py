@@ -41,7 +41,7 @@ class RunFiles:
 
     @property
     def model(self) -> str | None:
-        """The model with its arguments; None where the results do not say it."""
+        """The model with its arguments; None if the results do not say it."""
         config = (self.results or {}).get("config") or {}
         arguments = config.get("model_args") or (self.results or {}).get("model_name")
         return None if arguments is None else f"{config.get('model')} {as_text(arguments)}"
@@ -81,7 +81,7 @@ def find_run_of(file: Path) -> tuple[str, RunFiles]:
 
 
 def find_runs(path: Path) -> list[RunFiles]:
-    """Every run below a folder. Raises DataError where they are of several models."""
+    """Every run below a folder. Raises DataError if they are of several models."""
     runs: dict[tuple[Path, str], RunFiles] = {}
 
     def of(folder: Path, time: str) -> RunFiles:
@@ -126,7 +126,7 @@ def _find_old_samples(folder: Path, results: dict[str, Any]) -> Iterator[tuple[s
 
 
 def _find_task(file: Path, results: dict[str, Any] | None) -> str | None:
-    """The longest name of a task with which the file's name ends; None where there is none."""
+    """The longest name of a task with which the file's name ends; None if there is none."""
     tables = [(results or {}).get(key) for key in ("configs", "results")]
     tasks = {task for table in tables if isinstance(table, dict) for task in table}
     ends = [task for task in tasks if file.stem == task or file.stem.endswith(f"_{task}")]
@@ -134,7 +134,7 @@ def _find_task(file: Path, results: dict[str, Any] | None) -> str | None:
 
 
 def _check_one_model(path: Path, runs: dict[tuple[Path, str], RunFiles]) -> None:
-    """Raises DataError where folders are of several models, or do not say of which."""
+    """Raises DataError if folders are of several models, or do not say of which."""
     folders = sorted({folder for folder, _ in runs})
     if len(folders) < 2:
         return

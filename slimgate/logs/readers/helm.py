@@ -216,7 +216,7 @@ _FIELDS = ("split", "sub_split", "extra_data")
 
 
 def _is_cut_off(completion: Mapping[str, Any]) -> bool | None:
-    """Whether the answer ended at the limit of its length; None where the log does not say why it ended."""
+    """Whether the answer ended at the limit of its length; None if the log does not say why it ended."""
     reason = (completion.get("finish_reason") or {}).get("reason")
     return None if reason in (None, "unknown") else reason == "length"
 

@@ -50,7 +50,7 @@ class Inspect(Reader):
 
 
 def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
-    """The logs of one call of Inspect. Raises DataError where they are not one model's, each task once."""
+    """The logs of one call of Inspect. Raises DataError if they are not one model's, each task once."""
     tasks: dict[str, TaskLog] = {}
     at: dict[str, Path] = {}
     models: set[str] = set()

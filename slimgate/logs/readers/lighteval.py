@@ -249,7 +249,7 @@ def _row(
     prompt = as_text(response.get("input")) or query
     # A version writes the index of the only right choice as a number, another as a list of one.
     gold = doc.get("gold_index")
-    # What a task says of a document. Tables of one file have the keys of all rows, None where absent.
+    # What a task says of a document. Tables of one file have the keys of all rows, None if absent.
     specific = doc.get("specific")
     return Row(
         id=key if count == 1 else f"{key} row {count}",
@@ -278,7 +278,7 @@ _FIELDS = ("task_name", "gold_index", "num_asked_few_shots")
 
 
 def _count_tokens(tokens: object) -> int | None:
-    """The tokens of the first answer, of a list of lists of ids; None where a choice was scored."""
+    """The tokens of the first answer, of a list of lists of ids; None if a choice was scored."""
     first = tokens[0] if isinstance(tokens, list) and tokens else None
     return len(first) if isinstance(first, list) and first else None
 

@@ -198,7 +198,7 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
 
 
 def _find_most_tokens(results: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
-    """The most tokens of an answer, of the command line or the task; None where neither says it."""
+    """The most tokens of an answer, of the command line or the task; None if neither says it."""
     run = (results.get("config") or {}).get("gen_kwargs")
     stated = [part for part in (run, config.get("generation_kwargs")) if isinstance(part, dict)]
     limits = (settings.get(name) for settings in stated for name in _LIMITS)

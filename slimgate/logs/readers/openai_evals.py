@@ -53,7 +53,7 @@ class OpenaiEvals(Reader):
 
 
 def _read_head(path: Path) -> tuple[Json, Json | None]:
-    """spec and final_report, which may stand anywhere. Raises DataError where there are two runs."""
+    """spec and final_report, which may stand anywhere. Raises DataError if there are two runs."""
     specs, reports = [], []
     for _, row in read_objects(path):
         if "spec" in row:

@@ -115,7 +115,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _read_score(path: Path, at: int, entry: Json, page: str) -> float | None:
-    """From the metadata, else from the page. Raises DataError where the page's is not a number."""
+    """From the metadata, else from the page. Raises DataError if the page's is not a number."""
     if "score" in entry:
         return None if entry["score"] is None else float(entry["score"])
     match = _SCORE.search(page)

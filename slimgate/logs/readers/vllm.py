@@ -75,7 +75,7 @@ def _environment(load: str, result: Mapping[str, Any]) -> Environment:
 
 
 def _check_one_run(path: Path, dates: Mapping[str, str]) -> None:
-    """Raises DataError where more than a day lies between two loads: --append-result joined several runs."""
+    """Raises DataError if more than a day lies between two loads: --append-result joined several runs."""
     times = []
     for name, date in dates.items():
         with suppress(ValueError):

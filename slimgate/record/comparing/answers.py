@@ -36,7 +36,7 @@ def same_answers(old: Outcomes, new: Outcomes) -> bool:
 
 
 def pair_answers(file: Path, new: Outcomes) -> Pair:
-    """The answers that a release kept, and newer ones. Raises MeasureError where the rows are other ones.
+    """The answers that a release kept, and newer ones. Raises MeasureError if the rows are other ones.
 
     Groups are of the rows, not of the answers: an older slimgate may have joined others, so the newer count.
     """
@@ -73,7 +73,7 @@ class PairedAnswers:
             )
 
     def of(self, model: str) -> Pair | None:
-        """Old and new, paired row by row; None where they cannot be."""
+        """Old and new, paired row by row; None if they cannot be."""
         if not self._same:
             return None
         missing = [answers for answers in (self._old, self._new) if not answers.outcomes(model).is_file()]

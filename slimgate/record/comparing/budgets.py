@@ -193,7 +193,7 @@ def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:
 
 
 def _outcome(model: VariantRecord, judged: Judged | None, other: Judged | None) -> Outcome | None:
-    """The verdict of a budget, or why there is none; None where the suite does not have it."""
+    """The verdict of a budget, or why there is none; None if the suite does not have it."""
     if judged is not None:
         return judged.facts.verdict
     if not model.gated or other is None:

@@ -196,7 +196,7 @@ def _is_unjudged(demands: Demands, budget: DemandedBudget) -> bool:
 
 
 def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Iterator[BudgetChange]:
-    # None where nothing changed, or where a record does not have it.
+    # None if nothing changed, or where a record does not have it.
     was, now = old.on_inconclusive, new.on_inconclusive
     undecided = None if was is None or now is None or was == now else (was, now)
     options = None if old.options == new.options else (old.options, new.options)

@@ -40,9 +40,9 @@ _WORTH_TELLING = 0.5
 
 
 class Moved(Facts):
-    """A value in both releases. drop_points: None where it is not known which way is better.
+    """A value in both releases. drop_points: None if it is not known which way is better.
 
-    interval, shown, method, n: of a paired test of the two releases' answers; None where there was none.
+    interval, shown, method, n: of a paired test of the two releases' answers; None if there was none.
     right_to_wrong, wrong_to_right: rows between the releases, of metrics of right and wrong rows.
     """
 
@@ -136,9 +136,9 @@ class ModelChange(Facts):
 
 
 class BudgetChange(Facts):
-    """A budget whose limit changed. before: None where it is new; after: None where it is gone.
+    """A budget whose limit changed. before: None if it is new; after: None if it is gone.
 
-    gates_no_more: the variant is shown and not gated any more. reason: None where nobody gave one.
+    gates_no_more: the variant is shown and not gated any more. reason: None if nobody gave one.
     under_before: of a looser limit, what the limit before would make of the new release's figures.
     undecided: what INCONCLUSIVE did of the budget and does now, where that is not the same. options: what
     else its table said and says, where that differs.

@@ -147,7 +147,7 @@ def _compare_values(before: QualityFacts, after: QualityFacts, metric: Metric | 
 
 
 def _higher_is_better(*recorded: QualityFacts) -> bool | None:
-    """As a recorded drop tells; None where none was recorded, or nothing dropped."""
+    """As a recorded drop tells; None if none was recorded, or nothing dropped."""
     for facts in recorded:
         if facts.drop_points and facts.value != facts.teacher:
             return (facts.drop_points > 0) == (facts.value < facts.teacher)
@@ -155,7 +155,7 @@ def _higher_is_better(*recorded: QualityFacts) -> bool | None:
 
 
 def reading(change: MetricChange, teacher: MetricChange | None) -> str | None:
-    """Whether the variant moved, its teacher did, or both; None where neither is shown to have moved."""
+    """Whether the variant moved, its teacher did, or both; None if neither is shown to have moved."""
     if teacher is None or change.drop_points is None or teacher.drop_points is None:
         return None
     return _READINGS.get((change.direction, teacher.direction))

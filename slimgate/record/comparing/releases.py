@@ -201,7 +201,7 @@ def same_hardware(machine: Machine, other: Machine) -> bool:
 
 
 def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
-    """None where a release has no artifact of it, or no size of that."""
+    """None if a release has no artifact of it, or no size of that."""
     old_bytes, new_bytes = (model.artifact.bytes if model.artifact else None for model in (old, new))
     if old_bytes is None or new_bytes is None:
         return None
@@ -235,7 +235,7 @@ def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> li
 
 
 def _speed_change(before: Interval, after: Interval) -> Literal["faster", "slower", "no change shown"] | None:
-    """Two duels were not paired with each other, so a change is told only where the intervals lie apart."""
+    """Two duels were not paired with each other, so a change is told only if the intervals lie apart."""
     if before is None or after is None:
         return None
     if after[1] < before[0]:

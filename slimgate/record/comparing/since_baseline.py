@@ -18,7 +18,7 @@ _HUB = "hub:"
 
 
 class Since(NamedTuple):
-    """pair: then and now; else why there is none. model: of the baseline; None where it has no answers."""
+    """pair: then and now; else why there is none. model: of the baseline; None if it has no answers."""
 
     model: VariantRecord | None
     pair: Pair | None
@@ -80,7 +80,7 @@ def _gate_digest(record: RunRecord) -> str | None:
 
 
 def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:
-    """What shows that the answers are not those that the record judged; None where they are."""
+    """What shows that the answers are not those that the record judged; None if they are."""
     for name, facts in model.quality.items():
         metric = None if name.startswith(_HUB) else load_or_none(name)
         if metric is None:

@@ -54,7 +54,7 @@ def chart_data(record: RunRecord, releases: Sequence[Kept] = ()) -> dict[str, An
 
 
 def _history(releases: Sequence[Kept]) -> dict[str, Any] | None:
-    """Values of each gated metric by model, one for each release. None where there is nothing to compare."""
+    """Values of each gated metric by model, one for each release. None if there is nothing to compare."""
     if len(releases) < 2:
         return None
     values = {metric: _values_by_model(releases, metric) for metric in gated_metrics(releases)}

@@ -39,7 +39,7 @@ class Confusion:
 
 
 def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
-    """None where nothing moved, or no matrix was counted."""
+    """None if nothing moved, or no matrix was counted."""
     cells = [] if model.behaviour is None else cells_of(model.behaviour)
     moved = changed_cells(cells)
     if not moved:
@@ -88,7 +88,7 @@ class Reliability:
 
 
 def reliability(model: VariantRecord) -> Reliability | None:
-    """None where no confidences are known."""
+    """None if no confidences are known."""
     behaviour = model.behaviour
     if behaviour is None or not behaviour.reliability:
         return None
@@ -154,7 +154,7 @@ class Curve:
 
 
 def tradeoff_curve(model: VariantRecord) -> Curve | None:
-    """None where no confidences are known, or at one threshold alone."""
+    """None if no confidences are known, or at one threshold alone."""
     behaviour = model.behaviour
     if behaviour is None or not behaviour.tradeoff:
         return None

@@ -70,7 +70,7 @@ def draw_bar(
     *,
     zero: float = 0.0,
 ) -> Drawn | None:
-    """None where there is nothing to draw."""
+    """None if there is nothing to draw."""
     if (ends := _find_ends(value, interval)) is None:
         return None
     low, value, high = ends

@@ -35,5 +35,5 @@ def _visible(value: object) -> object:
 
 
 def number(value: float | None, digits: int = 6) -> float | None:
-    """To so many significant digits; None where it is not known or not finite."""
+    """To so many significant digits; None if it is not known or not finite."""
     return None if value is None or not isfinite(value) else float(f"{value:.{digits}g}")

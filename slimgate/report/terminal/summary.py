@@ -53,7 +53,7 @@ def terminal_table(
 ) -> list[Line]:
     """The rows under their heads, the last cell of each in its style; blocks where they are wider than width.
 
-    width: None where no terminal limits it. All rows have the same keys.
+    width: None if no terminal limits it. All rows have the same keys.
     """
     lines = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True).splitlines()
     if width is not None and max(map(len, lines), default=0) > width:

@@ -31,7 +31,7 @@ def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
 
 
 def weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
-    """As `confusion`, of rows and weights that were checked before."""
+    """As `confusion`, for rows and weights that were checked before."""
     k = len(outcomes.classes)
     cells = outcomes.labels * k + outcomes.predictions
     by_line = np.atleast_2d(weights)
@@ -71,7 +71,7 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
-    """As `statistic_of`, of a metric of two labels. It raises MeasureError for another number of labels."""
+    """As `statistic_of`, for a metric of two labels. It raises MeasureError for another number of labels."""
 
     def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         labels = len(outcomes.label_set)

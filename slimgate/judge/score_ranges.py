@@ -157,7 +157,7 @@ def scales_differ(base: Floats, target: Floats, ends: Range | None) -> bool:
 
 
 def _is_hundredfold(shares: Floats, percents: Floats) -> bool:
-    """Whether the first are all in 0 to 1, and the usual score of the second is at least ten times as large."""
+    """Whether the first are in 0 to 1, and the typical score of the second at least ten times as large."""
     if shares.min() < 0 or shares.max() > 1 or percents.min() < 0 or percents.max() <= 1:
         return False
     first, second = shares[shares > 0], percents[percents > 0]

@@ -83,7 +83,7 @@ class Answers:
         return np.asarray(self.table[name].to_numpy(), dtype=np.float64)
 
     def label(self, row: int) -> str | None:
-        """The right answer of a row, where the outcomes hold it."""
+        """The right answer of a row, if the outcomes hold it."""
         return self._class(self._cell("label", row))
 
     def answer_of(self, row: int) -> str | None:

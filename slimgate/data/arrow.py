@@ -1,4 +1,4 @@
-"""Rows told apart by 16 bytes of a digest each: texts of a file that is larger than memory are never held.
+"""Rows distinguished by 16 bytes of a digest each: texts of a file that is larger than memory are never held.
 
 Keys are (rows, 2) parts of BLAKE2b, 128 bits, so that no file can be made whose texts meet by accident.
 Columns side by side, by np.hstack, are the key of a pair.

@@ -76,7 +76,7 @@ class JudgedFiles(ABC):
         """Raises DataError if the targets do not go into one report."""
 
     def outcomes(self) -> Mapping[str, Outcomes]:
-        """By model the answers that a record keeps; empty where the files hold none."""
+        """By model the answers that a record keeps; empty if the files hold none."""
         return {}
 
     @property

@@ -273,7 +273,7 @@ def _describe_run(run: Run, older: Sequence[Run]) -> str:
 
 
 def _describe_changed(run: Run, older: Sequence[Run]) -> list[str]:
-    """`other shots and chat template` than the run before, on the tasks of both; nothing where all agree."""
+    """`other shots and chat template` than the run before, on the tasks of both; empty if all agree."""
     changed: dict[str, None] = {}
     for task, log in run.tasks.items():
         before = next((other.tasks[task] for other in reversed(older) if task in other.tasks), None)

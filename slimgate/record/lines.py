@@ -73,7 +73,7 @@ class Line(Facts):
 
 
 def lines(record: RunRecord) -> Iterator[Line]:
-    """The lines of each model, the teacher first: metrics, losses since the baseline, behaviour, size, times."""
+    """Lines by model, the teacher first: metrics, losses since the baseline, behaviour, size, times."""
     for model in record.variants:
         same = _identity(record, model)
         for facts in _figures(model):

@@ -143,7 +143,7 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
 
 
 def _answers(file: Predictions) -> set[str]:
-    """The different predictions of a file; none where it leaves them to the probabilities."""
+    """The different predictions of a file; none if it leaves them to the probabilities."""
     return set() if file.predictions is None else set(pc.unique(file.predictions).to_pylist())
 
 

@@ -100,7 +100,7 @@ _MODEL_KEYS = ("model", "model_deployment")
 
 
 def _environment(file: Path) -> Environment:
-    """What run_spec.json says; nothing without one."""
+    """What run_spec.json says; empty without one."""
     if not file.is_file():
         return {}
     spec = read_object(file)

@@ -110,7 +110,7 @@ def _environment(header: Json) -> Environment:
 
 
 def _describe_incomplete(file: Path, header: Json) -> list[str]:
-    """Why a log cannot be judged; nothing where it can."""
+    """Why a log cannot be judged; empty if it can."""
     status, error = header.get("status"), header.get("error")
     if header.get("invalidated"):
         return [f"{file.name}: its samples were invalidated by `inspect log`; run them again"]

@@ -173,7 +173,7 @@ def _read_directions(results: Mapping[str, Any], task: str) -> dict[str, bool]:
 
 
 def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """What the results file says of a run and a task; nothing without one."""
+    """What the results file says of a run and a task; empty without one."""
     if not results:
         return {}
     general, config = results.get("config_general") or {}, (results.get("config_tasks") or {}).get(task) or {}

@@ -83,7 +83,7 @@ def _list_figures(results: Json) -> list[tuple[str, float]]:
 
 
 def _list_metadata(results: Json) -> Sequence[Json]:
-    """That of each example; nothing where no example has any."""
+    """That of each example; empty if no example has any."""
     entries = (results.get("metadata") or {}).get("example_level_metadata") or []
     return [entry or {} for entry in entries] if any(entries) else []
 

@@ -1,4 +1,4 @@
-"""The range of scores: where it is declared, and whether the scores of both logs are inside."""
+"""The range of scores: who declares it, and whether the scores of both logs are inside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_range(
     ends = declared or known
     means = float(scores.base.mean()), float(scores.target.mean())
     unending = ends is not None and not is_bounded_range(ends)
-    # without an upper end a ruined model may be so far off: it fails, and no PASS comes of it
+    # without an upper end a bad model may be this far off: it fails, and never passes
     is_ruined = unending and (means[0] > means[1]) == better
     if not is_ruined and scales_differ(scores.base, scores.target, ends):
         shown = " and ".join(

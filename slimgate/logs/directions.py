@@ -1,4 +1,4 @@
-"""Whether a metric of a log is better when higher: as the user says, as the log says, or by a known name."""
+"""Whether a metric of a log is better when higher: by the user, by the log, or by a known name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_NAMED = 8
 
 
 def read_directions(higher: Sequence[str], lower: Sequence[str]) -> dict[str, bool]:
-    """By pattern whether it is better when higher. Raises SuiteError for one that was given as either."""
+    """By pattern, whether it is better when higher. Raises SuiteError for a pattern that is given as both."""
     if twice := sorted(set(higher) & set(lower)):
         raise SuiteError(
             f'"{twice[0]}" was given as better when higher and as better when lower; expected one'

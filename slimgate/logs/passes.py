@@ -17,7 +17,7 @@ from slimgate.plugins.reader import split_epoch
 
 
 def pass_of_samples(name: str, metric: Pass, paired: PairedTask, scores: PairedScores) -> PairedScores:
-    """One value per sample in place of one score per row; the runs as `RunScores` has them.
+    """One value per sample in place of one score per row; the runs are `RunScores`.
 
     Raises DataError if a sample has fewer than k answers.
     """

@@ -57,7 +57,7 @@ class LogBudgets:
         return matching
 
     def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
-        """The budgets of a slice, a field and its value: the last that names it, else those of every slice."""
+        """The budgets of a slice, a field and its value: the last that names it, or those of every slice."""
         matching = [
             budgets
             for budgets in self.slices

@@ -34,9 +34,7 @@ class Differences:
         return bool(self._refused or self._missing)
 
     def add(self, name: str, where: str, text: str, example: str = "") -> None:
-        """Adds a difference that `--allow NAME` accepts. where: the task, or "". example: only for the
-        refusal.
-        """
+        """Adds a difference that `--allow NAME` accepts. where: the task, or "". example: for the refusal."""
         if name in self.allow:
             self.notes.append(f"{where}: {text}" if where else text)
             return

@@ -34,7 +34,7 @@ _CURVE = 3
 
 
 def chart_data(record: RunRecord, releases: Sequence[Kept] = ()) -> dict[str, Any]:
-    """The data for the scripts. metrics: those with a budget first; limits: the drop that all of them allow."""
+    """The data for the scripts. metrics: those with a budget first; limits: the drop that all allow."""
     names = list(dict.fromkeys([*budgeted_metrics(record), *metrics(record)]))
     able = {model.name for model in inside_budgets(record)}
     shown = [_model(record, model, inside=model.name in able) for model in models(record)]

@@ -1,6 +1,6 @@
 """Identifies rows by 16 bytes of a digest, so the texts of a file larger than memory are never held.
 
-Keys are (rows, 2) parts of BLAKE2b, 128 bits, so that nobody can make a file whose texts collide. Columns
+Keys are (rows, 2) parts of BLAKE2b, 128 bits, so that a file with colliding texts cannot be made. Columns
 joined by np.hstack are the key of a pair.
 
 Also takes some rows of a table in mapped files, and reads only these rows into memory.

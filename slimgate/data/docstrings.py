@@ -33,7 +33,7 @@ from slimgate.errors import SuiteError
 
 # A process takes half a second to start, and reads some 150 files in that time.
 FILES_A_PROCESS, CHUNK = 500, 32
-# The standard library's name where a package name is expected.
+# The standard library's name in place of a package name.
 STDLIB = "stdlib"
 # Tests, vendored copies and shims are not the library's own prose.
 SKIPPED = frozenset(

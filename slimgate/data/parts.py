@@ -77,7 +77,7 @@ def make_pools(
     texts = [_text_keys(name, table, text_columns) for name, table in tables.items()]
     known = {name: table for name, table in tables.items() if name != UNLABELLED}
     label_codes, label_names = _labels(known, label_column)
-    if group_column is None:  # every row is a group of its own
+    if group_column is None:  # every row is a separate group
         counts = np.cumsum([0, *(table.num_rows for table in tables.values())])
         group_codes = [np.arange(a, b) for a, b in itertools.pairwise(counts)]
     else:

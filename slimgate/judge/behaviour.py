@@ -126,7 +126,8 @@ def behaviour(
 ) -> BehaviourFacts:
     """What the record holds of a variant's behaviour without any budget.
 
-    Up to 30 classes both confusion matrices stand whole; with more, their cells that are not empty.
+    The record has both confusion matrices for up to 30 classes; with more, only their cells that are not
+    empty.
 
     Args:
         teacher: its answers on the gate rows.

@@ -7,7 +7,7 @@ and Nagaraja 2003, Order Statistics, section 7.1). Its upper bound for p95 takes
 That holds for independent rounds. Rounds of one process follow each other: a machine that is slow for one
 call is slow for the next. So n rounds count as n / (1 + 2 * the sum of their autocorrelations), which are
 those of their ranks, or of "is above the limit" if these are more (Geyer 1992, Stat. Sci. 7:473-483, initial
-positive sequence). No rule sees slow moments that are so rare that the timed seconds have none.
+positive sequence). No rule can account for slow moments that are too rare to occur in the timed seconds.
 
 Where a process lies in memory makes it some per cent faster or slower as long as it lives, and one process
 was timed. So the interval is LAYOUT wider on both sides, as that of a speed-up is at least (judge/speed.py).
@@ -149,7 +149,7 @@ def quantile_interval(ms: Floats, quantile: float, counted: int) -> tuple[float,
 
 @cache
 def _count_outside(rounds: int, quantile: float) -> tuple[int, int]:
-    """How many of the sorted times are below and above the interval; -1 where it has no such end."""
+    """How many of the sorted times are below and above the interval; -1 for an end without bound."""
     from slimgate._system.special_functions import bdtr
 
     at_most = bdtr(np.arange(rounds), rounds, quantile)

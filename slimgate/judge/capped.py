@@ -125,8 +125,9 @@ def with_share_above(
     """The verdict on a capped mean, with that on the share above the cap.
 
     judged: on the capped mean, with its p-values. at: the largest mean of `rows`; allowed: the largest mean
-    loss, from which the limit of the share is derived where `above_max` is None. uncapped: the mean without a
-    cap, in the budget's unit. n: rows, for n_needed. lost: what rows lost, where `rows` is another contrast.
+    loss, from which the limit of the share is derived if `above_max` is None. uncapped: the mean without a
+    cap, in the budget's unit. n: rows, for n_needed. lost: the losses of the rows, if `rows` is another
+    contrast.
     """
     above = (rows if lost is None else lost).above
     share = max(allowed, 0.0) / (WORST * rows.cap) if above_max is None else above_max

@@ -1,6 +1,6 @@
 """How well scores of pairs follow human scores: Pearson and Spearman, by random weights of the pairs.
 
-A made-up pair stands for damage that the sample did not draw (`random_weights`): the teacher has it exactly
+A made-up pair represents damage that the sample did not draw (`random_weights`): the teacher has it exactly
 right, and the variant answers as badly as it can. By ranks that is the last place instead of the
 first. A score has no such end: one far-off answer can cost all of Pearson's correlation, and no sample
 excludes it. So a drop of Pearson's correlation can FAIL and never PASS. Spearman's can do both.
@@ -148,7 +148,7 @@ def _check(name: str, columns: Mapping[str, Floats]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """One column of scores: centred values, or for ranks where the rows of equal score begin and end."""
+    """One column of scores: centred values, or for ranks the ends of each run of equal scores."""
 
     values: Floats
     order: npt.NDArray[np.intp] | None = None

@@ -57,7 +57,7 @@ def exact_p_at_least(b: int, c: int, n: int, margin: float) -> float:
     possible = most_lost >= 0
     gained, most_lost = gained[possible], most_lost[possible]
     # shares of rows gained and lost whose difference is the margin
-    # the shares of few rows end where every row has changed
+    # with few rows, the shares end when every row has changed
     free = np.minimum(_GAINED, 0.999 * n * (1 - abs(margin)) / 2) / n
     share_gained = (free + max(-margin, 0.0))[:, None]
     share_lost = (free + max(margin, 0.0))[:, None]

@@ -20,7 +20,7 @@ from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
 MOST_LOOKS = 20
-# Where the distribution of a standard normal ends, and the nodes of the integral over it.
+# The end of the standard normal distribution, and the number of nodes of the integral over it.
 _END = 9.0
 _NODES = 200
 

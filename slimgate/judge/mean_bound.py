@@ -50,7 +50,7 @@ class UnitLosses:
 
     losses: (units,) sums over the rows of a unit; sizes: (units,) its rows, above 0 (for rates over tokens,
     its tokens). best, worst: the smallest and the largest loss that a row can have. repeats: (units,) how
-    many equal units each entry stands for.
+    many equal units each entry represents.
     """
 
     losses: Floats
@@ -122,7 +122,7 @@ class UnitLosses:
 def unit_losses(
     losses: Floats, sizes: Floats, groups: Ints | None, *, best: float, worst: float
 ) -> UnitLosses:
-    """losses, sizes: (rows,); groups: (rows,) ids, or None if each row is a unit of its own.
+    """losses, sizes: (rows,); groups: (rows,) ids, or None if each row is a unit.
 
     Units of size 0 are left out: they count for nothing, and would change the size of the made-up unit.
     """

@@ -60,7 +60,7 @@ class RunsNeeded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RunScores:
-    """The scores of every run on the same rows. base: (runs, rows); target: (runs, rows) of its own runs.
+    """The scores of every run on the same rows. base, target: (runs, rows), each with its own number of runs.
 
     For a metric that is not a mean of scores, such as pass^3, the score is what each answer adds to its mean.
     """

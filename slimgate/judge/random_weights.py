@@ -4,7 +4,7 @@ Every independent unit (a row or a group of rows) has a random weight, exponenti
 bound of a drop, one made-up unit that has lost all it can is added; for the lower bound, one that has gained
 it. The metric of both models is computed for each weighting, and a bound is a quantile of the contrast.
 
-This is Gaffke's bound (`mean_bound`) for a value that is not a mean. The made-up unit stands for damage that
+This is Gaffke's bound (`mean_bound`) for a value that is not a mean. The made-up unit represents damage that
 the sample did not draw: if n rows show no damage, a damaged share below about 3 / n cannot be excluded. A
 bootstrap draws only what it has seen. With two made-up rows, a BCa bootstrap passed the loss of a class of 10
 gate rows in 13 to 22 % of the samples. With 100 groups of 10 rows, each lost with a chance of 2 %, it passed
@@ -136,7 +136,7 @@ def draw_weights(
     Args:
         name: Name of the metric, for errors.
         values_of: (weightings, units) weights -> (2, weightings) values.
-        counts: (units,) how many equal units each entry stands for; the last two are the made-up ones.
+        counts: (units,) how many equal units each entry represents; the last two are made up.
         widest: Columns of the widest matrix that a weighting takes.
         rng: Generator of the weights.
         resamples: How many weightings.
@@ -169,7 +169,7 @@ class Columns:
         teacher: The rows, or one row for each cell of equal (label, teacher's, variant's prediction) if the
             metric sees nothing else.
         variant: The same of the variant.
-        counts: (units,) how many equal units each stands for.
+        counts: (units,) how many equal units each represents.
         members: (units, columns) what a group consists of; None if unit i is column i.
     """
 

@@ -93,7 +93,7 @@ def judge_slices(
     slice that FAILs has lost more than the budget. The chance that a slice FAILs without such a loss is 5 %,
     except for Tango's approximation: up to 12 % if every
     slice is exactly at its budget, under 1 % of an equal variant (reports/simulations/count_verdicts.md).
-    The slices with budgets of their own are a second family: a suite may name as many as it likes.
+    The slices that a budget names are a second family: a suite may name as many as it likes.
     Raises SuiteError for another kind of metric.
     """
     if metric.per_row is None:

@@ -90,7 +90,7 @@ def log_ratio_interval(
 
 @cache
 def _count_outside(rounds: int, level: float) -> int:
-    """How many of the sorted ratios lie outside the interval on either side; -1 where it has no end."""
+    """How many of the sorted ratios lie outside the interval on either side; -1 if it is unbounded."""
     from slimgate._system.special_functions import bdtr
 
     below = bdtr(np.arange(rounds // 2), rounds, 0.5)

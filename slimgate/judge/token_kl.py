@@ -72,7 +72,7 @@ class TokenKl:
 
     @cached_property
     def group_count(self) -> int | None:
-        """None if each row is a unit of its own."""
+        """The number of groups; None if each row is a unit."""
         return None if self._units[1] is self._row_sizes else len(self._units[1])
 
     @cached_property

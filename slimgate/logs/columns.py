@@ -199,7 +199,7 @@ class TextColumn:
         self._blocks.append(digests[np.asarray(codes.indices.fill_null(-1).to_numpy())])
 
     def digests(self) -> Ints | None:
-        """(rows,) the digests, 0 where a row has no text; None if no row has."""
+        """(rows,) the digests, 0 if a row has no text; None if no row has text."""
         if not self._blocks:
             return None
         return np.concatenate([*self._blocks, np.zeros(self._without, np.int64)])

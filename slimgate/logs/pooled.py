@@ -96,7 +96,7 @@ def _upwards(comparison: Comparison, scores: Floats) -> Floats:
 
 
 def number_groups(comparisons: Sequence[Comparison]) -> Ints | None:
-    """(rows,) equal for all scores of one sample or cluster of a task; None if each stands alone."""
+    """(rows,) equal for all scores of one sample or cluster of a task; None if each is independent."""
     groups: list[Ints] = []
     tasks: dict[str, dict[Any, int]] = {}
     several = len({comparison.task for comparison in comparisons}) < len(comparisons)

@@ -43,7 +43,7 @@ def write_record(
 
     Args:
         judged: the base and the targets.
-        folder: where the record goes.
+        folder: the folder of the record.
         command: the command of the run.
         seed: of the random weights.
         suite: the path of the suite; default: made from the name of the folder.

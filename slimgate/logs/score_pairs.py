@@ -201,7 +201,7 @@ def _make_scores(
 
 
 def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) -> Floats:
-    """(runs, rows) the scores of each run. rows: positions, -1 where the log lacks the sample."""
+    """(runs, rows) the scores of each run. rows: positions, -1 if the log lacks the sample."""
     lines = samples.scores[metric][None] if samples.runs is None else samples.runs[metric]
     scores = np.where(rows >= 0, lines[:, rows], nan)
     return np.where(np.isnan(scores), wrong, scores)

@@ -41,7 +41,7 @@ def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line if a budget in points is on scores up to 100, where a point is a hundredth of 1."""
+    """A line if a budget in points is on scores up to 100, because such a point is a hundredth of 1."""
     names_by_limit: dict[float, list[str]] = {}
     for comparison in comparisons:
         ends = comparison.score_range

@@ -1,6 +1,6 @@
 """The whole record, written as run.json and read again. Schema slimgate.run/2.
 
-It also has the facts without a module of their own: which part of a suite a run was, how often its rows have
+It also has the facts without a separate module: which part of a suite a run was, how often its rows have
 judged (each look at another set of models is another chance to PASS by luck), and single rows to follow.
 """
 

@@ -98,7 +98,7 @@ def _probabilities(record: RunRecord, model: VariantRecord, shapes: RowShapes) -
 def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
     """The first answer is the teacher's; the others have what differs from it. Empty columns are left out.
 
-    show: makes text from data harmless where the table goes.
+    show: escapes text for the place of the table.
     """
     teacher = answers[0]
     values = dict.fromkeys(name for answer in answers for name in answer.values)

@@ -133,7 +133,7 @@ def reasons(record: RunRecord) -> list[str]:
 
 
 def explain_verdict(record: RunRecord) -> list[str]:
-    """The reasons as markdown, and where a variant that fails loses most."""
+    """The reasons as markdown, and the worst losses of a variant that fails."""
     return [*map(escape, reasons(record)), *list_worst_losses(record)]
 
 

@@ -25,7 +25,7 @@ def as_evaluate(name: str, *, cache_dir: str | None = None) -> evaluate.Metric:
     """An `evaluate.Metric` whose compute() returns {name: value}.
 
     references and predictions are class indices; prediction_scores are a row's probabilities of all
-    classes. cache_dir is where evaluate keeps its rows (default its own). Raises SuiteError for an unknown
+    classes. cache_dir: the folder of evaluate's rows (default evaluate's). Raises SuiteError for an unknown
     name; compute() raises MeasureError as the metric does.
     """
     # evaluate loads torch and takes seconds

@@ -89,7 +89,7 @@ class Metric:
     row_sums: if the metric is a function of sums over rows, those; the judge then resamples sums.
     influence: how much each row moves the value, (rows,) with sum 0, such that the sum of the squares over
     rows² is the value's variance; the judge then resamples nothing. influence_name: of that method, as a
-    verdict quotes it. documents, correlated: of metrics that are judged in ways of their own.
+    verdict quotes it. documents, correlated: for metrics with separate methods.
     needs: the part of the outcomes that it reads: "prediction", "probabilities", or a task's own values.
     value_range: lowest and highest possible value. unit: of a drop: 100 times the metric's own unit, or, of a
     perplexity, the percentage by which it has grown. alike: values that two models must both have for the

@@ -64,7 +64,7 @@ def class_counts(counts: Floats) -> ClassCounts:
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """numerator / denominator, and 0 where the denominator is 0 (scikit-learn's zero_division default)."""
+    """numerator / denominator, and 0 if the denominator is 0 (scikit-learn's zero_division default)."""
     out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
     np.divide(numerator, denominator, out=out, where=denominator != 0)
     return out

@@ -46,7 +46,7 @@ def some(values: pa.Array) -> str:
 def check_missing(shown: str, ids: pa.Array, columns: Mapping[str, pa.Array]) -> None:
     """Raises DataError if a row has no value in one of the columns."""
     for name, column in columns.items():
-        # parquet and jsonl can hold an empty text where csv has nothing
+        # parquet and jsonl can hold an empty text; in csv it is a missing value
         rows = np.flatnonzero(is_empty(column).to_numpy(zero_copy_only=False))
         if len(rows):
             raise DataError(
@@ -167,7 +167,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     if classes is not None:
         for role in {"label", "prediction"} & flat.keys():
             flat[role] = _to_class_names(shown, names.of(role), flat[role], classes)
-    pa.default_memory_pool().release_unused()  # what reading took beside, before the next file is read
+    pa.default_memory_pool().release_unused()  # frees the buffers of reading before the next file is read
     return Predictions(
         shown=shown,
         names=names,

@@ -111,7 +111,7 @@ def _ids(column: pa.Array) -> pa.Array:
 
 
 def _scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """(rows,) the scores, NaN if there is none; 1 where label and prediction are equal."""
+    """(rows,) the scores, NaN if there is none; 1 if label and prediction are equal."""
     if "score" in batch.schema.names:
         column = batch.column("score")
         if not (pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):

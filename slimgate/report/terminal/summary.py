@@ -31,7 +31,7 @@ from slimgate.report.unreadable import unreadable_rows
 from slimgate.results.base import Verdict
 from slimgate.results.quality import QualityFacts
 
-# Text and its style: green, red, yellow, bold as pytest's markup names them, or none.
+# Text and its style: green, red, yellow or bold as in pytest's markup, or "".
 Line = list[tuple[str, str]]
 # A value that blocks leave out.
 MISSING = "–"

@@ -172,10 +172,10 @@ SizeOrNone = Annotated[Asked | None, _rows(0)]
 class SplitSizes(Table):
     """Rows of each split; "rest" is what the other splits of the same part leave.
 
-    A size that is left out: of a split that the source names, all its rows; of one that is cut, for train
-    the rest, for gate 40 %, for calibration 5 % but at most 512, for selection 10 % but at most 1000, of the
-    part's rows that no later part holds. Without a size there is no split unlabelled, and none named confirm
-    unless the source names it.
+    Without a size, a split that the source names has all its rows. A split that is cut has: train the rest,
+    gate 40 %, calibration 5 % but at most 512, selection 10 % but at most 1000, of the part's rows that no
+    later part holds. The split unlabelled exists only with a size, and confirm only with a size or if the
+    source names it.
     """
 
     unlabelled: Size = None

@@ -124,7 +124,7 @@ def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tup
 def behaviour(
     teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = None, quote_better: bool = False
 ) -> BehaviourFacts:
-    """What the record holds of a variant's behaviour without any budget.
+    """The record's facts on a variant's behaviour, without budgets.
 
     The record has both confusion matrices for up to 30 classes; with more, only their cells that are not
     empty.
@@ -206,7 +206,7 @@ def behaviour_facts(
 
 
 def actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
-    """What INCONCLUSIVE does, by the kind of each budget."""
+    """The value of on_inconclusive for each kind of budget."""
     undecided: dict[str, OnInconclusive | None] = {
         limit.kind: limit.on_inconclusive for limits in budgets.tokens.values() for limit in limits
     }
@@ -241,7 +241,7 @@ def _quote_rows(teacher: Outcomes, variant: Outcomes, rows: Ints, texts: Texts |
 
 
 def _describe_answer(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
-    """What a model answered on a row, and how sure it was."""
+    """The answer of a model on a row, and its confidence."""
     if not isinstance(outcomes, ClassOutcomes):
         return {who: None if outcomes.answers is None else _shorten(str(outcomes.answers[row]))}
     sure = confidences(outcomes)

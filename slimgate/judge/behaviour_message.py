@@ -55,7 +55,7 @@ def _tokens(tokens: TokenKl, budget: BudgetFacts) -> str:
 
 
 def describe_parted(parted: PartedFacts) -> str:
-    """In which block the fault of a variant is, in one clause."""
+    """The block that holds the fault of a variant, in one clause."""
     if parted.worst is None:
         return parted.note or "nothing is known of its blocks"
     times = "" if parted.ratio is None else f", {parted.ratio:.2g} times the median of the blocks"

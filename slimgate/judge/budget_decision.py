@@ -90,7 +90,7 @@ def judge_over_builds(
 
 
 def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, float]:
-    """What a budget limits, and its limit as a fraction of the metric's unit."""
+    """The contrast that a budget limits, and its limit as a fraction of the metric's unit."""
     if is_in_points(budget.kind):
         return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
     if metric_kinds()[budget.kind].question == "own value":

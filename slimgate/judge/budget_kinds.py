@@ -96,7 +96,7 @@ def _check_cap(metric: Measured, budget: QualityBudget) -> None:
         check_derived_share(metric.name, budget.cap, 1.0)  # nats a token
     smallest = {"drop_points": budget.limit / 100, "increase_relative": log1p(budget.limit)}
     if budget.cap is not None and metric.unit == "points":
-        smallest["increase_relative"] = 0.0  # of the teacher's value, which is not known yet
+        smallest["increase_relative"] = 0.0  # the teacher's value, which it multiplies, is not known yet
     if budget.cap is not None and budget.cap <= smallest.get(budget.kind, 0.0):
         raise SuiteError(
             f"budget cap is {budget.cap:g}, not above what {budget.kind} = {budget.limit:g} allows of the "
@@ -112,7 +112,7 @@ class Undecided(Protocol):
 
 
 def list_actions(budgets: Sequence[Undecided], default: OnInconclusive) -> list[OnInconclusive]:
-    """What INCONCLUSIVE does for each budget. default: for a budget without `on_inconclusive`."""
+    """The on_inconclusive of each budget. default: for a budget without it."""
     return [budget.on_inconclusive or default for budget in budgets]
 
 

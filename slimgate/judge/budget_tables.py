@@ -300,11 +300,11 @@ class KlBudgetTable(_LimitBudgets):
     kinds: ClassVar = ("mean_max", "p99_max", "p999_max")
     example: ClassVar = "{ mean_max = 0.02 }"
     mean_max: float | None = Field(default=None, gt=0)
-    """Largest mean over all tokens, in which a document counts for at most `cap` nats a token."""
+    """Largest mean over all tokens, where a document counts for at most `cap` nats a token."""
     cap: float | None = Field(default=None, gt=0)
-    """For mean_max: the most nats a token that a document counts for; default 1, or twice mean_max."""
+    """Of mean_max: the most nats a token that a document counts for; default 1, or twice mean_max."""
     above_cap_max: float | None = Field(default=None, gt=0, lt=1)
-    """For mean_max: the largest share of the tokens that may be in documents above the cap; default: mean_max
+    """Of mean_max: the largest share of the tokens that may be in documents above the cap; default: mean_max
     divided by 8 caps."""
     p99_max: float | None = Field(default=None, gt=0)
     """At most 1 % of the tokens may be above this; takes about 300 documents."""

@@ -58,7 +58,7 @@ def check_derived_share(name: str, cap: float, usual: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class CappedRows:
-    """What rows lost, without an upper end.
+    """The losses of rows without an upper end.
 
     losses: (rows,) or, of several builds of one variant, (builds, rows); sizes: (rows,) what a loss is a rate
     of, such as tokens; groups: (rows,) ids of rows that are not independent, or None. cap: of a row's rate;

@@ -126,7 +126,7 @@ OWN_VALUE = Contrast(0.0, 1.0)
 class Relative:
     """A drop as a fraction of a base: the teacher's value, its error rate, or its loss.
 
-    base: of the teacher's value alone, hence its `variant` is 0.
+    base: it reads the teacher's value alone, so its `variant` is 0.
     """
 
     drop: Contrast

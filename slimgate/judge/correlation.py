@@ -29,7 +29,7 @@ Correlation = Literal["pearson", "spearman"]
 
 # With fewer pairs the interval comes with a warning.
 _FEW = 50
-# Standard deviations from the mean of a score that is as far off as it can be.
+# A score that is as wrong as possible is this many standard deviations from the mean.
 _FAR_OFF = 1e6
 NO_PASS = (
     "pearson has no limit to what a few far-off answers cost, so it can FAIL and not PASS: put the budget on "

@@ -66,12 +66,12 @@ def decide(
 
     Args:
         budget: its kind, limit and reason.
-        p_value: of the hypothesis that the budget does not hold.
-        p_holds: of the hypothesis that it holds.
+        p_value: that of the hypothesis that the budget does not hold.
+        p_holds: that of the hypothesis that it holds.
         find_rows: finds the rows that would decide it; called only if the p-values do not.
         value: what the budget limits, in the unit of the limit.
         interval: its 90 % interval.
-        fail_interval: of a two-sided budget, the 95 % interval of the drop.
+        fail_interval: for a two-sided budget, the 95 % interval of the drop.
     """
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     return BudgetFacts(

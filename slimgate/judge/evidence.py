@@ -1,4 +1,4 @@
-"""What the gate rows say about the drop between two models, before any budget is looked at."""
+"""The evidence of the gate rows on the drop between two models, before any budget is considered."""
 
 from __future__ import annotations
 

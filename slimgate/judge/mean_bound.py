@@ -46,7 +46,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class UnitLosses:
-    """What independent units lost.
+    """The losses of independent units.
 
     losses: (units,) sums over the rows of a unit; sizes: (units,) its rows, above 0 (for rates over tokens,
     its tokens). best, worst: the smallest and the largest loss that a row can have. repeats: (units,) how
@@ -104,7 +104,7 @@ class UnitLosses:
         return low, high
 
     def _usual_reach(self, span: float) -> float:
-        """About how far a bound is from the mean: two standard errors, or the rule of three."""
+        """The expected distance of a bound from the mean: two standard errors, or the rule of three."""
         rows = float(self.repeats @ self.sizes)
         return 2 * self.standard_error + 3 * self.unseen_size * span / rows
 

@@ -180,7 +180,7 @@ def _named(budget: BudgetFacts) -> str:
 
 
 def _would_tell(budget: BudgetFacts, judgement: QualityJudgement) -> str:
-    """What would decide one of several undecided budgets."""
+    """The words on what would decide one of several undecided budgets."""
     if (budget.builds or 1) > 1:
         return builds_would_tell(budget, judgement.n)
     if budget.n_needed is None:

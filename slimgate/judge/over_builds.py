@@ -47,7 +47,7 @@ _WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
 
 
 class Needed(NamedTuple):
-    """What would decide a budget 80 % of the time if all stays as measured; None if no number would.
+    """The plan that would decide a budget 80 % of the time if all stays as measured; None if none would.
 
     rows: how many, with the same builds; builds: how many, on the same rows. both: neither is enough alone;
     then rows and builds together are.

@@ -47,7 +47,7 @@ _ROUNDING = 1e-12
 
 
 class RunsNeeded(NamedTuple):
-    """What would decide a budget 80 % of the time if all stays as measured; None if no number would.
+    """The plan that would decide a budget 80 % of the time if all stays as measured; None if none would.
 
     rows: how many rows, with the same runs. runs: how many runs of each side, on the same rows.
     needs_both: neither is enough alone; then `rows` and `runs` together are.

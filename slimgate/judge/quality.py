@@ -49,14 +49,14 @@ def judge_quality(
     """Judges one metric against its budgets, all of which must hold.
 
     Args:
-        metric: of the answers.
+        metric: measures the answers.
         teacher: its answers.
         variant: its answers on the same rows.
         budgets: limits on the drop or the value.
         builds: the further builds of the variant on the same rows, for budgets over builds. Such a budget is
             judged over the rows if this is empty, since all builds are equal, and if it is None, since no
             other build is known.
-        seed: of the random weights, if the metric takes them.
+        seed: seed of the random weights, if the metric uses them.
         resamples: number of random weights (default as in `weigh_rows`).
         runs: the scores of every run, if teacher and variant hold the means of several; for a metric that
             is a mean over rows.

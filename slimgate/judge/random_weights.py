@@ -162,7 +162,7 @@ def draw_weights(
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """What is weighed: outcomes of teacher and variant, and which units they belong to.
+    """The columns to weigh: outcomes of teacher and variant, and the units that they belong to.
 
     Attributes:
         metric: Metric of both models.

@@ -49,9 +49,9 @@ def rows_without_change(margin: float) -> int:
 
 
 def two_sided_stretch(drop: float, margin: float) -> float | None:
-    """The factor on the standard errors from the drop to its nearer limit that a two-sided budget takes.
+    """The factor on the standard errors from the drop to its nearer limit, compared with a one-sided budget.
 
-    For a one-sided budget these are Z_ALPHA + Z_POWER; the rows grow with the square of the factor. Inside
+    A one-sided budget needs Z_ALPHA + Z_POWER of them; the rows grow with the square of the factor. Inside
     the limits both tests must pass together 80 % of the time: the factor is 1.18 at a drop of 0, 1 near a
     limit. Outside them FAIL takes half of the 5 %: 1.13. None if the drop is at a limit.
     """
@@ -74,7 +74,7 @@ def two_sided_stretch(drop: float, margin: float) -> float | None:
 def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
     """The factor on the rows that decides on which side of `limit` a quantity is, 80 % of the time.
 
-    p_value(copies): of the hypothesis that it is on the other side, if all rows occurred that many times. It
+    p_value(copies): that of the hypothesis that it is on the other side, if all rows occurred so often. It
     must fall to the level that is ALPHA if the sample is as unlucky as one in five. None if value and limit
     are equal, or if even a million times the rows would not decide.
     """

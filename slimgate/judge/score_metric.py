@@ -83,7 +83,7 @@ def _why_no_pass(name: str, score_range: Range | None) -> str:
 
 
 def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
-    """By name the metrics of a record made of logs. comparisons: in the order of their numbers."""
+    """The metrics of a record made of logs, by name. comparisons: in the order of their numbers."""
     return {
         str(comparison["name"]): score_metric(
             str(comparison["name"]),

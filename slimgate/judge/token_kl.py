@@ -11,7 +11,7 @@ document are not independent, so documents (or groups of them) are the units of 
 
 All are rates over tokens, by the bound of `mean_bound`. KL has no upper end, so a document counts for at most
 `cap` nats a token, and the share of the tokens in documents above it is judged too (`capped`). The bounds of
-shares need no cap, and assume no more than whole documents: of G equal documents none of which parted, a
+shares need no cap, and assume no more than whole documents: if none of G equal documents differs, a
 share of about 3 / G cannot be ruled out. So p99_max takes about 300 documents to pass, and p999_max 3,000.
 reports/simulations/token_kl_verdicts.md has the error rates.
 """
@@ -45,7 +45,7 @@ SHARE_ABOVE = {"p99_max": 0.01, "p999_max": 0.001}
 
 @dataclass(frozen=True, eq=False)
 class TokenKl:
-    """What was measured at each predicted token.
+    """The measurements at each predicted token.
 
     kl: (tokens,) nats, not below 0; same_top: (tokens,) whether the likeliest token is the same; row_of:
     (tokens,) the position of each token's row; groups: (rows,) ids of rows that are not independent. rest:

@@ -179,7 +179,7 @@ def drop_budgets(
 def limits_of_each(
     metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float] = ()
 ) -> dict[str, dict[BudgetKind, float]]:
-    """By metric its --drop-points and --equivalent-points; metrics without a limit are left out.
+    """The --drop-points and --equivalent-points of each metric; metrics without a limit are left out.
 
     Each kind has a limit for each metric in order, or one for all.
     """

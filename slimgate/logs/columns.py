@@ -234,7 +234,7 @@ def number_epochs(task: TaskLog) -> TaskLog:
 def read_samples(
     shown: str, task: TaskLog, fields: Sequence[str] = (), checks: AnswerChecks | None = None
 ) -> dict[str, Samples]:
-    """By filter the samples of a task. shown: file and task, for messages. fields: to read too.
+    """The samples of a task by filter. shown: file and task, for messages. fields: to read too.
 
     checks: for the answers, if their behaviour is read too.
 

@@ -62,7 +62,7 @@ def check_range(
 
 
 def list_scores(scores: PairedScores) -> list[tuple[str, Floats]]:
-    """The (rows,) scores of each run, with the side that they are of."""
+    """The (rows,) scores of each run, with the side of the run."""
     if scores.runs is None:
         return [("base", scores.base), ("target", scores.target)]
     return [
@@ -72,7 +72,7 @@ def list_scores(scores: PairedScores) -> list[tuple[str, Floats]]:
 
 
 def find_declared_ranges(task: str, base: Log, target: Log) -> Mapping[str, Range]:
-    """By metric the range that the logs declare. Raises DataError if they declare two."""
+    """The range that the logs declare, by metric. Raises DataError if they declare two."""
     before, after = base.tasks[task].ranges, target.tasks[task].ranges
     for metric in before:
         if metric in after and tuple(before[metric]) != tuple(after[metric]):

@@ -14,7 +14,7 @@ _MOST_NAMED = 8
 
 
 def read_directions(higher: Sequence[str], lower: Sequence[str]) -> dict[str, bool]:
-    """By pattern, whether it is better when higher. Raises SuiteError for a pattern that is given as both."""
+    """The direction of each pattern: True if higher is better. Raises SuiteError for a pattern with both."""
     if twice := sorted(set(higher) & set(lower)):
         raise SuiteError(
             f'"{twice[0]}" was given as better when higher and as better when lower; expected one'

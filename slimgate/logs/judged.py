@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def digest_logs(logs: Iterable[Log]) -> dict[str, str]:
-    """By shown path, the SHA-256 of a log's file or the digest of its folder; also for further runs."""
+    """The SHA-256 of each log's file, or the digest of its folder, by shown path; also for further runs."""
     paths = {run.shown: run.path for log in logs for run in (log, *log.further) if run.path is not None}
     return {
         shown: file_sha256(path) if path.is_file() else folder_digest(path, files_below(path))
@@ -70,13 +70,13 @@ class JudgedFiles(ABC):
 
     @abstractmethod
     def task_facts(self) -> TaskFactsRecord:
-        """What was judged, and on which rows."""
+        """The judged files and their rows."""
 
     def check_one_report(self) -> None:  # noqa: B027  most kinds have nothing to check
         """Raises DataError if the targets cannot share a report."""
 
     def outcomes(self) -> Mapping[str, Outcomes]:
-        """By model the answers that a record keeps; empty if the files hold none."""
+        """The answers that a record keeps, by model; empty if the files hold none."""
         return {}
 
     @property

@@ -18,7 +18,7 @@ _MOST_MODELS = 8
 
 
 def parse_models(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
-    """By side, or "" for every side, the model. Texts are `NAME` or `base=NAME`. Raises DataError."""
+    """The model of each side, or of every side, which is "". Texts: `NAME`, `base=NAME`. Raises DataError."""
     return parse_by_side("model", texts, _parse_model, "the name of a model")
 
 

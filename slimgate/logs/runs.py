@@ -35,7 +35,7 @@ def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
 
 
 def parse_choices(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
-    """By side, or "" for every side, the run. Texts are `CHOICE` or `base=CHOICE`. Raises DataError."""
+    """The run of each side, or of every side, which is "". Raises DataError for bad texts (`base=CHOICE`)."""
     expected = f"{LATEST}, {EACH_TASK}, {ALL} or the beginning of a time"
     return parse_by_side("run", texts, _parse_choice, expected)
 

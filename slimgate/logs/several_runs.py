@@ -230,7 +230,7 @@ def _places(ids: pa.Array, run: Samples) -> Ints:
 
 
 def _size_lines(run: Samples, ids: pa.Array) -> dict[str, Floats]:
-    """By metric, the sizes of all samples of a run."""
+    """The sizes of all samples of a run, by metric."""
     places = _places(ids, run)
     return {metric: np.where(places >= 0, sizes[places], np.nan) for metric, sizes in run.sizes.items()}
 

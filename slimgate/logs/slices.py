@@ -42,7 +42,7 @@ class SlicedField:
     labels: Sequence[tuple[str, ...]]
 
     def rows_by_value(self, scores: PairedScores) -> dict[str, Ints]:
-        """By value, the positions in the scores. The base's value counts; without one, the target's."""
+        """The positions in the scores by value. The base's value counts; without one, the target's."""
         codes = _take(self.base_codes, scores.base_rows)
         codes = np.where(codes == _ABSENT, _take(self.target_codes, scores.target_rows), codes)
         places: dict[str, list[Ints]] = {}

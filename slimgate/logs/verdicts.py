@@ -304,7 +304,7 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
 def _noise_of(
     base: Log, repeat: Log, rules: Rules, metrics: set[str], seed: int, budgets: LogBudgets
 ) -> Mapping[str, Noise]:
-    """By comparison, the changes between two logs of the base."""
+    """The changes between two logs of the base, by comparison."""
     measured = LogBudgets(measured=budgets.measured, ranges=budgets.ranges)
     again_rules = replace(rules, looks=1, same_id="fail", slices=())
     again = _judge_runs(base, repeat, measured, again_rules, seed, None)

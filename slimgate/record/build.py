@@ -141,7 +141,7 @@ class ArtifactFacts(Facts):
 
 
 class ClaimFacts(Facts):
-    """What a step promised, and whether it held; None if that is not known (yet) or cannot be measured."""
+    """The promise of a step, and whether it held; None if that is not known (yet) or cannot be measured."""
 
     step: str
     claim: str

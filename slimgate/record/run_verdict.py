@@ -43,7 +43,7 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
 
 
 def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
-    """What this run judged, without the results that it carries over: PASS if all of that holds.
+    """The verdict on what this run judged, without results that it carries over: PASS if all of that holds.
 
     Its `missing` counts the checks that this run did not make. If it judged no budget it is "partial" if
     checks are missing, else "measured".

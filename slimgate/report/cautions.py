@@ -279,7 +279,7 @@ def _no_gain(record: RunRecord) -> Iterator[str]:
 
 
 def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
-    """By the duel, or by the medians if there was no duel. It names the first two workloads."""
+    """Slower variants by the duel, or by the medians without a duel. It names the first two workloads."""
     slower = list(_slower_on(record, model))
     left = len(slower) - _MOST_SLOWER
     yield from slower[:_MOST_SLOWER]
@@ -413,7 +413,7 @@ def _step_warnings(record: RunRecord) -> Iterator[str]:
     """The warnings of the build steps."""
     for model in record.variants:
         for step in model.steps:
-            inner = (log for log in step.log.values() if isinstance(log, Mapping))  # of steps in a step
+            inner = (log for log in step.log.values() if isinstance(log, Mapping))  # logs of steps in a step
             for warning in dict.fromkeys(log["warning"] for log in (step.log, *inner) if log.get("warning")):
                 yield f"{escape(model.name)}, {escape(step.name)}: {escape(warning)}."
 

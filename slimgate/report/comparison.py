@@ -69,7 +69,7 @@ def variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
 
 
 def twins(record: RunRecord) -> str:
-    """What distillation gained over the same model without a teacher; empty without twins."""
+    """The gain of distillation over the same model without a teacher; empty without twins."""
     lines = [line for model in models(record) if (line := _twin_line(record, model))]
     return with_heading("What distillation gained over the same student without a teacher:", bullets(lines))
 

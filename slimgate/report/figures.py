@@ -16,14 +16,14 @@ _TINY = 1e-4
 
 
 def to_fixed(value: float | None, digits: int) -> str:
-    """That many decimals, thousands by commas, no -0.0."""
+    """The value with this many decimals and commas for thousands, without -0.0."""
     if value is None or not isfinite(value):
         return MISSING
     return f"{value:z,.{digits}f}"
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """That many significant digits, whole numbers in full: 1,234, 12.3, 0.0412."""
+    """The value with this many significant digits, whole numbers in full: 1,234, 12.3, 0.0412."""
     if value is None or not isfinite(value):
         return MISSING
     if 0 < abs(value) < _TINY:

@@ -176,7 +176,7 @@ def verdict_line(record: RunRecord) -> str:
 
 
 def this_run_line(record: RunRecord) -> str:
-    """What the last run judged, as its exit code shows; empty without results of earlier runs."""
+    """The verdict of the last run, as its exit code shows; empty without results of earlier runs."""
     run = record.this_run
     if run is None or not record.carried_results:
         return ""

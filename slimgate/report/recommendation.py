@@ -24,7 +24,7 @@ from slimgate.results.base import Verdict
 
 
 def recommend(record: RunRecord) -> list[str]:
-    """What to ship: the smallest and the fastest variant inside their budgets; or the one that is both."""
+    """The variants to ship: the smallest and the fastest inside their budgets, or the one that is both."""
     if not variants(record):
         return ["**Ship nothing**: there is no variant, only the teacher was measured."]
     if not any(verdicts(model) for model in variants(record)):

@@ -1,4 +1,4 @@
-"""What all results share: the verdict, what an undecided budget does, a judged budget.
+"""The shared parts of all results: the verdict, the effect of an undecided budget, a judged budget.
 
 `ends_run` alone decides whether a budget ends the run. Nothing here imports pydantic, which a verdict on
 logs does not need; the classes of results that have a budget read and write these with it.

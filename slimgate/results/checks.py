@@ -69,7 +69,7 @@ class Result(NamedTuple):
 
     @property
     def of(self) -> str:
-        """What is judged, as [budgets] calls it: the metric, baseline, behaviour, size, memory, latency."""
+        """The subject of the verdict in [budgets]: the metric, baseline, behaviour, size, memory, latency."""
         return self.name if self.kind == QUALITY else _OF.get(self.kind, self.kind)
 
     @property

@@ -1,4 +1,4 @@
-"""What a metric file declares, and the checks that every metric makes of its rows."""
+"""The declarations of a metric file, and the checks that every metric makes on its rows."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Metric:
 
     @property
     def over_builds(self) -> bool:
-        """Whether a budget can be judged over several builds: not by documents, nor of correlations."""
+        """Whether a budget can be judged over several builds; not for metrics by documents or correlations."""
         return self.resampled and self.documents is None and self.correlated is None
 
 

@@ -1,4 +1,4 @@
-"""The labels that a class metric is over, and the positive label, which precision, recall and F1 are of.
+"""The labels of a class metric, and the positive label for precision, recall and F1.
 
 The positive label of two is the one that the user states, or that of a conventional pair. Any other pair is
 refused: of "fraud" and "ok" the second by name is "ok", and a model that never predicts "fraud" would then

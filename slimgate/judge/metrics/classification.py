@@ -76,12 +76,12 @@ def f1s(by_class: ClassCounts) -> Floats:
 
 
 def precisions(by_class: ClassCounts) -> Floats:
-    """Of the rows predicted as a class, the share that are of it: (…, classes) in [0, 1]."""
+    """The share of the rows predicted as a class that are of it: (…, classes) in [0, 1]."""
     return ratio(by_class.right, by_class.predicted)
 
 
 def recalls(by_class: ClassCounts) -> Floats:
-    """Of the rows labelled as a class, the share predicted as it: (…, classes) in [0, 1]."""
+    """The share of the rows labelled as a class that are predicted as it: (…, classes) in [0, 1]."""
     return ratio(by_class.right, by_class.labelled)
 
 

@@ -1,4 +1,4 @@
-"""What a file of this folder declares."""
+"""The base class of the scores in this folder."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
 
 
 def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
-    """By name, in order, whether a statistic has a mean in any entry."""
+    """Whether a statistic has a mean in any entry, by name, in order."""
     has_mean: dict[str, bool] = {}
     try:
         for entry in entries:
@@ -224,7 +224,7 @@ def _is_cut_off(completion: Mapping[str, Any]) -> bool | None:
 def _answers(
     file: Path,
 ) -> dict[tuple[str, int], tuple[str | None, str | None, str | None, dict[str, Any]]]:
-    """By instance and trial: prompt, answer, right answer and the other values of a Row.
+    """Prompt, answer, right answer and the other values of a Row, by instance and trial.
 
     Empty if the file does not exist.
     """

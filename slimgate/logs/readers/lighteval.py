@@ -195,7 +195,7 @@ _MEANS = frozenset({"acc", "acc_norm", "em", "exact_match", "extractive_match"})
 
 
 def _read_means(results: Mapping[str, Any], task: str) -> dict[tuple[str, str], float]:
-    """By filter (always none) and metric, the means over samples that the results file states."""
+    """The means over samples that the results file states, by filter (always none) and metric."""
     stated = (results.get("results") or {}).get(task) or {}
     return {
         ("", metric): float(value)

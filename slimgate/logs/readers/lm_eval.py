@@ -241,7 +241,7 @@ def _list_stated_filters(results: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """By filter and metric, the means that lm-eval states for metrics that are means over samples."""
+    """The means that lm-eval states for metrics that are means over samples, by filter and metric."""
     stated = {entry["metric"]: entry.get("aggregation") for entry in _list_metrics(config)}
     corpus = _read_aggregations(config)
     means: dict[tuple[str, str], float] = {}

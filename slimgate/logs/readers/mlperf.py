@@ -46,7 +46,7 @@ class Mlperf(Reader):
 
 
 def _read_answers(file: Path) -> dict[int, str]:
-    """By the index of the sample, its bytes in hex. Raises DataError for an empty log."""
+    """The bytes of each answer in hex, by the index of the sample. Raises DataError for an empty log."""
     answers: dict[int, str] = {}
     for at, entry in enumerate(read_array(file)):
         try:

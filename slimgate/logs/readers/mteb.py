@@ -59,7 +59,7 @@ class Mteb(Reader):
 
 
 def _right(file: Path) -> Right:
-    """By query, the right documents with their grades."""
+    """The right documents of each query with their grades."""
     task = file.name.removesuffix(_END)
     places = (file.with_name(f"{task}_{_QRELS}"), file.with_name(_QRELS))
     nearby = next((place for place in places if place.is_file()), None)

@@ -139,7 +139,7 @@ def _read_fields(entry: Json) -> dict[str, str] | None:
 
 
 def _read_predictions(file: Path) -> dict[str, Json]:
-    """By number, each sample's prompt and answer, and with `dump_res_length` the answer's tokens.
+    """Each sample's prompt and answer by number, and with `dump_res_length` the answer's tokens.
 
     Empty if there are no predictions.
     """

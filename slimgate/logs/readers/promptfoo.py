@@ -98,7 +98,7 @@ def _list_assertions(test: Mapping[str, Any]) -> list[str]:
 
 
 def _number_prompts(table: Mapping[str, Any]) -> dict[int, int]:
-    """By promptIdx, the number of the prompt, from 0, the same for every provider that got its text."""
+    """The number of each prompt from 0, by promptIdx; it is the same for every provider that got its text."""
     stated = enumerate(table.get("prompts") or ())
     texts = {at: (prompt.get("raw"), prompt.get("label")) for at, prompt in stated}
     if not texts:  # an older version, or a program that wrote only the rows

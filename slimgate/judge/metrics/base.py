@@ -131,7 +131,7 @@ class Metric:
 
     @property
     def over_builds(self) -> bool:
-        """Whether a budget can be judged over several builds; not for metrics by documents or correlations."""
+        """Whether a budget can be judged over several builds; not if by documents or a correlation."""
         return self.resampled and self.documents is None and self.correlated is None
 
 

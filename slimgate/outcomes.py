@@ -30,8 +30,11 @@ SAME_ANSWERS, SIMILAR_ANSWERS = "same_answers", "similar_answers"
 # Of answers that a draft helped to write: the tokens behind the first one, and the passes of the main model
 # that verified them.
 VERIFIED_TOKENS, PASSES = "verified_tokens", "verification_passes"
-# What says how an answer came about, and not what it is.
-_NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES})
+# Values of a row: the tokens of its answer, and the most that it may have.
+TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
+# Values that say how an answer was written, and not what it says. Servers count differently: vLLM counts the
+# token that ends an answer, llama.cpp's server does not.
+_NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES, TOKENS, MOST_TOKENS})
 # How a written answer fails, whatever it says.
 TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 # Two runs of one model may add in another order; a row counts as changed beyond that.
@@ -118,8 +121,8 @@ class Outcomes:
         """Marks the rows on which two models differ, in their answers or by more than rounding in a value.
 
         It compares what both have: `answers`, and values of the same name. A value differs if it is off by
-        more than 0.001, absolute plus relative. Comparisons with another model's answer do not count, nor how
-        a draft helped.
+        more than 0.001, absolute plus relative. Comparisons with another model's answer do not count, nor
+        numbers of tokens.
 
         Args:
             other: the outcomes of the other model on the same rows.
@@ -144,7 +147,7 @@ class Outcomes:
             bad = ~finite
             raise MeasureError(
                 f"outcomes: {int(bad.sum())} of {len(self)} rows have {column} that is NaN or infinite "
-                f"(first: row {self.ids[bad][0]}): the model is broken, nothing can be judged from it"
+                f"(first: row {self.ids[bad][0]}), so the model is broken and nothing can be judged"
             )
 
 
@@ -171,7 +174,7 @@ class ClassOutcomes(Outcomes):
         self._one_a_row("predictions", self.predictions)
         if self.positive is not None and self.positive not in self.label_set:
             raise MeasureError(
-                f'outcomes: positive "{self.positive}" is none of the labels {", ".join(self.label_set)}'
+                f'outcomes: positive "{self.positive}" is not one of the labels {", ".join(self.label_set)}'
             )
         if self.probabilities is None:
             return
@@ -288,10 +291,14 @@ def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
             and np.array_equal(teacher.labels, variant.labels)
         )
     ):
-        raise MeasureError("outcomes are not paired: the two hold other labels for the same ids")
+        raise MeasureError(
+            "outcomes are not paired: teacher and variant have different labels for the same ids"
+        )
     for name in teacher.given:
         if not np.array_equal(teacher.column(name), variant.column(name)):
-            raise MeasureError(f"outcomes are not paired: the two hold another {name} for the same ids")
+            raise MeasureError(
+                f"outcomes are not paired: teacher and variant have different {name} for the same ids"
+            )
 
 
 def class_outcomes(
@@ -374,8 +381,8 @@ def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
     for stray in strays:
         if label := by_spelling.get(plain_spelling(stray)):
             raise MeasureError(
-                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, neither '
-                "right nor wrong; write both alike"
+                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, so it '
+                "is neither right nor wrong; write both the same way"
             )
 
 
@@ -407,5 +414,5 @@ def _check_shares(chances: Floats, shape: tuple[int, int]) -> None:
 
 def _places(names: Sequence[str], place: Mapping[str, int]) -> Ints:
     if unknown := [name for name in names if name not in place]:
-        raise MeasureError(f'class_outcomes: "{unknown[0]}" is none of the classes {", ".join(place)}')
+        raise MeasureError(f'class_outcomes: "{unknown[0]}" is not one of the classes {", ".join(place)}')
     return np.asarray([place[name] for name in names], dtype=np.int64)

@@ -64,10 +64,20 @@ def test_a_row_changed_if_words_or_values_did_beyond_rounding() -> None:
     assert base.changed_rows(other).tolist() == [False, True, False]
 
 
+def test_a_server_that_counts_tokens_otherwise_changes_no_row() -> None:
+    """vLLM counts the token that ends an answer: 5.8 % of the answers agreed where 62 % were the same."""
+    words = np.array(["a", "b", "c"])
+    by_vllm, by_llama = (
+        Outcomes(IDS, values={"answer_tokens": np.array(tokens)}, answers=words)
+        for tokens in ([2.0, 16.0, 5.0], [1.0, 16.0, 4.0])
+    )
+    assert not by_vllm.changed_rows(by_llama).any()
+
+
 def test_rows_are_paired_only_where_what_is_given_agrees() -> None:
     base = ranked(1, 2, 7)
     other = Outcomes(IDS, values={"rank": np.ones(3), "tokens": np.array([4.0, 5.0, 7.0])}, given=("tokens",))
-    with pytest.raises(MeasureError, match="hold another tokens for the same ids"):
+    with pytest.raises(MeasureError, match="have different tokens for the same ids"):
         same_rows(base, other)
 
 

@@ -21,7 +21,7 @@ def describe_json_error(error: Exception) -> str:
         return f"{error.msg}, column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
-    return "nested too deeply" if isinstance(error, RecursionError) else "a number of too many digits"
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
 
 
 def plain_json(value: object) -> Any:

@@ -62,13 +62,13 @@ def _leave_network() -> None:
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     """An audit hook: what Python is about to do for the program."""
     if event in _REFUSED:
-        raise PermissionError(f"{event}: refused, as this program is alone on its machine")
+        raise PermissionError(f"{event}: refused, because this program runs in isolation")
     paths = arguments[: _CHANGED_PATHS.get(event, 0)]
     if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
         paths = arguments[:1]
     for path in paths:
         if not isinstance(path, int) and not _is_own(os.fsdecode(path)):
-            raise PermissionError(f"{path}: this program may change files of its own folder only")
+            raise PermissionError(f"{path}: this program may only change files in its own folder")
 
 
 def _is_own(path: str) -> bool:

@@ -56,7 +56,7 @@ def signal_name(code: int | None) -> str | None:
 def describe_end(code: int | None) -> str:
     """How a process ended, for a message."""
     name = signal_name(code)
-    return f"it died by {name}" if name else f"it ended with code {code}"
+    return f"it was killed by {name}" if name else f"it ended with code {code}"
 
 
 def end_with_parent(every: float = 1.0) -> None:

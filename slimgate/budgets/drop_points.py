@@ -12,6 +12,6 @@ kind = MetricBudgetKind(
     at_most=100.0,
     limit="drop at most {:g} points",
     suits=is_in_points,
-    why_not="it grows by a factor and has no points",
+    why_not="the metric grows by a factor and has no points",
     allowed_drop=lambda limit, _teacher: limit / 100,
 )

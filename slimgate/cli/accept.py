@@ -9,12 +9,12 @@ from pathlib import Path
 from slimgate.cli.options import add_run
 
 DESCRIPTION = """\
-Copies a run's record and outcomes to reports/baselines/NAME/SUITE/. Commit that folder: later releases are
-compared with it (`slimgate compare reports/baselines RUN`, `pytest --slimgate-baseline FILE`). --reason is
-required if the run failed, if the record is partial (some checks did not run, or some results are of an
-earlier run), and if the gate is weaker than the newest baseline of the suite: looser or fewer budgets,
-fewer variants, other rows or settings. The reason is stored, and `slimgate compare` shows it. Exit codes: 0
-kept, 4 wrong usage or input, a name that is taken, or a missing reason.
+Copies a run's record and outcomes to reports/baselines/NAME/SUITE/. Commit that folder: `slimgate compare
+reports/baselines RUN` and `pytest --slimgate-baseline FILE` compare later releases with it. --reason is
+required if the run failed or its record is partial (some checks did not run, or some results come from an
+earlier run). It is also required if the gate is weaker than the suite's newest baseline: looser or fewer
+budgets, fewer variants, other rows or settings. The reason is stored, and `slimgate compare` shows it. Exit
+codes: 0 kept; 4 wrong usage or input, NAME is taken, or --reason is missing.
 """
 
 

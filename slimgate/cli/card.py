@@ -9,9 +9,9 @@ from pathlib import Path
 from slimgate.cli.options import add_model
 
 DESCRIPTION = """\
-Writes a model card from the record of a run: YAML front matter with model-index, then verdicts, drops with
-their intervals, times with the machine, size, how the model was built, limits, and the command that built
-it. Exit codes: 0 written, 4 wrong usage or input.
+Writes a model card from the record of a run. It begins with YAML front matter that has model-index. Then come
+verdicts, drops with their intervals, times with the machine, the size, how the model was built, limits, and
+the command that built the model. Exit codes: 0 written; 4 wrong usage or input.
 """
 
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError, list_names
 
 DESCRIPTION = """\
-Checks suite files, of models and of logs, as pytest does before a run: tables, keys, names, options,
-budgets. No model is loaded. Your own plug-ins that a suite names are imported, so their code runs. Prints
-one line for each wrong file: file, key, what was given, what was expected. A suite without a budget is
-wrong too, since it gates nothing. Exit codes: 0 all files are right, 4 a file is wrong or missing.
+Checks suite files as pytest does before a run: tables, keys, names, options and budgets. Suites of models and
+suites of logs can be checked. No model is loaded. If a suite names your own plug-ins, they are imported, so
+their code runs. For each wrong file, one line shows the file, the key, what was given and what was expected.
+A suite without a budget is wrong too, because it gates nothing. Exit codes: 0 all files are right; 4 a file
+is wrong or missing.
 """
 _WRONG = 4
 _MOST_NAMED = 5
@@ -31,16 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="A suite file, such as bench/reviews.toml, or a folder: all suites in it and below it",
+        help="A suite file, such as bench/reviews.toml, or a folder with suites (its subfolders too)",
     )
     parser.add_argument(
         "--data",
         action="store_true",
-        help="Also check that rows, their columns, model folders and packages are on this machine, and that "
-        "logs are there and can be judged by these budgets",
+        help="Also check that the rows with their columns, the model folders, the packages and the "
+        "logs are on this machine, and that the budgets can judge the logs",
     )
     parser.add_argument(
-        "--without-budgets", action="store_true", help="Accept suites that have no budget, so measure alone"
+        "--without-budgets",
+        action="store_true",
+        help="Also accept suites without a budget, which only measure",
     )
     parser.set_defaults(run=run)
 
@@ -48,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Checks every file, and prints all problems."""
     from slimgate._system.escape import visible
+    from slimgate.record.words import format_count
 
     checked = check_paths(options.files, data=options.data, without_budgets=options.without_budgets)
     if checked.problems:
@@ -55,11 +59,17 @@ def run(options: argparse.Namespace) -> int:
         return _WRONG
     count = checked.suites
     sys.stdout.writelines(f"{visible(line)}\n" for line in checked.questions)
-    left = "" if options.data else "; files, models and packages that they name were not looked for (--data)"
-    sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found{left}\n")
+    left = "" if options.data else "; their files, models and packages were not checked (use --data)"
+    asked = (
+        f", {format_count(len(checked.questions), 'question', 'questions')} (above)"
+        if checked.questions
+        else ""
+    )
+    suites = format_count(count, "suite", "suites")
+    sys.stdout.write(f"{suites} checked, no mistake found{asked}{left}\n")
     if checked.no_suites:
         listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
-        sys.stdout.write(visible(f"not suites, so not checked: {listed}") + "\n")
+        sys.stdout.write(visible(f"these files are not suites and were not checked: {listed}") + "\n")
     return 0
 
 
@@ -120,8 +130,7 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
         return []
     if not is_suite(file, shown, expected=named):
         if has_logs(file):
-            _check_log_suite(file, shown, data=data, without_budgets=without_budgets)
-            return []
+            return _check_log_suite(file, shown, data=data, without_budgets=without_budgets)
         return None
     # where pytest looks for plug-ins that lie beside the suite; last, so that it hides nothing
     if (folder := str(file.parent.resolve())) not in sys.path:
@@ -142,11 +151,12 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
 
 def _describe_no_gate(shown: str) -> SuiteError:
     return SuiteError(
-        f"{shown}: no budget, so it gates nothing; give [budgets] a limit, or accept it by --without-budgets"
+        f"{shown}: no budget, so the suite gates nothing; add a limit to [budgets], or pass --without-budgets"
     )
 
 
-def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: bool) -> None:
+def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: bool) -> list[str]:
+    """The questions about the budgets of a log suite. Raises SlimgateError for what is wrong with it."""
     from slimgate.logs.suite import load_log_suite
 
     suite = load_log_suite(file, shown)
@@ -165,6 +175,7 @@ def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: boo
         except SlimgateError as error:
             problem = str(error)
             raise SuiteError(problem if problem.startswith(shown) else f"{shown}: {problem}") from None
+    return list(dict.fromkeys(note for budgets in suite.budgets.values() for note in budgets.notes))
 
 
 def _toml_files(folder: Path) -> Iterator[Path]:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from slimgate.record.files import Kept
 
 DESCRIPTION = """\
-Compares two releases by their records: verdicts, budgets, teacher, variants, slices, sizes and times. If
-both judged the same gate rows, and outcomes/*.parquet is next to the records, their answers are compared
-row by row. OLD may be several records or a folder of baselines. NEW is then compared with the newest one of
-its suite, and all of them are shown as history. Exit codes: 0 compared, 1 the gate became weaker without a
-reason, or something that --fail-on names happened, 4 wrong usage or input.
+Compares the records of two releases: verdicts, budgets, teacher, variants, slices, sizes and times. Answers
+are compared row by row if both releases judged the same gate rows and outcomes/*.parquet is next to each
+record. OLD may be several records or a folder of baselines. Then NEW is compared with the newest record of
+its suite, and all records are shown as history. Exit codes: 0 compared; 1 the gate became weaker without a
+reason, or something happened that --fail-on names; 4 wrong usage or input.
 """
 REGRESSED, FELL, NOTHING = "regressed", "fell", "nothing"
 LOOSENED, REMOVED, ROWS, SETTINGS = "loosened", "removed", "rows", "settings"
@@ -54,11 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-on",
         action="append",
         choices=(REGRESSED, FELL, *WEAKER, NOTHING),
-        help="Exit with code 1 if this happened (repeatable). regressed: a budget that held, or was "
-        "undecided, now fails its old limit. fell: a metric of the teacher or of a variant got worse, "
-        "whatever the budgets say. The others are always on, unless the suite gives a reason. loosened: a "
-        "limit was relaxed or removed. removed: a variant is gone or not gated. rows: the gate rows "
-        "changed. settings: another task, teacher, metric, seed, load or self-test. nothing: only report",
+        help="Exit with code 1 if this happened (repeatable). regressed: a budget that held or was "
+        "undecided now fails its old limit. fell: a metric of the teacher or of a variant got "
+        "worse, even if all budgets hold. nothing: never exit with 1. Always on, unless the "
+        "suite gives a reason: loosened (a limit was relaxed or removed), removed (a variant is "
+        "gone or not gated), rows (the gate rows changed), settings (another task, teacher, "
+        "metric, seed, load or self-test)",
     )
     parser.set_defaults(run=run)
 
@@ -118,7 +119,7 @@ def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:
         baselines += below
     older = [baseline for baseline in baselines if baseline.file.resolve() != new.file.resolve()]
     if not older:
-        raise DataError(f"{new.file}: it was given as OLD and as NEW, expected two records")
+        raise DataError(f"{new.file}: the same record was given as OLD and as NEW, expected two records")
     return sorted(older, key=lambda baseline: baseline.at)
 
 

@@ -131,7 +131,7 @@ def _gh(method: str, path: str, body: str | None = None) -> Any:
     try:
         return json.loads(done.stdout) if done.stdout.strip() else []
     except ValueError as error:
-        raise GhFailed(f"{method} {path}: gh answered with what is not JSON") from error
+        raise GhFailed(f"{method} {path}: gh did not answer with JSON") from error
 
 
 if __name__ == "__main__":

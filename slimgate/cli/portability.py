@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from slimgate.run.run import SuiteRun
 
 DESCRIPTION = """\
-Answers the gate rows as processors with fewer instructions would. Then judges these answers by the
-variant's budgets. A budget on flips also limits the rows that turn wrong between this processor and the
-other. On a processor without VNNI, int8 products of oneDNN (PyTorch) and ONNX Runtime saturate. PyTorch and
-OpenVINO models answer in a separate process with ONEDNN_MAX_CPU_ISA. ONNX Runtime has no such switch, so
-its models are built again with reduce_range, as for such processors. Models come from the store. Missing
-ones are built. Exit codes: 0 all budgets hold everywhere, 1 a budget does not hold or cannot be decided, 4
-wrong usage or input.
+Checks whether a variant also passes on processors with fewer instructions. slimgate computes the answers to
+the gate rows as such a processor would, and judges them by the variant's budgets. A budget on flips also
+limits the rows that turn wrong between this processor and the other. On a processor without VNNI, int8
+products of oneDNN (PyTorch) and ONNX Runtime saturate. PyTorch and OpenVINO models answer in a separate
+process with ONEDNN_MAX_CPU_ISA. ONNX Runtime has no such switch, so its models are built again with
+reduce_range. Models come from the store; missing models are built. Exit codes: 0 all budgets hold everywhere;
+1 a budget does not hold or cannot be decided; 4 wrong usage or input.
 """
 
 
@@ -78,8 +78,8 @@ def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
     budgets, over_builds = suite_run.suite.budgets[name].drop_over_builds()
     tokens = budgets.behaviour.tokens
     names_by_reason = {
-        "which need the probabilities of all tokens": tokens,
-        'over = "builds", and one build answers': over_builds,
+        "because they need the probabilities of all tokens": tokens,
+        'because over = "builds" needs several builds': over_builds,
     }
     return [f"not judged here: {', '.join(names)}, {why}" for why, names in names_by_reason.items() if names]
 

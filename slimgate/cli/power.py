@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from slimgate.judge.power import Plan, Shares
 
 DESCRIPTION = """\
-Checks before a run what a benchmark with scores of 0 and 1 can decide. --flip-rate is the share of samples
-whose score differs between the two models, in either direction. `slimgate judge --repeat` measures this
-share for two runs of the base, which is the least to expect. Exit codes: 0 an equal model passes at least
-80 % of the time, 1 it passes less often, 4 wrong usage.
+Checks before a run whether a benchmark with scores of 0 and 1 can decide a budget. --flip-rate is the share
+of samples whose score differs between the two models, in either direction. `slimgate judge --repeat` measures
+this share between two runs of the base; expect at least as much between two models. Exit codes: 0 an equal
+model passes at least 80 % of the time; 1 it passes less often; 4 wrong usage.
 """
 _POWER = 0.80
 
@@ -32,19 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Share of samples whose score differs between the two models, from 0 to 1",
     )
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--drop-points", type=points, metavar="X", help="Budget in percentage points")
+    budget.add_argument("--drop-points", type=points, metavar="X", help="Largest drop in percentage points")
     budget.add_argument(
         "--equivalent-points",
         type=points,
         metavar="X",
-        help="Budget on both sides: at most X percentage points worse or better",
+        help="Largest change in percentage points, worse or better",
     )
     parser.add_argument(
         "--looks",
         type=int,
         default=1,
         metavar="K",
-        help="Number of times the log is judged while it grows, as --looks of judge (default 1)",
+        help="Number of times that `slimgate judge --looks` judges the growing log (default 1)",
     )
     parser.set_defaults(run=run)
 

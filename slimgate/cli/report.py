@@ -9,9 +9,9 @@ from pathlib import Path
 from slimgate.cli.options import add_run
 
 DESCRIPTION = """\
-Writes report.md, report.html, pr-comment.md and the plots from a run.json, without measuring anything. Use it
-after an update of slimgate, or for a run.json that was copied without its reports. Answers are read from the
-files beside run.json. Exit codes: 0 written, 4 wrong usage or input.
+Writes report.md, report.html, pr-comment.md and the plots from a run.json, without measuring anything. Use
+this command after an update of slimgate, or for a run.json that was copied without its reports. Answers are
+read from the files next to run.json. Exit codes: 0 written; 4 wrong usage or input.
 """
 
 

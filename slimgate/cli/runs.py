@@ -9,21 +9,21 @@ import sys
 from slimgate.cli.options import add_runs
 
 LINES = """\
-Prints runs as JSON lines: one flat object for each metric, workload, size and memory of each model. Every
-line names its run and has the same keys. Values that were not measured are null. docs/ci.md lists the
-columns. Exit codes: 0 printed, 4 wrong usage or input.
+Prints runs as JSON lines. Each line is a flat object for one metric, workload, size or memory figure of one
+model. Every line names its run and has the same keys. Values that were not measured are null. docs/ci.md
+lists the keys. Exit codes: 0 printed; 4 wrong usage or input.
 """
 MACHINES = """\
-Prints the speed-ups of one suite on several machines as markdown: one line for each machine, then a table
-for each workload with the lowest bound of all machines. The ratio of two runtimes depends on the machine.
-Run the suite on each machine that you ship to, and pass the records here. Exit codes: 0 printed, 4 wrong
-usage or input.
+Prints the speed-ups of one suite on several machines as markdown: one line for each machine, then a table for
+each workload with the lowest bound of all machines. The ratio of two runtimes depends on the machine, so run
+the suite on each machine that you ship to, and pass the records here. Exit codes: 0 printed; 4 wrong usage or
+input.
 """
 MLFLOW = """\
-Logs runs to MLflow: one run for each suite and, below it, one for each model. The figures of `slimgate
-lines` become metrics, verdicts and budgets become tags, run.json and report.md become artifacts. A run.json
-that the experiment already has is not logged twice. docs/ci.md lists the names. Exit codes: 0 logged, or
-already there, 4 wrong usage or input, or MLflow refuses.
+Logs runs to MLflow: one parent run for each suite, with one child run for each model. The figures of
+`slimgate lines` become metrics; verdicts and budgets become tags; run.json and report.md become artifacts. A
+run.json that the experiment already has is not logged twice. docs/ci.md lists the names of metrics and tags.
+Exit codes: 0 logged, or already there; 4 wrong usage or input, or an error of MLflow.
 """
 _EXPERIMENT = "slimgate"
 
@@ -57,7 +57,7 @@ def add_mlflow(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="Address of a server or store (default: MLFLOW_TRACKING_URI, else MLflow's own default)",
     )
-    parser.add_argument("--again", action="store_true", help="Log runs again that the experiment already has")
+    parser.add_argument("--again", action="store_true", help="Also log runs that the experiment already has")
     parser.set_defaults(run=log_to_mlflow)
 
 

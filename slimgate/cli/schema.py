@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=KINDS,
         default=SUITE,
-        help="Kind of file. suite: a suite of models; logs: a suite with [logs]; run: a run.json",
+        help="Kind of file. suite: a suite of models; logs: a suite of logs ([logs]); run: a run.json",
     )
     parser.set_defaults(run=run)
 

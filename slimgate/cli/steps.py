@@ -16,7 +16,7 @@ _HEADERS = ("option", "value", "default", "what it is")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
-    parser.add_argument("name", nargs="?", help="Name of a step, or your own as package.module:object")
+    parser.add_argument("name", nargs="?", help="Name of a step, or your own step as package.module:object")
     parser.set_defaults(run=run)
 
 
@@ -63,13 +63,13 @@ def step_facts(step: Step[BaseModel]) -> dict[str, str]:
     from slimgate.plugins.step import Step
 
     if type(step).resolve is not Step.resolve:
-        return {"starts from": "that depends on its options, as do what it leaves, reads and promises"}
+        return {"starts from": "this depends on its options, and so does what it leaves, reads and promises"}
     return {
         "starts from": ", ".join(sorted(step.takes)),
         "leaves": step.gives or "the same kind",
         "reads": ", ".join(step.reads) or "no rows",
-        "asks for the teacher": "yes" if step.uses_teacher else "no",
-        "another seed, another model": "yes" if step.stochastic else "no",
+        "uses the teacher": "yes" if step.uses_teacher else "no",
+        "depends on the seed": "yes" if step.stochastic else "no",
         "promises": ", ".join(step.claims) or "nothing",
     }
 

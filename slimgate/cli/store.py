@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from slimgate.store.prune import Stored
 
 DESCRIPTION = """\
-ls: one line per entry with kind, key, origin, size and last use. verify: reads every file and names damaged
-entries; the next run that needs such an entry sets it aside and builds it again. prune: removes entries,
-the least recently used first, until all were used within --older-than days and fit into --max-size. Entries
-that a baseline refers to, or that a running process uses, stay. See docs/store.md. Exit codes: 0 done, 1
-verify found damage, 4 wrong usage or input.
+ls prints one line per entry with kind, key, origin, size and last use. verify reads every file and names
+damaged entries; the next run that needs a damaged entry sets it aside and builds it again. prune removes
+entries, the least recently used first, until all were used within --older-than days and fit into --max-size.
+Entries that a baseline refers to, or that a running process uses, stay. See docs/store.md. Exit codes: 0
+done; 1 verify found damage; 4 wrong usage or input.
 """
 BASELINES = Path("reports/baselines")
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="RECORD",
         help="Keep the models of these records when pruning: a run.json, its folder or a folder of "
-        f"baselines. Those of {BASELINES.as_posix()} always stay",
+        f"baselines. The models of {BASELINES.as_posix()} always stay",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="List what prune would remove, and remove nothing"
@@ -72,7 +72,7 @@ def _check_given(options: argparse.Namespace, stated: Sequence[str]) -> None:
     from slimgate.errors import DataError
 
     if options.action != "prune" and stated:
-        raise DataError(f"{stated[0]} is for prune, and this is {options.action}")
+        raise DataError(f"{stated[0]} is only for prune, not for {options.action}")
     if options.action == "prune" and options.max_size is None and options.older_than is None:
         raise DataError("prune: expected --max-size SIZE, --older-than DAYS, or both")
     if options.older_than is not None and not options.older_than >= 0:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from slimgate.models.weight_shares import WeightShares
 
 DESCRIPTION = """\
-Shows for each kind of layer how many weights are stored in which precision, and what quantization_config
-claims. MODEL is a folder, a GGUF file or a model of the hub. Lists patterns of the configuration that match
-no module. Reads only the headers of files. Exit codes: 0 shown, 1 fewer weights are quantized than asked for,
-or none though the configuration claims it, 4 wrong usage or input.
+Shows, for each kind of layer, how many weights are stored in which precision, and what quantization_config
+claims. MODEL is a folder, a GGUF file or a model of the hub. Also lists the patterns of quantization_config
+that match no module. Reads only the headers of files. Exit codes: 0 shown; 1 fewer weights are quantized than
+asked for, or none although quantization_config claims it; 4 wrong usage or input.
 """
 
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quantized-share-min",
         type=float,
         metavar="SHARE",
-        help="Least share of the weights of the blocks' matrices below 16 bits, such as 0.95",
+        help="Least share of the weights in the blocks' matrices that have fewer than 16 bits, such as 0.95",
     )
     parser.set_defaults(run=run)
 

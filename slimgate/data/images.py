@@ -127,7 +127,8 @@ def _resolve_path(value: object, folder: Path, where: str) -> Path:
     path = folder / value
     if "\0" in value or not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(
-            f"{where}: {value!r} leads out of {folder}, the folder of the rows; images lie in it, or below"
+            f"{where}: {value!r} is outside of {folder}, the folder of the rows; images must be inside "
+            "this folder"
         )
     if not path.is_file():
         raise DataError(f"{where}: there is no file {path}")

@@ -86,10 +86,14 @@ def parse_numbered_lines(
             row = json.loads(line)
         except NOT_JSON as error:
             text = line if isinstance(line, str) else line.decode("utf-8", "replace")
-            cut = "" if text.endswith("\n") else "; it does not end: was the run that wrote it interrupted?"
+            cut = (
+                ""
+                if text.endswith("\n")
+                else ("; the line is incomplete: was the run that wrote it interrupted?")
+            )
             raise DataError(
                 f"{path}: line {number} is not JSON ({describe_json_error(error)}): "
-                f"{text.strip()[:60]!r}; expected one object a line{cut}"
+                f"{text.strip()[:60]!r}; expected one object per line{cut}"
             ) from None
         yield number, _check_object(row, f"{path}: line {number}")
 
@@ -182,13 +186,13 @@ def _to_array(values: Sequence[object], where: str) -> pa.Array:
         return pa.array(values)
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{where}: {error.object[error.start]!r} is half of a surrogate pair, which no text can hold"
+            f"{where}: {error.object[error.start]!r} is half of a surrogate pair, which text cannot contain"
         ) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         if any(isinstance(value, dict | list) for value in values):
             raise DataError(
-                f"{where}: lists or objects beside values of another type, expected one type; objects that "
-                "differ, such as tools and their arguments, can be JSON text"
+                f"{where}: lists or objects are mixed with values of another type, expected one type; "
+                "objects that differ, such as tools and their arguments, can be written as JSON text"
             ) from None
         return pa.array(
             [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
@@ -215,6 +219,6 @@ def _check_object(row: object, where: str) -> Object:
                 name.encode()
             except UnicodeEncodeError:
                 raise DataError(
-                    f"{where}: the key {json.dumps(name)} holds half of a surrogate pair; rename the key"
+                    f"{where}: the key {json.dumps(name)} contains half of a surrogate pair; rename the key"
                 ) from None
     return row

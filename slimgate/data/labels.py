@@ -35,8 +35,8 @@ def check_positive(positive: str | None, classes: Sequence[str]) -> None:
         raise DataError(f'positive = "{positive}": no such label{format_suggestion(positive, classes)}')
     if len(classes) != 2:
         raise DataError(
-            f'positive = "{positive}": the rows have {len(classes)} labels, and a positive one is of two: '
-            "use the _macro, _micro or _weighted metrics"
+            f'positive = "{positive}": the rows have {len(classes)} labels, but only one of two labels '
+            "can be positive; use the _macro, _micro or _weighted metrics"
         )
 
 
@@ -98,7 +98,9 @@ def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDA
 
 def _parts(value: object, separator: str, where: str) -> list[str]:
     if value is None:
-        raise DataError(f"column {where}: null, expected labels; a row without any has an empty list or text")
+        raise DataError(
+            f"column {where}: null, expected labels; for a row without labels, give an empty list or text"
+        )
     if isinstance(value, str):
         return [part.strip() for part in value.split(separator) if part.strip()]
     if not isinstance(value, list) or None in value:
@@ -113,7 +115,10 @@ def _to_names(parts: Sequence[str], names: Sequence[str] | None, where: str) -> 
         return frozenset(parts)
     for part in parts:
         if not (part.isdecimal() and int(part) < len(names)) and part not in names:
-            raise DataError(f"column {where}: label {part}, but [task] names holds {len(names)} from 0 on")
+            raise DataError(
+                f"column {where}: label {part}, but [task] names has only {len(names)} entries, counted "
+                "from 0"
+            )
     return frozenset(names[int(part)] if part.isdecimal() else part for part in parts)
 
 

@@ -122,7 +122,9 @@ def lines_of(blocks: Iterable[str]) -> Iterator[str]:
 def make_wrong_text_error(path: Path, encoding: str, error: UnicodeError) -> DataError:
     """The error for a decoder that does not name the wrong byte."""
     hint = (
-        f"; if that is what it is, say which: {encoding}-le, or {encoding}-be" if "BOM" in str(error) else ""
+        f"; if the encoding is right, state the byte order: {encoding}-le, or {encoding}-be"
+        if "BOM" in str(error)
+        else ""
     )
     return DataError(f"{path} is not {encoding}: {error}{hint}")
 
@@ -133,9 +135,9 @@ def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError,
         wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     likely = "utf-16" if wide else "latin-1"
     return DataError(
-        f"{path}: byte {before + error.start} (0x{error.object[error.start]:02x}) is not {encoding}; "
-        f'add encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if that is how it was '
-        "written"
+        f"{path}: byte {before + error.start} (0x{error.object[error.start]:02x}) is not {encoding}; add "
+        f'encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if the file is in that '
+        "encoding"
     )
 
 
@@ -156,7 +158,7 @@ def require(path: Path) -> None:
     if path.is_dir():
         raise SuiteError(f"{path} is a folder, expected a file of rows")
     if not path.parent.is_dir():
-        raise SuiteError(f"{path}: no such file; nor is there a folder {path.parent}")
+        raise SuiteError(f"{path}: no such file, and no folder {path.parent}")
     raise SuiteError(f"{path}: no such file{_near_file(path)}")
 
 
@@ -169,7 +171,7 @@ def _near_file(path: Path) -> str:
     if meant := did_you_mean(path.name, of_rows):
         return meant
     more = ", …" if len(of_rows) > MOST_NAMED else ""
-    return f"; beside it: {', '.join(of_rows[:MOST_NAMED])}{more}" if of_rows else ""
+    return f"; in the same folder: {', '.join(of_rows[:MOST_NAMED])}{more}" if of_rows else ""
 
 
 def columns_of(file: RowFile) -> tuple[str, ...]:
@@ -326,7 +328,7 @@ def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:
     count = open_parquet(file.path).metadata.num_rows
     if count > MOST_ROWS:
         raise DataError(
-            f"{file.path} has {count:,} rows, at most {MOST_ROWS:,} are read; take a sample of it"
+            f"{file.path} has {count:,} rows, but at most {MOST_ROWS:,} can be read; take a sample"
         )
     if not count:  # datasets fails on it (its batch size becomes 0)
         return open_parquet(file.path).read()

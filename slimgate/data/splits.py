@@ -115,9 +115,9 @@ def _short(plan: Mapping[str, Asked], drawn: Mapping[str, Ints]) -> str | None:
 
 def _too_few(pool: Pool, plan: Mapping[str, Asked], short: str, got: int, *, grouped: bool) -> str:
     sizes_stated = ", ".join(f"{split} {size}" for split, size in plan.items())
-    dropped = f"{int(pool.by_text.sum())} dropped because a later part holds their text"
+    dropped = f"{int(pool.by_text.sum())} dropped because a later part has their text"
     if grouped:
-        dropped += f", {int(pool.by_group.sum())} because a later part holds their group"
+        dropped += f", {int(pool.by_group.sum())} because a later part has their group"
     inside = "; no group and no text may be in two splits" if int(pool.free.sum()) else ""
     return (
         f"too few rows for split {short}: part {pool.name} has {len(pool)} rows, {dropped}, "
@@ -172,10 +172,10 @@ SizeOrNone = Annotated[Asked | None, _rows(0)]
 class SplitSizes(Table):
     """Rows of each split; "rest" is what the other splits of the same part leave.
 
-    Without a size, a split that the source names has all its rows. A split that is cut has: train the rest,
-    gate 40 %, calibration 5 % but at most 512, selection 10 % but at most 1000, of the part's rows that no
-    later part holds. The split unlabelled exists only with a size, and confirm only with a size or if the
-    source names it.
+    If a size is left out, a split that the source names has all its rows. The other splits are cut from a
+    part: train gets the rest, gate 40 %, calibration 5 % but at most 512, selection 10 % but at most 1000.
+    These shares are of the part's rows that are in no later part. Without a size there is no split
+    unlabelled, and no split confirm unless the source names it.
     """
 
     unlabelled: Size = None
@@ -340,7 +340,7 @@ def read_splits(folder: Path) -> Cut:
         splits = {name: pq.read_table(folder / f"{name}.parquet", memory_map=True) for name in drawn_splits}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{folder} holds no whole splits ({type(error).__name__}: {error}); cut them again"
+            f"{folder} has incomplete splits ({type(error).__name__}: {error}); cut them again"
         ) from error
     return Cut(splits, reports)
 
@@ -367,8 +367,8 @@ def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Asked]]:
         resting = [split for split, size in plan.items() if size == "rest"]
         if len(resting) > 1:
             raise DataError(
-                f"splits: {' and '.join(resting)} both take the rest of part {origin} (train does where "
-                "it is left out); give all but one a number"
+                f"splits: {' and '.join(resting)} both take the rest of part {origin} (the default for "
+                "train); give a number to all but one"
             )
     return plans
 

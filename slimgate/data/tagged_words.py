@@ -33,7 +33,7 @@ def read_tags(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None)
         row_tags = [_to_tag(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
         if len(row_tags) != len(text):
             raise DataError(
-                f"column {tags}, row {row}: {len(row_tags)} tags for {len(text)} words, expected one a word"
+                f"column {tags}, row {row}: {len(row_tags)} tags for {len(text)} words, expected one per word"
             )
         tags_of_rows.append(row_tags)
     return tags_of_rows
@@ -62,6 +62,8 @@ def _to_tag(tag: str, names: Sequence[str] | None, where: str) -> str:
         tag = names[int(tag)]
     if TAG.match(tag):
         return tag
-    advice = f"names holds {len(names)} from 0 on" if names else 'name it by names = ["O", …]'
+    advice = (
+        (f"names has only {len(names)} entries, counted from 0") if names else 'name it by names = ["O", …]'
+    )
     hint = f"; [task] {advice}" if tag.isdecimal() else ""
     raise DataError(f'{where}: tag "{tag}", expected O, B-TYPE or I-TYPE{hint}')

@@ -114,9 +114,9 @@ def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tup
         return ()
     if tokens is None:
         raise MeasureError(
-            "kl, top1_agreement: teacher and variant read other tokens or score other vocabularies, so their "
-            "probabilities do not compare; switch these budgets off for this variant; bits_per_byte "
-            "compares such models"
+            "kl, top1_agreement: teacher and variant have different tokens or vocabularies, so their "
+            "probabilities cannot be compared; switch these budgets off for this variant, and use "
+            "bits_per_byte"
         )
     return judge_tokens(tokens, budgets)
 

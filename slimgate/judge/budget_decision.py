@@ -251,7 +251,7 @@ def check_ratio(metric: Measured, before: float) -> None:
     """Raises MeasureError if the teacher's value is 0, because nothing is a multiple of 0."""
     if before <= 0:
         raise MeasureError(
-            f"{metric.name}: all answers of the teacher are empty, so that no length is a multiple of theirs"
+            f"{metric.name}: all answers of the teacher are empty, so a length ratio is not defined"
         )
 
 

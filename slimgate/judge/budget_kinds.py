@@ -65,8 +65,8 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
     if kind.in_points and budget.limit >= 100 * (high - low):
         verb = "change" if kind.two_sided else "drop"
         raise SuiteError(
-            f"budget {budget.kind} is {budget.limit:g}, and {metric.name} cannot {verb} by more: it would "
-            "always hold; expected less"
+            f"budget {budget.kind} is {budget.limit:g}, and {metric.name} cannot {verb} by more: the "
+            "budget would always hold; expected a smaller limit"
         )
     if kind.question == "own value" and not low < budget.limit < high:
         raise SuiteError(
@@ -83,8 +83,8 @@ def _check_cap(metric: Measured, budget: QualityBudget) -> None:
     low, high = metric.value_range
     if isfinite(low) and isfinite(high):
         raise SuiteError(
-            f"budget {stated[0]} does not suit {metric.name}, whose rows are from {low:g} to {high:g}; "
-            "it is for metrics without a bound: leave it out"
+            f"budget {stated[0]} does not suit {metric.name}, whose rows are from {low:g} to {high:g}; it "
+            "is only for metrics without a bound; leave it out"
         )
     if budget.cap is not None and not (isfinite(budget.cap) and budget.cap > 0):
         raise SuiteError(f"budget cap is {budget.cap:g}, expected a finite number above 0")
@@ -99,8 +99,8 @@ def _check_cap(metric: Measured, budget: QualityBudget) -> None:
         smallest["increase_relative"] = 0.0  # the teacher's value, which it multiplies, is not known yet
     if budget.cap is not None and budget.cap <= smallest.get(budget.kind, 0.0):
         raise SuiteError(
-            f"budget cap is {budget.cap:g}, not above what {budget.kind} = {budget.limit:g} allows of the "
-            "mean: it would always hold; expected more"
+            f"budget cap is {budget.cap:g}, not above the mean that {budget.kind} = {budget.limit:g} "
+            "allows, so the budget would always hold; expected a larger cap"
         )
 
 

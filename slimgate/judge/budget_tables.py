@@ -27,7 +27,8 @@ class LimitsTable(Table):
     """Base of the tables of limits on a metric: one kind of budget a key, and at least one of them."""
 
     reason: str | None = None
-    """Why; the report shows it, and a budget that got looser than the baseline's needs one."""
+    """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
+    reason."""
     on_inconclusive: OnInconclusive | None = None
     """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
 
@@ -56,11 +57,11 @@ class _CappedLimits(LimitsTable):
     """Base of the tables of limits on a metric that may have a cap: the limits, and the cap."""
 
     cap: float | None = Field(default=None, gt=0)
-    """Of a metric without a bound: the most that a row counts for in the mean, in the metric's unit (of
-    perplexity in nats a token)."""
+    """For a metric without a bound: the most that one row counts for in the mean, in the metric's unit (for
+    perplexity, nats per token)."""
     above_cap_max: float | None = Field(default=None, gt=0, lt=1)
-    """Of a metric without a bound: the largest share of rows that may lose more than the cap; default: the
-    budget divided by 8 caps."""
+    """For a metric without a bound: the largest share of rows that may lose more than the cap; default: the
+    budget / (8 · cap)."""
 
     @field_validator("*")
     @classmethod
@@ -81,8 +82,8 @@ class _CappedLimits(LimitsTable):
 
 class _OverBuilds(_CappedLimits):
     over: Over = "rows"
-    """What the verdict is about: "rows", the first build; "builds", the mean of the builds by [suite] seeds,
-    so that a recipe passes and not one lucky build."""
+    """What the verdict is about: "rows", the first build; "builds", the mean over the builds of all [suite]
+    seeds, so that one lucky build does not pass."""
 
 
 def _limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
@@ -101,7 +102,8 @@ _KEYS = {name: kind.key for name, kind in metric_kinds().items()}
 BaselineBudgetTable: type[_CappedLimits] = create_model(
     "BaselineBudgetTable",
     __base__=_CappedLimits,
-    __doc__="Budgets on what a metric lost since the baseline, which stands in the teacher's place.",
+    __doc__="Budgets on what a metric lost since the baseline, which takes the teacher's place in the "
+    "comparison.",
     **_limit_fields(
         {name: None if metric_kinds()[name].question == "own value" else key for name, key in _KEYS.items()}
     ),
@@ -125,7 +127,8 @@ class Budget(Table):
 
     kind: ClassVar[str]
     reason: str | None = None
-    """Why; the report shows it, and a budget that got looser than the baseline's needs one."""
+    """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
+    reason."""
 
     @property
     def limit(self) -> float:
@@ -224,7 +227,8 @@ class SizeBudgetTable(Table):
     """Budgets on a variant's files, all of which must hold."""
 
     reason: str | None = None
-    """Why; the report shows it, and a budget that got looser than the baseline's needs one."""
+    """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
+    reason."""
     compression_min: float | None = Field(default=None, gt=0)
     """Least value of teacher bytes / variant bytes: 4 is a quarter of the size. Under 0.5 it needs a
     reason."""
@@ -274,7 +278,8 @@ class _LimitBudgets(Table):
     kinds: ClassVar[tuple[str, ...]]
     example: ClassVar[str]
     reason: str | None = None
-    """Why; the report shows it, and a budget that got looser than the baseline's needs one."""
+    """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
+    reason."""
     on_inconclusive: OnInconclusive | None = None
     """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
 
@@ -302,10 +307,10 @@ class KlBudgetTable(_LimitBudgets):
     mean_max: float | None = Field(default=None, gt=0)
     """Largest mean over all tokens, where a document counts for at most `cap` nats a token."""
     cap: float | None = Field(default=None, gt=0)
-    """Of mean_max: the most nats a token that a document counts for; default 1, or twice mean_max."""
+    """For mean_max: the most nats per token that a document counts for; default 1, or twice mean_max."""
     above_cap_max: float | None = Field(default=None, gt=0, lt=1)
-    """Of mean_max: the largest share of the tokens that may be in documents above the cap; default: mean_max
-    divided by 8 caps."""
+    """For mean_max: the largest share of the tokens that may be in documents above the cap; default: mean_max
+    / (8 · cap)."""
     p99_max: float | None = Field(default=None, gt=0)
     """At most 1 % of the tokens may be above this; takes about 300 documents."""
     p999_max: float | None = Field(default=None, gt=0)
@@ -315,15 +320,15 @@ class KlBudgetTable(_LimitBudgets):
     def _caps_a_mean(self) -> Self:
         for name in ("cap", "above_cap_max"):
             if getattr(self, name) is not None and self.mean_max is None:
-                raise ValueError(
-                    f"{name} was given without mean_max, which it belongs to; add it or leave {name} out"
-                )
+                raise ValueError(f"{name} needs mean_max; add mean_max, or leave {name} out")
         if self.cap is not None and self.mean_max is not None and self.cap <= self.mean_max:
-            raise ValueError(f"cap is {self.cap:g}, not above mean_max: the mean would always hold")
+            raise ValueError(
+                f"cap is {self.cap:g}, not above mean_max: the budget on the mean would always hold"
+            )
         if self.cap is not None and self.cap < 1 and self.above_cap_max is None:
             raise ValueError(
-                f"cap is {self.cap:g}, under 1 nat: then state above_cap_max too, the share of the tokens in "
-                "documents above the cap"
+                f"cap is {self.cap:g}, under 1 nat: give above_cap_max too, the largest share of the "
+                "tokens in documents above the cap"
             )
         return self
 
@@ -338,7 +343,7 @@ class KlBudgetTable(_LimitBudgets):
 
 
 class Top1BudgetTable(_LimitBudgets):
-    """A budget on the tokens at which variant and teacher find the same next token likeliest."""
+    """A budget on the share of tokens for which variant and teacher have the same most likely next token."""
 
     kinds: ClassVar = ("floor",)
     example: ClassVar = "{ floor = 0.98 }"
@@ -389,7 +394,7 @@ def limits_part(kind: str, part: TimedPart) -> bool:
 
 
 class LatencyBudgetTable(_LimitBudgets):
-    """Budgets on the time of a call; each must hold on every workload that it applies to."""
+    """Budgets on the time of a call, all of which must hold on every workload that they apply to."""
 
     kinds: ClassVar = (SpeedBudget.kind, "p50_ms_max", "p95_ms_max", *PART_OF)
     example: ClassVar = "{ speedup_min = 2.0 }"

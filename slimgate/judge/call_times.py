@@ -87,7 +87,7 @@ def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int 
     calls that write nothing.
     """
     if not len(ms):
-        raise MeasureError("a budget on milliseconds needs rounds, none were timed")
+        raise MeasureError("a budget on milliseconds needs timed rounds, and none were timed")
     limits = [_limit_in_ms(budget, tokens) for budget in budgets]
     counted = [independent_rounds(ms, limit.limit) for limit in limits]
     judged = (_judge(ms, *row, tokens) for row in zip(budgets, limits, counted, strict=True))
@@ -98,7 +98,7 @@ def _limit_in_ms(budget: LimitBudget, tokens: int | None) -> LimitBudget:
     if budget.kind not in _RATES:
         return budget
     if not tokens:
-        raise MeasureError(f"{budget.kind} is a budget of calls that write tokens, and these write none")
+        raise MeasureError(f"{budget.kind} is for calls that generate tokens, and these generate none")
     return replace(budget, limit=1000 * tokens / budget.limit)
 
 

@@ -32,8 +32,8 @@ _FEW = 50
 # A score that is as wrong as possible is this many standard deviations from the mean.
 _FAR_OFF = 1e6
 NO_PASS = (
-    "pearson has no limit to what a few far-off answers cost, so it can FAIL and not PASS: put the budget on "
-    "spearman"
+    "a few extreme answers can change pearson without limit, so it can FAIL but not PASS: put the budget "
+    "on spearman"
 )
 
 
@@ -76,7 +76,7 @@ def judge_correlation(
     _check(kind, scores_by_name)
     for name, scores in scores_by_name.items():
         if np.ptp(scores) == 0:
-            raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, there is no correlation")
+            raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, so there is no correlation")
     unit_weights = np.ones((1, len(gold)))
     before, after = _correlations(
         [_column(kind, scores) for scores in scores_by_name.values()], unit_weights

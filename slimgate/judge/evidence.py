@@ -132,7 +132,9 @@ def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
     if not stated:
         return None
     if not np.array_equal(stated[0], stated[-1]):
-        raise MeasureError("outcomes are not paired: the two hold other groups for the same ids")
+        raise MeasureError(
+            "outcomes are not paired: teacher and variant have different groups for the same ids"
+        )
     return _real_groups(stated[0])
 
 

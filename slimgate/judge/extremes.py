@@ -55,7 +55,7 @@ def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:
     targets = smallest if len(smallest) > 1 else np.arange(len(teacher.classes))
     pairs = [(int(label), int(wrong)) for label in smallest for wrong in targets if label != wrong]
     if not pairs:
-        raise MeasureError(f"{metric.name}: the task has one class only, nothing can change")
+        raise MeasureError(f"{metric.name}: the task has only one class, so no answer can change")
     if metric.from_confusion is None:
         # both pairs of two classes are tried; with more classes, each pair would cost two passes over all
         # rows

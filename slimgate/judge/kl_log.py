@@ -78,7 +78,7 @@ def _judge(chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: dict[
         )
     if isinstance(budget, QualityBudget):
         if kind != "increase_relative":
-            raise SuiteError(f"perplexity {kind} cannot be judged from a KL log; it takes increase_relative")
+            raise SuiteError(f"perplexity {kind} cannot be judged from a KL log; use increase_relative")
         return judge_increase(budget, _cap_rows(chunks.log_ratio, growth_cap([budget])))
     if kind == MEAN_MAX:
         return judge_mean(budget, _cap_kl(chunks, mean_cap(budget)))

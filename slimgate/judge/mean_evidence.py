@@ -102,7 +102,7 @@ def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: 
     (before, sizes), (after, variant_sizes) = row_mean.of(teacher), row_mean.of(variant)
     if not np.array_equal(sizes, variant_sizes):
         raise MeasureError(
-            f"{metric.name}: teacher and variant count rows of other sizes, so they do not compare"
+            f"{metric.name}: rows have different sizes for teacher and variant, so the two cannot be compared"
         )
     if sizes.min() < 0 or sizes.max() <= 0:
         raise MeasureError(

@@ -137,7 +137,8 @@ def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
         bad = np.flatnonzero(~np.isfinite(column))
         if len(bad):
             raise MeasureError(
-                f"perplexity: document {bad[0]} of the {name} has {column[bad[0]]} nats: the model is broken"
+                f"perplexity: document {bad[0]} of the {name} has {column[bad[0]]} nats, so the model is "
+                "broken"
             )
     if (tokens <= 0).any():
         at = int(np.flatnonzero(tokens <= 0)[0])

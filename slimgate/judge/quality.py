@@ -128,7 +128,7 @@ def _over_runs(
     rows = pair_values(metric, teacher, variant, seed=0, resamples=None)
     if not isinstance(rows, PairedMeans):
         raise MeasureError(
-            f"{metric.name}: it is not a mean over rows, so it is not judged over several runs"
+            f"{metric.name}: it is not a mean over rows, so it cannot be judged over several runs"
         )
     crossed = over_runs(rows, runs)
     if not crossed.varies:
@@ -172,15 +172,16 @@ def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
         differing = int((teacher.column(name) != variant.column(name)).sum())
         if differing:
             raise MeasureError(
-                f"{metric.name} is per {name}, and teacher and variant have other {name} on {differing} of "
-                f"{len(teacher)} rows: it does not compare them; judge one that is not, such as bits_per_byte"
+                f"{metric.name} is per {name}, but teacher and variant have different {name} on "
+                f"{differing} of {len(teacher)} rows: it cannot compare them; use another metric, such as "
+                "bits_per_byte"
             )
 
 
 def _value(metric: Metric, outcomes: Outcomes) -> float:
     value = value_of(metric, outcomes)
     if not isfinite(value):
-        raise MeasureError(f"{metric.name} is {value}: nothing can be judged from it")
+        raise MeasureError(f"{metric.name} is {value}, so nothing can be judged")
     return value
 
 

@@ -79,9 +79,11 @@ def log_ratio_interval(
     teacher, variant: (rounds,) seconds, paired by round. Raises MeasureError for times that are not positive.
     """
     if len(teacher) != len(variant) or not len(teacher):
-        raise MeasureError(f"a duel has {len(teacher)} and {len(variant)} rounds, expected as many of both")
+        raise MeasureError(
+            f"a duel has {len(teacher)} and {len(variant)} rounds, expected the same number of both"
+        )
     if not (np.all(teacher > 0) and np.all(variant > 0)):
-        raise MeasureError("a duel holds times that are not positive")
+        raise MeasureError("a duel has times that are not positive")
     ratios = np.sort(np.log(teacher / variant))
     left_out = _count_outside(len(ratios), level)
     low, high = (-inf, inf) if left_out < 0 else (ratios[left_out], ratios[-1 - left_out])

@@ -19,7 +19,8 @@ def build_spread(
     """The spread of the builds' drops. Raises MeasureError if seeds repeat or do not match the drops."""
     if not seeds or len(seeds) != len(drops_points):
         raise MeasureError(
-            f"{len(seeds)} seeds and {len(drops_points)} drops, expected as many, at least one"
+            f"{len(seeds)} seeds and {len(drops_points)} drops, expected the same number of both, at "
+            "least one"
         )
     if len(set(seeds)) < len(seeds):
         raise MeasureError(f"seeds {list(seeds)} repeat: equal seeds build the same weights")

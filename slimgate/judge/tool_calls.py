@@ -146,7 +146,9 @@ def read_tools(value: object) -> list[Json]:
         if not isinstance(function.get("name"), str) or not function["name"]:
             raise ValueError(f"tool {number} has no name, expected {_A_TOOL}")
         if not isinstance(function.get("parameters", {}), dict):
-            raise ValueError(f'parameters of tool "{function["name"]}" are no object, expected a JSON Schema')
+            raise ValueError(
+                f'parameters of tool "{function["name"]}" are not an object, expected a JSON Schema'
+            )
     return value
 
 

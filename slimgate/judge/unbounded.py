@@ -179,4 +179,4 @@ def _why_no_pass(metric: Metric) -> str:
         return (
             f"{unbounded}; it passes as a mean over rows (row_mean) with a cap, or with a finite value_range"
         )
-    return f"{unbounded}; add cap = … to its budget, the most that a row counts for"
+    return f"{unbounded}; add cap = … to its budget, the most that a single row counts for"

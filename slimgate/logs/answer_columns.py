@@ -35,10 +35,10 @@ from slimgate.plugins.reader import Row, TaskLog
 REFUSED = "refused"
 ANSWER_METRICS = (ANSWER_LENGTH, TRUNCATED, EMPTY, REFUSED)
 WHY_ABSENT: Mapping[str, str] = {
-    ANSWER_LENGTH: "the logs do not hold the answers, nor their lengths",
+    ANSWER_LENGTH: "the logs contain neither the answers nor their lengths",
     TRUNCATED: "the logs do not say why answers ended",
-    EMPTY: "the logs do not hold the answers",
-    REFUSED: "the logs do not hold the answers",
+    EMPTY: "the logs do not contain the answers",
+    REFUSED: "the logs do not contain the answers",
 }
 TOKENS, COUNTED, CHARACTERS = "completion tokens", "tokens", "characters"
 

@@ -128,7 +128,7 @@ def read_base_log(file: Path, shown: str) -> Log:
     """The log that the file was made of. Raises DataError if the file is not such a log."""
     about = read_about(file)
     if about is None:
-        raise DataError(f"{file}: not the log of a base that slimgate judge --report wrote")
+        raise DataError(f"{file}: this is not a base log that slimgate judge --report wrote")
     tasks = {
         name: TaskLog(
             rows=partial(_rows, file, range(*task["row_groups"])),

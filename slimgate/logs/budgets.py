@@ -257,6 +257,6 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
         raise to_suite_error(error, shown, value) from None
     if parsed.over == "builds":
         raise SuiteError(
-            f'{shown} over = "builds" was given, and logs are of one build of each model; leave it out'
+            f'{shown} over = "builds" was given, but logs come from one build of each model; leave it out'
         )
     return parsed.budgets()

@@ -276,7 +276,7 @@ def read_samples(
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(
-            f"{shown}: after {read:,} samples it is not as its tool writes logs ({problem})"
+            f"{shown}: the log breaks the format of its tool after {read:,} samples ({problem})"
         ) from error
     if not columns:
         raise DataError(f"{shown}: no samples, expected at least one")
@@ -301,10 +301,11 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
             # half a sample that is right or wrong, because a stated mean may be rounded
             differs = abs(mean - stated) > 0.5 / rows
         if isfinite(mean) and differs:
-            cut = " or some samples are not there" if task.samples is None else ""
+            cut = " or some samples are missing" if task.samples is None else ""
             raise DataError(
                 f"{shown}: the results state {metric} {stated:.4f}, and the {rows:,} samples {words} "
-                f"{mean:.4f}: they are of two runs{cut}; put the samples of that run next to its results"
+                f"{mean:.4f}: they come from two runs{cut}; put the samples and the results of one run "
+                "next to each other"
             )
 
 
@@ -320,9 +321,9 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
     if len(twice := find_duplicates(ids, order)):
         has = "sample occurs" if len(twice) == 1 else "samples occur"
         raise DataError(
-            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row per sample. If "
-            "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs "
-            "(--same-id runs, if each is a run of its own)"
+            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row per sample. "
+            "If the rows repeat a sample, number them in a column epoch, or pass --same-id epochs "
+            "(--same-id runs if each row is a separate run)"
         )
     return order
 

@@ -41,7 +41,9 @@ def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapp
         for better in by_user:
             if paired.higher_is_better.get(metric, better) is not better:
                 up = "lower" if better else "higher"
-                raise SuiteError(f"{name}: the log says that it is better when {up}, and you the reverse")
+                raise SuiteError(
+                    f"{name}: the log says that it is better when {up}, and you say the opposite"
+                )
             directions[metric] = better
     return replace(paired, higher_is_better=directions)
 

@@ -22,7 +22,7 @@ def figures_alone(path: Path, figures: Iterable[tuple[str, float]], needed: str,
     """
     shown = list_names([f"{name} {value:.6g}" for name, value in figures], _MOST_SHOWN)
     return DataError(
-        f"{path}: it holds figures alone ({shown or 'none'}), and a verdict needs {needed}; {remedy}"
+        f"{path}: it has only aggregate figures ({shown or 'none'}), and a verdict needs {needed}; {remedy}"
     )
 
 

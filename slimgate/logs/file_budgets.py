@@ -136,8 +136,8 @@ def read_file_budgets(
     ]
     if targets is None and of_target and target not in of_target:
         notes.append(
-            f"{shown} has budgets of {', '.join(of_target)} and none of {target} (the name of the target's "
-            "file): the common ones are judged"
+            f"{shown} has budgets for {', '.join(of_target)} but none for {target} (the name of the "
+            "target's file): the common budgets are judged"
         )
     notes += dict.fromkeys(
         f"{shown} {budget.kind} {budget.limit:g}: {question}"
@@ -163,7 +163,7 @@ def _refuse(kind: FileKind, loc: Loc, tables: Mapping[str, Any], shown: str) -> 
     actual = format_value(find_value(tables, loc))
     problem = f"{actual} was given, and {kind} are judged by {JUDGED_BY[kind]}; leave it out"
     if kind == KL or loc[-1] in TOKEN_TABLES:
-        problem += " (KL logs hold both models and have no base; files of two models have one)"
+        problem += " (KL logs contain both models and have no base; files of two models have one)"
     return make_suite_error(shown, loc, tables, problem)
 
 
@@ -229,7 +229,7 @@ def _list_unjudged(kind: FileKind, limits: VariantBudgets) -> Iterator[tuple[str
     for metric, budgets in limits.quality.items():
         for budget in budgets:
             if budget.over == "builds":
-                yield f"{kind} are of one build of each model", f'{metric} {OVER} = "builds"'
+                yield f"{kind} come from one build of each model", f'{metric} {OVER} = "builds"'
             if kind == KL and budget.kind != "increase_relative":
                 words = "KL logs decide increase_relative of perplexity"
                 yield words, f"{metric} {budget.kind} = {budget.limit:g}"

@@ -29,8 +29,8 @@ def read_log(path: Path, name: str | None = None) -> Log:
         )
     if log.kl is not None:
         raise DataError(
-            f"{path}: it is a KL log, which holds base and target; judge it alone, by `slimgate judge {path} "
-            "--budgets FILE.toml`, in a test by assert_budgets(None, FILE, budgets)"
+            f"{path}: it is a KL log, which contains base and target; judge it alone with `slimgate judge "
+            f"{path} --budgets FILE.toml`, in a test by assert_budgets(None, FILE, budgets)"
         )
     return log
 
@@ -39,7 +39,9 @@ def read_kl_log(path: Path, name: str | None = None) -> Log:
     """Reads a KL log; name: as in `read_log`. Raises DataError for another file."""
     log = read_any_log(path, name)
     if log.kl is None:
-        raise DataError(f"{path}: it is a log of {log.tool}, expected a KL log, which holds base and target")
+        raise DataError(
+            f"{path}: it is a log of {log.tool}, expected a KL log, which contains base and target"
+        )
     return log
 
 
@@ -51,7 +53,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
         log: Log = (find_reader(path) if name is None else load("log", name)).read(path)
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} is not as its tool writes logs ({problem})") from error
+        raise DataError(f"{path} does not have the log format of its tool ({problem})") from error
     if not (log.tasks or log.loads or log.runs or log.models or log.kl):
         raise DataError(f"{path}: the log has no task")
     return replace(log, path=path, models=tuple(replace(model, path=path) for model in log.models))
@@ -112,7 +114,7 @@ def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> Non
             raise DataError(f"--repeat {repeat}: it is the {words} itself, expected another run of the base")
         if is_copy(repeat, path):
             raise DataError(
-                f"--repeat {repeat}: it is {path} byte by byte, so it shows no noise; expected another "
+                f"--repeat {repeat}: it is identical to {path}, so it shows no noise; expected another "
                 "run of the base"
             )
 

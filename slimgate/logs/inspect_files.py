@@ -77,7 +77,7 @@ def _read_zip_header(file: Path) -> Json:
             return _read_member(file, archive, _HEADER)
         if _START in names:
             return {"status": "started", **_read_member(file, archive, _START)}
-    raise DataError(f"{file} cannot be read as a log of Inspect: it holds neither {_HEADER} nor {_START}")
+    raise DataError(f"{file} cannot be read as a log of Inspect: it has neither {_HEADER} nor {_START}")
 
 
 def _open(file: Path) -> zipfile.ZipFile:

@@ -156,7 +156,7 @@ def _judge_budget(
     ratio = next((ratio for ratio in ratios if (ratio.part, ratio.quantile) == (part, MEDIAN)), None)
     if ratio is None:
         raise DataError(
-            f"load {pair.name}: no answer has a time of {part}, which {budget.kind} is a budget on"
+            f"load {pair.name}: no answer has a time of {part}, which the budget {budget.kind} needs"
         )
     if isinstance(budget, LimitBudget) and budget.kind in PART_OF_LIMIT:
         times = judge_call_times(part_ms(pair.target.requests, part), [budget])

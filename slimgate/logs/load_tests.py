@@ -72,7 +72,7 @@ def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
         first = next(request.failed for request in run.requests if request.failed is not None)
         raise DataError(
             f"{file}: {failed:,} of {total:,} requests of load {name} failed ({first}); expected at most "
-            f"{100 * MOST_FAILED:g} %, because the times of the others say nothing then"
+            f"{100 * MOST_FAILED:g} %, because with more failures the other times say little"
         )
 
 
@@ -87,14 +87,14 @@ def _refuse_differences(
             if base.settings.get(key) != other.settings.get(key)
         ]
         raise DataError(
-            f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow {LOAD} "
-            "compares them nevertheless"
+            f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow "
+            f"{LOAD} compares them anyway"
         )
     before, after = (_mean(run.requests, "prompt_tokens") for run in (base, other))
     if PROMPT not in allowed and not _alike(before, after):
         raise DataError(
             f"{file}: prompts of load {name} have {after:.1f} tokens on average, and {before:.1f} in "
-            f"{base_file}: expected the same prompts; --allow {PROMPT} compares them nevertheless"
+            f"{base_file}: expected the same prompts; --allow {PROMPT} compares them anyway"
         )
 
 

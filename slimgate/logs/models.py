@@ -35,7 +35,7 @@ def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[L
     sides are the same model of the same file.
     """
     problems = [
-        f"{log.shown} holds answers of {len(log.models)} models ({_list_models(log)}): choose one by "
+        f"{log.shown} has answers of {len(log.models)} models ({_list_models(log)}): choose one by "
         f"{_describe_choices(log, side, 1)}"
         for log, side in ((base, BASE), (target, TARGET))
         if log.models and not {side, ANY} & choices.keys()
@@ -76,12 +76,14 @@ def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
     shown = f"--model {side}={name}" if side in choices else f"--model {name}"
     if not log.models:
         if log.model != name:
-            raise DataError(f"{shown}: {log.shown} is of {log.model or 'a model that it does not name'}")
+            raise DataError(
+                f"{shown}: {log.shown} is a log of {log.model or 'a model that it does not name'}"
+            )
         return log
     models = {str(part.model): part for part in log.models}
     if name not in models:
         near = format_suggestion(name, models)
-        raise DataError(f"{shown}: no such model in {log.shown}; it holds {_list_models(log)}{near}")
+        raise DataError(f"{shown}: no such model in {log.shown}; it has {_list_models(log)}{near}")
     return models[name]
 
 

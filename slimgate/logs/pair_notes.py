@@ -21,7 +21,7 @@ def describe_counts(name: str, log: Log, samples: Mapping[str, Samples]) -> list
     """A line for each filter with another count than the tool states, or without samples that it lists."""
     expected, ids = log.tasks[name].samples, pa.array(log.tasks[name].ids, pa.large_string())
     notes = [
-        f"{format_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, and holds "
+        f"{format_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, but has "
         f"{len(rows):,}"
         for filter_, rows in samples.items()
         if expected is not None and len(rows) != expected
@@ -33,8 +33,8 @@ def describe_counts(name: str, log: Log, samples: Mapping[str, Samples]) -> list
         lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=rows.ids)))
         if len(lacking):
             notes.append(
-                f"{format_place(name, filter_)}: {log.shown} lists {len(lacking):,} samples that it does not "
-                f"hold ({some(lacking)})"
+                f"{format_place(name, filter_)}: {log.shown} lists {len(lacking):,} samples that it does "
+                f"not contain ({some(lacking)})"
             )
     return notes
 

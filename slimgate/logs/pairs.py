@@ -112,7 +112,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     before, after = (_read_runs(name, log, rules, checks, differences) for log in (base, target))
     filters = [filter_ for filter_ in before if filter_ in after]
     if lone := sorted(set(before) ^ set(after)):
-        text = f"filter {', '.join(map(repr, lone))} is in one log alone"
+        text = f"filter {', '.join(map(repr, lone))} is in only one of the logs"
         if filters:
             differences.add("filters", name, text)
         else:
@@ -248,7 +248,7 @@ def _pair_samples(
         differences.refuse(where, f"no metric in common: the base has {names[0]}, the target has {names[1]}")
         return None
     if lone := sorted(set(base.scores) ^ set(target.scores)):
-        differences.notes.append(f"{where}: metric {', '.join(lone)} is in one log alone")
+        differences.notes.append(f"{where}: metric {', '.join(lone)} is in only one of the logs")
     differences.notes += [
         *describe_not_numbers(where, base, target),
         *describe_scored_errors(where, base, target),

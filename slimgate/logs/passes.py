@@ -77,6 +77,6 @@ def _check_repeats(
     sample = split_epoch(_id_of(paired, scores, int(first[at])))[0]
     raise DataError(
         f"{name}: sample {sample} has {int(repeats[at])} {'answer' if repeats[at] == 1 else 'answers'} in "
-        f"the {side}, and {metric.name} takes at least {metric.k}: give more runs (--base A1 A2 … --target "
-        "B1 B2 …) or more epochs"
+        f"the {side}, but {metric.name} needs at least {metric.k}; give more runs (--base A1 A2 … "
+        "--target B1 B2 …) or more epochs"
     )

@@ -30,7 +30,7 @@ def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
     if len(runs) > 1:
         return Log(tool, shown, {}, runs=tuple(runs))
     if not runs or runs[0].problem:
-        raise DataError(f"{shown}: {runs[0].problem if runs else 'it holds no run'}")
+        raise DataError(f"{shown}: {runs[0].problem if runs else 'it has no run'}")
     return _take_run(Log(tool, shown, {}), runs[0])
 
 
@@ -144,7 +144,7 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
     fitting = [run for run in log.runs if _plain_time(run.time).startswith(_plain_time(choice))]
     if len(fitting) != 1:
         count = f"{len(fitting)} runs begin so" if fitting else "no run begins so"
-        raise DataError(f"--run {choice}: {count} in {log.shown}; it holds {_list_runs(log.runs)}")
+        raise DataError(f"--run {choice}: {count} in {log.shown}; it has {_list_runs(log.runs)}")
     return _pick(log, side, fitting[0])
 
 
@@ -169,7 +169,9 @@ def _pick(log: Log, side: str, run: Run) -> Log:
         hint = f", or choose {_describe_choices(side, judgeable)}" if judgeable else ""
         raise DataError(f"{log.shown}: run {run.time}: {run.problem}{hint}")
     rest = [other for other in log.runs if other is not run]
-    note = f"{log.shown}: it holds {len(log.runs)} runs; judged is that of {run.time}, not {_list_runs(rest)}"
+    note = (
+        f"{log.shown}: it has {len(log.runs)} runs; the run of {run.time} is judged, not {_list_runs(rest)}"
+    )
     return _take_run(replace(log, shown=f"{log.shown} (run {run.time})", notes=(*log.notes, note)), run)
 
 

@@ -75,7 +75,7 @@ def _read_value(row: Row, name: str, shown: str) -> Value | None:
     if isinstance(value, Mapping):
         keys = ", ".join(f"{name}.{key}" for key in islice(value, 5))
         raise DataError(
-            f"{shown}: --slice {name}: it is a table in sample {row.id}; name a key of it ({keys})"
+            f"{shown}: --slice {name}: the field is a table in sample {row.id}; name one of its keys ({keys})"
         )
     if isinstance(value, list | tuple):
         return tuple(dict.fromkeys(text for item in value if (text := as_text(item)))) or None

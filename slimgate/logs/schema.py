@@ -16,14 +16,14 @@ LOGS_SCHEMA = "logs.schema.json"
 _OF_MODELS = frozenset({"size", "flops", "memory", "baseline"})
 _QUALITY = {"$ref": "#/$defs/QualityBudget"}
 _BUDGETS = (
-    "limits of each comparison, by a pattern of its name, task or metric: the last one that matches counts; "
-    "or by metric, flips, slices, latency or KL, as in a suite of models"
+    "limits of each comparison, by a pattern of its name, task or metric; the last pattern that matches "
+    "counts. Or limits by metric, flips, slices, latency or KL, as in a suite of models"
 )
 _POOLED = "limits on the mean over all samples"
 _RANGES = "the lowest and the highest score of a metric, by pattern, such as grade = [1, 10]"
 _SLICES = (
-    "limits of every slice, by a pattern of a comparison, or of one slice, by field, value and pattern; of "
-    "predictions as in a suite of models"
+    "limits of every slice, by a pattern of a comparison, or of one slice, by field, value and pattern; "
+    "for predictions, as in a suite of models"
 )
 _OF_TARGETS = "the budgets of one target, by its name"
 

@@ -144,8 +144,8 @@ def _with_sizes(
         return scores
     if scores.runs is not None:
         raise DataError(
-            f"{where}: it is a ratio of sums over all samples, which is judged by one run of each side; "
-            "leave it out by --metric, or give one run"
+            f"{where}: it is a ratio of sums over all samples, which can only be judged with one run of "
+            "each side; leave it out by --metric, or give one run of each"
         )
     missing = np.full(len(scores.base), np.nan)
     sizes, other = (
@@ -216,8 +216,8 @@ def _describe_missing(where: str, paired: PairedTask, counts: Counts, unscored: 
     parts = [
         f"{count:,} {words}"
         for count, words in (
-            (counts.only_base, "are in the base's log alone"),
-            (counts.only_target, "are in the target's log alone"),
+            (counts.only_base, "are only in the base's log"),
+            (counts.only_target, "are only in the target's log"),
             (counts.unscored_base, "have no score in the base's log"),
             (counts.unscored_target, "have no score in the target's log"),
             (counts.unscored_both, "have no score in either log"),

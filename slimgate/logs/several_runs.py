@@ -48,8 +48,8 @@ def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
     for path, other in combinations(paths, 2):
         if path.exists() and other.exists() and (path.samefile(other) or is_copy(path, other)):
             raise DataError(
-                f"{other}: it is {path}{'' if path.samefile(other) else ' byte by byte'}, so it is not "
-                "another run; a model that always gives the same answers needs one run"
+                f"{other}: it is the same as {path}{'' if path.samefile(other) else ', byte by byte'}, so "
+                "it is not another run; a model that always gives the same answers needs one run"
             )
     return join_logs([read_log(path, form) for path in paths])
 
@@ -66,8 +66,8 @@ def join_logs(logs: Sequence[Log]) -> Log:
     models = list(dict.fromkeys(log.model for log in logs if log.model is not None))
     if len(models) > 1:
         raise DataError(
-            f"{' and '.join(log.shown for log in logs)}: runs of one side are of one model, and these are of "
-            f"{' and '.join(models)}; give each model a --target of its own"
+            f"{' and '.join(log.shown for log in logs)}: the runs of one side must be of one model, but "
+            f"these are of {' and '.join(models)}; give each model a separate --target"
         )
     further = [run for log in logs[1:] for run in (replace(log, further=()), *log.further)]
     return replace(logs[0], further=(*logs[0].further, *further))
@@ -77,13 +77,14 @@ def epochs_as_runs(log: Log) -> Log:
     """The epochs of a log as separate runs. Raises DataError if each sample has only one epoch."""
     if log.further:
         raise DataError(
-            f"{log.shown}: --same-id runs is of one log a side, and several runs were given; leave it out"
+            f"{log.shown}: --same-id runs is for one log per side, but several runs were given; leave it out"
         )
     tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
     epochs = sorted({split_epoch(row.id)[1] for task in tasks.values() for row in task.rows()})
     if len(epochs) < 2:
         raise DataError(
-            f"{log.shown}: --same-id runs, and no id comes twice; expected a row for each sample and run"
+            f"{log.shown}: --same-id runs was given, but no id occurs twice; expected a row for each "
+            "sample and run"
         )
     runs = [
         replace(

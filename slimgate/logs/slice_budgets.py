@@ -91,6 +91,6 @@ def read_slices(names: Sequence[str], looks: int = 1) -> tuple[str, ...]:
     """The fields to slice by, each once. Raises SuiteError if a log that grows is to be sliced."""
     if names and looks > 1:
         raise SuiteError(
-            "--slice was given with --looks, which plans looks at all samples alone; leave one out"
+            "--slice cannot be used with --looks, which only judges all samples together; leave one out"
         )
     return tuple(dict.fromkeys(names))

@@ -207,8 +207,8 @@ def check_slices(
     """
     if budgets.slices and not names:
         raise SuiteError(
-            f"budgets on slices were given, and no field to slice by: name it by --slice ([logs] slices); "
-            f"{_describe_fields(tasks)}"
+            "budgets on slices were given, but no field to slice by; name it with --slice ([logs] "
+            f"slices); {_describe_fields(tasks)}"
         )
     values: dict[str, dict[str, None]] = {name: {} for name in names}
     for part in slices:

@@ -71,28 +71,28 @@ class LogsTable(Table):
     """Paths are from the folder of the file."""
 
     title: str | None = None
-    """What the reports call it; default: the names of base and targets."""
+    """Title in the reports; default: the names of base and targets."""
     kind: Literal["answers", "predictions", "load_tests", "kl_logs"] | None = None
     """What the files are; default: found from their content and the budgets."""
     base: Paths | None = None
     """The log of the base: a file, a folder, or a kept baseline, or a list of several runs; left out for KL
     logs, which hold both."""
     targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], Paths] = Field(min_length=1)
-    """By name the logs of the models to judge, each one log or a list of several runs."""
+    """The logs of the models to judge, by name; each is one log or a list of several runs."""
     repeat: str | None = None
     """A second log of the base, from which its own noise is measured."""
     format: str | None = None
-    """Of all logs; default: found from their content."""
+    """Format of all logs; default: found from their content."""
     allow: list[str] = Field(default_factory=list)
     """What the logs may differ in, as `--allow` of `slimgate judge`."""
     missing: Missing = "fail"
-    """What samples do that have no score in one of the logs or both."""
+    """How samples without a score in one of the logs or both are handled."""
     run: str | dict[str, str] | None = None
     """Which run of a log that holds several, as `--run`; or by `base`, `target` and `repeat`."""
     model: str | dict[str, str] | None = None
     """Which model of a log that holds answers of several, as `--model`; or by `base`, `target`, `repeat`."""
     same_id: SameId = "fail"
-    """What several rows of one id are, as `--same-id`."""
+    """Meaning of several rows with one id, as `--same-id`."""
     higher_is_better: list[str] = Field(default_factory=list)
     """Metrics, or patterns, that are better when higher, if neither the log nor their names say so."""
     lower_is_better: list[str] = Field(default_factory=list)
@@ -106,15 +106,15 @@ class LogsTable(Table):
     refusals: str | None = None
     """A file with further patterns of refusals, or a function of the answer, as `--refusals`."""
     on_inconclusive: OnInconclusive = "fail"
-    """What a budget does that the samples cannot decide."""
+    """What happens if the samples cannot decide a budget."""
     seed: int = Field(default=0, ge=0)
     """Seed of the random weights."""
     columns: dict[Role, str] = Field(default_factory=dict)
-    """Of prediction files: the columns that are not called id, label, prediction and group."""
+    """For prediction files: the columns that are not called id, label, prediction and group."""
     labels: list[str] = Field(default_factory=list)
-    """Of prediction files: all labels of the task, as `--labels`."""
+    """For prediction files: all labels of the task, as `--labels`."""
     positive: str | None = None
-    """Of prediction files: the label of two that precision, recall and F1 are of."""
+    """For prediction files: the positive one of two labels, for precision, recall and F1."""
 
     @property
     def states_columns(self) -> bool:
@@ -205,11 +205,15 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     except SuiteError as error:
         raise SuiteError(f"{shown} [logs]: {error}") from None
     if "teacher" in table.targets:
-        raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
+        raise SuiteError(
+            f"{shown} [logs] targets.teacher: the report uses this name for the base; give another name"
+        )
     of_answers = kind == ANSWERS
     stated = sorted(_PREDICTION_KEYS & table.model_fields_set)
     if of_answers and stated:
-        raise SuiteError(f"{shown} [logs] {stated[0]}: it is of prediction files, and the base is a log")
+        raise SuiteError(
+            f"{shown} [logs] {stated[0]}: this key is for prediction files, but the base is a log"
+        )
     if not of_answers and several:
         raise SuiteError(
             f"{shown} [logs]: several runs of a side were given; {kind} are judged by one run per side"
@@ -275,7 +279,7 @@ def _check_keys(table: LogsTable, kind: FileKind, shown: str) -> None:
     """Raises SuiteError for a key of [logs] that does not go with the kind of file."""
     for key in LogsTable.model_fields:
         if key in table.model_fields_set - _KEYS[kind]:
-            raise SuiteError(f"{shown} [logs] {key}: does not go with {kind}; leave it out")
+            raise SuiteError(f"{shown} [logs] {key}: cannot be used with {kind}; leave it out")
 
 
 def _read_budgets(

@@ -39,7 +39,7 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
         check_repeat_files(suite.repeat, suite.base, suite.targets.values())
     if base.kl is not None:
         raise DataError(
-            f"{suite.base.as_posix()}: it is a KL log, which holds base and target; make it a target, "
+            f"{suite.base.as_posix()}: it is a KL log, which contains base and target; make it a target, "
             "and leave [logs] base out"
         )
     budgets = _budgets_for(suite, LOADS if base.loads else ANSWERS, suite.base)

@@ -93,15 +93,15 @@ def judge_logs(
     base, target = choose_runs(base, target, rules.runs)
     if repeat is not None and (base.further or target.further or rules.same_id == "runs"):
         raise DataError(
-            f"--repeat {repeat.shown}: it was given with several runs of a side, whose noise is in the "
-            "verdict; give it as one more run of --base"
+            f"--repeat {repeat.shown}: several runs of a side were given, so the verdict already includes "
+            "their noise; give this log as one more run of --base"
         )
     if repeat is not None:
         repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
         if repeat.model is not None and repeat.model == target.model != base.model:
             raise DataError(
-                f"--repeat {repeat.shown}: it is of {repeat.model}, the target's model; expected a second "
-                f"log of the base {base.model or base.shown}"
+                f"--repeat {repeat.shown}: this is a log of {repeat.model}, the target's model; expected "
+                f"a second log of the base {base.model or base.shown}"
             )
     verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)
     return replace(verdicts, notes=(*notes, *verdicts.notes))
@@ -119,8 +119,8 @@ def _judge_runs(
     checks = read_answer_checks() if rules.checks is None and budgets.names_answers else rules.checks
     if checks is not None and (base.further or target.further):
         raise SuiteError(
-            "the length and the faults of answers are judged by one run of each side, and several runs were "
-            "given; leave them out, or give one run"
+            "budgets on the length and faults of answers need one run of each side, but several were "
+            "given; leave these budgets out, or give one run of each"
         )
     rules = replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
     differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])

@@ -112,7 +112,7 @@ def assert_within(
         for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
             warnings.warn(text, stacklevel=2)
     if ranges:
-        raise SuiteError("assert_within: ranges were given, which are of logs only; leave them out")
+        raise SuiteError("assert_within: ranges are only for logs; leave them out")
     if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
         actual = f"{type(teacher).__name__} and {type(variant).__name__}"
         raise SuiteError(f"assert_within: {actual} was given, expected two Outcomes or two paths")
@@ -193,7 +193,7 @@ def _list_runs(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """The paths of the runs of a side. Raises SuiteError for an empty list."""
     runs = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     if not runs:
-        raise SuiteError("an empty list of runs were given, expected the path of at least one")
+        raise SuiteError("an empty list of runs was given, expected the path of at least one")
     return runs
 
 
@@ -229,7 +229,7 @@ def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[
         )
     stated = {outcomes.positive for outcomes in (teacher, variant)} - {None}
     if len(stated) > 1:
-        raise MeasureError("assert_within: the two have another positive label; give both the same")
+        raise MeasureError("assert_within: the two have different positive labels; give both the same")
     strays = sorted({*teacher.classes, *variant.classes} - set(teacher.label_set))
     before, after = (
         replace(outcomes.with_strays(strays), positive=next(iter(stated), None))

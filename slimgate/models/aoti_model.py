@@ -72,8 +72,8 @@ def check_package(package: Path) -> None:
     other = [name for name in names if name.suffix not in CODE and name.name not in NOTES]
     if other:
         raise BuildError(
-            f"{package.name} holds {other[0]}, expected only compiled code ({', '.join(sorted(CODE))}): "
-            "it is not loaded"
+            f"{package.name} contains {other[0]}, expected only compiled code "
+            f"({', '.join(sorted(CODE))}), so it is not loaded"
         )
 
 
@@ -84,8 +84,8 @@ def read_description(folder: Path, device: str) -> Json:
     for name, value in current.items():
         if description[name] != value:
             raise BuildError(
-                f"{folder / PACKAGE} is compiled for {name} {description[name]}, and this is {value}; "
-                "build it here (--slimgate-rebuild)"
+                f"{folder / PACKAGE} is compiled for {name} {description[name]}, but this machine has "
+                f"{value}; build it again here with --slimgate-rebuild"
             )
     return description
 

@@ -46,7 +46,7 @@ class Endpoint(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """Requests at the same time, at most."""
+        """Largest number of requests at the same time."""
 
     @property
     def timeout(self) -> float:

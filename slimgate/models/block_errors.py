@@ -74,7 +74,7 @@ def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Te
     for before, state in zip(theirs, after, strict=True):
         if before.shape != state.shape:
             raise BuildError(
-                f"hidden states of {tuple(before.shape)} and {tuple(state.shape)} do not compare"
+                f"hidden states of {tuple(before.shape)} and {tuple(state.shape)} cannot be compared"
             )
     return Parted(
         tuple(

@@ -162,8 +162,9 @@ def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str,
     config: PreTrainedConfig = network.config
     if not hasattr(config, "num_hidden_layers"):
         raise BuildError(
-            f"{type(network).__name__} has no one list of transformer blocks; of a model of two towers name "
-            'one, or both: in_tower = { tower = "vision", steps = [{ … = {} }] }'
+            f"{type(network).__name__} does not have a single list of transformer blocks; for a model "
+            'with two towers, choose one or both with in_tower = { tower = "vision", steps = [{ … = {} }] '
+            "}"
         )
     length = int(config.num_hidden_layers)
     lists_of_length = [

@@ -129,9 +129,9 @@ def as_checkpoint(
     """A model that a task has loaded by `read_network`. Raises BuildError where the task added layers."""
     if model.architecture.partition(":")[0] != TRANSFORMERS:
         raise BuildError(
-            f"{type(model.network).__name__} puts layers of its own on a transformer, and a "
-            "model that is quantized already is judged from its files alone; expected a causal language "
-            "model, or a classifier with a head in its files"
+            f"{type(model.network).__name__} adds its own layers to a transformer, but an already "
+            "quantized model is judged only from its files; expected a causal language model, or a "
+            "classifier with a head in its files"
         )
     return Checkpoint(
         network=model.network,

@@ -91,8 +91,8 @@ def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
     part = network.get_submodule(name)
     if type(part) is not kind:
         raise BuildError(
-            f"{name} is {type(part).__name__}, and only nn.{kind.__name__} can be cut: cut the model "
-            "before the step that put it there"
+            f"{name} is {type(part).__name__}, and only nn.{kind.__name__} can be cut; put the cutting "
+            "step before the step that changed this layer"
         )
     return part
 

@@ -42,7 +42,9 @@ def dequantized_state(
 
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise BuildError(f"{text}: weights of {packing.order} are read from safetensors, and there are none")
+        raise BuildError(
+            f"{text}: {packing.order} weights are read from safetensors files, and there are none"
+        )
     stored: Tensors = {}
     for file in files:
         stored |= load_file(str(file))
@@ -56,7 +58,7 @@ def dequantized_state(
         except (RuntimeError, IndexError, KeyError) as error:
             problem = " ".join(str(error).split())
             raise BuildError(
-                f"{text}: {layer} is not packed as {packing.order} packs it: {problem}"
+                f"{text}: {layer} does not have the layout of {packing.order}: {problem}"
             ) from error
         state[f"{layer}.weight"] = weight.T.contiguous() if layer in transposed else weight
     return state

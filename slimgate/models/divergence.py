@@ -36,8 +36,8 @@ class Divergence:
         """What differs where, by how much. rows: what they are called."""
         return (
             f"token {self.place + 1} of {rows} {self.row} is {format_token(self.written)}, expected "
-            f"{format_token(self.expected)}, whose score is higher by {self.gap:.3g} of their "
-            f"{self.scale}; expected at most {tolerance:g}"
+            f"{format_token(self.expected)}, whose score is higher by {self.gap:.3g} times the "
+            f"{self.scale} of the scores; expected at most {tolerance:g}"
         )
 
 

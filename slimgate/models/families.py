@@ -195,8 +195,8 @@ def refuse_encoder_decoder(config: Mapping[str, object]) -> None:
     family = family_of(config)
     if config.get("is_encoder_decoder") or (family is not None and family.lists):
         raise SuiteError(
-            "this format takes a network of one forward pass, and an encoder-decoder writes its answer token "
-            "by token; to_ctranslate2 converts those"
+            "this format needs a network with one forward pass, but an encoder-decoder writes its answer "
+            "token by token; use to_ctranslate2"
         )
 
 

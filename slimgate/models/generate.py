@@ -52,7 +52,8 @@ def continue_prompts(
     """
     if not can_write(network):
         raise BuildError(
-            f"{type(network).__name__} writes no text: expected a causal language model of transformers"
+            f"{type(network).__name__} does not generate text: expected a causal language model of "
+            "transformers"
         )
     _check_room(network, prompts, sampling.tokens)
     ends = _ends(tokenizer, network)
@@ -74,7 +75,7 @@ def _check_room(network: PreTrainedModel, prompts: Sequence[Sequence[int]], toke
     longest, max_positions = max(map(len, prompts), default=0), room(network)
     if max_positions is not None and longest + tokens > max_positions:
         raise BuildError(
-            f"{tokens} new tokens behind prompts of {longest}, but {type(network).__name__} has positions "
+            f"{tokens} new tokens after prompts of {longest}, but {type(network).__name__} has positions "
             f"for {max_positions} tokens; lower tokens or prompt_tokens"
         )
 

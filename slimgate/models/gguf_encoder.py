@@ -43,10 +43,10 @@ def write_encoder(model: TorchModel, folder: Path) -> None:
     for name in ("reduce", "form"):
         if not isinstance(getattr(network, name), nn.Identity):
             raise BuildError(
-                "llama.cpp has no place for what truncate_embeddings or quantize_embeddings adds"
+                "llama.cpp does not support what truncate_embeddings or quantize_embeddings adds"
             )
     if len(network.dense):
-        raise BuildError("llama.cpp has no place for the dense layer behind the pooling")
+        raise BuildError("llama.cpp does not support a dense layer after the pooling")
     network.encoder.save_pretrained(folder)
     save_tokenizer(model.tokenizer, folder)
     kinds = ["Transformer", "Pooling", *(["Normalize"] if stated["normalize"] else [])]

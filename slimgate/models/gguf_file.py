@@ -148,8 +148,8 @@ def _check_whole(reader: GGUFReader, file: Path) -> None:
     """Raises SuiteError for a file that another machine or further files are needed for."""
     if reader.byte_order == "S":
         raise SuiteError(
-            f"{file.name} has the bytes of its numbers in the other order (big-endian), which neither "
-            "llama.cpp nor transformers reads on this machine; `gguf-convert-endian FILE little` turns them"
+            f"{file.name} stores its numbers in big-endian byte order, which neither llama.cpp nor "
+            "transformers reads on this machine; convert it with `gguf-convert-endian FILE little`"
         )
     parts = _value(reader, "split.count")
     if parts and int(parts) > 1:
@@ -158,7 +158,7 @@ def _check_whole(reader: GGUFReader, file: Path) -> None:
             "`llama-gguf-split --merge FIRST_PART WHOLE.gguf` joins them"
         )
     if not reader.tensors:
-        raise SuiteError(f"{file.name} holds no weights; expected a model, not a vocabulary alone")
+        raise SuiteError(f"{file.name} contains no weights; expected a model, not only a vocabulary")
 
 
 def _architectures() -> frozenset[str]:

@@ -123,8 +123,9 @@ def gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
         if not has_tokenizer(file.parent):
             problem = " ".join(str(error).split())[:120]
             raise BuildError(
-                f"transformers makes no tokenizer of the vocabulary in {file.name} ({type(error).__name__}: "
-                f"{problem}); put the tokenizer's files (tokenizer.json, tokenizer_config.json) beside it"
+                f"transformers cannot make a tokenizer from the vocabulary in {file.name} "
+                f"({type(error).__name__}: {problem}); put the tokenizer's files (tokenizer.json, "
+                "tokenizer_config.json) next to it"
             ) from error
         tokenizer = AutoTokenizer.from_pretrained(file.parent, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
@@ -143,8 +144,8 @@ def check_tokens(model: LlamaModel, tokenizer: PreTrainedTokenizerBase, texts: S
         place = min(len(read), len(row)) if place is None else place
         pieces = [tokenizer.convert_ids_to_tokens(ids[place : place + 3]) for ids in (read, row)]
         raise MeasureError(
-            f"llama.cpp reads other tokens than the tokenizer of the rows: token {place} of "
+            f"llama.cpp and the tokenizer of the rows give different tokens: token {place} of "
             f"{text[:_SHOWN]!r} is {read[place : place + 3]} {pieces[0]} for llama.cpp, and "
-            f"{row[place : place + 3]} {pieces[1]} for the rows, so its scores would be of another text; "
-            "convert the file again with the model's own tokenizer"
+            f"{row[place : place + 3]} {pieces[1]} for the rows, so its scores would be for a different "
+            "text; convert the file again with the model's own tokenizer"
         )

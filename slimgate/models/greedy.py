@@ -131,7 +131,7 @@ def check_answers(
     worst = max(gaps, key=lambda gap: gap.gap, default=None)
     if worst is not None and not worst.gap <= tolerance:
         raise BuildError(
-            f"{who} writes another answer than the network with a growing cache: "
+            f"{who} writes a different answer than the network with a growing cache: "
             f"{worst.describe('row', tolerance)}. Use runtime eager without options"
         )
     return gaps

@@ -59,8 +59,8 @@ def _download(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
         )
     except LocalEntryNotFoundError as error:
         raise BuildError(
-            f"{ref.text}: {_no_folder(ref)}not in the local cache of the hub, and the hub cannot be reached; "
-            f"download it once (hf download {ref.hub_id}), or give a folder"
+            f"{ref.text}: {_no_folder(ref)}not in the local cache of the hub, and the hub cannot be "
+            f"reached; download it first (hf download {ref.hub_id}), or give a folder"
         ) from error
     except HFValidationError as error:
         raise BuildError(f"{ref.text}: {_no_folder(ref)}not a name of the hub: {error}") from error

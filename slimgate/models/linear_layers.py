@@ -77,10 +77,10 @@ def _check_reach(network: nn.Module, layers: list[nn.Linear], *, idle: bool) -> 
     total, reached = sum(p.numel() for p in matrices), sum(layer.weight.numel() for layer in layers)
     if not total and idle:
         raise BuildError(
-            f"the blocks of {type(network).__name__} hold no float matrices: they are quantized already"
+            f"the blocks of {type(network).__name__} have no float matrices: they are already quantized"
         )
     if reached < MIN_REACHED * total:
         raise BuildError(
-            f"the linear layers found hold {reached:,} of the {total:,} weights in the blocks of "
+            f"the linear layers contain {reached:,} of the {total:,} weights in the blocks of "
             f"{type(network).__name__}, expected at least {MIN_REACHED:.0%}"
         )

@@ -50,7 +50,7 @@ class LlamaContext:
         self._handle: Any = self._library.llama_init_from_model(model.handle, self.options)
         if not self._handle:
             raise BuildError(
-                f"llama.cpp makes no context of {rows} texts of {tokens} tokens: {describe_log()}"
+                f"llama.cpp cannot make a context of {rows} texts of {tokens} tokens: {describe_log()}"
             )
         self._memory = self._library.llama_get_memory(self._handle)
 

@@ -64,8 +64,8 @@ def _no_own_code(folder: Path, text: str) -> None:
         classes = settings.get("auto_map")
         if classes and not _has_class_of_transformers(name, settings):
             raise SuiteError(
-                f'"{text}": {name} names code of the model\'s own ({_first(classes)}), which '
-                "slimgate never runs; name a model whose classes transformers has, or convert it"
+                f'"{text}": {name} needs custom code of the model ({_first(classes)}), which slimgate '
+                "never runs; use a model whose classes are in transformers, or convert it"
             )
 
 
@@ -117,8 +117,8 @@ def _no_bomb(file: Path, text: str) -> None:
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         size = sum(entry.file_size for entry in entries)
         raise SuiteError(
-            f'"{text}": {file.name} is compressed, {size:,} bytes in {file.stat().st_size:,}, '
-            "which no weights of torch are: it is not opened"
+            f'"{text}": {file.name} is compressed, {size:,} bytes in {file.stat().st_size:,}, which '
+            "weights of torch never are, so it is not opened"
         )
 
 
@@ -133,9 +133,8 @@ def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
     first_files = {kind: names[0] for kind, names in present.items() if names}
     if len(first_files) > 1:
         raise SuiteError(
-            f'"{text}": {folder} holds {" and ".join(first_files.values())}, expected one model; '
-            "put each into a "
-            "folder of its own, with config.json and the tokenizer"
+            f'"{text}": {folder} holds {" and ".join(first_files.values())}, expected one model; put each '
+            "into a separate folder, with config.json and the tokenizer"
         )
     return next(iter(first_files), None)
 
@@ -211,7 +210,7 @@ def _in_folder(ref: ModelRef, folder: Path) -> ModelRef:
     if ref.new_head:
         raise SuiteError(f'"{ref.text}": a graph ({kind}) cannot get a new head; leave new_head out')
     if ref.dtype:
-        raise SuiteError(f'"{ref.text}": a graph ({kind}) has the dtype that is in it; leave dtype out')
+        raise SuiteError(f'"{ref.text}": a graph ({kind}) cannot change its dtype; leave dtype out')
     return replace(ref, kind=kind)
 
 
@@ -226,8 +225,7 @@ def _quantized(ref: ModelRef, quantized: Quantized | None) -> ModelRef:
         return ref
     if ref.new_head:
         raise SuiteError(
-            f'"{ref.text}": a model that is quantized already ({quantized.format}) cannot get a '
-            "new head; leave "
+            f'"{ref.text}": an already quantized model ({quantized.format}) cannot get a new head; leave '
             "new_head out"
         )
     return replace(ref, kind=CHECKPOINT, stored=quantized.facts())
@@ -250,8 +248,8 @@ def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
         raise SuiteError(
-            f'"{ref.text}": {path} holds {len(files)} GGUF files ({names}), expected one; '
-            "name the file itself"
+            f'"{ref.text}": {path} contains {len(files)} GGUF files ({names}), expected one; name the '
+            "file itself"
         )
     [file] = files
     ref = replace(ref, folder=file.parent, file=file.name)
@@ -261,7 +259,7 @@ def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
     if GGUF in kinds or (not header.is_of_transformers and importlib.util.find_spec("llama_cpp")):
         if ref.dtype:
             raise SuiteError(
-                f'"{ref.text}": llama.cpp computes a GGUF file in the types that are in it; leave dtype out'
+                f'"{ref.text}": llama.cpp cannot change the number types of a GGUF file; leave dtype out'
             )
         return replace(_quantized(ref, header.stored), kind=GGUF)
     _, gguf = gguf_file.read_gguf(file, ref.text)
@@ -345,7 +343,7 @@ def _package_folder(text: str) -> Path:
     folder = _resolve_path(text, str(root / inner))
     files = [file.resolve() for file in folder.rglob("*")] if folder.is_relative_to(root) else [folder]
     if not all(file.is_relative_to(root) for file in files):
-        raise SuiteError(f'"{text}": the path leaves the package')
+        raise SuiteError(f'"{text}": the path is outside of the package')
     return folder
 
 

@@ -139,15 +139,16 @@ def _check_layers(network: nn.Module) -> None:
     types = sorted({type(m).__name__ for m in network.modules() if _computes_in_integers(m)})
     if types:
         raise BuildError(
-            f"{type(network).__name__}: its layers {', '.join(types)} compute in integers, which is not "
-            "exported; export first and quantize then, by onnx_int8_dynamic or onnx_int8_static"
+            f"{type(network).__name__}: its layers {', '.join(types)} compute in integers, which cannot "
+            "be exported; export the model first, then quantize it with onnx_int8_dynamic or "
+            "onnx_int8_static"
         )
     packed = next((name for name, m in network.named_modules() if _is_packed_table(m)), None)
     if packed is not None:
         raise BuildError(
-            f"{type(network).__name__}: the token embeddings {packed} have fewer than 8 bits, which is not "
-            "exported; take embeddings = 8, leave it out, or export first and quantize then, by "
-            "onnx_weight_only"
+            f"{type(network).__name__}: the token embeddings {packed} have fewer than 8 bits, which "
+            "cannot be exported; set embeddings = 8, leave it out, or export the model first, then "
+            "quantize it with onnx_weight_only"
         )
 
 

@@ -69,7 +69,7 @@ def _name(graph: openvino.Model, names: list[str]) -> None:
     for port, name in zip(graph.inputs, names, strict=True):
         port.get_tensor().set_names({name})
         if any(axis.is_static for axis in port.partial_shape):
-            raise BuildError(f"the exported graph takes {name} of shape {port.partial_shape} alone")
+            raise BuildError(f"the exported graph takes {name} only in the shape {port.partial_shape}")
     graph.outputs[0].get_tensor().set_names({OUTPUT})
 
 
@@ -79,7 +79,8 @@ def format_export_error(network: nn.Module, error: Exception) -> str:
         type(m).__name__ for m in network.modules() if type(m).__module__.startswith("slimgate.steps.layers.")
     }
     hint = (
-        f"; its layers {', '.join(sorted(format_hint))} may be what cannot: export first, quantize then"
+        f"; its layers {', '.join(sorted(format_hint))} may be the reason: export the model first, then "
+        "quantize it"
         if format_hint
         else ""
     )

@@ -73,8 +73,8 @@ def require_weights(
     missing = weights.in_encoder(weights.missing) if new_head else weights.missing
     if missing:
         raise BuildError(
-            f"{ref.text}: its files lack {describe_names(missing)} of the weights that its config.json asks "
-            "for; save the whole model again, or name the folder that holds it"
+            f"{ref.text}: its files lack {describe_names(missing)} of the weights that its config.json "
+            "asks for; save the whole model again, or name the folder with the whole model"
         )
     if ref.new_head is None:
         if unused := weights.in_encoder(weights.unused):
@@ -83,10 +83,10 @@ def require_weights(
     unused = weights.in_encoder(weights.unused) if ref.new_head else _without_pooler(weights.unused)
     if unused:
         raise BuildError(
-            f"{ref.text}: {type(weights.network).__name__} has no place for {describe_names(unused)} of the "
-            "weights in its files, so another model would be judged than the one that they hold; correct its "
-            "config.json, or save the model again"
-            + ("" if weights.in_encoder(unused) else "; say new_head = true if this head may be left out")
+            f"{ref.text}: {type(weights.network).__name__} cannot load {describe_names(unused)} of the "
+            "weights in its files, so a different model would be judged; correct its config.json, or save "
+            "the model again"
+            + ("" if weights.in_encoder(unused) else "; set new_head = true if this head may be left out")
         )
 
 
@@ -146,8 +146,8 @@ def numbers_alone(text: str) -> Iterator[None]:
         yield
     except pickle.UnpicklingError as error:  # torch's own words advise to load it all the same
         raise BuildError(
-            f"{text}: its .bin holds more than numbers, and loading that could run code: it is not loaded; "
-            "where you trust it, save the model as safetensors yourself"
+            f"{text}: its .bin file contains more than numbers, and loading it could run code, so it is "
+            "not loaded; if you trust the file, save the model as safetensors yourself"
         ) from error
 
 
@@ -219,7 +219,9 @@ def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
 
     filled = [text for text in texts if text.strip()]
     if not filled:
-        raise BuildError("the train rows hold no text to train a tokenizer on; put one in the folder")
+        raise BuildError(
+            "the train rows have no text to train a tokenizer on; put a tokenizer into the folder"
+        )
     names = _special_tokens(family)
     trained = _byte_level(filled, size, list(dict.fromkeys(names.values())))
     if names is not _DECODER:

@@ -294,7 +294,7 @@ def _plain_layers(tensors: Mapping[str, Stored]) -> tuple[str, ...]:
 def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored], text: str) -> None:
     """Raises SuiteError where scales are missing, or are of another group size than config.json says."""
     if not tensors:
-        raise SuiteError(f'"{text}": its safetensors files hold no weights')
+        raise SuiteError(f'"{text}": its safetensors files contain no weights')
     packing = packing_of(method, quantization)
     if missing := list(_missing_parts(method, packing, tensors)):
         raise SuiteError(

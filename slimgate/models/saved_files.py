@@ -76,7 +76,7 @@ def check_tokenizer(ref: ModelRef) -> None:
         return
     raise SuiteError(
         f'"{ref.text}": {ref.folder} has no tokenizer, expected tokenizer.json, vocab.txt or another '
-        "vocabulary beside the weights; copy the files of the tokenizer that the model was trained with "
+        "vocabulary next to the weights; copy the files of the tokenizer that the model was trained with "
         '(tokenizer.save_pretrained("FOLDER") writes them)'
     )
 

@@ -54,7 +54,7 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
 def _inside(folder: Path, path: object) -> Path:
     """A module's folder, by its name: what leads out of the model's folder is none."""
     if Path(str(path)).is_absolute() or ".." in Path(str(path)).parts:
-        raise BuildError(f"{folder / 'modules.json'}: path {path!r} leaves the model's folder")
+        raise BuildError(f"{folder / 'modules.json'}: path {path!r} is outside of the model's folder")
     return folder / str(path)
 
 
@@ -68,8 +68,8 @@ def _pooling(path: Path) -> str:
     ]
     if len(poolings) != 1 or poolings[0] is None:
         raise BuildError(
-            f"{path}: {config} was given, expected one way of pooling: mean, cls, max or lasttoken; "
-            "[task] pooling says another"
+            f"{path}: {config} was given, expected one way of pooling: mean, cls, max or lasttoken; or "
+            "choose another with [task] pooling"
         )
     return poolings[0]
 

@@ -36,13 +36,13 @@ class ServerTable(Table):
     """
 
     command: tuple[str, ...] = Field(min_length=1)
-    """The program and its arguments. {port} is the port of url, which the variable PORT holds too."""
+    """The program and its arguments. {port} is the port of url; the variable PORT has the same value."""
     ready: str = Field(default="/v1/models", exclude=True)
     """The path on the server that answers with a status below 400 when the model is loaded."""
     ready_timeout: float = Field(default=600.0, gt=0, exclude=True)
-    """Seconds that it may take until then."""
+    """Seconds that the server may take until the path ready answers."""
     stop: Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL"] = Field(default="SIGTERM", exclude=True)
-    """The signal that ends it; after 15 seconds it is killed."""
+    """The signal that ends the server; after 15 seconds the server is killed."""
 
     @field_validator("command")
     @classmethod

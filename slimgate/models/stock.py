@@ -75,7 +75,7 @@ def save_plain(model: TorchModel, folder: Path) -> None:
     Raises BuildError where no class of transformers holds the network.
     """
     if other := not_stock(model):
-        raise BuildError(f"no class of transformers holds the model ({other}), so no other tool reads it")
+        raise BuildError(f"no transformers class can load the model ({other}), so no other tool can read it")
     folder.mkdir(parents=True, exist_ok=True)
     save_stock(model, folder)
     save_tokenizer(model.tokenizer, folder)

@@ -156,7 +156,7 @@ def start_of_answers(network: PreTrainedModel) -> int:
     """The token that an encoder-decoder begins an answer with. Raises MeasureError where none is named."""
     start_token = _of_the_model(network).get("decoder_start_token_id")
     if start_token is None:
-        raise MeasureError(f"the files of {type(network).__name__} name no decoder_start_token_id")
+        raise MeasureError(f"the files of {type(network).__name__} have no decoder_start_token_id")
     return int(start_token)
 
 

@@ -88,7 +88,9 @@ class Greedy:
     ) -> list[list[int]]:
         """The same by a library that ends answers itself. answers_to: (rows, tokens) ids -> the answers."""
         if how.temperature:
-            raise MeasureError(f"runtime {self.runtime} takes the likeliest token here; set temperature = 0")
+            raise MeasureError(
+                f"runtime {self.runtime} can only take the likeliest token; set temperature = 0"
+            )
         check_length(max(map(len, prompts)), how.max_new_tokens, self.longest, self.limit)
         answers: list[list[int]] = [[] for _ in prompts]
         by_length: dict[int, list[int]] = {}

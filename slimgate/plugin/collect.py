@@ -190,8 +190,8 @@ def _refuse_other_fixtures(item: pytest.Item) -> None:
         if FIXTURES in modules and modules[-1] != FIXTURES:
             where = definitions[-1].baseid or "a plugin"
             raise pytest.UsageError(
-                f'{item.nodeid}: {where} defines a fixture "{name}" in place of slimgate\'s, which the gates '
-                "judge by; rename it"
+                f'{item.nodeid}: {where} defines a fixture "{name}" that replaces slimgate\'s, which the '
+                "gates need; rename it"
             )
 
 

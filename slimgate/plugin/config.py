@@ -41,12 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--slimgate-confirm",
         action="store_true",
-        help="Judge only what passed on the gate, once more, on the split confirm",
+        help="Judge the variants that passed on the gate once more, on the rows of the split confirm",
     )
     add(
         "--slimgate-baseline",
         metavar="PATH",
-        help="An earlier run.json, or a folder of baselines; a weaker gate needs a reason",
+        help="Compare with an earlier run.json or a folder of baselines; the suite must give a reason "
+        "for a weaker gate",
     )
     add(
         "--slimgate-require-budget",
@@ -58,27 +59,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slimgate-shard",
         metavar="K/N",
         type=shard_option,
-        help="Build and measure the K-th of N parts of each suite's variants; see slimgate merge",
+        help="Build and measure only part K of N of each suite's variants; slimgate merge joins the parts",
     )
     add(
         "--slimgate-engine",
         choices=["local", "ray"],
         default="local",
-        help="Machines that build and predict: this one (local), or a Ray cluster (ray)",
+        help="Where models are built and predict: on this machine (local) or on a Ray cluster (ray)",
     )
-    add("--slimgate-ray-address", metavar="ADDRESS", help="Head of the Ray cluster (default: start one)")
+    add(
+        "--slimgate-ray-address",
+        metavar="ADDRESS",
+        help="Address of the Ray cluster's head (default: start a cluster on this machine)",
+    )
     add(
         "--slimgate-ray-needs",
         metavar="NEEDS",
         action="append",
         default=[],
-        help="Resources of a model: cpus=2,gpus=1,memory=8G, or of one VARIANT:cpus=4 (repeatable)",
+        help="Resources for each model, such as cpus=2,gpus=1,memory=8G, or for one variant, such as "
+        "NAME:cpus=4 (repeatable)",
     )
     add(
         "--slimgate-time-limit",
         metavar="SECONDS",
         type=_seconds,
-        help="Time limit for the own steps of a variant; if they take longer, its tests fail",
+        help="Time limit for building the own steps of a variant; if they take longer, its tests fail",
     )
     parser.addini("slimgate_files", "Glob patterns of suite files", type="args", default=["bench/*.toml"])
 
@@ -133,6 +139,6 @@ def shard_of(config: pytest.Config) -> Shard | None:
 def describe_no_budget(shown: str, why: str) -> SuiteError:
     """The error of --slimgate-require-budget on a suite."""
     return SuiteError(
-        f"{shown}: --slimgate-require-budget: nothing would be gated, since {why}; give [budgets] a limit, "
-        "or leave the suite out"
+        f"{shown}: --slimgate-require-budget: nothing would be gated, since {why}; add a limit to "
+        "[budgets], or leave the suite out"
     )

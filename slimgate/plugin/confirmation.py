@@ -57,7 +57,7 @@ class Passed:
         artifact = self.record.variant(name).artifact
         if artifact is None or artifact.digest != digest:
             raise BuildError(
-                f"{name}: the store gave another model than the one that passed on the gate; run the gate "
+                f"{name}: the model in the store is not the one that passed on the gate; run the gate "
                 f"again without {OPTION}"
             )
 
@@ -156,16 +156,16 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
     run, where = session.run(suite), f"{suite.shown}: {OPTION}"
     if CONFIRM not in run.rows.reports:
         raise SuiteError(
-            f"{where} was given, and there is no split confirm; give [task] "
-            "splits.confirm, such as confirm = 3000"
+            f"{where} was given, but there is no split confirm; give [task] splits.confirm, such as "
+            "confirm = 3000"
         )
     shown = os.path.relpath(file)
     again = f"run the gate first: pytest {suite.shown}"
     record = _read_if_valid(file)
     if record is None:
-        raise SuiteError(f"{where} needs the record of a gate that passed, and {shown} is none; {again}")
+        raise SuiteError(f"{where} needs the record of a gate that passed, and {shown} is not one; {again}")
     if any(_split_digest(record, split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
-        raise SuiteError(f"{where}: {shown} is of other gate or confirm rows; {again}")
+        raise SuiteError(f"{where}: {shown} has other gate or confirm rows; {again}")
     metrics = {
         model.name: tuple(suite.budgets[model.name].quality)
         for model in inside_budgets(record)

@@ -49,9 +49,7 @@ pytest_plugins = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the mark that gives a hand-written test its suite."""
-    config.addinivalue_line(
-        "markers", 'slimgate("bench/x.toml"): the suite that this test\'s fixtures are about'
-    )
+    config.addinivalue_line("markers", 'slimgate("bench/x.toml"): the suite that this test\'s fixtures use')
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -73,7 +73,7 @@ def start_session(
     together = [suite.shown for suite in suites.values() if suite.family is not None]
     if together and shard_of(config) is not None:
         raise SuiteError(
-            f"{together[0]} [budgets] family: all variants are judged together, so without --slimgate-shard"
+            f"{together[0]} [budgets] family: all variants are judged together, so leave out --slimgate-shard"
         )
     _set_tokenizer_threads(config, suites)
     if config.getoption("slimgate_confirm"):
@@ -113,9 +113,9 @@ def refuse_beside_confirm(config: pytest.Config) -> None:
 
     for name in ("shard", "rebuild"):
         if config.getoption(f"slimgate_{name}"):
-            raise SuiteError(f"{OPTION} judges models of the store, so it goes without --slimgate-{name}")
+            raise SuiteError(f"{OPTION} judges models of the store, so leave out --slimgate-{name}")
     if config.getoption("slimgate_engine") != "local":
-        raise SuiteError(f"{OPTION} judges in this process, so it goes without --slimgate-engine")
+        raise SuiteError(f"{OPTION} judges in this process, so leave out --slimgate-engine")
 
 
 class FailureLines:
@@ -240,7 +240,7 @@ def describe_earlier_records(config: pytest.Config) -> str | None:
     if not any(folder.glob("*/run.json")):
         return None
     where = visible(os.path.relpath(folder, config.invocation_params.dir))
-    return f"{where}: its records are of an earlier run, because this one judged nothing"
+    return f"{where}: its records come from an earlier run, because this run judged nothing"
 
 
 def _folder(config: pytest.Config, option: str | None, default: str) -> Path:

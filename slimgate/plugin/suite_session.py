@@ -193,7 +193,7 @@ class SuiteSession:
         if tests := [
             test for test, key in self._skipped.items() if key in gating and not self.begin().is_new(key)
         ]:
-            yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
+            yield f"{record.suite.path}: skipped although they have a budget: {', '.join(tests)}"
 
     def _keep_log(self, result: GateResult) -> GateResult:
         """An error with the name of a file in place of its log: the first of a variant's in this run."""

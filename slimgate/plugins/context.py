@@ -95,8 +95,8 @@ class BuildContext:
         rows = self.splits.get(split)
         if rows is None or not len(rows):
             raise DataError(
-                f"a build step needs rows of split {split}, and has none: give [task] splits.{split}; a step "
-                f'of your own also names "{split}" in its `reads`'
+                f"a build step needs rows of the split {split}, which has none; set [task] "
+                f'splits.{split}; a step of your own also names "{split}" in its `reads`'
             )
         return rows
 

@@ -79,12 +79,12 @@ def _check_free(folder: Path, run: Kept, *, force: bool) -> None:
     earlier = read_run(folder / RECORD)
     if earlier.suite.path != run.record.suite.path:
         raise DataError(
-            f"{folder}: it holds {earlier.suite.path}, and this run is of {run.record.suite.path}; "
-            "expected suites of other file names, or another --name"
+            f"{folder}: it has a baseline of {earlier.suite.path}, but this run is of "
+            f"{run.record.suite.path}; give the suite another file name, or choose another --name"
         )
     if not force:
         raise DataError(
-            f"{folder}: this baseline is there already, of {earlier.created}; replace it by --force"
+            f"{folder}: this baseline already exists, from {earlier.created}; replace it with --force"
         )
 
 
@@ -149,8 +149,8 @@ def _outcomes(run: Kept) -> list[Path]:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
-            f"{missing[0]}{more}: not there; a baseline keeps the outcomes, or later releases could not be "
-            "tested against it"
+            f"{missing[0]}{more}: no such file; a baseline needs the outcomes, because later releases are "
+            "compared with them"
         )
     return files
 

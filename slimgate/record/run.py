@@ -283,7 +283,7 @@ class RunRecord(Facts):
         """
         by_name = {variant.name: variant for variant in self.variants}
         if name not in by_name:
-            raise DataError(f"the record has no model {name}, but {', '.join(by_name)}")
+            raise DataError(f"the record has no model {name}; it has {', '.join(by_name)}")
         return by_name[name]
 
 

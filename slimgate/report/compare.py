@@ -275,15 +275,16 @@ def _head(comparison: Comparison) -> str:
 
 def _counts(comparison: Comparison) -> Iterator[str]:
     loosened, unexplained = len(comparison.loosened), len(comparison.unexplained)
-    passed_before = sum(verdict.before is Verdict.PASS for verdict in comparison.regressed)
-    if passed_before:
-        yield (
-            f"{count(passed_before)} {'budget' if passed_before == 1 else 'budgets'} held and "
-            f"{_no_more(passed_before)}"
-        )
-    else:
+    passed = [verdict for verdict in comparison.regressed if verdict.before is Verdict.PASS]
+    unmeasured = sum(verdict.after in (None, "not measured") for verdict in passed)
+    if stopped := len(passed) - unmeasured:
+        yield f"{count(stopped)} {'budget' if stopped == 1 else 'budgets'} held and {_no_more(stopped)}"
+    elif not unmeasured:
         yield "no budget that held has stopped holding"
-    if undecided := len(comparison.regressed) - passed_before:
+    if unmeasured:
+        were = "budget that held was" if unmeasured == 1 else "budgets that held were"
+        yield f"{count(unmeasured)} {were} not measured"
+    if undecided := len(comparison.regressed) - len(passed):
         were = "budget was undecided and fails" if undecided == 1 else "budgets were undecided and fail"
         yield f"{count(undecided)} {were} now"
     if comparison.fell:

@@ -28,7 +28,7 @@ def machines_text(runs: Sequence[Kept]) -> str:
     timed = dict.fromkeys(name for run in records for model in run.variants for name in model.latency)
     tables = [_speed_table(records, letters, variants, workload) for workload in timed]
     if not any(tables):
-        raise DataError(f"{runs[0].file}: no variant was timed beside its teacher, expected speed-ups")
+        raise DataError(f"{runs[0].file}: no variant was timed together with its teacher, expected speed-ups")
     machines = len({run.machine.hardware for run in records})
     number = f"{machines} machines" if machines > 1 else "one machine"
     return (

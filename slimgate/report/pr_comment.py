@@ -64,7 +64,10 @@ def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
 def weaker_comment(title: str, than: str, weaker: Sequence[Weakening]) -> str:
     """The comment on a suite that does not run, since its gate demands less without a reason."""
     heading = f"## slimgate: {escape(title, longest=200)}"
-    why = 'Nothing was built or judged. Say why, by [budgets.baseline] reason = "…", or restore the gate.'
+    why = (
+        'Nothing was built or judged. Give a reason with [budgets.baseline] reason = "…", or restore the '
+        "gate."
+    )
     return blocks(MARKER, weaker_gate(weaker, than), heading, why) + "\n"
 
 

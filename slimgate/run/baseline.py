@@ -165,8 +165,8 @@ def refuse_last_run(
         if suites[path].since_baseline and baseline.run.file.resolve() == last.resolve():
             raise SuiteError(
                 f"{suites[path].shown} [budgets.baseline]: this run overwrites its baseline "
-                f"{baseline.facts.path}, so that a loss now would be the baseline of the next run; keep a "
-                "release by slimgate accept, and use that as the baseline"
+                f"{baseline.facts.path}, so a loss in this run would become the baseline of the next; "
+                "keep a release with slimgate accept, and use that as the baseline"
             )
 
 
@@ -174,7 +174,7 @@ def _find_by_option(
     source: BaselineSource, suites: Mapping[Path, Suite]
 ) -> dict[Path, tuple[BaselineSource, Kept]]:
     if not suites:
-        raise SuiteError(f"{source.where} {source.shown}: this run has no suite to hold against it")
+        raise SuiteError(f"{source.where} {source.shown}: this run has no suite to compare with it")
     runs = {path: (source, run) for path, suite in suites.items() if (run := _find_newest(source, suite))}
     if not runs:
         raise _make_mismatch_error(source, suites.values())
@@ -244,6 +244,7 @@ def _check_answers(suite: Suite, source: BaselineSource, run: Kept) -> None:
         if model.name in names and model.is_measured and not run.outcomes(model.name).is_file():
             file = run.outcomes(model.name).relative_to(run.file.parent).as_posix()
             raise SuiteError(
-                f"{source.where} {source.shown}: there is no {file} next to {run.file.name}; {model.name} is "
-                "compared with its earlier answers, row by row: keep them, as slimgate accept does"
+                f"{source.where} {source.shown}: there is no {file} next to {run.file.name}; {model.name} "
+                "is compared with its earlier answers, row by row; keep these files, as slimgate accept "
+                "does"
             )

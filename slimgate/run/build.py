@@ -211,7 +211,8 @@ class Builder:
             assert ref.folder is not None
             if contents.digest_model_files(ref) != key["load"]:
                 raise BuildError(
-                    f"files of {ref.folder} changed while they were read; run again when nothing writes there"
+                    f"files of {ref.folder} changed while they were read; run again when no program "
+                    "writes to this folder"
                 )
 
         def load(context: BuildContext) -> Any:
@@ -240,7 +241,7 @@ class Builder:
         plugin = step.object
         where = f"{self._format_variant(variant)}: step {step.name}"
         if parent.kind == CHECKPOINT and CHECKPOINT not in plugin.takes:  # a hub model's kind is known late
-            raise BuildError(f"{where}: cannot take a model that is quantized already ({parent.kind})")
+            raise BuildError(f"{where}: this step cannot take an already quantized model ({parent.kind})")
         teachers = self._build_teachers(where, step, parent)
         params = dump_params(step.params)
         with _explain_errors(where):
@@ -266,7 +267,9 @@ class Builder:
                     model = _load_for_step(parent, self._device, plugin)
                 model = plugin.apply(model, step.params, context)
             if not hasattr(model, "save"):
-                raise BuildError(f"apply gave {type(model).__name__} back, expected the model it was given")
+                raise BuildError(
+                    f"apply gave {type(model).__name__} back, expected the model that it was given"
+                )
             model.kind = plugin.gives or model.kind
             return model
 
@@ -293,7 +296,8 @@ class Builder:
 
         if self._device != "cpu":
             raise BuildError(
-                f"processes = {step.params.processes} is for training on the CPU; this is {self._device}"
+                f"processes = {step.params.processes} is for training on the CPU, but the device is "
+                f"{self._device}"
             )
         task = self._suite.setup.task
         job = StepJob(
@@ -447,9 +451,7 @@ class Builder:
     ) -> BuildContext:
         def load_teacher() -> Any:
             if not teachers:
-                raise BuildError(
-                    f"{where}: it asked for the teacher; a step that does sets uses_teacher = True"
-                )
+                raise BuildError(f"{where}: it asked for the teacher; set uses_teacher = True in the step")
             return load_artifact(teachers[0])
 
         def load_artifact(teacher: Artifact) -> Any:

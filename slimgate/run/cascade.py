@@ -171,7 +171,9 @@ def _predict_answers(suite: Suite, member: Member, artifact: Artifact, context: 
     rows, task = context.rows(SELECTION), suite.setup.task
     encoded = task.object.row_encoder(task.params, artifact.folder)(rows)
     if encoded.row_of is not None:
-        raise BuildError(f"{member.name}: its rows are cut into parts, and a cascade passes on whole rows")
+        raise BuildError(
+            f"{member.name}: its rows are split into parts, but a cascade only passes on whole rows"
+        )
     inside = member.model_copy(update={"folder": "."})
     predictor = load_member(artifact.folder, inside, device=context.device, threads=context.threads)
     try:

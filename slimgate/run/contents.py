@@ -142,8 +142,8 @@ def check_server(params: BaseModel, base: Path, before: Json) -> None:
     for name, digest in before.items():
         if now.get(name) != digest:
             raise DataError(
-                f"server: {name} changed while the server ran, so nobody can tell which one answered; run "
-                "again when nothing writes there (a log that the server writes should end in .log)"
+                f"server: {name} changed while the server ran, so it is unknown which version answered; "
+                "run again when no program writes there (a log that the server writes should end in .log)"
             )
 
 

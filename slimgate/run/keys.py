@@ -445,8 +445,8 @@ def check_task(task: SuiteTask, before: Json) -> None:
     for name, value in make_task_key(task).items():
         if value != before[name]:
             raise DataError(
-                f"task {task.name}: its {name} changed during this run, so that models would be scored "
-                "by two versions; run again when nothing writes there"
+                f"task {task.name}: its {name} changed during this run, so models would be scored by two "
+                "versions; run again when no program changes it"
             )
 
 

@@ -61,7 +61,7 @@ def list_settings(run: SuiteRun, name: str, instructions: list[str] | None = Non
         if not _narrow_variants(run.suite, name):
             raise DataError(
                 f"{run.suite.shown}: {name}: ONNX Runtime cannot leave instructions out, and no step of "
-                f"{name} has {_REDUCE} = false to build it again by"
+                f"{name} has {_REDUCE} = false, which a second build would set to true"
             )
         return [Setting(f"built again with {_REDUCE} = true", {}, reduced=True)]
     has = set(cpu_instructions() if instructions is None else instructions)

@@ -97,8 +97,8 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
         for step in suite.model(name).steps:
             if CALIBRATION in step.needs:
                 raise DataError(
-                    f"{name}: step {step.name} needs rows of the split calibration, and these rows leave it "
-                    "none; give it some by splits.calibration, such as calibration = 16"
+                    f"{name}: step {step.name} needs rows of the split calibration, but no rows are left "
+                    "for it; give it some with splits.calibration, such as calibration = 16"
                 )
 
 
@@ -108,7 +108,7 @@ def _cut_splits(suite: Suite, folder: Path) -> Json:
     with scratch_beside(folder) as scratch:
         parts = setup.source.object.read(setup.source.params, scratch=scratch)
     if setup.source.object.digest(setup.source.params) != before:
-        raise DataError("the rows changed while they were read; run again when nothing writes there")
+        raise DataError("the rows changed while they were read; run again when no program changes them")
     done = cut(
         parts,
         setup.sizes,

@@ -79,7 +79,7 @@ class StepJob:
 
     def _load_teacher(self) -> Any:
         if not self.teachers:
-            raise BuildError("it asked for the teacher; a step that does sets uses_teacher = True")
+            raise BuildError("it asked for the teacher; set uses_teacher = True in the step")
         return _load_teacher_model(self.teachers[0][0])
 
 
@@ -92,7 +92,7 @@ def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[s
     """The model after the step, and the first process's log. Raises a process's error, or BuildError."""
     if getattr(job.params, "batch_size", processes) < processes:
         raise BuildError(
-            f"processes = {processes} share batches of {job.params.batch_size}: raise batch_size"
+            f"processes = {processes} cannot share batches of {job.params.batch_size} rows; raise batch_size"
         )
     with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool, _end_on_interrupt(pool):
         running = [pool.submit(_apply_step, job, rank, processes) for rank in range(processes)]

@@ -30,7 +30,8 @@ class TranslatorPredictor(CTranslate2Predictor):
         """The tokens of a batch whose call writes text. Raises BuildError for one that wants scores."""
         if NEW_TOKENS not in batch:
             raise BuildError(
-                f"{USER} writes text and gives no scores of an encoder-decoder; use it in text_to_text"
+                f"{USER} writes text, but gives no scores of an encoder-decoder; use it in the task "
+                "text_to_text"
             )
         texts = [
             ids[mask.astype(bool)].tolist()
@@ -41,7 +42,7 @@ class TranslatorPredictor(CTranslate2Predictor):
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
         if how.temperature:
-            raise MeasureError(f"{USER} takes the likeliest token here; set temperature = 0")
+            raise MeasureError(f"{USER} can only take the likeliest token; set temperature = 0")
         self._stop()
         return self._to_ids(self._translate(self._to_tokens(prompts), how.max_new_tokens, least))
 

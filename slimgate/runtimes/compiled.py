@@ -123,8 +123,8 @@ class CompiledPredictor(EagerPredictor):
 
         if NEW_TOKENS in batch and is_encoder_decoder(self.network):
             raise BuildError(
-                "runtime compiled compiles one forward pass and writes no text by an encoder-decoder; "
-                "use eager"
+                "runtime compiled compiles one forward pass and cannot generate text with an "
+                "encoder-decoder; use eager"
             )
         prepared = {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
         if NEW_TOKENS in prepared:
@@ -199,9 +199,10 @@ class CompiledPredictor(EagerPredictor):
         relative = difference / size if size > 0 else (0.0 if difference == 0 else float("inf"))
         if not relative <= self._params.tolerance:  # NaN is no agreement either
             raise BuildError(
-                f"runtime compiled disagrees with the network uncompiled: scores lie {difference:.4g} apart, "
-                f"{relative:.3g} of their size ({size:.3g}), expected at most {self._params.tolerance:g}; "
-                'use runtime "eager", or give another `tolerance` if that is meant'
+                f"runtime compiled disagrees with the uncompiled network: scores are {difference:.4g} "
+                f"apart, {relative:.3g} of their size ({size:.3g}), expected at most "
+                f'{self._params.tolerance:g}; use runtime "eager", or set a larger `tolerance` if you '
+                "accept this"
             )
         self.max_difference = max(self.max_difference, relative)
 

@@ -187,9 +187,8 @@ class Eager(Runtime[Params]):
         draft = find_draft(model)
         if draft is not None and is_static:
             raise BuildError(
-                'runtime eager: cache = "static" was given, but what is not kept of a '
-                "draft leaves the cache; use "
-                'cache = "dynamic"'
+                'runtime eager: cache = "static" was given, but rejected draft tokens must leave the '
+                'cache; use cache = "dynamic"'
             )
         return EagerPredictor(model.network, device, static_cache=is_static, draft=draft)
 

@@ -52,11 +52,12 @@ class EndpointTable(Table):
     key_env: str | None = Field(default=None, exclude=True)
     """The environment variable that holds the API key."""
     concurrency: int = Field(default=8, ge=1, le=1024, exclude=True)
-    """Requests at the same time, at most."""
+    """Largest number of requests at the same time."""
     timeout: float = Field(default=120.0, gt=0, exclude=True)
     """Seconds that the server may be silent in one request."""
     retries: int = Field(default=6, ge=0, le=100, exclude=True)
-    """How often a request is sent again after 429, 5xx, a lost connection or a timeout; pauses grow."""
+    """How often a request is sent again after 429, 5xx, a lost connection or a timeout; each pause is longer
+    than the last."""
 
     @field_validator("url")
     @classmethod

@@ -192,8 +192,8 @@ class LlamaPredictor:
         rows, tokens = prepared.ids.shape
         if rows > MAX_ROWS:
             raise MeasureError(
-                f"runtime llama_cpp writes {MAX_ROWS} answers at once at most, {rows} were given; take a "
-                f"workload with batch = {MAX_ROWS} or less"
+                f"runtime llama_cpp writes at most {MAX_ROWS} answers at once, but {rows} were given; use "
+                f"a workload with batch = {MAX_ROWS} or less"
             )
         scores = self._begin(prepared.ids, prepared.count)
         return _Begun(scores.argmax(-1), tokens, prepared.count - 1)
@@ -303,7 +303,7 @@ def _check_device(device: str) -> None:
 def _file_in(folder: Path) -> Path:
     files = gguf_files(folder)
     if len(files) != 1:
-        raise BuildError(f"{folder} holds {len(files)} GGUF files, expected one")
+        raise BuildError(f"{folder} contains {len(files)} GGUF files, expected one")
     return files[0]
 
 

@@ -109,8 +109,8 @@ class GenaiPredictor:
         """The answer after its first token. Raises MeasureError for more rows than the library takes."""
         if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
-                f"ONNX Runtime GenAI writes {MAX_ROWS} answers at once at most, {len(prepared.ids)} were "
-                f"given; take a workload with batch = {MAX_ROWS} or less"
+                f"ONNX Runtime GenAI writes at most {MAX_ROWS} answers at once, but {len(prepared.ids)} "
+                f"were given; use a workload with batch = {MAX_ROWS} or less"
             )
         generator = self._start_generator(prepared.ids, prepared.count, min_new_tokens=prepared.count)
         generator.generate_next_token()

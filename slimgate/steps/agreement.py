@@ -103,9 +103,9 @@ def check_agreement(
     )
     if tolerance is not None and relative > tolerance:
         raise BuildError(
-            "the converted model disagrees with the one it was made from: scores of calibration rows lie up "
-            f"to {largest:.4g} apart, {relative:.3g} of their standard deviation ({spread:.3g}), expected "
-            f"at most {tolerance:g}; give another `tolerance` if that is meant"
+            "the converted model disagrees with the one it was made from: scores of calibration rows lie "
+            f"up to {largest:.4g} apart, {relative:.3g} of their standard deviation ({spread:.3g}), "
+            f"expected at most {tolerance:g}; set a larger `tolerance` if you accept this"
         )
 
 

@@ -93,9 +93,9 @@ def _check_written(
     }
     if tolerance is not None and worst.gap > tolerance:
         raise BuildError(
-            "the converted model writes another answer than the one it was made from: "
-            f"{worst.describe('calibration row', tolerance, format_token)}. Give another `tolerance` if that "
-            "is meant"
+            "the converted model writes a different answer than the one it was made from: "
+            f"{worst.describe('calibration row', tolerance, format_token)}. Set a larger `tolerance` if "
+            "you accept this"
         )
 
 

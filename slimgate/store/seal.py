@@ -45,7 +45,7 @@ def seal(folder: Path, name: str, facts: Mapping[str, object]) -> Json:
     try:
         files = _plain_files(folder)
     except Damaged as error:
-        raise BuildError(f"{name}: {error}; an entry of the store holds plain files only") from error
+        raise BuildError(f"{name}: {error}; an entry of the store may only contain plain files") from error
     digests = {path: file_sha256(folder / path) for path in files}
     sizes = {path: stat.st_size for path, stat in files.items()}
     # through JSON and back, so that the digest is that of the facts as they will be read

@@ -72,7 +72,7 @@ def reading(root: Path, name: str) -> Iterator[None]:
         yield
     except OSError as error:
         message = f"store {root}: {name} cannot be read ({error.strerror})"
-        raise BuildError(f"{message}; let it be read, or {_ELSEWHERE}") from error
+        raise BuildError(f"{message}; make it readable, or {_ELSEWHERE}") from error
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def filling(root: Path, name: str) -> Iterator[None]:
         problem = _describe_refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
         text = " ".join(str(error).split())
         raise BuildError(
-            f"store {root}: {problem}; nothing of {name} was kept, which ended: {text}"
+            f"store {root}: {problem}; {name} was not kept, and building it failed: {text}"
         ) from error
 
 
@@ -240,7 +240,8 @@ class Store:
             os.rename(folder, aside)
         note_use(self.root, f"{DAMAGED}/{aside.name}")
         warning = (
-            f"store {self.root}: {name} is damaged ({problem}); it is made again, and kept as {aside.name}"
+            f"store {self.root}: {name} is damaged ({problem}); it is built again, and the damaged one is "
+            f"kept as {aside.name}"
         )
         warnings.warn(warning, DamagedEntry, stacklevel=2)
 
@@ -306,7 +307,9 @@ def open_entry(root: Path, kind: str, key: str) -> Entry:
         with reading(root, name):
             return Entry(folder, check_entry(folder, name), True)
     except Damaged as error:
-        raise BuildError(f"store {root}: {name} is damaged ({error}); the next run makes it again") from error
+        raise BuildError(
+            f"store {root}: {name} is damaged ({error}); the next run builds it again"
+        ) from error
 
 
 def make_temporary_name(kind: str, key: str) -> str:

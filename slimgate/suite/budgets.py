@@ -115,9 +115,7 @@ def _read_teacher_limits(
     _refuse_over_key(table, loc, data, file)
     for kind in QualityBudgetTable.model_fields.keys() - TeacherBudgetTable.model_fields.keys():
         if kind in table:
-            raise make_suite_error(
-                file, (*loc, kind), data, f"limits what is lost behind the teacher; {takes}"
-            )
+            raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {takes}")
     try:
         budgets = TeacherBudgetTable.model_validate(table).budgets()
     except ValidationError as error:
@@ -222,7 +220,7 @@ def _read_baseline_budgets(
         _refuse_over_key(table, loc, data, file)
         for kind in {*QualityBudgetTable.model_fields} - {*BaselineBudgetTable.model_fields}:
             if kind in table:
-                problem = "limits the value of now, whatever it was; write it under [budgets]"
+                problem = "limits the current value, whatever the baseline's was; write it under [budgets]"
                 raise make_suite_error(file, (*loc, kind), data, problem)
         try:
             budgets[name] = BaselineBudgetTable.model_validate(table).budgets()

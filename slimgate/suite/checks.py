@@ -38,7 +38,7 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
     if not (_can_have_class_scores(task.object) and task.object.needs(task.params) >= CLASS_SCORES):
         able = ", ".join(kind for kind, plugin in plugins("task").items() if _can_have_class_scores(plugin))
         problem = (
-            f"task {task.name} has no class probabilities for a whole row, by which a model is sure; tasks "
+            f"task {task.name} has no class probabilities for a whole row, which a cascade needs; tasks "
             f"for cascades: {able}"
         )
         raise error_at(loc, problem)
@@ -120,8 +120,8 @@ def _check_endpoint_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
         if budget is not None:
             off = f'{key} = {{ {budget.kind} = "off", reason = "{endpoints[0]} is an endpoint" }}'
             problem = (
-                f"{endpoints[0]} is an endpoint, of which files, calls and memory are not measured; switch "
-                f"the budget off: [budgets.variants.{name}] {off}"
+                f"{endpoints[0]} is an endpoint, and slimgate cannot measure its files, calls and memory; "
+                f"switch the budget off: [budgets.variants.{name}] {off}"
             )
             raise error_at(("budgets", key), problem)
 
@@ -148,11 +148,11 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
         state, runtime = walk.find_state(name), suite.model(name).runtime
         loc: Loc = (TEACHER,) if name == TEACHER else ("variants", name, "runtime")
         if state.kind not in runtime.object.kinds:
-            raise error_at(loc, f"{runtime.name} does not execute an artifact of kind {state.kind}")
+            raise error_at(loc, f"{runtime.name} cannot execute an artifact of kind {state.kind}")
         weights = suite.find_weight_format(name)
         if weights is not None and not (runtime.object.unpacks or weights in runtime.object.formats):
             formats = ", ".join(sorted(runtime.object.formats)) or "floating point"
-            raise error_at(loc, f"{runtime.name} does not execute weights in {weights}, expected {formats}")
+            raise error_at(loc, f"{runtime.name} cannot execute weights in {weights}, expected {formats}")
         if name != TEACHER:
             _check_timed_budgets(suite, name, error_at)
             _check_flops_budget(suite, name, error_at)

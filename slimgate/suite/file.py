@@ -63,7 +63,7 @@ def parse_toml(path: Path, shown: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(_describe_bad_toml(shown, text, str(error))) from error
     except ValueError as error:  # of int()
-        raise SuiteError(f"{shown}: not TOML: a number of too many digits") from error
+        raise SuiteError(f"{shown}: not TOML: a number with too many digits") from error
 
 
 @lru_cache(maxsize=256)

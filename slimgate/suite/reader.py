@@ -81,7 +81,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     text = read_suite_text(path, shown)
     if "logs" in text.data:
         problem = (
-            "has [suite] and [logs], and a file judges models or logs; put [logs] into a file of its own"
+            "has [suite] and [logs], but a file judges either models or logs; put [logs] into a separate file"
         )
         raise SuiteError(f"{text.shown}: {problem}")
     try:
@@ -226,7 +226,7 @@ class Reader:
             name = options.pop("name", None)
             return self.read_plugin("source", name, options, loc)
         if table:
-            raise self.make_error(loc, f"task {task.name} brings its own rows; leave source out")
+            raise self.make_error(loc, f"task {task.name} has its own rows; leave source out")
         return Plugin(task.name, task.object.source, task.params)
 
     def _check_known_keys(self, table: Mapping[str, object], params: type[BaseModel]) -> None:
@@ -266,7 +266,8 @@ class Reader:
         if len(step) != 1:
             actual = f"{len(step)} steps ({', '.join(step)})" if step else "an empty table"
             raise self.make_error(
-                loc, f"{actual} was given, expected one step a table, as in [{{ a = {{}} }}, {{ b = {{}} }}]"
+                loc,
+                f"{actual} was given, expected one step per table, as in [{{ a = {{}} }}, {{ b = {{}} }}]",
             )
         [(name, params)] = step.items()
         return self.read_plugin("step", name, params, loc, (*loc, name))
@@ -300,10 +301,10 @@ class Reader:
     def _read_variant(self, name: str, table: VariantTable, tables: Mapping[str, VariantTable]) -> Variant:
         loc = ("variants", name)
         if name == TEACHER:
-            raise self.make_error(loc, "teacher is the name of the teacher; call the variant otherwise")
+            raise self.make_error(loc, "teacher is the name of the teacher; give the variant another name")
         if name == SELF:
             raise self.make_error(
-                loc, "self is what a step calls the model before it; call the variant otherwise"
+                loc, "in a step, self means the model before the step; give the variant another name"
             )
         for key, other, known_names in (
             ("from", table.parent, {TEACHER, *tables}),
@@ -315,7 +316,8 @@ class Reader:
                 )
         if table.twin == name:
             raise self.make_error(
-                (*loc, "twin"), "a variant is not its own twin; name the one built without a teacher"
+                (*loc, "twin"),
+                "a variant cannot be its own twin; name the variant that was built without a teacher",
             )
         ref = self.read_ref(table, loc)
         return Variant(

@@ -131,8 +131,8 @@ _COLUMN_DESCRIPTION = (
     "a column of [task] slices, or label: [budgets.slices.COLUMN.VALUE] is the budget of one slice"
 )
 _FAMILY_DESCRIPTION = (
-    "judges the budgets on metrics of all gated variants together: the chance that any variant over its "
-    "budget passes is at most 5 %; default: each variant is judged alone"
+    "judges the budgets on metrics of all gated variants together, so that the chance that any variant "
+    "over its budget passes is at most 5 %; default: each variant is judged alone"
 )
 
 

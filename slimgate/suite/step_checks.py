@@ -69,7 +69,7 @@ def _describe_wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Se
     """Why a step of model `name` cannot take this kind. changes: the earlier steps that changed the kind."""
     problem = f"cannot take an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
     if kind == CHECKPOINT:
-        return f"{problem}: the model is quantized already; start from the model before it was quantized"
+        return f"{problem}: the model is already quantized; start from the model before it was quantized"
     if change := next((earlier for earlier in reversed(changes) if earlier.kind_before in takes), None):
         owner = "" if change.model == name else f", a step of {change.model}"
         return f"{problem}: put it before {change.step}{owner}"
@@ -148,8 +148,8 @@ class ModelWalk:
             self._check_files(step, step_loc)
             if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
                 problem = (
-                    "reads the split unlabelled, which the suite does not have; "
-                    "give [task] splits.unlabelled = 2000"
+                    "reads the split unlabelled, which the suite does not have; set [task] "
+                    "splits.unlabelled = 2000"
                 )
                 raise self.error_at(step_loc, problem)
             self._check_calibration(step, step_loc)
@@ -178,7 +178,7 @@ class ModelWalk:
         for name in step.teachers:
             kind = state.kind if name == SELF else self.find_state(name).kind
             if kind not in eager.runtime.kinds:
-                problem = f'"{name}" is of kind {kind}; a model to learn from runs in PyTorch'
+                problem = f'"{name}" is of kind {kind}; a model to learn from must run in PyTorch'
                 raise self.error_at((*loc, _find_teacher_option(step, name)), problem)
 
     def _check_files(self, step: SuiteStep, loc: Loc) -> None:

@@ -52,12 +52,12 @@ class SuiteTable(Table):
     opt_in: bool = False
     """Run only if the suite is named on the command line."""
     extends: str | tuple[str, ...] | None = None
-    """Suite files that this one is laid over: tables merge, lists are replaced."""
+    """Suite files that this file extends: tables are merged, lists are replaced."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """Threads of every build and call, whatever OMP_NUM_THREADS says; default: OMP_NUM_THREADS, else physical
-    cores, and no more than the process may use."""
+    """Threads of every build and call, even if OMP_NUM_THREADS differs; default: OMP_NUM_THREADS, else the
+    physical cores, at most those that the process may use."""
     reference: SuitePath | None = None
-    """A markdown file of published figures, which the report shows beside ours."""
+    """A markdown file of published figures, which the report shows next to the measured ones."""
 
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
@@ -76,7 +76,7 @@ class TaskTable(Table):
     """[task]: what is common to all tasks; the other keys belong to the task's own Params."""
 
     kind: str
-    """The task, which says what the other keys of this table are; your own as package.module:object."""
+    """The task, which decides what the other keys of this table are; your own as package.module:object."""
     source: Annotated[dict[str, Any], _require_table('{ name = "files", path = "rows.csv" }')] = Field(
         default_factory=dict
     )
@@ -84,7 +84,7 @@ class TaskTable(Table):
     group: str | None = None
     """A column; rows of one value (a document, a user) stay in one split and are judged as one unit."""
     slices: tuple[str, ...] = ()
-    """Columns whose values are judged apart, and length_bucket."""
+    """Columns whose values are judged separately; length_bucket is also possible."""
     splits: SplitSizes = SplitSizes()
     """Rows of each split."""
 
@@ -119,13 +119,13 @@ class CascadeTable(Table):
     """`cascade` of a variant: each model answers the rows that it is sure of, and passes on the others."""
 
     models: tuple[str, ...]
-    """The models in order, the cheapest first: variants of this suite; the last one may be teacher."""
+    """Names of variants of this suite, the cheapest first; the last one may be teacher."""
     threshold: Threshold = "selection"
-    """The least probability of an answer that is sure: chosen on the selection rows, or a number, or one for
-    each model but the last."""
+    """Smallest probability at which a model is sure: "selection" chooses it on the selection rows; or give a
+    number, or one number for each model but the last."""
     drop_points: float = Field(default=0.5, ge=0, le=100)
-    """With threshold = "selection": points of accuracy that the cascade may lose there against its last
-    model; an ensemble against the mean of all its models."""
+    """With threshold = "selection": points of accuracy that may be lost on the selection rows. A cascade is
+    compared with its last model, an ensemble with the mean of all its models."""
     ensemble: bool = False
     """Average the scores of all models that a row reached, instead of taking the last one's. The weights are
     chosen on the selection rows."""
@@ -137,7 +137,7 @@ class CascadeTable(Table):
         if self.threshold == FROM_SELECTION:
             return self
         if "drop_points" in self.model_fields_set:
-            raise ValueError('drop_points belongs to threshold = "selection"; the threshold is given here')
+            raise ValueError('drop_points is only for threshold = "selection"; the threshold is given here')
         if isinstance(self.threshold, tuple) and len(self.threshold) != len(self.models) - 1:
             raise ValueError(
                 f"{len(self.threshold)} thresholds were given, expected {len(self.models) - 1}: one for "
@@ -227,9 +227,9 @@ class TeacherTable(Table):
     server: Server | None = None
     """With endpoint: how slimgate starts the server for the run: { command = [...], ready, stop, … }."""
     steps: Steps = ()
-    """Steps that make the teacher of it, such as fine_tune."""
+    """Steps that make the teacher from this model, such as fine_tune."""
     runtime: Annotated[dict[str, Any], _require_table('{ name = "eager" }')] | None = None
-    """The runtime that executes it: its name and its options; default: by the artifact's kind."""
+    """The runtime that executes the model: its name and its options; default: by the artifact's kind."""
 
     @model_validator(mode="after")
     def _check_model_or_endpoint(self) -> Self:
@@ -257,7 +257,8 @@ class VariantTable(Table):
     sha256: SHA256 | None = None
     """sha256 of the model's weights, which are checked against it."""
     dtype: Dtype | None = None
-    """With model: the floating-point format that it is loaded in; default: the one of its weights."""
+    """With model: the floating-point format that the model is loaded in; default: the format of its
+    weights."""
     new_head: bool = False
     """With model: true leaves out the head in its files and fits a new one on the train rows; false needs a
     head and every weight in the files."""
@@ -266,11 +267,11 @@ class VariantTable(Table):
     twin: str | None = None
     """A variant of the same shape that is built without a teacher's answers, to compare with."""
     gated: bool = True
-    """false: its verdicts are shown and fail no run."""
+    """false: the variant's verdicts are shown, but they fail no run."""
     reason: str | None = None
     """Why it is not gated; required if gated = false."""
     runtime: Annotated[dict[str, Any], _require_table('{ name = "eager" }')] | None = None
-    """The runtime that executes it: its name and its options; default: by the artifact's kind."""
+    """The runtime that executes the model: its name and its options; default: by the artifact's kind."""
 
     @model_validator(mode="before")
     @classmethod
@@ -296,13 +297,13 @@ class VariantTable(Table):
         if not self.steps and all(source is None for source in sources):
             raise ValueError("a variant needs steps, a runtime, or model = … for one built elsewhere")
         if not self.gated and not self.reason:
-            raise ValueError('gated = false needs a reason = "…" that the report can show')
+            raise ValueError('gated = false needs a reason = "…", which the report shows')
         if self.sha256 is not None and self.model is None:
-            raise ValueError("sha256 belongs to a variant with model = …")
+            raise ValueError("sha256 is only for a variant with model = …")
         if self.dtype is not None and self.model is None:
-            raise ValueError("dtype belongs to a variant with model = …")
+            raise ValueError("dtype is only for a variant with model = …")
         if self.new_head and self.model is None:
-            raise ValueError("new_head belongs to a variant with model = …")
+            raise ValueError("new_head is only for a variant with model = …")
         return self
 
 
@@ -311,45 +312,46 @@ class BaselineTable(Table):
 
     file: SuitePath | None = None
     """A run.json, its folder, or a folder of baselines, of which the newest of this suite is taken;
-    --slimgate-baseline goes before it."""
+    --slimgate-baseline overrides it."""
     reason: str | None = None
     """Why the gate demands less than the baseline's: other rows, fewer variants or budgets, other settings.
-    The report shows it. It counts while the baseline does not have the same words."""
+    The report shows it. It counts until a baseline has the same reason."""
 
 
 class MeasureTable(Table):
     """[measure]"""
 
     metrics: tuple[str, ...] | None = None
-    """Metrics to measure beside those with a budget; default: the task's."""
+    """Metrics to measure in addition to those with a budget; default: the task's."""
     workloads: tuple[WorkloadTable, ...] | None = None
     """Calls that are timed; default: one and 32 gate rows."""
     end_to_end: bool = False
-    """Time each workload from text to answer too, tokenizing included, with a duel and budgets of its own."""
+    """Also time each workload from text to answer, tokenizing included, with a separate duel and separate
+    budgets."""
     loads: tuple[LoadTable, ...] = ()
-    """Loads under which the servers of endpoints are timed, the teacher's and a variant's by turns."""
+    """Loads under which the servers of endpoints are timed; the teacher's and a variant's take turns."""
     warmup: int = Field(default=10, ge=0)
     """Calls before timing starts."""
     rounds: int = Field(default=100, ge=1)
-    """Timed calls of a workload, at most; with a budget p95_ms_max ten times as many."""
+    """Largest number of timed calls of a workload; ten times as many with a budget p95_ms_max."""
     max_seconds: float = Field(default=2.0, gt=0)
-    """Seconds of a workload and model: timed calls and duel together."""
+    """Largest time in seconds for one workload of one model: timed calls and duel together."""
     batch_size: int = Field(default=64, ge=1)
-    """Rows of a batch in which answers are predicted, at most; a batch has rows of about one length."""
+    """Largest number of rows in a batch of predictions; the rows of a batch have about the same length."""
     batch_tokens: int | None = Field(default=None, ge=1)
-    """Tokens of such a batch with padding, at most; default: no limit."""
+    """Largest number of tokens in a batch of predictions, padding included; default: no limit."""
     on_inconclusive: OnInconclusive = "fail"
     """What happens if the rows cannot tell whether a budget holds: fail, or warn and pass."""
     memory: bool = False
     """Measure the peak memory of every model, each loaded in its own process, which takes seconds. A variant
-    with a memory budget is measured in any case, three times."""
+    with a memory budget is always measured, three times."""
 
 
 class WorkloadTable(Table):
     """One timed call on `batch` gate rows, at their own lengths, or padded and cut to `tokens`.
 
-    With prompt_tokens and new_tokens it is an answer that is written: its time until the first token, and
-    the time of each later one.
+    With prompt_tokens and new_tokens the call writes an answer; the time until the first token and the time
+    of each later token are measured.
     """
 
     batch: int = Field(ge=1, le=65536)
@@ -357,7 +359,8 @@ class WorkloadTable(Table):
     tokens: int | None = Field(default=None, ge=1)
     """Tokens that rows are padded or cut to; default: the rows' own lengths."""
     prompt_tokens: int | None = Field(default=None, ge=1)
-    """Of text generation: tokens that the prompts of gate rows are cut or repeated to; with new_tokens."""
+    """For text generation, together with new_tokens: tokens that the prompts of gate rows are cut or repeated
+    to."""
     new_tokens: int | None = Field(default=None, ge=2)
     """Tokens of each answer, exactly; generation continues past end-of-sequence tokens."""
 
@@ -377,14 +380,14 @@ class WorkloadTable(Table):
 
 
 class ServiceLevelTable(Table):
-    """What a request meets that counts for goodput: every limit that is given."""
+    """Limits of a good request: it counts for goodput if it meets every limit that is given."""
 
     ttft_ms: float | None = Field(default=None, gt=0)
-    """Most milliseconds until the first token."""
+    """Largest time until the first token, in milliseconds."""
     tpot_ms: float | None = Field(default=None, gt=0)
-    """Most milliseconds from one token to the next, as the mean of a request."""
+    """Largest time from one token to the next, in milliseconds, as the mean of a request."""
     e2el_ms: float | None = Field(default=None, gt=0)
-    """Most milliseconds until the answer is complete."""
+    """Largest time until the answer is complete, in milliseconds."""
 
     @model_validator(mode="after")
     def _check_has_limit(self) -> Self:
@@ -395,18 +398,21 @@ class ServiceLevelTable(Table):
 
 
 class LoadTable(Table):
-    """A load on a server: gate prompts sent by so many users, or at a rate. Turns of a model are blocks."""
+    """A load on a server: gate prompts sent by a number of users, or at a rate. A block is one turn of a
+    model."""
 
     concurrency: int | None = Field(default=None, ge=1, le=1024)
-    """Users, each of whom sends the next request when the last one is answered."""
+    """Number of users; each user sends the next request when the last one is answered."""
     request_rate: float | None = Field(default=None, gt=0, le=10_000)
-    """Requests a second, which arrive as a Poisson process and wait for no other."""
+    """Requests per second; they arrive as a Poisson process and do not wait for each other."""
     requests: int = Field(default=32, ge=1, le=100_000)
-    """Requests of one turn; gate prompts of lengths spread over the gate, the same in every turn."""
+    """Requests in one turn. Their gate prompts have lengths spread over the gate and are the same in every
+    turn."""
     blocks: int = Field(default=12, ge=6, le=1000)
-    """Turns of the variant that are timed. The teacher has two beside each, to tell the noise."""
+    """Timed turns of the variant. The teacher has two turns for each, which show the noise."""
     service_level: ServiceLevelTable | None = None
-    """What a good request meets, such as { ttft_ms = 200, tpot_ms = 30 }. Good requests are counted."""
+    """Limits that a good request meets, such as { ttft_ms = 200, tpot_ms = 30 }. Good requests are
+    counted."""
 
     @model_validator(mode="after")
     def _check_arrival(self) -> Self:

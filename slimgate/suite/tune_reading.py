@@ -170,6 +170,6 @@ def _read_tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc,
         unsearched.append((SIZE, budgets.quantized.kind))
     if stated and unsearched:
         raise reader.make_error(
-            (*loc, *unsearched[0]), "a search is held to metrics and size; the gate judges the rest"
+            (*loc, *unsearched[0]), "a search judges only metrics and size; the gate judges the rest"
         )
     return Tier(budgets.quality, budgets.size, dict(table) if stated else None)

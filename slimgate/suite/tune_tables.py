@@ -26,7 +26,8 @@ class ChoiceTable(Table):
 
 
 class RangeTable(Table):
-    """`{ low = 1e-4, high = 5e-4, log = true }` in place of a number; of two whole ones a whole number."""
+    """`{ low = 1e-4, high = 5e-4, log = true }` in place of a number; if low and high are whole numbers, only
+    whole numbers are tried."""
 
     low: int | float
     """Lowest value."""
@@ -61,7 +62,7 @@ class RangeTable(Table):
 
 
 class SpaceTable(Table):
-    """[[tune.space]]: a step list in which steps may be optional, and their options choices."""
+    """[[tune.space]]: a step list in which steps may be optional, and options may be choices."""
 
     name: SPACE_NAME | None = None
     """Name of the space in the report; default: space-1, space-2, …"""
@@ -70,7 +71,7 @@ class SpaceTable(Table):
     steps: tuple[dict[str, Any], ...] = Field(min_length=1)
     """Steps whose options may be choices or ranges; a step may be optional."""
     runtime: dict[str, Any] | None = None
-    """The runtime that executes them, as of a variant."""
+    """The runtime that executes the models, as in a variant."""
 
 
 class TuneTable(Table):
@@ -81,10 +82,10 @@ class TuneTable(Table):
     max_minutes: float = Field(default=30.0, gt=0)
     """Minutes after which no new trial begins."""
     max_trials: int = Field(default=40, ge=1)
-    """Step lists that are tried, at most."""
+    """Largest number of step lists that are tried."""
     keep: int = Field(default=3, ge=1)
     """Variants that are written for each budget."""
     split: Annotated[Literal["selection"], BeforeValidator(_refuse_gate)] = "selection"
-    """Rows that choose; the rows of gate only judge."""
+    """Rows on which variants are chosen; the gate rows only judge."""
     space: tuple[SpaceTable, ...] = Field(min_length=1)
     """Spaces that are searched."""

@@ -68,7 +68,7 @@ class Params(Table):
     def _every_token(self) -> Self:
         if self.stride is not None and self.stride > self.max_tokens:
             raise ValueError(
-                f"stride = {self.stride} leaves tokens between windows of max_tokens = {self.max_tokens}"
+                f"stride = {self.stride} skips tokens between windows of max_tokens = {self.max_tokens}"
             )
         return self
 
@@ -214,8 +214,8 @@ def judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBas
     for row, ids in zip(rows.ids, documents, strict=True):
         if len(ids) < 2:
             raise DataError(
-                f"row {row} has {len(ids)} tokens, of which none has one before it; set add_bos = true, or "
-                "leave such rows out of the source"
+                f"row {row} has {len(ids)} tokens, none of which has a token before it; set add_bos = "
+                "true, or leave such rows out of the source"
             )
     stride = params.stride or max(1, params.max_tokens // 2)
     padding = tokenizer.pad_token_id or 0

@@ -61,9 +61,10 @@ class Params(Table):
     caption: str | None = None
     """The column of captions for training; default: the first prompt of the row's label."""
     prompt: str | tuple[str, ...] = Field(default="a photo of a {label}", min_length=1)
-    """Prompt with {label} for the name of a class. If there are several, a class takes their mean."""
+    """Prompt with {label} for the name of a class. If several prompts are given, a class takes their mean."""
     positive: str | None = None
-    """The label of two that precision, recall, f1 and pr_auc are of, if the pair is none such as 0 and 1."""
+    """The positive one of two labels, for precision, recall, f1 and pr_auc; not needed for common pairs such
+    as 0 and 1."""
     names: dict[str, str] | None = None
     """What prompts call a label, if it is a number or a code."""
     max_tokens: int = Field(default=77, ge=2)
@@ -118,15 +119,13 @@ class ImageText(Task[Params]):
             hint = (
                 f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
             )
-            raise DataError(f'column "{params.image}" holds text, expected images; {hint}')
+            raise DataError(f'column "{params.image}" contains text, expected images; {hint}')
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
         classes = class_names(values)
         if len(classes) < 2:
-            raise DataError(
-                f'column "{params.label}" holds one label only ({classes}); expected two at least'
-            )
+            raise DataError(f'column "{params.label}" has only one label ({classes}); expected at least two')
         if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
             raise DataError(f'names has no {", ".join(unnamed)}, which column "{params.label}" holds')
         check_positive(params.positive, classes)

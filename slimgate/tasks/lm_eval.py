@@ -78,7 +78,7 @@ class Params(Table):
     limit: int | float | None = Field(default=None, gt=0)
     """Documents of each task at most, the first ones; below 1 a share of them; default: all."""
     score: dict[str, str] = Field(default_factory=dict)
-    """By the name of a task the metric that task_score takes, "METRIC" or "METRIC,FILTER"; default: its first
+    """For each task name, the metric that task_score takes, "METRIC" or "METRIC,FILTER"; default: its first
     metric under its first filter."""
     apply_chat_template: bool = False
     """Puts each document into the chat template of the model that answers it."""

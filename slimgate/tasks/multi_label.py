@@ -100,7 +100,7 @@ class MultiLabel(TextTask[Params]):
         classes = class_names(label_names) if isinstance(params.label, str) else params.label
         if not label_names:
             raise DataError(
-                f"the label columns {', '.join(self.columns(params)[len(params.text) :])} hold no label"
+                f"the label columns {', '.join(self.columns(params)[len(params.text) :])} contain no label"
             )
         return TaskFacts(tuple(classes))
 

@@ -76,8 +76,8 @@ class Params(Table):
     context: str
     """The column of the question, or of the text that a choice continues."""
     choices: str | tuple[str, ...]
-    """The column of lists of choices, or a column for each choice. Lists of text and label, as ARC has them,
-    will do too."""
+    """The column of lists of choices, or a column for each choice. Lists of text and label, as in ARC, are
+    also accepted."""
     answer: str
     """The column of the right choice: its number from 0, its letter, or its text."""
     letters: bool = False
@@ -88,7 +88,7 @@ class Params(Table):
     separator: str = " "
     """Text between the prompt and a choice."""
     normalize: Normalize = "none"
-    """By what a choice's log-likelihood is divided before choices are compared: none, bytes or tokens."""
+    """What a choice's log-likelihood is divided by before choices are compared: none, bytes or tokens."""
     max_tokens: int = Field(default=512, ge=2)
     """Tokens of a prompt and a choice, at most; longer prompts are cut on the left."""
 
@@ -155,7 +155,8 @@ class MultipleChoice(Task[Params]):
         max_choices = max((len(question.choices) for question in questions), default=2)
         if params.letters and max_choices > MOST_LETTERS:
             raise DataError(
-                f"a row has {max_choices} choices, and letters name {MOST_LETTERS}; set letters = false"
+                f"a row has {max_choices} choices, but there are only {MOST_LETTERS} letters; set letters "
+                "= false"
             )
         return TaskFacts(choice_names(max_choices))
 

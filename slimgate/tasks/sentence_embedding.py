@@ -99,7 +99,7 @@ class SentenceEmbedding(SentenceTask[Params]):
                     f"{' and '.join(columns)} are two columns of text, and the model is a language model. "
                     f"Say --task text_generation --text {columns[0]} --label {columns[1]} to judge its "
                     f"answers, --task causal_lm --text {columns[1]} for its perplexity, or --task "
-                    "sentence_embedding if one text shall find the other"
+                    "sentence_embedding if one text should find the other"
                 )
             return {"pair": columns}, "two columns of text and no label"
         if data.stated.task is None:
@@ -132,8 +132,8 @@ class SentenceEmbedding(SentenceTask[Params]):
         gate = splits.get("gate")
         if gate is not None and len(gate.table[params.label].unique()) == len(gate):
             raise DataError(
-                f'column "{params.label}": no two gate rows share a label, so that none can be found; '
-                "give rows of which some belong together, or pair = [query column, document column]"
+                f'column "{params.label}": no two gate rows share a label, so there is nothing to find; '
+                "give rows of which some share a label, or pair = [query column, document column]"
             )
         return TaskFacts(class_names(values))
 

@@ -43,7 +43,8 @@ class Params(texts.TextParams):
     labels: tuple[str, ...] | None = None
     """The data's label of each output of a ready-made model, if the model's names differ."""
     positive: str | None = None
-    """The label of two that precision, recall, f1 and pr_auc are of, if the pair is none such as 0 and 1."""
+    """The positive one of two labels, for precision, recall, f1 and pr_auc; not needed for common pairs such
+    as 0 and 1."""
 
 
 # Rows from which on labels are counted: fewer may well have one each.
@@ -82,8 +83,8 @@ class TextClassification(TextTask[C]):
         columns = data.texts((label,))
         if label in map(str, data.table[label].unique().to_pylist()):
             raise DataError(
-                f'"{label}" is the name of a column and a label of its rows: the first row is taken for '
-                "its header; give it one, and take a repeated one out"
+                f'"{label}" is the name of a column and also a label of its rows: slimgate takes the '
+                "first row for the header; add a header row, or remove a repeated one"
             )
         pair = "two columns of text" if len(columns) == 2 else "text"
         why = f'{pair} and {data.columns[label].distinct} different values of "{label}"'
@@ -135,14 +136,15 @@ class TextClassification(TextTask[C]):
         classes = class_names(values)
         if len(classes) < 2:
             raise DataError(
-                f'column "{params.label}" holds one label only ({classes}); a classification needs two'
+                f'column "{params.label}" has only one label ({classes}); a classification needs two'
             )
         count = sum(len(rows) for rows in splits.values())
         if count >= ENOUGH_TO_TELL and len(classes) > count / 2:
             column_names = ", ".join(next(iter(splits.values())).table.column_names)
             raise DataError(
-                f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, and most labels '
-                f"occur once, so no model can learn them; take another of the columns {column_names}"
+                f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, and most '
+                "labels occur once, so no model can learn them; choose another of the columns "
+                f"{column_names}"
             )
         check_positive(params.positive, classes)
         return TaskFacts(classes)

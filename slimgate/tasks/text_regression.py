@@ -142,8 +142,8 @@ def gold_scores(params: Params, rows: Rows) -> Floats:
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise DataError(
-            f'column "{params.score}" holds no finite number in {len(bad)} of {len(scores)} rows '
-            f"(first: {rows.ids[bad[0]]}, {values[bad[0]]!r}); a regression needs one in every row"
+            f'column "{params.score}" has no finite number in {len(bad)} of {len(scores)} rows (first: '
+            f"{rows.ids[bad[0]]}, {values[bad[0]]!r}); a regression needs one in every row"
         )
     return scores
 

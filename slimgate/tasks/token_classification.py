@@ -114,7 +114,7 @@ class TokenClassification(HeadTask[Params]):
         load_span_reader()
         all_tags = {tag for rows in splits.values() for tags in _tags(params, rows) for tag in tags}
         if not all_tags - {OUTSIDE}:
-            raise DataError(f'column "{params.tags}" holds no span: every word is {OUTSIDE}')
+            raise DataError(f'column "{params.tags}" has no span: every word is {OUTSIDE}')
         return TaskFacts(class_names(all_tags | {OUTSIDE}))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedWords:
@@ -244,7 +244,7 @@ def _tagging(data: FoundRows, words: str, tags: str, *, numbers: bool) -> tuple[
     if numbers and not stated.names:
         if data.columns[words].kind != "list" and stated.task is None:
             return None
-        raise DataError(f'column "{tags}" holds numbers for words: name them by --names O,B-PER,I-PER')
+        raise DataError(f'column "{tags}" has numbers for words: name them with --names O,B-PER,I-PER')
     options: dict[str, Any] = {"words": words, "tags": tags}
     if stated.names:
         options["names"] = stated.names

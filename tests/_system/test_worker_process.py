@@ -42,7 +42,7 @@ def test_one_that_says_nothing_is_told_by_its_code(tmp_path: Path, monkeypatch: 
 
 def test_one_that_dies_is_told_by_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run(tmp_path, monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)")
-    assert (ended.code, ended.signal, ended.message) == (-9, "SIGKILL", "it died by SIGKILL")
+    assert (ended.code, ended.signal, ended.message) == (-9, "SIGKILL", "it was killed by SIGKILL")
 
 
 # starts a process that would outlive it, and says which one only when it runs

@@ -67,7 +67,7 @@ def test_a_name_that_is_taken_is_refused_unless_forced(accept: Run, tmp_path: Pa
     again = write_release(tmp_path / "again", created="2026-11-02")
     code, _, err = accept(again, "v1")
     assert code == 4
-    assert "this baseline is there already" in err
+    assert "this baseline already exists" in err
     assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
     (again / "outcomes/teacher.parquet").unlink()
     assert accept(again, "v1", "--force")[0] == 4
@@ -123,7 +123,10 @@ SEEDS = SuiteFacts(path="bench/support.toml", title="", digest="", seeds=[7])
     [
         ({"gate_digest": "gate-2"}, "the gate rows have changed (8,000 rows then, 8,000 now)"),
         ({"models": {"int8": SHOWN}}, "int8 is not gated now: it fails no run"),
-        ({"models": {"int4": Model()}}, "int8 is gone, with its budgets"),
+        (
+            {"models": {"int4": Model()}},
+            "int8 is gone, with its budgets; new: int4. A baseline needs the same names",
+        ),
         ({"models": {"int8": Model(budgets=())}}, "int8, accuracy: drop_points was 1 and is gone"),
         ({"suite": SEEDS}, "[suite] seeds was [0] and is [7]"),
     ],
@@ -177,7 +180,7 @@ def test_a_suite_of_the_same_file_name_is_not_written_over(accept: Run, tmp_path
     other = SuiteFacts(path="other/support.toml", title="", digest="", seeds=[0])
     code, _, err = accept(write_release(tmp_path / "x", suite=other), "v1", "--force")
     assert code == 4
-    assert "it holds bench/support.toml, and this run is of other/support.toml" in err
+    assert "it has a baseline of bench/support.toml, but this run is of other/support.toml" in err
 
 
 def test_missing_outcomes_are_named(accept: Run, tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_missing_outcomes_are_named(accept: Run, tmp_path: Path) -> None:
     (run / "outcomes/int8.parquet").unlink()
     code, _, err = accept(run, "v1")
     assert (code, (tmp_path / "baselines").exists()) == (4, False)
-    assert "outcomes/int8.parquet: not there" in err
+    assert "outcomes/int8.parquet: no such file" in err
 
 
 def test_a_disk_that_fails_leaves_the_old_baseline(

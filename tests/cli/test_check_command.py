@@ -18,7 +18,7 @@ targets = { int4 = "../logs/int4" }
 [budgets]
 "*" = { drop_points = 2.0 }
 """
-NO_MISTAKE = "no mistake found; files, models and packages that they name were not looked for (--data)"
+NO_MISTAKE = "no mistake found; their files, models and packages were not checked (use --data)"
 
 
 @pytest.fixture
@@ -54,7 +54,16 @@ def test_a_budget_in_a_doubtful_unit_is_asked_about(
     question, count = out.splitlines()
     assert question.startswith("bench/reviews.toml: budget accuracy drop_points 0.02 (")
     assert question.endswith("Did you mean drop_points = 2?")
-    assert (code, count, errors) == (0, f"1 suite checked, {NO_MISTAKE}", [])
+    asked = NO_MISTAKE.replace("found", "found, 1 question (above)", 1)
+    assert (code, count, errors) == (0, f"1 suite checked, {asked}", [])
+
+
+def test_a_budget_of_a_log_suite_is_asked_about(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "bench/logs.toml").write_text(LOGS.replace("drop_points = 2.0", "drop_points = 0.02"))
+    code, out, _ = check(capsys, "bench/logs.toml")
+    assert code == 0
+    assert "drop_points 0.02: points are percentage points, so 0.02 is 0.02 %. Did you mean" in out
+    assert "no mistake found, 1 question (above)" in out
 
 
 @pytest.mark.usefixtures("repository")
@@ -160,8 +169,8 @@ def test_files_of_a_folder_that_are_no_suites_are_named(
     code, out, _ = check(capsys, "bench")
     assert code == 0
     assert out.splitlines()[1] == (
-        "not suites, so not checked: bench/notes0.toml, bench/notes1.toml, bench/notes2.toml, "
-        "bench/notes3.toml, bench/notes4.toml and 2 more"
+        "these files are not suites and were not checked: bench/notes0.toml, bench/notes1.toml, "
+        "bench/notes2.toml, bench/notes3.toml, bench/notes4.toml and 2 more"
     )
     code, _, [error] = check(capsys, "bench/*.tml")
     assert (code, error) == (4, "bench/*.tml: cannot be read: No such file or directory")
@@ -172,7 +181,9 @@ def test_a_suite_without_a_budget_gates_nothing(repository: Path, capsys: pytest
     file.write_text(file.read_text("utf-8").partition("[budgets]")[0], "utf-8")
     code, _, [error] = check(capsys, "bench/reviews.toml")
     assert code == 4
-    assert error.startswith("bench/reviews.toml: no budget, so it gates nothing; give [budgets] a limit")
+    assert error.startswith(
+        "bench/reviews.toml: no budget, so the suite gates nothing; add a limit to [budgets]"
+    )
     assert check(capsys, "bench/reviews.toml", "--without-budgets")[0] == 0
 
 

@@ -205,7 +205,7 @@ def test_budgets_of_a_file_go_by_the_name_of_the_variants_file(
     code, out, _ = judge(pair[0], other, "--budgets", tmp_path / "x.toml")
     assert code == 1
     assert "pruned: accuracy 0.970 vs 0.990" in out
-    assert "has budgets of int8 and none of pruned" in out
+    assert "has budgets for int8 but none for pruned" in out
 
 
 def test_a_budget_that_the_file_switches_off_has_its_reason(
@@ -226,7 +226,7 @@ def test_budgets_over_builds_are_not_judged_from_one_build(
     code, _, err = judge(*pair, "--budgets", tmp_path / "x.toml")
     assert code == 4
     problem = (
-        '[budgets] accuracy over = "builds" was given, and prediction files are of one build of each model'
+        '[budgets] accuracy over = "builds" was given, and prediction files come from one build of each model'
     )
     assert problem in err
 

@@ -144,7 +144,7 @@ def test_wrong_input_is_one_line_and_exit_code_4(compare: Run, old: Path, tmp_pa
         "missing": (tmp_path / "gone.json", "expected a run.json"),
         "no record": (tmp_path / "bad.json", "not a run record of schema slimgate.run/2"),
         "no baseline": (tmp_path / "empty", "no baseline of bench/support.toml"),
-        "itself": (old, "it was given as OLD and as NEW"),
+        "itself": (old, "the same record was given as OLD and as NEW"),
     }
     path, said = given[what]
     code, out, err = compare(path, old)

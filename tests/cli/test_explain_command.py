@@ -101,7 +101,7 @@ def test_a_record_and_its_folder_are_the_same(explain: Explain, run: Path) -> No
 
 def test_a_text_that_the_record_does_not_quote_is_elsewhere(explain: Explain, run: Path) -> None:
     assert (
-        "text: not in the record, which quotes few rows; it is row r1 of source files"
+        "text: the record quotes only a few rows; the text is in row r1 of source files"
         in explain(run, "r1")[1]
     )
 
@@ -172,7 +172,7 @@ def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_pa
     (tmp_path / "run.json").write_text(to_json(record()))
     code, _, err = explain(tmp_path, "r0")
     assert code == 4
-    assert "outcomes: the teacher's outcomes are not there" in err
+    assert "outcomes: the teacher's outcomes are not in this folder" in err
 
 
 def test_what_explains_is_read_without_torch() -> None:
@@ -183,7 +183,7 @@ def test_what_explains_is_read_without_torch() -> None:
 def test_a_number_that_ends_another_rows_id_asks_which_was_meant(run: Path, explain: Explain) -> None:
     for name, shares in (("teacher", TEACHER), ("student", STUDENT)):
         write_class_answers(run / "outcomes" / f"{name}.parquet", LABELS, shares, ids=["gate/1", "gate/7"])
-    asked = "Did you mean gate/1? A number is a place in the gate, and not a part of an id."
+    asked = "Did you mean gate/1? A number means a position in the gate, not a part of an id."
     code, out, _ = explain(run / "run.json", "1")
     assert code == 0
     assert out.startswith("row gate/7, number 1 of 2")

@@ -105,7 +105,8 @@ def test_all_that_a_log_says_of_samples_and_tasks_is_kept(tmp_path: Path) -> Non
 def test_a_record_without_the_log_of_a_base_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}", "utf-8")
     with pytest.raises(
-        DataError, match="its record holds no log of a base, as a record of logs of answers does; give"
+        DataError,
+        match="its record has no base log, because only records of judged logs of answers have one; give",
     ):
         read_log(tmp_path)
 
@@ -113,5 +114,5 @@ def test_a_record_without_the_log_of_a_base_is_refused(tmp_path: Path) -> None:
 def test_a_baseline_of_two_suites_is_refused(judge: Judge, tmp_path: Path) -> None:
     for name in ("one", "two"):
         judge(WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4", "--report", tmp_path / name)
-    with pytest.raises(DataError, match=r"it holds the logs of 2 bases; name one of .*one, .*two"):
+    with pytest.raises(DataError, match=r"it has the logs of 2 bases; name one of .*one, .*two"):
         read_log(tmp_path)

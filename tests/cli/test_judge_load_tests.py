@@ -158,12 +158,12 @@ def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--drop-points", "2"], "--drop-points does not go with load tests"),
-        (["--looks", "2"], "--looks does not go with load tests"),
+        (["--drop-points", "2"], "--drop-points cannot be used with load tests"),
+        (["--looks", "2"], "--looks cannot be used with load tests"),
         (["--allow", "shots"], "load tests differ in load or prompt"),
-        (["--length-ratio-max", "1.1"], "--length-ratio-max does not go with load tests; write --budgets"),
-        (["--slice", "language"], "--slice does not go with load tests; leave it out"),
-        (["--missing", "drop"], "--missing does not go with load tests"),
+        (["--length-ratio-max", "1.1"], "--length-ratio-max cannot be used with load tests; write --budgets"),
+        (["--slice", "language"], "--slice cannot be used with load tests; leave it out"),
+        (["--missing", "drop"], "--missing cannot be used with load tests"),
     ],
     ids=["points", "looks", "allow", "length", "slice", "missing"],
 )
@@ -255,7 +255,7 @@ LATENCY = "latency = { speedup_min = 1.5 }\n"
     [
         (
             f'[logs]\n{LOADS}missing = "drop"\n[budgets]\n{LATENCY}',
-            r"\[logs\] missing: does not go with load",
+            r"\[logs\] missing: cannot be used with load",
         ),
         (
             f"[logs]\n{LOADS}[budgets]\n{LATENCY}[pooled]\ndrop_points = 1.0\n",

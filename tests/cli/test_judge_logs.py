@@ -129,7 +129,7 @@ def test_the_table_begins_with_the_largest_loss_and_its_samples(
     assert 'prompt "Question 0?"' in out.replace("Question 1?", "Question 0?")
     assert '    base   "yes"\n    target "no"' in out
     assert "2 tasks, 2 comparisons, 800 scores: 82 worse, 0 better" in out
-    assert "; FAIL is corrected for 2 budgets (Holm), because one fails the gate" in lines[-1]
+    assert "; each FAIL is corrected for 2 budgets (Holm)" in lines[-1]
 
 
 def test_holm_keeps_one_chance_failure_from_failing_the_gate(
@@ -180,6 +180,7 @@ def test_several_targets_are_judged_in_one_call(judge: Judge, tmp_path: Path, ba
         "PASS",
         "FAIL",
     ]
+    assert out.splitlines()[-1] == "2 targets: good PASS, bad FAIL"
 
 
 def test_repeated_runs_of_the_base_show_its_own_noise(
@@ -277,7 +278,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
     ),
     "another filter": (
         {"rows": {"filter": "strict"}},
-        "gsm8k: filter '', 'strict' is in one log alone",
+        "gsm8k: filter '', 'strict' is in only one of the logs",
         None,
     ),
     "another metric": ({"metric": "f1"}, "gsm8k: no metric in common: .* has acc, .* has f1", None),
@@ -375,12 +376,12 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a line that ends early": (
         _interrupted,
-        "line 2 is not JSON .*; it does not end: was the run that wrote it interrupted",
+        "line 2 is not JSON .*; the line is incomplete: was the run that wrote it interrupted",
     ),
     "no samples": (_no_samples, "target gsm8k: no samples, expected at least one"),
     "fewer samples": (
         _fewer_samples,
-        r'1 are in the base\'s log alone \("1"\): --missing drop leaves them out',
+        r'1 are only in the base\'s log \("1"\): --missing drop leaves them out',
     ),
     "several models": (
         _two_models,
@@ -413,7 +414,7 @@ def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tm
     columns = ["--id", "row", "--label", "intent", "--prediction", "answer"]
     code, _, err = judge(*files, *columns, "--allow", "document")
     assert code == 4
-    assert "--allow was given with prediction files; it is of logs, leave it out" in err
+    assert "--allow was given with prediction files, but is only for logs; leave it out" in err
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def test_the_positive_label_is_asked_for(tmp_path: Path, capsys: pytest.CaptureF
     assert main(arguments) == 4
     told = capsys.readouterr().err
     assert (
-        'recall is of the positive label, and nothing says which of "fraud" (30 rows) and "ok" (570' in told
+        'recall needs the positive label, and it is not known which of "fraud" (30 rows) and "ok" (570'
+        in told
     )
     assert main([*arguments, "--positive", "fraud"]) == 1
     assert "never: recall 0.000 vs 1.000, drop 100.0 points" in capsys.readouterr().out
@@ -181,7 +182,7 @@ def test_a_direction_that_nobody_states_is_not_compared(
             "the log says that it is better when lower, and you",
         ),
         (("false", "true"), (), "metric tox is better when lower in one log and not in the other"),
-        (("never", "never"), (), 'column "higher_is_better" of tox holds "never", expected true or false'),
+        (("never", "never"), (), 'column "higher_is_better" of tox has "never", expected true or false'),
         (("false", "false"), ("--lower-is-better", "nothing"), 'no comparison matches "nothing"; known: tox'),
         (
             ("", ""),

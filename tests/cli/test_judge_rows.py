@@ -48,7 +48,7 @@ def test_repeats_of_an_id_are_refused_or_read_as_epochs(judge: Judge, table: Tab
         'base.csv: 500 samples occur more than once: "0", "1", "2" and 497 more; expected one row per sample'
         in err
     )
-    assert "number them in a column epoch, or read them so by --same-id epochs" in err
+    assert "number them in a column epoch, or pass --same-id epochs" in err
     code, out, _ = judge(base, target, "--same-id", "epochs")
     assert (code, "drop 75.0 points" in out, "n=2000 in 500 groups" in out) == (1, True, True)
 
@@ -156,7 +156,7 @@ def test_an_assertion_that_a_test_has_is_missing_without_a_value(judge: Judge, t
     whole = [{}] * 10 + [with_value] * 190
     code, out, _ = judge(*(promptfoo(tmp_path / f"{name}.json", whole) for name in ("base", "target")))
     assert code == 0
-    assert "; a metric is not of 10 samples" in out
+    assert "; a metric does not apply to 10 samples" in out
 
 
 def test_repeats_of_a_promptfoo_test_are_one_group(judge: Judge, tmp_path: Path) -> None:
@@ -221,4 +221,4 @@ def test_options_of_answers_do_not_go_with_load_tests(judge: Judge) -> None:
     for option in (["--run", "latest"], ["--same-id", "epochs"]):
         code, _, err = judge(file, file, *option)
         assert code == 4
-        assert "do not go with load tests" in err or "does not go with load tests" in err
+        assert "do not go with load tests" in err or "cannot be used with load tests" in err

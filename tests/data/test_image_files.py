@@ -59,10 +59,10 @@ def test_an_image_lies_in_the_folder_of_the_rows(tmp_path: Path, name: str) -> N
     (tmp_path / "light.png").write_bytes(b"secret")
     (tmp_path / "rows/linked.png").symlink_to(tmp_path / "light.png")
     (tmp_path / "rows/rows.csv").write_text(f"image,label\n{name},dark\n")
-    with pytest.raises(DataError, match=r"column image, row 0: .* leads out of .*, the folder of the rows"):
+    with pytest.raises(DataError, match=r"column image, row 0: .* is outside of .*, the folder of the rows"):
         files.source.digest(params)
 
 
 def test_rows_of_lines_have_no_images() -> None:
-    with pytest.raises(ValidationError, match="by_label has columns text and label alone"):
+    with pytest.raises(ValidationError, match="by_label gives only the columns text and label"):
         files.Params.model_validate({"by_label": {"a": "a.txt", "b": "b.txt"}, "images": ("image",)})

@@ -129,7 +129,7 @@ def test_too_few_rows_are_one_error_with_the_counts() -> None:
     with pytest.raises(DataError) as caught:
         cut_of({"train": rows(50), "gate": rows(5, start=46)}, {"train": 40, "selection": 8})
     assert str(caught.value) == (
-        "too few rows for split train: part train has 50 rows, 4 dropped because a later part holds their "
+        "too few rows for split train: part train has 50 rows, 4 dropped because a later part has their "
         "text, 46 left; no group and no text may be in two splits; asked train 40, calibration 2, selection "
         "8; train got 36. Ask for fewer rows"
     )
@@ -409,10 +409,17 @@ def test_an_id_of_the_source_is_kept_as_text() -> None:
 
 
 def test_ids_that_are_not_unique_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"2 ids occur more than once over all parts \(first: 1\)"):
-        cut_of({"train": rows(3, id=[1, 2, 3]), "gate": rows(3, start=5, id=[1, 2, 4])})
+    with pytest.raises(DataError, match=r"part gate: column id: 1 ids occur more than once \(first: 1\)"):
+        cut_of({"gate": rows(3, id=[1, 1, 4])})
     with pytest.raises(DataError, match="part gate: column id is null in 1 of 2 rows"):
         cut_of({"gate": rows(2, id=["a", None])})
+
+
+def test_ids_that_two_files_share_get_the_name_of_their_part() -> None:
+    """pandas writes an index from 0 into each file."""
+    result = cut_of({"train": rows(3, id=[0, 1, 2]), "gate": rows(3, start=5, id=[0, 1, 4])})
+    assert sorted(ids_of(result, "gate")) == ["gate/0", "gate/1", "gate/4"]
+    assert sorted(ids_of(result, "train")) == ["train/0", "train/1", "train/2"]
 
 
 # --- seeds, order, stability
@@ -508,7 +515,7 @@ def test_splits_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_splits_that_are_not_whole_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no whole splits"):
+    with pytest.raises(DataError, match="has incomplete splits"):
         read_splits(tmp_path)
     write_splits(cut_of({"all": rows(10)}), tmp_path)
     (tmp_path / "gate.parquet").write_bytes(b"PAR1")

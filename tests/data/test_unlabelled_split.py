@@ -175,7 +175,7 @@ def test_what_does_not_read_it_is_not_built_again_for_it(tmp_path: Path) -> None
 
 
 def test_a_step_that_reads_a_missing_split_ends_the_run(tmp_path: Path) -> None:
-    problem = "reads the split unlabelled, which the suite does not have; give"
+    problem = "reads the split unlabelled, which the suite does not have; set"
     said = rf"\[variants.shorter\] steps\[0\].distill: {problem}"
     with pytest.raises(SuiteError, match=said):
         tiny_run(tmp_path, **distilled("unlabelled = true"))

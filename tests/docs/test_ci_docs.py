@@ -32,7 +32,7 @@ def test_the_workflow_gives_the_action_inputs_that_it_has() -> None:
 
 def test_the_table_names_every_input_with_its_default() -> None:
     rows = re.findall(
-        r"^\| (`[^|]+`) \|([^|]*)\|", PAGE.split("Its inputs:")[1].split("The outputs")[0], re.M
+        r"^\| (`[^|]+`) \|([^|]*)\|", PAGE.split("these inputs:")[1].split("The outputs")[0], re.M
     )
     told = {name: defaults for names, defaults in rows for name in re.findall(r"`([\w-]+)`", names)}
     assert set(told) == set(INPUTS)

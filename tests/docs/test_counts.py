@@ -34,7 +34,9 @@ def rows_of_table(text: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:end]]
 
 
-@pytest.mark.parametrize("row", rows_of_table(page("how_many_rows.md"), "rows:"), ids=lambda row: row[0])
+@pytest.mark.parametrize(
+    "row", rows_of_table(page("how_many_rows.md"), "# How many rows"), ids=lambda row: row[0]
+)
 def test_the_rows_that_a_budget_takes_are_the_planners(row: list[str]) -> None:
     budget, *counts = row
     margin = float(budget.split()[0]) / 100
@@ -43,7 +45,7 @@ def test_the_rows_that_a_budget_takes_are_the_planners(row: list[str]) -> None:
 
 
 def test_rows_on_both_sides_are_the_planners() -> None:
-    stated = re.search(r"as many: ([\d,]+) in place of ([\d,]+)", page("how_many_rows.md"))
+    stated = re.search(r"table: ([\d,]+) instead of ([\d,]+)", page("how_many_rows.md"))
     assert stated is not None
     planned = [planned_rows(0.01, discordance=0.05, two_sided=two) for two in (True, False)]
     assert [int(count.replace(",", "")) for count in stated.groups()] == planned

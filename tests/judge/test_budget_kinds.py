@@ -286,7 +286,9 @@ def test_a_fraction_at_its_limit_passes_in_at_most_6_percent(kind: BudgetKind, l
 
 
 def test_a_budget_that_nothing_can_break_is_refused() -> None:
-    with pytest.raises(SuiteError, match="drop_points is 100, and accuracy cannot drop by more: it would"):
+    with pytest.raises(
+        SuiteError, match="drop_points is 100, and accuracy cannot drop by more: the budget would"
+    ):
         check_budget(load_metric("accuracy"), QualityBudget("drop_points", 100.0))
     check_budget(load_metric("accuracy"), QualityBudget("drop_points", 99.0))
     check_budget(load_metric("mcc"), QualityBudget("drop_points", 100.0))

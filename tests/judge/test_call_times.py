@@ -160,7 +160,7 @@ def test_tokens_a_second_are_judged_by_the_median_answer() -> None:
     assert near.verdict is Verdict.INCONCLUSIVE
     message = call_times_message("int8", "p128n64b1", found)
     assert "median 640 tokens/s [621, 659], budget 600: PASS; median 640 tokens/s" in message
-    with pytest.raises(MeasureError, match="calls that write tokens, and these write none"):
+    with pytest.raises(MeasureError, match="calls that generate tokens, and these generate none"):
         judge_call_times(ms, [low])
 
 

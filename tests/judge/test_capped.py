@@ -237,17 +237,21 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
     ("metric", "budget", "said"),
     [
         ("accuracy", QualityBudget("drop_points", 1.0, cap=0.5), "whose rows are from 0 to 1"),
-        ("mae", QualityBudget("drop_points", 50.0, cap=0.4), "cap is 0.4, not above what drop_points = 50"),
+        (
+            "mae",
+            QualityBudget("drop_points", 50.0, cap=0.4),
+            "cap is 0.4, not above the mean that drop_points = 50",
+        ),
         ("mae", QualityBudget("drop_points", 1.0, above_cap_max=2.0), "expected a share between 0 and 1"),
         (
             "perplexity",
             QualityBudget("increase_relative", 0.5, cap=0.4, above_cap_max=0.01),
-            "it would always hold",
+            "the budget would always hold",
         ),
         (
             "perplexity",
             QualityBudget("increase_relative", 0.03, cap=0.05),
-            "cap of perplexity is 0.05, under 1: then state above_cap_max too",
+            "cap of perplexity is 0.05, under 1: give above_cap_max too",
         ),
     ],
 )
@@ -262,7 +266,7 @@ def test_a_small_cap_would_make_the_worst_row_too_good() -> None:
     """8 caps of 0.1 are less than one loop: 60 rows without damage would pass 5 points."""
     same = scores(np.full(60, 0.1))
     budget = QualityBudget("drop_points", 5.0, cap=0.1)
-    with pytest.raises(SuiteError, match=r"cap of wer is 0\.1, under 1: then state above_cap_max too"):
+    with pytest.raises(SuiteError, match=r"cap of wer is 0\.1, under 1: give above_cap_max too"):
         judge_quality(WER, same, same, [budget])
     stated = QualityBudget("drop_points", 5.0, cap=0.1, above_cap_max=0.06)
     assert judge_quality(WER, same, same, [stated]).verdict is Verdict.PASS
@@ -278,9 +282,9 @@ def test_tables_hold_caps() -> None:
         ("mean_max", 0.05),
         ("p99_max", None),
     ]
-    with pytest.raises(ValueError, match="above_cap_max was given without mean_max"):
+    with pytest.raises(ValueError, match="above_cap_max needs mean_max"):
         KlBudgetTable.model_validate({"p99_max": 0.5, "above_cap_max": 0.05})
-    with pytest.raises(ValueError, match="under 1 nat: then state above_cap_max too"):
+    with pytest.raises(ValueError, match="under 1 nat: give above_cap_max too"):
         KlBudgetTable.model_validate({"mean_max": 0.02, "cap": 0.4})
     with pytest.raises(ValueError, match="not above mean_max"):
         KlBudgetTable.model_validate({"mean_max": 0.5, "cap": 0.4})

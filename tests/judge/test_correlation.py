@@ -190,7 +190,7 @@ def test_a_fall_by_the_margin_passes_in_at_most_6_percent(kind: Correlation) -> 
 
 def test_equal_scores_have_no_correlation() -> None:
     gold, teacher, _ = scored_pairs(np.random.default_rng(0), 50)
-    with pytest.raises(MeasureError, match="all scores of variant are 1, there is no correlation"):
+    with pytest.raises(MeasureError, match="all scores of variant are 1, so there is no correlation"):
         judge_correlation("pearson", gold, teacher, np.ones(50), [])
 
 

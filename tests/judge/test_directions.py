@@ -86,5 +86,5 @@ def test_a_score_of_ones_own_says_its_direction() -> None:
     assert load_score(f"{__name__}:polite", {}).name == f"{__name__}:polite"
     assert load_metric(f"{__name__}:polite").higher_is_better
     assert not load_metric(f"{__name__}:wer").higher_is_better
-    with pytest.raises(SuiteError, match=r"write below the function rude\.higher_is_better = True, or False"):
+    with pytest.raises(SuiteError, match=r"function, write rude\.higher_is_better = True, or False"):
         load_score(f"{__name__}:rude", {})

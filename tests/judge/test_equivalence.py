@@ -271,7 +271,9 @@ def test_the_outlook_of_both_sides_is_never_better() -> None:
 
 
 def test_a_limit_that_always_holds_is_refused() -> None:
-    with pytest.raises(SuiteError, match="equivalent_points is 100, and accuracy cannot change by more: it"):
+    with pytest.raises(
+        SuiteError, match="equivalent_points is 100, and accuracy cannot change by more: the budget"
+    ):
         check_budget(load_metric("accuracy"), QualityBudget(EQUIVALENT_POINTS, 100.0))
     for name in ("perplexity", "mae"):
         problem = f"equivalent_points does not suit {name}: it needs a metric in points that has a lowest"

@@ -158,7 +158,7 @@ def test_columns_that_do_not_fit_are_named() -> None:
         MeasureError, match=r"shapes \(19,\), \(20,\) and \(20,\), expected one number per doc"
     ):
         judged((teacher[:-1], variant, tokens), 0.01)
-    with pytest.raises(MeasureError, match="document 3 of the variant has inf nats: the model is broken"):
+    with pytest.raises(MeasureError, match="document 3 of the variant has inf nats, so the model is broken"):
         judged((teacher, np.where(np.arange(20) == 3, inf, variant), tokens), 0.01)
     with pytest.raises(MeasureError, match="document 0 has 0 tokens, expected at least 1"):
         judged((teacher, variant, np.where(np.arange(20) == 0, 0, tokens)), 0.01)

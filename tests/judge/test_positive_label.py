@@ -63,7 +63,7 @@ def test_no_other_pair_is_guessed(labels: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("name", OF_POSITIVE)
 def test_without_it_a_metric_is_refused_with_both_counts(name: str) -> None:
     with pytest.raises(
-        SuiteError, match=rf'{name} is of the positive .* "fraud" \(30 rows\) and "ok" \(970 rows\)'
+        SuiteError, match=rf'{name} needs the positive .* "fraud" \(30 rows\) and "ok" \(970 rows\)'
     ):
         judge_quality(load_metric(name), answers(30), answers(0), [QualityBudget("drop_points", 5)])
 
@@ -105,7 +105,7 @@ def test_outcomes_on_disk_keep_it_and_their_strays(tmp_path: Path) -> None:
 
 
 def test_a_positive_label_that_is_none_is_refused() -> None:
-    with pytest.raises(MeasureError, match='positive "scam" is none of the labels fraud, ok'):
+    with pytest.raises(MeasureError, match='positive "scam" is not one of the labels fraud, ok'):
         answers(3, positive="scam")
 
 

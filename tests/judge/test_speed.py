@@ -191,12 +191,12 @@ def test_more_than_was_meant_may_have_been_planted(speedup: float, visible: floa
 def test_times_that_are_not_positive_are_refused() -> None:
     with pytest.raises(MeasureError, match="not positive"):
         log_ratio_interval(np.array([0.0, 1.0]), np.array([1.0, 1.0]))
-    with pytest.raises(MeasureError, match=r"^a duel holds times that are not positive$"):
+    with pytest.raises(MeasureError, match=r"^a duel has times that are not positive$"):
         log_ratio_interval(np.array([1.0, 1.0]), np.array([1.0, 0.0]))
 
 
 def test_rounds_must_pair() -> None:
-    with pytest.raises(MeasureError, match=r"^a duel has 2 and 3 rounds, expected as many of both$"):
+    with pytest.raises(MeasureError, match=r"^a duel has 2 and 3 rounds, expected the same number of both$"):
         log_ratio_interval(np.ones(2), np.ones(3))
     with pytest.raises(MeasureError, match="0 and 0 rounds"):
         log_ratio_interval(np.ones(0), np.ones(0))

@@ -46,7 +46,7 @@ def test_a_metric_without_an_interval_has_no_sampling_error(counted: MakePair) -
 @pytest.mark.parametrize(
     ("seeds", "drops", "said"),
     [
-        ([0, 1], [1.0], "2 seeds and 1 drops, expected as many"),
+        ([0, 1], [1.0], "2 seeds and 1 drops, expected the same number"),
         ([], [], "0 seeds and 0 drops"),
         ([0, 0], [1.0, 2.0], r"seeds \[0, 0\] repeat: equal seeds build the same weights"),
         ([0, 1], [1.0, inf], "not all finite"),

@@ -165,5 +165,5 @@ def test_a_warning_budget_does_not_fail_where_it_is_undecided() -> None:
 
 
 def test_a_budget_of_models_that_do_not_compare_is_an_error() -> None:
-    with pytest.raises(MeasureError, match="read other tokens"):
+    with pytest.raises(MeasureError, match="have different tokens"):
         judged(None, MEAN)

@@ -123,7 +123,7 @@ def test_tools_are_a_list_or_its_text() -> None:
         ([{"name": "f", "parameters": {}}], 'tool 1 has no function, expected {"type": "function"'),
         ([{"function": {"name": "f"}}, {"function": {"description": "d"}}], "tool 2 has no name"),
         ([{"function": {"name": ""}}], "tool 1 has no name"),
-        ([{"function": {"name": "f", "parameters": "{}"}}], 'parameters of tool "f" are no object'),
+        ([{"function": {"name": "f", "parameters": "{}"}}], 'parameters of tool "f" are not an object'),
     ],
 )
 def test_tools_that_are_none_are_one_line(value: object, problem: str) -> None:

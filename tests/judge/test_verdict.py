@@ -170,7 +170,7 @@ def test_groups_known_to_one_model_only_hold_for_both(counted: MakePair) -> None
 
 def test_different_groups_are_an_error(counted: MakePair) -> None:
     teacher, variant = counted(100, groups=np.arange(100) // 2)
-    with pytest.raises(MeasureError, match="other groups"):
+    with pytest.raises(MeasureError, match="different groups"):
         judged((teacher, replace(variant, groups=np.arange(100) // 4)), 2.0)
 
 

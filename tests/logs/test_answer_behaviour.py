@@ -115,7 +115,7 @@ def test_a_pattern_for_all_metrics_skips_what_slimgate_counts() -> None:
     ("metric", "rows", "message"),
     [
         ("truncated", make_rows(["x"] * 60), "the logs do not say why answers ended"),
-        ("answer_length", [Row(str(at), {"acc": 1.0}) for at in range(60)], "do not hold the answers"),
+        ("answer_length", [Row(str(at), {"acc": 1.0}) for at in range(60)], "contain neither the answers"),
     ],
 )
 def test_a_budget_on_what_logs_do_not_say_is_an_error(metric: str, rows: list[Row], message: str) -> None:

@@ -106,7 +106,7 @@ def test_a_target_may_have_other_limits(tmp_path: Path, kind: FileKind) -> None:
     )
     assert read_file_budgets(tables, kind, "target", "b.toml").notes == ()
     [note] = read_file_budgets(tables, kind, "small", "b.toml").notes
-    assert note.startswith("b.toml has budgets of target, other and none of small")
+    assert note.startswith("b.toml has budgets for target, other but none for small")
 
 
 def _limits(kind: FileKind, path: Path, target: str) -> list[float]:

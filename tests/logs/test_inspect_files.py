@@ -90,7 +90,7 @@ def test_a_run_that_goes_on_is_refused_by_its_status(tmp_path: Path) -> None:
     assert read_header(tmp_path / "x.eval")["status"] == "started"
     with zipfile.ZipFile(tmp_path / "y.eval", "w") as archive:
         archive.writestr("other.json", "{}")
-    with pytest.raises(DataError, match=r"holds neither header\.json nor _journal/start\.json"):
+    with pytest.raises(DataError, match=r"it has neither header\.json nor _journal/start\.json"):
         read_header(tmp_path / "y.eval")
 
 

@@ -112,10 +112,10 @@ def test_one_file_of_another_kind_and_other_options_are_refused(
     assert main(["judge", str(other)]) == 4
     assert "expected two files, BASE and TARGET" in capsys.readouterr().err
     assert main(["judge", str(log), "--drop-points", "1"]) == 4
-    assert "--drop-points does not go with KL logs; write --budgets FILE.toml" in capsys.readouterr().err
+    assert "--drop-points cannot be used with KL logs; write --budgets FILE.toml" in capsys.readouterr().err
     for options in (["--slice-points", "1"], ["--answers"], ["--explain-environment"], ["--label", "x"]):
         assert main(["judge", str(log), *options]) == 4
-        assert f"{options[0]} does not go with KL logs" in capsys.readouterr().err
+        assert f"{options[0]} cannot be used with KL logs" in capsys.readouterr().err
     assert main(["judge", str(log), "--budgets", budgets(tmp_path, "accuracy = { drop_points = 1.0 }")]) == 4
     assert "kl = { mean_max = 0.02 }" in capsys.readouterr().err
 
@@ -217,7 +217,7 @@ def test_values_that_no_kl_log_has_are_refused(
 def test_a_kl_log_is_judged_alone(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = written(tmp_path / "q3.txt", np.full(20, 0.01))
     assert main(["judge", str(log), str(other)]) == 4
-    assert f"{log}: it is a KL log, which holds base and target; judge it alone" in capsys.readouterr().err
+    assert f"{log}: it is a KL log, which contains base and target; judge it alone" in capsys.readouterr().err
     suite = tmp_path / "kl.toml"
     suite.write_text(
         '[logs]\nbase = "q3.txt"\ntargets = { q4 = "q4.txt" }\n[budgets]\nacc = { drop_points = 1 }\n'

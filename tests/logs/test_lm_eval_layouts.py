@@ -171,8 +171,8 @@ def test_a_results_file_is_refused_with_the_folder_to_give(tmp_path: Path) -> No
     with pytest.raises(DataError) as refusal:
         read_log(file)
     assert str(refusal.value) == (
-        f"{file}: it holds figures alone (sums/acc 0.5), and a verdict needs the score of each sample; "
-        f"give the folder of its samples ({folder}), which lm-eval writes with --log_samples"
+        f"{file}: it has only aggregate figures (sums/acc 0.5), and a verdict needs the score of each "
+        f"sample; give the folder of its samples ({folder}), which lm-eval writes with --log_samples"
     )
 
 

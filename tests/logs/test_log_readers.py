@@ -169,7 +169,7 @@ def test_mteb_predictions_are_scored_by_documents_beside_them(tmp_path: Path) ->
         "default": {"test": {"q1": {"d1": 0.2, "d2": 0.9}, "q2": {"d9": 1.0}, "q3": {"d1": 1.0}}},
     }
     (tmp_path / "NFCorpus_predictions.json").write_text(json.dumps(found), "utf-8")
-    with pytest.raises(DataError, match=r"put qrels\.tsv beside it"):
+    with pytest.raises(DataError, match=r"put qrels\.tsv next to it"):
         read_log(tmp_path)
     qrels = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td3\t2\n"
     (tmp_path / "qrels.tsv").write_text(qrels, "utf-8")

@@ -160,7 +160,7 @@ def test_a_field_in_a_table_is_named_with_or_without_the_table() -> None:
         parts = judge(RIGHT[:20], RIGHT[:20], name, fields=nested).slices
         assert {part.name for part in parts} == {f"task/acc[{name}=de]", f"task/acc[{name}=fr]"}
     with pytest.raises(
-        DataError, match=r"metadata: it is a table in sample 0; name a key of it \(metadata.lang"
+        DataError, match=r"metadata: the field is a table in sample 0; name one of its keys \(metadata.lang"
     ):
         judge(RIGHT[:20], RIGHT[:20], "metadata", fields=nested)
 
@@ -191,7 +191,7 @@ def test_a_base_without_the_field_takes_the_targets() -> None:
         (
             (),
             {"acc": {"drop_points": 5.0}},
-            "no field to slice by: name it by --slice .*the samples have category",
+            "no field to slice by; name it with --slice .*the samples have category",
         ),
         (
             (),
@@ -220,7 +220,7 @@ def test_a_field_with_a_value_for_each_sample_is_refused() -> None:
 
 def test_looks_and_slices_do_not_go_together() -> None:
     logs = make_log("base", RIGHT), make_log("target", RIGHT)
-    with pytest.raises(SuiteError, match="--slice was given with --looks"):
+    with pytest.raises(SuiteError, match="--slice cannot be used with --looks"):
         judge_logs(*logs, LogBudgets(), Rules(slices=("category",), looks=4))
 
 

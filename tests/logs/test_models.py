@@ -86,7 +86,7 @@ def test_a_model_that_is_not_chosen_is_asked_for(both: Path) -> None:
     with pytest.raises(DataError) as error:
         judge(log, log, base="large")
     assert str(error.value) == (
-        f'{both} holds answers of 2 models (large, small): choose one by --model target="large"'
+        f'{both} has answers of 2 models (large, small): choose one by --model target="large"'
     )
     with pytest.raises(DataError, match=r"both\.json: base and target are both large; choose two models by"):
         judge(log, log, **{"": "large"})
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_chosen_is_asked_for(both: Path) -> None:
             {"base": "larg", "target": "small"},
             "--model base=larg: no such model in .*large, small.*Did you mean",
         ),
-        ({"": "medium"}, "--model medium: no such model in .*; it holds large, small"),
+        ({"": "medium"}, "--model medium: no such model in .*; it has large, small"),
     ],
 )
 def test_a_choice_that_fits_no_model_is_refused(both: Path, choices: dict[str, str], expected: str) -> None:
@@ -109,7 +109,7 @@ def test_a_choice_that_fits_no_model_is_refused(both: Path, choices: dict[str, s
 
 def test_a_choice_of_a_log_of_one_model_must_be_it(both: Path, tmp_path: Path) -> None:
     one = write_promptfoo(tmp_path / "one.json", [result_of(0, 0, 0, "small", True)], columns=1)
-    with pytest.raises(DataError, match=r"--model target=large: .*one\.json is of small"):
+    with pytest.raises(DataError, match=r"--model target=large: .*one\.json is a log of small"):
         judge(read_log(both), read_log(one), base="large", target="large")
 
 

@@ -187,9 +187,9 @@ def test_sglang_without_details_is_refused_with_its_figures(tmp_path: Path) -> N
 
 def test_every_eval_ever_without_samples_is_refused_with_figures(tmp_path: Path) -> None:
     run = every_eval_ever_run(schema_version="0.2.0")
-    refused(write_json(tmp_path / "board.json", run), r"figures alone \(sums 0.5\).*the score of each sample")
+    refused(write_json(tmp_path / "board.json", run), r"figures \(sums 0.5\).*the score of each sample")
     run["detailed_evaluation_results"] = {"file_path": "data/x/board_samples.jsonl"}
-    refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl beside it")
+    refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl next to it")
 
 
 def test_simple_evals_without_examples_names_the_file_with_them(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_simple_evals_without_examples_names_the_file_with_them(tmp_path: Path) 
     refused(path, r"\(chars 42, chars:std 3.5, score 0.5, .*give mmlu_m_allresults.json, which simple-evals")
     empty = {"score": 0.5, "metrics": {}, "htmls": ["<p>no score</p>"], "convos": [], "metadata": None}
     refused(write_json(tmp_path / "mmlu_m_allresults.json", empty), r"neither its metadata nor its pages")
-    refused(path, "which is beside it")
+    refused(path, "which is next to it")
 
 
 def test_aiperf_without_its_requests_is_refused_with_its_figures(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_opencompass_without_details_is_refused_with_its_figures(tmp_path: Path)
 def test_mlperf_without_labels_is_refused(tmp_path: Path) -> None:
     folder = write_mlperf(tmp_path / "log", BASE)
     (folder / "val_map.txt").unlink()
-    refused(folder, r"8 answers, and not which are right; put val_map\.txt beside it")
+    refused(folder, r"8 answers, but not which are right; put val_map\.txt next to it")
 
 
 # Repeats
@@ -248,7 +248,7 @@ def test_repeats_of_sgl_eval_are_clusters(tmp_path: Path) -> None:
     [rs0] = (tmp_path / "target").rglob("output-rs0.jsonl")
     assert [row.cluster for row in only_rows(read_log(rs0))] == [None] * 8
     rs0.unlink()
-    refused(target, "says 2 repeats, and 1 files are there")
+    refused(target, "says 2 repeats, but the folder has 1 files")
 
 
 def test_two_sgl_eval_tasks_are_one_log_and_two_runs_are_runs(tmp_path: Path) -> None:
@@ -456,7 +456,7 @@ def test_samples_of_another_run_than_its_figures_are_refused(tmp_path: Path, rea
     path = SCORED[reader](tmp_path / "log", BASE)
     for file in (tmp_path / "log").rglob("*.json*"):
         file.write_text(re.sub(r"(?<![\d.])0\.75(?!\d)", "0.25", file.read_text("utf-8")), "utf-8")
-    refused(path, "they are of two runs")
+    refused(path, "they come from two runs")
 
 
 def test_a_figure_of_few_decimals_is_not_held_against_many_rows(tmp_path: Path) -> None:
@@ -469,7 +469,7 @@ def test_a_figure_of_few_decimals_is_not_held_against_many_rows(tmp_path: Path) 
         if accepted:
             read_whole(folder)
         else:
-            refused(folder, "they are of two runs")
+            refused(folder, "they come from two runs")
 
 
 def test_settings_that_differ_are_refused(tmp_path: Path) -> None:
@@ -492,7 +492,7 @@ def test_labels_of_mlperf_are_read_whatever_their_type(tmp_path: Path, kind: str
     [
         ('"data" : "', '"data" : "0000', "answers of up to 6 bytes"),
         ('"data" : "00', '"data" : "zz', "data that is not hexadecimal"),
-        ('"qsl_idx" : 7', '"qsl_idx" : 70', "an answer to sample 70, and val_map.txt has 8 labels"),
+        ('"qsl_idx" : 7', '"qsl_idx" : 70', "an answer to sample 70, but val_map.txt has 8 labels"),
         ('"qsl_idx"', '"index"', "no reader knows this"),
     ],
 )
@@ -534,7 +534,7 @@ def test_llama_bench_tests_have_names_and_their_speed_is_a_note(
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ([{}, {}], "two tests pp512"),
+        ([{}, {}], "two tests named pp512"),
         (
             [{}, {"n_gen": 9, "model_filename": "other.gguf"}],
             r"tests of 2 models \(model-7b-q8_0.gguf, other",
@@ -564,7 +564,7 @@ def test_requests_of_sglang_that_failed_are_counted(tmp_path: Path) -> None:
     assert [request.failed for request in run.requests] == [None, "Internal Server Error", None, None, None]
     refused(write_lines(tmp_path / "x.jsonl", [{**result, "completed": 5}]), "4 requests have an answer")
     refused(write_lines(tmp_path / "x.jsonl", [result, result]), "line 2: a second result of the load r5-c8")
-    refused(write_lines(tmp_path / "x.jsonl", [{**result, "itls": []}]), "expected as many of each")
+    refused(write_lines(tmp_path / "x.jsonl", [{**result, "itls": []}]), "expected the same number of each")
 
 
 def test_aiperf_counts_failures_cancellations_and_no_warm_up(tmp_path: Path) -> None:

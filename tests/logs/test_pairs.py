@@ -220,7 +220,8 @@ def test_filters_of_one_log_alone_are_a_difference() -> None:
     differences = differences_of()
     assert [paired.filter for paired in pair_task("gsm8k", *logs, Rules(), differences)] == [""]
     assert refused(differences) == (
-        "base and target are not comparable: gsm8k: filter 'loose', 'strict' is in one log alone; accept "
+        "base and target are not comparable: gsm8k: filter 'loose', 'strict' is in only one of the logs; "
+        "accept "
         "it by "
         "--allow filters"
     )
@@ -234,7 +235,7 @@ def test_without_a_common_filter_nothing_can_be_allowed() -> None:
     differences = differences_of("filters")
     assert pair_task("a", *logs, Rules(), differences) == []
     assert refused(differences) == (
-        "base and target are not comparable: a: filter 'x', 'y' is in one log alone"
+        "base and target are not comparable: a: filter 'x', 'y' is in only one of the logs"
     )
 
 
@@ -251,7 +252,7 @@ def test_metrics_of_one_log_alone_are_noted_or_refused() -> None:
     differences = differences_of()
     paired = paired_of([Row("0", {"em": 1.0, "f1": 1.0})], [Row("0", {"em": 1.0})], differences=differences)
     assert paired.metrics == ("em",)
-    assert differences.notes == ["gsm8k: metric f1 is in one log alone"]
+    assert differences.notes == ["gsm8k: metric f1 is in only one of the logs"]
     logs = log_of("base", {"a": rows_of([1.0], filter="s")}), log_of("target", {"a": [Row("0", {}, "s")]})
     assert pair_task("a", *logs, Rules(), differences) == []
     assert refused(differences) == (
@@ -285,7 +286,7 @@ def test_a_log_that_holds_fewer_samples_than_it_ran_is_noted() -> None:
     )
     differences = differences_of()
     pair_task("a", *logs, Rules(), differences)
-    assert differences.notes == ["a: base says that 1,319 samples ran, and holds 3"]
+    assert differences.notes == ["a: base says that 1,319 samples ran, but has 3"]
 
 
 # ---- documents, prompts, targets
@@ -485,10 +486,10 @@ def test_samples_of_one_log_alone_are_counted_with_examples() -> None:
     base, target = rows_of(SCORED), rows_of(SCORED[1:], first=1)
     differences = differences_of()
     assert pair_scores(paired_of(base, target), "em", Rules(), differences) is None
-    assert 'gsm8k/em: of 4 samples 1 are in the base\'s log alone ("0"): --missing' in refused(differences)
+    assert 'gsm8k/em: of 4 samples 1 are only in the base\'s log ("0"): --missing' in refused(differences)
     differences = differences_of()
     assert pair_scores(paired_of(target, base), "em", Rules(), differences) is None
-    assert 'gsm8k/em: of 4 samples 1 are in the target\'s log alone ("0"): --missing' in refused(differences)
+    assert 'gsm8k/em: of 4 samples 1 are only in the target\'s log ("0"): --missing' in refused(differences)
     counts, scores, _ = counts_of(base, target, Rules(missing="drop"))
     assert counts == Counts(3, only_base=1)
     assert scores == [SCORED[1:]] * 2
@@ -512,7 +513,7 @@ def test_both_kinds_of_missing_samples_are_in_one_count() -> None:
     differences = differences_of()
     assert pair_scores(paired_of(base, target), "em", Rules(), differences) is None
     assert (
-        "gsm8k/em: of 4 samples 1 are in the base's log alone, 1 have no score in the base's log "
+        "gsm8k/em: of 4 samples 1 are only in the base's log, 1 have no score in the base's log "
         '("0"): --missing' in refused(differences)
     )
 

@@ -60,7 +60,8 @@ def test_results_of_lighteval_alone_are_refused(tmp_path: Path) -> None:
     }
     file.write_text(json.dumps(results), "utf-8")
     words = (
-        f"{file}: it holds figures alone (anli:r1|0/acc 0.4), and a verdict needs the score of each sample; "
+        f"{file}: it has only aggregate figures (anli:r1|0/acc 0.4), and a verdict needs the score of "
+        "each sample; "
     )
     with pytest.raises(DataError) as refusal:
         read_log(file)
@@ -133,7 +134,8 @@ def test_figures_of_helm_alone_are_refused(tmp_path: Path) -> None:
     figures = folder / "stats.json"
     figures.write_text(json.dumps(entries, indent=1), "utf-8")
     words = (
-        f"{figures}: it holds figures alone (exact_match test 0.75), and a verdict needs the score of each "
+        f"{figures}: it has only aggregate figures (exact_match test 0.75), and a verdict needs the score "
+        "of each "
     )
     with pytest.raises(DataError) as refusal:
         read_log(figures)
@@ -272,7 +274,7 @@ def test_a_sample_that_the_header_lists_and_no_log_holds_is_said(tmp_path: Path)
     verdicts = judge(base, target, directions={"grade": True})
     assert verdicts.comparisons[0].counts.judged == 3
     notes = [note for note in verdicts.notes if "lists" in note]
-    assert notes == [f'sums: {log} lists 1 samples that it does not hold ("3")' for log in (base, target)]
+    assert notes == [f'sums: {log} lists 1 samples that it does not contain ("3")' for log in (base, target)]
 
 
 def test_samples_with_an_error_and_a_score_are_judged_and_said(tmp_path: Path) -> None:

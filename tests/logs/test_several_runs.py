@@ -173,17 +173,17 @@ def test_runs_of_a_side_must_ask_the_same(judge: Judge, tmp_path: Path) -> None:
 
 def test_runs_of_two_models_are_no_side() -> None:
     logs = [Log("tool", name, {}, model=name) for name in ("a", "b")]
-    with pytest.raises(DataError, match="runs of one side are of one model"):
+    with pytest.raises(DataError, match="the runs of one side must be of one model"):
         join_logs(logs)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a", "--base", "b", "--target", "c"], "was given beside --base"),
+        (["a", "--base", "b", "--target", "c"], "was given together with --base"),
         (["--base", "b"], "--base was given without --target"),
         (["--drop-points", "2"], "no BASE was given"),
-        (["a", "b", "--target", "c"], "was given beside --target"),
+        (["a", "b", "--target", "c"], "was given together with --target"),
     ],
 )
 def test_sides_come_one_way(judge: Judge, arguments: list[str], words: str) -> None:
@@ -230,7 +230,7 @@ def test_passes_that_the_logs_cannot_tell_are_refused(judge: Judge, tmp_path: Pa
     base, target = sides
     arguments = "--base", *base, "--target", *target, "--drop-points", 20
     code, _, err = judge(*arguments, "--metric", "pass^4")
-    assert (code, "has 3 answers in the base, and pass^4 takes at least 4" in err) == (4, True)
+    assert (code, "has 3 answers in the base, but pass^4 needs at least 4" in err) == (4, True)
     grades = [write_run(tmp_path, f"g{at}", np.array(run) * 0.5) for at, run in enumerate(draw(3, 2))]
     code, _, err = judge(*grades, "--metric", "pass^1", "--drop-points", 20, "--range", "score=0:1")
     assert (code, "it is of metrics with scores of 0 and 1" in err) == (4, True)
@@ -259,7 +259,7 @@ def test_answers_are_judged_by_one_run(judge: Judge, sides: Any) -> None:
     code, _, err = judge(
         "--base", *base, "--target", *target, "--metric", "answer_length", "--drop-points", 2
     )
-    assert (code, "are judged by one run of each side" in err) == (4, True)
+    assert (code, "need one run of each side" in err) == (4, True)
 
 
 def test_suites_and_assertions_take_lists(tmp_path: Path, sides: Any, judge: Judge) -> None:

@@ -82,7 +82,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no_scales": (without_scales, r"its files lack 1 \(model\.layers\.1\.mlp\.up_proj\.weight_scale\)"),
     "unknown_format": (of_unknown_format, r"quant_method 'gptqq', which .* Did you mean gptq\?"),
-    "own_code": (with_code_of_its_own, r"names code of the model's own \(modeling\.Config\)"),
+    "own_code": (with_code_of_its_own, r"needs custom code of the model \(modeling\.Config\)"),
     "missing_shard": (with_a_missing_shard, r"names the file 'model-00002-of-00002\.safetensors'"),
     "no_object": (with_a_list_for_an_object, r"quantization_config = \"\['gptq', 4\]\", expected an object"),
 }
@@ -115,7 +115,10 @@ def test_a_truncated_gguf_file_is_one_line(float_folder: Path, kept: float, tmp_
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"big_endian": True}, r"other order \(big-endian\).* `gguf-convert-endian FILE little` turns them"),
+        (
+            {"big_endian": True},
+            r"numbers in big-endian byte order.* convert it with `gguf-convert-endian FILE little`",
+        ),
         ({"values": {"split.count": 3}}, r"is one of 3 parts of a split model, .* `llama-gguf-split --merge"),
     ],
     ids=["big_endian", "split"],
@@ -142,7 +145,7 @@ def test_a_pickle_is_never_opened(float_folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Runs(tmp_path / "ran")}, protocol=2))
     ref = parse_model_ref(str(folder))
-    with pytest.raises(BuildError, match=r"its \.bin holds more than numbers"):
+    with pytest.raises(BuildError, match=r"its \.bin file contains more than numbers"):
         causal_lm.task.load_model(
             PARAMS, ref, tiny_context(tmp_path / "rows", task=causal_lm.task, params=PARAMS)
         )

@@ -61,5 +61,7 @@ def test_cutting_leaves_the_random_state_as_it_was() -> None:
 
 @pytest.mark.parametrize("cut", [cut_linear, cut_embedding], ids=["linear", "embedding"])
 def test_a_foreign_class_cannot_be_cut_and_is_told_what_to_do(cut: object) -> None:
-    with pytest.raises(BuildError, match=r"x is Int8Linear, and only nn.* cut the model before the step"):
+    with pytest.raises(
+        BuildError, match=r"x is Int8Linear, and only nn.* put the cutting step before the step"
+    ):
         cut(model(x=Int8Linear(3, 2)), "x", columns=[0])  # type: ignore[operator]

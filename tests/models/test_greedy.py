@@ -127,5 +127,7 @@ def test_runtimes_write_the_answer_of_a_growing_cache(tmp_path: Path) -> None:
 def test_a_compiled_token_that_is_wrong_is_an_error(tmp_path: Path) -> None:
     predictor = CompiledPredictor(network_of(tmp_path, "llama", num_hidden_layers=1), CompiledParams(), "cpu")
     predictor._step = lambda ids, cache: next_token(predictor.network, ids, cache) * 0
-    with pytest.raises(BuildError, match=r"runtime compiled writes another answer .* token 2 of row 1 is 0"):
+    with pytest.raises(
+        BuildError, match=r"runtime compiled writes a different answer .* token 2 of row 1 is 0"
+    ):
         predictor.prepare(batch(NEW))

@@ -58,7 +58,7 @@ def test_a_models_code_is_left_alone_if_transformers_has_classes(tmp_path: Path)
 def test_code_of_its_own_is_refused_where_nothing_else_would_do(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, model_type="own", auto_map={"AutoModel": "own.Model"})
     with pytest.raises(
-        SuiteError, match=r'^"m": config\.json names code of the model\'s own \(own\.Model\), which'
+        SuiteError, match=r'^"m": config\.json needs custom code of the model \(own\.Model\), which'
     ):
         check_model_files(folder, "m")
 
@@ -96,7 +96,7 @@ def test_a_pickle_of_more_than_numbers_is_refused_without_advice(tmp_path: Path)
     file = tmp_path / "pytorch_model.bin"
     file.write_bytes(pickle.dumps(Bomb(tmp_path / "ran"), protocol=2))
     with (
-        pytest.raises(BuildError, match=r"^m: its \.bin holds more than numbers") as caught,
+        pytest.raises(BuildError, match=r"^m: its \.bin file contains more than numbers") as caught,
         numbers_alone("m"),
     ):
         torch.load(file, weights_only=True)
@@ -108,7 +108,7 @@ def test_a_pickle_of_more_than_numbers_is_refused_without_advice(tmp_path: Path)
 def test_a_module_of_sentence_transformers_stays_in_its_folder(tmp_path: Path, path: str) -> None:
     modules = [{"type": "sentence_transformers.models.Pooling", "path": path}]
     (tmp_path / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(BuildError, match="leaves the model's folder"):
+    with pytest.raises(BuildError, match="is outside of the model's folder"):
         sentence_layout(tmp_path)
 
 

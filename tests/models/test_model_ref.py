@@ -49,7 +49,7 @@ def test_a_link_out_of_a_package_is_refused(
     (package / "__init__.py").touch()
     os.symlink(model, package / "model")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SuiteError, match="the path leaves the package"):
+    with pytest.raises(SuiteError, match="the path is outside of the package"):
         parse_model_ref("package:links_out/model")
 
 

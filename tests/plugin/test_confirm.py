@@ -191,7 +191,7 @@ def test_another_model_than_the_one_that_passed_is_refused(confirmed: Ran) -> No
     artifact = record.variant("same").artifact
     assert artifact is not None
     passed.require_same("same", artifact.digest)
-    with pytest.raises(BuildError, match="same: the store gave another model than the one that passed on"):
+    with pytest.raises(BuildError, match="same: the model in the store is not the one that passed on"):
         passed.require_same("same", "0" * 64)
 
 
@@ -213,7 +213,7 @@ def test_tests_by_hand_do_not_run_on_confirm_rows(confirmed: Ran) -> None:
         (
             SUITE.replace(", confirm = 300", ""),
             False,
-            "--slimgate-confirm was given, and there is no split confirm; give [task] "
+            "--slimgate-confirm was given, but there is no split confirm; give [task] "
             "splits.confirm, such as "
             "confirm = 3000",
         ),
@@ -252,4 +252,4 @@ def test_what_cannot_be_confirmed_is_one_line_and_code_4(
 def test_it_goes_without_a_shard(confirmed: Ran) -> None:
     ran = pytest_in(confirmed.folder, *CONFIRM, "--slimgate-shard", "1/2")
     assert ran.code == 4
-    assert "--slimgate-confirm judges models of the store, so it goes without --slimgate-shard" in ran.out
+    assert "--slimgate-confirm judges models of the store, so leave out --slimgate-shard" in ran.out

@@ -46,7 +46,7 @@ def run(folder: Path, suite: str, *arguments: str, mark: str = "") -> Ran:
     ("mark", "reason"),
     [
         ("xfail(reason='known')", "what this run judged is FAIL"),
-        ("skip(reason='known')", "skipped, and with a budget: test_quality[damaged-accuracy]"),
+        ("skip(reason='known')", "skipped although they have a budget: test_quality[damaged-accuracy]"),
         ("xfail(reason='known', run=False)", "what this run judged is FAIL"),
     ],
     ids=["xfail", "skip", "not-run"],
@@ -83,11 +83,11 @@ def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> 
     ran = pytest_in(repository, "bench/mine.toml", "-q", "-k", "accuracy")
     (repository / "bench/conftest.py").unlink()
     assert ran.code == 4
-    assert 'bench defines a fixture "teacher" in place of slimgate\'s, which the gates judge by' in ran.out
+    assert 'bench defines a fixture "teacher" that replaces slimgate\'s, which the gates need' in ran.out
 
 
 def test_a_run_that_judges_nothing_names_earlier_records(fresh_repository: Path) -> None:
-    line = "reports/latest: its records are of an earlier run, because this one judged nothing"
+    line = "reports/latest: its records come from an earlier run, because this run judged nothing"
     wrong = SUITE.replace("5.0", "-5.0")
     first = run(fresh_repository, wrong)
     assert (first.code, line in first.out) == (4, False), "there is no record yet"

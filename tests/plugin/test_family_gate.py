@@ -56,4 +56,4 @@ def test_a_shard_would_judge_a_part_of_the_family_only(repository: Path) -> None
     (repository / "bench/holm.toml").write_text(SUITE.replace("[budgets]", '[budgets]\nfamily = "holm"'))
     ran = pytest_in(repository, "bench/holm.toml", "--slimgate-shard", "1/2", "-q")
     assert ran.code == 4
-    assert "[budgets] family: all variants are judged together, so without --slimgate-shard" in ran.out
+    assert "[budgets] family: all variants are judged together, so leave out --slimgate-shard" in ran.out

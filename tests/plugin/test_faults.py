@@ -146,7 +146,7 @@ def test_every_fault_is_one_line_with_variant_step_and_reason(failed: Ran) -> No
     diverging = model(failed, "diverging").error or ""
     assert diverging.startswith("diverging: step fine_tune: the training loss became ")
     assert " in epoch 1, batch 1 of 10 (step 1): lower learning_rate" in diverging
-    assert "it died by SIGKILL" in (model(failed, "dying").error or "")
+    assert "it was killed by SIGKILL" in (model(failed, "dying").error or "")
 
 
 def test_a_variant_that_fails_takes_no_other_along(failed: Ran) -> None:

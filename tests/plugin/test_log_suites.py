@@ -111,7 +111,11 @@ def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments:
             "drop_point = 5.0 }",
             r'bench/logs.toml \[budgets\] "\*": unknown key drop_point',
         ),
-        ("good =", "teacher =", r"bench/logs.toml \[logs\] targets.teacher: the report calls the base so"),
+        (
+            "good =",
+            "teacher =",
+            r"bench/logs.toml \[logs\] targets.teacher: the report uses this name for the base",
+        ),
         ("[budgets]", 'allow = ["promt"]\n[budgets]', r"\[logs\] allow promt: .* Did you mean prompt\?"),
         (
             'targets = { good = "../logs/good", bad = "../logs/bad" }',
@@ -224,7 +228,11 @@ def test_prediction_files_are_a_suite(predictions: Path) -> None:
             "size = { compression_min = 2.0 }\nflips =",
             r"\[budgets.size\]: .* prediction files are ",
         ),
-        ("columns =", 'missing = "drop"\ncolumns =', r"\[logs\] missing: does not go with prediction files"),
+        (
+            "columns =",
+            'missing = "drop"\ncolumns =',
+            r"\[logs\] missing: cannot be used with prediction files",
+        ),
         ("accuracy =", '"*" =', r"unknown metric|\*"),
         ("id =", "idd =", r'\[logs.columns\] idd: "idd" was given, expected "id"'),
         ("[budgets]\n", "[budgets.variants.god]\naccuracy = { floor = 0.5 }\n[budgets]\n", "god"),
@@ -246,7 +254,8 @@ def test_columns_of_predictions_do_not_go_with_logs(repository: Path) -> None:
     ran = pytest_in(repository, "bench")
     assert ran.code == 4
     assert any(
-        "[logs] columns: it is of prediction files, and the base is a log" in line for line in ran.lines
+        "[logs] columns: this key is for prediction files, but the base is a log" in line
+        for line in ran.lines
     )
 
 

@@ -191,14 +191,16 @@ def test_another_form_is_refused_in_one_line(run: SuiteRun, tmp_path: Path) -> N
     artifact = run.build("added").artifact
     with pytest.raises(BuildError, match="judged as a graph of flat, which --format onnx cannot hold"):
         write_form(artifact, "onnx", tmp_path, tmp_path)
-    with pytest.raises(DataError, match=r"--format flatt: there is no such form. Did you mean flat\?"):
+    with pytest.raises(DataError, match=r"--format flatt: no such format. Did you mean flat\?"):
         write_form(artifact, "flatt", tmp_path, tmp_path)
 
 
 def test_a_runtime_without_a_form_is_refused_in_one_line(tmp_path: Path) -> None:
     with add_package(tmp_path / "packages", "flat_runtime", CODE, ENTRIES):
         artifact = Artifact(Entry(tmp_path, {"kind": "closed"}, False))
-        with pytest.raises(BuildError, match="of kind closed, which only its own runtime opens; export the"):
+        with pytest.raises(
+            BuildError, match="of kind closed, which only its own runtime can load; export the"
+        ):
             write_form(artifact, None, tmp_path, tmp_path)
         with pytest.raises(
             BuildError, match=r"of unknown kind closed; known: .*flat, gguf, onnx, .*openvino"

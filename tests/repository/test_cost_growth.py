@@ -20,10 +20,14 @@ def test_the_slope_is_the_power_of_the_cost(power: int) -> None:
     assert fit_slope(sizes, [3.0 * size**power for size in sizes]) == pytest.approx(power)
 
 
-def test_small_costs_are_left_out_of_the_fit() -> None:
-    sizes, costs = [1, 10, 100, 1000], [0.4, 1.0, 10.0, 100.0]
-    assert fit_slope(sizes, costs, 0.5) == pytest.approx(1)
-    assert fit_slope(sizes, costs, 2.0) is None
+def test_the_slope_is_that_of_the_largest_sizes() -> None:
+    """The start of a process takes as long for 1 row as for 1,000."""
+    assert fit_slope([1, 10, 100, 1000], [9.0, 1.0, 10.0, 100.0]) == pytest.approx(1)
+
+
+def test_a_cost_that_is_too_small_has_no_slope() -> None:
+    assert fit_slope([10, 100, 1000], [0.4, 4.0, 40.0], 0.5) is None
+    assert fit_slope([100, 1000], [4.0, 40.0]) is None
 
 
 def test_a_table_ends_with_the_slopes() -> None:

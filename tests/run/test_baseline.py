@@ -202,7 +202,7 @@ def test_lost_baseline_answers_are_an_error_before_any_build(
 def test_a_run_without_suites_is_held_against_no_baseline(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("half")
     with pytest.raises(
-        SuiteError, match=r"^--slimgate-baseline v1: this run has no suite to hold against it$"
+        SuiteError, match=r"^--slimgate-baseline v1: this run has no suite to compare with it$"
     ):
         find_baselines(BaselineSource(tmp_path, "v1"), {}, tmp_path)
 

@@ -476,7 +476,7 @@ def own(value: int, **params: Any) -> str:
         (
             own(0, rows="selection"),
             DataError,
-            "own: step tests.run.test_build:Own: a build step needs rows of split selection",
+            "own: step tests.run.test_build:Own: a build step needs rows of the split selection",
         ),
         (own(0, teacher=True), BuildError, "own: step tests.run.test_build:Own: "),
     ],
@@ -545,7 +545,7 @@ def test_rows_of_one_label_are_an_error_that_names_the_suite(tiny: Tiny) -> None
             writer = csv.DictWriter(stream, ["text", "label", "file"])
             writer.writeheader()
             writer.writerows({**row, "label": "pos"} for row in rows)
-    with pytest.raises(DataError, match=r"^suite\.toml \[task\]: column \"label\" holds one label only"):
+    with pytest.raises(DataError, match=r"^suite\.toml \[task\]: column \"label\" has only one label"):
         tiny.builder(tiny.suite())
 
 

@@ -421,7 +421,7 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
             '{ models = ["shorter", "teacher"], threshold = [0.9, 0.8] }',
             "2 thresholds were given, expected 1",
         ),
-        ('{ models = ["shorter", "teacher"], threshold = 0.9, drop_points = 1 }', "drop_points belongs to"),
+        ('{ models = ["shorter", "teacher"], threshold = 0.9, drop_points = 1 }', "drop_points is only for"),
         ('{ models = ["shorter", "teacher"], threshold = 1.5 }', "threshold: 1.5 was given, expected"),
         (
             '{ models = ["shorter", "teacher"] }, steps = [{ keep_layers = [0] }]',

@@ -83,7 +83,7 @@ def test_a_dtype_for_llama_cpp_is_one_line(folder: Path) -> None:
         '[teacher]\nmodel = "llama.gguf"\n', '[teacher]\nmodel = "llama.gguf"\ndtype = "bfloat16"\n'
     )
     with pytest.raises(
-        SuiteError, match=r"llama\.cpp computes a GGUF file in the types that are in it; leave dtype out"
+        SuiteError, match=r"llama\.cpp cannot change the number types of a GGUF file; leave dtype out"
     ):
         run_of(folder, text)
 

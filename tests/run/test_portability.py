@@ -131,7 +131,7 @@ def test_a_budget_over_builds_is_left_out_and_said_to_be(
 ) -> None:
     budgets = '[budgets]\naccuracy = { drop_points = 1.0, over = "builds" }'
     code, lines = ask(tmp_path, capsys, budgets)
-    assert lines[1] == 'not judged here: accuracy, over = "builds", and one build answers'
+    assert lines[1] == 'not judged here: accuracy, because over = "builds" needs several builds'
     assert not any("all builds are equal" in line for line in lines)
     assert lines[-1] == "onnx has no budget on its answers, so nothing is judged"
     assert code == 0

@@ -56,7 +56,7 @@ def prepared(folder: Path, metric: str, task: str = "") -> PreparedRows:
 @pytest.mark.parametrize("metric", ["f1", "recall", "precision", "pr_auc"])
 def test_it_is_asked_for_with_the_gate_rows_of_both(folder: Path, metric: str) -> None:
     with pytest.raises(
-        DataError, match=rf'{metric} is of the positive .* "fraud" \(25 rows\) and "ok" \(75 rows\)'
+        DataError, match=rf'{metric} needs the positive .* "fraud" \(25 rows\) and "ok" \(75 rows\)'
     ):
         prepared(folder, metric)
     assert prepared(folder, metric, 'positive = "fraud"').facts.classes == ("fraud", "ok")

@@ -71,5 +71,7 @@ def test_no_process_trains_on_a_gate_row_in_other_case(tmp_path: Path, processes
 
 
 def test_a_batch_has_a_row_for_each_process() -> None:
-    with pytest.raises(ValidationError, match="processes = 2 share batches of 1: raise batch_size"):
+    with pytest.raises(
+        ValidationError, match="processes = 2 cannot share batches of 1 rows; raise batch_size"
+    ):
         TrainingParams(processes=2, batch_size=1)

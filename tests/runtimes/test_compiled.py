@@ -97,7 +97,7 @@ def test_bfloat16_rounds_and_stays_inside_the_tolerance() -> None:
 
 def test_compiled_answers_that_differ_are_an_error() -> None:
     predictor = CompiledPredictor(Head(spoiled=True).eval(), Params(), "cpu")
-    with pytest.raises(BuildError, match=r"disagrees with the network uncompiled: .* expected at most 0\.1;"):
+    with pytest.raises(BuildError, match=r"disagrees with the uncompiled network: .* expected at most 0\.1;"):
         predictor.prepare(columns(4))
 
 

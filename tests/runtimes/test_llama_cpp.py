@@ -112,7 +112,7 @@ def test_answers_to_prompts_of_any_length_end_right(llama: Converted) -> None:
         expected = greedy(llama, np.array([prompt]), 7)
         ends = [place for place, token in enumerate(expected) if token in predictor.end_tokens]
         assert answer == (expected[: ends[0] + 1] if ends else expected)
-    with pytest.raises(MeasureError, match=r"takes the likeliest token here; set temperature = 0"):
+    with pytest.raises(MeasureError, match=r"can only take the likeliest token; set temperature = 0"):
         predictor.write(prompts, Writing(max_new_tokens=7, temperature=1.0))
 
 
@@ -134,7 +134,8 @@ def test_a_cache_that_the_heads_do_not_fit_is_one_line(llama: Converted) -> None
     with pytest.raises(BuildError) as caught:
         predictor.prepare(batch(rows(1, 5)))
     assert str(caught.value) == (
-        "llama.cpp makes no context of 1 texts of 5 tokens: llama_init_from_model: K cache type q8_0 with "
+        "llama.cpp cannot make a context of 1 texts of 5 tokens: llama_init_from_model: K cache type q8_0 "
+        "with "
         "block size 32 does not divide n_embd_head_k=16"
     )
 
@@ -169,8 +170,9 @@ def test_another_vocabulary_is_one_line(llama: Converted, tmp_path: Path) -> Non
     with pytest.raises(MeasureError) as caught:
         check_tokens(vocabulary, llama.model.tokenizer, ["x", "b"])
     assert str(caught.value) == (
-        f"llama.cpp reads other tokens than the tokenizer of the rows: token 0 of 'b' is [{first}] ['a'] for "
-        f"llama.cpp, and [{second}] ['b'] for the rows, so its scores would be of another text; convert "
+        f"llama.cpp and the tokenizer of the rows give different tokens: token 0 of 'b' is [{first}] ['a'] "
+        "for "
+        f"llama.cpp, and [{second}] ['b'] for the rows, so its scores would be for a different text; convert "
         "the file again with the model's own tokenizer"
     )
 

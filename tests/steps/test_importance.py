@@ -56,5 +56,5 @@ def test_it_works_with_frozen_weights_and_leaves_no_gradients(tmp_path: Path) ->
 def test_without_calibration_rows_it_is_an_error_that_says_so(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     context.splits = {name: rows for name, rows in context.splits.items() if name != "calibration"}
-    with pytest.raises(DataError, match="needs rows of split calibration"):
+    with pytest.raises(DataError, match="needs rows of the split calibration"):
         mask_importance(model, {blocks(model.network)[0].feed_forward.output: 64}, context)

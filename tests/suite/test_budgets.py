@@ -343,7 +343,7 @@ def test_a_baseline_budget_is_the_variants_or_the_common_one() -> None:
     [
         ({"size": {"compression_min": 1.5}}, r"\[budgets.baseline.size\]: only metrics are compared with"),
         ({"acuracy": {"drop_points": 1.0}}, r"no such metric. Did you mean accuracy\?"),
-        ({"accuracy": {"floor": 0.8}}, r"accuracy\] floor: limits the value of now, .* under \[budgets\]"),
+        ({"accuracy": {"floor": 0.8}}, r"accuracy\] floor: limits the current value, .* under \[budgets\]"),
         (
             {"accuracy": {}},
             r"expected at least one of drop_points, equivalent_points, .*increase_relative, .*as",
@@ -378,7 +378,7 @@ def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"accuracy": {"drop_points": 2.0}}, r"teacher.accuracy\] drop_points: limits what is lost behind"),
+        ({"accuracy": {"drop_points": 2.0}}, r"teacher.accuracy\] drop_points: limits the loss against"),
         ({"size": {"compression_min": 2.0}}, r"teacher.size\]: variants are compared with the teacher here"),
         ({"acuracy": {"floor": 0.8}}, r"no such metric. Did you mean accuracy\?"),
         ({"accuracy": 0.8}, r"0.8 was given, expected a table, such as \{ floor = 0.85 \}"),
@@ -386,7 +386,7 @@ def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
         ({"accuracy": {"floor": 1.5}}, r"budget floor is 1.5, expected a value of accuracy"),
         ({"accuracy": {"ceiling": 0.5}}, r"ceiling does not suit accuracy"),
         ({"baseline": {"file": "v1"}}, r"one baseline is for all"),
-        ({"baseline": {"accuracy": {"floor": 0.8}}}, r"limits the value of now"),
+        ({"baseline": {"accuracy": {"floor": 0.8}}}, r"limits the current value"),
         ({"baseline": 1}, r"1 was given, expected a table"),
         (0.85, r"\[budgets\] teacher: 0.85 was given, expected a table"),
     ],
@@ -444,7 +444,7 @@ def test_a_search_and_logs_have_one_build() -> None:
     with pytest.raises(SuiteError, match='over: "builds" was given, and a search judges one build of each'):
         read_budgets({"accuracy": table}, ("tune", "budget"), {"suite": {"seeds": (0, 1)}}, "x.toml")
     with pytest.raises(
-        SuiteError, match='over = "builds" was given, and logs are of one build of each model'
+        SuiteError, match='over = "builds" was given, but logs come from one build of each model'
     ):
         budgets_of_table({"budgets": {"*": table}}, "x.toml")
 
@@ -474,12 +474,15 @@ def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
     ("table", "problem"),
     [
         ({"accuracy": {"equivalent_points": 0.0}}, "equivalent_points: 0.0 was given, expected more than 0"),
-        ({"accuracy": {"equivalent_points": 100.0}}, "accuracy cannot change by more: it would always hold"),
+        (
+            {"accuracy": {"equivalent_points": 100.0}},
+            "accuracy cannot change by more: the budget would always hold",
+        ),
         ({"perplexity": {"equivalent_points": 1.0}}, "equivalent_points does not suit perplexity"),
         ({"slices": {"accuracy": {"equivalent_points": 1.0}}}, "equivalent_points is not supported yet"),
         (
             {"teacher": {"accuracy": {"equivalent_points": 1.0}}},
-            "equivalent_points: limits what is lost behind the teacher",
+            "equivalent_points: limits the loss against the teacher",
         ),
         ({"accuracy": {"equivalent_point": 1.0}}, r"Did you mean equivalent_points\?"),
     ],

@@ -307,6 +307,6 @@ def test_it_is_refused_with_a_clear_line(
 def test_a_learner_from_a_server_is_refused(read: Read) -> None:
     learner = [("int8_dynamic = {}", 'distill = { teacher = "served" }')]
     with pytest.raises(
-        SuiteError, match='"served" is of kind endpoint; a model to learn from runs in PyTorch'
+        SuiteError, match='"served" is of kind endpoint; a model to learn from must run in PyTorch'
     ):
         read(*learner)

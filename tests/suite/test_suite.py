@@ -147,6 +147,6 @@ def test_a_file_judges_models_or_logs(bench: Path, suite_text: str) -> None:
     with pytest.raises(SuiteError) as error:
         load_suite(bench / "x.toml", "bench/x.toml")
     assert str(error.value) == (
-        "bench/x.toml: has [suite] and [logs], and a file judges models or logs; "
-        "put [logs] into a file of its own"
+        "bench/x.toml: has [suite] and [logs], but a file judges either models or logs; put [logs] into a "
+        "separate file"
     )

@@ -133,7 +133,7 @@ def test_a_runtime_refuses_a_format_that_it_does_not_compute(
 ) -> None:
     of_runtime = '[variants.served]\nsteps = [{ compressed_tensors = { scheme = "W8A8" } }]\n'
     of_runtime += 'runtime = { name = "gguf_server:Gguf" }\n'
-    problem = r"gguf_server:Gguf does not execute weights in compressed-tensors, expected gguf"
+    problem = r"gguf_server:Gguf cannot execute weights in compressed-tensors, expected gguf"
     with pytest.raises(SuiteError, match=problem):
         _load(folder, monkeypatch, of_runtime)
 
@@ -149,5 +149,5 @@ def test_a_step_that_keeps_the_kind_may_have_changed_the_format(
     assert [suite.find_weight_format(name) for name in ("repacked", "behind")] == ["unknown", "unknown"]
     assert suite.timed == ("teacher", "float")
     runtime = 'runtime = { name = "gguf_server:Gguf" }\n'
-    with pytest.raises(SuiteError, match="does not execute weights in unknown, expected gguf"):
+    with pytest.raises(SuiteError, match="cannot execute weights in unknown, expected gguf"):
         _load(folder, monkeypatch, steps + runtime)

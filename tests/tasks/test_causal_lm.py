@@ -207,7 +207,7 @@ def test_a_model_that_sees_the_next_token_is_an_error(tmp_path: Path) -> None:
             task.task.load_model(PARAMS, ref, context)
             continue
         with pytest.raises(
-            BuildError, match="BertLMHeadModel sees the tokens that it is to predict; expected"
+            BuildError, match="BertLMHeadModel sees the tokens that it should predict; expected"
         ):
             task.task.load_model(PARAMS, ref, context)
 

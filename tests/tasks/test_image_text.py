@@ -154,14 +154,14 @@ def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
 
 def test_one_class_is_an_error() -> None:
     rows = Rows(picture_rows(2).table.set_column(3, "label", [["red", "red"]]))
-    with pytest.raises(DataError, match="holds one label only"):
+    with pytest.raises(DataError, match="has only one label"):
         image_text.task.facts(PARAMS, {"gate": rows})
 
 
 def test_paths_are_an_error_that_says_who_reads_them() -> None:
     rows = picture_rows(3).table
     named = Rows(rows.set_column(rows.column_names.index("image"), "image", [["a.png", "b.png", "c.png"]]))
-    with pytest.raises(DataError, match=r'holds text, expected images.*images = \["image"\]'):
+    with pytest.raises(DataError, match=r'contains text, expected images.*images = \["image"\]'):
         image_text.task.facts(PARAMS, {"gate": named})
 
 

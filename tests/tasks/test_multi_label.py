@@ -60,10 +60,10 @@ def test_labels_of_every_form_become_the_same(rows: Rows, options: dict[str, Any
         (
             rows_of(topics=[[0], [3]]),
             {"names": ("a", "b")},
-            "row r1: label 3, but .* names holds 2 from 0 on",
+            "row r1: label 3, but .* names has only 2 entries, counted from 0",
         ),
         (rows_of(a=["1", "yes"]), {"label": ("a",)}, "column a, row r1: 'yes', expected 0 or 1"),
-        (rows_of(topics=["", ""]), {}, "the label columns topics hold no label"),
+        (rows_of(topics=["", ""]), {}, "the label columns topics contain no label"),
         (rows_of(topics=[1.5, 2.0]), {}, "row r0: 1.5, expected a list of labels, or names"),
     ],
     ids=["null", "beyond the names", "no 0 or 1", "none at all", "numbers"],

@@ -214,7 +214,7 @@ def test_blanks_at_the_end_of_a_prompt_belong_to_the_choice(model: Any) -> None:
 
 
 def test_an_answer_without_tokens_is_an_error(model: Any) -> None:
-    with pytest.raises(DataError, match="adds no token to its prompt 'good'"):
+    with pytest.raises(DataError, match="adds no token to the prompt 'good'"):
         encode_pairs(model.tokenizer, ["good"], [" "])
 
 
@@ -320,7 +320,7 @@ def test_bad_options_are_one_clear_error(options: dict[str, Any], said: str) -> 
 def test_more_choices_than_letters_are_refused_with_letters() -> None:
     rows = rows_of(("good", [str(number) + "x" for number in range(27)], 0))
     assert task.task.facts(PARAMS, {"gate": rows}).classes[-1] == "27"
-    with pytest.raises(DataError, match="27 choices, and letters name 26; set letters = false"):
+    with pytest.raises(DataError, match="27 choices, but there are only 26 letters; set letters = false"):
         task.task.facts(LETTERS, {"gate": rows})
 
 

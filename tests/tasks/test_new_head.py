@@ -85,7 +85,7 @@ def test_a_head_of_slimgate_is_not_in_transformers_folders(tmp_path: Path, pooli
     if pooling == "model":
         text_classification.task.check_model(params, found[False], config, None)
         return
-    with pytest.raises(SuiteError, match='pooling = "mean" comes with a head of slimgate'):
+    with pytest.raises(SuiteError, match='pooling = "mean" uses a head of slimgate'):
         text_classification.task.check_model(params, found[False], config, None)
 
 
@@ -111,12 +111,12 @@ def test_a_regression_needs_a_head_of_one_output(tmp_path: Path) -> None:
         (lambda f: without(f, "classifier"), r"lack|none of the"),
         (lambda f: without(f, "word_embeddings"), r"its files lack 1 \(bert\.embeddings\.word_embeddings"),
         (lambda f: change_config(f, num_hidden_layers=5), r"its files lack 16 \(bert\.encoder\.layer\.4"),
-        (lambda f: change_config(f, num_hidden_layers=3), r"no place for 16 \(bert\.encoder\.layer\.3"),
+        (lambda f: change_config(f, num_hidden_layers=3), r"cannot load 16 \(bert\.encoder\.layer\.3"),
         (
             lambda f: change_weights(
                 f, lambda found: {**found, "other.weight": next(iter(found.values())).clone()}
             ),
-            r"no place for 1 \(other\.weight\)",
+            r"cannot load 1 \(other\.weight\)",
         ),
     ],
     ids=["no head", "no embeddings", "fewer layers", "more layers", "another part"],
@@ -170,15 +170,13 @@ def test_a_teacher_of_which_a_part_is_not_used_is_warned_of(tmp_path: Path) -> N
     context = tiny_context(tmp_path / "rows")
     load_ref(refs(folder)[None], context)
     assert "weights that are not used: 16 (encoder.layer.3" in context.log["warning"]
-    with pytest.raises(BuildError, match=r"no place for 16 \(encoder\.layer\.3"):
+    with pytest.raises(BuildError, match=r"cannot load 16 \(encoder\.layer\.3"):
         load_ref(refs(folder)[True], tiny_context(tmp_path / "rows"))
 
 
 def test_embeddings_may_leave_out_only_a_head(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
-    with pytest.raises(
-        BuildError, match=r"BertModel has no place for 2 \(classifier\.bias, classifier\.weight\)"
-    ):
+    with pytest.raises(BuildError, match=r"BertModel cannot load 2 \(classifier\.bias, classifier\.weight\)"):
         load_ref(refs(folder)[False], embedding_context(tmp_path / "rows"))
     load_ref(refs(folder)[True], embedding_context(tmp_path / "rows"))
     load_ref(refs(folder)[None], embedding_context(tmp_path / "rows"))
@@ -214,7 +212,7 @@ def test_a_suite_names_the_variant_and_new_head_lets_it_through(tmp_path: Path) 
     run = tiny_run(tmp_path, **{"[variants]": RELEASED.replace("EXTRA", "new_head = true")})
     built = run.build("released")
     assert built.artifact.manifest["log"]["head"] == "logistic regression"
-    with pytest.raises(SuiteError, match=r"\[variants\.shorter\]: new_head belongs to a variant with model"):
+    with pytest.raises(SuiteError, match=r"\[variants\.shorter\]: new_head is only for a variant with model"):
         tiny_run(tmp_path, **{"shorter = { ": "shorter = { new_head = true, "})
     fresh = RELEASED.replace("export", "fresh:export").replace("EXTRA", "new_head = true")
     with pytest.raises(SuiteError, match="fresh weights are new, and so is their head"):
@@ -227,7 +225,7 @@ def test_a_stored_teacher_does_not_excuse_unused_weights(tmp_path: Path) -> None
     variant = RELEASED.replace("export", "shorter").replace(", EXTRA", "")
     run = tiny_run(tmp_path, **{'model = "hub"': 'model = "shorter"', "[variants]": variant})
     assert "not used" in run.build("teacher").artifact.manifest["log"]["warning"]
-    with pytest.raises(BuildError, match=r"released: .*no place for 16"):
+    with pytest.raises(BuildError, match=r"released: .*cannot load 16"):
         run.build("released")
 
 

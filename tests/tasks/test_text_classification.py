@@ -86,7 +86,7 @@ def test_classes_are_those_of_all_splits() -> None:
 
 
 def test_one_label_only_is_an_error() -> None:
-    with pytest.raises(DataError, match=r'column "label" holds one label only'):
+    with pytest.raises(DataError, match=r'column "label" has only one label'):
         task.task.facts(PARAMS, {"train": rows_of(["a", "a"])})
 
 

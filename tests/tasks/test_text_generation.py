@@ -139,7 +139,7 @@ def test_gate_rows_need_references() -> None:
         ({"scores": ("exact_matsh",), "reference": "b"}, r"Did you mean exact_match\?"),
         ({"scores": ("numeric",)}, "score numeric compares with a reference; set reference to the column"),
         ({"scores": ({"numeric": {"tolerance": -1.0}},), "reference": "b"}, "greater than or equal to 0"),
-        ({"stop": ("",)}, 'stop holds ""'),
+        ({"stop": ("",)}, 'stop contains ""'),
     ],
 )
 def test_impossible_options_are_refused_early(options: dict[str, Any], problem: str) -> None:

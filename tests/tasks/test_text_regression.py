@@ -40,7 +40,7 @@ def test_scores_are_numbers_however_they_are_written(scores: list[Any]) -> None:
 @pytest.mark.parametrize("bad", [None, "high", float("nan")], ids=["null", "word", "nan"])
 def test_a_row_without_a_number_is_named(bad: Any) -> None:
     rows = rows_of(["1", bad] if isinstance(bad, str) else [1.0, bad])
-    with pytest.raises(DataError, match=r'column "score" holds no finite number in 1 of 2 rows \(first: r1'):
+    with pytest.raises(DataError, match=r'column "score" has no finite number in 1 of 2 rows \(first: r1'):
         task.task.facts(PARAMS, {"train": rows})
 
 

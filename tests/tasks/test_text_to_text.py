@@ -258,7 +258,7 @@ def test_the_compiled_runtime_writes_no_text(t5: tuple[Any, Any]) -> None:
     predictor = CompiledPredictor.__new__(CompiledPredictor)  # without compiling anything
     predictor.network = t5[0].network
     with pytest.raises(
-        BuildError, match="compiled compiles one forward pass and writes no text by an encoder"
+        BuildError, match="compiled compiles one forward pass and cannot generate text with an encoder"
     ):
         predictor.prepare(encoded.timed_batch([0]))
 
@@ -266,7 +266,7 @@ def test_the_compiled_runtime_writes_no_text(t5: tuple[Any, Any]) -> None:
 @pytest.mark.parametrize("step", ["to_onnx", "to_openvino", "to_aoti"])
 def test_formats_of_one_forward_pass_refuse_an_encoder_decoder(step: str) -> None:
     found = load("step", step)
-    with pytest.raises(SuiteError, match="to_ctranslate2 converts those"):
+    with pytest.raises(SuiteError, match="use to_ctranslate2"):
         found.check(found.Params(), {"model_type": "t5"})
     assert found.check(found.Params(), {"model_type": "bert"}) == {"model_type": "bert"}
 

@@ -64,11 +64,11 @@ def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, na
 @pytest.mark.parametrize(
     ("tags", "names", "said"),
     [
-        ([["O"], ["O"]], None, "column tags, row r1: 1 tags for 2 words, expected one a word"),
+        ([["O"], ["O"]], None, "column tags, row r1: 1 tags for 2 words, expected one per word"),
         ([["O"], ["O", "PER"]], None, 'row r1: tag "PER", expected O, B-TYPE or I-TYPE$'),
         ([[0], [0, 1]], None, r'tag "0", .*; \[task\] name it by names'),
-        ([[0], [0, 7]], ("O", "B-X"), r'tag "7", .*; \[task\] names holds 2 from 0 on'),
-        ([["O"], ["O", "O"]], None, "holds no span: every word is O"),
+        ([[0], [0, 7]], ("O", "B-X"), r'tag "7", .*; \[task\] names has only 2 entries, counted from 0'),
+        ([["O"], ["O", "O"]], None, "has no span: every word is O"),
     ],
     ids=["too few", "no BIO tag", "a number without names", "a number beyond", "no span"],
 )

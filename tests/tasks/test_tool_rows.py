@@ -213,7 +213,8 @@ def test_right_rows_are_accepted() -> None:
         ),
         (
             {"tools": json.dumps([CLOCK])},
-            'gate row r1: the expected call names "weather", which is no tool of the row; it has clock',
+            'gate row r1: the expected call names "weather", which is not a tool of the row; '
+            "the row has clock",
         ),
         ({"call": "It is warm."}, "gate row r1, column \"call\": 'It is warm.' was given, expected a call"),
         ({"call": " "}, 'gate row r1 has no reference in column "call"'),

@@ -2,8 +2,8 @@
 
     python -m tools.measuring.growth_report --write reports/cost_growth.md
 
-A slope is fitted to the logarithms of size and cost: 1 is linear, 2 is quadratic. The fit leaves out costs
-under 0.5 seconds, which the start of a process and noise decide, and it takes at least three sizes.
+A slope is fitted to the logarithms of size and cost: 1 is linear, 2 is quadratic. It is the slope of the
+three largest sizes. A cost under 0.5 seconds has no slope: the start of a process and noise decide it.
 Each size runs in a process of its own, so its peak memory is its own.
 """
 
@@ -25,7 +25,7 @@ from tools.measuring.cost_growth import Seconds, many_rows, many_slices, many_va
 from tools.measuring.log_growth import lm_eval_logs, prediction_files
 
 SMALLEST_SECONDS = 0.5
-SMALLEST_FIT = 3
+FITTED_SIZES = 3
 ROWS_OF_VARIANTS = 10_000
 ROWS_OF_SLICES = 1_000_000
 INTRODUCTION = """\
@@ -34,8 +34,8 @@ INTRODUCTION = """\
 How many CPU seconds and how much memory slimgate needs to judge and report, by the size of the work.
 Models are not computed: their outcomes are made up. Each size runs in a new process.
 
-A slope is fitted to the logarithms of size and cost: 1 is linear, 2 is quadratic. The fit uses costs of at
-least {smallest} seconds, and needs {sizes} of them. A dash means that there are fewer.
+A slope is fitted to the logarithms of cost and size for the {sizes} largest sizes: 1 is linear, 2 is
+quadratic. A dash means that a cost is under {smallest} seconds, which the start of a process decides.
 
 ![CPU seconds by size, on logarithmic axes](../docs/plots/cost_growth-light.svg#only-light)
 ![CPU seconds by size, on logarithmic axes](../docs/plots/cost_growth-dark.svg#only-dark)
@@ -84,12 +84,20 @@ SERIES = (
 
 
 def fit_slope(sizes: Sequence[int], costs: Sequence[float], smallest: float = 0.0) -> float | None:
-    """The slope of log cost over log size by least squares; None if too few costs are at least `smallest`."""
-    points = [(size, cost) for size, cost in zip(sizes, costs, strict=True) if cost >= smallest and cost > 0]
-    if len(points) < SMALLEST_FIT:
+    """The slope of log cost over log size for the largest sizes, by least squares.
+
+    Args:
+        sizes: in ascending order.
+        costs: one for each size, in any unit.
+        smallest: a cost below this has no slope.
+
+    Returns:
+        The slope; None if there are fewer than three sizes, or one of the last three costs is too small.
+    """
+    last = costs[-FITTED_SIZES:]
+    if len(last) < FITTED_SIZES or min(last) < smallest or min(last) <= 0:
         return None
-    x, y = np.log(np.array(points)).T
-    return float(np.polyfit(x, y, 1)[0])
+    return float(np.polyfit(np.log(sizes[-FITTED_SIZES:]), np.log(last), 1)[0])
 
 
 def format_table(title: str, sizes: Sequence[int], costs: Sequence[Mapping[str, float]]) -> str:
@@ -127,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--largest", type=int, help="leave out sizes above this")
     options = parser.parse_args(arguments)
     machine = describe_machine(threads=1, device="cpu")
-    introduction = INTRODUCTION.format(smallest=SMALLEST_SECONDS, sizes=SMALLEST_FIT, machine=machine.cpu)
+    introduction = INTRODUCTION.format(smallest=SMALLEST_SECONDS, sizes=FITTED_SIZES, machine=machine.cpu)
     page = "\n".join([introduction, *(measure_series(series, options.largest) for series in SERIES)])
     if options.write is None:
         sys.stdout.write(page)

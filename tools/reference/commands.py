@@ -10,7 +10,9 @@ from slimgate import plugin
 from slimgate.cli.main import command_parser
 from tools.reference.markdown import code, contents, table, to_plain_line
 
-CODES = "Exit codes: 0 all budgets hold, 1 a budget does not or cannot be decided, 4 wrong usage or input."
+CODES = (
+    "Exit codes: 0 all budgets hold; 1 a budget does not hold or cannot be decided; 4 wrong usage or input."
+)
 PYTEST = "Suites are test files, so all of pytest's own options work on them; these are slimgate's."
 
 

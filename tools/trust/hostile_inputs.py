@@ -30,9 +30,9 @@ LEAD = """\
 # Hostile inputs and what slimgate answers
 
 `python -m tools.trust.hostile_inputs OUT` wrote each input and ran the command on it. Exit code 4 means
-that slimgate refused the input with the answer shown. 0 means that it took the input as data. 1 means that a
-model could not be built, or that a budget is not shown to hold. MB is the peak memory of the process; Python
-with Arrow takes about 130 of it, and PyTorch about 400.
+that slimgate refused the input, and the last column shows the error. Exit code 0 means that slimgate read the
+input as normal data. Exit code 1 means that slimgate could not build a model, or that a budget did not pass.
+*MB* is the peak memory of the process. Python with Arrow takes about 130 MB of it, and PyTorch about 400 MB.
 
 | input | command | exit | MB | answer |
 |:--|:--|--:|--:|:--|

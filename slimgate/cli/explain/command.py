@@ -8,10 +8,10 @@ import sys
 from slimgate.cli.options import add_run
 
 DESCRIPTION = """\
-Shows what the teacher and every variant answered on one gate row: the answer, its probability, and what
-changed from the teacher. For other tasks than classification, shows the values that were measured for the
-row. Reads run.json and outcomes/*.parquet next to it, and builds nothing. Exit codes: 0 shown, 4 wrong
-usage or input.
+Shows what the teacher and every variant answered on one gate row: the answer, its probability, and how it
+differs from the teacher's. For tasks other than classification, shows the values that were measured for the
+row. Reads run.json and the outcomes/*.parquet files next to it, and builds nothing. Exit codes: 0 shown; 4
+wrong usage or input.
 """
 
 
@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     add_run(parser)
-    parser.add_argument("row", metavar="ROW", help="Id of the row, or its number in the gate, from 0")
-    parser.add_argument("--json", action="store_true", help="Print the same as JSON")
+    parser.add_argument("row", metavar="ROW", help="Id of the gate row, or its number, counted from 0")
+    parser.add_argument("--json", action="store_true", help="Print the answers as JSON")
     parser.set_defaults(run=run)
 
 

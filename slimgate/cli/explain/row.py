@@ -65,7 +65,7 @@ def as_text(explained: Explained) -> str:
     ]
     if explained.alike is not None:
         head.append(
-            f"Did you mean {explained.alike}? A number is a place in the gate, and not a part of an id."
+            f"Did you mean {explained.alike}? A number means a position in the gate, not a part of an id."
         )
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
     columns = answer_columns(explained.answers, visible)
@@ -82,7 +82,7 @@ def as_text(explained: Explained) -> str:
 
 def _describe_unquoted(explained: Explained) -> str:
     place = place_of_row(explained.record.task.source, explained.id)
-    return f"not in the record, which quotes few rows; it is {place}"
+    return f"the record quotes only a few rows; the text is in {place}"
 
 
 def place_of_row(source: Mapping[str, object], row: str) -> str:
@@ -110,7 +110,7 @@ def find_row(path: Path, row: str) -> Explained:
     record = read_run(file)
     answers = answers_beside(record, file.parent)
     if not answers:
-        raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not there")
+        raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not in this folder")
     number = _number(answers[0], row, file)
     identity = answers[0].ids[number]
     holders = [(table, table.ids.index(identity)) for table in answers if identity in table.ids]

@@ -143,7 +143,8 @@ def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Pa
             raise type(error)(f"{member.name}: {error}") from error
         if exported.layout is not None:
             raise BuildError(
-                f"{member.name}: weights in the layout of a server are not exported in a cascade"
+                f"{member.name}: its weights are in a layout for servers, which cannot be exported in a "
+                "cascade"
             )
         written.append(exported)
     return WrittenCascade(members, tuple(written))

@@ -9,14 +9,15 @@ from pathlib import Path
 from slimgate.cli.options import add_model, add_store, store_root
 
 DESCRIPTION = """\
-Writes a model of a run as a folder for the plain libraries: weights or graph, tokenizer, config.json with
-id2label, and README.md, a model card with the Python lines that predict without slimgate. The model comes
-from the store; nothing is built. Without --format, a graph stays a graph. A PyTorch model is written for
-transformers if transformers has a class for it, else as ONNX. slimgate loads the written folder again and
-lets it answer 500 gate rows, if suite and rows are unchanged and on this machine. --reason is required for
-a variant that is FAIL, INCONCLUSIVE, not gated or not judged, if the record is partial, and if the
-suite or its rows changed since. The card shows the reason. Exit codes: 0 written, 1 the reason is missing,
-or the folder's answers differ from the judged model's (the folder is deleted), 4 wrong usage or input.
+Writes a model of a run as a folder that loads without slimgate: weights or graph, tokenizer, config.json with
+id2label, and README.md. README.md is a model card with Python code that predicts without slimgate. The model
+comes from the store; nothing is built. Without --format, a graph stays a graph. A PyTorch model is written
+for transformers if transformers has a class for it, else as ONNX. If suite and rows are unchanged and on this
+machine, slimgate loads the folder again and compares its answers to 500 gate rows with the judged model's.
+--reason is required for a variant that is FAIL, INCONCLUSIVE, not gated or not judged. It is also required if
+the record is partial, or if the suite or its rows changed after the run. The card shows the reason. Exit
+codes: 0 written; 1 --reason is missing, or the folder's answers differ from the judged model's (the folder is
+deleted); 4 wrong usage or input.
 """
 
 
@@ -28,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="FORM",
-        help="Format: transformers, onnx, openvino, or that of an installed runtime (default: the nearest to "
-        "the judged model)",
+        help="Format: transformers, onnx, openvino, or the format of an installed runtime (default: "
+        "the one closest to the judged model)",
     )
     add_store(parser)
     parser.add_argument("--reason", help="Reason to export a model that did not pass; the card shows it")

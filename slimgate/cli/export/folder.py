@@ -35,17 +35,19 @@ READABLE = 0o644
 def check_free(folder: Path, *, force: bool) -> None:
     """Raises DataError for a file, the folder we stand in, or one that holds more than `force` replaces."""
     if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: a file is there, expected a folder, or none")
+        raise DataError(f"{folder}: this is a file, expected a folder or a new path")
     if Path.cwd().is_relative_to(folder.resolve()):
-        raise DataError(f"{folder}: the command runs inside of it; name a separate folder")
+        raise DataError(f"{folder}: the command was started inside this folder; name another folder")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not force:
-        raise DataError(f"{folder}: the folder is not empty; name another, or replace all of it by --force")
+        raise DataError(
+            f"{folder}: the folder is not empty; name another folder, or replace this one with --force"
+        )
     if not _is_export(folder):
         raise DataError(
-            f"{folder}: what is in it is not an export, and --force replaces nothing else; name another "
-            "folder, or empty that one"
+            f"{folder}: the folder is not an export, and --force replaces only exports; name another "
+            "folder, or empty this one"
         )
 
 

@@ -98,18 +98,18 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
     a form that there is not.
     """
     if form is not None and form not in list_forms():
-        raise DataError(f"--format {form}: there is no such form{format_suggestion(form, list_forms())}")
+        raise DataError(f"--format {form}: no such format{format_suggestion(form, list_forms())}")
     runtime = find_default_runtime(artifact.kind)
     own_form = runtime[1].form if runtime else None
     if runtime is None or own_form is None:
         raise BuildError(
-            f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
-            "export the variant that it was made from"
+            f"its artifact is of kind {artifact.kind}, which only its own runtime can load; export the "
+            "variant that it was made from"
         )
     if artifact.kind == saved_files.SPECULATIVE:
         raise BuildError(
-            "its artifact holds a draft model too; export the variant that it was made from, and the draft, "
-            "which transformers takes as generate(…, assistant_model=draft)"
+            "its artifact also contains a draft model. Export the model and the draft separately; "
+            "transformers takes the draft as generate(…, assistant_model=draft)"
         )
     if artifact.kind in (SERVED, CHECKPOINT):
         return _copy_served(artifact.load("cpu"), form, folder)
@@ -122,8 +122,7 @@ def _copy_served(model: Served | Checkpoint, form: str | None, folder: Path) -> 
     """The folder as it was judged, which other forms cannot hold."""
     if form not in (None, TRANSFORMERS):
         raise BuildError(
-            f"its weights are in a layout that servers load, which --format {form} cannot hold; "
-            "leave --format out"
+            f"its weights are in a layout for servers, which --format {form} cannot write; leave --format out"
         )
     copy_served(model.folder, folder)
     pad_(model.tokenizer)
@@ -144,8 +143,8 @@ def _copy_graph(
 ) -> Written:
     if form not in (None, own_form.name):
         raise BuildError(
-            f"it was judged as a graph of {artifact.kind}, which --format {form} cannot hold; "
-            f"leave --format out, or say --format {own_form.name}"
+            f"it was judged as a graph of {artifact.kind}, which --format {form} cannot write; leave "
+            f"--format out, or use --format {own_form.name}"
         )
     if runtime.copy is not None:
         runtime.copy(artifact.folder, folder)
@@ -172,17 +171,19 @@ def _from_torch(
     from slimgate.models.stock import auto_class, not_stock
 
     if hasattr(model.network, "load_tokenizer"):
-        raise BuildError(f"{type(model.network).__name__} reads more than text, which is not exported")
+        raise BuildError(
+            f"{type(model.network).__name__} takes inputs other than text, which cannot be exported"
+        )
     custom_module = not_stock(model) if form in (None, TRANSFORMERS) else None
     graphs = _graphs_of(model.kind)
     if form == TRANSFORMERS and custom_module:
         other = ", or ".join(f"--format {name}" for name in graphs)
-        raise BuildError(f"no class of transformers holds it ({custom_module}); say {other}")
+        raise BuildError(f"no transformers class can load it ({custom_module}); use {other}")
     form = form or (graphs[0] if custom_module else TRANSFORMERS)
     if form not in (TRANSFORMERS, *graphs):
         raise BuildError(
-            f"its layers are of kind {model.kind}, which --format {form} does not take; "
-            f"say {', or '.join(f'--format {name}' for name in graphs)}"
+            f"its layers are of kind {model.kind}, which --format {form} cannot write; use "
+            f"{', or '.join(f'--format {name}' for name in graphs)}"
         )
     if form in graphs:
         _require_packages(form, "it")

@@ -100,8 +100,9 @@ def require_same_answers(
     difference, own_difference = _compare(judged, exported), _compare(judged, again)
     if _is_beyond_rounding(difference, own_difference, judged, tolerance=tolerance):
         raise OtherAnswers(
-            f"the written folder's answers differ from the judged model's, and the folder is deleted: "
-            f"{difference.message} (asked twice, the model itself changes {count(own_difference.changed)})"
+            "the answers of the written folder differ from the judged model's, so the folder was deleted: "
+            f"{difference.message} (when asked twice, the judged model changes "
+            f"{count(own_difference.changed)})"
         )
     return difference
 

@@ -43,8 +43,8 @@ def find_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
             return Artifact(open_entry(store, "artifacts", folder.name))
     command = format_build_command(run.record, model, store)
     raise BuildError(
-        f"{store}: the store has no artifact {model.artifact.digest[:12]}, which is {model.name} of "
-        f"{run.file}; name its store by --store DIR, or build it: {command}"
+        f"{store}: this store has no artifact {model.artifact.digest[:12]}, which is {model.name} of "
+        f"{run.file}; name the right store with --store DIR, or build the model: {command}"
     )
 
 
@@ -78,8 +78,8 @@ def read_task_params(run: Kept) -> Json:
     if params is None:
         state = "has changed since" if path.is_file() else "is missing"
         raise DataError(
-            f"{run.file}: an earlier slimgate wrote it, without [task], and {PurePosixPath(path)} {state}; "
-            "restore the suite, or measure again"
+            f"{run.file}: an earlier slimgate wrote this record without [task], and {PurePosixPath(path)} "
+            f"{state}; restore the suite, or measure again"
         )
     return params
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from slimgate.cli.init.draft import Draft
 
 DESCRIPTION = """\
-Looks at your rows and your model, and guesses the task: text_classification (also of sentence pairs),
-text_regression, multi_label, token_classification or sentence_embedding; causal_lm, text_generation or
+Guesses the task from your rows and your model. The tasks are text_classification (also of sentence pairs),
+text_regression, multi_label, token_classification and sentence_embedding; causal_lm, text_generation and
 multiple_choice for language models; text_to_text for encoder-decoders. Then writes DIR/bench/NAME.toml, a
-commented suite that runs without changes, with budgets that its gate rows can decide. Its JSON Schema for
-editors is next to it. On a terminal, it asks for what you did not pass. Exit codes: 0 written, 4 wrong
-usage or input; then nothing is written.
+commented suite that runs without changes. Its budgets are ones that its gate rows can decide. The JSON Schema
+for editors is next to the suite. On a terminal, init asks for what you did not pass. Exit codes: 0 written; 4
+wrong usage or input, and nothing is written.
 """
 GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
 Ask = Callable[[str, str | None], str]
@@ -55,34 +55,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="File of rows that only judge (default: cut from --data)",
+        help="File of gate rows, which only judge (default: taken from --data)",
     )
     add(
         "--by-label",
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="Text file of one label, one row per line (repeatable)",
+        help="Text file with the rows of one label, one per line (repeatable)",
     )
     add("--task", help="Task (default: guessed from the columns)")
-    add("--text", action="append", default=[], metavar="COLUMN", help="Column of the text; twice for pairs")
+    add(
+        "--text",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="Column of the text; give the option twice for text pairs",
+    )
     add("--label", metavar="COLUMN", help="Column of the label, score or tags")
     add(
         "--group",
         metavar="COLUMN",
-        help="Column of the group: rows of one document, user or file stay in one split",
+        help="Column of the group, such as a document or user; rows of one group stay in one split",
     )
-    add("--names", metavar="A,B,…", help="Names of the numbered tags or labels, in order")
+    add(
+        "--names",
+        metavar="A,B,…",
+        help="Names of tags or labels that are numbers in the data, in order from 0",
+    )
     add(
         "--model-labels",
         metavar="A,B,…",
-        help="Labels of the model's outputs as the data names them, if the names differ",
+        help="The data's label for each output of the model, in order, if the names differ",
     )
-    add("--name", help="Name of the suite's file (default: from the data's name)")
+    add("--name", help="Name of the suite file (default: from the name of the data file)")
     add("--encoding", default="utf-8", help="Encoding of the files (default utf-8)")
     add("--no-quotes", action="store_true", help="Read double quotes in csv or tsv as normal characters")
     add("--yes", action="store_true", help="Ask no questions")
-    add("--force", action="store_true", help="Replace a suite of that name")
+    add("--force", action="store_true", help="Replace an existing suite of that name")
     parser.set_defaults(run=run)
 
 
@@ -149,7 +159,7 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
     if options.model is None and ask is not None:
         options.model = ask("Model (a folder, a hub id, or package:NAME/PATH)", None)
     if options.model is None:
-        raise DataError("--model is missing: a folder, a hub id, or package:NAME/PATH")
+        raise DataError("--model is missing; give a folder, a hub id, or package:NAME/PATH")
     model, parts = find_model(options.model, folder), files.read()
     stated = Stated(
         options.task, tuple(options.text), options.label, options.group, _split_list(options.names)
@@ -180,10 +190,10 @@ def _tell(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bo
 
     lines = [f"{path}: {draft.guess.kind}", *(f"  {line}" for line in describe_rows(draft))]
     teacher = {
-        "ready": "the teacher is the model as it is",
+        "ready": "the teacher is the unchanged model",
         "headless": "the model has no head for this task: the teacher gets one and is fine-tuned",
-        "other labels": "the model's labels are not the data's: the teacher gets a new head and is "
-        "fine-tuned; say by --model-labels what its outputs mean where it should stay as it is",
+        "other labels": "the model's labels differ from the data's, so the teacher gets a new head and is "
+        "fine-tuned; to keep the model unchanged, name the label of each output with --model-labels",
     }[draft.standing]
     lines += [
         f"  {teacher}",

@@ -38,7 +38,7 @@ class DataFiles:
                 "expected --data FILE, with or without --gate FILE, or --by-label NAME=FILE for each label"
             )
         if self.by_label and self.gate:
-            raise DataError("--by-label files hold the rows of all splits; leave --gate out")
+            raise DataError("--by-label files contain the rows of all splits; leave --gate out")
 
     @property
     def first(self) -> Path:

@@ -151,12 +151,15 @@ class Draft:
 
     def _stated_labels(self) -> tuple[str, ...]:
         if self.standing == "headless":
-            raise DataError("--model-labels: the model has no head for this task, whose outputs have labels")
+            raise DataError(
+                "--model-labels: the model has no head for this task, so it has no outputs to label; "
+                "leave the option out"
+            )
         if self.standing == "other labels":
             raise DataError(
-                f"--model-labels: {label_map(self.stated)} was given, expected the data's label of each of "
-                f"the model's outputs ({label_map(model_labels(self.model.config))}); the data's are "
-                f"{label_map(self.classes)}"
+                f"--model-labels: {label_map(self.stated)} was given, expected the data's label for each "
+                f"output of the model ({label_map(model_labels(self.model.config))}); the labels of the "
+                f"data are {label_map(self.classes)}"
             )
         return self.stated
 

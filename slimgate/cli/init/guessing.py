@@ -50,7 +50,7 @@ def guess(table: pa.Table, stated: Stated, *, causal: bool, encoder_decoder: boo
     if guess_made is None:
         raise _nothing_fits(look)
     if stated.group in guess_made.columns:
-        raise DataError(f"--group {stated.group}: the task reads that column, expected another")
+        raise DataError(f"--group {stated.group}: the task already reads this column; name another column")
     group = stated.group or group_among(look.columns, guess_made.columns)
     used = {*guess_made.columns, group}
     left = tuple(name for name in look.columns if name not in used)
@@ -77,8 +77,8 @@ def _guess_asked(look: Look, name: str) -> Guess | None:
     other = _first(replace(look, stated=replace(look.stated, task=None)), tasks) if label else None
     if other is not None:
         raise DataError(
-            f"--task {name}: the columns look like {other.kind} ({other.why}); say which is which by "
-            f"--text and --label; there are {', '.join(look.columns)}"
+            f"--task {name}: the columns look like {other.kind} ({other.why}); name the columns with "
+            f"--text and --label; the columns are {', '.join(look.columns)}"
         )
     return None
 
@@ -107,14 +107,14 @@ def params_of(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
         problems = "; ".join(
             f"{problem['loc'][0] if problem['loc'] else ''}: {problem['msg']}" for problem in error.errors()
         )
-        raise DataError(f"a task {name} cannot be of these columns: {problems}") from None
+        raise DataError(f"a task {name} cannot use these columns: {problems}") from None
 
 
 def _nothing_fits(look: Look) -> DataError:
     look.texts()  # raises where there is not even text
     task, columns = look.stated.task or "task", ", ".join(look.columns)
     return DataError(
-        f"no column looks like the label of a {task}: there are {columns}; "
-        "name it by --label, or give a file for each label by --by-label NAME=FILE (text alone is for a "
+        f"no column looks like the label of a {task}: the columns are {columns}. Name the label column "
+        "with --label, or give one file for each label with --by-label NAME=FILE (text alone is for a "
         "causal language model)"
     )

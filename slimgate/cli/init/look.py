@@ -46,7 +46,7 @@ class Look:
         """The column of classes. Raises DataError for one that has no plain values."""
         column = label_among(self.columns, self.stated)
         if column is not None and self.columns[column].kind in ("list", "other"):
-            raise DataError(f'column "{column}" holds no plain values, expected a class in every row')
+            raise DataError(f'column "{column}" has no plain values, expected a class in every row')
         return column
 
     def score(self) -> str | None:
@@ -122,7 +122,9 @@ def texts_among(columns: Columns, stated: Stated, used: Iterable[str]) -> tuple[
     if not looks and free:
         looks = [max(free, key=lambda n: free[n].mean_words)]
     if not looks:
-        raise DataError(f"no column holds text: there are {', '.join(columns)}; name it by --text")
+        raise DataError(
+            f"no column contains text; the columns are {', '.join(columns)}; name the text column with --text"
+        )
     return tuple(looks)
 
 
@@ -148,7 +150,7 @@ def label_among(columns: Columns, stated: Stated) -> str | None:
     constant = next((n for n, c in columns.items() if n.lower() == "label" and c.distinct == 1), None)
     if constant is not None and constant not in stated.text:
         raise DataError(
-            f'column "{constant}" has one value in all rows; name the column of labels by --label'
+            f'column "{constant}" has the same value in all rows; name the label column with --label'
         )
     looks = [
         n

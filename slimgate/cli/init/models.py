@@ -118,15 +118,15 @@ def find_model(text: str, folder: Path) -> ModelFound:
     check_tokenizer(ref)
     if ref.stored is not None:
         raise SuiteError(
-            f"--model {text}: it is quantized already ({ref.stored['format']}, {ref.stored['scheme']}), "
-            "expected the model in floating point, from which variants are made; name that one, and this one "
-            f'in the suite: released = {{ model = "{text}" }}'
+            f"--model {text}: this model is already quantized ({ref.stored['format']}, "
+            f"{ref.stored['scheme']}), expected the floating-point model that variants are made from. "
+            f'Name that model, and add this one to the suite: released = {{ model = "{text}" }}'
         )
     if ref.kind != TORCH:
         raise SuiteError(
-            f"--model {text}: the folder holds a graph ({ref.kind}), expected a PyTorch model, from which "
-            "variants are made; name that one, and the graph in the suite: released = { model = "
-            f'"{text}" }}'
+            f"--model {text}: the folder contains a graph ({ref.kind}), expected the PyTorch model that "
+            "variants are made from. Name that model, and add the graph to the suite: released = { model "
+            f'= "{text}" }}'
         )
     if not text.startswith("package:"):
         written = Path(os.path.relpath(ref.folder, folder)).as_posix()
@@ -146,7 +146,7 @@ def _check_not_mistyped(text: str) -> None:
     if did_you_mean(name, [folder.name for folder in neighbours]):
         meant = did_you_mean(text, [folder.as_posix() for folder in neighbours])
         raise SuiteError(
-            f"--model {text}: no such folder{meant} For a model of the hub name a revision: {text}@main"
+            f"--model {text}: no such folder{meant} For a model of the hub, add a revision: {text}@main"
         )
 
 

@@ -319,13 +319,19 @@ def _measure(draft: Draft) -> Iterator[str]:
 def check_free(path: Path, *, force: bool) -> None:
     """Raises DataError where the suite or its schema would write over somebody's own file."""
     if (path.exists() or path.is_symlink()) and not force:
-        raise DataError(f"{path}: is there already; call the new suite otherwise (--name), or give --force")
+        raise DataError(
+            f"{path}: this suite already exists; choose another name with --name, or replace it with --force"
+        )
     schema = path.with_name(SCHEMA_FILE)
     for file in (path, schema):
         if file.is_dir():
-            raise DataError(f"{file}: is a folder, and slimgate would write a file there; move the folder")
+            raise DataError(
+                f"{file}: this is a folder, but slimgate writes a file with this name; move the folder"
+            )
     if schema.exists() and not force and not _is_ours(schema):
-        raise DataError(f"{schema}: is there and no schema of slimgate's; move it, or give --force")
+        raise DataError(
+            f"{schema}: this file exists and is not a schema of slimgate; move it, or replace it with --force"
+        )
 
 
 def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:

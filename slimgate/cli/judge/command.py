@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from slimgate.logs.predictions.judge import JudgedPair
 
 DESCRIPTION = """\
-Judges the answers of a target against those of a base, sample by sample. Each may be a log of an evaluation
-tool (lm-eval --log_samples, Inspect, lighteval, promptfoo, deepeval, mteb, HELM; the format is found from
-the content), a load test of a server (vllm bench serve --save-detailed, guidellm), a table with the columns
-id and score, or a prediction file with id, label, and prediction or probabilities (p_<class>,
-prob_<class>). If two logs cannot be compared, the error lists their differences. Exit codes: 0 all budgets
-hold, 1 a budget does not hold or cannot be decided, 4 wrong usage or input.
+Compares the answers of a target with those of a base, sample by sample. Both may be logs of an evaluation
+tool (lm-eval --log_samples, Inspect, lighteval, promptfoo, deepeval, mteb, HELM; the format is found from the
+content), load tests of a server (vllm bench serve --save-detailed, guidellm), tables with the columns id and
+score, or prediction files with id, label, and prediction or probabilities (p_<class>, prob_<class>). If two
+logs cannot be compared, the error lists their differences. Exit codes: 0 all budgets hold; 1 a budget does
+not hold or cannot be decided; 4 wrong usage or input.
 """
 EXAMPLES = """\
 two logs of an evaluation tool, at most 2 points worse:
@@ -34,7 +34,7 @@ ROLES = {
     "id": "Column of the row ids",
     "label": "Column of the right answer",
     "prediction": "Column of the model's answer",
-    "group": "Column with one value for rows that belong together, such as those of one document",
+    "group": "Column of the group, such as a document; rows of one group count as one unit",
 }
 
 
@@ -50,8 +50,8 @@ def add_arguments(parser: CommandParser) -> None:
         type=Path,
         nargs="*",
         metavar="TARGET",
-        help="File or folder of a model to compare with the base (none for a KL log, such as the "
-        "output of llama-perplexity --kl-divergence)",
+        help="File or folder of the model to compare with the base (leave it out for a KL log, such "
+        "as the output of llama-perplexity --kl-divergence)",
     )
     parser.add_argument(
         "--base",
@@ -59,8 +59,8 @@ def add_arguments(parser: CommandParser) -> None:
         nargs="+",
         dest="base_runs",
         metavar="RUN",
-        help="Logs and tables, in place of BASE: one or more runs of the base model. Several are crossed "
-        "with the samples, so that the intervals contain both",
+        help="Logs and tables, instead of BASE: one or more runs of the base model. With several "
+        "runs, the intervals also contain the changes between runs",
     )
     parser.add_argument(
         "--target",
@@ -69,30 +69,31 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         dest="target_runs",
         metavar="RUN",
-        help="Logs and tables, in place of TARGET: one or more runs of a model to compare (once a model)",
+        help="Logs and tables, instead of TARGET: one or more runs of one model to compare (once for "
+        "each model)",
     )
     parser.add_argument(
         "--metric",
         action="append",
         metavar="NAME",
-        help="Metric to judge (repeatable). Predictions: default accuracy, or the metrics with a budget. "
-        "Logs: a pattern of tasks, metrics or task/metric, default all; pass@K and pass^K of samples with "
-        "several answers",
+        help="Metric to judge (repeatable). Predictions: default accuracy, or the metrics with a "
+        "budget. Logs: a pattern of tasks, metrics or task/metric (default all), also pass@K and "
+        "pass^K if samples have several answers",
     )
     parser.add_argument(
         "--drop-points",
         action="append",
         type=points,
         metavar="X",
-        help="Budget in percentage points, above 0: one for each --metric in order, or one for all",
+        help="Largest drop in percentage points, above 0: one for each --metric, in order, or one for all",
     )
     parser.add_argument(
         "--equivalent-points",
         action="append",
         type=points,
         metavar="X",
-        help="Budget on both sides: at most X percentage points worse or better; one for each --metric in "
-        "order, or one for all",
+        help="Largest change in percentage points, worse or better: one for each --metric, in order, "
+        "or one for all",
     )
     parser.add_argument(
         "--budgets", type=Path, metavar="FILE.toml", help="File with [budgets], as in a suite"
@@ -101,7 +102,8 @@ def add_arguments(parser: CommandParser) -> None:
         "--pooled-points",
         type=points,
         metavar="X",
-        help="Logs: one budget on the mean over all samples of all tasks, with the first metric of each task",
+        help="Logs: largest drop of the mean over all samples of all tasks, each with its task's "
+        "first metric",
     )
     parser.add_argument(
         "--range",
@@ -115,19 +117,19 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         dest="slices",
         metavar="FIELD",
-        help="Logs: also judge each group of samples with one value of this field, such as category, "
+        help="Logs: also judge the samples of each value of this field, such as category, "
         "metadata.language or prompt_length (repeatable)",
     )
     parser.add_argument(
         "--slice-points",
         type=points,
         metavar="X",
-        help="Logs: budget in percentage points for every slice; --budgets can name single slices",
+        help="Logs: largest drop of every slice in percentage points; --budgets can name single slices",
     )
     parser.add_argument(
         "--answers",
         action="store_true",
-        help="Logs: also compare how answers behave: answer_length, truncated, empty and refused",
+        help="Logs: also compare answer_length, and which answers are truncated, empty or refused",
     )
     for flag, limit in (("--length-ratio-max", "at most"), ("--length-ratio-min", "at least")):
         parser.add_argument(
@@ -140,13 +142,14 @@ def add_arguments(parser: CommandParser) -> None:
         "--tokenizer",
         type=Path,
         metavar="FILE",
-        help="Logs without completion tokens: tokenizer.json, or its folder, to count the tokens of answers",
+        help="Logs without completion tokens: tokenizer.json, or its folder, which counts the tokens "
+        "of answers",
     )
     parser.add_argument(
         "--refusals",
         metavar="WHAT",
-        help="Logs: file with more patterns of refusals, one per line, or a function of the answer, "
-        "package.module:function",
+        help="Logs: file with more patterns of refusals, one per line, or a function that takes the "
+        "answer, package.module:function",
     )
     parser.add_argument("--format", metavar="NAME", help="Logs: format (default: found from the content)")
     parser.add_argument(
@@ -154,8 +157,8 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         metavar="WHAT",
         help="Logs: accept a difference in tasks, metrics, document, prompt, target, shots, limit, "
-        "chat_template, version, generation or filters (load tests: load or prompt). Repeatable; the output "
-        "mentions it",
+        "chat_template, version, generation or filters (load tests: load or prompt). Repeatable; "
+        "the output names the difference",
     )
     parser.add_argument(
         "--missing",
@@ -178,38 +181,42 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         dest="runs",
         metavar="[SIDE=]RUN",
-        help="Logs with several runs: the run to judge, as latest, the beginning of a time (2026-02-01T), "
-        "each-task (the newest run of each task), or all (each is a run of its side). SIDE is base, target "
-        "or repeat (default all); repeatable. Default: the newest run, if it has every task of the other log",
+        help="Logs with several runs: the run to judge. RUN is latest, the beginning of a time "
+        "(2026-02-01T), each-task (the newest run of each task) or all (several runs of one "
+        "model). SIDE is base, target or repeat (default all); repeatable. Default: the newest "
+        "run, if it has every task of the other log",
     )
     parser.add_argument(
         "--model",
         action="append",
         dest="models",
         metavar="[SIDE=]NAME",
-        help="Logs with answers of several models, such as the providers of promptfoo: the model to judge. "
-        "SIDE is base, target or repeat (default all); repeatable. BASE alone is then also the target",
+        help="Logs with answers of several models, such as the providers of promptfoo: the model to "
+        "judge. SIDE is base, target or repeat (default all); repeatable. If only BASE is given, "
+        "the target is in BASE too",
     )
     parser.add_argument(
         "--same-id",
         choices=("fail", "epochs", "runs"),
         default="fail",
-        help="Logs: meaning of several rows with one id. epochs: repeats of one sample within a run, in the "
-        "order of the rows. runs: each is a run of its own, as are numbered epochs (default fail)",
+        help="Logs: meaning of several rows with one id. fail: an error (default). epochs: repeats of "
+        "one sample within a run, in row order. runs: separate runs; numbered epochs then are "
+        "runs too",
     )
     parser.add_argument(
         "--repeat",
         action="append",
         type=Path,
         metavar="BASE2",
-        help="Second log of the base, to measure how much it changes by itself",
+        help="Second log of the base model, to measure how much its scores change from run to run",
     )
     parser.add_argument(
         "--looks",
         type=int,
         default=1,
         metavar="K",
-        help="Logs: judge the target up to K times while it runs, at each K-th of the base's samples",
+        help="Logs: judge the target up to K times while it runs, each time after another 1/K of the "
+        "base's samples",
     )
     parser.add_argument(
         "--report",
@@ -227,19 +234,19 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--explain-environment",
         action="store_true",
-        help="Logs: show how the runs differ besides their answers: versions, settings, prompts, sampling, "
-        "hardware; sorted by how much each usually changes a score, the largest first",
+        help="Logs: also show how versions, settings, prompts, sampling and hardware differ between "
+        "the runs; what usually changes scores most comes first",
     )
     parser.add_argument(
-        "--json", action="store_true", help="Print JSON: for each target what run.json would have"
+        "--json", action="store_true", help="Print JSON: for each target, the content of run.json"
     )
     parser.add_argument("--seed", type=_seed, default=0, help="Seed of the random weights (default 0)")
     parser.add_argument(
         "--labels",
         type=_labels,
         metavar="A,B,…",
-        help="Predictions: all labels of the task, in the order of numbered probabilities (default: those of "
-        "the rows). Any other prediction is wrong",
+        help="Predictions: all labels of the task, in the order of numbered probabilities (default: "
+        "the labels of the rows). Any other prediction counts as wrong",
     )
     parser.add_argument(
         "--positive",
@@ -298,13 +305,13 @@ def _take_sides(options: argparse.Namespace) -> None:
     if options.base_runs and options.teacher is not None:
         # `--base A1 A2 B`: argparse gives a first argument without an option to BASE
         raise SuiteError(
-            f"{options.teacher} was given beside --base; with --base write the runs of "
-            "each model after --target"
+            f"{options.teacher} was given together with --base; with --base, write the runs of each model "
+            "after --target"
         )
     if options.target_runs and options.variants:
         raise SuiteError(
-            f"{options.variants[0]} was given beside --target; write each model's runs "
-            "after a --target of its own"
+            f"{options.variants[0]} was given together with --target; write the runs of each model after "
+            "a separate --target"
         )
     if options.teacher is None and not options.base_runs:
         raise SuiteError("no BASE was given; expected BASE TARGET, or --base RUN … --target RUN …")
@@ -344,9 +351,9 @@ def _judge_one_file(options: argparse.Namespace) -> int:
     log = find_kl_log(options.teacher, options.format)
     if log is None:
         raise DataError(
-            f"{options.teacher}: expected two files, BASE and TARGET. Alone, only a KL log can be judged, "
-            "such as the output of llama-perplexity --kl-divergence, and a file with answers of several "
-            "models: choose two with --model base=NAME --model target=NAME"
+            f"{options.teacher}: expected two files, BASE and TARGET. A single file can be a KL log, such "
+            "as the output of llama-perplexity --kl-divergence. It can also be a log of several models; "
+            "then choose two with --model base=NAME --model target=NAME"
         )
     return judge_kl_file(options, log)
 
@@ -363,7 +370,7 @@ def _judge_predictions(options: argparse.Namespace) -> int:
 
     if options.explain_environment:
         raise SuiteError(
-            "--explain-environment was given with prediction files, which say nothing of how they were made"
+            "--explain-environment was given with prediction files, which do not record how they were made"
         )
     paths = name_targets(options.variants)
     budgets = read_prediction_budgets(options, paths)

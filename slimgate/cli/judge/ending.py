@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimgate._system.escape import visible
 from slimgate._system.files import write_atomically
 from slimgate.errors import SuiteError
 from slimgate.results.base import Verdict
@@ -34,6 +35,9 @@ def finish(
     text: makes the output without --json. details: target -> further keys of the JSON.
     """
     sys.stdout.write((as_json(judged, details or {}) if options.json else text()) + "\n")
+    if not options.json and len(judged.targets) > 1:
+        statuses = (f"{visible(name)} {judged.verdict_of(name).status}" for name in judged.targets)
+        sys.stdout.write(f"\n{len(judged.targets)} targets: {', '.join(statuses)}\n")
     if options.report is not None:
         from slimgate.logs.record import write_record
 

@@ -138,7 +138,7 @@ def _totals(verdicts: LogVerdicts) -> str:
     if missing:
         line += f"; {count(missing)} scores missing in one log or both"
     if other := sum(row.counts.not_of_metric for row in comparisons):
-        line += f"; a metric is not of {count(other)} samples"
+        line += f"; a metric does not apply to {count(other)} samples"
     if waiting := sum(row.counts.not_run for row in comparisons):
         line += f"; {count(waiting)} not run yet by the target"
     if any(cut):
@@ -177,5 +177,5 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 def _summary(counts: BudgetCounts, verdicts: LogVerdicts) -> str:
     line = format_verdict(counts)
     if verdicts.tests > 1 and counts.status != "PASS":  # a PASS needs no correction
-        line += f"; FAIL is corrected for {verdicts.tests} budgets (Holm), because one fails the gate"
+        line += f"; each FAIL is corrected for {verdicts.tests} budgets (Holm)"
     return line

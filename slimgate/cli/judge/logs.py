@@ -52,16 +52,16 @@ def judge_log_files(options: argparse.Namespace) -> int:
             holds_predictions(path, stated=True) for path in (options.teacher, *options.variants)
         ):
             raise SuiteError(
-                f"{flag_of(of_logs[0])} was given with prediction files; it is of logs, leave it out"
+                f"{flag_of(of_logs[0])} was given with prediction files, but is only for logs; leave it out"
             )
         raise SuiteError(
-            f"{flag_of(stated[0])} was given with logs, whose columns are known; it is of prediction files"
+            f"{flag_of(stated[0])} was given with logs, but is only for prediction files; leave it out"
         )
     base = read_any_log(options.teacher, options.format)
     if base.loads and _has_several_runs(options):
         raise SuiteError(
-            f"{options.teacher} is a load test, which takes one run per side; give a second run of the "
-            "base by --repeat"
+            f"{options.teacher} is a load test, which can only be judged with one run per side; give a "
+            "second run of the base with --repeat"
         )
     if base.loads:
         from slimgate.cli.judge.tool_files import judge_load_files

@@ -49,4 +49,4 @@ def refuse_options(
     names = dict.fromkeys((*_LIMITS, *OF_LOGS, *OF_PREDICTIONS, *_DEFAULTS))
     for name in list_stated(options, (name for name in names if name not in tuple(accepted))):
         remedy = f"write --budgets FILE.toml, such as {example}" if name in _LIMITS else "leave it out"
-        raise SuiteError(f"{flag_of(name)} does not go with {noun}; {remedy}")
+        raise SuiteError(f"{flag_of(name)} cannot be used with {noun}; {remedy}")

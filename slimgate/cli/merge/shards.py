@@ -59,7 +59,7 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
     """
     ordered = sort_shards(shards)
     if any(run.file.parent.resolve() == folder.resolve() for run in ordered):
-        raise DataError(f"--out {folder} is the folder of a shard, expected another")
+        raise DataError(f"--out {folder} is the folder of a shard, expected another folder")
     texts = open_gate_texts(ordered[0].file.parent)
     _copy_outcomes(ordered, folder)
     _copy_logs(ordered, folder)
@@ -173,9 +173,9 @@ def _machine(ordered: Sequence[Kept]) -> Machine:
     if len(by_machine) > 1:
         machines = "; ".join(f"{name}: {', '.join(numbers)}" for name, numbers in by_machine.items())
         warnings.append(
-            f"the shards ran on {len(by_machine)} kinds of machines ({machines}), so "
-            "milliseconds and memory of "
-            "one shard do not compare with another's; each speed-up is valid: both models ran on one machine"
+            f"the shards ran on {len(by_machine)} kinds of machines ({machines}), so do not compare "
+            "milliseconds or memory between shards; speed-ups are valid, because both models ran on the "
+            "same machine"
         )
     rates = [run.record.machine.peak_rates for run in ordered if run.record.machine.peak_rates is not None]
     own_rates = rates[0] if rates and len(by_machine) == 1 else None
@@ -203,7 +203,7 @@ def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
             with replacing(folder / actual.parent.name / actual.name) as new:
                 shutil.copyfile(actual, new)
         elif run.record.variant(name).is_measured:
-            raise DataError(f"{actual}: no such file; the outcomes of a shard must be beside its {RECORD}")
+            raise DataError(f"{actual}: no such file; the outcomes of a shard must be next to its {RECORD}")
 
 
 def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
@@ -250,7 +250,7 @@ def _check_equal(shards: Sequence[Kept], name: str, of: Callable[[RunRecord], ob
         if before != after:
             values = f": {before} and {after}" if isinstance(before, str | int) else ""
             raise DataError(
-                f"{shards[0].file} and {run.file} are not shards of one run: another {name}{values}"
+                f"{shards[0].file} and {run.file} are not shards of one run: different {name}{values}"
             )
 
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
 
 DESCRIPTION = """\
-Tries the lists of steps that [tune] of the suite describes. Builds each, judges its drop on the selection
-rows, and times it against the teacher. Prints the variants that no other beats in both quality and speed.
-Writes the fastest one inside each budget into a new suite, which pytest then judges on the gate. The store
-keeps what was built and measured, so the same command continues a search. Ctrl-C ends the search and keeps
-its results. Exit codes: 0 every budget has a variant inside it on selection, 1 a budget has none, 4 wrong
-usage or input.
+Tries the lists of steps that the suite's [tune] table describes. tune builds each list, judges its drop on
+the selection rows, and times it against the teacher. It prints the variants that no other variant beats in
+both quality and speed. For each budget, it writes the fastest variant inside the budget to a new suite, which
+pytest then judges on the gate. The store keeps what was built and measured, so the same command continues a
+search. Ctrl-C ends the search and keeps its results. Exit codes: 0 every budget has a variant inside it on
+selection; 1 a budget has none; 4 wrong usage or input.
 """
 
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=int,
         default=0,
-        help="Seed of the search; the suite has the seed of the models (default 0)",
+        help="Seed of the search (default 0); the seed of the models is in the suite",
     )
     add(
         "--slimgate-store",

@@ -60,7 +60,10 @@ class Bench:
     def prepare(self) -> None:
         """Cuts the rows and builds the teacher. Raises DataError without selection rows."""
         if not self.rows:
-            raise DataError("a search chooses on selection, which has no rows; give [task] splits.selection")
+            raise DataError(
+                "a search chooses variants on the selection rows, and there are none; set [task] "
+                "splits.selection"
+            )
         self._clock.check()
         self._run.outcomes(TEACHER)
 

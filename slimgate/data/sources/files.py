@@ -89,7 +89,7 @@ class Params(Table):
                 f'by_label reads one line per row (format = "text"), and format = "{self.format}" was given'
             )
         if self.by_label is not None and self.images:
-            raise _error("by_label has columns text and label alone, and no images")
+            raise _error("by_label gives only the columns text and label, without images")
         return self
 
     @model_validator(mode="after")
@@ -110,7 +110,7 @@ class Params(Table):
             seen[path] = where
             if label is None and self.format is None and path.suffix.lower() not in SUFFIXES:
                 raise _error(
-                    f"{path.name}: suffix {path.suffix or 'none'} does not tell a format; known: "
+                    f"{path.name}: suffix {path.suffix or 'none'} does not show the format; known: "
                     f"{' '.join(SUFFIXES)}; or give format"
                 )
         return self

@@ -99,7 +99,9 @@ class Hub(Source[Params]):
         if params.folder is not None and not params.folder.is_dir():
             raise SuiteError(f"{params.folder}: no such folder")
         if params.folder is not None and params.revision is not None:
-            raise SuiteError(f"revision = {params.revision} was given, but a folder has none")
+            raise SuiteError(
+                f"revision = {params.revision} was given, but a folder has no revisions; leave it out"
+            )
         return None
 
     def parts(self, params: Params) -> tuple[str, ...]:
@@ -202,7 +204,7 @@ def _check_commit(params: Params, commit: str | None, builder: DatasetBuilder) -
     stated = params.revision or commit
     if stated is not None and isinstance(builder, Cache) and builder.hash != commit:
         raise DataError(
-            f"{params.shown}: {_format_not_cached(params)} (what it holds is of commit {builder.hash})"
+            f"{params.shown}: {_format_not_cached(params)} (the cache has the commit {builder.hash})"
         )
 
 
@@ -220,8 +222,8 @@ def _choose_splits(params: Params, splits: DatasetDict) -> dict[str, str]:
     chosen = _split_names(params) or {part: name for part, name in usual.items() if name is not None}
     if not chosen:
         raise DataError(
-            f"{params.shown} has splits {', '.join(splits)}; say which is which by "
-            'splits = { train = "…", gate = "…" }'
+            f"{params.shown} has splits {', '.join(splits)}; state their roles with splits = {{ train = "
+            '"…", gate = "…" }'
         )
     return chosen
 

@@ -97,8 +97,9 @@ class LibraryDocs(Source[Params]):
                 for package, versions in installed_versions(params.libraries).items()
             )
             raise DataError(
-                f"library_docs: the rows have sha256 {digest}, the suite expects {params.sha256}; installed "
-                f'are {installed}: pip install "slimgate[demo]" brings the versions of the expected rows'
+                f"library_docs: the rows have sha256 {digest}, the suite expects {params.sha256}; "
+                f'installed are {installed}: pip install "slimgate[demo]" installs the versions that give '
+                "the expected rows"
             )
         if not params.unlabelled:
             return {"all": _table(rows, COLUMNS)}

@@ -30,9 +30,11 @@ from slimgate.outcomes import (
     EMPTY,
     FAILED,
     LOOPING,
+    MOST_TOKENS,
     PASSES,
     SAME_ANSWERS,
     SIMILAR_ANSWERS,
+    TOKENS,
     TRUNCATED,
     VERIFIED_TOKENS,
     Floats,
@@ -40,8 +42,6 @@ from slimgate.outcomes import (
 )
 
 FAULTS = (TRUNCATED, EMPTY, LOOPING)
-# Values of a row: the tokens of its answer, and the most that it may have.
-TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
 ACCEPTANCE_LENGTH = "acceptance_length"
 # The most tokens that a draft may propose for each pass.
 MOST_DRAFT_TOKENS = 16

@@ -201,5 +201,5 @@ def check_classes(outcomes: ClassOutcomes) -> None:
 def probabilities_of(outcomes: ClassOutcomes, metric: str) -> Floats:
     """(rows, classes) float64. Raises MeasureError if the tool gave predictions only."""
     if outcomes.probabilities is None:
-        raise MeasureError(f"{metric} needs probabilities, these outcomes hold predictions only")
+        raise MeasureError(f"{metric} needs probabilities, these outcomes contain only predictions")
     return outcomes.probabilities

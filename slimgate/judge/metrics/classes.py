@@ -86,8 +86,8 @@ def refuse_positive(metric: str, rows: Mapping[str, int]) -> NoReturn:
     """Raises SuiteError: nothing says which label is positive. rows: by label, those that have it."""
     counts = " and ".join(f'"{name}" ({count:,} rows)' for name, count in rows.items())
     raise SuiteError(
-        f"{metric} is of the positive label, and nothing says which of {counts} that is: write --positive "
-        'LABEL, or in a suite positive = "LABEL" in [task]'
+        f"{metric} needs the positive label, and it is not known which of {counts} is positive: write "
+        '--positive LABEL, or in a suite positive = "LABEL" in [task]'
     )
 
 

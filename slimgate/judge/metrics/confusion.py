@@ -77,8 +77,8 @@ def binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
         labels = len(outcomes.label_set)
         if labels == 1:
             raise MeasureError(
-                f"{metric} is for two classes, and all rows have the label {outcomes.label_set[0]}; "
-                "gather rows of the other one"
+                f"{metric} is for two classes, and all rows have the label {outcomes.label_set[0]}; add "
+                "rows of the other class"
             )
         if labels != 2:
             raise MeasureError(

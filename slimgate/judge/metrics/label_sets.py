@@ -31,7 +31,7 @@ def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
     """(rows, labels) gold and predicted, each 0 or 1."""
     names = [name.removeprefix(GOLD) for name in outcomes.values if name.startswith(GOLD)]
     if not names:
-        raise MeasureError(f'outcomes have no values "{GOLD}…": they are not those of a multi_label task')
+        raise MeasureError(f'outcomes have no values "{GOLD}…": they do not come from a multi_label task')
     gold, predicted = ([outcomes.column(f"{of}{name}") for name in names] for of in (GOLD, SAID))
     return np.stack(gold, axis=1), np.stack(predicted, axis=1)
 

@@ -55,7 +55,7 @@ def _load_own(name: str) -> Metric:
             "slimgate/judge/metrics/base.py), or a function that [task] scores names"
         )
     if metric.name in _metrics():
-        raise SuiteError(f'metric "{name}": {metric.name} is a metric of slimgate; call yours otherwise')
+        raise SuiteError(f'metric "{name}": {metric.name} is a metric of slimgate; give yours another name')
     return metric
 
 
@@ -70,6 +70,6 @@ def _metrics() -> Mapping[str, Metric]:
     for file in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         listed = getattr(importlib.import_module(f"slimgate.judge.metrics.{file}"), "METRICS", {})
         if twice := sorted(metrics.keys() & listed.keys()):
-            raise SuiteError(f'metrics/{file}.py: metric "{twice[0]}" is listed by another file already')
+            raise SuiteError(f'metrics/{file}.py: metric "{twice[0]}" is already listed in another file')
         metrics.update(listed)
     return metrics

@@ -88,8 +88,8 @@ class _OwnFunction(Score[Table]):
         if score_direction(name, self._function) is None:
             function_name = name.rpartition(":")[2]
             raise SuiteError(
-                f'score "{name}": its name does not say whether more is better; write below the function '
-                f"{function_name}.higher_is_better = True, or False"
+                f'score "{name}": its name does not say whether higher is better; below the function, '
+                f"write {function_name}.higher_is_better = True, or False"
             )
 
     def rate(self, params: Table, answer: str, reference: str | None) -> float:

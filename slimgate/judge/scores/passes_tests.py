@@ -42,8 +42,8 @@ class PassesTests(Score[Params]):
         """Raises ValueError if run_model_code is not true."""
         if not params.run_model_code:
             raise ValueError(
-                "passes_tests runs code that a model writes; write "
-                "{ passes_tests = { run_model_code = true } } if this machine may do so"
+                "passes_tests runs code that a model writes; write { passes_tests = { run_model_code = "
+                "true } } if this machine may run it"
             )
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:

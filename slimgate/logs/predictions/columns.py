@@ -55,7 +55,7 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
     roles: dict[str, str] = {role: names.of(role) for role in ROLES if names.of(role) in columns}
     if twice := sorted({column for column in roles.values() if list(roles.values()).count(column) > 1}):
         meant = " and ".join(role for role in roles if roles[role] == twice[0])
-        raise DataError(f'{shown}: column "{twice[0]}" is meant as {meant}; name each by its own option')
+        raise DataError(f'{shown}: column "{twice[0]}" is meant as {meant}; name a separate column for each')
     if doubled := [column for column in roles.values() if columns.count(column) > 1]:
         raise DataError(f'{shown}: column "{doubled[0]}" occurs twice, expected it once')
     rest = [column for column in columns if column not in roles.values()]

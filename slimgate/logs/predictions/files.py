@@ -218,7 +218,8 @@ def _read_csv(file: RowFile, names: ColumnNames) -> Read:
     layout = find_columns(str(file.path), columns, names)
     if layout.nested is not None:
         raise DataError(
-            f'{file.path}: column "{layout.nested}" of a {file.format} file: give a column a class, p_<class>'
+            f'{file.path}: column "{layout.nested}" of a {file.format} file: give one column per class, '
+            "p_<class>"
         )
     kinds = dict.fromkeys(layout.roles.values(), TEXT)
     kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))

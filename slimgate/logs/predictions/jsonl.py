@@ -41,7 +41,7 @@ def read_jsonl(
     lines = _objects(path)
     first = next(lines, None)
     if first is None:
-        raise DataError(f"{path} has no rows, expected one JSON object a line")
+        raise DataError(f"{path} has no rows, expected one JSON object per line")
     columns = list(first[1])
     layout = find_columns(str(path), columns, names)
     texts = {role: _Column() for role in layout.roles}
@@ -89,7 +89,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     except NOT_JSON as error:
         raise DataError(
             f"{path}: line {number} is not JSON ({describe_json_error(error)}): {line.strip()[:60]!r}; "
-            "expected one object a line"
+            "expected one object per line"
         ) from None
     if not isinstance(row, dict):
         raise DataError(f"{path}: line {number} is {line.strip()[:60]}, expected an object")
@@ -99,7 +99,8 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 def _text(path: Path, line: int, value: object) -> str | None:
     if isinstance(value, str) and not value.isascii() and _HALVES.search(value):
         raise DataError(
-            f"{path}: line {line}: {value[:60]!a} holds half of a surrogate pair, which no text can"
+            f"{path}: line {line}: {value[:60]!a} contains half of a surrogate pair, which text cannot "
+            "contain"
         )
     if value is None or isinstance(value, str):
         return value
@@ -127,7 +128,7 @@ def _probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -
         if not _is_alike(value, like):
             raise DataError(
                 f"{path}: line {line}: {layout.nested} is {json.dumps(value)[:60]}, expected a list or a "
-                "mapping of numbers, of one kind and length in all rows"
+                "mapping of numbers, of the same kind and length in all rows"
             )
     if isinstance(like, list):
         return {str(k): _numbers(path, block, [row[k] for row in nested]) for k in range(len(like))}
@@ -150,7 +151,7 @@ def _numbers(path: Path, block: list[Line], values: Sequence[object]) -> pa.Arra
         for (line, _), value in zip(block, values, strict=True):
             if not isinstance(value, int | float | None) or abs(value or 0) > 1:
                 raise DataError(
-                    f"{path}: line {line}: {json.dumps(value)[:60]} came as a probability, expected a number "
-                    "from 0 to 1"
+                    f"{path}: line {line}: {json.dumps(value)[:60]} was given as a probability, expected "
+                    "a number from 0 to 1"
                 ) from None
         raise

@@ -101,7 +101,7 @@ class JudgedPredictions(JudgedFiles):
             if (teacher.classes, teacher.strays) != (first.classes, first.strays):
                 raise DataError(
                     f"{name} has other classes than the first target ({', '.join(first.classes)}); give "
-                    "each target a report of its own"
+                    "each target a separate report"
                 )
             same_rows(first, teacher)
 
@@ -193,7 +193,7 @@ def judge_pair(
     for path, outcomes in zip(files, (pair.teacher, pair.variant), strict=True):
         if lacking and outcomes.probabilities is None:
             raise DataError(
-                f"{path}: {' and '.join(lacking)} needs probabilities, the file has predictions only: "
+                f"{path}: {' and '.join(lacking)} needs probabilities, but the file has only predictions; "
                 "add columns p_<class>"
             )
     _check_sliced_labels(changes, pair.teacher.label_set)

@@ -43,8 +43,8 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
     stated = [file.label_set for file in (teacher, variant) if file.label_set is not None]
     if not declared and stated and set(stated[0]) != set(stated[-1]):
         raise DataError(
-            f"{teacher.shown} and {variant.shown} are of tasks with other labels: "
-            f"{some(pa.array(stated[0]))} and {some(pa.array(stated[-1]))}"
+            f"{teacher.shown} and {variant.shown} have different labels: {some(pa.array(stated[0]))} and "
+            f"{some(pa.array(stated[-1]))}"
         )
     labels = tuple(declared) or class_names(stated[0] if stated else ())
     if not labels:
@@ -52,7 +52,8 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
     if unknown := sorted(of_rows - set(labels)):
         hint = format_suggestion(unknown[0], labels)
         raise DataError(
-            f"{teacher.shown}: label {some(pa.array(unknown))} is none of --labels {','.join(labels)}{hint}"
+            f"{teacher.shown}: label {some(pa.array(unknown))} is not one of --labels "
+            f"{','.join(labels)}{hint}"
         )
     return labels
 
@@ -88,8 +89,8 @@ def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
         actual = f"it has a probability of {quoted(name)}"
     more = f" ({len(alike) - 1} more are so)" if len(alike) > 1 else ""
     raise DataError(
-        f"{file.shown}: {actual}, and the label is {quoted(label)}{more}: neither right nor wrong; write "
-        "predictions as the labels are written"
+        f"{file.shown}: {actual}, and the label is {quoted(label)}{more}: such answers are neither right "
+        "nor wrong; write predictions exactly like the labels"
     )
 
 
@@ -99,8 +100,8 @@ def spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
     for label in labels:
         by_plain.setdefault(plain_spelling(label), []).append(label)
     return [
-        f"{shown}: the labels {some(pa.array(names))} differ in their spelling alone, and count as "
-        f"{len(names)} classes"
+        f"{shown}: the labels {some(pa.array(names))} differ only in spelling, and count as {len(names)} "
+        "classes"
         for names in by_plain.values()
         if len(names) > 1
     ]
@@ -137,8 +138,9 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
     else:
         return
     raise DataError(
-        f"{_describe_values(file)}: {hint}; expected the answers, written as the labels are: name their "
-        "column by --prediction COLUMN, and that of the right answers by --label COLUMN"
+        f"{_describe_values(file)}: {hint}; expected answers that are written like the labels; name the "
+        "column of the answers with --prediction COLUMN, and the column of the right answers with --label "
+        "COLUMN"
     )
 
 

@@ -146,8 +146,8 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
     for file, other in (files, files[::-1]):
         if lacking := sorted((labelled - set(file.classes)) & set(other.classes)):
             raise DataError(
-                f"{file.shown} has no probability of {some(pa.array(lacking))}, which rows are labelled, and "
-                f"{other.shown} has; expected the same classes in both"
+                f"{file.shown} has no probability of {some(pa.array(lacking))}, although rows have this "
+                f"label and {other.shown} has its probability; expected the same classes in both"
             )
 
 
@@ -157,7 +157,7 @@ def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated:
         recorded = dict.fromkeys(file.positive for file in files if file.positive is not None)
         if len(recorded) > 1:
             raise DataError(
-                f"{files[0].shown} and {files[1].shown} have another positive label: {', '.join(recorded)}"
+                f"{files[0].shown} and {files[1].shown} have different positive labels: {', '.join(recorded)}"
             )
         return next(iter(recorded), None)
     if stated not in labels:
@@ -165,8 +165,8 @@ def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated:
         raise SuiteError(f"--positive {stated}: no such label{hint}")
     if len(labels) != 2:
         raise SuiteError(
-            f"--positive {stated}: the rows have {len(labels)} labels, and a positive one is of two; use the "
-            "_macro, _micro or _weighted metrics"
+            f"--positive {stated}: the rows have {len(labels)} labels, but only one of two labels can be "
+            "positive; use the _macro, _micro or _weighted metrics"
         )
     return stated
 
@@ -208,7 +208,7 @@ def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> Non
     examples = [f"{quoted(i)} ({quoted(a)} and {quoted(b)})" for i, a, b in zip(*named, strict=True)]
     more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
     raise DataError(
-        f"{base.shown} and {other.shown} have another {noun} for {len(rows):,} of {len(ids):,} ids: "
+        f"{base.shown} and {other.shown} have a different {noun} for {len(rows):,} of {len(ids):,} ids: "
         f"{', '.join(examples)}{more}"
     )
 
@@ -262,8 +262,8 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
     expected = f"--labels {','.join(names)} says so, in the order of the numbers"
     if file.predictions is None or file.probabilities is None:
         raise DataError(
-            f"{file.shown}: its probabilities go by number, and nothing says which label each is of; "
-            f"{expected}, or add a column of predictions"
+            f"{file.shown}: its probabilities are numbered, but nothing says which label each number "
+            f"means; {expected}, or add a column of predictions"
         )
     predicted = find_places(file.predictions, [*names, *sorted(set(_names([file.predictions])) - set(names))])
     agreed = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
@@ -306,7 +306,7 @@ def _predictions_of(
         codes = find_places(file.predictions, classes)
         return codes if rows is None else codes[rows]
     if probabilities is None:
-        raise DataError(f"{file.shown}: neither predictions nor probabilities")
+        raise DataError(f"{file.shown}: it has neither predictions nor probabilities")
     return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
 
 
@@ -324,7 +324,7 @@ def _warnings(
     predicted = np.bincount(predictions, minlength=len(classes))
     if len(odd := np.flatnonzero((labelled == 0) & (predicted > 0))):
         no_label = odd[odd >= len(classes) - strays]
-        why = "which no row is labelled" if len(no_label) < len(odd) else "which is not a label"
+        why = "which is the label of no row" if len(no_label) < len(odd) else "which is not a label"
         warnings.append(
             f"{file.shown} predicts {_list_classes(odd, classes)}, {why}, in {predicted[odd].sum():,} rows: "
             "counted as wrong"
@@ -335,8 +335,8 @@ def _warnings(
     if len(lacking):
         rows = labelled[lacking].sum()
         warnings.append(
-            f"{file.shown} has no probability of {_list_classes(lacking, classes)}, which {rows:,} rows are "
-            "labelled: taken as 0"
+            f"{file.shown} has no probability of {_list_classes(lacking, classes)}, which is the label of "
+            f"{rows:,} rows: taken as 0"
         )
     chosen = probabilities[np.arange(len(predictions)), predictions]
     if other := int((chosen < probabilities.max(axis=1)).sum()):

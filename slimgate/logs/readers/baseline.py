@@ -27,11 +27,11 @@ class Baseline(Reader):
         folders = sorted(folder for folder in below if (folder / BASE_LOG).is_file())
         if len(folders) > 1:
             names = ", ".join(folder.as_posix() for folder in folders)
-            raise DataError(f"{path}: it holds the logs of {len(folders)} bases; name one of {names}")
+            raise DataError(f"{path}: it has the logs of {len(folders)} bases; name one of {names}")
         if not folders:
             raise DataError(
-                f"{path}: its record holds no log of a base, as a record of logs of answers does; give the "
-                "base's own file of predictions, load test or log"
+                f"{path}: its record has no base log, because only records of judged logs of answers have "
+                "one; give the base's own file of predictions, load test or log"
             )
         return _read_runs(folders[0] / BASE_LOG, str(path))
 

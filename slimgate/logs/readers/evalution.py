@@ -42,7 +42,7 @@ class Evalution(Reader):
         for at, test in enumerate(run["tests"]):
             name = str(test["name"])
             if name in tasks:
-                raise DataError(f"{path}: two tests {name}; write each run into its own file")
+                raise DataError(f"{path}: two tests named {name}; write each run into its own file")
             if not test.get("samples"):
                 figures = [(f"{name} {metric}", value) for metric, value in test["metrics"].items()]
                 remedy = "write the run with its samples"

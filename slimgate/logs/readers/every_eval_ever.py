@@ -76,7 +76,7 @@ def _run(path: Path) -> Run:
         (str(result["evaluation_name"]), result["score_details"]["score"])
         for result in summary.get("evaluation_results") or ()
     ]
-    remedy = f"put {names[-1]} beside it" if detailed else "give a run that has a samples file"
+    remedy = f"put {names[-1]} next to it" if detailed else "give a run that has a samples file"
     return Run(_read_time(summary), {}, _read_model(summary), problem=_describe(path, figures, remedy))
 
 
@@ -116,7 +116,7 @@ def _read_run(samples: Path, summary: Json) -> Run:
         )
         for key, name in names.items()
     }
-    notes = () if summary else (f"{samples}: no JSON of the run beside it, so its metric is not known",)
+    notes = () if summary else (f"{samples}: no JSON of the run next to it, so its metric is not known",)
     model = next(iter(models), None)
     return Run(_read_time(summary), tasks, model if model is not None else _read_model(summary), notes)
 

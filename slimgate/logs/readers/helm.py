@@ -160,7 +160,7 @@ def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
                     )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{file}: entry {at} is none of HELM's ({type(error).__name__}: {error})"
+                f"{file}: entry {at} does not have HELM's format ({type(error).__name__}: {error})"
             ) from None
     for key, scores in instances.items():
         prompt, answer, target, more = answers.get(key, (None, None, None, {}))
@@ -186,7 +186,9 @@ def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
                 name = str(stat["name"]["name"])
                 has_mean[name] = has_mean.get(name, False) or "mean" in stat
     except (KeyError, TypeError) as error:
-        raise DataError(f"{file}: an entry is none of HELM's ({type(error).__name__}: {error})") from None
+        raise DataError(
+            f"{file}: an entry does not have HELM's format ({type(error).__name__}: {error})"
+        ) from None
     return has_mean
 
 

@@ -58,7 +58,7 @@ class LlamaBench(Reader):
         models = sorted({Path(str(entry["model_filename"])).name for entry in entries})
         if len(models) > 1:
             raise DataError(
-                f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one a file"
+                f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one model per file"
             )
         # The settings in which tests of one shape differ, for example by `-t 4,8`.
         varied = (
@@ -71,7 +71,7 @@ class LlamaBench(Reader):
         for entry in entries:
             name = _name(entry, varied)
             if name in loads:
-                raise DataError(f"{path}: two tests {name}; write each run into its own file")
+                raise DataError(f"{path}: two tests named {name}; write each run into its own file")
             loads[name] = _run(path, name, entry)
             speeds = entry["samples_ts"]
             notes.append(
@@ -128,7 +128,7 @@ def _run(path: Path, name: str, entry: Entry) -> LoadRun:
     if len(times) != len(entry["samples_ts"]):
         raise DataError(
             f"{path}: test {name} has {len(times)} samples_ns and {len(entry['samples_ts'])} samples_ts, "
-            "expected one of each a repetition"
+            "expected one of each per repetition"
         )
     settings = {key: str(entry[key]).strip() for key in _SETTINGS if key in entry}
     requests = (LoadRequest(total=time / 1e6, prompt_tokens=prompt, tokens=answer) for time in times)

@@ -53,7 +53,7 @@ def _read_answers(file: Path) -> dict[int, str]:
             answers.setdefault(int(entry["qsl_idx"]), str(entry["data"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{file}: entry {at} is none of LoadGen's ({type(error).__name__}: {error})"
+                f"{file}: entry {at} does not have LoadGen's format ({type(error).__name__}: {error})"
             ) from None
     if not answers:
         raise DataError(f"{file}: it has no answer; run LoadGen in AccuracyOnly mode")
@@ -64,9 +64,9 @@ def _read_labels(file: Path, answered: int) -> list[int]:
     labels = file.with_name(_LABELS)
     if not labels.is_file():
         raise DataError(
-            f"{file}: it holds {answered:,} answers, and not which are right; put {_LABELS} beside it, with "
-            "a name and a label a line, or score it by the benchmark's accuracy script and give a table with "
-            "columns id and score"
+            f"{file}: it has {answered:,} answers, but not which are right; put {_LABELS} next to it, "
+            "with a name and a label on each line, or score it by the benchmark's accuracy script and "
+            "give a table with columns id and score"
         )
     numbers = []
     for line, text in enumerate(labels.read_text("utf-8", "replace").splitlines(), 1):
@@ -108,8 +108,8 @@ def _rows(
     for index, number in zip(answers, numbers.tolist(), strict=True):
         if index >= len(labels):
             raise DataError(
-                f"{file}: an answer to sample {index}, and {_LABELS} has {len(labels):,} labels; expected "
-                "those of the same library"
+                f"{file}: it has an answer to sample {index}, but {_LABELS} has {len(labels):,} labels; "
+                "expected the labels of the same samples"
             )
         right = str(labels[index])
         yield Row(

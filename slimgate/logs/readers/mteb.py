@@ -65,8 +65,8 @@ def _right(file: Path) -> Right:
     nearby = next((place for place in places if place.is_file()), None)
     if nearby is None:
         raise DataError(
-            f"{file}: mteb's predictions do not say which documents are right; put {_QRELS} beside it, with "
-            "the columns query-id, corpus-id, score"
+            f"{file}: mteb's predictions do not say which documents are right; put {_QRELS} next to it, "
+            "with the columns query-id, corpus-id, score"
         )
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     with nearby.open(encoding="utf-8", newline="") as stream:

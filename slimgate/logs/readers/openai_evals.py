@@ -79,7 +79,7 @@ def _rows(path: Path) -> Iterator[Row]:
             yield from _read_sample(name, of_sample)
         except (KeyError, TypeError, AttributeError) as problem:
             raise DataError(
-                f"{path}: the events of sample {name} are none of oaieval's "
+                f"{path}: the events of sample {name} do not have oaieval's format "
                 f"({type(problem).__name__}: {problem})"
             ) from None
 

@@ -66,10 +66,10 @@ def _list_repeats(folder: Path) -> list[Path]:
             folder / _METRICS,
             [(name, value) for name, value in figures.items() if isinstance(value, int | float)],
             "the score of each sample",
-            "run sgl-eval without --no-dump-predictions, which leaves output-rs0.jsonl beside it",
+            "run sgl-eval without --no-dump-predictions, which writes output-rs0.jsonl next to it",
         )
     if len(files) != (repeats := summary.get("n_repeats", len(files))):
-        raise DataError(f"{folder}: {_METRICS} says {repeats} repeats, and {len(files)} files are there")
+        raise DataError(f"{folder}: {_METRICS} says {repeats} repeats, but the folder has {len(files)} files")
     return [files[number] for number in sorted(files)]
 
 

@@ -49,8 +49,8 @@ class Sglang(Reader):
             name = _name(result)
             if name in loads:
                 raise DataError(
-                    f"{path}: line {line}: a second result of the load {name}, which bench_serving appends; "
-                    "write each run into its own file"
+                    f"{path}: line {line}: a second result of the load {name}; bench_serving appends "
+                    "results, so write each run into its own file"
                 )
             loads[name] = _run(path, line, result)
         if not loads:
@@ -72,7 +72,7 @@ def _name(result: Mapping[str, Any]) -> str:
 def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
     sizes = {name: len(result[name]) for name in _LISTS}
     if len(set(sizes.values())) > 1:
-        raise DataError(f"{path}: line {line}: {sizes} entries were given, expected as many of each")
+        raise DataError(f"{path}: line {line}: {sizes} entries were given, expected the same number of each")
     requests = tuple(_requests(result))
     answered = sum(request.failed is None for request in requests)
     if answered != result["completed"]:

@@ -42,7 +42,7 @@ class SimpleEvals(Reader):
         if "htmls" not in results and "metadata" not in results:
             examples = path.with_name(path.stem + _END)
             remedy = f"give {examples.name}" + (
-                ", which is beside it" if examples.is_file() else ", which simple-evals writes too"
+                ", which is next to it" if examples.is_file() else ", which simple-evals writes too"
             )
             raise figures_alone(path, _list_figures(results), "the score of each example", remedy)
         metadata = _list_metadata(results)

@@ -124,11 +124,11 @@ def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) 
     if not stated:
         return
     if stated not in (*_TRUE, *_FALSE):
-        raise DataError(
-            f'{path}: column "higher_is_better" of {metric} holds "{text}", expected true or false'
-        )
+        raise DataError(f'{path}: column "higher_is_better" of {metric} has "{text}", expected true or false')
     if better.setdefault(metric, stated in _TRUE) is not (stated in _TRUE):
-        raise DataError(f'{path}: column "higher_is_better" of {metric} holds true and false, expected one')
+        raise DataError(
+            f'{path}: column "higher_is_better" of {metric} has true and false, expected only one of them'
+        )
 
 
 def _read_task(path: Path, columns: list[str], task: str) -> Iterator[dict[str, Any]]:

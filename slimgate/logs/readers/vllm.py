@@ -116,7 +116,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> LoadRun:
         )
     sizes = {name: len(result[name]) for name in _LISTS}
     if len(set(sizes.values())) > 1:
-        raise DataError(f"{path}: {sizes} entries were given, expected as many of each")
+        raise DataError(f"{path}: {sizes} entries were given, expected the same number of each")
     requests = [*_requests(result)]
     answered = sum(request.failed is None for request in requests)
     if answered != result["completed"]:

@@ -220,8 +220,8 @@ def describe_unpacked_times(*models: ModelHandle) -> str | None:
         stored = model.built.artifact.manifest.get("stored")
         if stored and weight_format_of(stored) not in model.variant.runtime.object.formats:
             return (
-                f"{model.name} is not timed: its weights ({stored['format']}, {stored['scheme']}) were "
-                "unpacked to floating point, so its times would not be those of the format"
+                f"{model.name} is not timed, because its weights ({stored['format']}, {stored['scheme']}) "
+                "were unpacked to floating point, and its times would not be those of the format"
             )
     return None
 

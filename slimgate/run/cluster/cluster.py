@@ -93,8 +93,8 @@ def check_fits(ray: ModuleType, name: str, needs: Needs) -> None:
     }
     had = ", ".join(f"{resource} {amount:.15g}" for resource, amount in largest.items())
     raise BuildError(
-        f"{name} needs {needs}, and no machine of the Ray cluster has that (the most is {had}): "
-        f"say less by {OPTION} {name}:cpus=…, or add a machine"
+        f"{name} needs {needs}, but no machine of the Ray cluster has that (the most is {had}); ask for "
+        f"less with {OPTION} {name}:cpus=…, or add a machine"
     )
 
 
@@ -108,8 +108,8 @@ def _check_answers(address: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise BuildError(
-            f"{ADDRESS} {address}: nobody answers there ({reason}), expected the head of a Ray cluster: "
-            "start one by `ray start --head`, or leave the option out for this machine alone"
+            f"{ADDRESS} {address}: no answer from this address ({reason}), expected the head of a Ray "
+            "cluster; start one with `ray start --head`, or leave the option out to use only this machine"
         ) from error
 
 

@@ -75,7 +75,7 @@ class RayResult:
         yield f"Ray: {sum(self.hosts.values())} models in {self.seconds:.1f} s ({hosts or 'on no machine'})"
         for name in self.again:
             yield (
-                f"Ray: {name} is made again here: what a worker made is not in the store by its key "
+                f"Ray: {name} is built again here: what a worker built is not in the store under its key "
                 "here (other data there, or a share that shows new files late?)"
             )
 
@@ -297,4 +297,4 @@ def _to_error(task: Task, error: Exception, ray: ModuleType) -> SlimgateError:
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return BuildError(f"{task.name}: out of memory on a Ray worker; ask for more by {OPTION} memory=…")
     kind = type(error).__name__
-    return BuildError(f"{task.name}: its Ray worker was lost, at {RETRIES + 1} tries ({kind}: {reason})")
+    return BuildError(f"{task.name}: its Ray worker was lost in {RETRIES + 1} tries ({kind}: {reason})")

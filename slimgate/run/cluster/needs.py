@@ -64,7 +64,7 @@ def _parse_amount(text: str, part: str) -> tuple[str, float]:
     name, _, amount = (word.strip() for word in part.partition("="))
     if name not in ("cpus", "gpus", "memory"):
         near = format_suggestion(name, ("cpus", "gpus", "memory"))
-        raise SuiteError(f'{OPTION} "{text}": "{name}" is nothing that can be needed{near}')
+        raise SuiteError(f'{OPTION} "{text}": "{name}" is not a resource{near}')
     number = _parse_bytes(amount) if name == "memory" else _parse_count(amount)
     if number is None:
         expected = "bytes such as 8G or 500M" if name == "memory" else "a whole number, or one below 1"

@@ -44,11 +44,11 @@ def publish_entry(packed: Packed, store: Store) -> Entry:
     """The entry in another store, written if it is missing. Raises BuildError for damaged bytes."""
     for name, content in packed.files.items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise BuildError(f"{packed.kind} {packed.key}: has a file {name}, which lies outside of it")
+            raise BuildError(f"{packed.kind} {packed.key}: its file {name} is outside of its folder")
         if hashlib.sha256(content.data).hexdigest() != packed.sums.get(name):
             raise BuildError(
-                f"{packed.kind} {packed.key}: {name} came damaged over the network, its sha256 is another; "
-                "run again"
+                f"{packed.kind} {packed.key}: {name} was damaged on the network (its sha256 differs); run "
+                "again"
             )
 
     def fill(folder: Path) -> Json:

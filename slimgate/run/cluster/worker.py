@@ -184,13 +184,14 @@ def _check_software(job: Job) -> None:
     for name, version in job.software.items():
         if versions.get(name) != version:
             raise _make_error(
-                f"has {name} {versions.get(name)}, this run {version}: install the same on all machines"
+                f"has {name} {versions.get(name)}, this run has {version}; install the same version on "
+                "all machines"
             )
     with suppress(OSError):
         if _find_suite_file(job).is_file():
             return
     raise _make_error(
-        f"does not see the suite {job.suite}: have the repository at the same path on all machines"
+        f"does not see the suite {job.suite}; put the repository at the same path on all machines"
     )
 
 
@@ -211,7 +212,8 @@ def _open_place(job: Job) -> _Place:
         shared = is_store_visible(job)
         if job.shared and not shared:
             raise _make_error(
-                f"does not see the store {job.store}, which others saw at the start; mount it, run again"
+                f"does not see the store {job.store}, which other workers saw at the start; mount the "
+                "store and run again"
             )
         store = NotingStore(job.store if shared else _find_own_store(job), rebuild_mark=job.rebuild_mark)
         _PLACES[job.mark] = _Place(store, shared)
@@ -249,7 +251,7 @@ def _open_run(job: Job, place: _Place) -> SuiteRun:
         )
         suite = replace(load_suite(path, job.shown), threads=job.threads)
         if suite.digest != job.digest:
-            raise _make_error(f"has another {path}: have the same repository on all machines")
+            raise _make_error(f"has another {path}; use the same repository on all machines")
         suite = replace(suite, path=job.suite)
         place.runs[job.suite] = SuiteRun(suite, place.store, device=job.device, time_limit=job.time_limit)
     return place.runs[job.suite]

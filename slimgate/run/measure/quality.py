@@ -112,8 +112,8 @@ def make_outcomes(
         if keys.is_unknown_server(runtime.params) and partial_file.is_file():
             since = datetime.fromtimestamp(partial_file.stat().st_mtime, UTC).isoformat(timespec="minutes")
             warnings.warn(
-                f"answers until {since} of {runtime.params.shown} are kept of a run that stopped; if the "
-                "server has changed since, use --slimgate-rebuild",
+                f"answers of {runtime.params.shown} until {since} are kept from a run that stopped; if "
+                "the server has changed since, use --slimgate-rebuild",
                 StoredAnswers,
                 stacklevel=2,
             )
@@ -221,7 +221,7 @@ def predict_outcomes(
     bad = np.flatnonzero(~np.isfinite(numbers).reshape(len(scores), -1).all(axis=1))
     if len(bad):
         raise MeasureError(
-            f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite: "
+            f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite, so "
             "the model is broken"
         )
     outcomes: Outcomes = task.object.outcomes(

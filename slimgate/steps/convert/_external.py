@@ -124,7 +124,7 @@ def read_result(model: TorchModel | Served, folder: Path, params: Params, contex
     name = params.script.name
     if gguf_file(folder) is None and not weight_files(folder):
         files = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
-        raise BuildError(f"{name} ended well, but its output folder holds no weights (it holds {files})")
+        raise BuildError(f"{name} ended well, but its output folder has no weights (it has {files})")
     if gguf_file(folder) is None and not (folder / "config.json").is_file():
         raise BuildError(f"{name} wrote weights without config.json; save by save_pretrained")
     _copy_missing(model, folder)
@@ -132,14 +132,14 @@ def read_result(model: TorchModel | Served, folder: Path, params: Params, contex
     if params.gives == "torch":
         if method is not None:
             raise BuildError(
-                f"{name} wrote weights that are quantized ({method}), expected floats; "
-                'say gives = "transformers"'
+                f"{name} wrote weights that are quantized ({method}), expected floats; set gives = "
+                '"transformers"'
             )
         return _read_floats(model, folder, name, context)
     if method is None:
         raise BuildError(
-            f'{name} wrote weights that are not quantized; say gives = "torch", so that they are timed, and '
-            "further steps can follow"
+            f'{name} wrote weights that are not quantized; set gives = "torch", so that they are timed, '
+            "and further steps can follow"
         )
     return load_written(folder, model, model.measure_size(), context)
 

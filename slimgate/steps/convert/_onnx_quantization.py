@@ -65,7 +65,7 @@ def token_tables(proto: onnx.ModelProto) -> list[str]:
                 if values.shape[1] > 1 and _is_of_ids(graph, node.input[ids]):
                     by_ids.add(name)
     if not tables:
-        raise BuildError("the graph looks up no float table of tokens; set embeddings = false")
+        raise BuildError("the graph has no float token table; set embeddings = false")
     if not by_ids:
         return [max(tables.values())[1]]
     return sorted(tables[name][1] for name in by_ids)
@@ -133,7 +133,7 @@ class Quantizing:
         products = [name for name in float_products if name != last]
         if not products and not embeddings:
             integers = {k: n for k, n in kinds_of(proto).items() if k in INTEGER}
-            raise BuildError(f"the graph multiplies by no float matrix, it has {integers or 'no product'}")
+            raise BuildError(f"the graph has no product with a float matrix, only {integers or 'no product'}")
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)
         return cls(model, context, proto, products, batches, before)

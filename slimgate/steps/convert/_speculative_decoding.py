@@ -41,7 +41,7 @@ def check_draft(model: TorchModel, draft: object, name: str) -> None:
     if sizes[0] != sizes[1] or model.tokenizer.get_vocab() != draft.tokenizer.get_vocab():
         raise BuildError(
             f'draft "{name}" has another vocabulary ({sizes[1]:,} tokens) than the model ({sizes[0]:,}); '
-            "expected the same tokenizer and as many tokens"
+            "expected the same tokenizer and the same number of tokens"
         )
     longest = [longest_text(side.config.to_dict()) for side in (model, draft)]
     if longest[1] is not None and (longest[0] is None or longest[1] < longest[0]):

@@ -64,7 +64,7 @@ def _check_writes(network: nn.Module, context: BuildContext) -> None:
     if is_encoder_decoder(network):
         if context.task.encode_prompts is None:
             raise BuildError(
-                "models of this task write no answers, as CTranslate2 does; expected text_to_text"
+                "CTranslate2 writes answers, but models of this task do not; expected the task text_to_text"
             )
     elif not can_write(network):
         raise BuildError(f"{type(network).__name__} is not a causal language model, which CTranslate2 runs")

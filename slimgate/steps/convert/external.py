@@ -60,7 +60,7 @@ class Params(Table):
     """Form of the output: quantized weights, judged and exported as they are ("transformers"), or weights
     that are not quantized, which further steps can change ("torch")."""
     timeout_minutes: float = Field(default=60.0, gt=0)
-    """Time after which the script is ended, which is an error."""
+    """Time limit in minutes; a script that takes longer is stopped with an error."""
 
 
 class External(Step[Params]):

@@ -85,6 +85,6 @@ def _check_halvable(proto: onnx.ModelProto) -> None:
     counted = kinds_of(proto)
     if waves := counted["Cos"] + counted["Sin"]:
         raise BuildError(
-            f"the graph computes {waves} sines and cosines of rotary positions, whose angles float16 cannot "
-            "hold; use onnx_weight_only, or `cast` before a PyTorch runtime"
+            f"the graph computes {waves} sines and cosines of rotary positions, whose angles float16 "
+            "cannot represent; use onnx_weight_only, or `cast` before a PyTorch runtime"
         )

@@ -30,7 +30,7 @@ class Params(Table):
     per_channel: bool = True
     """One scale for each output channel; false: one for each matrix."""
     reduce_range: bool = False
-    """Keep weights to 7 bits, for CPUs without VNNI, whose sums would saturate."""
+    """Store weights in 7 bits, for CPUs without VNNI, on which sums of 8-bit products would saturate."""
     embeddings: bool = False
     """Quantize the token tables too."""
     output_layer: bool = False

@@ -32,9 +32,9 @@ class Params(Table):
     symmetric_activations: bool = False
     """Put 0 in the middle of the activations' range."""
     reduce_range: bool = False
-    """Keep weights to 7 bits, for CPUs without VNNI, whose sums would saturate."""
+    """Store weights in 7 bits, for CPUs without VNNI, on which sums of 8-bit products would saturate."""
     embeddings: bool = False
-    """Quantize the token tables too, with one scale for all of each."""
+    """Quantize the token tables too, with one scale for each table."""
     output_layer: bool = False
     """Quantize the layer that gives the logits too."""
     tolerance: float = Field(default=1.0, gt=0)

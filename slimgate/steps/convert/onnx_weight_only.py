@@ -29,7 +29,7 @@ class Params(Table):
     block_size: Literal[16, 32, 64, 128, 256] = 32
     """Weights that share a scale."""
     symmetric: bool = True
-    """Levels on both sides of 0 alike; false adds a zero point to each scale."""
+    """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     accuracy_level: Literal["float32", "int8"] = "int8"
     """Format of products: "int8" rounds activations block by block within each token; "float32" is slower."""
     embeddings: bool = False
@@ -62,8 +62,8 @@ class OnnxWeightOnly(Step[Params]):
         counted = kinds_of(proto)
         if params.embeddings and not counted["GatherBlockQuantized"]:
             raise BuildError(
-                "the graph has no float table of tokens of its own to pack; onnx_optimize joins it with its "
-                "layer norm: give that step embeddings = false"
+                "the graph has no separate float token table to pack; onnx_optimize joins it with its "
+                "layer norm, so give that step embeddings = false"
             )
         context.log.update(
             packed_products=counted["MatMulNBits"], packed_tables=counted["GatherBlockQuantized"]

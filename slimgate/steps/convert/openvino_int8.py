@@ -41,12 +41,12 @@ class AccuracyControl(Table):
     split: Literal["selection", "calibration"] = "selection"
     """Rows that the metric is computed on."""
     max_rounds: int = Field(default=20, ge=1)
-    """Rounds of taking quantizers out, at most."""
+    """Largest number of rounds that remove quantizers."""
 
 
 class Params(Table):
     preset: Literal["performance", "mixed"] = "mixed"
-    """Levels of activations: symmetric ("performance"), or asymmetric, with nearer answers ("mixed")."""
+    """Levels of activations: symmetric ("performance"), or asymmetric, which is more accurate ("mixed")."""
     rows: int = Field(default=128, ge=1)
     """Rows of `calibration` that show the ranges, at most."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.95
@@ -60,7 +60,7 @@ class Params(Table):
     ignored: tuple[str, ...] = ()
     """Regular expressions; operators whose names match stay in float."""
     accuracy_control: AccuracyControl | None = None
-    """Take quantizers out again until the metric holds; default: none is taken out."""
+    """Remove quantizers again until the metric holds; default: none is removed."""
     tolerance: float = Field(default=2.0, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores."""
 

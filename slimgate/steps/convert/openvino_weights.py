@@ -32,7 +32,7 @@ class Params(Table):
     group_size: int | None = Field(default=None, ge=-1)
     """Weights that share a scale in int4 modes, -1: a channel; default: nncf's."""
     ratio: float | None = Field(default=None, ge=0, le=1)
-    """Share of the weights that int4 modes store in 4 bits, those that bear it best; default: nncf's."""
+    """Share of the weights that int4 modes store in 4 bits, the least sensitive ones; default: nncf's."""
     all_layers: bool | None = None
     """Store embeddings and the output layer in 4 bits too, in int4 modes."""
     awq: bool | None = None

@@ -38,8 +38,8 @@ class Params(Table):
     draft_tokens: int = Field(default=4, ge=1, le=MOST_DRAFT_TOKENS)
     """How many tokens it proposes for each pass of the model."""
     tolerance: float = Field(default=0.01, gt=0)
-    """How much higher the expected token may score at the first token at which an answer to a calibration row
-    changes, in standard deviations of the scores."""
+    """Where an answer to a calibration row first changes, the expected token may score higher by at most
+    this, in standard deviations of the scores."""
 
     @model_validator(mode="after")
     def _another_model(self) -> Self:

@@ -67,8 +67,8 @@ class ToAoti(Export[Params]):
         before = scores(predictor_of(model, context), batches)
         if params.precision == "bfloat16" and model.kind != "torch":
             raise BuildError(
-                f"an artifact of kind {model.kind} holds scales that bfloat16 would spoil, expected kind "
-                "torch; leave precision out"
+                f"an artifact of kind {model.kind} has scales that bfloat16 would make inexact, expected "
+                "kind torch; leave precision out"
             )
         compiled = compile_apart(model, batches, context, precision=params.precision)
         context.log.update(compile_seconds=compiled.compile_seconds, precision=params.precision)

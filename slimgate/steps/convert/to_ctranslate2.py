@@ -46,8 +46,8 @@ class Params(Table):
     quantization: Literal["float32", "int8", "int8_float32"] = "int8"
     """Format of the weights (see the table)."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of a decoder's scores, in standard deviations. At the first token at which an
-    answer changes, the expected token may score higher by as much. Default: 0.01 with float32, else any."""
+    """Largest allowed change of a decoder's scores, in standard deviations. At the first token that changes
+    in an answer, the expected token may score higher by this much. Default: 0.01 with float32, else any."""
 
 
 class ToCTranslate2(Step[Params]):
@@ -86,7 +86,7 @@ def _find_other_part(config: Json) -> str | None:
     """What of a decoder the converter leaves out without a word; None where it converts all."""
     if config["model_type"] == "gpt2":
         scaled = not config.get("scale_attn_weights", True) or config.get("scale_attn_by_inverse_layer_idx")
-        return "its attention is scaled by something else than the size of its heads" if scaled else None
+        return "its attention is scaled by something other than the size of its heads" if scaled else None
     if (activation := config.get("hidden_act", "silu")) not in ("silu", "swish"):
         return f"hidden_act is {activation}, expected silu"
     plain = config["hidden_size"] // config["num_attention_heads"]

@@ -47,7 +47,7 @@ class ToOnnx(Export[Params]):
 
         if hasattr(model.network, "load_tokenizer"):
             raise BuildError(
-                f"{type(model.network).__name__} reads more than text, which to_onnx does not export"
+                f"{type(model.network).__name__} takes inputs other than text, which to_onnx cannot export"
             )
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)

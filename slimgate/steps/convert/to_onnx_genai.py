@@ -56,7 +56,7 @@ class Params(Table):
     """How scales are found, with int8 and int4: "rtn" takes the largest weight of a block, "k_quant" searches
     for the least error, as llama.cpp does."""
     activations: Literal["int8", "float32"] = "int8"
-    """What a product rounds its input to, with int8 and int4; "float32": nothing."""
+    """Format that a product rounds its input to, with int8 and int4; "float32" does not round."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed change of the scores, in standard deviations; default: 0.01 with fp32, else any."""
 
@@ -76,8 +76,8 @@ class ToOnnxGenai(Step[Params]):
         size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
         if size % HEAD_MULTIPLE:
             raise SuiteError(
-                f"the model has heads of {size}, expected a multiple of {HEAD_MULTIPLE}, as ONNX Runtime's "
-                "attention with a key-value cache takes no others"
+                f"the model has heads of {size}, expected a multiple of {HEAD_MULTIPLE}, because ONNX "
+                "Runtime's attention with a key-value cache needs that"
             )
         return config
 

@@ -51,7 +51,7 @@ class ToOpenVino(Export[Params]):
 
         if hasattr(model.network, "load_tokenizer"):
             name = type(model.network).__name__
-            raise BuildError(f"{name} reads more than text, which to_openvino does not export")
+            raise BuildError(f"{name} takes inputs other than text, which to_openvino cannot export")
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)
         network, example = model.network.eval(), _example(model, context)

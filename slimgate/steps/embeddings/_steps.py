@@ -34,7 +34,8 @@ def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -
     name, layer = _last_linear(network)
     if layer is None and not isinstance(network.reduce, nn.Identity):
         raise BuildError(
-            f"{TRUNCATE}: an earlier step has cut the embeddings, in a form that takes no more; cut them once"
+            f"{TRUNCATE}: an earlier step has cut the embeddings, and they cannot be cut again; cut them "
+            "only once"
         )
     if layer is not None:
         replace_modules_(model, TRUNCATE, {name: _merge_projection(layer, directions)})

@@ -27,7 +27,7 @@ class Params(Table):
     dims: int = Field(ge=1)
     """Dimensions that stay."""
     by: Literal["pca", "first"] = "pca"
-    """Which dimensions stay: those that hold most ("pca"), or the first ones."""
+    """Which dimensions stay: the principal components ("pca"), or the first dimensions."""
 
 
 class TruncateEmbeddings(Step[Params]):

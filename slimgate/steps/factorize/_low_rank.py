@@ -153,8 +153,8 @@ def _no_gain(decompositions: Mapping[str, Decomposition], params: LowRankParams)
     choice = next(key for key in ("rank", "rank_ratio", "energy", "parameter_ratio") if getattr(params, key))
     value, (rows, columns) = getattr(params, choice), each.shape
     return (
-        f"{choice} = {value}: no matrix would get smaller; {name} of {rows} × {columns} does below rank "
-        f"{-(-rows * columns // (rows + columns))}; lower {choice}"
+        f"{choice} = {value}: no matrix would become smaller; {name} of {rows} × {columns} does below "
+        f"rank {-(-rows * columns // (rows + columns))}; lower {choice}"
     )
 
 

@@ -70,7 +70,7 @@ def decompose(
 def _cholesky(moments: Tensor, damping: float = _DAMPING) -> Tensor:
     scale = float(moments.diagonal().mean())
     if not scale > 0:
-        raise BuildError("the inputs or gradients of a layer are nothing but zeros or constants")
+        raise BuildError("the inputs or gradients of a layer are only zeros or constants")
     while True:
         damped = moments + damping * scale * torch.eye(len(moments)).to(moments)
         lower, failed = torch.linalg.cholesky_ex(damped)

@@ -46,7 +46,8 @@ def trim_vocabulary_(model: TorchModel, params: TrimParams, context: BuildContex
     kept_ids = _ids_to_keep(state, _total(counts, params.corpus), always, params)
     if kept_ids[-1] >= model.config.vocab_size:
         raise BuildError(
-            f"the tokenizer has id {kept_ids[-1]}, the model {model.config.vocab_size} token vectors"
+            f"the tokenizer has the token id {kept_ids[-1]}, the model {model.config.vocab_size} token "
+            "vectors"
         )
     before = len(model.tokenizer)
     model.tokenizer = rebuilt(
@@ -73,7 +74,7 @@ def _ids_to_keep(state: Json, counts: Counts, always: Collection[int], params: T
 
     if size(0) > params.vocab_size:
         raise BuildError(
-            f"vocab_size = {params.vocab_size}: special tokens and fallback characters alone are {size(0)}"
+            f"vocab_size = {params.vocab_size}: special tokens and fallback characters alone need {size(0)}"
         )
     used = bisect_right(range(1, len(often) + 1), params.vocab_size, key=size)
     return needed_ids(state, {*often[:used], *always})
@@ -112,9 +113,8 @@ def rebuilt(tokenizer: PreTrainedTokenizerBase, state: Json, kept_ids: Sequence[
         rebuilt_tokenizer
     ) != len(kept_ids):
         raise BuildError(
-            f"{type(tokenizer).__name__}: written with {len(kept_ids)} of its {len(tokenizer)} "
-            "tokens and loaded "
-            f"again, it has {len(rebuilt_tokenizer)} or other ids"
+            f"{type(tokenizer).__name__}: after writing {len(kept_ids)} of its {len(tokenizer)} tokens "
+            f"and loading them again, it has {len(rebuilt_tokenizer)} tokens or other ids"
         )
     return rebuilt_tokenizer
 

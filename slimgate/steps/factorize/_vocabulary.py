@@ -62,8 +62,8 @@ def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) ->
     modules: dict[str, nn.Module] = {**token_embeddings(network), **token_heads(network)}
     if not any(isinstance(module, nn.Embedding) for module in modules.values()):
         raise BuildError(
-            f"{type(network).__name__} holds no float table of {config.vocab_size} token vectors: "
-            f"put {step_name} before the step that quantizes it"
+            f"{type(network).__name__} has no float table of {config.vocab_size} token vectors: put "
+            f"{step_name} before the step that quantizes it"
         )
     if any(isinstance(m, StaticEncoder) and m.has_learnt_bigrams() for m in network.modules()):
         raise BuildError(
@@ -107,7 +107,7 @@ def token_heads(network: nn.Module) -> dict[str, nn.Linear]:
     heads = [m for m in head.modules() if isinstance(m, nn.Linear) and m.out_features == size]
     if not heads:
         raise BuildError(
-            f"{type(network).__name__}: what gives a logit for each token is {type(head).__name__}, "
+            f"{type(network).__name__}: the layer that gives the logits is {type(head).__name__}, "
             "expected nn.Linear; trim the vocabulary before the step that quantizes it"
         )
     return {names[id(m)]: m for m in heads[-1:]}

@@ -39,7 +39,7 @@ class Params(Table):
     weighting: Literal["frequency", "none"] = "frequency"
     """Weight of a token: how often it occurs in `train` and `calibration`, or the same for all ("none")."""
     centre: bool = False
-    """Take the directions around the mean vector, which the projection adds."""
+    """Subtract the mean vector before the directions are computed; the projection adds it again."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> Params:
@@ -80,8 +80,8 @@ def factorize_embeddings_(model: TorchModel, params: Params, context: BuildConte
     shape = (table.num_embeddings, table.embedding_dim)
     if not pays(shape, rank):
         raise BuildError(
-            f"rank {rank} of a token table of {shape[0]} × {shape[1]} holds no fewer numbers than it; "
-            f"expected less than {-(-shape[0] * shape[1] // sum(shape))}"
+            f"rank {rank} of a token table of {shape[0]} × {shape[1]} does not make the table smaller; "
+            f"expected a rank below {-(-shape[0] * shape[1] // sum(shape))}"
         )
     factorized = _factorize_table(table, mean, directions[:, :rank])
     replace_modules_(model, "factorize_embeddings", {name: factorized, **_heads(model, table, factorized)})

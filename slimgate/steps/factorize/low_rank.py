@@ -38,11 +38,11 @@ class Params(Table):
     energy: float | None = Field(default=None, gt=0, lt=1)
     """Share of the squared singular values that stays."""
     parameter_ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the numbers that stays: of each matrix, or with loss_aware of all matrices together."""
+    """Share of the parameters that stays: in each matrix, or with loss_aware in all matrices together."""
     activation_aware: bool = True
     """Keep what a matrix does to its inputs from `calibration`, instead of the matrix itself."""
     loss_aware: bool = False
-    """Weigh an output's error by how much the loss on `calibration` feels it."""
+    """Weigh an output's error by how much it changes the loss on `calibration`."""
     parts: Literal["all", "attention", "feed_forward"] = "all"
     """Layers that are replaced."""
 

@@ -35,7 +35,7 @@ class Params(Table):
     min_count: int = Field(default=1, ge=1)
     """Times that a token must be used to stay."""
     vocab_size: int | None = Field(default=None, ge=1)
-    """Tokens that stay in all; default: those that are used min_count times."""
+    """Total number of tokens that stay; default: those that are used min_count times."""
     keep: tuple[str, ...] = ()
     """Words whose tokens always stay."""
 

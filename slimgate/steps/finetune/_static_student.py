@@ -94,20 +94,20 @@ def _head(model: TorchModel, context: BuildContext) -> nn.Linear:
     network, task = model.network, context.task
     if not objective_of(task, context.task_params).by_row:
         raise BuildError(
-            f"{STEP}: {type(network).__name__} answers token by token, or compares texts with images; it "
-            "is for models that answer a whole text by a head, and for sentence encoders"
+            f"{STEP}: {type(network).__name__} answers token by token, or compares texts with images; the "
+            "step is for models that answer a whole text by a head, and for sentence encoders"
         )
     if len(columns := task.text_columns(context.task_params)) > 1:
         raise BuildError(
-            f"{STEP}: the model reads {', '.join(columns)} as one text, and in a mean of token vectors "
-            "nobody knows which of them a word came from; it is for tasks of one text, and for sentence "
-            "encoders, which encode the texts of a pair apart"
+            f"{STEP}: the model reads {', '.join(columns)} as one text, and a mean of token vectors does "
+            "not show which text a word came from; the step is for tasks of one text, and for sentence "
+            "encoders, which encode the texts of a pair separately"
         )
     layer = logits_layer(network) if hasattr(network.config, "vocab_size") else None
     if layer is None:
         raise BuildError(
-            f"{STEP}: {type(network).__name__} reads no text, or gives its answers by no float linear "
-            "layer; put it before the step that changed the head"
+            f"{STEP}: {type(network).__name__} does not read text, or its answers do not come from a "
+            "float linear layer; put the step before the step that changed the head"
         )
     return layer
 

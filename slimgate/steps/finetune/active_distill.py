@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Params(OneTeacherParams):
-    """What the teacher is asked, beside the options of distillation."""
+    """What the teacher is asked, in addition to the options of distillation."""
 
     rows: int = Field(ge=1)
     """Rows that the teacher answers, in all rounds together."""
@@ -56,7 +56,7 @@ class Params(OneTeacherParams):
         if self.rounds > self.rows:
             raise ValueError(f"rounds = {self.rounds} was given, expected at most rows = {self.rows}")
         if self.keep_labels and self.adds_rows:
-            raise ValueError("keep_labels is of rows of train, and rows of a transfer set have no labels")
+            raise ValueError("keep_labels is for rows of train; rows of a transfer set have no labels")
         return self
 
 

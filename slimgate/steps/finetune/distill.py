@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 class Params(OneTeacherParams):
-    """Options of distillation, beside those of training."""
+    """Options of distillation, in addition to those of training."""
 
     more_teachers: tuple[Annotated[str, Field(pattern=VARIANT_NAME)], ...] = ()
     """Models whose answers are averaged with the teacher's before the temperature, named as teacher is."""
@@ -66,7 +66,7 @@ class Params(OneTeacherParams):
     def _an_ensemble(self) -> Params:
         if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
             raise ValueError(
-                f'more_teachers: "{repeated[0]}" was given twice, teacher counted; name each once'
+                f'more_teachers: "{repeated[0]}" was given twice (teacher counts too); name each model once'
             )
         if self.more_teachers and self.stored_logits is False:
             raise ValueError("stored_logits = false computes one teacher's answers; leave it out")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Params(LoraParams):
-    """Options of adapters, beside those of training."""
+    """Options of adapters, in addition to those of training."""
 
 
 class Lora(Step[Params]):

@@ -156,8 +156,8 @@ def _embed_by_pca(old: nn.Module, new: nn.Module) -> float:
     fresh = {name: module for name, module in new.named_modules() if isinstance(module, nn.Embedding)}
     if fresh.keys() - tables.keys():
         raise BuildError(
-            'new_student: embeddings = "pca" takes the model\'s tables, and an earlier step has put others '
-            'in their place; put new_student before it, or set embeddings = "random"'
+            'new_student: embeddings = "pca" takes the model\'s tables, and an earlier step has replaced '
+            'these tables; put new_student before it, or set embeddings = "random"'
         )
     width = next(table.embedding_dim for name, table in fresh.items() if tables[name] is tokens)
     weight = tokens.weight.double()

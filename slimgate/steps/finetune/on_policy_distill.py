@@ -55,8 +55,8 @@ class Params(TrainingParams):
     def _one_process(self) -> Self:
         if self.processes > 1:
             raise ValueError(
-                f"processes = {self.processes} share a batch by its references' tokens, and the student "
-                "writes others; leave it out"
+                f"processes = {self.processes} split a batch by the tokens of its references, but the "
+                "student writes other tokens; leave processes out"
             )
         return self
 

@@ -37,7 +37,7 @@ JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows sta
 
 
 class Params(InnerParams):
-    """Options of progressive dropping, beside those of distillation."""
+    """Options of progressive dropping, in addition to those of distillation."""
 
     blocks: int = Field(ge=1)
     """Blocks that stay."""

@@ -44,10 +44,11 @@ class Params(Table):
     dims: int = Field(default=256, ge=1)
     """Numbers of a vector; at most the width of the model."""
     bigrams: int = Field(default=0, ge=0)
-    """Vectors for pairs of neighbouring tokens, which share them by a hash; 0: the order does not count."""
+    """Number of vectors for pairs of neighbouring tokens; a hash assigns each pair to a vector. 0: the order
+    of tokens does not count."""
     sif: float = Field(default=1e-3, gt=0)
-    """a of a / (a + share of the token in `train`), by which its first vector is multiplied; with a large one
-    all tokens count alike."""
+    """The a in a / (a + share of the token in `train`), the factor of a token's first vector; with a large a,
+    all tokens count the same."""
 
 
 class StaticStudent(Step[Params]):

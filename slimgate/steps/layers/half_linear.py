@@ -138,6 +138,6 @@ def to_half(weight: Tensor, dtype: Half) -> Tensor:
     if not bool(torch.isfinite(half).all()):
         largest = float(weight.detach().abs().max())
         raise BuildError(
-            f"weights {tuple(weight.shape)} reach {largest:g}, which {dtype} cannot hold; take bfloat16"
+            f"weights {tuple(weight.shape)} reach {largest:g}, which {dtype} cannot represent; use bfloat16"
         )
     return half

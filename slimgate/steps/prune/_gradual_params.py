@@ -14,7 +14,8 @@ class GradualParams(AnswerParams):
     warm_up: float = Field(default=0.1, ge=0, lt=1)
     """Share of the training steps before pruning has any effect."""
     cool_down: float = Field(default=0.3, ge=0, lt=1)
-    """Share of the training steps after pruning is complete; keep_best looks at the epochs that end in it."""
+    """Share of the training steps after pruning is complete; keep_best chooses among the epochs that end in
+    this part."""
 
     @model_validator(mode="after")
     def _time_to_prune(self) -> GradualParams:

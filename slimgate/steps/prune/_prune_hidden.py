@@ -74,7 +74,7 @@ def residual_stream(network: nn.Module) -> Stream:
         answers = getattr(network, "has_logits_layer", True)
         hint = "" if answers else "; truncate_embeddings before it puts one there"
         raise BuildError(
-            f"{type(network).__name__}: no linear layer behind its blocks reads {width} features{hint}"
+            f"{type(network).__name__}: no linear layer after its blocks reads {width} features{hint}"
         )
     inside = {} if outer else before  # ELECTRA's embeddings have a width of their own, and a projection
     order = list(after)

@@ -38,7 +38,7 @@ def check_some_go(kept_units: Mapping[str, list[int]], scores: Mapping[str, Scor
     """Raises BuildError if every unit stays: the step would do nothing. setting: what the suite asks for."""
     total = sum(map(len, scores.values()))
     if sum(map(len, kept_units.values())) == total:
-        raise BuildError(f"{setting} was given, by which all {total} units would stay; let more go")
+        raise BuildError(f"{setting} was given, which would keep all {total} units; prune more")
 
 
 def best_units(scores: Scores, count: int) -> list[int]:
@@ -71,6 +71,6 @@ def _round_count(count: int, multiple_of: int, units: int) -> int:
 
 def _too_much(pruning_ratio: float, of: str, limit: float) -> str:
     return (
-        f"pruning_ratio = {pruning_ratio} {of} would leave a layer without units, and every layer keeps one: "
-        f"give at most {limit:.4g}"
+        f"pruning_ratio = {pruning_ratio} {of} would leave a layer without units, and every layer must "
+        f"keep one; give at most {limit:.4g}"
     )

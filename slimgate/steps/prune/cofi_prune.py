@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 
 
 class Params(GradualParams):
-    """Options of CoFi, beside those of training and distillation."""
+    """Options of CoFi, in addition to those of training and distillation."""
 
     pruning_ratio: float = Field(gt=0, lt=1)
     """Share of the sublayers' parameters to take out."""
     layer_weight: float = Field(default=1.0, ge=0)
     """Weight of the error of the hidden states of up to four of the teacher's layers."""
     multiple_of: int = Field(default=8, ge=1, le=1024)
-    """Feed-forward widths are rounded down to a multiple of it: matrix kernels are slower on odd ones."""
+    """Feed-forward widths are rounded down to a multiple of this number, because matrix kernels are slower on
+    other widths."""
     gates_learning_rate: float = Field(default=0.1, gt=0, lt=10)
     """Learning rate of the gates, and of what pulls them to the target."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Params(distill.Params):
-    """The schedule, beside the options of distillation and training."""
+    """The schedule, in addition to the options of distillation and training."""
 
     sparsity: float = Field(gt=0, lt=1)
     """Share of the blocks' linear weights that is zero at the end."""

@@ -28,9 +28,9 @@ class Lists(Table):
     """The numbers of the blocks that stay, of an encoder-decoder."""
 
     encoder: BlockNumbers | None = None
-    """Of the encoder; default: all."""
+    """Blocks of the encoder; default: all."""
     decoder: BlockNumbers | None = None
-    """Of the decoder; default: all."""
+    """Blocks of the decoder; default: all."""
 
     @model_validator(mode="after")
     def _some(self) -> Self:

@@ -36,7 +36,7 @@ Side = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Params(GradualParams):
-    """Options of movement pruning, beside those of training and distillation."""
+    """Options of movement pruning, in addition to those of training and distillation."""
 
     sparsity: float = Field(gt=0, lt=1)
     """Share of the blocks' linear weights that is zero afterwards."""
@@ -47,7 +47,7 @@ class Params(GradualParams):
     initial_scores: Literal["magnitude", "zero"] = "magnitude"
     """Scores at the start: the weights' relative magnitudes, or 0."""
     scores_learning_rate: float = Field(default=1e-2, gt=0, lt=10)
-    """Learning rate of the scores, by the schedule of the weights' own."""
+    """Learning rate of the scores; it follows the schedule of the weights' learning rate."""
 
 
 class MovementPrune(Step[Params]):

@@ -28,7 +28,7 @@ class Params(Table):
     m: int = Field(default=4, ge=2, le=64)
     """Weights of a group, which follow each other along a layer's inputs."""
     score: Literal["magnitude", "wanda"] = "magnitude"
-    """Which weights stay: the largest, or by "wanda" those of the largest |w| · ‖x‖ on `calibration`."""
+    """Which weights stay: the largest, or with "wanda" those with the largest |w| · ‖x‖ on `calibration`."""
 
     @model_validator(mode="after")
     def _some_go(self) -> Params:

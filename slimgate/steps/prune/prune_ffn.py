@@ -40,7 +40,7 @@ class Params(Table):
     """What ranks neurons: the loss's gradient on `calibration`, or the norm of their weights, which reads no
     rows."""
     multiple_of: int = Field(default=8, ge=1, le=1024)
-    """Widths are rounded to a multiple of it, since matrix kernels are slower on odd ones."""
+    """Widths are rounded to a multiple of this number, because matrix kernels are slower on other widths."""
     blocks: BlockNumbers = ()
     """Numbers, from 0, of the blocks that are narrowed; default: all."""
 

@@ -43,7 +43,7 @@ class Params(Table):
     """What ranks features: the loss's gradient on `calibration`, or the norm of their weights, which reads no
     rows."""
     rescale_norms: bool = True
-    """Make up in the norms for what the average token of `calibration` loses."""
+    """Scale the norms to make up for what the average token of `calibration` loses."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 class Params(Table):
     values: Literal["float32", "float16", "int8"] = Field(default="float32")
-    """Format of the values other than 0 of float layers; "float32" keeps the outputs, "int8" has a scale per
-    output channel."""
+    """Format of the nonzero values of float layers; "float32" keeps the outputs unchanged, "int8" has a scale
+    per output channel."""
 
 
 class SparseStorage(Step[Params]):

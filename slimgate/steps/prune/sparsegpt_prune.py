@@ -31,7 +31,7 @@ class Params(Table):
     n: int | None = Field(default=None, ge=1)
     """Weights that stay in each group, at most."""
     m: int | None = Field(default=None, ge=2, le=64)
-    """Weights of a group. A group is neighbours along a layer's inputs."""
+    """Weights in a group of neighbours along a layer's inputs."""
     block_size: int = Field(default=128, ge=1)
     """Columns whose weights are compared together."""
     damping: float = Field(default=0.01, gt=0, le=1)

@@ -20,7 +20,7 @@ class PackedParams(Table):
     more, to 8 bits a channel."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
     """Bits of the token embeddings; default: they stay float. If the output layer is the same table, as in
-    GPT-2 and many small decoders, it becomes a table of its own: in float, unless output_layer is true."""
+    GPT-2 and many small decoders, it becomes a separate table: in float, unless output_layer is true."""
     output_layer: bool = False
     """Quantize the layer that gives the logits too."""
 
@@ -36,7 +36,7 @@ class WeightGridParams(Table):
     group_size: int = Field(default=64, ge=8, le=4096)
     """Weights of a group that shares a scale."""
     symmetric: bool = True
-    """Levels on both sides of 0 alike; false adds a zero point to each scale."""
+    """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     observer: Literal["minmax", "mse"] = "mse"
     """Range of the levels: "mse" clips to the least squared error, "minmax" clips nothing."""
 

@@ -61,19 +61,20 @@ Json = dict[str, Any]
 
 class Params(Table):
     scheme: Literal["W2A16", "W3A16", "W4A16", "W8A16", "MXFP4"] = "W4A16"
-    """Bits of the weights (W) and of the activations (A); MXFP4: 4-bit floats of both, a scale per 32."""
+    """Bits of the weights (W) and of the activations (A); MXFP4: 4-bit floats for both, with one scale for 32
+    values."""
     layout: Literal["auto_round", "gptq", "awq", "compressed_tensors", "gguf"] = "auto_round"
     """Format of the folder (see the table)."""
     group_size: int = Field(default=128, ge=16, le=4096)
     """Weights of a row that share a scale; MXFP4 and gguf have 32."""
     symmetric: bool = True
-    """Levels on both sides of 0 alike; false adds a zero point to each scale."""
+    """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     iterations: int = Field(default=200, ge=0)
     """Steps of learning for each block; 0 rounds to the nearest level."""
     rows: int = Field(default=128, ge=1)
-    """Sequences of the task's max_tokens that are cut from `calibration`, at most."""
+    """Largest number of sequences, each of the task's max_tokens, that are cut from `calibration`."""
     batch_size: int = Field(default=8, ge=1)
-    """Sequences of a step of learning."""
+    """Sequences in one step of learning."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores; default: any change."""
 
@@ -82,13 +83,13 @@ class Params(Table):
         if self.scheme not in SCHEMES_OF[self.layout]:
             schemes = ", ".join(SCHEMES_OF[self.layout])
             raise ValueError(
-                f'scheme = "{self.scheme}" has no layout = "{self.layout}", which holds {schemes}'
+                f'scheme = "{self.scheme}" has no layout = "{self.layout}", which supports {schemes}'
             )
         fixed = self.layout == "gguf" or self.scheme == "MXFP4"
         if fixed and self.group_size not in (GROUP_OF_32, type(self).model_fields["group_size"].default):
-            raise ValueError(f"group_size = {self.group_size} was given, and the format has {GROUP_OF_32}")
+            raise ValueError(f"group_size = {self.group_size} was given, but the format has {GROUP_OF_32}")
         if not self.symmetric and (fixed or self.layout == "compressed_tensors"):
-            raise ValueError(f"symmetric = false has no place in {self.layout} {self.scheme}")
+            raise ValueError(f"symmetric = false is not possible in {self.layout} {self.scheme}")
         return self
 
     def request(self) -> dict[str, Any]:

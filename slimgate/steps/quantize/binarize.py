@@ -44,9 +44,9 @@ class Params(AnswerParams):
     output_layer: bool = False
     """Binarize the layer that gives the logits too."""
     float_blocks: BlockNumbers = ()
-    """Numbers, from 0, of the blocks that stay float, such as for a later step."""
+    """Numbers, from 0, of the blocks that stay float, for example for a later step."""
     ramp: float = Field(default=0.5, ge=0, le=1)
-    """Share of the training steps in which weights go over from float to binary."""
+    """Share of the training steps in which weights change gradually from float to binary."""
     alpha: float = Field(default=0.1, ge=0, le=1)
     hidden_weight: float = Field(default=1.0, ge=0)
 

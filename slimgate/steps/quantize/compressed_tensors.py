@@ -139,7 +139,7 @@ def to_rounded_network(model: TorchModel, params: Params) -> dict[str, Rounded]:
     if not rounded:
         raise BuildError("no layer is quantized; give `scheme`, or put gptq or weight_only before this step")
     if other := not_stock(model):
-        raise BuildError(f"no class of transformers holds the model ({other}), so no server loads it")
+        raise BuildError(f"no transformers class can load the model ({other}), so no server can load it")
     model.kind = "torch"
     return rounded
 
@@ -158,13 +158,14 @@ def _of_grid(name: str, grid: Grid, columns: int) -> Rounded:
     scheme = grid.scheme
     if not scheme.symmetric:
         raise BuildError(
-            f"{name} has zero points, which transformers cannot read in this layout; say symmetric = true in "
-            "the step that quantizes"
+            f"{name} has zero points, which transformers cannot read in this layout; set symmetric = true "
+            "in the step that quantizes"
         )
     width = scheme.group_size if scheme.granularity == "group" else None
     if width is not None and columns % min(width, columns):
         raise BuildError(
-            f"{name} has {columns} columns, which groups of {width} do not divide; choose another"
+            f"{name} has {columns} columns, which is not a multiple of the group size {width}; choose "
+            "another group size"
         )
     return Rounded(_args(scheme.bits, scheme.granularity, width and min(width, columns)), None, grid.scale)
 

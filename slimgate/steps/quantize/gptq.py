@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 class Params(PackedParams, WeightGridParams):
-    """Options of the grid and of the rounding, of what is packed, and of how it computes."""
+    """Options of the grid and of the rounding, of what is quantized, and of how products are computed."""
 
     damping: float = Field(default=0.01, gt=0, le=1)
     """Share of the Hessian's mean diagonal that is added to its diagonal."""
     bias_correction: bool = True
-    """Take the mean change of a layer's outputs off its bias, if it has one."""
+    """Subtract the mean change of a layer's outputs from its bias, if the layer has a bias."""
 
 
 class Gptq(Step[Params]):

@@ -174,7 +174,9 @@ def channel_ranges(
     watch_inputs(model, layers, batches, see)
     for name, seen in ranges.items():
         if not bool(torch.isfinite(seen.low + seen.high).all()):
-            raise BuildError(f"{name} receives NaN or infinity on the calibration rows: the model is broken")
+            raise BuildError(
+                f"{name} receives NaN or infinity on the calibration rows, so the model is broken"
+            )
     return ranges
 
 

@@ -80,7 +80,7 @@ class Params(Table):
     wide: NamedStep | None = None
     """Step that sensitive layers take instead; default: they stay as they were."""
     max_layers: int | None = Field(default=None, ge=0)
-    """Layers that may be wide, at most; default: all."""
+    """Largest number of layers that take the step wide; default: all."""
     ranking_rows: int = Field(default=256, ge=1)
     """First rows of `calibration`, on which the sensitivity of layers is measured."""
 

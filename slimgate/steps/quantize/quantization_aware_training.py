@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Params(distill.Params, WeightGridParams):
-    """Options of the grid and of distillation, and what is quantized beside the linear layers."""
+    """Options of the grid and of distillation, and what is quantized in addition to the linear layers."""
 
     start: Literal["nearest", "gptq"] = "nearest"
     """Rounding of the first weights: to the nearest level, or as gptq does, by `calibration` rows."""
@@ -39,7 +39,7 @@ class Params(distill.Params, WeightGridParams):
     """Learn the scales with the weights; false keeps those that fit the first weights."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
     """Bits of the token embeddings, as in weight_only; default: they stay float. If the output layer is the
-    same table, it becomes a table of its own: in float, unless output_layer is true."""
+    same table, it becomes a separate table: in float, unless output_layer is true."""
     output_layer: bool = False
     """Quantize the layer that gives the logits too."""
 

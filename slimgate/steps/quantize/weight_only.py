@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Params(PackedParams, WeightGridParams):
-    """Options of the grid, of what is packed, and of how it computes."""
+    """Options of the grid, of what is quantized, and of how products are computed."""
 
 
 class WeightOnly(Step[Params]):

@@ -56,7 +56,7 @@ class Params(Table):
 
 Load = Callable[[str, str], Any]
 NOT_INSIDE = {
-    "active_distill": "it chooses rows by probabilities of classes, which captions have not; use distill",
+    "active_distill": "it chooses rows by probabilities of classes, which captions do not have; use distill",
     "in_tower": "write its steps here",
     "new_student": 'write the shape as a config.json, and start from model = "fresh:FOLDER"',
     "static_student": "a tower's vectors come from all its tokens, and patches have no vocabulary",
@@ -80,13 +80,15 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
     for i, step in enumerate(steps):
         if len(step) != 1:
             raise ValueError(
-                f"steps[{i}]: {', '.join(step) or 'nothing'} was given, expected one step a table"
+                f"steps[{i}]: {', '.join(step) or 'nothing'} was given, expected one step per table"
             )
         [(name, options)] = step.items()
         if name in NOT_INSIDE:
             raise ValueError(f"steps[{i}]: {name} cannot be inside of in_tower; {NOT_INSIDE[name]}")
         if name in OF_VOCABULARY and tower != "text":
-            raise ValueError(f'steps[{i}]: {name} needs a vocabulary, which images have none; tower = "text"')
+            raise ValueError(
+                f'steps[{i}]: {name} needs a vocabulary, which images do not have; set tower = "text"'
+            )
         try:
             plugin = load("step", name)
         except SlimgateError as error:
@@ -236,7 +238,7 @@ class TowerSteps(Step[Params]):
             tower_context = replace(context, load_teacher=load_teacher, scratch=scratch, log={})
             stepped = step.plugin.apply(model, step.params, tower_context)
         if stepped is not model or stepped.network is not network:
-            raise BuildError(f"in_tower: {step.name} makes a network of its own, which cannot be a tower")
+            raise BuildError(f"in_tower: {step.name} makes a new network, which cannot be a tower")
         for change in model.modifications[noted:]:
             change["tower"] = tower  # loading shows the same tower to `restore`
         model.kind = step.plugin.gives or model.kind

@@ -171,7 +171,8 @@ def _head(model: TorchModel) -> nn.Linear:
     if head is None:
         name = type(model.network).__name__
         raise BuildError(
-            f"{name}: no linear layer gives its answers, or it is quantized already; set train_head = false"
+            f"{name}: its answers do not come from a linear layer, or this layer is already quantized; "
+            "set train_head = false"
         )
     return head
 

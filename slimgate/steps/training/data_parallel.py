@@ -39,14 +39,13 @@ class Workers:
             workers = cls(distributed.get_rank(), distributed.get_world_size())
         if workers.count != processes:
             raise BuildError(
-                f"processes = {processes}, but this step runs in {workers.count}: only a step of "
-                "a suite's own "
-                "chain starts others; set processes = 1"
+                f"processes = {processes}, but this step runs in {workers.count}: only a step of a "
+                "suite's own chain can start others; set processes = 1"
             )
         if workers.count > 1 and objective.across_rows:
             raise BuildError(
-                f"processes = {processes}: the loss compares all rows of a batch with each other, so that a "
-                "batch cannot be shared out; set processes = 1"
+                f"processes = {processes}: the loss compares all rows of a batch with each other, so a "
+                "batch cannot be split; set processes = 1"
             )
         return workers
 

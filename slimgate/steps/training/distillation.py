@@ -138,8 +138,8 @@ class DistillationLoss:
         by_token = self._taught and not self._objective.by_row
         if by_token and not same_tokens(student, teacher, encoded, teacher_encoded):
             raise BuildError(
-                "distill: an answer is a token here, and student and teacher have different tokenizers, so "
-                "that their answers do not correspond; give the student the teacher's tokenizer"
+                "distill: an answer is a token here, and student and teacher have different tokenizers, "
+                "so their answers do not correspond; give the student the teacher's tokenizer"
             )
         self._seen: dict[str, list[float]] = defaultdict(list)
         self._too_large = ""
@@ -168,7 +168,8 @@ class DistillationLoss:
         known = objective.by_row or (targets is not None and objective.by_token)
         if stores and not known:
             raise BuildError(
-                "distill: stored_logits = true is for answers that depend on their row alone; leave it out"
+                "distill: stored_logits = true is only for answers that depend on nothing but their row; "
+                "leave it out"
             )
         if not self._taught or not known or self._matches or objective.by_row or stores is not None:
             return self._taught and known and (not self._matches if stores is None else stores)
@@ -270,9 +271,7 @@ def _check_outputs(student: TorchModel, teacher: TorchModel) -> None:
 def _check_one_process(params: DistillationParams, weights: list[str]) -> None:
     """Means over tokens are not the shares of answers by which the parts of a batch are added up."""
     if (processes := getattr(params, "processes", 1)) > 1:
-        losses_named = (
-            f"{' and '.join(weights)} compare token by token, and a batch is shared out by its answers"
-        )
+        losses_named = f"{' and '.join(weights)} compare token by token, and a batch is split by its answers"
         raise BuildError(f"distill: processes = {processes}, but {losses_named}; set processes = 1")
 
 

@@ -32,8 +32,8 @@ def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> li
         return [max(0, teacher - student + i) for i in range(student)]
     if len(mapping) != student or max(mapping) >= teacher:
         raise BuildError(
-            f"layer_mapping {list(mapping)} was given, expected for each of the student's {student} blocks "
-            f"one of the teacher's, 0 to {teacher - 1}"
+            f"layer_mapping {list(mapping)} was given, expected one block of the teacher (0 to "
+            f"{teacher - 1}) for each of the student's {student} blocks"
         )
     return [int(number) for number in mapping]
 
@@ -46,11 +46,12 @@ class InnerParams(AnswerParams):
     hidden_loss: Literal["mse", "cosine"] = "mse"
     """Error of hidden states: mean squared, or 1 - cosine."""
     attention_weight: float = Field(default=0.0, ge=0)
-    """Weight of the error of the attention scores; both models need as many heads."""
+    """Weight of the error of the attention scores; both models need the same number of heads."""
     relation_weight: float = Field(default=0.0, ge=0)
     """Weight of the divergence of relations among queries, keys and values, in the last block."""
     relation_heads: int | None = Field(default=None, ge=1)
-    """Parts that the width is cut into for relations; default: the teacher's attention heads."""
+    """Number of parts that the width is divided into for relations; default: the teacher's attention
+    heads."""
     relation_block: int | None = Field(default=None, ge=0)
     """Block of the teacher that relations are learnt from, counted from 0; default: the last."""
     layer_mapping: LayerMapping = "even"

@@ -31,21 +31,22 @@ class TrainingParams(Table):
     layer_drop: float = Field(default=0.0, ge=0, lt=1)
     """Chance that a forward pass leaves a block out while training (Fan et al. 2020)."""
     freeze_embeddings: bool = False
-    """Leave the embeddings as they are, without gradients and optimizer state."""
+    """Do not train the embeddings, which saves their gradients and optimizer state."""
     freeze_layers: int = Field(default=0, ge=0)
-    """Number of the lowest blocks that stay as they are."""
+    """Number of the lowest blocks that are not trained."""
     processes: int = Field(default=1, ge=1, le=256)
     """CPU processes that share each batch and the suite's threads. The result is that of one process, up to
-    rounding. It does not go with comparisons of tokens inside the models."""
+    rounding. It cannot be used with losses that compare tokens inside the models."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Format of arithmetic: "auto" takes bfloat16 if the machine computes in it natively, else float32. Of
-    a teacher's answers, stored before training, a probe must also agree with float32."""
+    """Format of arithmetic: "auto" takes bfloat16 if the machine computes in it natively, else float32. For
+    answers of a teacher that are stored before training, a sample must also agree with float32."""
 
     @model_validator(mode="after")
     def _a_row_for_each_process(self) -> Self:
         if self.batch_size < self.processes:
             raise ValueError(
-                f"processes = {self.processes} share batches of {self.batch_size}: raise batch_size"
+                f"processes = {self.processes} cannot share batches of {self.batch_size} rows; raise "
+                "batch_size"
             )
         return self
 
@@ -73,14 +74,14 @@ class LoraParams(TrainingParams):
     alpha: float = Field(default=16.0, gt=0)
     """Scale of the adapters: their weight is alpha / r."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout of the adapters' inputs; on pruned layers that are merged there is none."""
+    """Dropout of the adapters' inputs; adapters of pruned layers that are merged have no dropout."""
     targets: Literal["attention", "linear"] | Names = "linear"
     """Layers with adapters: "attention" (query, key, value and output), "linear" (the feed-forward layers
     too), or a list of endings of layers' names."""
     merge: bool = True
     """Merge the adapters into the weights, so that the model is as large and as fast as before."""
     train_head: bool = True
-    """Train the layer that gives the logits as a whole."""
+    """Train all weights of the layer that gives the logits."""
 
     def for_training(self) -> LoraParams:
         """What `train` gets, to which dropout is that of the model's own layers."""

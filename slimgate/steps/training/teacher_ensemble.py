@@ -118,8 +118,8 @@ def _answers(name: str, teaching: Teaching, objective: Objective, context: Build
     encoded = teaching.rows.read_by(other)
     if not (objective.by_row or same_tokens(teaching.teacher, other, teaching.taught, encoded)):
         raise BuildError(
-            f'more_teachers: an answer is a token here, and "{name}" has another tokenizer than the first '
-            "teacher; teachers whose answers are averaged need the same"
+            f'more_teachers: an answer is a token here, and "{name}" has a different tokenizer than the '
+            "first teacher; teachers whose answers are averaged need the same tokenizer"
         )
     if warning := unlike(teaching.student, other, teaching.data[0], encoded):
         warnings = [context.log["warning"]] if "warning" in context.log else []
@@ -131,11 +131,13 @@ def _answers(name: str, teaching: Teaching, objective: Objective, context: Build
 def _check_objective(objective: Objective) -> None:
     if objective.any_width:
         raise BuildError(
-            "more_teachers: vectors of different models have no mean, for nothing says which of their axes "
-            "belong together; learn from one teacher"
+            "more_teachers: vectors of different models cannot be averaged, because their axes do not "
+            "correspond; learn from one teacher"
         )
     if not (objective.by_row or objective.by_token):
-        raise BuildError("more_teachers is for answers that depend on their row alone; leave it out")
+        raise BuildError(
+            "more_teachers is only for answers that depend on nothing but their row; leave it out"
+        )
 
 
 def _check_size(teaching: Teaching, objective: Objective) -> None:
@@ -146,6 +148,6 @@ def _check_size(teaching: Teaching, objective: Objective) -> None:
     bytes_stored = stored_bytes(teaching.teacher, teaching.taught, targets, objective, context.device)
     if (size := bytes_stored * (len(teaching.more) + 1)) > MOST_BYTES:
         raise BuildError(
-            f"more_teachers: the answers of {len(teaching.more) + 1} teachers would be {size / 2**30:.1f} GiB"
-            " on disk; stored_logits = true stores them all the same, fewer rows or tokens make them less"
+            f"more_teachers: the answers of {len(teaching.more) + 1} teachers would be {size / 2**30:.1f} "
+            "GiB on disk; set stored_logits = true to store them anyway, or use fewer rows or tokens"
         )

@@ -272,5 +272,5 @@ class _Trainer(Trainer):  # type: ignore[misc]
         name = max(sizes, key=sizes.__getitem__)
         raise BuildError(
             f"the gradients overflow in {self._where()}, so training would change nothing: the largest "
-            f"weight that it starts from is {sizes[name]:.3g}, in {name}; start from other weights"
+            f"weight at the start is {sizes[name]:.3g}, in {name}; start from other weights"
         )

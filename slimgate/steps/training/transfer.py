@@ -88,7 +88,9 @@ def translate_texts(texts: Sequence[str], name: str) -> list[str]:
     """
     translated = load_object(name)(list(texts))
     if not isinstance(translated, list | tuple):
-        raise BuildError(f"translator {name} gave {type(translated).__name__} back, expected a list of texts")
+        raise BuildError(
+            f"translator {name} gave {type(translated).__name__} back, expected a list of strings"
+        )
     if len(translated) != len(texts):
         raise BuildError(
             f"translator {name} gave {len(translated)} texts for {len(texts)}, expected one for each"
@@ -191,7 +193,9 @@ def _check_text(context: BuildContext, names: Sequence[str]) -> None:
     table = context.rows("train").table
     for name in names:
         if not (pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)):
-            raise BuildError(f"transfer and augment make rows of text, and {name} is none; leave them out")
+            raise BuildError(
+                f"transfer and augment make rows of text, and column {name} is not text; leave them out"
+            )
 
 
 def _parts(

@@ -21,9 +21,9 @@ class Generate(Table):
     rows: int = Field(default=2000, ge=1)
     """Rows that the teacher writes."""
     tokens: int = Field(default=50, ge=1)
-    """New tokens of a row, at most."""
+    """Largest number of new tokens in a row."""
     prompt_tokens: int = Field(default=4, ge=0)
-    """First tokens of a train row that the teacher continues; 0: its start token alone."""
+    """First tokens of a train row that the teacher continues; 0: only its start token."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature of drawing; a higher one gives more varied text."""
     top_k: int = Field(default=50, ge=0)
@@ -64,11 +64,11 @@ class Augment(Table):
     word_replace: Share = 0.0
     """Chance that a word becomes another one of the train rows, drawn by frequency (Xie et al. 2020, UDA)."""
     translator: str | None = None
-    """Your own function, "package.module:function", from a list of texts to a list of as many, such as there
-    and back through another language (Sennrich et al. 2016; Xie et al. 2020). It gets the train texts
-    unchanged and adds one copy of each."""
+    """Your own function, "package.module:function", from a list of texts to a list of the same length, such
+    as a translation to another language and back (Sennrich et al. 2016; Xie et al. 2020). It gets the train
+    texts unchanged and adds one copy of each."""
     unlabelled: bool = False
-    """Copy and translate the rows of the split unlabelled too; their words then also replace others."""
+    """Also copy and translate the rows of the split unlabelled; word_replace then uses their words too."""
 
     @property
     def changes_words(self) -> bool:
@@ -83,7 +83,9 @@ class Augment(Table):
                 "as in { copies = 2, word_dropout = 0.1 }, or a translator"
             )
         if "copies" in self.model_fields_set and not self.changes_words:
-            raise ValueError("copies counts copies with changed words, and a translator gives one a row")
+            raise ValueError(
+                "copies is the number of copies with changed words; a translator gives one copy of each row"
+            )
         return self
 
 
@@ -95,17 +97,17 @@ class TransferParams(Table):
     augment: Augment | None = None
     """Changed copies of rows."""
     unlabelled: bool = False
-    """Learn from the split unlabelled too, which `[task] splits.unlabelled` cuts."""
+    """Also learn from the split unlabelled, whose size is `[task] splits.unlabelled`."""
     generate: Generate | None = None
     """Rows that the teacher writes, if it is a causal language model (Kim & Rush 2016)."""
     only_transfer: bool = False
-    """Learn from these rows alone, and not from `train`."""
+    """Learn only from such added rows, not from `train`."""
 
     @model_validator(mode="after")
     def _check_suffixes(self) -> TransferParams:
         for path in self.transfer:
             if path.suffix.lower() not in SUFFIXES:
-                problem = f"suffix {path.suffix or 'none'} does not tell a format"
+                problem = f"suffix {path.suffix or 'none'} does not show the format"
                 raise ValueError(f"{path.name}: {problem}; known: {' '.join(SUFFIXES)}")
         return self
 

@@ -76,8 +76,8 @@ def _answered_rows(teacher: TorchModel, split: str, column: str, context: BuildC
     if not any(complete):
         raise BuildError(
             f"the teacher's answers to all {len(complete)} rows of {split} are empty, or cut at "
-            "max_new_tokens = "
-            f"{context.task_params.max_new_tokens}; raise it, or take a teacher that ends its answers"
+            f"max_new_tokens = {context.task_params.max_new_tokens}; raise this limit, or use a teacher "
+            "that ends its answers"
         )
     table = rows.table.drop_columns([column]) if column in rows.table.column_names else rows.table
     texts = pa.array([answer.text for answer in written], pa.string())

@@ -63,7 +63,7 @@ class AskedPrompts:
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """Refused."""
-        raise MeasureError("the rows of an endpoint are text, from which no arrays are made")
+        raise MeasureError("the rows of an endpoint are text, which is not turned into arrays")
 
 
 def asked_prompts(
@@ -133,7 +133,7 @@ def ask_for_choices(
             scores[row, place] = _score(replies[f"{key}#{place + 1}"]) - base
     if (scores[..., 1] < 0).any():
         raise MeasureError(
-            "a choice has fewer tokens than none: the server counts the same prompt differently"
+            "a choice would have a negative number of tokens: the server counts the same prompt differently"
         )
     return scores
 

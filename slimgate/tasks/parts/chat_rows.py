@@ -66,7 +66,9 @@ def _check_messages(messages: Any) -> None:
                 f"message {number} has {actual}, expected {', '.join(ROLES[:-1])} or {ROLES[-1]}"
             )
         if calls is not None and role != "assistant":
-            raise ValueError(f"message {number} of role {role} has tool_calls, expected them of an assistant")
+            raise ValueError(
+                f"message {number} of role {role} has tool_calls, which only an assistant may have"
+            )
         if calls is not None and (not isinstance(calls, list) or None in map(to_call, calls)):
             raise ValueError(
                 f"message {number} has tool_calls {str(calls)[:60]!r}, expected a list of "
@@ -94,6 +96,6 @@ def check_tools(split: str, rows: Rows, column: str, references: Sequence[Sequen
         for call in (call for text in texts for call in read_calls(text) or ()):
             if call.name not in names:
                 raise DataError(
-                    f'{split} row {row}: the expected call names "{call.name}", which is no tool of the row; '
-                    f"it has {', '.join(names)}"
+                    f'{split} row {row}: the expected call names "{call.name}", which is not a tool of '
+                    f"the row; the row has {', '.join(names)}"
                 )

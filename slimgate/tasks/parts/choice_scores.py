@@ -146,7 +146,7 @@ def encode_pairs(
         if not prompt and added[: len(first)] == first:  # the tokenizer has put it there itself
             added = added[len(first) :]
         if not added:
-            raise DataError(f"the answer {answer!r} adds no token to its prompt {prompt[-40:]!r}")
+            raise DataError(f"the answer {answer!r} adds no token to the prompt {prompt[-40:]!r}")
         pairs.append((begun or first, added))
     return pairs
 

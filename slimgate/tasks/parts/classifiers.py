@@ -46,7 +46,7 @@ HeadData = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
 # More rows than these hardly move a linear head, and take their time and memory.
 HEAD_ROWS = 20_000
 SAVE_WITH_HEAD = "Save the whole model, with its head"
-NEW_HEAD = "say new_head = true: a new head is then fitted on the train rows"
+NEW_HEAD = "set new_head = true to fit a new head on the train rows"
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def check_head(head: Head, ref: ModelRef, config: Json) -> None:
         return
     if head.mean:
         raise SuiteError(
-            f'{ref.text}: [task] pooling = "mean" comes with a head of slimgate, which no folder of '
-            f"transformers holds; name a graph of it (`slimgate export` writes one), or {NEW_HEAD}"
+            f'{ref.text}: [task] pooling = "mean" uses a head of slimgate, which a folder of transformers '
+            f"cannot contain; name a graph of the model (`slimgate export` writes one), or {NEW_HEAD}"
         )
     if not has_head(head, config):
         raise SuiteError(f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}, or {NEW_HEAD}")

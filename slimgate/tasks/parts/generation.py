@@ -21,17 +21,19 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate._system import quiet
 from slimgate.errors import DataError, MeasureError, MissingExtra, SlimgateError
-from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS, MOST_TOKENS, TOKENS
+from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import (
     EMPTY,
     FAILED,
     LOOPING,
+    MOST_TOKENS,
     PASSES,
     RIGHT,
     SAME_ANSWERS,
     SIMILAR_ANSWERS,
+    TOKENS,
     TRUNCATED,
     VERIFIED_TOKENS,
     Ints,
@@ -102,7 +104,7 @@ class GenerationParams(Table):
                 f"repeats = {self.repeats} was given without a temperature: greedy answers are all the same"
             )
         if any(not ending for ending in self.stop):
-            raise ValueError('stop holds "", expected texts of a character or more')
+            raise ValueError('stop contains "", expected texts of one or more characters')
         try:
             chosen = self.chosen
         except MissingExtra:  # not a mistake in the suite: its reader says what to install

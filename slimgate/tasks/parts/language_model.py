@@ -48,8 +48,8 @@ def check_causal(network: nn.Module, name: str) -> None:
     # looks ahead moves far more.
     if bool(changed[:-1].max() > (1e-4 if first.dtype == torch.float32 else 3e-2) * changed[-1].max()):
         raise BuildError(
-            f"{name}: {type(network).__name__} sees the tokens that it is to predict; expected a model that "
-            "reads from left to right (of an encoder's family: is_decoder = true in its config.json)"
+            f"{name}: {type(network).__name__} sees the tokens that it should predict; expected a model "
+            "that reads from left to right (of an encoder's family: is_decoder = true in its config.json)"
         )
 
 

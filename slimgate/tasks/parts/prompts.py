@@ -87,8 +87,8 @@ def check_template_shows_tools(tokenizer: PreTrainedTokenizerBase) -> None:
     ]
     if texts[0] == texts[1]:
         raise DataError(
-            "the chat template makes the same prompt with and without tools; expected a model that calls "
-            "tools, whose chat_template reads them"
+            "the chat template makes the same prompt with and without tools; expected a model with a "
+            "chat_template that reads tools"
         )
 
 

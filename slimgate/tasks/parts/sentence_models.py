@@ -46,7 +46,9 @@ _MEGABYTE = 1024**2
 def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) -> None:
     """Raises SuiteError where a model of this config.json is of two halves, or of too few positions."""
     if config.get("is_encoder_decoder"):
-        raise SuiteError(f"{ref.text} is an encoder with a decoder, expected an encoder or a decoder alone")
+        raise SuiteError(
+            f"{ref.text} is an encoder with a decoder, expected only an encoder or only a decoder"
+        )
     check_positions(params.max_tokens, ref, config)
     check_tokenizer(ref)
     width = config.get("hidden_size", config.get("dim", config.get("n_embd")))

@@ -40,9 +40,9 @@ class SentenceParams(Table, ABC):
     scale: float = Field(default=20.0, gt=0)
     """Factor of similarities in the softmax of the training loss."""
     symmetric: bool = False
-    """Documents look for their queries as well, in training."""
+    """In training, also find the query of each document."""
     matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """Numbers of leading dimensions that training makes useful by themselves, falling."""
+    """Numbers of leading dimensions that are trained to work alone, in falling order."""
     distance: Literal["mse", "cosine"] = "mse"
     """Distance of a student's embeddings to the teacher's, which mse_weight weighs."""
 

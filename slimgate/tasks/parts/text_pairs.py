@@ -152,6 +152,6 @@ def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
     if token is None:
         raise BuildError(
             f"the tokenizer does not say with which token an answer begins ({START} in "
-            "tokenizer_config.json): a step has exchanged it"
+            "tokenizer_config.json): a step has replaced the tokenizer"
         )
     return int(tokenizer.convert_tokens_to_ids(token))

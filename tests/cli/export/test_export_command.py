@@ -116,8 +116,8 @@ def test_mean_pooling_is_a_graph_and_nothing_for_transformers(
     code, _, err = export(run, "--format", "transformers")
     assert code == 4
     assert err == (
-        "slimgate export: small: no class of transformers holds it (MeanPoolingClassifier is not a class "
-        "of transformers); say --format onnx, or --format openvino\n"
+        "slimgate export: small: no transformers class can load it (MeanPoolingClassifier is not a class "
+        "of transformers); use --format onnx, or --format openvino\n"
     )
     assert not (tmp_path / "out").exists()
 
@@ -141,7 +141,7 @@ def test_int8_layers_are_exported_with_their_integers(
         INTEGER_ROUNDING
     )
     assert "its times and bytes above are of that form" in (tmp_path / "out" / "README.md").read_text()
-    assert "say --format onnx\n" in export(run, "--format", "openvino", "--force")[2]
+    assert "use --format onnx\n" in export(run, "--format", "openvino", "--force")[2]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_an_onnx_graph_is_the_file_that_was_judged(
         np.abs(predict_with_readme(tmp_path / "out", selection(context), "shares") - expected).max()
         < ROUNDING
     )
-    assert "say --format onnx" in export(run, "--format", "transformers", "--force")[2]
+    assert "use --format onnx" in export(run, "--format", "transformers", "--force")[2]
 
 
 def test_an_openvino_graph_is_the_files_that_were_judged(
@@ -328,8 +328,12 @@ def test_weights_of_few_bits_are_float_again_in_the_graph(
 @pytest.mark.parametrize(
     ("step", "options", "why"),
     [
-        ("gptq", {"activations": "int8"}, "compute in integers, which is not exported"),
-        ("weight_only", {"embeddings": 4}, "have fewer than 8 bits, which is not exported; take embeddings"),
+        ("gptq", {"activations": "int8"}, "compute in integers, which cannot be exported"),
+        (
+            "weight_only",
+            {"embeddings": 4},
+            "have fewer than 8 bits, which cannot be exported; set embeddings",
+        ),
     ],
     ids=["integers", "embeddings"],
 )
@@ -352,8 +356,8 @@ def test_a_folder_with_files_is_refused_without_force(
 
     assert (code, err) == (
         4,
-        f"slimgate export: {tmp_path / 'out'}: the folder is not empty; name another, or replace all of it "
-        "by --force\n",
+        f"slimgate export: {tmp_path / 'out'}: the folder is not empty; name another folder, or replace this "
+        "one with --force\n",
     )
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine"]
 
@@ -373,7 +377,7 @@ def test_force_replaces_an_export_and_nothing_else(
     (out / ".git").rmdir()
     (out / "README.md").write_text("# mine\n\n- slimgate\n")
     code, _, err = export(run, "--force")
-    assert (code, err.count("\n"), "is not an export, and --force replaces nothing else" in err) == (
+    assert (code, err.count("\n"), "is not an export, and --force replaces only exports" in err) == (
         4,
         1,
         True,

@@ -64,8 +64,8 @@ def test_the_folder_predicts_without_slimgate(
 def test_another_form_is_refused(tmp_path: Path, kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(kept, tmp_path, "--format", "onnx") == 4
     assert capsys.readouterr().err == (
-        "slimgate export: small: its weights are in a layout that servers load, which --format onnx cannot "
-        "hold; leave --format out\n"
+        "slimgate export: small: its weights are in a layout for servers, which --format onnx cannot "
+        "write; leave --format out\n"
     )
     assert not (tmp_path / "out").exists()
 

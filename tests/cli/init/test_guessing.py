@@ -80,7 +80,8 @@ def test_text_alone_is_for_a_language_model_only() -> None:
     rows = pa.table({"text": TEXT})
     assert guess(rows, Stated(), causal=True).kind == "causal_lm"
     with pytest.raises(
-        DataError, match="no column looks like the label of a task: there are text; name it by"
+        DataError,
+        match=r"no column looks like the label of a task: the columns are text\. Name the label column with",
     ):
         guess(rows, Stated(), causal=False)
 
@@ -218,6 +219,6 @@ def test_what_does_not_fit_is_told(said: Stated, message: str) -> None:
 
 def test_tags_that_are_numbers_want_their_names() -> None:
     rows = pa.table({"tokens": [["a", "b"]] * N, "ner_tags": [[0, 1]] * N})
-    with pytest.raises(DataError, match="name them by --names O,B-PER,I-PER"):
+    with pytest.raises(DataError, match="name them with --names O,B-PER,I-PER"):
         guess(rows, Stated(), causal=False)
     assert guess(rows, Stated(names=("O", "B-X")), causal=False).options["names"] == ("O", "B-X")

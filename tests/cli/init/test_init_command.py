@@ -101,7 +101,7 @@ def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Init) -> None:
     assert code == 4
     assert err == (
         "slimgate init: --model models: no such folder. Did you mean model?"
-        " For a model of the hub name a revision: models@main\n"
+        " For a model of the hub, add a revision: models@main\n"
     )
 
 
@@ -135,7 +135,7 @@ def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Ini
 
 def test_a_model_of_other_labels_gets_a_new_head(repository: Path, init: Init) -> None:
     write_tiny_bert(repository / "ready", labels=("good", "bad"))
-    assert "the model's labels are not the data's" in init("--model", "ready", "--data", "reviews.csv")[1]
+    assert "the model's labels differ from the data's" in init("--model", "ready", "--data", "reviews.csv")[1]
     assert written(repository, "reviews")["task"]["pooling"] == "mean"
     assert init("--model", "ready", "--data", "reviews.csv", "--model-labels", "pos,neg", "--force")[0] == 0
     suite = written(repository, "reviews")
@@ -284,7 +284,7 @@ def test_a_suite_is_not_written_over(repository: Path, init: Init) -> None:
     (bench / "reviews.toml").write_text("# mine", "utf-8")
     code, _, err = init("--model", "model", "--data", "reviews.csv")
     assert (code, (bench / "reviews.toml").read_text("utf-8")) == (4, "# mine")
-    assert "is there already; call the new suite otherwise (--name), or give --force" in err
+    assert "this suite already exists; choose another name with --name, or replace it with --force" in err
     assert init("--model", "model", "--data", "reviews.csv", "--force")[0] == 0
 
 
@@ -293,7 +293,7 @@ def test_a_schema_that_is_somebody_elses_is_not_written_over(repository: Path, i
     (repository / "bench/suite.schema.json").write_text("{}", "utf-8")
     code, _, err = init("--model", "model", "--data", "reviews.csv")
     assert code == 4
-    assert "no schema of slimgate's" in err
+    assert "not a schema of slimgate" in err
 
 
 def test_a_linked_bench_finds_rows_from_its_target(repository: Path, init: Init) -> None:
@@ -307,7 +307,7 @@ def test_a_linked_bench_finds_rows_from_its_target(repository: Path, init: Init)
 def test_a_folder_in_the_place_of_a_file_is_told(repository: Path, init: Init, name: str) -> None:
     (repository / "bench" / name).mkdir(parents=True)
     code, _, err = init("--model", "model", "--data", "reviews.csv", "--force")
-    assert (code, err.count("\n"), "is a folder, and slimgate would write a file there" in err) == (
+    assert (code, err.count("\n"), "this is a folder, but slimgate writes a file with this name" in err) == (
         4,
         1,
         True,
@@ -362,11 +362,11 @@ WRONG = {
         ["--model", "./modle", "--data", "reviews.csv"],
         "(paths are from the current folder). Did you mean model?",
     ),
-    "format": (["--model", "model", "--data", "model/config.xml"], "does not tell a format"),
+    "format": (["--model", "model", "--data", "model/config.xml"], "does not show the format"),
     "label": (["--model", "model", "--data", "reviews.csv", "--label", "labl"], "Did you mean label?"),
     "three texts": (
         ["--model", "model", "--data", "reviews.csv", *("--text", "text") * 3, "--label", "label"],
-        "a task text_classification cannot be of these columns: text: ",
+        "a task text_classification cannot use these columns: text: ",
     ),
     "pair of labels": (["--model", "model", "--by-label", "x"], "expected NAME=FILE"),
     "name": (["--model", "model", "--data", "reviews.csv", "--name", "../x"], "expected letters"),
@@ -377,13 +377,16 @@ WRONG = {
     ),
     "group is label": (
         ["--model", "model", "--data", "reviews.csv", "--group", "label"],
-        "reads that column",
+        "already reads this column",
     ),
     "no header": (
         ["--model", "model", "--data", "headless.csv"],
-        '"neg" is the name of a column and a label',
+        '"neg" is the name of a column and also a label',
     ),
-    "a label of one value": (["--model", "model", "--data", "one.csv"], '"label" has one value in all rows'),
+    "a label of one value": (
+        ["--model", "model", "--data", "one.csv"],
+        '"label" has the same value in all rows',
+    ),
     "encoding": (["--model", "model", "--data", "reviews.csv", "--encoding", "rot13"], "is not known"),
     "half a sign": (["--model", "model", "--data", "half.jsonl"], "is half of a surrogate pair"),
     "labels of no head": (
@@ -399,7 +402,7 @@ WRONG = {
         ["reviews.csv", "--model", "model", "--data", "reviews.csv"],
         "cannot be written there",
     ),
-    "one label": (["--model", "model", "--data", "one.csv", "--label", "label"], "one label only"),
+    "one label": (["--model", "model", "--data", "one.csv", "--label", "label"], "only one label"),
 }
 
 

@@ -123,7 +123,7 @@ MISTAKES = [
     (
         "optional = true",
         "optinal = true",
-        "2 steps (prune_ffn, optinal) was given, expected one step a table",
+        "2 steps (prune_ffn, optinal) was given, expected one step per table",
     ),
     ("[tune]\n", "[tune]\ntrials = 3\n", "[tune]: unknown key trials. Did you mean max_trials?"),
     ("[tune]\n", "[tune]\nmax_minutes = 0\n", "[tune] max_minutes: 0 was given, expected more than 0"),
@@ -142,12 +142,12 @@ MISTAKES = [
     (
         "accuracy = { drop_points = 1.0 } }\n[[",
         "accuracy = { drop_points = 1.0 }, size = { quantized_share_min = 0.9 } }\n[[",
-        "quantized_share_min: a search is held to metrics and size; the gate judges the rest",
+        "quantized_share_min: a search judges only metrics and size; the gate judges the rest",
     ),
     (
         "accuracy = { drop_points = 1.0 } }\n[[",
         "accuracy = { drop_points = 1.0 }, latency = { speedup_min = 2.0 } }\n[[",
-        "a search is held to metrics and size; the gate judges the rest",
+        "a search judges only metrics and size; the gate judges the rest",
     ),
     (
         "selection = 24",

@@ -55,7 +55,7 @@ def write(path: Path, content: str | bytes) -> str:
         ({"path": "a.csv", "by_label": {"x": "a.txt", "y": "b.txt"}}, "path and by_label given"),
         ({"by_label": {"x": "a.txt"}}, "at least two labels; found x"),
         ({"by_label": {"x": "a.txt", "y": "b.txt"}, "format": "csv"}, 'and format = "csv" was given'),
-        ({"path": "a.xlsx"}, "suffix .xlsx does not tell a format; known: .csv"),
+        ({"path": "a.xlsx"}, "suffix .xlsx does not show the format; known: .csv"),
         ({"train": "a.csv", "gate": "a.csv"}, "occurs twice, in train and in gate"),
         ({"path": "a.csv", "encoding": "utf-9"}, "encoding utf-9 is not known"),
         ({"path": []}, "at least 1 item"),
@@ -123,7 +123,7 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
         files.source.columns(params_of(path=str(tmp_path / "trian.csv")))
     with pytest.raises(SuiteError, match="is a folder, expected a file of rows"):
         files.source.columns(params_of(path=str(tmp_path), format="csv"))
-    with pytest.raises(SuiteError, match="nor is there a folder"):
+    with pytest.raises(SuiteError, match="and no folder"):
         files.source.columns(params_of(path=str(tmp_path / "none" / "a.csv")))
     with pytest.raises(SuiteError, match="no such file"):
         files.source.columns(
@@ -153,7 +153,7 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
         (
             "a.jsonl",
             '{"text": "x", "\\ud800": 1}\n',
-            r'line 1: the key "\\ud800" holds half of a surrogate pair',
+            r'line 1: the key "\\ud800" contains half of a surrogate pair',
         ),
         ("a.jsonl", '{"text": "x"}\n["y"]\n', r"line 2 is \[.y.\], expected an object"),
     ],
@@ -250,7 +250,7 @@ def test_quotes_can_be_plain_characters(tmp_path: Path) -> None:
         ("a.csv", "text,label\nx,1,7\ny,1,3\n", "cannot be read as csv: Length of header or names"),
         ("a.csv", 'text,label\n"x,1\ny,2\n', "EOF inside string"),
         ("a.jsonl", '{"text": "x"}\n{"text": "y"\n', r"a\.jsonl: line 2 is not JSON"),
-        ("a.jsonl", '{"text": ["x"]}\n{"text": "y"}\n', "text: lists or objects beside"),
+        ("a.jsonl", '{"text": ["x"]}\n{"text": "y"}\n', "text: lists or objects are mixed with"),
     ],
 )
 def test_rows_that_cannot_be_read_say_why(tmp_path: Path, name: str, content: str, said: str) -> None:
@@ -264,7 +264,9 @@ def test_a_parquet_file_of_too_many_rows_is_refused_unread(
     path = tmp_path / "many.parquet"
     pq.write_table(pa.table({"text": ["a", "b", "c", "d"]}), path)
     monkeypatch.setattr("slimgate.data.row_files.MOST_ROWS", 3)
-    with pytest.raises(DataError, match=r"many\.parquet has 4 rows, at most 3 are read; take a sample of it"):
+    with pytest.raises(
+        DataError, match=r"many\.parquet has 4 rows, but at most 3 can be read; take a sample"
+    ):
         read(tmp_path, path=str(path))
 
 
@@ -293,7 +295,9 @@ def test_other_encodings_are_read_where_the_suite_names_them(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_utf_16_that_does_not_say_which_is_one_line(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, '{"text": "x"}\n'.encode("utf-16-le"))
-    with pytest.raises(DataError, match=r"does not start with BOM; .* say which: utf-16-le, or utf-16-be"):
+    with pytest.raises(
+        DataError, match=r"does not start with BOM; .* state the byte order: utf-16-le, or utf-16-be"
+    ):
         read(tmp_path, path=path, encoding="utf-16")
 
 

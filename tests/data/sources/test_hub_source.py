@@ -108,7 +108,7 @@ def test_a_split_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
 
 def test_splits_of_unusual_names_must_be_said(tmp_path: Path) -> None:
     folder = glue(tmp_path / "pairs", dev=rows(4))
-    with pytest.raises(DataError, match=r"has splits dev; say which is which by splits = "):
+    with pytest.raises(DataError, match=r"has splits dev; state their roles with splits = "):
         read(tmp_path, id=str(folder), config="qqp")
 
 
@@ -154,7 +154,9 @@ def test_a_missing_folder_is_told_before_anything_is_read(tmp_path: Path) -> Non
 
 
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"^revision = main was given, but a folder has none$"):
+    with pytest.raises(
+        SuiteError, match=r"^revision = main was given, but a folder has no revisions; leave it out$"
+    ):
         hub.source.columns(hub.Params(id=str(glue(tmp_path / "pairs")), revision="main"))
 
 
@@ -195,7 +197,7 @@ def test_a_cached_commit_is_used_and_no_other(tmp_path: Path, home: Path) -> Non
         assert read(tmp_path, id="team/pairs", config="qqp", revision=revision)["gate"].num_rows == 4
     for revision in (OTHER, "v2"):
         with pytest.raises(
-            DataError, match=rf"at {revision}: not in the local cache .* is of commit {COMMIT}\)$"
+            DataError, match=rf"at {revision}: not in the local cache .* has the commit {COMMIT}\)$"
         ):
             read(tmp_path, id="team/pairs", config="qqp", revision=revision)
 

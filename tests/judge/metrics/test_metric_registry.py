@@ -52,7 +52,7 @@ def test_a_metric_listed_twice_is_an_error(added_file: Path, monkeypatch: pytest
     listed = SimpleNamespace(METRICS={"mcc": load_metric("mcc")})
     monkeypatch.setitem(__import__("sys").modules, f"slimgate.judge.metrics.{added_file.stem}", listed)
     added_file.touch()
-    with pytest.raises(SuiteError, match='"mcc" is listed by another file already'):
+    with pytest.raises(SuiteError, match='"mcc" is already listed in another file'):
         known_metrics()
 
 
@@ -93,7 +93,7 @@ def test_a_dotted_path_means_a_users_own_metric() -> None:
         ),
         (
             "tests.judge.metrics.test_metric_registry:NAMED_AS_OURS",
-            "mcc is a metric of slimgate; call yours otherwise",
+            "mcc is a metric of slimgate; give yours another name",
         ),
     ],
     ids=["dict", "no such object", "name of ours"],

@@ -126,13 +126,13 @@ def test_labels_that_differ_in_spelling_alone_are_warned_of(tmp_path: Path) -> N
         for name in "tv"
     ]
     warning, _same = read_pair(*files, NAMES).warnings
-    assert warning.endswith('the labels "US", "us" differ in their spelling alone, and count as 2 classes')
+    assert warning.endswith('the labels "US", "us" differ only in spelling, and count as 2 classes')
 
 
 def test_declared_labels_are_the_classes_of_both(tmp_path: Path) -> None:
     files = {"prediction": wrong(3)}, {"prediction": wrong(5)}
     assert pair(tmp_path, *files, labels=("pos", "neg", "mixed")).variant.label_set == ("pos", "neg", "mixed")
-    with pytest.raises(DataError, match=r'label "neg", "pos" is none of --labels a,b'):
+    with pytest.raises(DataError, match=r'label "neg", "pos" is not one of --labels a,b'):
         pair(tmp_path, *files, labels=("a", "b"))
     with pytest.raises(SuiteError, match='"a" was given twice'):
         pair(tmp_path, *files, labels=("a", "a"))
@@ -142,7 +142,9 @@ def test_declared_labels_are_the_classes_of_both(tmp_path: Path) -> None:
 
 def test_numbered_probabilities_are_of_labels_that_agree(tmp_path: Path) -> None:
     numbered = {"p_0": [0.9, 0.1] * 200, "p_1": [0.1, 0.9] * 200}
-    with pytest.raises(DataError, match="nothing says which label each is of; --labels neg,pos says so"):
+    with pytest.raises(
+        DataError, match="nothing says which label each number means; --labels neg,pos says so"
+    ):
         pair(tmp_path, numbered, {"prediction": LABELS})
     turned = {"p_0": numbered["p_1"], "p_1": numbered["p_0"]}
     with pytest.raises(DataError, match=r"agree with its predictions on 0\.0 % of the rows"):

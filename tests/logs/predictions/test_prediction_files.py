@@ -185,7 +185,7 @@ def test_a_class_of_one_file_only_is_a_class_of_both(tmp_path: Path) -> None:
 def test_a_label_without_a_probability_is_said(tmp_path: Path) -> None:
     narrow = {**PLAIN, "prediction": ["x"] * 3, "p_x": [1, 1, 1]}
     [warning] = pair(tmp_path, PLAIN, narrow).warnings
-    assert warning.endswith('v.jsonl has no probability of "y", which 1 rows are labelled: taken as 0')
+    assert warning.endswith('v.jsonl has no probability of "y", which is the label of 1 rows: taken as 0')
 
 
 def test_long_ids_match_in_full_and_are_shown_short(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ BAD_COLUMNS = {
         '1 of 3 rows has no probability of class "x": ids "b"',
     ),
     "a-word": ({**PLAIN, "p_x": ["high", 0, 0], "p_y": [0, 1, 1]}, "invalid value 'high'"),
-    "nested": ({**PLAIN, "probabilities": ["[1]"] * 3}, "give a column a class, p_<class>"),
+    "nested": ({**PLAIN, "probabilities": ["[1]"] * 3}, "give one column per class, p_<class>"),
     "no-rows": ({"id": [], "label": [], "prediction": []}, "has no rows"),
 }
 
@@ -284,15 +284,15 @@ BAD_LINES = {
     "list": ("[1]", "line 2 is [1], expected an object"),
     "value": ('{"id": {"a": 1}, "label": "x"}', 'line 2: {"a": 1} was given, expected a text or a number'),
     "not-nested": ('{"id": "b", "label": "x", "probabilities": 1}', "line 2: probabilities is 1, expected a"),
-    "length": ('{"id": "b", "label": "x", "probabilities": [1]}', "of one kind and length in all rows"),
-    "kind": ('{"id": "b", "label": "x", "probabilities": {"x": 1}}', "of one kind and length"),
+    "length": ('{"id": "b", "label": "x", "probabilities": [1]}', "of the same kind and length in all rows"),
+    "kind": ('{"id": "b", "label": "x", "probabilities": {"x": 1}}', "of the same kind and length"),
     "no-number": (
         '{"id": "b", "label": "x", "probabilities": ["1", 0]}',
-        'line 2: "1" came as a probability, expected a number',
+        'line 2: "1" was given as a probability, expected a number',
     ),
     "huge": (
         f'{{"id": "b", "label": "x", "probabilities": [1{"0" * 400}, 0]}}',
-        "came as a probability, expected a number",
+        "was given as a probability, expected a number",
     ),
 }
 
@@ -364,13 +364,13 @@ def test_missing_ids_are_counted_on_both_sides(tmp_path: Path) -> None:
 
 def test_labels_that_differ_are_shown(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r'another label for 2 of 3 ids: "a" \("x" and "y"\), "b" \("y" and "x"\)$'
+        DataError, match=r'a different label for 2 of 3 ids: "a" \("x" and "y"\), "b" \("y" and "x"\)$'
     ):
         pair(tmp_path, PLAIN, shuffled({**PLAIN, "label": ["y", "x", "x"]}))
 
 
 def test_groups_that_differ_are_shown(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'another group for 1 of 3 ids: "c" \("h" and "g"\)$'):
+    with pytest.raises(DataError, match=r'a different group for 1 of 3 ids: "c" \("h" and "g"\)$'):
         pair(tmp_path, {**PLAIN, "group": ["g", "g", "h"]}, {**PLAIN, "group": ["g", "g", "g"]})
 
 
@@ -414,7 +414,7 @@ NO_ANSWERS = {
     "letters": (
         {**FOUR, "prediction": ["A", "B", "C", "D"]},
         "prediction",
-        "no prediction is one of the labels; expected the answers, written as the labels are",
+        "no prediction is one of the labels; expected answers that are written like the labels",
     ),
 }
 

@@ -54,7 +54,7 @@ def test_prediction_files_are_read_as_the_command_reads_them(tmp_path: Path) -> 
     assert judged.metric == "f1_macro"
     with pytest.raises(AssertionError, match=re.escape("drop 10.0 points")):
         assert_within(tmp_path / "teacher.csv", tmp_path / "broken.csv")
-    with pytest.raises(SuiteError, match=r"no such file; beside it: broken.csv"):
+    with pytest.raises(SuiteError, match=r"no such file; in the same folder: broken.csv"):
         assert_within(tmp_path / "teacher.csv", tmp_path / "nowhere.csv")
 
 
@@ -100,7 +100,7 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
         (
             ["no"],
             {"predictions": ["yes"], "classes": ["maybe", "yes"]},
-            '"no" is none of the classes maybe, yes',
+            '"no" is not one of the classes maybe, yes',
         ),
         (
             ["no", "yes"],

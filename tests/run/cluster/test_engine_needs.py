@@ -29,14 +29,14 @@ def test_what_is_not_needed_is_no_resource() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("cpu=2", '"cpu" is nothing that can be needed. Did you mean cpus?'),
+        ("cpu=2", '"cpu" is not a resource. Did you mean cpus?'),
         ("cpus=1.5", 'cpus is "1.5", expected a whole number, or one below 1'),
         ("cpus=-1", 'cpus is "-1"'),
         ("gpus=nan", 'gpus is "nan"'),
         ("memory=lots", 'memory is "lots", expected bytes such as 8G or 500M'),
         ("studnt:cpus=1", "no model is named studnt. Did you mean student?"),
-        ("student:", '"" is nothing that can be needed'),
-        ("", '"" is nothing that can be needed'),
+        ("student:", '"" is not a resource'),
+        ("", '"" is not a resource'),
     ],
 )
 def test_what_cannot_be_read_is_one_line(text: str, said: str) -> None:

@@ -96,7 +96,7 @@ def test_bytes_that_are_not_what_was_sent_are_not_published(tmp_path: Path) -> N
     other = Store(tmp_path / "other")
     flipped = packed.files[name].copy()
     flipped[0] ^= 1
-    with pytest.raises(BuildError, match=f"{name} came damaged"):
+    with pytest.raises(BuildError, match=f"{name} was damaged"):
         publish_entry(replace(packed, files={**packed.files, name: flipped}), other)
     with pytest.raises(BuildError, match="outside of it"):
         publish_entry(replace(packed, files={"../elsewhere": packed.files[name]}), other)
@@ -171,7 +171,7 @@ def test_a_machine_with_other_software_or_suite_is_refused(tmp_path: Path) -> No
     assert check_machine(job)[1:] == (True, None)
     _, _, wrong = check_machine(replace(job, software={**job.software, "torch": "1.0"}))
     assert wrong is not None
-    assert "this run 1.0: install the same on all machines" in wrong
+    assert "this run has 1.0; install the same version on all machines" in wrong
     _, _, wrong = check_machine(replace(job, suite=tmp_path / "elsewhere.toml"))
     assert wrong is not None
     assert "does not see the suite" in wrong

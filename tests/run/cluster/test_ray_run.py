@@ -233,7 +233,9 @@ def test_an_address_where_nobody_answers_is_one_line(repository: Path) -> None:
     address = ("--slimgate-ray-address", "127.0.0.1:9")
     assert kill_nine.start(repository, "nobody", *RAY, *address).wait(timeout=120) == 4
     said = log(repository, "nobody")
-    assert "ERROR: --slimgate-ray-address 127.0.0.1:9: nobody answers there (Connection refused)" in said
+    assert (
+        "ERROR: --slimgate-ray-address 127.0.0.1:9: no answer from this address (Connection refused)" in said
+    )
     assert "Traceback" not in said
 
 
@@ -244,7 +246,7 @@ def test_more_than_any_machine_has_is_one_line(repository: Path) -> None:
     )
     said = log(repository, "more")
     assert (
-        "ERROR: teacher needs cpus=4096, and no machine of the Ray cluster has that (the most is CPU" in said
+        "ERROR: teacher needs cpus=4096, but no machine of the Ray cluster has that (the most is CPU" in said
     )
     assert "Traceback" not in said
 

@@ -226,7 +226,9 @@ def test_what_cannot_be_loaded_or_dies_is_an_error_with_its_name(spec: Contender
     dying = Contender(named(spec, "dying"))
     dying.prepare([INPUTS])
     dying._process.kill()
-    with pytest.raises(MeasureError, match="dying: the process that times it failed: it died by SIGKILL"):
+    with pytest.raises(
+        MeasureError, match="dying: the process that times it failed: it was killed by SIGKILL"
+    ):
         dying.block(1, discard=0)
     dying.close()
 

@@ -100,7 +100,7 @@ def test_the_memory_of_the_process_that_asks_is_not_counted(own: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runtime", "said"), [("Broken", "RuntimeError: no weights in "), ("Killed", "it died by SIGKILL")]
+    ("runtime", "said"), [("Broken", "RuntimeError: no weights in "), ("Killed", "it was killed by SIGKILL")]
 )
 def test_a_process_that_fails_is_one_error_of_one_line(own: Path, runtime: str, said: str) -> None:
     with pytest.raises(MeasureError, match=said) as error:

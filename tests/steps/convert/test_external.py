@@ -139,7 +139,7 @@ def test_a_quantized_folder_is_judged_as_it_is(tmp_path: Path) -> None:
         (
             "pass",
             {},
-            "compress.py ended well, but its output folder holds no weights (it holds nothing)",
+            "compress.py ended well, but its output folder has no weights (it has nothing)",
         ),
         (
             START + "(output / 'model.safetensors').touch()",
@@ -149,13 +149,13 @@ def test_a_quantized_folder_is_judged_as_it_is(tmp_path: Path) -> None:
         (
             QUANTIZE,
             {"gives": "torch"},
-            "compress.py wrote weights that are quantized (compressed-tensors), expected floats; "
-            'say gives = "transformers"',
+            "compress.py wrote weights that are quantized (compressed-tensors), expected floats; set gives = "
+            '"transformers"',
         ),
         (
             HALVE.replace('request["options"]["factor"]', "0.5"),
             {},
-            'compress.py wrote weights that are not quantized; say gives = "torch", so that they are timed, '
+            'compress.py wrote weights that are not quantized; set gives = "torch", so that they are timed, '
             "and further steps can follow",
         ),
         (

@@ -71,11 +71,13 @@ def test_a_package_answers_as_the_network_and_loads_again(tmp_path: Path) -> Non
         np.testing.assert_allclose(
             predict_scores(predictor, encoded, batch_size=batch_size), before, atol=1e-5
         )
-    with pytest.raises(BuildError, match=r"compiled for device cpu, and this is cuda; build it here"):
+    with pytest.raises(
+        BuildError, match=r"compiled for device cpu, but this machine has cuda; build it again here"
+    ):
         aoti.runtime.load(saved, aoti.Params(), device="cuda:0", threads=1)
     description = json.loads((saved / "slimgate.json").read_text("utf-8"))
     (saved / "slimgate.json").write_text(json.dumps({**description, "instructions": "aarch64 sve"}), "utf-8")
-    with pytest.raises(BuildError, match=r"compiled for instructions aarch64 sve, and this is"):
+    with pytest.raises(BuildError, match=r"compiled for instructions aarch64 sve, but this machine has"):
         aoti.runtime.load(saved, aoti.Params(), device="cpu", threads=1)
 
 
@@ -93,7 +95,7 @@ def test_the_example_has_two_sizes_that_differ(rows: int, expected: tuple[int, i
 def test_scales_of_a_quantized_model_are_not_rounded(tmp_path: Path) -> None:
     model, context = tiny(tmp_path)
     model.kind = "torch_quantized"
-    with pytest.raises(BuildError, match=r"kind torch_quantized holds scales .* leave precision out"):
+    with pytest.raises(BuildError, match=r"kind torch_quantized has scales .* leave precision out"):
         to_aoti.step.apply(model, Params(precision="bfloat16"), context)
 
 

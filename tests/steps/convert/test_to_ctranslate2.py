@@ -135,10 +135,12 @@ def test_it_gives_no_scores_and_draws_no_answers(t5: tuple[Any, Any], tmp_path: 
     model, context = t5
     predictor = runtime.runtime.open_model(converted(t5, tmp_path), context)
     encoded = task.task.encode_rows(PARAMS, context.rows("calibration"), model.tokenizer)
-    with pytest.raises(BuildError, match="gives no scores of an encoder-decoder; use it in text_to_text"):
+    with pytest.raises(
+        BuildError, match="gives no scores of an encoder-decoder; use it in the task text_to_text"
+    ):
         predictor.prepare(encoded.batch([0]))
     drawn = PARAMS.model_copy(update={"temperature": 1.0})
-    with pytest.raises(MeasureError, match="takes the likeliest token here; set temperature = 0"):
+    with pytest.raises(MeasureError, match="can only take the likeliest token; set temperature = 0"):
         answers_of(predictor, model.tokenizer, context.rows("calibration"), params=drawn)
 
 
@@ -148,7 +150,7 @@ def test_a_model_put_together_wrongly_is_found(tmp_path: Path) -> None:
     with torch.no_grad():
         model.network.get_input_embeddings().weight[-1] = torch.linspace(-5, 5, 32)
     with pytest.raises(
-        BuildError, match=r"writes another answer than .*: token 1 of calibration row r\d+ is"
+        BuildError, match=r"writes a different answer than .*: token 1 of calibration row r\d+ is"
     ):
         converted((model, context), tmp_path / "rows", quantization="float32")
 
@@ -159,14 +161,14 @@ def test_other_families_are_refused_before_a_model_loads() -> None:
 
 
 def test_a_task_without_answers_is_refused(t5: tuple[Any, Any], tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="models of this task write no answers, as CTranslate2 does"):
+    with pytest.raises(BuildError, match="CTranslate2 writes answers, but models of this task do not"):
         step.step.apply(t5[0], step.Params(), tiny_context(tmp_path, calibration=8))
 
 
 def test_layers_of_other_classes_are_refused(tmp_path: Path) -> None:
     model, context = tiny_pair_model(tmp_path, "t5")
     int8 = load("step", "int8_dynamic")
-    with pytest.raises(BuildError, match="no class of transformers holds the model"):
+    with pytest.raises(BuildError, match="no transformers class can load the model"):
         step.step.apply(int8.apply(model, int8.Params(), context), step.Params(), context)
 
 

@@ -183,5 +183,5 @@ def test_an_encoder_with_a_part_llama_cpp_lacks_is_refused(tmp_path: Path) -> No
     with pytest.raises(BuildError) as caught:
         to_gguf.step.apply(model, to_gguf.Params(), context)
     assert str(caught.value) == (
-        "llama.cpp has no place for what truncate_embeddings or quantize_embeddings adds"
+        "llama.cpp does not support what truncate_embeddings or quantize_embeddings adds"
     )

@@ -59,7 +59,7 @@ def test_inputs_of_a_subspace_lose_nothing_at_their_rank() -> None:
 
 
 def test_inputs_of_zeros_are_a_clear_error() -> None:
-    with pytest.raises(BuildError, match="are nothing but zeros or constants"):
+    with pytest.raises(BuildError, match="are only zeros or constants"):
         decompose(random(4, 3), torch.zeros(3, 3, dtype=torch.float64))
 
 

@@ -170,7 +170,7 @@ def test_a_matrix_is_left_where_factors_would_be_larger(tmp_path: Path) -> None:
     assert len(made) == context.log["factorized"] == 8
     assert context.log["matrices"] == 24
     assert all("attention" not in name for name in made)
-    with pytest.raises(BuildError, match=r"rank = 30: no matrix would get smaller; .* does below rank 16"):
+    with pytest.raises(BuildError, match=r"rank = 30: no matrix would become smaller; .* does below rank 16"):
         apply(build(tmp_path / "again")[0], context, rank=30)
 
 

@@ -133,7 +133,7 @@ def test_min_count_and_keep_and_a_limit_choose_among_the_tokens(tmp_path: Path) 
     apply(filled, context, vocab_size=9)  # the words of the vocabulary begin good, nice, great
     assert set(filled.tokenizer.get_vocab()) - set(plain.tokenizer.get_vocab()) == {"nice", "great"}
     with pytest.raises(
-        BuildError, match="vocab_size = 3: special tokens and fallback characters alone are 6"
+        BuildError, match="vocab_size = 3: special tokens and fallback characters alone need 6"
     ):
         apply(build(tmp_path / "again")[0], context, vocab_size=3)
 
@@ -186,7 +186,7 @@ def test_it_goes_between_other_steps(tmp_path: Path) -> None:
     model.kind = "torch_quantized"
     again = saved_and_loaded(model, tmp_path / "saved")
     assert np.array_equal(scores(again, context), scores(model, context))
-    with pytest.raises(BuildError, match=r"holds no float table .* put trim_vocabulary before the step that"):
+    with pytest.raises(BuildError, match=r"has no float table .* put trim_vocabulary before the step that"):
         apply(model, context)
 
 

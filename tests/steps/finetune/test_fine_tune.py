@@ -55,5 +55,5 @@ def test_without_train_rows_it_says_so(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     context.splits = {}
-    with pytest.raises(DataError, match="needs rows of split train"):
+    with pytest.raises(DataError, match="needs rows of the split train"):
         fine_tune.step.apply(model, fine_tune.Params(), context)

@@ -167,7 +167,7 @@ def test_the_network_keeps_its_mode_and_cache(student: Any, context: Any) -> Non
 
 
 def test_processes_are_refused_in_the_suite() -> None:
-    with pytest.raises(ValidationError, match="processes = 2 share a batch by its references' tokens"):
+    with pytest.raises(ValidationError, match="processes = 2 split a batch by the tokens of its references"):
         on_policy_distill.Params(processes=2)
 
 

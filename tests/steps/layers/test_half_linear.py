@@ -72,7 +72,7 @@ def test_a_saved_layer_loads_into_a_fresh_one_to_the_bit(tmp_path: Path, compute
 def test_a_weight_above_float16s_range_is_refused() -> None:
     wide = linear()
     wide.weight.data[0, 0] = 70_000
-    with pytest.raises(BuildError, match=r"reach 70000, which float16 cannot hold; take bfloat16"):
+    with pytest.raises(BuildError, match=r"reach 70000, which float16 cannot represent; use bfloat16"):
         HalfLinear.from_linear(wide, dtype="float16", compute="float32")
     assert HalfLinear.from_linear(wide, dtype="bfloat16", compute="float32").weight.isfinite().all()
 

@@ -136,7 +136,7 @@ def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: A
 
 def test_a_ratio_that_rounds_to_nothing_is_refused(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
-    with pytest.raises(BuildError, match="multiple_of = 8 was given, by which all 256 units would stay"):
+    with pytest.raises(BuildError, match="multiple_of = 8 was given, which would keep all 256 units"):
         prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.01), context)
-    with pytest.raises(BuildError, match="heads = 4 was given, by which all 16 units would stay"):
+    with pytest.raises(BuildError, match="heads = 4 was given, which would keep all 16 units"):
         prune_heads.step.apply(model, prune_heads.Params(heads=4), context)

@@ -174,7 +174,7 @@ def test_weights_that_were_pruned_to_zero_stay_zero_in_training(tmp_path: Path) 
 
 def test_a_ratio_that_would_empty_a_block_is_a_clear_error(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
-    with pytest.raises(BuildError, match=r"every layer keeps one: give at most 0\.75"):
+    with pytest.raises(BuildError, match=r"every layer must keep one; give at most 0\.75"):
         prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.9), context)
 
 

@@ -205,7 +205,8 @@ def test_a_factorized_table_is_an_error_another_order_works(tmp_path: Path, arch
     factorize_embeddings.step.apply(model, factorize_embeddings.Params(rank=6), context)
     assert np.array_equal(logits(save_and_load(model, tmp_path / "saved")), logits(model))
     with pytest.raises(
-        BuildError, match=r"is FactorizedEmbedding, and only nn\.Embedding can be cut: cut the model before"
+        BuildError,
+        match=r"is FactorizedEmbedding, and only nn\.Embedding can be cut; put the cutting step before",
     ):
         prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=16), context)
 

@@ -29,7 +29,7 @@ def test_every_layer_keeps_its_best_even_if_all_is_worth_less() -> None:
     ("ratio", "scope", "most"), [(0.9, "global", "0.75"), (0.9, "layer", "0.75")], ids=["global", "layer"]
 )
 def test_a_ratio_that_empties_a_layer_says_how_much_can_go(ratio: float, scope: str, most: str) -> None:
-    with pytest.raises(BuildError, match=rf"every layer keeps one: give at most {most}"):
+    with pytest.raises(BuildError, match=rf"every layer must keep one; give at most {most}"):
         units_to_keep(SCORES, ratio, scope)  # type: ignore[arg-type]
 
 

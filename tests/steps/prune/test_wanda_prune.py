@@ -95,7 +95,7 @@ def test_it_works_under_mean_pooling_and_after_other_pruning(tmp_path: Path) -> 
 
 def test_without_calibration_rows_it_says_which_split_is_missing(tmp_path: Path) -> None:
     model, context = build(tmp_path, calibration=0)
-    with pytest.raises(DataError, match="needs rows of split calibration"):
+    with pytest.raises(DataError, match="needs rows of the split calibration"):
         wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
 
 

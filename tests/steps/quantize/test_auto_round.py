@@ -160,9 +160,9 @@ def test_few_tokens_are_one_sequence(tmp_path: Path) -> None:
         ({"scheme": "W2A16", "layout": "awq"}, 'scheme = "W2A16" has no layout = "awq", which holds W4A16'),
         (
             {"scheme": "W8A16", "layout": "gguf", "group_size": 64},
-            "group_size = 64 was given, and the format has 32",
+            "group_size = 64 was given, but the format has 32",
         ),
-        ({"layout": "gguf", "symmetric": False}, "symmetric = false has no place in gguf W4A16"),
+        ({"layout": "gguf", "symmetric": False}, "symmetric = false is not possible in gguf W4A16"),
     ],
 )
 def test_options_that_contradict_the_layout_are_refused(options: Any, message: str) -> None:

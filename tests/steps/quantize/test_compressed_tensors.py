@@ -195,7 +195,7 @@ def test_a_classifier_is_written_too(tmp_path: Path) -> None:
             weight_only.Params(bits=4, symmetric=False),
             {},
             "model.layers.0.self_attn.q_proj has zero points, which transformers cannot read in this layout; "
-            "say symmetric = true in the step that quantizes",
+            "set symmetric = true in the step that quantizes",
         ),
         (
             weight_only.Params(bits=4, activations="int8"),
@@ -206,8 +206,8 @@ def test_a_classifier_is_written_too(tmp_path: Path) -> None:
         (
             None,
             {"scheme": "W4A16", "group_size": 24},
-            "model.layers.0.self_attn.q_proj has 32 columns, which groups of 24 do not divide; choose "
-            "another",
+            "model.layers.0.self_attn.q_proj has 32 columns, which is not a multiple of the group "
+            "size 24; choose another",
         ),
     ],
     ids=["nothing", "zero points", "int8 activations", "group size"],
@@ -227,5 +227,5 @@ def test_a_head_of_slimgates_own_has_no_place(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=8)
     context.task_params = PARAMS.model_copy(update={"pooling": "mean"})
     hub = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
-    with pytest.raises(BuildError, match="no class of transformers holds the model"):
+    with pytest.raises(BuildError, match="no transformers class can load the model"):
         written(load_tiny(hub, context), context, tmp_path, scheme="W8A8")

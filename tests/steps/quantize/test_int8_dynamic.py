@@ -97,7 +97,7 @@ def test_gpt2_whose_blocks_are_conv1d_becomes_int8_whole(tmp_path: Path) -> None
 def test_a_model_that_is_int8_already_is_a_clear_error(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
-    with pytest.raises(BuildError, match="hold no float matrices: they are quantized already"):
+    with pytest.raises(BuildError, match="have no float matrices: they are already quantized"):
         int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
 
 

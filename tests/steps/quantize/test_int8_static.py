@@ -139,13 +139,13 @@ def test_cut_layers_stay_cut_and_a_second_int8_step_is_refused(tmp_path: Path) -
     keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
     int8_static.step.apply(model, int8_static.Params(), context)
     assert [type(m) for m in model.network.modules()].count(Int8StaticLinear) == 2 * 4
-    with pytest.raises(BuildError, match="quantized already"):
+    with pytest.raises(BuildError, match="already quantized"):
         int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
 
 
 def test_it_needs_calibration_rows(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert", calibration=0)
-    with pytest.raises(DataError, match=r"give \[task\] splits.calibration"):
+    with pytest.raises(DataError, match=r"set \[task\] splits.calibration"):
         int8_static.step.apply(model, int8_static.Params(), context)
 
 

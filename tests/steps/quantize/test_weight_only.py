@@ -150,7 +150,7 @@ def test_embeddings_alone_are_quantized_after_the_blocks_were(
     assert [type(m) for m in model.network.modules()].count(kind) == 1
     assert all(model.network.get_submodule(name) is layer for name, layer in packed.items())
     assert (context.log["linear_layers"], context.log["embedding_tables"]) == (0, 1)
-    with pytest.raises(BuildError, match="they are quantized already"):  # now nothing is left
+    with pytest.raises(BuildError, match="they are already quantized"):  # now nothing is left
         second.apply(model, second.Params.model_validate(options), context)
 
 
@@ -158,7 +158,7 @@ def test_embeddings_alone_are_quantized_after_the_blocks_were(
 def test_a_model_that_is_packed_already_is_a_clear_error(tmp_path: Path, second: Any) -> None:
     model, context = build(tmp_path)
     weight_only.step.apply(model, weight_only.Params(), context)
-    with pytest.raises(BuildError, match="hold no float matrices: they are quantized already"):
+    with pytest.raises(BuildError, match="have no float matrices: they are already quantized"):
         second.apply(model, second.Params(), context)
 
 

@@ -103,7 +103,7 @@ def test_a_step_that_needs_blocks_asks_for_a_tower(base: TorchModel, tmp_path: P
     from slimgate.steps.prune import magnitude_prune
 
     with pytest.raises(
-        BuildError, match=r'of a model of two towers name one.*in_tower = \{ tower = "vision"'
+        BuildError, match=r'for a model with two towers, choose one .*in_tower = \{ tower = "vision"'
     ):
         magnitude_prune.step.apply(
             copy.deepcopy(base), magnitude_prune.Params(sparsity=0.5), clip_context(tmp_path / "rows")
@@ -161,11 +161,11 @@ def test_a_configuration_is_checked_tower_by_tower() -> None:
             {"magnitude_prune": {"sparsity": 2}},
             r"steps\[0\] magnitude_prune\.sparsity: .*less than 1",
         ),
-        ("both", {"trim_vocabulary": {}}, "needs a vocabulary, which images have none"),
+        ("both", {"trim_vocabulary": {}}, "needs a vocabulary, which images do not have"),
         ("text", {"new_student": {"layers": 2}}, 'start from model = "fresh:FOLDER"'),
         ("text", {"in_tower": {"steps": []}}, "write its steps here"),
         ("text", {"active_distill": {"rows": 9}}, "active_distill cannot be inside of in_tower"),
-        ("text", {"cast": {}, "distill": {}}, "expected one step a table"),
+        ("text", {"cast": {}, "distill": {}}, "expected one step per table"),
         ("text", {"fine_tune": {"processes": 2}}, r"steps\[0\] fine_tune: processes = 2 was given"),
         ("text", {"distill": {"more_teachers": ("b",)}}, "a tower learns from one model"),
     ],

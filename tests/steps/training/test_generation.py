@@ -91,7 +91,7 @@ def test_any_of_several_end_tokens_ends_a_text(teacher: Any) -> None:
 
 def test_more_tokens_than_the_model_has_positions_is_an_error(teacher: Any) -> None:
     with pytest.raises(
-        BuildError, match=r"63 new tokens behind prompts of 2, but .* has positions for 64 tok"
+        BuildError, match=r"63 new tokens after prompts of 2, but .* has positions for 64 tok"
     ):
         continue_prompts(teacher.network, teacher.tokenizer, [[2, 5]], Generate(tokens=63), seed=0)
 
@@ -127,7 +127,9 @@ def test_without_a_prompt_text_begins_behind_the_start_token(teacher: Any, conte
 def test_a_teacher_that_writes_no_text_is_an_error(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     teacher = load_tiny(write_tiny(tmp_path / "m", "bert", labels=("neg", "pos")), context)
-    with pytest.raises(BuildError, match="BertForSequenceClassification writes no text: expected a causal"):
+    with pytest.raises(
+        BuildError, match="BertForSequenceClassification does not generate text: expected a causal"
+    ):
         written_texts(teacher, FEW, context)
 
 

@@ -188,7 +188,8 @@ def test_layers_are_mapped_as_asked() -> None:
     assert map_layers(2, 6, (5, 0)) == [5, 0]
     for mapping in ((1,), (1, 6), (1, 2, 3)):
         with pytest.raises(
-            BuildError, match="expected for each of the student's 2 blocks one of the teacher's, 0 to 5"
+            BuildError,
+            match=r"expected one block of the teacher \(0 to 5\) for each of the student's 2 blocks",
         ):
             map_layers(2, 6, mapping)
 

@@ -233,7 +233,9 @@ def test_token_answers_past_the_limit_are_computed_live(
     monkeypatch.setattr("slimgate.steps.training.distillation.stored_bytes", lambda *_: 2**30)
     assert loss._stores(teacher, targets, None, context)
     assert not loss._stores(teacher, targets, False, context)
-    with pytest.raises(BuildError, match="stored_logits = true is for answers that depend on their row"):
+    with pytest.raises(
+        BuildError, match="stored_logits = true is only for answers that depend on nothing but their row"
+    ):
         loss._stores(teacher, None, True, context)
 
 

@@ -243,7 +243,7 @@ def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:
     student, context = tokens(tmp_path)
     other = context.more_teachers[0].load()
     other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD, *BAD))
-    with pytest.raises(BuildError, match='an answer is a token here, and "other" has another tokenizer'):
+    with pytest.raises(BuildError, match='an answer is a token here, and "other" has a different tokenizer'):
         distill.step.apply(student, distill.Params(more_teachers=("other",)), context)
 
 
@@ -254,7 +254,7 @@ def test_answers_that_are_tokens_are_not_stored_beyond_measure(
     student, context = tokens(tmp_path)
     monkeypatch.setattr("slimgate.steps.training.teacher_ensemble.stored_bytes", lambda *_: 2**30)
     with pytest.raises(
-        BuildError, match=r"the answers of 2 teachers would be 2\.0 GiB on disk; stored_logits"
+        BuildError, match=r"the answers of 2 teachers would be 2\.0 GiB on disk; set stored_logits"
     ):
         distill.step.apply(student, distill.Params(more_teachers=("second",)), context)
     options = distill.Params(more_teachers=("second",), stored_logits=True, precision="float32")
@@ -270,7 +270,7 @@ def test_vectors_have_no_mean(tmp_path: Path) -> None:
         ensemble.student, data, ensemble.teachers[0], data[0], rows, ("second",), ensemble.context
     )
     params = sentence_embedding.Params(text="text", label="label")
-    with pytest.raises(BuildError, match="vectors of different models have no mean"):
+    with pytest.raises(BuildError, match="vectors of different models cannot be averaged"):
         ensemble_answers(teaching, objective_of(sentence_embedding.task, params))
 
 

@@ -155,7 +155,7 @@ def test_a_translator_may_stand_beside_changed_words(tmp_path: Path) -> None:
     transfer_rows(TransferParams(augment=options), context, tokenizer=TOKENIZER)
     assert context.log["transfer"]["augmented"] == 96
     assert context.log["transfer"]["translated"] == 48
-    with pytest.raises(ValueError, match="a translator gives one a row"):
+    with pytest.raises(ValueError, match="a translator gives one copy of each row"):
         Augment(copies=2, translator="a:b")
 
 
@@ -164,7 +164,7 @@ def test_a_translator_may_stand_beside_changed_words(tmp_path: Path) -> None:
     [
         ("short", "gave 47 texts for 48, expected one for each"),
         ("silent", "gave NoneType for text 0, expected str"),
-        ("whole", "gave str back, expected a list of texts"),
+        ("whole", "gave str back, expected a list of strings"),
     ],
 )
 def test_a_translator_that_loses_rows_is_told(tmp_path: Path, name: str, said: str) -> None:

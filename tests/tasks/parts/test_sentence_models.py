@@ -145,7 +145,7 @@ def test_positions_and_dimensions_must_suffice() -> None:
     config = {"hidden_size": 32, "max_position_embeddings": 64}
     with pytest.raises(SuiteError, match=r"max_tokens = 65, but \.\./m has positions for 64 tokens"):
         check_sentence_model(Params(text="a", label="b", max_tokens=65), ref, config)
-    with pytest.raises(SuiteError, match=r"\.\./m is an encoder with a decoder, expected an encoder or"):
+    with pytest.raises(SuiteError, match=r"\.\./m is an encoder with a decoder, expected only an encoder or"):
         check_sentence_model(Params(text="a", label="b"), ref, {"is_encoder_decoder": True})
     with pytest.raises(SuiteError, match=r"matryoshka = \[64, 8\], but embeddings of \.\./m have 32"):
         check_sentence_model(Params(text="a", label="b", max_tokens=8, matryoshka=(64, 8)), ref, config)

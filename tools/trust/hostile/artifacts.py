@@ -48,25 +48,31 @@ def _package(folder: Path) -> list[str]:
 
 OUT, ABSOLUTE = "../secret.data", "{folder}/secret.data"
 CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
-    ("ONNX: weights in ../secret.data, for a step", OPENED, _external(OUT, "graph"), (4,), True),
-    ("ONNX: weights in ../secret.data, for its runtime", OPENED, _external(OUT, "session"), (4,), True),
-    ("ONNX: weights under an absolute name, for a step", OPENED, _external(ABSOLUTE, "graph"), (4,), True),
+    ("ONNX: weights in ../secret.data, opened by a step", OPENED, _external(OUT, "graph"), (4,), True),
+    ("ONNX: weights in ../secret.data, opened by its runtime", OPENED, _external(OUT, "session"), (4,), True),
     (
-        "ONNX: weights under an absolute name, for its runtime",
+        "ONNX: weights under an absolute name, opened by a step",
+        OPENED,
+        _external(ABSOLUTE, "graph"),
+        (4,),
+        True,
+    ),
+    (
+        "ONNX: weights under an absolute name, opened by its runtime",
         OPENED,
         _external(ABSOLUTE, "session"),
         (4,),
         True,
     ),
     (
-        "ONNX: weights are a link out of the folder, for a step",
+        "ONNX: weights that link out of the folder, opened by a step",
         OPENED,
         _external("linked.data", "graph", linked=True),
         (4,),
         True,
     ),
     (
-        "ONNX: weights are a link out of the folder, for its runtime",
+        "ONNX: weights that link out of the folder, opened by its runtime",
         OPENED,
         _external("linked.data", "session", linked=True),
         (4,),

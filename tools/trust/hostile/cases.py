@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SUITE, JUDGE, OPENED = "pytest", "slimgate judge", "an artifact, opened"
+SUITE, JUDGE, OPENED = "pytest", "slimgate judge", "open an artifact"
 MODULES = {OPENED: "tools.trust.hostile.opening"}
 
 

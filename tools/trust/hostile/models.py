@@ -119,18 +119,18 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
     ("model: a pickle bomb as pytorch_model.bin", SUITE, _bin, (1,), True),
     ("model: a pickle bomb in an archive of torch", SUITE, _zipped_bin, (1,), True),
     ("model: a pickle as model.pkl", SUITE, _file, (4,), False),
-    ("model: a folder with model.pt alone", SUITE, _other("model.pt"), (4,), False),
-    ("model: a folder with model.joblib alone", SUITE, _other("model.joblib"), (4,), False),
+    ("model: a folder with only model.pt", SUITE, _other("model.pt"), (4,), False),
+    ("model: a folder with only model.joblib", SUITE, _other("model.joblib"), (4,), False),
     ("model: a zip bomb (2 GB in 2 MB) as .bin", SUITE, _zip_bomb, (4,), True),
     (
-        "model: code of its own (auto_map)",
+        "model: its own code in auto_map",
         SUITE,
         _setting("config.json", model_type="own", auto_map=OWN),
         (4,),
         False,
     ),
     (
-        "model: a tokenizer with code of its own",
+        "model: a tokenizer with its own code",
         SUITE,
         _setting(
             "tokenizer_config.json",
@@ -163,5 +163,11 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
         (4,),
         False,
     ),
-    ("model: safetensors whose header has 2^63 bytes", SUITE, _weights(b"\xff" * 7 + b"\x7f{}"), (1,), True),
+    (
+        "model: a safetensors file with a header of 2^63 bytes",
+        SUITE,
+        _weights(b"\xff" * 7 + b"\x7f{}"),
+        (1,),
+        True,
+    ),
 ]

@@ -104,8 +104,8 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
     ),
     ("rows: U+0085 and U+2028 in a csv", SUITE, _content(_lines("a\x85b", "a\u2028b")), (0,), True),
     ("rows: a quote that never ends", SUITE, _content(_lines("a") + b'"' + b"x," * 1000), (4,), True),
-    ("rows: a column twice", SUITE, _content(b"text,text,label\na,b,c\n"), (4,), False),
-    ("rows: a csv that is a zip", SUITE, _content(b"PK\x03\x04" + bytes(range(256)) * 8), (4,), False),
+    ("rows: a column that occurs twice", SUITE, _content(b"text,text,label\na,b,c\n"), (4,), False),
+    ("rows: a zip archive named .csv", SUITE, _content(b"PK\x03\x04" + bytes(range(256)) * 8), (4,), False),
     (
         "rows: a parquet of random bytes",
         SUITE,

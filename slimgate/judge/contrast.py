@@ -57,7 +57,7 @@ class Paired(Protocol):
         """A number that has the sign of the interval's lower bound, and moves with it."""
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """Factor on the rows to decide the side of `limit` 80 % of the time; None if the contrast is it."""
+        """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
 
     def standard_error(self, contrast: Contrast) -> float:
         """Its standard error."""
@@ -95,7 +95,7 @@ class ByInterval(ABC):
         return smallest_level(lambda alpha: self.bounds(contrast, alpha)[0] > limit)
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """Factor on the rows to decide the side of `limit` 80 % of the time; None if the contrast is it."""
+        """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
         value, (low, high) = self.value(contrast), self.interval(contrast)
         return copies_from_interval(value, high if value < limit else low, limit)
 

@@ -71,7 +71,10 @@ class TimeRatio:
 
 
 def part_ms(requests: Sequence[LoadRequest], part: LoadPart) -> Floats:
-    """(requests,) times in order of sending; inf if a request failed. Requests without it are left out."""
+    """(requests,) times in the order of sending, inf if a request failed.
+
+    Answered requests without a time of this part are left out.
+    """
     field = {"answer": "total", "ttft": "first", "tpot": "between"}[part]
     times = (inf if request.failed is not None else getattr(request, field) for request in requests)
     return np.asarray([time for time in times if time is not None], dtype=np.float64)

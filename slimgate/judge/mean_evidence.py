@@ -78,7 +78,7 @@ class PairedMeans:
         return ALPHA - self.p_at_most(contrast, 0.0)
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """Factor on the rows to decide the side of `limit` 80 % of the time; None if the contrast is it."""
+        """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
         return self.losses(contrast).copies_needed(limit)
 
     def standard_error(self, contrast: Contrast) -> float:

@@ -90,9 +90,9 @@ def judge_slices(
 
     drop_points: the budget, what each slice may lose; None without one. own_limits: the limits of slices with
     a budget by themselves, by column and value. With a budget, Holm's correction covers all of the slices. A
-    slice that FAILs has lost more than the budget. The chance that a slice FAILs without such a loss is 5 %,
-    except for Tango's approximation: up to 12 % if every
-    slice is exactly at its budget, under 1 % of an equal variant (reports/simulations/count_verdicts.md).
+    slice that FAILs has lost more than the budget. The chance that any slice FAILs without that loss is 5 %,
+    except for Tango's approximation: up to 12 % if every slice is exactly at its budget, under 1 % for an
+    equal variant (reports/simulations/count_verdicts.md).
     The slices that a budget names are a second family: a suite may name as many as it likes.
     Raises SuiteError for another kind of metric.
     """

@@ -32,7 +32,7 @@ def write_reports(
 
     Args:
         record: of the run.
-        folder: of the files.
+        folder: the folder to write to.
         texts: gives short quotes of gate rows, by their positions.
         answers: the folder of run.json and outcomes/, if it is not `folder`.
         baseline: the baseline's run.json, if it is not in the place that the record states; the releases next

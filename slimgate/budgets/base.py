@@ -17,10 +17,11 @@ from slimgate.plugins.workloads import TimedPart
 # `table` of kinds of budgets on metrics, as in `accuracy = { drop_points = 2.0 }`.
 METRIC = "metric"
 Unit = Literal["points", "percent"]
-# What is tested: the drop; drop and gain; the drop as a share of the teacher's value; the same of its error
-# rate; variant / teacher; the variant's own value.
+# What is tested: the drop; drop and gain; the drop as a share of the teacher's value; the drop as a share of
+# the teacher's error rate; variant / teacher; the variant's own value.
 Question = Literal["drop", "change", "share of value", "share of errors", "ratio", "own value"]
-# The name of the mean length of written answers. In logs its task comes before it and its slice after it.
+# The name of the mean length of written answers. In logs the task's name comes before it and the slice's
+# after it.
 ANSWER_LENGTH = "answer_length"
 _LENGTH_NAME = re.compile(rf"(?:.*/)?{ANSWER_LENGTH}(?:\[[^=]+=.*\])?", re.DOTALL)
 

@@ -15,7 +15,7 @@ _HELPERS = ("base", "registry")
 
 @cache
 def budget_kinds() -> Mapping[tuple[str, str], BudgetKind]:
-    """By table and name."""
+    """The kinds of budgets by table and name."""
     names = (module.name for module in pkgutil.iter_modules(slimgate.budgets.__path__))
     kinds = (import_module(f"slimgate.budgets.{name}").kind for name in names if name not in _HELPERS)
     return {(kind.table, kind.name): kind for kind in kinds}
@@ -29,9 +29,9 @@ def metric_kinds() -> Mapping[str, MetricBudgetKind]:
 
 
 def find_kind(name: str, table: str | None = None) -> BudgetKind | None:
-    """The kind of that name; None where there is none.
+    """The kind of that name; None if there is none.
 
-    table: of [budgets], where two tables have a kind of that name; None: a metric's first.
+    table: the table of [budgets], if two tables have a kind of that name; None: a metric's first.
     """
     kinds = budget_kinds()
     if table is not None:

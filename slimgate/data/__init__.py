@@ -1,1 +1,1 @@
-"""Rows: where they come from, how they are split, files of predictions."""
+"""Rows: their sources, their splits, and files of predictions."""

@@ -1,11 +1,11 @@
-"""Rows told apart by 16 bytes of a digest each: texts of a file that is larger than memory are never held.
+"""Identifies rows by 16 bytes of a digest, so the texts of a file larger than memory are never held.
 
-Keys are (rows, 2) parts of BLAKE2b, 128 bits, so that no file can be made whose texts meet by accident.
-Columns side by side, by np.hstack, are the key of a pair.
+Keys are (rows, 2) parts of BLAKE2b, 128 bits, so that a file with colliding texts cannot be made. Columns
+joined by np.hstack are the key of a pair.
 
-Some rows of a table that lies in mapped files: only these are read into memory.
+Also takes some rows of a table in mapped files, and reads only these rows into memory.
 
-`Table.take` joins the chunks of a column of text first, all of them, which is the whole file.
+`Table.take` would first join all chunks of a text column, which is the whole file.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Keys = npt.NDArray[np.uint64]
 
 AT_ONCE = 10_000
 _BYTES = 16
-# What is put in order at once: a column of strings holds 2 GiB at most, and is there twice meanwhile.
+# Size of a part that is reordered: a column of strings holds 2 GiB at most, and exists twice meanwhile.
 AT_ONCE_BYTES = 2**29
 
 
 def values_of(column: pa.ChunkedArray) -> Iterator[Any]:
-    """The values in order; few of them are Python's at a time."""
+    """The values in order; few of them are Python objects at the same time."""
     for values in batches_of(column):
         yield from values
 
@@ -42,7 +42,7 @@ def batches_of(column: pa.ChunkedArray) -> Iterator[list[Any]]:
 
 
 def keys_of(texts: Iterable[str]) -> Keys:
-    """(rows, 2) a key each, equal exactly where the texts are."""
+    """(rows, 2) a key for each text; keys are equal exactly if the texts are."""
     digests = bytearray()
     for text in texts:
         digests += hashlib.blake2b(text.encode(), digest_size=_BYTES).digest()
@@ -56,9 +56,9 @@ def blank(keys: Keys) -> Mask:
 
 
 def codes_of(parts: Sequence[Keys]) -> list[Ints]:
-    """Codes that all parts share, by first appearance: equal exactly where the keys are."""
+    """Codes that all parts share, by first appearance; codes are equal exactly if the keys are."""
     keys = np.concatenate(parts)
-    order = np.lexsort(keys.T)  # stable: of equal keys the first row comes first
+    order = np.lexsort(keys.T)  # stable: among equal keys the first row comes first
     starts = np.ones(len(keys), dtype=np.bool_)
     for column in keys.T if len(keys) else ():
         values = column[order]
@@ -73,7 +73,7 @@ def codes_of(parts: Sequence[Keys]) -> list[Ints]:
 
 
 def find_duplicates(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]:
-    """How many strings more than one row of all the columns has, and the first of them."""
+    """How many strings occur in more than one row of all columns, and the first of these strings."""
     codes = np.concatenate(codes_of([keys_of(values_of(column)) for column in columns]))
     twice = np.flatnonzero(np.bincount(codes) > 1)
     if not len(twice):
@@ -98,7 +98,7 @@ def _take_rows(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
 
 
 def _piece(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
-    """One pass over the chunks, in the order in which they lie in the file."""
+    """Takes the rows in one pass over the chunks, in the order of the file."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     ends = np.cumsum([len(chunk) for chunk in column.chunks])

@@ -33,16 +33,16 @@ from slimgate.errors import SuiteError
 
 # A process takes half a second to start, and reads some 150 files in that time.
 FILES_A_PROCESS, CHUNK = 500, 32
-# What the standard library is called where a package could be named.
+# The standard library's name in place of a package name.
 STDLIB = "stdlib"
 # Tests, vendored copies and shims are not the library's own prose.
 SKIPPED = frozenset(
     {"tests", "test", "testing", "_vendor", "vendor", "vendored", "externals", "extern", "_vendored_packages"}
     | {"array_api_compat", "array_api_extra", "__pycache__"}
 )
-# Below the standard library, but not of it.
+# Below the standard library's folder, but not part of it.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
-# Names a paragraph could give its library away with, all masked whatever the labels are.
+# Names that would reveal the library of a paragraph, all masked whatever the labels are.
 LIBRARY_NAMES = (
     "pytorch", "torchvision", "torchscript", "torchaudio", "torchrec", "torchdynamo", "torchinductor",
     "torch", "libtorch", "hugging face", "huggingface_hub", "huggingface", "sentence_transformers",
@@ -51,7 +51,7 @@ LIBRARY_NAMES = (
     "pydantic", "pytest", "django", "nltk", "natural language toolkit", "sqlalchemy", "sql alchemy",
 )  # fmt: skip
 
-# What a masked name is replaced with.
+# The replacement of a masked name.
 MASK = "library"
 
 _FENCE = re.compile(r"^\s*(```|~~~).*?^\s*\1\s*$", re.MULTILINE | re.DOTALL)
@@ -87,7 +87,7 @@ _SENTENCE_END = re.compile(
 def source_files(package: str, *, asked_by: str) -> Iterator[tuple[str, Path]]:
     """`("pandas/core/frame.py", path)` for each of the package's own modules, by name.
 
-    asked_by: the source that names the package in its errors. Raises SuiteError where it is not installed.
+    asked_by: the source that names the package in its errors. Raises SuiteError if it is not installed.
     """
     folder = package_folder(package, asked_by=asked_by)
     for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*.py")):
@@ -98,7 +98,7 @@ def source_files(package: str, *, asked_by: str) -> Iterator[tuple[str, Path]]:
 
 
 def package_folder(package: str, *, asked_by: str) -> Path:
-    """Where a package lies. Raises SuiteError where none of that name is installed."""
+    """The folder of a package. Raises SuiteError if no package of that name is installed."""
     if package == STDLIB:
         return Path(sysconfig.get_path("stdlib"))
     spec: Any = importlib.util.find_spec(package) if package.isidentifier() else None
@@ -111,10 +111,10 @@ def package_folder(package: str, *, asked_by: str) -> Path:
 
 
 def installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
-    """What tells one state of a package from another: the versions of its distributions.
+    """The versions of packages' distributions, which identify their state.
 
-    Of a package without one, or that is installed in place (pip install -e), a digest of its files: these
-    change where no version does.
+    For a package without a distribution, or one that is installed in place (pip install -e), a digest of its
+    files: these change without a new version.
     """
     distributions = _distributions(tuple(sys.path))
     versions = {
@@ -127,7 +127,7 @@ def installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
 
 @lru_cache(maxsize=1)
 def _distributions(_path: tuple[str, ...]) -> Mapping[str, list[str]]:
-    """Distributions by the packages that they install. Takes a second, and is asked for three times a run."""
+    """Distributions by the packages that they install. Takes a second, and a run needs it three times."""
     return importlib.metadata.packages_distributions()
 
 
@@ -171,7 +171,8 @@ def documented_nodes(
 ) -> Iterator[tuple[str, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Yield a module, its classes and functions, also under ``if`` and ``try``, not those in functions.
 
-    Each with its dotted name, that of the module empty. within: the name of the class around the node.
+    Each comes with its dotted name, which is empty for the module. within: the name of the class around the
+    node.
     """
     name = within
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -219,7 +220,7 @@ def is_prose(text: str, min_words: int, max_words: int) -> bool:
 def paragraphs_of_files(paths: Sequence[Path], min_words: int, max_words: int) -> Iterator[list[str]]:
     """The accepted paragraphs of each file, in the order of the files.
 
-    Thousands of files take a process for each core: parsing takes most of the time.
+    Thousands of files are read by a process on each core: parsing takes most of the time.
     """
     read = partial(_listed_paragraphs, min_words=min_words, max_words=max_words)
     workers = min(default_threads(), len(paths) // FILES_A_PROCESS)
@@ -228,7 +229,7 @@ def paragraphs_of_files(paths: Sequence[Path], min_words: int, max_words: int) -
         return
     from concurrent.futures import ProcessPoolExecutor
 
-    # a fork would copy locks that threads of this process may hold; syntax trees have no cycles to collect
+    # a fork would copy locks that threads of this process may hold; a syntax tree has no cycles to collect
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=fresh, initializer=gc.disable) as pool:
         yield from pool.map(read, paths, chunksize=CHUNK)
@@ -250,7 +251,7 @@ def file_paragraphs(
 
 
 def source_text(path: Path) -> str:
-    """The text of a source file; bytes that are not UTF-8 do not stop it."""
+    """The text of a source file; bytes that are not UTF-8 are replaced."""
     return path.read_bytes().decode("utf-8", errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""The rows that `slimgate init` writes a suite for, as a task's `guess` gets them.
+"""The rows for which `slimgate init` writes a suite, in the form that a task's `guess` gets.
 
     def guess(self, data):
         texts = data.texts()

@@ -1,4 +1,4 @@
-"""Reads the images of rows, and makes them a model's pixels. An image in a row is one of:
+"""Reads the images of rows, and converts them to a model's pixels. An image in a row is one of:
 
 - the bytes of a PNG or JPEG file
 - a path
@@ -31,7 +31,7 @@ KEPT_BYTES = 1 << 28
 
 
 def picture(value: Any) -> Any:
-    """The image as a Pillow image in RGB. Raises DataError if it is none, MissingExtra without Pillow."""
+    """The image as a Pillow image in RGB. Raises DataError if it is no image, MissingExtra without Pillow."""
     try:
         from PIL import Image
     except ImportError as error:

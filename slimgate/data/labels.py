@@ -1,6 +1,6 @@
-"""Labels of rows and of ready-made models, and how the two are matched.
+"""Labels of rows and of ready-made models, and how both are matched.
 
-The labels of rows that have any number of them: lists, joined strings, or a column of 0 and 1 each.
+Rows with any number of labels have lists, joined strings, or a column of 0 and 1 for each label.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ NO = frozenset({"0", "0.0", "false", "False"})
 def class_names(values: Iterable[object]) -> tuple[str, ...]:
     """The distinct labels as text; numbers in numeric order, text in alphabetical order."""
     distinct = sorted({str(value) for value in values if value is not None})
-    numeric = all(NUMBER.match(name) for name in distinct)  # those of a csv are text: "10" comes after "9"
+    numeric = all(NUMBER.match(name) for name in distinct)  # numbers of a csv are text: "10" comes after "9"
     return tuple(sorted(distinct, key=float) if numeric else distinct)
 
 
 def check_positive(positive: str | None, classes: Sequence[str]) -> None:
-    """Raises DataError for a positive label that is no label, or one of more than two."""
+    """Raises DataError for a positive label that is not a label, or if there are more than two labels."""
     if positive is None:
         return
     if positive not in classes:
@@ -43,10 +43,10 @@ def check_positive(positive: str | None, classes: Sequence[str]) -> None:
 def output_order(
     model_labels: Sequence[str], classes: Sequence[str], stated: Sequence[str] | None, where: str
 ) -> list[int]:
-    """For each class of the data, the output of the model that means it.
+    """For each class of the data, the output of the model with that meaning.
 
-    model_labels: the model's label of each output; stated: the data's class of each output, where the suite
-    says so. Raises SuiteError, with both label maps, where they do not fit.
+    model_labels: the model's label of each output; stated: the data's class of each output, if the suite
+    states it. Raises SuiteError, with both label maps, if they do not fit.
     """
     names = list(stated) if stated is not None else list(model_labels)
     if stated is None and all(GENERIC.match(name) for name in names):
@@ -71,7 +71,7 @@ def label_sets(
 ) -> list[frozenset[str]]:
     """The labels of each row.
 
-    label: the column of lists or joined strings, or the columns of 0 and 1. names: what numbers stand for.
+    label: the column of lists or joined strings, or the columns of 0 and 1. names: the names of numbers.
     Raises DataError with the first row that cannot be read.
     """
     if isinstance(label, str):
@@ -88,7 +88,7 @@ def label_sets(
 
 
 def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDArray[np.float64]:
-    """(rows, classes) 1 where the row has the label, else 0."""
+    """(rows, classes) 1 if the row has the label, else 0."""
     place = {name: k for k, name in enumerate(classes)}
     marks = np.zeros((len(sets), len(classes)))
     for line, labels in zip(marks, sets, strict=True):

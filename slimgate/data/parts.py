@@ -77,13 +77,13 @@ def make_pools(
     texts = [_text_keys(name, table, text_columns) for name, table in tables.items()]
     known = {name: table for name, table in tables.items() if name != UNLABELLED}
     label_codes, label_names = _labels(known, label_column)
-    if group_column is None:  # every row is a group of its own
+    if group_column is None:  # every row is a separate group
         counts = np.cumsum([0, *(table.num_rows for table in tables.values())])
         group_codes = [np.arange(a, b) for a, b in itertools.pairwise(counts)]
     else:
         group_codes = codes_of([_group_keys(name, table, group_column) for name, table in tables.items()])
     exact_codes, text_codes = (codes_of(keys) for keys in zip(*texts, strict=True))
-    if UNLABELLED in tables:  # nobody knows its labels
+    if UNLABELLED in tables:  # these rows have no known labels
         label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))
     pools = []
     for k, (name, table) in enumerate(tables.items()):
@@ -289,7 +289,7 @@ def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints
     labels = [strings(c, f"label column {name}") for c in columns]
     zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
     for (part, table), column in zip(tables.items(), labels, strict=True):
-        # -1 is how data sets on the hub write "no label"; beside 1 without a 0 it is a class.
+        # -1 is how data sets on the hub write "no label"; with 1 and without 0 it is a class.
         coded = zero or (not column.null_count and pc.min_max(column).as_py() == {"min": "-1", "max": "-1"})
         unknown = pa.array(["", "nan", *(["-1"] if coded else [])])
         missing = pc.or_(pc.is_null(column), pc.is_in(column, value_set=unknown))

@@ -7,19 +7,19 @@ from collections.abc import Iterable, Sequence
 from slimgate.data.parts import collapse_text
 from slimgate.plugins.rows import Rows
 
-# A record is passed around: it shows what a row is about, and never a whole document.
+# A record is shared, so it shows the topic of a row, and never a whole document.
 LONGEST = 160
 BETWEEN = " | "
 
 
 def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:
-    """The text of each of the rows, at most 160 characters; of a pair, half, and what the other leaves."""
+    """The text of each row in at most 160 characters; a text of a pair gets half, or the room left."""
     columns = [rows.table[name] for name in text_columns]
     return [_quote([_text(column[int(row)].as_py()) for column in columns]) for row in positions]
 
 
 def _text(value: object) -> str:
-    """Of chat messages, what each says."""
+    """The text of a value; for chat messages, the text of each message."""
     if (
         isinstance(value, list)
         and value
@@ -41,6 +41,6 @@ def _quote(texts: Sequence[str]) -> str:
 
 
 def shorten(text: str, longest: int) -> str:
-    """White space collapsed; cut, with an ellipsis, where it is longer."""
+    """The text with white space collapsed; if it is too long, it is cut and ends with an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -1,4 +1,4 @@
-"""Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table. Light until `rows_of`.
+"""Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table. Few imports until `rows_of`.
 
 Tables are memory-mapped from Arrow files in a scratch folder, which may be removed at once. A json file is
 read into memory as a whole.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pyarrow.csv import CSVStreamingReader
 
 _LONGEST = 16
-# A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
+# A csv is read in blocks of this many bytes, and a row (with its text columns) must fit into one.
 LONGEST_ROW = 16 * 2**20
 _KNOWN = (
     (re.compile(rb"\x1f\x8b\x08"), "compressed by gzip"),
@@ -68,7 +68,7 @@ SUFFIXES = {
     ".txt": "text",
     ".text": "text",
 }
-MOST_NAMED = 5  # files, where the one that was asked for is not there
+MOST_NAMED = 5  # files that an error names if the requested file does not exist
 MOST_BYTES = 4 * 2**30  # of a file that is read whole
 MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
 LONGEST_FIELD = 16 * 2**20
@@ -120,7 +120,7 @@ def lines_of(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def make_wrong_text_error(path: Path, encoding: str, error: UnicodeError) -> DataError:
-    """The error of a decoder that does not name the wrong byte."""
+    """The error for a decoder that does not name the wrong byte."""
     hint = (
         f"; if the encoding is right, state the byte order: {encoding}-le, or {encoding}-be"
         if "BOM" in str(error)
@@ -188,7 +188,7 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
 
 
 def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
-    """All rows. Columns of csv and tsv are strings, as written; of jsonl and json as `to_table` has them.
+    """All rows. Columns of csv and tsv are strings, as written; for jsonl and json, see `to_table`.
 
     Text: one row per line; blank lines are left out. Raises DataError, also if there is no row.
     """

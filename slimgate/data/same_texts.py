@@ -1,7 +1,8 @@
-"""Which texts count as one: those that differ only in case, punctuation, how Unicode writes the same
-characters (NFKC, characters without width) or, of a pair, in order.
+"""Decides which texts count as the same: texts that differ only in case, punctuation or Unicode form.
 
-A row of train that the gate has in other case is a leak, and two such rows of the gate are no two rows.
+Unicode forms are those that NFKC unifies, and characters without width. For a pair, the order of its texts
+does not count either. A row of train that the gate has in other case is a leak, and two such rows of the gate
+are only one.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import numpy as np
 
 from slimgate.data.arrow import Ints, Keys
 
-# str.split() takes it for white space, so no text whose white space is collapsed can hold it.
+# str.split() treats it as white space, so no text whose white space is collapsed can hold it.
 BETWEEN_TEXTS = "\x1f"
 
 
 @dataclass(frozen=True)
 class HeldOutTexts:
-    """Normalized texts of rows that no step may train on. A call says which of its texts are among them."""
+    """Normalized texts of rows that no step may train on. A call tells which of its texts are among them."""
 
     texts: frozenset[str]
 
@@ -29,12 +30,12 @@ class HeldOutTexts:
 
 
 def normalize_row(row: str) -> str:
-    """The text of a row, or its texts joined by BETWEEN_TEXTS, equal for all that count as one."""
+    """The text of a row, or its texts joined by BETWEEN_TEXTS, equal for all rows that count as the same."""
     return BETWEEN_TEXTS.join(sorted(map(normalize_text, row.split(BETWEEN_TEXTS))))
 
 
 def normalize_text(text: str) -> str:
-    """A text in NFKC without case, punctuation (Unicode's P categories) and characters of format (Cf).
+    """A text in NFKC without case, punctuation (Unicode's P categories) and format characters (Cf).
 
     A text of punctuation alone is kept.
     """
@@ -43,9 +44,9 @@ def normalize_text(text: str) -> str:
 
 
 class _Replacements(dict[int, str]):
-    """What str.translate puts for a character: a space for punctuation, nothing for one of format.
+    """The replacement of a character for str.translate: a space for punctuation, else empty.
 
-    Characters are looked up as they are met: Unicode has 1,114,112.
+    Characters are looked up when they first occur, because Unicode has 1,114,112.
     """
 
     def __missing__(self, code: int) -> str:
@@ -60,7 +61,7 @@ _REPLACEMENTS = _Replacements()
 
 
 def without_order(columns: list[Keys]) -> Keys:
-    """(rows, 2 · columns) keys of each row's texts, equal where the rows have the same texts in any order."""
+    """(rows, 2 · columns) keys of each row's texts, equal if the rows have the same texts in any order."""
     if len(columns) == 1:
         return columns[0]
     keys = np.stack(columns, axis=1)
@@ -69,10 +70,10 @@ def without_order(columns: list[Keys]) -> Keys:
 
 
 def join_groups(groups: Ints | None, texts: Ints) -> Ints | None:
-    """(rows,) group ids with all rows of one text in one group: groups that share a text become one.
+    """(rows,) group ids with all rows of one text in one group: groups that share a text are joined.
 
-    groups: (rows,) ids, or None where each row is a group of its own; texts: (rows,) codes. Where no text
-    joins two groups, the groups come back as they are.
+    groups: (rows,) ids, or None if each row is a group by itself; texts: (rows,) codes. If no text joins two
+    groups, the groups are returned unchanged.
     """
     distinct_texts, text_of = np.unique(texts, return_inverse=True)
     if len(distinct_texts) == len(texts):

@@ -1,12 +1,12 @@
 """Splits: train fits weights, calibration feeds quantization, selection chooses, gate only judges.
 
-Two more exist only if a suite asks for them. unlabelled holds rows for a teacher to label: their own label is
-taken off. confirm holds rows that nothing reads until a run with --slimgate-confirm. A split that the source
+Two more exist only if a suite asks for them. unlabelled holds rows for a teacher to label, without their own
+label. confirm holds rows that nothing reads until a run with --slimgate-confirm. A split that the source
 names is drawn from the part of that name; the others are cut from the part train, or from all. No group and
-no text stands in two splits, whatever its case, its punctuation and the order of a pair; only a part that the
-source calls unlabelled may share groups with train, which learns as it does.
+no text is in two splits, whatever its case, its punctuation and the order of a pair. Only a part that the
+source calls unlabelled may share groups with train, because both are for training.
 
-Deals the rows of one pool to the splits that are drawn from it.
+This module distributes the rows of a pool among the splits that are drawn from it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ FILE = "splits.json"
 
 
 def deal(pool: Pool, plan: Mapping[str, Asked], seed: int, *, grouped: bool) -> dict[str, Ints]:
-    """Row positions of each split of the plan. Raises DataError where there are too few.
+    """Row positions of each split of the plan. Raises DataError if there are too few.
 
-    Where the sizes would not be filled otherwise, rows of one text are drawn together, as a group is, and
-    then labels give way.
+    If the sizes could not be reached otherwise, rows of one text are drawn together, as a group is, and the
+    shares of labels may be missed.
     """
     groups = pool.groups if grouped else pool.texts
     drawn = _draw(pool, plan, seed, groups=groups if grouped else None, labels=pool.labels)
@@ -56,7 +56,7 @@ def deal(pool: Pool, plan: Mapping[str, Asked], seed: int, *, grouped: bool) -> 
 def _draw(
     pool: Pool, plan: Mapping[str, Asked], seed: int, *, groups: Ints | None, labels: Ints
 ) -> dict[str, Ints]:
-    """Later splits first, the rest last; the texts and groups of what is drawn are gone for the others."""
+    """Draws later splits first, and the rest last. Texts and groups that are drawn are excluded after."""
     free = pool.free.copy()
     if groups is not None:
         _, groups = np.unique(groups, return_inverse=True)
@@ -65,14 +65,14 @@ def _draw(
     for split in sorted(plan, key=lambda name: (name != rest, DRAWN.index(name)), reverse=True):
         random = np.random.default_rng([seed, zlib.crc32(pool.name.encode()), zlib.crc32(split.encode())])
         keys, size = random.permutation(len(pool)), plan[split]
-        known = np.zeros_like(labels) if split == UNLABELLED else labels  # nobody knows its labels
+        known = np.zeros_like(labels) if split == UNLABELLED else labels  # these rows have no known labels
         if size == "rest":
             rows = np.flatnonzero(free)
             drawn[split] = rows[np.argsort(keys[rows])]
             break
         among = free
         if rest is not None and DRAWN.index(split) < DRAWN.index(rest):
-            # The rest may not lose rows to this earlier split, so this one leaves texts that recur to it.
+            # The rest may not lose rows to this earlier split, so this split draws no text that recurs.
             among = free & ~_recurring(pool, free, pool.groups if groups is None else groups)
         if groups is not None:
             group_keys = random.permutation(int(groups.max(initial=-1)) + 1)
@@ -87,14 +87,14 @@ def _draw(
 
 
 def _members(codes: Ints, rows: Ints) -> Mask:
-    """Rows whose code one of the given rows has."""
+    """Rows that share a code with any of the given rows."""
     marked = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.bool_)
     marked[codes[rows]] = True
     return marked[codes]
 
 
 def _recurring(pool: Pool, free: Mask, groups: Ints) -> Mask:
-    """Rows whose text a free row of another group has as well."""
+    """Rows whose text also occurs in a free row of another group."""
     span = int(groups.max(initial=0)) + 1
     pairs = np.unique(pool.texts[free] * span + groups[free])
     holders = np.bincount(pairs // span, minlength=int(pool.texts.max(initial=-1)) + 1)
@@ -109,7 +109,7 @@ def shares_of(labels: Ints) -> Floats:
 
 
 def _short(plan: Mapping[str, Asked], drawn: Mapping[str, Ints]) -> str | None:
-    """The first split that has fewer rows than it should, and for "rest" none."""
+    """The first split that has fewer rows than it should; for "rest", a split without rows."""
     return next((s for s in plan if len(drawn[s]) < (1 if plan[s] == "rest" else int(plan[s]))), None)
 
 
@@ -127,9 +127,9 @@ def _too_few(pool: Pool, plan: Mapping[str, Asked], short: str, got: int, *, gro
 
 @dataclass(frozen=True)
 class Dropped:
-    """Rows of a part that no split holds because a later split or part holds their text, their group.
+    """Rows of a part that are in no split, because a later split or part has their text or their group.
 
-    near: those of `overlap` whose text stands there only in other case, punctuation or order.
+    near: the rows of `overlap` whose text occurs there only in other case, punctuation or order.
     """
 
     overlap: int
@@ -141,7 +141,7 @@ NOTHING_DROPPED = Dropped(0, 0, 0)
 
 
 def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
-    """What was dropped of a part, given the rows of each split that were drawn from it."""
+    """The dropped rows of a part, given the rows of each split that were drawn from it."""
     later = np.concatenate([np.empty(0, np.int64), *list(drawn.values())[1:]])
     undrawn = np.ones(len(pool), dtype=np.bool_)
     undrawn[np.concatenate(list(drawn.values()))] = False
@@ -200,18 +200,18 @@ class SplitSizes(Table):
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What is in a split, and what was left out for it.
+    """The content of a split, and what was left out for it.
 
-    part: the part that it was drawn from, None where it has none
-    digest: sha256 over id, text, label, group and what else the task reads of its rows, in order
+    part: the part that it was drawn from, None if it has none
+    digest: sha256 over id, text, label, group and the task's other columns, in order
     dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
         their text, their group; counted once a part, at its earliest split
-    near_repeats: those of dropped_overlap whose text stands there in other case, punctuation or order only
-    repeats: rows whose text stands in the split before
-    label_deviation_points: the largest distance of a label's share from its share in the part; None where
-        the rows have no label
-    groups: rows that share the group column's value or a text are of one group; None without a group column
-        where no text repeats
+    near_repeats: rows of dropped_overlap whose text occurs there in other case, punctuation or order only
+    repeats: rows whose text occurs earlier in the split
+    label_deviation_points: the largest distance of a label's share from its share in the part; None if the
+        rows have no label
+    groups: rows that share the group column's value or a text are in the same group; None without a group
+        column if no text repeats
     """
 
     part: str | None
@@ -230,7 +230,7 @@ class SplitReport:
 class Cut:
     """Tables in the order train, calibration, selection, gate: a column `id`, then the source's columns.
 
-    unlabelled, where there is one, stands first, and has no label; confirm stands before gate.
+    unlabelled, if it exists, comes first, and has no label; confirm comes before gate.
     """
 
     splits: dict[str, pa.Table]
@@ -249,11 +249,12 @@ def cut(
 ) -> Cut:
     """Draws the splits: groups first, then rows to the stated sizes, labels in the shares of their part.
 
-    read_columns: what the task reads beside texts and label, such as tags: digests change with it.
+    read_columns: columns that the task reads in addition to texts and label, such as tags; digests include
+        them.
 
-    Rows stand in random order. Each split has an order of its own for the rows of its part, so another size
-    of one split leaves most of the others' rows in place. Raises DataError for unlabelled or empty rows, for
-    ids that are not unique, and where there are fewer rows than the sizes ask for.
+    Rows are in random order. Each split has a separate order for the rows of its part, so another size of one
+    split leaves most rows of the others in place. Raises DataError for unlabelled or empty rows, for ids that
+    are not unique, and if there are fewer rows than the sizes need.
     """
     pools = make_pools(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
     _all_there(pools, read_columns)
@@ -263,7 +264,8 @@ def cut(
     drawn_rows: list[Ints] = [np.empty(0, np.int64)]
     taken_exact: list[Ints] = [np.empty(0, np.int64)]
     held_out: list[Ints] = [np.empty(0, np.int64)]
-    for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):  # after those that it gives way to
+    # after the parts that it gives way to
+    for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):
         plan = plans[pool.name]
         if not plan:
             continue
@@ -301,7 +303,7 @@ def cut(
 def _without_labels(
     table: pa.Table, read: tuple[str, ...], text_columns: tuple[str, ...], label_column: str | None
 ) -> pa.Table:
-    """Without the label, and without all that a task reads beside texts: scores, tags."""
+    """The table without the label, and without the task's other columns except texts: scores, tags."""
     secret = {label_column, *read} - {"id", *text_columns}
     return table.drop_columns([name for name in table.column_names if name in secret])
 
@@ -315,7 +317,7 @@ def _all_there(pools: list[Pool], columns: tuple[str, ...]) -> None:
 
 
 def write_splits(cut: Cut, folder: Path) -> None:
-    """Writes a parquet file a split and their reports as splits.json."""
+    """Writes a parquet file for each split, and their reports as splits.json."""
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -326,7 +328,7 @@ def write_splits(cut: Cut, folder: Path) -> None:
 
 
 def read_splits(folder: Path) -> Cut:
-    """Reads what `write_splits` wrote, memory-mapped. Raises DataError where it is not whole."""
+    """Reads what `write_splits` wrote, memory-mapped. Raises DataError if it is incomplete."""
     import pyarrow.parquet as pq
 
     try:
@@ -404,7 +406,7 @@ def _report(
 
 
 def _digest(table: pa.Table, columns: list[str]) -> str:
-    """Of the columns that the table has; independent of chunks and of names: JSON lists of the values."""
+    """The digest of the table's columns, whatever their chunks and names: JSON lists of the values."""
     total = hashlib.sha256()
     known = [name for name in columns if name in table.column_names]
     for column in table.select(known).columns:

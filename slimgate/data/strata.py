@@ -1,4 +1,4 @@
-"""Which rows and groups a split draws: numbers in, positions out. Knows no tables and no splits."""
+"""The rows and groups that a split draws: numbers in, positions out. Knows no tables and no splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def allot(total: int, weights: Floats, limits: Ints) -> Ints:
-    """Whole numbers as near `total * weights / weights.sum()` as `limits` allow, by largest remainder.
+    """Whole numbers as near to `total * weights / weights.sum()` as `limits` allow, by largest remainder.
 
     They sum to min(total, limits.sum()). Weights are above 0 wherever limits are.
     """
@@ -32,9 +32,9 @@ def allot(total: int, weights: Floats, limits: Ints) -> Ints:
 
 
 def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Ints) -> Ints:
-    """Positions of `size` rows (fewer where there are not more), the least keys of each label, by rising key.
+    """Positions of `size` rows, or all if there are fewer: the least keys of each label, by rising key.
 
-    shares: a label's share in the rows that the split should look like.
+    shares: a label's share in the rows that the split should resemble.
     """
     order = np.flatnonzero(among)
     order = order[np.argsort(keys[order])]
@@ -47,9 +47,10 @@ def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Int
 
 
 def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups: Ints, keys: Ints) -> Mask:
-    """The rows among `among` of whole groups that together hold `size` rows near `shares`, and few more.
+    """The rows of whole groups in `among` that together have `size` rows near `shares`, or a few more.
 
-    keys: an order for each group. First come the groups that fit in whole, then those that fill what is left.
+    keys: an order for each group. Groups that fit in whole come first, then those that fill the remaining
+    places.
     """
     rows = np.flatnonzero(among)
     kinds = len(shares)
@@ -73,7 +74,7 @@ def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups:
 def _take(
     need: list[int], *, spans: list[tuple[int, int]], order: list[int], labels: list[int], counts: list[int]
 ) -> Ints:
-    """Numbers of the groups taken. need: rows wanted of each label; spans: the cells of each group."""
+    """Numbers of the taken groups. need: wanted rows of each label; spans: the cells of each group."""
     chosen: list[int] = []
     passed: list[int] = []
     left = sum(need)
@@ -97,7 +98,7 @@ def _take(
 
 
 def _use(cells: range, need: list[int], labels: list[int], counts: list[int]) -> int:
-    """Takes a group's rows off `need`, and says how many of them were needed."""
+    """Subtracts a group's rows from `need`, and returns how many of them were needed."""
     used = 0
     for cell in cells:
         rows = min(counts[cell], need[labels[cell]])

@@ -40,7 +40,7 @@ def read_tags(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None)
 
 
 def load_span_reader() -> SpansOf:
-    """Gives a function from the tags of a row to its spans: (type, first word, last word) of each.
+    """Returns a function from the tags of a row to its spans: (type, first word, last word) of each.
 
     Raises MissingExtra without seqeval.
     """

@@ -1,10 +1,11 @@
-"""Confusion counts of one model, and of two side by side where there are many classes.
+"""Confusion counts of one model, and of two side by side if there are many classes.
 
 How far a variant's probabilities are from its teacher's.
 
-Precision and recall at thresholds of confidence: what a model answers if it may keep silent.
+Precision and recall by a threshold on the confidence: a model may decline to answer below it.
 
-Is a model right as often as it says? Expected calibration error, Brier score, reliability bins.
+Expected calibration error, Brier score and reliability bins: how far a confidence is from the share of right
+answers.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from slimgate.judge.metrics.probabilities import BINS, METRICS, bin_of
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
 
-# From here on most cells of a matrix are empty, and a record holds the others only.
+# With more classes most cells of a matrix are empty, so a record lists only the cells that are not.
 MOST_CLASSES_OF_A_MATRIX = 30
 
 Cell = tuple[int, int, int, int]
-# A class that a model calls impossible would make the divergence infinite; so it is at most 27.6 nats a row.
+# The divergence is infinite if a model gives a class the probability 0; so it is at most 27.6 nats a row.
 _SMALLEST = 1e-12
 _ROWS_AT_ONCE = 65_536
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

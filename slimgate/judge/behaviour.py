@@ -1,4 +1,4 @@
-"""Behaviour: what a variant answers otherwise than its teacher, and whether the budgets on that hold."""
+"""Behaviour: where a variant's answers differ from its teacher's, and whether the budgets on that hold."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ Texts = Callable[[Ints], Sequence[str]]
 
 @dataclass(frozen=True)
 class BehaviourJudgement:
-    """flips: None where rows are neither right nor wrong. slices: of each metric, the largest drop first.
+    """flips: None if rows are neither right nor wrong. slices: of each metric, the largest drop first.
 
-    tokens: what budgets on tokens were judged by; None where it was not measured. verdict: None without a
+    tokens: what budgets on tokens were judged by; None if it was not measured. verdict: None without a
     budget.
     """
 
@@ -76,7 +76,7 @@ def judge_behaviour(
     """Judges flips, tokens, and each of the metrics on every label and on the slices of `columns`.
 
     metrics: of 0/1 per row, by the names that budgets know them by; those with a budget on slices must be
-    among them. tokens: None where the two models do not read the same tokens. Raises MeasureError where the
+    among them. tokens: None if the two models do not read the same tokens. Raises MeasureError if the
     rows are none or not paired, or a budget on tokens has none, SuiteError for a metric that cannot be judged
     on slices.
     """
@@ -124,9 +124,10 @@ def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tup
 def behaviour(
     teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = None, quote_better: bool = False
 ) -> BehaviourFacts:
-    """What the record holds of a variant's behaviour without any budget.
+    """The record's facts on a variant's behaviour, without budgets.
 
-    Up to 30 classes both confusion matrices stand whole; with more, their cells that are not empty.
+    The record has both confusion matrices for up to 30 classes; with more, only their cells that are not
+    empty.
 
     Args:
         teacher: its answers on the gate rows.
@@ -205,7 +206,7 @@ def behaviour_facts(
 
 
 def actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
-    """What INCONCLUSIVE does, by the kind of each budget."""
+    """The value of on_inconclusive for each kind of budget."""
     undecided: dict[str, OnInconclusive | None] = {
         limit.kind: limit.on_inconclusive for limits in budgets.tokens.values() for limit in limits
     }
@@ -240,7 +241,7 @@ def _quote_rows(teacher: Outcomes, variant: Outcomes, rows: Ints, texts: Texts |
 
 
 def _describe_answer(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
-    """What a model answered on a row, and how sure it was."""
+    """The answer of a model on a row, and its confidence."""
     if not isinstance(outcomes, ClassOutcomes):
         return {who: None if outcomes.answers is None else _shorten(str(outcomes.answers[row]))}
     sure = confidences(outcomes)

@@ -1,4 +1,4 @@
-"""The budgets on how a variant behaves beside its teacher: flips, slices, and the tokens it predicts."""
+"""The budgets on how a variant's behaviour differs from its teacher's: flips, slices and predicted tokens."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, SliceBudget
 
 LABEL = "label"
-SLICED = "accuracy"  # what slices show where no budget names a metric
+SLICED = "accuracy"  # the metric of slices if no budget names another
 NOT_PER_ROW = "is not 0 or 1 per row as accuracy is; budgets of such metrics on slices are not supported yet"
 
 
 class SliceName(NamedTuple):
-    """A slice that has a budget of its own, on a metric."""
+    """A slice that has a budget by itself, on a metric."""
 
     column: str
     value: str
@@ -40,7 +40,7 @@ class BehaviourBudgets:
 
 
 def slices_kind(metric: str, column: str | None = None, value: str | None = None) -> str:
-    """The kind that a budget on slices has in the record: of all slices, or of the one that is named."""
+    """The kind of a budget on slices in the record: on all slices, or on the named slice."""
     kind = f"slices.{metric}"
     return kind if column is None else f"{kind}[{column}={value}]"
 
@@ -51,5 +51,5 @@ def is_slices_kind(kind: str) -> bool:
 
 
 def names_slice(kind: str) -> bool:
-    """Whether a budget on slices of this kind names one of them."""
+    """Whether a budget on slices of this kind names one slice."""
     return kind.endswith("]")

@@ -26,7 +26,7 @@ _NO_ROWS_TELL = (
 def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     """`int8: 1.6 % of rows right to wrong [1.2, 2.1], budget 1 % (n=3080): FAIL`, then the slices'.
 
-    name: the variant. Slices have their clause only where they have a budget.
+    name: the variant. Slices have their clause only if they have a budget.
     """
     by_kind = {budget.kind: budget for budget in judged.budgets}
     clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(FlipsBudget.kind))]
@@ -55,7 +55,7 @@ def _tokens(tokens: TokenKl, budget: BudgetFacts) -> str:
 
 
 def describe_parted(parted: PartedFacts) -> str:
-    """In which block the fault of a variant is, in one clause."""
+    """The block that holds the fault of a variant, in one clause."""
     if parted.worst is None:
         return parted.note or "nothing is known of its blocks"
     times = "" if parted.ratio is None else f", {parted.ratio:.2g} times the median of the blocks"
@@ -78,7 +78,7 @@ def _flips(flips: FlipShare, budget: BudgetFacts | None) -> str:
 
 
 def _count_decimals(shown: list[float], budget: BudgetFacts | None) -> int:
-    """One, and more where it would round a bound onto the budget."""
+    """One decimal, and more if one decimal would round a bound to the budget."""
     for digits in range(1, _MOST_DECIMALS):
         if budget is None or all(
             round(value, digits) != round(budget.limit, digits) or value == budget.limit for value in shown

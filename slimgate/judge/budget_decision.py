@@ -1,4 +1,4 @@
-"""One budget on a metric, of whatever kind, and the evidence of the rows: its verdict."""
+"""Decides one budget on a metric, of any kind, from the evidence of the rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from slimgate.judge.over_runs import OverRuns
 from slimgate.judge.rows_needed import two_sided_stretch
 from slimgate.results.base import BudgetFacts, Verdict
 
-# Of a bound beyond the 90 % interval: how many steps it may be away, and how finely it is found.
+# How many steps a bound may lie beyond the 90 % interval, and how many bisections find it.
 _MOST_STEPS = 30
 _BISECTIONS = 12
 
@@ -63,7 +63,7 @@ def judge_over_builds(
     evidence: Evidence,
     builds: OverBuilds | None,
 ) -> BudgetFacts:
-    """By all builds, each of which counts the same; over the rows alone where there is one build."""
+    """Judges over all builds, with the same weight for each; over the rows alone if there is one build."""
     if builds is None:
         return replace(judge_budget(metric, budget, before, after, evidence), builds=1)
     over_builds_evidence = by_contrast(
@@ -90,7 +90,7 @@ def judge_over_builds(
 
 
 def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, float]:
-    """What a budget limits, and its limit as a fraction of the metric's unit."""
+    """The contrast that a budget limits, and its limit as a fraction of the metric's unit."""
     if is_in_points(budget.kind):
         return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
     if metric_kinds()[budget.kind].question == "own value":
@@ -112,10 +112,10 @@ def _by_drop(
 def _by_equivalence(
     metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
-    """PASS by both one-sided tests, of "the drop is at least the margin" and of "the gain is".
+    """Judges by two one-sided tests: "the drop is at least the margin", "the gain is at least the margin".
 
-    The larger p-value is that of both (an intersection-union test). FAIL may come from either side, so the
-    smaller p-value is doubled.
+    PASS needs both, so its p-value is the larger one (an intersection-union test). FAIL may come from either
+    side, so its p-value is twice the smaller one.
     """
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
@@ -133,7 +133,7 @@ def _by_equivalence(
 
 
 def _equivalence_rows(evidence: Evidence, margin: float, drop: float) -> int | None:
-    """The rows that decide both sides 80 % of the time, or the near side alone where the drop is outside."""
+    """The rows that decide both sides 80 % of the time, or the near side alone if the drop is outside."""
     stretch = two_sided_stretch(drop, margin)
     if stretch is None:
         return None
@@ -146,12 +146,12 @@ def _equivalence_rows(evidence: Evidence, margin: float, drop: float) -> int | N
 
 
 def _stretch_of(budget: QualityBudget, value: float, limit: float) -> float | None:
-    """Of builds or runs, and rows: how much further from its limit a value must be than of one test."""
+    """The factor on the distance from the limit, compared with one test, to plan builds, runs and rows."""
     return two_sided_stretch(value, limit) if is_two_sided_kind(budget.kind) else 1.0
 
 
 def _nearer_limit(budget: QualityBudget, value: float, limit: float) -> float:
-    """Of a budget on both sides the limit that takes more builds, runs and rows: their spreads are one."""
+    """The limit of a two-sided budget that takes more builds, runs and rows; both have the same spread."""
     return -limit if is_two_sided_kind(budget.kind) and value < 0 else limit
 
 
@@ -179,9 +179,9 @@ def _fail_interval(evidence: Evidence, interval: Interval, span: float) -> Inter
 
 
 def _bound_beyond(p_value: Callable[[float], float], bound: float, step: float, end: float) -> float:
-    """Where a p-value is half of 5 %, from the 5 % bound on by growing steps; at most `end`.
+    """The drop at which a p-value is half of 5 %; searched from the 5 % bound in growing steps, up to `end`.
 
-    step: negative where the bound is a lower one.
+    step: negative for a lower bound.
     """
 
     def is_beyond(at: float) -> bool:
@@ -248,7 +248,7 @@ def _by_ratio(
 
 
 def check_ratio(metric: Measured, before: float) -> None:
-    """Raises MeasureError where the teacher's value is 0, of which nothing is a multiple."""
+    """Raises MeasureError if the teacher's value is 0, because nothing is a multiple of 0."""
     if before <= 0:
         raise MeasureError(
             f"{metric.name}: all answers of the teacher are empty, so a length ratio is not defined"
@@ -289,7 +289,7 @@ def _rows(paired: Paired, contrast: Contrast, limit: float, n: int) -> int | Non
 
 
 def _holding(value: float, interval: Interval, value_range: tuple[float, float]) -> Interval:
-    """The interval inside the metric's range, and so wide that the pseudo-changes leave the value in it."""
+    """The interval inside the metric's range, widened if the pseudo-changes moved it off the value."""
     low, high = value_range
     return max(low, min(interval[0], value)), min(high, max(interval[1], value))
 

@@ -13,7 +13,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.capped import check_derived_share
 from slimgate.results.base import OnInconclusive
 
-# What a verdict is about: the first build, on rows like these; or the recipe, over its builds and the rows.
+# What a verdict is about: the first build on rows like these, or the recipe over its builds and the rows.
 Over = Literal["rows", "builds"]
 
 # The name of a kind of budget on a metric.
@@ -41,7 +41,7 @@ class QualityBudget:
 
 
 def check_budget(metric: Measured, budget: QualityBudget) -> None:
-    """Raises SuiteError where the metric cannot have this kind of budget, or this limit. Needs no rows."""
+    """Raises SuiteError if the metric cannot have this kind of budget, or this limit. Needs no rows."""
     if not metric.resampled:
         raise SuiteError(f"{metric.name} {metric.no_budget}")
     if budget.kind not in KINDS:
@@ -76,7 +76,7 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
 
 
 def _check_cap(metric: Measured, budget: QualityBudget) -> None:
-    """Raises SuiteError where a cap, or a limit of the rows above it, has no meaning or no effect."""
+    """Raises SuiteError if a cap, or a limit of the rows above it, has no meaning or no effect."""
     stated = [name for name in ("cap", "above_cap_max") if getattr(budget, name) is not None]
     if not stated:
         return
@@ -96,7 +96,7 @@ def _check_cap(metric: Measured, budget: QualityBudget) -> None:
         check_derived_share(metric.name, budget.cap, 1.0)  # nats a token
     smallest = {"drop_points": budget.limit / 100, "increase_relative": log1p(budget.limit)}
     if budget.cap is not None and metric.unit == "points":
-        smallest["increase_relative"] = 0.0  # of the teacher's value, which is not known yet
+        smallest["increase_relative"] = 0.0  # the teacher's value, which it multiplies, is not known yet
     if budget.cap is not None and budget.cap <= smallest.get(budget.kind, 0.0):
         raise SuiteError(
             f"budget cap is {budget.cap:g}, not above the mean that {budget.kind} = {budget.limit:g} "
@@ -112,15 +112,15 @@ class Undecided(Protocol):
 
 
 def list_actions(budgets: Sequence[Undecided], default: OnInconclusive) -> list[OnInconclusive]:
-    """What INCONCLUSIVE does of each budget. default: of a budget that does not say it."""
+    """The on_inconclusive of each budget. default: for a budget without it."""
     return [budget.on_inconclusive or default for budget in budgets]
 
 
 def allowed_drop(budget: QualityBudget, teacher: float) -> float:
-    """The largest drop that a budget allows beside a teacher of this value, in the metric's own unit.
+    """The largest drop that a budget allows for a teacher of this value, in the metric's own unit.
 
     A two-sided budget allows as large a gain.
-    0 or less where the teacher itself is on the wrong side of a floor or a ceiling.
+    0 or less if the teacher itself is on the wrong side of a floor or a ceiling.
     """
     return metric_kinds()[budget.kind].allowed_drop(budget.limit, teacher)
 
@@ -147,13 +147,13 @@ def is_two_sided_kind(kind: str) -> bool:
 
 
 def format_kind(kind: str) -> str:
-    """What stands before a limit: nothing or ± of one in points, else the name of the kind."""
+    """The text before a limit: nothing or ± for a limit in points, else the name of the kind."""
     known = metric_kinds().get(kind)
     return known.sign if known is not None and known.in_points else f"{kind} "
 
 
 def list_point_limits(budgets: Iterable[Limited]) -> list[float]:
-    """Where the budgets limit a drop in points, both ends of those that limit a gain too."""
+    """The limits of the budgets in points; both ends of a budget that limits a gain too."""
     return [
         sign * budget.limit
         for budget in budgets
@@ -168,7 +168,7 @@ def is_two_sided(budgets: Iterable[Limited]) -> bool:
 
 
 def measure_harm(drop_points: float, budgets: Collection[Limited]) -> float:
-    """By what results are ordered, the largest first: the drop, or its size where a gain is limited too."""
+    """The value that orders results, largest first: the drop, or its size if a budget limits a gain too."""
     return abs(drop_points) if is_two_sided(budgets) else drop_points
 
 

@@ -18,13 +18,13 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.workloads import TimedPart
 from slimgate.results.base import OnInconclusive
 
-# Teacher bytes / variant bytes of a variant in float32 whose teacher is in 16 bits: about the least that a
-# conversion gives.
+# Teacher bytes / variant bytes if the variant is in float32 and the teacher in 16 bits: about the least
+# ratio that a conversion gives.
 LEAST_COMPRESSION = 0.5
 
 
 class LimitsTable(Table):
-    """What tables of limits on a metric share: one kind of budget a key, at least one of them."""
+    """Base of the tables of limits on a metric: one kind of budget a key, and at least one of them."""
 
     reason: str | None = None
     """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
@@ -54,7 +54,7 @@ class LimitsTable(Table):
 
 
 class _CappedLimits(LimitsTable):
-    """What tables of limits on a metric share beside the limits: the cap of a metric without a bound."""
+    """Base of the tables of limits on a metric that may have a cap: the limits, and the cap."""
 
     cap: float | None = Field(default=None, gt=0)
     """For a metric without a bound: the most that one row counts for in the mean, in the metric's unit (for
@@ -66,7 +66,7 @@ class _CappedLimits(LimitsTable):
     @field_validator("*")
     @classmethod
     def _is_a_share(cls, limit: float, info: ValidationInfo) -> Any:
-        """3 is more often meant as 3 % than as four times the loss."""
+        """Refuses a fraction above its range: 3 is more often meant as 3 % than as four times the loss."""
         if info.field_name != "increase_relative":
             return limit
         if limit is not None and limit >= 1 and not info.data.get("reason"):
@@ -87,7 +87,7 @@ class _OverBuilds(_CappedLimits):
 
 
 def _limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
-    """A field for each kind of budget on a metric. keys: by kind what the key means; None leaves it out."""
+    """A field for each kind of budget on a metric. keys: by kind the help text; None leaves the kind out."""
     return {
         name: (
             float | None,
@@ -136,7 +136,7 @@ class Budget(Table):
         return float(getattr(self, self.kind))
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> OnInconclusive | None:
-        """What INCONCLUSIVE does, `default` where the table does not say; None: it is never undecided."""
+        """What INCONCLUSIVE does: as the table says, else `default`; None if it is never undecided."""
         return default
 
 
@@ -148,7 +148,7 @@ class SizeBudget(Budget):
     """Least value of teacher bytes / variant bytes."""
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
-        """Bytes are exact."""
+        """None: bytes are exact."""
 
 
 class QuantizedBudget(Budget):
@@ -159,7 +159,7 @@ class QuantizedBudget(Budget):
     """Least share of the weights in the blocks' matrices that is stored in fewer than 16 bits."""
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
-        """Weights are counted, so they are exact."""
+        """None: weights are counted, so they are exact."""
 
 
 class FlopsBudget(Budget):
@@ -170,11 +170,11 @@ class FlopsBudget(Budget):
     """Largest value of the variant's operations / the teacher's: matrix products, convolutions, attention."""
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
-        """Operations are counted, so they are exact."""
+        """None: operations are counted, so they are exact."""
 
 
 class _UndecidedBudget(Budget):
-    """What budgets share that say themselves what INCONCLUSIVE does."""
+    """Base of the budgets that may say themselves what INCONCLUSIVE does."""
 
     on_inconclusive: OnInconclusive | None = None
     """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
@@ -239,7 +239,7 @@ class SizeBudgetTable(Table):
     @field_validator("compression_min")
     @classmethod
     def _is_no_share(cls, limit: float | None, info: ValidationInfo) -> float | None:
-        """0.25 is more often meant as a quarter of the size than as four times the size."""
+        """Refuses a fraction: 0.25 more often means a quarter of the size than four times the size."""
         if limit is not None and limit < LEAST_COMPRESSION and not info.data.get("reason"):
             raise PydanticCustomError(
                 "unit",
@@ -273,7 +273,7 @@ class SizeBudgetTable(Table):
 
 
 class _LimitBudgets(Table):
-    """What tables of several limits share: at least one of them."""
+    """Base of the tables of several limits, of which at least one is set."""
 
     kinds: ClassVar[tuple[str, ...]]
     example: ClassVar[str]
@@ -333,7 +333,7 @@ class KlBudgetTable(_LimitBudgets):
         return self
 
     def budgets(self) -> tuple[LimitBudget, ...]:
-        """A budget for each limit that is set; the cap is of the mean."""
+        """A budget for each limit that is set; only the mean has the cap."""
         return tuple(
             replace(budget, cap=self.cap, above_cap_max=self.above_cap_max)
             if budget.kind == "mean_max"
@@ -369,8 +369,8 @@ class SpeedBudget(_UndecidedBudget):
     """Least value of teacher time / variant time; it applies to every workload."""
 
 
-# Kinds of budgets on the time of a call, by the part that they limit. Every other kind is of a whole call on
-# prepared tensors, of an answer that is written too.
+# Kinds of budgets on the time of a call, by the part that they limit. Every other kind limits a whole call
+# on prepared tensors, with the written answer if there is one.
 TTFT_SPEEDUP, TPOT_SPEEDUP, TTFT_P95 = "ttft_speedup_min", "tpot_speedup_min", "ttft_p95_ms_max"
 E2E_SPEEDUP, E2E_P50, E2E_P95 = "end_to_end_speedup_min", "end_to_end_p50_ms_max", "end_to_end_p95_ms_max"
 TOKENS_PER_SECOND, GOODPUT = "tokens_per_second_min", "goodput_min"
@@ -384,7 +384,7 @@ PART_OF: Mapping[str, TimedPart] = {
     E2E_P50: "e2e",
     E2E_P95: "e2e",
 }
-# Those of them that a duel decides, as it decides speedup_min.
+# The kinds that a duel decides, as it decides speedup_min.
 PART_SPEEDUPS = (TTFT_SPEEDUP, TPOT_SPEEDUP, E2E_SPEEDUP)
 
 
@@ -435,7 +435,7 @@ class LatencyBudgetTable(_LimitBudgets):
 
     @property
     def part_speeds(self) -> tuple[LimitBudget, ...]:
-        """The budgets that a duel of the first token, of the later ones, or from end to end decides."""
+        """The budgets that a duel decides on the first token, on the later tokens, or from end to end."""
         return tuple(budget for budget in self.budgets() if budget.kind in PART_SPEEDUPS)
 
     @property

@@ -1,4 +1,4 @@
-"""Budgets on milliseconds of a call: is a quantile of its times within a limit?
+"""Budgets on the milliseconds of a call: whether a quantile of its times is within a limit.
 
 The interval of a quantile goes from one of the sorted times to another: the number of times below the true
 quantile is binomial, whatever the noise (Thompson 1936, Ann. Math. Stat. 7:122-128; for any quantile David
@@ -7,7 +7,7 @@ and Nagaraja 2003, Order Statistics, section 7.1). Its upper bound for p95 takes
 That holds for independent rounds. Rounds of one process follow each other: a machine that is slow for one
 call is slow for the next. So n rounds count as n / (1 + 2 * the sum of their autocorrelations), which are
 those of their ranks, or of "is above the limit" if these are more (Geyer 1992, Stat. Sci. 7:473-483, initial
-positive sequence). No rule sees slow moments that are so rare that the timed seconds have none.
+positive sequence). No rule can account for slow moments that are too rare to occur in the timed seconds.
 
 Where a process lies in memory makes it some per cent faster or slower as long as it lives, and one process
 was timed. So the interval is LAYOUT wider on both sides, as that of a speed-up is at least (judge/speed.py).
@@ -45,14 +45,14 @@ QUANTILES: Mapping[str, float] = {
     "p50_ms_max": 0.50,
     "p95_ms_max": P95,
     TTFT_P95: P95,
-    TOKENS_PER_SECOND: 0.50,  # a rate is least where the time is longest
+    TOKENS_PER_SECOND: 0.50,  # a low rate is a long time
     GOODPUT: 0.50,
     E2E_P50: 0.50,
     E2E_P95: P95,
 }
 # What a budget of that kind limits, and its unit, in messages.
 _RATES = frozenset({TOKENS_PER_SECOND, GOODPUT})
-# An autocorrelation counts that is above so many standard errors of one of independent rounds.
+# An autocorrelation counts if it exceeds this many standard errors, those of independent rounds.
 _SEEN = 1.0
 
 
@@ -63,9 +63,9 @@ def rounds_for(kind: str) -> int:
 
 @dataclass(frozen=True)
 class CallTimes:
-    """Judged times of one workload. budgets: by the order in the suite; their interval is in milliseconds.
+    """Judged times of one workload. budgets: in the order of the suite; their interval is in milliseconds.
 
-    rounds: timed; counted: as how many independent rounds they count, at the least favourable limit.
+    rounds: how many were timed; counted: how many independent rounds they count as, at the worst limit.
     """
 
     rounds: int
@@ -79,9 +79,9 @@ class CallTimes:
 
 
 def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int | None = None) -> CallTimes:
-    """ms: (rounds,) milliseconds in the order in which they were timed. tokens: that each call wrote.
+    """Judges budgets on the times of a call. ms: (rounds,) in timing order; tokens: written per call.
 
-    PASS where the upper bound of the quantile is within the limit, FAIL where its lower bound is above it. A
+    PASS if the upper bound of the quantile is within the limit, FAIL if its lower bound is above it. A
     limit on tokens a second is one on the milliseconds of their call; of goodput, `ms` are the milliseconds
     of a block for each good request, and tokens is 1. Raises MeasureError without times, and for a rate of
     calls that write nothing.
@@ -124,21 +124,21 @@ def _judge(
 
 
 def sample_quantile(ms: Floats, quantile: float) -> float:
-    """The quantile of these times. Where some are infinite it is one of the times, and not between two."""
+    """The quantile of these times. If some are infinite it is one of the times, and not between two."""
     method: Literal["linear", "inverted_cdf"] = "linear" if np.isfinite(ms).all() else "inverted_cdf"
     return float(np.quantile(ms, quantile, method=method))
 
 
 def claimed_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
-    """The 90 % interval of a quantile, with what another process may differ by; inf where it has no end."""
+    """The 90 % interval of a quantile, widened by the differences between processes; inf if unbounded."""
     low, high = quantile_interval(ms, quantile, counted)
     return low * exp(-LAYOUT), high * exp(LAYOUT)
 
 
 def quantile_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
-    """Two of the sorted times, of which each is on the wrong side of the quantile in at most 5 %.
+    """Two of the sorted times; the chance that the quantile is beyond each is at most 5 %.
 
-    counted: as how many independent rounds they count. 0 and inf where these are too few for a bound.
+    counted: how many independent rounds they count as. 0 and inf if these are too few for a bound.
     """
     times, each = np.sort(ms), len(ms) / counted
     below, above = _count_outside(counted, quantile)
@@ -149,7 +149,7 @@ def quantile_interval(ms: Floats, quantile: float, counted: int) -> tuple[float,
 
 @cache
 def _count_outside(rounds: int, quantile: float) -> tuple[int, int]:
-    """How many of the sorted times are below and above the interval; -1 where it has no such end."""
+    """How many of the sorted times are below and above the interval; -1 for an end without bound."""
     from slimgate._system.special_functions import bdtr
 
     at_most = bdtr(np.arange(rounds), rounds, quantile)
@@ -159,7 +159,7 @@ def _count_outside(rounds: int, quantile: float) -> tuple[int, int]:
 
 
 def independent_rounds(ms: Floats, limit: float) -> int:
-    """As how many independent rounds these count, between 1 and as many as they are."""
+    """How many independent rounds these times count as: at least 1, at most the number of rounds."""
     from scipy.stats import rankdata
 
     series = rankdata(ms), (ms > limit).astype(float)
@@ -177,7 +177,7 @@ def _correlation_time(series: Floats) -> float:
         return 1.0
     size = 1 << (2 * n - 1).bit_length()
     correlation = np.fft.irfft(np.abs(np.fft.rfft(centred, size)) ** 2, size)[:n] / spread
-    correlation[1:] += 1.0 / n  # each is about that much too low, because the mean is the series' own
+    correlation[1:] += 1.0 / n  # each is about that much too low, because the series itself gives the mean
     if correlation[1] <= _SEEN / sqrt(n):
         return 1.0
     pairs = correlation[: n - n % 2].reshape(-1, 2).sum(axis=1)
@@ -187,7 +187,7 @@ def _correlation_time(series: Floats) -> float:
 
 
 def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
-    """Rounds that decide the budget 80 % of the time if later ones are like these; None where none would.
+    """Rounds that decide the budget 80 % of the time if later ones are like these; None if none would.
 
     A quantile nearer to its limit than LAYOUT stays undecided.
     """
@@ -202,7 +202,7 @@ def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
 
 
 def call_times_message(name: str, workload: str, times: CallTimes, *, of: str = "rounds") -> str:
-    """One line that can be acted on. of: what was timed."""
+    """The line of the gate. of: what was timed."""
     parts = "; ".join(_format_budget(budget, of) for budget in times.budgets)
     counted = "" if times.counted == times.rounds else f", which count as {times.counted}"
     return f"{name}: {workload} {parts} ({times.rounds} {of}{counted})"

@@ -1,7 +1,7 @@
 """Means of values without an upper end: capped, with the share above the cap as a second limit.
 
 A mean of something without a bound cannot be proved from a sample: damage that is rare and large enough is
-not drawn. So a row counts for at most `cap`, and the rows above it are judged as a rate of their own.
+not drawn. So a row counts for at most `cap`, and the share of rows above it is judged too.
 
 | condition       | the hypothesis that must be rejected to pass                                         |
 |-----------------|--------------------------------------------------------------------------------------|
@@ -9,10 +9,10 @@ not drawn. So a row counts for at most `cap`, and the rows above it are judged a
 | share above cap | at least `above_cap_max` of the rows (by their sizes) lose more than `cap`            |
 | both together   | the mean loss, with each row at most WORST caps, is at least the budget               |
 
-The default of `above_cap_max` is the budget / (WORST × cap): so many rows that lose WORST caps each use up
-the budget alone. The third condition holds with this default only. It stops a variant that uses half of the
-budget up in small losses and half in large ones. With an `above_cap_max` of the user, PASS says nothing of
-how much the rows above the cap lose.
+The default of `above_cap_max` is the budget / (WORST × cap): that share of rows, with a loss of WORST caps
+each, uses up the budget alone. The third condition holds with this default only. It stops a variant that uses
+half of the budget in small losses and half in large ones. If the user sets `above_cap_max`, PASS does not
+limit what the rows above the cap lose.
 
 All are tested by the bound of `mean_bound`; with n rows of one size none of which is damaged, a share of
 about 3 / n cannot be ruled out. FAIL: the capped mean is above its limit at a level of 5 %, or the share at
@@ -36,19 +36,19 @@ from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 # A row above the cap is taken to lose this many caps. For nats a token: a model that knows nothing of a text
 # chooses among some 50,000 tokens, ln 50,000 = 10.8 nats, and a language model has about 3 on its own.
 WORST = 8.0
-# A FAIL by the share alone needs a p-value so many times smaller.
+# A FAIL by the share alone needs a p-value that is smaller by this factor.
 _FAIL_BY_SHARE = 5.0
 # A budget of half a cap or more would hold whatever happens below it, so the cap grows with the budget.
 _CAPS_PER_BUDGET = 2.0
 
 
 def cap_for(default: float, allowed: float) -> float:
-    """The cap of a budget that allows a mean loss of `allowed`: the default, or twice what is allowed."""
+    """The cap of a budget that allows a mean loss of `allowed`: at least the default and twice `allowed`."""
     return max(default, _CAPS_PER_BUDGET * allowed)
 
 
 def check_derived_share(name: str, cap: float, usual: float) -> None:
-    """Raises SuiteError for a cap below the usual one: the worst loss of a row would be too small, 8 caps."""
+    """Raises SuiteError for a cap below the usual cap: the assumed worst loss, 8 caps, would be too small."""
     if cap < usual:
         raise SuiteError(
             f"budget cap of {name} is {cap:g}, under {usual:g}: give above_cap_max too, the largest share "
@@ -58,7 +58,7 @@ def check_derived_share(name: str, cap: float, usual: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class CappedRows:
-    """What rows lost, without an upper end.
+    """The losses of rows without an upper end.
 
     losses: (rows,) or, of several builds of one variant, (builds, rows); sizes: (rows,) what a loss is a rate
     of, such as tokens; groups: (rows,) ids of rows that are not independent, or None. cap: of a row's rate;
@@ -125,8 +125,9 @@ def with_share_above(
     """The verdict on a capped mean, with that on the share above the cap.
 
     judged: on the capped mean, with its p-values. at: the largest mean of `rows`; allowed: the largest mean
-    loss, from which the limit of the share is derived where `above_max` is None. uncapped: the mean without a
-    cap, in the budget's unit. n: rows, for n_needed. lost: what rows lost, where `rows` is another contrast.
+    loss, from which the limit of the share is derived if `above_max` is None. uncapped: the mean without a
+    cap, in the budget's unit. n: rows, for n_needed. lost: the losses of the rows, if `rows` is another
+    contrast.
     """
     above = (rows if lost is None else lost).above
     share = max(allowed, 0.0) / (WORST * rows.cap) if above_max is None else above_max

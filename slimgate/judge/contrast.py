@@ -1,4 +1,4 @@
-"""Contrasts: what a budget asks of both models' values, linear in them, so that one resample serves all."""
+"""Contrasts: linear functions of both models' values, which budgets limit; one resample serves them all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Interval = tuple[float, float]
 
 # Beyond this a relative change says nothing; the search for its bounds stops.
 _UNBOUNDED = 1e6
-# P-values below this are not told apart.
+# P-values below this are not distinguished.
 _SMALLEST_P = 1e-4
 _BISECTIONS = 10
 
@@ -36,7 +36,7 @@ class Contrast:
 
 
 class Paired(Protocol):
-    """What the rows tell of both models' values at once: means, resamples, or influence values."""
+    """Both models' values at once, as the rows show them: means, resamples, or influence values."""
 
     def bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Its bounds, each at a one-sided level `alpha`."""
@@ -57,9 +57,7 @@ class Paired(Protocol):
         """A number that has the sign of the interval's lower bound, and moves with it."""
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """How many times as many rows tell on which side of `limit` it is, 80 % of the time; None if it is on
-        it.
-        """
+        """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
 
     def standard_error(self, contrast: Contrast) -> float:
         """Its standard error."""
@@ -97,18 +95,15 @@ class ByInterval(ABC):
         return smallest_level(lambda alpha: self.bounds(contrast, alpha)[0] > limit)
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """How many times as many rows tell on which side of `limit` it is, 80 % of the time; None if it is on
-        it.
-        """
+        """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
         value, (low, high) = self.value(contrast), self.interval(contrast)
         return copies_from_interval(value, high if value < limit else low, limit)
 
 
 def smallest_level(excluded: Callable[[float], bool]) -> float:
-    """The smallest one-sided level at which a limit is excluded, to within 1 % of itself; 1 where none does
-    it.
+    """The smallest one-sided level at which a limit is excluded, to within 1 % of itself; 1 if no level does.
 
-    At or under ALPHA exactly where the bounds at ALPHA exclude it.
+    It is at most ALPHA exactly if the bounds at ALPHA exclude the limit.
     """
     low, high = (_SMALLEST_P, ALPHA) if excluded(ALPHA) else (ALPHA, 0.5)
     if high > ALPHA and not excluded(high):
@@ -120,7 +115,7 @@ def smallest_level(excluded: Callable[[float], bool]) -> float:
 
 
 def drop_contrast(*, higher_is_better: bool) -> Contrast:
-    """Positive where the variant is worse."""
+    """Positive if the variant is worse."""
     return Contrast(1.0, -1.0) if higher_is_better else Contrast(-1.0, 1.0)
 
 
@@ -131,7 +126,7 @@ OWN_VALUE = Contrast(0.0, 1.0)
 class Relative:
     """A drop as a fraction of a base: the teacher's value, its error rate, or its loss.
 
-    base: of the teacher's value alone, hence its `variant` is 0.
+    base: it reads the teacher's value alone, so its `variant` is 0.
     """
 
     drop: Contrast
@@ -146,9 +141,9 @@ class Relative:
         )
 
     def interval(self, paired: Paired, start: float) -> Interval | None:
-        """The fractions that the excess's interval does not exclude (Fieller's way); None if unbounded.
+        """The fractions that the excess's interval does not exclude (Fieller's method); None if unbounded.
 
-        start: the measured fraction, from which both bounds are looked for.
+        start: the measured fraction, from which the search for both bounds begins.
         """
 
         def upper_sign(fraction: float) -> float:
@@ -168,7 +163,7 @@ def relative_to_value(*, higher_is_better: bool) -> Relative:
 
 
 def ratio_excess(limit: float, *, least: bool) -> Contrast:
-    """Positive where variant / teacher is beyond the limit, the largest or the least. Values above 0."""
+    """Positive if variant / teacher is beyond the limit, the largest or the least. Values above 0."""
     return Contrast(limit, -1.0) if least else Contrast(-limit, 1.0)
 
 
@@ -178,7 +173,7 @@ def relative_to_errors() -> Relative:
 
 
 def _crossing(bound: Callable[[float], float], start: float, step: float) -> float | None:
-    """Where a falling bound of the excess is 0; looked for from `start` in growing steps. None beyond 1e6."""
+    """The root of a falling bound of the excess, searched from `start` in growing steps. None beyond 1e6."""
     near, far = start, start + step
     while bound(far) * step > 0:
         step *= 2

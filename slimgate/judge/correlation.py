@@ -1,6 +1,6 @@
-"""How well a model's scores of pairs follow people's: Pearson and Spearman, by random weights of the pairs.
+"""How well scores of pairs follow human scores: Pearson and Spearman, by random weights of the pairs.
 
-A made-up pair stands for damage that the sample did not draw (`random_weights`): the teacher has it exactly
+A made-up pair represents damage that the sample did not draw (`random_weights`): the teacher has it exactly
 right, and the variant answers as badly as it can. By ranks that is the last place instead of the
 first. A score has no such end: one far-off answer can cost all of Pearson's correlation, and no sample
 excludes it. So a drop of Pearson's correlation can FAIL and never PASS. Spearman's can do both.
@@ -27,9 +27,9 @@ from slimgate.outcomes import Floats, Ints
 
 Correlation = Literal["pearson", "spearman"]
 
-# Under these an interval is not to be taken at its word.
+# With fewer pairs the interval comes with a warning.
 _FEW = 50
-# Standard deviations from the mean of a score that is as far off as it can be.
+# A score that is as wrong as possible is this many standard deviations from the mean.
 _FAR_OFF = 1e6
 NO_PASS = (
     "a few extreme answers can change pearson without limit, so it can FAIL but not PASS: put the budget "
@@ -39,7 +39,7 @@ NO_PASS = (
 
 @dataclass(frozen=True)
 class _Score:
-    """A correlation as a budget is checked against it."""
+    """A correlation, with the attributes that checks of budgets read."""
 
     name: str
     higher_is_better: bool = True
@@ -61,7 +61,7 @@ def judge_correlation(
     resamples: int = ROW_RESAMPLES,
     groups: Ints | None = None,
 ) -> QualityJudgement:
-    """Judges the correlation of each model's scores with `gold`; Spearman ranks each resample anew.
+    """Judges the correlation of each model's scores with `gold`; Spearman ranks every resample again.
 
     gold, teacher, variant: (pairs,) in any unit; groups: (pairs,) of pairs that are not independent, which
     are resampled whole. Raises MeasureError for scores that do not fit, are not finite, or are all equal,
@@ -112,11 +112,11 @@ def judge_correlation(
 def with_made_up_pairs(
     columns: tuple[Floats, Floats, Floats], groups: Ints | None, *, has_ends: bool
 ) -> tuple[tuple[Floats, Floats, Floats], Ints | None]:
-    """gold, teacher and variant with two made-up pairs (of grouped pairs, whole groups) at the end.
+    """gold, teacher and variant with two made-up pairs at the end; for grouped pairs, two whole groups.
 
-    Of the first, gold and the teacher's score are the lowest, and the variant's is the highest that a model
-    can give: just above the sample if the scores have ends, as ranks do, else far above it. Of the second,
-    gold and the variant's score are the lowest, and the teacher's is above its sample.
+    In the first pair, gold and the teacher's score are the lowest, and the variant's score is the highest
+    that a model can give: just above the sample if the scores have ends, as ranks do, else far above it. In
+    the second pair, gold and the variant's score are the lowest, and the teacher's score is above its sample.
     """
     gold, teacher, variant = columns
     size = 1
@@ -148,7 +148,7 @@ def _check(name: str, columns: Mapping[str, Floats]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """One column of scores: centred values, or for ranks where the rows of equal score begin and end."""
+    """One column of scores: centred values, or for ranks the ends of each run of equal scores."""
 
     values: Floats
     order: npt.NDArray[np.intp] | None = None
@@ -178,7 +178,7 @@ def _column(kind: Correlation, scores: Floats) -> _Column:
 
 
 def _correlations(columns: Sequence[_Column], weights: Floats) -> Floats:
-    """(2, k) of teacher and variant with gold; NaN where a resample has one value only."""
+    """(2, k) of teacher and variant with gold; NaN if a resample has one value only."""
     total = weights.sum(axis=1, keepdims=True)
     gold, *models = (column.of(weights) for column in columns)
     centred = gold - (weights * gold).sum(axis=1, keepdims=True) / total

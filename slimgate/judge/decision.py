@@ -1,6 +1,6 @@
 """The error rates of every verdict, and how two p-values decide a budget.
 
-Words for readers beside a drop, by limits that are a convention of this project. Never the decision.
+The words for the size of a drop, by limits that are a convention of this project; they never decide.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def z_quantile(alpha: float) -> float:
 
 
 def t_quantile(degrees: float, alpha: float = ALPHA) -> float:
-    """The one-sided point of Student's t, for a variance that is estimated from few groups."""
+    """The one-sided point of Student's t distribution, for a variance that is estimated from few groups."""
     from slimgate._system.special_functions import stdtrit
 
     return float(stdtrit(max(degrees, 1), 1 - alpha))
 
 
 def to_verdict(*, inside: bool, outside: bool) -> Verdict:
-    """Of what the rows show: that the budget holds, that it does not, or neither."""
+    """PASS if the rows show that the budget holds, FAIL if they show that it does not, else INCONCLUSIVE."""
     if inside:
         return Verdict.PASS
     return Verdict.FAIL if outside else Verdict.INCONCLUSIVE
@@ -66,12 +66,12 @@ def decide(
 
     Args:
         budget: its kind, limit and reason.
-        p_value: of the hypothesis that the budget does not hold.
-        p_holds: of the hypothesis that it holds.
+        p_value: that of the hypothesis that the budget does not hold.
+        p_holds: that of the hypothesis that it holds.
         find_rows: finds the rows that would decide it; called only if the p-values do not.
         value: what the budget limits, in the unit of the limit.
         interval: its 90 % interval.
-        fail_interval: of a two-sided budget, the 95 % interval of the drop.
+        fail_interval: for a two-sided budget, the 95 % interval of the drop.
     """
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     return BudgetFacts(
@@ -89,7 +89,7 @@ def decide(
 
 
 def band(drop_points: float) -> str:
-    """gain < -1 point <= negligible <= 1 < small <= 2 < depends on the use <= 5 < bad."""
+    """The word for a drop: gain < -1 point <= negligible <= 1 < small <= 2 < depends on use <= 5 < bad."""
     if drop_points < -1:
         return "gain"
     if drop_points <= 1:

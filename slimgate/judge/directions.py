@@ -1,8 +1,8 @@
 """Which metrics are better when higher, by their names: a short list, and no guess beyond it.
 
-With the wrong direction a metric that doubles a harm passes each budget. So a name is known only if each of
-its words is: one that says the direction, and words that change nothing, as in `exact_match_strict`. Of
-`toxicity`, `refusal_rate`, `cost` or `answer_length` nothing is known.
+A metric with the wrong direction can pass every budget while it doubles a harm. So a name is known only if
+each of its words is: one gives the direction, and the others change nothing, as in `exact_match_strict`.
+Names such as `toxicity`, `refusal_rate`, `cost` or `answer_length` are unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ match mcc meteor mrr ndcg pass pearson pem precision qem recall relevance releva
 sacrebleu spearman
 """
 _LOWER = "bits brier cer ece error errors loss mae mse nll perplexity ppl rmse ter wer"
-# Names that say it as a whole, and not as a word among others: an `answer_length` is no answer.
+# Names that give the direction as a whole, but not as one word of a name: an `answer_length` is no answer.
 _HIGHER_ALONE = """
 answer choice exact includes model_graded_fact model_graded_qa passed pattern score success
 """
@@ -32,9 +32,9 @@ _WORDS = re.compile(r"[^a-z0-9]+")
 
 
 def known_direction(metric: str) -> bool | None:
-    """Whether a metric of this name is better when higher; None of one that is not on the list.
+    """Whether a metric of this name is better when higher; None for a name that is not on the list.
 
-    metric: of dotted names, such as `Faithfulness.success`, the last part counts.
+    metric: only the last part of a dotted name counts, as in `Faithfulness.success`.
     """
     name = metric.rpartition(".")[2].partition(",")[0].casefold().strip()
     words = [word for word in _WORDS.split(name) if word]
@@ -45,13 +45,13 @@ def known_direction(metric: str) -> bool | None:
 
 
 def score_direction(name: str, function: Callable[..., object]) -> bool | None:
-    """Of a user's score "package.module:function": as its attribute higher_is_better says, else its name."""
+    """The direction of a user's score "package.module:function": its higher_is_better, else by its name."""
     stated = getattr(function, "higher_is_better", None)
     return stated if isinstance(stated, bool) else known_direction(name.rpartition(":")[2])
 
 
 def _direction_of_word(word: str) -> str:
-    """higher, lower, neutral or unknown. Numbers at the end count nothing, as in rouge2 or recall_at_10."""
+    """higher, lower, neutral or unknown. Numbers at the end are ignored, as in rouge2 or recall_at_10."""
     for text in (word, word.rstrip("0123456789")):
         if text in HIGHER:
             return "higher"

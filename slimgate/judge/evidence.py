@@ -1,4 +1,4 @@
-"""What the gate rows say about the drop between two models, before any budget is looked at."""
+"""The evidence of the gate rows on the drop between two models, before any budget is considered."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, same_rows
 
 @dataclass(frozen=True)
 class Changed:
-    """Rows that turned: b and c of the statistics."""
+    """Rows that changed: b and c of the statistics."""
 
     right_to_wrong: int
     wrong_to_right: int
@@ -37,7 +37,7 @@ class Evidence:
     n: rows. interval: None for a metric that is not resampled; nothing is then known below or above a margin.
     p_at_least(margin), p_at_most(margin): the p-values of a true drop of at least, and of at most, the
     margin. needed(margin, drop): the rows that would decide it 80 % of the time if all stays as measured;
-    None where no number would. variance: n times the squared standard error of the drop. paired: both values
+    None if no number would. variance: n times the squared standard error of the drop. paired: both values
     at once, for budgets on other contrasts than the drop; None without an interval.
     """
 
@@ -63,12 +63,12 @@ class Evidence:
 
 
 def _unknown_p_value(margin: float) -> float:  # noqa: ARG001
-    """The p-value where nothing is known."""
+    """1: nothing is known."""
     return 1.0
 
 
 def _no_number(margin: float, drop: float) -> int | None:  # noqa: ARG001
-    """Rows, where no number of them would tell."""
+    """None: no number of rows decides."""
     return None
 
 
@@ -77,9 +77,9 @@ def gather(
 ) -> Evidence:
     """Tango's test for a metric of 0/1 per row, influence values if a metric has them, else random weights.
 
-    Rows of a group count as one unit, where there are groups.
+    Rows of a group count as one unit, if there are groups.
 
-    Raises MeasureError where the rows are none, not paired, or the metric is not defined on them.
+    Raises MeasureError if the rows are none, not paired, or the metric is not defined on them.
     """
     same_rows(teacher, variant)
     if not len(teacher):
@@ -106,7 +106,7 @@ def gather(
 def pair_values(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Paired:
-    """Both values at once. Of a metric that is a mean over rows by the amounts of the rows, also of 0/1."""
+    """Both models' values at once. For a mean over rows, also of 0/1, the amounts of its rows."""
     groups = shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
     if metric.per_row is not None and not _is_between(metric, teacher, variant):
@@ -127,7 +127,7 @@ def _make_paired(
 
 
 def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
-    """(rows,) group ids; None where rows have none, or each has its own. Both models must agree."""
+    """(rows,) group ids; None if rows have none, or each has its own. Both models must agree."""
     stated = [outcomes.groups for outcomes in (teacher, variant) if outcomes.groups is not None]
     if not stated:
         return None
@@ -145,7 +145,7 @@ def _real_groups(groups: Ints) -> Ints | None:
 def gather_parts(
     metric: Metric, teacher: Outcomes, variant: Outcomes, parts: Sequence[Ints]
 ) -> list[Evidence]:
-    """As `gather`, on each of several parts of the rows, of a metric of 0/1 per row: nothing is resampled.
+    """As `gather`, on several parts of the rows, for a metric of 0/1 per row: nothing is resampled.
 
     parts: positions. The rows are not copied, so that parts of millions of rows cost little.
     """
@@ -153,7 +153,7 @@ def gather_parts(
         pairs = ((teacher.take(rows), variant.take(rows)) for rows in parts)
         return [gather(metric, *pair, seed=0, resamples=None) for pair in pairs]
     before, after = (_zero_or_one(metric, metric.per_row, outcomes) for outcomes in (teacher, variant))
-    shared_groups(teacher, variant)  # that they agree
+    shared_groups(teacher, variant)  # checks that both have the same groups
     groups = variant.groups if teacher.groups is None else teacher.groups
     return [
         by_tango(
@@ -167,7 +167,7 @@ def gather_parts(
 
 
 def _is_between(metric: Metric, teacher: Outcomes, variant: Outcomes) -> bool:
-    """Whether a metric that may be judged as a mean too has values other than 0 and 1."""
+    """Whether a metric of 0/1 per row that may also be judged as a mean has other values than 0 and 1."""
     if metric.per_row is None or metric.row_mean is None:
         return False
     return not all(is_zero_or_one(metric.per_row(outcomes)) for outcomes in (teacher, variant))
@@ -181,16 +181,14 @@ def _zero_or_one(metric: Metric, per_row: PerRow, outcomes: Outcomes) -> Floats:
 
 
 def is_zero_or_one(rows: Floats) -> bool:
-    """Whether Tango's test is for these values."""
+    """Whether all values are 0 or 1, as Tango's test needs."""
     return bool(np.isin(rows, (0.0, 1.0)).all())
 
 
 def by_tango(
     before: Floats, after: Floats, *, higher_is_better: bool, groups: Ints | None = None
 ) -> Evidence:
-    """The evidence of (rows,) values of 0 and 1 of teacher and variant: Tango's test, of groups Gaffke's
-    bound.
-    """
+    """The evidence of (rows,) values of 0 and 1: Tango's test, or Gaffke's bound for groups."""
     from slimgate._system.special_functions import ndtr
 
     paired = _means_of_01(before, after, groups)
@@ -203,7 +201,7 @@ def by_tango(
         return replace(evidence, groups=count, design_effect=effect, changed=changed)
 
     def z(margin: float, copies: float = 1.0) -> float:
-        # a margin of 1 or more is met by whatever happens, and has no z
+        # every drop is below a margin of 1 or more, which has no z
         return -inf if margin >= 1 else tango_z(copies * b, copies * c, copies * n, margin)
 
     def rows_needed(margin: float, drop: float) -> int | None:
@@ -255,7 +253,7 @@ def by_contrast(
 
 
 def resample_count(metric: Metric) -> int | None:
-    """How many resamples judge a metric; None of a mean, a rate, or what has influence values."""
+    """How many resamples judge a metric; None for a mean, a rate, or a metric with influence values."""
     if any(
         statistic is not None
         for statistic in (metric.per_row, metric.row_mean, metric.influence, metric.documents)
@@ -265,7 +263,7 @@ def resample_count(metric: Metric) -> int | None:
 
 
 def contrast_method(metric: Metric) -> str:
-    """How a verdict names the way to the interval of a metric that is no share of right rows."""
+    """How a verdict names the method of the interval, for a metric that is not a share of right rows."""
     if metric.row_mean is not None:
         return METHOD
     if metric.influence is not None:
@@ -278,7 +276,7 @@ class PairedInfluence(ByInterval):
     """A metric of teacher (line 0) and variant (line 1), pseudo-changes included, by influence values.
 
     They say how much each row moves a metric, instead of resampling the rows; for ROC-AUC they are DeLong's
-    structural components. Their plain normal interval is too short where few rows change: with 1 % of the
+    structural components. Their plain normal interval is too short if few rows change: with 1 % of the
     rows turned round it passed a drop equal to its margin in 26 % of simulated runs at n = 200 and 11 % at
     n = 3,000. One pseudo-change each way and a correction for skewness bring that to at most 6 % (with the
     pseudo-changes alone 8 %).
@@ -314,14 +312,14 @@ class PairedInfluence(ByInterval):
         return middle + (shift - z) * error, middle + (shift + z) * error
 
     def standard_error(self, contrast: Contrast) -> float:
-        """Root of the sum of the squared influence values over the number of rows."""
+        """The root of the sum of the squared influence values, divided by the number of rows."""
         values = self._of(contrast)
-        # of one group alone nothing is learned about the variation between groups
+        # a single group shows nothing about the variation between groups
         spread = values.size / max(values.size - 1, 0.5) if self.grouped else 1.0
         return sqrt(spread * float((values**2).sum())) / self.rows
 
     def _of(self, contrast: Contrast) -> Floats:
-        """(units,) the influence values of a linear contrast; its constant moves with no row."""
+        """(units,) the influence values of a linear contrast; a constant has none."""
         return np.asarray(contrast.teacher * self.influence[0] + contrast.variant * self.influence[1])
 
 
@@ -330,7 +328,7 @@ def paired_influence(
 ) -> PairedInfluence:
     """Influence values with one pseudo-change each way; rows of a group summed up (Obuchowski 1997).
 
-    Raises MeasureError where the metric is not defined on the rows.
+    Raises MeasureError if the metric is not defined on the rows.
     """
     padded = with_pseudo_changes(metric, teacher, variant)
     unit_weights = np.ones(len(padded[0]))

@@ -1,11 +1,11 @@
-"""An exact bound beside Tango's test, for few changed rows.
+"""An exact bound in addition to Tango's test, for few changed rows.
 
-Tango's statistic is only nearly normal. If few rows changed, its test passes too often: with 268 rows of
-which none changed it shows a drop below 1 point, although a variant that loses 1 % of all rows leaves 268
-rows unchanged with a chance of 6.8 %; and of variants at their limit it fails up to 9 %. So the exact chance
-counts too: of all pairs of counts that speak as much against the margin as the observed pair, at the share
-of gained rows that makes this chance largest. If no row changed, that is the rule of three: 299 rows for 1
-point.
+Tango's statistic is only nearly normal. If few rows changed, its test passes too often: with 268 unchanged
+rows it shows a drop below 1 point, although a variant that loses 1 % of all rows leaves 268 rows unchanged
+with a chance of 6.8 %. It also fails up to 9 % of the variants at their limit. So the exact chance counts
+too: the chance of all pairs of counts that speak at least as much against the margin as the observed pair, at
+the share of gained rows that makes this chance largest. If no row changed, that is the rule of three: 299
+rows for 1 point.
 
 b = rows that the variant lost, c = rows that it gained, n = rows; both are multinomial.
 
@@ -30,9 +30,9 @@ FEW_CHANGES = 60
 # Expected numbers of gained rows (beyond those that the margin itself takes) at which the chance is computed.
 # It is largest at or near 0, and from about 24 on it is the normal one.
 _GAINED = np.array([0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0])
-# Poisson numbers of mean 24 are above this in 1 of 10^10 draws.
+# A Poisson number of mean 24 is above this in 1 of 10^10 draws.
 _MOST_GAINED = 64
-# Statistics that differ by less are equal but for rounding.
+# Statistics that differ by less are equal up to rounding.
 _ROUNDING = 1e-9
 
 
@@ -57,7 +57,7 @@ def exact_p_at_least(b: int, c: int, n: int, margin: float) -> float:
     possible = most_lost >= 0
     gained, most_lost = gained[possible], most_lost[possible]
     # shares of rows gained and lost whose difference is the margin
-    # the shares of few rows end where every row has changed
+    # with few rows, the shares end when every row has changed
     free = np.minimum(_GAINED, 0.999 * n * (1 - abs(margin)) / 2) / n
     share_gained = (free + max(-margin, 0.0))[:, None]
     share_lost = (free + max(margin, 0.0))[:, None]
@@ -69,7 +69,7 @@ def exact_p_at_least(b: int, c: int, n: int, margin: float) -> float:
 def paired_p_at_least(b: int, c: int, n: int, margin: float) -> float:
     """The p-value of "the true drop is at least `margin`": Tango's, or the exact one if that is larger.
 
-    "At most `margin`" is the same of swapped counts and the negative margin.
+    "At most `margin`" is the same test with swapped counts and the negative margin.
     """
     from slimgate._system.special_functions import ndtr
 
@@ -80,7 +80,7 @@ def paired_p_at_least(b: int, c: int, n: int, margin: float) -> float:
 
 
 def has_few_changes(b: int, c: int) -> bool:
-    """Whether the exact chance counts beside Tango's test."""
+    """Whether the exact chance counts in addition to Tango's test."""
     return b + c <= FEW_CHANGES
 
 
@@ -107,9 +107,9 @@ def _widen(bound: float, p_value: Callable[[float], float], n: int) -> float:
 
 
 def _largest_lost(observed: float, gained: Ints, n: int, margin: float) -> Ints:
-    """(counts,) for each count of gained rows the most lost rows whose statistic is at most `observed`.
+    """(counts,) the most lost rows for each count of gained rows, with a statistic of at most `observed`.
 
-    -1 if none is. The statistic rises with the number of lost rows.
+    -1 if no number of lost rows has such a statistic. The statistic rises with the number of lost rows.
     """
     low, high = np.full(len(gained), -1), n - gained
     while (high > low).any():
@@ -128,7 +128,7 @@ def _statistics(lost: Ints, gained: Ints, n: int, margin: float) -> Floats:
     linear = (2 * n - b + c) * margin - b - c
     constant = -c * margin * (1 - margin)
     root = np.sqrt(linear**2 - 8 * n * constant)
-    # of two equal forms the one that does not subtract nearly equal numbers
+    # this form avoids the difference of two nearly equal numbers
     divisor = np.where(linear > 0, root + linear, 1.0)
     share = np.where(linear > 0, -2 * constant / divisor, (root - linear) / (4 * n))
     excess, variance = b - c - n * margin, n * (2 * share + margin * (1 - margin))

@@ -1,12 +1,13 @@
-"""Two made-up rows, one lost and one gained, that stand for changes which the sample did not draw.
+"""Two made-up rows, one lost and one gained, for changes that the sample did not draw.
 
-Without them, few observed changes would pass for none possible (`random_weights`; the idea of one change each
+Without them, few observed changes would be taken for proof that no others occur (`random_weights`; one change
+each
 way is Bonett and Price's, 2012, J. Educ. Behav. Stat. 37:479-488). They are added where a change moves the
 metric most. For a macro average that is the smallest class; for binary precision or recall it is the class
 that the metric is of, whether or not it is the smaller one.
 
-Of outcomes without classes one row falls from its best to its worst and one rises; the metric says what a
-row's best and worst are.
+For outcomes without classes, one row falls from its best to its worst and one rises; the metric defines a
+row's best and worst.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from slimgate.judge.metrics.base import FromConfusion, Metric, value_of
 from slimgate.judge.metrics.confusion import confusion
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
-# Among how many of the smallest classes the place is looked for: rarer classes move a metric more.
+# How many of the smallest classes are tried: a change in a rarer class moves a metric more.
 _CANDIDATES = 8
 # Which of the teacher's right rows a change turns round: the upper decile by its probability. Rows that turn
 # cost ROC-AUC and log loss the more, the surer they were; with the median row a too-large drop from 1 % of
@@ -34,9 +35,9 @@ def with_pseudo_changes(
 ) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Both outcomes with the same two rows appended: teacher right and variant wrong, then the reverse.
 
-    Their probabilities are those of a row of that class which the teacher was sure of, as they are and with
-    the two classes swapped. Where rows come in groups, each change is a whole group of the usual size, as a
-    row meets it: what a sample did not draw, it did not draw by groups.
+    Their probabilities are those of a row of that class of which the teacher was sure, unchanged and with the
+    two classes swapped. If rows come in groups, each change is a whole group of the usual size of a row's
+    group, because what the sample did not draw comes in groups too.
     """
     label, wrong = _place(metric, teacher)
     right_scores, wrong_scores = _turned_scores(teacher, label, wrong)
@@ -56,14 +57,15 @@ def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:
     if not pairs:
         raise MeasureError(f"{metric.name}: the task has only one class, so no answer can change")
     if metric.from_confusion is None:
-        # of two classes both are tried; with more, each pair would cost two passes over all rows
+        # both pairs of two classes are tried; with more classes, each pair would cost two passes over all
+        # rows
         return max(pairs, key=lambda pair: _effect(metric, teacher, *pair)) if len(pairs) == 2 else pairs[0]
     counts = confusion(teacher, np.ones(len(teacher)))
     return pairs[int(np.argmax(_effects(metric.from_confusion, counts, pairs)))]
 
 
 def _effect(metric: Metric, teacher: ClassOutcomes, label: int, wrong: int) -> float:
-    """How far two rows of a class move the metric when they turn from right to mistaken."""
+    """How much two rows of a class move the metric when they turn from right to mistaken."""
     values = []
     for prediction, scores in zip((label, wrong), _turned_scores(teacher, label, wrong), strict=True):
         more = _append_rows(teacher, label, np.array([prediction] * 2), _stack(scores, scores))
@@ -72,7 +74,7 @@ def _effect(metric: Metric, teacher: ClassOutcomes, label: int, wrong: int) -> f
 
 
 def _effects(from_confusion: FromConfusion, counts: Floats, pairs: list[tuple[int, int]]) -> Floats:
-    """(pairs,) how far one row of a class moves the metric when it turns from right to mistaken."""
+    """(pairs,) how much one row of a class moves the metric when it turns from right to mistaken."""
     label, wrong = np.array(pairs).T
     at = np.arange(len(pairs))
     right_row = np.repeat(counts[None], len(pairs), axis=0)

@@ -1,4 +1,4 @@
-"""Judgements as the record holds them."""
+"""Judgements in the form of the record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def quality_facts(
 ) -> QualityFacts:
     """A judged metric of a variant.
 
-    message: its line. on_undecided: what each budget does where it is undecided. measured: when.
+    message: its line. on_undecided: what each budget does if it is undecided. measured: when.
     """
     figures = QualityFigures.model_validate(judged, from_attributes=True)
     budgets = [
@@ -30,7 +30,7 @@ def quality_facts(
 def since_facts(
     judged: QualityJudgement, on_undecided: Sequence[OnInconclusive], message: str, *, measured: str
 ) -> SinceFacts:
-    """A metric of now and of the baseline, which stands in the teacher's place; as in quality_facts."""
+    """A metric of this run, with the baseline in the teacher's place; arguments as in quality_facts."""
     changed = judged.changed
     figures = DropFigures.model_validate(judged, from_attributes=True)
     return SinceFacts(
@@ -46,7 +46,7 @@ def since_facts(
 
 
 def add_actions(budgets: Sequence[BudgetFacts], on_undecided: Sequence[OnInconclusive]) -> list[BudgetFacts]:
-    """Judged budgets with what each does where it is undecided."""
+    """Judged budgets with what each does if it is undecided."""
     return [
         replace(budget, on_inconclusive=action) for budget, action in zip(budgets, on_undecided, strict=True)
     ]

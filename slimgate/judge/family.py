@@ -1,6 +1,6 @@
-"""Many verdicts at once, by Holm's correction: PASS of many variants, FAIL of many tasks; early looks.
+"""Several verdicts in one run, by Holm's correction: PASS of many variants, FAIL of many tasks, early looks.
 
-The bound of a variant that was chosen among many.
+Also the bound of a variant that was chosen from several.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from slimgate.judge.group_sequential import Look
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import Verdict, worst_verdict
 
-# A bound is looked for between points of which the larger is at most this many interval widths away.
+# The search for a bound ends at this many interval widths.
 _FURTHEST = 2**30
 _BISECTIONS = 20
 
 
 def bound_among(judged: QualityJudgement, count: int) -> float | None:
-    """The upper bound of the drop if the variant is chosen among `count`; None where there is no interval.
+    """The upper bound of the drop if the variant is chosen among `count`; None if there is no interval.
 
     By Bonferroni's correction: a true drop of any of the variants is above its bound in at most 5 % of runs.
     In the unit of `drop_points`.
@@ -45,7 +45,7 @@ def bound_among(judged: QualityJudgement, count: int) -> float | None:
 def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: int) -> QualityJudgement:
     """The judgement in which a budget passes only if its adjusted p-value is at most 5 %.
 
-    adjusted: of each of the metric's budgets, corrected over all `tests` budgets of the family.
+    adjusted: for each budget of the metric, corrected over all `tests` budgets of the family.
     """
     why = f"inside its budget alone, but not by Holm's correction over the {tests} budgets of all variants"
     return _undecided_if(judged, [p > ALPHA for p in adjusted], Verdict.PASS, why)
@@ -54,10 +54,10 @@ def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: in
 def fails_within_family(
     judgements: Sequence[QualityJudgement], looks: Sequence[Look | None] | None = None
 ) -> list[QualityJudgement]:
-    """The judgements of one model in which a budget fails only by Holm's correction over all of them.
+    """The judgements of one model, in which a budget fails only by Holm's correction over all of them.
 
-    A failure of any one fails the gate, so that without the correction an equal model fails more often the
-    more tasks there are. A PASS needs none, because every budget must pass. looks: of each judgement, where
+    A single failure fails the gate. Without the correction, an equal model would fail more often the more
+    tasks there are. A PASS needs no correction, because every budget must pass. looks: for each judgement, if
     its rows are judged more than once.
     """
     looks = looks or [None] * len(judgements)
@@ -81,9 +81,9 @@ def fails_within_family(
 
 
 def _rejected_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[bool]:
-    """Which hypotheses fall: each at the level shared by all that still stand, until none falls.
+    """Which hypotheses are rejected: each at the level shared by all that remain, until no more are rejected.
 
-    At a look the level is that of a family of looks which have the hypothesis' share together.
+    At a look, the level is that of a family of looks which shares the hypothesis' part of 5 %.
     """
     fallen = [False] * len(p_values)
     while not all(fallen):
@@ -110,9 +110,9 @@ def _decided_at(judged: QualityJudgement, look: Look | None) -> QualityJudgement
 def _undecided_if(
     judged: QualityJudgement, lost: Sequence[bool], verdict: Verdict, why: str
 ) -> QualityJudgement:
-    """The judgement in which budgets with that verdict are undecided where the correction takes it away.
+    """The judgement in which budgets with that verdict become INCONCLUSIVE if the correction removes it.
 
-    lost: of each of the metric's budgets; why: as the judgement's line says it.
+    lost: for each budget of the metric; why: the reason for the judgement's line.
     """
     budgets = tuple(
         replace(budget, verdict=Verdict.INCONCLUSIVE) if budget.verdict is verdict and gone else budget

@@ -1,4 +1,4 @@
-"""Flips: rows that turn from right to wrong, their share against a budget, the surest of them."""
+"""Flips: rows that turn from right to wrong, the budget on their share, and which of them to quote."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_QUOTED = 10
 class FlipShare:
     """Rows that turned from right to wrong, as a fraction of all rows.
 
-    losses: 1 a turned row, by row or group. groups: None where rows do not come in groups.
+    losses: by row or group, 1 for each turned row. groups: None if rows do not come in groups.
     """
 
     losses: UnitLosses
@@ -44,7 +44,7 @@ class FlipShare:
 def flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
     """Positions of the rows that went from right to wrong, and of those that went from wrong to right.
 
-    Raises MeasureError where rows are neither right nor wrong.
+    Raises MeasureError if rows are neither right nor wrong.
     """
     if teacher.right is None or variant.right is None:
         raise MeasureError("flips: the rows of this task are neither right nor wrong")
@@ -55,7 +55,8 @@ def flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
 def surest_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = MOST_QUOTED) -> Ints:
     """Positions of right-to-wrong rows, first those in whose wrong answer the variant is surest.
 
-    Without its probabilities: those in whose right answer the teacher was; without either, in order.
+    Without the variant's probabilities: those in whose right answer the teacher was surest; without either,
+    in order.
     """
     lost, _ = flipped_rows(teacher, variant)
     known = [outcomes for outcomes in (variant, teacher) if isinstance(outcomes, ClassOutcomes)]
@@ -73,7 +74,7 @@ def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
 
 
 def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
-    """is_lost: (rows,) 1 where a row turned from right to wrong; groups: (rows,) ids, or None."""
+    """is_lost: (rows,) 1 if a row turned from right to wrong; groups: (rows,) ids, or None."""
     count = 0 if groups is None else len(np.unique(groups))
     if count == len(is_lost):
         groups = None
@@ -82,7 +83,7 @@ def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
 
 
 def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> BudgetFacts:
-    """PASS where the rows show a share below `percent`, FAIL where they show one above it."""
+    """PASS if the rows show a share below `percent`, FAIL if they show one above it."""
     limit, rows = percent / 100, None
     verdict = to_verdict(
         inside=share.losses.p_at_least(limit) <= ALPHA, outside=share.losses.p_at_most(limit) <= ALPHA

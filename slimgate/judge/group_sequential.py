@@ -1,4 +1,4 @@
-"""Several looks at the same growing sample: the level at each, so that all of them together are wrong in 5 %.
+"""Several looks at the same growing sample: the level of each, so that all looks together are wrong in 5 %.
 
 The looks are planned at equal shares of the rows. Lan and DeMets' spending function of the O'Brien-Fleming
 type gives out little of the 5 % early and most of it at the end, so that the last level is close to 5 %.
@@ -20,7 +20,7 @@ from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
 MOST_LOOKS = 20
-# Where the distribution of a standard normal ends, and the nodes of the integral over it.
+# The end of the standard normal distribution, and the number of nodes of the integral over it.
 _END = 9.0
 _NODES = 200
 
@@ -54,7 +54,7 @@ def look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
     levels = [float(spent[0])]
     bound = z_quantile(levels[0]) * sqrt(times[0])
     nodes, weights = _nodes(bound)
-    # the density of the sum so far, of what no look has decided yet, times the weights of the integral
+    # density of the sum so far, if no look has decided yet, times the weights of the integral
     mass = weights * _density(nodes / sqrt(times[0])) / sqrt(times[0])
     step = sqrt(1 / looks)
     for at in range(1, looks):
@@ -78,7 +78,7 @@ def look_at(rows: int, planned: int, looks: int) -> Look | None:
 
 
 def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
-    """The sum above which a share `spend` ends that had not been decided before."""
+    """The sum above which the still undecided runs have a share of `spend`."""
     from slimgate._system.special_functions import ndtr
 
     def excess(bound: float) -> float:
@@ -88,7 +88,7 @@ def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
 
 
 def _nodes(bound: float) -> tuple[Floats, Floats]:
-    """Points from far below to the bound, and their weights (Gauss and Legendre)."""
+    """Points from far below up to the bound, and their weights (Gauss-Legendre)."""
     points, weights = np.polynomial.legendre.leggauss(_NODES)
     half = (bound + _END) / 2
     return half * points + bound - half, half * weights

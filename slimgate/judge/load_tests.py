@@ -1,12 +1,12 @@
 """Two load tests of other tools: the times of a target's requests against those of a base.
 
-The two were not measured by turns, so what the machine and the network did meanwhile is part of the
-difference. A test of one run has no figure for that. So a second run of the base is its measure, as the copy
-of the teacher is in a duel (judge/speed.py): the base against itself is the noise floor, and what is claimed
-is widened by it. Without a second run no speed-up is decided.
+The two tests did not alternate, so changes of the machine and the network between them are part of the
+difference. A single run does not show how large that is. So a second run of the base measures it, as the copy
+of the teacher does in a duel (judge/speed.py): the base compared with itself is the noise floor, and every
+claim is widened by it. Without a second run no speed-up is decided.
 
-The quantiles of both have order-statistic intervals of 90 %, with requests that follow each other alike
-counting as fewer (judge/call_times.py). The ratio's interval goes from the lower end of one divided by the
+The quantiles of both have order-statistic intervals of 90 %; requests whose times are correlated count as
+fewer (judge/call_times.py). The ratio's interval goes from the lower end of one divided by the
 upper end of the other to the reverse. Each side of it is wrong in at most 5 %: of two normal estimates with
 spreads s and t it is 1.645 (s + t) wide, and sqrt(s² + t²) would be enough.
 
@@ -47,9 +47,9 @@ ONE_RUN = "one run of each does not tell how much two runs of one server differ;
 class TimeRatio:
     """A quantile of one part of the requests in two load tests; base and target in milliseconds.
 
-    ratio: base / target, above 1 where the target is faster; interval: 90 %, of the requests alone.
-    noise_floor: on the log scale, of the base against its second run; None without one. counted: as how many
-    independent requests those of base and target count.
+    ratio: base / target, above 1 if the target is faster; interval: 90 %, of the requests alone. noise_floor:
+    on the log scale, of the base compared with its second run; None without a second run. counted: how many
+    independent requests those of base and target count as.
     """
 
     part: LoadPart
@@ -63,7 +63,7 @@ class TimeRatio:
 
     @property
     def claimed_interval(self) -> Interval:
-        """The interval widened by the noise floor; from 0 without end where nothing tells the noise."""
+        """The interval widened by the noise floor; from 0 without end if the noise is not known."""
         if self.noise_floor is None:
             return 0.0, inf
         low, high = self.interval
@@ -71,7 +71,10 @@ class TimeRatio:
 
 
 def part_ms(requests: Sequence[LoadRequest], part: LoadPart) -> Floats:
-    """(requests,) times in the order of sending, inf of those that failed; without those that have none."""
+    """(requests,) times in the order of sending, inf if a request failed.
+
+    Answered requests without a time of this part are left out.
+    """
     field = {"answer": "total", "ttft": "first", "tpot": "between"}[part]
     times = (inf if request.failed is not None else getattr(request, field) for request in requests)
     return np.asarray([time for time in times if time is not None], dtype=np.float64)
@@ -84,7 +87,7 @@ def compare_times(
     part: LoadPart,
     quantile: float,
 ) -> TimeRatio | None:
-    """None where base or target has no answered request with a time of this part."""
+    """None if base or target has no answered request with a time of this part."""
     times = [part_ms(requests, part) for requests in (base, target)]
     if not all(np.isfinite(part_times).any() for part_times in times):
         return None
@@ -100,7 +103,7 @@ def compare_times(
 def _noise_floor(
     base: Sequence[LoadRequest], repeat: Sequence[LoadRequest], part: LoadPart, quantile: float
 ) -> float:
-    """How far the base is from itself, and again to the farther bound of that; LAYOUT if that is more."""
+    """The distance of the two base runs, plus that to the farther bound of the ratio; at least LAYOUT."""
     times = [part_ms(requests, part) for requests in (base, repeat)]
     if not all(map(len, times)):
         return inf
@@ -120,14 +123,14 @@ def _ratio(base: Floats, target: Floats, quantile: float) -> tuple[float, Interv
 
 
 def _divide(above: float, below: float) -> float:
-    """inf over anything is inf; 0 below is no bound."""
+    """inf over anything is inf; anything over 0 has no bound."""
     if not isfinite(above) or below == 0:
         return inf
     return above / below
 
 
 def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> BudgetFacts:
-    """PASS where the claimed interval lies above the limit, FAIL where it lies below, else INCONCLUSIVE."""
+    """PASS if the claimed interval lies above the limit, FAIL if it lies below, else INCONCLUSIVE."""
     low, high = comparison.claimed_interval
     verdict = to_verdict(inside=low >= budget.limit, outside=high < budget.limit)
     known = (low, high) if isfinite(high) else None
@@ -143,7 +146,7 @@ def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> Bud
 
 
 def ratio_message(name: str, comparison: TimeRatio, judged: BudgetFacts) -> str:
-    """One line that can be acted on. name: of target and load."""
+    """The line of the gate. name: of target and load."""
     part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[comparison.part]
     line = (
         f"{name}{part} {comparison.ratio:.2f}× the base's speed {_format_claim(comparison)}, "

@@ -1,11 +1,11 @@
-"""Bounds of a mean loss over independent units (rows, groups of rows, documents), also by what was not seen.
+"""Bounds of a mean loss over independent units (rows, groups of rows, documents), also for unseen losses.
 
 Every unit has a random weight, exponential of mean 1, and one made-up unit has lost all that it can. The
 share of such weightings whose mean loss reaches a margin is the p-value of "the true mean loss is at least
 the margin".
 
-This is Gaffke's bound. It needs no normal approximation: of 0/1 losses it is Clopper and Pearson's bound, and
-where G equal groups lost nothing it is the rule of three, about 3 / G. So 50 groups cannot show a drop below
+This is Gaffke's bound. It needs no normal approximation: for 0/1 losses it is Clopper and Pearson's bound,
+and if G equal groups lost nothing it is the rule of three, about 3 / G. So 50 groups cannot show a drop below
 2 points, whatever their size.
 
 What it assumes: units are independent; no row loses more than `worst`; a group's chance to be lost grows at
@@ -34,23 +34,23 @@ from slimgate.judge.root import find_root
 from slimgate.judge.rows_needed import copies_until
 from slimgate.outcomes import Floats, Ints
 
-# Nearer to a mean of 0 than this, in standard deviations, the formula of the tail is 0 / 0.
+# Nearer to a mean of 0 than this, in standard deviations, the formula of the tail becomes 0 / 0.
 _NEAR_MEAN = 1e-4
-# How near to a pole of the generating function the saddlepoint is looked for.
+# How near to a pole of the generating function the search for the saddlepoint goes.
 _POLE = 1e-12
 # The last relative step of that search: the next one would be about its square.
 _STEP = 1e-8
-# Values that differ by less are equal but for rounding.
+# Values that differ by less are equal up to rounding.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class UnitLosses:
-    """What independent units lost.
+    """The losses of independent units.
 
     losses: (units,) sums over the rows of a unit; sizes: (units,) its rows, above 0 (for rates over tokens,
     its tokens). best, worst: the smallest and the largest loss that a row can have. repeats: (units,) how
-    many equal units each entry stands for.
+    many equal units each entry represents.
     """
 
     losses: Floats
@@ -85,9 +85,9 @@ class UnitLosses:
         return self._tail(margin * self.sizes - self.losses, margin - self.best, copies)
 
     def copies_needed(self, margin: float) -> float | None:
-        """How many times as many units decide on which side of `margin` the mean is, 80 % of the time.
+        """The factor on the units that decides on which side of `margin` the mean is, 80 % of the time.
 
-        The units keep their kinds and shares. None where the mean is at the margin.
+        The units keep their kinds and shares. None if the mean is at the margin.
         """
         p_value = self.p_at_least if self.mean < margin else self.p_at_most
         return copies_until(lambda copies: p_value(margin, copies=copies), self.mean, margin)
@@ -104,13 +104,13 @@ class UnitLosses:
         return low, high
 
     def _usual_reach(self, span: float) -> float:
-        """About how far a bound is from the mean: two standard errors, or the rule of three."""
+        """The expected distance of a bound from the mean: two standard errors, or the rule of three."""
         rows = float(self.repeats @ self.sizes)
         return 2 * self.standard_error + 3 * self.unseen_size * span / rows
 
     @property
     def standard_error(self) -> float:
-        """Of the mean loss; units are taken as drawn together with their sizes."""
+        """The standard error of the mean loss; units are taken as drawn together with their sizes."""
         rows = float(self.repeats @ self.sizes)
         return sqrt(float(self.repeats @ (self.losses - self.mean * self.sizes) ** 2)) / rows
 
@@ -122,9 +122,9 @@ class UnitLosses:
 def unit_losses(
     losses: Floats, sizes: Floats, groups: Ints | None, *, best: float, worst: float
 ) -> UnitLosses:
-    """losses, sizes: (rows,); groups: (rows,) ids, or None where each row is a unit of its own.
+    """losses, sizes: (rows,); groups: (rows,) ids, or None if each row is a unit.
 
-    Units of size 0 are left out: they count for nothing, and the made-up unit is as large as one that counts.
+    Units of size 0 are left out: they count for nothing, and would change the size of the made-up unit.
     """
     if groups is not None:
         member = np.unique(groups, return_inverse=True)[1]
@@ -136,11 +136,11 @@ def unit_losses(
 
 
 def share_above_zero(values: Floats, repeats: Floats) -> float:
-    """The chance that a sum of values, each times an exponential number of its own, is above 0.
+    """The chance that a sum of values, each times an independent exponential number, is above 0.
 
     values: (kinds,); repeats: (kinds,) terms of each value, any number above 0. The saddlepoint formula of
-    Lugannani and Rice is within 2 % of the exact share from three terms on; of two different values the share
-    is exact.
+    Lugannani and Rice is within 2 % of the exact share from three terms on; with two different values the
+    share is exact.
     """
     from slimgate._system.special_functions import betainc, ndtr
 
@@ -151,10 +151,10 @@ def share_above_zero(values: Floats, repeats: Floats) -> float:
         return 1.0
     above, below = values >= (1 - _ROUNDING) * largest, values <= (1 - _ROUNDING) * smallest
     if (above | below | (values == 0)).all():
-        # two gamma variables: their share is beta distributed
+        # the share of two gamma variables is beta distributed
         terms = float(repeats[below].sum()), float(repeats[above].sum())
         return float(betainc(*terms, largest / (largest - smallest)))
-    # of the order of 1, so that the search for the saddlepoint has no unit
+    # scaled to the order of 1, so that the search for the saddlepoint has no unit
     values = values / max(largest, -smallest)
     at = _saddlepoint(values, repeats)
     left = 1 - at * values
@@ -170,15 +170,16 @@ def share_above_zero(values: Floats, repeats: Floats) -> float:
 
 
 def _saddlepoint(values: Floats, repeats: Floats) -> float:
-    """Where the cumulant generating function, -sum(log(1 - t value)), has slope 0: by Newton's method.
+    """The root of the slope of the cumulant generating function, -sum(log(1 - t value)), by Newton's method.
 
-    The slope rises between the two poles. Newton's method is of the slope times the distances to both poles,
-    which has the same root and is nearly straight. A step that leaves the bracket ends in its middle.
+    The slope rises between the two poles. Newton's method works on the slope times the distances to both
+    poles, which has the same root and is nearly straight. A step that leaves the bracket goes to its middle.
     """
     smallest, largest = float(values.min()), float(values.max())
     low, high = (1 - _POLE) / smallest, (1 - _POLE) / largest
     if _slopes(values, repeats, low)[0] >= 0:
-        # of so many terms the share is 0 or 1 to the last digit, and at the end of the search it is that too
+        # with this many terms the share is 0 or 1 to the last digit, and the end of the search gives that
+        # too
         return low
     if _slopes(values, repeats, high)[0] <= 0:
         return high
@@ -188,7 +189,7 @@ def _saddlepoint(values: Floats, repeats: Floats) -> float:
         low, high = (at, high) if slope < 0 else (low, at)
         rise -= slope * (smallest / (1 - at * smallest) + largest / (1 - at * largest))
         following = at - slope / rise if rise else low
-        # the digits of a step double each time, and the slope has no more than these
+        # the correct digits double with each step, and the slope has no more than these
         if abs(following - at) <= _STEP * abs(at):
             return following
         at = following if low < following < high else (low + high) / 2
@@ -202,10 +203,10 @@ def _slopes(values: Floats, repeats: Floats, at: float) -> tuple[float, float]:
 
 
 def _crossing(excess: Callable[[float], float], mean: float, end: float, usual: float) -> float:
-    """Between the mean and the end of the range: where `excess` falls to 0; the end where it stays above.
+    """The point between mean and end at which `excess` falls to 0; the end if it stays above.
 
-    The mean itself where it is 0 or less there already, as at levels near a half. usual: about how far from
-    the mean it is; a near bracket takes a fifth of the evaluations.
+    It is the mean if `excess` is already 0 or less there, as at levels near a half. usual: the expected
+    distance from the mean; a near bracket takes a fifth of the evaluations.
     """
     span = (end - mean) * (1 - 1e-12)
     if end == mean or excess(mean + span) >= 0:

@@ -1,4 +1,4 @@
-"""What the rows say of a metric that is a mean over rows or a rate: by the bound of `mean_bound`."""
+"""The evidence on a metric that is a mean over rows or a rate: by the bound of `mean_bound`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimgate.judge.metrics.base import Metric, RowMean
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 METHOD = "Gaffke's bound"
-# Sums of many terms may be beyond their ends by so much, relative to themselves.
+# Sums of many terms may exceed their ends by this much, relative to themselves.
 _ROUNDING = 1e-6
 
 
@@ -70,17 +70,15 @@ class PairedMeans:
         return self.losses(contrast).p_at_most(limit)
 
     def upper_sign(self, contrast: Contrast) -> float:
-        """Above 0 where the upper bound is: the p-value of 0 is above the level."""
+        """Above 0 if the upper bound is: then the p-value of 0 is above the level."""
         return self.p_at_least(contrast, 0.0) - ALPHA
 
     def lower_sign(self, contrast: Contrast) -> float:
-        """Below 0 where the lower bound is."""
+        """Below 0 if the lower bound is."""
         return ALPHA - self.p_at_most(contrast, 0.0)
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """How many times as many rows tell on which side of `limit` it is, 80 % of the time; None if it is on
-        it.
-        """
+        """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
         return self.losses(contrast).copies_needed(limit)
 
     def standard_error(self, contrast: Contrast) -> float:
@@ -98,7 +96,7 @@ class PairedMeans:
 
 
 def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: Outcomes) -> PairedMeans:
-    """Raises MeasureError where the sizes of the two models differ, one is below 0, or all are 0, or where an
+    """Raises MeasureError if the sizes of the two models differ, one is below 0, or all are 0, or if an
     amount is outside its ends.
     """
     (before, sizes), (after, variant_sizes) = row_mean.of(teacher), row_mean.of(variant)
@@ -148,7 +146,7 @@ def _rates(amounts: Floats, sizes: Floats) -> Floats:
 def _seen_ends(
     ends: tuple[float, float], before: Floats, after: Floats, sizes: Floats
 ) -> tuple[float, float]:
-    """The range of the sample in place of ends that are not known: for FAIL and intervals, never for PASS."""
+    """The range of the sample instead of unknown ends: for FAIL and intervals, never for PASS."""
     rates = np.concatenate([_rates(amounts, sizes)[sizes > 0] for amounts in (before, after)])
     low, high = float(rates.min()), float(rates.max())
     return (ends[0] if np.isfinite(ends[0]) else low), (ends[1] if np.isfinite(ends[1]) else high)

@@ -11,19 +11,19 @@ from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 
 _FURTHER_DECIMALS = 3
-# Kinds whose interval is of the growth that they limit.
+# The interval of these kinds is that of the growth that they limit.
 GROWTHS = ("increase_relative",)
-# times the rows that a run has: nobody labels so many more for a verdict
+# factor on the rows of the run, above which a message suggests no number: labelling is too much work
 _OUT_OF_REACH = 100
 
 
 def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
     """`int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL`.
 
-    name: the variant; since: the baseline that stands in the teacher's place. Points have one decimal, and
-    more where one would round a bound onto its budget. A budget on both sides is `budget ±1.0`. Other kinds
-    of budget stand with what they limit: `floor 0.80: 0.812 [0.801, 0.823]`, in the limit's own unit. What
-    was judged over builds stands so too: `budget 2.0 over 3 builds: 2.5 [0.9, 4.1]`.
+    name: the variant; since: the baseline that takes the teacher's place. Points have one decimal, and more
+    if one decimal would round a bound to its budget. A budget on both sides is `budget ±1.0`. Other kinds of
+    budget come with the value that they limit: `floor 0.80: 0.812 [0.801, 0.823]`, in the unit of the limit.
+    Budgets over builds have that form too: `budget 2.0 over 3 builds: 2.5 [0.9, 4.1]`.
     """
     digits = _decimals(judgement)
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
@@ -41,14 +41,14 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
 
 
 def format_runs(runs: tuple[int, int] | None) -> str:
-    """`, 3 runs of each`, or `, 3 and 5 runs`; nothing of one run."""
+    """`, 3 runs of each`, or `, 3 and 5 runs`; empty for one run."""
     if runs is None:
         return ""
     return f", {runs[0]} runs of each" if runs[0] == runs[1] else f", {runs[0]} and {runs[1]} runs"
 
 
 def _strays(judgement: QualityJudgement) -> str:
-    """`; no label: 6 predictions of the teacher, 0 of the variant`, where there are any."""
+    """`; no label: 6 predictions of the teacher, 0 of the variant`; empty if there are none."""
     if judgement.strays is None:
         return ""
     before, after = judgement.strays
@@ -63,12 +63,12 @@ def teacher_message(judgement: QualityJudgement) -> str:
 
 
 def format_rows(n: int, groups: int | None) -> str:
-    """`2000`, or `2000 in 100 groups` where rows come in groups."""
+    """`2000`, or `2000 in 100 groups` if rows come in groups."""
     return f"{n}" if groups is None else f"{n} in {groups} groups"
 
 
 def _value(value: float) -> str:
-    """0.884; 23.41 for what is no share."""
+    """0.884; two decimals for values that are not shares, such as 23.41."""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
@@ -80,7 +80,7 @@ def _decimals(judgement: QualityJudgement) -> int:
 
 
 def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
-    """The fewest decimals that round none of the numbers onto a limit that it does not equal."""
+    """The fewest decimals that round no number to a limit that it does not equal."""
     most_digits = fewest + _FURTHER_DECIMALS
     for digits in range(fewest, most_digits):
         if all(
@@ -94,7 +94,7 @@ def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: in
 
 def _budget(budget: BudgetFacts, digits: int) -> str:
     if is_in_points(budget.kind):
-        # a limit is shown as it was set: 0.25 is not 0.2
+        # a limit keeps the digits of the suite: 0.25 is not 0.2
         shown = f"{budget.limit:.{digits}f}"
         limit = shown if float(shown) == budget.limit else f"{budget.limit:g}"
         named = f"budget {_sign_of(budget.kind)}{limit}"
@@ -112,7 +112,7 @@ def _budget(budget: BudgetFacts, digits: int) -> str:
 
 
 def format_share_above(capped: CappedFacts) -> str:
-    """`above the cap of 1: 0.3 % [0.1, 0.9], limit 0.25 %`, with the uncapped mean where a row is above."""
+    """`above the cap of 1: 0.3 % [0.1, 0.9], limit 0.25 %`, with the uncapped mean if a row is above."""
     numbers = (100 * share for share in (capped.above, *capped.above_interval))
     share, low, high = (f"{number:.2g}" for number in numbers)
     limit = f"{100 * capped.above_max:.2g}"
@@ -121,12 +121,12 @@ def format_share_above(capped: CappedFacts) -> str:
 
 
 def _sign_of(kind: str) -> str:
-    """`±` of a limit on both sides."""
+    """`±` for a limit on both sides."""
     return "±" if is_two_sided_kind(kind) else ""
 
 
 def format_builds(builds: int | None) -> str:
-    """` over 3 builds`; nothing of a budget over rows."""
+    """` over 3 builds`; empty for a budget over rows."""
     if builds is None:
         return ""
     return " (all builds are equal)" if builds == 1 else f" over {builds} builds"
@@ -166,7 +166,7 @@ def _outcome(judgement: QualityJudgement) -> str:
 
 
 def _is_share_undecided(budget: BudgetFacts) -> bool:
-    """Whether the capped mean is inside its limit, so that only rows above the cap may break the budget."""
+    """Whether the capped mean is inside its limit, and only the share above the cap is undecided."""
     capped = budget.capped
     if capped is None or budget.interval is None or budget.kind not in GROWTHS:
         return False
@@ -180,7 +180,7 @@ def _named(budget: BudgetFacts) -> str:
 
 
 def _would_tell(budget: BudgetFacts, judgement: QualityJudgement) -> str:
-    """What would decide one of several undecided budgets."""
+    """The words on what would decide one of several undecided budgets."""
     if (budget.builds or 1) > 1:
         return builds_would_tell(budget, judgement.n)
     if budget.n_needed is None:
@@ -189,7 +189,7 @@ def _would_tell(budget: BudgetFacts, judgement: QualityJudgement) -> str:
 
 
 def rows_would_tell(needed: int, n: int) -> str:
-    """`about 3,500 gate rows would tell`; says so where these are far more than n."""
+    """`about 3,500 gate rows would tell`; or that this is far more than n."""
     words = f"{_about(needed)} gate rows would tell"
     return f"too close to its budget: {words}" if needed > _OUT_OF_REACH * n else words
 
@@ -199,9 +199,9 @@ def _about(rows: int) -> str:
 
 
 def builds_would_tell(budget: BudgetFacts, n: int) -> str:
-    """`5 builds in place of 3, or about 4,000 gate rows, would tell`: more of what is too few.
+    """`5 builds in place of 3, or about 4,000 gate rows, would tell`: more builds, rows or both.
 
-    budget: undecided, over builds. Rows that are far more than n are not asked for.
+    budget: undecided, over builds. The line suggests no rows if they are far more than n.
     """
     rows = budget.n_needed if (budget.n_needed or 0) <= _OUT_OF_REACH * n else None
     builds = (
@@ -218,10 +218,10 @@ def builds_would_tell(budget: BudgetFacts, n: int) -> str:
 
 
 def runs_would_tell(budget: BudgetFacts, n: int, counts: tuple[int, int]) -> str:
-    """`5 runs of each, or about 4,000 gate rows, would tell`: more of what is too few.
+    """`5 runs of each, or about 4,000 gate rows, would tell`: more runs, rows or both.
 
-    budget: undecided, over runs. counts: the runs that there are. Rows that are far more than n are not asked
-    for.
+    budget: undecided, over runs. counts: the runs that there are. The line suggests no rows if they are far
+    more than n.
     """
     rows = budget.n_needed if (budget.n_needed or 0) <= _OUT_OF_REACH * n else None
     runs = f"{budget.runs_needed} runs of each"

@@ -1,6 +1,6 @@
-"""A teacher that gets no row right, or is not shown to beat the most frequent label.
+"""Detects a teacher that gets no row right, or does not beat the most frequent label.
 
-Its copies are as useless.
+Copies of such a teacher are useless too.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from slimgate.results.base import Verdict
 
 
 def describe_near_chance(outcomes: Outcomes) -> str | None:
-    """Why a model may have learnt nothing; None where it has, and where answers are neither right nor wrong.
+    """Why a model may have learnt nothing; None if it has, or if answers are neither right nor wrong.
 
     The accuracy of a classifier, by the interval of a `floor`, is compared with the share of the most
-    frequent label, which is never less than chance. Other models have to get some row right.
+    frequent label, which is never less than chance. Other models need at least one right row.
     """
     if not len(outcomes) or outcomes.right is None:
         return None

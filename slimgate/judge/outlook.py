@@ -1,12 +1,12 @@
-"""Whether gate rows can decide a budget, told before anything is built: by simulating equal variants.
+"""Simulates equal variants to show, before anything is built, whether the gate rows can decide a budget.
 
-An equal variant changes a share of the answers, half of them for the worse. Each simulated one is judged by
-the judge itself, on groups of the sizes that the gate has. The share that passes is the outlook.
+An equal variant changes a share of the answers, half of them for the worse. The judge itself judges each
+simulated variant, on groups of the sizes that the gate has. The share that passes is the outlook.
 
-How many answers a variant changes is not known before it is built. Two kinds are told apart, each with a
-range: what was only converted, quantized or pruned changes 0.5 to 3 % of the answers of a classifier if it is
-as good as its teacher, and what learns again (distilled, fine-tuned) 5 to 12 %; see
-reports/worked_examples.md.
+The share of answers that a variant changes is not known before it is built. There are two kinds, each with a
+range. A variant that was only converted, quantized or pruned changes 0.5 to 3 % of the answers of a
+classifier if it is as good as its teacher. A variant that was trained (distilled, fine-tuned) changes 5 to 12
+%; see reports/worked_examples.md.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ _Judged = Literal["drop", "both sides", "flips"]
 
 # Shares of answers that an equal variant changes: without training, and with.
 CONVERTED, TRAINED = (0.005, 0.03), (0.05, 0.12)
-# A row takes its group's change with this chance, so that two rows of a group correlate by its square.
+# A row takes its group's change with this chance, so two rows of a group correlate by its square.
 _FOLLOW = sqrt(USUAL_CORRELATION)
 _RUNS = 500  # so that a share is within 4 points of the true one, 19 times in 20
-# "can decide": so many pass at the upper end of the range; "cannot decide": at most so many at the lower end.
+# "can decide": at least this share passes at the upper end of the range; "cannot decide": at most this share
+# at the lower end.
 _MOSTLY, _HARDLY = 0.80, 0.10
 
 
@@ -65,16 +66,16 @@ class Outlook:
 def drop_outlook(
     sizes: tuple[int, ...], margin: float, changes: tuple[float, float], *, two_sided: bool = False
 ) -> Outlook:
-    """Of a budget on the drop of a metric of 0/1 per row. sizes: rows of each group; margin: a fraction.
+    """The outlook of a budget on the drop of a metric of 0/1 per row. sizes: rows of each group.
 
-    two_sided: of a budget on the gain too.
+    margin: a fraction. two_sided: whether the budget limits a gain too.
     """
     judged: _Judged = "both sides" if two_sided else "drop"
     return Outlook(changes, *(_passing(sizes, margin, psi, judged) for psi in changes))
 
 
 def flips_outlook(sizes: tuple[int, ...], limit: float, changes: tuple[float, float]) -> Outlook:
-    """Of a budget on the share of rows that turn from right to wrong; limit: a fraction."""
+    """The outlook of a budget on the share of rows that turn from right to wrong; limit: a fraction."""
     return Outlook(changes, *(_passing(sizes, limit, psi, "flips") for psi in changes))
 
 
@@ -90,8 +91,9 @@ def _passing(sizes: tuple[int, ...], limit: float, psi: float, judged: _Judged) 
 def equal_changes(
     rng: np.random.Generator, sizes: tuple[int, ...], psi: float, follow: float = _FOLLOW
 ) -> Floats:
-    """(rows,) +1 lost, -1 won, 0 same, of an equal variant; a row takes its group's change with chance
-    `follow`.
+    """(rows,) +1 lost, -1 won, 0 same, for an equal variant.
+
+    follow: the chance that a row takes its group's change.
     """
     member = np.repeat(np.arange(len(sizes)), sizes)
     own_fate, of_group = (_fates(rng, count, psi) for count in (len(member), len(sizes)))

@@ -1,18 +1,19 @@
-"""A metric of a recipe: the mean over all builds that it could give and all rows that there could be.
+"""A metric of a recipe: the mean over all builds that it could give and all possible rows.
 
-A suite builds a variant once for each of its seeds. All builds answer the same gate rows, and the teacher is
-one. So builds and rows are crossed: the mean drop varies with the rows that were drawn and with the builds.
+A suite builds a variant once for each of its seeds. All builds answer the same gate rows, and there is one
+teacher. So builds and rows are crossed: the mean drop varies with the rows that were drawn and with the
+builds.
 
     bound = mean drop ± sqrt(rows² + (t_(k-1) × sd / sqrt(k))²)
 
-rows: how far the bound over the rows is from the mean, of the drop that is averaged over the builds row by
-row. sd: the standard deviation of the k builds' drops on these rows; t_(k-1): Student's, since k is small.
+rows: how far the bound over the rows is from the mean, for the drop averaged over the builds row by row. sd:
+the standard deviation of the k builds' drops on these rows; t_(k-1): Student's, since k is small.
 
 The root of the sum of squares is Banerjee's bound. It holds for any k from 2 on, whatever the shares of the
 two variances: for normal means and a level under a half the chance that it is exceeded is at most that level.
-The chance changes of single rows in single builds are in both parts, so they count twice: that errs on the
-side of INCONCLUSIVE. What is assumed: builds are draws of one normal distribution. A recipe that breaks in
-one of ten builds is not seen in three.
+The chance changes of single rows in single builds are in both parts, so they count twice, which makes
+INCONCLUSIVE likelier. The assumption is that builds are draws of one normal distribution. Three builds do not
+show a recipe that breaks in one of ten.
 
 For a metric that is not a mean over rows (F1, ROC-AUC, …), `rows` is the mean of the builds' own distances:
 the standard error of a mean is at most the mean of the standard errors.
@@ -39,17 +40,17 @@ from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric, value_of
 from slimgate.outcomes import Floats, Outcomes, same_rows
 
-# How many builds a message may ask for.
+# The largest number of builds that a message suggests.
 MOST_BUILDS = 20
-# How much wider than to its bound a drop must be from its limit to be decided 80 % of the time.
+# Factor on the distance of a drop from its limit, compared with its bound, to be decided 80 % of the time.
 _WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
 
 
 class Needed(NamedTuple):
-    """What would decide a budget 80 % of the time if all stays as measured; None where no number would.
+    """The plan that would decide a budget 80 % of the time if all stays as measured; None if none would.
 
-    rows: with as many builds; builds: on as many rows. both: neither is enough alone, and the two numbers
-    are of more rows together with more builds.
+    rows: how many, with the same builds; builds: how many, on the same rows. both: neither is enough alone;
+    then rows and builds together are.
     """
 
     rows: int | None
@@ -61,7 +62,7 @@ class Needed(NamedTuple):
 class OverBuilds(ByInterval):
     """A metric of the teacher, before, and of each build on the same n rows, after (builds,).
 
-    rows: what the rows tell of each build, or once of their mean row by row.
+    rows: the evidence of the rows on each build, or one on the mean of the builds row by row.
     """
 
     before: float
@@ -99,7 +100,8 @@ class OverBuilds(ByInterval):
     def excludes(self, contrast: Contrast, limit: float, alpha: float, *, above: bool) -> bool:
         """Whether `limit` is above the upper bound, or else below the lower one.
 
-        By the p-value of the rows at the distance that the builds leave them: no bound is searched for.
+        It uses the p-value of the rows at the distance that remains after the builds' part, so it searches
+        for no bound.
         """
         sign, value = (1 if above else -1), self.value(contrast)
         distance, between = sign * (limit - value), self.between(contrast, alpha, self.count)
@@ -112,7 +114,7 @@ class OverBuilds(ByInterval):
         return test(contrast, value + sign * left) <= alpha
 
     def between(self, contrast: Contrast, alpha: float, count: int) -> float:
-        """How far the bound would be from the mean by the spread of `count` such builds alone."""
+        """How far the bound would be from the mean by the spread of `count` builds alone."""
         spread = float(self.values(contrast).std(ddof=1))
         return t_quantile(count - 1, alpha) * spread / sqrt(count)
 
@@ -129,19 +131,19 @@ class OverBuilds(ByInterval):
         return float(below), float(above)
 
     def standard_error(self, contrast: Contrast) -> float:
-        """Of the mean, by both parts."""
+        """The standard error of the mean, from rows and builds."""
         of_rows = float(np.mean([evidence.standard_error(contrast) for evidence in self.rows]))
         return hypot(of_rows, float(self.values(contrast).std(ddof=1)) / sqrt(self.count))
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
-        """How many times as many rows tell, with as many builds; None where no number of rows does."""
+        """The factor on the rows that would decide, with the same builds; None if no number of rows would."""
         needed = self.needed(contrast, limit)
         return None if needed.rows is None or needed.needs_both else needed.rows / self.n
 
     def needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> Needed:
-        """What would tell on which side of `limit` the mean is.
+        """The rows or builds that would decide on which side of `limit` the mean is.
 
-        stretch: how many times as far away it must be, in standard errors, as of a one-sided budget.
+        stretch: the factor on the distance to `limit`, in standard errors, compared with a one-sided budget.
         """
         value = self.value(contrast)
         if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
@@ -158,7 +160,7 @@ class OverBuilds(ByInterval):
         builds = next((k for k in more if (needs := rows(k)) is not None and needs <= self.n), None)
         alone = rows(self.count)
         if alone is None and builds is None:
-            # so many builds that their spread takes up at most half of the room
+            # enough builds that their spread takes up at most half of the room
             counts = (k for k in more if self.between(contrast, ALPHA, k) ** 2 <= room / 2)
             count = next(counts, None)
             return Needed(None, None) if count is None else Needed(rows(count), count, needs_both=True)
@@ -168,9 +170,9 @@ class OverBuilds(ByInterval):
 def over_builds(
     metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes], *, seed: int, resamples: int | None
 ) -> OverBuilds:
-    """The teacher beside two or more builds of a variant, all on the same rows.
+    """Combines the teacher with two or more builds of a variant, all on the same rows.
 
-    Raises MeasureError where the rows are not the same, or the metric is not defined on them.
+    Raises MeasureError if the rows are not the same, or the metric is not defined on them.
     """
     for outcomes in builds:
         same_rows(teacher, outcomes)

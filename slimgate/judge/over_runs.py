@@ -1,14 +1,14 @@
-"""A mean score over the samples that there could be and the runs that each model could give.
+"""A mean score over all possible samples and all runs that each model could give.
 
 Each of A runs of the base and B runs of the target has a score on each of n samples, so runs and samples are
 crossed. The mean drop varies with the samples that were drawn, and with the runs.
 
     bound = mean drop ± max(samples, sqrt(share × samples² + runs²))
 
-samples: how far Gaffke's bound over the samples is from the mean, of scores that are averaged over the runs.
-It includes what a run does by chance on a single sample, but nothing that is common to a whole run, such as a
-server, a seed or a judge model. share: the part of its variance that is not such chance on single samples.
-That chance is in the spread of the runs' means too, so it would count twice. runs: Student's quantile times
+samples: how far Gaffke's bound over the samples is from the mean, for scores averaged over the runs. It
+includes the chance of a run on a single sample, but nothing that is common to a whole run, such as a server,
+a seed or a judge model. share: the part of its variance that is not such chance on single samples. The spread
+of the runs' means includes that chance too, so it would count twice. runs: Student's quantile times
 the standard error of the drop, from the spread of the runs' means; the larger of two rules.
 
     Welch's    each side has its own spread; too short if the two runs of a side agree by chance
@@ -38,16 +38,16 @@ from slimgate.judge.mean_bound import UnitLosses
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.outcomes import Floats, Ints
 
-# How many runs of each side a message may ask for.
+# The largest number of runs of each side that a message suggests.
 MOST_RUNS = 20
-# How much wider than to its bound a drop must be from its limit to be decided 80 % of the time.
+# Factor on the distance of a drop from its limit, compared with its bound, to be decided 80 % of the time.
 _WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
 # Smaller scatter, relative to the largest score, is rounding of sums.
 _ROUNDING = 1e-12
 
 
 class RunsNeeded(NamedTuple):
-    """What would decide a budget 80 % of the time if all stays as measured; None where no number would.
+    """The plan that would decide a budget 80 % of the time if all stays as measured; None if none would.
 
     rows: how many rows, with the same runs. runs: how many runs of each side, on the same rows.
     needs_both: neither is enough alone; then `rows` and `runs` together are.
@@ -60,9 +60,9 @@ class RunsNeeded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RunScores:
-    """The scores of every run on the same rows. base: (runs, rows); target: (runs, rows) of its own runs.
+    """The scores of every run on the same rows. base, target: (runs, rows), each with its own number of runs.
 
-    For a metric that is no mean of these scores, such as pass^3, what each score moves its mean by.
+    For a metric that is not a mean of scores, such as pass^3, the score is what each answer adds to its mean.
     """
 
     base: Floats
@@ -90,7 +90,7 @@ class SideSpread:
 
 @dataclass(frozen=True, eq=False)
 class OverRuns(ByInterval):
-    """Scores over samples and runs. rows: of each row the mean over the runs; n: rows."""
+    """Scores over samples and runs. rows: the mean over the runs of each row; n: rows."""
 
     rows: PairedMeans
     base: SideSpread
@@ -246,7 +246,7 @@ def _reach_of_runs(base: SideSpread, target: SideSpread, alpha: float) -> float:
     if not sides:
         return 0.0
     if len(sides) == 1 or min(side.runs for side in sides) == 1:
-        # one estimate of a variance, also where a side of one run borrows it
+        # a single estimate of a variance, also if a side of one run borrows it
         return t_quantile(sides[0].degrees, alpha) * sqrt(error)
     degrees = error**2 / sum((side.variance / side.runs) ** 2 / (side.runs - 1) for side in sides)
     welch = t_quantile(degrees, alpha) ** 2 * error
@@ -257,7 +257,7 @@ def _reach_of_runs(base: SideSpread, target: SideSpread, alpha: float) -> float:
 
 
 def over_runs(rows: PairedMeans, runs: RunScores) -> OverRuns:
-    """Combines samples and runs. rows: of each row the mean over the runs; its groups are the units drawn."""
+    """Combines samples and runs. rows: the mean over the runs of each row; its groups are the units drawn."""
     sides = [measure_spread(scores, rows.groups) for scores in (runs.base, runs.target)]
     return OverRuns(rows, sides[0], sides[1], len(rows.before))
 
@@ -268,7 +268,7 @@ def measure_spread(scores: Floats, groups: Ints | None) -> SideSpread:
     if count == 1:
         return SideSpread(1, 0.0, 0.0, 0)
     means = scores.mean(axis=1)
-    # what is left of each score without the mean of its row and of its run
+    # the part of each score that neither the mean of its row nor that of its run explains
     scatter = scores - scores.mean(axis=0) - (means - means.mean())[:, None]
     scatter[np.abs(scatter) <= _ROUNDING * np.abs(scores).max()] = 0.0
     if groups is not None:

@@ -4,11 +4,11 @@ Of r repeats of a sample of which c are right, the chances without bias are
 
     pass^k = C(c, k) / C(r, k)        pass@k = 1 - C(r - c, k) / C(r, k)
 
-They are numbers between 0 and 1 of each sample, and their mean is judged as that of any score. What a whole
-run moves the mean by is k p^(k-1) of what it moves the sample's chance p (of pass@k, 1 - p in its place). It
-is k C(c, k - 1) / C(r - 1, k - 1): the chance that k - 1 of the other answers are right, of an answer that is
-wrong. A power of c / r, which has the answer itself in it, is too small where one answer of three is the odd
-one out: it passed a drop of pass@3 equal to its budget in 8 % of simulated runs.
+Each sample's value is a number between 0 and 1, and their mean is judged as that of any score. A run that
+moves the sample's chance p by a little moves the mean by k p^(k-1) times as much (for pass@k, 1 - p instead
+of p). The estimate is k C(c, k - 1) / C(r - 1, k - 1): for a wrong answer, the chance that k - 1 of the other
+answers are right. A power of c / r contains the answer itself. It is too small if one answer of three
+differs: it passed a drop of pass@3 equal to its budget in 8 % of simulated runs.
 
 Sources: Chen et al. 2021, arXiv 2107.03374 (pass@k); Yao et al. 2024, arXiv 2406.12045 (pass^k).
 """
@@ -35,7 +35,7 @@ class Pass:
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """Of `pass@3` or `pass^3`; None of any other text."""
+        """Reads `pass@3` or `pass^3`; None for any other text."""
         match = _NAME.fullmatch(name)
         if match is None:
             return None
@@ -50,7 +50,7 @@ class Pass:
 def pass_scores(metric: Pass, right: Floats, repeats: Floats) -> tuple[Floats, Floats]:
     """The value of each sample, and how much the mean moves with the chance of the sample.
 
-    right, repeats: (samples,) right answers of so many; at least k repeats.
+    right, repeats: (samples,) the number of right answers and of all answers; at least k repeats.
     """
     counted = right if metric.kind == "^" else repeats - right
     all_alike = np.ones(len(counted))

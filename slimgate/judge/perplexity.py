@@ -1,4 +1,4 @@
-"""Perplexity: has the variant's grown by more than its budget? Paired, by documents.
+"""Perplexity: whether the variant's grew by more than its budget. Paired, by documents.
 
 log ratio = (sum of the variant's nats - sum of the teacher's) / tokens, by the bound of `mean_bound` over
 whole documents, whose tokens are not independent. Nats have no upper end, so a document counts for at most
@@ -32,13 +32,13 @@ from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, worst_verdict
 
 METHOD = "Gaffke's bound over documents"
-# Of a larger number the exponential times 100 is no float64.
+# The exponential of a larger number, times 100, exceeds float64.
 _LARGEST = 700.0
 
 
 @dataclass(frozen=True)
 class _Perplexity:
-    """As a budget is checked against it."""
+    """Perplexity, with the attributes that checks of budgets read."""
 
     name: str = "perplexity"
     higher_is_better: bool = False
@@ -65,8 +65,9 @@ def judge_perplexity(
 
     cap: nats a token that a document counts for at most, if the budgets do not state it.
 
-    teacher, variant: (documents,) sums of negative log-likelihoods, in nats; tokens: (documents,) how many
-    each sum is of. In the judgement teacher and value are perplexities, drop_points and interval percent of
+    teacher, variant: (documents,) sums of negative log-likelihoods, in nats; tokens: (documents,) the number
+    of tokens of each sum. In the judgement teacher and value are perplexities, drop_points and interval
+    percent of
     the teacher's perplexity, n and n_needed documents. The growth and its interval are of the capped mean.
     Raises MeasureError for columns that do not fit or are not finite, SuiteError for other budgets.
     """
@@ -119,7 +120,7 @@ def _capped_rows(
 
 
 def growth_cap(budgets: Sequence[QualityBudget], usual: float = CAP) -> float:
-    """Nats a token that a document counts for at most; the budgets of one table have one cap."""
+    """The most nats a token that a document counts for; the budgets of one table have the same cap."""
     relative = [budget for budget in budgets if budget.kind == "increase_relative"]
     stated = next((budget.cap for budget in relative if budget.cap is not None), None)
     allowed = max((log(1 + budget.limit) for budget in relative), default=0.0)
@@ -159,7 +160,7 @@ def _judge(budget: QualityBudget, rows: CappedRows, variant_losses: UnitLosses) 
 
 
 def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
-    """On the log scale: the log ratio, in nats a token, against log(1 + limit)."""
+    """Compares the log ratio, in nats a token, with log(1 + limit)."""
     limit = log(1 + budget.limit)
     judged = with_share_above(
         judge_capped_mean(budget, rows, limit),
@@ -175,7 +176,7 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
 
 
 def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int) -> BudgetFacts:
-    """The log perplexity against log(limit)."""
+    """Compares the log perplexity with log(limit)."""
     limit = log(budget.limit)
     low, high = variant_losses.interval()
 
@@ -198,7 +199,7 @@ def _grown(log_ratio: float) -> float:
 
 
 def exp(value: float) -> float:
-    """The exponential, or the largest there is: bounds of few documents may lie beyond all numbers."""
+    """The exponential, or the largest float: bounds of few documents may be too large for one."""
     return exponential(min(value, _LARGEST))
 
 

@@ -1,7 +1,7 @@
-"""What a number of rows can decide, before they are run: shares of verdicts by simulation, and rows needed.
+"""What a number of rows can decide, before a run: shares of verdicts by simulation, and rows needed.
 
-A simulated target changes the given share of the rows, and its true drop is the given one. It is judged by
-Tango's test, as the scores of 0 and 1 of a run are; with looks, at each of them until one decides.
+A simulated target changes the given share of the rows and has the given true drop. It is judged by
+Tango's test, as runs with scores of 0 and 1 are; with looks, at each look until one decides.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the simulated targets with a true drop (a fraction) the shares that each rule passes and fails.
+    """The shares of simulated targets with a true drop (a fraction) that each rule passes and fails.
 
-    point_passes: of the rule "the measured drop is at most the budget", which a constant threshold is.
-    rows: the mean number of rows until a look decides, or all rows are run.
+    point_passes: by the rule "the measured drop is at most the budget", which a constant threshold is. rows:
+    the mean number of rows until a look decides, or until all rows are run.
     """
 
     drop: float
@@ -43,9 +43,11 @@ class Shares:
 
 @dataclass(frozen=True)
 class Plan:
-    """rows, flips, margin: as asked, the last two as fractions. equal, at_budget, twice: targets that lose
-    nothing, exactly the budget, and twice as much; None where so large a drop needs more flips. By symmetry
-    a two-sided budget treats the same gains as these drops.
+    """The plan for a number of rows.
+
+    rows, flips, margin: as given, the last two as fractions. equal, at_budget, twice: targets that lose
+    nothing, exactly the budget, and twice as much; None if the drop needs more flips than that. By symmetry a
+    two-sided budget treats the same gains as these drops.
 
     rows_needed: rows that pass an equal target 80 % of the time.
     """
@@ -71,7 +73,7 @@ def plan(
 ) -> Plan:
     """flips: the share of rows that change, either way; margin: the budget, a fraction.
 
-    two_sided: of a budget on the gain too.
+    two_sided: whether the budget limits a gain too.
     """
     rng, at_looks = np.random.default_rng(seed), look_rows(rows, looks)
 
@@ -94,7 +96,7 @@ def simulate_looks(
     *,
     two_sided: bool = False,
 ) -> Shares:
-    """rows: the number of rows at each look. The levels are those of as many looks at equal shares.
+    """rows: the number of rows at each look. The levels are those of this number of looks at equal shares.
 
     two_sided: PASS by both tests at the level, FAIL by either at half of it.
     """
@@ -131,7 +133,7 @@ def _decide_both_sides(turned: Ints, n: int, margin: float, level: float) -> tup
 
 
 def _z_of(turned: Ints, n: int, margin: float) -> Floats:
-    """(runs,) z of (runs, 2) rows lost and gained, as the p-values have it; equal pairs are computed once."""
+    """(runs,) z of (runs, 2) rows lost and gained, as for the p-values; equal pairs are computed once."""
     from slimgate._system.special_functions import ndtri
 
     pairs, at = np.unique(turned, axis=0, return_inverse=True)

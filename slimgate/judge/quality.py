@@ -1,6 +1,7 @@
-"""A metric of teacher and variant on the same gate rows, held against its budgets.
+"""Judges a metric of teacher and variant on the same gate rows against its budgets.
 
-A variant held against itself in the baseline: the judge's paired tests, that in the teacher's place.
+Also compares a variant with itself in the baseline: the same paired tests, with the baseline in the teacher's
+place.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from slimgate.judge.verdict import QualityJudgement, as_growth, judgement_of, wi
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 from slimgate.results.base import BudgetFacts, Verdict
 
-# Under these there is a warning, which changes no verdict. By the rule of three 50 rows of which none was
-# lost leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups one of 9.5 %: more than most budgets.
+# Below these there is a warning, which changes no verdict. By the rule of three, 50 rows without a loss
+# leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups leave 9.5 % open: more than most budgets allow.
 _FEW_ROWS = 50
 _FEW_GROUPS = 30
-# A class of fewer rows is named with its recall: one row more or less is 10 points of it.
+# A warning names each class of fewer rows with its recall: a single row is 10 points of it.
 _FEWEST_ROWS = 10
 _MOST_NAMED = 5
 
@@ -48,14 +49,14 @@ def judge_quality(
     """Judges one metric against its budgets, all of which must hold.
 
     Args:
-        metric: of the answers.
+        metric: measures the answers.
         teacher: its answers.
         variant: its answers on the same rows.
         budgets: limits on the drop or the value.
-        builds: the further builds of the variant on the same rows, for budgets over builds. These are
-            judged over the rows if it is empty, since all builds are equal, and if it is None, since no
-            other is known.
-        seed: of the random weights, if the metric takes them.
+        builds: the further builds of the variant on the same rows, for budgets over builds. Such a budget is
+            judged over the rows if this is empty, since all builds are equal, and if it is None, since no
+            other build is known.
+        seed: seed of the random weights, if the metric uses them.
         resamples: number of random weights (default as in `weigh_rows`).
         runs: the scores of every run, if teacher and variant hold the means of several; for a metric that
             is a mean over rows.
@@ -123,7 +124,7 @@ def judge_quality(
 def _over_runs(
     metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Evidence, runs: RunScores
 ) -> tuple[Evidence, OverRuns]:
-    """What rows and runs tell. Runs that are equal in every score leave the evidence of the rows as it is."""
+    """The evidence of rows and runs; if all runs are equal in every score, the evidence of the rows."""
     rows = pair_values(metric, teacher, variant, seed=0, resamples=None)
     if not isinstance(rows, PairedMeans):
         raise MeasureError(
@@ -141,7 +142,7 @@ def _over_runs(
 
 
 def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | None:
-    """The rows of teacher and variant whose prediction is no label; None where there are none."""
+    """The rows of teacher and variant whose prediction is no label; None if there are none."""
     if not (isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes)):
         return None
     counts = int(teacher.stray_rows.sum()), int(variant.stray_rows.sum())
@@ -154,7 +155,7 @@ def _describe_absent(labels: Sequence[str]) -> str:
 
 
 def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:
-    """Teacher and each build, as rows count for a mean; nothing of a metric that is not a mean over rows."""
+    """The row values of teacher and each build, for a mean over rows; empty for any other metric."""
     if metric.row_mean is None:
         return []
     groups = shared_groups(teacher, builds[0])
@@ -166,7 +167,7 @@ def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]
 
 
 def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
-    """Raises MeasureError where the metric is of other things in the two models."""
+    """Raises MeasureError if the metric measures different things in the two models."""
     for name in metric.alike:
         differing = int((teacher.column(name) != variant.column(name)).sum())
         if differing:
@@ -228,7 +229,7 @@ def _recall_of_rare(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[str]
 
 
 def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetFacts, ...]:
-    """The verdicts on rows that cannot be paired: no number of them would tell."""
+    """The verdicts on rows that cannot be paired: no number of rows would decide."""
     return tuple(
         BudgetFacts(
             kind=budget.kind,

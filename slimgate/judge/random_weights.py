@@ -4,11 +4,11 @@ Every independent unit (a row or a group of rows) has a random weight, exponenti
 bound of a drop, one made-up unit that has lost all it can is added; for the lower bound, one that has gained
 it. The metric of both models is computed for each weighting, and a bound is a quantile of the contrast.
 
-This is Gaffke's bound (`mean_bound`) for a value that is not a mean. The made-up unit stands for damage that
+This is Gaffke's bound (`mean_bound`) for a value that is not a mean. The made-up unit represents damage that
 the sample did not draw: if n rows show no damage, a damaged share below about 3 / n cannot be excluded. A
-bootstrap draws only what it has seen. With two made-up rows, a BCa bootstrap passed the loss of a class of
-10 gate rows in 13 to 22 % of the samples, and of 100 groups of 10 rows, each lost with a chance of 2 %, in
-13 %. reports/simulations/metric_verdicts.md has the error rates.
+bootstrap draws only what it has seen. With two made-up rows, a BCa bootstrap passed the loss of a class of 10
+gate rows in 13 to 22 % of the samples. With 100 groups of 10 rows, each lost with a chance of 2 %, it passed
+in 13 %. reports/simulations/metric_verdicts.md has the error rates.
 
 Source: Gaffke 2005 (see `mean_bound`); Rubin 1981, Ann. Stat. 9:130-134 (random weights of rows).
 """
@@ -40,7 +40,7 @@ ROW_RESAMPLES = 2_000
 LOST, GAINED = -2, -1
 # Share of the weightings in which a metric may be undefined (a class has no weight) before it is an error.
 _MAX_UNDEFINED = 0.01
-# Bytes of one matrix of weights; a handful of that size are alive at a time.
+# Bytes of one matrix of weights; a few of that size exist at the same time.
 _CHUNK_BYTES = 16 * 2**20
 
 # (weightings, units) weights -> (2, weightings) values of teacher and variant
@@ -86,10 +86,10 @@ def weigh_rows(
 ) -> RandomWeights:
     """Weighs rows, or whole groups if there are groups.
 
-    Of a metric of which no more is known than its statistic, a bound is the wider of the quantile and the one
-    whose median bias is corrected: with the quantiles alone, a drop of the margin passed in 8.5 % of the
-    samples of PR-AUC with 150 positives among 3,000 rows, with the correction alone in 49 % of those of 300
-    rows with a few surely wrong ones.
+    For a metric with no more than a statistic, a bound is the wider of the quantile and the one whose median
+    bias is corrected. With the quantiles alone, a drop of the margin passed in 8.5 % of the samples of PR-AUC
+    with 150 positives among 3,000 rows. With the correction alone it passed in 49 % of the samples of 300
+    rows with a few surely wrong rows.
 
     Args:
         metric: It needs from_confusion, row_sums or a statistic that follows its weights.
@@ -123,7 +123,7 @@ def weigh_rows(
 
 
 def default_resamples(metric: Metric) -> int:
-    """Weightings of a metric that is weighed."""
+    """The default number of weightings of a metric."""
     is_cheap = metric.from_confusion is not None or metric.row_sums is not None
     return CELL_RESAMPLES if is_cheap else ROW_RESAMPLES
 
@@ -134,11 +134,11 @@ def draw_weights(
     """Draws the weightings and computes both models' values.
 
     Args:
-        name: Of the metric, for errors.
+        name: Name of the metric, for errors.
         values_of: (weightings, units) weights -> (2, weightings) values.
-        counts: (units,) how many equal units each entry stands for; the last two are the made-up ones.
+        counts: (units,) how many equal units each entry represents; the last two are made up.
         widest: Columns of the widest matrix that a weighting takes.
-        rng: Of the weights.
+        rng: Generator of the weights.
         resamples: How many weightings.
 
     Raises:
@@ -162,14 +162,14 @@ def draw_weights(
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """What is weighed: outcomes of teacher and variant, and which units they belong to.
+    """The columns to weigh: outcomes of teacher and variant, and the units that they belong to.
 
     Attributes:
-        metric: Of both.
+        metric: Metric of both models.
         teacher: The rows, or one row for each cell of equal (label, teacher's, variant's prediction) if the
             metric sees nothing else.
         variant: The same of the variant.
-        counts: (units,) how many equal units each stands for.
+        counts: (units,) how many equal units each represents.
         members: (units, columns) what a group consists of; None if unit i is column i.
     """
 
@@ -206,7 +206,7 @@ def make_columns(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes)
         return Columns(metric, teacher, variant, *_count_members(teacher.groups, rows))
     k = len(teacher.classes)
     cells = (teacher.labels * k + teacher.predictions) * k + variant.predictions
-    if teacher.groups is None:  # cells of their own, since their weights are switched off one at a time
+    if teacher.groups is None:  # separate cells, since their weights are switched off in turn
         cells[[LOST, GAINED]] = k**3, k**3 + 1
     _, first, cell = np.unique(cells, return_index=True, return_inverse=True)
     before, after = _take_cells(teacher, first), _take_cells(variant, first)
@@ -216,7 +216,7 @@ def make_columns(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes)
 
 
 def _take_cells(outcomes: ClassOutcomes, first: Ints) -> ClassOutcomes:
-    """One row for each cell, without what metrics of the confusion matrix do not read."""
+    """One row for each cell, without the columns that metrics of the confusion matrix do not read."""
     return ClassOutcomes(
         outcomes.ids[first],
         outcomes.labels[first],
@@ -253,7 +253,7 @@ def _weigh_sums(
 
 
 def _equal_rows(terms: Floats) -> tuple[Floats, Floats]:
-    """(kinds, 2k) the different rows and (kinds,) how many of each; the made-up ones last."""
+    """(kinds, 2k) the distinct rows and (kinds,) how many of each; the made-up rows last."""
     kinds, counts = np.unique(terms[:LOST], axis=0, return_counts=True)
     return np.concatenate([kinds, terms[LOST:]]), np.append(counts, [1.0, 1.0])
 

@@ -18,18 +18,18 @@ def find_root(
     """The root of a continuous function between two points at which its signs differ.
 
     Args:
-        function: Of a number, a number.
+        function: From a number to a number.
         low: One end.
         high: The other end.
         xtol: The absolute distance to the root that is near enough.
-        rtol: The same as a share of the root.
+        rtol: The same relative to the root.
 
     Returns:
         The root.
 
     Raises:
         ValueError: The signs at both ends are equal.
-        RuntimeError: It was not found in 100 steps.
+        RuntimeError: 100 steps did not find the root.
     """
     previous, current, blocked = low, high, 0.0
     at_previous, at_current, at_blocked = float(function(previous)), float(function(current)), 0.0

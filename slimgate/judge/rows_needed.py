@@ -1,4 +1,4 @@
-"""How many gate rows a budget takes, before anything is measured and after."""
+"""The number of gate rows that a budget needs, before and after anything is measured."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from slimgate.outcomes import Floats
 # The one-sided p-value of z = Z_ALPHA + Z_POWER.
 _P_WITH_POWER = 0.006450
 _MOST_COPIES = 1e6
-# On the log scale.
+# Tolerance on the log scale.
 _COPIES_TOLERANCE = 0.005
 
-# Of the changes of two rows of a group, in a plan; documentation files show about that (a design effect of
-# 1.1 to 2 in groups of 2 to 15 rows).
+# Correlation of the changes of two rows of a group, for plans; documentation files have about this (a design
+# effect of 1.1 to 2 in groups of 2 to 15 rows).
 USUAL_CORRELATION = 0.09
 
 
@@ -26,10 +26,10 @@ def planned_rows(
 ) -> int:
     """Rows that pass an equally good variant 80 % of the time.
 
-    two_sided: of a budget that both tests must pass, so that each must do so 90 % of the time.
-    margin, discordance: fractions. sizes: (groups,) rows of each group, for as many more such groups; None
-    where rows do not come in groups. Closed form, (1.645 + 0.842)² psi / margin², of groups times a usual
-    design effect, and at least as many as pass a variant that changed nothing.
+    two_sided: whether the budget limits a gain too; then each of both tests must pass 90 % of the time.
+    margin, discordance: fractions. sizes: (groups,) rows of each group, for a plan with more such groups;
+    None if rows do not come in groups. Closed form, (1.645 + 0.842)² psi / margin², in groups times a usual
+    design effect, and at least the rows that pass a variant which changed nothing.
     """
     effect = unseen = 1.0
     if sizes is not None:
@@ -49,11 +49,11 @@ def rows_without_change(margin: float) -> int:
 
 
 def two_sided_stretch(drop: float, margin: float) -> float | None:
-    """How many times as many standard errors a two-sided budget takes from the drop to its nearer limit.
+    """The factor on the standard errors from the drop to its nearer limit, compared with a one-sided budget.
 
-    Of a one-sided budget these are Z_ALPHA + Z_POWER; the rows grow with the square of the ratio. Inside the
-    limits both tests must pass together 80 % of the time: by 1.18 at a drop of 0, by 1 near a limit. Outside
-    them FAIL takes half of the 5 %: 1.13. None where the drop is at a limit.
+    A one-sided budget needs Z_ALPHA + Z_POWER of them; the rows grow with the square of the factor. Inside
+    the limits both tests must pass together 80 % of the time: the factor is 1.18 at a drop of 0, 1 near a
+    limit. Outside them FAIL takes half of the 5 %: 1.13. None if the drop is at a limit.
     """
     from slimgate._system.special_functions import ndtr
 
@@ -72,11 +72,11 @@ def two_sided_stretch(drop: float, margin: float) -> float | None:
 
 
 def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
-    """How many times as many rows decide on which side of `limit` a quantity is, 80 % of the time.
+    """The factor on the rows that decides on which side of `limit` a quantity is, 80 % of the time.
 
-    p_value(copies): of the hypothesis that it is on the other side, if all rows occurred that many times. It
-    must fall to the level that is ALPHA where the sample is as unlucky as one in five. None where value and
-    limit are equal, or no number of rows under a million times as many is enough.
+    p_value(copies): that of the hypothesis that it is on the other side, if all rows occurred so often. It
+    must fall to the level that is ALPHA if the sample is as unlucky as one in five. None if value and limit
+    are equal, or if even a million times the rows would not decide.
     """
     if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
         return None
@@ -90,8 +90,9 @@ def copies_until(p_value: Callable[[float], float], value: float, limit: float) 
 
 
 def copies_from_interval(value: float, bound: float, limit: float) -> float | None:
-    """The same by an interval, whose half width shrinks with the root of the rows; bound: on the limit's
-    side.
+    """As `copies_until`, by an interval, whose half width shrinks with the root of the rows.
+
+    bound: the end of the interval on the limit's side.
     """
     if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
         return None

@@ -1,7 +1,7 @@
-"""A metric made of scores that another tool gave each sample: 0/1 by Tango's test, others as a mean.
+"""A metric made of the scores that another tool gave each sample: 0/1 by Tango's test, others as a mean.
 
-The mean is bounded by the declared range of the scores (`score_ranges`). The rows of several comparisons may
-stand in one Outcomes, told apart by the column `comparison`.
+The mean is bounded by the declared range of the scores (`score_ranges`). One Outcomes may hold the rows of
+several comparisons; the column `comparison` has the number of each row's comparison.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COMPARISON = "comparison"
 # The kind of task of a record whose rows are scores in logs.
 RECORD_KIND = "logs"
-# Key of its settings with what the logs may differ in, and what samples without a score do.
+# Key of the record's settings for the allowed differences of the logs and for samples without a score.
 RULES = "rules"
 
 
@@ -41,11 +41,12 @@ def score_metric(
     at: int | None = None,
     corpus: CorpusKind | None = None,
 ) -> Metric:
-    """The mean score. zero_one: all scores are right or wrong, 1 or 0. at: the number of its comparison,
-    where the outcomes hold several.
+    """The mean score. zero_one: whether all scores are right or wrong, 1 or 0.
+
+    at: the number of its comparison, if the outcomes hold several.
 
     score_range: the lowest and the highest score that a sample can have; None: not known. cap: the most that
-    a row without an end counts for. corpus: how the figure is made of the sums of scores and sizes, where it
+    a row without an end counts for. corpus: how the figure is made of the sums of scores and sizes, if it
     is no mean of scores.
     """
     rows = None if at is None else _rows_of(at)
@@ -82,7 +83,7 @@ def _why_no_pass(name: str, score_range: Range | None) -> str:
 
 
 def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
-    """By name the metrics of a record made of logs. comparisons: in the order of their numbers."""
+    """The metrics of a record made of logs, by name. comparisons: in the order of their numbers."""
     return {
         str(comparison["name"]): score_metric(
             str(comparison["name"]),
@@ -98,7 +99,7 @@ def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Met
 
 
 def _range_of_record(ends: Sequence[float | None] | None) -> Range | None:
-    """An end that is None is infinite."""
+    """The range with an infinite end for None."""
     if ends is None:
         return None
     low, high = ends
@@ -113,7 +114,7 @@ def score_outcomes(
     right: bool,
     sizes: Floats | None = None,
 ) -> Outcomes:
-    """right: whether scores of 1 are right answers and 0 wrong ones. sizes: of a figure of sums."""
+    """right: whether scores of 1 are right answers and 0 wrong answers. sizes: for a figure of sums."""
     values = {SCORE: scores, RIGHT: scores} if right else {SCORE: scores}
     if sizes is not None:
         return Outcomes(ids, values={**values, SIZE: sizes}, given=(SIZE,), groups=groups)

@@ -1,8 +1,8 @@
 """The range of another tool's score: declared by the user, the log or its name, never by the sample.
 
-A bound of a mean needs the lowest and the highest score that a sample can have. What a log shows is no such
-range: rare damage is not in it. Scores that are 0 or 1 throughout are right or wrong, unless the name says
-that they are not. A score of another range needs `--range NAME=LOW:HIGH`; without it a drop can fail, and
+A bound of a mean needs the lowest and the highest score that a sample can have. The scores in a log do not
+show this range, because rare damage may be missing. Scores that are all 0 or 1 are right or wrong, unless the
+name says otherwise. A score of another range needs `--range NAME=LOW:HIGH`; without it a drop can fail, and
 cannot pass.
 """
 
@@ -19,7 +19,8 @@ from slimgate.outcomes import Floats
 Range = tuple[float, float]
 SHARE: Range = (0.0, 1.0)
 
-# By name, as evaluation tools report them of a sample. BLEU and chrF as sacrebleu has them, from 0 to 100.
+# Ranges by name, as evaluation tools report the scores of a sample. BLEU and chrF are sacrebleu's, from 0 to
+# 100.
 _NAMES: Mapping[Range, tuple[str, ...]] = {
     SHARE: (
         *(
@@ -88,19 +89,19 @@ _NAMES: Mapping[Range, tuple[str, ...]] = {
     ),
 }
 _BY_NAME: Mapping[str, Range] = {name: ends for ends, names in _NAMES.items() for name in names}
-# ROUGE by variant; shares of the first k.
+# ROUGE by variant; shares of the first k results.
 _SHARES = re.compile(
     r"rouge_?(1|2|3|4|l|lsum|w)(_fmeasure|_f1?|_precision|_recall)?"
     r"|(ndcg|recall|precision|map|mrr|hits?|hit_rate|pass|acc|accuracy)(@|_at_)k?\d*"
 )
 # The most that a row counts for in the mean of a score without an upper end.
 _CAPS: Mapping[str, float] = dict.fromkeys(("wer", "cer", "word_error_rate", "char_error_rate"), 1.0)
-# One log is in percent and the other in shares if their scores differ by so many times.
+# If the scores of two logs differ by this factor, one log is in percent and the other in shares.
 _TIMES_APART = 10.0
 
 
 def known_range(metric: str) -> Range | None:
-    """The range that a score of this name has in every tool; None of a name that is not known."""
+    """The range that a score of this name has in every tool; None for an unknown name."""
     name = _plain(metric)
     if name in _BY_NAME:
         return _BY_NAME[name]
@@ -108,7 +109,7 @@ def known_range(metric: str) -> Range | None:
 
 
 def known_cap(metric: str) -> float | None:
-    """What a row of a score without an upper end counts for at most, by its name; else None."""
+    """The most that a row counts for, for a known score without an upper end; else None."""
     return _CAPS.get(_plain(metric))
 
 
@@ -117,12 +118,12 @@ def _plain(metric: str) -> str:
 
 
 def is_bounded_range(ends: Range | None) -> bool:
-    """Whether it is known, with both ends."""
+    """Whether the range is known and has both ends."""
     return ends is not None and all(map(isfinite, ends))
 
 
 def parse_range(text: str) -> Range:
-    """`LOW:HIGH`, an end may be inf. Raises ValueError."""
+    """Reads `LOW:HIGH`; an end may be inf. Raises ValueError."""
     low, colon, high = text.partition(":")
     if not colon:
         raise ValueError(f"{text!r} was given, expected LOW:HIGH such as 1:10")
@@ -130,7 +131,7 @@ def parse_range(text: str) -> Range:
 
 
 def check_range(low: float, high: float, shown: str) -> Range:
-    """The range. Raises ValueError where the ends are not in order, or are no numbers."""
+    """The range of two ends. Raises ValueError if they are not in order, or are not numbers."""
     if not low < high or low == inf or high == -inf:
         raise ValueError(f"{shown} was given, expected two numbers, the lower first")
     return low, high
@@ -147,7 +148,7 @@ def rows_outside(scores: Floats, ends: Range) -> np.ndarray[tuple[int], np.dtype
 
 
 def scales_differ(base: Floats, target: Floats, ends: Range | None) -> bool:
-    """Whether the logs plainly have scores of two scales: shares in one, percent in the other.
+    """Whether the scales of the logs plainly differ: shares in one log, percent in the other.
 
     ends: the declared range, or None. In a range such as 0 to 5 a weak model may have scores of at most 1.
     """
@@ -156,7 +157,7 @@ def scales_differ(base: Floats, target: Floats, ends: Range | None) -> bool:
 
 
 def _is_hundredfold(shares: Floats, percents: Floats) -> bool:
-    """Whether the first are from 0 to 1, and the usual score of the second is ten times as large or more."""
+    """Whether the first are in 0 to 1, and the typical score of the second at least ten times as large."""
     if shares.min() < 0 or shares.max() > 1 or percents.min() < 0 or percents.max() <= 1:
         return False
     first, second = shares[shares > 0], percents[percents > 0]

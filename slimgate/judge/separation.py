@@ -1,13 +1,13 @@
-"""Which of several models can be told apart by a metric on the same gate rows: every pair, then groups.
+"""Which of several models differ in a metric on the same gate rows: every pair, then groups.
 
-Each pair is tested as a variant beside its teacher is, paired by row, with a two-sided p-value of "both have
-the same true value". By Holm's correction over all pairs, a wrong "better" anywhere has a chance of at most
-5 %, as far as the p-values hold. A group is a largest set of models of which no two can be told apart; a
+Each pair is tested as a variant is tested with its teacher, paired by row, with a two-sided p-value of "both
+have the same true value". By Holm's correction over all pairs, the chance of any wrong "better" is at most 5
+%, as far as the p-values hold. A group is a largest set of models in which no pair is shown to differ; a
 model may be in several.
 
-A metric that is resampled takes seconds a pair: there each model is tested beside the best one only. Which
-one is the best is chosen on the same rows, so the correction stays that over all pairs. Of c crossings in n
-resamples the p-value is (1 + c) / (1 + n), never 0; 2,000 of them are too few for the pairs of ten models.
+A resampled metric takes seconds a pair, so each model is tested only with the best model. The best model is
+chosen on the same rows, so the correction is still that over all pairs. With c crossings in n resamples the
+p-value is (1 + c) / (1 + n), never 0; 2,000 of them are too few for the pairs of ten models.
 
 Sources: Piepho 2004, J. Comput. Graph. Stat. 13:456-466, for the groups (insert and absorb); Davison and
 Hinkley 1997, Bootstrap Methods and their Application, section 4.2, for the p-value.
@@ -31,8 +31,8 @@ from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.results.separation import PairFacts, SeparationFacts
 
-# Ten models are 45 pairs; more would cost seconds, and each pair the power of all others. Few resamples do
-# not resolve the first level of 45 pairs, but that of 15.
+# Ten models are 45 pairs; more would cost seconds, and each pair takes power from the others. Few resamples
+# resolve the first level of 15 pairs, but not that of 45.
 _MOST, _MOST_OF_FEW_RESAMPLES = 10, 6
 
 
@@ -43,10 +43,10 @@ def most_models(metric: Metric) -> int:
 
 
 def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -> SeparationFacts | None:
-    """The pairs and groups of two or more models, the best first; None where the metric has no interval.
+    """The pairs and groups of two or more models, the best first; None if the metric has no interval.
 
-    Of a resampled metric the pairs with the best model, and no groups.
-    Raises MeasureError where the models do not have the same rows, or the metric does not compare them.
+    For a resampled metric it has the pairs with the best model, and no groups.
+    Raises MeasureError if the models do not have the same rows, or the metric does not compare them.
     """
     values = {name: value_of(metric, outcomes) for name, outcomes in models.items()}
     sign = -1 if metric.higher_is_better else 1
@@ -54,13 +54,14 @@ def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -
     all_pairs, resamples = list(combinations(names, 2)), resample_count(metric)
     tested, p_values = [], []
     for better, worse in all_pairs if resamples is None else [(names[0], name) for name in names[1:]]:
-        # the worse one in the teacher's place, so that the p-value is of "the better one is no better"
+        # the worse model in the teacher's place, so that the p-value is that of "the better one is no
+        # better"
         judged = judge_quality(metric, models[worse], models[better], (), seed=seed)
         if judged.interval is None or judged.p_at_least is None:
             return None
         tested.append((better, worse, judged))
         p_values.append(_two_sided(judged.p_at_least(0.0), resamples))
-    # a pair that is not tested counts as one that shows nothing
+    # a pair without a test counts as a pair without a shown difference
     adjusted = adjust_by_holm(np.array(p_values + [1.0] * (len(all_pairs) - len(tested)))).tolist()
     pairs = [_pair(*pair, p) for pair, p in zip(tested, adjusted, strict=False)]
     apart = [(pair.better, pair.worse) for pair in pairs if pair.separable]
@@ -75,7 +76,7 @@ def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -
 
 
 def _two_sided(p_value: float, resamples: int | None) -> float:
-    """Twice a one-sided p-value; one of resamples counts one crossing more than there was."""
+    """Twice a one-sided p-value; a p-value of resamples counts one crossing more than there was."""
     if resamples is not None:
         p_value = (1 + resamples * p_value) / (1 + resamples)
     return min(1.0, 2 * p_value)
@@ -94,7 +95,7 @@ def _pair(better: str, worse: str, judged: QualityJudgement, p_holm: float) -> P
 
 
 def _turned_round(drop: float, unit: Unit) -> float:
-    """What the worse one lost behind the better one, of what the better one lost behind the worse one.
+    """The drop of the worse model from the better one, given that of the better one from the worse one.
 
     In percent that is another ratio: 20 is 50 % less than 40, and 40 is 100 % more than 20.
     """
@@ -102,7 +103,7 @@ def _turned_round(drop: float, unit: Unit) -> float:
 
 
 def groups_of(names: Sequence[str], apart: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """The largest sets of names of which no two are apart; sets and names in the order of `names`."""
+    """The largest sets of names without a pair in `apart`; sets and names in the order of `names`."""
     groups = [frozenset(names)]
     for better, other in apart:
         split = [

@@ -1,10 +1,8 @@
-"""Slices: the drop on each group of gate rows that share a value, and which of them lost too much.
+"""Slices: the drop on each group of gate rows that share a value, and which slices lost too much.
 
-Holm's correction: of many tests at once, the chance to reject any true hypothesis stays at its level.
+Also Holm's correction: with many tests, the chance to reject any true hypothesis stays at its level.
 
-How many slices are shown to be inside a budget, in words.
-
-The gap between the slices of a column, before and after: does compression treat groups less alike?
+And the gap between the slices of a column, before and after: whether compression treats groups less equally.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 from slimgate.results.behaviour import SliceFacts, SliceGapFacts
 
-# Fewer rows than these show only the grossest of drops.
+# Fewer rows than this show only very large drops.
 FEW_ROWS = 50
 
 
@@ -72,7 +70,7 @@ class Slice:
 
 
 def label_slices(outcomes: Outcomes) -> list[Slice]:
-    """The rows of each label that has any, in the order of the classes; none where rows have no class."""
+    """The rows of each label that has any, in the order of the classes; empty if rows have no class."""
     if not isinstance(outcomes, ClassOutcomes):
         return []
     rows_by_label = ((name, np.flatnonzero(outcomes.labels == k)) for k, name in enumerate(outcomes.classes))
@@ -90,12 +88,12 @@ def judge_slices(
 ) -> tuple[SliceFacts, ...]:
     """Judges a metric of 0/1 per row on every slice by Tango's test, the largest drop first.
 
-    drop_points: the budget, what each slice may lose; None without one. own_limits: of slices that have a
-    budget of their own, by column and value.
-    With a budget, Holm's correction over all of the slices; a slice that FAILs has lost more than the budget,
-    and the chance that any does which has not is 5 %, but for Tango's approximation: up to 12 % where every
-    slice is exactly at its budget, under 1 % of an equal variant (reports/simulations/count_verdicts.md).
-    The slices with budgets of their own are a second family: a suite may name as many as it likes.
+    drop_points: the budget, what each slice may lose; None without one. own_limits: the limits of slices with
+    a budget by themselves, by column and value. With a budget, Holm's correction covers all of the slices. A
+    slice that FAILs has lost more than the budget. The chance that any slice FAILs without that loss is 5 %,
+    except for Tango's approximation: up to 12 % if every slice is exactly at its budget, under 1 % for an
+    equal variant (reports/simulations/count_verdicts.md).
+    The slices that a budget names are a second family: a suite may name as many as it likes.
     Raises SuiteError for another kind of metric.
     """
     if metric.per_row is None:
@@ -161,9 +159,9 @@ def slices_verdict(
 
 
 def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: SliceBudget) -> BudgetFacts:
-    """The verdict of a budget that names one slice. n_needed: rows of that slice.
+    """The verdict of a budget on one named slice. n_needed: rows of that slice.
 
-    INCONCLUSIVE where no gate row is of the slice: nothing is known of it.
+    INCONCLUSIVE if the slice has no gate row.
     """
     kind = slices_kind(name.metric, name.column, name.value)
     facts = next((part for part in judged if (part.column, part.value) == (name.column, name.value)), None)
@@ -183,14 +181,14 @@ def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: S
 
 
 def budget_slices(slices: Sequence[SliceFacts], kind: str) -> list[SliceFacts]:
-    """The slices that a budget of this kind is about: all of its metric, or the one that it names."""
+    """The slices that a budget of this kind limits: all of its metric, or the named slice."""
     if names_slice(kind):
         return [part for part in slices if slices_kind(part.metric, part.column, part.value) == kind]
     return [part for part in slices if slices_kind(part.metric) == kind]
 
 
 class _FamilyVerdict(NamedTuple):
-    """Of one slice; None where it has no budget."""
+    """The verdict on one slice; None if it has no budget."""
 
     p_value: float | None
     p_holm: float | None
@@ -211,7 +209,7 @@ def _judge_family(evidence: Sequence[Evidence], limits: Sequence[float | None]) 
 def _rows_needed(
     evidence: Evidence, verdict: Verdict | None, drop_points: float | None, drop: float
 ) -> int | None:
-    """The rows of a slice that would decide it, where it is undecided and some number would."""
+    """The rows of a slice that would decide it; None if it is decided, or if no number of rows would."""
     if verdict is not Verdict.INCONCLUSIVE or drop_points is None:
         return None
     return evidence.needed(drop_points / 100, drop)

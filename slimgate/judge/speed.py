@@ -1,17 +1,17 @@
-"""Speed: how many times faster a variant is, how sure that is, and what the machine's noise allows to say.
+"""Speed: how many times faster a variant is, how sure that is, and what the machine's noise allows to claim.
 
 The estimator is the median of the paired log ratios of the rounds of a duel. Its 95 % interval goes from one
 of the sorted ratios to another: the number of rounds below the true median is binomial with a chance of one
 half, whatever the noise (Thompson 1936, Ann. Math. Stat. 7:122-128). The noise floor comes from the teacher
-against a separately loaded copy of itself, and is at least LAYOUT: nothing below it is claimed.
+compared with a separately loaded copy of itself, and is at least LAYOUT: nothing below it is claimed.
 
 A duel may stop early, which must not make false claims likelier. It stops when both intervals are narrow
-(their width does not know which of the two is faster), or when the verdict stands at a level of 99.9 %
+(their width does not know which of the two is faster), or when the verdict holds at a level of 99.9 %
 (Haybittle and Peto's rule; Peto et al. 1976, Br. J. Cancer 34:585-612): five looks of 0.05 % on either side
 add at most 0.25 % to the last one's 2.5 %. reports/simulations/speed_verdicts.md has the error rates.
 
-What a duel can tell is tried on the spot, by delays that are planted in the teacher's own calls, the smallest
-first. On a restless machine only a larger one is seen: then no budget is decided that is nearer than that.
+Each duel tests what it can detect: it plants delays in the teacher's own calls, the smallest first. A noisy
+machine shows only a larger delay. Then every budget nearer than that delay is undecided.
 """
 
 from __future__ import annotations
@@ -31,19 +31,18 @@ LEVEL = 0.95
 STRICT_LEVEL = 0.999
 # Half the width of an interval, on the log scale, below which more rounds are not worth their time.
 PRECISE = 0.01
-# Where a process lies in memory makes it some per cent faster or slower as long as it lives, and one copy is
-# one draw of that. Without a least floor, processes that differ by 1.4 % (one standard deviation) passed at
-# their budget in 7 to 8 % of made-up duels. 540 duels of a real encoder with itself fit a difference of about
-# 1.4 % (reports/simulations/duels.md).
-# The copy's own difference counts twice, because it is one draw and the variant's another: counted once,
-# processes
-# that differ by 3 % passed at their budget in 11 % of made-up duels.
+# The place of a process in memory makes it some per cent faster or slower for its lifetime, and a copy is a
+# single draw of that. Without a least floor, processes that differ by 1.4 % (one standard deviation) passed
+# at their budget in 7 to 8 % of simulated duels. 540 duels of a real encoder with itself fit a difference of
+# about 1.4 % (reports/simulations/duels.md). The copy's own difference counts twice, because it is one draw
+# and the variant's is another. Counted once, processes that differ by 3 % passed at their budget in 11 % of
+# simulated duels.
 LAYOUT = 0.03
-# Shares of the teacher's call, looked for in this order until one is seen. How often each is seen, and the
-# power that is left, stands in reports/simulations/speed_verdicts.md.
+# Shares of the teacher's call, tried in this order until a delay is seen.
+# reports/simulations/speed_verdicts.md has how often each is seen, and the remaining power.
 PLANTED_DELAYS = (0.10, 0.30, 1.00)
-# A delay up to this share that was seen asks no more of a verdict than the noise floor does: what was planted
-# as 10 % is known to a few per cent.
+# If a delay up to this share was seen, a verdict must only clear the noise floor: the size of a delay
+# planted as 10 % is known to a few per cent.
 FINE = 0.20
 
 Floats = npt.NDArray[np.float64]
@@ -54,8 +53,8 @@ class Speedup:
     """speedup = teacher seconds / variant seconds; above 1 is faster.
 
     interval: 95 %, before the noise floor is taken into account. of_minima: the ratio of the fastest calls.
-    noise_floor: on the log scale, of the teacher against its copy: the ratio's distance from 1, and again to
-    its farther bound; LAYOUT if that is more. 0.03 says that 3 % up or down may be noise.
+    noise_floor: on the log scale, of the teacher compared with its copy: the ratio's distance from 1, plus
+    that to its farther bound; LAYOUT if that is more. 0.03 says that 3 % up or down may be noise.
     """
 
     speedup: float
@@ -67,7 +66,7 @@ class Speedup:
 
     @property
     def claimed_interval(self) -> tuple[float, float]:
-        """The interval widened by the noise floor: what may be said of the variant."""
+        """The interval widened by the noise floor: the claim about the variant."""
         low, high = self.interval
         return low * float(np.exp(-self.noise_floor)), high * float(np.exp(self.noise_floor))
 
@@ -75,7 +74,7 @@ class Speedup:
 def log_ratio_interval(
     teacher: Floats, variant: Floats, *, level: float = LEVEL
 ) -> tuple[float, float, float]:
-    """Median of log(teacher / variant) over rounds, and its exact interval; without end where rounds are few.
+    """Median of log(teacher / variant) over rounds, and its exact interval; unbounded if rounds are few.
 
     teacher, variant: (rounds,) seconds, paired by round. Raises MeasureError for times that are not positive.
     """
@@ -93,7 +92,7 @@ def log_ratio_interval(
 
 @cache
 def _count_outside(rounds: int, level: float) -> int:
-    """How many of the sorted ratios lie outside the interval on either side; -1 where it has no end."""
+    """How many of the sorted ratios lie outside the interval on either side; -1 if it is unbounded."""
     from slimgate._system.special_functions import bdtr
 
     below = bdtr(np.arange(rounds // 2), rounds, 0.5)
@@ -130,10 +129,10 @@ def is_settled(
     minimum: float | None,
     visible: float | None = FINE,
 ) -> bool:
-    """Whether more rounds would tell nothing new: the intervals are narrow, or the verdict stands.
+    """Whether more rounds would change nothing: the intervals are narrow, or the verdict holds.
 
-    minimum: the budget, None where there is none. The verdict stands where it is PASS or FAIL at
-    STRICT_LEVEL, noise floor included. visible: as `judge_speedup` has it.
+    minimum: the budget, None if there is none. The verdict holds if it is PASS or FAIL at STRICT_LEVEL, noise
+    floor included. visible: as in `judge_speedup`.
     """
     pairs = (log_ratio_interval(teacher, other) for other in (variant, copy))
     if all((high - low) / 2 < PRECISE for _, low, high in pairs):
@@ -145,7 +144,7 @@ def is_settled(
 
 
 def clearance(visible: float | None) -> float | None:
-    """The factor by which a claim must clear a budget to decide it; None: by none. visible: see there."""
+    """The factor by which a claim must clear a budget to decide it; None: no factor is enough."""
     return visible if visible is None else 1.0 if visible <= FINE else 1.0 + visible
 
 
@@ -157,11 +156,11 @@ def judge_speedup(
     visible: float | None = FINE,
     kind: str = SpeedBudget.kind,
 ) -> BudgetFacts:
-    """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE.
+    """PASS if the widened interval lies above `minimum`, FAIL if it lies below, else INCONCLUSIVE.
 
-    visible: the smallest planted delay that the duel saw, a share of the teacher's call. Where none as small
-    as FINE was seen, what is nearer to the budget than the one that was is INCONCLUSIVE; where none was at
-    all (None), everything is.
+    visible: the smallest planted delay that the duel saw, a share of the teacher's call. If it is larger than
+    FINE, a claim nearer to the budget than this delay is INCONCLUSIVE. If the duel saw no delay (None),
+    everything is.
     """
     low, high = speedup.claimed_interval
     clear, verdict = clearance(visible), Verdict.INCONCLUSIVE
@@ -187,7 +186,7 @@ def speed_message(
     visible: float | None = FINE,
     more: str = "max_seconds",
 ) -> str:
-    """One line that can be acted on. visible: as `judge_speedup` has it. more: what would tell more."""
+    """The line of the gate. visible: as in `judge_speedup`. more: what would decide the budget."""
     low, high = speedup.claimed_interval
     line = (
         f"{name}: {workload} {speedup.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}]"
@@ -209,7 +208,7 @@ def speed_message(
 
 
 def format_noise_floor(floor: float) -> str:
-    """`noise floor 4.2 %`. floor: on the log scale; inf where too few times bound it."""
+    """`noise floor 4.2 %`. floor: on the log scale; inf if too few times bound it."""
     return f"noise floor {100 * floor:.1f} %" if isfinite(floor) else "noise floor unknown: too few times"
 
 
@@ -219,16 +218,16 @@ def is_delay_seen(speedup: Speedup) -> bool:
 
 
 def visible_delay(speedup: Speedup, share: float) -> float | None:
-    """The delay that a duel has shown that it sees, None where it did not. share: what was planted.
+    """The delay that a duel is shown to detect; None if it detected none. share: the planted share.
 
-    At least what the duel made of it: where the machine stood still as the teacher's call was timed for the
-    delay, more was planted than was meant.
+    It is at least the delay that the duel measured: if the machine stalled while the teacher's call was
+    timed, the planted delay is longer than intended.
     """
     return max(share, 1.0 / speedup.speedup - 1.0) if is_delay_seen(speedup) else None
 
 
 def delay_message(workload: str, speedup: Speedup, share: float) -> str:
-    """What the duel made of the last delay that was planted, in one line. share: of the teacher's call."""
+    """The duel's result for the last planted delay, in one line. share: of the teacher's call."""
     low, high = speedup.claimed_interval
     visible = visible_delay(speedup, share)
     outcome = "seen"

@@ -1,4 +1,4 @@
-"""Several seeds of one variant: how much builds differ, apart from how well the rows measure one of them."""
+"""Several seeds of one variant: how much builds differ, apart from how well the rows measure each build."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimgate.results.quality import BuildsFacts
 def build_spread(
     seeds: Sequence[int], drops_points: Sequence[float], *, sampling_se_points: float | None
 ) -> BuildsFacts:
-    """The spread of the builds' drops. Raises MeasureError where seeds and drops do not fit, or repeat."""
+    """The spread of the builds' drops. Raises MeasureError if seeds repeat or do not match the drops."""
     if not seeds or len(seeds) != len(drops_points):
         raise MeasureError(
             f"{len(seeds)} seeds and {len(drops_points)} drops, expected the same number of both, at "
@@ -38,7 +38,7 @@ def build_spread(
 
 
 def sampling_se_points(judgement: QualityJudgement) -> float | None:
-    """The standard error that the judgement's 90 % interval stands for; None without an interval."""
+    """The standard error that the judgement's 90 % interval implies; None without an interval."""
     if judgement.interval is None:
         return None
     low, high = judgement.interval

@@ -16,7 +16,7 @@ from slimgate.outcomes import Floats, Ints
 
 Interval = tuple[float, float]
 
-# How near to the ends of [-1, 1] a bound is looked for; at the ends themselves z is 0 / 0.
+# How near to the ends of [-1, 1] the search for a bound goes; at the ends z is 0 / 0.
 _EDGE = 1e-13
 
 
@@ -24,10 +24,10 @@ def tango_z(b: float, c: float, n: float, margin: float) -> float:
     """Score statistic of the hypothesis that the true drop is `margin`, a fraction in (-1, 1).
 
     Falls as `margin` grows; <= -1.6449 shows a drop below the margin, >= 1.6449 one above it, each at a
-    one-sided 5 %. margin 0 is McNemar's z; where nothing changed that is 0. Counts need not be whole numbers.
+    one-sided 5 %. margin 0 is McNemar's z; if nothing changed it is 0. Counts need not be whole numbers.
     """
     if margin < 0:
-        # the same test seen from the other side, where q has no cancellation
+        # the same test with both sides swapped, in which q has no cancellation
         return -tango_z(c, b, n, -margin)
     excess = b - c - n * margin
     variance = n * (2 * _lost_right(b, c, n, margin) + margin * (1 - margin))
@@ -67,7 +67,7 @@ def _upper_bound(b: int, c: int, n: int) -> float:
 def design_effect(changes: Floats, groups: Ints) -> float:
     """How much more b - c varies when rows come in whole groups than when each comes alone; at least 1.
 
-    changes: (rows,) +1 lost, -1 won, 0 same; groups: (rows,) ids. Of one group alone nothing can be
+    changes: (rows,) +1 lost, -1 won, 0 same; groups: (rows,) ids. From a single group nothing can be
     learned about the variation between groups, so it counts as a single row.
     """
     n = len(changes)

@@ -1,6 +1,6 @@
 """How far a variant's next-token probabilities are from its teacher's, token by token.
 
-KL(teacher || variant) in nats at each token, and whether both find the same token likeliest. Tokens of one
+KL(teacher || variant) in nats at each token, and whether both find the same token likeliest. Tokens of a
 document are not independent, so documents (or groups of them) are the units of every bound.
 
 | budget                | the hypothesis that must be rejected to pass                                    |
@@ -11,7 +11,7 @@ document are not independent, so documents (or groups of them) are the units of 
 
 All are rates over tokens, by the bound of `mean_bound`. KL has no upper end, so a document counts for at most
 `cap` nats a token, and the share of the tokens in documents above it is judged too (`capped`). The bounds of
-shares need no cap, and assume no more than whole documents: of G equal documents none of which parted, a
+shares need no cap, and assume no more than whole documents: if none of G equal documents differs, a
 share of about 3 / G cannot be ruled out. So p99_max takes about 300 documents to pass, and p999_max 3,000.
 reports/simulations/token_kl_verdicts.md has the error rates.
 """
@@ -45,11 +45,11 @@ SHARE_ABOVE = {"p99_max": 0.01, "p999_max": 0.001}
 
 @dataclass(frozen=True, eq=False)
 class TokenKl:
-    """What was measured at each predicted token.
+    """The measurements at each predicted token.
 
     kl: (tokens,) nats, not below 0; same_top: (tokens,) whether the likeliest token is the same; row_of:
-    (tokens,) the position of each token's row; groups: (rows,) ids of rows that are not independent.
-    rest: the mean probability of the tokens of which only a sample was compared; None: of none.
+    (tokens,) the position of each token's row; groups: (rows,) ids of rows that are not independent. rest:
+    the mean probability of the tokens of which only a sample was compared; None: no such tokens.
     """
 
     kl: Floats
@@ -72,16 +72,16 @@ class TokenKl:
 
     @cached_property
     def group_count(self) -> int | None:
-        """None where each row is a unit of its own."""
+        """The number of groups; None if each row is a unit."""
         return None if self._units[1] is self._row_sizes else len(self._units[1])
 
     @cached_property
     def mean(self) -> UnitLosses:
-        """The mean KL of a token, where a document counts for at most CAP nats a token."""
+        """The mean KL of a token, in which a document counts for at most CAP nats a token."""
         return self.capped(CAP).capped
 
     def capped(self, cap: float) -> CappedRows:
-        """The sums of KL of the rows, to be capped."""
+        """The sums of KL of the rows, with the cap to apply."""
         groups = None if self.groups is None else self.groups[np.unique(self.row_of)]
         sums = np.bincount(self._row, weights=self.kl).astype(np.float64)
         return CappedRows(sums, self._row_sizes, groups, cap, lowest=0.0)
@@ -97,7 +97,7 @@ class TokenKl:
 
     def quantile_interval(self, share: float) -> Interval:
         """The 90 % interval of the KL that a share of the tokens exceeds; its upper end may be infinite."""
-        # above which too few tokens are shown to be, and up to which too many are
+        # between the values that too few tokens and too many tokens are shown to exceed
         ordered = np.unique(self.kl)
         high = _first(len(ordered), lambda at: self.above(ordered[at]).p_at_least(share) <= ALPHA)
         low = _first(len(ordered), lambda at: self.above(ordered[at]).p_at_most(share) > ALPHA)
@@ -131,7 +131,7 @@ class TokenKl:
 
 
 def _first(count: int, holds: Callable[[int], bool]) -> int:
-    """The first of `count` places where a condition holds, as at all later ones; `count` if at none."""
+    """The first of `count` places at which a condition holds, as at all later places; `count` if none."""
     low, high = 0, count
     while low < high:
         middle = (low + high) // 2
@@ -182,7 +182,7 @@ def mean_cap(budget: LimitBudget) -> float:
 
 
 def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
-    """A budget on a mean KL in nats; n_needed: rows."""
+    """The verdict on a budget on a mean KL in nats; n_needed: rows."""
     judged = with_share_above(
         judge_capped_mean(budget, rows, budget.limit),
         rows,
@@ -196,14 +196,14 @@ def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
 
 
 def _losses_and_limit(tokens: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
-    """What the units lost, and how much of it the budget allows."""
+    """The losses of the units, and the largest mean that the budget allows."""
     if budget.kind == "floor":
         return tokens.parted, 1 - budget.limit
     return tokens.above(budget.limit), SHARE_ABOVE[budget.kind]
 
 
 def _measured(tokens: TokenKl, kind: str) -> tuple[float, Interval]:
-    """What a kind of budget limits, and its 90 % interval."""
+    """The figure that a kind of budget limits, and its 90 % interval."""
     if kind == "floor":
         low, high = tokens.parted.interval()
         return 1 - tokens.parted.mean, (1 - high, 1 - low)

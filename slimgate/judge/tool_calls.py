@@ -1,4 +1,4 @@
-"""Tools and calls of them: read from what people and models write, compared, and written in one form.
+"""Tools and tool calls: reads them from the answers of people and models, and compares and writes them.
 
 The canonical form of calls is a JSON list. Answers of a server with `tool_calls` become it:
 
@@ -17,7 +17,7 @@ from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.plugins.base import Json
 
 _A_TOOL = '{"type": "function", "function": {"name", "description", "parameters"}}'
-# What stands before calls in the formats of Hermes and Qwen, of Mistral, and of Llama 3.1.
+# The markers before calls in the formats of Hermes and Qwen, of Mistral, and of Llama 3.1.
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _MARK = re.compile(r"\[TOOL_CALLS\]|<\|python_tag\|>")
 _END_OF_THOUGHT = "</think>"
@@ -35,8 +35,8 @@ class ToolCall:
 def read_calls(answer: str) -> list[ToolCall] | None:
     """The calls in an answer, in their order.
 
-    They are in <tool_call> blocks, or behind [TOOL_CALLS] or <|python_tag|>; any text may stand before
-    these. Else the whole answer has to be JSON. Text up to </think> does not count.
+    They are in <tool_call> blocks, or follow [TOOL_CALLS] or <|python_tag|>, after any text. Otherwise the
+    whole answer has to be JSON. Text up to </think> does not count.
 
     Args:
         answer: as a model writes it, or in the canonical form.
@@ -68,7 +68,7 @@ def _parse_calls(text: str) -> list[ToolCall] | None:
 
 
 def to_call(value: object) -> ToolCall | None:
-    """A call from {name, arguments} or {name, parameters}, perhaps inside of {function}; None without them.
+    """A call from {name, arguments} or {name, parameters}, possibly inside {function}; None for other values.
 
     Arguments that are a text are read as JSON, as servers send them.
     """

@@ -1,7 +1,7 @@
-"""Metrics of rows without a bound, judged: a cap and the share above it, or no PASS.
+"""Judges metrics whose rows have no bound: by a cap and the share above it, or without a PASS.
 
 A metric whose value_range is not finite is judged by `capped` if it is a mean over rows with a cap, its own
-or the budget's. Else no rows show that a budget holds: it can fail, never pass.
+or the budget's. Otherwise no rows can show that a budget holds: the metric can fail, and cannot pass.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def is_bounded(metric: Metric) -> bool:
 
 
 def with_range_of_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Metric:
-    """A length of answers whose rows have a bound, the most tokens of an answer.
+    """The length of answers with the range that its rows have: up to the most tokens of an answer.
 
-    The ends of the rows of any other metric may be those of the scores that were seen, which bound nothing.
+    Other metrics stay as they are, because the ends of their rows may come from the scores in the sample,
+    which are no bound.
     """
     if is_bounded(metric) or metric.row_mean is None or metric.unit != "percent":
         return metric
@@ -65,7 +66,7 @@ def with_cap(
 
 
 def _allowed(budget: QualityBudget, before: float) -> float:
-    """The largest mean loss that a budget allows; of a ceiling the largest mean."""
+    """The largest mean loss that a budget allows; for a ceiling, the largest mean."""
     return budget.limit if budget.kind == "ceiling" else allowed_drop(budget, before)
 
 
@@ -77,7 +78,7 @@ def judge_rows_above(
 ) -> QualityJudgement:
     """The judgement with the share of rows above the cap; without a cap, the judgement without a PASS.
 
-    pairs: teacher and each build of the variant, the first build alone where budgets are over rows.
+    pairs: teacher and each build of the variant; only the first build if budgets are over rows.
     """
     if not pairs or pairs[0].cap is None:
         return _explain_no_pass(judged, _why_no_pass(metric))
@@ -107,7 +108,7 @@ def _judge_budget(
     judged: QualityJudgement,
 ) -> BudgetFacts:
     if budget.kind == "floor":
-        # a row above the cap only helps a floor, and a lowest score is what the floor is about
+        # a row above the cap only helps a floor, and a floor is about the lowest scores
         return verdict if isfinite(metric.value_range[0]) else withhold_budget(verdict)
     drop = drop_contrast(higher_is_better=metric.higher_is_better)
     before = judged.teacher
@@ -136,7 +137,7 @@ def _judge_budget(
 def _judge_ratio(
     budget: QualityBudget, verdict: BudgetFacts, pairs: Sequence[PairedMeans], judged: QualityJudgement
 ) -> BudgetFacts:
-    """A limit of variant / teacher; a row is lost where it is longer, or of a least ratio shorter."""
+    """A limit of variant / teacher; a row is lost if it is longer, or for a least ratio if it is shorter."""
     least, before = metric_kinds()[budget.kind].least, judged.teacher
     sign = -1.0 if least else 1.0
     lost = _rows(pairs, Contrast(-sign, sign))
@@ -161,7 +162,7 @@ def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:
 
 
 def _explain_no_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
-    """No budget passes, and the warnings say why too; without a budget nothing changes."""
+    """The judgement without a PASS, and with the reason in its warnings; unchanged without a budget."""
     if not judged.budgets:
         return judged
     return replace(withhold_pass(judged, why), warnings=(*judged.warnings, why))

@@ -1,4 +1,4 @@
-"""A model beside itself: nothing was lost, however few rows there are."""
+"""A model compared with itself: nothing was lost, however few rows there are."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ UNCHANGED = "the same files, libraries and processor as then gave the same answe
 
 
 def judge_unchanged(judged: QualityJudgement) -> QualityJudgement:
-    """The judgement where both sides are one model that answered all rows alike.
+    """The judgement if both sides are the same model and gave the same answer to every row.
 
-    Its true drop is 0. An interval for rows that were not drawn would say less than is known. Every budget
-    limits a change here, so each of them holds.
+    Its true drop is 0. An interval for rows that were not drawn would say less than is known. Each budget
+    here limits a change, so each holds.
     """
     budgets = tuple(
         replace(

@@ -1,4 +1,4 @@
-"""Budgets in, verdicts out: do the gate rows show that a drop is inside its budget, or that it is not?"""
+"""Budgets in, verdicts out: whether the gate rows show that a drop is inside its budget, or outside."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 
 @dataclass(frozen=True)
 class QualityJudgement:
-    """One metric of one variant beside its teacher.
+    """One metric of one variant compared with its teacher's.
 
     teacher, value: in the metric's own unit. drop_points, interval: 100 times that unit (percentage points;
-    for log loss hundredths of a nat), positive where the variant is worse; where `unit` is "percent", by how
+    for log loss hundredths of a nat), positive if the variant is worse; if `unit` is "percent", by how
     many percent of the teacher's the value has grown. interval: None for a metric that
     is not resampled. verdict: None without a budget.
-    variance: n times the squared standard error of the drop; None where it is not known.
-    design_effect, changed: only where the method is Tango's.
-    p_at_least(drop_points): the p-value of a true drop of at least so much; None where it is not known.
-    family: why a budget that holds alone is no PASS beside the others; None where that is not so.
+    variance: n times the squared standard error of the drop; None if it is not known.
+    design_effect, changed: only if the method is Tango's.
+    p_at_least(drop_points): the p-value of a true drop of at least this; None if it is not known.
+    family: why a budget that holds alone is no PASS in its family; None if it is a PASS.
     withheld: why no budget passes whatever the interval is, such as a label without rows; else None.
-    strays: rows whose prediction is no label of the task, of teacher and variant; None where neither has any.
-    runs: how many runs of teacher and variant were judged; None of one of each.
+    strays: rows whose prediction is no label of the task, of teacher and variant; None if neither has any.
+    runs: how many runs of teacher and variant were judged; None if each has a single run.
     """
 
     metric: str
@@ -76,10 +76,10 @@ def judgement_of(
     builds: OverBuilds | None = None,
     runs: OverRuns | None = None,
 ) -> QualityJudgement:
-    """The judgement of two values and what the rows tell of them, by budgets that `check_budget` let pass.
+    """The judgement of two values and the evidence of the rows, by budgets that `check_budget` accepted.
 
-    builds: what budgets over builds are judged by; None where the variant has one build. runs: what the
-    evidence is of, where runs of both were judged.
+    builds: what budgets over builds are judged by; None if the variant has one build. runs: what the
+    evidence is of, if runs of both were judged.
     """
     drop = before - after if measured.higher_is_better else after - before
     judged = tuple(
@@ -114,7 +114,7 @@ def judgement_of(
 
 
 def withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
-    """The judgement in which no budget passes, since no number of rows like these would show that it holds.
+    """The judgement in which no budget passes, since no number of similar rows would show that it holds.
 
     why: as the end of its line.
     """
@@ -124,7 +124,7 @@ def withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
 
 
 def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
-    """The verdict if it is FAIL, else INCONCLUSIVE without rows that would decide it."""
+    """The verdict if it is FAIL, else INCONCLUSIVE, with no number of rows that would decide it."""
     if verdict.verdict is Verdict.FAIL:
         return verdict
     return replace(
@@ -138,7 +138,7 @@ def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
 
 
 def most_rows(judged: Sequence[BudgetFacts]) -> int | None:
-    """The rows that would decide every undecided budget; None where one can never be, or all are decided."""
+    """The rows that would decide every undecided budget; None if there are none, or no number would."""
     undecided = [budget for budget in judged if budget.verdict is Verdict.INCONCLUSIVE]
     rows = [None if budget.needs_both else budget.n_needed for budget in undecided]
     known = [count for count in rows if count is not None]

@@ -1,1 +1,1 @@
-"""Logs of two models: found, read into columns, compared, paired and judged."""
+"""Logs of two models: finds, reads, compares, pairs and judges them."""

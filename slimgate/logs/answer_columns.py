@@ -1,12 +1,12 @@
 """How answers in logs behave: their length, and whether they are cut off, empty or refusals.
 
-| metric          | of a sample                                    | unknown where                     |
+| metric          | of a sample                                    | unknown if                        |
 |-----------------|------------------------------------------------|-----------------------------------|
 | `answer_length` | completion tokens of the log, else tokens of a | the log has no answer             |
 |                 | tokenizer, else characters; in both logs alike |                                   |
-| `truncated`     | 1 where the answer was cut off at its limit    | the log does not say why it ended |
-| `empty`         | 1 where the answer is blank                    | the log has no answer             |
-| `refused`       | 1 where a pattern of refusals matches, or what | the log has no answer             |
+| `truncated`     | 1 if the answer was cut off at its limit       | the log does not say why it ended |
+| `empty`         | 1 if the answer is blank                       | the log has no answer             |
+| `refused`       | 1 if a pattern of refusals matches, or what    | the log has no answer             |
 |                 | a user's score gives                           |                                   |
 
 The answer is what the model wrote, and not what a filter of the tool took from it to score.
@@ -104,7 +104,7 @@ def _load_tokenizer(path: Path) -> Callable[[str], int]:
 
 
 def written_text(row: Row) -> str | None:
-    """What the model wrote, of which a filter of the tool may score a part; None where the log has none."""
+    """What the model wrote, of which a filter of the tool may score a part; None if the log has no answer."""
     return row.answer if row.response is None else row.response
 
 
@@ -140,7 +140,7 @@ class GrowingAnswers:
         columns, characters = self.columns, count_characters(row)
         text = written_text(row)
         is_cut = text is not None and characters is not None and characters > len(text)
-        # a tool that counts nothing writes 0, also of an answer with a text
+        # a tool that counts no tokens writes 0, also for an answer with a text
         tokens = row.answer_tokens if row.answer_tokens or not characters else None
         columns[TOKENS].append(nan if tokens is None else float(tokens))
         columns[CHARACTERS].append(nan if characters is None else float(characters))

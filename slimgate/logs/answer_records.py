@@ -136,7 +136,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
 
 
 def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:
-    """`slices`: by name of what comparison, field and value each is; nothing where there are none."""
+    """`slices`: by name, the comparison, field and value of each; empty if there are none."""
     parts = {part.name: part.slice_of for part in verdicts.slices if part.slice_of is not None}
     slices = {
         name: {"of": part.name, "field": part.field, "value": part.value} for name, part in parts.items()

@@ -38,7 +38,7 @@ class JudgedAnswers(JudgedFiles):
 
     @cached_property
     def targets(self) -> Mapping[str, VariantRecord]:  # type: ignore[override]
-        """With the samples that they quote, for which the logs are read again."""
+        """The targets with the samples that they quote, for which the logs are read again."""
         from slimgate.logs.answer_records import make_behaviour
 
         return {

@@ -1,7 +1,7 @@
-"""The log of a base as one file beside a record, so that its tool's log need not be kept.
+"""The log of a base as one file next to a record, so that its tool's log need not be kept.
 
-`base.parquet` has a row for each sample: its scores, and digests of all that two logs must share. What is
-quoted is cut. A target is compared with it by the same checks, and to the same verdict, as with the log.
+`base.parquet` has a row for each sample: its scores, and digests of all that two logs must share. Quoted
+texts are cut. A comparison with it makes the same checks, and gives the same verdict, as with the log.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 _ABOUT = b"slimgate.base_log"
-# Characters that are kept of a text to quote: the last ones of a prompt, the first ones of others.
+# Characters that are kept of a text to quote: the end of a prompt, the beginning of other texts.
 _LONGEST = 400
-# A field of more characters, as JSON, is not kept.
+# A field with more characters, as JSON, is not kept.
 _LONGEST_FIELD = 200
 _TEXTS = ("prompt", "answer", "target", "response")
 _ROWS_AT_ONCE = 20_000
@@ -105,7 +105,7 @@ def _columns_of(row: Row) -> dict[str, Any]:
 
 
 def _to_kept_fields(row: Row) -> str | None:
-    """The fields as JSON, without long texts: no sample is sliced by those."""
+    """The fields as JSON, without long texts, because no sample is sliced by those."""
     short = {
         name: value
         for name, value in plain_json(row.fields or {}).items()
@@ -125,7 +125,7 @@ def as_kept(name: str, text: str | None) -> str | None:
 
 
 def read_base_log(file: Path, shown: str) -> Log:
-    """The log that the file was made of. Raises DataError where it is none."""
+    """The log that the file was made of. Raises DataError if the file is not such a log."""
     about = read_about(file)
     if about is None:
         raise DataError(f"{file}: this is not a base log that slimgate judge --report wrote")
@@ -150,7 +150,7 @@ def read_base_log(file: Path, shown: str) -> Log:
 
 
 def read_about(file: Path) -> Any:
-    """What the file says of its log; None of another parquet file."""
+    """The metadata of its log; None for another parquet file."""
     with open_parquet(file) as parquet:
         metadata = (parquet.metadata.metadata or {}).get(_ABOUT)
     return None if metadata is None else json.loads(metadata)

@@ -2,7 +2,7 @@
 
 [budgets]
 "*" = { drop_points = 2.0 }
-"gsm8k*" = { drop_points = 1.0 }       # of the patterns that match, the last one counts
+"gsm8k*" = { drop_points = 1.0 }       # the last pattern that matches counts
 [pooled]
 drop_points = 0.5
 [budgets.slices.category.medical]      # see slice_budgets
@@ -38,8 +38,8 @@ RANGES = "ranges"
 class LogBudgets:
     """patterns: of a comparison's name, task or metric, with its budgets. pooled: on all samples at once.
 
-    measured: patterns of what is judged at all; none: everything. ranges: of a comparison's name, task or
-    metric, with the lowest and the highest score that the user declares. slices: on slices of comparisons.
+    measured: patterns of what is judged at all; empty: everything. ranges: for a comparison's name, task or
+    metric, the lowest and the highest score that the user declares. slices: on slices of comparisons.
     """
 
     patterns: tuple[tuple[str, tuple[QualityBudget, ...]], ...] = ()
@@ -57,7 +57,7 @@ class LogBudgets:
         return matching
 
     def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
-        """Those of a slice, a field and its value: its own that match last, else those of every slice."""
+        """The budgets of a slice, a field and its value: the last that names it, or those of every slice."""
         matching = [
             budgets
             for budgets in self.slices
@@ -69,7 +69,7 @@ class LogBudgets:
         return next(reversed(named or matching), None)
 
     def range_of(self, name: str, task: str, metric: str) -> Range | None:
-        """What the user declares of a comparison: the last pattern that matches; None if none does."""
+        """The range that the user declares for a comparison: by the last pattern that matches, or None."""
         declared = [ends for pattern, ends in self.ranges if matches(pattern, name, task, metric)]
         return declared[-1] if declared else None
 
@@ -77,7 +77,7 @@ class LogBudgets:
         return not self.measured or any(matches(pattern, name, task, metric) for pattern in self.measured)
 
     def with_length(self, longest: float | None, shortest: float | None) -> LogBudgets:
-        """With limits of the length of answers, as multiples of the base's; None: no limit."""
+        """A copy with limits of the length of answers, as multiples of the base's; None: no limit."""
         limits = {"length_ratio_max": longest, "length_ratio_min": shortest}
         budgets = tuple(QualityBudget(kind, limit) for kind, limit in limits.items() if limit is not None)
         if not budgets:
@@ -97,7 +97,7 @@ class LogBudgets:
         return {(name, budget.kind): budget.limit for name, budgets in tables.items() for budget in budgets}
 
     def with_target(self, target: LogBudgets, off: Mapping[Key, str]) -> LogBudgets:
-        """With the budgets of one target, each in place of the common one of its table and kind.
+        """A copy with the budgets of one target, each in place of the common budget of its table and kind.
 
         off: the keys of the common budgets that the target switches off.
         """
@@ -124,7 +124,7 @@ class LogBudgets:
 
     @property
     def passes(self) -> list[Pass]:
-        """pass@k and pass^k that a budget or a pattern names, such as `pass^3` or `gsm8k*/pass^3`."""
+        """The pass@k and pass^k that a budget or a pattern names, such as `pass^3` or `gsm8k*/pass^3`."""
         patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
         named = (Pass.parse(pattern.rpartition("/")[2]) for pattern in (*patterns, *self.measured))
         return list(dict.fromkeys(of for of in named if of is not None))
@@ -146,7 +146,7 @@ class LogBudgets:
 
 
 def is_meant(pattern: str, metric: str) -> bool:
-    """Whether a pattern is of this metric: one that slimgate makes of the answers must be named."""
+    """Whether a pattern is for this metric; a metric that slimgate makes of the answers must be named."""
     return metric not in ANSWER_METRICS or pattern.endswith(metric)
 
 
@@ -162,7 +162,7 @@ def drop_budgets(
     equivalent: Sequence[float] = (),
     of_slices: float | None = None,
 ) -> LogBudgets:
-    """Of a command line: one limit of each kind for each metric pattern in order, or one for all.
+    """The budgets of a command line: a limit of each kind for each metric pattern in order, or for all.
 
     of_slices: points that every slice may lose.
     """
@@ -179,9 +179,9 @@ def drop_budgets(
 def limits_of_each(
     metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float] = ()
 ) -> dict[str, dict[BudgetKind, float]]:
-    """By metric its --drop-points and --equivalent-points; metrics without a limit are left out.
+    """The --drop-points and --equivalent-points of each metric; metrics without a limit are left out.
 
-    Of each kind one for each metric in order, or one for all.
+    Each kind has a limit for each metric in order, or one for all.
     """
     stated: dict[BudgetKind, Sequence[float]] = {"drop_points": points, "equivalent_points": equivalent}
     limits: dict[str, dict[BudgetKind, float]] = {}
@@ -199,7 +199,7 @@ def limits_of_each(
 
 
 def range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
-    """Of `--range NAME=LOW:HIGH`. Raises SuiteError."""
+    """Reads `--range NAME=LOW:HIGH`. Raises SuiteError."""
     ranges = []
     for text in stated:
         pattern, equals, ends = text.rpartition("=")
@@ -230,7 +230,7 @@ def _ranges_of_table(data: Mapping[str, object], shown: str) -> tuple[tuple[str,
 
 
 def budgets_of_table(data: Mapping[str, Any], shown: str) -> LogBudgets:
-    """Of the tables [budgets], [pooled] and [ranges]. Raises SuiteError."""
+    """Reads the tables [budgets], [pooled] and [ranges]. Raises SuiteError."""
     stated = data.get("budgets", {})
     slices = read_slice_budgets(stated[SLICES], shown, read_limits) if SLICES in stated else ()
     patterns = tuple(
@@ -243,7 +243,7 @@ def budgets_of_table(data: Mapping[str, Any], shown: str) -> LogBudgets:
 
 
 def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
-    """Of a table of limits on a metric. Raises SuiteError."""
+    """Reads a table of limits on a metric. Raises SuiteError."""
     from pydantic import ValidationError
 
     from slimgate.judge.budget_tables import QualityBudgetTable

@@ -1,6 +1,6 @@
 """The rows of a task as columns: 8 bytes a figure, so that millions of samples fit in memory.
 
-Texts are kept as 48-bit digests, which are the same in every process. What is quoted is read again.
+Texts are kept as 48-bit digests, which are the same in every process. Quoted rows are read again.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from slimgate.plugins.reader import (
     name_epoch,
 )
 
-# Ids wait so many at a time to become Arrow text.
+# How many ids wait to become Arrow text.
 _BLOCK = 50_000
-# Where `Samples.empty` has the samples that no metric is of.
+# The key of `Samples.empty` for the samples without a metric.
 NO_METRIC = ""
-# A stated perplexity may be rounded by so much of it.
+# A stated perplexity may be rounded by this share of itself.
 _ROUNDING = 1e-3
-# Of a larger number the exponential is no float64.
+# The exponential of a larger number exceeds float64.
 _LARGEST = 700.0
 
 
@@ -46,17 +46,17 @@ _LARGEST = 700.0
 class Samples:
     """One task under one filter. Arrays are (rows,).
 
-    ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN where the log
-    has none. empty: where a metric may be of some samples only, by metric the positions of those that should
-    have a score and have none, and under "" of those that no metric is of; None where every metric is of
-    every sample. keys: by name, digests of what both logs must share. answers: digests, or None where there
-    are none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
-    not_numbers: by metric the samples whose value is not a number. rows(): the rows again, to quote some.
-    documents: digests of what each sample asks (`same_documents`), once the keys are dropped. sizes: by
-    metric whose figure is a ratio of two sums, of how much each score is the sum; NaN where the log has none.
-    fields: by name those by which samples are sliced. behaviour: of the answers, where it is read.
-    runs: of several runs, by metric the (runs, rows) scores, of which `scores` has the means. same_answers:
-    where all runs hold the same answer; None where the logs hold none.
+    ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN if the log has
+    none. empty: if a metric may be of some samples only, by metric the positions of the samples that should
+    have a score and have none, and under "" of the samples without a metric; None if every metric is of every
+    sample. keys: by name, digests of what both logs must share. answers: digests, or None if there are none;
+    clusters: digests, or None if each row is independent. errors, truncated: uint8, 1 if so. not_numbers: by
+    metric the samples whose value is not a number. rows(): the rows again, to quote some. documents: digests
+    of each sample's question (`same_documents`), once the keys are dropped. sizes: by metric whose figure is
+    a ratio of two sums, the size that each score is a sum over; NaN if the log has none. fields: by name the
+    fields by which samples are sliced. behaviour: of the answers, if it is read. runs: for several runs, by
+    metric the (runs, rows) scores, of which `scores` has the means. same_answers: whether all runs hold the
+    same answer; None if the logs hold no answers.
     """
 
     ids: pa.Array
@@ -95,7 +95,7 @@ class Samples:
 
 @dataclass
 class _Column:
-    """What grows while rows are read."""
+    """The columns while rows are read."""
 
     waiting: list[str] = field(default_factory=list)
     ids: list[pa.Array] = field(default_factory=list)
@@ -141,7 +141,7 @@ class _Column:
             self.not_numbers[name] = self.not_numbers.get(name, 0) + 1
             self.empty.setdefault(name, array("q")).append(before)
         if self.clusters is None and row.cluster is not None:
-            # rows so far stand alone: a number of their own
+            # rows so far are independent: each gets a separate number
             self.clusters = array("q", range(before))
         if self.clusters is not None:
             self.clusters.append(before if row.cluster is None else digest(row.cluster) + 2**50)
@@ -155,7 +155,7 @@ class _Column:
             self._even()
 
     def _even(self) -> None:
-        """A row that lacks a score or a key has NaN or 0 there."""
+        """Fills a row that lacks a score or a key with NaN or 0."""
         for column in (*self.scores.values(), *self.sizes.values()):
             column.extend([nan] * (len(self.flags) - len(column)))
         for digests in self.keys.values():
@@ -167,7 +167,7 @@ class _Column:
 
 
 def answer_digest(row: Row) -> int | None:
-    """Of the whole answer; None where the log has none."""
+    """The digest of the whole answer; None if the log has none."""
     return digest(row.answer) if row.answer_digest is None and row.answer is not None else row.answer_digest
 
 
@@ -187,7 +187,7 @@ class TextColumn:
     _without: int = 0
 
     def add(self, texts: pa.Array | None, rows: int) -> None:
-        """A block of rows; None: they have no such column."""
+        """Adds a block of rows; None: they have no such column."""
         if texts is None or texts.null_count == rows:
             self._without += rows
             return
@@ -199,7 +199,7 @@ class TextColumn:
         self._blocks.append(digests[np.asarray(codes.indices.fill_null(-1).to_numpy())])
 
     def digests(self) -> Ints | None:
-        """(rows,) the digests, 0 where a row has no text; None if no row has."""
+        """(rows,) the digests, 0 if a row has no text; None if no row has text."""
         if not self._blocks:
             return None
         return np.concatenate([*self._blocks, np.zeros(self._without, np.int64)])
@@ -218,7 +218,7 @@ def _score(row: Row, name: str, value: float | None, shown: str) -> float:
 
 
 def number_epochs(task: TaskLog) -> TaskLog:
-    """The task in which the rows of one id and filter are epochs of one sample, in the order they stand."""
+    """The task whose rows of the same id and filter are epochs of one sample, in the order of the file."""
 
     def rows() -> Iterator[Row]:
         seen: dict[tuple[str, str], int] = {}
@@ -234,11 +234,11 @@ def number_epochs(task: TaskLog) -> TaskLog:
 def read_samples(
     shown: str, task: TaskLog, fields: Sequence[str] = (), checks: AnswerChecks | None = None
 ) -> dict[str, Samples]:
-    """By filter the samples of a task. shown: file and task, for messages. fields: that are read too.
+    """The samples of a task by filter. shown: file and task, for messages. fields: to read too.
 
-    checks: of the answers, where their behaviour is read too.
+    checks: for the answers, if their behaviour is read too.
 
-    Raises DataError where a sample stands twice, a score is not a number, or there are no rows.
+    Raises DataError if a sample occurs twice, a score is not a number, or there are no rows.
     """
     # columns hold neither the fields of samples nor the texts of answers
     table = None
@@ -284,7 +284,7 @@ def read_samples(
 
 
 def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
-    """Raises DataError where all samples are there and their mean is not the one that the tool states."""
+    """Raises DataError if all samples are there and their mean is not the mean that the tool states."""
     rows = len(column.flags)
     if task.samples is not None and rows != task.samples:
         return
@@ -298,7 +298,7 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
             differs = abs(mean - stated) > _ROUNDING * abs(stated)
         else:
             mean, words = float(values.mean()), "have a mean of"
-            # half a sample that is right or wrong: a stated mean may be rounded
+            # half a sample that is right or wrong, because a stated mean may be rounded
             differs = abs(mean - stated) > 0.5 / rows
         if isfinite(mean) and differs:
             cut = " or some samples are missing" if task.samples is None else ""
@@ -310,7 +310,7 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
 
 
 def corpus_figure(kind: CorpusKind, scores: Floats, sizes: Floats) -> float:
-    """The figure of all samples, of (rows,) scores and their sizes."""
+    """The figure of all samples, from (rows,) scores and their sizes."""
     rate = float(scores.sum() / sizes.sum())
     return exp(min(rate, _LARGEST)) if kind == "perplexity" else rate
 

@@ -46,16 +46,16 @@ from slimgate.logs.score_pairs import Counts, PairedScores, comparison_name, pai
 from slimgate.outcomes import Floats, Ints, Texts
 from slimgate.plugins.reader import METRICS, CorpusKind
 
-# Flipped samples that are kept of a comparison, to quote.
+# The most flipped samples of a comparison that are kept to quote.
 MOST_KEPT = 10
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """Two logs of the base: what changes when nothing is meant to.
+    """Two logs of the base, which show what changes by chance.
 
-    flips, psi: samples whose score changed, and their share. judged: the second log in the target's place.
+    flips, psi: samples whose score changed, and their share. judged: with the second log as the target.
     """
 
     flips: int
@@ -63,16 +63,16 @@ class Noise:
     judged: QualityJudgement
 
     def covers(self, drop_points: float) -> bool:
-        """Whether a drop or gain is no larger than the 90 % interval of the base against itself allows."""
+        """Whether a drop or gain is within the 90 % interval of the base compared with itself."""
         low, high = self.judged.interval or (0.0, 0.0)
         return abs(drop_points) <= max(abs(low), abs(high))
 
 
 @dataclass(frozen=True)
 class SliceOf:
-    """A comparison of which another is a slice: the samples whose field has this value.
+    """The comparison that a slice is part of: the slice is the samples whose field has this value.
 
-    is_named: its budgets name the slice, and are not those of every slice.
+    is_named: whether its budgets name the slice, and are not the budgets of every slice.
     """
 
     name: str
@@ -85,16 +85,15 @@ class SliceOf:
 class Comparison:
     """One metric of one task under one filter. worse, better: samples whose score fell and rose.
 
-    zero_one: a score is right or wrong, so that worse and better are flips. score_range, cap: of the metric,
-    None where not known. changed: other answers; None where the logs hold none. lost: positions of samples
-    that got worse in both logs, the first ten. won: of those that got better, of a metric with a budget on
-    both sides.
-    base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
-    what the samples ask, where all tasks are pooled. sizes, corpus: (rows,) of a figure of sums, and how it
-    is made of them; None of a mean of scores. slice_of: of a slice, what it is a part of.
-    length_in: what the length of answers is counted in. runs: of several runs the scores of each.
-    judge_noise: how much the scores of one answer differ, where it was scored again. has_epochs: rows may be
-    of one sample.
+    zero_one: a score is right or wrong, so worse and better are flips. score_range, cap: of the metric, None
+    if not known. changed: other answers; None if the logs hold none. lost: positions of samples that got
+    worse in both logs, the first ten. won: of those that got better, for a metric with a budget on both
+    sides. base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,)
+    digests of the samples' questions, if all tasks are pooled. sizes, corpus: (rows,) for a figure of sums,
+    and how it is computed from them; None for a mean of scores. slice_of: for a slice, the comparison that it
+    is part of. length_in: the unit of the length of answers. runs: for several runs, the scores of each.
+    judge_noise: how much the scores of one answer differ, if it was scored again. has_epochs: several rows
+    may be of one sample.
     """
 
     name: str
@@ -136,7 +135,7 @@ class Comparison:
 
 @dataclass
 class Collected:
-    """What grows while tasks are judged."""
+    """The results so far while tasks are judged."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     slices: list[Comparison] = field(default_factory=list)
@@ -154,9 +153,9 @@ def compare_task(
     differences: Differences,
     ranges: Mapping[str, Range],
 ) -> Iterator[tuple[Comparison, PairedScores]]:
-    """Nothing is judged once the logs are known not to compare; what differs is still collected.
+    """Compares a task. Once the logs are known not to compare, it judges nothing and collects differences.
 
-    Raises SuiteError for a budget on metrics of which nobody says whether they are better when higher.
+    Raises SuiteError for a budget on metrics whose direction is not known.
     """
     names = {metric: comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
     collected.names += [(name, paired.task, metric) for metric, name in names.items()]
@@ -203,7 +202,7 @@ def _compare_passes(
     collected: Collected,
     differences: Differences,
 ) -> Iterator[tuple[Comparison, PairedScores]]:
-    """pass@k and pass^k of each metric of right and wrong, where a budget or --metric names them."""
+    """pass@k and pass^k of each metric of right and wrong, if a budget or --metric names them."""
     for of in budgets.passes:
         for metric in paired.metrics:
             name = f"{comparison_name(paired.task, paired.filter, metric)}/{of.name}"
@@ -243,7 +242,7 @@ def _comparison(
     notes: list[str],
     ranges: tuple[Range | None, Range | None],
 ) -> Comparison:
-    """ranges: of the metric, as the user declares it, and as the logs or its name do."""
+    """Makes a comparison. ranges: of the metric, as the user declares it, and as the logs or its name do."""
     better = paired.higher_is_better[metric]
     ids = list_row_ids(paired, scores)
     corpus = None if scores.sizes is None else paired.corpus[metric]
@@ -258,7 +257,7 @@ def _comparison(
     cap = known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
     lost = scores.target < scores.base if better else scores.target > scores.base
     won = scores.target > scores.base if better else scores.target < scores.base
-    # of several runs the answers of the first ones are quoted
+    # for several runs, the answers of the first run are quoted
     first_lost, first_won = _turned_in_first_runs(scores, better=better)
     worse = _first_positions(scores, lost & first_lost)
     better_rows = _first_positions(scores, won & first_won)
@@ -315,7 +314,7 @@ def _comparison(
 
 
 def _has_repeats(samples: Samples) -> bool:
-    """Whether rows share a cluster. Some readers give each row one, also where it stands alone."""
+    """Whether rows share a cluster. Some readers give each row a cluster, even if it is independent."""
     return samples.clusters is not None and len(np.unique(samples.clusters)) < len(samples)
 
 
@@ -329,7 +328,7 @@ def _turned_in_first_runs(scores: PairedScores, *, better: bool) -> tuple[Bools,
 
 
 def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, int], ...]:
-    """In base and target, of the first samples that turned."""
+    """The positions in base and in target of the first samples that turned."""
     rows = np.flatnonzero(turned)[:MOST_KEPT]
     return tuple((int(scores.base_rows[at]), int(scores.target_rows[at])) for at in rows)
 
@@ -378,9 +377,9 @@ def judge_scores(
     sizes: Floats | None = None,
     runs: RunScores | None = None,
 ) -> QualityJudgement:
-    """The verdict on (rows,) scores of both sides, of several runs their means.
+    """The verdict on (rows,) scores of both sides; for several runs, their means.
 
-    sizes: (rows,) of a figure of sums. Raises SuiteError for a budget that they cannot decide.
+    sizes: (rows,) for a figure of sums. Raises SuiteError for a budget that the scores cannot decide.
     """
     before, after = (
         score_outcomes(ids, scores_of_side, groups, right=zero_one, sizes=sizes)

@@ -1,4 +1,4 @@
-"""Budgets on perplexities in logs: their drops have no points, and a limit for all metrics has."""
+"""Budgets on perplexities in logs, whose drops are not in points although a limit for all metrics is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _POINTS, _GROWTH = "drop_points", "increase_relative"
 
 
 def as_growth(name: str, budgets: Sequence[QualityBudget], notes: list[str]) -> tuple[QualityBudget, ...]:
-    """The budgets with drop_points as so many percent of growth; notes gets a line that says so."""
+    """The budgets with drop_points as percent of growth; notes gets a line that says so."""
     for budget in budgets:
         if budget.kind == _POINTS:
             notes.append(

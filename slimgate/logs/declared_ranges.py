@@ -1,4 +1,4 @@
-"""The range of scores: where it is declared, and whether the scores of both logs are inside."""
+"""The range of scores: who declares it, and whether the scores of both logs are inside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_range(
     ends = declared or known
     means = float(scores.base.mean()), float(scores.target.mean())
     unending = ends is not None and not is_bounded_range(ends)
-    # without an upper end a ruined model may be so far off: it fails, and no PASS comes of it
+    # without an upper end a bad model may be this far off: it fails, and never passes
     is_ruined = unending and (means[0] > means[1]) == better
     if not is_ruined and scales_differ(scores.base, scores.target, ends):
         shown = " and ".join(
@@ -62,7 +62,7 @@ def check_range(
 
 
 def list_scores(scores: PairedScores) -> list[tuple[str, Floats]]:
-    """The (rows,) scores of each run, with the side that they are of."""
+    """The (rows,) scores of each run, with the side of the run."""
     if scores.runs is None:
         return [("base", scores.base), ("target", scores.target)]
     return [
@@ -72,7 +72,7 @@ def list_scores(scores: PairedScores) -> list[tuple[str, Floats]]:
 
 
 def find_declared_ranges(task: str, base: Log, target: Log) -> Mapping[str, Range]:
-    """By metric the range that the logs declare. Raises DataError where they declare two."""
+    """The range that the logs declare, by metric. Raises DataError if they declare two."""
     before, after = base.tasks[task].ranges, target.tasks[task].ranges
     for metric in before:
         if metric in after and tuple(before[metric]) != tuple(after[metric]):

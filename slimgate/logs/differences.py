@@ -1,4 +1,4 @@
-"""What differs between two logs: accepted, which becomes a note, or refused, all of it in one message."""
+"""The differences of two logs: accepted ones become a note, the others are refused in one message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HINT = "--missing drop leaves them out, --missing as-wrong counts them as wrong"
 
 @dataclass
 class Differences:
-    """What grows while two logs are compared.
+    """The differences so far while two logs are compared.
 
     shown: base and target, as messages name them. allow: what may differ (`--allow`). notes: what was
     accepted.
@@ -34,7 +34,7 @@ class Differences:
         return bool(self._refused or self._missing)
 
     def add(self, name: str, where: str, text: str, example: str = "") -> None:
-        """A difference that `--allow NAME` accepts. where: the task, or "". example: of the refusal alone."""
+        """Adds a difference that `--allow NAME` accepts. where: the task, or "". example: for the refusal."""
         if name in self.allow:
             self.notes.append(f"{where}: {text}" if where else text)
             return
@@ -42,13 +42,13 @@ class Differences:
         self._flags[name] = None
 
     def refuse(self, where: str, text: str) -> None:
-        """A difference that no option accepts."""
+        """Adds a difference that no option accepts."""
         places = self._refused.setdefault(text, [])
         places += [where] if where not in places else []
         self._is_final = True
 
     def add_missing(self, text: str) -> None:
-        """Samples without a score, where `--missing` says nothing."""
+        """Adds samples without a score, if `--missing` is not given."""
         self._missing.append(text)
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether a metric of a log is better when higher: as the user says, as the log says, or by a known name."""
+"""Whether a metric of a log is better when higher: by the user, by the log, or by a known name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_NAMED = 8
 
 
 def read_directions(higher: Sequence[str], lower: Sequence[str]) -> dict[str, bool]:
-    """By pattern whether it is better when higher. Raises SuiteError for one that was given as either."""
+    """The direction of each pattern: True if higher is better. Raises SuiteError for a pattern with both."""
     if twice := sorted(set(higher) & set(lower)):
         raise SuiteError(
             f'"{twice[0]}" was given as better when higher and as better when lower; expected one'
@@ -25,7 +25,7 @@ def read_directions(higher: Sequence[str], lower: Sequence[str]) -> dict[str, bo
 def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapping[str, bool]) -> PairedTask:
     """The task with the direction of each measured metric that is known. measured: metric -> comparison.
 
-    stated: as in Rules. Raises SuiteError where it contradicts the log, or itself.
+    stated: as in Rules. Raises SuiteError if it contradicts the log, or itself.
     """
     known = {metric: known_direction(metric) for metric in measured}
     directions = {metric: better for metric, better in known.items() if better is not None}

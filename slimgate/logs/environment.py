@@ -1,4 +1,4 @@
-"""In what the runs of two logs differ: what the tools say of a run, and the settings of each task."""
+"""How the runs of two logs differ: in what the tools state about a run, and in the settings of each task."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _AREA_OF: Mapping[str, str] = dict.fromkeys(SETTINGS, PROMPT) | {"generation": S
 
 
 def compare_logs(base: Log, target: Log) -> EnvironmentChanges:
-    """What differs between the runs of two logs. A setting of several tasks is named once.
+    """The differences between the runs of two logs. A setting of several tasks is named once.
 
     Args:
         base: The log of the base, with its run chosen.
-        target: That of the target.
+        target: The log of the target.
 
     Returns:
-        The settings that differ, what usually moves a score most first.
+        The settings that differ; those that usually move a score most come first.
     """
     shared = [task for task in base.tasks if task in target.tasks]
     return compare_environments(_with_settings(base, shared), _with_settings(target, shared))

@@ -1,4 +1,4 @@
-"""Figures that a tool states of a whole run: alone they are refused, beside samples they may be rounded."""
+"""Figures that a tool states for a whole run: alone they are refused, next to samples they may be rounded."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def list_task_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]
 
 
 def has_decimals_for(mean: float, samples: int) -> bool:
-    """Whether a stated mean is written with decimals enough to tell one sample of so many from none."""
+    """Whether a stated mean has enough decimals to distinguish one sample of `samples` from none."""
     decimals = repr(float(mean)).partition(".")[2]
     return "e" in decimals or samples < 10 ** len(decimals)

@@ -39,7 +39,7 @@ ANSWERS: FileKind = "logs of answers"
 PREDICTIONS: FileKind = "prediction files"
 LOADS: FileKind = "load tests"
 KL: FileKind = "KL logs"
-# What files of each kind are judged by, with an example.
+# The budgets that files of each kind can be judged by, with an example.
 JUDGED_BY: Mapping[FileKind, str] = {
     ANSWERS: 'metrics and slices, such as "*" = { drop_points = 2.0 }',
     PREDICTIONS: "metrics, flips and slices, such as accuracy = { drop_points = 2.0 }",
@@ -100,8 +100,8 @@ def read_file_budgets(
     """The budgets of one target.
 
     Args:
-        tables: Of the file, without those of a suite.
-        kind: What the files are.
+        tables: The tables of the file, without those of a suite.
+        kind: The kind of the files.
         target: The name of the target.
         shown: The file of budgets, for messages.
         targets: The names that [budgets.variants] may have. None: any name, because the file may have
@@ -188,7 +188,7 @@ def _is_judged(kind: FileKind, key: str) -> bool:
 def _read_patterns(
     tables: Mapping[str, Any], target: str, shown: str, _names: Sequence[str], _kind: FileKind
 ) -> tuple[FileBudgets, tuple[SwitchedOff, ...]]:
-    """Of logs of answers: budgets by pattern, which no registry of metrics knows."""
+    """Reads the patterns of logs of answers, which no registry of metrics knows."""
     stated = tables.get("budgets", {})
     variants = stated.get("variants", {})
     common = budgets_of_table(
@@ -217,7 +217,7 @@ def _read_patterns(
 def _read_limits(
     tables: Mapping[str, Any], target: str, shown: str, names: Sequence[str], kind: FileKind
 ) -> tuple[FileBudgets, tuple[SwitchedOff, ...]]:
-    """Of the other kinds: the tables of a suite. Raises SuiteError for a limit that they do not decide."""
+    """Reads a suite's tables for the other kinds. Raises SuiteError for a limit that they do not decide."""
     limits = resolve_budgets(tables, tuple(names), shown, without_builds=True)[target]
     for words, key in _list_unjudged(kind, limits):
         raise SuiteError(f"{shown} [budgets] {key} was given, and {words}; leave it out")
@@ -225,7 +225,7 @@ def _read_limits(
 
 
 def _list_unjudged(kind: FileKind, limits: VariantBudgets) -> Iterator[tuple[str, str]]:
-    """What a table of budgets has that such files do not decide: what they do, and the key."""
+    """The keys of a table of budgets that such files cannot decide: what the files decide, and the key."""
     for metric, budgets in limits.quality.items():
         for budget in budgets:
             if budget.over == "builds":

@@ -36,7 +36,7 @@ def read_log(path: Path, name: str | None = None) -> Log:
 
 
 def read_kl_log(path: Path, name: str | None = None) -> Log:
-    """Reads a KL log; name: as of `read_log`. Raises DataError for another file."""
+    """Reads a KL log; name: as in `read_log`. Raises DataError for another file."""
     log = read_any_log(path, name)
     if log.kl is None:
         raise DataError(

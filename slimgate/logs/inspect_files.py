@@ -25,10 +25,10 @@ from slimgate.logs.json_lines import read_object
 Json = Mapping[str, Any]
 ZSTD = 93
 _HEADER, _START, _SAMPLES = "header.json", "_journal/start.json", "samples/"
-# A member's local header: its length, and where in it the lengths of name and extra field are.
+# A member's local header: its length, and the places of the lengths of name and extra field.
 _LOCAL_HEADER, _NAME_LENGTH, _EXTRA_LENGTH = 30, slice(26, 28), slice(28, 30)
 _ATTACHMENT = "attachment://"
-# What zipfile and its decompressors raise; RuntimeError of an encrypted member.
+# The errors of zipfile and its decompressors; RuntimeError is for an encrypted member.
 _DAMAGED = (OSError, zipfile.BadZipFile, RuntimeError, zlib.error, lzma.LZMAError, EOFError)
 # A sample of a long agent run has hundreds of megabytes; a larger size is a damaged or hostile file. So is a
 # large member that is compressed more than JSON can be: the directory of a zip may claim any size.
@@ -45,7 +45,7 @@ def read_header(file: Path) -> Json:
 
 
 def has_samples(file: Path, header: Json) -> bool:
-    """header: as `read_header` gives it, of a .json log with its samples."""
+    """Whether the file has samples. header: from `read_header`, of a .json log with its samples."""
     if file.suffix == ".json":
         return bool(header.get("samples"))
     with _open(file) as archive:
@@ -88,7 +88,7 @@ def _open(file: Path) -> zipfile.ZipFile:
 
 
 def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
-    """The JSON object of a member. Raises DataError where it is damaged."""
+    """The JSON object of a member. Raises DataError if it is damaged."""
     info = archive.getinfo(name)
     try:
         if info.file_size > _MOST_BYTES:
@@ -123,7 +123,7 @@ def _decompress_zstd(file: Path, info: zipfile.ZipInfo) -> bytes:
 
 
 def _put_attachments(sample: Json) -> Json:
-    """The sample with the long texts that Inspect keeps apart under `attachments` in their places."""
+    """The sample with its long texts, which Inspect stores under `attachments`, back in their places."""
     attachments = sample.get("attachments") or {}
     if not isinstance(attachments, dict):
         raise DataError(f"sample {sample.get('id')}: its attachments are not a JSON object")

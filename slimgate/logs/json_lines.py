@@ -1,4 +1,4 @@
-"""JSON of logs: a line an object, or one object a file; what is wrong is one line with file and place."""
+"""JSON of logs: an object on each line, or one object a file. An error is one line with file and place."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from slimgate._system.json_text import NOT_JSON, read_json
 from slimgate.data.json_rows import parse_numbered_lines
 from slimgate.errors import DataError
 
-# A log of one object is read whole; promptfoo and deepeval write such.
+# A log that is one object is read whole; promptfoo and deepeval write such logs.
 _MOST_BYTES = 2 * 10**9
-# Of a longer first line the keys are not read.
+# If the first line is longer, its keys are not read.
 _LONGEST_LINE = 4 * 2**20
 
 
@@ -52,7 +52,7 @@ def _read_value(path: Path) -> Any:
 
 
 def first_keys(path: Path) -> frozenset[str]:
-    """The keys of the object in the first line of a file, to recognize it by; none of any other file."""
+    """The keys of the object in the first line of a file, to recognize it by; empty for any other file."""
     if not path.is_file():
         return frozenset()
     try:
@@ -65,7 +65,7 @@ def first_keys(path: Path) -> frozenset[str]:
 
 
 def beginning(path: Path, size: int = 4096) -> str:
-    """The first characters of a file, to recognize it by; "" of what is no file or no text."""
+    """The first characters of a file, to recognize it by; "" for what is not a text file."""
     if not path.is_file():
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What a base and its targets came to, whatever tool wrote their files: results in the record's own types."""
+"""The results of a base and its targets, whatever tool wrote their files, in the record's own types."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def digest_logs(logs: Iterable[Log]) -> dict[str, str]:
-    """By shown path the SHA-256 of a log's file, or the digest of its folder's files; of further runs too."""
+    """The SHA-256 of each log's file, or the digest of its folder, by shown path; also for further runs."""
     paths = {run.shown: run.path for log in logs for run in (log, *log.further) if run.path is not None}
     return {
         shown: file_sha256(path) if path.is_file() else folder_digest(path, files_below(path))
@@ -47,7 +47,7 @@ def make_base_record(judged: Mapping[str, QualityJudgement], parent: str | None)
 
 
 class JudgedFiles(ABC):
-    """Each kind of file has a subclass. The command, the suite and the writer of records take it.
+    """The judged files of a tool. The command, the suite and the writer of records use it.
 
     targets: by name, in order, as run.json has them.
     """
@@ -56,36 +56,36 @@ class JudgedFiles(ABC):
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the targets, in order."""
+        """The names of the targets, in order."""
         return list(self.targets)
 
     @property
     @abstractmethod
     def base_name(self) -> str:
-        """The base as a title calls it."""
+        """The name of the base in a title."""
 
     @abstractmethod
     def base_record(self) -> VariantRecord:
-        """The base as run.json has it."""
+        """The base in the form of run.json."""
 
     @abstractmethod
     def task_facts(self) -> TaskFactsRecord:
-        """What was judged, and on which rows."""
+        """The judged files and their rows."""
 
     def check_one_report(self) -> None:  # noqa: B027  most kinds have nothing to check
-        """Raises DataError where the targets do not go into one report."""
+        """Raises DataError if the targets cannot share a report."""
 
     def outcomes(self) -> Mapping[str, Outcomes]:
-        """By model the answers that a record keeps; empty where the files hold none."""
+        """The answers that a record keeps, by model; empty if the files hold none."""
         return {}
 
     @property
     def base_log(self) -> Log | None:
-        """The log of the base that a record keeps; None where it keeps none."""
+        """The log of the base that a record keeps; None if it keeps no log."""
         return None
 
     def verdict_of(self, name: str) -> RunVerdict:
-        """Counted as in a run with one variant."""
+        """The verdict, counted as in a run with one variant."""
         from slimgate.record.run_verdict import verdict
         from slimgate.results.self_test import SelfTest
 

@@ -70,7 +70,7 @@ def judge_load_tests(
     allow: Sequence[str],
     on_inconclusive: OnInconclusive,
 ) -> JudgedLoadTests:
-    """budgets: by target. on_inconclusive: of a budget that does not say it. Raises DataError."""
+    """Judges load tests. budgets: by target. on_inconclusive: the default of budgets. Raises DataError."""
     return JudgedLoadTests(
         base,
         {
@@ -139,7 +139,7 @@ def _describe_run(run: LoadRun) -> dict[str, Any]:
 
 
 def _ratios(pair: LoadPair) -> Iterator[TimeRatio]:
-    """Every part and quantile that both have."""
+    """The ratio of every part and quantile that both tests have."""
     repeat = None if pair.repeat is None else pair.repeat.requests
     for part in LOAD_PARTS:
         for quantile in SHOWN_QUANTILES:
@@ -151,7 +151,7 @@ def _ratios(pair: LoadPair) -> Iterator[TimeRatio]:
 def _judge_budget(
     name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget
 ) -> tuple[BudgetFacts, str]:
-    """The verdict and its line. Raises DataError where the tests have no time that the budget is of."""
+    """The verdict and its line. Raises DataError if the tests have no time that the budget limits."""
     part = PART_OF_SPEEDUP.get(budget.kind) or PART_OF_LIMIT[budget.kind]
     ratio = next((ratio for ratio in ratios if (ratio.part, ratio.quantile) == (part, MEDIAN)), None)
     if ratio is None:

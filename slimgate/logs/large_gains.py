@@ -1,4 +1,4 @@
-"""A note where the two sides of a comparison may be swapped; of logs and of prediction files."""
+"""A note if the two sides of a comparison may be swapped; for logs and for prediction files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_NAMED = 5
 def describe_large_gains(
     judgements: Iterable[tuple[str, QualityJudgement]], sides: tuple[str, str] = ("base", "target")
 ) -> list[str]:
-    """A line where the target is shown to be better by more than its budget: the sides may be swapped.
+    """A line if the target is shown to be better by more than its budget: the sides may be swapped.
 
     judgements: each with the name of what was judged. sides: the words for base and target.
     """

@@ -10,15 +10,15 @@ import numpy as np
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.plugins.reader import LOAD, OF_LOADS, PROMPT, LoadRequest, LoadRun, Log
 
-# Up to this share of the requests of a run may fail: the times of the others say nothing of a broken server.
+# Up to this share of a run's requests may fail; with more, the other times do not describe the server.
 MOST_FAILED = 0.05
-# Prompts are as long, and so are answers, up to this share.
+# Prompts, and answers, count as equally long up to this difference.
 ALIKE = 0.05
 _MANY = 3
 
 
 class LoadPair(NamedTuple):
-    """One load in the base, the target, and the base again, where there is such a run."""
+    """One load in the base, the target, and the base again, if there is such a run."""
 
     name: str
     base: LoadRun
@@ -27,7 +27,7 @@ class LoadPair(NamedTuple):
 
 
 def check_load_options(allowed: Collection[str]) -> None:
-    """Raises SuiteError for a name that no difference of load tests has."""
+    """Raises SuiteError for a name that is not a difference of load tests."""
     for name in allowed:
         if name not in OF_LOADS:
             near = format_suggestion(name, OF_LOADS)
@@ -35,7 +35,7 @@ def check_load_options(allowed: Collection[str]) -> None:
 
 
 def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[str]) -> list[LoadPair]:
-    """Every load of the base. Raises DataError where the tests differ, or too many requests failed."""
+    """Every load of the base. Raises DataError if the tests differ, or too many requests failed."""
     other_runs = [run for run in (target, repeat) if run is not None]
     for other in other_runs:
         if other.loads.keys() != base.loads.keys():
@@ -99,7 +99,7 @@ def _refuse_differences(
 
 
 def describe_lengths(pairs: Sequence[LoadPair]) -> Iterator[str]:
-    """Where the answers of both are of different lengths, which complete answers are slower by."""
+    """Loads whose answers differ in length between base and target, which changes the time of answers."""
     for pair in pairs:
         before, after = (_mean(run.requests, "tokens") for run in (pair.base, pair.target))
         if not _alike(before, after):

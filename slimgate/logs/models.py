@@ -1,4 +1,4 @@
-"""A log is of one model: which one is judged of a file that holds answers of several.
+"""A log is of one model; chooses the model of a file that holds answers of several.
 
 `promptfoo eval` asks several providers in one run and writes one file. `--model` chooses one of each side, so
 that two models of one file can be judged too.
@@ -18,21 +18,21 @@ _MOST_MODELS = 8
 
 
 def parse_models(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
-    """By side, or "" for every side: which model. Texts are `NAME` or `base=NAME`. Raises DataError."""
+    """The model of each side, or of every side, which is "". Texts: `NAME`, `base=NAME`. Raises DataError."""
     return parse_by_side("model", texts, _parse_model, "the name of a model")
 
 
 def _parse_model(text: str) -> tuple[str, str]:
-    """Names of models may have a = too, so only a side may stand before it."""
+    """Reads a choice. A model's name may contain = too, so only a side may come before it."""
     side, separator, name = text.partition("=")
     return (side.strip(), name) if separator and side.strip() in SIDES else (ANY, text)
 
 
 def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log, Log]:
-    """Both logs with one model each. choices: as `parse_models` has them.
+    """Both logs with one model each. choices: from `parse_models`.
 
-    Raises DataError where a choice fits no model, where none came and a log holds several, and where both
-    sides are one model of one file.
+    Raises DataError if a choice fits no model, if a log holds several models without a choice, or if both
+    sides are the same model of the same file.
     """
     problems = [
         f"{log.shown} has answers of {len(log.models)} models ({_list_models(log)}): choose one by "
@@ -57,7 +57,7 @@ def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[L
 
 
 def choose_repeat_model(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
-    """The log of `--repeat` with one model: the one chosen, else that of the base."""
+    """The log of `--repeat` with one model: the chosen model, or else that of the base."""
     if repeat.models and not {REPEAT, ANY} & choices.keys() and base.model is not None:
         choices = {**choices, REPEAT: base.model}
     return _choose(repeat, REPEAT, choices)
@@ -88,7 +88,7 @@ def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
 
 
 def _describe_choices(log: Log, side: str, number: int) -> str:
-    """`--model base=NAME` with a model of the log. number: which one, from 1."""
+    """`--model base=NAME` with a model of the log. number: its place, from 1."""
     return f'--model {side}="{log.models[min(number, len(log.models)) - 1].model}"'
 
 

@@ -1,4 +1,4 @@
-"""What is said of the samples of two logs beside their verdict: too few, failed, texts in place of scores."""
+"""Notes on the samples of two logs, next to their verdict: too few, failed, texts instead of scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.logs.columns import Samples
 from slimgate.logs.predictions.files import some
 from slimgate.plugins.reader import Log
 
-# Of a text that a note quotes, in characters.
+# The length of a text that a note quotes, in characters.
 LONGEST_QUOTE = 120
 _LONGEST_ERROR = 300
 
@@ -44,7 +44,7 @@ def format_place(task: str, filter_: str) -> str:
 
 
 def describe_all_failed(base: Samples, target: Samples, shown: tuple[str, str]) -> str:
-    """`all 15 samples of a.json failed, first error "…"`: a run of which there is nothing; "" of others."""
+    """`all 15 samples of a.json failed, first error "…"`: a run without any result; "" for other runs."""
     texts = []
     for name, samples in zip(shown, (base, target), strict=True):
         has_score = any(np.isfinite(scores).any() for scores in samples.scores.values())
@@ -70,7 +70,7 @@ def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str
 
 
 def list_metrics(samples: Samples) -> str:
-    """`acc, f1`; of a log without a number the metrics that are texts or lists, in how many samples."""
+    """`acc, f1`; for a log without numbers, the metrics that are texts or lists, and in how many samples."""
     texts = [
         f"{metric} is not a number in {count:,} samples" for metric, count in samples.not_numbers.items()
     ]
@@ -79,7 +79,7 @@ def list_metrics(samples: Samples) -> str:
 
 
 def describe_scored_errors(where: str, base: Samples, target: Samples) -> list[str]:
-    """A line where samples ended in an error and have every score nevertheless: they are judged."""
+    """A line if samples ended in an error and have every score anyway: they are judged."""
     counts = []
     for samples in (base, target):
         rows = np.flatnonzero(samples.errors)

@@ -207,7 +207,7 @@ def _compare_settings(
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
             continue
-        if setting == "limit" and rules.looks > 1:  # the target's log is of the samples so far
+        if setting == "limit" and rules.looks > 1:  # the target's log has only the samples so far
             continue
         values = " and ".join(_shorten(value) for value in _keep_differing(before[setting], after[setting]))
         differences.add(setting, name, f"{SETTING_WORDS.get(setting, setting)} {values}")

@@ -17,9 +17,9 @@ from slimgate.plugins.reader import split_epoch
 
 
 def pass_of_samples(name: str, metric: Pass, paired: PairedTask, scores: PairedScores) -> PairedScores:
-    """One value per sample in place of one score per row; the runs as `RunScores` has them.
+    """One value per sample in place of one score per row; the runs are `RunScores`.
 
-    Raises DataError where a sample has fewer than k answers.
+    Raises DataError if a sample has fewer than k answers.
     """
     member, first = _number_samples(paired, scores)
     runs = scores.runs or RunScores(scores.base[None], scores.target[None])

@@ -18,9 +18,9 @@ from slimgate.outcomes import Floats, Ints, Texts
 
 
 def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
-    """All samples of one comparison a task; samples that ask the same, in whatever task, are one group.
+    """All samples of one comparison of each task; equal questions in any task are one group.
 
-    Raises DataError for scores that are not from 0 to 1, whose mean says nothing.
+    Raises DataError for scores that are not from 0 to 1, because their mean has no meaning.
     """
     for comparison in comparisons:
         if comparison.score_range != SHARE:
@@ -78,7 +78,7 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
 
 
 def _group_over_tasks(comparisons: Sequence[Comparison]) -> Ints | None:
-    """(rows,) equal for samples of one cluster, and for those of any task that ask the same."""
+    """(rows,) equal for samples of one cluster, and for samples of any task with the same question."""
     documents = np.concatenate([part.documents for part in comparisons if part.documents is not None])
     if all(part.groups is None for part in comparisons):
         return group_rows(None, documents)
@@ -96,7 +96,7 @@ def _upwards(comparison: Comparison, scores: Floats) -> Floats:
 
 
 def number_groups(comparisons: Sequence[Comparison]) -> Ints | None:
-    """(rows,) equal for all scores of one sample or cluster of a task; None where each stands alone."""
+    """(rows,) equal for all scores of one sample or cluster of a task; None if each is independent."""
     groups: list[Ints] = []
     tasks: dict[str, dict[Any, int]] = {}
     several = len({comparison.task for comparison in comparisons}) < len(comparisons)

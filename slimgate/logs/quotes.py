@@ -28,9 +28,9 @@ class QuotedSample:
 def quoted_samples(
     verdicts: LogVerdicts, limit: int = MOST_KEPT, *, better: bool = False
 ) -> list[QuotedSample]:
-    """Samples that got worse: of the comparison that lost most first, each sample once.
+    """Samples that got worse, those of the comparison that lost most first, each sample once.
 
-    better: those that got better instead, of comparisons with a budget on both sides.
+    better: samples that got better instead, for comparisons with a budget on both sides.
     """
     quoted: list[QuotedSample] = []
     seen: set[tuple[str, str]] = set()
@@ -66,7 +66,7 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
     values = {SCORE: scores, COMPARISON: numbers}
     shared: tuple[str, ...] = (COMPARISON,)
     if any(comparison.sizes is not None for comparison in ordered):
-        # of a mean of scores each row counts once
+        # in a mean of scores each row counts once
         parts = [np.ones(len(row.base)) if row.sizes is None else row.sizes for row in ordered]
         values[SIZE], shared = np.concatenate(parts), (COMPARISON, SIZE)
     return Outcomes(

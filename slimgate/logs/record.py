@@ -43,11 +43,11 @@ def write_record(
 
     Args:
         judged: the base and the targets.
-        folder: where the record goes.
+        folder: the folder of the record.
         command: the command of the run.
         seed: of the random weights.
         suite: the path of the suite; default: made from the name of the folder.
-        title: default: the names of the targets and the base.
+        title: of the record; default: the names of the targets and the base.
         chosen: target -> titles of the results that the run should judge; None: all. Other results with a
             budget are left out, and the record is partial.
     """
@@ -108,9 +108,9 @@ def _make_record(
 
 
 def drop_unchosen(target: VariantRecord, titles: Collection[str]) -> tuple[VariantRecord, int]:
-    """The record without the results that have a budget and whose title is none of these; their number.
+    """The record without the results with a budget whose title is not in `titles`; and their number.
 
-    They were not asked for, so they have no verdict: the record awaits it.
+    They were not requested, so they have no verdict: the record lists them as awaited.
     """
     dropped = [result for result in target.results() if result.facts.budgets and result.title not in titles]
     record = target

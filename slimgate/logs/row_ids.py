@@ -32,7 +32,7 @@ def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:
 
 
 def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
-    """Some at a time: ten million Python texts take half a gigabyte."""
+    """Copies ids a part at a time: ten million Python texts take half a gigabyte."""
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         texts = take_rows(ids, at[part])
@@ -41,5 +41,5 @@ def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
 
 
 def shorten_id(text: str) -> str:
-    """At most 64 characters, which differ for ids that differ: a digest takes the place of the end."""
+    """At most 64 characters, which differ for ids that differ: a digest replaces the end."""
     return text if len(text) <= LONGEST_ID else f"{text[: LONGEST_ID - 13]}~{digest(text):012x}"

@@ -1,4 +1,4 @@
-"""What the user allows in a comparison of two logs, and how a log is read."""
+"""The differences that the user allows in a comparison of two logs, and how a log is read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SameId = Literal["fail", "epochs", "runs"]
 
 @dataclass(frozen=True)
 class Rules:
-    """What two logs may differ in (`--allow`), and what happens to samples without a score (`--missing`).
+    """The allowed differences (`--allow`), and what happens to samples without a score (`--missing`).
 
     looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
     directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
-    runs: which run of a log that holds several, as `parse_choices` has it. models: which model of a log that
-    holds several, as `parse_models` has it. same_id: what several rows of one id are: "fail" refuses,
-    "epochs" reads them as repeats of one sample, "runs" as runs of their own, and so the epochs that the log
-    numbers. slices: fields of the samples by which each comparison is sliced. checks: of the answers, where
+    runs: which run of a log that holds several, from `parse_choices`. models: which model of a log that holds
+    several, from `parse_models`. same_id: the meaning of several rows of one id: "fail" refuses them,
+    "epochs" reads them as repeats of one sample, "runs" as separate runs, and also the epochs that the log
+    numbers. slices: fields of the samples by which each comparison is sliced. checks: of the answers, if
     their behaviour is judged too.
     """
 
@@ -39,7 +39,7 @@ class Rules:
 
 
 def check_options(allow: Collection[str]) -> None:
-    """Raises DataError for what no log can be allowed to differ in."""
+    """Raises DataError for a name that is not an allowed difference of logs."""
     for name in allow:
         if name not in COMPARED:
             raise DataError(

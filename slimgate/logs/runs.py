@@ -1,4 +1,4 @@
-"""A log is one run: which run of a log that holds several is judged.
+"""A log is one run; chooses the run of a log that holds several.
 
 A folder may hold a run of January and another of February. The newest run is judged if it has every task that
 the other log has. Runs of one model without a task in common are judged together. Otherwise the command
@@ -25,7 +25,7 @@ _MOST_RUNS = 6
 
 
 def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
-    """The log of a file or folder. Raises DataError where its only run cannot be judged."""
+    """The log of a file or folder. Raises DataError if its only run cannot be judged."""
     runs = sorted(runs, key=lambda run: run.time)
     if len(runs) > 1:
         return Log(tool, shown, {}, runs=tuple(runs))
@@ -35,7 +35,7 @@ def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
 
 
 def parse_choices(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
-    """By side, or "" for every side: which run. Texts are `CHOICE` or `base=CHOICE`. Raises DataError."""
+    """The run of each side, or of every side, which is "". Raises DataError for bad texts (`base=CHOICE`)."""
     expected = f"{LATEST}, {EACH_TASK}, {ALL} or the beginning of a time"
     return parse_by_side("run", texts, _parse_choice, expected)
 
@@ -46,16 +46,16 @@ def parse_by_side(
     split: Callable[[str], tuple[str, str]],
     expected: str,
 ) -> dict[str, str]:
-    """What an option chooses of each side, or of every side, which is "".
+    """The choice of an option for each side, or for every side, which is "".
 
     Args:
         option: its name, which is also the noun of what it chooses.
-        texts: as the command line has them, or by side.
-        split: a text as its side and what is chosen.
-        expected: what can be chosen, for the message on an empty one.
+        texts: from the command line, or by side.
+        split: splits a text into its side and the choice.
+        expected: the possible choices, for the message on an empty choice.
 
     Raises:
-        DataError: for an unknown side, an empty choice, and a side that were given twice.
+        DataError: for an unknown side, an empty choice, and a side that is given twice.
     """
     if isinstance(texts, Mapping):
         pairs = [(str(side), str(choice)) for side, choice in texts.items()]
@@ -82,9 +82,9 @@ def _parse_choice(text: str) -> tuple[str, str]:
 
 
 def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log, Log]:
-    """Both logs with one run each. choices: as `parse_choices` has them.
+    """Both logs with one run each. choices: from `parse_choices`.
 
-    Raises DataError where a choice fits no run, or where none came and more than one run may be meant.
+    Raises DataError if a choice fits no run, or without a choice if more than one run may be meant.
     """
     if ANY in choices and not base.runs and not target.runs:
         _check_time_known(choices[ANY], (base, target))
@@ -104,7 +104,7 @@ def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log
 
 
 def _choose_further(log: Log, side: str, choices: Mapping[str, str]) -> Log:
-    """The log, with one run, or all, of each of its further logs that hold several."""
+    """The log, in which each further log that holds several runs has one chosen run, or all runs."""
     further: list[Log] = []
     for folder in log.further:
         chosen = _choose(folder, side, choices) if folder.runs else folder
@@ -116,7 +116,7 @@ def _choose_further(log: Log, side: str, choices: Mapping[str, str]) -> Log:
 
 
 def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
-    """The log of `--repeat` with one run. base: with its run chosen."""
+    """The log of `--repeat` with one run. base: the log whose run was chosen before."""
     choices = {side: choice for side, choice in choices.items() if side != ANY or repeat.runs}
     chosen = _choose(repeat, REPEAT, choices) or _join_disjoint(repeat, base)
     if chosen is None and (problems := _find_problems(repeat, REPEAT, base)):
@@ -125,7 +125,7 @@ def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
 
 
 def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
-    """The log with the run that the user chose; None where there are several and no choice was given."""
+    """The log with the run that the user chose; None if there are several and no choice was given."""
     choice = choices.get(side, choices.get(ANY) if log.runs else None)
     if not log.runs:
         if choice is not None:
@@ -149,7 +149,7 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
 
 
 def _check_time_known(choice: str, logs: Sequence[Log]) -> None:
-    """Raises DataError for a time that is not that of a log of one run."""
+    """Raises DataError for a time that does not belong to any log of one run."""
     if choice in (LATEST, EACH_TASK, ALL):
         return
     times = [log.time for log in logs if log.time is not None]
@@ -188,10 +188,9 @@ def _take_run(log: Log, run: Run) -> Log:
 
 
 def _join_disjoint(log: Log, other: Log) -> Log | None:
-    """The tasks of all runs where none has a task of another, as programs write that call a tool once a task.
+    """The tasks of all runs, if no two runs share a task: some programs call a tool once for each task.
 
-    None where the newest run has every task of the other log, and where it is not certain that the runs are
-    of one model.
+    None if the newest run has every task of the other log, or if the runs may be of several models.
     """
     tasks = [task for run in log.runs for task in run.tasks]
     models = {run.model for run in log.runs}
@@ -203,7 +202,7 @@ def _join_disjoint(log: Log, other: Log) -> Log | None:
 
 
 def _find_problems(log: Log, side: str, other: Log) -> list[str]:
-    """Why the newest run is not judged without a choice: it cannot be, or lacks a task of the other log."""
+    """Why the newest run is not judged without a choice: it is unusable, or lacks a task of the other log."""
     newest = log.runs[-1]
     lacking = [task for task in _list_all_tasks(other) if task not in newest.tasks]
     if not newest.problem and not lacking:
@@ -219,12 +218,12 @@ def _find_problems(log: Log, side: str, other: Log) -> list[str]:
 
 
 def _list_all_tasks(log: Log) -> list[str]:
-    """Tasks of all runs, so that a task is not overlooked because a later run did not repeat it."""
+    """The tasks of all runs, so that no task is missed if a later run did not repeat it."""
     return list(dict.fromkeys([*log.tasks, *(task for run in log.runs for task in run.tasks)]))
 
 
 def _describe_choices(side: str, runs: Sequence[Run]) -> str:
-    """`--run target=2026-01-01T…` of the newest runs."""
+    """`--run target=2026-01-01T…` for the newest runs."""
     return " or ".join(f"--run {side}={run.time}" for run in list(reversed(runs))[:EXAMPLES])
 
 
@@ -275,7 +274,7 @@ def _describe_run(run: Run, older: Sequence[Run]) -> str:
 
 
 def _describe_changed(run: Run, older: Sequence[Run]) -> list[str]:
-    """`other shots and chat template` than the run before, on the tasks of both; nothing where all agree."""
+    """`other shots and chat template` compared with the run before, on shared tasks; empty if all agree."""
     changed: dict[str, None] = {}
     for task, log in run.tasks.items():
         before = next((other.tasks[task] for other in reversed(older) if task in other.tasks), None)

@@ -1,7 +1,7 @@
-"""Rows that ask the same document: repeats under other ids, and documents that two tasks share.
+"""Rows with the same document: repeats under other ids, and documents that two tasks share.
 
-Their scores are not independent, so they count as one group. What a row asks is its document, or where the
-log has none its prompt with the right answer.
+Their scores are not independent, so they count as one group. The key of a row is its document, or its prompt
+with the right answer if the log has no document.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from slimgate.logs.columns import Samples, digest
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET
 
-# Groups that make the variance of a mean larger by at most this share are left alone: a budget that is passed
-# wrongly in 5 % of runs is passed in 5.2 %, and rows that stand alone have the more powerful test.
+# Groups that make the variance of a mean larger by at most this share are ignored: a budget that passes
+# wrongly in 5 % of runs passes in 5.2 %, and independent rows have the more powerful test.
 _NEGLIGIBLE = 0.02
 _NOTHING = (0, digest(""))
 
 
 def digest_documents(samples: Samples) -> Ints:
-    """(rows,) digests of what each row asks; negative where the log does not say it."""
+    """(rows,) digests of each row's document; negative if the log does not have it."""
     rows = np.arange(len(samples))
     key = DOCUMENT if DOCUMENT in samples.keys else PROMPT
     if key not in samples.keys:
@@ -33,15 +33,15 @@ def digest_documents(samples: Samples) -> Ints:
 
 
 def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:
-    """(rows,) from 0: the group of each row; None where each row stands alone, or nearly so.
+    """(rows,) from 0: the group of each row; None if each row is independent, or nearly so.
 
     clusters: (rows,) equal for rows that the log itself calls dependent, such as epochs of a sample.
-    documents: (rows,) as `digest_documents` has them, of one task or of several.
+    documents: (rows,) from `digest_documents`, of one task or of several.
     """
     explicit = None if clusters is None else _number_codes(clusters)
     shared = None
     if documents.max(initial=-1) >= 0:
-        # every negative digest is of its own row
+        # every negative digest belongs to a single row
         shared = _number_codes(np.where(documents < 0, -1 - np.arange(len(documents)), documents))
     if shared is None:
         return explicit
@@ -52,7 +52,7 @@ def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:
 
 
 def _number_codes(codes: Ints) -> Ints | None:
-    """(rows,) the codes as numbers from 0; None where no two rows have the same."""
+    """(rows,) the codes as numbers from 0; None if no two rows have the same code."""
     values, numbers = np.unique(codes, return_inverse=True)
     return None if len(values) == len(codes) else numbers
 

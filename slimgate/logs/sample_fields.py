@@ -16,19 +16,19 @@ from slimgate.logs.json_lines import as_text
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import Row, TaskLog
 
-# A field that every log with prompts has: the characters of the prompt.
+# A field of every log with prompts: the characters of the prompt.
 PROMPT_LENGTH = "prompt_length"
-# Rows that are looked at to list the fields of a log.
+# Rows that are read to list the fields of a log.
 _LOOKED_AT = 200
 _LONGEST = 60
 _ABSENT = -1
-# A number, a text, or the texts of a list, of which a sample has several.
+# A number, a text, or a list of texts if a sample has several.
 Value = float | str | tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A field of the samples of a task. codes: (rows,) the place in `values`, -1 where absent."""
+    """A field of the samples of a task. codes: (rows,) the place in `values`, -1 if absent."""
 
     codes: Ints
     values: Sequence[Value]
@@ -36,7 +36,7 @@ class Field:
 
 @dataclass
 class FieldColumn:
-    """What grows while rows are read. shown: file and task, for messages."""
+    """The values so far while rows are read. shown: file and task, for messages."""
 
     name: str
     shown: str
@@ -44,7 +44,7 @@ class FieldColumn:
     places: dict[Value, int] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
-        """Raises DataError for a value by which no sample can be sliced."""
+        """Adds a row. Raises DataError for a value by which no sample can be sliced."""
         value = _read_value(row, self.name, self.shown)
         self.codes.append(_ABSENT if value is None else self.places.setdefault(value, len(self.places)))
 

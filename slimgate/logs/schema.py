@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 LOGS_SCHEMA = "logs.schema.json"
-# Budgets that files of other tools never answer.
+# Budgets that files of other tools cannot decide.
 _OF_MODELS = frozenset({"size", "flops", "memory", "baseline"})
 _QUALITY = {"$ref": "#/$defs/QualityBudget"}
 _BUDGETS = (
@@ -29,9 +29,9 @@ _OF_TARGETS = "the budgets of one target, by its name"
 
 
 def make_logs_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a suite with [logs]: of answers, predictions, load tests and KL logs.
+    """JSON Schema (2020-12) of a suite with [logs]: answers, predictions, load tests and KL logs.
 
-    It takes the budgets of all of them, since only the files say of which kind they are.
+    It accepts the budgets of all of them, since only the files show which kind they are.
     """
     table = LogsTable.model_json_schema(ref_template="#/$defs/{model}")
     definitions: dict[str, Any] = table.pop("$defs", {})
@@ -61,7 +61,7 @@ def make_logs_schema() -> dict[str, Any]:
 
 
 def _make_budgets_schema(definitions: Json, *, off: bool = False) -> dict[str, Any]:
-    """The limits of a suite of models that logs can answer, and patterns. off: a limit may be "off"."""
+    """The limits of a suite of models that logs can decide, and patterns. off: a limit may be "off"."""
     limits = make_limits_schema(definitions, off=off)
     properties = {name: table for name, table in limits["properties"].items() if name not in _OF_MODELS}
     quality = {"$ref": "#/$defs/QualityBudgetOfVariant"} if off else _QUALITY

@@ -1,8 +1,8 @@
 """The scores of one metric in both logs, on all samples that count.
 
-Nothing is dropped in silence: samples that only one log has, that failed, or that have no score in one log
+Nothing is dropped silently: samples that only one log has, that failed, or that have no score in one log
 or in both are counted, and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong"
-gives them the worst score where they have none. In some logs a metric belongs to some samples only, such as
+gives them the worst score if they have none. In some logs a metric belongs to some samples only, such as
 an assertion of one test (`TaskLog.optional_metrics`). The other samples then do not count as missing.
 """
 
@@ -64,8 +64,8 @@ class Counts:
 class PairedScores:
     """The scores of one metric. base, target: (rows,), nothing missing. clusters: (rows,) digests, or None.
 
-    base_rows, target_rows: (rows,) positions in both logs, -1 where a log lacks the sample. documents:
-    (rows,) digests of what the samples ask, as `same_documents` has them. sizes: (rows,) for a ratio of sums,
+    base_rows, target_rows: (rows,) positions in both logs, -1 if a log lacks the sample. documents: (rows,)
+    digests of the samples' documents, from `same_documents`. sizes: (rows,) for a ratio of sums,
     the same in both logs; None for a mean of scores. runs: the scores of each run, if there are several; base
     and target are then their means.
     """
@@ -201,7 +201,7 @@ def _make_scores(
 
 
 def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) -> Floats:
-    """(runs, rows) the scores of each run. rows: positions, -1 where the log lacks the sample."""
+    """(runs, rows) the scores of each run. rows: positions, -1 if the log lacks the sample."""
     lines = samples.scores[metric][None] if samples.runs is None else samples.runs[metric]
     scores = np.where(rows >= 0, lines[:, rows], nan)
     return np.where(np.isnan(scores), wrong, scores)
@@ -282,5 +282,5 @@ def _score_missing_as_wrong(
 
 
 def comparison_name(task: str, filter_: str, metric: str) -> str:
-    """`gsm8k/strict-match/exact_match`: task, filter where there is one, metric."""
+    """`gsm8k/strict-match/exact_match`: task, filter if there is one, metric."""
     return "/".join(part for part in (task, filter_, metric) if part)

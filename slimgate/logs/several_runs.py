@@ -1,8 +1,7 @@
-"""Several runs of one model as one side of a verdict: their samples joined, a line of scores a run.
+"""Several runs of one model as one side of a verdict: their samples joined, with the scores of each run.
 
-Runs come as files of their own (`--base A1 A2 A3`), as the runs of one folder (`--run all`), or as the
-epochs of one log (`--same-id runs`). Runs of a side must share what base and target must share, but for the
-seed.
+Runs come as separate files (`--base A1 A2 A3`), as the runs of one folder (`--run all`), or as the epochs of
+one log (`--same-id runs`). Runs of a side must share the same settings as base and target, except the seed.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from slimgate.logs.sample_fields import Field
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
 
-# What the seed of a generation is called; runs of one model differ in it.
+# Names of the seed of a generation; runs of one model differ in it.
 _SEEDS = ("seed", "seeds", "random_seed")
 
 ONE_RUN = (
@@ -44,7 +43,7 @@ EPOCHS_OF_ONE_RUN = (
 def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
     """The log of one run, or of several runs of one model. form: of the logs, None to find it.
 
-    Raises DataError for runs of two models, and for a file that is another's copy.
+    Raises DataError for runs of two models, and for a file that is a copy of another.
     """
     for path, other in combinations(paths, 2):
         if path.exists() and other.exists() and (path.samefile(other) or is_copy(path, other)):
@@ -56,7 +55,7 @@ def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
 
 
 def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
-    """Raises DataError for a file that is of both sides."""
+    """Raises DataError for a file that is on both sides."""
     for path, other in product(base, target):
         if path.exists() and other.exists() and other.samefile(path):
             raise DataError(f"{other}: base and target are the same path, expected the logs of two models")
@@ -75,7 +74,7 @@ def join_logs(logs: Sequence[Log]) -> Log:
 
 
 def epochs_as_runs(log: Log) -> Log:
-    """The epochs of a log as runs of their own. Raises DataError where each sample has one."""
+    """The epochs of a log as separate runs. Raises DataError if each sample has only one epoch."""
     if log.further:
         raise DataError(
             f"{log.shown}: --same-id runs is for one log per side, but several runs were given; leave it out"
@@ -105,7 +104,7 @@ def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:
             if number == epoch:
                 yield replace(row, id=sample, cluster=None if row.cluster == sample else row.cluster)
 
-    # the tool counts samples and means over all epochs
+    # the tool's count and means are over all epochs
     return replace(task, rows=rows, samples=None, means={})
 
 
@@ -115,7 +114,7 @@ def list_tasks(names: Sequence[str]) -> str:
 
 
 def with_tasks_of_all(log: Log, differences: Differences) -> Log:
-    """The log without tasks that one of its runs lacks, which are a difference."""
+    """The log without tasks that one of its runs lacks; these become a difference."""
     for run in log.further:
         for lacking, other in ((run, log), (log, run)):
             if names := [name for name in other.tasks if name not in lacking.tasks]:
@@ -127,7 +126,7 @@ def with_tasks_of_all(log: Log, differences: Differences) -> Log:
 
 
 def describe_runs(base: Log, target: Log, *, has_epochs: bool) -> str:
-    """A note: how many runs there are, and whether the intervals contain what whole runs change."""
+    """A note on the number of runs, and on whether the intervals include the variation of whole runs."""
     counts = [1 + len(log.further) for log in (base, target)]
     if max(counts) == 1:
         return EPOCHS_OF_ONE_RUN if has_epochs else ONE_RUN
@@ -154,7 +153,7 @@ def without_seeds(task: TaskLog) -> TaskLog:
 def join_samples(runs: Sequence[Samples]) -> Samples:
     """The samples of all runs of a side, with their mean scores, and in `runs` those of each run.
 
-    A sample that lacks a score in one run has none. What the others hold of it is that of the first run.
+    A sample that lacks a score in one run has none. Its other values come from the first run that has it.
     """
     if len(runs) == 1:
         return runs[0]
@@ -168,7 +167,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
     }
 
     def rows() -> Iterator[Row]:
-        """In the order of the ids: those of later runs that earlier ones lack come after."""
+        """Rows in the order of the ids; samples that only later runs have come last."""
         known: set[str] = set()
         for run, count in zip(runs, firsts, strict=True):
             for row in run.rows() if count else ():
@@ -177,7 +176,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
                     yield row
 
     def first(columns: Sequence[Ints | None]) -> Ints | None:
-        """Of each sample the value of the first run that has it."""
+        """For each sample, the value of the first run that has it."""
         if any(column is None for column in columns):
             return None
         joined = np.empty(len(ids), np.int64)
@@ -203,7 +202,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         truncated=flags["truncated"].astype(np.uint8),
         not_numbers={name: sum(run.not_numbers.get(name, 0) for run in runs) for name in runs[0].not_numbers},
         rows=rows,
-        # a figure of sums is refused where it is judged
+        # a figure of sums is refused when it is judged
         sizes={metric: sizes for run in runs for metric, sizes in _size_lines(run, ids).items()},
         fields={
             name: Field(np.where(places[0] >= 0, of_first.codes[places[0]], -1), of_first.values)
@@ -215,7 +214,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
 
 
 def _join_ids(runs: Sequence[Samples]) -> tuple[pa.Array, list[int]]:
-    """All ids, and how many each run is the first to have."""
+    """All ids, and the number of ids that each run is the first to have."""
     ids, firsts = runs[0].ids, [len(runs[0])]
     for run in runs[1:]:
         new = run.ids.filter(pc.is_null(pc.index_in(run.ids, value_set=ids)))
@@ -226,13 +225,13 @@ def _join_ids(runs: Sequence[Samples]) -> tuple[pa.Array, list[int]]:
 
 
 def _places(ids: pa.Array, run: Samples) -> Ints:
-    """(ids,) the row of each in a run; -1 where it lacks the sample."""
+    """(ids,) the row of each in a run; -1 if the run lacks the sample."""
     places: Ints = pc.fill_null(pc.index_in(ids, value_set=run.ids), -1).to_numpy().astype(np.int64)
     return places
 
 
 def _size_lines(run: Samples, ids: pa.Array) -> dict[str, Floats]:
-    """By metric the sizes of a run, of all samples."""
+    """The sizes of all samples of a run, by metric."""
     places = _places(ids, run)
     return {metric: np.where(places >= 0, sizes[places], np.nan) for metric, sizes in run.sizes.items()}
 
@@ -248,7 +247,7 @@ def _spread(flags: Ints, places: Ints) -> Ints:
 
 
 def _join_empty(runs: Sequence[Samples], ids: pa.Array) -> Mapping[str, Ints] | None:
-    """As `Samples.empty`: samples that lack a score that they should have in any of the runs."""
+    """As `Samples.empty`: samples that lack a required score in any of the runs."""
     if any(run.empty is None for run in runs):
         return None
     names = dict.fromkeys(name for run in runs for name in run.empty or {})
@@ -264,7 +263,7 @@ def _join_empty(runs: Sequence[Samples], ids: pa.Array) -> Mapping[str, Ints] | 
 
 
 def _same_answers(runs: Sequence[Samples], places: Sequence[Ints]) -> npt.NDArray[np.bool_] | None:
-    """(samples,) whether all runs hold the same answer, so that only its score was made again."""
+    """(samples,) whether all runs hold the same answer, so that only its score was computed again."""
     if any(run.answers is None for run in runs):
         return None
     answers = [

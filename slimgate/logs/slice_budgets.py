@@ -1,9 +1,9 @@
-"""Budgets on slices of judged logs: on every slice, and on those that a file names.
+"""Budgets on slices of judged logs: on every slice, and on slices that a file names.
 
 [budgets.slices]
 accuracy = { drop_points = 5.0 }            # every slice; by pattern of a comparison's name, task or metric
 [budgets.slices.category.medical]
-accuracy = { drop_points = 1.0 }            # in place of the limit of every slice
+accuracy = { drop_points = 1.0 }            # replaces the limit of every slice
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ReadLimits = Callable[[Any, str], tuple[QualityBudget, ...]]
 class SliceBudgets:
     """Limits of slices. pattern: of a comparison's name, task or metric.
 
-    field, value: of the slices that are named, value as a shell pattern; both None: every slice.
+    field, value: of the named slices, value as a shell pattern; both None: every slice.
     """
 
     pattern: str
@@ -42,11 +42,11 @@ class SliceBudgets:
 
     @property
     def shown(self) -> str:
-        """As a file has it."""
+        """The name of the table as a file has it."""
         return SLICES if self.field is None else f'{SLICES}.{self.field}."{self.value}"'
 
     def is_of(self, field: str, value: str) -> bool:
-        """Whether they are of this slice."""
+        """Whether the budgets are for this slice."""
         return self.field is None or (
             self.field == field and (self.value == value or fnmatchcase(value, self.value or ""))
         )
@@ -55,8 +55,10 @@ class SliceBudgets:
 def read_slice_budgets(
     table: object, shown: str, read_limits: ReadLimits, parent: str = "[budgets"
 ) -> tuple[SliceBudgets, ...]:
-    """Of the table [budgets.slices]. read_limits: of a table of limits. parent: the table that it is in,
-    without its last bracket. Raises SuiteError."""
+    """Reads the table [budgets.slices]. Raises SuiteError.
+
+    read_limits: reads a table of limits. parent: the table that contains it, without its last bracket.
+    """
     head = f"{shown} {parent}.{SLICES}"
     where = f"{head}]"
     if not isinstance(table, Mapping) or not table:
@@ -86,7 +88,7 @@ def _read_named(
 
 
 def read_slices(names: Sequence[str], looks: int = 1) -> tuple[str, ...]:
-    """The fields to slice by, each once. Raises SuiteError where a log that grows is to be sliced."""
+    """The fields to slice by, each once. Raises SuiteError if a log that grows is to be sliced."""
     if names and looks > 1:
         raise SuiteError(
             "--slice cannot be used with --looks, which only judges all samples together; leave one out"

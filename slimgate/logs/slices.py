@@ -1,4 +1,4 @@
-"""Slices of a comparison: the samples that share a value of a field, judged as a comparison of their own."""
+"""Slices of a comparison: the samples that share a value of a field, each judged as a comparison."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from slimgate.plugins.reader import TaskLog
 # A field of numbers with more values than this is cut into four ranges of as many samples each.
 _MOST_NUMBERS = 12
 _QUARTERS = ("q1", "q2", "q3", "q4")
-# A field with more values says what a sample is, and not of which kind.
+# A field with more values identifies samples instead of classifying them.
 _MOST_VALUES = 300
 _MOST_NAMED = 12
 _ABSENT = -1
@@ -31,9 +31,9 @@ _ABSENT = -1
 
 @dataclass(frozen=True, eq=False)
 class SlicedField:
-    """A field of one task in both logs. codes: (samples,) of base and target, -1 where absent.
+    """A field of one task in both logs. codes: (samples,) of base and target, -1 if absent.
 
-    labels: by code the slices that a sample of this value is in.
+    labels: by code, the slices of a sample with this value.
     """
 
     name: str
@@ -42,7 +42,7 @@ class SlicedField:
     labels: Sequence[tuple[str, ...]]
 
     def rows_by_value(self, scores: PairedScores) -> dict[str, Ints]:
-        """By value the positions in the scores. The base's value counts, the target's where it has none."""
+        """The positions in the scores by value. The base's value counts; without one, the target's."""
         codes = _take(self.base_codes, scores.base_rows)
         codes = np.where(codes == _ABSENT, _take(self.target_codes, scores.target_rows), codes)
         places: dict[str, list[Ints]] = {}
@@ -53,12 +53,12 @@ class SlicedField:
 
 
 def _take(codes: Ints, rows: Ints) -> Ints:
-    """(rows,) codes; -1 where a log lacks the sample."""
+    """(rows,) codes; -1 if a log lacks the sample."""
     return np.where(rows >= 0, codes[rows], _ABSENT)
 
 
 def slice_fields(paired: PairedTask, names: Sequence[str], notes: list[str]) -> list[SlicedField]:
-    """The fields of a task that it has. notes: gets ranges, samples without the field, and what differs.
+    """The requested fields that a task has. notes: gets ranges, samples without the field, and differences.
 
     Raises DataError for a field that has as many values as there are samples.
     """
@@ -114,7 +114,7 @@ def _describe_quarters(edges: Sequence[float]) -> str:
 
 
 def _describe_rows(where: str, sliced: SlicedField, paired: PairedTask) -> Iterator[str]:
-    """A line of samples without the field, and one of samples that have another value in the other log."""
+    """A line on samples without the field, and one on samples with another value in the other log."""
     before = sliced.base_codes[paired.base_rows]
     after = sliced.target_codes[paired.target_rows]
     if absent := int(((before == _ABSENT) & (after == _ABSENT)).sum()):
@@ -155,7 +155,7 @@ def _slice(
     own_budgets = () if limits is None else limits.budgets
     sizes, corpus = None if comparison.sizes is None else comparison.sizes[rows], comparison.corpus
     if corpus == PERPLEXITY:
-        own_budgets = tuple(as_growth(name, own_budgets, []))  # the note stands at all samples
+        own_budgets = tuple(as_growth(name, own_budgets, []))  # the note is at the comparison of all samples
     better = comparison.higher_is_better
     lost, won = (target < base, target > base) if better else (target > base, target < base)
     zero_one = comparison.zero_one
@@ -182,7 +182,7 @@ def _slice(
         sizes=sizes,
         runs=runs,
         slice_of=SliceOf(comparison.name, field, value, limits is not None and limits.field is not None),
-        # of all samples alone: what is quoted, counted or measured besides
+        # only for all samples: quotes, counts and further measurements
         changed=None,
         lost=(),
         won=(),
@@ -201,9 +201,9 @@ def check_slices(
     comparisons: Sequence[tuple[str, str, str]],
     tasks: Sequence[TaskLog],
 ) -> None:
-    """Raises SuiteError for a field that no sample has, and for budgets that are of no slice.
+    """Raises SuiteError for a field that no sample has, and for budgets without a slice.
 
-    comparisons: name, task and metric of each. tasks: of the base, to list the fields that are there.
+    comparisons: name, task and metric of each. tasks: of the base, to list its fields.
     """
     if budgets.slices and not names:
         raise SuiteError(

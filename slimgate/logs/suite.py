@@ -122,7 +122,7 @@ class LogsTable(Table):
         return bool(_PREDICTION_KEYS & self.model_fields_set)
 
     def column_names(self) -> ColumnNames:
-        """Of prediction files."""
+        """The columns of prediction files."""
         return ColumnNames(**self.columns, by_user=frozenset(self.columns))
 
 
@@ -131,7 +131,7 @@ class LogSuite:
     """A suite of logs, read from its file.
 
     shown: the file as messages name it. kind: what files its budgets are for. base_runs, target_runs, repeat:
-    paths relative to the working folder; base_runs: none of KL logs, which hold both models. tables: of the
+    paths relative to the working folder; base_runs: empty for KL logs, which hold both models. tables: of the
     file, without [logs]. budgets: by target.
     """
 
@@ -147,12 +147,12 @@ class LogSuite:
     rules: Rules
 
     def read_budgets_as(self, kind: FileKind) -> Mapping[str, FileBudgets]:
-        """The budgets by target for files that turned out to be of this kind. Raises SuiteError."""
+        """The budgets by target, for files that are of this kind. Raises SuiteError."""
         return _read_budgets(self.tables, kind, [*self.target_runs], self.shown)
 
     @property
     def base(self) -> Path | None:
-        """The first run of the base; None of KL logs."""
+        """The first run of the base; None for KL logs."""
         return self.base_runs[0] if self.base_runs else None
 
     @property
@@ -167,7 +167,7 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
 
 
 def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
-    """The suite that data, the content of the file, describes. As `load_log_suite`."""
+    """The suite described by data, the content of the file; see `load_log_suite`."""
     tables = {key: value for key, value in data.items() if key != LOGS}
     try:
         table = LogsTable.model_validate(data[LOGS])
@@ -235,7 +235,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
 
 
 def _read_checks(table: LogsTable, path: Path, shown: str) -> AnswerChecks | None:
-    """How answers are checked; None where the table asks for nothing. Paths are from the suite's folder."""
+    """How answers are checked; None if the table does not ask for it. Paths are from the suite's folder."""
     if not (table.answers or table.tokenizer or table.refusals):
         return None
     tokenizer = None if table.tokenizer is None else _to_relative_path(path, table.tokenizer, shown)
@@ -248,7 +248,8 @@ def _read_checks(table: LogsTable, path: Path, shown: str) -> AnswerChecks | Non
 def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, object]) -> FileKind:
     """KL logs have no base. Load tests have budgets on times; prediction files are known by their columns.
 
-    Of a base that is not there yet, its keys and its suffix tell: JSON Lines may be either, and are logs.
+    For a base that does not exist yet, its keys and its suffix decide: JSON Lines may be either, and count as
+    logs.
     """
     if base is None:
         return KL
@@ -268,7 +269,7 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, object]
 
 
 def _check_base(base: Path | None, kind: FileKind) -> None:
-    """Raises SuiteError for a base of KL logs, and for none of other files."""
+    """Raises SuiteError if KL logs have a base, or other files have none."""
     if (base is None) != (kind == KL):
         key, hint = ("base", "leave it out") if base is not None else ("no base", "name the log of the base")
         raise SuiteError(f'{key} was given with kind = "{_NAMES[kind]}"; {hint}')

@@ -25,7 +25,7 @@ from slimgate.plugins.reader import Log
 
 
 def judge_log_suite(suite: LogSuite) -> JudgedFiles:
-    """Raises DataError for files that are missing or cannot be compared, SuiteError for budgets of others."""
+    """Judges a suite. Raises DataError for missing or incomparable files, SuiteError for other budgets."""
     if suite.base is None:
         return JudgedKlLogs(
             {name: read_kl_log(path, suite.table.format) for name, path in suite.targets.items()},
@@ -67,7 +67,7 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
 
 
 def _budgets_for(suite: LogSuite, kind: FileKind, base: Path) -> Mapping[str, FileBudgets]:
-    """The budgets by target. kind: of the base, which may be another than its name or budgets suggest."""
+    """The budgets by target. kind: of the base, which may differ from what its name or budgets suggest."""
     if kind == suite.kind:
         return suite.budgets
     try:

@@ -1,4 +1,4 @@
-"""Notes beside the verdicts of a target: equal logs, scores in percent, a judge's noise."""
+"""Notes on the verdicts of a target: equal logs, scores in percent, a judge's noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PERCENT = 100.0
 
 
 def describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -> list[str]:
-    """How much the scores of a judge model differ; metrics of which the line is the same share it."""
+    """How much the scores of a judge model differ; metrics with the same line share it."""
     several = any(log.further for log in logs)
     names_by_line: dict[str, list[str]] = {}
     for comparison in comparisons:
@@ -32,7 +32,7 @@ def describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) ->
 
 
 def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line where two logs agree in every score and answer: they may be of one model."""
+    """A line if two logs agree in every score and answer: they may be of one model."""
     if any(comparison.worse or comparison.better or comparison.changed for comparison in comparisons):
         return []
     if all(comparison.changed is None for comparison in comparisons):
@@ -41,7 +41,7 @@ def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line where a budget in points is on scores up to 100, of which a point is a hundredth of 1."""
+    """A line if a budget in points is on scores up to 100, because such a point is a hundredth of 1."""
     names_by_limit: dict[float, list[str]] = {}
     for comparison in comparisons:
         ends = comparison.score_range

@@ -1,6 +1,6 @@
 """The verdict on two logs: every task, filter and metric judged on the samples of both.
 
-One task is held at a time, and of it only columns of numbers; see `columns`.
+One task is held at a time, and only its columns of numbers; see `columns`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, eq=False)
 class LogVerdicts:
-    """All comparisons of a target with the base, the largest drop first, of a budget on both sides also the
-    largest gain. pooled: over all samples, or None. slices: of the comparisons, in the same order.
+    """All comparisons of a target with the base, the largest drop first.
 
-    notes: what was accepted or could not be compared. tests: budgets that Holm's correction counts. rules: by
-    which the logs were compared.
+    With a budget on both sides the largest gain comes early too. pooled: over all samples, or None. slices:
+    of the comparisons, in the same order. notes: what was accepted or could not be compared. tests: budgets
+    that Holm's correction counts. rules: the rules by which the logs were compared.
     """
 
     base: Log
@@ -63,12 +63,12 @@ class LogVerdicts:
 
     @property
     def everything(self) -> tuple[Comparison, ...]:
-        """The pooled comparison first, where there is one; the slices last."""
+        """The pooled comparison first, if there is one; the slices last."""
         return (*self.alone, *self.slices)
 
     @property
     def alone(self) -> tuple[Comparison, ...]:
-        """The pooled comparison first, where there is one; without slices."""
+        """The pooled comparison first, if there is one; without slices."""
         return self.comparisons if self.pooled is None else (self.pooled, *self.comparisons)
 
 
@@ -86,7 +86,7 @@ def judge_logs(
 
     repeat: a second log of the base, from which its own noise is measured. notes: about the budgets; they
     come first among those of the verdict.
-    Raises DataError where the logs do not compare, with all that differs; SuiteError for budgets that cannot
+    Raises DataError if the logs do not compare, with all that differs; SuiteError for budgets that cannot
     be judged.
     """
     base, target = choose_models(base, target, rules.models)
@@ -183,12 +183,12 @@ def _judge_runs(
 
 
 def _order_by_harm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The largest drop first, of a budget on both sides also the largest gain."""
+    """The largest drop first; with a budget on both sides, the largest change."""
     return tuple(sorted(comparisons, key=lambda part: -measure_harm(part.judged.drop_points, part.budgets)))
 
 
 def _correct_slices(slices: Sequence[Comparison]) -> list[Comparison]:
-    """The slices after Holm's correction: as in suites, those that a budget names are a second family."""
+    """The slices after Holm's correction: as in suites, slices that a budget names are a second family."""
     corrected: list[Comparison] = []
     for is_named in (False, True):
         family = [part for part in slices if part.slice_of and part.slice_of.is_named is is_named]
@@ -229,7 +229,7 @@ def _correct_failures(
 
 
 def _find_first_same(comparisons: Sequence[Comparison]) -> list[int]:
-    """(comparisons,) the place of the first one that is the same hypothesis, which may be its own."""
+    """(comparisons,) the place of the first one with the same hypothesis, which may be its own place."""
     first_of: list[int] = []
     for at, comparison in enumerate(comparisons):
         same = (
@@ -258,7 +258,7 @@ def _list_names(comparisons: Sequence[Comparison]) -> str:
 
 
 def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The first comparison of each task in the order of its log: of one document only one score is pooled."""
+    """The first comparison of each task in the order of its log: each document has only one pooled score."""
     first: dict[str, Comparison] = {}
     for comparison in comparisons:
         first.setdefault(comparison.task, comparison)
@@ -266,7 +266,7 @@ def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _look_at(comparison: Comparison, looks: int) -> Look | None:
-    """The look that is due; None where the log is judged once. Raises DataError before the first."""
+    """The look that is due; None if the log is judged once. Raises DataError before the first look."""
     if looks == 1:
         return None
     rows, planned = comparison.counts.judged, comparison.counts.judged + comparison.counts.not_run
@@ -281,7 +281,7 @@ def _look_at(comparison: Comparison, looks: int) -> Look | None:
 
 
 def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | None]) -> list[str]:
-    """A line for each number of samples at which there is a look."""
+    """A line for each number of samples with a look."""
     named: dict[Look, list[str]] = {}
     for comparison, look in zip(comparisons, looks, strict=True):
         if look is not None:
@@ -304,7 +304,7 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
 def _noise_of(
     base: Log, repeat: Log, rules: Rules, metrics: set[str], seed: int, budgets: LogBudgets
 ) -> Mapping[str, Noise]:
-    """By comparison what changed between two logs of the base."""
+    """The changes between two logs of the base, by comparison."""
     measured = LogBudgets(measured=budgets.measured, ranges=budgets.ranges)
     again_rules = replace(rules, looks=1, same_id="fail", slices=())
     again = _judge_runs(base, repeat, measured, again_rules, seed, None)

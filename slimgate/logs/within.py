@@ -79,7 +79,7 @@ def assert_within(
         ranges: for logs, as --range: {"grade": (1, 10)}.
 
     Returns:
-        The judgement; of logs that with the largest drop, or with the largest change under equivalent_points.
+        The judgement; for logs, the one with the largest drop, or change under equivalent_points.
 
     Raises:
         AssertionError: with the verdict's line, for FAIL and for INCONCLUSIVE (too few rows; the line says
@@ -148,7 +148,7 @@ def assert_budgets(
             on_inconclusive="warn".
 
     Returns:
-        What run.json would hold of the target.
+        The target in the form of run.json.
 
     Raises:
         AssertionError: with the line of each budget that ends a run.
@@ -177,7 +177,7 @@ def assert_budgets(
         if note not in (
             ONE_RUN,
             EPOCHS_OF_ONE_RUN,
-        ):  # of every pair of single runs, so nothing to be warned of
+        ):  # for every pair of single runs, so it needs no warning
             warnings.warn(note, stacklevel=2)
     lines = [
         str(result.facts.message)
@@ -221,7 +221,7 @@ def _assert_logs_within(
 
 
 def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
-    """Both over the strays of both. Raises MeasureError where they have other labels or another positive."""
+    """Both over the strays of both. Raises MeasureError if labels or the positive label differ."""
     for name in sorted(set(teacher.label_set) ^ set(variant.label_set)):
         raise MeasureError(
             f'assert_within: only one of the two has class "{name}"; '

@@ -1,8 +1,8 @@
 """A run becomes a baseline: its record and outcomes are kept under a release's name.
 
-    reports/baselines/v1.2/library_docs/run.json, outcomes/*.parquet; of logs also base.parquet
+    reports/baselines/v1.2/library_docs/run.json, outcomes/*.parquet; for logs also base.parquet
 
-A folder a suite, so that one release may hold several. What stands there is whole or not there at all.
+Each suite has a folder, so one release may hold several. A folder is complete or does not exist.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slimgate.record.files import OUTCOMES, RECORD, Kept, baselines_in, read_run
 from slimgate.record.run import RunRecord, to_json
 from slimgate.record.verdicts import AcceptedFacts, LoosenedBudget, Weakening
 
-# of the baseline of that name
+# the first item names the baseline
 Loosened = tuple[str, BudgetChange]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -31,12 +31,13 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def accept(
     run: Kept, baselines: Path, name: str, *, reason: str | None, at: str, force: bool = False
 ) -> Kept:
-    """Keeps a run as the baseline of that name. at: the time of it.
+    """Keeps a run as the baseline of that name. at: the time.
 
-    Raises DataError for a name that is none or is taken (without `force`), outcomes that are not beside the
-    record, and where a reason is wanted and none is given: for a run that is FAIL, that an undecided budget
-    failed, of which checks have not run or results are of an earlier run, and for a gate that demands less
-    than the newest baseline of the suite, or the one that it replaces, without a reason of its own.
+    Raises DataError for an invalid name, a name that is taken (without `force`), and outcomes that are not
+    next to the record. It is also raised if a reason is needed and not given. A reason is needed for a run
+    that is FAIL, that an undecided budget failed, or in which checks have not run or results are of an
+    earlier run. It is needed too for a gate that demands less than the newest baseline of the suite, or than
+    the replaced one, if the budgets do not state a reason.
     """
     if NAME.fullmatch(name) is None:
         raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
@@ -88,15 +89,15 @@ def _check_free(folder: Path, run: Kept, *, force: bool) -> None:
 
 
 def _earlier(run: Kept, baselines: Path, folder: Path) -> list[Kept]:
-    """The newest of the other baselines, and the one that is replaced: its budgets are given up as well."""
+    """The newest of the other baselines, and the replaced baseline, because its budgets are given up too."""
     accepted = baselines_in(baselines, run.record.suite.path) if baselines.is_dir() else []
     others_before = [entry for entry in accepted if entry.file.parent != folder]
     return [*others_before[-1:], *(entry for entry in accepted if entry.file.parent == folder)]
 
 
 def _find_loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
-    """Each budget once, beside the baseline that it is looser than."""
-    # a run that is accepted anew does not explain itself
+    """Each budget once, with the baseline that it is looser than."""
+    # the reason of a run that is accepted again does not count
     bare = record.model_copy(update={"accepted": None})
     loosened: dict[tuple[str, str, str], Loosened] = {}
     for baseline in earlier:
@@ -107,7 +108,7 @@ def _find_loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]
 
 
 def _find_weaker(earlier: Sequence[Kept], record: RunRecord) -> list[tuple[str, Weakening]]:
-    """Each way in which the gate demands less once, beside the baseline that it is weaker than."""
+    """Each way in which the gate demands less once, with the baseline that it is weaker than."""
     bare = record.model_copy(update={"accepted": None})
     by_line: dict[str, tuple[str, Weakening]] = {}
     for baseline in earlier:
@@ -117,7 +118,7 @@ def _find_weaker(earlier: Sequence[Kept], record: RunRecord) -> list[tuple[str, 
 
 
 def why_reason_needed(run: Kept) -> str | None:
-    """Why a run is not kept or shipped without a reason: it fails, or is partial; None where it holds."""
+    """Why a run needs a reason to be kept or shipped: it fails, or is partial; None if it holds."""
     verdict = run.record.verdict
     if verdict.status == "FAIL" or undecided_fails(run.record):
         message = verdict.messages[0] if verdict.messages else "it has no message"
@@ -141,7 +142,7 @@ def _check_needs_no_reason(run: Kept, weaker: Sequence[tuple[str, Weakening]]) -
 
 
 def _outcomes(run: Kept) -> list[Path]:
-    """The outcomes of every model that was measured. Raises DataError where one is missing."""
+    """The outcomes of every model that was measured. Raises DataError if one is missing."""
     names = [model.name for model in run.record.variants if model.is_measured]
     files = [run.outcomes(name) for name in names]
     missing = [file.as_posix() for file in files if not file.is_file()]

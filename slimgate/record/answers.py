@@ -65,7 +65,7 @@ class Answers:
 
     @cached_property
     def right(self) -> npt.NDArray[np.bool_] | None:
-        """(rows,) whether the answer is right; None where answers are neither right nor wrong."""
+        """(rows,) whether the answer is right; None if answers are neither right nor wrong."""
         names = self.table.column_names
         if "prediction" in names and "label" in names:
             return np.asarray(self.numbers("prediction") == self.numbers("label"))
@@ -73,7 +73,7 @@ class Answers:
 
     @cached_property
     def probabilities(self) -> Numbers | None:
-        """(rows, classes); None where only predictions are known."""
+        """(rows, classes); None if only predictions are known."""
         if not self.probability_columns:
             return None
         return np.stack([self.numbers(name) for name in self.probability_columns], axis=1)
@@ -83,11 +83,11 @@ class Answers:
         return np.asarray(self.table[name].to_numpy(), dtype=np.float64)
 
     def label(self, row: int) -> str | None:
-        """The right answer of a row, where the outcomes hold it."""
+        """The right answer of a row, if the outcomes hold it."""
         return self._class(self._cell("label", row))
 
     def answer_of(self, row: int) -> str | None:
-        """The model's answer on a row: in words, or the class; None where it gave numbers only."""
+        """The model's answer on a row: in words, or the class; None if it gave numbers only."""
         answer = self._cell("answer", row)
         return self._class(self._cell("prediction", row)) if answer is None else str(answer)
 

@@ -1,4 +1,4 @@
-"""The budgets of a record: which were judged, and when a limit allows more than another."""
+"""The budgets of a record: which were judged, and whether a limit allows more than another."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ PERPLEXITY = "perplexity"
 class Judged(NamedTuple):
     """A judged budget. of: the metric, or flips, slices, kl, top1_agreement, size, memory, latency, baseline.
 
-    detail: the workload of a latency, the metric that is held against the baseline.
+    detail: the workload of a latency, or the metric that is compared with the baseline.
 
-    measured: what the limit is held against, in the limit's unit; interval: of it, None where it is exact.
+    measured: the value that the limit is compared with, in the limit's unit; interval: its interval, None if
+        exact.
     """
 
     of: str
@@ -40,7 +41,7 @@ class Judged(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`accuracy`, `latency b1`, `baseline f1_macro`: what tells it from others, beside the kind."""
+        """`accuracy`, `latency b1`, `baseline f1_macro`: unique together with the kind."""
         return self.of if self.detail is None else f"{self.of} {self.detail}"
 
 
@@ -69,7 +70,7 @@ def behaviour_of(kind: str) -> str:
 def _value_and_interval(
     facts: JudgedFacts, budget: BudgetFacts
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """What a budget is held against, and its interval."""
+    """The value that a budget limits, and its interval."""
     match facts:
         case QualityFacts() | SinceFacts() if is_in_points(budget.kind) and budget.value is None:
             return facts.drop_points, facts.interval
@@ -79,11 +80,11 @@ def _value_and_interval(
             return facts.compression, None
         case LatencyFacts():
             return facts.speedup, _deciding_interval(facts)
-    return budget.value, budget.interval  # none of slices: no single figure decides
+    return budget.value, budget.interval  # none for slices: no single figure decides
 
 
 def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
-    """The interval of a speed-up, with what it must clear a budget by."""
+    """The interval of a speed-up, widened by the factor by which it must clear a budget."""
     if times.speedup_interval is None or times.clearance is None:
         return times.speedup_interval
     low, high = times.speedup_interval
@@ -107,17 +108,17 @@ def _is_undecided_failing(budget: BudgetFacts) -> bool:
 
 
 def undecided_failing(model: VariantRecord) -> list[Judged]:
-    """The budgets of a variant that gate, are undecided, and do not only warn of it."""
+    """The budgets of a variant that gate, are undecided, and fail the run for that."""
     return [budget for budget in judged_budgets(model) if model.gated and _is_undecided_failing(budget.facts)]
 
 
 def only_warns(record: RunRecord) -> bool:
-    """Whether a run is INCONCLUSIVE and passes all the same, by budgets that only warn where undecided."""
+    """Whether a run is INCONCLUSIVE and passes, because its undecided budgets only warn."""
     return record.verdict.status == "INCONCLUSIVE" and not undecided_fails(record)
 
 
 def clean_reason(reason: str | None) -> str | None:
-    """A reason as somebody gave it; None where there is nothing to read in it."""
+    """The reason that the user gave; None if it is blank."""
     return (reason or "").strip() or None
 
 
@@ -127,17 +128,17 @@ def looser(kind: str, limit: float, before: float) -> bool:
 
 
 def _is_least(kind: str) -> bool:
-    """Whether a limit is the least that a variant must reach, else the most that it may lose."""
+    """Whether a limit is the least that a variant must reach; else it is the most that it may lose."""
     known = find_kind(kind)
     return known is not None and known.least
 
 
 def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
-    """What another limit of that kind would make of the figures; None where the record does not tell.
+    """The verdict of another limit of that kind on the same figures; None if the record does not show it.
 
-    An interval is of the level of its test, so that it decides as the test does. Where the budget's own
-    verdict is undecided whatever its interval (a planted delay that was not seen, too few documents), so is
-    every other. At the budget's own limit the verdict is its own.
+    An interval has the level of its test, so it decides as the test does. If the budget's own verdict is
+    undecided whatever its interval (a planted delay that was not seen, too few documents), the other verdict
+    is undecided too. At the budget's own limit the verdict is the recorded one.
     """
     if kind == judged.facts.kind and limit == judged.facts.limit and judged.measured is not None:
         return judged.facts.verdict
@@ -163,7 +164,7 @@ def _by_figures(kind: str, limit: float, judged: Judged) -> Verdict | None:
 
 
 def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict:
-    """The verdict of a mean that does not fail, with that on the rows above its cap, where it has one."""
+    """The verdict of a mean that does not fail, together with that on the rows above its cap, if any."""
     capped = facts.capped
     if capped is None:
         return Verdict.PASS if holds else Verdict.INCONCLUSIVE
@@ -177,7 +178,7 @@ def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict
 def _of_both_sides(
     limit: float, interval: tuple[float, float], fail_interval: tuple[float, float] | None
 ) -> Verdict | None:
-    """Inside by the 90 % interval, outside by the 95 % interval; None where that decides and is not known."""
+    """Inside by the 90 % interval, outside by the 95 % interval; None if that decides and is not known."""
     if -limit < interval[0] and interval[1] < limit:
         return Verdict.PASS
     if interval[0] <= limit and interval[1] >= -limit:
@@ -189,7 +190,7 @@ def _of_both_sides(
 
 
 def message_of(model: VariantRecord, budget: str, kind: str) -> str | None:
-    """The gate's own line on a budget of that name and kind; None where the record has none."""
+    """The gate's own line on a budget of that name and kind; None if the record has none."""
     title = BEHAVIOUR if budget in ("flips", "slices", *TOKEN_TABLES) else budget
     facts_of_title = [result.facts for result in model.results() if result.title == title]
     judging = [facts for facts in facts_of_title if any(budget.kind == kind for budget in facts.budgets)]

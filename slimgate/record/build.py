@@ -1,4 +1,4 @@
-"""How a model came about: its steps, the stages on the way, the artifact, what the steps promised."""
+"""How a model was built: its steps, the stages on the way, the artifact, what the steps promised."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from slimgate.results.facts import Facts
 
 
 class StepFacts(Facts):
-    """One step as it was built; seconds and log are those of the build, also where it came from the store.
+    """One step as it was built; seconds and log are those of the build, even if it came from the store.
 
-    given: the params without those that equal the defaults of the step; None where that is not known.
-    from_store: whether the step was there before the run; None in records that do not say it for each step.
-    reads: rows of each split that the step was given. kind, bytes, parameters, nonzero_parameters: of the
-    artifact that it left.
+    given: the params without those that equal the defaults of the step; None if that is not known.
+    from_store: whether the store had the step before the run; None in records that do not say it for each
+    step. reads: rows of each split that the step was given. kind, bytes, parameters, nonzero_parameters: of
+    the artifact that the step made.
     """
 
     name: str
@@ -30,10 +30,10 @@ class StepFacts(Facts):
 
 
 class StageFacts(Facts):
-    """The model after one step on the way to a variant; the first stage is what the way starts from.
+    """The model after one step of a variant; the first stage is the model that the steps begin with.
 
-    step: None for the start. selection: values of metrics on the `selection` rows, empty where they could
-    not be taken, which `note` explains.
+    step: None for the first stage. selection: values of metrics on the `selection` rows, empty if they could
+    not be computed, which `note` explains.
     """
 
     variant: str
@@ -50,9 +50,9 @@ class StageFacts(Facts):
 class StoredFacts(Facts):
     """Weights that another tool has quantized, as the files store them. format: `gptq`; scheme: `W4A16`.
 
-    group_size: weights that share a scale, null where a whole row or tensor does; left_out: layers that stay
-    in floating point, with * for the number of a block; dtype: of what is not quantized, and of the products;
-    computed: `kernels`, or `dequantized` where the weights were unpacked to floating point before.
+    group_size: weights that share a scale, null if a whole row or tensor shares it; left_out: layers that
+    stay in floating point, with * for the number of a block; dtype: of what is not quantized, and of the
+    products; computed: `kernels`, or `dequantized` if the weights were unpacked to floating point before.
     """
 
     format: str
@@ -64,10 +64,10 @@ class StoredFacts(Facts):
 
 
 class WeightFacts(Facts):
-    """In which precision the files store the weights. counts: kind of layer -> precision -> numbers.
+    """The precision in which the files store the weights. counts: kind of layer -> precision -> numbers.
 
     quantized_share: of the weights in the blocks' matrices, those with fewer than 16 bits. claim: what the
-    model's quantization_config, or a GGUF file's type, says; null where nothing is claimed. unmatched: the
+    model's quantization_config, or a GGUF file's type, says; null if nothing is claimed. unmatched: the
     patterns of the configuration that match no module.
     """
 
@@ -78,10 +78,10 @@ class WeightFacts(Facts):
 
 
 class SelectionCost(Facts):
-    """What a cascade's thresholds cost on the selection rows that they were chosen on, which flatter them.
+    """The cost of a cascade's thresholds on the selection rows, which is too low: they chose the thresholds.
 
-    drop_points: that they were allowed to lose; lost_points: of accuracy, against the last model, in an
-    ensemble against the mean of all. passed_on: shares of the rows that reached each model after the first.
+    drop_points: the allowed drop; lost_points: of accuracy, compared with the last model, in an ensemble with
+    the mean of all. passed_on: shares of the rows that reached each model after the first.
     """
 
     rows: int
@@ -94,8 +94,8 @@ class CascadeFacts(Facts):
     """The models of a cascade in order, and when each but the last answers.
 
     thresholds: the least highest probability, after dividing the scores by the temperature. weights: in an
-    ensemble, of the own scores of each model after the first in its mean with those so far. selection: what
-    they cost where they were chosen; None of thresholds that the suite gives. passed_on: shares of the gate
+    ensemble, of the scores of each model after the first in its mean with the models before. selection: their
+    cost on the rows that chose them; None for thresholds that the suite gives. passed_on: shares of the gate
     rows that reached each model after the first; None before the gate rows were answered.
     """
 
@@ -108,17 +108,18 @@ class CascadeFacts(Facts):
 
 
 class ArtifactFacts(Facts):
-    """bytes: the files needed to predict; state_bytes: the state saved in memory. runtime_params: its
-    options, also those that no suite sets, such as the precision that it computes in; empty in a record of
-    before there was the field.
+    """bytes: the files needed to predict; state_bytes: the state saved in memory.
 
-    compile_seconds, compiled_graphs: of a runtime that compiles at the first call of a shape, over all
-    workloads so far; null of others. unreadable_rows: share of the gate rows (the first 2,000) of which the
-    tokenizer does not know one token in five; null of rows that are not text alone. stored: of a checkpoint
-    that was quantized already, how its files store the weights. weights: their precision by kind of layer;
-    null of graphs and endpoints. cascade: of one, its models. bytes, parameters: null of an endpoint.
-    server: what a server stated of itself when it answered: area (engine, model, prompt, sampling) -> setting
-    -> value; empty of other models, and of a server that states nothing.
+    runtime_params: its options, also those that no suite sets, such as the precision that it computes in;
+    empty in a record from before this field.
+
+    compile_seconds, compiled_graphs: for a runtime that compiles at the first call of a shape, over all
+    workloads so far; null for others. unreadable_rows: share of the gate rows (the first 2,000) of which the
+    tokenizer does not know one token in five; null for rows that are not text alone. stored: for a checkpoint
+    that was already quantized, how its files store the weights. weights: their precision by kind of layer;
+    null for graphs and endpoints. cascade: for a cascade, its models. bytes, parameters: null for an
+    endpoint. server: the settings that a server stated when it answered: area (engine, model, prompt,
+    sampling) -> setting -> value; empty for other models, and for a server that states nothing.
     """
 
     kind: str
@@ -140,7 +141,7 @@ class ArtifactFacts(Facts):
 
 
 class ClaimFacts(Facts):
-    """What a step promised, and whether it held; None where that is not known (yet), or cannot be told."""
+    """The promise of a step, and whether it held; None if that is not known (yet) or cannot be measured."""
 
     step: str
     claim: str
@@ -149,7 +150,7 @@ class ClaimFacts(Facts):
 
 
 class BuildFacts(Facts):
-    """How a model was built, and the artifact that it came to."""
+    """How a model was built, and the artifact that resulted."""
 
     steps: list[StepFacts]
     artifact: ArtifactFacts

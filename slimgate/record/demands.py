@@ -1,6 +1,7 @@
-"""What a gate demands: its budgets, whom they are of, and how it judges.
+"""The demands of a gate: its budgets, which models have them, and how it judges.
 
-A run.json holds it as the suite says it, so that a later gate is held against it whatever was judged.
+A run.json holds them as the suite states them, so that a later gate is compared with them whatever was
+judged.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from slimgate.results.facts import Facts
 
 
 class DemandedBudget(Facts):
-    """A budget of one model. budget: the metric or table in [budgets], of latency without its workloads.
+    """A budget of one model. budget: the metric or table in [budgets]; for latency, without its workloads.
 
-    on_inconclusive: None where it is never undecided, or not recorded. options: what else its table says,
-    where that is not the default.
+    on_inconclusive: None if it is never undecided, or not recorded. options: the other keys of its table that
+    differ from the default.
     """
 
     variant: str
@@ -36,14 +37,14 @@ class DemandedRows(Facts):
 
 
 class Demands(Facts):
-    """budgets: of the teacher and the variants. gated: by variant; False where its verdicts fail no run.
+    """budgets: of the teacher and the variants. gated: by variant; False if its verdicts fail no run.
 
     switched_off: by variant, the common budgets that it does not have. settings: by dotted key of the suite,
-    such as measure.rounds; files and code of a user's own by their digests. rows: by split; none before they
-    are known. teacher: digest of its artifact; None before it is known, and where the teacher or its head is
-    trained, of which settings and rows count. self_tests: those that have run; None before that is known.
-    unjudged: by variant, what has a budget whose limit is not known. reason: of [budgets.baseline], why less
-    is demanded.
+    such as measure.rounds; the user's files and code by their digests. rows: by split; none before they are
+    known. teacher: digest of its artifact; None before it is known, and if the teacher or its head is trained
+    (then the settings and the rows count). self_tests: those that have run; None before that is known.
+    unjudged: by variant, the budgets whose limit is not known. reason: of [budgets.baseline], why less is
+    demanded.
     """
 
     budgets: list[DemandedBudget] = []

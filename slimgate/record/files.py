@@ -1,6 +1,6 @@
 """Records as files: a run.json or the folder that holds it, and a folder of baselines.
 
-reports/latest/<suite>/run.json, outcomes/*.parquet          what the last run left
+reports/latest/<suite>/run.json, outcomes/*.parquet          of the last run
 reports/baselines/<name>/<suite>/run.json, outcomes/…        what `slimgate accept` keeps
 """
 
@@ -26,13 +26,13 @@ class Kept(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a reader calls it: a baseline's name, else its file."""
+        """The name to show: a baseline's name, or else its file."""
         accepted = self.record.accepted
         return accepted.name if accepted else self.file.as_posix()
 
     @property
     def at(self) -> str:
-        """When it became a baseline; of a run that is none, when it ran."""
+        """When it became a baseline; for a run that is not a baseline, when it ran."""
         return self.record.accepted.at if self.record.accepted else self.record.created
 
     def model(self, name: str) -> VariantRecord:
@@ -43,21 +43,21 @@ class Kept(NamedTuple):
         return self.record.variant(name)
 
     def outcomes(self, model: str) -> Path:
-        """Where the model's answers on the gate rows are, if they were kept."""
+        """The path of the model's answers on the gate rows, if they were kept."""
         return self.file.parent / OUTCOMES / f"{model}.parquet"
 
     def log(self, model: str) -> Path:
-        """Where the log is of a model that could not be built or measured."""
+        """The path of the log of a model that could not be built or measured."""
         return self.file.parent / log_name(model)
 
 
 def log_name(model: str) -> str:
-    """The log of a model that could not be built or measured, as seen from its record."""
+    """The path of the log of a model that could not be built or measured, relative to its record."""
     return f"{LOGS}/{model}.log"
 
 
 def record_file(path: Path) -> Path:
-    """The run.json itself, of a path to it or to its folder. Raises DataError where there is none."""
+    """The run.json itself, of a path to it or to its folder. Raises DataError if there is none."""
     file = path / RECORD if path.is_dir() else path
     if file.is_file():
         return file
@@ -67,7 +67,7 @@ def record_file(path: Path) -> Path:
 
 
 def read_run(file: Path) -> RunRecord:
-    """The record of a run.json. Raises DataError where it is none of this schema."""
+    """The record of a run.json. Raises DataError if it does not have this schema."""
     try:
         record = read_record(file)
     except OSError as error:
@@ -85,12 +85,12 @@ def read_run(file: Path) -> RunRecord:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name of a record, of which files and folders are named, stays in its folder."""
+    """Whether a name of a record, which files and folders are named after, stays in its folder."""
     return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 def _first(error: ValidationError) -> str:
-    """Where the first of the errors is, and what it is."""
+    """The place and the message of the first error."""
     problems = error.errors()
     where = ".".join(map(str, problems[0]["loc"])) or "the file"
     more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
@@ -98,7 +98,7 @@ def _first(error: ValidationError) -> str:
 
 
 def read_record_file(path: Path) -> Kept:
-    """The record of a run.json or of the folder that holds it. Raises DataError where there is none."""
+    """The record of a run.json or of the folder that holds it. Raises DataError if there is none."""
     file = record_file(path)
     return Kept(file, read_run(file))
 
@@ -114,11 +114,11 @@ def baselines_in(folder: Path, suite: str) -> list[Kept]:
 
 
 def earlier_releases(record: RunRecord, baseline: Path) -> list[Kept]:
-    """The releases of a run's suite beside its baseline, the oldest first, as far as they can be read.
+    """The releases of a run's suite next to its baseline, the oldest first, if they can be read.
 
     Args:
         record: of the run.
-        baseline: its baseline's run.json. Only one that `slimgate accept` wrote has others beside it.
+        baseline: its baseline's run.json. Only a baseline of `slimgate accept` has others next to it.
     """
     if not baseline.is_file():
         return []
@@ -127,15 +127,15 @@ def earlier_releases(record: RunRecord, baseline: Path) -> list[Kept]:
         if accepted is None or baseline.parent.parent.name != accepted.name:
             return []
         releases = baselines_in(baseline.parents[2], record.suite.path)
-    except DataError:  # another record in the folder is damaged, which is no fault of this run
+    except DataError:  # another record in the folder is damaged, which is not the fault of this run
         return []
     return [release for release in releases if release.record.created < record.created]
 
 
 def read_records_in(folder: Path) -> list[Kept]:
-    """All records in a folder of baselines, or in one release of it. Raises DataError for what is none."""
+    """All records in a folder of baselines, or in one release of it. Raises DataError for a bad record."""
     files = {*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")}
-    # What an interrupted `accept` left begins with a dot.
+    # The remains of an interrupted `accept` begin with a dot.
     shown = [
         file
         for file in sorted(files)

@@ -1,6 +1,6 @@
 """A record as lines for a dashboard: one flat object for each figure of a model, always the same keys.
 
-What does not belong to a line, or was not measured, is None. Units end the names.
+A field that does not belong to a line, or was not measured, is None. Units end the names.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Line(Facts):
 
 
 def lines(record: RunRecord) -> Iterator[Line]:
-    """Of every model, the teacher first: metrics, losses since the baseline, behaviour, size, times."""
+    """Lines by model, the teacher first: metrics, losses since the baseline, behaviour, size, times."""
     for model in record.variants:
         same = _identity(record, model)
         for facts in _figures(model):
@@ -166,7 +166,7 @@ def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
 
 
 def _of_time(times: LatencyFacts) -> dict[str, Any]:
-    """The budgets of the duel and those on milliseconds, with the worst verdict."""
+    """The budgets of the duel and the budgets on milliseconds, with the worst verdict."""
     limits = times.limits
     if limits is None:
         return _budgets_and_verdict(times.budgets, times.verdict)

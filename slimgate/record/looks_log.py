@@ -1,9 +1,9 @@
-"""What has been judged on which rows, kept in the store: it outlives reports/latest.
+"""The log of what was judged on which rows. The store keeps it, so it outlives reports/latest.
 
-    .slimgate/looks/DIGEST.jsonl        a line each time that a run adds something; DIGEST is of the rows
+    .slimgate/looks/DIGEST.jsonl        a line for each addition by a run; DIGEST: of the rows
 
 A line holds the run, the models that it judged, and the speed budgets that it judged. A model is one variant
-beside one teacher. What a killed process left half written is passed over.
+with one teacher. A line that a killed process left unfinished is skipped.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Looks:
-    """All that is known of some rows. models: by run, in their order; timings: of all runs."""
+    """The known looks at some rows. models: by run, in their order; timings: of all runs."""
 
     models: Mapping[str, frozenset[str]] = field(default_factory=dict)
     timings: tuple[Timing, ...] = ()
 
     @property
     def log(self) -> dict[str, list[str]]:
-        """By run the models that no run before it had judged; runs without any are left out."""
+        """By run, the models that no earlier run had judged; runs without such models are left out."""
         seen: set[str] = set()
         runs_by_digest: dict[str, list[str]] = {}
         for run, models in self.models.items():
@@ -52,7 +52,7 @@ class Looks:
 
     @property
     def runs(self) -> int:
-        """How many runs judged a model that no run before them had judged."""
+        """How many runs judged a model that no earlier run had judged."""
         return len(self.log)
 
     @property
@@ -61,7 +61,7 @@ class Looks:
         return len(frozenset[str]().union(*self.models.values()))
 
     def with_log(self, log: Mapping[str, Iterable[str]]) -> Looks:
-        """These and the runs of a record: what a store forgot when it was deleted, the record still knows."""
+        """These looks and the runs of a record: if the store was deleted, the record still knows them."""
         merged = {
             run: self.models.get(run, frozenset()) | frozenset(log.get(run, ()))
             for run in sorted({**self.models, **log})
@@ -71,7 +71,7 @@ class Looks:
 
 @dataclass
 class LookLog:
-    """Notes what one run judges on some rows. run: what tells it from other runs, such as when it began."""
+    """Notes what one run judges on some rows. run: what identifies the run, such as when it began."""
 
     root: Path
     digest: str
@@ -96,7 +96,7 @@ class LookLog:
 
 
 def looks_at(root: Path, digest: str) -> Looks:
-    """What the store knows of rows with this digest."""
+    """The looks that the store has for rows with this digest."""
     models: dict[str, frozenset[str]] = {}
     timings: list[Timing] = []
     for line in _lines(root, digest):
@@ -106,7 +106,7 @@ def looks_at(root: Path, digest: str) -> Looks:
 
 
 def model_id(teacher: str, variant: str) -> str:
-    """A variant beside its teacher, by the digests of their artifacts."""
+    """A variant with its teacher, by the digests of their artifacts."""
     return f"{teacher[:16]}/{variant[:16]}"
 
 
@@ -128,7 +128,7 @@ def _file(root: Path, digest: str) -> Path:
 
 
 def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int = 1) -> LookFacts:
-    """As the record has it, with its run and cuts. models: of each variant of the record."""
+    """The looks in the form of the record, with its run and cuts. models: for each variant of the record."""
     timings = []
     for variant, model in models.items():
         for workload in dict.fromkeys(timing.workload for timing in looks.timings if timing.model == model):
@@ -144,7 +144,7 @@ def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int =
 
 
 def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
-    """The looks of all shards of one run, which are one look together; None where no shard knows any."""
+    """The looks of all shards of one run, merged into a single look; None if no shard knows any."""
     if not shards:
         return None
     own_runs = {shard.run for shard in shards if shard.run is not None}
@@ -166,7 +166,7 @@ def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
 
 
 def _most_often(timings: Sequence[TimingFacts]) -> list[TimingFacts]:
-    """Of each speed budget the facts of the store that judged it most often."""
+    """For each speed budget, the facts of the store that judged it most often."""
     by_key: dict[tuple[str, str], TimingFacts] = {}
     for timing in sorted(timings, key=lambda timing: timing.times):
         by_key[timing.variant, timing.workload] = timing

@@ -1,4 +1,4 @@
-"""What was measured on the machine: its description, sizes, times, memory."""
+"""The machine and what was measured on it: description, peak rates."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from slimgate.results.facts import Facts
 
 
 class Rates(Facts):
-    """The most that the CPU gave with so many threads; None where it was not measured.
+    """The peak rates of the CPU with a number of threads; None if a rate was not measured.
 
-    Products of square matrices in billions (10⁹) of operations a second, two for each multiply-add, and
-    10⁹ bytes a second that a copy of an array reads and writes, larger than the caches.
+    Products of square matrices are in billions (10⁹) of operations a second, two for each multiply-add.
+    Memory is in 10⁹ bytes a second that a copy of an array larger than the caches reads and writes.
     """
 
     threads: int
@@ -19,7 +19,7 @@ class Rates(Facts):
     memory_gb_per_s: float | None = None
 
 
-# A field of Rates -> what it is called, and its unit.
+# A field of Rates -> its name in texts, and its unit.
 RATE_WORDS = {
     "float32_gflop_per_s": ("float32", "GFLOP/s"),
     "bfloat16_gflop_per_s": ("bfloat16", "GFLOP/s"),
@@ -29,10 +29,10 @@ RATE_WORDS = {
 
 
 class PeakRates(Facts):
-    """What the CPU gives, from a probe of about two seconds before the first model was timed.
+    """The peak rates of the CPU, from a probe of about two seconds before the first model was timed.
 
     one_thread, all_threads: with one thread and with the suite's. int8_by: the library that multiplied int8.
-    notes: why a figure is missing. seconds: that the probe took.
+    notes: why a figure is missing. seconds: the duration of the probe.
     """
 
     one_thread: Rates | None = None
@@ -44,11 +44,11 @@ class PeakRates(Facts):
 
 
 class Machine(Facts):
-    """What ran.
+    """The machine of a run.
 
     instructions: of the processor, those by which libraries choose kernels, such as avx512_vnni; warnings:
-    what made its times less steady than they could be, as the run began. peak_rates: of the CPU; None where
-    no model was timed on it.
+    what made its times less steady than possible, at the start of the run. peak_rates: of the CPU; None if no
+    model was timed on it.
     """
 
     cpu: str
@@ -65,5 +65,5 @@ class Machine(Facts):
 
     @property
     def hardware(self) -> tuple[str, tuple[str, ...], int, int, str]:
-        """What tells machines apart where times are compared. Memory does not: it changes no time."""
+        """What identifies a machine if times are compared. Memory is not included: it changes no time."""
         return (self.cpu, tuple(self.instructions), self.cores, self.threads, self.device)

@@ -1,6 +1,6 @@
-"""Records as runs of an MLflow experiment: one a suite, and below it one for each model.
+"""Records as runs of an MLflow experiment: a run for each suite, with a run for each model below it.
 
-A record as MLflow holds it: params, metrics and tags of the suite's run and of a run for each model.
+The runs hold the record as params, metrics and tags:
 
 metrics  latency/b1/p50_ms, metric/accuracy/drop_points       the figures of `slimgate lines`
 tags     slimgate.verdict = FAIL, partial                       over all budgets of the model
@@ -24,22 +24,21 @@ from slimgate.record.lines import Line, lines
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.shipping import model_status
 
-# The sha256 of the run.json, set when all of it is logged.
+# The sha256 of the run.json, set when the whole record is logged.
 RECORD_TAG = "slimgate.record"
 _REPORT = "report.md"
 _PARENT = "mlflow.parentRunId"
-# What MLflow takes at once.
+# The most metrics that MLflow accepts in one call.
 _METRICS = 1000
-# Characters that earlier MLflows, too, take of a tag; 3.17 takes 6,000 of a param and 8,000 of a tag.
+# The most characters of a tag in earlier MLflows too; 3.17 accepts 6,000 for a param and 8,000 for a tag.
 _LONGEST = 5000
 _DROPS = ("drop", "drop_low", "drop_high")
 
 
 class Experiment:
-    """An experiment of a tracking server or store, which is made where it is new.
+    """An experiment of a tracking server or store, created if it is new.
 
-    uri: None for what MLflow itself would use. Raises MissingExtra without mlflow, DataError where the store
-    refuses.
+    uri: None for the default of MLflow. Raises MissingExtra without mlflow, DataError if the store refuses.
     """
 
     def __init__(self, name: str, uri: str | None = None) -> None:
@@ -51,14 +50,14 @@ class Experiment:
             self._id = experiment.experiment_id if experiment else self._client.create_experiment(name)
 
     def find_run(self, run: Kept) -> str | None:
-        """The id of the run as which this very run.json was logged before; deleted ones do not count."""
+        """The id of the run as which this run.json was logged before; deleted runs do not count."""
         query = f"tags.`{RECORD_TAG}` = '{file_sha256(run.file)}'"
         with _explain_errors():
             runs = self._client.search_runs([self._id], filter_string=query, max_results=1)
         return runs[0].info.run_id if runs else None
 
     def log(self, accepted_run: Kept) -> str:
-        """Logs the record, and run.json and report.md with it; gives the id of the suite's run."""
+        """Logs the record, with run.json and report.md; returns the id of the suite's run."""
         times = _times(accepted_run.record)
         with _explain_errors():
             parent = self._log(suite_run(accepted_run.record), times)
@@ -92,7 +91,7 @@ class Experiment:
 
 
 def _times(record: RunRecord) -> tuple[int, int] | None:
-    """When the run began and ended, in milliseconds; None where the record does not tell in ISO's words."""
+    """When the run began and ended, in milliseconds; None if the record has no ISO time."""
     try:
         end = datetime.fromisoformat(record.created).timestamp()
     except ValueError:
@@ -102,7 +101,7 @@ def _times(record: RunRecord) -> tuple[int, int] | None:
 
 @contextmanager
 def _explain_errors() -> Iterator[None]:
-    """What MLflow refuses, or cannot reach, in one line."""
+    """Turns an error of MLflow, or of the connection to it, into one line."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -113,7 +112,7 @@ def _explain_errors() -> Iterator[None]:
 
 
 class LoggedRun(NamedTuple):
-    """What MLflow is told of one run."""
+    """The content of one MLflow run."""
 
     name: str
     params: Mapping[str, str]
@@ -123,7 +122,7 @@ class LoggedRun(NamedTuple):
 
 
 def suite_run(record: RunRecord) -> LoggedRun:
-    """The run over all models: what was judged on which rows, on what, and what it came to."""
+    """The run over all models: what was judged, on which rows and machine, and the result."""
     gate, verdict = record.task.splits.get("gate"), record.verdict
     params = {
         **_of_suite(record),
@@ -181,13 +180,13 @@ def _model_run(record: RunRecord, model: VariantRecord, figures: list[Line]) -> 
 
 
 def _of_suite(record: RunRecord) -> dict[str, str]:
-    """What stands with every run, so that it can be searched for by it."""
+    """The tags of every run of the suite, so that a search finds them."""
     of = record.suite
     return {"suite": of.path, "suite_digest": of.digest, "seeds": json.dumps(of.seeds)}
 
 
 def _steps(model: VariantRecord) -> str:
-    """The steps from the parent on, as a suite writes them but in JSON."""
+    """The steps from the parent on, in the form of a suite but in JSON."""
     steps = [{step.name: step.params if step.given is None else step.given} for step in model.steps]
     return json.dumps(steps, ensure_ascii=False)
 
@@ -213,7 +212,7 @@ def _place(line: Line) -> str:
 
 
 def _texts(tags: Mapping[str, str | None]) -> dict[str, str]:
-    """What is known, cut to what MLflow takes."""
+    """The tags that are not None, cut to the length that MLflow accepts."""
     return {
         name: text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
         for name, text in tags.items()

@@ -1,7 +1,7 @@
 """The whole record, written as run.json and read again. Schema slimgate.run/2.
 
-It has what no module of its own describes: which part of a suite a run was, how often its rows have judged
-(each look at another set of models is one more chance to PASS by luck), and single rows that are followed.
+It also has the facts without a separate module: which part of a suite a run was, how often its rows have
+judged (each look at another set of models is another chance to PASS by luck), and single rows to follow.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ SCHEMA: Literal["slimgate.run/2"] = "slimgate.run/2"
 
 
 class ShardFacts(Facts):
-    """Shard `number` of `of`, and the variants that are its own; code: digest of slimgate's own source.
+    """Shard `number` of `of`, and the variants that belong to it; code: digest of slimgate's own source.
 
-    missing: checks of its share that no run has made yet, which `verdict.missing` counts among those of all.
-    machine: the processor and its cores; it and the times tell the shards of a merged record apart.
+    missing: checks of its share that no run has made yet; `verdict.missing` includes them. machine: the
+    processor and its cores; with the times it distinguishes the shards of a merged record.
     """
 
     number: int
@@ -71,7 +71,7 @@ class ShardFacts(Facts):
 
 
 class TimingFacts(Facts):
-    """A speed budget that was judged more than once for the same models; `passed` of these times it held."""
+    """A speed budget that was judged several times for the same models; `passed` is how often it held."""
 
     variant: str
     workload: str
@@ -80,12 +80,12 @@ class TimingFacts(Facts):
 
 
 class LookFacts(Facts):
-    """The looks at these gate rows that the store and the last record know of, this run's included.
+    """The looks at these gate rows in the store and the last record, including this run's.
 
-    runs: how many judged a model that no run before them had judged; models: how many models that were.
-    timings: the speed budgets that were judged more than once. run: the run of this record; log: by run the
-    models that no run before it had judged, empty in records from before it was kept. cuts: into how many
-    different gates the same data was cut and judged.
+    runs: how many judged a model that no earlier run had judged; models: the number of such models. timings:
+    the speed budgets that were judged more than once. run: the run of this record; log: by run, the models
+    that no earlier run had judged, empty in records from before this field. cuts: how many different gates
+    the same data was split into and judged on.
     """
 
     runs: int
@@ -99,7 +99,7 @@ class LookFacts(Facts):
 class ConfirmFacts(Facts):
     """The rows of the split confirm, which judged what had passed on the gate.
 
-    digest, n, groups: of these rows; measured: when they last judged. looks, models: as `runs` and `models`
+    digest, n, groups: of these rows; measured: when they last judged. looks, models: like `runs` and `models`
     of LookFacts. The verdicts are in `confirm` of each variant.
     """
 
@@ -114,9 +114,9 @@ class ConfirmFacts(Facts):
 class AnswerFacts(Facts):
     """One model's answer on one row.
 
-    prediction: the class, or what the model said in words; right: None where an answer is neither right nor
-    wrong; top: the most probable classes with their probabilities; values: what else the task measures of a
-    row (nats, a rank).
+    prediction: the class, or the answer in words; right: None if an answer is neither right nor wrong; top:
+    the most probable classes with their probabilities; values: the task's other figures of a row (nats, a
+    rank).
     """
 
     model: str
@@ -143,7 +143,7 @@ class FollowedRow(Facts):
 
 
 class TensorFacts(Facts):
-    """What a part of the network gave: shape, type of its numbers; weights: types of its stored weights."""
+    """The output of a part of the network: shape, type of numbers; weights: types of its stored weights."""
 
     shape: list[int]
     dtype: str
@@ -151,9 +151,9 @@ class TensorFacts(Facts):
 
 
 class RowShapes(Facts):
-    """The way of one gate row through a network; what is not known is None, and `note` says why.
+    """The shapes of one gate row in a network; unknown values are None, and `note` says why.
 
-    next_tokens: of a language model, the most probable tokens after the row's last one.
+    next_tokens: for a language model, the most probable tokens after the row's last token.
     """
 
     id: str
@@ -166,19 +166,17 @@ class RowShapes(Facts):
 
 
 class VariantRecord(Facts):
-    """One model. error: why it could not be built or measured, where that happened.
+    """One model. error: why it could not be built or measured, if that happened.
 
     inputs_digests: by kind of result, over the recipe, files, code, rows and settings that it depends on;
     "model" is without settings. A later run carries a result over only while its digest is the same.
-    error_log: the file beside the record that tells more of it: how far the step was, where it broke.
-    error_measured: when it happened. carried: its results of earlier runs, whose inputs are the same as now;
-    of the teacher also the self-tests.
-    shapes: the way of one gate row through it, the same row for all models.
-    since_baseline: metrics that have a budget against the same variant of the baseline.
-    confirm: metrics with a budget, judged once more on rows that nothing had read.
-    awaited: what has a budget and no run has measured yet. switched_off: budgets that its table takes away.
-    load_tests, kl_log: of files of other tools, by load.
-    notes: of logs, what was allowed to differ, was left out or could not be compared.
+    error_log: the file next to the record with more about the error: how far the step was, what failed.
+    error_measured: when it happened. carried: its results of earlier runs, whose inputs are unchanged; for
+    the teacher also the self-tests. shapes: one gate row in its network, the same row for all models.
+    since_baseline: metrics that have a budget against the same variant of the baseline. confirm: metrics with
+    a budget, judged again on rows that nothing had read. awaited: what has a budget and was not measured by
+    any run yet. switched_off: budgets that its table removes. load_tests, kl_log: from files of other tools,
+    by load. notes: for logs, which differences were allowed, and what was left out or could not be compared.
     """
 
     name: str
@@ -213,11 +211,11 @@ class VariantRecord(Facts):
 
     @property
     def is_measured(self) -> bool:
-        """Whether it answered the gate rows, which are then kept beside the record."""
+        """Whether it answered the gate rows; then the answers are kept next to the record."""
         return bool(self.quality) or self.behaviour is not None
 
     def results(self) -> Iterator[Result]:
-        """All that a budget can judge on the gate rows and on this machine, each with its check."""
+        """All results that a budget can judge on the gate rows and on this machine, each with its check."""
         yield from (Result(QUALITY, metric, facts) for metric, facts in self.quality.items())
         yield from (Result(SINCE, metric, facts) for metric, facts in self.since_baseline.items())
         if self.behaviour is not None:
@@ -238,15 +236,14 @@ class VariantRecord(Facts):
 
 
 class RunRecord(Facts):
-    """One suite's run. followed: a few gate rows with every model's answer; accepted: of a baseline.
+    """One suite's run. followed: a few gate rows with every model's answer; accepted: for a baseline.
 
-    shards: of a run that is one shard of several, that one; of a merged record all of them, in order.
-    verdict: the state of the whole record. this_run: only what the last run judged, as its exit code has it;
-    its `missing` counts the checks that it did not make. None of a merged record.
-    looks: how often the gate rows have judged; None in a record of before there was the field.
-    confirm: the rows that judged once more what had passed; None where no run did.
-    separation: which gated variants can be told apart; None where there are no two with a budget on a metric.
-    demands: what the suite demands; None of logs, which demand the budgets that were judged.
+    shards: in a run of one shard, that shard; in a merged record all shards, in order. verdict: the state of
+    the whole record. this_run: only what the last run judged, as its exit code shows; its `missing` counts
+    the checks that this run did not make. None in a merged record. looks: how often the gate rows have
+    judged; None in a record from before this field. confirm: the rows that judged again what had passed; None
+    if no run did that. separation: which gated variants differ; None if fewer than two have a budget on a
+    metric. demands: what the suite demands; None for logs, which demand the budgets that were judged.
     """
 
     schema_: Literal["slimgate.run/2"] = Field(default=SCHEMA, alias="schema")

@@ -1,10 +1,10 @@
-"""The verdict over the results of a record: which budgets hold, what broke, what is missing or carried over.
+"""The verdict over the results of a record: which budgets hold, what failed, what is missing or carried over.
 
 verdict(variants, self_test, missing)              the state of the whole record
 verdict_of_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
-verdict_of_budgets(judged)                         of a command that judges budgets and keeps no record
+verdict_of_budgets(judged)                         for a command that judges budgets without a record
 
-What a run is called is decided in results/counts.py alone.
+The status of a run is decided in results/counts.py alone.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 
 def results(model: VariantRecord) -> Iterator[Result]:
-    """All that a budget has judged of a model, also where it does not hold on the confirm rows."""
+    """All results of a model that a budget has judged, and those that do not hold on the confirm rows."""
     yield from model.results()
     for metric, facts in model.confirm.items():
-        if facts.verdict is not Verdict.PASS:  # the gate has counted the budgets that hold
+        if facts.verdict is not Verdict.PASS:  # the gate has already counted the budgets that hold
             yield Result(CONFIRMED, metric, facts)
 
 
 def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
     """The state of the whole record: FAIL before INCONCLUSIVE before partial before PASS.
 
-    It is partial where checks are missing and where results are of an earlier run, and "measured" where no
-    budget that gates was judged.
+    It is partial if checks are missing or results are of an earlier run, and "measured" if no budget that
+    gates was judged.
     """
     carried = sum(len(model.carried) for model in variants)
     counts = _count_results(variants, self_test, frozenset())
@@ -43,9 +43,9 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
 
 
 def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
-    """What this run judged, without the results that it carries over: PASS where all of that holds.
+    """The verdict on what this run judged, without results that it carries over: PASS if all of that holds.
 
-    Its `missing` counts the checks that this run did not make. If it judged no budget it is "partial" where
+    Its `missing` counts the checks that this run did not make. If it judged no budget it is "partial" if
     checks are missing, else "measured".
     """
     carried = frozenset(
@@ -60,7 +60,7 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
 
 
 def verdict_of_budgets(judged: Iterable[tuple[Verdict, OnInconclusive | None]]) -> RunVerdict:
-    """Of budgets that no record holds, such as those on load tests, each with what INCONCLUSIVE does."""
+    """The verdict on budgets without a record, such as those on load tests, each with its on_inconclusive."""
     counts = BudgetCounts()
     counts.add_budgets(judged)
     return _to_verdict(counts, 0, 0)
@@ -94,7 +94,7 @@ def _to_verdict(counts: BudgetCounts, missing: int, carried: int) -> RunVerdict:
 def _count_results(
     variants: Sequence[VariantRecord], self_test: SelfTest, without: Collection[Key]
 ) -> BudgetCounts:
-    """The counts of all results but those of some checks."""
+    """The counts of all results except those of some checks."""
     counts = BudgetCounts()
     undecided_speed = False
     for model in variants:

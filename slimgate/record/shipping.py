@@ -1,4 +1,4 @@
-"""How one model of a record stands by all its budgets, and why it does not ship without a reason."""
+"""The verdict on one model of a record over all its budgets, and why it needs a reason to be shipped."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def model_verdict(model: VariantRecord) -> str:
 
 
 def model_status(record: RunRecord, model: VariantRecord) -> str:
-    """`PASS`; `FAIL, partial` where the record is of no single whole run."""
+    """`PASS`; `FAIL, partial` if the record is not of a single whole run."""
     return model_verdict(model) + (", partial" if describe_state(record) else "")
 
 
 def why_not_shipped(record: RunRecord, model: VariantRecord) -> str | None:
-    """Why a model wants a reason to be shipped, in words that follow its name; None where it wants none.
+    """Why a model needs a reason to be shipped, in words that follow its name; None if it needs none.
 
-    The teacher is what the others are compared with: it wants one only where a budget of its own does not
-    hold.
+    The other models are compared with the teacher, so the teacher needs a reason only if a budget on itself
+    does not hold.
     """
     verdict = model_verdict(model)
     if model.name == TEACHER and verdict == NOT_JUDGED:
@@ -59,7 +59,7 @@ def why_not_shipped(record: RunRecord, model: VariantRecord) -> str | None:
 
 
 def _first_message(model: VariantRecord, verdict: Verdict) -> str:
-    """What the gate printed of the budget that does not hold."""
+    """The gate's line on the budget that does not hold."""
     facts = [result.facts for result in model.results() if result.facts.verdict is verdict]
     message = next((judged.message for judged in facts if judged.message), None)
     return "" if message is None else f" ({message.removeprefix(f'{model.name}: ')})"

@@ -1,4 +1,4 @@
-"""What a run was about: the suite, the task, its rows."""
+"""The subject of a run: the suite, the task, its rows."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.results.facts import Facts
 
-# The kinds of task of records of files of other tools, beside logs of answers.
+# The kinds of task of records made of other tools' files, in addition to logs of answers.
 PREDICTIONS = "predictions"
 LOAD_TESTS = "load tests"
 KL_LOGS = "KL logs"
 
 
 class SuiteFacts(Facts):
-    """reference: published figures as markdown, shown beside those of this run.
+    """reference: published figures as markdown, shown next to those of this run.
 
     commit: the git commit of the suite's folder, with "+" if tracked files differed from it; None outside
     of git.
@@ -29,10 +29,10 @@ class SuiteFacts(Facts):
 
 
 class SplitFacts(Facts):
-    """n rows; how many rows of it stood in a later split and were dropped, and how many repeat another.
+    """n rows; how many of its rows were in a later split and were dropped, and how many repeat another.
 
-    near_repeats: dropped rows that stood there in other case, punctuation or order of a pair; groups: rows of
-    one text are one group.
+    near_repeats: dropped rows that were there with other case, punctuation or order of a pair; groups: rows
+    with the same text are one group.
     """
 
     n: int
@@ -46,7 +46,7 @@ class SplitFacts(Facts):
 
 
 class TaskFactsRecord(Facts):
-    """params: [task] as the task has it; None of a record that an earlier slimgate wrote."""
+    """params: [task] as the task has it; None for a record of an earlier slimgate."""
 
     kind: str
     params: dict[str, Any] | None = None

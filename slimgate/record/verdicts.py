@@ -1,4 +1,4 @@
-"""What a run came to: the self-test of the gate, the baseline, the verdict over all."""
+"""The outcome of a run: the self-test of the gate, the baseline, the verdict over all."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from slimgate.results.base import OnInconclusive
 from slimgate.results.counts import Status, ends_in_failure, is_gated
 from slimgate.results.facts import Facts
 
-# What an undecided budget did to a run, and what it does now.
+# The effect of an undecided budget on a run, before and now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]
 ONLY_WARNS: UndecidedChange = ("fail", "warn")
 
 
 class LoosenedBudget(Facts):
-    """A budget that allows more than in the baseline. limit: None where it is gone or gates no more.
+    """A budget that allows more than in the baseline. limit: None if it was removed or gates no more.
 
-    undecided: what INCONCLUSIVE did and does, where that is another now; the limit may be as it was.
+    undecided: what INCONCLUSIVE did and does, if that changed; the limit may be the same.
     """
 
     variant: str
@@ -29,7 +29,7 @@ class LoosenedBudget(Facts):
 
     @property
     def now(self) -> str:
-        """What became of the limit, in words: `is 2 now`."""
+        """The change of the limit in words: `is 2 now`."""
         if self.limit is None:
             return "is not gated any more"
         warns = "only warns where it is undecided" if self.undecided == ONLY_WARNS else ""
@@ -38,12 +38,12 @@ class LoosenedBudget(Facts):
         return f"is {self.limit:g} now" + (f" and {warns}" if warns else "")
 
 
-# What of a gate became weaker.
+# The part of a gate that became weaker.
 About = Literal["budgets", "variants", "rows", "settings"]
 
 
 class Weakening(Facts):
-    """One way in which a gate demands less than an earlier one. reason: None where nobody gave one."""
+    """One way in which a gate demands less than an earlier one. reason: None if no reason was given."""
 
     about: About
     change: str
@@ -51,7 +51,7 @@ class Weakening(Facts):
 
 
 class SwitchedOffBudget(Facts):
-    """A budget of [budgets] that a variant's own table takes away. limit: the common one."""
+    """A budget of [budgets] that a variant's own table removes. limit: the common limit."""
 
     budget: str
     kind: str
@@ -60,10 +60,10 @@ class SwitchedOffBudget(Facts):
 
 
 class BaselineFacts(Facts):
-    """The earlier run that this one's budgets were held against. gates_gone: gated variants that went.
+    """The earlier run that this run is compared with. gates_gone: gated variants that were removed.
 
-    name: of the release, where it was accepted. weaker: all in which this gate demands less, the loosened
-    budgets too.
+    name: of the release, if it was accepted. weaker: every way in which this gate demands less, with the
+    loosened budgets.
     """
 
     path: str
@@ -75,10 +75,10 @@ class BaselineFacts(Facts):
 
 
 class AcceptedFacts(Facts):
-    """How the run became a baseline: its name, when, and why, where a reason was asked for or given.
+    """How the run became a baseline: its name, the time, and the reason if it was needed or given.
 
-    against: the baseline that its budgets were held against; loosened: those that allow more than there;
-    weaker: all in which the gate demands less than there.
+    against: the baseline that it was compared with; loosened: the budgets that allow more than there; weaker:
+    every way in which the gate demands less than there.
     """
 
     name: str
@@ -102,7 +102,7 @@ class CarriedResult(Facts):
 
 
 class ErrorFacts(Facts):
-    """Why a model could not be built or measured. log: more of it, in the record the name of its file."""
+    """Why a model could not be built or measured. log: more about it; in the record, the name of its file."""
 
     message: str
     log: str | None = None
@@ -113,10 +113,10 @@ class RunVerdict(Facts):
     """Counts of budgets by verdict; a result without budgets that has a verdict counts as one.
 
     errors: models that could not be built or measured, and self-tests that failed. not_gated: what was
-    measured without a budget that gates. warns: undecided budgets that only warn.
-    missing: checks of the suite that were not made. carried: results of earlier runs. messages: one line for
-    each budget that does not hold, what fails before what is undecided, each model that could not be built,
-    each failed self-test, and planted delays that were not seen where that left a budget undecided.
+    measured without a budget that gates. warns: undecided budgets that only warn. missing: checks of the
+    suite that were not made. carried: results of earlier runs. messages: a line for each budget that does not
+    hold, FAIL before INCONCLUSIVE; for each model that could not be built; for each failed self-test; and for
+    planted delays that were not seen, if that left a budget undecided.
     """
 
     status: Status

@@ -13,7 +13,7 @@ def format_count(number: int, singular: str, plural: str) -> str:
 
 
 def moment(text: str) -> str:
-    """`2026-11-20 08:15 UTC` for a time of a record. A text that is no time stays as it is, escaped."""
+    """`2026-11-20 08:15 UTC` for a time of a record. Any other text stays as it is, escaped."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

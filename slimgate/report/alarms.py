@@ -1,4 +1,4 @@
-"""What stands right under the verdict: a reader who stops there must know it."""
+"""The alarms under the verdict, for readers who read no further."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from slimgate.report.weights import quantized_reference
 
 
 def alarms(record: RunRecord) -> Iterator[str]:
-    """What a PASS would hide: a teacher that may have learnt nothing, or is quantized itself.
+    """The alarms that a PASS would hide: a teacher that may have learnt nothing, or is itself quantized.
 
-    Labels that no gate row has.
-
-    Variants that no budget against the baseline looks at.
+    Also labels that no gate row has, and variants without a budget against the baseline.
     """
     if doubt := teacher_doubt(record):
         yield doubt
     if quantized := quantized_reference(record):
         yield quantized
-    # Of rows that are known by label.
+    # For rows that are known by label.
     gate = record.task.splits.get("gate")
     counts = gate.label_counts if gate is not None else None
     known = record.task.classes
@@ -41,7 +39,7 @@ def alarms(record: RunRecord) -> Iterator[str]:
 
 
 def teacher_doubt(record: RunRecord) -> str | None:
-    """That the teacher may have learnt nothing; None where it has."""
+    """The warning that the teacher may have learnt nothing; None if it has."""
     original = teacher(record)
     doubts = [facts.near_chance for facts in original.quality.values()] if original else []
     doubt = next((reason for reason in doubts if reason), None)

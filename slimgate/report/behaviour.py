@@ -1,4 +1,4 @@
-"""What each variant answers otherwise than its teacher: flips, slices, gaps, rows, confidence."""
+"""How each variant's answers differ from the teacher's: flips, slices, gaps, rows, confidence."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from slimgate.report.token_kl import kl_tables
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts, SliceGapFacts
 
-# All slices are in run.json; a reader wants those that lost.
+# All slices are in run.json; a report shows the slices that lost.
 _MOST_SLICES = 8
 _LONGEST = 60
-# report.md has so many slices and lost rows of a variant, and of all; report.html has them by variant.
+# The most slices and lost rows in report.md, for each variant and in all; report.html has them by variant.
 _SLICES_EACH, _MOST_WORST, _ROWS_EACH, _MOST_ROWS = 2, 20, 3, 15
 
 Found = tuple[VariantRecord, BehaviourFacts]
-# More slices than these make no table that can be read; run.json has them.
+# A table of more slices than this is unreadable; run.json has them.
 _MOST_TABLED = 12
 _LONGEST_VALUE = 40
 _ABOUT_GAPS = """\
@@ -37,7 +37,7 @@ rows. It is above 0 by chance too, in the teacher as in a variant; look at how f
 
 
 def behaviour(record: RunRecord) -> str:
-    """The whole section; nothing where no behaviour was measured."""
+    """The whole section; empty if no behaviour was measured."""
     behaviours, names = _find_behaviour(record), sides(record)
     return with_heading(
         "## Behaviour",
@@ -66,12 +66,12 @@ def behaviour(record: RunRecord) -> str:
 
 
 def answers_changed(record: RunRecord) -> str:
-    """A line a variant: flips, agreement and calibration; nothing where no behaviour was measured."""
+    """A line a variant: flips, agreement and calibration; empty if no behaviour was measured."""
     return _changes_table(_find_behaviour(record), sides(record))
 
 
 def worst_slices(record: RunRecord) -> tuple[str, str]:
-    """How many of how many slices that lost, and a table: the worst of each variant, and those that fail."""
+    """How many of the slices that lost are shown, and a table: each variant's worst, and those that fail."""
     by_drop = [
         (
             model,
@@ -104,7 +104,7 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
 
 
 def worst_mistakes(record: RunRecord) -> tuple[str, str]:
-    """How many of how many confusions that grew, and a table with the worst of each variant."""
+    """How many of the confusions that grew are shown, and a table with the worst of each variant."""
     return worst_confusions(_find_behaviour(record), record.task.classes)
 
 
@@ -114,7 +114,7 @@ def lost_rows(record: RunRecord) -> str:
 
 
 def won_rows(record: RunRecord) -> str:
-    """Some rows of each variant that were wrong and are right, where a budget limits a gain too."""
+    """Some rows of each variant that were wrong and are right, if a budget limits a gain too."""
     return _rows_of_models(record, lambda flips: flips.quoted_better)
 
 
@@ -243,7 +243,7 @@ def _lost_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str
 
 
 def _won_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:
-    """Rows that turned from wrong to right, where a budget limits a gain too."""
+    """Rows that turned from wrong to right, if a budget limits a gain too."""
     if facts.flips is None or not facts.flips.quoted_better:
         return ""
     rows = facts.flips.quoted_better
@@ -260,7 +260,7 @@ def _answers_table(model: VariantRecord, rows: Sequence[QuotedRow], names: Sides
 
 
 def _changed_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:
-    """Both answers, of rows that are neither right nor wrong."""
+    """The answers of both models on rows that are neither right nor wrong."""
     rows = facts.changed_answers
     if not rows:
         return ""

@@ -1,4 +1,4 @@
-"""Stochastic variants by seed: what another build would change, apart from what other rows would."""
+"""Stochastic variants by seed: how much another build would differ, apart from the choice of rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ the mean of all builds: brackets hold the 90 % interval of the mean drop, over b
 
 
 def builds(record: RunRecord) -> str:
-    """The table, and what its columns are; nothing where the suite has one seed."""
+    """The table, and what its columns are; empty if the suite has one seed."""
     rebuilt = list(_built_often(record))
     if not rebuilt:
         return ""
@@ -53,7 +53,7 @@ def builds(record: RunRecord) -> str:
 
 
 def unlucky_builds(record: RunRecord) -> Iterator[str]:
-    """Lines on variants of which another seed's build drops by more than a budget on the first one allows."""
+    """Lines on variants with another seed's build whose drop exceeds a budget on the first build."""
     for model, metric, spread in _built_often(record):
         budgets = [
             budget
@@ -80,7 +80,7 @@ def _built_often(record: RunRecord) -> Iterator[tuple[VariantRecord, str, Builds
 
 
 def _judged(facts: QualityFacts) -> BudgetFacts | None:
-    """The budget on the mean drop of the builds, where there is one."""
+    """The budget on the mean drop of the builds, if there is one."""
     return next(
         (budget for budget in facts.budgets if is_in_points(budget.kind) and budget.value is not None), None
     )

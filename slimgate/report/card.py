@@ -1,4 +1,4 @@
-"""What a record says of one model, as the evaluation part of a Hugging Face model card."""
+"""The facts of a record about one model, as the evaluation part of a Hugging Face model card."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from slimgate.results.quality import QualityFacts
 def card(
     record: RunRecord, model: VariantRecord, *, form: str | None = None, shipped: str | None = None
 ) -> str:
-    """Front matter and markdown. form: of an exported folder, as `slimgate export` names it.
+    """Front matter and markdown. form: the form of an exported folder, as `slimgate export` names it.
 
     shipped: why the model was exported although it does not pass.
     """
@@ -100,7 +100,7 @@ def _drop(facts: QualityFacts) -> str:
 
 
 def _verdict(model: VariantRecord, verdict: Verdict | None) -> str:
-    """A cell: of a model that is not gated, what it would be."""
+    """A cell; for a model that is not gated, the verdict that it would have."""
     if verdict is None:
         return MISSING
     if model.gated:
@@ -109,7 +109,7 @@ def _verdict(model: VariantRecord, verdict: Verdict | None) -> str:
 
 
 def _how_to_read(model: VariantRecord) -> str:
-    """What the table's drops are, and their brackets."""
+    """The meaning of the table's drops and brackets."""
     levels = {facts.level for facts in model.quality.values() if facts.interval and facts.level is not None}
     if not levels:
         return ""
@@ -124,7 +124,7 @@ def _how_to_read(model: VariantRecord) -> str:
 
 
 def _verdicts(model: VariantRecord) -> Iterator[str]:
-    """Every message of the judge on it; of size, memory, FLOPs and times where a budget was judged."""
+    """Every message of the judge on the model; on size, memory, FLOPs and times if a budget was judged."""
     yield from (escape(facts.message) for facts in model.quality.values() if facts.message)
     yield from (escape(facts.message) for facts in model.since_baseline.values() if facts.message)
     yield from (escape(facts.message) for facts in model.confirm.values() if facts.message)

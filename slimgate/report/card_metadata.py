@@ -1,4 +1,4 @@
-"""The front matter of a model card: model-index as the Hugging Face hub reads it, figures unrounded."""
+"""The front matter of a model card: model-index in the form that the Hugging Face hub reads, unrounded."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from slimgate.results.quality import QualityFacts
 
 LOAD = "load_model"
 TAG = "slimgate"
-# owner/name: what the hub takes for a base model; a folder or a package is none.
+# owner/name: the hub's form of a base model. A folder or a package does not have it.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:
     """YAML between lines of dashes. form: of an exported folder, as `slimgate export` names it.
 
-    Every verdict in it is that of all budgets of the model, not of one metric.
+    Its verdicts are over all budgets of the model, not over one metric.
     """
     from huggingface_hub import ModelCardData
 
@@ -44,24 +44,24 @@ def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = 
 
 
 def _pipeline(record: RunRecord) -> str | None:
-    """The hub's name of the task. A dotted path is not imported: the record may be somebody else's."""
+    """The hub's name of the task. A dotted path is not imported: the record may be another person's."""
     kind = record.task.kind
     return load("task", kind).pipeline if kind in known_plugins("task") else None
 
 
 def base_model(record: RunRecord, model: VariantRecord) -> str | None:
-    """The hub's name of what the model was made from; None of a folder, a package, random weights."""
+    """The hub's name of the model's base; None for a folder, a package or random weights."""
     made_from = origin(record, model)
     if made_from is None:
         return None
     name = made_from.partition("@")[0]
-    # a suite may name its own folder "models/teacher", which looks like one of the hub
+    # a suite may name its own folder "models/teacher", which has the form of a hub id
     local = PurePath(record.suite.path).parent / name
     return name if _HUB_ID.fullmatch(name) and not Path(local).exists() else None
 
 
 def origin(record: RunRecord, model: VariantRecord) -> str | None:
-    """What the suite names as the model that all began with: hub id, folder or package:NAME/PATH."""
+    """The first model as the suite names it: hub id, folder or package:NAME/PATH."""
     for step_model in way(record, model):
         for step in step_model.steps:
             if step.name == LOAD:
@@ -70,7 +70,7 @@ def origin(record: RunRecord, model: VariantRecord) -> str | None:
 
 
 def way(record: RunRecord, model: VariantRecord) -> list[VariantRecord]:
-    """The models that it was made from, the first one first, itself the last."""
+    """The models from the first one to this one, in the order of the steps."""
     by_name = {model.name: model for model in record.variants}
     chain = [model]
     while (parent := by_name.get(chain[0].parent or "")) is not None and parent not in chain:
@@ -79,7 +79,7 @@ def way(record: RunRecord, model: VariantRecord) -> list[VariantRecord]:
 
 
 def rows_name(record: RunRecord) -> str:
-    """What the rows are called: the hub's id, the folder's name, the source's."""
+    """The name of the rows: the hub's id, the folder's name, or the source's."""
     source = record.task.source
     identity = source.get("id")
     return (
@@ -92,13 +92,13 @@ def _name(source: Mapping[str, object]) -> str:
 
 
 def _hub_rows(record: RunRecord) -> bool:
-    """Whether the rows are of the hub, not of a folder in its layout."""
+    """Whether the rows are from the hub, not from a folder in its layout."""
     identity = str(record.task.source.get("id") or "")
     return _name(record.task.source) == "hub" and not PurePath(identity).is_absolute()
 
 
 def gate_split(record: RunRecord) -> str:
-    """The hub's name of the split that judged, where the suite says it; else "gate"."""
+    """The hub's name of the split that judged, if the suite states it; else "gate"."""
     named = record.task.source.get("splits")
     return str((named.get("gate") if isinstance(named, dict) else None) or "gate")
 
@@ -128,7 +128,7 @@ def _results(record: RunRecord, model: VariantRecord) -> Iterator[Any]:
 
 
 def _metric_name(name: str, facts: QualityFacts) -> str:
-    """With the interval of the drop, which the hub shows nowhere else."""
+    """The metric's name with the interval of the drop, which the hub shows nowhere else."""
     if facts.drop_points is None or facts.interval is None or facts.level is None:
         return name
     if not all(map(isfinite, (facts.drop_points, *facts.interval))):
@@ -142,9 +142,9 @@ def _metric_name(name: str, facts: QualityFacts) -> str:
 
 
 def _metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:
-    """What is known; a figure that is not finite is left out, for JSON has none.
+    """The known figures; a figure that is not finite is left out, because JSON cannot hold it.
 
-    verdict: of all budgets of the model; metric_verdict: of those on this metric.
+    verdict: over all budgets of the model; metric_verdict: over those on this metric.
     """
     judged = facts.verdict is not None
     arguments = {

@@ -21,7 +21,7 @@ An ensemble averages the scores of all models that a row reached. The next model
 
 
 def cascades(record: RunRecord) -> str:
-    """The table, with a line for each model of a cascade but the last, and notes; empty without a cascade."""
+    """The table, with a line for each model of a cascade except the last; empty without a cascade."""
     gates = list(_iter_gates(record))
     if not gates:
         return ""
@@ -73,5 +73,5 @@ def _iter_gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:
 
 
 def _cascade_facts(model: VariantRecord) -> CascadeFacts | None:
-    """The facts of a cascade; None if the model is none."""
+    """The facts of a cascade; None if the model is not a cascade."""
     return None if model.artifact is None else model.artifact.cascade

@@ -1,4 +1,4 @@
-"""What to know before a verdict is trusted: what it leaves out, what was loosened, how times came about."""
+"""Notes to read before a verdict is trusted: what it omits, what was loosened, how times were measured."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from slimgate.report.unreadable import unreadable_rows
 from slimgate.report.weights import unquantized_models
 from slimgate.results.behaviour import SliceFacts
 
-# Medians of one and the same model differ by a few percent from one minute to the next.
+# Medians of the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05
 _UNSTEADY = 0.2
 _MOST_UNSTEADY = 4
 _MUCH_OVERLAP = 0.01
-# As loading notes it of a model whose files hold the head.
+# The note of the loading step on a model whose files hold the head.
 OWN_HEAD = "the model's own"
 _PROMISES = {
     "smaller": "a smaller artifact",
@@ -62,14 +62,14 @@ class Severity(IntEnum):
 
 
 class Note(NamedTuple):
-    """What to know before a verdict is trusted, as markdown."""
+    """A note to read before a verdict is trusted, as markdown."""
 
     severity: Severity
     text: str
 
 
 def warnings(record: RunRecord) -> list[str]:
-    """What to know before the verdict is trusted, as markdown; what matters most comes first."""
+    """The notes to read before the verdict is trusted, as markdown; the most important note comes first."""
     return [note.text for note in notes(record)]
 
 
@@ -127,8 +127,8 @@ def _made_up_rows(record: RunRecord) -> Iterator[str]:
 
 
 def _file_notes(record: RunRecord) -> Iterator[str]:
-    """What the judge of files says of a target; each once, with the targets if not all have it."""
-    if not record.task.has_rows:  # beside the figures of its target
+    """The judge's notes on a target of files; each once, with the targets if not all have it."""
+    if not record.task.has_rows:  # shown with the figures of its target
         return
     models = variants(record)
     names_by_note: dict[str, list[str]] = {}
@@ -140,7 +140,7 @@ def _file_notes(record: RunRecord) -> Iterator[str]:
 
 
 def _findings(record: RunRecord) -> Iterator[str]:
-    """What is wrong with how a variant is asked."""
+    """Faults in how a variant is prompted."""
     for model in variants(record):
         for finding in model.behaviour.findings if model.behaviour else ():
             yield f"**{escape(model.name)}**: {escape(finding)}."
@@ -151,7 +151,7 @@ def _choose_variants(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
 
 
 def _self_test(record: RunRecord) -> Iterator[str]:
-    """What the gate's test of itself leaves in doubt; failures are verdicts."""
+    """The doubts that the self-test leaves; its failures are verdicts."""
     self_test = record.self_test
     if self_test.identical is not None and self_test.identical.changed:
         changed = count(self_test.identical.changed)
@@ -164,7 +164,7 @@ def _self_test(record: RunRecord) -> Iterator[str]:
 
 
 def _gaps(record: RunRecord) -> Iterator[str]:
-    """What the record does not have: variants of other shards, checks that have not run."""
+    """The missing parts of a record: variants of other shards, checks that have not run."""
     if len(record.shards) == 1:
         shard = record.shards[0]
         content = _join(shard.variants) or "none, for there are more shards than variants"
@@ -193,7 +193,7 @@ def _loosened_budgets(record: RunRecord) -> Iterator[str]:
 
 
 def _unpacked_weights(record: RunRecord) -> Iterator[str]:
-    """Models that have no times because their format was not what computed."""
+    """Models that have no times because the kernels did not compute in their format."""
     for model in models(record):
         stored = model.artifact.stored if model.artifact else None
         if stored is not None and stored.computed == COMPUTED_UNPACKED:
@@ -227,7 +227,7 @@ def _metrics_without_budget(record: RunRecord) -> Iterator[str]:
 
 
 def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
-    """The slice that lost most, where no budget on slices looks and it is beyond what all rows may lose."""
+    """The slice that lost most, if no budget limits slices and it lost more than all rows may."""
     for model in models:
         slices = model.behaviour.slices if model.behaviour else []
         free = [part for part in slices or () if part.worst is None]
@@ -246,7 +246,7 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
 
 
 def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:
-    """Whether a slice lost more than all rows together may; without such a budget, whether that is bad."""
+    """Whether a slice lost more than all rows may; without such a budget, whether the loss is bad."""
     facts, least = model.quality.get(part.metric), part.interval[0]
     limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)] if facts else []
     return least > min(limits) if limits else band(least) == "bad"
@@ -256,7 +256,7 @@ _MOST_SLOWER = 2
 
 
 def _broken_claims(models: list[VariantRecord]) -> Iterator[str]:
-    """Compression that is not real."""
+    """Steps whose promised compression is not real."""
     for model in models:
         for claim in model.claims:
             if claim.held is False:
@@ -279,7 +279,7 @@ def _no_gain(record: RunRecord) -> Iterator[str]:
 
 
 def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
-    """By the duel; where there was none, by the medians. Of many workloads the first two are named."""
+    """Slower variants by the duel, or by the medians without a duel. It names the first two workloads."""
     slower = list(_slower_on(record, model))
     left = len(slower) - _MOST_SLOWER
     yield from slower[:_MOST_SLOWER]
@@ -303,7 +303,7 @@ def _slower_on(record: RunRecord, model: VariantRecord) -> Iterator[str]:
 
 
 def _busy_machine(record: RunRecord) -> Iterator[str]:
-    """Speed-ups are measured in turns and allow for it; milliseconds do not."""
+    """Speed-ups are measured in turn, so they allow for a busy machine; milliseconds do not."""
     if warnings := record.machine.warnings:
         timed = any(model.latency for model in record.variants)
         effect = ": times in ms are less sure than speed-ups" if timed else ""
@@ -311,7 +311,7 @@ def _busy_machine(record: RunRecord) -> Iterator[str]:
 
 
 def _overlap(record: RunRecord) -> Iterator[str]:
-    """Splits of which many rows stood in a later split too: the files overlap."""
+    """Splits with many rows that are in a later split too, so the files overlap."""
     for name, split in record.task.splits.items():
         share = split.dropped_overlap / max(1, split.n + split.dropped_overlap)
         if share >= _MUCH_OVERLAP:
@@ -355,7 +355,7 @@ def _saturating_kernels(record: RunRecord) -> Iterator[str]:
 
 
 def _multiplies_floats(model: VariantRecord) -> bool:
-    """Whether all of its products are known to be of floats: int8 of its graph may be a table alone."""
+    """Whether all products of a model are known to be of floats: only a table in its graph may be int8."""
     counted = model.flops
     if counted is None or counted.macs is None:
         return False
@@ -364,7 +364,7 @@ def _multiplies_floats(model: VariantRecord) -> bool:
 
 
 def _hidden_delay(record: RunRecord) -> Iterator[str]:
-    """Where it leaves no verdict undecided, and so stands nowhere above."""
+    """A delay that the duel did not see, if it leaves no verdict undecided and so is not shown above."""
     delay = record.self_test.planted_delay
     if delay is None or delay.message in record.verdict.messages:
         return
@@ -389,7 +389,7 @@ def _unsteady(record: RunRecord) -> Iterator[str]:
 
 
 def _judge_warnings(record: RunRecord) -> Iterator[str]:
-    """What the judge said of the rows, each once, with the metrics that it concerns."""
+    """The judge's warnings on the rows, each once, with the metrics that it concerns."""
     models_by_warning: dict[str, list[str]] = {}
     for model in record.variants:
         for name, facts in model.quality.items():
@@ -400,7 +400,7 @@ def _judge_warnings(record: RunRecord) -> Iterator[str]:
 
 
 def _new_heads(record: RunRecord) -> Iterator[str]:
-    """Models whose head was fitted on loading and by nothing since: it is not one that a folder holds."""
+    """Models whose head was fitted when they were loaded and not trained since: no folder has that head."""
     for model in models(record):
         loaded = [step.log for step in model.steps if step.name == LOAD]
         head = loaded[0].get("head", OWN_HEAD) if loaded else OWN_HEAD
@@ -410,10 +410,10 @@ def _new_heads(record: RunRecord) -> Iterator[str]:
 
 
 def _step_warnings(record: RunRecord) -> Iterator[str]:
-    """What a step warned of while it built."""
+    """The warnings of the build steps."""
     for model in record.variants:
         for step in model.steps:
-            inner = (log for log in step.log.values() if isinstance(log, Mapping))  # of steps in a step
+            inner = (log for log in step.log.values() if isinstance(log, Mapping))  # logs of steps in a step
             for warning in dict.fromkeys(log["warning"] for log in (step.log, *inner) if log.get("warning")):
                 yield f"{escape(model.name)}, {escape(step.name)}: {escape(warning)}."
 

@@ -1,6 +1,6 @@
-"""What moved between two releases, as markdown: verdicts first, then budgets, the teacher, the variants.
+"""The changes between two releases as markdown: verdicts, then budgets, the teacher, the variants.
 
-The tables of a comparison of two releases.
+It has the tables of the comparison.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from slimgate.report.tables import Column, blocks, bullets, table, with_heading,
 from slimgate.report.weaker import weaker_gate
 from slimgate.results.base import Verdict
 
-# Of each model so many slices are shown, the surest losses first.
+# The most slices of a model that are shown, the surest losses first.
 _MOST_SLICES = 8
-# Smaller changes of a size are of the files' headers, not of the model.
+# Smaller changes of a size come from the files' headers, not from the model.
 _SIZE_SHARE = 0.001
-# A slice that moved by less is not worth a line unless its test says so.
+# A slice that moved by less gets no line, unless its test shows a change.
 _SLICE_POINTS = 1.0
 _ALPHA = 0.05
 _HOW = (
@@ -64,7 +64,7 @@ _UNDECIDED = {
 
 
 def metric_table(models: Sequence[ModelChange]) -> str:
-    """A line a model and metric: between the releases, and behind the teacher in each."""
+    """A line for each model and metric: between the releases, and compared with the teacher in each."""
     changes = [(model, change) for model in models for change in model.metrics]
     columns = [
         Column("model", [escape(model.name) for model, _ in changes]),
@@ -148,7 +148,7 @@ def size_table(comparison: Comparison) -> str:
 
 
 def latency_table(comparison: Comparison) -> str:
-    """Medians and speed-ups of both releases; a change only where the machine is the same."""
+    """Medians and speed-ups of both releases; a change only if the machine is the same."""
     models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
     timed = [(model, change) for model in models for change in model.latency]
     columns = [
@@ -200,7 +200,7 @@ def _behind(change: MetricChange) -> str:
 
 
 def _slice_drop(change: SliceChange) -> str:
-    """Bold only by the corrected test: one of many slices lies beyond its own interval by chance."""
+    """The drop, in bold only by the corrected test: one of many slices exceeds its interval by chance."""
     drop = f"{to_fixed(change.drop_points, 1)}{_bounds(change.interval)}"
     return f"**{drop}**" if _is_shown_worse(change) else drop
 
@@ -323,7 +323,7 @@ def _verdicts(comparison: Comparison) -> str:
 
 
 def _format_limits(change: VerdictChange) -> str:
-    """`accuracy, drop_points 2 → 1`, where the limit changed."""
+    """`accuracy, drop_points 2 → 1`, if the limit changed."""
     limits = "" if change.limits is None else " {:g} → {:g}".format(*change.limits)
     return f"{_format_budget(change.budget, change.kind)}{limits}"
 
@@ -343,7 +343,7 @@ def _format_message(variant: str, message: str) -> str:
 
 
 def _format_budget(budget: str, kind: str) -> str:
-    """`accuracy, drop_points`; `slices accuracy`, whose kind says it all."""
+    """`accuracy, drop_points`; only `slices accuracy` for a kind that names the metric."""
     return budget_words(kind) if "." in kind else f"{_format_name(budget)}, {escape(kind)}"
 
 
@@ -378,7 +378,7 @@ def _budget(change: BudgetChange) -> str:
 
 
 def _options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
-    """`over "builds" → not set`: what else of a budget's table is another."""
+    """`over "builds" → not set`: the other keys of a budget's table that changed."""
     before, after = options
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return ", ".join(

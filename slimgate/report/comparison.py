@@ -1,6 +1,6 @@
-"""The comparison: every model on one line, then what did not fit there.
+"""The comparison: every model on one line, then the figures without room there.
 
-Memory: what loading each model and predicting with it takes, in a process of its own.
+Memory: what loading each model and predicting with it takes, in a separate process.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _FIXED_COLUMNS = 3
 
 
 def variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
-    """The one table of the first screen: a line a model, with the figures that were judged."""
+    """The one table of the first screen: a line for each model, with the figures that were judged."""
     named = budgeted_metrics(record)
     return table(
         [
@@ -69,18 +69,18 @@ def variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
 
 
 def twins(record: RunRecord) -> str:
-    """What distillation gained over the same model without a teacher; nothing without twins."""
+    """The gain of distillation over the same model without a teacher; empty without twins."""
     lines = [line for model in models(record) if (line := _twin_line(record, model))]
     return with_heading("What distillation gained over the same student without a teacher:", bullets(lines))
 
 
 def other_metrics(record: RunRecord) -> str:
-    """The metrics that the table of variants has no column for; nothing where it has all."""
+    """The metrics without a column in the table of variants; empty if it has all."""
     return _metric_table(record, _metrics_by_place(record)[1])
 
 
 def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
-    """`0.826 (drop 0.3 [-0.2, 0.8])`; of a budget over builds `; over 3 builds 0.5 [-0.9, 1.9]` behind it."""
+    """`0.826 (drop 0.3 [-0.2, 0.8])`; `; over 3 builds 0.5 [-0.9, 1.9]` follows for a budget over builds."""
     if facts is None:
         return MISSING
     limits = list_point_limits(facts.budgets)
@@ -89,7 +89,7 @@ def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
 
 
 def _over_builds(facts: QualityFacts) -> str | None:
-    """What a budget over builds is on: the mean drop, else the mean value."""
+    """The value that a budget over builds limits: the mean drop, or the mean value."""
     for budget in sorted(facts.budgets, key=lambda judged: not is_in_points(judged.kind)):
         if is_in_points(budget.kind) and budget.value is not None:
             drop = drop_words(budget.value, budget.interval, list_point_limits([budget])) or MISSING
@@ -101,7 +101,7 @@ def _over_builds(facts: QualityFacts) -> str | None:
 
 
 def value_words(value: float) -> str:
-    """0.826; 23.41 for what is no share."""
+    """0.826; two decimals for values that are not shares, such as 23.41."""
     return to_fixed(value, 3 if abs(value) < 10 else 2)
 
 
@@ -111,7 +111,7 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
         return MISSING
     compression = None if model.size is None else model.size.compression
     shown = megabytes(model.artifact.bytes) + unit
-    # A step that took apart what was one table says so in its log (models/replace_modules.py).
+    # The log of a step says if the step split a shared table (models/replace_modules.py).
     logs = [log for step in model.steps for log in (step.log, *step.log.values())]  # also of steps in a step
     untied = any(isinstance(log, Mapping) and "untied" in log for log in logs)
     return with_note(
@@ -122,7 +122,7 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
 
 
 def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
-    """Metrics of the main table, and of the second: those without a budget, and those past its width."""
+    """Metrics of the main table and of the second table: those without a budget, and those past its width."""
     room = _WIDEST - _FIXED_COLUMNS - len(shown_workloads(record))
     gated = budgeted_metrics(record)[:room]
     return gated, [name for name in metrics(record) if name not in gated]
@@ -138,9 +138,9 @@ def parameters_cell(artifact: ArtifactFacts | None) -> str:
 
 
 def speed_cell(facts: LatencyFacts | None) -> str:
-    """`1.93× [1.56, 2.57]` by the duel; without one, as of the teacher, the median `12.7 ms`.
+    """`1.93× [1.56, 2.57]` by the duel; without a duel, as for the teacher, the median `12.7 ms`.
 
-    A median beside a duel's figure would contradict it: both are not taken in the same seconds.
+    A median next to a duel's figure would contradict it: both were not measured in the same seconds.
     """
     if facts is None:
         return MISSING
@@ -165,7 +165,7 @@ def _metric_column(models: Sequence[VariantRecord], metric: str) -> Column:
 
 
 def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
-    """`at most 2`, of a gated model; empty without any, None where none is expected."""
+    """`at most 2` for a gated model; empty without a budget, None if no budget is expected."""
     if facts is None or model.name == TEACHER or not model.gated:
         return None
     return ", ".join(map(_budget_words, facts.budgets))
@@ -205,7 +205,7 @@ def _twin_line(record: RunRecord, model: VariantRecord) -> str | None:
 
 
 def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
-    """Positive where the model is better than its twin, whatever the metric."""
+    """Positive if the model is better than its twin, whatever the metric."""
     drops = [run.quality[metric].drop_points for run in (model, twin) if metric in run.quality]
     if len(drops) != 2 or drops[0] is None or drops[1] is None:
         return None
@@ -214,7 +214,7 @@ def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
 
 
 def latency_table(record: RunRecord) -> str:
-    """Every time of a call, a line a workload and model; empty text where nothing was timed."""
+    """Every time of a call, a line for each workload and model; empty text if nothing was timed."""
     rows = [
         (model, workload, model.latency[workload])
         for workload in workloads(record)
@@ -252,13 +252,13 @@ def latency_table(record: RunRecord) -> str:
 
 
 def _percentiles(facts: LatencyFacts) -> str:
-    """Those that the rounds are enough for, from the lowest on."""
+    """The percentiles that the rounds are enough for, from the lowest on."""
     known = [value for value in (facts.p90_ms, facts.p95_ms, facts.p99_ms) if value is not None]
     return " / ".join(map(significant, known)) or MISSING
 
 
 def memory_table(record: RunRecord) -> str:
-    """A line for each model that was measured; empty text where none was."""
+    """A line for each model that was measured; empty text if none was."""
     measured = [(model.name, model.memory) for model in models(record) if model.memory is not None]
 
     def column(head: str, cell: Callable[[MemoryFacts], str]) -> Column:
@@ -280,7 +280,7 @@ def memory_table(record: RunRecord) -> str:
 
 
 def _ratio(facts: MemoryFacts) -> str:
-    """`0.61 [0.60, 0.62]`: with the least and the most that several processes allow."""
+    """`0.61 [0.60, 0.62]`: with the least and the most that the readings allow."""
     if facts.ratio is None:
         return MISSING
     if facts.spread is None:

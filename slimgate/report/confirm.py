@@ -1,4 +1,4 @@
-"""What the confirm rows said of the variants that passed on the gate; how often rows were looked at."""
+"""The verdicts of the confirm rows on variants that passed the gate, and how often rows were used."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WHAT = (
 
 
 def confirm_section(record: RunRecord) -> str:
-    """The section; empty where no run has used the confirm rows."""
+    """The section; empty if no run has used the confirm rows."""
     if record.confirm is None:
         return ""
     return blocks("## Confirmed on rows of their own", _WHAT, bullets(map(escape, confirm_lines(record))))
 
 
 def confirm_lines(record: RunRecord) -> Iterator[str]:
-    """A line for each metric that was judged, then what is said of a second look. Plain text."""
+    """A line for each metric that was judged, then the lines on a second look. Plain text."""
     confirmed = record.confirm
     if confirmed is None:
         return
@@ -43,7 +43,7 @@ _MOST_AGAIN = 2  # more are counted and not named
 
 
 def look_cautions(record: RunRecord) -> Iterator[str]:
-    """As markdown: rows that judged other models before, and speed budgets that were judged again."""
+    """Cautions as markdown: rows that judged other models before, and budgets that were judged again."""
     looks = record.looks
     if looks is not None and looks.runs > 1:
         runs, models = format_count(looks.runs, "run", "runs"), format_count(looks.models, "model", "models")
@@ -70,7 +70,7 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
 
 
 def _workload(timed: str) -> str:
-    """`batch 1` of a duel, `batch 1 in ms` of the model's own times."""
+    """`batch 1` for a duel, `batch 1 in ms` for the model's own times."""
     workload = timed.removesuffix(" ms")
     return workload_words(workload) + (" in ms" if workload != timed else "")
 

@@ -1,6 +1,7 @@
-"""Confusion before, after and the difference: whole for few classes, else where it changed most.
+"""Confusion before and after with the difference: whole for few classes, else the largest changes.
 
-Teacher and variants side by side: right as often as they say, and right if they may keep silent.
+Teacher and variants next to each other: how often they are right at each confidence, and above each
+threshold.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ _MOST_MODELS = 6
 
 T = TypeVar("T")
 Found = tuple[VariantRecord, BehaviourFacts]
-# A larger matrix is no longer read; what changed in it is.
+# A larger matrix is unreadable, so only its changes are shown.
 MOST_CLASSES = 8
 _MOST_PAIRS = 10
-# report.md has so many confusions of each variant, and of all.
+# The most confusions in report.md, for each variant and in all.
 _PAIRS_EACH, _MOST_WORST = 3, 15
 _LONGEST = 60
 
@@ -30,7 +31,7 @@ Cell = tuple[int, int, int, int]
 
 
 def calibration_tables(behaviours: Sequence[Found]) -> str:
-    """Reliability bins that hold rows of some model: accuracy where the models were so sure."""
+    """Reliability bins that hold rows of some model: the accuracy by how sure the models were."""
     models = _models(
         [(model.name, facts.reliability, facts.reliability_teacher) for model, facts in behaviours]
     )
@@ -73,14 +74,14 @@ def tradeoff_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str:
 
 
 def tradeoffs(behaviours: Sequence[Found]) -> list[tuple[str, list[TradeoffFacts]]]:
-    """(name, points) of the teacher and of each variant that has any."""
+    """(name, points) of the teacher and of each variant that has points."""
     return _models([(model.name, facts.tradeoff, facts.tradeoff_teacher) for model, facts in behaviours])
 
 
 def _models(
     points_by_model: Sequence[tuple[str, list[T] | None, list[T] | None]],
 ) -> list[tuple[str, list[T]]]:
-    """(name, points) of the teacher, as the first variant has it, and of each variant that has any."""
+    """(name, points) of the teacher, as the first variant has it, and of each variant that has points."""
     teacher = next((points for _, _, points in points_by_model if points), None)
     variant_points = [(name, points) for name, points, _ in points_by_model if points]
     return [*([("teacher", teacher)] if teacher else []), *variant_points]
@@ -118,7 +119,7 @@ def confusion_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str
 
 
 def worst_confusions(behaviours: Sequence[Found], classes: Sequence[str]) -> tuple[str, str]:
-    """How many of how many confusions that grew, and a table with the worst of each variant."""
+    """How many of the confusions that grew are shown, and a table with the worst of each variant."""
     names = [escape(name, longest=_LONGEST) for name in classes]
     grown = [
         (model, sorted(new_mistakes(facts, len(names)), key=lambda cell: cell[2] - cell[3]))
@@ -139,7 +140,7 @@ def worst_confusions(behaviours: Sequence[Found], classes: Sequence[str]) -> tup
 def new_mistakes(facts: BehaviourFacts, classes: int) -> list[Cell]:
     """The wrong answers that the variant gives more often than the teacher.
 
-    classes: how many labels have a name; an answer that is no label has none.
+    classes: how many labels have a name; an answer without a label has none.
     """
     wrong = [cell for cell in cells_of(facts) if cell[0] != cell[1] and max(cell[:2]) < classes]
     return [cell for cell in wrong if cell[3] > cell[2]]
@@ -175,7 +176,7 @@ def _change(before: int, after: int) -> str:
 
 
 def _changes(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) -> str:
-    """The pairs whose count moved furthest: mistakes that are new or gone, right answers lost or won."""
+    """The pairs whose count moved most: new or removed mistakes, right answers lost or won."""
     moved = changed_cells(cells)
     if not moved:
         return f"**{escape(model.name)}**: every pair of label and prediction has as many rows as before."

@@ -1,4 +1,4 @@
-"""What a training step logged of each epoch: losses, and quality on `selection`."""
+"""The log of a training step by epoch: losses, and quality on `selection`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LOSS, LOSS_SELECTION = "loss", "loss_selection"
 _SELECTION = "_selection"
-# A longer course is in run.json; a reader wants how it began and where it ended.
+# A longer course is in run.json; the report shows its beginning and its end.
 _FIRST, _LAST = 4, 3
 
 Epochs = list[Mapping[str, Any]]
@@ -33,13 +33,13 @@ class Course:
     epochs: Epochs
 
     def values(self, key: str) -> list[float | None]:
-        """What was logged under a key, an entry an epoch; None where it was not measured."""
+        """The values that were logged under a key, one for each epoch; None if not measured."""
         entries = [entry.get(key) for entry in self.epochs]
         return [float(value) if isinstance(value, int | float) else None for value in entries]
 
     @property
     def qualities(self) -> list[str]:
-        """Names of what was measured on `selection` beside the loss: accuracy, or another task's own."""
+        """Names of the figures on `selection` other than the loss: accuracy, or a task's own."""
         keys = dict.fromkeys(key for entry in self.epochs for key in entry)
         return [
             key.removesuffix(_SELECTION) for key in keys if key.endswith(_SELECTION) and key != LOSS_SELECTION
@@ -47,18 +47,18 @@ class Course:
 
 
 def epochs_of(step: StepFacts) -> Epochs | None:
-    """The epochs that a step logged, of a step in stages one after another; None where it did not train."""
+    """The epochs that a step logged, in order for a step in stages; None if it did not train."""
     return _epochs(step.log) or [epoch for log in _in_stages(step) for epoch in _epochs(log) or []] or None
 
 
 def logged_count(step: StepFacts, key: str) -> int | None:
-    """A count that training logged: rows, or tokens; of a step in stages those of the first."""
+    """A count that training logged: rows, or tokens; for a step in stages, that of the first stage."""
     count = next((log[key] for log in (step.log, *_in_stages(step)) if key in log), None)
     return count if isinstance(count, int) else None
 
 
 def seconds_of(step: StepFacts) -> dict[str, float]:
-    """Stage of the work (tokenise, teacher, train, …) -> its seconds, of a step in stages summed."""
+    """Stage of the work (tokenise, teacher, train, …) -> its seconds, summed for a step in stages."""
     totals: dict[str, float] = {}
     for log in (step.log, *_in_stages(step)):
         spent = log.get("seconds")
@@ -77,7 +77,7 @@ def _in_stages(step: StepFacts) -> Epochs:
 
 
 def _epochs(log: Mapping[str, object]) -> Epochs | None:
-    """None where the log holds something else under that name."""
+    """The epochs of a log; None if it holds something else under that name."""
     epochs = log.get("epochs")
     if isinstance(epochs, list) and all(isinstance(entry, Mapping) for entry in epochs):
         return epochs
@@ -95,7 +95,7 @@ def courses(record: RunRecord) -> list[Course]:
 
 
 def epoch_table(record: RunRecord) -> str:
-    """A line a training step: its losses and qualities from the first epoch to the last."""
+    """A line for each training step: its losses and qualities from the first epoch to the last."""
     all_courses = courses(record)
     qualities = dict.fromkeys(name for course in all_courses for name in course.qualities)
     columns = [
@@ -116,13 +116,13 @@ def epoch_table(record: RunRecord) -> str:
 
 
 def _count(course: Course) -> str:
-    """How many, and which one's weights were kept where that is not the last."""
+    """The number of epochs, and the epoch whose weights were kept if that is not the last."""
     best = course.step.log.get("best_epoch")
     return with_note(count(len(course.epochs)), None if best is None else f"kept: {escape(best)}")
 
 
 def _format_course(values: Sequence[float | None]) -> str:
-    """`0.8011, 0.6122`; of a long course the first and the last."""
+    """`0.8011, 0.6122`; for a long course, the first and the last epochs."""
     if all(value is None for value in values):
         return MISSING
     numbers = [to_fixed(value, 4) for value in values]

@@ -1,4 +1,4 @@
-"""Numbers as the report writes them. What was not measured, and what is not finite, is an en dash."""
+"""Numbers in the form of the report. A value that was not measured or is not finite is an en dash."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TINY = 1e-4
 
 
 def to_fixed(value: float | None, digits: int) -> str:
-    """That many decimals, thousands by commas, no -0.0."""
+    """The value with this many decimals and commas for thousands, without -0.0."""
     if value is None or not isfinite(value):
         return MISSING
     return f"{value:z,.{digits}f}"
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """That many significant digits, whole numbers in full: 1,234, 12.3, 0.0412."""
+    """The value with this many significant digits, whole numbers in full: 1,234, 12.3, 0.0412."""
     if value is None or not isfinite(value):
         return MISSING
     if 0 < abs(value) < _TINY:
@@ -32,7 +32,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
-    """A number whose unit is not known: whole ones without decimals, others to that many digits."""
+    """A number with an unknown unit: whole numbers without decimals, others to this many digits."""
     if value is None or not isfinite(value) or value != round(value):
         return significant(value, digits)
     return to_fixed(value, 0)
@@ -43,13 +43,13 @@ def count(value: int | None) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """share: 0..1."""
+    """A share from 0 to 1 as a percentage."""
     shown = to_fixed(None if share is None else 100 * share, digits)
     return shown if shown == MISSING else f"{shown} %"
 
 
 def megabytes(size: int | None) -> str:
-    """1024² bytes, one decimal, more where it is under 1."""
+    """Megabytes of 1024² bytes, with one decimal, or more below 1."""
     if size is None:
         return MISSING
     return to_fixed(size / _MEGABYTE, 1) if size >= _MEGABYTE else significant(size / _MEGABYTE, 2)
@@ -66,7 +66,7 @@ def duration(seconds: float | None) -> str:
 
 
 def smaller(compression: float | None) -> str | None:
-    """teacher / variant in words, None where it is not known."""
+    """teacher / variant in words, None if it is not known."""
     if compression is None or not isfinite(compression) or compression <= 0:
         return None
     if 0.99 < compression < 1.01:
@@ -77,7 +77,7 @@ def smaller(compression: float | None) -> str | None:
 
 
 def as_fast(speedup: float | None, interval: tuple[float, float] | None = None) -> str | None:
-    """teacher / variant in words, None where it is not known."""
+    """teacher / variant in words, None if it is not known."""
     shown = times_words(speedup, interval)
     return None if shown == MISSING else f"{shown} as fast"
 
@@ -91,7 +91,7 @@ def times_words(speedup: float | None, interval: tuple[float, float] | None = No
 
 
 def _speed_digits(value: float) -> str:
-    """1.93, 26.2, 131: three digits are more than a duel is sure of."""
+    """1.93, 26.2, 131: a duel is not surer than three digits."""
     return to_fixed(value, 2 if value < 10 else 1 if value < 100 else 0)
 
 
@@ -107,7 +107,7 @@ class Counted(Protocol):
 
 
 def flops_words(counted: Counted | None) -> str | None:
-    """`1.23 GFLOPs (25 tokens; 0.5 of the teacher's)`, None where they are not known."""
+    """`1.23 GFLOPs (25 tokens; 0.5 of the teacher's)`, None if they are not known."""
     if counted is None or counted.flops is None:
         return None
     tokens = None if counted.tokens is None else f"{count(counted.tokens)} tokens"
@@ -122,9 +122,9 @@ def drop_words(
     *,
     unit: str = "points",
 ) -> str | None:
-    """`drop 0.3 [-0.2, 0.8]`: one decimal, and more where one would round a bound onto its budget.
+    """`drop 0.3 [-0.2, 0.8]`: one decimal, and more if one decimal would round a bound to its budget.
 
-    Of what is counted in percent of the teacher's value: `grown 2.1 % [1.8, 2.4]`.
+    If the unit is percent of the teacher's value: `grown 2.1 % [1.8, 2.4]`.
     """
     if points is None or not isfinite(points):
         return None
@@ -144,19 +144,19 @@ def format_drop(
     *,
     unit: str = "points",
 ) -> str:
-    """`0.3 [-0.2, 0.8]`, for a column that says what it is; `grown 2.1 %` where it is of another unit."""
+    """`0.3 [-0.2, 0.8]` for a column that names the unit; `grown 2.1 %` if the unit differs."""
     return str(drop_words(points, interval, list_point_limits(budgets), unit=unit)).removeprefix("drop ")
 
 
 def format_limits(budgets: Sequence[Limited]) -> str:
-    """`2, floor 0.8`, `±1` of a limit on both sides; a dash where there is no budget."""
+    """`2, floor 0.8`, `±1` for a limit on both sides; a dash without a budget."""
     return ", ".join(f"{format_kind(budget.kind)}{budget.limit:g}" for budget in budgets) or "–"
 
 
 def bounded_drop_words(
     points: float | None, bound: float, limits: Sequence[float] = (), *, unit: str = "points"
 ) -> str | None:
-    """`drop 0.3, at most 1.1`: one decimal, and more for a number that would be rounded onto its budget."""
+    """`drop 0.3, at most 1.1`: one decimal, and more for a number that would be rounded to its budget."""
     if points is None or not isfinite(points):
         return None
     drop = to_fixed(points, _digits_apart([points], limits))
@@ -171,7 +171,7 @@ def with_note(value: str, *notes: str | None) -> str:
 
 
 def _times(ratio: float) -> str:
-    """One decimal, two where one would say 1.0."""
+    """One decimal, or two if one decimal would give 1.0."""
     return to_fixed(ratio, 1 if ratio >= 1.05 else 2)
 
 

@@ -15,7 +15,7 @@ from slimgate.report.pictures import can_plot
 from slimgate.report.plots import write_plots
 from slimgate.report.pr_comment import pr_comment
 
-# More columns and marks cannot be told apart.
+# More columns and marks are not distinguishable.
 _MOST_RELEASES = 12
 PR_COMMENT = "pr-comment.md"
 
@@ -32,11 +32,11 @@ def write_reports(
 
     Args:
         record: of the run.
-        folder: where the files go.
+        folder: the folder to write to.
         texts: gives short quotes of gate rows, by their positions.
         answers: the folder of run.json and outcomes/, if it is not `folder`.
-        baseline: the baseline's run.json, if it is not where the record says; the releases beside it are
-            shown as history.
+        baseline: the baseline's run.json, if it is not in the place that the record states; the releases next
+            to it are shown as history.
     """
     from slimgate.report.html import html_report
 
@@ -59,7 +59,7 @@ def _list_releases(record: RunRecord, baseline: Path | None) -> list[Kept]:
     if record.baseline is None:
         return []
     earlier = earlier_releases(record, baseline or Path(record.baseline.path))
-    if len(earlier) < 2:  # one is the baseline, which the report compares with anyway
+    if len(earlier) < 2:  # the only one is the baseline, which the report compares with anyway
         return []
     return [*earlier[-_MOST_RELEASES:], Kept(Path("this run"), record)]
 

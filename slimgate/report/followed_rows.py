@@ -1,6 +1,6 @@
-"""A few gate rows through every model: answers side by side, and the shapes of one row on its way.
+"""A few gate rows through every model: answers side by side, and the shapes of one row in the network.
 
-Answers of several models on one row, side by side: the columns of a table in the report or a terminal.
+The answers of several models on one row are columns of a table in the report or a terminal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Show = Callable[[str], str]
 
 
 def followed_section(record: RunRecord) -> str:
-    """The section; nothing where no row was followed."""
+    """The section; empty if no row was followed."""
     return with_heading("## Rows followed", blocks(*map(_row, record.followed), _shapes(record)))
 
 
@@ -70,7 +70,7 @@ def _inputs(shapes: RowShapes) -> str:
 
 
 def _tensors(tensors: Sequence[TensorFacts | None]) -> str:
-    """Equal ones in a row are counted: `6 × (1, 23, 384) float32, weights int8`."""
+    """Equal tensors in sequence are counted: `6 × (1, 23, 384) float32, weights int8`."""
     runs = [(words, len(list(run))) for words, run in groupby(map(_tensor, tensors))]
     return "; ".join(f"{repeats} × {words}" if repeats > 1 else words for words, repeats in runs) or MISSING
 
@@ -87,7 +87,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _probabilities(record: RunRecord, model: VariantRecord, shapes: RowShapes) -> str:
-    """Of the next token, or of the classes as the row's answer has them."""
+    """The probabilities of the next token, or of the classes as the row's answer has them."""
     if shapes.next_tokens:
         return top_words(shapes.next_tokens, _short)
     rows = [row for row in record.followed if row.id == shapes.id]
@@ -98,7 +98,7 @@ def _probabilities(record: RunRecord, model: VariantRecord, shapes: RowShapes) -
 def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
     """The first answer is the teacher's; the others have what differs from it. Empty columns are left out.
 
-    show: makes text from data harmless where the table goes.
+    show: escapes text for the place of the table.
     """
     teacher = answers[0]
     values = dict.fromkeys(name for answer in answers for name in answer.values)
@@ -130,7 +130,7 @@ def _right(answer: AnswerFacts) -> str:
 
 
 def _value(answer: AnswerFacts, teacher: AnswerFacts, name: str) -> str:
-    """`4.21 (+0.35)`, of the teacher without the difference."""
+    """`4.21 (+0.35)`; for the teacher without the difference."""
     value, reference = answer.values.get(name), teacher.values.get(name)
     shown = format_number(value)
     if answer is teacher or value is None or reference is None:
@@ -140,7 +140,7 @@ def _value(answer: AnswerFacts, teacher: AnswerFacts, name: str) -> str:
 
 
 def _against(answer: AnswerFacts, teacher: AnswerFacts) -> str:
-    """`right to wrong, p -0.412`; the teacher is against nobody."""
+    """`right to wrong, p -0.412`; empty for the teacher."""
     if answer is teacher:
         return MISSING
     clauses = []

@@ -1,4 +1,4 @@
-"""What GitHub Actions reads: annotations on the lines of a log, and the summary of a step.
+"""Output for GitHub Actions: annotations on the lines of a log, and the summary of a step.
 
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 """
@@ -27,10 +27,11 @@ def in_actions(environment: Mapping[str, str]) -> bool:
 
 
 def budget_annotations(record: RunRecord, file: str) -> list[str]:
-    """A command for each budget that does not hold, and each variant that broke: errors first.
+    """A command for each budget that does not hold, and each variant that failed: errors first.
 
     file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
-    fails the run, the suite says. The title of what an earlier run judged says so.
+    An undecided budget is a warning: the suite decides whether it fails the run. The title of a result of an
+    earlier run says so.
     """
     findings, old = list(_iter_findings(record)), date_carried_messages(record)
     return [
@@ -44,7 +45,7 @@ def budget_annotations(record: RunRecord, file: str) -> list[str]:
 
 
 def _age(message: str, carried: Mapping[str, str]) -> str:
-    """Of a message of an earlier run, when that measured."""
+    """When a message of an earlier run was measured."""
     return f" (carried over, measured {carried[message]})" if message in carried else ""
 
 
@@ -66,7 +67,7 @@ def _iter_findings(record: RunRecord) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
-    """Budgets that share a line, such as two on one metric, are told once, by the worst of them."""
+    """The findings of a variant. Budgets that share a line, such as two on a metric, give the worst only."""
     annotations: dict[str, tuple[str, str, str]] = {}
     for judged in judged_budgets(model):
         if judged.facts.verdict is Verdict.PASS:
@@ -88,7 +89,7 @@ def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
 
 
 def _make_visible(message: str) -> str:
-    """What would act on a reader's screen is shown; its lines stay lines."""
+    """Escapes characters that would act on a reader's screen; line ends stay."""
     return re.sub(r"[^\r\n]+", lambda line: visible(line.group()), message)
 
 

@@ -1,4 +1,4 @@
-"""The section "How to read this": the words that this report has, and no others."""
+"""The section "How to read this", with only the words that this report has."""
 
 from __future__ import annotations
 

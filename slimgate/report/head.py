@@ -1,5 +1,5 @@
 """The first screen: the verdict, why, what to ship, and what to know before trusting it.
-Models that could not be built or measured: which, why, where their log is, and how to try them again.
+It lists the models that could not be built or measured: which, why, their logs, and how to try again.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from slimgate.report.weaker import weaker_gate
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts
 
-# The cautions that matter come first; more than these are folded.
+# The cautions that matter come first; more than this are folded.
 MOST_CAUTIONS = 5
 # The longest name of a slice or a class.
 _LONGEST = 60
 
 
 def broken_models(record: RunRecord) -> list[str]:
-    """A line of markdown a model; the link to its log is as seen from beside the record."""
+    """A line of markdown for each model; the link to its log is relative to the record's folder."""
     return [_line(record, model) for model in models(record) if model.error is not None]
 
 
 def broken_lines(record: RunRecord, where: str) -> list[str]:
-    """The same for a terminal, without the reason, which stands above. where: the report."""
+    """The same for a terminal, without the reason, which is shown above. where: the report."""
     return [
         f"{visible(model.name)} was {_what(model)}"
         + (f", its log: {PurePath(where).parent / visible(model.error_log)}" if model.error_log else "")
@@ -59,7 +59,7 @@ def broken_lines(record: RunRecord, where: str) -> list[str]:
 
 
 def again(record: RunRecord, model: VariantRecord) -> str:
-    """The command that tries it again; what needs it comes with it where its name holds it too."""
+    """The command that tries the model again; `-k` also selects models whose longer name contains it."""
     chosen = [] if model.name == TEACHER else ["-k", model.name]
     return shlex.join(["pytest", record.suite.path, *chosen])
 
@@ -97,7 +97,7 @@ def head(record: RunRecord) -> str:
 
 
 def describe_weaker(record: RunRecord) -> str:
-    """That the gate demands less than its baseline, and in what; empty if it does not."""
+    """The statement that the gate demands less than its baseline, and in what; empty if it does not."""
     baseline = record.baseline
     return "" if baseline is None else weaker_gate(baseline.weaker, f"the baseline {baseline_name(record)}")
 
@@ -116,9 +116,9 @@ def _tables(record: RunRecord) -> tuple[str, ...]:
 
 
 def table_words(record: RunRecord, *, in_report: bool = True) -> str:
-    """What the cells of the table of variants are.
+    """The meaning of the cells of the table of variants.
 
-    in_report: whether the text has the section of the words.
+    in_report: whether the text has the glossary.
     """
     words = [f"[{word}](#how-to-read-this)" if in_report else word for word in ("brackets", "duels")]
     drop = f"A drop is how much worse than the {sides(record).original}; {words[0]} hold its interval."
@@ -133,7 +133,7 @@ def reasons(record: RunRecord) -> list[str]:
 
 
 def explain_verdict(record: RunRecord) -> list[str]:
-    """The reasons as markdown, and where a variant that fails loses most."""
+    """The reasons as markdown, and the worst losses of a variant that fails."""
     return [*map(escape, reasons(record)), *list_worst_losses(record)]
 
 
@@ -143,7 +143,7 @@ def count_shown(record: RunRecord) -> int:
 
 
 def fold_warnings(record: RunRecord) -> str:
-    """The warnings that matter, and behind a fold the others."""
+    """The warnings that matter, and the other warnings in a fold."""
     lines, shown_count = warnings(record), count_shown(record)
     shown, rest = lines[:shown_count], lines[shown_count:]
     more = format_count(len(rest), "more note", "more notes")
@@ -176,7 +176,7 @@ def verdict_line(record: RunRecord) -> str:
 
 
 def this_run_line(record: RunRecord) -> str:
-    """What the last run judged, as its exit code has it; empty without results of earlier runs."""
+    """The verdict of the last run, as its exit code shows; empty without results of earlier runs."""
     run = record.this_run
     if run is None or not record.carried_results:
         return ""
@@ -185,14 +185,14 @@ def this_run_line(record: RunRecord) -> str:
 
 
 def _undecided_words(record: RunRecord) -> tuple[str, str]:
-    """Of one and of several: a reader shall know why a run that is not PASS ended with exit code 0."""
+    """The words on undecided budgets, singular and plural; they say if the budgets only warn."""
     if only_warns(record):
         return "is undecided, which only warns", "are undecided, which only warns"
     return "is undecided", "are undecided"
 
 
 def reasons_title(record: RunRecord) -> str:
-    """What stands above the verdict's messages: where nothing fails they are of what it could not tell."""
+    """The title of the verdict's messages: if nothing fails, it says that they are on undecided budgets."""
     broken = any(model.error is not None for model in record.variants)
     fails = record.verdict.status == "FAIL" or record.verdict.failed or broken
     return "What does not hold" if fails else "What could not be decided"

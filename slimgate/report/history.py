@@ -193,7 +193,7 @@ def _draw_panel(axes: Axes, releases: Sequence[Kept], metric: str) -> None:
 
 
 def metric_value(release: Kept, name: str, metric: str) -> float | None:
-    """The value of a model's metric in a release. None where it has none."""
+    """The value of a model's metric in a release. None if it has no value."""
     model = next((variant for variant in release.record.variants if variant.name == name), None)
     facts = model.quality.get(metric) if model else None
     return facts.value if facts else None

@@ -1,7 +1,7 @@
 """report.html of one suite, and the page over all suites of a run: one file each, nothing is fetched.
 
-The scripts are our own, under 30 KB: a bundled Vega-Lite or Plotly is 1 to 4 MB, which every report would
-carry and every opening would parse, and neither gives points that a keyboard reaches.
+The scripts are slimgate's own, under 30 KB. A bundled Vega-Lite or Plotly is 1 to 4 MB, which every report
+would contain and every browser would parse, and neither has points that a keyboard reaches.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def html_report(
 
     Args:
         record: of the run.
-        folder: the record's, whose outcomes/*.parquet give the rows that changed.
+        folder: the record's folder, with outcomes/*.parquet for the rows that changed.
         texts: quotes gate rows, by their places.
         releases: earlier ones and this run, the oldest first, shown as history.
     """
@@ -99,7 +99,7 @@ def html_report(
 
 
 def html_index(records: Sequence[RunRecord], paths: Sequence[str | PurePath]) -> str:
-    """The page over all suites of a run. paths: the suites' pages as seen from this one."""
+    """The page over all suites of a run. paths: the suites' pages, relative to this page."""
     suites = [
         (
             record,
@@ -147,7 +147,7 @@ def _environment() -> Environment:
 
 
 def _make_visible(value: object) -> Any:
-    """Characters that would act, not show, as Python's escapes: also where the text is a row's."""
+    """Characters that would act on the reader's screen, as Python's escapes, even in the text of a row."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -156,6 +156,6 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """For the page's policy of contents: a browser runs this script and no other."""
+    """The hash for the page's content security policy: a browser runs this script and no other."""
     digest = sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,4 +1,4 @@
-"""What a record of judged files says of them: their paths and digests, and whether a suite names them."""
+"""The files of a record of judged files: their paths and digests, and whether a suite names them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SHA256_DIGITS = 64
 
 
 def has_suite_file(record: RunRecord) -> bool:
-    """Whether the record is of a suite; that of `slimgate judge` only has a name for its folder."""
+    """Whether the record is of a suite; a record of `slimgate judge` has only a name for its folder."""
     return not (record.task.is_of_files and record.command.startswith("slimgate judge "))
 
 
 def describe_files(record: RunRecord) -> Iterator[str]:
-    """`teacher.csv (SHA-256 6f1c…)`; `runs/base (digest 6f1c…)` of a folder; nothing of a record without."""
+    """`teacher.csv (SHA-256 6f1c…)`; `runs/base (digest 6f1c…)` for a folder; empty without digests."""
     files = record.task.source.get("files")
     if isinstance(files, Mapping):
         for name, digest in files.items():

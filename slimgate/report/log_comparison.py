@@ -14,7 +14,7 @@ _MOST_LINES = 300
 
 
 def log_table(model: VariantRecord, names: Sides, limit: int = _MOST_LINES) -> str:
-    """One target's table, of at most so many lines, with its name above it."""
+    """The table of one target, of at most `limit` lines, with the target's name above it."""
     metrics = sorted(
         model.quality.items(), key=lambda pair: -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
     )

@@ -18,9 +18,9 @@ from slimgate.results.latency import LatencyFacts
 
 
 def machines_text(runs: Sequence[Kept]) -> str:
-    """The page in markdown: what each machine gives, then a table of speed-ups for each workload.
+    """The page in markdown: the peaks of each machine, then a table of speed-ups for each workload.
 
-    Raises DataError where two runs have no variant in common, or no run timed a variant.
+    Raises DataError if two runs have no variant in common, or no run timed a variant.
     """
     records = [run.record for run in runs]
     variants = _common_variants(runs)
@@ -45,7 +45,7 @@ def machines_text(runs: Sequence[Kept]) -> str:
 
 
 def _common_variants(runs: Sequence[Kept]) -> list[str]:
-    """The variants of all runs, in the order met. Raises DataError where a run is of another suite, or shares
+    """The variants of all runs, in the order met. Raises DataError if a run is of another suite, or shares
     no variant with the first.
     """
     first = runs[0]
@@ -66,7 +66,7 @@ def _common_variants(runs: Sequence[Kept]) -> list[str]:
 
 
 def _letters(records: Sequence[RunRecord]) -> list[str]:
-    """A name for each run: A, B for machines, A1 and A2 for two runs on one."""
+    """A name for each run: A, B for machines, A1 and A2 for two runs on the same machine."""
     keys = [record.machine.hardware for record in records]
     order = list(dict.fromkeys(keys))
     letters = []
@@ -130,7 +130,7 @@ def _rate(machine: Machine, field: str) -> str:
 def _speed_table(
     records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str], workload: str
 ) -> str:
-    """A line for each variant that some run timed; nothing where none did."""
+    """A line for each variant that some run timed; empty if none did."""
     times_by_name = {name: [_times(timing, name, workload) for timing in records] for name in variants}
     times_by_name = {
         name: times
@@ -159,7 +159,7 @@ def _times(record: RunRecord, name: str, workload: str) -> LatencyFacts | None:
 
 
 def _lowest(times: Sequence[LatencyFacts | None]) -> str:
-    """The lowest bound of all runs; a dash where one of them has no interval."""
+    """The lowest bound of all runs; a dash if one of them has no interval."""
     bounds = [
         timing.speedup_interval[0]
         for timing in times

@@ -132,7 +132,7 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any(
             "Rows from right to wrong",
             lost_rows(record),
-            # A log does not say how sure an answer was.
+            # A log does not contain how sure an answer was.
             "" if record.task.kind == RECORD_KIND else ", where each variant is most confidently wrong",
         ),
         _fold_if_any("Rows from wrong to right", won_rows(record), ", which a budget limits too"),
@@ -159,7 +159,7 @@ def _details(record: RunRecord) -> list[str]:
 
 
 def _describe_page(record: RunRecord) -> str:
-    """What report.html has that report.md lacks."""
+    """The content that report.html has and report.md lacks."""
     if not record.task.is_of_files:
         return "every changed row, slice, confusion, calibration and build step"
     return "every changed row, slice and confusion" if record.task.classes else "every changed row"
@@ -291,7 +291,7 @@ def _describe_method(facts: QualityFacts) -> list[str]:
 
 
 def _format_figures(result: Result) -> str:
-    """Replaces the message in records that have none."""
+    """The words for a result of an old record without a message."""
     facts, name = result.facts, escape(result.name)
     budgets = ", ".join(
         f"{escape(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets

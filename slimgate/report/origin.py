@@ -1,4 +1,4 @@
-"""What was judged, on which machine, against which baseline, and whether the gate passed its self-test."""
+"""What was judged, on which machine, with which baseline, and whether the gate passed its self-test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DIGITS = 12
 
 
 def origin(record: RunRecord) -> str:
-    """Suite, rows, time and commit; of files what was compared with what, and their digests."""
+    """Suite, rows, time and commit; for files, what was compared, and their digests."""
     gate, commit = record.task.splits.get("gate"), _format_commit(record)
     if record.task.is_of_files:
         if not record.task.has_rows:
@@ -33,7 +33,7 @@ def origin(record: RunRecord) -> str:
 
 
 def describe_run(record: RunRecord) -> str:
-    """Teacher, machine, baseline and self-test of a suite of models; of files their paths and digests."""
+    """Teacher, machine, baseline and self-test of a suite of models; for files, their paths and digests."""
     if not record.task.is_of_files:
         return " · ".join(_describe_run(record))
     return " · ".join(describe_files(record))
@@ -59,7 +59,7 @@ def _format_commit(record: RunRecord) -> list[str]:
 
 
 def _count_self_tests(self_test: SelfTest) -> str:
-    """`3 of 3 as expected`, and the names of those that were not."""
+    """`3 of 3 as expected`, and the names of the others."""
     fault, delay = self_test.planted_fault, self_test.planted_delay
     fault_failed = "planted_fault" in self_test.failures or self_test.undecided_fault is not None
     outcomes = {

@@ -1,8 +1,9 @@
-"""What the machine gave at most, in words, and the models that stay far below it.
+"""The peak rates of the machine in words, and the models that stay far below them.
 
 A call cannot take less than its products at the peak of their number types and its weights at the speed of
 memory. It always takes more: other operations, small matrices, the runtime's own time. Only a model far above
-that is named: its runtime lacks fast kernels for it on this processor, or spends its time on something else.
+that minimum is named: its runtime lacks fast kernels for it on this processor, or spends its time on other
+work.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from slimgate.report.status import models, workload_words
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.latency import LatencyFacts
 
-# A usual encoder takes 2 to 4 times what its products take at the peak. Of very fast kernels, such as those
-# of AMX, more than ten times is usual too: then the time is that of the other operations, which are float32.
-# So a model also has to be slower than float32 products, which usually reach a third of their peak, would be.
+# A usual encoder takes 2 to 4 times the minimum of its products at the peak. With very fast kernels, such as
+# those of AMX, more than ten times is usual too: most of the time goes to the other operations, in float32.
+# So a model also has to be slower than float32 products would be, which usually reach a third of their peak.
 _TIMES_AS_LONG, _TIMES_FLOAT32 = 10.0, 3.0
-# Below, a call's own overhead and small matrices decide. Milliseconds of the products at their peaks.
+# In milliseconds of the products at their peaks. Below it, a call's overhead and small matrices dominate.
 _LEAST_BATCH, _LEAST_MS = 16, 1.0
 _WORKLOAD = re.compile(r"b(\d+)(?:x\d+)?")
 
 
 def rate_lines(machine: Machine) -> Iterator[str]:
-    """`measured peaks, 2 threads: float32 140 GFLOP/s, …`, with one thread too, and what is missing."""
+    """`measured peaks, 2 threads: float32 140 GFLOP/s, …`, with one thread too, and the missing figures."""
     rates = machine.peak_rates
     if rates is None:
         return
@@ -43,7 +44,7 @@ def rate_lines(machine: Machine) -> Iterator[str]:
 
 
 def rates_of(machine: Machine) -> Rates | None:
-    """With the suite's threads: on a busy machine less than of one thread, as of models."""
+    """The rates with the suite's threads: on a busy machine they are below those of one thread."""
     return machine.peak_rates.all_threads if machine.peak_rates is not None else None
 
 
@@ -54,13 +55,13 @@ def _rates(peak_rates: Rates) -> str:
 
 @dataclass(frozen=True)
 class Floor:
-    """What a call takes at least, in ms: with its own number types, and with its products in float32."""
+    """The least time of a call in ms: with its own number types, and with its products in float32."""
 
     ms: float
     float32_ms: float
 
     def explains(self, took_ms: float) -> bool:
-        """Whether a call that took so long is no slower than is usual."""
+        """Whether a call of this time is no slower than usual."""
         return took_ms <= max(_TIMES_AS_LONG * self.ms, _TIMES_FLOAT32 * self.float32_ms)
 
 
@@ -91,7 +92,7 @@ def slow_runtimes(record: RunRecord) -> Iterator[str]:
 
 
 def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
-    """What a call of a workload takes at least; None where that is not known, or says little."""
+    """The least time of a call of a workload; None if that is not known, or too short to mean anything."""
     counted, match = model.flops, _WORKLOAD.fullmatch(workload)
     if counted is None or match is None or int(match[1]) < _LEAST_BATCH or rates.memory_gb_per_s is None:
         return None
@@ -105,7 +106,7 @@ def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
 
 
 def peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float | None:
-    """What the products of a call take at the peaks of their number types, in ms; None where not known.
+    """The time of a call's products at the peaks of their number types, in ms; None if not known.
 
     The operations of one row were counted; those of more and longer rows are in proportion to their tokens.
     """
@@ -117,7 +118,7 @@ def peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float |
 
 
 def _counted_rows(workload: str, counted: FlopsFacts, facts: LatencyFacts) -> float | None:
-    """How many times the tokens of the counted row a call has; None of models that read no tokens."""
+    """How many times the tokens of the counted row a call has; None for models that read no tokens."""
     match = _WORKLOAD.fullmatch(workload)
     if match is None or not counted.tokens or not facts.tokens:
         return None
@@ -125,7 +126,7 @@ def _counted_rows(workload: str, counted: FlopsFacts, facts: LatencyFacts) -> fl
 
 
 def _products_ms(counted: FlopsFacts, rates: Rates) -> float | None:
-    """The products of the counted row at the peaks of their types; None where one has no peak."""
+    """The time of the counted row's products at the peaks of their types; None if a type has no peak."""
     peaks = {
         "float32": rates.float32_gflop_per_s,
         "bfloat16": rates.bfloat16_gflop_per_s,

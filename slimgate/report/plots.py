@@ -1,6 +1,6 @@
-"""Plots of a record: a metric against bytes, speed, rows a teacher labelled; behaviour; training by epoch.
+"""Plots of a record: a metric by bytes, speed and rows that a teacher labelled; behaviour; training by epoch.
 
-matplotlib is an extra; where it is missing there are no plots, and the report says nothing of them.
+matplotlib is an extra; without it there are no plots, and the report does not mention them.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
 _WIDTH, _HEIGHT = 9.0, 5.5
 # Points closer than this share of the plot would have their names over each other.
 _NEAR = 0.05
-# More panels, or more lines in one plot, are not told apart.
+# More panels, or more lines in one plot, cannot be distinguished.
 _MOST_PANELS, _PANELS_ACROSS = 12, 4
 CONFUSION, TRADEOFF = "confusion", "precision-recall"
 _MOST_LINES = 9
 _MOST_DRAWN_CLASSES = 30
 _PANEL_SIDE = 2.6
 EPOCHS = "epochs"
-# A suite of many variants has as many plots: more in one picture would not be seen.
+# A suite of many variants has as many plots, and more in one picture would be unreadable.
 _MOST_COURSES, _COURSES_ACROSS = 24, 4
 _COURSE_WIDTH, _COURSE_HEIGHT = 2.8, 2.0
 
@@ -54,10 +54,10 @@ class Point:
 
 
 def write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes, as SVG, the first metric that has a budget against each, behaviour, the epochs of training.
+    """Writes, as SVG, the first metric with a budget by each of these, behaviour, the epochs of training.
 
-    Gives the files. Needs matplotlib. Nothing is drawn where fewer than two models have been measured, or
-    no step trained for two epochs.
+    Returns the files. Needs matplotlib. It draws nothing if fewer than two models have been measured, or no
+    step trained for two epochs.
     """
     written: list[Path] = []
     for metric in [*budgeted_metrics(record), *metrics(record)][:1]:
@@ -128,7 +128,7 @@ def _draw(record: RunRecord, metric: str, points: list[Point], axis_words: str, 
 
 
 def _limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]) -> None:
-    """A line where the teacher stands, and one where most of the budgets end."""
+    """A line at the teacher's value, and a line at the end of most of the budgets."""
     teacher = next((point.value for point in points if point.name == TEACHER), None)
     if teacher is None:
         return
@@ -147,7 +147,7 @@ def _limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]) -> 
 
 
 def series_name(name: str) -> str:
-    """`gptq-#` for gptq-4; a name without a number is its own."""
+    """`gptq-#` for gptq-4; a name without a number stays the same."""
     match = _NUMBERED.fullmatch(name)
     return name if match is None else f"{match[1]}-#{match[3] or ''}"
 
@@ -161,7 +161,7 @@ def _series(points: list[Point]) -> list[list[Point]]:
 
 
 def _labels_below(points: list[Point]) -> set[str]:
-    """The models whose names go below their points: above, another name would be written over theirs."""
+    """The models whose names go below their points, because another name would cover them above."""
     spread = max(point.value for point in points) - min(point.value for point in points)
     below: set[str] = set()
     for place, point in enumerate(points):
@@ -192,7 +192,7 @@ def _line(axes: Axes, series: list[Point], colour: str, below: set[str]) -> None
 
 
 def draw_behaviour(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes confusion.svg and precision-recall.svg, of what the record has. Needs matplotlib."""
+    """Writes confusion.svg and precision-recall.svg, if the record has the data. Needs matplotlib."""
     pictures = [_draw_confusion(record, folder), _draw_tradeoff(record, folder)]
     return [path for path in pictures if path is not None]
 
@@ -252,7 +252,7 @@ def _labels(axes: Axes, names: Sequence[str], *, left: bool) -> None:
 
 
 def _draw_tradeoff(record: RunRecord, folder: Path) -> Path | None:
-    """A line a model through the thresholds; the teacher's is black."""
+    """A line for each model through the thresholds; the teacher's line is black."""
     behaviours = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
     lines = [
         (name, shown)
@@ -292,7 +292,7 @@ def _draw_tradeoff_line(axes: Axes, name: str, points: Sequence[TradeoffFacts], 
 
 
 def draw_epochs(record: RunRecord, folder: Path) -> Path | None:
-    """Writes epochs.svg; None where no step trained for two epochs. Needs matplotlib."""
+    """Writes epochs.svg; None if no step trained for two epochs. Needs matplotlib."""
     shown = [course for course in courses(record) if len(course.epochs) > 1][:_MOST_COURSES]
     if not shown:
         return None
@@ -311,7 +311,7 @@ def draw_epochs(record: RunRecord, folder: Path) -> Path | None:
 
 
 def _draw_course(axes: Axes, course: Course) -> dict[str, Any]:
-    """One step: losses by the scale on the left, qualities by that on the right. Gives the lines by name."""
+    """Draws one step: losses by the left scale, qualities by the right scale. Returns the lines by name."""
     numbers = range(1, len(course.epochs) + 1)
     axes.set_title(f"{course.model.name}: {course.step.name}", fontsize=7)
     right = axes.twinx()

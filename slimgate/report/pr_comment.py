@@ -1,4 +1,4 @@
-"""pr-comment.md: what a reviewer of a pull request needs, in less than GitHub takes of a comment."""
+"""pr-comment.md: the facts that a reviewer of a pull request needs, within GitHub's limit on a comment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from slimgate.report.tool_files import figure_rows, tool_files_table
 from slimgate.report.weaker import weaker_gate
 from slimgate.results.base import Verdict, worst_verdict
 
-# By this line the comment of an earlier run is found again.
+# The marker by which the comment of an earlier run is found again.
 MARKER = "<!-- slimgate:comment -->"
 # GitHub takes 65,536 characters.
 LIMIT = 65_000
@@ -42,9 +42,9 @@ _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, None, Verdict.PASS)
 
 
 def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
-    """The comment on one suite's run, or on those of several, in fewer than `limit` characters.
+    """The comment on the run of a suite, or of several suites, in fewer than `limit` characters.
 
-    Of one suite it has at most 60 lines, but for long tables since a baseline.
+    For one suite it has at most 60 lines, except for long tables since a baseline.
     """
     pieces = [uncut("the marker", MARKER)]
     if len(records) > 1:
@@ -62,7 +62,7 @@ def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
 
 
 def weaker_comment(title: str, than: str, weaker: Sequence[Weakening]) -> str:
-    """The comment on a suite that does not run, since its gate demands less and nobody said why."""
+    """The comment on a suite that does not run, since its gate demands less without a reason."""
     heading = f"## slimgate: {escape(title, longest=200)}"
     why = (
         'Nothing was built or judged. Give a reason with [budgets.baseline] reason = "…", or restore the '
@@ -101,7 +101,7 @@ def _lines(title: str, name: str, lines: Sequence[str]) -> Piece:
 
 
 def worst_first(record: RunRecord) -> list[VariantRecord]:
-    """Gated variants that broke or fail, then undecided ones, those that hold, those that are not gated."""
+    """Gated variants that failed to build or FAIL, then undecided, then holding, then not gated variants."""
 
     def place(model: VariantRecord) -> tuple[bool, bool, int]:
         worst = worst_verdict(list(verdicts(model).values()))
@@ -111,7 +111,7 @@ def worst_first(record: RunRecord) -> list[VariantRecord]:
 
 
 def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
-    """A line for each variant; of logs, which may have hundreds of tasks, one for each of those."""
+    """A line for each variant; for logs, which may have hundreds of tasks, a line for each task."""
     if not record.task.is_of_files:
         return [Piece("variants", len(models), lambda rows: _table(record, models[:rows]), _MOST_ROWS)]
     if not record.task.has_rows:
@@ -126,14 +126,14 @@ def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
 
 
 def _table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
-    """The teacher, which the others are compared with, stands last."""
+    """The table, with the teacher, which the others are compared with, in the last line."""
     original = teacher(record)
     shown = [*models, *([original] if original else [])]
     return blocks(variants_table(record, shown), table_words(record, in_report=False))
 
 
 def _reproduce(records: Sequence[RunRecord]) -> str:
-    """The commands, each once, and when and of what they were."""
+    """The commands, each once, with their time and commit."""
     commands = list(dict.fromkeys(record.command for record in records if record.command))
     if not commands:
         return ""

@@ -24,7 +24,7 @@ from slimgate.results.base import Verdict
 
 
 def recommend(record: RunRecord) -> list[str]:
-    """What to ship: the smallest and the fastest variant inside their budgets; or the one that is both."""
+    """The variants to ship: the smallest and the fastest inside their budgets, or the one that is both."""
     if not variants(record):
         return ["**Ship nothing**: there is no variant, only the teacher was measured."]
     if not any(verdicts(model) for model in variants(record)):
@@ -82,9 +82,9 @@ def _first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
 
 
 def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
-    """`0.826 (drop 0.3, at most 1.1 as the best of 4)`: a bound that holds although the variant was chosen.
+    """`0.826 (drop 0.3, at most 1.1 as the best of 4)`: the bound allows for the choice of the variant.
 
-    Of the confirm rows where they were looked at once: nothing was chosen by them.
+    It is of the confirm rows if they were used once, because no variant was chosen by them.
     """
     facts, where = model.quality[metric], ""
     if record.confirm is not None and record.confirm.looks == 1 and metric in model.confirm:
@@ -101,7 +101,7 @@ Fast = dict[str | None, list[str]]
 
 
 def _fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
-    """Name of a variant -> the workloads on which it is fastest; None -> those on which none is faster."""
+    """Name of a variant -> the workloads on which it is fastest; None -> those without a faster variant."""
     fastest: Fast = {}
     for workload in workloads(record):
         shown = [(rate, model) for model in able if (rate := _rate(record, model, workload)) is not None]
@@ -115,7 +115,7 @@ def _fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
 
 
 def _rate(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
-    """What orders variants: the lower bound of the duel's speed-up; without a duel that of the medians."""
+    """The value that orders variants: the lower bound of the duel's speed-up, or else the medians'."""
     facts = model.latency.get(workload)
     if facts is None:
         return None
@@ -135,7 +135,7 @@ def _speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
 
 
 def _speeds(record: RunRecord, model: VariantRecord, lines: list[str]) -> list[str]:
-    """On the workloads of the tables; the others are counted: `on 4 more workloads`."""
+    """The speeds on the workloads of the tables; the others are counted: `on 4 more workloads`."""
     chosen = [workload for workload in shown_workloads(record) if workload in lines]
     left = len(lines) - len(chosen)
     speeds = [_speed(record, model, workload) for workload in chosen]
@@ -160,5 +160,5 @@ def _fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
 
 
 def _name(model: VariantRecord) -> str:
-    """In bold."""
+    """The name in bold print."""
     return f"**{escape(model.name)}**"

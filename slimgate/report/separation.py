@@ -1,4 +1,4 @@
-"""Which variants can be told apart, in place of a ranking by their figures."""
+"""Which variants differ, instead of a ranking by their figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def separation_section(record: RunRecord, *, folded: bool = True) -> str:
-    """The section of a record; nothing where no two gated variants have a budget on a metric.
+    """The section of a record; empty if no two gated variants have a budget on a metric.
 
     folded: whether the list of all pairs is behind a line.
     """
@@ -82,7 +82,7 @@ def _not_compared(facts: SeparationFacts) -> str:
 
 
 def _letters(facts: SeparationFacts, name: str) -> str:
-    """`a`, or `ab` of a variant between two groups."""
+    """`a`, or `ab` for a variant in two groups."""
     group_numbers = [at for at, group in enumerate(facts.groups) if name in group]
     letters = [_LETTERS[at] if at < len(_LETTERS) else f" {at + 1}" for at in group_numbers]
     return "".join(letters)

@@ -1,4 +1,4 @@
-"""What the server of each model states of itself, and in what it differs from the teacher's server."""
+"""The settings that the server of each model states, and how they differ from the teacher's server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Since the baseline: each variant beside itself in the release that the suite is held against."""
+"""Each variant compared with itself in the baseline release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
 from slimgate.results.baseline import SinceFacts
 
-# Beside report.md: teacher drift and variant drift, by every metric, slice, size and time.
+# The file next to report.md: teacher drift and variant drift, by every metric, slice, size and time.
 COMPARISON = "compare.md"
 
 
@@ -18,7 +18,7 @@ def since_baseline(record: RunRecord) -> str:
     """The section of report.md; empty without a baseline."""
     if record.baseline is None:
         return ""
-    # shards that were merged are compared by who has both records
+    # merged shards are compared by a user with both records
     where = "`slimgate compare` tells it" if len(record.shards) > 1 else f"[{COMPARISON}]({COMPARISON})"
     table = since_table(record)
     moved = "What else moved" if table else "No budget holds variants against it. What moved"
@@ -27,7 +27,7 @@ def since_baseline(record: RunRecord) -> str:
 
 
 def since_table(record: RunRecord) -> str:
-    """A line a variant and metric, then why one was not tested; empty where nothing is held against it."""
+    """A line for each variant and metric, then why one was not tested; empty if nothing is compared."""
     results = [
         (model, name, facts) for model in models(record) for name, facts in model.since_baseline.items()
     ]
@@ -53,7 +53,7 @@ def since_table(record: RunRecord) -> str:
 
 
 def baseline_name(record: RunRecord) -> str:
-    """Of the release where it has one, else its file."""
+    """The name of the release, or else of its file."""
     baseline = record.baseline
     return escape(baseline.name or baseline.path) if baseline else ""
 

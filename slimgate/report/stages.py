@@ -1,8 +1,7 @@
-"""Step by step: what each step of a combination cost in quality and saved in size.
+"""The cost of each step of a combination in quality, and its gain in size.
 
-What was built from what: steps, the trace, losses per epoch, the artifacts that came out.
-
-The trace: every stage of every model in order, what it read, and what it left.
+Also how models were built: steps, the trace, losses per epoch, artifacts. The trace has every stage of every
+model in order, with the rows that it read and the artifact that it left.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from slimgate.report.status import models, variants
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading, without_empty
 
 _ORIGIN = {True: "from the store", False: "built", None: MISSING}
-# What the trace and the table of epochs show already.
+# The parts of the log that the trace and the table of epochs show already.
 _SHOWN = ("epochs", "best_epoch", "rows", "tokens", "seconds")
 _IN_THE_TRACE = ("seconds",)
 _LONGEST = 200
@@ -39,7 +38,7 @@ Stage = tuple[VariantRecord, str | None, StepFacts]
 
 
 def built_section(record: RunRecord) -> str:
-    """The whole section; empty of logs, which slimgate did not build."""
+    """The whole section; empty for logs, which slimgate did not build."""
     if record.task.is_of_files:
         return ""
     return blocks(
@@ -54,7 +53,7 @@ def built_section(record: RunRecord) -> str:
 
 
 def step_table(record: RunRecord) -> str:
-    """A line a step of every model; empty of logs."""
+    """A line for each step of every model; empty for logs."""
     if record.task.is_of_files:
         return ""
     none: list[StepFacts | None] = [None]
@@ -84,7 +83,7 @@ def params_cell(step: StepFacts | None) -> str:
     options = step.params if step.given is None else step.given
     if options in (None, {}, []):
         return MISSING
-    if isinstance(options, Mapping):  # None is an option that was left alone
+    if isinstance(options, Mapping):  # None is an option that was not set
         options = {key: value for key, value in options.items() if value is not None}
     return escape(format_value(options), longest=_LONGEST)
 
@@ -99,7 +98,7 @@ def _notes(record: RunRecord) -> list[str]:
 
 
 def other_log(step: StepFacts) -> dict[str, Any]:
-    """What the step logged beside what the tables above have taken from it."""
+    """The parts of a step's log that the tables above do not show."""
     shown = _SHOWN if epochs_of(step) is not None else _IN_THE_TRACE
     return {key: value for key, value in step.log.items() if key not in shown}
 
@@ -129,7 +128,7 @@ def artifact_table(record: RunRecord) -> str:
 
 
 def _gigaflops(model: VariantRecord) -> str:
-    """With the teacher's as 1: `1.23 (0.5)`."""
+    """`1.23 (0.5)`, with the teacher's operations as 1."""
     flops = model.flops
     if flops is None or flops.flops is None:
         return MISSING
@@ -139,7 +138,7 @@ def _gigaflops(model: VariantRecord) -> str:
 
 
 def _unknown_flops(record: RunRecord) -> list[str]:
-    """Why operations are not known, each reason with the models that it is of."""
+    """Why operations are not known, each reason with its models."""
     models_by_type: dict[str, list[str]] = {}
     for model in models(record):
         if model.flops is not None and model.flops.note is not None:
@@ -151,7 +150,7 @@ def _unknown_flops(record: RunRecord) -> list[str]:
 
 
 def stored_words(artifact: ArtifactFacts) -> str:
-    """`gptq, W4A16, groups of 128, bfloat16, not lm_head; …`; a dash where nothing was quantized before."""
+    """`gptq, W4A16, groups of 128, bfloat16, not lm_head; …`; a dash if nothing was quantized before."""
     stored = artifact.stored
     if stored is None:
         return MISSING
@@ -187,7 +186,7 @@ def _inner(value: object) -> str:
 
 
 def stages(record: RunRecord) -> str:
-    """The section; nothing where no variant has more than one step."""
+    """The section; empty if no variant has more than one step."""
     staged = [model for model in variants(record) if model.stages]
     if not staged:
         return ""
@@ -244,7 +243,7 @@ def _share(size: int, start: int) -> str:
 
 
 def _twin(record: RunRecord, model: VariantRecord) -> str:
-    """What the variant's twin, the same without the step that is asked about, reached on the gate rows."""
+    """The result on the gate rows of the variant's twin, which is the same without the step in question."""
     twin = next((other for other in record.variants if other.name == model.twin), None)
     if twin is None:
         return ""
@@ -258,7 +257,7 @@ def _twin(record: RunRecord, model: VariantRecord) -> str:
 
 
 def trace(record: RunRecord) -> str:
-    """The section; nothing where no model has a step."""
+    """The section; empty if no model has a step."""
     stages_of_models = [stage for model in models(record) for stage in _stages(model)]
     if not stages_of_models:
         return ""
@@ -288,7 +287,7 @@ def _stages(model: VariantRecord) -> list[Stage]:
 
 
 def _rows(step: StepFacts) -> str:
-    """`train 6,000, selection 1,000`; rows that a step added to those of the splits are said."""
+    """`train 6,000, selection 1,000`; it mentions rows that a step added to those of the splits."""
     reads = dict(step.reads or {})
     trained = logged_count(step, "rows")
     if trained is not None and trained != reads.get("train"):
@@ -297,7 +296,7 @@ def _rows(step: StepFacts) -> str:
 
 
 def _format_seconds(step: StepFacts) -> str:
-    """`train 12.1 s, teacher 3.0 s`, the longest first; what took less than a hundredth is left out."""
+    """`train 12.1 s, teacher 3.0 s`, the longest first; stages under a hundredth of the time are left out."""
     spent = {stage: seconds for stage, seconds in seconds_of(step).items() if seconds >= step.seconds / 100}
     by_seconds = sorted(spent.items(), key=lambda item: -item[1])
     return ", ".join(f"{escape(stage)} {duration(seconds)}" for stage, seconds in by_seconds) or MISSING

@@ -1,4 +1,4 @@
-"""How each model of a record stands: its verdicts together, and what it lacks."""
+"""The status of each model of a record: its verdicts together, and the missing checks."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
 
 
 class Sides(NamedTuple):
-    """What a report calls the model that all others are compared with, and each of the others."""
+    """The report's name for the model that all others are compared with, and its name for the others."""
 
     original: str
     other: str
 
 
 def sides(record: RunRecord) -> Sides:
-    """`base` and `target` of logs, as their command calls them; else `teacher` and `variant`."""
+    """`base` and `target` for logs, as in their command; else `teacher` and `variant`."""
     return Sides("base", "target") if record.task.kind == RECORD_KIND else Sides("teacher", "variant")
 
 
@@ -78,7 +78,7 @@ def shown_workloads(record: RunRecord) -> list[str]:
 
 
 def median_ms(model: VariantRecord | None, workload: str) -> float | None:
-    """The median time of a call; None where it was not measured."""
+    """The median time of a call; None if it was not measured."""
     facts = model.latency.get(workload) if model is not None else None
     return facts.p50_ms if facts is not None else None
 
@@ -105,7 +105,7 @@ def workload_words(workload: str) -> str:
 
 
 def verdicts(model: VariantRecord) -> dict[str, Verdict]:
-    """What was judged against a budget, and since the baseline; of latency each workload."""
+    """The verdicts on budgets, also since the baseline; for latency, one for each workload."""
     by_budget: dict[str, Verdict | None] = {}
     for result in model.results():
         if result.kind == BEHAVIOUR:
@@ -135,7 +135,7 @@ def budget_words(kind: str) -> str:
 
 
 def format_switched_off(model: VariantRecord) -> list[str]:
-    """`accuracy drop_points 5: the release replaces the labels`: each budget, and why it does not count."""
+    """`accuracy drop_points 5: the release replaces the labels`: each budget, and the reason."""
     return [
         f"{_format_budget(budget)} {budget.limit:g}: {escape(budget.reason)}" for budget in model.switched_off
     ]
@@ -151,9 +151,9 @@ def _format_budget(budget: SwitchedOffBudget) -> str:
 def unjudged_budgets(
     record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None
 ) -> list[str]:
-    """What has a budget in the suite and was not judged for this variant; its size may be known all the same.
+    """The variant's budgets in the suite that were not judged; its size may be known anyway.
 
-    named: budgeted_metrics(record) of who asks for many models: finding it takes a look at all of them.
+    named: budgeted_metrics(record), for callers with many models: computing it reads all of them.
     """
     names = budgeted_metrics(record) if named is None else named
     return _distinct([*(name for name in names if name not in model.quality), *model.awaited])
@@ -162,7 +162,7 @@ def unjudged_budgets(
 def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
     """A table's cell: the worst verdict, what has it, and when, if by an earlier run.
 
-    named: as `unjudged_budgets` has it.
+    named: as in `unjudged_budgets`.
     """
     return _format_verdict(record, model, named) + describe_age(model)
 
@@ -188,7 +188,7 @@ def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str
 
 
 def _format_worst(by_budget: Mapping[str, Verdict]) -> list[str]:
-    """What does not hold and why: `**FAIL** (accuracy, latency on 2 workloads)`; nothing where all holds."""
+    """The verdict and its causes: `**FAIL** (accuracy, latency on 2 workloads)`; empty if all holds."""
     worst = worst_verdict(list(by_budget.values()))
     if worst in (None, Verdict.PASS):
         return []
@@ -201,7 +201,7 @@ def _format_worst(by_budget: Mapping[str, Verdict]) -> list[str]:
 
 
 def inside_budgets(record: RunRecord) -> list[VariantRecord]:
-    """Gated variants of which every budget holds, and nothing that has a budget is left unjudged."""
+    """Gated variants whose budgets were all judged and all hold."""
     named = budgeted_metrics(record)
     return [
         model

@@ -1,6 +1,6 @@
 """Tables and lists in GitHub's markdown. Cells come in escaped.
 
-A text that may not be longer than so many characters: rows are left out whole, and it says how many.
+Texts of limited length leave out whole rows, and say how many.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from tabulate import tabulate
 from slimgate._system.escape import visible, without_references
 from slimgate.report.figures import count
 
-# What the note on pieces that are left out may take.
+# The most characters of the note on pieces that are left out.
 _NOTE = 400
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the text. render(k): with its first k of `rows` rows; name: what its rows are, in words.
+    """A part of the text. render(k): with its first k of `rows` rows; name: of its rows, in words.
 
-    A piece of one row is there whole or not at all. max_rows: of how many rows at most, even with more room.
+    A piece of one row is whole or absent. max_rows: the most rows, even with more room.
     """
 
     name: str
@@ -40,7 +40,7 @@ def uncut(name: str, text: str) -> Piece:
 def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere: str = "the report") -> str:
     """The pieces with a blank line between them, in at most `limit` characters, and `end` behind them.
 
-    What comes first goes before what comes later. elsewhere: where a reader finds what is left out.
+    Earlier pieces go before later ones. elsewhere: the place that has the omitted parts.
     """
     room = limit - len(end) - _NOTE
     shown: list[str] = []
@@ -62,7 +62,7 @@ def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere:
 
 
 def _shorten(piece: Piece, room: int, elsewhere: str) -> str | None:
-    """With as many rows as there is room for; None where there is room for none."""
+    """The piece with as many rows as there is room for; None if there is room for none."""
     row_limit = piece.rows if piece.max_rows is None else min(piece.rows, piece.max_rows)
     if row_limit == piece.rows and len(text := piece.render(row_limit)) <= room:
         return text
@@ -79,7 +79,7 @@ def _shorten(piece: Piece, room: int, elsewhere: str) -> str | None:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its head, and its cells from top to bottom. Numbers stand right."""
+    """One column: its head, and its cells from top to bottom. Numbers are right-aligned."""
 
     head: str
     cells: Sequence[str]
@@ -91,7 +91,7 @@ class Column:
 
 
 def table(columns: Sequence[Column]) -> str:
-    """A pipe table; empty text where there are no rows."""
+    """A pipe table; empty text if there are no rows."""
     rows = list(zip(*(column.cells for column in columns), strict=True))
     if not rows:
         return ""
@@ -105,7 +105,7 @@ def table(columns: Sequence[Column]) -> str:
 
 
 def without_empty(columns: Iterable[Column]) -> list[Column]:
-    """The columns that say something: a row of dashes from top to bottom tells a reader nothing."""
+    """The columns that have a figure in any cell."""
     return [column for column in columns if not column.empty]
 
 
@@ -119,7 +119,7 @@ def blocks(*parts: str) -> str:
 
 
 def fold(name: str, rest: str, text: str) -> str:
-    """The text behind one line, `name` in bold print and the rest: GitHub wants the blank lines.
+    """The text in a fold with `name` in bold print and the rest as its line: GitHub needs the blank lines.
 
     Both are plain texts: a summary is HTML, in which markdown would show its backslashes.
     """
@@ -129,5 +129,5 @@ def fold(name: str, rest: str, text: str) -> str:
 
 
 def with_heading(heading: str, text: str) -> str:
-    """The text under its heading; nothing where there is no text."""
+    """The text under its heading; empty if there is no text."""
     return blocks(heading, text) if text else ""

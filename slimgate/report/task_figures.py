@@ -1,6 +1,6 @@
-"""What only one kind of task has, such as how varied generated text is, beside the quality of each model.
+"""Figures of only one kind of task, such as how varied generated text is, with each model's quality.
 
-Quality against how many rows the teacher labelled, and what was chosen in each round.
+Also quality by how many rows the teacher labelled, and the rows that were chosen in each round.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Found = tuple[VariantRecord, BehaviourFacts]
 
 
 def teacher_labels(record: RunRecord) -> str:
-    """The section; nothing where no variant chose rows."""
+    """The section; empty if no variant chose rows."""
     labels = sorted(
         ((model, log) for model in variants(record) if (log := active_log(model)) is not None), key=_by_rows
     )
@@ -42,7 +42,7 @@ def teacher_labels(record: RunRecord) -> str:
 
 
 def active_log(model: VariantRecord) -> Log | None:
-    """What the model's last step that chose rows noted of it."""
+    """The log of the model's last step that chose rows."""
     logs = [step.log["active"] for step in model.steps if isinstance(step.log.get("active"), Mapping)]
     return logs[-1] if logs else None
 
@@ -99,7 +99,7 @@ def _mean_drop(facts: QualityFacts | None) -> float | None:
 def _compare_to_random(
     facts: QualityFacts | None, log: Log, metric: str, logged: Sequence[LoggedModel]
 ) -> str:
-    """Against the variant that had as many rows at random."""
+    """The comparison with the variant that had as many random rows."""
     random_drops = [
         model.quality.get(metric)
         for model, other in logged
@@ -151,7 +151,7 @@ def _rounds(logged: Sequence[LoggedModel]) -> str:
 
 
 def task_figures(record: RunRecord) -> str:
-    """A line a model, the teacher first; nothing where no variant has such figures."""
+    """A line a model, the teacher first; empty if no variant has such figures."""
     figured = [
         (model, model.behaviour) for model in variants(record) if model.behaviour and model.behaviour.figures
     ]
@@ -165,7 +165,7 @@ def task_figures(record: RunRecord) -> str:
 
 
 def _quality(record: RunRecord, figured: list[Found]) -> list[Column]:
-    """The metrics of each model, so that both are seen together."""
+    """The metrics of each model, so that the table shows both."""
     models = [record.variants[0], *(model for model, _ in figured)]
     names = dict.fromkeys(name for model in models for name in model.quality)
     return [

@@ -1,4 +1,4 @@
-"""KL of each variant of a language model to its teacher, and the block that a broken one parts in."""
+"""KL of each variant of a language model to its teacher, and the block with the fault of a bad variant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Measured = tuple[VariantRecord, KlFacts]
 
 
 def kl_tables(record: RunRecord) -> str:
-    """A line a variant, then the blocks of each variant whose KL budget failed; nothing without any."""
+    """A line a variant, then the blocks of each variant whose KL budget failed; empty without any."""
     behaved = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
     measured = [(model, facts.kl) for model, facts in behaved if facts.kl is not None]
     if not measured:
@@ -48,7 +48,7 @@ def _table(measured: list[Measured]) -> str:
     columns = [
         Column("variant", [escape(model.name) for model, _ in measured]),
         Column("mean", [_with_bounds(kl.mean, kl.mean_interval) for _, kl in measured], right=True),
-        # Only where a document is above the cap; else it is the mean.
+        # Only if a document is above the cap; else it equals the mean.
         Column(
             "mean, no cap",
             [
@@ -119,7 +119,7 @@ def _blocks(model: VariantRecord, parted: PartedFacts) -> str:
 
 
 def kl_facts_of(behaviour: BehaviourFacts) -> list[tuple[str, str]]:
-    """Name and value, for the page of one variant."""
+    """Name and value, for the details of one variant."""
     parted = None if behaviour.parted is None else escape(describe_parted(behaviour.parted))
     facts = [] if parted is None else [("where it parts from the teacher", parted)]
     if (kl := behaviour.kl) is None:

@@ -15,7 +15,7 @@ from slimgate.results.kl_log import KlFigure, KlLogFacts
 from slimgate.results.load_test import LoadRunFacts, TimeRatioFacts
 
 _PARTS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
-# What a KL log tells, by the kind of budget that limits it.
+# The figures of a KL log, by the kind of budget that limits them.
 KL_WORDS = {
     "mean_max": "mean KL, nats a token",
     "floor": "same likeliest token",
@@ -36,14 +36,14 @@ _TWO_RUNS = (
 
 
 def tool_files_section(record: RunRecord) -> str:
-    """The section: a table for each target, with its notes; nothing of other records."""
+    """The section: a table for each target, with its notes; empty for other records."""
     if record.task.has_rows:
         return ""
     return blocks("## Figures", *map(tool_files_table, variants(record)))
 
 
 def tool_files_table(model: VariantRecord, limit: int | None = None) -> str:
-    """One target's table of at most so many lines, with its name above and its notes below."""
+    """One target's table of at most `limit` lines, with its name above and its notes below."""
     rows = figure_rows(model)[:limit]
     columns = [
         Column(head, [escape(row[head]) for row in rows], right=number > 1)
@@ -54,7 +54,7 @@ def tool_files_table(model: VariantRecord, limit: int | None = None) -> str:
 
 
 def figure_rows(model: VariantRecord) -> list[dict[str, str]]:
-    """The rows of a target's table, by heading; none where it has neither load tests nor a KL log."""
+    """The rows of a target's table, by heading; none if it has neither load tests nor a KL log."""
     return _load_rows(model) if model.kl_log is None else _kl_rows(model.kl_log)
 
 
@@ -97,7 +97,7 @@ def _kl_rows(facts: KlLogFacts) -> list[dict[str, str]]:
 
 
 def figure_notes(model: VariantRecord) -> Iterator[str]:
-    """How the figures were measured, and how many requests or chunks they are of."""
+    """How the figures were measured, and from how many requests or chunks."""
     if model.kl_log is not None:
         yield f"{count(model.kl_log.chunks)} chunks; intervals 90 %, by Gaffke's bound over chunks"
     if model.load_tests:
@@ -119,7 +119,7 @@ def _format_figure(figure: KlFigure) -> str:
 
 
 def _ms(value: float) -> str:
-    """Four digits, and no exponent: times of a busy server have more."""
+    """Four digits without exponent: times of a busy server have more."""
     if not isfinite(value):
         return "failed"
     return f"{value:,.0f}" if value >= _LARGE_MS else f"{value:.4g}"

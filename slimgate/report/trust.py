@@ -1,7 +1,8 @@
-"""What the figures rest on: the rows, the gate's own test, the machine, the command.
+"""The basis of the figures: the rows, the gate's self-test, the machine, the command.
 
-What the planted delay says of a run's speeds, in words; and published figures that the suite's author put
-beside ours: their own markdown, made harmless."""
+It also has the words on the planted delay, and the suite author's published figures: their own markdown, made
+harmless.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +30,14 @@ _MOST_LABELS = 12
 
 
 def delay_words(delay: PlantedDelay) -> str:
-    """`detected no slow-down under 30 % of a call`, where only a large one was seen; else nothing."""
+    """`detected no slow-down under 30 % of a call`, if only a large delay was seen; else empty."""
     if not delay.seen or delay.clearance is None or delay.clearance <= 1.0:
         return ""
     return f"detected no slow-down under {percent(delay.clearance - 1, 0)} of a call"
 
 
 def self_test(record: RunRecord) -> str:
-    """The section: what was planted, what the gate said of it, and whether that is right."""
+    """The section: what was planted, the gate's verdict on it, and whether that is right."""
     if record.task.is_of_files:  # a log has no model to copy or to damage
         return ""
     tests = record.self_test
@@ -68,7 +69,7 @@ def _part(name: str, check: SelfTestFacts | PlantedDelay | None, state: str) -> 
 
 
 def machine(record: RunRecord) -> str:
-    """The section, with the command that made the run. Of judged files the processor says nothing."""
+    """The section, with the command that made the run. For judged files it leaves out the processor."""
     machine = record.machine
     lines = _version_lines(machine) if record.task.is_of_files else machine_lines(machine)
     by_processor: dict[str, list[str]] = {}
@@ -93,7 +94,7 @@ def machine(record: RunRecord) -> str:
 
 
 def machine_lines(machine: Machine) -> Iterator[str]:
-    """Processor, what it gave at most, system, libraries, and what made times unsteady."""
+    """Processor, its peaks, system, libraries, and what made times unsteady."""
     cores = f"{count(machine.cores)} cores, {count(machine.threads)} threads used"
     memory = f"{to_fixed(machine.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
     able = f" ({escape(' '.join(machine.instructions))})" if machine.instructions else ""
@@ -142,21 +143,21 @@ def _times(record: RunRecord) -> Iterator[str]:
 
 
 def published_section(record: RunRecord) -> str:
-    """The section; nothing where the suite names no reference."""
+    """The section; empty if the suite names no reference."""
     text = (record.suite.reference or "").strip()
     note = "As others published them, on their machines and rows; nothing here is judged by them."
     return with_heading("## Published figures", f"{note}\n\n{make_harmless(text)}" if text else "")
 
 
 def make_harmless(markdown: str) -> str:
-    """Tables, lists and links stay; HTML, images and headings do not come alive in a report."""
+    """Keeps tables, lists and links; HTML, images and headings are shown as text in a report."""
     lines = [visible(line.expandtabs(4)) for line in markdown.splitlines()]
     text = "\n".join(lines).replace("<", "&lt;").replace("![", "!\\[")
     return _UNDERLINE.sub(r"\1\\\2", _HEADING.sub("####", text))
 
 
 def data(record: RunRecord) -> str:
-    """The section; nothing of load tests and KL logs, which have no rows."""
+    """The section; empty for load tests and KL logs, which have no rows."""
     if not record.task.has_rows:
         return ""
     return blocks(
@@ -168,7 +169,7 @@ def data(record: RunRecord) -> str:
 
 
 def _splits(record: RunRecord) -> dict[str, SplitFacts]:
-    """In the order in which a build meets them."""
+    """The splits in the order in which a build uses them."""
     splits = record.task.splits
     return {
         name: splits[name]
@@ -189,7 +190,7 @@ def _source(record: RunRecord) -> str:
 
 
 def _split_table(splits: dict[str, SplitFacts], *, of_files: bool) -> str:
-    """of_files: slimgate made no splits, so what it drops from them is no column."""
+    """The table. of_files: slimgate made no splits, so there is no column of dropped rows."""
 
     def column(head: str, cell: Callable[[SplitFacts], str]) -> Column:
         return Column(head, [cell(facts) for facts in splits.values()], right=True)

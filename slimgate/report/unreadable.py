@@ -1,16 +1,16 @@
-"""Gate rows that a model's tokenizer cannot read: words of which it makes unknown tokens."""
+"""Gate rows that a model's tokenizer cannot read: it replaces their words by unknown tokens."""
 
 from __future__ import annotations
 
 from slimgate.record.run import RunRecord
 from slimgate.report.figures import percent
 
-# Tokenizers of real models leave almost no row unreadable; those of another language or alphabet most rows.
+# Tokenizers of real models leave almost no row unreadable; those of another language or alphabet, most rows.
 MOST_UNREADABLE = 0.1
 
 
 def unreadable_rows(record: RunRecord) -> list[str]:
-    """A line for each share, with the models that it is of; nothing where the tokenizers fit the rows."""
+    """A line for each share, with the models that it is of; empty if the tokenizers fit the rows."""
     models_by_share: dict[float, list[str]] = {}
     for model in record.variants:
         share = model.artifact.unreadable_rows if model.artifact else None

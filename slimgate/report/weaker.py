@@ -1,4 +1,4 @@
-"""That a gate demands less than an earlier one: the first thing that a reader of a change sees."""
+"""The statement that a gate demands less than an earlier gate, which a reader of a change sees first."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LONGEST = 400
 
 
 def weaker_gate(weaker: Sequence[Weakening], than: str) -> str:
-    """A line, and a bullet for each change; nothing where the gate is as strong.
+    """A line, and a bullet for each change; empty if the gate is as strong.
 
-    than: what it is held against, `the baseline v1`, as markdown.
+    than: the gate to compare with, `the baseline v1`, as markdown.
     """
     if not weaker:
         return ""

@@ -1,4 +1,4 @@
-"""In which precision the weights of each model are stored, and what its configuration claims."""
+"""The precision of each model's stored weights, and what its configuration claims."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ other matrices; fewer than 16 bits count as quantized."""
 
 
 def weights_table(record: RunRecord) -> str:
-    """A line for each model, and what its claims come to; empty if no model is quantized or claims to be."""
+    """A line for each model, and whether its claims hold; empty if no model is quantized or claims to be."""
     weighed = [(model, facts) for model in models(record) if (facts := _weights_of(model)) is not None]
     if not any(facts.quantized_share or facts.claim for _, facts in weighed):
         return ""
@@ -35,7 +35,7 @@ def weights_table(record: RunRecord) -> str:
 
 
 def format_precisions(numbers: Mapping[str, int]) -> str:
-    """`int4 98.0 %, float32 2.0 %`; the precision alone where there is one."""
+    """`int4 98.0 %, float32 2.0 %`; the precision alone if there is only one."""
     total = sum(numbers.values())
     if len(numbers) == 1:
         return escape(next(iter(numbers)))
@@ -64,7 +64,7 @@ def unquantized_models(record: RunRecord) -> Iterator[str]:
 
 
 def quantized_reference(record: RunRecord) -> str | None:
-    """That the teacher's own weights are quantized; None where they are not."""
+    """The statement that the teacher's own weights are quantized; None if they are not."""
     original = teacher(record)
     facts = None if original is None else _weights_of(original)
     if facts is None or not facts.quantized_share:

@@ -1,1 +1,1 @@
-"""What the judge and the gates find of a model: one module a kind of result, as run.json holds it."""
+"""The results that the judge and the gates find for a model: one module a kind, as run.json holds it."""

@@ -1,4 +1,4 @@
-"""What all results share: the verdict, what an undecided budget does, a judged budget.
+"""The shared parts of all results: the verdict, the effect of an undecided budget, a judged budget.
 
 `ends_run` alone decides whether a budget ends the run. Nothing here imports pydantic, which a verdict on
 logs does not need; the classes of results that have a budget read and write these with it.
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 
 class Verdict(StrEnum):
-    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows cannot tell."""
+    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows do not decide."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 
 def worst_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The worst: FAIL, then INCONCLUSIVE, then PASS; None of none."""
+    """The worst: FAIL, then INCONCLUSIVE, then PASS; None if there are none."""
     for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
         if worst in verdicts:
             return worst
@@ -32,7 +32,7 @@ OnInconclusive = Literal["fail", "warn"]
 
 
 def ends_run(verdict: Verdict | None, on_inconclusive: OnInconclusive | None) -> bool:
-    """Whether a judged budget ends the run with exit code 1. Every test, record and command asks this."""
+    """Whether a judged budget ends the run with exit code 1. Every test, record and command uses this."""
     return verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and on_inconclusive != "warn")
 
 
@@ -46,10 +46,10 @@ AS_IN_RECORD: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class CappedFacts:
-    """Of a budget on a mean without a bound: the share of rows above the cap, which is judged too.
+    """For a budget on a mean without a bound: the share of rows above the cap, which is judged too.
 
-    cap: the most that a row counts for in the mean, such as nats a token. uncapped: the mean without it, in
-    the unit of the budget's value. above: the share of rows (of documents by their tokens) that lost more,
+    cap: the most that a row counts for in the mean, such as nats a token. uncapped: the mean without the cap,
+    in the unit of the budget's value. above: the share of rows (of documents by their tokens) that lost more,
     with its 90 % interval and its limit. derived: the limit is derived from the budget, not the user's.
     """
 
@@ -67,19 +67,19 @@ class CappedFacts:
 class BudgetFacts:
     """A judged budget.
 
-    value, interval: what it limits and its 90 % interval, in the unit of `limit`: a fraction of the teacher's
-    value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling. None where
-    they stand beside it already: a drop in points, a speed-up, a compression.
-    on_inconclusive: whether the budget fails the run where it is undecided; None where it never is.
-    p_value: of "the budget does not hold"; None of what is judged in another way. p_holds: of "it holds",
-    small where the rows show that it does not. Of a two-sided budget p_value is the larger of two one-sided
-    p-values, and p_holds twice the smaller of the other two.
+    value, interval: the limited value and its 90 % interval, in the unit of `limit`: a fraction of the
+    teacher's value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling.
+    None if the result has them already: a drop in points, a speed-up, a compression.
+    on_inconclusive: whether the budget fails the run if it is undecided; None if it never is.
+    p_value: of "the budget does not hold"; None if the verdict has no p-value. p_holds: of "it holds", small
+    if the rows show that it does not. For a two-sided budget p_value is the larger of two one-sided p-values,
+    and p_holds twice the smaller of the other two.
     fail_interval: the 95 % interval of the drop, by which a two-sided budget FAILs.
-    builds: of a budget over builds, how many were judged, 1 where all are equal; None of one build.
-    n_needed: the rows that would decide an INCONCLUSIVE budget; None where none would. builds_needed: the
-    builds that would, on these rows. needs_both: neither would alone, and the numbers are of both together.
-    runs_needed: the runs of each side that would.
-    capped: of a mean of values without a bound.
+    builds: for a budget over builds, how many were judged, 1 if all are equal; None for a budget over rows.
+    n_needed: the rows that would decide an INCONCLUSIVE budget; None if none would. builds_needed: the
+    builds that would, on these rows. needs_both: neither is enough alone; then both numbers together are.
+    runs_needed: the runs of each side that would decide it.
+    capped: for a mean of values without a bound.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = AS_IN_RECORD

@@ -1,4 +1,4 @@
-"""A metric of a variant beside that of the same variant in the baseline."""
+"""A metric of a variant compared with that of the same variant in the baseline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slimgate.results.quality import DropFigures
 
 
 class WaitingBudget(Facts):
-    """A budget that nothing was held against yet: it says what the next release may not loosen in silence."""
+    """A budget that had nothing to compare with yet. The next release may not loosen it without a reason."""
 
     kind: str
     limit: float
@@ -17,11 +17,12 @@ class WaitingBudget(Facts):
 
 
 class SinceFacts(DropFigures):
-    """One metric then and now, on the same gate rows; as in QualityFacts, the baseline for the teacher.
+    """One metric then and now, on the same gate rows; as in QualityFacts, with the baseline as the teacher.
 
-    new: the baseline has no answers of the variant, so that nothing is held against it. note: why it is new,
-    or why the rows could not be paired, which leaves its budgets undecided. waiting: budgets of what is new.
-    right_to_wrong, wrong_to_right: rows since the baseline, of metrics of right and wrong rows.
+    new: the baseline has no answers of the variant, so there is nothing to compare. note: why it is new, or
+    why the rows could not be paired, which leaves its budgets undecided. waiting: the budgets of a new
+    variant or metric. right_to_wrong, wrong_to_right: rows since the baseline, for metrics of right and wrong
+    rows.
     """
 
     baseline: float | None = None

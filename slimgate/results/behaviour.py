@@ -1,4 +1,4 @@
-"""What a variant answers otherwise than its teacher: flips, calibration, confusion, slices."""
+"""How a variant's answers differ from its teacher's: flips, calibration, confusion, slices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slimgate.results.facts import Facts
 class QuotedRow(Facts):
     """A row that turned from right to wrong, or back. confidence: of the model's own answer; text: shortened.
 
-    What a task does not have is None: a label, an answer in words.
+    Fields that the task does not have are None: a label, an answer in words.
     """
 
     id: str
@@ -25,7 +25,7 @@ class Flips(Facts):
     """changed: other predictions, right or wrong. percent: right_to_wrong of all rows; interval: its 90 %.
 
     quoted: the rows in whose wrong answer the variant is surest. quoted_better: rows that turned from wrong
-    to right, where a budget on both sides limits a gain too.
+    to right, if a budget limits a gain too.
     """
 
     right_to_wrong: int
@@ -50,12 +50,14 @@ class ReliabilityFacts(Facts):
 
 
 class TradeoffFacts(Facts):
-    """One threshold. coverage: the share of rows answered. precision: None where no row is answered, recall:
-    None where there is nothing to find.
+    """One threshold of the confidence.
 
-    Two classes: a row is answered where class 1 has at least that probability; precision and recall are those
-    of class 1. More classes: where the prediction has at least that probability; precision is the share of
-    right ones among the answered, recall among all rows.
+    coverage: the share of rows answered. precision: None if no row is answered. recall: None if no row has
+    the class.
+
+    Two classes: a row is answered if class 1 has at least that probability; precision and recall are those of
+    class 1. More classes: a row is answered if the prediction has at least that probability; precision is the
+    share of right rows among the answered, recall among all rows.
     """
 
     threshold: float
@@ -70,8 +72,8 @@ class SliceFacts(Facts):
     teacher, variant: in the metric's unit. p_value: one-sided, of the hypothesis that the true drop is within
     the budget on all slices; p_holm: the same, corrected for all slices of the metric. verdict: FAIL if
     p_holm is at most 5 %, PASS if the interval is below the budget, else INCONCLUSIVE; n_needed: the rows of
-    the slice that would decide it. All four None without a budget. own_verdict, own_n_needed: the same by a
-    budget that names the slice.
+    the slice that would decide it. All four are None without a budget. own_verdict, own_n_needed: the same
+    for a budget that names the slice.
     """
 
     metric: str
@@ -94,12 +96,12 @@ class SliceFacts(Facts):
 
     @property
     def worst(self) -> Verdict | None:
-        """The worse of the two verdicts; None where no budget is about the slice."""
+        """The worse of the two verdicts; None if no budget limits the slice."""
         return worst_verdict([verdict for verdict in (self.verdict, self.own_verdict) if verdict is not None])
 
 
 class FigureFacts(Facts):
-    """A figure that only one kind of task has, such as how varied generated text is. what: it, in words."""
+    """A figure that only one kind of task has, such as how varied generated text is. what: its meaning."""
 
     what: str
     teacher: float | None = None
@@ -109,9 +111,10 @@ class FigureFacts(Facts):
 class KlFacts(Facts):
     """KL(teacher || variant) of the next token in nats, at every predicted gate token. Intervals: 90 %.
 
-    documents: rows; groups: of rows, which are the units of the intervals; None where each row is one.
-    mean: of a document at most `cap` nats a token; uncapped_mean: without it. above_cap: the share of the
-    tokens that are in documents above the cap. None in records from before there was a cap.
+    documents: rows; groups: of rows, which are the units of the intervals; None if each row is one.
+    mean: a document counts for at most `cap` nats a token; uncapped_mean: the mean without the cap.
+    above_cap: the share of the tokens that are in documents above the cap. None in records from before there
+    was a cap.
     same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio: ln(variant's /
     teacher's). rest: the mean probability of the tokens beyond the teacher's likeliest, whose part of KL is
     estimated from a sample of them.
@@ -140,10 +143,10 @@ class KlFacts(Facts):
 
 
 class BlockErrorFacts(Facts):
-    """Where the hidden states of a variant part from the teacher's, on some gate rows.
+    """Where the hidden states of a variant depart from the teacher's, on some gate rows.
 
-    own: the error of what a part gives when it reads the teacher's hidden states, over what the teacher's
-    adds to them; after: the relative error of the hidden states behind it as the variant computes them, so
+    own: the error of the part's output on the teacher's hidden states, relative to what the teacher's part
+    adds to them. after: the relative error of the hidden states after the part as the variant computes them,
     with all errors before it.
     """
 
@@ -153,11 +156,11 @@ class BlockErrorFacts(Facts):
 
 
 class PartedFacts(Facts):
-    """The parts of a network in their order. worst: the one with the largest error of its own.
+    """The parts of a network in their order. worst: the part with the largest error by itself.
 
-    rows: of the gate that were read. ratio: that error over the median of the blocks'; None where that is 0.
-    stands_out: whether it is far above the others, so that a fault is in that part and not spread over all.
-    note: why nothing is known.
+    rows: the gate rows that were read. ratio: that error divided by the median error of the blocks; None if
+    that is 0. stands_out: whether it is far above the others, so that a fault is in that part and not spread
+    over all. note: why there are no figures.
     """
 
     parts: list[BlockErrorFacts] = []
@@ -172,7 +175,7 @@ class SliceGapFacts(Facts):
     """The largest minus the smallest value of a metric over the slices of a column, in points.
 
     slices: how many are compared; few_rows: how many more were left out, as their values are mostly chance.
-    A description, not a verdict: a largest minus a smallest is above 0 by chance too, in both models.
+    This is a description, not a verdict: a largest minus a smallest is above 0 by chance too, in both models.
     """
 
     metric: str
@@ -184,13 +187,13 @@ class SliceGapFacts(Facts):
 
 
 class BehaviourFacts(Facts):
-    """What a variant answers otherwise than its teacher; names with _teacher hold the teacher's own figures.
+    """How a variant's answers differ from its teacher's; fields with _teacher hold the teacher's own figures.
 
-    findings: what is wrong with how a model is asked, in sentences. changed_answers: some rows that are
-    neither right nor wrong, with both answers. kl_to_teacher: nats. kl: of language models, with intervals;
-    parted: where a KL budget failed, in which block. confusion: rows by [label][prediction]; of more than 30
-    classes it is None and confusion_cells holds [label, prediction, rows of the teacher, rows of the
-    variant] of cells that are not empty in both. slices: of each metric the largest drop first.
+    findings: what is wrong with the prompts of a model, in sentences. changed_answers: some rows that are
+    neither right nor wrong, with both answers. kl_to_teacher: nats. kl: for language models, with intervals;
+    parted: if a KL budget failed, in which block. confusion: rows by [label][prediction]; with more than 30
+    classes it is None, and confusion_cells holds [label, prediction, rows of the teacher, rows of the
+    variant] of cells that are not empty in both. slices: for each metric the largest drop first.
     """
 
     n: int | None = None

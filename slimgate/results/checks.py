@@ -1,4 +1,4 @@
-"""The kinds of results, the key of a check, and a result that a budget can judge, whatever it measures."""
+"""The kinds of results, the key of a check, and a result of any kind that a budget can judge."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTestFacts
 from slimgate.results.size import SizeFacts
 
-# The kinds of results, as checks are called.
+# The kinds of results, which are the names of checks too.
 QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "memory", "speedup"
-SINCE = "since"  # a metric beside that of the baseline
+SINCE = "since"  # a metric compared with the baseline's
 TIMES = "latency"  # a model's own times
 FLOPS = "flops"
 LOAD_TEST = "load_test"  # of a server, by another tool
@@ -28,7 +28,7 @@ CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 # No budget judges these.
 SELF_TEST = "self_test"
 ERROR = "error"
-# The tables of [budgets] whose results have another name.
+# The tables of [budgets] that differ in name from their results.
 BASELINE, LATENCY = "baseline", "latency"
 
 Key = tuple[str, str, str]  # kind, variant, name
@@ -61,7 +61,7 @@ _OF = {SINCE: BASELINE, SPEEDUP: LATENCY, LOAD_TEST: LATENCY}
 
 
 class Result(NamedTuple):
-    """A result of one check. name: the metric or the workload, else what tells the check from others."""
+    """A result of one check. name: the metric or workload, or what distinguishes it from other checks."""
 
     kind: str
     name: str
@@ -69,15 +69,15 @@ class Result(NamedTuple):
 
     @property
     def of(self) -> str:
-        """What is judged, as [budgets] calls it: the metric, baseline, behaviour, size, memory, latency."""
+        """The subject of the verdict in [budgets]: the metric, baseline, behaviour, size, memory, latency."""
         return self.name if self.kind == QUALITY else _OF.get(self.kind, self.kind)
 
     @property
     def detail(self) -> str | None:
-        """The metric that is held against the baseline, the workload of a latency."""
+        """The metric that is compared with the baseline, or the workload of a latency."""
         return self.name if self.kind in (SINCE, SPEEDUP, TIMES, LOAD_TEST) else None
 
     @property
     def title(self) -> str:
-        """`accuracy`, `latency b1`, `baseline f1_macro`: what tells it from the model's other results."""
+        """`accuracy`, `latency b1`, `baseline f1_macro`: unique among the results of the model."""
         return self.of if self.detail is None else f"{self.of} {self.detail}"

@@ -1,7 +1,7 @@
-"""Counts of judged budgets, and the one word for all of them.
+"""Counts of judged budgets, and one word for the result of them all.
 
-`BudgetCounts.status` alone decides what a run is called, wherever it is told: a budget that is undecided is
-no PASS, also where it only warns, and nor is a run that gated nothing.
+`BudgetCounts.status` alone decides the status of a run, wherever it is shown. An undecided budget is no PASS,
+even if it only warns. A run that gated nothing is no PASS either.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Literal, Protocol
 
 from slimgate.results.base import OnInconclusive, Verdict, ends_run
 
-# partial: checks have not run, or results are of an earlier run. measured: no budget that gates was judged.
+# partial: checks have not run, or results are of an earlier run. measured: no gating budget was judged.
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
 NOTHING_GATED = "nothing was gated"
 
 
 class Counted(Protocol):
-    """What a command says at its end of all budgets: BudgetCounts, or the RunVerdict of a record."""
+    """The final counts of a command over all budgets: BudgetCounts, or the RunVerdict of a record."""
 
     @property
     def status(self) -> Status: ...
@@ -58,11 +58,10 @@ def format_verdict(counts: Counted) -> str:
 
 @dataclass
 class BudgetCounts:
-    """Budgets by verdict; what was measured without one; the lines of what does not hold.
+    """Budgets by verdict; what was measured without a budget; a line for each budget that does not hold.
 
-    warns: undecided budgets that only warn. errors: of what could not be measured, and of failed self-tests.
-    wrong, undecided: a line each. is_complete: whether nothing else belongs to what is judged, so that it is
-    not partial.
+    warns: undecided budgets that only warn. errors: failed measurements and failed self-tests. wrong,
+    undecided: their lines. is_complete: whether nothing is missing, so that the status is not partial.
     """
 
     passed: int = 0
@@ -76,7 +75,7 @@ class BudgetCounts:
     is_complete: bool = True
 
     def add_budgets(self, judged: Iterable[tuple[Verdict | None, OnInconclusive | None]]) -> None:
-        """Counts budgets, each with what INCONCLUSIVE does of it."""
+        """Counts budgets, each with its on_inconclusive."""
         for verdict, action in judged:
             self.passed += verdict is Verdict.PASS
             self.failed += verdict is Verdict.FAIL
@@ -84,13 +83,13 @@ class BudgetCounts:
             self.warns += verdict is Verdict.INCONCLUSIVE and not ends_run(verdict, action)
 
     def add_error(self, message: str) -> None:
-        """Counts what could not be measured, or a self-test that failed."""
+        """Counts a failed measurement or a failed self-test."""
         self.errors += 1
         self.wrong.append(message)
 
     @property
     def status(self) -> Status:
-        """FAIL before INCONCLUSIVE before partial; PASS only where a budget holds and none is left open."""
+        """FAIL before INCONCLUSIVE before partial; PASS only if a budget holds and none is undecided."""
         if self.failed or self.errors:
             return "FAIL"
         if self.inconclusive:

@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Facts(BaseModel):
-    """The base of all that a record holds: frozen, and what was not measured is None.
+    """The base of all that a record holds: frozen, with None for what was not measured.
 
-    A figure that is not finite is written as a text, "Infinity" or "NaN", and read as a number again: JSON
-    has none for it, and null would say that it was not measured, or stand where a number must be.
+    A figure that is not finite is written as a text, "Infinity" or "NaN", and read as a number again. JSON
+    has no such number, and null would mean that it was not measured, or would take the place of a required
+    number.
     """
 
     model_config = ConfigDict(

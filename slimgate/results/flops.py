@@ -7,12 +7,12 @@ from slimgate.results.facts import Facts
 
 
 class FlopsFacts(Facts):
-    """Operations of one call with one row, that of the teacher's median length.
+    """Operations of one call with one row, which has the teacher's median length.
 
     macs: multiply-adds of matrix products, convolutions and attention, whatever their number type; flops: two
     for each. macs_by_type: the multiply-adds by the type of their factors, such as float32 or int8; `mixed`
-    where the weights have another type than the inputs. tokens: of the row, where it has any. note: why they
-    are not known. ratio: variant / teacher.
+    if the weights have another type than the inputs. tokens: the row's number of tokens, if it has any. note:
+    why the figures are missing. ratio: variant / teacher.
     """
 
     flops: int | None = None

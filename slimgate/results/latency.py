@@ -9,9 +9,9 @@ from slimgate.results.facts import Facts
 class TimeLimitFacts(Facts):
     """The budgets on milliseconds of one workload, each with the quantile that it limits and its interval.
 
-    The interval is 90 %, and 3 % wider on both sides: another process may be that much faster or slower.
-    rounds: timed; counted: as how many independent rounds they count, because calls that follow each other
-    are alike.
+    The interval is 90 %, and 3 % wider on both sides, because another process may be that much faster or
+    slower. rounds: how many were timed; counted: how many independent rounds they count as, because
+    successive calls have similar times.
     """
 
     rounds: int
@@ -23,7 +23,7 @@ class TimeLimitFacts(Facts):
 
 
 class SpeedupFacts(Facts):
-    """The duel of a variant with its teacher on one workload, and the budget on it; see LatencyFacts."""
+    """The duel of a variant with its teacher on one workload, and its budget; see LatencyFacts."""
 
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
@@ -70,30 +70,31 @@ class TimesFacts(Facts):
 class LatencyFacts(SpeedupFacts, TimesFacts):
     """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
 
-    Of a workload that ends in -e2e (b1-e2e), the call is timed end to end: from the text of the rows to their
-    answers, tokenizing included.
-    Of a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
-    and -tpot the time of each token after it. new_tokens: that each row gets; tokens_per_s: of all rows, in
-    whole answers or, of -tpot, after the first token; cache_bytes: of the key-value cache after the answer.
+    For a workload that ends in -e2e (b1-e2e), the call is timed end to end: from the text of the rows to
+    their answers, tokenizing included.
+    For a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
+    and -tpot the time of each token after it. new_tokens: tokens that each row gets; tokens_per_s: of all
+    rows, in whole answers or, for -tpot, after the first token; cache_bytes: of the key-value cache after the
+    answer.
 
-    A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
-    turns: how many different batches of rows the timed calls took by turns, in a suite with a cascade; None:
-    all took one. passed_on: of a cascade, the shares of the rows of these calls that reached each model after
-    the first. limits: the budgets on milliseconds, None without any.
-    Of a server under load (c8: 8 users; r2.5: 2.5 requests a second) a call is a request, -ttft its time to
-    the first token, and -tpot that between tokens; failed_requests have no time.
+    A percentile is None if the rounds are too few for it (p90 needs 29, p95 59, p99 299).
+    turns: how many different batches of rows the timed calls used in turn, in a suite with a cascade; None:
+    all calls used the same batch. passed_on: for a cascade, the shares of the rows of these calls that
+    reached each model after the first. limits: the budgets on milliseconds, None without any.
+    For a server under load (c8: 8 users; r2.5: 2.5 requests a second) a call is a request, -ttft its time to
+    the first token, and -tpot the time between tokens; failed_requests have no time.
     service_level: the milliseconds that a good request meets; good_share: of all requests that were sent;
     goodput_per_s: good requests a second.
     speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
     (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
-    above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
+    above 1 if the self-test saw larger delays only; None if it saw none, so that nothing is decided.
     budgets, verdict, message: of the duel.
-    measured: when the calls were timed, or the duel where they were not; duel_measured: when the duel was.
+    measured: when the calls were timed, or else when the duel was; duel_measured: when the duel was.
     """
 
     @classmethod
     def merge(cls, times: TimesFacts | None, duel: SpeedupFacts | None) -> LatencyFacts:
-        """Merges what two tests found of one workload; one of them may be missing.
+        """Merges what two tests measured of one workload; one of them may be missing.
 
         Raises:
             ValueError: if both are missing.
@@ -105,7 +106,7 @@ class LatencyFacts(SpeedupFacts, TimesFacts):
         return cls(**fields)
 
     def split(self) -> tuple[TimesFacts | None, SpeedupFacts | None]:
-        """What the test of the times found, and what that of the duel did; None where there is none."""
+        """The result of the test of the times, and that of the duel; None if there is none."""
         times = TimesFacts(**{name: getattr(self, name) for name in TimesFacts.model_fields})
         duel = SpeedupFacts(**{name: getattr(self, name) for name in SpeedupFacts.model_fields})
         if duel.duel_measured is None:

@@ -25,7 +25,7 @@ class TimeRatioFacts(Facts):
     base, target: in milliseconds; inf if a failed request is at the quantile. ratio: base / target, above 1
     if the target is faster. interval: 90 %, from the requests alone. claimed_interval: the same, widened by
     noise_floor, which is on the log scale and None without a second run of the base. counted: how many
-    independent requests those of base and target are worth.
+    independent requests those of base and target count as.
     """
 
     part: LoadPart
@@ -40,7 +40,7 @@ class TimeRatioFacts(Facts):
 
 
 class LoadTestFacts(Facts):
-    """One load of a server, in a load test of the target beside one of the base.
+    """One load of a server, in a load test of the target and in one of the base.
 
     repeated: whether there is a second run of the base, which shows how much its runs differ.
     """

@@ -9,10 +9,10 @@ from slimgate.results.facts import Facts
 class MemoryFacts(Facts):
     """Memory of a fresh process that loads the artifact and predicts a workload; medians of `readings`.
 
-    Resident memory, with that of the process before the runtime is imported (baseline_bytes) and with mapped
-    files; device_peak_bytes: what PyTorch's tensors held of a CUDA device. peaks: the peak of each reading,
-    of the device where one is told: what is judged. ratio: variant / teacher, of medians; its spread is the
-    least and the most that the readings allow.
+    It is resident memory, with that of the process before the runtime is imported (baseline_bytes) and with
+    mapped files. device_peak_bytes: what PyTorch's tensors held of a CUDA device. peaks: the peak of each
+    reading, of the device if that is known; these are judged. ratio: variant / teacher, of medians; its
+    spread is the smallest and the largest that the readings allow.
     """
 
     peak_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""A metric of one model beside its teacher."""
+"""A metric of one model compared with its teacher's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slimgate.results.facts import Facts
 
 
 class DropFigures(Facts):
-    """What a metric lost between two models on the same rows, and the budgets on that; see QualityFacts."""
+    """The drop of a metric between two models on the same rows, and the budgets on it; see QualityFacts."""
 
     drop_points: float | None = None
     interval: tuple[float, float] | None = None
@@ -22,7 +22,7 @@ class DropFigures(Facts):
 
 
 class QualityFigures(DropFigures):
-    """What the judge says of a metric of two models; see QualityFacts."""
+    """The judge's figures on a metric of two models; see QualityFacts."""
 
     teacher: float
     value: float
@@ -38,13 +38,13 @@ class QualityFigures(DropFigures):
 class BuildsFacts(Facts):
     """The drops of a variant that was built with each of several seeds. All in percentage points.
 
-    seeds, drops_points: in the suite's order. The first seed's build is the one that ships. A verdict is
-    about its own drop and interval, whatever the others lost; that of a budget over builds is about all.
-    mean_points: the mean drop, what such a build loses on average.
+    seeds, drops_points: in the suite's order. The first seed's build is the one that ships. A verdict over
+    rows is about that build's drop and interval, whatever the others lost; a verdict over builds is about
+    all. mean_points: the mean drop of such builds.
     sd_points: the standard deviation between builds (n - 1): what another seed would change, on these same
-    rows; more gate rows do not make it smaller. None of a single seed.
+    rows; more gate rows do not make it smaller. None for a single seed.
     sampling_se_points: the standard error of the first build's drop: what other gate rows would change, for
-    the same weights; more gate rows make it smaller. None where there is no interval.
+    the same weights; more gate rows make it smaller. None if there is no interval.
     """
 
     seeds: list[int]
@@ -59,12 +59,12 @@ class QualityFacts(QualityFigures):
 
     teacher, value: in the metric's own unit. unit: of drop_points and interval: "points", or "percent" of
     the teacher's value that a perplexity grew.
-    variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
-    near_chance: why the teacher may have learnt nothing, in words; None where it has, or it is not known.
-    strays: rows whose prediction is no label of the task, of teacher and variant; None where there are none.
-    among: how many variants with a budget on it were judged, from which the one that ships is chosen;
-    bound_among: the upper bound of the drop after that choice, by Bonferroni's correction.
-    answered_on: the processor that computed the model's answers, where they came from the store.
+    variance: n times the squared standard error of the drop as a fraction; a plan computes rows from it.
+    near_chance: why the teacher may have learnt nothing, in words; None if it has, or it is not known.
+    strays: rows whose prediction is no label of the task, of teacher and variant; None if there are none.
+    among: how many variants with a budget on the metric were judged, from which the variant that ships is
+    chosen; bound_among: the upper bound of the drop after that choice, by Bonferroni's correction.
+    answered_on: the processor that computed the model's answers, if they came from the store.
     """
 
     builds: BuildsFacts | None = None

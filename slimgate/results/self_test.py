@@ -12,7 +12,7 @@ SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 class SelfTestFacts(Facts):
     """The identical copy or the planted fault.
 
-    wrong: the gate cannot be trusted; None in records from before it was kept.
+    wrong: whether the gate cannot be trusted; None in records from before this field.
     """
 
     verdict: Verdict | None
@@ -24,11 +24,11 @@ class SelfTestFacts(Facts):
 
 
 class PlantedDelay(Facts):
-    """The teacher with a busy wait after each call, against itself: the last delay that was looked for.
+    """The teacher compared with itself plus a busy wait after each call: the last delay that was tried.
 
-    seen: the speed-up's interval, widened by the noise floor, lies wholly below 1. percent: the delay, of
-    the teacher's call. clearance: the factor by which a speed-up must clear its budget to be decided, above
-    1 where the smallest delay was not seen; None where none was.
+    seen: the speed-up's interval, widened by the noise floor, lies wholly below 1. percent: the delay, of the
+    teacher's call. clearance: the factor by which a speed-up must clear its budget to be decided, above 1 if
+    the smallest delay was not seen; None if none was.
     """
 
     seen: bool
@@ -52,7 +52,7 @@ class SelfTest(Facts):
 
     @property
     def failures(self) -> dict[str, SelfTestFacts]:
-        """What shows that the gate cannot be trusted, by the name of the check."""
+        """The failed self-tests, which show that the gate cannot be trusted, by the name of the check."""
         failed_checks: dict[str, SelfTestFacts] = {}
         if self.identical and (self.identical.wrong or self.identical.verdict is Verdict.FAIL):
             failed_checks["identical"] = self.identical
@@ -62,7 +62,7 @@ class SelfTest(Facts):
 
     @property
     def undecided_fault(self) -> SelfTestFacts | None:
-        """The planted fault, if the rows could not decide it: nobody knows whether the gate sees one."""
+        """The planted fault, if the rows could not decide whether the gate sees it."""
         fault = self.planted_fault
         if fault is None or "planted_fault" in self.failures or fault.verdict is Verdict.FAIL:
             return None

@@ -1,4 +1,4 @@
-"""Which variants can be told apart by a metric."""
+"""Which variants differ in a metric."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from slimgate.results.facts import Facts
 
 
 class PairFacts(Facts):
-    """Two variants on the same gate rows. better: the one with the better figure, or the first of equal ones.
+    """Two variants on the same gate rows. better: the variant with the better figure, or the first if equal.
 
-    by_points: by how much; interval: its 90 % interval, of this pair alone. p_holm: two-sided, of no
-    difference, corrected over all pairs. separable: whether it is at most 5 %; else it may be chance.
+    by_points: by how much; interval: its 90 % interval, for this pair alone. p_holm: two-sided, of no
+    difference, corrected over all pairs. separable: whether p_holm is at most 5 %; else the difference may be
+    chance.
     """
 
     better: str
@@ -22,14 +23,14 @@ class PairFacts(Facts):
 
 
 class SeparationFacts(Facts):
-    """Variants against each other, by one metric: of the builds of the first seed.
+    """All variants compared with each other, by one metric: the builds of the first seed.
 
-    values: of each variant, the best first. groups: the largest sets of variants of which no two are
-    separable, in that order; a variant may be in several. Empty where each is compared with the best only.
-    left_out: gated variants that are too many to compare; other_answers: those whose answers are missing, or
-    of another run than the record. note: why none is compared, where the metric does not compare them.
-    digest: over the metric, the answers and all that made them; a later run keeps what has the same. None
-    where that is not known.
+    values: of each variant, the best first. groups: the largest sets of variants in which no two are
+    separable, in that order; a variant may be in several. Empty if each is compared with the best only.
+    left_out: gated variants that are too many to compare; other_answers: variants whose answers are missing,
+    or of another run than the record. note: why none is compared, if the metric does not compare them.
+    digest: over the metric, the answers and all that made them; a later run keeps a result with the same
+    digest. None if the digest is not known.
     """
 
     metric: str

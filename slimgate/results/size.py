@@ -1,4 +1,4 @@
-"""The size of a variant beside its teacher."""
+"""The size of a variant compared with its teacher's."""
 
 from __future__ import annotations
 

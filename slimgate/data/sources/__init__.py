@@ -1,1 +1,1 @@
-"""Where rows come from: one source a file; its name is the name in a suite."""
+"""The sources of rows, one a file; its name is the name in a suite."""

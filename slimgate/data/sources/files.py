@@ -97,7 +97,7 @@ class Params(Table):
         try:
             "".encode(
                 codecs.lookup(self.encoding).name
-            )  # rot13 and the like are known, and no encodings of text
+            )  # Python knows codecs such as rot13, which are not encodings of text
         except LookupError:
             raise _error(f'encoding {self.encoding} is not known; for example "utf-8" or "latin-1"') from None
         seen: dict[Path, str] = {}
@@ -118,9 +118,9 @@ class Params(Table):
 
 class Files(Source[Params]):
     def columns(self, params: Params) -> tuple[str, ...]:
-        """Names that any of the parts has, in the order of the first file.
+        """The column names of all parts, in the order of the first file.
 
-        Raises SuiteError for a file that is not there, DataError for one that cannot be read, or where the
+        Raises SuiteError for a file that is not there, DataError for one that cannot be read, or if the
         files of one part have other columns.
         """
         if params.by_label is not None:
@@ -134,17 +134,17 @@ class Files(Source[Params]):
         return tuple(dict.fromkeys(name for _, file_columns in names.values() for name in file_columns))
 
     def parts(self, params: Params) -> tuple[str, ...]:
-        """("all",), or those of train, calibration, selection, gate, confirm that are named."""
+        """("all",), or the parts that are stated among train, calibration, selection, gate and confirm."""
         return tuple(dict.fromkeys(part for part, _, _ in _files(params)))
 
     def is_real(self, params: Params) -> bool:
-        """What the suite says; true where it says nothing, for people bring rows that somebody wrote."""
+        """The value in the suite; the default is true, because users bring rows that people wrote."""
         return params.real
 
     def digest(self, params: Params) -> str:
         """sha256 over parts, labels, the bytes of every file and how they are read; not over names of files.
 
-        Of images that rows name, over their bytes too.
+        If rows name images, it includes their bytes.
         """
         total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
         for part, label, path in _files(params):
@@ -159,7 +159,7 @@ class Files(Source[Params]):
         return total.hexdigest()
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
-        """The rows of every part; a column has one type in all of them. Files of a part follow each other."""
+        """The rows of each part; a column has the same type in all parts. Files of a part are in order."""
         tables_of_part: dict[str, list[pa.Table]] = {}
         firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
         for part, label, path in _files(params):
@@ -216,7 +216,7 @@ def _same_names(
 
 
 def _common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
-    """A type for each column that holds its values in every table: the wider number, else a string."""
+    """A type for each column that holds its values in every table: the wider number type, else string."""
     columns: dict[str, list[pa.ChunkedArray]] = {}
     for table in tables:
         for name in table.column_names:
@@ -228,7 +228,7 @@ def _common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
 
 
 def _holds(kind: pa.DataType, columns: list[pa.ChunkedArray]) -> bool:
-    """Whether the type holds every value: a float is no whole number of 17 digits, such as an id may be."""
+    """Whether the type holds every value: a float cannot hold a whole number of 17 digits, such as an id."""
     try:
         for column in columns:
             column.cast(kind)

@@ -7,10 +7,10 @@
     group = "file"
 
 Rows come from the docstrings of packages that the extra `demo` installs in exact versions, so that they are
-the same everywhere. They are read with `ast` without importing them: people wrote them to explain a library,
-so the rows are real. Names of libraries are masked by the word "library", or the question would be one of
-spelling. Texts found under two libraries, and repeats, are dropped. A suite's split unlabelled is drawn from
-the part unlabelled.
+the same everywhere. They are read with `ast` without importing them. People wrote them to explain a library,
+so the rows are real. Names of libraries are masked by the word "library", because otherwise spelling would
+give the label away. Texts that two libraries have, and repeats, are dropped. A suite's split unlabelled is
+drawn from the part unlabelled.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ class LibraryDocs(Source[Params]):
         return COLUMNS
 
     def parts(self, params: Params) -> tuple[str, ...]:
-        """One part, from which the splits are cut; and one of rows without labels where it is asked for."""
+        """The part from which the splits are cut; and, if the option asks for it, that of unlabelled rows."""
         return ("unlabelled", "all") if params.unlabelled else ("all",)
 
     def is_real(self, params: Params) -> bool:
-        """People wrote the paragraphs."""
+        """True: people wrote the paragraphs."""
         return True
 
     def digest(self, params: Params) -> str:
-        """Changes with the packages' versions and the options; the code counts apart."""
+        """A digest over the packages' versions and the options; the code has a separate digest."""
         installed = installed_versions(params.libraries)
         return json_digest({"installed": installed, "params": params.model_dump(mode="json")})
 
@@ -116,7 +116,7 @@ def _table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table
 
 
 def unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[dict[str, str]]:
-    """Drops texts found under two libraries, then repeats, then what exceeds the limit per file."""
+    """Drops texts that two libraries have, then repeats, then the rows above the limit per file."""
     unique = list(rows)
     owners: dict[str, set[str]] = {}
     for row in unique:

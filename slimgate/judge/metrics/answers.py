@@ -9,10 +9,10 @@
 | empty               | hold no text                                                                        |
 | looping             | end with the same tokens again and again                                            |
 | answer_length       | no share: the mean tokens of an answer, as a multiple of the teacher's              |
-| failed              | a server never gave: the request failed for good; measured of endpoints             |
+| failed              | a server never gave: the request failed; measured only of endpoints                 |
 | acceptance_length   | no share: the mean tokens for each pass of a model that verifies those of a draft   |
 
-A row of several sampled answers has their mean, so that a prompt counts once, however often it is answered.
+A row with several sampled answers has their mean, so a prompt counts once, however often it is answered.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ MOST_DRAFT_TOKENS = 16
 def mean_score(
     name: str, *, higher_is_better: bool = True, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> Metric:
-    """The mean of the values of that name, each in the range; where all are 0 or 1, and that is the range,
-    Tango's test judges it.
+    """The mean of the values of that name, each in the range.
+
+    Tango's test judges it if all values are 0 or 1 and that is the range.
     """
     values = _column(name)
     sums = mean_of(values)
@@ -68,7 +69,7 @@ def mean_score(
 
 
 def answer_length() -> Metric:
-    """The mean tokens of an answer, whose range is 0 to the limit of a row where the rows hold it."""
+    """The mean tokens of an answer; its range is 0 to the row's limit if the rows hold the limit."""
     lengths = _column(TOKENS)
     sums = mean_of(lengths)
     return Metric(
@@ -85,7 +86,7 @@ def answer_length() -> Metric:
 
 
 def _length_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
-    """0 and the limit of both; without an end where one has none, or has longer answers all the same."""
+    """0 and the limit of both models; infinite if a model has no limit, or has longer answers anyway."""
     limits = [
         side.values[MOST_TOKENS].max() if MOST_TOKENS in side.values else inf for side in (teacher, variant)
     ]
@@ -95,7 +96,7 @@ def _length_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
 
 
 def acceptance_length() -> Metric:
-    """The mean tokens of a verification pass: 1, and those of the draft that were kept.
+    """The mean tokens of a verification pass: 1, and the tokens of the draft that were kept.
 
     A model without a draft writes one token with each pass. The pass over the prompt, and its token, do not
     count. Source: Leviathan et al. 2023, section 3.1; the last pass of an answer may be cut short.
@@ -119,13 +120,13 @@ def _tokens_and_passes(outcomes: Outcomes) -> Floats:
 
 
 def _tokens_per_pass(sums: Floats) -> Floats:
-    """1 of answers of one token each, which no pass verified."""
+    """1 for answers of one token each, which no pass verified."""
     tokens, passes = sums[..., 0], sums[..., 1]
     return np.where(passes > 0, tokens / np.where(passes > 0, passes, 1.0), 1.0)
 
 
 def _best_and_worst_row(outcomes: Outcomes) -> Floats:
-    """Of an answer as long as it may be: all tokens of the draft are kept, or none."""
+    """For an answer of the greatest length: all tokens of the draft are kept, or none."""
     tokens = float(outcomes.values[MOST_TOKENS].max()) if MOST_TOKENS in outcomes.values else 1.0
     return np.asarray([[tokens, tokens / (1 + MOST_DRAFT_TOKENS)], [tokens, tokens]])
 

@@ -25,7 +25,7 @@ def as_evaluate(name: str, *, cache_dir: str | None = None) -> evaluate.Metric:
     """An `evaluate.Metric` whose compute() returns {name: value}.
 
     references and predictions are class indices; prediction_scores are a row's probabilities of all
-    classes. cache_dir is where evaluate keeps its rows (default its own). Raises SuiteError for an unknown
+    classes. cache_dir: the folder of evaluate's rows (default evaluate's). Raises SuiteError for an unknown
     name; compute() raises MeasureError as the metric does.
     """
     # evaluate loads torch and takes seconds
@@ -62,7 +62,7 @@ def value_of(
     predictions: Sequence[int] | None = None,
     prediction_scores: Sequence[Sequence[float]] | None = None,
 ) -> float:
-    """The plain metric of columns as evaluate hands them over; predictions default to the highest score."""
+    """The plain metric of the columns that evaluate passes; predictions default to the highest score."""
     labels = np.asarray(references, dtype=np.int64)
     scores = None if prediction_scores is None else np.asarray(prediction_scores, dtype=np.float64)
     if scores is not None and scores.ndim != 2:

@@ -1,4 +1,4 @@
-"""What a metric file declares, and the checks that every metric makes of its rows."""
+"""The declarations of a metric file, and the checks that every metric makes on its rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge.metrics.classes import arrange_classes
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
-# what a metric reads is the kind of outcomes that its `needs` names
+# the kind of outcomes that `needs` names is what the metric reads
 Statistic = Callable[[Any, Floats], Floats]
 FromConfusion = Callable[[Floats], Floats]
 PerRow = Callable[[Any], Floats]
@@ -26,9 +26,9 @@ class RowSums:
 
     terms(outcomes) -> (rows, k), a few numbers per row; value(sums): (…, k) sums -> (…,) values, the same
     when all sums are scaled. extremes(outcomes) -> (2, k), the terms of a row at its best and at the worst
-    that a model can do to it: of outcomes without classes, the made-up rows that the judge adds.
-    missing_limit(outcomes) -> why that worst is not known of these rows, so that they decide nothing; None if
-    it is.
+    that a model can make it; for outcomes without classes, the made-up rows that the judge adds.
+    missing_limit(outcomes) -> why that worst is not known for these rows, so that they decide nothing; None
+    if it is.
     """
 
     terms: Callable[[Any], Floats]
@@ -43,7 +43,7 @@ class RowMean:
 
     of(outcomes) -> (rows,) amounts and (rows,) sizes, the same for every model. ends(teacher, variant) -> the
     lowest and the highest amount per unit of size that a row can have. most_lost(teacher, variant) -> by how
-    much a row can get worse, where that is less than from end to end. The judge's bound also covers rows that
+    much a row can get worse, if that is less than from end to end. The judge's bound also covers rows that
     the sample does not have; these limits are all that it assumes of them. An end may be infinite: then a row
     counts for a loss of at most cap(teacher, variant), and the share of rows that lose more is judged too
     (see `slimgate/judge/capped.py`). Without a cap there a budget can fail, and does not pass.
@@ -77,31 +77,31 @@ class Correlated:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as the judge needs it: one number per set of row weights.
+    """A metric in the form that the judge needs: one number per set of row weights.
 
     statistic(outcomes, weights) -> values: weights are per-row multiplicities, (rows,) or
     (resamples, rows); values have shape () or (resamples,), and do not change when all weights are scaled.
     `weights` of ones gives the plain metric.
-    from_confusion: where the metric is a function of the confusion matrix alone, that function:
+    from_confusion: if the metric is a function of the confusion matrix alone, that function:
     (…, classes, classes) counts [label, prediction] -> (…,); the judge then resamples cells, not rows.
-    per_row: where the metric is a mean of a 0/1 value per row, that value (rows,); the judge then
-    uses Tango's test. With a row_mean too the values may lie between 0 and 1; then that is used.
-    row_sums: where the metric is a function of sums over rows, those; the judge then resamples sums.
+    per_row: if the metric is a mean of a 0/1 value per row, that value (rows,); the judge then uses Tango's
+    test. If it has a row_mean too, the values may lie between 0 and 1; then the judge uses the row_mean.
+    row_sums: if the metric is a function of sums over rows, those; the judge then resamples sums.
     influence: how much each row moves the value, (rows,) with sum 0, such that the sum of the squares over
     rows² is the value's variance; the judge then resamples nothing. influence_name: of that method, as a
-    verdict quotes it. documents, correlated: of metrics that are judged in ways of their own.
-    needs: what of the outcomes it reads: "prediction", "probabilities", or the name of a task's own values.
+    verdict quotes it. documents, correlated: for metrics with separate methods.
+    needs: the part of the outcomes that it reads: "prediction", "probabilities", or a task's own values.
     value_range: lowest and highest possible value. unit: of a drop: 100 times the metric's own unit, or, of a
     perplexity, the percentage by which it has grown. alike: values that two models must both have for the
     metric to compare them, such as the tokens that it is a mean over.
-    binary_only: it is defined for two labels alone. of_positive: of two labels it is of the positive one.
-    over_labels: each label of the task counts in it,
-    however few rows it has, so that it proves nothing where one has none.
-    row_mean: where the metric is a mean over rows or a rate; the judge then uses a bound of that mean.
-    open_range: what a user can do where a value_range that is not finite lets no budget pass, as the end of a
+    binary_only: the metric is defined for two labels alone. of_positive: if there are two labels, the metric
+    is of the positive label. over_labels: each label of the task counts in it, however few rows it has, so
+    the metric proves nothing if a label has no row.
+    row_mean: if the metric is a mean over rows or a rate; the judge then uses a bound of that mean.
+    open_range: what a user can do if a value_range that is not finite lets no budget pass, as the end of a
     sentence; "" for a text that names the budget's cap.
-    rows: where the metric is of some rows alone, their positions, the same for every model.
-    resampled: False where the metric has no interval: the statistic takes weights of ones only, or the value
+    rows: if the metric is of some rows alone, their positions, the same for every model.
+    resampled: False if the metric has no interval: the statistic takes weights of ones only, or the value
     of a sample is biased. It is then reported without an interval, and no budget can be put on it; no_budget
     says why, as the end of a sentence that begins with the name.
     """
@@ -131,35 +131,36 @@ class Metric:
 
     @property
     def over_builds(self) -> bool:
-        """Whether a budget can be judged over several builds: not by documents, nor of correlations."""
+        """Whether a budget can be judged over several builds; not if by documents or a correlation."""
         return self.resampled and self.documents is None and self.correlated is None
 
 
 def value_of(metric: Metric, outcomes: Outcomes) -> float:
     """The plain metric of a model's outcomes: every row counts once.
 
-    Raises SuiteError where it is of the positive label and nobody knows which that is.
+    Raises SuiteError if it is of the positive label and no label is known to be positive.
     """
     outcomes = arranged(metric, own_rows(metric, outcomes))
     return float(metric.statistic(outcomes, np.ones(len(outcomes))))
 
 
 def own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:
-    """The outcomes of the rows that a metric is of."""
+    """The outcomes of the rows that a metric reads."""
     return outcomes if metric.rows is None else outcomes.take(metric.rows(outcomes))
 
 
 def arranged(metric: Metric, outcomes: Outcomes) -> Outcomes:
-    """The outcomes as the metric reads them: the positive label second, all strays as one class."""
+    """The outcomes in the form that the metric reads: the positive label second, all strays as one class."""
     return arrange_classes(
         outcomes, metric.name, of_positive=metric.of_positive, of_counts=metric.needs == "prediction"
     )
 
 
 def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
-    """Raises MeasureError where a weight is not the same as so many copies of a row.
+    """Raises MeasureError if a weight of n does not count as n copies of a row.
 
-    Then values of resamples say nothing: a statistic that forgets its weights has an interval of no width.
+    Then the values of resamples mean nothing: a statistic that ignores its weights has an interval of width
+    0.
     """
     times = 1 + np.random.default_rng(0).integers(0, 2, size=len(outcomes))
     weighted = float(metric.statistic(outcomes, np.stack([times, times]).astype(np.float64))[1])
@@ -172,7 +173,7 @@ def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
 
 
 def check_weights(outcomes: Outcomes, weights: Floats) -> None:
-    """Raises MeasureError where there are no rows, or where weights do not fit them.
+    """Raises MeasureError if there are no rows, or if weights do not fit them.
 
     weights: (rows,) or (resamples, rows), finite, not negative, none of the resamples all zero.
     """
@@ -180,13 +181,13 @@ def check_weights(outcomes: Outcomes, weights: Floats) -> None:
         raise MeasureError("no rows: a metric of an empty split is not defined")
     if weights.shape[-1:] != (len(outcomes),):
         raise MeasureError(f"weights have shape {weights.shape}, expected (…, {len(outcomes)})")
-    # a NaN fails both comparisons, an infinite sum the last one
+    # NaN fails both comparisons, and an infinite sum fails the last comparison
     if not (weights.min() >= 0 and weights.sum(axis=-1).min() > 0 and np.isfinite(weights.sum())):
         raise MeasureError("weights must be finite and not negative, with one above 0 in each resample")
 
 
 def check_classes(outcomes: ClassOutcomes) -> None:
-    """Raises MeasureError where a label or a prediction is no index into `classes`."""
+    """Raises MeasureError if a label or a prediction is no index into `classes`."""
     k = len(outcomes.classes)
     for name, column in (("label", outcomes.labels), ("prediction", outcomes.predictions)):
         bad = (column < 0) | (column >= k)
@@ -198,7 +199,7 @@ def check_classes(outcomes: ClassOutcomes) -> None:
 
 
 def probabilities_of(outcomes: ClassOutcomes, metric: str) -> Floats:
-    """(rows, classes) float64. Raises MeasureError where the tool gave predictions only."""
+    """(rows, classes) float64. Raises MeasureError if the tool gave predictions only."""
     if outcomes.probabilities is None:
         raise MeasureError(f"{metric} needs probabilities, these outcomes contain only predictions")
     return outcomes.probabilities

@@ -1,8 +1,8 @@
-"""The label set that a class metric is over, and the label of two that precision, recall and F1 are of.
+"""The labels of a class metric, and the positive label for precision, recall and F1.
 
-Of two labels the positive one is what the user says, or that of a pair which everyone reads alike. Any other
-pair is refused: of "fraud" and "ok" the second by name is "ok", and a model that never says "fraud" has a
-recall of 1 then.
+The positive label of two is the one that the user states, or that of a conventional pair. Any other pair is
+refused: of "fraud" and "ok" the second by name is "ok", and a model that never predicts "fraud" would then
+have a recall of 1.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CONVENTIONAL = (
 # What makes the negative label of a positive one: not_spam and spam.
 NEGATIONS = ("not", "non", "no")
 _STRAYS = "no label"
-# The name under which a record's outcomes of multi-label rows have the labels.
+# The name under which a record's outcomes of multi-label rows hold the labels.
 _GOLD = "gold:"
 
 
 def conventional_positive(labels: Sequence[str]) -> str | None:
-    """The positive one of two labels that are a conventional pair; None of any other labels."""
+    """The positive label of two that are a conventional pair; None for any other labels."""
     if len(labels) != 2:
         return None
     for negative, positive in ((0, 1), (1, 0)):
@@ -48,7 +48,7 @@ def conventional_positive(labels: Sequence[str]) -> str | None:
 
 
 def _plain(label: str) -> str:
-    """In lower case, with one kind of separator; 1.0 as 1."""
+    """The label in lower case, with one kind of separator; 1.0 as 1."""
     text = (
         "_".join(label.casefold().replace("-", "_").split()) if len(label.strip()) > 2 else label.casefold()
     )
@@ -56,7 +56,7 @@ def _plain(label: str) -> str:
 
 
 def _negates(negative: str, positive: str) -> bool:
-    """Whether a label is another one with "not", "non" or "no" before it."""
+    """Whether the negative label is the positive one with "not", "non" or "no" before it."""
     return (
         any(negative in (f"{word}_{positive}", f"{word}{positive}") for word in NEGATIONS)
         and len(positive) > 1
@@ -64,17 +64,17 @@ def _negates(negative: str, positive: str) -> bool:
 
 
 def _are_numbered(negative: str, positive: str) -> bool:
-    """Whether the two are one name with 0 and with 1 at its end: LABEL_0 and LABEL_1."""
+    """Whether both labels are the same name, with 0 and with 1 at the end: LABEL_0 and LABEL_1."""
     return (negative[:-1], negative[-1:], positive[-1:]) == (positive[:-1], "0", "1")
 
 
 def positive_of(outcomes: ClassOutcomes) -> str | None:
-    """The positive label of two: as stated, else of a conventional pair; None where nobody knows."""
+    """The positive label of two: as stated, else that of a conventional pair; None if it is not known."""
     return outcomes.positive if outcomes.positive is not None else conventional_positive(outcomes.label_set)
 
 
 def require_positive(metric: str, outcomes: ClassOutcomes) -> str:
-    """The positive label of two. Raises SuiteError with the rows of each where nobody knows it."""
+    """The positive label of two. Raises SuiteError with the rows of each label if it is not known."""
     positive = positive_of(outcomes)
     if positive is not None:
         return positive
@@ -92,11 +92,11 @@ def refuse_positive(metric: str, rows: Mapping[str, int]) -> NoReturn:
 
 
 def arrange_classes(outcomes: Outcomes, metric: str, *, of_positive: bool, of_counts: bool) -> Outcomes:
-    """The outcomes as a class metric reads them; others as they are.
+    """The outcomes in the form that a class metric reads; other outcomes unchanged.
 
-    of_positive: the metric is of the positive label of two, which then is the second class.
-    of_counts: it reads predictions alone, so that all strays are one class.
-    Raises SuiteError where the positive label is needed and nobody knows it.
+    of_positive: the metric is of the positive label of two, which becomes the second class. of_counts: it
+    reads predictions alone, so all strays become one class. Raises SuiteError if the positive label is needed
+    and not known.
     """
     if not isinstance(outcomes, ClassOutcomes):
         return outcomes

@@ -9,9 +9,9 @@ Precision, recall and F1 are scores of a class. Each gives four metrics:
 | score_micro     | one row, one label: the same as accuracy, and judged as accuracy is         |
 | score_weighted  | mean weighted by labelled rows                                              |
 
-As scikit-learn does when `labels` are those of the rows; 0/0 is 0. A prediction that is no row's label is
-wrong, and no class of its own: it would count in the model that says it and not in the other. A label that no
-row has is left out of the value, and keeps the judge from a PASS (quality.py).
+These are scikit-learn's values if its `labels` are those of the rows; 0/0 is 0. A prediction that is no row's
+label is wrong, but not a class: such a class would count in the model that predicts it and not in the other.
+A label that no row has is left out of the value, and prevents a PASS (quality.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PerClass = Callable[[ClassCounts], Floats]
 
 
 def right_rows(outcomes: ClassOutcomes) -> Floats:
-    """(rows,) 1.0 where the prediction is the label, else 0.0."""
+    """(rows,) 1.0 if the prediction is the label, else 0.0."""
     check_classes(outcomes)
     return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)
 
@@ -58,7 +58,7 @@ def mean_recall(counts: Floats) -> Floats:
 def matthews(counts: Floats) -> Floats:
     """Matthews' correlation coefficient: (…, classes, classes) counts -> (…,) in [-1, 1].
 
-    It is 0 where labels or predictions are all one class.
+    It is 0 if labels or predictions are all one class.
 
     Source: Gorodkin 2004 (R_K), as scikit-learn's matthews_corrcoef computes it.
     """
@@ -76,17 +76,17 @@ def f1s(by_class: ClassCounts) -> Floats:
 
 
 def precisions(by_class: ClassCounts) -> Floats:
-    """Of the rows predicted as a class, the share that are of it: (…, classes) in [0, 1]."""
+    """The share of the rows predicted as a class that are of it: (…, classes) in [0, 1]."""
     return ratio(by_class.right, by_class.predicted)
 
 
 def recalls(by_class: ClassCounts) -> Floats:
-    """Of the rows labelled as a class, the share predicted as it: (…, classes) in [0, 1]."""
+    """The share of the rows labelled as a class that are predicted as it: (…, classes) in [0, 1]."""
     return ratio(by_class.right, by_class.labelled)
 
 
 def _positives(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
-    """(rows,) found positives and (rows,) positives; every model has as many."""
+    """(rows,) true positives and (rows,) positives; the positives are the same for every model."""
     positive = outcomes.labels == 1
     hits = positive & (outcomes.predictions == 1)
     return hits.astype(np.float64), positive.astype(np.float64)
@@ -152,8 +152,8 @@ METRICS: Mapping[str, Metric] = {
     **_make_averages("f1", f1s),
     **_make_averages("precision", precisions),
     **_RECALL,
-    # Each row that can count does so by 0 or 1. A bootstrap passed a loss of 0.3 % of the rows in 7.5 %.
+    # Each row counts as 0 or 1, if it counts. A bootstrap passed a loss of 0.3 % of the rows in 7.5 %.
     "recall": replace(_RECALL["recall"], row_mean=RowMean(_positives, ends=lambda *_: (0.0, 1.0))),
-    # classes weighted by their rows: the share of right rows, which is accuracy
+    # weighted by the rows of each class, it is the share of right rows, which is accuracy
     "recall_weighted": replace(_RECALL["recall_weighted"], per_row=right_rows),
 }

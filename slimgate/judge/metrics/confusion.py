@@ -23,7 +23,7 @@ def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """Weighted counts [label, prediction].
 
     weights: (rows,) -> (classes, classes); (resamples, rows) -> (resamples, classes, classes).
-    Raises MeasureError where there are no rows or a label or prediction is not a class index.
+    Raises MeasureError if there are no rows or a label or prediction is not a class index.
     """
     check_weights(outcomes, weights)
     check_classes(outcomes)
@@ -31,7 +31,7 @@ def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
 
 
 def weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
-    """As `confusion`, of rows and weights that were checked before."""
+    """As `confusion`, for rows and weights that were checked before."""
     k = len(outcomes.classes)
     cells = outcomes.labels * k + outcomes.predictions
     by_line = np.atleast_2d(weights)
@@ -64,14 +64,14 @@ def class_counts(counts: Floats) -> ClassCounts:
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """numerator / denominator, and 0 where the denominator is 0 (scikit-learn's zero_division default)."""
+    """numerator / denominator, and 0 if the denominator is 0 (scikit-learn's zero_division default)."""
     out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
     np.divide(numerator, denominator, out=out, where=denominator != 0)
     return out
 
 
 def binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
-    """As `statistic_of`, of a metric of two labels. It raises MeasureError for another number of labels."""
+    """As `statistic_of`, for a metric of two labels. It raises MeasureError for another number of labels."""
 
     def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         labels = len(outcomes.label_set)

@@ -1,8 +1,9 @@
 """Areas under the ROC curve and under the precision-recall curve.
 
-Two classes: of the positive label's probability. More classes: the mean over one-versus-rest curves. The area
-under the ROC curve equals the share of pairs (a row of the class, a row of another) in which the first has
-the higher score. The area under the precision-recall curve is the average precision.
+With two classes, the curve is of the positive label's probability; with more, the value is the mean over
+one-versus-rest curves. The area under the ROC curve equals the share of pairs (a row of the class, a row of
+another) in which the first has the higher score. The area under the precision-recall curve is the average
+precision.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     A positive's precision is that of the rows that score as high or higher, as scikit-learn's
     average_precision_score has it. One-versus-rest is the mean over classes that have rows; a resample
     without any is NaN. Memory: a few times that of `weights`.
-    Raises MeasureError without rows or probabilities, and where `weights` is (rows,) and the value is NaN.
+    Raises MeasureError without rows or probabilities, and if `weights` is (rows,) and the value is NaN.
     """
     check_weights(outcomes, weights)
     total = np.zeros(weights.shape[:-1])

@@ -1,13 +1,13 @@
 """A metric by `evaluate.load`: "hub:NAME" in a suite is a metric of the hub, reported and not gated.
 
-A script of one's own is a metric by dotted path:
+Your own script is a metric by its dotted path:
 
-    # my_metrics.py, beside the suite: metrics = ["my_metrics:KAPPA"]
+    # my_metrics.py, next to the suite: metrics = ["my_metrics:KAPPA"]
     from slimgate.judge.metrics.hub import hub_metric
     KAPPA = hub_metric("kappa", path="metrics/kappa")     # a folder with kappa.py
 
-It is computed once a model, from class indices; evaluate takes some 20 ms a call, so it is not resampled and
-has no interval. evaluate runs the metric's script: name only what you trust.
+It is computed once a model, from class indices. A call of evaluate takes some 20 ms, so the metric is not
+resampled and has no interval. evaluate runs the metric's script: name only what you trust.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from slimgate.outcomes import ClassOutcomes, Floats
 
 
 def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool | None = None) -> Metric:
-    """The metric that `evaluate.load(path)` gives; `path` is the name without "hub:" where it is left out.
+    """The metric that `evaluate.load(path)` gives; `path` defaults to the name without "hub:".
 
-    higher_is_better: default by its name, and True of a name that is not known: it has no budget to pass.
-    Nothing is loaded before the statistic is asked for.
+    higher_is_better: by default from the name; True for an unknown name, because the metric has no budget.
+    Nothing is loaded until the statistic is called.
     """
     script = path or name.removeprefix("hub:")
 
@@ -66,7 +66,7 @@ def _value(name: str, script: str, outcomes: ClassOutcomes) -> float:
 
 
 def _only_number(name: str, script: str, results: Mapping[str, object] | None) -> float:
-    """The value that is called like the metric, or the only one."""
+    """The value under the metric's name, or the only value."""
     values = dict(results or {})
     key = script.rstrip("/").rpartition("/")[2]
     value = values.get(key, next(iter(values.values())) if len(values) == 1 else nan)

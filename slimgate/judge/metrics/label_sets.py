@@ -1,13 +1,13 @@
-"""How well sets of labels are told: of rows that have any number of labels.
+"""How well a model predicts sets of labels: for rows that have any number of labels.
 
 | name            | is                                                                          |
 |-----------------|-----------------------------------------------------------------------------|
 | labels_f1_micro | F1 of all labels of all rows together                                       |
-| labels_f1_macro | plain mean of each label's F1; 0 of a label neither said nor right anywhere |
+| labels_f1_macro | plain mean of each label's F1; 0 for a label without row or prediction      |
 | subset_accuracy | the share of rows whose labels are all right and complete                   |
 | hamming_loss    | the share of wrong answers, a row and a label each being one                |
 
-Each as scikit-learn computes it of indicator matrices, with zero_division = 0.
+The values are those of scikit-learn on indicator matrices, with zero_division = 0.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from slimgate.judge.metrics.confusion import ratio
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums, usual_row
 from slimgate.outcomes import RIGHT, Floats, Outcomes
 
-# Names of the value columns of 0 and 1 of a label X: it is the row's, the model said so.
+# Prefixes of a label's value columns of 0 and 1: the row has the label, the model predicted it.
 GOLD, SAID, WRONG = "gold:", "said:", "labels_wrong"
 
 
 def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
-    """(rows, labels) gold and said, each 0 or 1."""
+    """(rows, labels) gold and predicted, each 0 or 1."""
     names = [name.removeprefix(GOLD) for name in outcomes.values if name.startswith(GOLD)]
     if not names:
         raise MeasureError(f'outcomes have no values "{GOLD}…": they do not come from a multi_label task')
@@ -37,7 +37,7 @@ def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
 
 
 def _by_label(outcomes: Outcomes) -> Floats:
-    """(rows, 3 · labels) told rightly, said, gold."""
+    """(rows, 3 · labels) predicted rightly, predicted, gold."""
     gold, predicted = label_columns(outcomes)
     return np.concatenate([gold * predicted, predicted, gold], axis=1)
 
@@ -49,7 +49,7 @@ def _extremes(outcomes: Outcomes) -> Floats:
 
 
 def _extremes_of_rarest(outcomes: Outcomes) -> Floats:
-    """The same of the row that the rarest label belongs to, which moves a macro average most."""
+    """The same for the row that the rarest label belongs to, which moves a macro average most."""
     gold, _ = label_columns(outcomes)
     counts = gold.sum(axis=0)
     rarest = int(np.where(counts > 0, counts, np.inf).argmin())
@@ -57,7 +57,7 @@ def _extremes_of_rarest(outcomes: Outcomes) -> Floats:
 
 
 def _right_and_wrong(gold: Floats) -> Floats:
-    """(2, 3 · labels) all labels predicted; none of them, and every other label in their place."""
+    """(2, 3 · labels) all gold labels predicted; then none of them, and every other label instead."""
     if not gold.any():
         gold = np.full(len(gold), 1 / len(gold))
     return np.stack([np.concatenate([gold, gold, gold]), np.concatenate([0 * gold, 1 - gold, gold])])
@@ -75,7 +75,7 @@ def _micro(sums: Floats) -> Floats:
 
 def _f1(name: str, value: Callable[[Floats], Floats], extremes: Callable[[Outcomes], Floats]) -> Metric:
     row_sums = RowSums(_by_label, value, extremes)
-    # the plain mean over labels counts one without rows, and the other F1 does not
+    # the plain mean over labels includes a label without rows; the other F1 does not
     return replace(_metric(name, row_sums, higher_is_better=True), over_labels=name.endswith("_macro"))
 
 

@@ -10,9 +10,9 @@ Nats have no upper end, so a document counts for a change of at most CAP nats a 
 documents that lost more is judged too; see `slimgate/judge/capped.py`. 1 nat multiplies the perplexity of a
 document by 2.7.
 
-A token with none before it is not counted, though its bytes are: for bits_per_byte set add_bos = true and a
-stride below max_tokens. A metric of all tokens together, not a mean over documents. Source of bits per byte:
-Gao et al. 2020 (The Pile), section 3.1.
+The first token has none before it and is not counted, though its bytes are: for bits_per_byte set add_bos =
+true and a stride below max_tokens. Each metric is over all tokens together, not a mean over documents. Source
+of bits per byte: Gao et al. 2020 (The Pile), section 3.1.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _bits(outcomes: Outcomes) -> Floats:
 
 
 def _cap_in_bits(outcomes: Outcomes) -> float:
-    """CAP in bits per byte, by the tokens a byte of all rows."""
+    """CAP in bits per byte, from the tokens per byte of all rows."""
     return CAP / log(2) * float(outcomes.column("tokens").sum() / outcomes.column("bytes").sum())
 
 

@@ -10,7 +10,7 @@ from slimgate.judge.metrics.base import Metric, RowSums, check_classes, probabil
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
-# Models answer in float32; a row can cost no more than this, however broken the model is.
+# Models answer in float32; a row costs no more than this, however broken the model is.
 _EPS = float(np.finfo(np.float32).eps)
 _WORST = float(-np.log(_EPS))
 BINS = 15
@@ -21,8 +21,9 @@ def brier_scores(outcomes: ClassOutcomes) -> Floats:
 
     (rows,) in [0, 1] for two classes, in [0, 2] for more.
 
-    With more than two classes the sum over classes, Brier's own; with two the half of it, which is
-    (1 - probability of the label)². So scikit-learn's brier_score_loss with scale_by_half="auto".
+    With more than two classes it is the sum over classes, as Brier defines it. With two classes it is half of
+    that sum, (1 - probability of the label)², as in scikit-learn's brier_score_loss with
+    scale_by_half="auto".
     Source: Brier 1950, Mon. Weather Rev. 78:1-3.
     """
     check_classes(outcomes)
@@ -62,7 +63,7 @@ _LOSS = mean_of(row_losses)
 def ece_terms(outcomes: ClassOutcomes) -> Floats:
     """The terms of the expected calibration error.
 
-    (rows, 16): 1 or 0 for right less the confidence, in the column of the row's bin; then ones.
+    (rows, 16): right (1 or 0) minus the confidence, in the column of the row's bin; then a column of ones.
 
     The confidence is the probability of the prediction. Bins of equal width, each closed above, as in
     Guo et al. 2017 (ICML), section 2.
@@ -79,7 +80,7 @@ def ece_terms(outcomes: ClassOutcomes) -> Floats:
 
 def bin_of(confidence: Floats) -> Ints:
     """(rows,) confidences -> (rows,) the bin that each falls in."""
-    # ends as i / 15, so that a confidence of exactly 0.2 or 0.6 falls on its end
+    # the ends are i / 15, so that a confidence of exactly 0.2 or 0.6 falls on its end
     return np.asarray(np.searchsorted(np.arange(1, BINS) / BINS, confidence, side="left"))
 
 
@@ -117,8 +118,9 @@ METRICS: Mapping[str, Metric] = {
         statistic=statistic_of_sums(_ECE, in_blocks=True),
         row_sums=_ECE,
         resampled=False,
-        # few rows a bin make it too large, that of a calibrated teacher more than that of a surer variant: of
-        # a true drop of 2 points half was measured, and PASS came in 27 to 57 % of simulated runs
+        # With few rows in a bin the sample's value is too large, more so for a calibrated teacher than for a
+        # surer variant: half of a true drop of 2 points was measured, and 27 to 57 % of simulated runs
+        # passed.
         no_budget="is biased in a sample, so its drop cannot be judged; put the budget on brier or log_loss",
     ),
 }

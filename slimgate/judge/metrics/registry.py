@@ -63,7 +63,7 @@ def _load_own(name: str) -> Metric:
 def _metrics() -> Mapping[str, Metric]:
     """Name -> metric over the folder's files; a file without METRICS (base, confusion) is a helper.
 
-    An import error of a metric file is left to rise: a broken file must not vanish from the list.
+    An import error of a metric file is not caught: a broken file must not vanish from the list.
     """
     package = importlib.import_module("slimgate.judge.metrics")
     metrics: dict[str, Metric] = {}

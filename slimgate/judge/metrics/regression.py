@@ -1,6 +1,6 @@
-"""Metrics of scores beside gold ones: Pearson's and Spearman's correlation, mean squared and absolute error.
+"""Metrics of scores compared with gold scores: Pearson, Spearman, mean squared and absolute error.
 
-Both correlations are 0 where one side has one value only. Source: Cer et al. 2017 (SemEval-2017 task 1),
+Both correlations are 0 if one side has one value only. Source: Cer et al. 2017 (SemEval-2017 task 1),
 section 5.
 
 Errors are in the unit of the gold scores (mse: squared) and have no upper end. A row counts for a change of
@@ -36,14 +36,14 @@ def pearson(outcomes: Outcomes, weights: Floats) -> Floats:
 
 
 def spearman(outcomes: Outcomes, weights: Floats) -> Floats:
-    """The same of ranks among the weighted rows, equal values sharing the middle of theirs."""
+    """The same for ranks among the weighted rows; equal values share the middle of their ranks."""
     check_weights(outcomes, weights)
     gold, scores = gold_and_scores(outcomes)
     return _correlation(_ranks(gold, weights), _ranks(scores, weights), weights)
 
 
 def _ranks(values: Floats, weights: Floats) -> Floats:
-    """(…, rows) the middle of the places that a row's equals take, from 0 to the sum of the weights."""
+    """(…, rows) the middle of the places that a row's equal values take, from 0 to the sum of the weights."""
     order = np.argsort(values, kind="stable")
     rising = values[order]
     first = np.searchsorted(rising, rising, side="left")

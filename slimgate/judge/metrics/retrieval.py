@@ -1,12 +1,12 @@
-"""Retrieval: how high a query's first relevant document stands.
+"""Retrieval: the rank of a query's first relevant document.
 
 | name           | is, mean over queries                                                                  |
 |----------------|----------------------------------------------------------------------------------------|
-| recall_at_k    | 1 where one of the first k documents is relevant (also called hit rate, accuracy at k)  |
+| recall_at_k    | 1 if one of the first k documents is relevant (also called hit rate, accuracy at k)     |
 | mrr            | 1 / rank of the first relevant document (Voorhees 1999)                                 |
 | ndcg_at_10     | gain of the first 10, discounted by log2 of the place, over the best possible           |
 
-With one relevant document a query recall_at_k is recall as it is usually meant; with several it is the
+With one relevant document per query, recall_at_k is recall in its usual sense; with several it is the
 recall of metric learning (Jégou et al. 2011; Oh Song et al. 2016, section 6).
 """
 
@@ -26,7 +26,7 @@ DEPTHS = (1, 5, 10)
 
 
 def make_recall_at(depth: int) -> Callable[[Outcomes], Floats]:
-    """(queries,) 1.0 where the first relevant document is among the first `depth`, else 0.0."""
+    """(queries,) 1.0 if the first relevant document is among the first `depth`, else 0.0."""
     return lambda outcomes: np.asarray(outcomes.column(RANK) <= depth, dtype=np.float64)
 
 

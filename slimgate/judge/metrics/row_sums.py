@@ -13,7 +13,7 @@ from slimgate.outcomes import Floats
 if TYPE_CHECKING:
     from slimgate.outcomes import Outcomes
 
-# So many rows of 16 terms each take 32 MB.
+# This many rows of 16 terms each take 32 MB.
 _ROWS_AT_ONCE = 2**18
 
 
@@ -67,8 +67,8 @@ def mean_of(values: Callable[[Any], Floats]) -> RowSums:
 def usual_row(terms: Floats, sizes: Floats) -> Floats:
     """(k,) the terms of the row that a unit meets: the mean over rows that count by their sizes.
 
-    The F1 of rows with several answers (spans, labels) takes it all right and all wrong as its extremes,
-    since a row that changes may lose all it has. If all sizes are 0, the plain mean.
+    The F1 of rows with several answers (spans, labels) uses this row, all right and all wrong, as its
+    extremes, since a row that changes may lose all it has. If all sizes are 0, it is the plain mean.
     """
     weights = sizes if sizes.any() else np.ones(len(sizes))
     return np.asarray(weights @ terms / weights.sum())

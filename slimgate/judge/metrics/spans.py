@@ -1,7 +1,7 @@
 """How well a tagger finds spans (CoNLL's precision, recall and F1) and how many words it tags right.
 
-A span is right where its type, its first and its last word are. All spans of all rows count alike (micro);
-0/0 is 0. Source: Tjong Kim Sang & De Meulder 2003 (CoNLL-2003), section 2.5.
+A span is right if its type, its first word and its last word are right. All spans of all rows count alike
+(micro); 0/0 is 0. Source: Tjong Kim Sang & De Meulder 2003 (CoNLL-2003), section 2.5.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from slimgate.judge.metrics.row_sums import share, statistic_of_sums, usual_row
 from slimgate.outcomes import Floats, Outcomes
 
 COUNTS = ("spans_right", "spans_predicted", "spans_gold")
-# Spans that a row of unknown length may predict: its F1 is 0 beside any sample.
+# Spans that a row of unknown length may predict: this many bring the F1 of any sample to 0.
 _NO_LIMIT = 1e9
 
 
@@ -28,8 +28,8 @@ def _counts(outcomes: Outcomes) -> Floats:
 def _extremes(outcomes: Outcomes) -> Floats:
     """A row at its best and at its worst.
 
-    It has as many spans as the row that a span belongs to, one at least: all right, or none right and a wrong
-    span on every word. Nobody knows how many words the rows of a sample without `tags` have.
+    It has as many spans as the row of a typical span, at least one: all right; then none right, and a wrong
+    span on every word. Without `tags` the number of words is not known.
     """
     gold = outcomes.column("spans_gold")
     spans = max(float(usual_row(gold[:, None], gold)[0]), 1.0)

@@ -1,4 +1,4 @@
-"""Scores of a written answer, from 0 to 1: one file for each, or a function of one's own.
+"""Scores of a written answer, from 0 to 1: one file for each, or a function of the user.
 
 A task calls them, a metric is their mean.
 """
@@ -30,14 +30,14 @@ def score_names() -> tuple[str, ...]:
 
 
 def is_better_higher(name: str) -> bool:
-    """Whether more is better of a score of slimgate's own."""
+    """Whether a higher value of a score of slimgate is better."""
     score: Score[Any] = importlib.import_module(f"slimgate.judge.scores.{name}").score
     return score.higher_is_better
 
 
 @dataclass(frozen=True)
 class ChosenScore:
-    """A score with its options, as a suite chose it."""
+    """A score with the options that a suite chose."""
 
     name: str
     score: Score[Any]
@@ -48,7 +48,7 @@ class ChosenScore:
         self.score.check_reference(self.params, reference)
 
     def rate(self, answer: str, reference: str | None) -> float:
-        """Raises MeasureError where a user's function gives something else than a number from 0 to 1."""
+        """Raises MeasureError if a user's function gives something else than a number from 0 to 1."""
         score = self.score.rate(self.params, answer, reference)
         if not isinstance(score, int | float) or not 0 <= score <= 1:
             raise MeasureError(f"score {self.name} gave {score!r}, expected a number from 0 to 1")
@@ -93,5 +93,5 @@ class _OwnFunction(Score[Table]):
             )
 
     def rate(self, params: Table, answer: str, reference: str | None) -> float:
-        """What the function gives."""
+        """The value that the function returns."""
         return self._function(answer, reference)  # type: ignore[no-any-return]

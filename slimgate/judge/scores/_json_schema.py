@@ -1,4 +1,4 @@
-"""What the scores of JSON share: a schema is checked before a run, and loads no other schema."""
+"""The shared parts of the scores of JSON. A schema is checked before a run, and loads no other schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file of this folder declares."""
+"""The base class of the scores in this folder."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Score(WithParams[P]):
 
     @abstractmethod
     def rate(self, params: P, answer: str, reference: str | None) -> float:
-        """From 0 to 1."""
+        """The score of an answer, from 0 to 1."""
 
     def check(self, params: P) -> None:
-        """Raises MissingExtra where a package is missing, ValueError for an option that it cannot use."""
+        """Raises MissingExtra if a package is missing, ValueError for an option that the score cannot use."""
 
     def check_reference(self, params: P, reference: str) -> None:
-        """Raises ValueError for a row's reference, or its tools, that it cannot use."""
+        """Raises ValueError for a row's reference, or its tools, that the score cannot use."""
 
 
 def best_score(rate: Callable[[str, str | None], float], answer: str, references: Sequence[str]) -> float:
-    """The best over a row's references, as SQuAD takes it; without any, the score of the answer alone."""
+    """The best score over a row's references, as in SQuAD; without any, the score of the answer alone."""
     return max(rate(answer, reference) for reference in references) if references else rate(answer, None)
 
 
 def import_for_score(module: str, score: str) -> Any:
-    """A package of the extra `answers`. Raises MissingExtra, or BuildError where it cannot be imported."""
+    """A package of the extra `answers`. Raises MissingExtra, or BuildError if it cannot be imported."""
     return import_extra(module, "answers", f"score {score}")
 
 

@@ -7,7 +7,7 @@ import re
 from slimgate.judge.scores.base import Score
 from slimgate.plugins.params import Table
 
-# What says that a letter is the answer comes first; then a letter that stands alone.
+# Words that announce the answer come first; then a letter by itself.
 _PATTERNS = tuple(
     map(
         re.compile,

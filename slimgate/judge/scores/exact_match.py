@@ -1,4 +1,4 @@
-"""Exact match: 1 where the answer is the reference, white space at both ends left out."""
+"""Exact match: 1 if the answer is the reference, without white space at both ends."""
 
 from __future__ import annotations
 

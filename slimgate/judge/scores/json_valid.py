@@ -1,4 +1,4 @@
-"""JSON validity: 1 where the whole answer is JSON, and fits a schema if any. Code fences are not JSON."""
+"""JSON validity: 1 if the whole answer is JSON, and fits any given schema. Code fences are not JSON."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ class Maths(Score[Params]):
         check_for_score("math_verify", "maths")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
-        """1 or 0; 0 where math-verify finds nothing to compare, or needs more than 5 seconds."""
+        """1 or 0; 0 if math-verify finds nothing to compare, or needs more than 5 seconds."""
         try:
             with time_limit(_SECONDS, "the formula takes too long"):
                 return float(_is_equal(reference or "", answer))
-        except BuildError:  # an answer may ask for 9**9**9**9
+        except BuildError:  # an answer may contain 9**9**9**9
             return 0.0
 
 
@@ -37,7 +37,7 @@ score = Maths()
 
 def _is_equal(reference: str, answer: str) -> bool:
     math_verify = import_for_score("math_verify", "maths")
-    # it warns that its own time limits are off; they are alarms that would end those of a test runner
+    # it warns that its own time limits are off; they are alarms that would stop the alarms of a test runner
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     gold, parsed_answer = (math_verify.parse(text, parsing_timeout=None) for text in (reference, answer))
     return bool(gold and parsed_answer and math_verify.verify(gold, parsed_answer, timeout_seconds=None))

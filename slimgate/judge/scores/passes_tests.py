@@ -2,11 +2,11 @@
 
     scores = [{ passes_tests = { run_model_code = true } }]
 
-The reference is a program that raises where the answer is wrong; `{answer}` in it is replaced by the answer,
-else the answer comes first. If an answer has code between ```, only the first such block counts. For
-HumanEval, the reference of a row is prompt + "{answer}\\n" + test + f"\\ncheck({entry_point})".
+The reference is a program that raises if the answer is wrong. `{answer}` in it is replaced by the answer;
+without `{answer}`, the answer comes first. If an answer has code between ```, only the first such block
+counts. For HumanEval, the reference of a row is prompt + "{answer}\\n" + test + f"\\ncheck({entry_point})".
 
-Each answer runs in a process of its own, with limits on time and memory (_system/limited_program.py). That
+Each answer runs in a separate process, with limits on time and memory (_system/limited_program.py). That
 prevents accidents but is no sandbox: judge models that you do not trust in a container.
 """
 

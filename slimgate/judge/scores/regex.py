@@ -1,7 +1,7 @@
-"""Regex: what a pattern finds in the answer is the reference; without references, 1 where it finds something.
+"""Regex: the match of a pattern in the answer is the reference; without references, 1 if there is a match.
 
-The last match counts, as the last number of a worked solution is its result; of a pattern with a group, the
-group.
+The last match counts, because the last number of a worked solution is its result. If the pattern has a group,
+the group is compared.
 """
 
 from __future__ import annotations

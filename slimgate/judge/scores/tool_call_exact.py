@@ -1,4 +1,4 @@
-"""Tool call, exact: 1 where the answer's calls are the expected ones, by name and arguments.
+"""Tool call, exact: 1 if the answer's calls are the expected calls, by name and arguments.
 
 Several calls are compared in their order. Arguments are compared as JSON values: the order of keys does not
 count, and 1 equals 1.0. The reference `[]` expects no call.
@@ -19,7 +19,7 @@ class ToolCallExact(Score[Params]):
     right_or_wrong = True
 
     def check_reference(self, params: Params, reference: str) -> None:
-        """Raises ValueError if the reference is no call."""
+        """Raises ValueError if the reference is not a list of calls."""
         if not read_calls(reference) and reference.strip() != "[]":
             raise ValueError(
                 f'{reference[:60]!r} was given, expected a call {{"name": …, "arguments": {{…}}}}, '

@@ -1,4 +1,4 @@
-"""Tool call, valid: 1 where the answer has a call, and each call names a tool and fits its JSON Schema."""
+"""Tool call, valid: 1 if the answer has a call, and each call names a tool and fits its JSON Schema."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ score = ToolCallValid()
 
 @lru_cache(maxsize=_CACHED)
 def _describe_problem(parameters: str) -> str | None:
-    """Why a text is not a JSON Schema; None if it is. Looking takes milliseconds, and rows share tools."""
+    """Why a text is not a JSON Schema; None if it is. The check takes milliseconds, and rows share tools."""
     return describe_problem(json.loads(parameters), "tool_call_valid")
 
 
 @lru_cache(maxsize=_CACHED)
 def _make_validators(tools: str) -> dict[str, Any]:
-    """By name a validator of each tool's arguments."""
+    """A validator of each tool's arguments, by the tool's name."""
     functions = [tool["function"] for tool in read_tools(tools)]
     return {
         function["name"]: make_validator(function.get("parameters", {}), "tool_call_valid")

@@ -21,8 +21,8 @@ from slimgate.outcomes import Ints
 TEXT = pa.large_string()
 # Rows of a column that are copied at once: copies of millions of rows take memory.
 AT_ONCE = 500_000
-# Where ids only name rows in messages: of a long one its beginning does, and a short one is kept in
-# 16 bytes, where text of a fixed width takes 4 bytes a character.
+# Ids only name rows in messages, so the beginning of a long id is enough. A short id is kept in 16 bytes,
+# whereas text of a fixed width takes 4 bytes a character.
 LONGEST_ID = 64
 SHOWN_ID = np.dtypes.StringDType()
 
@@ -55,7 +55,7 @@ def is_empty(column: pa.Array) -> pa.Array:
 
 
 def find_different(first: pa.Array, other: pa.Array) -> Ints:
-    """Positions of the rows in which two columns differ. Both are of one kind and have no missing text."""
+    """Positions of the rows in which two columns differ. Both have the same type and no missing text."""
     if isinstance(first, pa.DictionaryArray) and isinstance(other, pa.DictionaryArray):
         theirs = pc.index_in(other.dictionary, value_set=first.dictionary)
         at = pc.fill_null(theirs, -1).take(other.indices)
@@ -73,7 +73,7 @@ def by_id(ids: pa.Array) -> Ints:
 def take_rows(values: pa.Array, rows: Ints) -> pa.Array:
     """The values at some positions.
 
-    `pa.array` of a numpy array asks numpy.ma whether it is masked: to import that takes 0.02 s of CPU.
+    `pa.array` of a numpy array asks numpy.ma whether it is masked: that import takes 0.02 s of CPU.
     """
     positions = np.ascontiguousarray(rows, np.int64)
     return values.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(positions)]))
@@ -93,7 +93,7 @@ def find_duplicates(ids: pa.Array, order: Ints) -> pa.Array:
 
 
 def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints) -> Ints | None:
-    """(rows,) for each row the row among the others with its id; None if the ids of both are not the same."""
+    """(rows,) for each row, the other file's row with its id; None if the two files have different ids."""
     if len(ids) != len(other_ids):
         return None
     for start in range(0, len(ids), AT_ONCE):

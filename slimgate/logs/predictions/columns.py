@@ -1,4 +1,4 @@
-"""Which columns of a prediction file say what: id, label, prediction, group and probabilities."""
+"""The columns of a prediction file for id, label, prediction, group and probabilities."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ColumnNames:
 
 @dataclass(frozen=True)
 class Layout:
-    """What one file has. roles: role -> column; probabilities: class -> column, one column a class.
+    """The layout of a file. roles: role -> column; probabilities: class -> column, one column a class.
 
     nested: the column that holds a list or a mapping of all probabilities instead.
     """
@@ -42,7 +42,7 @@ class Layout:
 
     @property
     def columns(self) -> list[str]:
-        """The columns to read; the others are left alone."""
+        """The columns to read; the others are ignored."""
         nested = [] if self.nested is None else [self.nested]
         return list(dict.fromkeys([*self.roles.values(), *self.probabilities.values(), *nested]))
 
@@ -50,7 +50,7 @@ class Layout:
 def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layout:
     """The layout of a file with these columns. shown: the file, as messages name it.
 
-    Raises DataError where a column is missing, with the nearest name, or where two could be meant.
+    Raises DataError if a column is missing, with the nearest name, or if two columns may be meant.
     """
     roles: dict[str, str] = {role: names.of(role) for role in ROLES if names.of(role) in columns}
     if twice := sorted({column for column in roles.values() if list(roles.values()).count(column) > 1}):
@@ -84,7 +84,7 @@ def _by_class(shown: str, columns: Sequence[str]) -> dict[str, str]:
 def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) -> str:
     column_name = names.of(role)
     or_else = " and no probabilities (p_<class>, prob_<class> or probabilities)"
-    # there may be hundreds of probabilities, and none is what is looked for
+    # there may be hundreds of probabilities, and the user does not look for one of them
     hint = format_suggestion(column_name, [column for column in columns if not column.startswith(PREFIXES)])
     also = ", or add a column of row numbers, equal in both files" if role == "id" else ""
     return (
@@ -96,7 +96,7 @@ def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) 
 def require_group(
     names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, is_there: bool
 ) -> None:
-    """Raises DataError where --group names a column that neither file has."""
+    """Raises DataError if --group names a column that neither file has."""
     if "group" in names.by_user and not is_there:
         hint = format_suggestion(names.group, columns)
         raise DataError(f'{" and ".join(files)}: neither has a column "{names.group}"{hint}')

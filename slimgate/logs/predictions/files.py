@@ -1,9 +1,10 @@
-"""What must hold of one prediction file: nothing missing, ids distinct, probabilities that are ones.
+"""Reads and checks a prediction file: nothing missing, ids distinct, probabilities valid.
 
-Prediction files of any tool: csv, tsv, jsonl or parquet -> what they say of each row, checked.
+Prediction files of any tool are csv, tsv, jsonl or parquet.
 
-Read block by block, only the columns that are needed, so that ten million rows fit in memory: of each block
-labels and predictions become codes, probabilities numbers. Ids and class names are text, as written: "007"
+A file is read block by block, only the columns that are needed, so that ten million rows fit in memory: in
+each block labels and predictions become codes, probabilities numbers. Ids and class names are text, as
+written: "007"
 stays, and the number 7 is "7". slimgate's own outcomes/*.parquet name their classes in the schema's metadata.
 """
 
@@ -32,7 +33,7 @@ EXAMPLES = 3
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
 # Rows of a block of a parquet file.
 ROWS_AT_ONCE = 250_000
-# The roles whose texts are few.
+# The roles with few different texts.
 WORDS = ("label", "prediction")
 
 
@@ -43,9 +44,9 @@ def some(values: pa.Array) -> str:
 
 
 def check_missing(shown: str, ids: pa.Array, columns: Mapping[str, pa.Array]) -> None:
-    """Raises DataError where a row has no value in one of the columns."""
+    """Raises DataError if a row has no value in one of the columns."""
     for name, column in columns.items():
-        # parquet and jsonl can hold an empty text where csv has nothing
+        # parquet and jsonl can hold an empty text; in csv it is a missing value
         rows = np.flatnonzero(is_empty(column).to_numpy(zero_copy_only=False))
         if len(rows):
             raise DataError(
@@ -55,7 +56,7 @@ def check_missing(shown: str, ids: pa.Array, columns: Mapping[str, pa.Array]) ->
 
 
 def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
-    """Ids of rows; where an id itself is missing, the rows' numbers."""
+    """Ids of rows; if an id itself is missing, the rows' numbers."""
     examples = ids.take(rows)
     if examples[:EXAMPLES].null_count == 0 and "" not in examples[:EXAMPLES].to_pylist():
         return f"ids {some(examples)}"
@@ -63,7 +64,7 @@ def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
 
 
 def check_ids(shown: str, ids: pa.Array) -> Ints:
-    """(rows,) positions in the order of the ids. Raises DataError where an id stands twice."""
+    """(rows,) positions in the order of the ids. Raises DataError if an id occurs twice."""
     order = by_id(ids)
     twice = find_duplicates(ids, order)
     if len(twice):
@@ -77,7 +78,7 @@ def check_ids(shown: str, ids: pa.Array) -> Ints:
 def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Array]]) -> Floats:
     """(rows, classes) float64 of the columns, class -> probability in blocks; takes them out as it goes.
 
-    Raises DataError where one is missing, not finite or negative, or where a row does not sum to 1.
+    Raises DataError if a probability is missing, not finite or negative, or if a row does not sum to 1.
     """
     values = np.empty((len(ids), len(columns)))
     names = list(columns)
@@ -115,9 +116,9 @@ class Predictions:
 
     by_id: (rows,) positions in the order of the ids, which are distinct.
 
-    probabilities: (rows, len(classes)) float64, each row summing to 1; classes: what the file calls them.
-    predictions: None where the file leaves it to the most probable class. shown: the file, for messages;
-    names: of its columns. label_set, positive: as outcomes that slimgate wrote state them; else None.
+    probabilities: (rows, len(classes)) float64, each row summing to 1; classes: their names in the file.
+    predictions: None if the file leaves them to the most probable class. shown: the file, for messages;
+    names: of its columns. label_set, positive: as stated by outcomes that slimgate wrote; else None.
     """
 
     shown: str
@@ -142,12 +143,12 @@ class Predictions:
         return bool(self.classes) and self.classes == tuple(map(str, range(len(self.classes))))
 
     def with_classes(self, classes: tuple[str, ...]) -> Predictions:
-        """The same under other names of the probabilities' classes."""
+        """A copy with other names of the probabilities' classes."""
         return replace(self, classes=classes)
 
 
 def read_predictions(path: Path, names: ColumnNames) -> Predictions:
-    """The predictions of a file. Raises SuiteError where there is none, DataError for what is wrong in it."""
+    """The predictions of a file. Raises SuiteError if there is no file, DataError for errors in it."""
     file = _row_file(path)
     shown = str(path)
     try:
@@ -166,7 +167,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     if classes is not None:
         for role in {"label", "prediction"} & flat.keys():
             flat[role] = _to_class_names(shown, names.of(role), flat[role], classes)
-    pa.default_memory_pool().release_unused()  # what reading took beside, before the next file is read
+    pa.default_memory_pool().release_unused()  # frees the buffers of reading before the next file is read
     return Predictions(
         shown=shown,
         names=names,
@@ -184,7 +185,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
 
 
 class StatedClasses(NamedTuple):
-    """What the metadata of slimgate's own outcomes say. classes: the labels, then the strays."""
+    """The metadata of slimgate's own outcomes. classes: the labels, then the strays."""
 
     classes: tuple[str, ...]
     label_set: tuple[str, ...]
@@ -192,7 +193,7 @@ class StatedClasses(NamedTuple):
 
 
 Blocks = list[pa.Array]
-# Columns of the file; role -> blocks of text or codes; class -> blocks of float64; the classes it states.
+# Columns of the file; role -> blocks of text or codes; class -> blocks of float64; the stated classes.
 Read = tuple[list[str], dict[str, Blocks], dict[str, Blocks], StatedClasses | None]
 
 
@@ -232,7 +233,7 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
         layout = find_columns(str(file.path), schema.names, names)
         flat = [column for column in layout.columns if column != layout.nested]
         texts, numbers = _in_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
-        if layout.nested is not None:  # whole: its lists are to be of one length
+        if layout.nested is not None:  # read whole, because its lists must have the same length
             column = parquet.read(columns=[layout.nested])[layout.nested]
             unnested = _unnest(str(file.path), layout.nested, column)
             numbers = {name: values.chunks for name, values in unnested.items()}
@@ -242,7 +243,7 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
 
 
 def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
-    """What slimgate wrote beside its outcomes; None of another tool's file."""
+    """The classes that slimgate wrote with its outcomes; None for another tool's file."""
     try:
         classes = parse_texts(metadata.get(b"slimgate.classes", b"[]"))
         strays = int(metadata.get(b"slimgate.strays", b"0"))
@@ -264,8 +265,9 @@ _READERS = {"parquet": _read_parquet, "jsonl": _read_jsonl}
 def _in_blocks(
     batches: Iterable[pa.RecordBatch], layout: Layout
 ) -> tuple[dict[str, Blocks], dict[str, Blocks]]:
-    """Of each block what is kept: texts, whole floating numbers (pandas makes them of integers) without
-    their ".0", and probabilities.
+    """The kept values of each block: texts, numbers without the ".0" of whole floats, and probabilities.
+
+    pandas turns integers with missing values into floats.
     """
     texts: dict[str, Blocks] = {role: [] for role in layout.roles}
     numbers: dict[str, Blocks] = {name: [] for name in layout.probabilities}

@@ -36,7 +36,7 @@ def read_jsonl(
 ) -> tuple[list[str], dict[str, list[pa.Array]], dict[str, list[pa.Array]]]:
     """(keys of the first object, role -> text, class -> probability). Raises DataError naming the line.
 
-    A key that an object has not is null; a class that a mapping of probabilities has not is 0.
+    A key that an object lacks is null; a class that a mapping of probabilities lacks is 0.
     """
     lines = _objects(path)
     first = next(lines, None)
@@ -64,7 +64,7 @@ def read_jsonl(
 
 
 def _in_order(numbers: dict[str, _Column], layout: Layout) -> list[str]:
-    """The classes as the file has them; those of lists by number."""
+    """The classes in the order of the file; those of lists by number."""
     if layout.probabilities:
         return list(layout.probabilities)
     return sorted(numbers, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
@@ -116,7 +116,7 @@ def _text(path: Path, line: int, value: object) -> str | None:
 
 
 def _probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -> dict[str, pa.Array]:
-    """class -> (rows,) float64 of one block. first: the object that the others must be like."""
+    """class -> (rows,) float64 of one block. first: the object whose form the others must have."""
     if layout.nested is None:
         return {
             name: _numbers(path, block, [row.get(column) for _, row in block])
@@ -137,7 +137,7 @@ def _probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -
 
 
 def _is_alike(value: object, like: object) -> bool:
-    """Whether both are mappings, or lists of one length."""
+    """Whether both are mappings, or lists of the same length."""
     if isinstance(like, list):
         return isinstance(value, list) and len(value) == len(like) > 0
     return isinstance(value, dict) and isinstance(like, dict)
@@ -147,7 +147,7 @@ def _numbers(path: Path, block: list[Line], values: Sequence[object]) -> pa.Arra
     try:
         return pa.array(values, pa.float64())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        # all at once is fast; one by one finds the line
+        # all at once is fast; row by row finds the line
         for (line, _), value in zip(block, values, strict=True):
             if not isinstance(value, int | float | None) or abs(value or 0) > 1:
                 raise DataError(

@@ -38,12 +38,12 @@ from slimgate.results.base import OnInconclusive
 from slimgate.results.behaviour import BehaviourFacts
 
 DEFAULT_METRIC = "accuracy"
-_CLASS_COLUMNS = ("prediction", "probabilities")  # what a prediction file has for metrics
+_CLASS_COLUMNS = ("prediction", "probabilities")  # the columns of a prediction file that metrics read
 
 
 @dataclass(frozen=True)
 class JudgedMetric:
-    """The judgement of one metric. line: as a gate prints it. actions: what INCONCLUSIVE does, by budget."""
+    """The judgement of one metric. line: the gate's line. actions: what INCONCLUSIVE does, by budget."""
 
     judged: QualityJudgement
     line: str
@@ -79,7 +79,7 @@ class JudgedPair:
 class JudgedPredictions(JudgedFiles):
     """The targets of prediction files.
 
-    pairs: by target. base: its file. targets: the file of each target. The record names them as they came.
+    pairs: by target. base: its file. targets: the file of each target. The record has them as given.
     """
 
     def __init__(self, pairs: Mapping[str, JudgedPair], base: Path, targets: Iterable[Path]) -> None:
@@ -181,9 +181,9 @@ def judge_pair(
 ) -> JudgedPair:
     """Judges a target.
 
-    files: base and target, for messages. metrics: to measure besides those that have a budget; without any,
-    accuracy. Raises SuiteError for a metric that does not read predictions and a budget on a slice of a label
-    that there is not, DataError for a metric that needs probabilities if a file has none.
+    files: base and target, for messages. metrics: to measure in addition to metrics with a budget; accuracy
+    if there are neither. Raises SuiteError for a metric that does not read predictions and for a budget on a
+    slice of a label that does not exist, DataError for a metric that needs probabilities if a file has none.
     """
     quality, changes = budgets.limits.quality, budgets.limits.behaviour
     measured = dict.fromkeys([*metrics, *quality]) or (DEFAULT_METRIC,)

@@ -1,14 +1,14 @@
-"""The labels of a task, as prediction files have them, and the predictions that are none of them.
+"""The labels of a task in prediction files, and the predictions that are not labels.
 
-A prediction outside the labels is wrong, in both models, and is counted. It is no class of its own: a macro
-average would have a class more with a score of 0 in the model that says it.
+A prediction outside the labels is wrong, in both models, and is counted. It is not a class: a macro average
+would have another class with a score of 0 in the model that predicts it.
 
-A prediction that is a label but for its case, its spaces or how a number is written is neither right nor
-wrong: nobody knows whether the program that reads the answers takes it. So it is refused.
+A prediction that differs from a label only in case, spaces or the writing of a number is neither right nor
+wrong: it is not known whether the program that reads the answers accepts it. So it is refused.
 
-Nor are the values of a column of scores (1 where the answer was right, else 0) answers. An evaluation log has
-many columns, and one of scores is easily taken for the answers: it would give a wrong accuracy without any
-error. So a column of predictions has to hold values of the kind that the labels are.
+The values of a column of scores (1 if the answer was right, else 0) are not answers either. An evaluation log
+has many columns, and a column of scores is easily mistaken for the answers. It would give a wrong accuracy
+without any error. So a column of predictions must hold values of the same kind as the labels.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.files import Predictions, some
 from slimgate.outcomes import plain_spelling
 
-# How a score of 0 or 1 is written.
+# The forms of a score of 0 or 1.
 SCORES = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 # Names that evaluation tools give to columns of scores, in lower case.
 SCORE_NAMES = frozenset({"acc", "acc_norm", "accuracy", "correct", "is_correct", "em", "exact_match"})
-# A teacher that answers 0 and 1 alone is taken for scores where more of the rows than this have another
-# label: a classifier that never names the classes of a quarter of its rows is no teacher.
+# A teacher that answers only 0 and 1 is taken for scores if more than this share of the rows has another
+# label: a classifier that never predicts the labels of a quarter of its rows is not a teacher.
 MOST_NEVER_PREDICTED = 0.25
 
 
 def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequence[str]) -> tuple[str, ...]:
-    """The labels that a row can have: declared, or of the rows and of the probabilities that both files have.
+    """The possible labels: as declared, or those of the rows and of the probabilities that both files have.
 
     Raises DataError for a row whose label is not declared, and for files that state other labels.
     """
@@ -59,7 +59,7 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
 
 
 def check_declared(labels: Sequence[str]) -> None:
-    """Raises SuiteError for labels that was given twice, or are fewer than two."""
+    """Raises SuiteError for labels that were given twice, or for fewer than two labels."""
     if twice := sorted({name for name in labels if list(labels).count(name) > 1}):
         raise SuiteError(f'--labels: "{twice[0]}" was given twice, expected each label once')
     if len(labels) == 1:
@@ -67,13 +67,13 @@ def check_declared(labels: Sequence[str]) -> None:
 
 
 def stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> list[str]:
-    """What the files predict, or have probabilities of, and is no label; sorted."""
+    """The names that the files predict, or have probabilities of, and that are not labels; sorted."""
     names = set().union(*(_distinct(file.predictions) | set(file.classes) for file in files))
     return sorted(names - set(labels))
 
 
 def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
-    """Raises DataError where a prediction, or the class of a probability, is a label in another spelling."""
+    """Raises DataError if a prediction, or the class of a probability, is a label in another spelling."""
     by_plain = {plain_spelling(label): label for label in labels}
     names = sorted((_distinct(file.predictions) | set(file.classes)) - set(labels))
     alike = [(name, by_plain[plain_spelling(name)]) for name in names if plain_spelling(name) in by_plain]
@@ -95,7 +95,7 @@ def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
 
 
 def spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
-    """Labels of the rows that differ in case, spaces or the writing of a number alone."""
+    """Warnings on labels of the rows that differ only in case, spaces or the writing of a number."""
     by_plain: dict[str, list[str]] = {}
     for label in labels:
         by_plain.setdefault(plain_spelling(label), []).append(label)
@@ -112,7 +112,7 @@ def _distinct(column: pa.Array | None) -> set[str]:
 
 
 def check_answers(teacher: Predictions, variant: Predictions) -> None:
-    """Raises DataError where the predictions of a file are no answers to its labels.
+    """Raises DataError if the predictions of a file are not answers to its labels.
 
     The two files have the same labels. A variant may answer what only its teacher answers, and may have
     collapsed to few answers: then it is judged.
@@ -126,7 +126,7 @@ def check_answers(teacher: Predictions, variant: Predictions) -> None:
 
 
 def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
-    """known: what an answer may be; scores: whether answers of 0 and 1 alone are scores in any case."""
+    """known: the possible answers; scores: whether answers of only 0 and 1 are always scores."""
     predicted = _answers(file)
     if not predicted:
         return
@@ -145,7 +145,7 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
 
 
 def _answers(file: Predictions) -> set[str]:
-    """The different predictions of a file; none where it leaves them to the probabilities."""
+    """The different predictions of a file; empty if it leaves them to the probabilities."""
     return set() if file.predictions is None else set(pc.unique(file.predictions).to_pylist())
 
 

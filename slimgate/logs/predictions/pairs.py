@@ -35,8 +35,8 @@ from slimgate.logs.predictions.label_sets import (
 )
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 
-# Numbered probabilities are of the sorted labels where so many of a file's own predictions agree. A threshold
-# other than the largest probability moves fewer rows than a wrong order does.
+# Numbered probabilities have the order of the sorted labels if this share of a file's predictions agrees. A
+# threshold other than the largest probability moves fewer rows than a wrong order does.
 _LEAST_AGREED = 0.9
 
 
@@ -59,7 +59,7 @@ def read_pair(
 ) -> Pair:
     """Reads two prediction files and matches their rows. Raises SuiteError or DataError in one line.
 
-    labels: all that a row can have, of numbered probabilities in their order; default those of the rows.
+    labels: all labels that a row can have, in order for numbered probabilities; default those of the rows.
     positive: the label of two that precision, recall, F1 and PR-AUC are of.
     """
     check_declared(labels)
@@ -72,7 +72,7 @@ def read_pair(
     files.reverse()
     pair = pair_predictions(
         files.pop(), files.pop(), labels=labels, positive=positive
-    )  # nothing else may hold them, so that they are freed
+    )  # nothing else may reference them, so that they are freed
     pa.default_memory_pool().release_unused()
     return pair
 
@@ -80,7 +80,7 @@ def read_pair(
 def pair_predictions(
     teacher: Predictions, variant: Predictions, *, labels: Sequence[str] = (), positive: str | None = None
 ) -> Pair:
-    """Matches rows by id. Raises DataError where they do not belong together, with examples.
+    """Matches rows by id. Raises DataError if they do not belong together, with examples.
 
     labels, positive: as in `read_pair`.
     """
@@ -128,7 +128,7 @@ def pair_predictions(
 
 
 def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
-    """Whether all answers are the same, and all probabilities where both have them."""
+    """Whether all answers are the same, and all probabilities if both have them."""
     same = np.array_equal(teacher.predictions, variant.predictions)
     if teacher.probabilities is None or variant.probabilities is None:
         return same
@@ -136,9 +136,9 @@ def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
 
 
 def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequence[str]) -> None:
-    """Raises DataError where one of two files with probabilities lacks a class that rows are labelled.
+    """Raises DataError if one of two files with probabilities lacks a class that rows are labelled.
 
-    Taken as 0 in one file alone, it would make that model worse than it is, and the other a gain.
+    If it were taken as 0 in one file alone, that model would look worse than it is, and the other better.
     """
     if not all(file.classes for file in files):
         return
@@ -152,7 +152,7 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
 
 
 def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated: str | None) -> str | None:
-    """As stated, else as outcomes that slimgate wrote have it. Raises SuiteError where it is no label."""
+    """The label as stated, else as in slimgate's own outcomes. Raises SuiteError if it is not a label."""
     if stated is None:
         recorded = dict.fromkeys(file.positive for file in files if file.positive is not None)
         if len(recorded) > 1:
@@ -185,7 +185,7 @@ def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
 
 
 def _shown_ids(ids: pa.Array) -> Texts:
-    """(rows,) their first 64 characters."""
+    """(rows,) the first 64 characters of the ids."""
     ids_shown = np.empty(len(ids), dtype=SHOWN_ID)
     for start in range(0, len(ids), AT_ONCE):
         part = slice(start, start + AT_ONCE)
@@ -194,12 +194,12 @@ def _shown_ids(ids: pa.Array) -> Texts:
 
 
 def _without_ids(file: Predictions) -> Predictions:
-    """What is needed of a file once its rows are matched."""
+    """The parts of a file that are needed once its rows are matched."""
     return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))  # a slice would hold the whole
 
 
 def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> None:
-    """Raises DataError where two columns in the same order find_different."""
+    """Raises DataError if two columns in the same order differ."""
     (base, before), (other, after) = sides
     rows = find_different(before, after)
     if not len(rows):
@@ -214,7 +214,7 @@ def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> Non
 
 
 def _groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
-    """(rows,) int64, equal for rows of one group; from either file where only one has groups."""
+    """(rows,) int64, equal for rows of one group; from either file if only one has groups."""
     theirs = None if variant.groups is None else variant.groups.take(pa.array(order))
     if teacher.groups is not None and theirs is not None:
         _same("group", teacher.ids, (teacher, teacher.groups), (variant, theirs))
@@ -231,10 +231,10 @@ def _names(columns: Sequence[pa.Array | None]) -> list[str]:
 def _with_names(
     file: Predictions, declared: Sequence[str], stated: Sequence[str], warnings: list[str]
 ) -> Predictions:
-    """The file with its probabilities under the names of the labels, where they go by number.
+    """The file with its probabilities under the names of the labels, if they go by number.
 
-    Raises DataError where no label is among the classes of the probabilities, and where nothing says which
-    number is which label.
+    Raises DataError if no label is among the classes of the probabilities, or if nothing says which number is
+    which label.
     """
     if not file.classes or set(stated) <= set(file.classes):
         return file
@@ -254,7 +254,7 @@ def _with_names(
 
 
 def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
-    """What to tell of numbered probabilities that are taken for the sorted labels.
+    """The note on numbered probabilities that are taken for the sorted labels.
 
     Raises DataError unless the file's own predictions agree: in another order of two classes each loss of
     accuracy is a gain.
@@ -285,7 +285,7 @@ def _order(names: Sequence[str]) -> str:
 
 
 def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]) -> Floats | None:
-    """(rows, classes) in the order of the given rows and of all classes; 0 for one that is not there."""
+    """(rows, classes) in the order of the given rows and of all classes; 0 for a class that is missing."""
     if file.probabilities is None:
         return None
     if rows is None and file.classes == classes:
@@ -301,7 +301,7 @@ def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]
 def _predictions_of(
     file: Predictions, rows: Ints | None, classes: tuple[str, ...], probabilities: Floats | None
 ) -> Ints:
-    """(rows,) what the file says, or the most probable class."""
+    """(rows,) the prediction of the file, or else the most probable class."""
     if file.predictions is not None:
         codes = find_places(file.predictions, classes)
         return codes if rows is None else codes[rows]
@@ -318,7 +318,7 @@ def _warnings(
     classes: tuple[str, ...],
     strays: int,
 ) -> list[str]:
-    """What is legal and yet likely a mistake. strays: how many of the last classes are no labels."""
+    """Warnings on values that are legal but likely a mistake. strays: how many of the last classes."""
     warnings = []
     labelled = np.bincount(labels, minlength=len(classes))
     predicted = np.bincount(predictions, minlength=len(classes))

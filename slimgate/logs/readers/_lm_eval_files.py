@@ -1,4 +1,4 @@
-"""The files of lm-eval in a folder: which samples and results are one run.
+"""The files of lm-eval in a folder: which samples and results belong to one run.
 
 | version       | samples                              | results                  |
 |---------------|--------------------------------------|--------------------------|
@@ -6,7 +6,8 @@
 | 0.4.3         | `samples_<task>_<time>.json`         | `results_<time>.json`    |
 | 0.4.0 - 0.4.2 | `<arguments of the model>_<task>.jsonl` | `results.json`        |
 
-One call writes one folder; programs that call it once a task leave a folder a task. Runs of one model in
+One call writes one folder; programs that call it for each task leave a folder for each task. Runs of one
+model in
 several folders are runs of one log.
 """
 
@@ -26,13 +27,13 @@ from slimgate.logs.json_lines import as_text, beginning, read_object
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl?")
 _OLD_RESULTS = "results.json"
 _START_OF_SAMPLE = re.compile(r'(\[\s*)?\{\s*"doc_id"\s*:')
-# Characters in which a sample must show what it is.
+# The characters in which a sample must be recognizable.
 _START = 1_000_000
 
 
 @dataclass
 class RunFiles:
-    """The files of one run. samples: by task. results: the results file and what is in it; None without."""
+    """The files of one run. samples: by task. results: the results file and its content; None without one."""
 
     time: str
     samples: dict[str, Path] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class RunFiles:
 
     @property
     def model(self) -> str | None:
-        """The model with its arguments; None where the results do not say it."""
+        """The model with its arguments; None if the results do not say it."""
         config = (self.results or {}).get("config") or {}
         arguments = config.get("model_args") or (self.results or {}).get("model_name")
         return None if arguments is None else f"{config.get('model')} {as_text(arguments)}"
@@ -54,7 +55,7 @@ def is_samples(file: Path) -> bool:
 
 
 def is_results(file: Path) -> bool:
-    """Whether it is lm-eval's, which says the shots of each task: other tools have files of that name."""
+    """Whether it is lm-eval's, which states the shots of each task: other tools have files of that name."""
     return _read_results(file) is not None
 
 
@@ -68,7 +69,7 @@ def holds_runs(folder: Path) -> bool:
 
 
 def find_run_of(file: Path) -> tuple[str, RunFiles]:
-    """The task of one samples file, and its run: of that task alone, with the results file beside it."""
+    """The task of one samples file, and its run: that task alone, with the results file in its folder."""
     match = _SAMPLES.fullmatch(file.name)
     name = f"results_{match['time']}.json" if match else _OLD_RESULTS
     nearby = file.with_name(name)
@@ -81,7 +82,7 @@ def find_run_of(file: Path) -> tuple[str, RunFiles]:
 
 
 def find_runs(path: Path) -> list[RunFiles]:
-    """Every run below a folder. Raises DataError where they are of several models."""
+    """Every run below a folder. Raises DataError if they are of several models."""
     runs: dict[tuple[Path, str], RunFiles] = {}
 
     def of(folder: Path, time: str) -> RunFiles:
@@ -118,7 +119,7 @@ def _read_results(file: Path) -> dict[str, Any] | None:
 
 
 def _find_old_samples(folder: Path, results: dict[str, Any]) -> Iterator[tuple[str, Path]]:
-    """(task, file) of the samples beside a `results.json`, whose names end with the task."""
+    """(task, file) of the samples next to a `results.json`, whose names end with the task."""
     for file in sorted(folder.glob("*.jsonl")):
         task = _find_task(file, results)
         if task is not None and is_samples(file):
@@ -126,7 +127,7 @@ def _find_old_samples(folder: Path, results: dict[str, Any]) -> Iterator[tuple[s
 
 
 def _find_task(file: Path, results: dict[str, Any] | None) -> str | None:
-    """The longest name of a task with which the file's name ends; None where there is none."""
+    """The longest name of a task with which the file's name ends; None if there is none."""
     tables = [(results or {}).get(key) for key in ("configs", "results")]
     tasks = {task for table in tables if isinstance(table, dict) for task in table}
     ends = [task for task in tasks if file.stem == task or file.stem.endswith(f"_{task}")]
@@ -134,7 +135,7 @@ def _find_task(file: Path, results: dict[str, Any] | None) -> str | None:
 
 
 def _check_one_model(path: Path, runs: dict[tuple[Path, str], RunFiles]) -> None:
-    """Raises DataError where folders are of several models, or do not say of which."""
+    """Raises DataError if folders are of several models, or do not name the model."""
     folders = sorted({folder for folder, _ in runs})
     if len(folders) < 2:
         return

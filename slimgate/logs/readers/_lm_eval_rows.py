@@ -1,13 +1,13 @@
-"""The samples of lm-eval: a row a document and filter, of a file of lines or of one array.
+"""The samples of lm-eval: a row for each document and filter, from a file of lines or of one array.
 
-Version 0.4.4 and later write a line a sample with `metrics`, `filter` and hashes. Before, a file was one
+Version 0.4.4 and later write a line per sample with `metrics`, `filter` and hashes. Before, a file was one
 array (some with the suffix .jsonl), without these: then each key that lm-eval does not know is a metric, the
 n-th row of a document is of the n-th filter of the task, and the hashes are computed as lm-eval does.
 
 | value of a metric                 | read as                                                             |
 |-----------------------------------|---------------------------------------------------------------------|
 | a number                          | the score                                                           |
-| [log-likelihood, words or bytes]  | nats (of bits_per_byte bits) of so many words or bytes              |
+| [log-likelihood, words or bytes]  | nats (of bits_per_byte bits) of this many words or bytes            |
 | a log-likelihood of `perplexity`  | nats of one document                                                |
 | SQuAD's [prediction, references]  | exact and f1 by SQuAD's script                                      |
 | another list or text              | no number                                                           |
@@ -27,8 +27,8 @@ from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_array, read_objects
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Row
 
-# How lm-eval makes one figure of a metric's values: exp(-sum of log-likelihoods / sum of words), bits of the
-# same, exp(-mean of log-likelihoods).
+# How lm-eval computes the figure of a metric from its values: exp(-sum of log-likelihoods / sum of words),
+# the same in bits, exp(-mean of log-likelihoods).
 Aggregation = Literal["weighted_perplexity", "bits_per_byte", "perplexity"]
 AGGREGATIONS: Mapping[str, Aggregation] = {
     "word_perplexity": "weighted_perplexity",
@@ -40,17 +40,17 @@ _KEYS = {DOCUMENT: "doc_hash", PROMPT: "prompt_hash", TARGET: "target_hash"}
 _NO_METRICS = frozenset(
     ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", *_KEYS.values())
 )
-# A filter of this name is none.
+# A filter of this name means no filter.
 _NO_FILTER = "none"
 
 
 def filter_name(name: object) -> str:
-    """The name of a filter as slimgate has it: "" for none."""
+    """slimgate's name of a filter: "" for none."""
     return "" if str(name) == _NO_FILTER else str(name)
 
 
 def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Aggregation]) -> Iterator[Row]:
-    """filters: of the task, in order. aggregations: by metric, of those that are no mean of numbers."""
+    """The rows of a file. filters: of the task, in order. aggregations: of metrics that are not means."""
     seen: Counter[str] = Counter()
     for place, row in _entries(file):
         try:
@@ -66,7 +66,7 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
 
 
 def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, row) of each sample, of lines or of an array."""
+    """(place, row) of each sample, from lines or from an array."""
     if beginning(file, 100).startswith("["):
         yield from ((f"entry {at}", row) for at, row in enumerate(read_array(file)))
     else:
@@ -74,7 +74,7 @@ def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _nth(filters: Sequence[str], number: int) -> str:
-    """Of a file that does not name them; a row too many is of the last, and stands there more than once."""
+    """The filter of a row whose file names none. A row too many gets the last filter, which then repeats."""
     return filter_name(filters[min(number, len(filters) - 1)]) if filters else ""
 
 
@@ -115,7 +115,7 @@ def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str,
 
 
 def _read_keys(row: Mapping[str, Any], prompt: str | None) -> dict[str, str]:
-    """The hashes; where the file has none, as lm-eval computes them."""
+    """The hashes; if the file has none, as lm-eval computes them."""
     if any(column in row for column in _KEYS.values()):
         return {key: row[column] for key, column in _KEYS.items() if column in row}
     texts = {
@@ -131,9 +131,9 @@ def _read_keys(row: Mapping[str, Any], prompt: str | None) -> dict[str, str]:
 
 
 def _read_sums(aggregation: Aggregation, value: Any) -> tuple[float, float] | None:
-    """Nats or bits of a sample, and of how many words, bytes or documents; None of another value."""
+    """Nats or bits of a sample, and its words, bytes or documents; None for another value."""
     if aggregation == "perplexity":
-        # above 0 it is no log-likelihood: a task may give the perplexity itself
+        # above 0 it is not a log-likelihood: a task may give the perplexity itself
         return (-float(value), 1.0) if isinstance(value, int | float) and value <= 0 else None
     is_pair = isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
     if not is_pair or value[1] <= 0:
@@ -143,7 +143,7 @@ def _read_sums(aggregation: Aggregation, value: Any) -> tuple[float, float] | No
 
 
 def _score_squad(metric: str, value: object) -> float | None:
-    """exact and f1 of [prediction, references] in the form of SQuAD; None of other values.
+    """exact and f1 of [prediction, references] in the form of SQuAD; None for other values.
 
     Source: the evaluation script of SQuAD 2.0 (Rajpurkar et al. 2018).
     """
@@ -174,7 +174,7 @@ def _token_f1(words: list[str], right: list[str]) -> float:
 
 
 def _arguments(arguments: object) -> list[Any]:
-    """The arguments of each request: lists, or of newer versions `gen_args_0: {arg_0: …}`."""
+    """The arguments of each request: lists, or in newer versions `gen_args_0: {arg_0: …}`."""
     if isinstance(arguments, dict):
         return [[*part.values()] if isinstance(part, dict) else part for part in arguments.values()]
     if isinstance(arguments, list) and arguments and isinstance(arguments[0], str):
@@ -188,7 +188,7 @@ def _prompt(arguments: object) -> str | None:
 
 
 def _answer(responses: object, arguments: object) -> str | None:
-    """The text, or of a multiple choice the likeliest continuation."""
+    """The text, or for a multiple choice the likeliest continuation."""
     if not isinstance(responses, list) or not responses:
         return as_text(responses)
     if len(responses) > 1 and all(
@@ -203,7 +203,7 @@ def _answer(responses: object, arguments: object) -> str | None:
 
 
 def _response(responses: object) -> str | None:
-    """What the model wrote before any filter, of several repeats the first; None of a choice."""
+    """The model's text before any filter, the first of several repeats; None for a choice."""
     requests = responses if isinstance(responses, list) and len(responses) == 1 else [None]
     repeats = requests[0]
     first = repeats[0] if isinstance(repeats, list) and repeats else repeats

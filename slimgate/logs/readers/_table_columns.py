@@ -1,6 +1,6 @@
 """A table of scores read by columns, without a Python object for each row: 100 times as fast.
 
-Only tables whose columns are all of _PLAIN are read so, and only if every value is plain. For any other
+Only tables whose columns are all of _PLAIN are read this way, and only if every value is plain. For any other
 table, and for every table with a mistake, the rows are read one by one, and those messages are shown.
 """
 
@@ -49,7 +49,7 @@ class TableRows(ColumnRows):
             columns = self._read()
         except (pa.ArrowException, OSError, _NotPlain):
             return None
-        pa.default_memory_pool().release_unused()  # what reading took is as large as the columns
+        pa.default_memory_pool().release_unused()  # the memory of the reader is as large as the columns
         return columns
 
     def _read(self) -> RowColumns:
@@ -77,11 +77,11 @@ class TableRows(ColumnRows):
 
 
 class _NotPlain(Exception):
-    """A value that the reader of rows has to look at."""
+    """A value that the reader of rows has to check."""
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array | None:
-    """A column of texts; None if the table has none of that name."""
+    """A column of texts; None if the table has no column of that name."""
     if name not in batch.schema.names:
         return None
     column = batch.column(name)
@@ -111,7 +111,7 @@ def _ids(column: pa.Array) -> pa.Array:
 
 
 def _scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """(rows,) the scores, NaN where there is none; 1 where label and prediction are equal."""
+    """(rows,) the scores, NaN if there is none; 1 if label and prediction are equal."""
     if "score" in batch.schema.names:
         column = batch.column("score")
         if not (pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):

@@ -1,7 +1,8 @@
-"""NVIDIA aiperf: `profile_export.jsonl`, a line a request, with the summary `profile_export_aiperf.json`.
+"""NVIDIA aiperf: `profile_export.jsonl`, a line per request, with the summary `profile_export_aiperf.json`.
 
-Version 0.1.1 calls the time until the first token `ttft`, later ones `time_to_first_token`. Of a request
-`inter_token_latency` is the mean time from one token to the next. Requests of the warm-up are left out.
+Version 0.1.1 calls the time until the first token `ttft`, later versions `time_to_first_token`. The
+`inter_token_latency` of a request is the mean time from one token to the next. Requests of the warm-up are
+left out.
 Requests that aiperf cancelled itself (`--request-cancellation-rate`) are counted as unfinished, and not as
 failures of the server.
 """
@@ -96,7 +97,7 @@ def _model(config: Json) -> str | None:
 
 
 def _name(load: Json) -> str:
-    """c8, r5, r5-c8, or all, where the log does not say the load."""
+    """c8, r5, r5-c8, or all, if the log does not state the load."""
     rate, users = load.get("request_rate", load.get("rate")), load.get("concurrency")
     parts = [*([] if rate is None else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
     return "-".join(parts) or "all"

@@ -1,4 +1,4 @@
-"""A kept baseline, or a folder of `slimgate judge --report`: the log of the base that it was judged by."""
+"""A kept baseline, or a folder of `slimgate judge --report`: the log of its base."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_object
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
-# What a test case says of itself, beside its metadata.
+# The fields of a test case in addition to its metadata.
 _FIELDS = ("tags", "comments")
 
 
@@ -53,7 +53,7 @@ def _list_metrics(path: Path) -> list[str]:
 
 
 def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Metrics of a test case. Of two with one name the second is `NAME 2`, so that neither is lost."""
+    """Metrics of a test case. The second metric of the same name is `NAME 2`, so that neither is lost."""
     by_name: dict[str, dict[str, Any]] = {}
     for metric in metrics:
         name, count = str(metric["name"]), 1
@@ -79,7 +79,7 @@ def _rows(path: Path) -> Iterator[Row]:
                 id=str(case.get("name") or at),
                 scores=scores,
                 keys={
-                    # what the system retrieved (retrievalContext) is its answer, not the document
+                    # the retrieved texts (retrievalContext) are the system's answer, not the document
                     **({} if context is None else {DOCUMENT: as_text([case.get("input"), context]) or ""}),
                     PROMPT: as_text(case.get("input")) or "",
                     TARGET: as_text(case.get("expectedOutput")) or "",

@@ -1,9 +1,9 @@
-"""EvalScope: `reviews/MODEL/BENCHMARK_SUBSET.jsonl` of a run, a line a sample.
+"""EvalScope: `reviews/MODEL/BENCHMARK_SUBSET.jsonl` of a run, a line per sample.
 
-Each entry of `sample_score.score.value` is a metric; `reports/MODEL/BENCHMARK.json` says its direction, its
-range and its mean, where that file is there. Repeats of a sample have one `group_id` and are one cluster.
+Each entry of `sample_score.score.value` is a metric; `reports/MODEL/BENCHMARK.json` states its direction, its
+range and its mean, if the file exists. Repeats of a sample have the same `group_id` and are one cluster.
 Source: evalscope/api/evaluator/cache.py (ReviewResult) of version 1.14.1; lines of 1.0 have `input`, a text,
-in place of the messages.
+instead of the messages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _REVIEWS = "reviews"
-# Of a score that counts (evalscope.constants.ScoreStatus); the others are none.
+# States of a score that counts (evalscope.constants.ScoreStatus); other scores are left out.
 _USABLE = frozenset({"success", "fallback", "degraded"})
 _DIRECTIONS = {"higher_is_better": True, "lower_is_better": False}
 Json = Mapping[str, Any]
@@ -133,7 +133,7 @@ def _rows(file: Path, *, repeated: bool) -> Iterator[Row]:
 
 
 def _count_tokens(row: Json) -> int | None:
-    """Of the last answer, where EvalScope ran with collect_perf."""
+    """The tokens of the last answer, if EvalScope ran with collect_perf."""
     answers = [message for message in row.get("messages") or () if message.get("role") == "assistant"]
     measured = (answers[-1].get("perf_metrics") or {}) if answers else {}
     tokens: int | None = measured.get("output_tokens")
@@ -141,7 +141,7 @@ def _count_tokens(row: Json) -> int | None:
 
 
 def _read_prompt(row: Json) -> str | None:
-    """What the model was asked: the messages before its first answer, without the ids of each run."""
+    """The prompt: the messages before the first answer, without the ids of each run."""
     if row.get("input") is not None:
         return as_text(row["input"])
     questions = []

@@ -20,7 +20,7 @@ from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 # Metrics that are means over samples by definition.
 _MEANS = frozenset({"acc", "em"})
 _GENERATION = ("max_new_tokens", "seed")
-# What the metadata of a sample have of the model: log-likelihoods, predictions, what generated code did.
+# Fields of a sample's metadata about the model: log-likelihoods, predictions, what generated code did.
 _OF_MODEL = re.compile(r"choice_logprobs.*|predicted_.*|runtime_.*|outputs|passed|std(out|err)|token_count")
 _CHOICES = "choice_logprobs"
 _TEMPLATE = ("apply_chat_template", "fewshot_as_multiturn")

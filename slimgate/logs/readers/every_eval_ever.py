@@ -1,7 +1,7 @@
 """Every Eval Ever: `UUID.json` of a run in the shared schema, with its samples in `UUID_samples.jsonl`.
 
-The samples file has a line for each sample and result; the JSON says of each result what its metric is, which
-way is better, and its range. A run without samples, as of a leaderboard, has figures alone and is refused.
+The samples file has a line for each sample and result. For each result, the JSON states its metric, its
+direction and its range. A run without samples, such as a leaderboard's, has only figures and is refused.
 Schema: versions 0.2.0 to 0.3.0 (eval.schema.json, instance_level_eval.schema.json).
 """
 
@@ -61,7 +61,7 @@ def _summary_of(samples: Path) -> Path:
 
 
 def _run(path: Path) -> Run:
-    """The run of a JSON or samples file; one without samples has a problem in place of tasks."""
+    """The run of a JSON or samples file; a run without samples has a problem instead of tasks."""
     if path.suffix == ".jsonl":
         summary_file = _summary_of(path)
         summary = read_object(summary_file) if summary_file.is_file() else {}
@@ -95,7 +95,7 @@ def _read_model(summary: Json) -> str | None:
 
 
 def _read_run(samples: Path, summary: Json) -> Run:
-    """Tasks by result: samples name theirs by `evaluation_result_id`, or by the name of the evaluation."""
+    """Tasks by result: samples name it by `evaluation_result_id`, or by the name of the evaluation."""
     results = {_key(result): result for result in summary.get("evaluation_results") or ()}
     counts: Counter[str] = Counter()
     names: dict[str, str] = {}
@@ -122,12 +122,12 @@ def _read_run(samples: Path, summary: Json) -> Run:
 
 
 def _key(entry: Json) -> str:
-    """What joins a sample to its result."""
+    """The key that joins a sample to its result."""
     return str(entry.get("evaluation_result_id") or entry["evaluation_name"])
 
 
 def _find(results: Mapping[str, Json], name: str) -> Json:
-    """The only result of an evaluation whose samples do not name its id; {} where there are several."""
+    """The only result of an evaluation whose samples do not name its id; {} if there are several."""
     named = [result for result in results.values() if result["evaluation_name"] == name]
     return named[0] if len(named) == 1 else {}
 
@@ -159,7 +159,7 @@ def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
 def _bound(value: float | str | None, unknown: float) -> float:
     """A number, or a text such as "Infinity"."""
     with suppress(TypeError, ValueError):
-        return float(value)  # type: ignore[arg-type]  # of None a TypeError
+        return float(value)  # None gives a TypeError
     return unknown
 
 

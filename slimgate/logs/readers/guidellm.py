@@ -1,7 +1,7 @@
 """guidellm: the JSON of `guidellm run` (benchmarks.json), a load test of a server with one or more loads.
 
-Times of a request are its own timestamps. guidellm calls the time from one token to the next
-inter_token_latency_ms; its time_per_output_token_ms has the first token in it. Report schemas: version 1, of
+The times of a request come from its own timestamps. guidellm calls the time from one token to the next
+inter_token_latency_ms; its time_per_output_token_ms includes the first token. Report schemas: version 1, of
 guidellm 0.5, which keeps the arguments under `args`, and version 2, of guidellm 0.8.
 """
 
@@ -16,7 +16,7 @@ from slimgate.logs.json_lines import beginning, read_object
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
-# The strategies in which each of so many users waits for an answer, and those with arrivals at a rate.
+# The strategies in which a number of users each wait for an answer, and those with arrivals at a rate.
 _CLOSED = ("synchronous", "concurrent")
 _SETTINGS = ("type_", "streams", "rate", "max_concurrency", "rampup_duration")
 
@@ -53,7 +53,7 @@ class Guidellm(Reader):
 
 
 def _environment(results: Mapping[str, Any]) -> Environment:
-    """What a report says of guidellm, the request and each load."""
+    """The environment of a report: guidellm, the request and each load."""
     metadata = results.get("metadata") or {}
     config = results.get("config")
     backend = dict((config["spec"].get("backend") if config else results.get("args")) or {})
@@ -72,7 +72,7 @@ def _environment(results: Mapping[str, Any]) -> Environment:
 
 
 def _list_models(results: Mapping[str, Any]) -> Iterator[str]:
-    """The model of each benchmark; where they do not say it, that of the arguments."""
+    """The model of each benchmark; if the benchmarks do not state it, that of the arguments."""
     backends = [benchmark["config"].get("backend") for benchmark in results["benchmarks"]]
     stated = [backend["model"] for backend in backends if isinstance(backend, dict) and backend.get("model")]
     config = results.get("config")
@@ -81,7 +81,7 @@ def _list_models(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _name(strategy: Mapping[str, Any]) -> str:
-    """c8 of eight users, r5 of a Poisson process; else the strategy's own word first."""
+    """c8 for eight users, r5 for a Poisson process; else the strategy's name comes first."""
     kind, rate = strategy["type_"], strategy.get("rate")
     users = strategy.get("streams") or strategy.get("max_concurrency")
     if kind in _CLOSED:
@@ -106,7 +106,7 @@ def _run(benchmark: Mapping[str, Any]) -> LoadRun:
 
 
 def _count_seconds(benchmark: Mapping[str, Any]) -> float:
-    """From the first request to the last answer; `duration` may be of a window that a warm-up has moved."""
+    """From the first request to the last answer; `duration` may be of a window that a warm-up has shifted."""
     answered = benchmark["requests"].get("successful") or ()
     times = [(entry.get("request_start_time"), entry.get("request_end_time")) for entry in answered]
     if not times or any(time is None for pair in times for time in pair):

@@ -1,9 +1,9 @@
-"""HELM: a run folder with `per_instance_stats.json`, one or more entries an instance and trial.
+"""HELM: a run folder with `per_instance_stats.json`, one or more entries per instance and trial.
 
-Each class of metrics may write an entry of its own, so the entries of an instance are joined. Each statistic
-of quality (`exact_match`, `quasi_exact_match`, ...) is a metric: its mean over the instance. HELM also keeps
-what a run cost and how long it was there (`inference_runtime`, `num_prompt_tokens`), which is no quality.
-What a model answered stands in `scenario_state.json`, where it is there.
+Each class of metrics may write a separate entry, so the entries of an instance are joined. Each statistic of
+quality (`exact_match`, `quasi_exact_match`, ...) is a metric: its mean over the instance. HELM also stores
+the cost and size of a run (`inference_runtime`, `num_prompt_tokens`), which are not quality.
+`scenario_state.json` has the answers, if it exists.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from slimgate.logs.json_lines import as_text, beginning, read_array, read_object
 from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
-# The model of a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; what follows it stays.
+# The model in a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; the text after it stays.
 _MODEL = re.compile(r"[:,]model=([^,]*)")
-# HELM's own, from 0 to 1 where sacrebleu has 0 to 100.
+# HELM's own ranges: from 0 to 1, whereas sacrebleu has 0 to 100.
 _RANGES = dict.fromkeys(("bleu_1", "bleu_4"), (0.0, 1.0))
 _STATS, _STATE = "per_instance_stats.json", "scenario_state.json"
-# Statistics of cost, size and bookkeeping, and of the model's own chance of its answer.
+# Statistics of cost, size and bookkeeping, and of the model's own probability of its answer.
 _NO_QUALITY = re.compile(
     r"num_.*|training_.*|inference_.*|estimated_.*|finish_reason_.*|batch_size|prompt_truncated|max_prob"
     r"|logprob(_per_byte)?|predicted_index|.*_(cost|runtime|time|tokens)"
 )
-# Grades that judges of safety give: 1 is safe. Every score of HELM that is called so is better when higher.
+# Grades of safety judges: 1 is safe. Every score of HELM with such a name is better when higher.
 _SAFETY = re.compile(r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team).*_score")
 _SCORE = re.compile(r".*_score")
 _MOST_NAMED = 4
@@ -87,7 +87,7 @@ def _find_figures(folder: Path) -> Path | None:
 
 
 def _list_figures(file: Path) -> Iterator[tuple[str, float]]:
-    """The means of statistics of quality over all instances of a split, without those of perturbed ones."""
+    """The means of statistics of quality over all instances of a split, without perturbed instances."""
     for entry in read_array(file):
         name = entry["name"]
         is_quality = not _NO_QUALITY.fullmatch(str(name["name"]))
@@ -100,7 +100,7 @@ _MODEL_KEYS = ("model", "model_deployment")
 
 
 def _environment(file: Path) -> Environment:
-    """What run_spec.json says; nothing without one."""
+    """The environment in run_spec.json; empty without the file."""
     if not file.is_file():
         return {}
     spec = read_object(file)
@@ -140,7 +140,7 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
 
 
 def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
-    """names: of the statistics that are scores."""
+    """The rows of a file. names: of the statistics that are scores."""
     answers = _answers(file.with_name(_STATE))
     instances: dict[tuple[str, int], dict[str, float | None]] = {}
     clusters: dict[tuple[str, int], str] = {}
@@ -178,7 +178,7 @@ def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
 
 
 def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
-    """By name, in order, whether a statistic has a mean in any entry."""
+    """Whether a statistic has a mean in any entry, by name, in order."""
     has_mean: dict[str, bool] = {}
     try:
         for entry in entries:
@@ -193,7 +193,7 @@ def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
 
 
 def _read_scores(stats: list[Any], names: Collection[str]) -> dict[str, float | None]:
-    """By name the mean. A name that stands twice, as of another split, has that split in its second name."""
+    """The mean by name. If a name occurs twice, as for another split, the second name includes the split."""
     scores: dict[str, float | None] = {}
     for stat in stats:
         name = str(stat["name"]["name"])
@@ -213,12 +213,12 @@ def _list(file: Path) -> list[Any]:
     return value
 
 
-# What an instance says of itself.
+# The fields that an instance states.
 _FIELDS = ("split", "sub_split", "extra_data")
 
 
 def _is_cut_off(completion: Mapping[str, Any]) -> bool | None:
-    """Whether the answer ended at the limit of its length; None where the log does not say why it ended."""
+    """Whether the answer ended at the limit of its length; None if the log does not state why it ended."""
     reason = (completion.get("finish_reason") or {}).get("reason")
     return None if reason in (None, "unknown") else reason == "length"
 
@@ -226,9 +226,9 @@ def _is_cut_off(completion: Mapping[str, Any]) -> bool | None:
 def _answers(
     file: Path,
 ) -> dict[tuple[str, int], tuple[str | None, str | None, str | None, dict[str, Any]]]:
-    """By instance and trial: prompt, answer, right answer and what a Row has besides.
+    """Prompt, answer, right answer and the other values of a Row, by instance and trial.
 
-    Nothing where the file is not there.
+    Empty if the file does not exist.
     """
     if not file.is_file():
         return {}

@@ -50,7 +50,7 @@ class Inspect(Reader):
 
 
 def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
-    """The logs of one call of Inspect. Raises DataError where they are not one model's, each task once."""
+    """The logs of one call of Inspect. Raises DataError unless they are of one model, with each task once."""
     tasks: dict[str, TaskLog] = {}
     at: dict[str, Path] = {}
     models: set[str] = set()
@@ -75,7 +75,7 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
 
 
 def _environment(header: Json) -> Environment:
-    """What a header says of versions and settings."""
+    """The versions and settings in a header."""
     spec, plan = header["eval"], header.get("plan") or {}
     revision, dataset, model = spec.get("revision") or {}, spec.get("dataset") or {}, spec.get("model")
     return join_environments(
@@ -110,7 +110,7 @@ def _environment(header: Json) -> Environment:
 
 
 def _describe_incomplete(file: Path, header: Json) -> list[str]:
-    """Why a log cannot be judged; nothing where it can."""
+    """Why a log cannot be judged; empty if it can be judged."""
     status, error = header.get("status"), header.get("error")
     if header.get("invalidated"):
         return [f"{file.name}: its samples were invalidated by `inspect log`; run them again"]
@@ -171,7 +171,7 @@ _CUT_OFF = ("max_tokens", "model_length")
 # Scorers of inspect_ai that give C, I, P or N, or a share.
 _SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
 _RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
-# Settings of the generation that change no answer.
+# Settings of the generation that do not change answers.
 _NOT_ANSWERS = (
     "max_connections",
     "adaptive_connections",
@@ -228,13 +228,13 @@ def _content_text(content: str | Sequence[Json] | None) -> str:
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
 
 
-# What inspect_ai.scorer.value_to_float makes of texts.
+# The numbers that inspect_ai.scorer.value_to_float gives for texts.
 _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
 def _scores(sample: Json) -> Iterator[tuple[str, Any]]:
-    """The values of a sample; those of a mapping are metrics of their own. Old logs have one score."""
+    """The values of a sample; each key of a mapping is a metric. Old logs have one score."""
     scores = sample.get("scores") or ({"score": sample["score"]} if sample.get("score") else {})
     for name, score in scores.items():
         if isinstance(score["value"], dict):
@@ -244,7 +244,7 @@ def _scores(sample: Json) -> Iterator[tuple[str, Any]]:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is a number, stands for one, or is missing."""
+    """Whether a value is a number, represents a number, or is missing."""
     if isinstance(value, str):
         return value in _GRADES or value.lower() in _WORDS or _NUMBER.fullmatch(value) is not None
     return value is None or isinstance(value, int | float)

@@ -1,4 +1,4 @@
-"""lighteval: `details_<task>_<time>.parquet` of `--save-details`, one row a document.
+"""lighteval: `details_<task>_<time>.parquet` of `--save-details`, one row per document.
 
 Columns `doc`, `model_response` and `metric` are structs; metrics are the fields of the last. Before version
 0.11 their names were `__doc__`, `__model_response__` and `__metric__`.
@@ -69,7 +69,7 @@ class Lighteval(Reader):
 
 
 def _is_results_file(path: Path) -> bool:
-    """Whether it is the file of figures that lighteval writes of a run."""
+    """Whether the file has the figures that lighteval writes about a run."""
     return path.match("results_*.json") and '"lighteval_sha"' in beginning(path, 20_000)
 
 
@@ -104,7 +104,7 @@ def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
     return Run(time, tasks, model, environment=_environment(results))
 
 
-# Fields of lighteval's model configuration that belong elsewhere than to the model.
+# Fields of lighteval's model configuration that do not describe the model.
 _OF_PROMPT = (
     "system_prompt",
     "use_chat_template",
@@ -124,7 +124,7 @@ _OF_ENGINE = (
 
 
 def _environment(results: Mapping[str, Any]) -> Environment:
-    """What the results file says of versions and settings."""
+    """The versions and settings in the results file."""
     general = results.get("config_general") or {}
     model = general.get("model_config") or {}
     elsewhere = {*_OF_PROMPT, *_OF_ENGINE, "generation_parameters", "seed"}
@@ -156,12 +156,12 @@ def _results(details: Path, time: str) -> Mapping[str, Any]:
 
 
 def _find_columns(names: Collection[str]) -> tuple[str, ...] | None:
-    """The three columns as this version calls them; None of a file of another tool."""
+    """The three columns with this version's names; None for a file of another tool."""
     return next((columns for columns in (_COLUMNS, _OLD_COLUMNS) if set(columns) <= set(names)), None)
 
 
 def _read_directions(results: Mapping[str, Any], task: str) -> dict[str, bool]:
-    """By metric of one name whether the results file says that more is better."""
+    """Whether more is better, by metric, if the results file states it for a metric of one name."""
     config = (results.get("config_tasks") or {}).get(task) or {}
     return {
         metric["metric_name"]: metric["higher_is_better"]
@@ -173,7 +173,7 @@ def _read_directions(results: Mapping[str, Any], task: str) -> dict[str, bool]:
 
 
 def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """What the results file says of a run and a task; nothing without one."""
+    """The settings of a run and a task in the results file; empty without the file."""
     if not results:
         return {}
     general, config = results.get("config_general") or {}, (results.get("config_tasks") or {}).get(task) or {}
@@ -190,12 +190,12 @@ def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
     }
 
 
-# Metrics that lighteval averages over samples; others, such as f1 of a corpus, have a formula of their own.
+# Metrics that lighteval averages over samples; others, such as f1 of a corpus, have other formulas.
 _MEANS = frozenset({"acc", "acc_norm", "em", "exact_match", "extractive_match"})
 
 
 def _read_means(results: Mapping[str, Any], task: str) -> dict[tuple[str, str], float]:
-    """By filter, which is none, and metric what the results file states of means over samples."""
+    """The means over samples that the results file states, by filter (always none) and metric."""
     stated = (results.get("results") or {}).get(task) or {}
     return {
         ("", metric): float(value)
@@ -205,7 +205,7 @@ def _read_means(results: Mapping[str, Any], task: str) -> dict[tuple[str, str], 
 
 
 def _count_samples(results: Mapping[str, Any], task: str) -> int | None:
-    """How many documents ran, as the results file says; None if it does not, or says -1."""
+    """How many documents ran, according to the results file; None if it does not say so, or says -1."""
     config = (results.get("config_tasks") or {}).get(task) or {}
     count = config.get("effective_num_docs")
     return count if isinstance(count, int) and count > 0 else None
@@ -247,9 +247,9 @@ def _row(
     seen[key] = count = seen.get(key, 0) + 1
     texts = response.get("text_post_processed") or response.get("text") or []
     prompt = as_text(response.get("input")) or query
-    # A version writes the index of the only right choice as a number, another as a list of one.
+    # Some versions write the index of the only right choice as a number, others as a list of one number.
     gold = doc.get("gold_index")
-    # What a task says of a document. Tables of one file have the keys of all rows, None where absent.
+    # The task's fields of a document. Tables of one file have the keys of all rows, None if absent.
     specific = doc.get("specific")
     return Row(
         id=key if count == 1 else f"{key} row {count}",
@@ -273,18 +273,18 @@ def _row(
     )
 
 
-# What a document says of itself beside `specific`, which is its task's own.
+# The fields of a document in addition to `specific`, which belongs to its task.
 _FIELDS = ("task_name", "gold_index", "num_asked_few_shots")
 
 
 def _count_tokens(tokens: object) -> int | None:
-    """The tokens of the first answer, of a list of lists of ids; None where a choice was scored."""
+    """The tokens of the first answer, from a list of lists of ids; None if a choice was scored."""
     first = tokens[0] if isinstance(tokens, list) and tokens else None
     return len(first) if isinstance(first, list) and first else None
 
 
 def _is_cut_off(response: Mapping[str, Any], doc: Mapping[str, Any]) -> bool | None:
-    """Whether prompt or answer were cut; None of a text that may be as long as it was allowed to be."""
+    """Whether prompt or answer was cut; None for a text that may have exactly the allowed length."""
     count = response.get("truncated_tokens_count") or 0
     if sum(count) if isinstance(count, list) else count:
         return True
@@ -299,7 +299,7 @@ def _is_score(value: object) -> bool:
 
 
 def _answer(texts: Sequence[object], response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
-    """The text, or of a multiple choice the likeliest choice."""
+    """The text, or for a multiple choice the likeliest choice."""
     if texts:
         return as_text(texts[0])
     chances, choices = response.get("logprobs") or [], doc.get("choices") or []

@@ -1,9 +1,9 @@
-"""llama-bench of llama.cpp: `-o json` or `-o jsonl`, an entry a test with the times of its repetitions.
+"""llama-bench of llama.cpp: `-o json` or `-o jsonl`, an entry per test with the times of its repetitions.
 
-Each test is a load (pp512, tg128, pp512+tg128@d4096) and each repetition a request of it: the time that it
-took. So a speed-up has the rules of load tests, and is decided only with a second run of the base: five
-repetitions in one process say nothing of the next process. `-o csv`, `md` and `sql` have the mean and its
-deviation alone, and are refused. Fields: tools/llama-bench/README.md of builds 5163 and 10700.
+Each test is a load (pp512, tg128, pp512+tg128@d4096), and each repetition is a request with its time. So a
+speed-up has the rules of load tests, and is decided only with a second run of the base: five repetitions in
+one process do not predict the next process. `-o csv`, `md` and `sql` have only the mean and its deviation,
+and are refused. Fields: tools/llama-bench/README.md of builds 5163 and 10700.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import beginning, first_keys, read_array, read_objects
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
-# What changes the speed and is no property of the model or of the build: two files must share it.
+# Settings that change the speed and do not belong to the model or the build: two files must share them.
 _SETTINGS = (
     "cpu_info",
     "gpu_info",
@@ -60,7 +60,7 @@ class LlamaBench(Reader):
             raise DataError(
                 f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one model per file"
             )
-        # The settings by which tests of one shape differ, as of `-t 4,8`.
+        # The settings in which tests of one shape differ, for example by `-t 4,8`.
         varied = (
             []
             if max(Counter(map(_name, entries)).values()) == 1
@@ -102,7 +102,7 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
-    """(test, mean tokens a second) of a csv or markdown file; nothing of SQL."""
+    """(test, mean tokens a second) of a csv or markdown file; empty for SQL."""
     text = path.read_text("utf-8", "replace")
     if start.startswith("build_commit,"):
         for row in csv.DictReader(text.splitlines()):
@@ -116,7 +116,7 @@ def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
 
 
 def _name(entry: Entry, varied: Sequence[str] = ()) -> str:
-    """pp512, tg128, pp512+tg128, with @d4096 after a context of so many tokens."""
+    """pp512, tg128, pp512+tg128, with @d4096 after a context of 4096 tokens."""
     prompt, answer, depth = (int(entry.get(key) or 0) for key in ("n_prompt", "n_gen", "n_depth"))
     parts = [*([f"pp{prompt}"] if prompt else []), *([f"tg{answer}"] if answer else [])]
     name = "+".join(parts) + (f"@d{depth}" if depth else "")

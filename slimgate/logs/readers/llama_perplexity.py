@@ -1,4 +1,4 @@
-"""What `llama-perplexity --kl-divergence` prints: figures of a quantized model against its base, by chunks.
+"""The output of `llama-perplexity --kl-divergence`: figures of a quantized model and its base, by chunks.
 
 Each chunk of text has a line with the means over all chunks so far. Their differences give each chunk's own
 means, to about the number of the chunk times 0.00001; their sum is exact. Format: kl_divergence() in
@@ -17,7 +17,7 @@ from slimgate.outcomes import Floats
 from slimgate.plugins.reader import KlChunks, Log, Reader
 
 _HEAD = re.compile(rb"^chunk\s+PPL\s+ln\(PPL\(Q\)/PPL\(base\)\)", re.MULTILINE)
-# The table of chunks comes after what loading the model prints.
+# The table of chunks comes after the output of loading the model.
 _BEGINNING = 2**20
 _NUMBER = r"(-?(?:\d+\.\d+|inf|nan))"
 _PAIR = rf"\s+{_NUMBER} ±\s+{_NUMBER}"

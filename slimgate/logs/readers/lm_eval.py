@@ -1,7 +1,7 @@
 """lm-evaluation-harness since 0.4: samples of `--log_samples`, with the results file of their run.
 
 A row is a document under a filter. Documents, prompts and targets have hashes. `_lm_eval_files.py` has the
-names of the files by version, `_lm_eval_rows.py` what stands in a sample.
+names of the files by version, and `_lm_eval_rows.py` the content of a sample.
 Source: lm_eval/result_schema.py (SampleResult) of version 0.4.13, and `main` of 0.4.0.
 """
 
@@ -35,7 +35,7 @@ from slimgate.plugins.environments import (
 from slimgate.plugins.reader import Log, Reader, Run, TaskLog
 
 _MOST_NAMED = 3
-# What the limit of an answer's tokens is called.
+# Names of the limit of an answer's tokens.
 _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
@@ -66,16 +66,16 @@ class LmEval(Reader):
 
 
 def _is_results_file(path: Path) -> bool:
-    """Whether it is the file of figures that lm-eval writes beside the samples."""
+    """Whether it is the file of figures that lm-eval writes next to the samples."""
     return path.is_file() and path.match("results*.json") and is_results(path)
 
 
-# Metrics that lm-eval averages over samples unless a task says otherwise.
+# Metrics that lm-eval averages over samples unless a task states otherwise.
 _MEANS = frozenset({"acc", "acc_norm", "exact_match"})
 
 
 def _run(path: Path, files: RunFiles) -> Run:
-    """The run of one time."""
+    """The run of one start time."""
     results, samples = files.results, files.samples
     notes: list[str] = []
     if results is None:
@@ -115,7 +115,7 @@ _TOKENS = ("tokenizer_pad_token", "tokenizer_bos_token", "tokenizer_eos_token", 
 
 
 def _environment(results: Mapping[str, Any]) -> Environment:
-    """What the results file says of versions, settings and hardware."""
+    """The versions, settings and hardware in the results file."""
     config = results.get("config") or {}
     arguments = config.get("model_args")
     if isinstance(arguments, str):
@@ -147,13 +147,13 @@ def _environment(results: Mapping[str, Any]) -> Environment:
 
 
 def _find_tasks(results: Mapping[str, Any]) -> set[str]:
-    """The tasks of which the results file has a configuration."""
+    """The tasks with a configuration in the results file."""
     configs = results.get("configs")
     return set(configs) if isinstance(configs, dict) else set()
 
 
 def _check_settings_known(run: Run, files: RunFiles) -> Run:
-    """A run without a results file, among others that have one, may be of any settings: it is not judged."""
+    """The run; next to runs with a results file, a run without one has unknown settings: not judged."""
     if files.results is not None or run.problem:
         return run
     return replace(
@@ -198,7 +198,7 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
 
 
 def _find_most_tokens(results: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
-    """The most tokens of an answer, of the command line or the task; None where neither says it."""
+    """The most tokens of an answer, by the command line or the task; None if neither states it."""
     run = (results.get("config") or {}).get("gen_kwargs")
     stated = [part for part in (run, config.get("generation_kwargs")) if isinstance(part, dict)]
     limits = (settings.get(name) for settings in stated for name in _LIMITS)
@@ -211,7 +211,7 @@ def _list_metrics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read_aggregations(config: Mapping[str, Any]) -> dict[str, Aggregation]:
-    """By metric, of those whose figure is no mean of numbers: as the task states it, else by its name."""
+    """By metric, for figures that are not means of numbers: as the task states, else by its name."""
     by_name = {name: name for name in AGGREGATIONS.values()}
     aggregations = dict(AGGREGATIONS)
     for entry in _list_metrics(config):
@@ -224,7 +224,7 @@ def _read_aggregations(config: Mapping[str, Any]) -> dict[str, Aggregation]:
 
 
 def _read_directions(better: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, bool]:
-    """By metric; older results files state it in the list of metrics alone."""
+    """The direction by metric; older results files state it only in the list of metrics."""
     directions = {
         str(entry["metric"]): entry["higher_is_better"]
         for entry in _list_metrics(config)
@@ -235,13 +235,13 @@ def _read_directions(better: Mapping[str, Any], config: Mapping[str, Any]) -> di
 
 
 def _list_stated_filters(results: Mapping[str, Any]) -> tuple[str, ...]:
-    """The filters of which the results state a figure."""
+    """The filters with a figure in the results."""
     names = [str(key).partition(",") for key in results if not str(key).partition(",")[0].endswith("_stderr")]
     return tuple(dict.fromkeys(filter_name(name) for _, comma, name in names if comma))
 
 
 def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """By filter and metric what lm-eval states of metrics whose value is the mean over samples."""
+    """The means that lm-eval states for metrics that are means over samples, by filter and metric."""
     stated = {entry["metric"]: entry.get("aggregation") for entry in _list_metrics(config)}
     corpus = _read_aggregations(config)
     means: dict[tuple[str, str], float] = {}
@@ -262,7 +262,7 @@ def _settings(
     if shots is not None:
         settings["shots"] = {"shots": shots} | ({"seed": run.get("fewshot_seed")} if shots else {})
     if isinstance(samples, dict):
-        # The counts alone do not tell that there was no limit.
+        # The counts alone do not show that there was no limit.
         original, effective = samples.get("original"), samples.get("effective")
         settings["limit"] = (
             f"none ({effective} samples)" if original == effective else f"{effective} of {original} samples"

@@ -1,10 +1,10 @@
-"""MLPerf Inference: `mlperf_log_accuracy.json` of LoadGen, an entry an answer, with the right answers beside.
+"""MLPerf Inference: `mlperf_log_accuracy.json` of LoadGen, an entry per answer, with the right answers.
 
-The log holds the bytes of each answer and not which are right. So labels are read from `val_map.txt` beside
-it (a file name and a label a line, in the order of the sample library, as ImageNet's), and an answer of a
-single number is right where it equals the label. Other answers, such as tokens, are scored by the
-benchmark's script. LoadGen may send a sample twice; as in MLPerf's scripts the first counts. Written by
-LoadGen 6.0.17.
+The log holds the bytes of each answer and not which are right. So labels are read from `val_map.txt` in the
+same folder (a file name and a label on each line, in the order of the sample library, as in ImageNet's), and
+an answer that is a single number is right if it equals the label. Other answers, such as tokens, are scored
+by the benchmark's script. LoadGen may send a sample twice; as in MLPerf's scripts the first answer counts.
+Written by LoadGen 6.0.17.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from slimgate.logs.json_lines import beginning, read_array
 from slimgate.plugins.reader import TARGET, Log, Reader, Row, TaskLog
 
 _LOG, _LABELS = "mlperf_log_accuracy.json", "val_map.txt"
-# Types of a number of so many bytes, the likeliest first.
+# Types of a number by its size in bytes, the likeliest first.
 _TYPES = {4: ("<f4", "<i4"), 8: ("<i8", "<f8")}
 _LARGEST_LABEL = 1_000_000
 
@@ -46,7 +46,7 @@ class Mlperf(Reader):
 
 
 def _read_answers(file: Path) -> dict[int, str]:
-    """By the index of the sample its bytes in hex. Raises DataError for an empty log."""
+    """The bytes of each answer in hex, by the index of the sample. Raises DataError for an empty log."""
     answers: dict[int, str] = {}
     for at, entry in enumerate(read_array(file)):
         try:
@@ -80,7 +80,7 @@ def _read_labels(file: Path, answered: int) -> list[int]:
 
 
 def _read_numbers(file: Path, answers: Mapping[int, str]) -> npt.NDArray[Any]:
-    """The answers as whole numbers, of the type that makes labels of them all. Raises DataError."""
+    """The answers as whole numbers, of the type that makes each of them a label. Raises DataError."""
     size = len(next(iter(answers.values()))) // 2
     if size not in _TYPES or any(len(text) != 2 * size for text in answers.values()):
         longest = max(len(text) // 2 for text in answers.values())

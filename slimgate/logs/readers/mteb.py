@@ -1,7 +1,8 @@
 """mteb: predictions of a retrieval task (`prediction_folder`), `<task>_predictions.json`, with the qrels.
 
 The file holds, by subset and split, the scores of documents for each query, and not which are right. So the
-right documents are read from `qrels.tsv` beside it (columns query-id, corpus-id, score, as BEIR has them). A
+right documents are read from `qrels.tsv` in the same folder (columns query-id, corpus-id, score, as in BEIR).
+A
 row is a query; its scores are ndcg_at_10 and recall_at_10.
 """
 
@@ -25,7 +26,7 @@ Right = Mapping[str, Mapping[str, float]]
 
 
 class Mteb(Reader):
-    """One predictions file, or a folder of those of one model."""
+    """One predictions file, or a folder with the predictions files of one model."""
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
@@ -58,7 +59,7 @@ class Mteb(Reader):
 
 
 def _right(file: Path) -> Right:
-    """By query the right documents with their grades."""
+    """The right documents of each query with their grades."""
     task = file.name.removesuffix(_END)
     places = (file.with_name(f"{task}_{_QRELS}"), file.with_name(_QRELS))
     nearby = next((place for place in places if place.is_file()), None)
@@ -104,7 +105,7 @@ def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
 
 
 def _ndcg(ranked: list[str], grades: Mapping[str, float]) -> float:
-    """Source: Järvelin and Kekäläinen 2002, with grades as gains, as pytrec_eval has it."""
+    """NDCG. Source: Järvelin and Kekäläinen 2002, with grades as gains, as in pytrec_eval."""
     gained = sum(grades.get(name, 0.0) / log2(at + 2) for at, name in enumerate(ranked))
     ideal = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:_DEPTH]
     best = sum(grade / log2(at + 2) for at, grade in enumerate(ideal))

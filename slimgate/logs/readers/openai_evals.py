@@ -53,7 +53,7 @@ class OpenaiEvals(Reader):
 
 
 def _read_head(path: Path) -> tuple[Json, Json | None]:
-    """spec and final_report, which may stand anywhere. Raises DataError where there are two runs."""
+    """spec and final_report, on any line. Raises DataError if there are two runs."""
     specs, reports = [], []
     for _, row in read_objects(path):
         if "spec" in row:
@@ -69,7 +69,7 @@ def _read_head(path: Path) -> tuple[Json, Json | None]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    """Samples in the order in which they began; their events stand among those of others."""
+    """Samples in the order in which they began; events of other samples may come between theirs."""
     events: dict[str, list[Json]] = {}
     for _, row in read_objects(path):
         if row.get("sample_id") is not None:
@@ -85,7 +85,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
-    """A row, or one for each match of a sample that has several."""
+    """A row, or a row for each match of a sample that has several."""
     by_type: dict[str, list[Json]] = {}
     for event in events:
         by_type.setdefault(str(event["type"]), []).append(event.get("data") or {})

@@ -1,7 +1,7 @@
 """OpenCompass: `results/MODEL/DATASET.json` of a run, with the details of each sample.
 
-A row is a sample, and of a dataset with `n` runs a sample and a run; the runs of a sample are one cluster.
-What it was asked stands in `predictions/MODEL/DATASET.json`, where that file is there. Source:
+A row is a sample; in a dataset with `n` runs, a sample in a run. The runs of a sample are one cluster.
+`predictions/MODEL/DATASET.json` has the prompts, if that file exists. Source:
 opencompass/tasks/openicl_eval.py and icl_base_evaluator.py of version 0.5.4.
 """
 
@@ -19,7 +19,7 @@ from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _RESULTS, _PREDICTIONS = "results", "predictions"
-# Which field says that an answer is right, what it answered, and the right answer, by evaluator.
+# The fields that say that an answer is right, what the answer is, and the right answer, by evaluator.
 _CORRECT = ("correct", "is_correct", "cascade_correct")
 _ANSWER = ("pred", "predictions", "prediction", "origin_prediction")
 _TARGET = ("answer", "references", "refr", "ref", "gold")
@@ -65,7 +65,7 @@ def _list_results(path: Path) -> list[Path]:
 
 
 def _is_result(file: Path) -> bool:
-    """Whether the answers lie beside the results, as OpenCompass has them, or the details say it."""
+    """Whether the answers are next to the results, as OpenCompass writes them, or the details show it."""
     return _predictions_of(file).parent.is_dir() or '"details"' in beginning(file, 20_000)
 
 
@@ -91,7 +91,7 @@ def _run(time: str, files: list[Path]) -> Run:
 
 
 def _list_entries(results: Json) -> list[tuple[str, Json]]:
-    """(key, detail) of each sample: a list, or a mapping by number that has the type beside."""
+    """(key, detail) of each sample, from a list or from a mapping by number, which also has the type."""
     details = results.get("details") or []
     pairs = details.items() if isinstance(details, dict) else enumerate(details)
     return [(str(key), entry) for key, entry in pairs if isinstance(entry, dict)]
@@ -139,9 +139,9 @@ def _read_fields(entry: Json) -> dict[str, str] | None:
 
 
 def _read_predictions(file: Path) -> dict[str, Json]:
-    """By number what each sample was asked and answered, and with `dump_res_length` the answer's tokens.
+    """Each sample's prompt and answer by number, and with `dump_res_length` the answer's tokens.
 
-    Empty where the predictions are not there.
+    Empty if there are no predictions.
     """
     predictions = _predictions_of(file)
     if not predictions.is_file():

@@ -65,7 +65,7 @@ def _provider(row: Mapping[str, Any]) -> str:
 
 
 def _environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Environment:
-    """What the file says of its configuration and of promptfoo."""
+    """The configuration and version of promptfoo in the file."""
     return make_environment(
         prompt={
             name: config.get(name) for name in ("prompts", "defaultTest", "scenarios", "nunjucksFilters")
@@ -81,7 +81,7 @@ def _environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Envi
 
 
 def _count_tokens(response: Mapping[str, Any]) -> float | None:
-    """The completion tokens of an answer; of a cached one promptfoo counts none."""
+    """The completion tokens of an answer; promptfoo counts none for a cached answer."""
     usage = response.get("tokenUsage") or {}
     return usage.get("completion")
 
@@ -92,23 +92,23 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _list_assertions(test: Mapping[str, Any]) -> list[str]:
-    """The named scores that a test must have; a name with a variable in it is known to promptfoo alone."""
+    """The named scores that a test must have; only promptfoo knows a name with a variable in it."""
     names = (assertion.get("metric") for assertion in test.get("assert") or ())
     return [name for name in names if isinstance(name, str) and "{{" not in name]
 
 
 def _number_prompts(table: Mapping[str, Any]) -> dict[int, int]:
-    """By promptIdx the number of the prompt, from 0, the same for every provider that got its text."""
+    """The number of each prompt from 0, by promptIdx; it is the same for every provider that got its text."""
     stated = enumerate(table.get("prompts") or ())
     texts = {at: (prompt.get("raw"), prompt.get("label")) for at, prompt in stated}
-    if not texts:  # an older version, or a program that wrote the rows alone
+    if not texts:  # an older version, or a program that wrote only the rows
         texts = {row["promptIdx"]: row.get("promptId", row["promptIdx"]) for row in table["results"]}
     numbers: dict[Any, int] = {}
     return {at: numbers.setdefault(texts[at], len(numbers)) for at in sorted(texts)}
 
 
 def _is_failed(row: Mapping[str, Any]) -> bool:
-    """Whether there is no answer. Older versions state no reason, and an error in place of the response."""
+    """Whether there is no answer. Older versions state no reason, but an error without a response."""
     reason, response = row.get("failureReason"), row.get("response") or {}
     if reason is not None:
         return bool(reason == _ERROR)
@@ -116,7 +116,7 @@ def _is_failed(row: Mapping[str, Any]) -> bool:
 
 
 def _rows(path: Path, provider: str | None) -> Iterator[Row]:
-    """provider: whose answers; None of a file without a row."""
+    """The rows. provider: whose answers; None for a file without a row."""
     table = read_object(path)["results"]
     numbers: dict[int, int] = {}
     for at, row in enumerate(table["results"]):
@@ -140,7 +140,7 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
                 id=f"{row['testIdx']}.{number}" if number else f"{row['testIdx']}",
                 scores=dict.fromkeys(scores) if failed else scores,
                 keys={
-                    # tests that differ in nothing but their prompts say nothing of what they ask
+                    # tests that differ only in their prompts do not show what they ask
                     **({DOCUMENT: as_text(inputs) or ""} if any(inputs) else {}),
                     PROMPT: prompt.get("raw") or "",
                 },

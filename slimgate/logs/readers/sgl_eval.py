@@ -94,7 +94,7 @@ def _read_run(folder: Path, files: Sequence[Path]) -> Run:
 
 
 def _find_metric(file: Path) -> str:
-    """The field that holds the score. Raises DataError if the first sample has none."""
+    """The field that holds the score. Raises DataError if the first sample has no score."""
     row: dict[str, Any] = next((row for _, row in read_objects(file)), {})
     metric = next((name for name in _SCORES if name in row), None)
     if metric is None:

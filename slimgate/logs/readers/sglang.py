@@ -1,7 +1,7 @@
 """SGLang: the output of `python -m sglang.bench_serving --output-file`, one load test a line.
 
 Only `--output-details` adds the lists of requests: ttfts and itls in seconds, output_lens, errors. Without
-them a line has figures alone, which is refused. Source: sglang/benchmark/serving.py of version 0.5.23.
+them a line has only figures, which is refused. Source: sglang/benchmark/serving.py of version 0.5.23.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Sglang(Reader):
 
 
 def _name(result: Mapping[str, Any]) -> str:
-    """c8, r5, r5-c8, or all, where all requests are sent at once."""
+    """c8, r5, r5-c8, or all, if all requests are sent at once."""
     rate, users = result["request_rate"], result.get("max_concurrency")
     known = isinstance(rate, int | float) and rate != float("inf")
     parts = [
@@ -89,7 +89,7 @@ def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
 
 
 def _requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
-    """In the order of sending. The whole answer takes until the last of its pieces."""
+    """The requests in the order of sending. The time of an answer ends with the last of its pieces."""
     for prompt, tokens, first, between, error in zip(*(result[name] for name in _LISTS), strict=True):
         if error or not tokens:
             yield LoadRequest(prompt_tokens=prompt, failed=" ".join(str(error).split())[-200:] or "no answer")

@@ -1,7 +1,7 @@
-"""OpenAI simple-evals: `NAME_allresults.json`, which has the examples; `NAME.json` has the figures alone.
+"""OpenAI simple-evals: `NAME_allresults.json` with the examples; `NAME.json` has only figures.
 
-The score of an example stands in `metadata.example_level_metadata` (HealthBench), and of the other evals only
-in the page made of it (`htmls`: "Score: 1.0"). Conversations are `convos`. Source: common.py, simple_evals.py
+`metadata.example_level_metadata` has the score of an example (HealthBench). For the other evals only the page
+has it (`htmls`: "Score: 1.0"). Conversations are `convos`. Source: common.py, simple_evals.py
 and healthbench_eval.py as of 2025.
 """
 
@@ -83,7 +83,7 @@ def _list_figures(results: Json) -> list[tuple[str, float]]:
 
 
 def _list_metadata(results: Json) -> Sequence[Json]:
-    """That of each example; nothing where no example has any."""
+    """The metadata of each example; empty if no example has any."""
     entries = (results.get("metadata") or {}).get("example_level_metadata") or []
     return [entry or {} for entry in entries] if any(entries) else []
 
@@ -115,7 +115,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _read_score(path: Path, at: int, entry: Json, page: str) -> float | None:
-    """From the metadata, else from the page. Raises DataError where the page's is not a number."""
+    """The score from the metadata, else from the page. Raises DataError if the page's is not a number."""
     if "score" in entry:
         return None if entry["score"] is None else float(entry["score"])
     match = _SCORE.search(page)

@@ -1,9 +1,9 @@
-"""Tables of scores of any tool: csv, tsv, jsonl or parquet with columns id and score, a number a row.
+"""Tables of scores of any tool: csv, tsv, jsonl or parquet with columns id and score, a number per row.
 
-Further columns are read where they are there: task, filter, metric, epoch, group, prompt, answer, target,
-error, answer_tokens, truncated. Any other is a field to slice by. Without a score, label and prediction give
-one: 1 where they are equal, as the metric accuracy. The column higher_is_better (true or false) states the
-direction of a metric, which else a known name does.
+These further columns are read if they exist: task, filter, metric, epoch, group, prompt, answer, target,
+error, answer_tokens, truncated. Any other column is a field to slice by. Without a score, label and
+prediction give it: 1 if they are equal, as the metric accuracy. The column higher_is_better (true or false)
+states the direction of a metric; without it, a known name does.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from slimgate.logs.readers._table_columns import TableRows
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
 
 _ROWS_AT_ONCE = 20_000
-# What names a sample in its task.
+# Columns that name a sample in its task.
 _SAMPLE = ("id", "filter", "epoch")
-# Columns that say something else of a sample than what it is.
+# Columns that do not describe the sample itself.
 _NO_FIELDS = (
     *("id", "score", "metric", "epoch", "higher_is_better", "prediction", "answer", "error", "answer_tokens"),
     "truncated",
@@ -78,7 +78,7 @@ def _columns(path: Path) -> list[str]:
 
 
 def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """The values of some columns, row by row, of a file read in blocks."""
+    """The values of some columns, row by row, from a file that is read in blocks."""
     names = list(columns)
     if FORMATS[path.suffix.lower()] == "jsonl":
         yield from (tuple(row.get(name) for name in names) for _, row in read_objects(path))
@@ -93,7 +93,7 @@ def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns in blocks; those of csv are texts."""
+    """Some columns in blocks; columns of csv are texts."""
     kind = FORMATS[path.suffix.lower()]
     if kind == "parquet":
         with open_parquet(path) as parquet:
@@ -104,7 +104,7 @@ def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
-    """The tasks of the file, and the direction of each metric that it says it of."""
+    """The tasks of the file, and the direction of each metric for which the file states it."""
     named = [name for name in ("task", "metric", "higher_is_better") if name in columns]
     tasks, better = dict.fromkeys([] if "task" in named else [""]), dict[str, bool]()
     if named == [] or named == ["metric"]:
@@ -119,7 +119,7 @@ def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
 
 
 def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) -> None:
-    """Raises DataError for what is neither true nor false, and where two rows of a metric differ."""
+    """Raises DataError for a text that is neither true nor false, and if two rows of a metric differ."""
     stated = text.strip().lower()
     if not stated:
         return
@@ -138,7 +138,7 @@ def _read_task(path: Path, columns: list[str], task: str) -> Iterator[dict[str, 
 
 
 def _rows(path: Path, columns: list[str], task: str) -> Iterator[Row]:
-    """A table without a column metric: each row is a sample."""
+    """The rows of a table without a column metric: each row is a sample."""
     for row in _read_task(path, columns, task):
         yield _row(path, row, {_metric(row): _score(path, row)})
 
@@ -155,18 +155,18 @@ def _is_scattered(path: Path, columns: list[str]) -> bool:
 
 
 def _name_sample(row: Values) -> tuple[Any, ...]:
-    """What names a sample in its task."""
+    """The values that name a sample in its task."""
     return tuple(row.get(name) for name in _SAMPLE)
 
 
 def _join_neighbours(path: Path, columns: list[str], task: str) -> Iterator[Row]:
-    """Rows of one sample that follow each other with other metrics are one row."""
+    """The rows, with consecutive rows of one sample and different metrics joined."""
     for _, rows in itertools.groupby(_read_task(path, columns, task), key=_name_sample):
         yield from _merge_metrics(path, rows)
 
 
 def _join_scattered(path: Path, columns: list[str], task: str) -> Iterator[Row]:
-    """Rows of one sample are one row, wherever they stand in the table; it is held in memory."""
+    """The rows, with all rows of one sample joined, wherever they are in the table; it is held in memory."""
     samples: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in _read_task(path, columns, task):
         samples.setdefault(_name_sample(row), []).append(row)
@@ -175,7 +175,7 @@ def _join_scattered(path: Path, columns: list[str], task: str) -> Iterator[Row]:
 
 
 def _merge_metrics(path: Path, rows: Iterable[Values]) -> Iterator[Row]:
-    """One row of all metrics of a sample; where a metric comes again, a further row of the same id."""
+    """One row with all metrics of a sample; if a metric repeats, another row of the same id."""
     repeats: list[tuple[Values, dict[str, float | None]]] = []
     for row in rows:
         metric, score = _metric(row), _score(path, row)
@@ -233,7 +233,7 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
 
 
 def _read_count(value: float | str | None) -> float | None:
-    """A number of tokens. Raises ValueError for what is none."""
+    """A number of tokens. Raises ValueError for any other value."""
     return None if value is None or value == "" else float(value)
 
 

@@ -1,6 +1,6 @@
 """vLLM: the JSON of `vllm bench serve --save-result --save-detailed`, one load test of a server.
 
-With --append-result the file has one line for each load. Of a request vLLM writes the time until the first
+With --append-result the file has one line for each load. For a request, vLLM writes the time until the first
 token (ttfts), from each piece of the answer to the next (itls), and newer versions the whole (latencies), in
 seconds. Keys: `benchmark` and `main_async` in vllm/benchmarks/serve.py.
 """
@@ -21,7 +21,7 @@ from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("ttfts", "itls", "output_lens", "errors")
 _SETTINGS = ("request_rate", "max_concurrency", "burstiness", "ramp_up_strategy")
-# What every result names: before the lists of the requests, or in programs that write their own order, after.
+# Keys of every result: before the lists of the requests, or after them in programs with another order.
 _NAMED_FIRST = ('"num_prompts"', '"request_rate"', '"model_id"')
 _NAMED_ANYWHERE = ('"num_prompts"', '"ttfts"', '"itls"')
 _START = 2_000_000
@@ -64,7 +64,7 @@ class Vllm(Reader):
 
 
 def _environment(load: str, result: Mapping[str, Any]) -> Environment:
-    """What a result says of the client's settings; vLLM writes no versions."""
+    """The client's settings in a result; vLLM writes no versions."""
     return make_environment(
         sampling={f"{load} {name}": result.get(name) for name in ("num_prompts", *_SETTINGS)},
         model={name: result.get(name) for name in ("model_id", "tokenizer_id")},
@@ -75,7 +75,7 @@ def _environment(load: str, result: Mapping[str, Any]) -> Environment:
 
 
 def _check_one_run(path: Path, dates: Mapping[str, str]) -> None:
-    """Raises DataError where more than a day lies between two loads: --append-result joined several runs."""
+    """Raises DataError if two loads are more than a day apart: --append-result joined several runs."""
     times = []
     for name, date in dates.items():
         with suppress(ValueError):
@@ -90,7 +90,7 @@ def _check_one_run(path: Path, dates: Mapping[str, str]) -> None:
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
-    """One result, or one a line."""
+    """One result, or a result on each line."""
     try:
         return [read_object(path)]
     except DataError:
@@ -101,7 +101,7 @@ def _results(path: Path) -> list[dict[str, Any]]:
 
 
 def _name(result: Mapping[str, Any]) -> str:
-    """c8, r5, r5-c8, or all, where all requests are sent at once."""
+    """c8, r5, r5-c8, or all, if all requests are sent at once."""
     rate, users = result["request_rate"], result.get("max_concurrency")
     parts = [*([] if rate == "inf" else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
     return "-".join(parts) or "all"

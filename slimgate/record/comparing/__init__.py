@@ -1,4 +1,4 @@
-"""What moved between two releases: two records in, a comparison out. Imports no torch."""
+"""The changes between two releases: two records in, a comparison out. Imports no torch."""
 
 from __future__ import annotations
 

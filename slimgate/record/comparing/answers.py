@@ -1,4 +1,4 @@
-"""The answers of a model in two releases, paired where both judged the same gate rows and kept the files."""
+"""The answers of a model in two releases, paired if both judged the same gate rows and kept the files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def same_gate_rows(old: RunRecord, new: RunRecord) -> bool:
 
 
 def same_answers(old: Outcomes, new: Outcomes) -> bool:
-    """Whether two releases of a model answered every row alike, to the last digit."""
+    """Whether two releases of a model gave the same answer to every row, to the last digit."""
     if old.values.keys() != new.values.keys() or type(old) is not type(new):
         return False
     pairs: list[tuple[Column, Column]] = [(old.values[name], new.values[name]) for name in old.values]
@@ -36,9 +36,10 @@ def same_answers(old: Outcomes, new: Outcomes) -> bool:
 
 
 def pair_answers(file: Path, new: Outcomes) -> Pair:
-    """The answers that a release kept, and newer ones. Raises MeasureError where the rows are other ones.
+    """The kept answers of a release, and newer answers. Raises MeasureError if the rows differ.
 
-    Groups are of the rows, not of the answers: an older slimgate may have joined others, so the newer count.
+    Groups are of the rows, not of the answers. An older slimgate may have grouped rows differently, so the
+    newer groups count.
     """
     old = read_outcomes(file)
     if type(old) is not type(new):
@@ -55,7 +56,7 @@ def _equal(before: Column, after: Column) -> bool:
 
 
 class PairedAnswers:
-    """Reads both releases' outcomes of a model; `notes` tells what could not be paired and why."""
+    """Reads both releases' outcomes of a model; `notes` says what could not be paired and why."""
 
     def __init__(self, old: Kept, new: Kept) -> None:
         self._old, self._new = old, new
@@ -73,7 +74,7 @@ class PairedAnswers:
             )
 
     def of(self, model: str) -> Pair | None:
-        """Old and new, paired row by row; None where they cannot be."""
+        """Old and new, paired row by row; None if they cannot be."""
         if not self._same:
             return None
         missing = [answers for answers in (self._old, self._new) if not answers.outcomes(model).is_file()]
@@ -92,13 +93,13 @@ class PairedAnswers:
         self.notes.append(f"{model}: no test of {metric} was made: {error}")
 
     def other_metric(self, model: str, metric: str) -> None:
-        """Notes a metric of which the records have two values of the same answers."""
+        """Notes a metric for which the records have two values on the same answers."""
         self.notes.append(
             f"{model}: the answers are the same and {metric} is not: the metric itself is another now."
         )
 
     def of_another_run(self, model: str, metric: str, value: float, recorded: float) -> None:
-        """Notes answers that are not those of the record beside them."""
+        """Notes answers in a record's folder that are not those of the record."""
         difference = f"{metric} of the answers is {value:.4g}, of the record {recorded:.4g}"
         self.notes.append(
             f"{model}: no test was made, its outcomes are of another run than its record: {difference}."

@@ -1,4 +1,4 @@
-"""Budgets and verdicts of two releases: which limits changed, and which budgets held and hold no more."""
+"""Budgets and verdicts of two releases: which limits changed, and which budgets no longer hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ORDER: tuple[Outcome | None, ...] = (
 
 
 def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
-    """Limits that are not what they were, of the teacher and of variants in both, the looser ones first."""
+    """Limits that changed, of the teacher and of variants in both releases; the looser limits come first."""
     changes = demands.budget_changes(read_demands(old), read_demands(new), accepted=_accepted(new))
     return [_with_former_verdict(change, new) for change in changes]
 
@@ -44,7 +44,7 @@ def _accepted(record: RunRecord) -> str | None:
 
 
 def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange:
-    """A looser limit with what the limit before would make of the figures, the worst of all workloads."""
+    """A looser limit with the verdict of the former limit on the new figures, the worst of all workloads."""
     before, after = change.before, change.after
     if before is None or after is None or not looser(change.kind, after, before):
         return change
@@ -59,7 +59,7 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
 
 
 def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
-    """All in which the gate of the new record demands less; first what nobody gave a reason for."""
+    """Every way in which the gate of the new record demands less; those without a reason come first."""
     weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_accepted(new))
     if old.demands is not None:
         return weaker
@@ -70,7 +70,7 @@ def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
 
 
 def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
-    """Verdicts that are not what they were, of models in both: first what held and fails now."""
+    """Verdicts that changed, for models in both releases; those that held and now fail come first."""
     changes = [change for before, after in _in_both(old, new) for change in _verdicts_of(before, after)]
     return sorted(
         changes, key=lambda verdict_change: (not verdict_change.regressed, _ORDER.index(verdict_change.after))
@@ -78,16 +78,16 @@ def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
 
 
 def missing_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Variants that gated and are not in the new record: with them went their budgets."""
+    """Variants that gated and are not in the new record, so their budgets are missing too."""
     names = {model.name for model in new.variants}
     return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
 
 
 def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Where the same limit judges less than it did: without groups, builds, or sliced columns.
+    """Budgets with the same limit that judge less than before: without groups, builds, or sliced columns.
 
-    By the results, where a record lacks the suite's demands. Without groups rows count as independent, so
-    that intervals get narrower.
+    It uses the results if a record lacks the suite's demands. Without groups rows count as independent, so
+    intervals get narrower.
     """
     weaker: dict[str, None] = {}
     for before, after in _in_both(old, new):
@@ -111,14 +111,14 @@ def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[
     if was.groups and now.groups is None:
         yield f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"
     builds = max((budget.builds or 1 for budget in was.budgets), default=1)
-    # 1: still over builds, which are equal now that no step is random
+    # 1: still over builds, which are all equal because no step is random now
     if builds > 1 and all(budget.builds is None for budget in now.budgets):
         yield f"{name} was judged over {builds} builds and is judged on one build now"
     yield from _weaker_caps(name, was.budgets, now.budgets)
 
 
 def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:
-    """More rows that may lose more than the cap, by a limit that is not derived from the budget's."""
+    """A larger share of rows may lose more than the cap, by a limit that is not derived from the budget's."""
     before = {budget.kind: budget.capped for budget in was}
     for budget in now:
         old, new = before.get(budget.kind), budget.capped
@@ -135,7 +135,7 @@ def _sliced_columns(model: VariantRecord) -> list[str]:
 
 
 def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
-    """The variants that are in both, in the new one's order; the teacher is none."""
+    """The variants that are in both releases, in the order of the new one; the teacher is not included."""
     before = {model.name: model for model in old.variants[1:]}
     return [(before[model.name], model) for model in new.variants[1:] if model.name in before]
 
@@ -146,7 +146,7 @@ def _in_both(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, Varian
 
 
 def _gating(model: VariantRecord) -> dict[Key, Judged]:
-    """By budget and kind; nothing where the variant is shown and not gated."""
+    """The judged budgets by budget and kind; empty if the variant is shown and not gated."""
     return (
         {(judged.name, judged.facts.kind): judged for judged in judged_budgets(model)} if model.gated else {}
     )
@@ -179,21 +179,21 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
 def _by_former_limit(
     now: Outcome | None, new: Judged | None, limits: tuple[float, float] | None
 ) -> Outcome | None:
-    """The verdict by the limit before, where that is looser: a stricter limit makes no model worse."""
+    """The verdict by the former limit, if that is looser: a stricter limit makes no model worse."""
     if new is None or limits is None or not looser(new.facts.kind, *limits):
         return now
     return verdict_under(new.facts.kind, limits[0], new) or now
 
 
 def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:
-    """Whether a budget held and holds no more, or was undecided and is broken now."""
+    """Whether a budget held and no longer holds, or was undecided and now fails."""
     if was is Verdict.PASS:
         return now not in (None, Verdict.PASS)
     return was is Verdict.INCONCLUSIVE and now in (Verdict.FAIL, "error")
 
 
 def _outcome(model: VariantRecord, judged: Judged | None, other: Judged | None) -> Outcome | None:
-    """The verdict of a budget, or why there is none; None where the suite does not have it."""
+    """The verdict of a budget, or why there is none; None if the suite does not have it."""
     if judged is not None:
         return judged.facts.verdict
     if not model.gated or other is None:
@@ -203,7 +203,7 @@ def _outcome(model: VariantRecord, judged: Judged | None, other: Judged | None) 
     return "error" if model.error is not None else "not measured"
 
 
-# What a suite that has budgets on flips or slices, and maybe on tokens, awaits.
+# The name of the awaited result if a suite has budgets on flips or slices, and maybe on tokens.
 _FLIPS = "flips and slices"
 
 

@@ -1,4 +1,4 @@
-"""Did the gate get weaker? Compares what a gate demands with what an earlier one demanded.
+"""Whether the gate got weaker: compares what a gate demands with what an earlier gate demanded.
 
 `slimgate compare`, `slimgate accept` and --slimgate-baseline share this check. A key of a suite
 without its own rule counts as weaker if its value has changed.
@@ -77,7 +77,7 @@ def _judged_demands(record: RunRecord) -> Demands:
 
 
 def _settings_of_logs(record: RunRecord) -> dict[str, object]:
-    """By which rules logs were compared, as far as the record of logs says it."""
+    """The rules by which logs were compared, as far as the record of the logs has them."""
     rules = (record.task.params or {}).get(RULES, {}) if record.task.kind == RECORD_KIND else {}
     return {f"logs.{name}": value for name, value in rules.items()}
 
@@ -196,7 +196,7 @@ def _is_unjudged(demands: Demands, budget: DemandedBudget) -> bool:
 
 
 def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Iterator[BudgetChange]:
-    # None where nothing changed, or where a record does not have it.
+    # None if nothing changed, or if a record does not have it.
     was, now = old.on_inconclusive, new.on_inconclusive
     undecided = None if was is None or now is None or was == now else (was, now)
     options = None if old.options == new.options else (old.options, new.options)
@@ -299,7 +299,7 @@ def _has_other_code(before: object, now: object) -> bool:
 
 
 def _asks_less_of_servers(before: Sequence[Json] | None, now: Sequence[Json] | None) -> bool:
-    """Whether a load is gone, has fewer requests or turns, or another level of service."""
+    """Whether a load is missing, has fewer requests or turns, or has another level of service."""
     by_arrival = {(load["concurrency"], load["request_rate"]): load for load in now or ()}
     for load in before or ():
         same = by_arrival.get((load["concurrency"], load["request_rate"]))

@@ -1,4 +1,4 @@
-"""What two runs of slimgate were made with, as the logs of other tools say it, and in what that differs."""
+"""The environment of two runs of slimgate, in the form of other tools' logs, and how it differs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = (ENGINE, HARNESS, LIBRARIES)
 
 
 def compare_records(old: RunRecord, new: RunRecord) -> EnvironmentChanges:
-    """What differs between two runs, what usually moves a score most first."""
+    """The differences between two runs; those that usually move a score most come first."""
     return compare_environments(environment_of_record(old), environment_of_record(new))
 
 
@@ -62,7 +62,7 @@ def describe_differences(before: Settings, after: Settings) -> list[str]:
 
 
 def list_server_settings(model: VariantRecord) -> Settings:
-    """What the server of a model states, and the command that started it; empty of other models."""
+    """The settings that a model's server states, and the command that started it; empty for other models."""
     if model.artifact is None:
         return {}
     stated = {name: value for area in model.artifact.server.values() for name, value in area.items()}
@@ -71,7 +71,7 @@ def list_server_settings(model: VariantRecord) -> Settings:
 
 
 def environment_of_record(record: RunRecord) -> dict[str, dict[str, Any]]:
-    """What a run of slimgate was made with."""
+    """The environment of a run of slimgate."""
     machine = record.machine
     return join_environments(
         make_environment(

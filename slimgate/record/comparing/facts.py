@@ -1,6 +1,6 @@
 """The parts of a comparison, as `slimgate compare --json` prints them. Schema slimgate.compare/1.
 
-A drop is positive where the new release is worse than the old one, whatever the metric.
+A drop is positive if the new release is worse than the old one, whatever the metric.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from slimgate.results.facts import Facts
 from slimgate.results.separation import SeparationFacts
 
 SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
-# What became of a budget: its verdict, or that its variant broke, or that the run did not judge it.
+# The outcome of a budget: its verdict, or that its variant failed, or that the run did not judge it.
 Outcome = Verdict | Literal["error", "not measured"]
 # What the gate rows show of a change, at the level of its interval.
 Shown = Literal["worse", "better", "no change shown"]
 
 
 class Release(Facts):
-    """One of the two records. name: of the baseline, else the file; reason: given when it was accepted."""
+    """One of the two records. name: of the baseline, or the file; reason: given when it was accepted."""
 
     name: str
     file: str
@@ -35,14 +35,14 @@ class Release(Facts):
     reason: str | None = None
 
 
-# Without a test, a change of so many points is called one.
+# Without a test, a change of this many points is called worse or better.
 _WORTH_TELLING = 0.5
 
 
 class Moved(Facts):
-    """A value in both releases. drop_points: None where it is not known which way is better.
+    """A value in both releases. drop_points: None if it is not known which way is better.
 
-    interval, shown, method, n: of a paired test of the two releases' answers; None where there was none.
+    interval, shown, method, n: of a paired test of the two releases' answers; None if there was none.
     right_to_wrong, wrong_to_right: rows between the releases, of metrics of right and wrong rows.
     """
 
@@ -58,7 +58,7 @@ class Moved(Facts):
 
     @property
     def shown(self) -> Shown | None:
-        """What the interval says; None without one."""
+        """What the interval shows; None without an interval."""
         if self.interval is None:
             return None
         low, high = self.interval
@@ -66,7 +66,7 @@ class Moved(Facts):
 
     @property
     def direction(self) -> Literal["worse", "better"] | None:
-        """What the test shows; without one, where the values differ by half a point or more."""
+        """What the test shows; without a test, the direction if the values differ by half a point or more."""
         if self.shown is not None:
             return None if self.shown == "no change shown" else self.shown
         points = self.drop_points or 0.0
@@ -74,7 +74,7 @@ class Moved(Facts):
 
 
 class MetricChange(Moved):
-    """A metric of one model. old_drop, new_drop: of a variant behind its own teacher in each release.
+    """A metric of one model. old_drop, new_drop: of a variant from its own teacher in each release.
 
     reading: in words, whether the variant moved, or its teacher, or both.
     """
@@ -111,7 +111,7 @@ class SizeChange(Facts):
 class LatencyChange(Facts):
     """A workload. Speed-ups are teacher time / variant time of each release's own duel, with 95 % intervals.
 
-    change: None where the machines differ, or a release has no duel of it.
+    change: None if the machines differ, or if a release has no duel of the workload.
     """
 
     workload: str
@@ -136,12 +136,12 @@ class ModelChange(Facts):
 
 
 class BudgetChange(Facts):
-    """A budget whose limit changed. before: None where it is new; after: None where it is gone.
+    """A budget whose limit changed. before: None if it is new; after: None if it was removed.
 
-    gates_no_more: the variant is shown and not gated any more. reason: None where nobody gave one.
-    under_before: of a looser limit, what the limit before would make of the new release's figures.
-    undecided: what INCONCLUSIVE did of the budget and does now, where that is not the same. options: what
-    else its table said and says, where that differs.
+    gates_no_more: the variant is still shown but no longer gated. reason: None if no reason was given.
+    under_before: for a looser limit, the verdict of the former limit on the new release's figures. undecided:
+    what INCONCLUSIVE did for the budget and does now, if that changed. options: the other keys of its table
+    before and now, if they differ.
     """
 
     variant: str
@@ -160,8 +160,8 @@ class BudgetChange(Facts):
 class VerdictChange(Facts):
     """A budget whose verdict changed.
 
-    regressed: it held and does not, or was undecided and fails now, also by the limit that it had before.
-    limits: before and now, where they differ.
+    regressed: it held and does not, or was undecided and fails now, by the former limit too. limits: before
+    and now, if they differ.
     """
 
     variant: str
@@ -175,10 +175,10 @@ class VerdictChange(Facts):
 
 
 class Comparison(Facts):
-    """What moved. notes: why something could not be compared, in words.
+    """The changes between two releases. notes: why something could not be compared, in words.
 
-    gates_gone: those of `removed` that gated: their budgets went with them. weaker: all in which the new gate
-    demands less. separation: of the new release's variants.
+    gates_gone: those models of `removed` that gated; their budgets were removed too. weaker: every way in
+    which the new gate demands less. separation: of the new release's variants.
     """
 
     schema_: Literal["slimgate.compare/1"] = Field(default=SCHEMA, alias="schema")
@@ -204,7 +204,7 @@ class Comparison(Facts):
 
     @property
     def fell(self) -> list[tuple[str, MetricChange]]:
-        """The metrics that got worse, each with its model, the teacher's too; whatever the budgets say."""
+        """The metrics that got worse, each with its model, also the teacher's; whatever the budgets say."""
         models = [*([self.teacher] if self.teacher else []), *self.variants]
         return [
             (model.name, metric)
@@ -220,10 +220,10 @@ class Comparison(Facts):
 
     @property
     def unaccepted(self) -> list[Weakening]:
-        """What of the weaker gate nobody gave a reason for."""
+        """The ways in which the gate is weaker without a reason."""
         return [weakening for weakening in self.weaker if weakening.reason is None]
 
     @property
     def unexplained(self) -> list[BudgetChange]:
-        """Those of them that nobody gave a reason for."""
+        """The loosened budgets without a reason."""
         return [change for change in self.loosened if change.reason is None]

@@ -1,4 +1,4 @@
-"""Metrics of one model in two releases, by the judge's own tests; and whether it moved or its teacher did."""
+"""Metrics of one model in two releases, by the judge's own tests; whether the model or its teacher moved."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.quality import QualityFacts
 
 _HUB = "hub:"
-# Files hold probabilities as they were; sums of them may round otherwise.
+# Files hold probabilities unchanged; their sums may round differently.
 _ROUNDING = 1e-6
 
 
 def known_metrics(record: RunRecord) -> dict[str, Metric | None]:
-    """Every metric of a record; None for one that cannot be loaded here, or would load what is heavy."""
+    """Every metric of a record; None for one that cannot be loaded here, or would load large packages."""
     names = dict.fromkeys(name for model in record.variants for name in model.quality)
     if record.task.kind == RECORD_KIND:
         of_logs = metrics_of_record((record.task.params or {}).get("comparisons", []))
@@ -33,7 +33,7 @@ def load_or_none(name: str) -> Metric | None:
     try:
         return load_metric(name)
     except (SlimgateError, ImportError):
-        # of a user's own whose module is not here: values are compared, and no test is made
+        # the metric of a user whose module is missing here: values are compared without a test
         return None
 
 
@@ -43,7 +43,7 @@ def pair_if_judged(
     metrics: dict[str, Metric | None],
     answers: PairedAnswers,
 ) -> Pair | None:
-    """The pair, if its answers are those that the records judged: a file may be of another run."""
+    """The pair, if its answers are those that the records judged; a file may be from another run."""
     for outcomes, model in zip(pair or (), models, strict=False):
         for name, facts in model.quality.items():
             metric = metrics.get(name)
@@ -67,7 +67,7 @@ def metric_changes(
     pair: Pair | None,
     answers: PairedAnswers,
 ) -> list[MetricChange]:
-    """Each metric that both releases measured of a model. pair: its answers in both."""
+    """Each metric that both releases measured on a model. pair: its answers in both."""
     changes = []
     unchanged = pair is not None and same_answers(*pair)
     for name, after in new.quality.items():
@@ -75,7 +75,7 @@ def metric_changes(
             continue
         before, metric = old.quality[name], metrics.get(name)
         moved = _compare_values(before, after, metric)
-        # a metric that is not here, and gives other values of the same answers, is another metric now
+        # a metric that cannot be loaded here, and gives other values on the same answers, has changed
         if unchanged and same_value(before.value, after.value):
             moved = _the_same(before, metric)
         elif unchanged:
@@ -104,7 +104,7 @@ def same_value(value: float, other: float) -> bool:
 
 
 def _test_change(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:
-    """The old release stands where the judge has the teacher."""
+    """Tests the change, with the old release in the teacher's place."""
     judged = judge_quality(metric, old, new, ())
     changed = judged.changed
     return Moved(
@@ -121,7 +121,7 @@ def _test_change(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:
 
 
 def _the_same(facts: QualityFacts, metric: Metric | None) -> Moved:
-    """What needs no test: random weights of equal answers would take their time to say so."""
+    """The change of equal answers, which needs no test: random weights would only take time."""
     flips = 0 if metric is not None and metric.per_row is not None else None
     return Moved(
         old=facts.value,
@@ -147,7 +147,7 @@ def _compare_values(before: QualityFacts, after: QualityFacts, metric: Metric | 
 
 
 def _higher_is_better(*recorded: QualityFacts) -> bool | None:
-    """As a recorded drop tells; None where none was recorded, or nothing dropped."""
+    """The direction that a recorded drop shows; None if none was recorded, or nothing dropped."""
     for facts in recorded:
         if facts.drop_points and facts.value != facts.teacher:
             return (facts.drop_points > 0) == (facts.value < facts.teacher)
@@ -155,7 +155,7 @@ def _higher_is_better(*recorded: QualityFacts) -> bool | None:
 
 
 def reading(change: MetricChange, teacher: MetricChange | None) -> str | None:
-    """Whether the variant moved, its teacher did, or both; None where neither is shown to have moved."""
+    """Whether the variant moved, its teacher did, or both; None if neither is shown to have moved."""
     if teacher is None or change.drop_points is None or teacher.drop_points is None:
         return None
     return _READINGS.get((change.direction, teacher.direction))

@@ -1,7 +1,8 @@
-"""Two records side by side: what moved between an old release and a new one, in each model and its slices.
+"""Compares two records: what moved between an old release and a new one, in each model and its slices.
 
-The slices that the labels make are tested, for the answers hold the labels; of other columns only the
-values are known, since no record says which rows a slice has."""
+The slices of labels are tested, because the answers hold the labels. For other columns only the values are
+compared, since no record says which rows a slice has.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +43,12 @@ from slimgate.results.behaviour import SliceFacts
 from slimgate.results.latency import LatencyFacts
 
 Interval = tuple[float, float] | None
-# Points: a change that costs a slice nothing is what Holm's correction is taken against.
+# Points: Holm's correction tests the hypothesis of a change that costs a slice nothing.
 _NO_LOSS = 0.0
 
 
 def compare(old: Kept, new: Kept) -> Comparison:
-    """What moved. Answers are tested where both releases kept them and judged the same gate rows."""
+    """Compares two releases. Answers are tested if both releases kept them and judged the same gate rows."""
     before, after = old.record, new.record
     answers = PairedAnswers(old, new)
     metrics = {**known_metrics(before), **known_metrics(after), **_slice_metrics(after)}
@@ -134,7 +135,7 @@ def _read(model: ModelChange, teacher: ModelChange) -> ModelChange:
 
 
 def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
-    """What else differs and may be the cause of what moved."""
+    """Other differences, which may be the cause of a change."""
     if old.suite.path != new.suite.path:
         yield f"The records are of two suites, {old.suite.path} and {new.suite.path}."
     yield from _other_task(old, new)
@@ -160,7 +161,7 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
 
 
 def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
-    """What the suite asks of the models, where it is not what it was."""
+    """The changes in what the suite asks of the models."""
     tasks = old.task.kind, new.task.kind
     if tasks[0] != tasks[1]:
         yield f"The task was {tasks[0]} and is {tasks[1]}."
@@ -175,12 +176,12 @@ def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
             yield f"Only the {of} release measured {', '.join(alone)}."
 
 
-# Peaks of one and the same machine differ by some percent from run to run.
+# Peaks of the same machine differ by some percent from run to run.
 _OTHER_RATE = 1.2
 
 
 def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
-    """`float32 142 → 88 GFLOP/s`: the peaks with all threads that differ by more than they usually do."""
+    """`float32 142 → 88 GFLOP/s`: the peaks with all threads that differ by more than usual."""
     rates = [run.machine.peak_rates and run.machine.peak_rates.all_threads for run in (old, new)]
     for name, (words, unit) in RATE_WORDS.items():
         before, after = (getattr(rate, name, None) for rate in rates)
@@ -196,12 +197,12 @@ def _machine(machine: Machine, with_instructions: bool) -> str:
 
 
 def same_hardware(machine: Machine, other: Machine) -> bool:
-    """Whether times of two records may be compared: other libraries are part of what changed."""
+    """Whether times of two records may be compared; different libraries are part of the change."""
     return machine.hardware == other.hardware
 
 
 def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
-    """None where a release has no artifact of it, or no size of that."""
+    """None if a release has no artifact of the model, or no size of the artifact."""
     old_bytes, new_bytes = (model.artifact.bytes if model.artifact else None for model in (old, new))
     if old_bytes is None or new_bytes is None:
         return None
@@ -214,7 +215,7 @@ def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
 
 
 def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> list[LatencyChange]:
-    """Each workload of either release. same: whether they were timed on one machine."""
+    """Each workload of either release. same: whether they were timed on the same machine."""
     nothing = LatencyFacts(measured="")
     changes = []
     for workload in dict.fromkeys([*new.latency, *old.latency]):
@@ -235,7 +236,7 @@ def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> li
 
 
 def _speed_change(before: Interval, after: Interval) -> Literal["faster", "slower", "no change shown"] | None:
-    """Two duels were not paired with each other, so a change is told only where the intervals lie apart."""
+    """The change; two duels are not paired, so it is shown only if the intervals do not overlap."""
     if before is None or after is None:
         return None
     if after[1] < before[0]:
@@ -244,7 +245,7 @@ def _speed_change(before: Interval, after: Interval) -> Literal["faster", "slowe
 
 
 class Key(NamedTuple):
-    """What tells a slice from the others of a model."""
+    """What identifies a slice of a model."""
 
     metric: str
     column: str
@@ -297,7 +298,7 @@ def slice_changes(
 
 
 def _slices(record: RunRecord, model: VariantRecord) -> dict[Key, _Values]:
-    """Of the teacher as its variants' records tell them."""
+    """The slices of a model; for the teacher, as its variants' records have them."""
     if model.name != record.variants[0].name:
         return {_key(part): _Values(part.variant, part.n, part.drop_points) for part in _facts(model)}
     return {
@@ -316,7 +317,7 @@ def _key(part: SliceFacts) -> Key:
 
 
 def _tests(names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None) -> dict[Key, SliceFacts]:
-    """The test of every label of the metrics that are 0 or 1 per row."""
+    """The test of every label, for the metrics that are 0 or 1 per row."""
     if pair is None:
         return {}
     old, new = pair

@@ -1,4 +1,4 @@
-"""Compares the gated variants of a record with each other, by their answers in outcomes/ beside it."""
+"""Compares the gated variants of a record with each other, by their answers in outcomes/ next to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def separate_variants(
     earlier: SeparationFacts | None = None,
     stopped: bool = False,
 ) -> SeparationFacts | None:
-    """Says which gated variants can be told apart, by the first metric that has budgets for two of them.
+    """Says which gated variants differ, by the first metric that has budgets for two of them.
 
     With very many variants it compares those that lost least. It leaves out answers that are not those of the
     record. Returns None if there are fewer than two variants to compare.

@@ -1,4 +1,4 @@
-"""A variant's answers of now beside those of the baseline, row by row, or why they cannot be paired."""
+"""Pairs a variant's answers with those of the baseline, row by row, or says why that is impossible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HUB = "hub:"
 
 
 class Since(NamedTuple):
-    """pair: then and now; else why there is none. model: of the baseline; None where it has no answers."""
+    """pair: then and now; if None, `why_not` says why. model: in the baseline; None if it has no answers."""
 
     model: VariantRecord | None
     pair: Pair | None
@@ -26,7 +26,7 @@ class Since(NamedTuple):
 
 
 def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
-    """A variant's answers now, paired with its own of the baseline. gate_digest: of the rows of now."""
+    """Pairs a variant's answers with its own in the baseline. gate_digest: of the current gate rows."""
     model = next((variant for variant in baseline.record.variants if variant.name == name), None)
     if model is None:
         return Since(None, None, "new since then")
@@ -39,7 +39,7 @@ def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
         other = _find_difference(model, pair[0])
     except SlimgateError as error:
         return Since(model, None, str(error))
-    except (OSError, ValueError, KeyError, TypeError) as error:  # its words may hold a path of this machine
+    except (OSError, ValueError, KeyError, TypeError) as error:  # its message may hold a path of this machine
         return Since(model, None, f"its outcomes of then cannot be read ({type(error).__name__})")
     return Since(model, None, other) if other else Since(model, pair, None)
 
@@ -52,15 +52,15 @@ def is_same_model(
     runtime_params: Mapping[str, Any],
     machine: Machine,
 ) -> bool:
-    """Whether a variant is the baseline's own: neither what computes its answers nor any answer has changed.
+    """Whether a variant is the baseline's: no answer has changed, and nothing that computes answers has.
 
     Args:
-        earlier: its answers, paired with those of then.
-        baseline: the record of then.
-        digest: of its files now; a server's model has no files, and so is never known to be the same.
-        runtime: that computes it now. Of a user's own one nobody knows whether its code is as it was.
+        earlier: its answers, paired with those of the baseline.
+        baseline: the record of the baseline.
+        digest: of its files now; a server's model has no files, so it is never known to be the same.
+        runtime: computes it now. For a user's runtime it is not known whether its code has changed.
         runtime_params: its options now.
-        machine: that computes it now, with the versions of its libraries.
+        machine: computes it now, with the versions of its libraries.
     """
     if earlier.model is None or earlier.pair is None or earlier.model.artifact is None:
         return False
@@ -80,7 +80,7 @@ def _gate_digest(record: RunRecord) -> str | None:
 
 
 def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:
-    """What shows that the answers are not those that the record judged; None where they are."""
+    """A sign that the answers are not those that the record judged; None if there is none."""
     for name, facts in model.quality.items():
         metric = None if name.startswith(_HUB) else load_or_none(name)
         if metric is None:

@@ -1,3 +1,3 @@
-"""What report.html is made of: Python that says what is shown, a template, a style sheet, scripts."""
+"""The parts of report.html: Python that selects what is shown, a template, a style sheet, scripts."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model's budgets, each with what was measured and its interval drawn beside the limit."""
+"""A model's budgets, each with the measured value and its interval drawn next to the limit."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 class Budget:
     """A line of the budgets: name, measured value and limit in words.
 
-    picture: the interval beside the limit. margin: the same as a share of what the budget allows.
+    picture: the interval next to the limit. margin: the same as a share of what the budget allows.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ModelBudget:
 
 
 def rank_budgets(models: Iterable[VariantRecord]) -> list[ModelBudget]:
-    """The budgets of gated models, the worst first: by verdict, then by what is left."""
+    """The budgets of gated models, the worst first: by verdict, then by the remaining margin."""
     lines = [ModelBudget(model.name, budget) for model in models if model.gated for budget in budgets(model)]
     return sorted(lines, key=lambda line: _rank(line.budget))
 
@@ -68,7 +68,7 @@ def _rank(budget: Budget) -> tuple[int, float]:
 
 
 def budgets(model: VariantRecord) -> list[Budget]:
-    """Of quality, behaviour, size, memory, times."""
+    """The budgets on quality, behaviour, size, memory and times."""
     return [_budget(result, budget) for result in model.results() for budget in result.facts.budgets]
 
 
@@ -131,7 +131,7 @@ def _behaviour(behaviour: BehaviourFacts, budget: BudgetFacts) -> Budget:
     unit = " %" if "percent" in budget.kind else ""
     words = MISSING if value is None else f"{significant(value)}{unit}{_bounds(interval)}"
     if value is None and (sliced := budget_slices(behaviour.slices or [], budget.kind)):
-        # one that has the budget's verdict: a small slice may have lost more by chance
+        # a slice that has the budget's verdict: a small slice may have lost more by chance
         worst = max(sliced, key=lambda part: (part.verdict is budget.verdict, part.drop_points))
         value, interval = worst.drop_points, worst.interval
         words = f"{drop_words(value, interval)} in {visible(worst.column)} {shorten(worst.value, LONGEST)}"
@@ -160,7 +160,7 @@ def _line(
 
 
 def limit_words(kind: str, limit: float) -> str:
-    """`drop at most 2 points`; a kind that is not known here by its name."""
+    """`drop at most 2 points`; the name of an unknown kind."""
     known = find_kind("drop_points", "slices") if is_slices_kind(kind) else find_kind(kind)
     return f"{escape(kind)} {limit:g}" if known is None else known.format_limit(limit)
 

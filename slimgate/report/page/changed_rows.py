@@ -1,4 +1,4 @@
-"""Rows that changed under each variant, from the outcomes beside the record: each row's text stands once.
+"""Rows that changed under each variant, from the outcomes next to the record: each text occurs once.
 
 {"rows": [[id, label, text, answer, confidence], …],        of the teacher; answers and labels as
  "words": [answer, …],                                      places in `words`
@@ -25,7 +25,7 @@ from slimgate.report.status import variants
 from slimgate.results.behaviour import QuotedRow
 
 LOST, WON, MOVED = 0, 1, 2
-# A page is opened, searched and sent around: of very many rows it shows those that say most.
+# A page is opened, searched and sent, so it shows only the most informative of very many rows.
 MOST_ROWS = 300
 MOST_WON = 60
 MOST_IN_ALL = 16_000
@@ -36,7 +36,7 @@ Texts = Callable[[Iterable[int]], Sequence[str]]
 
 @dataclass
 class _Rows:
-    """Rows and words met so far, each once."""
+    """Rows and words so far, each once."""
 
     places: dict[str, int] = field(default_factory=dict)
     rows: list[list[Any]] = field(default_factory=list)
@@ -55,9 +55,9 @@ class _Rows:
 
 
 def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | None = None) -> dict[str, Any]:
-    """What the page embeds. folder: the record's, with outcomes/; texts(places) quotes gate rows.
+    """The data in the page. folder: the record's, with outcomes/; texts(places) quotes gate rows.
 
-    Where there are no outcomes, the rows that the record quotes; where there is no `texts`, the record's.
+    Without outcomes it has the rows that the record quotes; without `texts`, the record's texts.
     """
     paths = [] if folder is None else outcomes_beside(record, folder)
     teacher = read_answers(paths[0]) if paths else None
@@ -78,7 +78,7 @@ def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | N
 def _texts(
     rows: _Rows, places: dict[int, int], texts: Texts | None, by_id: dict[str, str | None]
 ) -> list[str | None]:
-    """Of the rows so far, in their order. places: of rows in the gate, in the order met."""
+    """The texts of the rows so far, in their order. places: of rows in the gate, in the order met."""
     if texts is None or not places:
         return [by_id.get(str(row[0])) for row in rows.rows]
     return list(texts(places))
@@ -122,7 +122,7 @@ def _flipped_places(teacher: Answers, model: Answers) -> tuple[Places, Places]:
 
 
 def _moved_places(teacher: Answers, model: Answers) -> Places:
-    """Where a task's rows are neither right nor wrong: furthest from the teacher first."""
+    """Places of rows that are neither right nor wrong, those furthest from the teacher first."""
     if not teacher.values or teacher.values[0] not in model.values:
         return np.zeros(0, np.int64)
     name = teacher.values[0]
@@ -150,7 +150,7 @@ def _format_answer(model: Answers, row: int) -> str | None:
 
 
 def _format_given(teacher: Answers, row: int) -> str | None:
-    """A gold score stands for the label; where there are more numbers they are no label."""
+    """The gold score in place of a label; with several numbers, there is no label."""
     numbers = teacher.given_numbers(row) if len(teacher.given_columns) == 1 else {}
     return next((format_number(value) for value in numbers.values()), None)
 
@@ -162,7 +162,7 @@ def _iter_quoted(record: RunRecord) -> Iterator[QuotedRow]:
 
 
 def _of_record(record: RunRecord, page_rows: _Rows, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the record itself quotes, of variants without outcomes."""
+    """The rows that the record itself quotes, for variants without outcomes."""
     for model in variants(record):
         flips = None if model.behaviour is None else model.behaviour.flips
         if flips is None or model.name in known:

@@ -1,4 +1,4 @@
-"""What the page's charts draw of each model: drops, speed-ups, sizes, bits, sparsity, times of a call."""
+"""The data of the page's charts for each model: drops, speed-ups, sizes, bits, sparsity, times of a call."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from slimgate.report.status import (
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 
-# As many different values make a curve.
+# This many different values make a curve.
 _CURVE = 3
 
 
 def chart_data(record: RunRecord, releases: Sequence[Kept] = ()) -> dict[str, Any]:
-    """What the scripts read. metrics: budgeted ones first; limits: the drop that all allow."""
+    """The data for the scripts. metrics: those with a budget first; limits: the drop that all allow."""
     names = list(dict.fromkeys([*budgeted_metrics(record), *metrics(record)]))
     able = {model.name for model in inside_budgets(record)}
     shown = [_model(record, model, inside=model.name in able) for model in models(record)]
@@ -54,7 +54,7 @@ def chart_data(record: RunRecord, releases: Sequence[Kept] = ()) -> dict[str, An
 
 
 def _history(releases: Sequence[Kept]) -> dict[str, Any] | None:
-    """Values of each gated metric by model, one for each release. None where there is nothing to compare."""
+    """Values of each gated metric by model, one for each release. None if there is nothing to compare."""
     if len(releases) < 2:
         return None
     values = {metric: _values_by_model(releases, metric) for metric in gated_metrics(releases)}
@@ -107,7 +107,7 @@ def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str
 
 
 def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
-    """[drop, low, high, in words]: what the value is worse by, beside the teacher's."""
+    """[drop, low, high, in words]: how much worse the value is than the teacher's."""
     if model.name == TEACHER:
         return [0.0, 0.0, 0.0, "reference"]
     if facts.drop_points is None:
@@ -119,7 +119,7 @@ def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
 
 
 def _speed(original: VariantRecord | None, model: VariantRecord, workload: str) -> list[Any] | None:
-    """[speed-up, its lower bound or None, in words]; from the medians where no duel was held."""
+    """[speed-up, its lower bound or None, in words]; from the medians if there was no duel."""
     if model.name == TEACHER:
         return [1.0, 1.0, "reference"]
     facts = model.latency.get(workload)

@@ -44,7 +44,7 @@ _ORIGIN = {True: "from the store", False: "built in this run", None: None}
 
 @dataclass(frozen=True)
 class Times:
-    """Times of one workload. picture: its times on a scale that the teacher's fit on too."""
+    """Times of one workload. picture: its times on a scale that holds the teacher's too."""
 
     workload: str
     medians: Sequence[str]
@@ -62,7 +62,7 @@ class Sliced:
 
 @dataclass(frozen=True)
 class Details:
-    """Everything below a model's row. facts: (name, value). slices_in_all: with those that are not shown."""
+    """The part below a model's row. facts: (name, value). slices_in_all: includes the slices not shown."""
 
     model: VariantRecord
     number: int
@@ -79,7 +79,7 @@ class Details:
 
 def list_details(record: RunRecord) -> list[Details]:
     """The details of all models, in the order of the table."""
-    # As markdown: step, options, seconds, size after it, what it noted.
+    # As markdown: step, options, seconds, size after the step, and its notes.
     return [
         Details(
             model,

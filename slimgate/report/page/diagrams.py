@@ -1,7 +1,8 @@
-"""What is drawn of a model beside its teacher: confusion, reliability, precision against recall.
+"""The diagrams of a model and its teacher: confusion, reliability, precision against recall.
 
-The confusion is a table whose cells are tinted by what moved in them; the others are places in a square of
-100 by 100."""
+The confusion is a table whose cells are tinted by their change. The other diagrams are places in a square of
+100 by 100.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _MOST_PAIRS = 12
 
 @dataclass(frozen=True)
 class Moved:
-    """Rows of a cell; change: in words, empty where none; tone: `better 2`, `worse 3`, or nothing."""
+    """Rows of a cell; change: in words, empty if none; tone: `better 2`, `worse 3`, or empty."""
 
     rows: str
     change: str
@@ -39,7 +40,7 @@ class Confusion:
 
 
 def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
-    """None where nothing moved, or no matrix was counted."""
+    """The confusion of a model; None if nothing changed, or no matrix was counted."""
     cells = [] if model.behaviour is None else cells_of(model.behaviour)
     moved = changed_cells(cells)
     if not moved:
@@ -70,7 +71,7 @@ def _format_move(right: bool, before: int, after: int, largest: int) -> Moved:
 
 @dataclass(frozen=True)
 class Bin:
-    """(x, y): confidence and accuracy, y from the top; size: radius, its area by the rows; label: words."""
+    """(x, y): confidence and accuracy, y from the top; size: radius, its area by the rows; label: text."""
 
     x: float
     y: float
@@ -88,7 +89,7 @@ class Reliability:
 
 
 def reliability(model: VariantRecord) -> Reliability | None:
-    """None where no confidences are known."""
+    """The reliability of a model; None if no confidences are known."""
     behaviour = model.behaviour
     if behaviour is None or not behaviour.reliability:
         return None
@@ -131,7 +132,7 @@ def _bin_cells(bin_facts: ReliabilityFacts) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Spot:
-    """A threshold: its place, y from the top, and what it is in words."""
+    """A threshold: its place, with y from the top, and its words."""
 
     x: float
     y: float
@@ -140,7 +141,7 @@ class Spot:
 
 @dataclass(frozen=True)
 class Curve:
-    """low: what stands at the left and at the bottom, 1 at the other ends; rows: the same as a table."""
+    """low: the values at the left and at the bottom; the other ends are 1. rows: the same as a table."""
 
     low: str
     of_variant: Sequence[Spot]
@@ -154,7 +155,7 @@ class Curve:
 
 
 def tradeoff_curve(model: VariantRecord) -> Curve | None:
-    """None where no confidences are known, or at one threshold alone."""
+    """The curve of a model; None if no confidences are known, or for a single threshold."""
     behaviour = model.behaviour
     if behaviour is None or not behaviour.tradeoff:
         return None

@@ -1,4 +1,4 @@
-"""Intervals drawn beside their budget: places on a line from 0 to 100."""
+"""Intervals drawn next to their budget: places on a line from 0 to 100."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.results.quality import QualityFacts
 
 _MARGIN = 0.06
-# One broken variant would squeeze all others into a dot: what is past so many budgets stands at the edge.
+# One bad variant would squeeze all others into a dot, so a value beyond this many budgets is at the edge.
 _MOST_BUDGETS = 3.0
 
 
 @dataclass(frozen=True)
 class Scale:
-    """low, high: what stands at 0 and at 100."""
+    """low, high: the values at 0 and at 100."""
 
     low: float
     high: float
 
     def at(self, value: float) -> float:
-        """The place of a value; one beyond an end is at that end."""
+        """The place of a value; a value beyond an end is at that end."""
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(1.0, max(0.0, share)), 2)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """An interval with its value; zero: where nothing has changed; limits: of budgets; cut: at the edge."""
+    """An interval with its value; zero: the place of no change; limits: of budgets; cut: at the edge."""
 
     low: float
     value: float
@@ -46,7 +46,7 @@ class Drawn:
 def scale_of(
     values: Iterable[float], limits: Sequence[float] = (), *, zero: float = 0.0, wide: bool = False
 ) -> Scale:
-    """A scale that holds the values, the budgets and zero; wide: however far the values reach."""
+    """A scale that holds the values, the budgets and zero; wide: the scale holds every value."""
     finite = [value for value in values if isfinite(value)]
     low, high = min([*finite, *limits, zero]), max([*finite, *limits, zero])
     if limits and not wide:
@@ -57,7 +57,7 @@ def scale_of(
 
 
 def drop_limits(facts: QualityFacts) -> list[float]:
-    """The budgets on a metric's drop, in the unit in which its drop is told."""
+    """The budgets on a metric's drop, in the unit in which the drop is shown."""
     of_percent = [100 * budget.limit for budget in facts.budgets if budget.kind == "increase_relative"]
     return of_percent if facts.unit == "percent" else list_point_limits(facts.budgets)
 
@@ -70,7 +70,7 @@ def draw_bar(
     *,
     zero: float = 0.0,
 ) -> Drawn | None:
-    """None where there is nothing to draw."""
+    """The drawn bar; None if there is nothing to draw."""
     if (ends := _find_ends(value, interval)) is None:
         return None
     low, value, high = ends
@@ -108,7 +108,7 @@ def draw_margin(
     The limit is in the middle, and right is inside: at three quarters, half of the allowance is left.
 
     Args:
-        value: what was measured, in the limit's unit; None if nothing was.
+        value: the measured value, in the limit's unit; None if nothing was measured.
         interval: around the value.
         limit: of the budget.
         zero: the value of the teacher itself: 0 for drops, 1 for ratios.

@@ -9,12 +9,12 @@ from markupsafe import Markup
 
 from slimgate._system.escape import visible
 
-# A browser ends a script at `</script`, whatever stands about it, and a row may hold just that.
+# A browser ends a script at `</script` in any context, and a row may contain it.
 _ACTING = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def embed_json(value: object) -> Markup:
-    """JSON for a `<script type="application/json">`; characters that would act are shown, as in all reports.
+    """JSON for a `<script type="application/json">`; characters that would act are escaped.
 
     Raises ValueError for a number that is not finite.
     """
@@ -35,5 +35,5 @@ def _visible(value: object) -> object:
 
 
 def number(value: float | None, digits: int = 6) -> float | None:
-    """To so many significant digits; None where it is not known or not finite."""
+    """Rounds to this many significant digits; None if the number is not known or not finite."""
     return None if value is None or not isfinite(value) else float(f"{value:.{digits}g}")

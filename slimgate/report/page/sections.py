@@ -33,7 +33,7 @@ def section(markdown: str) -> Markup:
 
 
 def _without_marks(markdown: str) -> str:
-    """Removes the marks that keep GitHub from mentioning people. An HTML file mentions nobody."""
+    """Removes the marks that keep GitHub from mentioning people. An HTML file does not mention people."""
     return markdown.replace(APART, "")
 
 

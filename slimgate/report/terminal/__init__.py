@@ -1,1 +1,1 @@
-"""What a run prints in the terminal."""
+"""The output of a run in the terminal."""

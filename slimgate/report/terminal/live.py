@@ -1,7 +1,7 @@
 """The live lines of a terminal: below the line that is being written, rewritten in place by a thread.
 
-The cursor goes back to where it was after every frame, so that whoever writes next (pytest: a dot, a name)
-goes on there. While something is timed there is no thread and nothing is written.
+After every frame the cursor returns to its place, so that the next writer (pytest: a dot, a name) continues
+there. While something is timed there is no thread and nothing is written.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _NARROWEST, _LOWEST = 20, HEIGHT + 2
 
 @dataclass
 class LiveLines:
-    """Watches a run on a terminal. It is the thread alone that draws, but for stages that are still.
+    """Watches a run on a terminal. Only the thread draws, except while something is timed.
 
-    descriptor: of the terminal, one of its own: writing to it passes by whatever captures standard output.
+    descriptor: of the terminal, opened separately, so that nothing that captures standard output captures it.
     column: how far the current line is written.
     """
 
@@ -46,7 +46,7 @@ class LiveLines:
         still: bool = False,
         ends: bool = True,  # noqa: ARG002  lines that go away do not say that a stage is over
     ) -> Iterator[Progress]:
-        """As Watch has it; inside another stage it stands in its place."""
+        """As in Watch; inside another stage it takes its place."""
         stage = Stage(activity, self.clock(), expected)
         self.pause()
         self._stages.append((stage, still))
@@ -59,7 +59,7 @@ class LiveLines:
             self.resume()
 
     def pause(self) -> None:
-        """Takes the lines away and ends the thread: a debugger wants the terminal, or the stage ends."""
+        """Removes the lines and ends the thread: a debugger needs the terminal, or the stage ends."""
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
@@ -69,7 +69,7 @@ class LiveLines:
             self._visible = False
 
     def resume(self) -> None:
-        """Shows the stage that is going on, where there is one."""
+        """Shows the current stage, if there is one."""
         if not self._stages:
             return
         stage, still = self._stages[-1]
@@ -81,28 +81,28 @@ class LiveLines:
         self._thread.start()
 
     def _keep_drawing(self, stage: Stage, stop: threading.Event) -> None:
-        """A stage that ends at once is never drawn."""
+        """Draws a stage again and again; a stage that ends at once is never drawn."""
         while not stop.wait(EVERY_SECONDS):
             self._draw(lambda width: stage_lines(stage, self.clock(), width=width, colour=self.colour))
 
     def _draw(self, lines: Callable[[int], list[str]]) -> None:
         try:
             size = os.get_terminal_size(self.descriptor)
-        except OSError:  # the terminal is gone
+        except OSError:  # the terminal is closed
             return
         if size.columns >= _NARROWEST and size.lines >= _LOWEST:
             self._write_below(lines(size.columns - 1))
             self._visible = True
 
     def _write_below(self, lines: list[str]) -> None:
-        """Writes the lines below the current one in one go, and goes back."""
+        """Writes the lines below the current line in one call, and moves the cursor back."""
         frame = "".join(f"\n\r\x1b[2K{line}" for line in lines)
         back = f"\x1b[{len(lines)}A\x1b[{self.column() + 1}G"
         written = (frame + back).encode()
         try:
             while written:
                 written = written[os.write(self.descriptor, written) :]
-        except OSError:  # hung up, or a pipe without reader: progress is no reason to fail
+        except OSError:  # a closed terminal, or a pipe without reader: progress is no reason to fail
             return
 
 

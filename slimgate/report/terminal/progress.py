@@ -1,6 +1,6 @@
-"""A run whose output goes into a file or a log: a line for each stage that is over, and one a minute.
+"""Progress of a run whose output goes to a file or a log: a line for each ended stage, and one a minute.
 
-A stage of a run as two lines of a terminal: what and since when; how far, how fast, how long still.
+A stage of a run as two lines of a terminal: its name and duration; progress, rate and remaining time.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from slimgate._system.escape import visible
 from slimgate.plugins.base import Progress
 
-# A stage that took less, such as outcomes that the store has, is not worth a line.
+# A shorter stage, such as outcomes that the store has, gets no line.
 SHORT_SECONDS = 1.0
-# A stage that goes on says how far it is this often; with what is timed between, a log has a line a minute.
+# How often a current stage reports its progress; with the timed parts between, a log has a line a minute.
 EVERY_SECONDS = 30.0
 # Before this share is done, or in the first second, the time of earlier runs says more than the rate so far.
 EARLY = 0.05
@@ -28,9 +28,9 @@ _WIDEST_BAR = 30
 class PlainLines:
     """Watches a run for a log. While something is timed nothing is written.
 
-    write: puts a line of its own into the log. write_beside: the same from another thread, while the one that
-    runs the tests works; None if that is not possible. quiet: only stages that take long are told.
-    A step of a build is told however short it was: it is not made twice.
+    write: writes a separate line to the log. write_beside: the same from another thread, while the thread
+    with the tests works; None if that is not possible. quiet: only long stages are reported. A step of a
+    build is always reported, because it is built only once.
     """
 
     write: Callable[[str], None]
@@ -47,7 +47,7 @@ class PlainLines:
     def stage(
         self, activity: str, *, expected: float | None = None, still: bool = False, ends: bool = True
     ) -> Iterator[Progress]:
-        """As Watch has it; inside another stage it stands in its place."""
+        """As in Watch; inside another stage it takes its place."""
         stage, ended = Stage(activity, self.clock(), expected), "gave up after "
         self._pause()
         if still and self._overdue():
@@ -86,7 +86,7 @@ class PlainLines:
             self._thread = None
 
     def _resume(self) -> None:
-        """Has a thread tell of the stage that goes on, unless something is timed in it."""
+        """Starts a thread that reports the current stage, unless something is timed in it."""
         if not self._stages or self._stages[-1][1] or self.write_beside is None:
             return
         self._overdue()  # the first stage starts the clock
@@ -115,7 +115,7 @@ def _seconds(seconds: float) -> str:
 
 @dataclass
 class Stage:
-    """A stage that is going on. began, told_at: seconds of one clock; activity: what is counted."""
+    """A current stage. began, told_at: seconds of the same clock; activity: what is counted."""
 
     title: str
     began: float
@@ -127,7 +127,7 @@ class Stage:
     activity_began: float = 0.0
 
     def tell(self, text: str, done: int, total: int, now: float) -> None:
-        """Takes over how far it is; rate and time left count from where an activity began."""
+        """Updates the progress; rate and remaining time count from the beginning of an activity."""
         activity, _, self.note = text.partition(" · ")
         if activity != self.activity or done < self.done:
             self.activity, self.activity_began = activity, now
@@ -135,7 +135,7 @@ class Stage:
 
 
 def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) -> list[str]:
-    """HEIGHT lines of at most `width` cells, with styles where there is colour. now: None: no times."""
+    """HEIGHT lines of at most `width` cells, with styles if there is colour. now: None: no times."""
     from rich.console import Console
     from rich.progress_bar import ProgressBar
     from rich.text import Text
@@ -163,7 +163,7 @@ def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) ->
 
 
 def still_lines(stage: Stage, *, width: int, colour: bool) -> list[str]:
-    """The lines of a stage beside which nothing is written: they stay true until it ends."""
+    """The lines of a stage during which nothing is written: they stay true until it ends."""
     still = Stage(f"{stage.title} · timed, so nothing moves here", stage.began)
     return stage_lines(still, None, width=width, colour=colour)
 
@@ -179,7 +179,7 @@ def _times(stage: Stage, now: float) -> str:
 
 
 def _is_rate_known(stage: Stage, now: float) -> bool:
-    """Whether the rate so far tells the time that is left."""
+    """Whether the rate so far gives the remaining time."""
     return stage.done > EARLY * stage.total > 0 and now - stage.began >= SHORT_SECONDS
 
 

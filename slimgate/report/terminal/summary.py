@@ -1,6 +1,6 @@
-"""The summary at the end of a run: a line a variant, what does not hold, and how the suite stands.
+"""The summary at the end of a run: a line for each variant, what does not hold, the status of the suite.
 
-Tables of a terminal: as wide as it is, and where they do not fit, a block a row.
+Tables are as wide as the terminal; a table that does not fit has a block for each row.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from slimgate.report.unreadable import unreadable_rows
 from slimgate.results.base import Verdict
 from slimgate.results.quality import QualityFacts
 
-# Text and its style: green, red, yellow, bold as pytest's markup names them, or none.
+# Text and its style: green, red, yellow or bold as in pytest's markup, or "".
 Line = list[tuple[str, str]]
-# What blocks leave out: it says nothing.
+# A value that blocks leave out.
 MISSING = "–"
 _INDENT = "  "
 MEGABYTE = 1024**2
@@ -51,9 +51,9 @@ _STYLES = {
 def terminal_table(
     rows: Sequence[Mapping[str, str]], styles: Sequence[str], *, width: int | None = None
 ) -> list[Line]:
-    """The rows under their heads, the last cell of each in its style; blocks where they are wider than width.
+    """The rows under their heads, the last cell of each in its style; blocks if they are wider than width.
 
-    width: None where no terminal limits it. All rows have the same keys.
+    width: None if no terminal limits it. All rows have the same keys.
     """
     lines = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True).splitlines()
     if width is not None and max(map(len, lines), default=0) > width:
@@ -70,7 +70,7 @@ def to_text(line: Line) -> str:
 
 
 def wrap_text(text: str, width: int | None, indent: str = "") -> list[Line]:
-    """The text in lines of at most `width`; what follows the first is indented."""
+    """The text in lines of at most `width`; all lines after the first are indented."""
     if width is None or len(text) <= width:
         return [[(text, "")]]
     lines = textwrap.wrap(text, max(width, 20), subsequent_indent=indent, break_on_hyphens=False)
@@ -96,7 +96,7 @@ def _block(row: Mapping[str, str], style: str, width: int) -> list[Line]:
 
 
 def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
-    """The whole summary of a suite. where: its report; width: of the terminal, where there is one."""
+    """The whole summary of a suite. where: its report; width: of the terminal, if there is one."""
     messages = list(map(visible, (record.this_run or record.verdict).messages))
     budget_lines = [_message(line, width) for line in messages[:MOST]]
     more = len(messages) - MOST
@@ -121,7 +121,7 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
 
 
 def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
-    """The summary of a suite of logs: what does not hold, and how the suite stands."""
+    """The summary of a suite of logs: what does not hold, and the status of the suite."""
     messages = list(map(visible, record.verdict.messages))
     more = len(messages) - MOST
     return [
@@ -133,12 +133,12 @@ def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None
 
 
 def _notes(record: RunRecord) -> list[str]:
-    """What was allowed to differ or left out, each once."""
+    """The allowed differences and the left-out samples, each once."""
     return list(dict.fromkeys(visible(note) for model in record.variants for note in model.notes))
 
 
 def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
-    """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many, the worst first."""
+    """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many variants, the worst first."""
     names = budgeted_metrics(record)
     # What fails the run, then what is undecided, then the rest.
     shown = sorted(models(record), key=_rank) if len(record.variants) > MOST + 1 else models(record)
@@ -161,12 +161,12 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
 
 
 def alarm_lines(record: RunRecord) -> list[str]:
-    """What stands at the top of the report beside the verdict, without its markdown."""
+    """The alarms at the top of the report, without its markdown."""
     return [visible(line.replace("**", "").replace("\\", "")) for line in alarms(record)]
 
 
 def machine_lines(record: RunRecord) -> list[str]:
-    """One line where the machine was not fit for timing; none where it was."""
+    """One line if the machine was not fit for timing; none if it was."""
     warnings = record.machine.warnings
     return [f"times may be off: {visible('; '.join(warnings))}"] if warnings else []
 
@@ -193,7 +193,7 @@ def _more(record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str]
 
 
 def _style(verdict_word: str) -> str:
-    """Of a verdict's cell; nothing of what is not gated."""
+    """The style of a verdict's cell; empty for a result that is not gated."""
     word = verdict_word.partition(" ")[0].rstrip(",")
     return "red" if word == "error" else _STYLES.get(word, "")
 
@@ -214,7 +214,7 @@ def _message(text: str, width: int | None) -> list[Line]:
 
 
 def _status(record: RunRecord, where: str) -> list[Line]:
-    """What this run judged, as its exit code has it; of a record that is not whole, also its state."""
+    """The verdict of this run, as its exit code shows; for an incomplete record, its state too."""
     run = record.this_run
     if run is None or is_whole(record):
         return [_verdict_line(record, visible(record.suite.path), record.verdict, f" {where}")]
@@ -240,7 +240,7 @@ def _size(model: VariantRecord) -> str:
 
 
 def _speed(model: VariantRecord, shown: Sequence[str]) -> str:
-    """The speed-ups on the workloads that are shown, and how many more there are."""
+    """The speed-ups on the shown workloads, and how many more there are."""
     speedups = {name: facts for name, facts in model.latency.items() if facts.speedup}
     cells = [
         _times(speedups[name].speedup, speedups[name].speedup_interval) for name in shown if name in speedups
@@ -256,7 +256,7 @@ def _times(speedup: float | None, interval: tuple[float, float] | None) -> str:
 
 
 def _is_growth(record: RunRecord, metric: str) -> bool:
-    """Whether a metric's drop is told as growth in percent, as of a perplexity."""
+    """Whether a metric's drop is shown as growth in percent, as for a perplexity."""
     return any(
         model.quality[metric].unit == "percent" for model in record.variants if metric in model.quality
     )

@@ -397,7 +397,7 @@ class SuiteSession:
             self.baseline = self.baseline.with_rows(self.suite, self.run.rows)
 
     def _with_teacher_of_now(self, record: RunRecord) -> RunRecord:
-        """The record with all ways in which its gate is weaker than the baseline's. The teacher must be built.
+        """The record with all ways in which its gate is weaker than the baseline's. Needs the built teacher.
 
         If a run selects only some tests, left-out self-tests do not make the gate weaker.
         """

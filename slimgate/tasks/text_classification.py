@@ -6,7 +6,7 @@ text = ["question1", "question2"]   # one column, or two for sentence pairs
 label = "is_duplicate"
 max_tokens = 128
 pooling = "mean"                    # default "model": the architecture's own classification head
-labels = ["0", "1"]                 # only where a ready-made model's label names differ from the data's
+labels = ["0", "1"]                 # only if a ready-made model's label names differ from the data's
 positive = "fraud"                  # only for f1, precision, recall and pr_auc of a pair such as fraud and ok
 """
 
@@ -43,10 +43,10 @@ class Params(texts.TextParams):
     labels: tuple[str, ...] | None = None
     """The data's label of each output of a ready-made model, if the model's names differ."""
     positive: str | None = None
-    """The label of two that precision, recall, f1 and pr_auc are of, if the pair is none such as 0 and 1."""
+    """Which of two labels precision, recall, f1 and pr_auc are for, unless they are like 0 and 1."""
 
 
-# Rows from which on labels are counted: fewer may well have one each.
+# With at least this many rows, labels are counted; fewer rows may well have a label each.
 ENOUGH_TO_TELL = 100
 
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Arrays
 
 # A budget on a 95th percentile needs more rounds than one on a median, and rounds that resemble the round
-# before them count as fewer. So it gets this factor more rounds, if they fit into the time.
+# before them count as fewer. So it gets TIMES_FOR_P95 times the rounds, if they fit into the time.
 TIMES_FOR_P95 = 10
 EXTRA_INFO = (
     "p50_ms",

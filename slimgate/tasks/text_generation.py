@@ -136,7 +136,7 @@ class TextGeneration(GenerationTask[Params]):
         return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
-        """Returns an encoder of prompts with an artifact's tokenizer; for an endpoint, prompts stay as they are."""
+        """Returns an encoder of prompts with an artifact's tokenizer; for an endpoint, prompts stay plain."""
         if is_endpoint(folder):
             return lambda rows: _to_asked(params, rows)
         return super().row_encoder(params, folder)

@@ -191,7 +191,7 @@ class TokenClassification(HeadTask[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes in which these rows have no right tag, and as many wrong spans as true ones, or one."""
+        """The outcomes in which these rows have no right tag, and as many wrong spans as true ones (or 1)."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name in ("spans_right", "tags_right", RIGHT):
             values[name][rows] = 0.0

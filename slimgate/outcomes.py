@@ -214,8 +214,8 @@ class ClassOutcomes(Outcomes):
     def with_strays(self, names: Sequence[str]) -> Self:
         """Sets the list of strays. Two models can be compared only if their lists are equal.
 
+        Args:
             names: all strays, including those of these outcomes.
-            names: all strays, those of these outcomes among them.
 
         Returns:
             The same outcomes over the labels of the task, followed by these strays. A new stray has

@@ -127,7 +127,7 @@ def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
 
 
 def logits_layer(network: nn.Module) -> nn.Linear | None:
-    """The layer that gives the answers: a language model's output layer, or the last with an output per label.
+    """The layer that gives the answers: a language model's output layer, or the last with an output a label.
 
     None if it is no nn.Linear any more, and for a network without one (`has_logits_layer = False`).
     """

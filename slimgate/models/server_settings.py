@@ -33,13 +33,11 @@ def read_server_settings(endpoint: Endpoint) -> Settings:
     """Asks a server for its settings.
 
     Args:
-        endpoint: where its API begins, and the name of the model.
-    endpoint: has the URL of the API, and the name of the model.
+        endpoint: has the URL of the API, and the name of the model.
+
     Returns:
-        By area of `slimgate/plugins/environments.py` the names and values of the settings that the server
-            The names and values of the settings that the server states, by area of
-            `slimgate/plugins/environments.py`. Empty if it states none, or does not answer within five
-            seconds.
+        The names and values of the settings that the server states, by area of
+        `slimgate/plugins/environments.py`. Empty if it states none, or does not answer within five seconds.
     """
     import httpx2
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class PackedParams(Table):
-    """What is stored in few bits beside the linear layers inside the model, and how those compute."""
+    """What is stored in few bits in addition to the inner linear layers, and how these compute."""
 
     activations: Literal["float32", "int8"] = "float32"
     """Inputs of the linear layers: "int8" rounds them row by row, as int8_dynamic does, and the weights once
     more, to 8 bits a channel."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
     """Bits of the token embeddings; default: they stay float. If the output layer is the same table, as in
-    GPT-2 and many small decoders, it becomes a table of its own: in float, unless output_layer is true."""
+    GPT-2 and many small decoders, it becomes a separate table: in float, unless output_layer is true."""
     output_layer: bool = False
     """Quantize the layer that gives the logits too."""
 
@@ -36,12 +36,12 @@ class WeightGridParams(Table):
     group_size: int = Field(default=64, ge=8, le=4096)
     """Weights of a group that shares a scale."""
     symmetric: bool = True
-    """Levels on both sides of 0 alike; false adds a zero point to each scale."""
+    """Symmetric levels around 0; false adds a zero point to each scale."""
     observer: Literal["minmax", "mse"] = "mse"
     """Range of the levels: "mse" clips to the least squared error, "minmax" clips nothing."""
 
     def scheme(self, bits: int | None = None) -> Scheme:
-        """The form of the grids, of `bits` where given."""
+        """The form of the grids, with `bits` if it is set."""
         from slimgate.steps.layers.grid import Scheme
 
         return Scheme(bits or self.bits, self.granularity, self.group_size, self.symmetric)

@@ -31,15 +31,15 @@ class TrainingParams(Table):
     layer_drop: float = Field(default=0.0, ge=0, lt=1)
     """Chance that a forward pass leaves a block out while training (Fan et al. 2020)."""
     freeze_embeddings: bool = False
-    """Leave the embeddings as they are, without gradients and optimizer state."""
+    """Do not train the embeddings: no gradients and no optimizer state."""
     freeze_layers: int = Field(default=0, ge=0)
-    """Number of the lowest blocks that stay as they are."""
+    """Number of the lowest blocks that are not trained."""
     processes: int = Field(default=1, ge=1, le=256)
     """CPU processes that share each batch and the suite's threads. The result is that of one process, up to
     rounding. It does not go with comparisons of tokens inside the models."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Format of arithmetic: "auto" takes bfloat16 if the machine computes in it natively, else float32. Of
-    a teacher's answers, stored before training, a probe must also agree with float32."""
+    """Format of arithmetic: "auto" takes bfloat16 if the machine computes in it natively, else float32. For a
+    teacher's answers that are stored before training, a probe must also agree with float32."""
 
     @model_validator(mode="after")
     def _a_row_for_each_process(self) -> Self:
@@ -51,7 +51,7 @@ class TrainingParams(Table):
 
 
 class AnswerParams(TrainingParams):
-    """Options of training on a teacher's answers beside the labels."""
+    """Options of training on a teacher's answers and the labels."""
 
     alpha: float = Field(default=0.5, ge=0, le=1)
     """Weight of the labels; 1 - alpha is the weight of the teacher's answers."""
@@ -83,5 +83,5 @@ class LoraParams(TrainingParams):
     """Train the layer that gives the logits as a whole."""
 
     def for_training(self) -> LoraParams:
-        """What `train` gets, to which dropout is that of the model's own layers."""
+        """The options for `train`, in which dropout is that of the model's own layers."""
         return self.model_copy(update={"dropout": None})

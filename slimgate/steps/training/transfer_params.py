@@ -1,6 +1,6 @@
 """Options of a step that learns from rows without labels: a transfer set.
 
-Options of learning from text that the teacher writes.
+It also has the options of learning from text that the teacher writes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from slimgate.plugins.params import SuitePath, Table
 
 
 class Generate(Table):
-    """Rows that the teacher, a causal language model, writes behind the first tokens of train rows."""
+    """Rows that the teacher, a causal language model, writes after the first tokens of train rows."""
 
     rows: int = Field(default=2000, ge=1)
     """Rows that the teacher writes."""
     tokens: int = Field(default=50, ge=1)
     """New tokens of a row, at most."""
     prompt_tokens: int = Field(default=4, ge=0)
-    """First tokens of a train row that the teacher continues; 0: its start token alone."""
+    """First tokens of a train row that the teacher continues; 0: only its start token."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature of drawing; a higher one gives more varied text."""
     top_k: int = Field(default=50, ge=0)
@@ -35,7 +35,7 @@ def _as_tuple(value: object) -> object:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The record tells names, not where a machine keeps its files; the store's key has their digests."""
+    """File names without folders, which differ between machines; the store's key has their digests."""
     return [path.name for path in paths]
 
 
@@ -64,9 +64,9 @@ class Augment(Table):
     word_replace: Share = 0.0
     """Chance that a word becomes another one of the train rows, drawn by frequency (Xie et al. 2020, UDA)."""
     translator: str | None = None
-    """Your own function, "package.module:function", from a list of texts to a list of as many, such as there
-    and back through another language (Sennrich et al. 2016; Xie et al. 2020). It gets the train texts
-    unchanged and adds one copy of each."""
+    """Your own function, "package.module:function", from a list of texts to a list of the same length, for
+    example back-translation through another language (Sennrich et al. 2016; Xie et al. 2020). It gets the
+    train texts unchanged and adds one copy of each."""
     unlabelled: bool = False
     """Copy and translate the rows of the split unlabelled too; their words then also replace others."""
 
@@ -88,7 +88,7 @@ class Augment(Table):
 
 
 class TransferParams(Table):
-    """Rows to learn from beside `train`, or instead of it."""
+    """Rows to learn from in addition to `train`, or instead of it."""
 
     transfer: TransferFiles = ()
     """Files of rows without labels, with the task's text columns."""
@@ -99,7 +99,7 @@ class TransferParams(Table):
     generate: Generate | None = None
     """Rows that the teacher writes, if it is a causal language model (Kim & Rush 2016)."""
     only_transfer: bool = False
-    """Learn from these rows alone, and not from `train`."""
+    """Learn only from these rows, and not from `train`."""
 
     @model_validator(mode="after")
     def _check_suffixes(self) -> TransferParams:
@@ -111,7 +111,7 @@ class TransferParams(Table):
 
     @property
     def adds_rows(self) -> bool:
-        """Whether there are rows beside the train split's."""
+        """Whether there are rows in addition to the train split's."""
         return bool(self.transfer or self.augment or self.unlabelled or self.generate)
 
     @model_validator(mode="after")
@@ -129,7 +129,7 @@ def row_file(path: Path) -> RowFile:
 def text_columns_of(columns: Sequence[str], chosen: Sequence[str], path: Path) -> dict[str, str]:
     """The task's text column -> the file's. Lines of text serve a task of one text column.
 
-    Raises ValueError for a column that the file has not.
+    Raises ValueError for a column that the file does not have.
     """
     if SUFFIXES[path.suffix.lower()] == "text" and len(chosen) == 1:
         return {chosen[0]: "text"}

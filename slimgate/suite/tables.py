@@ -57,7 +57,7 @@ class SuiteTable(Table):
     """Threads of every build and call, whatever OMP_NUM_THREADS says; default: OMP_NUM_THREADS, else physical
     cores, and no more than the process may use."""
     reference: SuitePath | None = None
-    """A markdown file of published figures, which the report shows beside ours."""
+    """A markdown file of published figures, which the report shows next to this run's."""
 
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
@@ -321,13 +321,13 @@ class MeasureTable(Table):
     """[measure]"""
 
     metrics: tuple[str, ...] | None = None
-    """Metrics to measure beside those with a budget; default: the task's."""
+    """Metrics to measure in addition to those with a budget; default: the task's."""
     workloads: tuple[WorkloadTable, ...] | None = None
     """Calls that are timed; default: one and 32 gate rows."""
     end_to_end: bool = False
     """Time each workload from text to answer too, tokenizing included, with a duel and budgets of its own."""
     loads: tuple[LoadTable, ...] = ()
-    """Loads under which the servers of endpoints are timed, the teacher's and a variant's by turns."""
+    """Loads under which the servers of endpoints are timed, the teacher's and a variant's in turn."""
     warmup: int = Field(default=10, ge=0)
     """Calls before timing starts."""
     rounds: int = Field(default=100, ge=1)
@@ -395,7 +395,7 @@ class ServiceLevelTable(Table):
 
 
 class LoadTable(Table):
-    """A load on a server: gate prompts sent by so many users, or at a rate. Turns of a model are blocks."""
+    """A load on a server: gate prompts sent by several users, or at a rate. Turns of a model are blocks."""
 
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     """Users, each of whom sends the next request when the last one is answered."""
@@ -404,7 +404,7 @@ class LoadTable(Table):
     requests: int = Field(default=32, ge=1, le=100_000)
     """Requests of one turn; gate prompts of lengths spread over the gate, the same in every turn."""
     blocks: int = Field(default=12, ge=6, le=1000)
-    """Turns of the variant that are timed. The teacher has two beside each, to tell the noise."""
+    """Turns of the variant that are timed. The teacher has two for each, to measure the noise."""
     service_level: ServiceLevelTable | None = None
     """What a good request meets, such as { ttft_ms = 200, tpot_ms = 30 }. Good requests are counted."""
 

@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from slimgate.tasks.text_classification import TextClassification
 
 __version__ = "0.1.0"
-# Where each name is at home. The keys of a store hold the code of these modules, not of this one.
+# The module that defines each name. The keys of a store hold the code of these modules, not of this one.
 HOMES = {
-    # errors, all of them SlimgateError
+    # errors, all of them subclasses of SlimgateError
     "BuildError": "slimgate.errors",
     "DataError": "slimgate.errors",
     "MeasureError": "slimgate.errors",

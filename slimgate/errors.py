@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 
 
 class SlimgateError(Exception):
-    """Base of every error that slimgate raises on purpose. log: what more is known, for a file; often ""."""
+    """Base of every error that slimgate raises on purpose. log: further output, for a file; often ""."""
 
     log: str = ""
 
@@ -53,7 +53,7 @@ class MissingExtra(SlimgateError):
     """An optional package is not installed; the message says what to install."""
 
 
-# As PyTorch, ONNX Runtime and C++ say it in an error that is no MemoryError.
+# How PyTorch, ONNX Runtime and C++ word it in an error that is no MemoryError.
 _NO_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -64,7 +64,7 @@ _NO_MEMORY = (
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory, of the machine or of its GPU, was what was missing."""
+    """Whether the error says that memory ran out, of the machine or of its GPU."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY)
 
@@ -81,13 +81,13 @@ MOST_NAMED = 100
 
 
 def list_names(names: Sequence[str], limit: int) -> str:
-    """`a, b and 3 more`: the first names up to a limit, and how many there are besides."""
+    """`a, b and 3 more`: the first names up to a limit, and the number of further names."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{', '.join(names[:limit])}{more}"
 
 
 def format_suggestion(name: str, known: Iterable[str]) -> str:
-    """`. Did you mean X?` where a known name is close to `name`, else the known names (of many some)."""
+    """`. Did you mean X?` if a known name is close to `name`, else the known names, or some of many."""
     known = sorted(known)
     if meant := did_you_mean(name, known):
         return meant
@@ -95,6 +95,6 @@ def format_suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`. Did you mean X?` where a known name is close to `name`, else nothing."""
+    """`. Did you mean X?` if a known name is close to `name`, else nothing."""
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.67)
     return f". Did you mean {close[0]}?" if close else ""

@@ -1,4 +1,4 @@
-"""Outcomes: what a model did on each gate row. Numbers, and where they say more, words.
+"""Outcomes: what a model did on each gate row. They are numbers and, for some tasks, also texts.
 
     Outcomes        any task: named columns of numbers (nats and tokens, a rank, counts of spans)
     ClassOutcomes   a classification: labels, predictions, probabilities
@@ -23,12 +23,12 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
 
-# The column of 0 and 1 by which rows flip from right to wrong, of tasks whose rows are one or the other.
+# The column of 0 and 1 in which a row is right or wrong, for tasks whose rows are one or the other.
 RIGHT = "right"
-# What compares a row's answer with another model's, and is no answer itself.
+# Columns that compare a row's answer with another model's answer.
 SAME_ANSWERS, SIMILAR_ANSWERS = "same_answers", "similar_answers"
-# Of answers that a draft helped to write: the tokens behind the first one, and the passes of the main model
-# that verified them.
+# For answers that a draft model helped to write: the number of tokens after the first token, and the number
+# of passes in which the main model verified them.
 VERIFIED_TOKENS, PASSES = "verified_tokens", "verification_passes"
 # Values of a row: the tokens of its answer, and the most that it may have.
 TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
@@ -37,7 +37,7 @@ TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
 _NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES, TOKENS, MOST_TOKENS})
 # How a written answer fails, whatever it says.
 TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
-# Two runs of one model may add in another order; a row counts as changed beyond that.
+# Two runs of one model may add in different orders; a row counts as changed only beyond this difference.
 _ROUNDING = 1e-3
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
 # How far the sum of a row's probabilities may lie from 1.
@@ -48,10 +48,10 @@ SUM_TOLERANCE = 1e-3
 class Outcomes:
     """One row a gate example, in the order of the gate split.
 
-    ids: (rows,) str; values: name -> (rows,) float64, finite; given: the names of the values that are of the
-    rows, not of the model (a gold score, a count of tokens), hence the same for all models; answers: (rows,)
-    what the model said in words, or None; groups: (rows,) int64, equal for rows that are not independent
-    (one file, document or user), or None. Raises MeasureError where shapes disagree or a value is not finite.
+    ids: (rows,) str; values: name -> (rows,) float64, finite; given: the names of values that belong to the
+    rows, not to the model (a gold score, a count of tokens), hence the same for all models; answers: (rows,)
+    the text that the model answered, or None; groups: (rows,) int64, equal for rows that are not independent
+    (one file, document or user), or None. Raises MeasureError if shapes disagree or a value is not finite.
     """
 
     ids: Texts
@@ -68,7 +68,7 @@ class Outcomes:
         self.check_finite()
 
     def check_finite(self) -> None:
-        """Raises MeasureError where a value is not finite. The judge asks again: arrays can be written to."""
+        """Raises MeasureError if a value is not finite. The judge checks again: arrays can change."""
         for name, column in self.values.items():
             self._finite(name, np.asarray(np.isfinite(column)))
 
@@ -77,7 +77,7 @@ class Outcomes:
 
     @property
     def right(self) -> Floats | None:
-        """(rows,) 1.0 where the model has the row right, else 0.0; None where rows are neither."""
+        """(rows,) 1.0 if the model has the row right, else 0.0; None if rows are neither right nor wrong."""
         return self.values.get(RIGHT)
 
     def column(self, name: str) -> Floats:
@@ -109,7 +109,7 @@ class Outcomes:
         return replace(self, **self._rows(rows))
 
     def _rows(self, rows: Ints) -> dict[str, Any]:
-        """What stands for each row, of the rows at the given positions."""
+        """The values of the fields that have one value a row, at the given positions."""
         return {
             "ids": self.ids[rows],
             "values": {name: column[rows] for name, column in self.values.items()},
@@ -158,7 +158,7 @@ class ClassOutcomes(Outcomes):
     labels, predictions: (rows,) int64 indices into `classes`; probabilities: (rows, classes) float64, each
     row summing to 1, or None where a tool gives predictions only.
     strays: how many of the last classes are no labels of the task: a model answered them, which is wrong.
-    positive: the class that precision, recall, F1 and PR-AUC of two labels are of; None where nobody says.
+    positive: the class for which precision, recall, F1 and PR-AUC of two labels are computed, or None.
     """
 
     labels: Ints
@@ -195,7 +195,7 @@ class ClassOutcomes(Outcomes):
         return np.asarray(self.predictions >= len(self.label_set))
 
     def check_finite(self) -> None:
-        """As of other outcomes; the probabilities too."""
+        """Checks the values as the base class does, and the probabilities."""
         super().check_finite()
         if self.probabilities is not None:
             finite = np.isfinite(self.probabilities).all(axis=1)
@@ -203,7 +203,7 @@ class ClassOutcomes(Outcomes):
 
     @property
     def right(self) -> Floats:
-        """(rows,) 1.0 where the prediction is the label, else 0.0."""
+        """(rows,) 1.0 if the prediction is the label, else 0.0."""
         return np.asarray(self.predictions == self.labels, dtype=np.float64)
 
     def _rows(self, rows: Ints) -> dict[str, Any]:
@@ -218,7 +218,7 @@ class ClassOutcomes(Outcomes):
         """Sets the list of strays. Two models can be compared only if their lists are equal.
 
         Args:
-            names: all strays, those of these outcomes among them.
+            names: all strays, including those of these outcomes.
 
         Returns:
             The same outcomes over the labels of the task, followed by these strays. A new stray has
@@ -311,7 +311,7 @@ def class_outcomes(
     groups: Sequence[Any] | None = None,
     positive: Any = None,
 ) -> ClassOutcomes:
-    """What a classifier answered, from lists or arrays.
+    """Makes the outcomes of a classifier from lists or arrays.
 
     Args:
         labels: (rows,) numbers or names.
@@ -322,7 +322,7 @@ def class_outcomes(
         ids: (rows,) names of the rows; default: their numbers. Two models are compared row by row, so both
             must have the same.
         groups: (rows,) equal for rows that are not independent, such as those of one document.
-        positive: the label of two that precision, recall, F1 and PR-AUC are of.
+            positive: which of two labels precision, recall, F1 and PR-AUC are computed for.
 
     Raises:
         MeasureError: for shapes that disagree, for a label that is none of the classes, and for a prediction
@@ -359,18 +359,18 @@ def class_outcomes(
 
 
 def _to_names(column: str, values: Any) -> list[str]:
-    """Values as text. Raises MeasureError for one that is missing, or no single value."""
+    """Values as text. Raises MeasureError for a value that is missing, or that is not a single value."""
     items = np.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
     for row, value in enumerate(items):
         if value is None or isinstance(value, list | tuple | dict) or value != value:
             raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected a name or a number")
-    # whole floating numbers as integers: libraries make the labels floats where they may be missing
+    # Whole floats become integers: libraries turn labels into floats if some may be missing.
     integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in items)
     return [str(value) for value in integers]
 
 
 def plain_spelling(text: str) -> str:
-    """In lower case, with single spaces, numbers by their value, true and false as 1 and 0."""
+    """The text in lower case, with single spaces, numbers by their value, true and false as 1 and 0."""
     folded = " ".join(text.casefold().split())
     folded = {"true": "1", "false": "0"}.get(folded, folded)
     return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
@@ -387,7 +387,7 @@ def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
 
 
 def _sorted_names(names: Iterable[str]) -> list[str]:
-    """Each once: numbers by value, others as text."""
+    """The names, each once and sorted: numbers by value, others as text."""
     try:
         return sorted(set(names), key=float)
     except ValueError:

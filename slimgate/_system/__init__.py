@@ -1,3 +1,3 @@
-"""What slimgate asks of the operating system: files, processes, signals, threads, digests, text for
+"""slimgate's access to the operating system: files, processes, signals, threads, digests, text for
 terminals.
 """

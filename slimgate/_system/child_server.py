@@ -1,10 +1,10 @@
-"""A server that runs as long as this process does: started under a guard, stopped with all that it started.
+"""A server that runs as long as this process: started under a guard, stopped with all its child processes.
 
     server = ChildServer(["vllm", "serve", "model"], log=Path("served.log"))
     …
     server.stop()
 
-The guard (server_guard.py) watches this process. So the server ends after Ctrl-C, a crash and a kill -9 too.
+The guard (server_guard.py) watches this process. So the server also ends after Ctrl-C, a crash or a kill -9.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LAST_BYTES = 20_000
 
 
 class ChildServer:
-    """A running server. log: the file that gets what it writes."""
+    """A running server. log: the file that gets its output."""
 
     def __init__(
         self,
@@ -46,7 +46,8 @@ class ChildServer:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=written,
-                start_new_session=True,  # Ctrl-C at a terminal goes to this process alone, which stops it
+                # Ctrl-C at a terminal then reaches only this process, which stops the server
+                start_new_session=True,
             )
         assert self._guard.stdout is not None
         with self._guard.stdout as output:
@@ -57,11 +58,11 @@ class ChildServer:
 
     @property
     def code(self) -> int | None:
-        """Its exit code, 128 and the signal where one ended it; None while it runs."""
+        """Its exit code, or 128 and the signal that ended it; None while it runs."""
         return self._guard.poll()
 
     def last_lines(self, count: int = 6) -> list[str]:
-        """What it wrote last."""
+        """The last lines of its output."""
         with self.log.open("rb") as stream:
             stream.seek(max(0, self.log.stat().st_size - _LAST_BYTES))
             text = stream.read().decode("utf-8", errors="replace")
@@ -73,7 +74,7 @@ class ChildServer:
             self._guard.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._guard.wait(self._grace + 5)
-        if self._guard.poll() is None or self._guard.returncode < 0:  # the guard did not do it
+        if self._guard.poll() is None or self._guard.returncode < 0:  # the guard did not end it
             self._guard.kill()
             self._guard.wait()
             if self.pid is not None:
@@ -82,14 +83,14 @@ class ChildServer:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+    """A port of this machine on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def is_port_taken(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
+    """Whether a process listens on a port of this machine."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""Lets a command go on when the reader of its output has gone, as in `slimgate schema | head -1`.
+"""Lets a command continue when the reader of its output has ended, as in `slimgate schema | head -1`.
 
 The exit code is then still that of the verdict, and reports are still written.
 """
@@ -26,7 +26,7 @@ class _Output(io.FileIO):
 
 @contextmanager
 def ignore_closed_pipes() -> Iterator[None]:
-    """Drops what is printed into a closed pipe, or into a stream that was closed before the process began."""
+    """Drops output to a closed pipe, or to a stream that was closed before the process began."""
     with ExitStack() as stack:
         for redirect, stream, is_standard in (
             (redirect_stdout, sys.stdout, sys.stdout is sys.__stdout__),
@@ -34,7 +34,7 @@ def ignore_closed_pipes() -> Iterator[None]:
         ):
             if stream is None:
                 stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
-            elif is_standard:  # else somebody else has it, such as pytest
+            elif is_standard:  # otherwise other code owns it, such as pytest
                 reopened = _reopen(stream)
                 stack.enter_context(redirect(reopened))
                 stack.callback(reopened.flush)
@@ -42,7 +42,7 @@ def ignore_closed_pipes() -> Iterator[None]:
 
 
 def _reopen(stream: TextIO) -> TextIO:
-    """The same file, whose writes do not fail when nobody reads them."""
+    """The same file, whose writes do not fail without a reader."""
     stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False)),

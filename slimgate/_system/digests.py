@@ -25,13 +25,13 @@ from slimgate._system.source_code import UNKNOWN, SourceCode, list_path_texts, p
 
 LENGTH = 32
 OWN = "slimgate"
-# So long after its last change a file's times tell whether it was changed again.
+# This long after a file's last change, its times show whether it was changed again.
 _SETTLED_NS = 2_000_000_000
 _READ: dict[tuple[int, ...], str] = {}
 
 
 def json_digest(value: object) -> str:
-    """Digest of a JSON value, independent of the order of keys. Raises TypeError for what is not JSON."""
+    """Digest of a JSON value, independent of the order of keys. Raises TypeError for other values."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
@@ -53,14 +53,14 @@ def file_sha256(path: Path) -> str:
         if seen in _READ:
             return _READ[seen]
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        # a file that was just written may be written again without another time
+        # a file that was just written may be written again with the same time
         if seen == _signature(os.fstat(stream.fileno())) and time.time_ns() - max(seen[-2:]) > _SETTLED_NS:
             _READ[seen] = digest
     return digest
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:
-    """Other if a file was written or replaced; the last two are its times."""
+    """A tuple that changes if a file was written or replaced; the last two are its times."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -70,7 +70,7 @@ def folder_digest(folder: Path, names: Iterable[str]) -> str:
 
 
 def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
-    """Relative names of the files below a folder, sorted, also behind links; a circle of links is left.
+    """Relative names of the files below a folder, sorted, also behind links; circles of links are skipped.
 
     leave_out: patterns of names of files and folders that do not count.
     """
@@ -89,22 +89,22 @@ def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
 
 
 def code_digest(module: str) -> str:
-    """Digest of a module's code and of all that it imports, at any remove, also inside of functions.
+    """Digest of a module's code and of all its imports, direct or indirect, also inside of functions.
 
-    - By its code: each module of slimgate, of its own package, and of a user's own folders.
+    - By its code: each module of slimgate, of its own package, and of a user's folders.
     - By its version: each installed distribution, with what that requires (not its extras), and Python's.
-      One that was installed from a folder, an archive or a repository counts by its files too.
+      A distribution that was installed from a folder, an archive or a repository also counts by its files.
     - By its bytes: each file that a string of a user's module names with its suffix or folder, from the
       module's folder or the current one, such as a list of words.
 
     Comments, formatting, docstrings, strings under fields and imports for types alone do not count. A
-    module of a user's own may declare `slimgate_version = "…"`, which then counts instead of its code.
+    user's module may declare `slimgate_version = "…"`, which then counts instead of its code.
     """
     return json_digest(code_parts(module))
 
 
 def code_parts(module: str) -> dict[str, Any]:
-    """What `code_digest` is a digest of: the code by module, and the state of each distribution."""
+    """The parts of `code_digest`: the code by module, and the state of each distribution."""
     modules = sorted(_closure(module))
     packages = frozenset[str]().union(*(_packages(name) for name in modules))
     return {
@@ -115,9 +115,9 @@ def code_parts(module: str) -> dict[str, Any]:
 
 
 def imports_of_file(file: Path) -> frozenset[str]:
-    """The dotted names that a Python file imports, also inside of functions; none of one with a mistake.
+    """The dotted names that a Python file imports, also inside of functions; empty for invalid code.
 
-    Of `from a import b` a and a.b; of `from . import b` b.
+    `from a import b` gives a and a.b; `from . import b` gives b.
     """
     try:
         code = parse_source(file.read_bytes())
@@ -132,7 +132,7 @@ def imports_of_file(file: Path) -> frozenset[str]:
 
 @cache
 def own_code_digest() -> str:
-    """Digest of slimgate's own files: between releases its version says too little."""
+    """Digest of slimgate's own files, because its version does not change between releases."""
     root = Path(__file__).parents[1]
     return folder_digest(root, (path.relative_to(root).as_posix() for path in root.rglob("*.py")))
 
@@ -145,7 +145,7 @@ def forget() -> None:
 
 
 def versions(packages: Iterable[str]) -> Mapping[str, str | None]:
-    """Installed versions; None where a package is not installed."""
+    """Installed versions; None if a package is not installed."""
     return {name: _version(name) for name in sorted(packages)}
 
 
@@ -177,11 +177,11 @@ def _parse(module: str) -> SourceCode:
 
 @cache
 def _source(module: str) -> Path | None:
-    """The file of a module, found without importing it or its packages: that would load torch."""
+    """The file of a module, found without importing it or its packages, which would load torch."""
     top, *inner = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
-    except ValueError:  # a module that was made by hand
+    except ValueError:  # a module that was created in code
         spec = None
     if spec is None:
         return None
@@ -202,7 +202,7 @@ def _source(module: str) -> Path | None:
 
 @cache
 def _imports(module: str) -> frozenset[str]:
-    """The modules that count by their code: of slimgate, of the same package, of a user's own folders."""
+    """The modules that count by their code: of slimgate, of the same package, of a user's folders."""
     names = _names(module)
     packages = {OWN, module.split(".")[0]}
     users = module.split(".")[0] != OWN
@@ -211,7 +211,7 @@ def _imports(module: str) -> frozenset[str]:
 
 
 def _packages(module: str) -> frozenset[str]:
-    """The packages that count by their versions, by the names that they are imported by.
+    """The packages that count by their versions, under the names by which they are imported.
 
     The package of the module itself is one of them, in case it is installed.
     """
@@ -231,13 +231,13 @@ def _names(module: str) -> frozenset[str]:
             names.update((origin, f"{origin}.{name}"))
     if module.split(".")[0] != OWN and UNKNOWN in names:
         names |= _modules_beside(module)
-    if OWN in names:  # `import slimgate` may use all that it exports
+    if OWN in names:  # `import slimgate` may use everything that it exports
         names.update(HOMES.values())
     return frozenset(name.partition(":")[0] for name in names - {OWN, UNKNOWN, ""})
 
 
 def _modules_beside(module: str) -> set[str]:
-    """The modules of a folder from which a module imports one by a name that is computed."""
+    """The modules of a folder from which a module imports one under a computed name."""
     file = _source(module)
     if file is None:
         return set()
@@ -252,7 +252,7 @@ def _modules_beside(module: str) -> set[str]:
 
 
 def _is_users(name: str) -> bool:
-    """Whether a module is of somebody's own: neither Python's nor of an installed distribution."""
+    """Whether a module belongs to a user: neither Python's nor of an installed distribution."""
     file, top = _source(name), name.split(".")[0]
     if file is None or top in sys.stdlib_module_names:
         return False
@@ -261,7 +261,7 @@ def _is_users(name: str) -> bool:
 
 
 def _absolute(level: int, origin: str, module: str) -> str:
-    """The module that names are imported from: of `from .helpers import x` in a.b it is a.helpers."""
+    """The module that names are imported from: `from .helpers import x` in a.b gives a.helpers."""
     file = _source(module)
     parts = module.split(".")
     if file is None or file.name != "__init__.py":
@@ -292,7 +292,7 @@ def _digest_named_files(file: Path) -> dict[str, str]:
     digests: dict[str, str] = {}
     names = (name for name in list_path_texts(file.read_bytes()) if "/" in name or "." in name.strip("."))
     for name in sorted(names):
-        with suppress(OSError, ValueError):  # too long, or no path at all
+        with suppress(OSError, ValueError):  # too long, or not a path
             for path in (file.parent / name, Path.cwd() / name):
                 if path.is_file():
                     # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time

@@ -1,8 +1,8 @@
-"""Installed distributions: by the packages that they install, with what they require, and their state.
+"""Installed distributions: the packages that they install, their requirements, and their state.
 
     package_states({"sklearn"})    {"joblib": "1.5.2", "numpy": "2.4.0", "scikit-learn": "1.9.0", …}
 
-Reads the headers of all distributions once a process, which takes some 0.1 s; nothing is imported.
+It reads the headers of all distributions once per process, in about 0.1 s, and imports nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-# What moves files, talks to servers, draws on terminals or installs packages. All other distributions count.
+# Distributions that move files, talk to servers, draw on terminals or install packages. All others count.
 NEVER_COMPUTE = frozenset(
     {"aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-doc", "anyio", "certifi", "charset-normalizer"}
     | {"click", "colorama", "filelock", "frozenlist", "fsspec", "h11", "hf-xet", "httpcore", "httpx", "idna"}
@@ -40,7 +40,7 @@ _PLACES = re.compile(r"^([A-Za-z_]\w*)(?:/|\.[\w.-]*(?:py|so|pyd),)", re.MULTILI
 
 
 def package_states(packages: Iterable[str]) -> dict[str, str]:
-    """The state of each distribution that installs one of the packages, or that such a one requires.
+    """The state of each distribution that installs one of the packages, and of its requirements.
 
     packages: names as they are imported. A package that no distribution installs is not here.
     """
@@ -62,7 +62,7 @@ def is_distributed(package: str) -> bool:
 
 
 def forget_distributions() -> None:
-    """Forgets what was read of them."""
+    """Forgets everything that was read about them."""
     for cached in (_installed, _state, _requirements, _headers):
         cached.cache_clear()
 
@@ -80,7 +80,7 @@ def _installed(_path: tuple[str, ...]) -> _Installed:
     installed = _Installed()
     for distribution in importlib.metadata.distributions():
         name = _normalize(_headers(distribution)["Name"] or "")
-        if not name or name in installed.by_name:  # the first one on the path is what is imported
+        if not name or name in installed.by_name:  # the first one on the path is imported
             continue
         installed.by_name[name] = distribution
         for package in _import_names(distribution):
@@ -89,7 +89,7 @@ def _installed(_path: tuple[str, ...]) -> _Installed:
 
 
 def _import_names(distribution: Distribution) -> set[str]:
-    """Top-level names that it installs; of one that is installed in place, those of its folder."""
+    """Top-level names that it installs; if it is installed in place, those of its folder."""
     if (folder := _folder_in_place(distribution)) is not None:
         places = [place for place in (folder, folder / "src") if place.is_dir()]
         files = [path for place in places for path in place.iterdir()]
@@ -103,7 +103,7 @@ def _import_names(distribution: Distribution) -> set[str]:
 
 @cache
 def _headers(distribution: Distribution) -> Message:
-    """What METADATA says before its description, whose lines `Distribution.metadata` parses too."""
+    """METADATA before its description, whose lines `Distribution.metadata` would parse too."""
     texts = map(distribution.read_text, ("METADATA", "PKG-INFO", ""))
     return message_from_string(next(filter(None, texts), "").partition("\n\n")[0])
 
@@ -114,7 +114,7 @@ def _normalize(name: str) -> str:
 
 @cache
 def _requirements(distribution: Distribution) -> tuple[str, ...]:
-    """Names of what it requires without its extras."""
+    """Names of its requirements without its extras."""
     requirements = _headers(distribution).get_all("Requires-Dist") or distribution.requires or ()
     stated = [requirement for requirement in requirements if not _EXTRA.search(requirement)]
     names = (match[1] for requirement in stated if (match := _REQUIREMENT.match(requirement)))
@@ -123,7 +123,7 @@ def _requirements(distribution: Distribution) -> tuple[str, ...]:
 
 @cache
 def _state(distribution: Distribution) -> str:
-    """Its version. One that comes from no index counts by its files too: its version may stay."""
+    """Its version. A distribution that is not from an index also counts by its files."""
     origin = _origin(distribution)
     if not origin:
         return str(_headers(distribution)["Version"])
@@ -147,7 +147,7 @@ def _content(path: Path) -> str:
 
 
 def _origin(distribution: Distribution) -> Mapping[str, Any]:
-    """direct_url.json: where one comes from that was not taken from an index; else empty."""
+    """direct_url.json: the origin of a distribution that is not from an index; else empty."""
     try:
         origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     except ValueError:
@@ -156,7 +156,7 @@ def _origin(distribution: Distribution) -> Mapping[str, Any]:
 
 
 def _folder_in_place(distribution: Distribution) -> Path | None:
-    """The folder of one that is installed in place (pip install -e)."""
+    """The folder of a distribution that is installed in place (pip install -e)."""
     origin = _origin(distribution)
     if not origin.get("dir_info", {}).get("editable"):
         return None

@@ -1,4 +1,4 @@
-"""Text that came from data or a suite, made harmless in markdown and visible to the reader."""
+"""Text from data or a suite, made harmless in markdown and visible to the reader."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import unicodedata
 
 _LONGEST = 1000
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# Control, format, line and paragraph separators, lone surrogates: a terminal, a table row or a text's
-# direction would obey them.
+# Control, format, line and paragraph separators, lone surrogates, which would affect a terminal, a table row
+# or a text's direction.
 _UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
-# Joiners that emoji, Persian and Indic words are written with.
+# Joiners in emoji, Persian and Indic words.
 _JOINERS = frozenset("\u200c\u200d")
 _MARKUP = re.compile(r"[\\`*\[\]|~$#]|(?<![^\W_])_|_(?![^\W_])")
-# An interval or a list of numbers stays readable in the raw file: it is no link unless one of these follows.
+# An interval or a list of numbers stays readable in the raw file: it is a link only if one of these follows.
 _NUMBERS = re.compile(r"\\\[([-\d., ]*\d)\\\](?!\(|\\\[|:)")
 _AUTOLINK = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)
-# A person, a team, an issue or a pull request, as GitHub finds them in the text that is left once markdown is
-# rendered: a backslash or an entity in place of the sign does not stop it, a zero-width space behind it does.
+# A person, a team, an issue or a pull request, as GitHub finds them in rendered markdown. A backslash or an
+# entity for the sign does not prevent it; a zero-width space after the sign does.
 _REFERENCE = re.compile(r"@(?=\w)|#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
 APART = "&#8203;"
 _LIST_OR_RULE = re.compile(r"^(?:[-+](?=[-+\s]|$)|=|\d+(?=[.)](?:\s|$)))")
 
 
 def escape(text: object, *, longest: int = _LONGEST) -> str:
-    """The text on one line, as a reader should see it: no markdown, no HTML, no link comes alive in it.
+    """The text on one line, as a reader should see it: no markdown, no HTML and no link takes effect.
 
-    Nor does GitHub call the people or link the issues that it names. Line breaks and control characters are
-    shown as Python writes them. Past `longest` characters it is cut, and says so. Safe in a table's cell, a
-    list item, a heading; not inside a code span.
+    GitHub does not notify the people or link the issues that it names. Line breaks and control characters are
+    shown as Python writes them. Past `longest` characters it is cut, and says so. It is safe in a table's
+    cell, a list item and a heading, but not inside a code span.
     """
     shown = _cut(visible(str(text).strip()), longest)
     marked = _MARKUP.sub(lambda match: "\\" + match.group(), shown)
@@ -39,20 +39,20 @@ def escape(text: object, *, longest: int = _LONGEST) -> str:
 
 
 def without_references(html: str) -> str:
-    """Text of HTML or markdown whose @name and #123 call nobody and link nothing on GitHub."""
+    """Text of HTML or markdown whose @name and #123 notify no one and link nothing on GitHub."""
     return _REFERENCE.sub(lambda match: match.group() + APART, html)
 
 
 def fence_code(text: str) -> str:
-    """The text as a block of code, whatever back-ticks it holds."""
+    """The text as a block of code, even if it holds back-ticks."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{visible(text)}\n{fence}"
 
 
 def visible(text: str) -> str:
-    """Characters that would act, not show, as Python's escapes."""
-    if text.isprintable():  # nearly every text: a page has many thousands
+    """The text with control characters as Python's escapes."""
+    if text.isprintable():  # true for nearly every text, and a page has many thousands
         return text
     return "".join(_make_visible(character) for character in text)
 

@@ -1,7 +1,7 @@
-"""Files and folders that a reader sees whole: the old one or the new one, never half. Room on the disk.
+"""Files and folders that a reader sees complete: the old one or the new one, never half. Disk space.
 
-Room is asked for before a file is written through a memory map: a mapped file has holes until it is written,
-and where the disk is full by then, the kernel ends the process (SIGBUS), and nobody can tell why.
+Space is allocated before a file is written through a memory map: a mapped file has holes until it is written.
+If the disk is full by then, the kernel ends the process (SIGBUS) without a reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def room_for(path: Path) -> None:
-    """Fills the holes of a file, so that all of it is on the disk. Raises OSError where there is no room."""
+    """Fills the holes of a file, so that all of it is on the disk. Raises OSError if there is no space."""
     if not hasattr(os, "posix_fallocate"):  # macOS
         return
     with path.open("r+b") as stream:
@@ -23,14 +23,14 @@ def room_for(path: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file whole."""
+    """Writes a text file; a reader sees the old or the new one."""
     with replacing(path) as new:
         new.write_text(text, "utf-8")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what shall stand at `path`: a reader sees the old file or the new one, never half."""
+    """A path to write to, which then replaces `path`: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -43,9 +43,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Where to write what shall stand in `folder`, which is made or replaced whole as the context ends.
+    """A folder to write to, which becomes `folder`, or replaces it as a whole, when the context ends.
 
-    Written beside its place under a name that begins with a dot, then moved there.
+    It is next to its final place, under a name that begins with a dot, and then moved.
     """
     folder = folder.resolve()
     new, old = (folder.with_name(f".{folder.name}.{suffix}.{os.getpid()}") for suffix in ("new", "old"))
@@ -56,7 +56,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             os.replace(folder, old)
         os.replace(new, folder)
     finally:
-        if old.exists() and not folder.exists():  # also where somebody interrupts it
+        if old.exists() and not folder.exists():  # also after an interruption
             os.replace(old, folder)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

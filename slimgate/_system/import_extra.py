@@ -1,4 +1,4 @@
-"""Packages that an extra of slimgate brings, imported where they are needed."""
+"""Imports packages of slimgate's extras when they are needed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from slimgate.errors import BuildError, MissingExtra
 def import_extra(module: str, extra: str, user: str) -> Any:
     """The module. user: what needs it.
 
-    Raises MissingExtra, which names the extra to install, where the package is not there; BuildError where it
-    is there and cannot be imported, such as for a library of the system that it links to.
+    Raises MissingExtra, which names the extra to install, if the package is missing; BuildError if it is
+    installed but cannot be imported, such as for a missing library of the system.
     """
     package = module.partition(".")[0]
     try:

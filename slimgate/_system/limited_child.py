@@ -1,4 +1,4 @@
-"""The process of limited_program.py: gives up what it can, runs program.py, says the word it was given.
+"""The process of limited_program.py: drops rights, runs program.py, and then prints the agreed word.
 
 Run by its path with the CPU seconds and megabytes that it may use; it imports nothing of slimgate.
 """
@@ -16,7 +16,7 @@ from typing import Any
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET of sched.h
 _FILE_BYTES, _OPEN_FILES = 16 * 2**20, 64
 _FOLDER = os.path.realpath(os.getcwd())
-# What Python announces before it does it: https://docs.python.org/3/library/audit_events.html
+# Events that Python announces before they happen: https://docs.python.org/3/library/audit_events.html
 _REFUSED = frozenset(
     {
         *("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"),
@@ -27,13 +27,13 @@ _REFUSED = frozenset(
 # The event -> how many of its first arguments are paths that it changes.
 _CHANGED_PATHS = {
     **dict.fromkeys(("os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.truncate"), 1),
-    "shutil.rmtree": 1,  # whose own steps name no whole paths
+    "shutil.rmtree": 1,  # its own steps name no whole paths
     **dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2),
 }
 
 
 def main() -> None:
-    """The word goes to the first standard output; the program's own goes nowhere."""
+    """The word goes to the first standard output; the program's own output is dropped."""
     word, output = sys.stdin.buffer.read(), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):
@@ -43,16 +43,16 @@ def main() -> None:
     _leave_network()
     _limit(int(sys.argv[1]), int(sys.argv[2]))
     sys.addaudithook(_refuse)
-    module = types.ModuleType("answer")  # not __main__: a program's own start is not what is tested
+    module = types.ModuleType("answer")  # not __main__, so that the program's main block does not run
     sys.modules["answer"] = module
     sys.argv = ["program.py"]
     exec(compile(program, "program.py", "exec"), module.__dict__)
     os.write(output, word)
-    os._exit(0)  # threads and exit handlers of the program are not waited for
+    os._exit(0)  # without waiting for threads and exit handlers of the program
 
 
 def _leave_network() -> None:
-    """A network of its own, which has no interface."""
+    """Moves into a new network namespace, which has no interface."""
     with suppress(AttributeError, OSError):
         library = ctypes.CDLL(None, use_errno=True)
         if library.unshare(_NEW_NETWORK):
@@ -60,7 +60,7 @@ def _leave_network() -> None:
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook: what Python is about to do for the program."""
+    """An audit hook, called before Python does something for the program."""
     if event in _REFUSED:
         raise PermissionError(f"{event}: refused, because this program runs in isolation")
     paths = arguments[: _CHANGED_PATHS.get(event, 0)]
@@ -86,7 +86,7 @@ def _limit(cpu_seconds: int, memory_mb: int) -> None:
         resource.RLIMIT_CORE: 0,
     }
     for kind, limit in limits.items():
-        with suppress(ValueError, OSError):  # macOS has no limit on memory; a lower one may stand already
+        with suppress(ValueError, OSError):  # macOS has no limit on memory; a lower limit may be set already
             resource.setrlimit(kind, (limit, limit))
 
 

@@ -1,4 +1,4 @@
-"""Runs Python code that a model wrote, and that nobody has read, in a process with limits.
+"""Runs unreviewed Python code that a model wrote, in a process with limits.
 
     run_limited("assert 1 + 1 == 2", cpu_seconds=5, memory_mb=1024)   # True
 
@@ -50,7 +50,7 @@ def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
         try:
             with suppress(subprocess.TimeoutExpired):
                 return process.communicate(word, timeout=limit)[0]
-        finally:  # Ctrl-C comes through here too, and does not reach the session of the process
+        finally:  # also after Ctrl-C, which does not reach the session of the process
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
     return b""

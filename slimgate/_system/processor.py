@@ -1,4 +1,4 @@
-"""The processor that computes, as far as it decides what comes out.
+"""The processor, as far as it affects results.
 
     describe_processor("cpu", threads=2)    "AMD EPYC (avx2 avx512_vnni avx512f), 2 threads"
     describe_processor("cuda", threads=2)   "NVIDIA H200 (compute capability 9.0), 2 threads"
@@ -39,7 +39,7 @@ LIMITS = (
 
 
 def describe_processor(device: str, *, threads: int) -> str:
-    """The model, what it can compute and what the environment forbids it, and the threads."""
+    """The model, its instructions without those that the environment forbids, and the threads."""
     kind, _, number = device.partition(":")
     described = _gpu(int(number or 0)) if kind == "cuda" else _cpu()
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
@@ -47,12 +47,12 @@ def describe_processor(device: str, *, threads: int) -> str:
 
 
 def cpu_name(cpuinfo: Path = CPUINFO) -> str:
-    """The model as the system names it."""
+    """The processor's name in the system's information."""
     return _entry(cpuinfo, "model name") or platform.processor() or platform.machine()
 
 
 def cpu_instructions(cpuinfo: Path = CPUINFO) -> list[str]:
-    """Those of INSTRUCTIONS that the CPU has, sorted; none where the system does not say."""
+    """Those of INSTRUCTIONS that the CPU has, sorted; empty if the system does not say."""
     flags = _entry(cpuinfo, "flags") or _entry(cpuinfo, "Features") or ""
     return sorted(INSTRUCTIONS & set(flags.split()))
 

@@ -1,10 +1,10 @@
-"""Libraries that log, warn and print while they convert a model: what matters of it comes as an exception.
+"""Silences libraries that log, warn and print while they convert a model: errors come as exceptions.
 
-What torchao says when it is imported, kept back: transformers imports it wherever it is installed.
+It also hides torchao's messages at its import: transformers imports it if it is installed.
 
-`transformers.modeling_utils` asks all quantizers, and that of torchao imports the package. It then logs which
-of its libraries are for another Python or a GPU, in runs that use none of it. A kernel that is missing is
-still an error where it is called, and everything else that torchao logs is shown.
+`transformers.modeling_utils` loads all quantizers, and that of torchao imports the package. It then logs
+which of its libraries are for another Python or a GPU, in runs that use none of it. A missing kernel is still
+an error when it is called, and all other messages of torchao are shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
-# By logger what is in such a line.
+# For each logger, a part of such a line.
 NOTES = {
     "torchao": ("Failed to load ", ".so: "),
     "torch.utils._pytree": ("is an Enum subclass and is now natively supported",),
@@ -27,7 +27,7 @@ NOTES = {
 
 @contextmanager
 def silent(level: int = logging.ERROR) -> Iterator[None]:
-    """Nothing printed or warned reaches the terminal from inside, nor log lines up to the level."""
+    """Inside, no output or warning reaches the terminal, nor log lines up to the level."""
     before = logging.root.manager.disable
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(io.StringIO()))
@@ -42,7 +42,7 @@ def silent(level: int = logging.ERROR) -> Iterator[None]:
 
 
 def keep_back() -> None:
-    """Keeps those lines back from now on, in this process."""
+    """Hides those lines from now on, in this process."""
     for name in NOTES.keys() - ({"torch.__trace"} if os.environ.get("TORCH_TRACE") else set()):
         logger = logging.getLogger(name)
         if _is_worth_saying not in logger.filters:

@@ -11,9 +11,9 @@ from functools import cache
 from slimgate._system.digests import versions
 
 MODELS = "models"
-# Extras of this repository's own tests and pages, and those that only hold others.
+# Extras for this repository's own tests and pages, and those that only combine others.
 _NOT_FOR_USERS = frozenset({"all", "dev", "docs", "test"})
-# Packages by the name that imports them, where it is another.
+# Packages by their import name, if it differs.
 _IMPORTED_AS = {"sklearn": "scikit-learn", "PIL": "pillow", "mlflow": "mlflow-skinny"}
 # `openvino>=2026.4; extra == 'openvino'`
 _OF_EXTRA = re.compile(r"""(?P<package>[\w.-]+)[^;]*;.*extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
@@ -60,7 +60,7 @@ def describe_too_low(user: str, requirements: Iterable[str]) -> str | None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether it is, without its version, for which its metadata would be parsed."""
+    """Whether it is installed, without its version, which would need its metadata."""
     try:
         importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,11 +1,11 @@
-"""Runs a server and ends it with the process that asked for it, however that one ends.
+"""Runs a server and ends it with the process that started it, however that process ends.
 
     python server_guard.py PARENT STOP GRACE COMMAND …
 
-A program of its own, of the standard library alone. PARENT: the process whose end ends the server. STOP: the
-number of the signal that asks the server to end. GRACE: seconds that it has for it, then it is killed with
-all that it started. The first line on standard output is the server's process id, which is its group too.
-The exit code is the server's; 128 and the signal where one ended it.
+A separate program that uses only the standard library. PARENT: the process whose end ends the server. STOP:
+the number of the signal that asks the server to end. GRACE: seconds until it is killed with all its child
+processes. The first line on standard output is the server's process id, which is also its group. The exit
+code is the server's, or 128 and the signal that ended it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVERY = 0.1
 
 
 def guard(parent: int, stop: int, grace: float, command: list[str]) -> int:
-    """Until the server ends, the parent is gone, or a signal asks this process to end."""
+    """Waits until the server ends, the parent has ended, or a signal asks this process to end."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
@@ -36,8 +36,8 @@ def guard(parent: int, stop: int, grace: float, command: list[str]) -> int:
             with suppress(subprocess.TimeoutExpired):
                 server.wait(grace)
     finally:
-        with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
-            os.killpg(server.pid, signal.SIGKILL)  # what it started is of its group
+        with suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
+            os.killpg(server.pid, signal.SIGKILL)  # its child processes are in its group
         code = server.wait()
     return code if code >= 0 else 128 - code
 

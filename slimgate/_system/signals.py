@@ -1,10 +1,10 @@
-"""The stack on which signals are handled is one that is there.
+"""Keeps a valid stack for signal handlers.
 
-CPython has handlers run on the alternate stack, where a thread has one. Each openvino.Core that compiles for
-the CPU gives the thread one, and puts the one before back as it goes, though the Core that owned that may be
-gone too: the next signal, Ctrl-C or the alarm of a time limit, would be handled on freed memory, and end the
-process by SIGSEGV. nncf makes and drops such Cores while it quantizes with accuracy control: what they leave
-behind is undone, and meanwhile slimgate's own handlers run on the thread's own stack.
+CPython runs handlers on the alternate stack, if a thread has one. Each openvino.Core that compiles for the
+CPU sets one, and restores the previous one when it is freed, even if the Core that owned that is freed too.
+The next signal, such as Ctrl-C or the alarm of a time limit, would then run on freed memory, and end the
+process with SIGSEGV. nncf makes and frees such Cores while it quantizes with accuracy control. So slimgate
+restores the stack afterwards, and meanwhile its own handlers run on the thread's own stack.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def keep_signal_stack() -> Iterator[None]:
-    """After the block the thread's alternate stack is again what it was before, on Linux."""
+    """After the block, restores the thread's alternate stack to its value before, on Linux."""
     if sys.platform != "linux":
         yield
         return
@@ -50,9 +50,9 @@ def keep_signal_stack() -> Iterator[None]:
 
 
 def handle_on_own_stack(*signals: int) -> None:
-    """Has the handlers that these signals have now run on the thread's own stack, on Linux.
+    """Makes the current handlers of these signals run on the thread's own stack, on Linux.
 
-    To be called again after each signal.signal(), which asks for the alternate stack anew.
+    Call it again after each signal.signal(), which selects the alternate stack again.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""What a Python file imports, which files it names, and a digest of its code, without importing it."""
+"""The imports of a Python file, the files that it names, and a digest of its code, without importing it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-# A module of a user's own that assigns this name counts by its value, and not by its code.
+# A user's module that assigns this name counts by its value, and not by its code.
 VERSION = "slimgate_version"
-# An import whose name is computed.
+# Marks an import under a computed name.
 UNKNOWN = "?"
-# The conditions of blocks that are for type checkers alone.
+# The conditions of blocks that only type checkers read.
 _TYPES_ALONE = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
 _LONGEST_PATH = 256
 _WRITERS = frozenset({"write_text", "write_bytes", "touch"})
@@ -23,11 +23,11 @@ _WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
 class SourceCode:
     """One file, parsed once.
 
-    modules: the names of `import NAME` and of calls such as import_module("NAME"); UNKNOWN for one that is
-        computed.
+    modules: the names of `import NAME` and of calls such as import_module("NAME"); UNKNOWN for a computed
+        name.
     names: (level, module, name) of `from MODULE import NAME`; the level counts the dots of a relative import.
     digest: of the code without comments, layout, docstrings and strings under fields.
-    version: the value of VERSION, as Python would write it; None where the file does not assign it.
+    version: the value of VERSION, as Python would write it; None if the file does not assign it.
     """
 
     modules: frozenset[str] = frozenset()
@@ -38,9 +38,9 @@ class SourceCode:
 
 @cache
 def parse_source(content: bytes) -> SourceCode:
-    """Parses a Python file. What stands at its top under `if TYPE_CHECKING` never runs, and is left out.
+    """Parses a Python file, without the top-level code under `if TYPE_CHECKING`, which never runs.
 
-    Raises SyntaxError and ValueError for one that Python does not read.
+    Raises SyntaxError and ValueError for a file that Python cannot read.
     """
     tree = ast.parse(content)
     tree.body = [statement for node in tree.body for statement in _list_run_statements(node)]
@@ -59,10 +59,10 @@ def parse_source(content: bytes) -> SourceCode:
 
 
 def list_path_texts(content: bytes) -> set[str]:
-    """The strings of a Python file that may name a file, and those that stand together in a path.
+    """The strings of a Python file that may name a file, and strings that are joined in a path.
 
     `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt. A string that
-    stands in calls that write a file, and nowhere else, is left out: such a file is no input.
+    occurs only in calls that write a file is left out, because such a file is no input.
     """
     texts = set[str]()
     nodes: list[ast.AST] = [ast.parse(content)]
@@ -107,7 +107,7 @@ def _tail(node: ast.expr) -> list[str]:
 
 
 def _list_texts(tree: ast.Module) -> dict[str, str]:
-    """Strings that names at the top of a file stand for."""
+    """Names at the top of a file -> the strings that are assigned to them."""
     return {
         target.id: node.value.value
         for node in tree.body
@@ -139,7 +139,7 @@ def _stated_version(tree: ast.Module) -> str | None:
 
 
 def _list_run_statements(node: ast.stmt) -> list[ast.stmt]:
-    """The statement, or of `if TYPE_CHECKING` the else: what stands under it is for type checkers alone."""
+    """The statement, or for `if TYPE_CHECKING` the else branch: the body is only for type checkers."""
     if isinstance(node, ast.If) and ast.unparse(node.test) in _TYPES_ALONE:
         return node.orelse
     return [node]

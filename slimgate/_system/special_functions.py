@@ -18,14 +18,14 @@ from typing import Any
 
 _PACKAGE = "scipy.special"
 _FUNCTIONS = "scipy.special._ufuncs"
-# Names here by names there. scipy.stats.binom.pmf is the last one, with checks of its arguments.
+# Names here -> names there. scipy.stats.binom.pmf is the last one, with checks of its arguments.
 _NAMES = {name: name for name in ("bdtr", "betainc", "ndtr", "ndtri", "stdtrit")} | {
     "binom_pmf": "_binom_pmf"
 }
 
 
 def __getattr__(name: str) -> Any:
-    """A function of _NAMES, of scipy.special where nothing asked for the functions alone."""
+    """A function of _NAMES, from scipy.special unless the functions were imported alone."""
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _FUNCTIONS not in sys.modules:
@@ -50,7 +50,7 @@ def import_functions_alone() -> None:
     empty.__path__ = list(spec.submodule_search_locations)
     sys.modules[_PACKAGE] = empty
     try:
-        with suppress(ImportError):  # of a release that keeps them elsewhere
+        with suppress(ImportError):  # raised by releases that keep them in another module
             import_module(_FUNCTIONS)
     finally:
         del sys.modules[_PACKAGE]

@@ -1,4 +1,4 @@
-"""How many threads a model gets where the suite says nothing."""
+"""The number of threads of a model if the suite states none."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-# How Hugging Face's tokenizers learn their threads: whether threads share a batch, read at every call, and
-# how many there are, read when they first share one.
+# Environment variables of Hugging Face's tokenizers: whether threads share a batch, read at every call, and
+# the number of threads, read when they first share one.
 TOKENIZERS_PARALLELISM, RAYON_NUM_THREADS = "TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS"
 
 
 def default_threads() -> int:
-    """OMP_NUM_THREADS where it is set, else physical cores; no more than affinity and quota allow."""
+    """OMP_NUM_THREADS if it is set, else physical cores; at most what affinity and quota allow."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     threads = int(setting) if setting.isdecimal() else _count_cores() or allowed
@@ -29,7 +29,7 @@ def _count_cores() -> int | None:
 
 
 def quota(cpu_max: Path) -> int:
-    """CPUs that a container may use by its cgroup (v2), rounded down; very many where there is no limit."""
+    """CPUs that a container may use by its cgroup (v2), rounded down; a very large number without a limit."""
     try:
         limit, period = cpu_max.read_text("utf-8").split()
         return max(1, int(limit) // int(period))
@@ -38,14 +38,14 @@ def quota(cpu_max: Path) -> int:
 
 
 def tokenizer_settings(threads: int, rows: int) -> dict[str, str]:
-    """Environment variables by which a tokenizer shares a batch among so many threads; one row has none."""
+    """Environment variables for a tokenizer that shares a batch among threads; one row has none."""
     shared = threads > 1 and rows > 1
     return {TOKENIZERS_PARALLELISM: "true" if shared else "false", RAYON_NUM_THREADS: str(threads)}
 
 
 @contextmanager
 def tokenizer_threads(threads: int, rows: int) -> Iterator[None]:
-    """Inside, tokenizers have these settings; behind it those from before."""
+    """Inside, tokenizers have these settings; afterwards the previous ones."""
     settings = tokenizer_settings(threads, rows)
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)

@@ -1,4 +1,4 @@
-"""A limit on how long a block of code may take: the system's timer ends it, also where it waits.
+"""A limit on how long a block of code may take: the system's timer ends it, even while it waits.
 
 with time_limit(600.0, "took longer than 600 s"):
     train()
@@ -17,26 +17,26 @@ from slimgate._system.signals import handle_on_own_stack
 from slimgate.errors import BuildError
 
 OPTION = "--slimgate-time-limit"
-# Rings again after so long, should a library have caught the first.
+# Rings again after this time, in case a library has caught the first exception.
 AGAIN_SECONDS = 10.0
 _SOON = 1e-3
-# How long a bell waits that rang at the wrong moment: longer than the few lines of which it waits the end.
+# How long a bell waits that rang at the wrong moment: longer than the few lines that have to end first.
 _WAIT_SECONDS = 0.02
 _Around = contextlib._GeneratorContextManager
-# What runs around the block, beside this file's own lines.
+# Functions that run around the block, in addition to those of this file.
 _AROUND = (_Around.__enter__.__code__, _Around.__exit__.__code__)
 
 
 class _TimeIsUp(BaseException):
-    """No Exception: a library that catches those must not go on."""
+    """Not an Exception, because a library that catches these would continue."""
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
     """Raises BuildError with the reason in a block that takes longer. seconds: None sets no limit.
 
-    What is running in C ends first. Only the main thread can be interrupted so: another one has no limit.
-    Where a timer of somebody else's (pytest-timeout has one) rings earlier, it is left to it.
+    Code that is running in C ends first. Only the main thread can be interrupted: other threads have no
+    limit. If another timer (such as pytest-timeout's) rings earlier, it is not replaced.
     """
     ringing = signal.getitimer(signal.ITIMER_REAL)[0]
     mine = threading.current_thread() is threading.main_thread()
@@ -50,7 +50,7 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
     bell.set(seconds)
     try:
         yield
-    except _TimeIsUp as up:  # whose traceback says what took so long
+    except _TimeIsUp as up:  # its traceback shows what took so long
         raise BuildError(reason) from up
     finally:
         bell.stop()
@@ -60,9 +60,9 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
 
 
 class _Bell:
-    """Ends the block, and nothing else: while the block is being entered or left, it waits for its end.
+    """Ends the block, and nothing else: while the block is entered or left, it waits until that is done.
 
-    An exception in those lines would leave the timer running for whoever comes next.
+    An exception in those lines would leave the timer running for later code.
     """
 
     def __init__(self) -> None:

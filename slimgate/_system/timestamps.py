@@ -1,4 +1,4 @@
-"""The time, as records have it."""
+"""The current time, in the form of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values and keys as TOML writes them, on one line."""
+"""Values and keys in TOML's form, on one line."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_key(part: object) -> str:
-    """A key, in quotes where it needs them."""
+    """A key, in quotes if it needs them."""
     return str(part) if _BARE_KEY.fullmatch(str(part)) else _string(str(part))
 
 
 def toml_value(value: object) -> str:
-    """A value that `tomllib` reads as the same; tables are written inline. Of what TOML has not, its repr."""
+    """A value that `tomllib` reads as the same; tables are written inline. The repr for other values."""
     return next((form(value) for kind, form in _FORMS if isinstance(value, kind)), repr(value))
 
 
 def format_value(value: object) -> str:
-    """A value as TOML would have it, cut where it is long."""
+    """A value in TOML's form, cut if it is long."""
     text = toml_value(value)
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _string(text: str) -> str:
-    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped
+    # JSON's escapes are TOML's, except for DEL, which TOML requires to be escaped
     return json.dumps(str(text), ensure_ascii=False).replace("\x7f", "\\u007F")
 
 

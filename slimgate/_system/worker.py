@@ -1,8 +1,8 @@
-"""A worker: a module run in a process of its own, which may hang or die without taking this one along.
+"""A worker: a module run in a separate process, which may hang or die without ending this one.
 
     ended = run_worker("slimgate.run.measure.memory_worker", folder, limit=600)
 
-What it is asked and what it answers are files of the folder.
+Its request and its answer are files in the folder.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ MOST_SAID = 500  # characters
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended. code: of its exit, minus the signal that ended it, or None where the limit did.
+    """How a worker ended. code: its exit code, minus the signal that ended it, or None at the time limit.
 
-    said: what its standard error ends with: the exception's own words, else the last line.
+    said: the end of its standard error: the exception's own words, else the last line.
     """
 
     code: int | None
@@ -35,7 +35,7 @@ class Ended:
 
     @property
     def signal(self) -> str | None:
-        """The name of the signal that ended it, such as SIGILL; None where none did."""
+        """The name of the signal that ended it, such as SIGILL; None without a signal."""
         return signal_name(self.code)
 
     @property
@@ -45,7 +45,7 @@ class Ended:
 
 
 def signal_name(code: int | None) -> str | None:
-    """The name of the signal that ended a process of this exit code, such as SIGILL; None where none did."""
+    """The name of the signal that ended a process with this exit code, such as SIGILL; None without one."""
     if code is None or code >= 0:
         return None
     with suppress(ValueError):
@@ -60,7 +60,7 @@ def describe_end(code: int | None) -> str:
 
 
 def end_with_parent(every: float = 1.0) -> None:
-    """In a worker: it and what it started end soon after the process that asked, however that one ended."""
+    """In a worker: ends it and its child processes soon after the parent process ends."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -74,10 +74,10 @@ def end_with_parent(every: float = 1.0) -> None:
 def run_worker(
     module: str, folder: Path, *, limit: float, environment: Mapping[str, str] | None = None
 ) -> Ended:
-    """`python -m module folder`, with this process's search path, so that a user's own code is found.
+    """`python -m module folder`, with this process's search path, so that a user's code is found.
 
     environment: variables that differ from this process's.
-    It is a session of its own: at the limit (seconds), and where it dies, what it started ends with it.
+    It has its own session: at the limit (seconds), and if it dies, its child processes end with it.
     """
     command = [sys.executable, "-P", "-m", module, str(folder)]
     search_path = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
@@ -94,7 +94,7 @@ def run_worker(
         try:
             with suppress(subprocess.TimeoutExpired):
                 code = process.wait(limit)
-        finally:  # Ctrl-C comes through here too, and does not reach the worker's session
+        finally:  # also after Ctrl-C, which does not reach the worker's session
             if code != 0:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -103,7 +103,7 @@ def run_worker(
 
 
 def last_words(text: str) -> str:
-    """What a process said last, in one line: the whole exception of a traceback, else the last line."""
+    """The last output of a process in one line: the whole exception of a traceback, else the last line."""
     lines = text.strip().splitlines()
     starts = [
         place for place, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")

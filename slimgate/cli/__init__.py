@@ -1,1 +1,1 @@
-"""What the command line can do, one command a file: `add_to` its parser, and run it."""
+"""The commands of the command line, one file for each: `add_to` its parser, and run it."""

@@ -1,4 +1,4 @@
-"""`slimgate check FILE…`: what is wrong with suite files, found without a model, rows or torch."""
+"""`slimgate check FILE…`: finds errors in suite files without a model, rows or torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ is wrong or missing.
 """
 _WRONG = 4
 _MOST_NAMED = 5
-# Folders that pytest does not look into either, unless its norecursedirs says otherwise.
+# Folders that pytest does not search either, unless its norecursedirs says otherwise.
 _SKIPPED = frozenset({"build", "dist", "node_modules", "venv"})
 
 
@@ -74,9 +74,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 class Checked(NamedTuple):
-    """The first problem of each file, how many files are suites or parts of suites, and which are none.
+    """The first problem of each file, the number of suites or parts of suites, and files that are no suite.
 
-    questions: about budgets that may be in a wrong unit, which a run asks too.
+    questions: about budgets that may be in a wrong unit, which a run prints too.
     """
 
     problems: list[str]
@@ -116,7 +116,7 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
     """The questions about the budgets of a suite; None if the file is none. If it is named, it must be one.
 
     named: on the command line, not by its folder. without_budgets: whether it may gate nothing. Raises
-    SlimgateError for what is wrong with it.
+    SlimgateError for the first error in it.
     """
     from slimgate.run.gate_results import NO_BUDGET, describe_ungated
     from slimgate.suite.budget_units import find_doubtful_budgets
@@ -132,18 +132,18 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
         if has_logs(file):
             return _check_log_suite(file, shown, data=data, without_budgets=without_budgets)
         return None
-    # where pytest looks for plug-ins that lie beside the suite; last, so that it hides nothing
+    # pytest looks there for plug-ins next to the suite; last, so that the folder hides no other module
     if (folder := str(file.parent.resolve())) not in sys.path:
         sys.path.append(folder)
     is_named = named or not is_opt_in(file, shown)
     try:
         suite = load_suite(file, shown, check_data=data and is_named)
     except SuiteError as error:
-        # what an opt-in suite needs is installed by those who run it
+        # Users who run an opt-in suite have to install what it needs.
         if is_named or not isinstance(error.__cause__, MissingExtra):
             raise
         return []
-    # gated = false on every variant is stated, with its reason
+    # gated = false on every variant is stated on purpose, with its reason
     if not without_budgets and describe_ungated(suite) == NO_BUDGET:
         raise _describe_no_gate(shown)
     return [f"{shown}: {line}" for line in find_doubtful_budgets(suite)]
@@ -171,7 +171,9 @@ def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: boo
         from slimgate.logs.suite_run import judge_log_suite
 
         try:
-            judge_log_suite(suite)  # whatever the verdict: logs that do not compare, patterns of nothing
+            # its verdict does not matter here; it finds logs that do not compare, and patterns without a
+            # match
+            judge_log_suite(suite)
         except SlimgateError as error:
             problem = str(error)
             raise SuiteError(problem if problem.startswith(shown) else f"{shown}: {problem}") from None

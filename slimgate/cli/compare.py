@@ -1,4 +1,4 @@
-"""`slimgate compare OLD… NEW`: what moved between releases."""
+"""`slimgate compare OLD… NEW`: shows what changed between releases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ reason, or something happened that --fail-on names; 4 wrong usage or input.
 """
 REGRESSED, FELL, NOTHING = "regressed", "fell", "nothing"
 LOOSENED, REMOVED, ROWS, SETTINGS = "loosened", "removed", "rows", "settings"
-# What fails without being named: each a way in which the gate demands less.
+# Changes that fail without an option: in each of them the gate demands less.
 WEAKER = (LOOSENED, REMOVED, ROWS, SETTINGS)
 
 
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compare_environments(old: Kept, new: Kept) -> EnvironmentChanges:
-    """What else differs between two runs."""
+    """Other differences between two runs."""
     from slimgate.record.comparing.environment import compare_records
 
     return compare_records(old.record, new.record)
@@ -104,7 +104,7 @@ def _to_json(comparison: Comparison, environment: EnvironmentChanges | None) -> 
 
 
 def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:
-    """The records to compare with, the oldest first. Raises DataError where a folder has none of them."""
+    """The records to compare with, the oldest first. Raises DataError if a folder has none of them."""
     from slimgate.errors import DataError
     from slimgate.record.files import RECORD, baselines_in, read_record_file
 

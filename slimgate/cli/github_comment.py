@@ -1,12 +1,12 @@
-"""`python -m slimgate.cli.github_comment FILE`: posts or updates one comment on a pull request, by `gh api`.
+"""`python -m slimgate.cli.github_comment FILE`: posts or updates a comment on a pull request, by `gh api`.
 
-GITHUB_REPOSITORY and SLIMGATE_PULL_REQUEST say where, GH_TOKEN is read by gh. The comment of an earlier run
-is found by the marker in the file's first line, among those of SLIMGATE_COMMENT_AUTHOR (github-actions[bot]):
-anybody could write the marker, and a comment of somebody else is never changed. SLIMGATE_COMMENT_KEY tells
-the comments of several jobs apart.
+GITHUB_REPOSITORY and SLIMGATE_PULL_REQUEST name the pull request; gh reads GH_TOKEN. The comment of an
+earlier run is found by the marker in the file's first line, among the comments of SLIMGATE_COMMENT_AUTHOR
+(github-actions[bot]): any user could write the marker, and another user's comment is never changed.
+SLIMGATE_COMMENT_KEY distinguishes the comments of several jobs.
 
-Exit codes: 0 posted, or not allowed to (a warning says so: the gate's own result must not hang on a comment),
-4 wrong usage, 1 where gh fails otherwise.
+Exit codes: 0 posted, or not allowed to (it prints a warning, because the gate's result must not depend on a
+comment), 4 wrong usage, 1 if gh fails in another way.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ WRONG_USAGE = 4
 
 
 class GhFailed(Exception):
-    """gh ended with an error; the message is what it said."""
+    """gh ended with an error; the message is gh's output."""
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Posts the file. Prints one line on what was done."""
+    """Posts the file. Prints one line about the result."""
     repository = environment.get("GITHUB_REPOSITORY", "")
     number = environment.get("SLIMGATE_PULL_REQUEST", "")
     key = environment.get("SLIMGATE_COMMENT_KEY", "")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _find_mistake(arguments: Sequence[str], repository: str, number: str, key: str) -> str | None:
-    """What is wrong with the call; all of it goes into a path of the API."""
+    """The error in the arguments, if any; all of them become part of an API path."""
     if len(arguments) != 1:
         return "expected one argument, the file of the comment"
     if not _REPOSITORY.fullmatch(repository):
@@ -106,7 +106,7 @@ def _of_marker(path: str, marker: str, author: str) -> Iterator[int]:
     while True:
         comments = _gh("GET", f"{path}?per_page={_A_PAGE}&page={page}")
         for comment in comments:
-            # GitHub may hand lines back with \r\n
+            # GitHub may return lines with \r\n
             first = str(comment.get("body") or "").lstrip().partition("\n")[0].strip()
             if first == marker and (comment.get("user") or {}).get("login") == author:
                 yield int(comment["id"])
@@ -116,7 +116,7 @@ def _of_marker(path: str, marker: str, author: str) -> Iterator[int]:
 
 
 def _gh(method: str, path: str, body: str | None = None) -> Any:
-    """Asks GitHub's API. Raises GhFailed with what gh said."""
+    """Calls GitHub's API. Raises GhFailed with gh's message."""
     command = ["gh", "api", "--method", method, path]
     payload = None
     if body is not None:

@@ -1,4 +1,4 @@
-"""slimgate on the command line."""
+"""The command line of slimgate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimgate._system.garbage import rare_collection
 from slimgate.cli.parser import CommandParser
 from slimgate.errors import SlimgateError
 
-# Name -> the function that adds its arguments, and its line of help. A command is imported when it is used.
+# Name -> the function that adds its arguments, and its help line. A command is imported when it is used.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("slimgate.cli.init.command:add_arguments", "Write a suite for your own model and rows"),
     "check": ("slimgate.cli.check:add_arguments", "Check suite files without running them"),
@@ -89,14 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a pipe that is not UTF-8 cannot hold every sign
+        if isinstance(stream, io.TextIOWrapper):  # a pipe that is not UTF-8 cannot hold every character
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     try:
         options = command_parser(words).parse_args(words)
     except SystemExit as exit_:
         return WRONG_USAGE if exit_.code else 0
-    # where `python -m` and pytest look for plug-ins of one's own; last, so that it hides nothing
+    # `python -m` and pytest look there for users' plug-ins; last, so that the folder hides no other module
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:

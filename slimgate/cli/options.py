@@ -1,11 +1,11 @@
-"""The options of a plug-in or of a suite's table, told from the JSON Schema of its pydantic model.
+"""The options of a plug-in or of a suite's table, from the JSON Schema of its pydantic model.
 
 for table in option_tables(step.Params.model_json_schema()):
     table.names, [(option.name, option.kind, option.default, option.about) for option in table.options]
 
-Which store a command reads: its option, else SLIMGATE_STORE, else .slimgate.
+It also finds the store of a command: its option, else SLIMGATE_STORE, else .slimgate.
 
-What commands call a run on the command line, and a model of it.
+And it adds the arguments for a run on the command line, and for a model of a run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("ex
 
 
 def points(text: str) -> float:
-    """Percentage points of the command line. Raises argparse's error, which says how they are written."""
+    """Parses percentage points of the command line. Raises argparse's error, with the expected form."""
     try:
         return float(text)
     except ValueError:
@@ -37,7 +37,7 @@ def points(text: str) -> float:
 
 
 def factor(text: str) -> float:
-    """A multiple of the command line. Raises argparse's error, which says how it is written."""
+    """Parses a multiple of the command line. Raises argparse's error, with the expected form."""
     try:
         value = float(text)
     except ValueError:
@@ -50,7 +50,7 @@ def factor(text: str) -> float:
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    """The store, as `options.store`."""
+    """Adds the store, as `options.store`."""
     parser.add_argument(
         "--store",
         type=Path,
@@ -60,29 +60,29 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def store_root(options: argparse.Namespace) -> Path:
-    """The folder that was asked for; it may not be there."""
+    """The folder of the store, which may not exist."""
     return Path(options.store or os.environ.get("SLIMGATE_STORE") or ".slimgate")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """One run, as `options.record`."""
+    """Adds one run, as `options.record`."""
     parser.add_argument("record", type=Path, metavar="RUN", help=_RUN)
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """One run or more, as `options.runs`."""
+    """Adds one run or more, as `options.runs`."""
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=_RUN)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """A run and a model of it, as `options.record` and `options.variant`."""
+    """Adds a run and a model of it, as `options.record` and `options.variant`."""
     add_run(parser)
     parser.add_argument("variant", metavar="VARIANT", help="Name of a variant, or teacher")
 
 
 @dataclass(frozen=True)
 class Option:
-    """kind: what it may be, with its range; default: as TOML writes it, "required", or "–" for none."""
+    """kind: the allowed values, with their range; default: in TOML, "required", or "–" for none."""
 
     name: str
     kind: str
@@ -92,14 +92,14 @@ class Option:
 
 @dataclass(frozen=True)
 class OptionTable:
-    """The options of one table. names: of the options that hold it, as "augment"; none of the first table."""
+    """The options of a table. names: the options that hold it, as "augment"; empty for the first table."""
 
     names: tuple[str, ...]
     options: tuple[Option, ...]
 
 
 def option_tables(schema: Schema) -> list[OptionTable]:
-    """The table of a schema, and behind it one for each table that options of it hold."""
+    """The table of a schema, followed by one for each table that its options hold."""
     definitions = schema.get("$defs", {})
     first, *inner = _tables("", _resolve(schema, definitions), definitions, ())
     names: dict[tuple[Option, ...], tuple[str, ...]] = {}
@@ -125,7 +125,7 @@ def _tables(
 
 
 def kind_of(schema: Schema, definitions: Schema) -> str:
-    """What a value may be: `number, > 0, < 1`, `"even" | "last" or array of integer`, `table`."""
+    """The allowed values: `number, > 0, < 1`, `"even" | "last" or array of integer`, `table`."""
     schema = _resolve(schema, definitions)
     if "anyOf" in schema:
         return " or ".join(
@@ -161,7 +161,7 @@ def _resolve(schema: Schema, definitions: Schema) -> Schema:
 
 
 def _inner(schema: Schema, definitions: Schema) -> Iterator[Schema]:
-    """The tables with keys of their own that a value may be, or that an array of it holds."""
+    """The tables with keys of their own among a value's forms, or in an array of them."""
     schema = _resolve(schema, definitions)
     if schema.get("properties"):
         yield schema

@@ -1,4 +1,4 @@
-"""`slimgate portability SUITE VARIANT`: does a model answer the same where instructions are missing?"""
+"""`slimgate portability SUITE VARIANT`: does a model answer the same if instructions are missing?"""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
 
 
 def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
-    """A line for each budget on the answers, beside the teacher's answers; whether all of them hold."""
+    """A line for each budget on the answers, compared with the teacher's; whether all of them hold."""
     from slimgate.judge.behaviour import judge_behaviour
     from slimgate.judge.behaviour_message import behaviour_message
     from slimgate.judge.message import message
@@ -117,7 +117,7 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
 def _compare(
     suite_run: SuiteRun, name: str, outcomes: Outcomes, other_outcomes: Outcomes
 ) -> tuple[list[str], bool]:
-    """What changes between two processors; whether a budget on flips holds for it."""
+    """The changes between two processors, and whether a budget on flips holds for them."""
     from slimgate.judge.behaviour import judge_behaviour
     from slimgate.judge.behaviour_budgets import BehaviourBudgets
     from slimgate.judge.behaviour_message import behaviour_message

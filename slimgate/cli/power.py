@@ -1,4 +1,4 @@
-"""`slimgate power`: can so many rows decide a budget, and what a constant threshold gets wrong on them."""
+"""`slimgate power`: can this many rows decide a budget, and what does a constant threshold get wrong?"""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def print_machines(options: argparse.Namespace) -> int:
 
 
 def log_to_mlflow(options: argparse.Namespace) -> int:
-    """Reads all runs, then logs each. Raises SlimgateError for wrong input, or where MLflow refuses."""
+    """Reads all runs, then logs each. Raises SlimgateError for wrong input, or if MLflow refuses."""
     from slimgate.record.files import read_record_file
     from slimgate.record.mlflow import Experiment
 

@@ -39,11 +39,11 @@ def make_schema(kind: str) -> dict[str, Any]:
 
 
 def _make_run_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a run's record, as it is written: what was not measured is null."""
+    """JSON Schema (2020-12) of a run's record, as it is written: values that were not measured are null."""
     from slimgate.record.run import SCHEMA, RunRecord
     from slimgate.suite.schema import DIALECT, SITE
 
-    # run-2.schema.json for the record "slimgate.run/2": a record of another number has a schema of its own.
+    # run-2.schema.json is for the record "slimgate.run/2": a record with another number has another schema.
     name = f"{SCHEMA.removeprefix('slimgate.').replace('/', '-')}.schema.json"
     schema = RunRecord.model_json_schema(by_alias=True, mode="serialization")
     return {"$schema": DIALECT, "$id": SITE + name} | schema | {"title": "A run.json of slimgate"}

@@ -1,4 +1,4 @@
-"""`slimgate steps`: the compression steps that a suite can name; `slimgate steps NAME`: one of them."""
+"""`slimgate steps`: the compression steps that a suite can name; `slimgate steps NAME`: one step."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the list, or one step. Raises SuiteError for a name that is none."""
+    """Prints the list, or one step. Raises SuiteError for an unknown name."""
     sys.stdout.write(overview() if options.name is None else details(options.name))
     return 0
 
 
 def overview() -> str:
-    """One line a step."""
+    """One line for each step."""
     from tabulate import tabulate
 
     from slimgate.plugins.loading import known_plugins, load
@@ -37,14 +37,14 @@ def overview() -> str:
 
 
 def details(name: str) -> str:
-    """What its file says of a step, its options with their defaults, and what it reads and promises."""
+    """A step's description, its options with their defaults, and what it reads and promises."""
     from tabulate import tabulate
 
     from slimgate.cli.options import option_tables
     from slimgate.plugins.loading import load, load_user_object
 
     step = load("step", name)
-    # a function of one's own becomes a step, which has a docstring of its own
+    # A user's function becomes a step, whose class has another docstring.
     parts = [step_text(load_user_object("step", name) if ":" in name else step)]
     schema = step.Params.model_json_schema()
     is_table = "properties" in schema or schema.get("type") == "object"
@@ -59,7 +59,7 @@ def details(name: str) -> str:
 
 
 def step_facts(step: Step[BaseModel]) -> dict[str, str]:
-    """What it starts from, leaves, reads and promises, in words."""
+    """The step's input, its output, the splits that it reads and its promises, in words."""
     from slimgate.plugins.step import Step
 
     if type(step).resolve is not Step.resolve:
@@ -75,12 +75,12 @@ def step_facts(step: Step[BaseModel]) -> dict[str, str]:
 
 
 def step_text(step: Step[BaseModel]) -> str:
-    """What its docstring says of it, else that of its file."""
+    """The docstring of a step, else that of its file."""
     from slimgate.plugins.loading import read_docstring
 
     return read_docstring(step) or "It has no docstring."
 
 
 def step_summary(step: Step[BaseModel]) -> str:
-    """The first sentence of that."""
+    """The first sentence of the step's text."""
     return step_text(step).split("\n\n")[0].replace("\n", " ")

@@ -1,4 +1,4 @@
-"""`slimgate store ls | verify | prune`: what the store holds, whether it is whole, and room in it."""
+"""`slimgate store ls | verify | prune`: lists the store, checks it, and frees space in it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Does it and tells. Raises SlimgateError for wrong input."""
+    """Runs the subcommand and prints its result. Raises SlimgateError for wrong input."""
     from slimgate.store.prune import list_entries
 
     root = store_root(options)
@@ -146,7 +146,7 @@ def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -
     paths = [*([BASELINES] if any(BASELINES.rglob("run.json")) else ()), *(options.keep or ())]
     referred = find_referred([record.record for record in read_baselines(paths)], entries)
     if not options.dry_run:
-        Store(root)  # which removes what killed processes left
+        Store(root)  # this removes files of killed processes
     done = prune(root, entries, Limits(size, options.older_than), referred, dry_run=options.dry_run)
     if done.removed:
         _say(_table(done.removed))

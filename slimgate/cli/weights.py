@@ -1,4 +1,4 @@
-"""`slimgate weights MODEL`: shows in which precision the weights are stored, and what the model claims."""
+"""`slimgate weights MODEL`: shows the precision of the stored weights, and what the model claims."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _format_precisions(by_precision: Mapping[str, int]) -> str:
 
 
 def describe_problem(shares: WeightShares, least: float | None) -> str | None:
-    """Why the weights are not as claimed or asked for; None if they are."""
+    """Why the weights do not match the claim or the requested share; None if they do."""
     share = shares.quantized_share
     if least is not None and share < least:
         return f"FAIL: {share:.1%} of the blocks' matrices are quantized, expected at least {least:.1%}"

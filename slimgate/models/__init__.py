@@ -1,1 +1,1 @@
-"""Networks and graphs: loading, saving, exporting, and what they are made of."""
+"""Networks and graphs: loading, saving, exporting, and their parts."""

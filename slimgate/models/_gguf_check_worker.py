@@ -1,9 +1,9 @@
-"""A process of its own in which llama.cpp loads a GGUF file and reads two tokens.
+"""A separate process in which llama.cpp loads a GGUF file and reads two tokens.
 
     python -P -m slimgate.models._gguf_check_worker FOLDER
 
-reads FOLDER/request.json {"file", "embeddings"} and writes FOLDER/answer.json {"error"}: null, or why it
-cannot. Where a check of llama.cpp fails the process ends without an answer.
+reads FOLDER/request.json {"file", "embeddings"} and writes FOLDER/answer.json {"error"}: null, or the reason
+for the failure. If one of llama.cpp's own checks fails, the process ends without an answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPTIONS = ContextOptions(batch=256, micro_batch=256, kv_cache="f16", flash_atten
 
 
 def check(file: Path, *, embeddings: bool) -> str | None:
-    """Why llama.cpp cannot run a file; None if it can. embeddings: whether it is to give vectors."""
+    """Why llama.cpp cannot run a file; None if it can. embeddings: whether it must give vectors."""
     try:
         model = LlamaModel(file, user=USER, check=True)
         context = LlamaContext(model, OPTIONS, rows=1, tokens=2, embeddings=embeddings)

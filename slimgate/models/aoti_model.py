@@ -2,13 +2,13 @@
 
 The folder of an artifact of kind torch_aoti:
 
-    model.pt2                    the package: machine code with the weights inside, and the C++ it was made of
-    config.json  tokenizer files as transformers has them
-    slimgate.json                kind, names of the inputs, for which device and vector instructions it is
+        model.pt2                    the package: machine code with the weights inside, and its C++ source
+        config.json  tokenizer files as transformers writes them
+        slimgate.json                kind, names of the inputs, device and vector instructions
 
-The package is machine code for one kind of processor, run as it stands: as trustworthy as who wrote it. So
-only packages of one's own store are loaded (a suite's `model` never is one). It holds no pickle; a package
-that holds anything but code and its descriptions is refused before it is opened.
+The package is machine code for one kind of processor, and runs unchecked. So only packages of the local store
+are loaded (a suite's `model` is never a package). It holds no pickle. A package that holds files other than
+code and its descriptions is refused before it is opened.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "model.pt2"
 KIND = "torch_aoti"
-# What the compiler puts into a package, beside the archive's own notes, which have no suffix.
+# The files that the compiler puts into a package, next to the archive's own notes, which have no suffix.
 CODE = frozenset({".so", ".cpp", ".json", ".h", ".cubin", ".o"})
 NOTES = frozenset({"archive_format", "archive_version", "byteorder", "version", "serialization_id"})
 Json = dict[str, Any]
@@ -37,10 +37,10 @@ Json = dict[str, Any]
 
 @dataclass
 class ExportedModel(Graph):
-    """A package that predicts, and all that is needed to save it.
+    """A package that predicts, with everything that saving it needs.
 
-    package: the file as it was compiled; inputs: their names, in the order of the network; device: "cpu" or
-    "cuda"; weights: parameters, nonzero_parameters and state_bytes of the network that was compiled.
+    package: the compiled file; inputs: their names, in the order of the network; device: "cpu" or "cuda";
+    weights: parameters, nonzero_parameters and state_bytes of the network that was compiled.
     """
 
     package: Path
@@ -56,17 +56,17 @@ class ExportedModel(Graph):
         return dict(self.weights)
 
     def description(self) -> Json:
-        """The inputs, and the machines that it is for."""
+        """The inputs, and the kind of machine that the package is for."""
         return {"inputs": list(self.inputs), "device": self.device, "instructions": instructions()}
 
     def write(self, folder: Path) -> None:
-        """model.pt2. Raises BuildError for a package that holds more than code."""
+        """Writes model.pt2. Raises BuildError for a package that holds more than code."""
         check_package(self.package)
         shutil.copyfile(self.package, folder / PACKAGE)
 
 
 def check_package(package: Path) -> None:
-    """Raises BuildError where a package holds a file that is neither code nor its description."""
+    """Raises BuildError if a package holds a file that is neither code nor its description."""
     with zipfile.ZipFile(package) as stored:
         names = [Path(name) for name in stored.namelist()]
     other = [name for name in names if name.suffix not in CODE and name.name not in NOTES]
@@ -78,7 +78,7 @@ def check_package(package: Path) -> None:
 
 
 def read_description(folder: Path, device: str) -> Json:
-    """What `ExportedModel.save` wrote down. Raises BuildError where it is for another kind of machine."""
+    """Reads the notes of `ExportedModel.save`. Raises BuildError if they are for another kind of machine."""
     description = saved_files.read_description(folder)
     current = {"device": device.partition(":")[0], "instructions": instructions()}
     for name, value in current.items():

@@ -1,9 +1,9 @@
 """Asks an OpenAI-compatible server for answers, a few requests at a time.
 
-A request is sent again after 429, 5xx, a lost connection or a timeout, with growing pauses. A request that
-fails all the same is a Reply too, so that each request has one. Two things end the run: a server that refuses
-the key or does not know the model, and one that cannot be reached any more. What was answered until then has
-been given to `answered`.
+A request is sent again after 429, 5xx, a lost connection or a timeout, with growing pauses. If it still
+fails, it gets a Reply with the reason, so that each request has a Reply. Two things end the run: a server
+that refuses the key or does not know the model, and a server that can no longer be reached. All replies until
+then have been passed to `answered`.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
     from slimgate.plugins.base import Json
 
-# After so many requests in a row that did not reach the server, it counts as gone.
+# The server counts as unreachable after this many requests in a row that did not reach it.
 GONE_AFTER = 16
 # The server refuses the key, or does not know the model: no other request would be answered.
 _REFUSED = frozenset({401, 403, 404})
 
 
 class Endpoint(Protocol):
-    """Where and how to ask."""
+    """The server: where it is, and how to send requests to it."""
 
     @property
     def url(self) -> str:
-        """Where the API begins."""
+        """The URL of the API."""
 
     @property
     def model(self) -> str:
-        """Its name on the server."""
+        """The model's name on the server."""
 
     @property
     def concurrency(self) -> int:
@@ -50,14 +50,14 @@ class Endpoint(Protocol):
 
     @property
     def timeout(self) -> float:
-        """Seconds."""
+        """The time limit of a request in seconds."""
 
     @property
     def retries(self) -> int:
         """How often a request is sent again."""
 
     def read_key(self) -> str:
-        """The key, now."""
+        """Reads the key at the time of the call."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a request. finish: why the server ended the text, such as "stop" or "length".
+    """The result of a request. finish: why the server ended the text, such as "stop" or "length".
 
-    tokens: of the answer, where the server counts them. failed: why there is no answer. log_probability: of
-    the prompt, in nats, with the tokens that it is of, where the request asks for it.
+    tokens: the length of the answer, if the server counts tokens. failed: why there is no answer.
+    log_probability: of the prompt, in nats, with the tokens that it covers, if the request asks for it.
     """
 
     text: str = ""
@@ -83,14 +83,14 @@ class Reply:
     log_probability: float | None = None
 
 
-# What a request asks for that wants the log-probability of its prompt, and one token that is thrown away.
+# Fields of a request for the log-probability of its prompt; it also writes one token, which is dropped.
 PROMPT_LOGPROBS = MappingProxyType({"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0})
 
 
 def open_client(endpoint: Endpoint, *, connections: int) -> httpx2.AsyncClient:
     """A client that keeps its connections open, and sends the key.
 
-    Its requests raise MeasureError where the server redirects them so that they lose their body.
+    Its requests raise MeasureError if the server redirects them so that they lose their body.
     """
     import httpx2
 
@@ -105,8 +105,8 @@ def open_client(endpoint: Endpoint, *, connections: int) -> httpx2.AsyncClient:
 
 
 def encode_request(endpoint: Endpoint, request: Request, **more: object) -> tuple[str, bytes]:
-    """Where a request goes, and its JSON. more: further fields. Raises ValueError or TypeError where a prompt
-    holds something that JSON has not."""
+    """The URL of a request, and its JSON. more: further fields. Raises ValueError or TypeError if a prompt
+    holds a value that JSON cannot express."""
     if isinstance(request.prompt, str):
         path, field = "completions", "prompt"
     else:
@@ -117,10 +117,10 @@ def encode_request(endpoint: Endpoint, request: Request, **more: object) -> tupl
 
 
 def ask(endpoint: Endpoint, requests: Sequence[Request], answered: Callable[[int, Reply], None]) -> None:
-    """Calls answered(place, reply) once for each request, in the order in which they are done.
+    """Calls answered(place, reply) once for each request, in the order in which they finish.
 
-    Raises MeasureError where the server refuses the key or the model, where it cannot be reached any more,
-    and where every request failed.
+    Raises MeasureError if the server refuses the key or the model, if it can no longer be reached,
+    and if every request failed.
     """
     asyncio.run(_Asking(endpoint, requests, answered).run())
 
@@ -150,7 +150,7 @@ class _Asking:
             raise MeasureError(f"{where}: all {len(self._requests)} requests failed: {why}")
 
     def _next(self) -> Iterator[tuple[int, Request]]:
-        """The requests that nobody has taken, until something ends the run."""
+        """The requests that no other task has taken, until the run ends early."""
         while self._fatal is None and (request := next(self._todo, None)) is not None:
             yield request
 
@@ -164,7 +164,7 @@ class _Asking:
             self._answered(place, reply)
 
     async def _send(self, client: httpx2.AsyncClient, request: Request) -> Reply | None:
-        """None where the run has to end. Nothing of a request is in a message: it holds the key."""
+        """None if the run has to end. No message contains the request, because it holds the key."""
         import httpx2
 
         try:
@@ -204,12 +204,12 @@ class _Asking:
         return None
 
     def _said(self, cause: BaseException | str) -> str:
-        """An error in one short line, without the key: a server may repeat it."""
+        """An error in one short line, without the key, because a server may repeat the key."""
         return describe(cause, self._endpoint.read_key())
 
 
 def _read_reply(request: Request, reply: Json) -> Reply:
-    """An answer as JSON. Raises MeasureError where the log-probabilities of the prompt are missing."""
+    """Reads the JSON of a reply. Raises MeasureError if the log-probabilities of the prompt are missing."""
     choice = reply["choices"][0]
     if request.options.get("echo"):
         return _read_logprobs(choice, reply.get("usage"))
@@ -220,15 +220,15 @@ def _read_reply(request: Request, reply: Json) -> Reply:
 
 
 def _message_text(message: Json) -> str | None:
-    """The calls of tools in their canonical form, without text beside them; else the text."""
+    """The tool calls in their canonical form, without text next to them; else the text."""
     calls = message.get("tool_calls")
     return write_calls(calls) if calls else message.get("content")
 
 
 def _read_logprobs(choice: Json, usage: Mapping[str, int] | None) -> Reply:
-    """The log-probability of the prompt's tokens after the first. Raises MeasureError where it is not there.
+    """The log-probability of the prompt's tokens after the first. Raises MeasureError if it is missing.
 
-    The first tokens are the prompt's; what follows is the token that had to be written.
+    The first tokens are the prompt's; the last one is the token that the server had to write.
     """
     values = (choice.get("logprobs") or {}).get("token_logprobs") or []
     count = len(values) - 1 if usage is None else int(usage["prompt_tokens"])

@@ -1,4 +1,4 @@
-"""Some of a transformer's blocks, in a stated order; the others are gone, and what was noted of them too."""
+"""Keeps some of a transformer's blocks, in a stated order, and removes the others with their notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
-    """Leaves only these blocks, in this order; configuration and notes of earlier steps follow.
+    """Keeps only these blocks, in this order; updates the configuration and the notes of earlier steps.
 
     remaining: numbers of blocks from 0, each once.
     """
@@ -30,7 +30,7 @@ def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
     if norms:
         replace_modules_(model, "keep_layers", norms)
     if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
-        # GPT-2 may take it from the number of the block, which is another one now
+        # GPT-2 may compute the scale from the number of the block, which changes.
         scaling = {
             b.attention.module: _scaling(model.network, b.attention.module) for b in blocks(model.network)
         }
@@ -38,7 +38,7 @@ def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
 
 
 def keep_blocks_of_both_(model: TorchModel, encoder: Sequence[int], decoder: Sequence[int]) -> None:
-    """The same of an encoder-decoder: these blocks of its encoder, and these of its decoder."""
+    """For an encoder-decoder: keeps these blocks of its encoder, and these of its decoder."""
     for (root, layers), remaining in zip(block_lists(model.network).items(), (encoder, decoder), strict=True):
         _keep_position_scores_(layers, remaining[0])
         _keep_in_list_(model, root, layers, remaining)
@@ -51,7 +51,7 @@ def keep_blocks_of_both_(model: TorchModel, encoder: Sequence[int], decoder: Seq
 
 
 def _tell_stack(model: TorchModel, layers: nn.ModuleList) -> None:
-    """T5's encoder and decoder have a copy of the configuration each, with the number of their own blocks."""
+    """Updates the number of blocks in the copies of the configuration that T5's two halves have."""
     network: Any = model.network
     for stack in (network.get_encoder(), network.get_decoder()):
         if stack.config is not model.config and getattr(stack, "block", None) is layers:
@@ -59,7 +59,7 @@ def _tell_stack(model: TorchModel, layers: nn.ModuleList) -> None:
 
 
 def _keep_position_scores_(layers: nn.ModuleList, first: int) -> None:
-    """T5's first block has the table of relative positions that all blocks of its list use."""
+    """Moves T5's table of relative positions, which all blocks of a list use, to the new first block."""
     old, new = (_self_attention(layers[number]) for number in (0, first))
     if first and getattr(old, "has_relative_attention_bias", False):
         new.relative_attention_bias, new.has_relative_attention_bias = old.relative_attention_bias, True
@@ -68,7 +68,7 @@ def _keep_position_scores_(layers: nn.ModuleList, first: int) -> None:
 
 
 def _self_attention(block: nn.Module) -> Any:
-    """T5's; None of a block of another family."""
+    """The self-attention of a T5 block; None for a block of another family."""
     layers: Any = getattr(block, "layer", None)
     return None if layers is None else getattr(layers[0], "SelfAttention", None)
 
@@ -88,9 +88,9 @@ def _keep_in_list_(model: TorchModel, root: str, layers: nn.ModuleList, remainin
 def _norms_in_other_places(
     root: str, layers: list[nn.Module], remaining: Sequence[int]
 ) -> dict[str, nn.Module]:
-    """Norms that are in a kept block and not in the block whose number it gets, or the other way.
+    """Norms that only one of two blocks has: a kept block, and the block whose number it gets.
 
-    ModernBERT's first block has none before its attention: an empty network would have it by the number.
+    ModernBERT's first block has no norm before its attention, so an empty network would have none there.
     """
     moved: dict[str, nn.Module] = {}
     for new, old in enumerate(remaining):
@@ -104,7 +104,7 @@ def _norms_in_other_places(
 
 
 def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
-    """The blocks of these numbers, all where none is named. Raises SuiteError for one that is not there."""
+    """The blocks with these numbers, or all if there are none. Raises SuiteError for an unknown number."""
     lists = blocks(network)
     check_numbers(numbers, len(lists), "blocks")
     return [block for number, block in enumerate(lists) if not numbers or number in numbers]
@@ -118,7 +118,7 @@ def evenly_spread(total: int, count: int) -> list[int]:
 
 
 def _rename_blocks(noted: object, root: str, numbers: dict[str, str]) -> Any:
-    """The note with the modules of the blocks under their new numbers, and without those that are gone."""
+    """The note with the new numbers of the kept blocks, and without the modules of removed blocks."""
     if isinstance(noted, dict):
         names = {key: _new_name(key, root, numbers) for key in noted}
         return {
@@ -134,7 +134,7 @@ def _rename_blocks(noted: object, root: str, numbers: dict[str, str]) -> Any:
 
 
 def _new_name(name: str, root: str, numbers: dict[str, str]) -> str | None:
-    """None for a name inside a block that is gone."""
+    """The new name of a module; None for a name inside a removed block."""
     if not name.startswith(f"{root}."):
         return name
     number, dot, rest = name.removeprefix(f"{root}.").partition(".")
@@ -148,7 +148,7 @@ def _scaling(network: nn.Module, name: str) -> dict[str, float]:
 
 
 def _shorten(config: PreTrainedConfig, before: int, remaining: Sequence[int]) -> None:
-    """Settings that hold a value a block keep those of the blocks that stay."""
+    """In settings that hold one value per block, keeps the values of the kept blocks."""
     for key, value in list(config.to_dict().items()):
         if isinstance(value, list | tuple) and len(value) == before and key.startswith("layer"):
             setattr(config, key, [value[i] for i in remaining])

@@ -1,8 +1,8 @@
-"""In which block do the hidden states of a compressed decoder part from those of its teacher?
+"""In which block do the hidden states of a compressed decoder first differ from the teacher's?
 
-Errors add up from block to block, so the error behind a block does not say where it began. Each block of the
-variant is therefore also given the hidden states that the teacher's block got: what it then gives otherwise
-is its own error.
+Errors add up from block to block, so the error after a block does not show where it began. So each block of
+the variant also gets the hidden states that the teacher's block got. The difference in its output is then
+the block's own error.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from slimgate.errors import BuildError
 from slimgate.models.blocks import block_names
 
 EMBEDDINGS, OUTPUT = "embeddings", "output"
-# An error of its own so many times the median of the blocks is a fault of that part. In the Llama of
+# If a block's own error is this many times the median of the blocks, that block is faulty. In the Llama of
 # bench/checkpoints.toml the worst block of gptq in 4 bits has 1.8 to 2.8 times the median. A block whose zero
-# points are off by one has 17 times, one with transposed matrices 114 times or more.
+# points are off by one has 17 times, and one with transposed matrices 114 times or more.
 STANDS_OUT = 4.0
 
 
 @dataclass(frozen=True)
 class PartError:
-    """own: of a part that reads the teacher's hidden states, over what it adds to them; after: of the hidden
-    states behind it, as the variant computes them."""
+    """own: the error of a part that reads the teacher's hidden states, relative to what the part adds to
+    them; after: the error of the hidden states after it, as the variant computes them."""
 
     name: str
     own: float
@@ -38,18 +38,18 @@ class PartError:
 
 @dataclass(frozen=True)
 class Parted:
-    """The parts in their order: the embeddings, the blocks, the output (final norm and logits)."""
+    """The parts in order: the embeddings, the blocks, the output (final norm and logits)."""
 
     parts: tuple[PartError, ...]
 
     @property
     def worst(self) -> PartError:
-        """The part with the largest error of its own."""
+        """The part with the largest `own`."""
         return max(self.parts, key=lambda part: part.own)
 
     @property
     def ratio(self) -> float | None:
-        """The largest error of its own over the median of the blocks; None where that is 0."""
+        """The largest `own` over the median of the blocks; None if the median is 0."""
         usual = median(part.own for part in self.parts[1:-1])
         return self.worst.own / usual if usual > 0 else None
 
@@ -61,7 +61,7 @@ class Parted:
 
 @torch.inference_mode()
 def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Tensor]) -> Parted:
-    """inputs: input_ids and attention_mask of some rows. Raises BuildError for networks of other blocks."""
+    """inputs: input_ids and attention_mask of some rows. Raises BuildError if the networks' blocks differ."""
     names, variant_names = block_names(teacher), block_names(variant)
     if len(names) != len(variant_names):
         raise BuildError(f"the teacher has {len(names)} blocks, the variant {len(variant_names)}")
@@ -89,7 +89,7 @@ def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Te
 
 
 def _added(states: Sequence[Tensor], at: int) -> Tensor:
-    """What a part adds to the hidden states; of embeddings and logits these themselves."""
+    """The change that a part makes to the hidden states; for embeddings and logits the states themselves."""
     return states[at] - states[at - 1] if 0 < at < len(states) - 1 else states[at]
 
 
@@ -104,9 +104,9 @@ def _states(
     inputs: Mapping[str, Tensor],
     replacements: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Float32: what the first block gets, what each block gives, and the logits less their mean.
+    """Float32: the input of the first block, the output of each block, and the logits minus their mean.
 
-    replacements: such states of another network, which each block, and what is behind the last, gets instead.
+    replacements: such states of another network, which each block and the output part get as inputs.
     """
     states: list[Tensor] = []
     blocks = [network.get_submodule(name) for name in names]

@@ -1,9 +1,9 @@
-"""The parts of a transformer that compression acts on, found in each family by the names it gives them.
+"""The parts of a transformer that compression changes, found by the names that each family gives them.
 
     for block in blocks(network):
         block.attention.query, block.attention.heads, block.feed_forward.output
 
-families.py lists the families. A model of another type is known if its layers have the names of one of them.
+families.py lists the families. A model of another type is recognized if its layers have a family's names.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Attention:
     """Names of the linear layers of a block's self-attention, from the network's root.
 
-    module: the one that holds head counts. A fused layer is query, key and value at once, in that order.
-    heads, kv_heads, head_dim: as the layers' shapes say, which may differ from block to block.
+    module: the module that holds head counts. A fused layer is query, key and value in one, in that order.
+    heads, kv_heads, head_dim: from the layers' shapes, which may differ from block to block.
     """
 
     module: str
@@ -45,7 +45,7 @@ class Attention:
 
     @property
     def widths(self) -> tuple[int, int, int]:
-        """Outputs of query, key and value."""
+        """The number of outputs of query, key and value."""
         inner = self.kv_heads * self.head_dim
         return self.heads * self.head_dim, inner, inner
 
@@ -54,8 +54,8 @@ class Attention:
 class FeedForward:
     """Names of the linear layers of a block's feed-forward part: (up,) or (gate, up), then output.
 
-    One name twice is one layer for both, the first half of its outputs and the second. width: 0 where a step
-    has taken the part out, and of a mixture of experts, which has no one such part.
+    If one name occurs twice, the layer is fused: the first half of its outputs, then the second. width: 0 if
+    a step has removed the part, and for a mixture of experts, which has several such parts.
     """
 
     inputs: tuple[str, ...]
@@ -63,7 +63,7 @@ class FeedForward:
     width: int
 
     def rows_of(self, neurons: Sequence[int]) -> dict[str, list[int]]:
-        """Input layer -> the outputs of it that make these neurons."""
+        """For each input layer, its outputs that form these neurons."""
         rows: dict[str, list[int]] = {}
         for name in self.inputs:
             behind = self.width if name in rows else 0
@@ -94,7 +94,7 @@ def encoder_layers(network: nn.Module) -> nn.ModuleList:
 
 
 def block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
-    """Name -> list of blocks: one, or of an encoder-decoder two."""
+    """Name -> list of blocks: one list, or two for an encoder-decoder."""
     config: PreTrainedConfig = network.config
     family = family_of(config)
     lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
@@ -108,18 +108,18 @@ def block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
 
 
 def all_blocks(network: nn.Module) -> list[nn.Module]:
-    """The blocks; of an encoder-decoder the encoder's, then the decoder's. Raises BuildError."""
+    """All blocks; for an encoder-decoder the encoder's, then the decoder's. Raises BuildError."""
     return [block for layers in block_lists(network).values() for block in layers]
 
 
 def block_names(network: nn.Module) -> list[str]:
-    """Names of `all_blocks` from the network's root, of any family. Raises BuildError."""
+    """Names of `all_blocks` from the network's root, for any family. Raises BuildError."""
     lists = block_lists(network).items()
     return [f"{name}.{number}" for name, layers in lists for number in range(len(layers))]
 
 
 def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
-    """The linear layer that gives the logits: the last one with that many outputs. Raises BuildError."""
+    """The linear layer that gives the logits: the last layer with that many outputs. Raises BuildError."""
     layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == outputs]
     if not layers:
         raise BuildError(f"{type(network).__name__}: no linear layer gives {outputs} outputs")
@@ -127,9 +127,9 @@ def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
 
 
 def logits_layer(network: nn.Module) -> nn.Linear | None:
-    """The layer that gives the answers: a language model's own, or the last one with a label an output.
+    """The layer that gives the answers: a language model's output layer, or the last with an output a label.
 
-    None where it is no nn.Linear any more, and of a network that has none (`has_logits_layer = False`).
+    None if it is no nn.Linear any more, and for a network without one (`has_logits_layer = False`).
     """
     if not getattr(network, "has_logits_layer", True):
         return None
@@ -145,20 +145,20 @@ def logits_layer(network: nn.Module) -> nn.Linear | None:
 def blocks(network: nn.Module) -> list[Block]:
     """Finds the blocks of a network, with their parts.
 
-    Conv1D layers count as linear ones; a step that changes them turns them into nn.Linear first
+    Conv1D layers count as linear; a step that changes them turns them into nn.Linear first
     (plain_layers.py).
 
     Args:
-        network: of a known family.
+            network: a network of a known family.
 
     Raises:
-        BuildError: for another family.
+            BuildError: for another family.
     """
     return [_block(network, name) for name in block_names(network)]
 
 
 def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str, nn.ModuleList]:
-    """The first list of as many modules as the configuration has blocks."""
+    """The first list with as many modules as the configuration has blocks."""
     config: PreTrainedConfig = network.config
     if not hasattr(config, "num_hidden_layers"):
         raise BuildError(
@@ -172,7 +172,7 @@ def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str,
         for name, layers in lists.items()
         if len(layers) == length
         and length > 0
-        # what a weight is computed by while a step trains is a list as well, of one module
+        # A parametrization, which computes a weight while a step trains, is also a list, of one module.
         and not isinstance(layers, ParametrizationList)
     ]
     if not lists_of_length:
@@ -226,7 +226,7 @@ def _feed_forward(network: nn.Module, name: str, layout: Layout) -> FeedForward:
 
 
 def width(layer: nn.Module) -> tuple[int, int]:
-    """(in_features, out_features) of a linear layer of any class, Conv1D too. Raises BuildError."""
+    """(in_features, out_features) of a linear layer of any class, including Conv1D. Raises BuildError."""
     if hasattr(layer, "nx"):  # transformers' Conv1D
         return int(layer.nx), int(layer.nf)  # type: ignore[arg-type]
     if not hasattr(layer, "in_features"):

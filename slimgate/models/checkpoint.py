@@ -1,11 +1,11 @@
-"""A checkpoint whose weights another tool has quantized: judged from its own files, which are kept as is.
+"""A checkpoint whose weights another tool has quantized. It is judged from its files, which stay unchanged.
 
 The folder of an artifact of kind quantized_checkpoint:
 
-    config.json  weights  tokenizer files  generation_config.json  …    copies of the folder's own files
-    slimgate.json                                                       architecture, kind, how it was stored
+        config.json  weights  tokenizer files  generation_config.json  …    copies of the folder's files
+        slimgate.json                                                       architecture, kind, storage format
 
-Of a GGUF file, config.json and the tokenizer beside it are those that transformers makes of it.
+    For a GGUF file, transformers makes config.json and the tokenizer next to it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 TRANSFORMERS = "transformers"
-# What transformers reads beside the weights: settings, vocabulary, chat template.
+# The files that transformers reads in addition to the weights: settings, vocabulary, chat template.
 _BESIDE = (".json", ".txt", ".model", ".jinja", ".spm", ".tiktoken")
-# Those that transformers leaves to gptqmodel where it is installed.
+# The methods that transformers leaves to gptqmodel if it is installed.
 _OF_GPTQMODEL = ("awq", "gptq")
 Json = dict[str, Any]
 
@@ -45,8 +45,8 @@ Json = dict[str, Any]
 class Checkpoint(TorchModel):
     """A TorchModel that is saved by copying its files.
 
-    folder: where they lie; file: the one of a GGUF model; dtype: that the suite asks for, None for the stored
-    one; stored: Quantized.facts().
+    folder: of the files; file: the file of a GGUF model; dtype: the dtype that the suite asks for, None for
+    the stored one; stored: Quantized.facts().
     """
 
     folder: Path = field(default_factory=Path)
@@ -60,16 +60,16 @@ class Checkpoint(TorchModel):
         return self.architecture.partition(":")[2]
 
     def code_modules(self) -> list[str]:
-        """This one, and the one that unpacks weights."""
+        """This module, and the module that unpacks weights."""
         return sorted({__name__, dequantized_state.__module__})
 
     def counted_files(self, names: list[str]) -> list[str]:
-        """Those of an artifact's files that the checkpoint came with."""
+        """The files of an artifact that came with the checkpoint."""
         return [self.file] if self.file else [name for name in names if name != DESCRIPTION]
 
     def measure_size(self) -> dict[str, int]:
-        """parameters: of the architecture; nonzero_parameters: without the zeros of weights that are
-        unpacked; state_bytes: of the weight files.
+        """parameters: of the architecture; nonzero_parameters: without zeros of unpacked weights;
+        state_bytes: of the weight files.
         """
         with silent(), torch.device("meta"):
             empty = _auto(self.architecture).from_config(_plain_config(self.config))
@@ -97,7 +97,7 @@ class Checkpoint(TorchModel):
 
 
 def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
-    """What `Checkpoint.save` wrote, in evaluation mode."""
+    """Loads what `Checkpoint.save` wrote, in evaluation mode."""
     from transformers import AutoTokenizer
 
     description = read_json(folder / DESCRIPTION)
@@ -126,7 +126,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
 def as_checkpoint(
     model: TorchModel, folder: Path, *, file: str | None, dtype: str | None, stored: Json
 ) -> Checkpoint:
-    """A model that a task has loaded by `read_network`. Raises BuildError where the task added layers."""
+    """A model that a task has loaded by `read_network`. Raises BuildError if the task added layers."""
     if model.architecture.partition(":")[0] != TRANSFORMERS:
         raise BuildError(
             f"{type(model.network).__name__} adds its own layers to a transformer, but an already "
@@ -150,8 +150,8 @@ def read_network(
 ) -> tuple[Any, Json]:
     """A network of a quantized folder or GGUF file, and transformers' loading info.
 
-    auto: transformers' Auto class; options: of its from_pretrained. Integers of AutoRound are unpacked by
-    slimgate, and those of GPTQ and AWQ where transformers lacks their packages. Raises BuildError.
+    auto: transformers' Auto class; options: of its from_pretrained. slimgate unpacks integers of AutoRound,
+    and those of GPTQ and AWQ if their packages are not installed. Raises BuildError.
     """
     arguments: Json = {"output_loading_info": True, **options}
     try:
@@ -165,7 +165,7 @@ def read_network(
             _unpack_lazy_weights(network)
     except (BuildError, pickle.UnpicklingError):
         raise
-    except Exception as error:  # each quantization package has errors of its own
+    except Exception as error:  # each quantization package raises different errors
         problem = " ".join(str(error).split())[:300]
         raise BuildError(
             f"{text}: transformers cannot load it as {auto}: {type(error).__name__}: {problem}"
@@ -193,8 +193,8 @@ def _read_folder(
 def _is_unpacked_here(method: str, folder: Path, empty: nn.Module) -> bool:
     """Whether slimgate unpacks the weights of a folder, rather than transformers and its packages.
 
-    empty: its network. AutoRound has experts as layers of their own, where transformers stacks them: it reads
-    such models itself.
+    empty: its network without weights. transformers itself reads models of AutoRound with experts, because
+    AutoRound stores them as separate layers and transformers stacks them.
     """
     if method in _OF_GPTQMODEL:
         return not _has_gptqmodel()
@@ -206,7 +206,7 @@ def _is_unpacked_here(method: str, folder: Path, empty: nn.Module) -> bool:
 def _read_unpacked(
     empty: PreTrainedModel, folder: Path, packing: Packing, dtype: torch.dtype | str, text: str, options: Json
 ) -> tuple[Any, Json]:
-    """empty: the network, on the device meta."""
+    """Loads and unpacks the weights of a folder. empty: the network, on the device meta."""
     from transformers import GenerationConfig
     from transformers.pytorch_utils import Conv1D
 
@@ -231,14 +231,14 @@ def _has_gptqmodel() -> bool:
 
 @torch.no_grad()
 def _unpack_lazy_weights(network: nn.Module) -> None:
-    """compressed-tensors unpacks at the first call, which is made here, where it may fail."""
+    """Runs a first call, at which compressed-tensors unpacks weights, so that an error appears here."""
     quantizer = getattr(network, "hf_quantizer", None)
     if type(quantizer).__name__ == "CompressedTensorsHfQuantizer":
         network.eval()(input_ids=torch.zeros((1, 2), dtype=torch.long))
 
 
 def checkpoint_files(folder: Path, file: str | None) -> list[Path]:
-    """The files of a checkpoint that an artifact holds: its weights, settings, vocabulary, chat template."""
+    """The files of a checkpoint for an artifact: its weights, settings, vocabulary, chat template."""
     if file is not None:
         return [folder / file]
     neighbours = [
@@ -278,7 +278,7 @@ def _dtype(name: str | None) -> Any:
 
 
 def _plain_config(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The configuration of the same architecture with weights that are not quantized."""
+    """The configuration of the same architecture without quantization."""
     from copy import deepcopy
 
     plain = deepcopy(config)
@@ -288,7 +288,7 @@ def _plain_config(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 def _zeros(network: nn.Module, empty: nn.Module) -> int:
-    """Zeros among the weights that a network holds as numbers; those of packed layers are not counted."""
+    """The number of zeros among a network's float weights; packed layers are not counted."""
     shapes = {name: weight.shape for name, weight in empty.named_parameters()}
     zeros = 0
     for name, weight in network.named_parameters():

@@ -1,4 +1,4 @@
-"""What a model's config.json says: its blocks, how long a text may be, the labels of its outputs."""
+"""Facts in a model's config.json: its blocks, the longest text, the labels of its outputs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from slimgate.errors import SuiteError
 from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 
-# Blocks that a step names by number, from 0.
+# Block numbers in the options of a step, from 0.
 BlockNumbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Strict(False)]
 
-# Families that number positions from the one after the padding token's id.
+# Families that number positions from the padding token's id plus one.
 OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet"})
 
-# Families whose attention reads distances: any text has a place.
+# Families whose attention uses distances, so that texts may have any length.
 RELATIVE_POSITIONS = frozenset({"t5", "mt5", "umt5", "longt5"})
-# As T5, and as BART and Marian call them, whose num_hidden_layers are the encoder's too.
+# The names in T5's config.json, and in that of BART and Marian, whose num_hidden_layers is the encoder's too.
 _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer", "encoder_layers", "num_layers")
 _DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
 
 
 def blocks_of(config: Json) -> int | None:
-    """How many blocks a model of this configuration has, whatever its architecture calls them; else None."""
+    """The number of blocks of a model with this configuration, under any name; None if it states none."""
     blocks = next((config[key] for key in _BLOCKS if key in config), None)
     return blocks if isinstance(blocks, int) else None
 
 
 def decoder_blocks_of(config: Json) -> int | None:
-    """The same of an encoder-decoder's decoder; T5's has as many as its encoder where nothing is said."""
+    """The number of an encoder-decoder's decoder blocks; T5's equals the encoder's if it is not stated."""
     blocks = next(
         (config[key] for key in _DECODER_BLOCKS if config.get(key) is not None), config.get("num_layers")
     )
@@ -39,7 +39,7 @@ def decoder_blocks_of(config: Json) -> int | None:
 
 
 def with_blocks(config: Json, encoder: int | None, decoder: int | None) -> dict[str, Any]:
-    """The configuration of an encoder-decoder with so many blocks; None leaves them."""
+    """The configuration of an encoder-decoder with these numbers of blocks; None keeps a number."""
     sizes = (encoder or blocks_of(config), decoder or decoder_blocks_of(config))
     names = (*_BLOCKS, *_DECODER_BLOCKS)
     stated = {key: sizes[key in _DECODER_BLOCKS] for key in names if config.get(key) is not None}
@@ -48,14 +48,14 @@ def with_blocks(config: Json, encoder: int | None, decoder: int | None) -> dict[
 
 
 def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") -> None:
-    """Raises SuiteError for a block that the model does not have. option: what is told before the numbers."""
+    """Raises SuiteError for a block that the model does not have. option: text before the numbers."""
     if blocks is not None and numbers and max(numbers) >= blocks:
         choice = f"{option} {list(numbers)}".strip()
         raise SuiteError(f"{choice} was given, but the model has blocks 0 to {blocks - 1} at this step")
 
 
 def longest_text(config: Json) -> int | None:
-    """How many tokens a model of this config.json has positions for; None where it does not say."""
+    """How many tokens a model of this config.json has positions for; None if it does not say."""
     if config.get("model_type") in RELATIVE_POSITIONS:
         return None
     longest = config.get("max_position_embeddings", config.get("n_positions"))
@@ -67,15 +67,15 @@ def longest_text(config: Json) -> int | None:
 
 
 def check_positions(max_tokens: int, ref: ModelRef, config: Json) -> None:
-    """Checks that a model has positions for so many tokens.
+    """Checks that a model has positions for a row's tokens.
 
     Args:
-        max_tokens: of a row.
-        ref: names the model, for the message.
-        config: its config.json.
+            max_tokens: the tokens of a row.
+            ref: names the model, for the message.
+            config: its config.json.
 
-    Raises:
-        SuiteError: if it has not.
+        Raises:
+            SuiteError: if the model has fewer positions.
     """
     longest = longest_text(config)
     if longest is not None and max_tokens > longest:

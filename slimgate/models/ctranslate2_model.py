@@ -2,13 +2,13 @@
 
 The folder of an artifact of kind ctranslate2:
 
-    ctranslate2/                  model.bin, config.json and vocabulary, as CTranslate2 has them
-    config.json  tokenizer files  as transformers has them
-    slimgate.json                 the kind, how weights are stored, how many there are, what answers need
+        ctranslate2/                  model.bin, config.json and vocabulary, as CTranslate2 writes them
+        config.json  tokenizer files  as transformers writes them
+        slimgate.json                 kind, storage of weights and their number, what answers need
 
 An exported folder has the files of ctranslate2/ at its top, so that `ctranslate2.Translator` opens an
-encoder-decoder and `ctranslate2.Generator` a decoder, and the tokenizer's. What slimgate.json says is an
-entry of CTranslate2's config.json, which that library ignores.
+encoder-decoder and `ctranslate2.Generator` a decoder, and also the tokenizer's files. The content of
+slimgate.json is an entry of CTranslate2's config.json, which that library ignores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from slimgate.plugins.base import Json
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-KIND = "ctranslate2"  # and the package, its extra, and the folder in an artifact
+KIND = "ctranslate2"  # also the name of the package, of its extra, and of the folder in an artifact
 FOLDER = KIND
 WEIGHTS = "model.bin"
 CONFIG, VOCABULARY = "config.json", "vocabulary.json"
@@ -39,12 +39,12 @@ WINDOW = "CTranslate2 computes texts up to the model's sliding window of {} toke
 
 @dataclass(frozen=True)
 class AnswerFacts:
-    """What the library's files do not say of answers.
+    """Facts for writing answers that the library's files do not have.
 
-    decoder: whether there is no encoder, so that an answer stands behind its prompt; forced: ids with which
+    decoder: whether there is no encoder, so that an answer follows its prompt; forced: ids with which
     every answer of an encoder-decoder begins; ends: ids of a decoder's end tokens; longest: the longest text
-    that a decoder computes rightly, in tokens, or None; by_window: whether that is its sliding window;
-    cache_numbers: of a token of a text or an answer in the key-value cache.
+    that a decoder computes correctly, in tokens, or None; by_window: whether that is its sliding window;
+    cache_numbers: how many numbers the key-value cache holds for a token of a text or an answer.
     """
 
     decoder: bool
@@ -56,13 +56,13 @@ class AnswerFacts:
 
     @property
     def limit(self) -> str:
-        """What the longest text comes of, for errors."""
+        """The reason for the longest text, for error messages."""
         return WINDOW if self.by_window else POSITIONS
 
 
 @dataclass
 class CTranslate2Model(Graph):
-    """A converted model. written: its folder, only read; counts: parameters and nonzero_parameters.
+    """A converted model. written: its folder, which is only read; counts: parameters, nonzero_parameters.
 
     quantization: how the weights are stored.
     """
@@ -76,21 +76,21 @@ class CTranslate2Model(Graph):
     kind: str = KIND
 
     def measure_size(self) -> dict[str, int]:
-        """parameters, nonzero_parameters, state_bytes: those of the file of weights."""
+        """parameters, nonzero_parameters, state_bytes. The last counts the file of weights."""
         return {**self.counts, "state_bytes": (self.written / WEIGHTS).stat().st_size}
 
     def write(self, folder: Path) -> None:
-        """Copies CTranslate2's own folder. From then on the copy is the model's."""
+        """Copies CTranslate2's files. The model then uses the copy."""
         shutil.copytree(self.written, folder / FOLDER)
         self.written = folder / FOLDER
 
     def description(self) -> dict[str, Any]:
-        """What slimgate.json says beside the kind."""
+        """The entries of slimgate.json in addition to the kind."""
         return {"quantization": self.quantization, **asdict(self.answers), "counts": self.counts}
 
 
 def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
-    """What `CTranslate2Model.save` or `copy_for_export` wrote; of the latter without transformers' config."""
+    """Loads what `CTranslate2Model.save` wrote, or `copy_for_export`, then without transformers' config."""
     if (folder / DESCRIPTION).is_file():
         return _model(folder / FOLDER, read_description(folder), load_beside(folder))
     from transformers import AutoTokenizer
@@ -113,7 +113,7 @@ def _model(written: Path, entry: Json, other_settings: Json) -> CTranslate2Model
 
 
 def copy_for_export(artifact: Path, folder: Path) -> None:
-    """Writes CTranslate2's files of an artifact into a folder that is there."""
+    """Writes CTranslate2's files of an artifact into an existing folder."""
     shutil.copytree(artifact / FOLDER, folder, dirs_exist_ok=True)
     content = read_json(folder / CONFIG) | {_ENTRY: read_description(artifact)}
     (folder / CONFIG).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Linear layers, embeddings and norms with some of their features taken out.
+"""Linear layers, embeddings and norms from which some features are removed.
 
 cut_linear(model, "bert.encoder.layer.0.intermediate.dense", rows=[0, 2, 5])      fewer outputs
 cut_linear(model, "bert.encoder.layer.0.output.dense", columns=[0, 2, 5])         fewer inputs
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 M = TypeVar("M", bound=nn.Module)
-# what a constructor draws there disturbs nobody's random state
+# Random numbers of a constructor in this context leave the global random state unchanged.
 NOWHERE = "meta"
 
 
 def cut_linear(
     model: TorchModel, name: str, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
 ) -> nn.Linear:
-    """Makes a linear layer with some of the outputs and inputs of another one, in their order.
+    """Makes a linear layer with some of the outputs and inputs of another layer, in their order.
 
-    The model's own layer stays as it is.
+    The model's own layer is not changed.
 
     Args:
-        model: that has the layer.
-        name: of the layer.
+        model: the model that has the layer.
+        name: the name of the layer.
         rows: the outputs to keep; None keeps all.
         columns: the inputs to keep; None keeps all.
 
@@ -48,7 +48,7 @@ def cut_linear(
 
 
 def cut_embedding(model: TorchModel, name: str, columns: Sequence[int]) -> nn.Embedding:
-    """An embedding table of these features only. Raises BuildError where it is no nn.Embedding."""
+    """An embedding table with these features only. Raises BuildError if the table is no nn.Embedding."""
     table = part_to_cut(model.network, name, nn.Embedding)
     weight = _take(table.weight, columns, 1)
     shape = (len(weight), weight.shape[1])
@@ -58,28 +58,28 @@ def cut_embedding(model: TorchModel, name: str, columns: Sequence[int]) -> nn.Em
 
 
 def cut_own_embedding_(network: nn.Module, name: str, columns: Sequence[int]) -> None:
-    """Takes features out of a table of transformers' own class, in place: its width is config.json's."""
+    """Removes features from a table of a transformers class, in place; config.json states its width."""
     table = check_embedding(network, name)
     _set(table, "weight", _take(table.weight, columns, 1), like=table.weight)
     table.embedding_dim = len(columns)
 
 
 def is_plain(network: nn.Module, name: str) -> bool:
-    """Whether the table is an nn.Embedding itself, and not of a class that computes more."""
+    """Whether the table is an nn.Embedding itself, and not a subclass that computes more."""
     return type(network.get_submodule(name)) is nn.Embedding
 
 
 def check_embedding(network: nn.Module, name: str) -> nn.Embedding:
-    """The table of that name. Raises BuildError where another step has put another class there."""
+    """The table with that name. Raises BuildError if another step has put another class there."""
     table = network.get_submodule(name)
-    # transformers' own tables, such as OPT's of positions, which begin with an offset
+    # transformers' own tables, such as OPT's table of positions, which begin with an offset
     if isinstance(table, nn.Embedding) and type(table).__module__.startswith("transformers."):
         return table
     return part_to_cut(network, name, nn.Embedding)
 
 
 def cut_norm_(norm: nn.Module, channels: Sequence[int]) -> None:
-    """Takes features out of a LayerNorm or RMSNorm, in place: its statistics are over those that stay."""
+    """Removes features from a LayerNorm or RMSNorm, in place: its statistics are over those that remain."""
     for name, parameter in list(norm.named_parameters(recurse=False)):
         _set(norm, name, _take(parameter, channels, 0), like=parameter)
     if isinstance(norm, nn.LayerNorm):
@@ -87,7 +87,7 @@ def cut_norm_(norm: nn.Module, channels: Sequence[int]) -> None:
 
 
 def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
-    """The layer of that name. Raises BuildError where another step has put another class there."""
+    """The layer with that name. Raises BuildError if another step has put another class there."""
     part = network.get_submodule(name)
     if type(part) is not kind:
         raise BuildError(
@@ -98,7 +98,7 @@ def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
 
 
 def check_linear(network: nn.Module, names: Iterable[str]) -> None:
-    """Raises BuildError where one of the layers is no nn.Linear: before scores are computed for nothing."""
+    """Raises BuildError if one of the layers is no nn.Linear, before scores are computed in vain."""
     for name in names:
         part_to_cut(network, name, nn.Linear)
 

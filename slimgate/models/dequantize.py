@@ -1,17 +1,17 @@
-"""GPTQ, AWQ and AutoRound weights as floating point: exact, without the packages that compute in them.
+"""Converts GPTQ, AWQ and AutoRound weights to floating point exactly, without their packages.
 
-GPTQ (Frantar et al. 2023), as AutoGPTQ and GPTQModel save it, of a layer with n inputs and m outputs:
+GPTQ (Frantar et al. 2023), as AutoGPTQ and GPTQModel save it, for a layer with n inputs and m outputs:
 
     qweight (n · bits / 32, m) int32    levels, a stream of bits down each column
-    qzeros  (groups, m · bits / 32)     zero points, along rows: less 1, or as they are (gptq_v2)
-    scales  (groups, m)                 g_idx (n,): the group of each input, where groups are not in order
+        qzeros  (groups, m · bits / 32)     zero points, along rows: minus 1, or unchanged (gptq_v2)
+        scales  (groups, m)                 g_idx (n,): the group of each input, if groups are not in order
 
 AWQ (Lin et al. 2024), as AutoAWQ saves it in its version gemm, in 4 bits:
 
     qweight (n, m / 8) int32            eight outputs a word, in the order 0 2 4 6 1 3 5 7
     qzeros  (groups, m / 8)             scales (groups, m)
 
-AutoRound (Cheng et al. 2023) saves integers as either of them. A weight is scale · (level - zero point).
+AutoRound (Cheng et al. 2023) saves integers in either layout. A weight is scale · (level - zero point).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from slimgate.errors import BuildError
 from slimgate.models.integer_packing import Packing
 
 WORD = 32
-# Where the eight values of a word stand: the value at place i is that of output _AWQ_ORDER[i].
+# The order of the eight values in a word: the value at place i belongs to output _AWQ_ORDER[i].
 _AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
 _PARTS = ("qweight", "qzeros", "scales", "g_idx")
 Tensors = dict[str, torch.Tensor]
@@ -33,7 +33,7 @@ Tensors = dict[str, torch.Tensor]
 def dequantized_state(
     folder: Path, packing: Packing, text: str, *, transposed: frozenset[str] = frozenset()
 ) -> Tensors:
-    """The weights of a folder, those of quantized layers as `weight` (outputs, inputs) in the scales' dtype.
+    """The weights of a folder. Quantized layers get a `weight` (outputs, inputs) in the scales' dtype.
 
     text: the model, as the suite names it; transposed: layers whose `weight` is (inputs, outputs). Raises
     BuildError for a layout that is not one of the two above.
@@ -71,7 +71,7 @@ def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
 
 
 def _bits_by_shape(tensors: Tensors) -> int:
-    """Of a layer whose outputs are a multiple of 32, so that its zero points fill their words."""
+    """The bits of a layer whose outputs are a multiple of 32, so that its zero points fill their words."""
     return tensors["qzeros"].shape[1] * WORD // tensors["scales"].shape[1]
 
 
@@ -84,7 +84,7 @@ def gptq_weight(
     bits: int,
     first_zero: int = 1,
 ) -> torch.Tensor:
-    """(outputs, inputs), in the dtype of the scales. first_zero: what is added to a stored zero point."""
+    """(outputs, inputs), in the dtype of the scales. first_zero: the offset to add to stored zero points."""
     inputs = qweight.shape[0] * WORD // bits
     levels = unpack(qweight, bits)
     zeros = unpack(qzeros.T.contiguous(), bits).T[:, : scales.shape[1]] + first_zero
@@ -128,7 +128,7 @@ def _scaled(
 def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:
     """(words, columns) int32 -> (words · 32 / bits, columns) int32: the first value in the lowest bits.
 
-    Where `bits` does not divide 32, a value may begin in one word and end in the next.
+    If `bits` does not divide 32, a value may begin in one word and end in the next.
     """
     values = words.shape[0] * WORD // bits
     unsigned = words.to(torch.int64) & 0xFFFFFFFF

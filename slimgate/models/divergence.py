@@ -1,7 +1,7 @@
-"""Where one answer leaves another, and whether that is a near tie.
+"""Where an answer differs from the expected one, and whether that is a near tie.
 
-Greedy answers of two models leave each other at a near tie, and are others from there on. So what is compared
-is the first token that differs: how far it scores under the expected one.
+Greedy answers of two models begin to differ at a near tie, and continue differently from there. So slimgate
+looks at the first token that differs: how much lower it scores than the expected token.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-# What a gap is measured in: of the scores at the place where the answers part.
+# The scale of a gap: the scores at the position where the answers begin to differ.
 Scale = Literal["standard deviation", "root mean square"]
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first token at which an answer leaves the expected one. place: 0 is the first new token.
+    """The first token at which an answer differs from the expected one. place: 0 is the first new token.
 
-    written, expected: tokens of the vocabulary, None for the end; gap: how much higher the expected one
+    written, expected: tokens of the vocabulary, None for the end; gap: how much higher the expected token
     scores, as a multiple of the scale of the scores there.
     """
 
@@ -33,7 +33,7 @@ class Divergence:
     scale: Scale = "standard deviation"
 
     def describe(self, rows: str, tolerance: float, format_token: Callable[[int | None], str] = str) -> str:
-        """What differs where, by how much. rows: what they are called."""
+        """Which tokens differ, where, and by how much. rows: the name of the rows."""
         return (
             f"token {self.place + 1} of {rows} {self.row} is {format_token(self.written)}, expected "
             f"{format_token(self.expected)}, whose score is higher by {self.gap:.3g} times the "
@@ -50,9 +50,9 @@ def find_divergence(
     *,
     scale: Scale = "standard deviation",
 ) -> Divergence | None:
-    """Where two answers part; None if they are equal.
+    """The first difference of two answers; None if they are equal.
 
-    scores_behind(place): (vocabulary,) scores of the token behind so many expected ones. ends: end tokens.
+    scores_behind(place): (vocabulary,) scores of the token after `place` expected ones. ends: end tokens.
     """
     if list(expected) == list(written):
         return None

@@ -1,8 +1,8 @@
-"""Forms in which an index keeps embeddings: fewer dimensions, 8 bits a number, one bit a number.
+"""Forms in which an index stores embeddings: fewer dimensions, 8 bits a number, one bit a number.
 
-A form gives back the floats that its stored numbers stand for, so that similarities are those of the index.
-query = "same": queries take the form as well; "float": they stay as they are (asymmetric search), and the
-answer is (rows, 2, dims), the query's vector and the document's.
+A form returns the floats that its stored numbers represent, so that similarities are those of the index.
+With query = "same", queries take the form as well. With "float", they stay unchanged (asymmetric search), and
+the answer is (rows, 2, dims), the query's vector and the document's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Query = Literal["same", "float"]
 
 
 class LeadingDimensions(nn.Module):
-    """The first `dims` numbers, which Matryoshka training makes the telling ones."""
+    """The first `dims` numbers, which Matryoshka training makes the most informative."""
 
     def __init__(self, dims: int) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class LeadingDimensions(nn.Module):
         return vectors[..., : self.dims]
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         return {"dims": self.dims}
 
 
 class StoredForm(nn.Module, ABC):
-    """The base of the forms. bits: of a stored number."""
+    """The base of the forms. bits: the bits of a stored number."""
 
     bits: int
 
@@ -49,10 +49,10 @@ class StoredForm(nn.Module, ABC):
 
     @abstractmethod
     def stored_values(self, vectors: torch.Tensor) -> torch.Tensor:
-        """What the stored numbers of (…, dims) vectors stand for."""
+        """The values that the stored numbers of (…, dims) vectors represent."""
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         return {"dims": self.dims, "query": self.query}
 
 

@@ -1,4 +1,4 @@
-"""Inputs of made-up token ids: what an exporter takes shapes from, and on what two forms are compared."""
+"""Inputs of made-up token ids, from which an exporter takes shapes, and on which two forms are compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEED = 0
 def example_batches(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> tuple[Arrays, Arrays]:
     """Two batches that differ in rows and in tokens; the last row of each ends in padding.
 
-    Named as the tokenizer names its answers: (rows, tokens) int64.
+    Their names are those of the tokenizer's outputs: (rows, tokens) int64.
     """
     generator = np.random.default_rng(SEED)
     names = list(tokenizer("a"))

@@ -1,4 +1,4 @@
-"""The families of transformers whose parts slimgate knows: one entry each.
+"""The families of transformers whose parts slimgate knows: one entry for each.
 
     family_of({"model_type": "qwen3", …})      -> the entry Qwen3
 
@@ -19,7 +19,7 @@ from slimgate.plugins.step import Step
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-# What a step may change beyond single weights (Step.changes):
+# The parts that a step may change in addition to single weights (Step.changes):
 #   blocks   the list of blocks            heads    attention heads
 #   neurons  the width of feed-forward     stream   the width of the hidden states
 Part = Literal["blocks", "heads", "neurons", "stream"]
@@ -52,10 +52,10 @@ class Layout:
 class Family:
     """A family of transformers.
 
-    model_types: of config.json. lists: where an encoder-decoder keeps its lists of blocks, behind the
-    network's own prefix; of other models the list is found by its length. experts: the class that holds the
-    weights of all experts in one parameter. norm_offset: what a norm adds to its weight before it multiplies.
-    without: what cannot be changed, with the reason.
+    model_types: of config.json. lists: the names of an encoder-decoder's lists of blocks, after the network's
+    own prefix; in other models the list is found by its length. experts: the class that holds the weights of
+    all experts in one parameter. norm_offset: what a norm adds to its weight before it multiplies. without:
+    the parts that cannot be changed, with the reason.
     """
 
     name: str
@@ -159,29 +159,29 @@ FAMILIES = (
         },
     ),
 )
-# Those by which a model of another type is known: whole blocks.
+# The layouts that identify a model of another type: those of whole blocks.
 LAYOUTS = tuple(dict.fromkeys(each for family in FAMILIES for each in family.layouts if each.inputs))
 FAMILY_NAMES = ", ".join(family.name for family in FAMILIES)
 
 
 def family_of(config: PreTrainedConfig | Mapping[str, object]) -> Family | None:
-    """The entry of a configuration, an object or what config.json holds; None for one that has no entry.
+    """The entry of a configuration, an object or the content of config.json; None if it has no entry.
 
-    A model without an entry may still be known by the names of its layers (blocks.py).
+    A model without an entry may still be recognized by the names of its layers (blocks.py).
     """
     kind = config.get("model_type") if isinstance(config, Mapping) else getattr(config, "model_type", None)
     return next((family for family in FAMILIES if kind in family.model_types), None)
 
 
 def refusal(step: Step[Any], family: Family) -> str | None:
-    """Why the step cannot change a model of the family; None where it can."""
+    """Why the step cannot change a model of the family; None if it can."""
     return next((family.without[part] for part in step.changes if part in family.without), None)  # type: ignore[index]
 
 
 def check_family(name: str, step: Step[Any], config: PreTrainedConfig | Mapping[str, object]) -> None:
-    """Raises SuiteError where the step cannot change a model of this configuration.
+    """Raises SuiteError if the step cannot change a model of this configuration.
 
-    name: the step's; config: an object, or what config.json holds.
+    name: of the step; config: an object, or the content of config.json.
     """
     family = family_of(config)
     if family is None or (reason := refusal(step, family)) is None:

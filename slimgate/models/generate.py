@@ -1,4 +1,4 @@
-"""Text that a causal language model writes, from the first tokens of other texts."""
+"""Writes text with a causal language model, from the first tokens of other texts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE = 128
 
 
 class Sampling(Protocol):
-    """tokens: at most so many new ones; top_k = 0 draws from the whole vocabulary."""
+    """tokens: the most new tokens; top_k = 0 draws from the whole vocabulary."""
 
     @property
     def tokens(self) -> int: ...
@@ -30,7 +30,7 @@ class Sampling(Protocol):
 
 
 def can_write(network: nn.Module | None) -> bool:
-    """Whether it is a language model of transformers."""
+    """Whether the network is a language model of transformers."""
     return bool(getattr(network, "can_generate", lambda: False)())
 
 
@@ -45,10 +45,10 @@ def continue_prompts(
     endless: bool = False,
     seen: Callable[[int], object] = lambda _done: None,
 ) -> list[list[int]]:
-    """The new token ids behind each prompt, up to the model's end token. prompts: one token or more each.
+    """The new token ids after each prompt, up to the model's end token. prompts: at least one token each.
 
-    endless: the end token never comes, so that all texts are of the same length. seen: told how many prompts
-    are done. Raises BuildError for a network that writes no text.
+    endless: the end token never occurs, so that all texts have the same length. seen: called with the number
+    of finished prompts. Raises BuildError for a network that writes no text.
     """
     if not can_write(network):
         raise BuildError(
@@ -67,7 +67,7 @@ def continue_prompts(
 
 
 def room(network: PreTrainedModel) -> int | None:
-    """How many tokens a text of the network may have; None where its configuration does not say."""
+    """How many tokens a text of the network may have; None if its configuration does not say."""
     return longest_text(network.config.to_dict())
 
 
@@ -81,7 +81,7 @@ def _check_room(network: PreTrainedModel, prompts: Sequence[Sequence[int]], toke
 
 
 def _ends(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> set[int]:
-    """What ends a text; a configuration may name several."""
+    """The tokens that end a text; a configuration may name several."""
     own_ends = network.config.eos_token_id
     return {tokenizer.eos_token_id, *(own_ends if isinstance(own_ends, list | tuple) else (own_ends,))} - {
         None
@@ -97,7 +97,7 @@ def _some(
     ends: set[int],
     endless: bool,
 ) -> list[list[int]]:
-    """Padded on the left, where a model that writes on has nothing between prompt and text."""
+    """Writes to some prompts, padded on the left, so that nothing is between a prompt and its text."""
     padding, width = tokenizer.pad_token_id or 0, max(map(len, prompts))
     silent = {tokenizer.pad_token_id} - {None} - ends | (ends if endless else set())
     ids = [[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -111,7 +111,7 @@ def _some(
         temperature=sampling.temperature,
         top_k=sampling.top_k,
         top_p=1.0,
-        pad_token_id=min(ends, default=padding),  # fills up what has ended
+        pad_token_id=min(ends, default=padding),  # fills up texts that have ended
         eos_token_id=sorted(ends) or None,
         suppress_tokens=sorted(silent) or None,
         use_cache=True,

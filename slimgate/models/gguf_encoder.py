@@ -1,7 +1,7 @@
 """Sentence encoders of BERT's kind as GGUF files, which llama.cpp computes embeddings with.
 
-transformers has no reader of such files. So the weights are unpacked here, by the names that the package gguf
-has for them, into a network of the config.json beside the file.
+transformers cannot read such files. So slimgate unpacks the weights, by their names in the package gguf,
+into a network of the config.json next to the file.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 ENCODER = SentenceEncoder.__name__
 FAMILIES = ("bert",)
-# As sentence-transformers and llama.cpp's converter call them; llama.cpp has no pooling by the maximum.
+# The names in sentence-transformers and in llama.cpp's converter; llama.cpp has no pooling by the maximum.
 POOLING = {"mean": "mean_tokens", "cls": "cls_token", "last": "lasttoken"}
 
 
 def write_encoder(model: TorchModel, folder: Path) -> None:
-    """Writes a TorchModel's encoder as sentence-transformers lays it out, for llama.cpp's converter.
+    """Writes a TorchModel's encoder in the layout of sentence-transformers, for llama.cpp's converter.
 
-    Raises BuildError where llama.cpp has no place for a part of it.
+    Raises BuildError if llama.cpp has no place for a part of it.
     """
     network, stated = cast("SentenceEncoder", model.network), model.config.sentence
     if (family := model.config.model_type) not in FAMILIES:
@@ -66,9 +66,9 @@ def write_encoder(model: TorchModel, folder: Path) -> None:
 
 
 def load_gguf_encoder(file: Path, config: PreTrainedConfig) -> SentenceEncoder:
-    """The network of a GGUF file, its weights unpacked to float32. Raises BuildError where one is missing.
+    """The network of a GGUF file, its weights unpacked to float32. Raises BuildError if a weight is missing.
 
-    config: that of the network which was written, with its `sentence`.
+    config: the config of the network that was written, with its `sentence`.
     """
     import gguf
 

@@ -1,8 +1,8 @@
-"""GGUF files of llama.cpp: what their headers say of the model and of how its weights are stored.
+"""GGUF files of llama.cpp: facts in their headers about the model and the storage of its weights.
 
-Read by the `gguf` package. transformers loads such a file by unpacking its blocks to floating point, so a
-model of it is judged by its weights and not timed. The runtime llama_cpp computes with the blocks as they
-are, also of architectures that transformers does not read.
+The `gguf` package reads them. transformers loads such a file by unpacking its blocks to floating point, so
+such a model is judged by its weights and not timed. The runtime llama_cpp computes with the blocks directly,
+also for architectures that transformers does not read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
 
 SUFFIX = ".gguf"
-# Architectures that transformers calls otherwise than the files do.
+# Architectures to which transformers gives other names than the files.
 _OTHER_NAMES = {
     "gpt-oss": "gpt_oss",
     "minimax-m2": "minimax_m2",
@@ -33,17 +33,17 @@ _OTHER_NAMES = {
     "qwen3moe": "qwen3_moe",
     "t5encoder": "t5",
 }
-# Sections of transformers' table that are no architectures.
+# Sections of transformers' table that are not architectures.
 _NO_ARCHITECTURE = frozenset({"general", "tokenizer"})
 _PLAIN = frozenset({"F32", "F16", "BF16", "F64"})
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What a file says of its model. config: what config.json would say, as far as a suite is checked by it.
+    """Facts of a file about its model. config: a config.json with the entries that check a suite.
 
-    parameters: numbers that its tensors stand for; tensor_bytes: what they take in the file; pooling: how an
-    encoder's vectors are pooled, "" of a model that predicts tokens.
+    parameters: how many numbers its tensors represent; tensor_bytes: their bytes in the file; pooling: how an
+    encoder's vectors are pooled, "" for a model that predicts tokens.
     """
 
     architecture: str
@@ -60,7 +60,7 @@ class GgufHeader:
 
 
 def stated_type(reader: GGUFReader) -> str:
-    """What a file says most of its weights are, such as Q4_K_M; "" of an older file that does not say it."""
+    """The type of most weights as the file states it, such as Q4_K_M; "" for an older file without it."""
     from gguf import LlamaFileType
 
     stated = _value(reader, "general.file_type")
@@ -75,9 +75,9 @@ def gguf_files(folder: Path) -> list[Path]:
 
 @contextmanager
 def link_alone(file: Path) -> Iterator[Path]:
-    """A folder with a link to a file and nothing else.
+    """A folder that holds only a link to the file.
 
-    Where a tokenizer.json stands beside a file, transformers' tokenizer of the file has no special tokens.
+    If a tokenizer.json lies next to a file, transformers' tokenizer of the file has no special tokens.
     """
     with TemporaryDirectory(prefix="slimgate-gguf-") as folder:
         (Path(folder) / file.name).symlink_to(file.resolve())
@@ -85,7 +85,7 @@ def link_alone(file: Path) -> Iterator[Path]:
 
 
 def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:
-    """What config.json would say of the model, as far as a suite is checked by it, and its format.
+    """A config.json for the model, with the entries that check a suite, and its format.
 
     text: the model, as the suite names it. Raises SuiteError for a file that is damaged, or of an
     architecture that transformers does not read from GGUF; MissingExtra without the package.
@@ -103,12 +103,12 @@ def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:
 
 
 def read_gguf_format(file: Path, text: str) -> Quantized:
-    """How a file of any architecture stores its weights. Raises as read_gguf does."""
+    """How a file of any architecture stores its weights. Raises errors as read_gguf does."""
     return read_gguf_header(file, text).stored
 
 
 def read_gguf_header(file: Path, text: str) -> GgufHeader:
-    """What a file of any architecture says. Raises SuiteError for a damaged one; MissingExtra."""
+    """The header's facts for any architecture. Raises SuiteError for a damaged file; MissingExtra."""
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtra(f'"{text}": reading a GGUF file needs gguf: pip install "slimgate[llm]"')
     if problem := describe_too_low(f'"{text}": reading a GGUF file', ("transformers>=5.18",)):
@@ -145,7 +145,7 @@ def _read(file: Path, _changed: int, _size: int) -> GgufHeader:
 
 
 def _check_whole(reader: GGUFReader, file: Path) -> None:
-    """Raises SuiteError for a file that another machine or further files are needed for."""
+    """Raises SuiteError for a file that needs another machine, or further files."""
     if reader.byte_order == "S":
         raise SuiteError(
             f"{file.name} stores its numbers in big-endian byte order, which neither llama.cpp nor "
@@ -162,7 +162,7 @@ def _check_whole(reader: GGUFReader, file: Path) -> None:
 
 
 def _architectures() -> frozenset[str]:
-    """Those of transformers' own tables, which load without torch."""
+    """The architectures in transformers' own tables, which load without torch."""
     from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
     from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
 
@@ -203,7 +203,8 @@ def _describe(reader: GGUFReader) -> Quantized:
     name = stated_type(reader) or commonest.name
     return Quantized(
         format="gguf",
-        # general.file_type is what most weights are, by the program that wrote the file; older files lack it
+        # general.file_type is the type of most weights, from the program that wrote the file; older files
+        # lack it.
         scheme=name if name.startswith(commonest.name.partition("_")[0]) else commonest.name,
         group_size=GGML_QUANT_SIZES[commonest][0] if packed else None,
         left_out=without_numbers(tuple(plain)) if packed else (),

@@ -1,13 +1,13 @@
-"""A GGUF file as llama.cpp opens it: its blocks are computed as they are, of any architecture that it has.
+"""A GGUF file for llama.cpp, which computes with its blocks directly, for any architecture that it knows.
 
 The folder of an artifact of kind gguf:
 
-    NAME.gguf                     the file, as it came
-    config.json  tokenizer files  what the file says of its lengths and its vocabulary
-    slimgate.json                 the kind, how the weights are stored, how many there are
+        NAME.gguf                     the file, unchanged
+        config.json  tokenizer files  the file's lengths and vocabulary
+        slimgate.json                 the kind, how the weights are stored, how many there are
 
-The tokenizer is made of the file's vocabulary by transformers. Rows are read by it, and llama.cpp's own must
-give the same tokens: `check_tokens` compares them, text by text.
+transformers makes the tokenizer from the file's vocabulary. It encodes the rows, and llama.cpp's own
+tokenizer must give the same tokens: `check_tokens` compares them, text by text.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 KIND = "gguf"
 LIMIT_SECONDS = 3600.0
-# Characters that an error shows of a text.
+# How many characters of a text an error shows.
 _SHOWN = 60
 
 
 @dataclass
 class GgufModel(Graph):
-    """A file. config: has the entries of config.json that rows and vectors need.
+    """A GGUF file. config: has the entries of config.json that rows and vectors need.
 
     stored: Quantized.facts().
     """
@@ -53,15 +53,15 @@ class GgufModel(Graph):
     kind: str = KIND
 
     def measure_size(self) -> dict[str, int]:
-        """parameters, nonzero_parameters, state_bytes. Zeros in blocks are not counted: none are unpacked."""
+        """parameters, nonzero_parameters, state_bytes. Zeros in blocks are not counted: none is unpacked."""
         return {**self.counts, "state_bytes": self.file.stat().st_size}
 
     def counted_files(self, _names: list[str]) -> list[str]:
-        """The file alone: what stands beside it is in it already."""
+        """Only the GGUF file, because it already contains what the others hold."""
         return [self.file.name]
 
     def write(self, folder: Path) -> None:
-        """Copies the file. From then on the copy is the model's."""
+        """Copies the file. The model then uses the copy."""
         shutil.copyfile(self.file, folder / self.file.name)
         self.file = folder / self.file.name
 
@@ -77,7 +77,7 @@ class GgufModel(Graph):
 def open_gguf_model(file: Path, scratch: Path) -> GgufModel:
     """The model of a file of any architecture that llama.cpp has. scratch: a folder for the worker's files.
 
-    Raises BuildError in one line where llama.cpp cannot run it, or no tokenizer can be made.
+    Raises BuildError in one line if llama.cpp cannot run it, or no tokenizer can be made.
     """
     header = read_gguf_header(file, file.name)
     check_opens(file, scratch, embeddings=bool(header.pooling))
@@ -90,14 +90,14 @@ def open_gguf_model(file: Path, scratch: Path) -> GgufModel:
 
 
 def _model_type(architecture: str) -> str:
-    """That of transformers where it has the family, so that its tokenizers load without a warning."""
+    """The model_type of transformers if it has the family, so that tokenizers load without a warning."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     return architecture if architecture in CONFIG_MAPPING_NAMES else ""
 
 
 def check_opens(file: Path, scratch: Path, *, embeddings: bool) -> None:
-    """Has llama.cpp load and run a file in a process of its own, which its own checks may end.
+    """Has llama.cpp load and run a file in a separate process, because its own checks may end the process.
 
     Raises BuildError in one line.
     """
@@ -113,7 +113,7 @@ def check_opens(file: Path, scratch: Path, *, embeddings: bool) -> None:
 
 
 def gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a file's vocabulary, or the one beside it. Raises BuildError."""
+    """The tokenizer of a file's vocabulary, or the tokenizer next to the file. Raises BuildError."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
@@ -134,7 +134,7 @@ def gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
 
 
 def check_tokens(model: LlamaModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> None:
-    """Raises MeasureError where llama.cpp reads a text as other tokens than the tokenizer of the rows."""
+    """Raises MeasureError if llama.cpp reads a text as other tokens than the tokenizer of the rows."""
     ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
     for text, row in zip(texts, ids, strict=True):
         read = model.tokenize(text)

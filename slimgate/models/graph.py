@@ -1,4 +1,4 @@
-"""The base of models whose files say all that they compute: ONNX, OpenVINO, a package of AOTInductor."""
+"""The base of models whose files define the whole computation: ONNX, OpenVINO, a package of AOTInductor."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Graph(ABC):
-    """What a step makes, and `Runtime.load_model` loads, of a kind of its own.
+    """The result of a step, or of `Runtime.load_model`, with a kind of its own.
 
-    kind: of its artifacts; tokenizer, config: as transformers has them.
+    kind: the kind of its artifacts; tokenizer, config: objects of transformers.
     """
 
     kind: str
@@ -38,11 +38,11 @@ class Graph(ABC):
         """
 
     def description(self) -> dict[str, Any]:
-        """What slimgate.json says beside the kind."""
+        """The entries of slimgate.json in addition to the kind."""
         return {}
 
     def code_modules(self) -> list[str]:
-        """The modules whose code runs when it predicts: none, what it does is in its files."""
+        """The modules whose code runs when it predicts: none, because its files define the computation."""
         return []
 
     def save(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Greedy writing with a key-value cache, in two calls: the first token, and all later ones.
 
-Every answer gets as many tokens as are asked for: end tokens end nothing. All rows of a batch are of one
-length, so that nothing is padded and the network needs no mask.
+Every answer gets as many tokens as the caller asks for: end tokens are ignored. All rows of a batch have the
+same length, so nothing is padded and the network needs no mask.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
     from transformers.utils import ModelOutput
 
-# One more token of each row: (rows, 1) tokens and the cache -> (rows, 1) tokens.
+# Computes one more token of each row: (rows, 1) tokens and the cache -> (rows, 1) tokens.
 NextToken = Callable[[torch.Tensor, Any], torch.Tensor]
 
 
 @dataclass
 class Begun:
-    """An answer after its first token. token: (rows, 1); left: how many tokens shall follow.
+    """An answer after its first token. token: (rows, 1); left: how many tokens follow.
 
-    encoded: what an encoder made of the texts; None for a decoder.
+    encoded: the encoder's output for the texts; None for a decoder.
     """
 
     token: torch.Tensor
@@ -51,7 +51,7 @@ def new_cache(network: PreTrainedModel) -> Cache:
 
 @torch.inference_mode()
 def begin_answer(network: PreTrainedModel, input_ids: torch.Tensor, new_tokens: int, cache: Cache) -> Begun:
-    """The first token behind each prompt, or of the answer to each text. cache: empty.
+    """The first token after each prompt, or of the answer to each text. cache: empty.
 
     Raises MeasureError for a network that keeps no cache.
     """
@@ -66,19 +66,19 @@ def begin_answer(network: PreTrainedModel, input_ids: torch.Tensor, new_tokens: 
 
 @torch.inference_mode()
 def go_on(network: PreTrainedModel, begun: Begun, step: NextToken | None = None) -> torch.Tensor:
-    """(rows, new tokens) ids: the first token and those behind it. step: computes them; None: the network."""
+    """(rows, new tokens) ids: the first token and later ones. step: computes them; None: the network does."""
     written = [begun.token]
     for _ in range(begun.left):
         if step is None:
             token = next_token(network, written[-1], begun.cache, begun.encoded)
         else:
-            token = step(written[-1], begun.cache).clone()  # a CUDA graph writes over what it gave before
+            token = step(written[-1], begun.cache).clone()  # a CUDA graph overwrites its earlier output
         written.append(token)
     return torch.cat(written, dim=1)
 
 
 class StaticCaches:
-    """Caches with room for a whole answer from the start, one for each shape; each is used again."""
+    """Caches with room for a whole answer from the start, one for each shape; they are reused."""
 
     def __init__(self, network: PreTrainedModel) -> None:
         """Raises BuildError for an encoder-decoder."""
@@ -91,7 +91,7 @@ class StaticCaches:
 
     @torch.inference_mode()
     def empty(self, rows: int, tokens: int) -> Cache:
-        """The cache of so many rows and tokens, prompt and answer together, with nothing in it."""
+        """An empty cache for this many rows and tokens, prompt and answer together."""
         from transformers import StaticCache
 
         shape = rows, tokens
@@ -105,11 +105,11 @@ class StaticCaches:
 def check_answers(
     network: PreTrainedModel, input_ids: torch.Tensor, written: torch.Tensor, who: str, *, tolerance: float
 ) -> list[Divergence]:
-    """Holds greedy answers against those of the network with a growing cache.
+    """Compares greedy answers with those of the network with a growing cache.
 
-    written: (rows, new tokens). The first divergent token of each row that diverges. Raises BuildError where
-    its score lies further than `tolerance` under the expected one's, as a share of the scores' root mean
-    square: then it is no rounding of a near tie.
+    written: (rows, new tokens). Returns the first divergent token of each row that diverges. Raises
+    BuildError if its score is lower than the expected one's by more than `tolerance`, as a share of the
+    scores' root mean square: then it is no rounding of a near tie.
     """
     expected = go_on(network, begin_answer(network, input_ids, written.shape[1], new_cache(network)))
 
@@ -140,7 +140,7 @@ def check_answers(
 def next_token(
     network: PreTrainedModel, ids: torch.Tensor, cache: Cache, encoded: ModelOutput | None = None
 ) -> torch.Tensor:
-    """(rows, 1) likeliest tokens behind (rows, tokens) ids and what the cache holds; it grows by the ids."""
+    """(rows, 1) likeliest tokens after the cached tokens and (rows, tokens) ids; the ids join the cache."""
     if encoded is not None:
         more = {"decoder_input_ids": ids, "encoder_outputs": encoded}
     else:
@@ -157,7 +157,7 @@ def next_token(
 
 
 def cache_bytes(cache: Cache) -> int:
-    """Bytes of all tensors of a cache, of those that are allocated ahead too."""
+    """Bytes of all tensors of a cache, including those that are allocated ahead."""
     return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(cache))
 
 

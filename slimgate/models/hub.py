@@ -55,7 +55,8 @@ def _download(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
             str(ref.hub_id),
             revision=ref.revision,
             allow_patterns=list(patterns),
-            local_files_only=HF_HUB_OFFLINE,  # else 1.30 to 2.0 ask the hub even for a commit
+            # without it, versions 1.30 to 2.0 contact the hub even for a commit
+            local_files_only=HF_HUB_OFFLINE,
         )
     except LocalEntryNotFoundError as error:
         raise BuildError(
@@ -76,7 +77,7 @@ def _download(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
 
 
 def _no_folder(ref: ModelRef) -> str:
-    """Says that there is no such folder, because a name of the hub may be a mistyped path. May be empty."""
+    """The sentence that there is no such folder, because a hub name may be a mistyped path. May be empty."""
     if ref.looked_for is None:
         return ""
     models = [path.parent.name for path in ref.looked_for.parent.glob("*/config.json")]

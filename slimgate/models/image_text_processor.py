@@ -1,4 +1,4 @@
-"""A tokenizer with the processing of images beside it, saved together as transformers' CLIPProcessor does."""
+"""A tokenizer with an image processor, saved together as transformers' CLIPProcessor does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_processor(ref: ModelRef) -> None:
 
 
 class ImageTextProcessor:
-    """What an image-text model reads its rows by: `images` for pixels, everything else as its tokenizer."""
+    """Prepares rows of an image-text model: `images` for pixels, everything else as its tokenizer does."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, images: BaseImageProcessor) -> None:
         self.tokenizer, self.images = tokenizer, images
@@ -35,7 +35,7 @@ class ImageTextProcessor:
     def of(
         cls, tokenizer: PreTrainedTokenizerBase, folder: Path, config: PreTrainedConfig
     ) -> ImageTextProcessor:
-        """With the image processing of a folder, or CLIP's for the configuration where it has none."""
+        """With the image processing of a folder, or CLIP's for the configuration if the folder has none."""
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
         if any((folder / name).is_file() for name in FILES):
@@ -46,7 +46,7 @@ class ImageTextProcessor:
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> ImageTextProcessor:
-        """What `save_pretrained` wrote."""
+        """Loads what `save_pretrained` wrote."""
         from transformers import AutoConfig, AutoTokenizer
 
         return cls.of(
@@ -62,7 +62,7 @@ class ImageTextProcessor:
         CLIPProcessor(self.images, self.tokenizer).save_pretrained(folder)
 
     def check_side(self, config: PreTrainedConfig, where: str) -> None:
-        """Raises BuildError where images come out in another size than the model has patches for."""
+        """Raises BuildError if images come out in another size than the model has patches for."""
         expected = int(config.vision_config.image_size)
         size = self.images.crop_size if self.images.do_center_crop else self.images.size
         sides = {int(side) for side in dict(size).values() if side}
@@ -78,6 +78,6 @@ class ImageTextProcessor:
         return len(self.tokenizer)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("tokenizer", "images"):  # not set yet: while it is copied
+        if name in ("tokenizer", "images"):  # not set yet, while the object is copied
             raise AttributeError(name)
         return getattr(self.tokenizer, name)

@@ -1,7 +1,7 @@
-"""How the files of GPTQ, AWQ and AutoRound pack whole numbers, by what config.json says.
+"""How the files of GPTQ, AWQ and AutoRound pack whole numbers, from their config.json.
 
-The two orders are those of AutoGPTQ and AutoAWQ (dequantize.py). AutoRound packs its integers in either of
-them, and its other formats (FP8, MXFP4, NVFP4) in neither.
+The two orders are those of AutoGPTQ and AutoAWQ (dequantize.py). AutoRound packs its integers in either
+order, and its other formats (FP8, MXFP4, NVFP4) in neither.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 FULL_BITS = 16
-# packing_format of AutoRound -> order, and what is added to a stored zero point (auto_round/inference).
+# packing_format of AutoRound -> order, and the offset to add to a stored zero point (auto_round/inference).
 _AUTO_ROUND: dict[str, tuple[Literal["gptq", "awq"], int]] = {
     "auto_round": ("gptq", 0),
     "auto_round:gptqmodel": ("gptq", 0),
@@ -27,7 +27,7 @@ Json = Mapping[str, Any]
 class Packing:
     """How the layers of a folder are packed.
 
-    bits: of each weight; None where layers differ, which their shapes show. first_zero: what is added to a
+    bits: of each weight; None if layers differ, which their shapes show. first_zero: the offset to add to a
     stored zero point. version: of AWQ.
     """
 
@@ -38,7 +38,7 @@ class Packing:
 
 
 def packing_of(method: str, quantization: Json) -> Packing | None:
-    """The packing of a quantization_config; None of weights that are stored in other ways."""
+    """The packing of a quantization_config; None for weights that are stored in other ways."""
     stated = quantization.get("bits", quantization.get("w_bit"))
     bits = stated if isinstance(stated, int) and stated > 0 else 4
     if method == "awq":
@@ -54,7 +54,7 @@ def packing_of(method: str, quantization: Json) -> Packing | None:
 
 
 def _is_integer(quantization: Json) -> bool:
-    """Whether each quantized layer holds integers alone: no rounded activations, floats or rotations."""
+    """Whether each quantized layer holds only integers: no rounded activations, floats or rotations."""
     if quantization.get("rotation_config") or quantization.get("spinquant_config"):
         return False
     return all(
@@ -64,7 +64,7 @@ def _is_integer(quantization: Json) -> bool:
 
 
 def _own_settings(quantization: Json) -> list[Json]:
-    """AutoRound's settings of single layers, less those that stay in floating point."""
+    """AutoRound's settings of single layers, without those that stay in floating point."""
     extra = quantization.get("extra_config")
     settings = extra.values() if isinstance(extra, dict) else ()
     return [table for table in settings if isinstance(table, dict) and table.get("bits", 0) < FULL_BITS]

@@ -1,11 +1,11 @@
-"""The linear layers of a model that a step may change, GPT-2's Conv1D and experts among them.
+"""The linear layers of a model that a step may change, including GPT-2's Conv1D and experts.
 
     for name, layer in linear_layers(model).items(): ...
 
 transformers' Conv1D holds its weight transposed, and a mixture of experts holds the weights of all experts in
-one parameter, so that code which looks for nn.Linear misses them. Here they become nn.Linear first
-(plain_layers.py), which is noted in the model. A search that reaches under nine tenths of the blocks' weights
-is an error, not a model that is hardly changed.
+one parameter, so code that looks for nn.Linear misses them. Here they become nn.Linear first
+(plain_layers.py), which the model records. A search that reaches less than nine tenths of the blocks' weights
+is an error, because the step would hardly change the model.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def linear_layers(
 ) -> dict[str, nn.Linear]:
     """Name -> layer, in the network's order, after all have become nn.Linear.
 
-    inside: the transformer blocks alone, or the whole network; output: with the layer that gives the
-    logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices, and where the
-    blocks have none and nothing else is left to change, neither a layer nor what the step changes `further`
-    them. whole = False takes what there is, of a model that may be quantized already.
+    inside: only the transformer blocks, or the whole network; output: with the layer that gives the logits.
+    Raises BuildError if the layers hold less than 90 % of the blocks' float matrices. Raises it also if the
+    blocks have none and the step has nothing else to change, neither a layer nor a table in `further`.
+    whole = False accepts any share, for a model that may be quantized already.
     """
     to_plain_linear_(model)
     network = model.network
@@ -58,7 +58,7 @@ def linear_layers(
 
 
 def by_block(model: TorchModel, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
-    """The layers block by block, in the order in which the blocks run; those outside of blocks one by one."""
+    """The layers block by block, in the order in which the blocks run; other layers one by one."""
     blocks = enumerate(all_blocks(model.network))
     owner = {id(module): str(number) for number, block in blocks for module in block.modules()}
     groups: dict[str, dict[str, nn.Linear]] = {}
@@ -68,7 +68,7 @@ def by_block(model: TorchModel, layers: Mapping[str, nn.Linear]) -> list[dict[st
 
 
 def float_output_layer(model: TorchModel) -> nn.Linear | None:
-    """The layer that gives the logits, where a step has not changed it into something else."""
+    """The layer that gives the logits, if no step has replaced it."""
     return logits_layer(model.network)
 
 

@@ -1,6 +1,6 @@
-"""A context of llama.cpp: rows of tokens in, scores of the wanted places or a vector for each row out.
+"""A context of llama.cpp: it reads rows of tokens, and returns scores of positions or a vector for each row.
 
-Every row is a sequence of its own, with cells of its own in the key-value cache, so that no row sees another.
+Every row is a separate sequence with separate cells in the key-value cache, so that no row sees another.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from slimgate.models.llama_cpp_library import LlamaModel, describe_log
 
 Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
-# llama.cpp gives a row cells of the cache in steps of this many.
+# llama.cpp allocates the cells of a row's cache in steps of this many.
 CELLS = 256
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """What a user chooses of a context. batch: tokens of a call; micro_batch: of one pass through the graph.
+    """A user's options of a context. batch: tokens of a call; micro_batch: tokens of a graph pass.
 
     kv_cache: type of the keys and values, such as q8_0; threads: for prompts and for single tokens.
     """
@@ -43,7 +43,7 @@ class LlamaContext:
     def __init__(
         self, model: LlamaModel, options: ContextOptions, *, rows: int, tokens: int, embeddings: bool = False
     ) -> None:
-        """Raises BuildError where llama.cpp makes no such context."""
+        """Raises BuildError if llama.cpp makes no such context."""
         self._library, self._model = model.library, model
         self.rows, self.tokens = rows, -(-tokens // CELLS) * CELLS
         self.options = self._make_options(options, embeddings=embeddings)
@@ -58,7 +58,7 @@ class LlamaContext:
         library, params = self._library, self._library.llama_context_default_params()
         params.n_ctx = self.rows * self.tokens
         params.n_seq_max = self.rows
-        # a model that sees both sides takes whole texts, in one pass
+        # A model with attention in both directions takes whole texts, in one pass.
         params.n_batch = max(options.batch, self.tokens) if embeddings else options.batch
         params.n_ubatch = params.n_batch if embeddings else min(options.micro_batch, options.batch)
         params.n_threads = params.n_threads_batch = options.threads
@@ -75,9 +75,9 @@ class LlamaContext:
             self._library.llama_memory_clear(self._memory, False)
 
     def read(self, ids: Ids, *, position: int, outputs: npt.NDArray[np.bool_]) -> Scores:
-        """Reads further tokens of every row, in order. (wanted places, vocabulary) scores, row by row.
+        """Reads further tokens of every row, in order. Returns (wanted positions, vocabulary) scores.
 
-        ids, outputs: (rows, tokens); position: of the first of them in its row.
+        ids, outputs: (rows, tokens); position: the position of the first token in its row.
         """
         rows, tokens = ids.shape
         sequences = np.repeat(np.arange(rows, dtype=np.int32), tokens)
@@ -96,7 +96,7 @@ class LlamaContext:
     def embed(self, texts: Sequence[Ids]) -> Scores:
         """(texts, dims): a vector for each text, pooled as the model's file says.
 
-        At most `rows` texts, which have `batch` tokens together.
+        It takes at most `rows` texts, with at most `batch` tokens in total.
         """
         self.start()
         flat = np.concatenate(texts).astype(np.int32)
@@ -115,7 +115,7 @@ class LlamaContext:
         sequences: npt.NDArray[np.int32],
         outputs: npt.NDArray[np.bool_],
     ) -> None:
-        """One call. All arrays: (tokens,). llama.cpp's batch only points to them."""
+        """Makes one call. All arrays: (tokens,). llama.cpp's batch only points to them."""
         library, count = self._library, len(ids)
         ids, positions, sequences = map(np.ascontiguousarray, (ids, positions, sequences))
         single, flags = np.ones(count, dtype=np.int32), outputs.astype(np.int8)

@@ -1,4 +1,4 @@
-"""llama.cpp's converter, of which the package auto-round has a copy. Only a worker's process loads it.
+"""llama.cpp's converter, from the copy in the package auto-round. Only a worker process loads it.
 
     convert = load_converter()
     convert.get_model_class("LlamaForCausalLM")(folder, file_type, file, eager=True).write()
@@ -63,7 +63,7 @@ def check_tokenizer(folder: Path) -> None:
     try:
         tokenizer = json.loads(file.read_bytes())
         model = tokenizer["model"]
-    except (ValueError, TypeError, KeyError):  # not a tokenizer: loading it has a better error
+    except (ValueError, TypeError, KeyError):  # not a tokenizer: loading it raises a better error
         return
     cuts_bytes = "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) or model.get("byte_fallback")
     if model.get("type") == "WordLevel" or (model.get("type") == "BPE" and not cuts_bytes):
@@ -73,7 +73,7 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def _may_be_released(folder: Path) -> bool:
-    """Whether the converter knows the tokenizer of a folder, as far as that can be told."""
+    """Whether the converter may know the tokenizer of a folder; True if that cannot be decided."""
     known = read_tokenizers()
     if known is None:
         return True
@@ -83,7 +83,7 @@ def _may_be_released(folder: Path) -> bool:
         tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).encode(
             known.text
         )
-    except (OSError, ValueError):  # not a tokenizer that can be loaded: loading the model has a better error
+    except (OSError, ValueError):  # no loadable tokenizer: loading the model raises a better error
         return True
     return known.has(list(tokens))
 

@@ -35,7 +35,7 @@ def load_library(user: str) -> Any:
     """
     try:
         library = import_extra(PACKAGE, EXTRA, user)
-    except (OSError, RuntimeError) as error:  # a shared library is missing, or of another processor
+    except (OSError, RuntimeError) as error:  # a shared library is missing, or is for another processor
         problem = " ".join(str(error).split())
         raise BuildError(f"{user}: {DISTRIBUTION} cannot be loaded: {problem}") from error
     _keep_log(library)

@@ -1,4 +1,4 @@
-"""What llama.cpp's converter knows, read from its source without importing it: architectures, tokenizers.
+"""The architectures and tokenizers that llama.cpp's converter knows, read from its source without import.
 
 auto-round carries the converter; the environment variable LLAMA_CPP_ROOT can name a checkout instead. If
 neither is there, nothing is known, and the conversion itself says what it lacks.
@@ -20,9 +20,9 @@ _ROOT = "LLAMA_CPP_ROOT"
 
 
 class KnownTokenizers(NamedTuple):
-    """By which the converter recognizes a released byte-level BPE.
+    """The data by which the converter recognizes a released byte-level BPE.
 
-    text: what it encodes. digests: SHA-256 of the list of the tokens.
+    text: the text that it encodes. digests: SHA-256 of the list of the tokens.
     """
 
     text: str

@@ -8,6 +8,6 @@ from slimgate.errors import MissingExtra
 
 
 def require_package(user: str, package: str) -> None:
-    """Raises MissingExtra where the package is not installed. user: what needs it."""
+    """Raises MissingExtra if the package is not installed. user: what needs it."""
     if find_spec(package) is None:
         raise MissingExtra(f'{user} needs the package {package}: pip install "slimgate[llm]"')

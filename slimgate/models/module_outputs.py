@@ -1,10 +1,10 @@
-"""What the modules of a network give while it runs.
+"""The outputs of a network's modules while it runs.
 
 with watch_outputs(network, ["bert.encoder.layer.0"]) as outputs:
     network(**batch)
 outputs.values["bert.encoder.layer.0"]      # (rows, tokens, features), with its gradient
 
-One row on its way through a network: the shapes that its parts give, and the types of their weights.
+It also follows one row through a network: the output shapes of its parts, and the types of their weights.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from slimgate.models.blocks import block_names
 if TYPE_CHECKING:
     from slimgate.models.two_towers import TwoTowers
 
-# What a network of unknown make raises: its configuration or its parts are others, or it wants other inputs.
+# Errors of an unknown network: its configuration or parts may differ, or it may need other inputs.
 UNKNOWN = (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 _MOST_PROBABLE = 3
 
 
 @dataclass
 class Outputs:
-    """values: name of a module -> its last output, of a tuple the first part; rotary: (cos, sin) it got."""
+    """values: name of a module -> its last output, of a tuple the first part; rotary: (cos, sin) inputs."""
 
     values: dict[str, torch.Tensor] = field(default_factory=dict)
     rotary: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
@@ -67,10 +67,10 @@ def _keep(name: str, outputs: Outputs) -> Any:
 
 
 def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Plain facts as RowShapes of the record has them, but for id; next_tokens are (token id, probability).
+    """Plain facts as in RowShapes of the record, except id; next_tokens are (token id, probability).
 
     inputs: of one row, on the network's device: input_ids (1, tokens), … A part that the network does not
-    have, or that is not known of its family, is left out, and `note` says so.
+    have, or that its family does not name, is left out, and `note` says so.
     """
     notes: list[str] = []
     embedding, names = _embedding_name(network), _block_names(network, notes)
@@ -110,7 +110,7 @@ def _block_names(network: nn.Module, notes: list[str]) -> list[str]:
 
 
 def _embedding_name(network: nn.Module) -> str | None:
-    """The module that turns token ids into vectors, of whatever class a step has made it."""
+    """The module that turns token ids into vectors, whatever its class after earlier steps."""
     names: dict[int, str] = {id(module): name for name, module in network.named_modules()}
     for module in network.modules():
         get: Any = getattr(module, "get_input_embeddings", None)
@@ -127,7 +127,7 @@ def _tensor(network: nn.Module, name: str, seen: dict[str, torch.Tensor]) -> dic
 
 
 def _weights(network: nn.Module, name: str) -> str | None:
-    """Types of the matrices that a module stores, of which most numbers are first; packed bits are uint8."""
+    """Types of the matrices that a module stores, the type of most numbers first; packed bits are uint8."""
     counts: Counter[str] = Counter()
     module = network.get_submodule(name)
     for tensor in (*module.parameters(), *module.buffers()):
@@ -141,7 +141,7 @@ def _type(tensor: torch.Tensor) -> str:
 
 
 def _next_tokens(network: nn.Module, logits: torch.Tensor | None) -> list[tuple[int, float]]:
-    """The most probable tokens after the last, where the network gives a score to each of its vocabulary."""
+    """The most probable tokens after the last one, if the network scores its whole vocabulary."""
     vocabulary = getattr(network.config, "vocab_size", None)
     if logits is None or logits.dim() != 3 or logits.shape[-1] != vocabulary:
         return []

@@ -1,14 +1,14 @@
-"""A network while it is exported: its attention written in one way, and nothing cached.
+"""A network during its export: with one form of attention, and without a cache.
 
 with exportable(network, "eager"):
     program = torch.export.export(network, ...)
 
-A PyTorch network as an ONNX graph whose rows and tokens may be of any number.
+The module also exports a PyTorch network as an ONNX graph for any number of rows and tokens.
 
 proto = export_onnx(model.network, example_batches(encoded), opset=20)
 
-Two batches of different shapes show which axes vary. Attention is exported written out (`eager`), which
-gives the plainest graph: the fused call brings checks for rows without any token along.
+Two batches of different shapes show which axes vary. Attention is exported in its written-out form (`eager`),
+which gives the simplest graph: the fused call adds checks for rows without any token.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Batches = tuple[Arrays, Arrays]
 
 @contextmanager
 def exportable(network: nn.Module, attention: str) -> Iterator[None]:
-    """Attention in the form asked for, and no cache of keys and values among the outputs."""
+    """Sets the form of attention, and keeps the cache of keys and values out of the outputs."""
     changes = {"_attn_implementation": attention, "use_cache": False}
     configs = {id(m.config): m.config for m in network.modules() if hasattr(m, "config")}
     before = [
@@ -60,7 +60,7 @@ def exportable(network: nn.Module, attention: str) -> Iterator[None]:
 
 
 def example_batches(encoded: Encoded) -> Batches:
-    """Two batches that differ in rows and in tokens. Raises BuildError where there are no rows."""
+    """Two batches that differ in rows and in tokens. Raises BuildError if there are no rows."""
     if not len(encoded.lengths):
         raise BuildError("there are no rows to take the shapes of inputs from")
     longest = int(min(max(encoded.lengths), LONGEST_EXAMPLE))
@@ -71,9 +71,9 @@ def example_batches(encoded: Encoded) -> Batches:
 
 
 def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
-    """The onnx.ModelProto of a network's logits: inputs named as the batches name them, output `logits`.
+    """The onnx.ModelProto of a network's logits, with the input names of the batches and the output `logits`.
 
-    Raises BuildError where the exporter cannot, MissingExtra without onnx and onnxscript.
+    Raises BuildError if the exporter fails, MissingExtra without onnx and onnxscript.
     """
     import_extra("onnxscript", "onnx", "to_onnx")
     _check_layers(network)
@@ -98,7 +98,7 @@ def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
 
 
 class _Logits(nn.Module):
-    """The network without all that it gives beside its logits, called by position."""
+    """The network with its logits as the only output, called with positional arguments."""
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class _Logits(nn.Module):
 
 
 def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
-    """By input the axes whose sizes differ between two batches. Texts that come in pairs are 2 · rows."""
+    """For each input, the axes whose sizes differ between two batches. Pairs of texts have 2 · rows."""
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes: dict[str, dict[int, Any]] = {}
     for name, values in batches[0].items():
@@ -121,7 +121,7 @@ def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
 
 
 def _without_notes(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Without what the exporter notes beside the graph: types of every value, and where code came from."""
+    """The graph without the exporter's notes: the type of every value, and the source lines."""
     del proto.graph.value_info[:]
     for node in proto.graph.node:
         node.doc_string = ""
@@ -135,7 +135,7 @@ def _without_notes(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelPr
 
 
 def _check_layers(network: nn.Module) -> None:
-    """Raises BuildError for layers that ONNX's operators do not repeat: integers, tables of few bits."""
+    """Raises BuildError for layers that ONNX operators cannot express: integers, tables of few bits."""
     types = sorted({type(m).__name__ for m in network.modules() if _computes_in_integers(m)})
     if types:
         raise BuildError(
@@ -158,7 +158,7 @@ def _computes_in_integers(module: nn.Module) -> bool:
 
 
 def _is_packed_table(module: nn.Module) -> bool:
-    """Whether a lookup unpacks its rows bit by bit. Linear layers have unpacked their weight by now."""
+    """Whether a lookup unpacks its rows bit by bit. Linear layers have unpacked their weights by now."""
     scheme: Any = getattr(module, "scheme", None)
     is_table = type(module).__module__ == PACKED_LAYERS and hasattr(module, "num_embeddings")
     return is_table and bool(scheme.bits < 8)

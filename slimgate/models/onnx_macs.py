@@ -1,6 +1,6 @@
-"""Multiply-adds of one call of an ONNX graph, from what ONNX Runtime's profile says of the operators it ran.
+"""Multiply-adds of one call of an ONNX graph, from the operators in ONNX Runtime's profile.
 
-The profile has the shapes of every operator's tensors in that call, whatever the graph says of its own.
+The profile has the shapes of every operator's tensors in that call, whatever shapes the graph states.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 Shape = list[int]
-# What multiplies matrices, by its name.
+# Operators that multiply matrices, by name.
 _MULTIPLIES = re.compile(r"MatMul|Gemm|Conv|Attention|LSTM|GRU|RNN|Einsum|MoE")
 
 
@@ -27,7 +27,7 @@ def _matrix_product(inputs: list[Shape], output: Shape) -> int:
 
 
 def _gemm(inputs: list[Shape], output: Shape) -> int:
-    """The first input may be transposed; its rows are those of the output."""
+    """The first input may be transposed; the output has the same rows."""
     return output[-1] * prod(inputs[0])
 
 
@@ -65,12 +65,12 @@ FORMULAS: Mapping[str, Callable[[list[Shape], Shape], int]] = {
 # Operators that multiply 8-bit integers although their first input is float, and one whose weights have
 # another type than its inputs, so that the kernel chooses.
 _TYPES = {"DynamicQuantizeMatMul": "int8", "MatMulNBits": "mixed"}
-# As a profile names types, and as everybody else does.
+# Names of types in a profile -> their usual names.
 _NAMES = {"float": "float32", "double": "float64", "uint8": "int8"}
 
 
 def count_macs(events: Iterable[Json]) -> Macs:
-    """events: of a profile. Raises MeasureError for an operator that multiplies and is not counted."""
+    """events: entries of a profile. Raises MeasureError for a multiplying operator without a formula."""
     counts: dict[str, int] = {}
     for event in events:
         ran = event.get("args", {})
@@ -81,7 +81,7 @@ def count_macs(events: Iterable[Json]) -> Macs:
 
 
 def _type(ran: Json) -> str:
-    """The number type that an operator multiplies: that of its first input, or what _TYPES says."""
+    """The number type that an operator multiplies: the type of its first input, or the entry in _TYPES."""
     operator = str(ran["op_name"])
     first = next((name for tensor in ran.get("input_type_shape", ()) for name in tensor), "mixed")
     return _TYPES.get(operator, _NAMES.get(first, first))
@@ -97,7 +97,7 @@ def _macs(ran: Json) -> int:
         raise MeasureError(f"cannot count the multiply-adds of operator {operator}")
     try:
         return formula(inputs, outputs[0])
-    except (IndexError, ValueError) as error:  # inputs that are left out, or of another rank
+    except (IndexError, ValueError) as error:  # optional inputs are missing, or have another rank
         raise MeasureError(
             f"cannot count the multiply-adds of operator {operator} with inputs of shape {inputs}"
         ) from error

@@ -2,17 +2,17 @@
 
 The folder of an artifact of kind onnx:
 
-    model.onnx                   the graph with its weights; above 2 GB these stand in model.onnx.data
-    config.json  tokenizer files as transformers has them
+        model.onnx                   the graph with its weights; above 2 GB these are in model.onnx.data
+        config.json  tokenizer files as transformers writes them
     slimgate.json                the kind
 
-The graph's inputs are named as a tokenizer names them, (rows, tokens) each; its one output is `logits`.
+The graph's input names are those of the tokenizer, (rows, tokens) each; its one output is `logits`.
 
-The numbers that an ONNX graph holds: which are weights, how many of them, how many other than zero.
+The module also counts the numbers in an ONNX graph: which are weights, and how many are not zero.
 
-Weights are the graph's initializers, without integers that index and shape, without masks and single numbers,
-and without the scales and zero points of quantized ones, which say what the levels stand for. Levels that are
-packed several to a byte count each.
+Weights are the graph's initializers, without integers for indices and shapes, without masks and single
+numbers, and without the scales and zero points of quantized weights. Levels that are packed several to a byte
+count separately.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 Values = npt.NDArray[Any]
-# How the quantizers of ONNX Runtime end the names of what belongs to a weight.
+# Endings of names that ONNX Runtime's quantizers give to the parts of a weight.
 GRID_ENDS = ("_scale", "_scales", "_zero_point", "_zero_points", "_zp")
-# Operators whose weights are packed: their inputs of levels and of zero points.
+# Operators with packed weights: the inputs that hold their levels and their zero points.
 PACKED = {"MatMulNBits": (1, 3), "GatherBlockQuantized": (0, 3)}
 MODEL = "model.onnx"
 DATA = "model.onnx.data"
@@ -54,7 +54,7 @@ def array_of(tensor: onnx.TensorProto) -> Values:
 
 
 def stored_bytes(proto: onnx.ModelProto) -> int:
-    """What the initializers take."""
+    """The bytes of the initializers."""
     return sum(array_of(tensor).nbytes for tensor in proto.graph.initializer)
 
 
@@ -69,7 +69,7 @@ def measure_size(proto: onnx.ModelProto) -> dict[str, int]:
 
 
 def weight_counts(proto: onnx.ModelProto) -> Iterator[tuple[int, int]]:
-    """(numbers, those other than zero) of each weight."""
+    """(numbers, numbers other than zero) of each weight."""
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     packed = {
         node.input[PACKED[node.op_type][0]]: node
@@ -89,7 +89,7 @@ def weight_counts(proto: onnx.ModelProto) -> Iterator[tuple[int, int]]:
 
 
 def _zero_point(name: str, values: Values, tensors: Mapping[str, onnx.TensorProto]) -> Values:
-    """What stands for zero in a quantized weight; a number, or one a column."""
+    """The level that means zero in a quantized weight; a number, or one per column."""
     point = tensors.get(name.removesuffix("_quantized") + "_zero_point")
     if not name.endswith("_quantized") or point is None:
         return np.float32(0)  # type: ignore[return-value]
@@ -106,7 +106,7 @@ def _packed_counts(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]
     levels = array_of(tensors[node.input[levels_at]])
     unpacked = _unpack_levels(
         levels.reshape(len(levels), -1), bits
-    )  # of a product's: (outputs, padded inputs)
+    )  # for a matrix product: (outputs, padded inputs)
     rows, columns = len(levels), options["K"] if "K" in options else int(unpacked.shape[1])
     size = options["block_size"]
     blocks = -(-columns // size)
@@ -119,7 +119,7 @@ def _packed_counts(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]
 
 
 def _unpack_levels(levels: Values, bits: int) -> Values:
-    """(rows, bytes) -> (rows, levels): the first level of a byte stands in its lowest bits."""
+    """(rows, bytes) -> (rows, levels): the first level of a byte is in its lowest bits."""
     if levels.dtype != np.uint8 or bits == 8:
         return levels.astype(np.int16)
     shifts = np.arange(0, 8, bits)
@@ -129,7 +129,7 @@ def _unpack_levels(levels: Values, bits: int) -> Values:
 
 @dataclass
 class OnnxModel(Graph):
-    """A graph that predicts, and all that is needed to save it. proto: onnx.ModelProto, weights inside."""
+    """A graph that predicts, with everything that saving it needs. proto: onnx.ModelProto with weights."""
 
     proto: onnx.ModelProto
     tokenizer: PreTrainedTokenizerBase
@@ -141,14 +141,14 @@ class OnnxModel(Graph):
         return measure_size(self.proto)
 
     def openable(self, folder: Path) -> bytes | Path:
-        """What a session is made of: the graph's bytes, or a file in the folder where they are too many."""
+        """The input of a session: the graph's bytes, or a file in the folder if they are too many."""
         if stored_bytes(self.proto) <= MOST_INSIDE:
             return bytes(self.proto.SerializeToString())
         _write_graph(self.proto, folder)
         return folder / MODEL
 
     def write(self, folder: Path) -> None:
-        """model.onnx. Raises BuildError for weights that are NaN or infinite."""
+        """Writes model.onnx. Raises BuildError for weights that are NaN or infinite."""
         for tensor in self.proto.graph.initializer:
             values = array_of(tensor)
             if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -164,20 +164,20 @@ def _write_graph(proto: onnx.ModelProto, folder: Path) -> None:
         onnx.save_model(proto, folder / MODEL)
         return
     copy = type(proto)()
-    copy.CopyFrom(proto)  # saving empties the tensors that it moves out
+    copy.CopyFrom(proto)  # saving empties the tensors that it moves to another file
     onnx.save_model(copy, folder / MODEL, save_as_external_data=True, location=DATA, size_threshold=1024)
 
 
 def load_onnx_model(folder: Path, *, device: str = "cpu") -> OnnxModel:  # noqa: ARG001
-    """What `OnnxModel.save` or `slimgate export` wrote.
+    """Loads what `OnnxModel.save` or `slimgate export` wrote.
 
-    Raises BuildError where weights would be read from another folder.
+    Raises BuildError if weights would be read from another folder.
     """
     return OnnxModel(proto=read_graph(folder), **load_beside(folder))
 
 
 def read_graph(folder: Path) -> onnx.ModelProto:
-    """The graph of a folder with its weights, those of files beside it too."""
+    """The graph of a folder with its weights, including those in files next to it."""
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 

@@ -1,11 +1,11 @@
-"""A decoder as an OpenVINO graph with a key-value cache: what it has read is its state, kept between calls.
+"""A decoder as an OpenVINO graph whose key-value cache is a state that persists between calls.
 
 graph = export_decoder(model.network)
 
 | input            | shape          | what                                                             |
 |------------------|----------------|------------------------------------------------------------------|
-| `input_ids`      | (rows, tokens) | the tokens behind those that the state holds                     |
-| `logits_to_keep` | (places,)      | the tokens of this call whose scores are wanted, from 0          |
+| `input_ids`      | (rows, tokens) | the tokens after those that the state holds                      |
+| `logits_to_keep` | (places,)      | the positions of this call whose scores are wanted, from 0       |
 | `beam_idx`       | (rows,)        | the row of the state that each row continues; greedy: 0, 1, 2…  |
 
 The output `logits` is (rows, places, vocabulary). All rows of a call have the same number of tokens.
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 Numbers = npt.NDArray[np.integer] | npt.NDArray[np.floating]
 IDS, PLACES, ROWS = "input_ids", "logits_to_keep", "beam_idx"
 INPUTS = frozenset({IDS, PLACES, ROWS})
-# Sizes of the example, none equal to another: rows, tokens in the state, tokens of the call, places.
+# Sizes of the example, all different: rows, tokens in the state, tokens of the call, positions.
 _ROWS, _PAST, _TOKENS, _PLACES = 3, 7, 5, 2
 
 
 def export_decoder(network: nn.Module) -> Any:
-    """The openvino.Model of a causal language model, whose state takes any rows and tokens.
+    """The openvino.Model of a causal language model, for any number of rows and tokens.
 
-    Raises BuildError where the network cannot be exported, MissingExtra without openvino.
+    Raises BuildError if the network cannot be exported, MissingExtra without openvino.
     """
     load_openvino("to_openvino_decoder")
     import torch
@@ -55,7 +55,7 @@ def export_decoder(network: nn.Module) -> Any:
             exported = OpenVINOExporter().export(network, example, config)
         except Exception as error:  # the exporter's errors have no common base, and are pages long
             raise BuildError(format_export_error(network, error)) from error
-    graph = getattr(exported, "program", exported)  # transformers below 5.23 gives the program itself
+    graph = getattr(exported, "program", exported)  # transformers before 5.23 returns the program itself
     _repeat_heads_by_products(graph)
     _check(graph)
     return graph
@@ -71,7 +71,7 @@ def decoder_inputs(ids: Numbers, places: Numbers) -> dict[str, npt.NDArray[Any]]
 
 
 def _example(network: nn.Module) -> dict[str, Any]:
-    """A call of a cache that holds tokens already. Every layer of it grows, those with a window too."""
+    """A call with a cache that already holds tokens. Every layer's cache grows, also those with a window."""
     import torch
     from transformers import DynamicCache
 
@@ -90,7 +90,7 @@ def _example(network: nn.Module) -> dict[str, Any]:
 
 
 def _dynamic_shapes(example: dict[str, Any]) -> dict[str, Any]:
-    """The axes that vary: rows and tokens, and of the cache, (rows, heads, tokens, size), no other."""
+    """The axes that vary: rows and tokens, and in the cache (rows, heads, tokens, size) the same."""
     import torch
 
     varies = torch.export.Dim.AUTO
@@ -103,9 +103,10 @@ def _dynamic_shapes(example: dict[str, Any]) -> dict[str, Any]:
 
 
 def _repeat_heads_by_products(graph: openvino.Model) -> None:
-    """Repeats keys and values that heads share by a product with ones, in place of a broadcast.
+    """Repeats keys and values that heads share by a product with ones, instead of a broadcast.
 
-    OpenVINO's CPU plugin computes attention and cache in one operator, which `kv_cache` needs, if they stand
+    OpenVINO's CPU plugin computes attention and cache in one operator, which `kv_cache` needs, if the graph
+    has such a pattern. The exporter's broadcasts to computed shapes do not
     in such a pattern. The exporter's broadcasts to computed shapes do not
     (src/plugins/intel_cpu/src/transformations/cpu_opset/common/pass/stateful_sdpa_fusion.cpp of OpenVINO).
     """
@@ -120,9 +121,9 @@ def _repeat_heads_by_products(graph: openvino.Model) -> None:
 
 
 def _repeats_of(node: openvino.Node) -> int | None:
-    """How often a node repeats heads; None of a node that does something else.
+    """How often a node repeats heads; None for a node that does something else.
 
-    From (rows, heads, 1, tokens, size) to (rows, heads · repeats, tokens, size).
+    The shapes change from (rows, heads, 1, tokens, size) to (rows, heads · repeats, tokens, size).
     """
     if node.get_type_name() != "Broadcast" or node.input_value(0).get_node().get_type_name() != "Unsqueeze":
         return None

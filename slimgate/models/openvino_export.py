@@ -1,8 +1,8 @@
-"""A PyTorch network as an OpenVINO graph whose rows and tokens may be of any number.
+"""Exports a PyTorch network as an OpenVINO graph for any number of rows and tokens.
 
 graph = export_openvino(model.network, encoded.batch([0, 1, 2]), attention="eager")
 
-By torch.export, which says so where a shape would be fixed; tracing would fix it and say nothing.
+It uses torch.export, which reports a shape that would be fixed; tracing would fix it silently.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def export_openvino(network: nn.Module, batch: Arrays, *, attention: str) -> Any:
-    """An openvino.Model: inputs named as in the batch, of any rows and tokens; output `logits`.
+    """An openvino.Model for any number of rows and tokens: input names as in the batch, output `logits`.
 
     batch: an example of at least two rows and two tokens. attention: "sdpa", one operator, or "eager",
-    written out as products and softmax. Raises BuildError where the network cannot be exported.
+    written out as products and softmax. Raises BuildError if the network cannot be exported.
     """
     openvino = load_openvino("to_openvino")
     inputs = {name: torch.from_numpy(values) for name, values in batch.items()}
@@ -42,14 +42,14 @@ def export_openvino(network: nn.Module, batch: Arrays, *, attention: str) -> Any
                 strict=False,
             )
             graph = openvino.convert_model(program)
-        except Exception as error:  # neither exporter has a common base of errors, and both tell pages
+        except Exception as error:  # the errors of both exporters have no common base, and are pages long
             raise BuildError(format_export_error(network, error)) from error
     _name(graph, list(inputs))
     return graph
 
 
 class _Logits(nn.Module):
-    """The network as a function of tensors that gives one."""
+    """The network as a function of tensors that returns one tensor."""
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()

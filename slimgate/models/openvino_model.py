@@ -3,19 +3,19 @@
 The folder of an artifact of kind openvino:
 
     model.xml  model.bin          the graph, and its weights
-    config.json  tokenizer files  as transformers has them
+        config.json  tokenizer files  as transformers writes them
     slimgate.json                 the kind
 
-The graph's inputs are named as a tokenizer names them, (rows, tokens) each; its one output is `logits`.
+The graph's input names are those of the tokenizer, (rows, tokens) each; its one output is `logits`.
 
 A decoder with a key-value cache is an artifact of kind openvino_decoder (openvino_decoder.py). Its files are
 decoder.xml and decoder.bin.
 
-The numbers that an OpenVINO graph holds: which are weights, how many of them, how many other than zero.
+The module also counts the numbers in an OpenVINO graph: which are weights, and how many are not zero.
 
-Weights are the graph's constants, without integers that index and shape, without single numbers, and without
-what says what the levels of quantized ones stand for: scales, zero points, the ranges of FakeQuantize. Levels
-that are packed two to a byte count each.
+Weights are the graph's constants, without integers for indices and shapes, without single numbers, and
+without the parameters of quantization: scales, zero points, the ranges of FakeQuantize. Levels that are
+packed two to a byte count separately.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MODEL = "model.xml"
 WEIGHTS = "model.bin"
 KIND = "openvino"
 DECODER = "openvino_decoder"
-# Of each kind the graph, and its weights.
+# For each kind the file of the graph, and the file of its weights.
 FILES = {KIND: (MODEL, WEIGHTS), DECODER: ("decoder.xml", "decoder.bin")}
 OUTPUT = "logits"
 
@@ -61,7 +61,7 @@ def measure_size(graph: openvino.Model) -> dict[str, int]:
 
 
 def weight_types(graph: openvino.Model) -> dict[str, int]:
-    """Type, such as i8 -> how many numbers of it the weights are."""
+    """Type, such as i8 -> how many numbers of the weights have it."""
     counts: dict[str, int] = {}
     for node in graph.get_ops():
         if node.get_type_name() == "Constant" and is_weight(node):
@@ -80,7 +80,7 @@ def first_broken_constant(graph: openvino.Model) -> str | None:
 
 
 def type_of(node: openvino.Node) -> str:
-    """i8, u4, f32, … of what a node gives."""
+    """The output type of a node: i8, u4, f32, …."""
     return str(node.get_output_element_type(0).get_type_name())
 
 
@@ -91,12 +91,12 @@ def is_weight(node: openvino.Node) -> bool:
         return False
     readers = _readers(node)
     if kind in LEVELS and not any(type_of(reader) in FLOATS for reader, _ in readers):
-        return False  # a mask, or what indexes
+        return False  # a mask, or indices
     return not all(_says_what_levels_mean(reader, at) for reader, at in readers)
 
 
 def _readers(node: openvino.Node) -> list[tuple[Any, int]]:
-    """Who reads a node, past conversions of type, and at which of its inputs."""
+    """The nodes that read a node, after conversions of type, each with the index of the input."""
     readers = []
     for target in node.output(0).get_target_inputs():
         reader = target.get_node()
@@ -108,7 +108,7 @@ def _readers(node: openvino.Node) -> list[tuple[Any, int]]:
 
 
 def _says_what_levels_mean(reader: openvino.Node, at: int) -> bool:
-    """A range of FakeQuantize, a zero point that is subtracted, or the scale of levels."""
+    """Whether the input is a range of FakeQuantize, a subtracted zero point, or the scale of levels."""
     kind = reader.get_type_name()
     if kind == "FakeQuantize":
         return at > 0
@@ -116,7 +116,7 @@ def _says_what_levels_mean(reader: openvino.Node, at: int) -> bool:
 
 
 def _levels_of(node: openvino.Node) -> bool:
-    """Whether a node gives the levels of a quantized weight as numbers, their zero point taken off or not."""
+    """Whether a node gives the levels of a quantized weight as numbers, with or without the zero point."""
     if node.get_type_name() == "Subtract":
         node = node.input_value(0).get_node()
     while node.get_type_name() == "Convert":
@@ -141,7 +141,7 @@ def _zero_point(node: openvino.Node) -> Values:
 
 
 def _values(node: openvino.Node) -> Values:
-    """The numbers of a Constant, in its shape; those of four bits unpacked."""
+    """The numbers of a Constant, in its shape; four-bit numbers are unpacked."""
     kind = type_of(node)
     if kind in ("i4", "u4"):
         packed = np.asarray(node.get_data()).reshape(-1).view(np.uint8)
@@ -156,9 +156,9 @@ def _values(node: openvino.Node) -> Values:
 
 @dataclass
 class OpenVinoModel(Graph):
-    """A graph that predicts, and all that is needed to save it.
+    """A graph that predicts, with everything that saving it needs.
 
-    graph: openvino.Model; kind: "openvino", or "openvino_decoder" of a graph with a key-value cache.
+    graph: openvino.Model; kind: "openvino", or "openvino_decoder" for a graph with a key-value cache.
     """
 
     graph: openvino.Model
@@ -171,7 +171,7 @@ class OpenVinoModel(Graph):
         return measure_size(self.graph)
 
     def write(self, folder: Path) -> None:
-        """The graph and its weights. Raises BuildError for weights that are NaN or infinite."""
+        """Writes the graph and its weights. Raises BuildError for weights that are NaN or infinite."""
         if broken := first_broken_constant(self.graph):
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken}")
         write_graph(self.graph, folder, kind=self.kind)
@@ -180,7 +180,7 @@ class OpenVinoModel(Graph):
 def write_graph(
     graph: openvino.Model, folder: Path, *, kind: str = KIND, compress_to_fp16: bool = False
 ) -> None:
-    """The two files of a kind."""
+    """Writes the two files of a kind."""
     folder.mkdir(parents=True, exist_ok=True)
     with silent():
         load_openvino("an artifact of kind openvino").save_model(
@@ -189,7 +189,7 @@ def write_graph(
 
 
 def read_graph(folder: Path, *, kind: str = KIND, mapped: bool = False) -> Any:
-    """The graph of a folder. mapped: weights stay in the file, which must then live as long as the graph."""
+    """The graph of a folder. mapped: weights stay in the file, which must then exist as long as the graph."""
     openvino, file = load_openvino(f"an artifact of kind {kind}"), folder / FILES[kind][0]
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": mapped})
@@ -201,6 +201,6 @@ def read_graph(folder: Path, *, kind: str = KIND, mapped: bool = False) -> Any:
 
 
 def load_openvino_model(folder: Path, *, kind: str = KIND, mapped: bool = False) -> OpenVinoModel:
-    """What `OpenVinoModel.save` or `slimgate export` wrote. mapped: as in read_graph."""
+    """Loads what `OpenVinoModel.save` or `slimgate export` wrote. mapped: as in read_graph."""
     graph = read_graph(folder, kind=kind, mapped=mapped)
     return OpenVinoModel(graph=graph, kind=kind, **load_beside(folder))

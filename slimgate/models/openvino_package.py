@@ -1,4 +1,4 @@
-"""OpenVINO and nncf, imported where they are needed."""
+"""Imports OpenVINO and nncf when they are needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slimgate._system.signals import handle_on_own_stack
 
 
 def load_openvino(user: str) -> Any:
-    """The package. user: what needs it. Raises MissingExtra."""
+    """Imports the package. user: what needs it. Raises MissingExtra."""
     openvino = import_extra("openvino", "openvino", user)
     handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
     return openvino
@@ -21,18 +21,18 @@ def load_openvino(user: str) -> Any:
 
 @cache
 def compiling_core() -> Any:
-    """The openvino.Core that compiles slimgate's graphs of this process, and lives as long as it.
+    """The openvino.Core that compiles slimgate's graphs in this process, and lives as long as the process.
 
-    Where several come and go, the process may end at the next signal (slimgate/_system/signals.py).
+    If cores are made and freed, the process may end at the next signal (slimgate/_system/signals.py).
     """
     return load_openvino("runtime openvino").Core()
 
 
 def load_nncf(user: str) -> Any:
-    """nncf, which logs nothing below an error. Raises MissingExtra.
+    """Imports nncf, which logs only errors. Raises MissingExtra.
 
-    It makes its own class that of every later logger of the process, and transformers cannot log once by it.
-    So the class from before is set again.
+    It sets its class as that of every later logger of the process, and transformers cannot log once with it.
+    So the previous class is set again.
     """
     load_openvino(user)
     before = logging.getLoggerClass()

@@ -1,10 +1,10 @@
-"""Writing in two calls by a library that writes whole answers: it waits behind the first token of each row.
+"""Writing in two calls with a library that writes whole answers: it waits after the first token of each row.
 
     paused = PausedWriting(lambda on_token: generator.generate_batch(…, asynchronous=True, callback=on_token))
     paused.wait()            the first token of each row is chosen
     paused.finish()          the results, with the other tokens
 
-The library writes in a thread of its own, and calls on_token in it for every token.
+The library writes in a separate thread, and calls on_token in it for every token.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
 
-# Seconds until it is looked whether writing has failed before the first token.
+# Seconds between checks whether writing has failed before the first token.
 _LOOK = 0.2
 
 
@@ -22,38 +22,39 @@ class PausedWriting:
     """Answers after their first token."""
 
     def __init__(self, start: Callable[[Callable[[Any], bool]], Sequence[Any]]) -> None:
-        """start(on_token): has the library begin, and gives its results, which have done() and result()."""
+        """start(on_token): starts the library, and returns its results, which have done() and result()."""
         self._gate = _Gate()
         self._results = start(self._gate.on_token)
-        # also when the process ends: the library would wait for its thread, and that one here
+        # Also at the end of the process: the library would wait for its thread, and the thread would wait
+        # here.
         self._end = weakref.finalize(self, self._gate.stop, self._results)
 
     def wait(self) -> None:
-        """Until the first tokens are chosen. Raises what the library raised."""
+        """Waits until the first tokens are chosen. Raises the library's error."""
         while not self._gate.begun.wait(_LOOK):
             if all(result.done() for result in self._results):
                 self.finish()
                 return
 
     def finish(self) -> list[Any]:
-        """The results of all rows. Raises what the library raised."""
+        """The results of all rows. Raises the library's error."""
         self._gate.goes_on.set()
         self._end.detach()
         return [result.result() for result in self._results]
 
     def stop(self) -> None:
-        """Ends the answers where they are; nothing if they are finished."""
+        """Ends the answers at their last token; does nothing if they are finished."""
         self._end()
 
 
 class _Gate:
-    """Where the library's thread waits. It holds no answers, so that these can be dropped while it does."""
+    """Blocks the library's thread. It holds no answers, so that these can be freed while the thread waits."""
 
     def __init__(self) -> None:
         self.begun, self.goes_on, self._stopped = Event(), Event(), False
 
     def on_token(self, _step: object) -> bool:
-        """Waits at the first row's first token, as all rows' are chosen by then. True ends the row."""
+        """Waits at the first row's first token, because all rows' are chosen by then. True ends the row."""
         if not self.begun.is_set():
             self.begun.set()
             self.goes_on.wait()

@@ -1,6 +1,6 @@
-"""Parts of transformers that hold weights in a form of their own, as nn.Linear and nn.Embedding.
+"""Converts parts of transformers that store weights in a special form to nn.Linear and nn.Embedding.
 
-| transformers has            | here it becomes                    | so that steps                         |
+| in transformers             | after the conversion               | so that steps                         |
 |-----------------------------|------------------------------------|---------------------------------------|
 | Conv1D (GPT-2)              | nn.Linear                          | find its weight, not transposed       |
 | experts in one parameter    | Experts: three nn.Linear an expert | quantize, prune and factorise each    |
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
 
-# The step that does this alone, by whose name a saved model finds the way to load it again.
+# The step that does only this. A saved model records its name, to repeat the conversion on loading.
 STEP = "conv1d_to_linear"
 
 
 class Experts(nn.Module):
-    """The experts of a mixture, one by one: what transformers computes from one stacked parameter.
+    """The experts of a mixture as separate layers; transformers stores them in one stacked parameter.
 
     Input: tokens (tokens, hidden), the experts chosen for each (tokens, k) and their weights (tokens, k).
     """
@@ -86,7 +86,7 @@ class Experts(nn.Module):
         return answer
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         return {
             "experts": len(self.experts),
             "hidden": self.hidden,
@@ -107,7 +107,7 @@ class ScaledEmbedding(nn.Module):
 
     @classmethod
     def from_scaled(cls, table: nn.Embedding) -> ScaledEmbedding:
-        """The same weight, of one of transformers' scaled tables."""
+        """The same weight, from one of transformers' scaled tables."""
         shape = (table.num_embeddings, table.embedding_dim)
         scale: Any = table.embed_scale
         with torch.device("meta"):
@@ -120,14 +120,14 @@ class ScaledEmbedding(nn.Module):
         return vectors * self.scale
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         table: Any = self.table
         shape = {"num_embeddings": table.num_embeddings, "embedding_dim": table.embedding_dim}
         return {**shape, "scale": self.scale, "padding_idx": getattr(table, "padding_idx", None)}
 
 
 def to_plain_linear_(model: TorchModel) -> list[str]:
-    """Replaces Conv1D layers and stacked experts by what holds nn.Linear; gives their names."""
+    """Replaces Conv1D layers and stacked experts by modules of nn.Linear; returns their names."""
     network = model.network
     layers: dict[str, nn.Module] = {
         name: _linear(m) for name, m in network.named_modules() if isinstance(m, Conv1D)
@@ -145,7 +145,7 @@ def to_plain_linear_(model: TorchModel) -> list[str]:
 
 
 def to_plain_tables_(model: TorchModel) -> None:
-    """Replaces token tables that scale what they give by a plain nn.Embedding with the scale behind it."""
+    """Replaces token tables that scale their output by a plain nn.Embedding with the scale after it."""
     tables = {
         name: ScaledEmbedding.from_scaled(m)
         for name, m in model.network.named_modules()

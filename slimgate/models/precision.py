@@ -1,4 +1,4 @@
-"""In which floating-point format a step computes: in training, and where a network only answers rows."""
+"""The floating-point format in which a step computes: in training, and when a network only answers rows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# At most so many rows are answered in both formats first, and so far may the answers differ on average: in
-# standard deviations over the rows.
+# The number of rows that are first answered in both formats, and the limit of the mean difference of the
+# answers, in standard deviations over the rows.
 PROBED, AGREE_WITHIN = 16, 0.05
 
 
@@ -21,14 +21,14 @@ def answer_precision(
     order: Sequence[int],
     device: str,
 ) -> str:
-    """What a network that only answers rows computes in.
+    """The format in which a network that only answers rows computes.
 
-    "auto": bfloat16 where it is native, the weights are float32, and the answers to a probe differ from
-    those of float32 by less than AGREE_WITHIN; else "float32", which leaves the network as it is.
-    Another wish stands.
+    "auto": bfloat16 if it is native, the weights are float32, and the answers to a probe differ from
+    those of float32 by less than AGREE_WITHIN; else "float32", which does not change the network.
+    Any other setting is returned unchanged.
 
-    answer: the network's answers on the rows at some positions, a tensor. order: all positions by length, of
-    which the probe takes some of all lengths.
+    answer: the network's answers on the rows at some positions, a tensor. order: all positions by length,
+    from which the probe takes rows of all lengths.
     """
     import torch
 
@@ -42,19 +42,19 @@ def answer_precision(
     with in_precision(precision, device):
         error = (answer(probe) - exact).abs().mean()
     spread = (exact - exact.mean(0)).square().mean().sqrt()
-    # an error that is not a number is not within it
+    # False for an error that is not a number.
     return precision if float(error) < AGREE_WITHIN * float(spread) else "float32"
 
 
 def in_precision(precision: str, device: str) -> Any:
-    """A context in which products are in that format (PyTorch's autocast)."""
+    """A context in which products are computed in that format (PyTorch's autocast)."""
     import torch
 
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def resolve_precision(setting: str, device: str) -> str:
-    """bfloat16 for "auto" where the device computes it natively, else float32; another wish as it is."""
+    """bfloat16 for "auto" if the device computes it natively, else float32; other settings unchanged."""
     if setting != "auto":
         return setting
     import torch

@@ -1,4 +1,4 @@
-"""Scores of many rows: sorted by length, in batches, put back in the rows' own order."""
+"""Scores of many rows: sorted by length, predicted in batches, returned in the rows' order."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ def predict_scores(
     progress: Progress = no_progress,
     read: ReadOutput | None = None,
 ) -> npt.NDArray[Any]:
-    """Scores of every row: (rows, outputs), in the order of the rows; of parts of rows, their sums.
+    """Scores of every row: (rows, outputs), in the order of the rows; sums if a row is split into parts.
 
-    batch_size: rows of a batch at most; batch_tokens: its tokens with padding at most, a row at least.
-    order: the order in which rows are predicted; by length, longest first, where it is None (so that
-    memory runs out at once or never, and little padding is computed). read(output, batch) -> (rows, k): what
-    is kept of a batch's output, by its inputs and what is known beside them; where it is None, all of it.
-    Raises DataError without rows.
+    batch_size: the most rows of a batch; batch_tokens: its most tokens with padding, at least one row.
+    order: the order in which rows are predicted; None for by length, longest first (so that memory runs out
+    at once or never, and little padding is computed). read(output, batch) -> (rows, k): the part of a batch's
+    output to keep, from its inputs and extra arrays; None keeps all of it. Raises DataError without rows.
     """
     rows = len(encoded.lengths)
     if not rows:
@@ -59,7 +58,7 @@ def batches(
 ) -> Iterator[list[int]]:
     """Consecutive runs of `order` of at most `rows` rows that fill at most `tokens` tokens with padding.
 
-    A row that is longer than `tokens` is a batch of its own.
+    A row that is longer than `tokens` is a separate batch.
     """
     batch: list[int] = []
     width = 0

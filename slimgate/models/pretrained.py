@@ -1,9 +1,9 @@
-"""Networks of transformers' folders: in the dtype of their weights, quietly, never by a pickle.
+"""Networks of transformers' folders: in the dtype of their weights, without output, and without pickles.
 
-Models that start from random weights, and tokenizers trained on the rows: `model = "fresh:FOLDER"`.
+It also makes models with random weights, and tokenizers trained on the rows: `model = "fresh:FOLDER"`.
 
-The folder holds a config.json as transformers has it, and a tokenizer where one is to be used; else one of
-the configuration's `vocab_size` is trained on the train rows: byte-level BPE (Radford et al. 2019), which,
+The folder holds a config.json of transformers, and may hold a tokenizer. Without one, slimgate trains a
+tokenizer of the configuration's `vocab_size` on the train rows: byte-level BPE (Radford et al. 2019), which,
 unlike the WordPiece trainer of `tokenizers`, gives the same tokens for the same texts.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# It stands behind the encoder, and most heads do without.
+# The pooler comes after the encoder, and most heads do not use it.
 POOLER = "pooler"
 _DECODER = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
 _ENCODER = {
@@ -47,8 +47,8 @@ _SPECIAL = {
 class Weights:
     """A network, and how it fits its files.
 
-    missing: names of its weights that the files do not hold (in that shape); unused: names in the files for
-    which it has no place.
+    missing: names of its weights that the files do not hold (in that shape); unused: names in the files that
+    it has no weight for.
     """
 
     network: PreTrainedModel
@@ -56,7 +56,7 @@ class Weights:
     unused: list[str] = field(default_factory=list)
 
     def in_encoder(self, names: list[str]) -> list[str]:
-        """Those that belong to the transformer itself: neither to a head nor to its pooler."""
+        """The names that belong to the transformer itself: neither to a head nor to its pooler."""
         prefix = f"{self.network.base_model_prefix}."
         parts = {name for name, _ in self.network.base_model.named_children()} - {POOLER}
         return [name for name in names if name.removeprefix(prefix).partition(".")[0] in parts]
@@ -65,10 +65,10 @@ class Weights:
 def require_weights(
     ref: ModelRef, weights: Weights, context: BuildContext, *, new_head: bool = False
 ) -> None:
-    """Raises BuildError where the files do not hold the model that is to be judged.
+    """Raises BuildError if the files do not hold the model that is to be judged.
 
-    new_head: the task makes one, so that all but the encoder's weights may be missing. A variant
-    (ref.new_head is not None) must use what its files hold; of a teacher, what is unused becomes a warning.
+    new_head: the task makes one, so that all weights except the encoder's may be missing. A variant
+    (ref.new_head is not None) must use everything in its files; for a teacher, unused weights are a warning.
     """
     missing = weights.in_encoder(weights.missing) if new_head else weights.missing
     if missing:
@@ -91,15 +91,15 @@ def require_weights(
 
 
 def _without_pooler(names: list[str]) -> list[str]:
-    """Checkpoints of RoBERTa and others hold a pooler, which their models with a head do not have."""
+    """The names without a pooler: checkpoints of RoBERTa and others hold one that models with a head lack."""
     return [name for name in names if POOLER not in name.split(".")]
 
 
 def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options: object) -> Weights:
-    """The network of a reference, and which weights its files lack or hold besides.
+    """The network of a reference, and which weights its files lack or have in excess.
 
-    dtype: in which the network is where the suite asks for none; None: in that of its weights. options: of
-    from_pretrained; of a fresh model, `config` is needed, and nothing is missing.
+    dtype: the network's dtype if the suite asks for none; None: that of its weights. options: of
+    from_pretrained; for a fresh model, `config` is needed, and nothing is missing.
     """
     if ref.fresh:
         return Weights(fresh_network(auto, ref, options["config"]))
@@ -113,7 +113,8 @@ def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options:
             )
         else:
             network, info = _read_folder(auto, ref, dtype, options)
-    mismatched = [name for name, *_ in info["mismatched_keys"]]  # where they may be ignored, else an error
+    # if they may be ignored, else from_pretrained raises
+    mismatched = [name for name, *_ in info["mismatched_keys"]]
     return Weights(network, sorted({*info["missing_keys"], *mismatched}), sorted(info["unexpected_keys"]))
 
 
@@ -141,10 +142,10 @@ def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str,
 
 @contextmanager
 def numbers_alone(text: str) -> Iterator[None]:
-    """Where torch reads a .bin, by weights_only. Raises BuildError where it holds anything else."""
+    """A context for torch to read a .bin with weights_only. Raises BuildError if it holds anything else."""
     try:
         yield
-    except pickle.UnpicklingError as error:  # torch's own words advise to load it all the same
+    except pickle.UnpicklingError as error:  # torch's message advises to load it anyway
         raise BuildError(
             f"{text}: its .bin file contains more than numbers, and loading it could run code, so it is "
             "not loaded; if you trust the file, save the model as safetensors yourself"
@@ -153,7 +154,7 @@ def numbers_alone(text: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without transformers' progress bars and load report: what counts goes into the log or an error."""
+    """Turns off transformers' progress bars and load report: the log or an error has the relevant facts."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -168,7 +169,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def config_of(ref: ModelRef) -> Any:
-    """The configuration of transformers, of config.json or of a GGUF file."""
+    """The configuration of transformers, from config.json or a GGUF file."""
     from transformers import AutoConfig
 
     of_gguf = {} if ref.file is None else {"gguf_file": ref.file}
@@ -176,9 +177,9 @@ def config_of(ref: ModelRef) -> Any:
 
 
 def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: PreTrainedConfig) -> Any:
-    """The folder's tokenizer, or of a fresh model without one a trained one; `config` is fitted to it.
+    """The folder's tokenizer, or a trained one for a fresh model without one; `config` is adapted to it.
 
-    texts: the train rows' (they are read only where one is trained). Raises BuildError, and SuiteError for a
+    texts: the train rows' texts, read only if one is trained. Raises BuildError, and SuiteError for a
     folder with weights and without a tokenizer.
     """
     from transformers import AutoTokenizer
@@ -212,8 +213,8 @@ def fresh_network(auto: str, ref: ModelRef, config: PreTrainedConfig) -> Any:
 def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
     """A fast byte-level BPE tokenizer of at most `size` tokens, the same for the same texts.
 
-    family: a configuration's model_type; decoders get texts as they are, encoder-decoders with an end, others
-    framed by a start and an end. Raises BuildError without texts.
+    family: a configuration's model_type. For decoders texts stay unchanged, for encoder-decoders they get an
+    end token, for others a start and an end token. Raises BuildError without texts.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -240,7 +241,7 @@ def _special_tokens(family: str) -> dict[str, str]:
 
 
 def _decodes(family: str) -> bool:
-    """Whether transformers has it as a language model that reads from left to right, and as no other."""
+    """Whether transformers has the family only as a language model that reads from left to right."""
     from transformers.models.auto import modeling_auto as auto
 
     return (
@@ -250,9 +251,9 @@ def _decodes(family: str) -> bool:
 
 
 def fit_config(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-    """The size of the vocabulary and the special tokens' numbers, as the tokenizer has them."""
+    """Sets the vocabulary's size and the special tokens' ids to those of the tokenizer."""
     inner = _config_with_vocabulary(config)
-    # an encoder-decoder begins its answer with the padding token (T5, Marian) or the end token (BART)
+    # An encoder-decoder begins its answer with the padding token (T5, Marian) or the end token (BART).
     begins_with_end = getattr(inner, "decoder_start_token_id", None) == inner.eos_token_id
     inner.vocab_size = len(tokenizer)
     for name in ("bos", "eos", "pad"):
@@ -262,7 +263,7 @@ def fit_config(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
 
 
 def _config_with_vocabulary(config: PreTrainedConfig) -> Any:
-    """The configuration that has the vocabulary: of two towers, the text's."""
+    """The part of the configuration that has the vocabulary: for two towers, the text's."""
     return getattr(config, "text_config", config)
 
 
@@ -283,7 +284,7 @@ def _byte_level(texts: list[str], size: int, special: list[str]) -> Any:
 
 
 def _frame(tokenizer: Tokenizer, start: str | None, end: str) -> None:
-    """Puts a text, and each text of a pair, between start and end; None: it has no start."""
+    """Puts a text, and each text of a pair, between start and end. start: None for no start token."""
     from tokenizers import processors
 
     ids = [(token, tokenizer.token_to_id(token)) for token in (start, end) if token]

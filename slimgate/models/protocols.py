@@ -1,4 +1,4 @@
-"""What all of slimgate's models have, whatever their kind, for functions that take any of them."""
+"""The common interface of slimgate's models, for functions that take any kind."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class Saved(Protocol):
     def kind(self) -> str: ...
 
     def measure_size(self) -> Mapping[str, int | None]:
-        """parameters, nonzero_parameters, state_bytes; None for what is not known."""
+        """parameters, nonzero_parameters, state_bytes; None for unknown numbers."""
 
     def code_modules(self) -> Sequence[str]:
-        """The modules whose code runs when it predicts, beside transformers'."""
+        """The modules whose code runs when it predicts, in addition to transformers'."""
 
     def save(self, folder: Path) -> None:
         """Writes the files of the artifact. Raises BuildError."""
 
 
 class Model(Saved, Protocol):
-    """What a step starts from or makes: a TorchModel, a Served, or a Graph such as an OnnxModel.
+    """The input or the result of a step: a TorchModel, a Served, or a Graph such as an OnnxModel.
 
-    tokenizer, config: as transformers has them.
+    tokenizer, config: objects of transformers.
     """
 
     @property

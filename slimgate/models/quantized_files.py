@@ -1,9 +1,9 @@
-"""What config.json and the files of a folder say of weights that another tool has quantized.
+"""Facts in config.json and the files of a folder about weights that another tool has quantized.
 
     quantization_config: {"quant_method": "gptq", "bits": 4, "group_size": 128}     a folder of transformers
     model.Q4_K_M.gguf                                                              a file of llama.cpp
 
-Only config.json and the headers of the weight files are read, and neither torch nor a quantization package is
+Only config.json and the headers of the weight files are read. Neither torch nor a quantization package is
 loaded, so that a folder that cannot be judged is an error before any model loads.
 """
 
@@ -20,14 +20,14 @@ from slimgate.errors import SuiteError, format_suggestion
 from slimgate.models.integer_packing import Packing, packing_of
 from slimgate.models.saved_weights import Stored, describe_names, read_stored_tensors
 
-# Kinds of artifacts: a folder that another tool has quantized, and one that a step wrote for servers
+# Kinds of artifacts: a folder that another tool has quantized, and a folder that a step wrote for servers
 # (served.py). A runtime says which formats of weights it computes (Runtime.formats).
 CHECKPOINT, SERVED = "quantized_checkpoint", "served"
-# How a runtime computes such weights: in their format, or unpacked to floating point. The answers of unpacked
-# weights are those of the format, and their times are not.
+# How a runtime computes with such weights: in their format, or unpacked to floating point. Unpacked weights
+# give the same answers as the format, but not its times.
 COMPUTED_BY_KERNELS, COMPUTED_UNPACKED = "kernels", "dequantized"
-# How slimgate loads what each quant_method of transformers names: the packages that its loader imports.
-# gptq and awq are unpacked by slimgate itself (dequantize.py).
+# How slimgate loads each quant_method of transformers: the packages that its loader imports. slimgate itself
+# unpacks gptq and awq (dequantize.py).
 PACKAGES: dict[str, tuple[str, ...]] = {
     "aqlm": ("aqlm",),
     "auto-round": ("auto_round",),
@@ -48,7 +48,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "vptq": ("vptq",),
 }
 _INSTALL = {"optimum.quanto": "optimum-quanto", "quark": "amd-quark", "spqr_quant": "spqr-quant"}
-# The numbers of a 32-bit integer that GPTQ and AWQ pack.
+# The numbers of bits that GPTQ and AWQ pack into 32-bit integers.
 _WORD = 32
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 Json = Mapping[str, Any]
@@ -56,10 +56,10 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Quantized:
-    """How a checkpoint stores its weights. bits: of most weights; None where the config does not say.
+    """How a checkpoint stores its weights. bits: of most weights; None if the config does not say.
 
-    format: `gptq`, `compressed-tensors (pack-quantized)`; scheme: `W4A16`; group_size: weights that share a
-    scale, None where a whole row or tensor does; left_out: layers that stay in floating point, with * for the
+    format: `gptq`, `compressed-tensors (pack-quantized)`; scheme: `W4A16`; group_size: how many weights share
+    a scale, None if a whole row or tensor does; left_out: layers that stay in floating point, with * for the
     number of a block.
     """
 
@@ -69,7 +69,7 @@ class Quantized:
     left_out: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """For the record."""
+        """The fields for the record."""
         return {
             "format": self.format,
             "scheme": self.scheme,
@@ -79,20 +79,20 @@ class Quantized:
 
 
 def describe_quantization(quantization: Json) -> str:
-    """What a quantization_config claims: `compressed-tensors (pack-quantized), W4A16`."""
+    """The claim of a quantization_config: `compressed-tensors (pack-quantized), W4A16`."""
     described = _DESCRIBE.get(method_of(quantization), _describe_bits)(quantization)
     return f"{described.format}, {described.scheme}"
 
 
 def weight_format_of(stored: Json) -> str:
-    """`gguf`, or the quant_method of transformers. stored: Quantized.facts(), as a manifest has it."""
+    """`gguf`, or the quant_method of transformers. stored: Quantized.facts(), from a manifest."""
     return str(stored["format"]).partition(" ")[0]
 
 
 def quantization_of(config: Json, text: str) -> Json | None:
-    """The quantization_config of a config.json; None of a model that is not quantized.
+    """The quantization_config of a config.json; None for a model that is not quantized.
 
-    text: the model, as the suite names it. Raises SuiteError for one that no reader is known for.
+    text: the model, as the suite names it. Raises SuiteError for a format that slimgate cannot read.
     """
     quantization = config.get("quantization_config")
     if quantization is None:
@@ -114,7 +114,7 @@ def quantization_of(config: Json, text: str) -> Json | None:
 
 
 def method_of(quantization: Json) -> str:
-    """Its quant_method. bitsandbytes and AutoRound have written it in other ways, too."""
+    """The quant_method. bitsandbytes and AutoRound have also written it in other ways."""
     method = quantization.get("quant_method")
     if method is None and (quantization.get("load_in_4bit") or quantization.get("load_in_8bit")):
         return "bitsandbytes"
@@ -122,9 +122,9 @@ def method_of(quantization: Json) -> str:
 
 
 def read_quantized(folder: Path, config: Json, text: str) -> Quantized | None:
-    """How a folder of transformers stores its weights; None of one that is not quantized.
+    """How a folder of transformers stores its weights; None for a folder that is not quantized.
 
-    Raises SuiteError where a package is missing, or where the files do not hold what config.json says.
+    Raises SuiteError if a package is missing, or if the files do not hold what config.json says.
     """
     quantization = quantization_of(config, text)
     if quantization is None:
@@ -158,7 +158,7 @@ def _check_packages(method: str, text: str) -> None:
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # a package inside of one that is not there
+    except ModuleNotFoundError:  # a package inside a package that is not installed
         return False
 
 
@@ -167,7 +167,7 @@ def without_numbers(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_NUMBERS.sub("*", name) for name in names))
 
 
-# What config.json says
+# Facts in config.json
 
 
 def _describe_bits(quantization: Json) -> Quantized:
@@ -267,9 +267,9 @@ _DESCRIBE = {
     "torchao": _describe_torchao,
 }
 
-# What the files hold
+# Facts in the weight files
 
-# The methods whose files name the parts of a quantized layer: the first part of each holds its levels.
+# Methods whose files have several tensors for a quantized layer. The first suffix is that of its levels.
 _PACKED: dict[str, tuple[str, ...]] = {
     "auto-round": ("qweight", "weight_packed"),
     "awq": ("qweight",),
@@ -292,7 +292,7 @@ def _plain_layers(tensors: Mapping[str, Stored]) -> tuple[str, ...]:
 
 
 def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored], text: str) -> None:
-    """Raises SuiteError where scales are missing, or are of another group size than config.json says."""
+    """Raises SuiteError if scales are missing, or have another group size than config.json says."""
     if not tensors:
         raise SuiteError(f'"{text}": its safetensors files contain no weights')
     packing = packing_of(method, quantization)
@@ -311,7 +311,7 @@ def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored
 
 
 def _missing_parts(method: str, packing: Packing | None, tensors: Mapping[str, Stored]) -> Iterator[str]:
-    """The parts of quantized layers that the files do not hold."""
+    """The tensors of quantized layers that the files do not hold."""
     for name, tensor in tensors.items():
         layer, _, part = name.rpartition(".")
         needed: tuple[str, ...] = ()
@@ -326,7 +326,7 @@ def _missing_parts(method: str, packing: Packing | None, tensors: Mapping[str, S
 def _group_sizes(
     method: str, packing: Packing | None, quantization: Json, tensors: Mapping[str, Stored]
 ) -> Iterator[tuple[str, int]]:
-    """(layer, how many inputs share a scale) of each packed layer, by the shapes of its tensors.
+    """(layer, how many inputs share a scale) of each packed layer, from the shapes of its tensors.
 
     Layers whose widths differ are left out.
 
@@ -354,7 +354,7 @@ def _group_sizes(
 
 
 def _packed_inputs(quantization: Json, tensor: Stored) -> int | None:
-    """Inputs of a layer that compressed-tensors packed; None where the groups have several widths."""
+    """Inputs of a layer that compressed-tensors packed; None if the groups have several widths."""
     groups = quantization.get("config_groups") or {}
     widths = {(group.get("weights") or {}).get("num_bits") for group in groups.values()}
     width = widths.pop() if len(widths) == 1 else None

@@ -1,11 +1,11 @@
-"""Modules put in the place of others, written down so that loading an artifact does the same.
+"""Replaces modules, and records it so that loading an artifact does the same.
 
     replace_modules_(model, "int8_dynamic", {"bert.pooler.dense": Int8Linear.from_linear(old)})
 
-Loading makes each of them anew from its class and options and then reads the weights. A class of
-slimgate.steps.layers tells its options itself (`options() -> dict`, what its constructor takes); torch's
-Linear, Embedding, LayerNorm and Identity are known here. `settings` are numbers of other modules that go with
-the change, such as a head count.
+Loading makes each of them again from its class and options, and then reads the weights. A class of
+slimgate.steps.layers returns its options itself (`options() -> dict`, the arguments of its constructor);
+torch's Linear, Embedding, LayerNorm and Identity are known here. `settings` are numbers of other modules that
+belong to the change, such as a head count.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def replace_modules_(
     modules: Mapping[str, nn.Module],
     settings: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
-    """Puts modules where the names say, sets settings, and notes both for `restore`.
+    """Replaces modules by name, sets settings, and notes both for `restore`.
 
     Args:
         model: the TorchModel.
@@ -52,9 +52,9 @@ def replace_modules_(
 
 
 def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """What the log says, before these take their places: {"warning": …, "untied": names}, mostly nothing.
+    """Entries for the log, before the replacement: {"warning": …, "untied": names}, mostly empty.
 
-    An output layer that is the token table stops being it where one of them gets weights of its own.
+    An output layer and a token table that share a weight are untied if one of them gets a separate weight.
     """
     holders: dict[int, list[str]] = {}
     for name, module in network.named_modules():
@@ -63,7 +63,7 @@ def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> 
             holders.setdefault(id(weight), []).append(name)
     for shared in holders.values():
         changed = [name for name in shared if name in modules]
-        # held, so that no two of them are made one after another at the same address
+        # Kept alive, so that two of them never get the same address.
         after = [getattr(modules[name], "weight", name) if name in modules else None for name in shared]
         if changed and len(shared) > 1 and len(set(map(id, after))) > 1:
             apart = (
@@ -78,19 +78,19 @@ def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> 
 
 
 def _count_bytes(module: nn.Module) -> int:
-    """Of its parameters and buffers."""
+    """The bytes of its parameters and buffers."""
     return sum(value.numel() * value.element_size() for value in module.state_dict().values())
 
 
 def restore(network: nn.Module, spec: Json) -> None:
-    """Makes the noted change to an empty network; its weights are read afterwards."""
+    """Repeats the noted change in an empty network; its weights are read afterwards."""
     for name, (kind, options) in spec.get("modules", {}).items():
         network.set_submodule(name, load_object(kind)(**options))
     _set(network, spec.get("settings", {}))
 
 
 def describe(module: nn.Module) -> tuple[str, Json]:
-    """("module:class", options) of which an empty module of the same shape can be made."""
+    """("module:class", options) from which an empty module of the same shape can be made."""
     if type(module) is nn.Linear:
         options: Json = {
             "in_features": module.in_features,

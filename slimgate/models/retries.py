@@ -1,9 +1,9 @@
-"""Posts to a server, and posts it again after a fault that may pass.
+"""Posts a request to a server, and posts it again after a temporary error.
 
     response = await post(client, f"{url}/completions", content, retries=6)
 
-What may pass, and the pauses, are those of the openai package: its own request takes more time than all of
-httpx, and that time is in each request.
+The temporary errors and the pauses are those of the openai package. Its own request function takes longer
+than all of httpx, and that time would be part of each request.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import httpx2
 
-# Seconds of the first pause, which doubles up to the longest one.
+# Seconds of the first pause; pauses double up to the longest one.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
-# A server may ask for this pause at most; one that asks for more is not asked again.
+# The longest pause that a server may ask for. If it asks for more, the request is not sent again.
 LONGEST_ASKED_FOR = 120.0
 _PASSING = frozenset({408, 409, 429})
 
 
 @cache
 def lost_connections() -> tuple[type[Exception], ...]:
-    """Errors of a request that has no response. httpx2 lets two of TLS through."""
+    """Errors of a request without a response. httpx2 lets two TLS errors through."""
     import anyio
     import httpx2
 
@@ -53,12 +53,12 @@ async def post(client: httpx2.AsyncClient, url: str, content: bytes, *, retries:
 
 
 def pause(tried: int) -> float:
-    """Seconds after a try; up to a quarter is left out at random, so that requests do not come together."""
+    """Seconds after a try, minus a random part of up to a quarter, so that requests do not coincide."""
     return min(FIRST_PAUSE * 2.0 ** min(tried, 10), LONGEST_PAUSE) * random.uniform(0.75, 1.0)
 
 
 def may_pass(response: httpx2.Response, asked_for: float | None) -> bool:
-    """Whether the same request may be answered later. asked_for: seconds that the server wants to wait."""
+    """Whether the same request may succeed later. asked_for: seconds that the server asks to wait."""
     if asked_for is not None and asked_for > LONGEST_ASKED_FOR:
         return False
     header = response.headers.get("x-should-retry")

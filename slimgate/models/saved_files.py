@@ -1,6 +1,6 @@
 """The tokenizer files of a model folder: whether they are there, and how they are saved.
 
-What stands beside a graph in its artifact's folder: configuration, tokenizer, and slimgate.json.
+It also saves and loads the files next to a graph in its artifact: configuration, tokenizer, slimgate.json.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from slimgate.models.graph import Graph
 
-# The vocabularies of transformers' tokenizers (its vocab_files_names), one of which a folder must have.
+# Names of vocabulary files of transformers' tokenizers (its vocab_files_names). A folder must have one.
 VOCABULARIES = (
     "tokenizer.json",
     "vocab*.txt",
@@ -34,7 +34,7 @@ VOCABULARIES = (
 WITHOUT_VOCABULARY = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
 SETTINGS = "tokenizer_config.json"
 DESCRIPTION = "slimgate.json"
-# The kind of an artifact that holds a draft model too (slimgate/models/speculative_model.py).
+# The kind of an artifact that also holds a draft model (slimgate/models/speculative_model.py).
 SPECULATIVE = "speculative"
 Json = dict[str, Any]
 
@@ -47,7 +47,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def check_language_model(ref: ModelRef, config: Json) -> None:
-    """Raises SuiteError where a config.json is of another kind of model, or a folder has no tokenizer."""
+    """Raises SuiteError if config.json is for another kind of model, or the folder has no tokenizer."""
     check_tokenizer(ref)
     for name in config.get("architectures") or ():
         if "For" in name and not name.endswith("ForCausalLM"):
@@ -55,7 +55,7 @@ def check_language_model(ref: ModelRef, config: Json) -> None:
 
 
 def check_text_to_text(ref: ModelRef, config: Json) -> None:
-    """Raises SuiteError where a config.json is of no encoder-decoder, or a folder has no tokenizer."""
+    """Raises SuiteError if config.json is for no encoder-decoder, or the folder has no tokenizer."""
     check_tokenizer(ref)
     names = config.get("architectures") or ()
     if config.get("is_encoder_decoder") is False or (names and not config.get("is_encoder_decoder")):
@@ -69,8 +69,8 @@ def check_tokenizer(ref: ModelRef) -> None:
     """Raises SuiteError for a folder without a tokenizer.
 
     transformers would make a tokenizer of the special tokens alone, which reads every word as unknown. The
-    tokenizer of a fresh model is trained on the rows, that of a GGUF model is in the file. The files of a hub
-    id are known after their download.
+    tokenizer of a fresh model is trained on the rows, and that of a GGUF model is in the file. The files of a
+    hub model are known only after their download.
     """
     if ref.folder is None or ref.fresh or ref.file is not None or has_tokenizer(ref.folder):
         return
@@ -93,7 +93,7 @@ def _class_name(file: Path) -> str | None:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the tokenizer's files, without the indentation of JSON: a third of a vocabulary's bytes."""
+    """Writes the tokenizer's files without JSON indentation, which is a third of a vocabulary's bytes."""
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer.json"
     if file.exists():
@@ -104,7 +104,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def save_config(config: PreTrainedConfig, folder: Path) -> None:
     """Writes config.json so that transformers reads the same again.
 
-    It reads T5's scale_decoder_outputs from tie_word_embeddings, and saves that as true whatever it was.
+    transformers reads T5's scale_decoder_outputs from tie_word_embeddings, but always saves the latter as
+    true.
     """
     config.save_pretrained(folder)
     if getattr(config, "scale_decoder_outputs", True) is False:
@@ -114,7 +115,7 @@ def save_config(config: PreTrainedConfig, folder: Path) -> None:
 
 
 def save_beside(folder: Path, model: Graph, **more: object) -> None:
-    """Writes them. model: has config, tokenizer and kind; more: further entries of slimgate.json."""
+    """Writes config, tokenizer and slimgate.json. more: further entries of slimgate.json."""
     save_config(model.config, folder)
     save_tokenizer(model.tokenizer, folder)
     description = {"kind": model.kind, **more}
@@ -125,7 +126,7 @@ def load_beside(folder: Path) -> Json:
     """Loads the tokenizer and the config that `Graph.save` wrote.
 
     Args:
-        folder: of an artifact, or an exported folder.
+            folder: an artifact's folder, or an exported folder.
 
     Returns:
         "tokenizer" and "config", as transformers loads them: keyword arguments for the graph's class.
@@ -139,7 +140,7 @@ def load_beside(folder: Path) -> Json:
 
 
 def read_description(folder: Path) -> Json:
-    """slimgate.json alone."""
+    """The content of slimgate.json."""
     description: Json = json.loads((folder / DESCRIPTION).read_text("utf-8"))
     return description
 

@@ -1,8 +1,8 @@
-"""The names, shapes and dtypes of a folder's weights, as the headers of its safetensors files have them.
+"""The names, shapes and dtypes of a folder's weights, from the headers of its safetensors files.
 
     8 bytes (length of the header, little endian)   header (JSON: name -> dtype, shape, offsets)   numbers
 
-Nothing but the headers is read, and neither torch nor safetensors is loaded.
+It reads only the headers, and loads neither torch nor safetensors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 Shapes = dict[str, tuple[int, ...]]
-# How the headers call the floating-point formats that a model may be computed in.
+# The headers' names of the floating-point formats that a model may be computed in.
 FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 # safetensors itself reads no longer header.
 LONGEST_HEADER = 100_000_000
@@ -22,14 +22,14 @@ _METADATA = "__metadata__"
 
 
 class Stored(NamedTuple):
-    """A tensor of a file. dtype: as the header calls it, such as BF16 or I32."""
+    """A tensor of a file. dtype: the header's name for it, such as BF16 or I32."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
 def read_weight_shapes(folder: Path) -> Shapes | None:
-    """Name -> shape of all weights; None without safetensors files, or where one of them cannot be read."""
+    """Name -> shape of all weights; None without safetensors files, or if one of them cannot be read."""
     tensors = read_stored_tensors(folder)
     return None if tensors is None else {name: tensor.shape for name, tensor in tensors.items()}
 
@@ -47,7 +47,7 @@ def read_stored_tensors(folder: Path) -> dict[str, Stored] | None:
 
 
 def find_main_dtype(folder: Path) -> str | None:
-    """The floating-point format of most numbers of a folder that are in one; None where it has none."""
+    """The floating-point format of most numbers of a folder; None if it has no floating-point weights."""
     sizes: Counter[str] = Counter()
     for tensor in (read_stored_tensors(folder) or {}).values():
         if tensor.dtype in FLOATS:
@@ -56,7 +56,7 @@ def find_main_dtype(folder: Path) -> str | None:
 
 
 def _read_header(file: Path) -> dict[str, Stored] | None:
-    """None for what is no safetensors file: loading it says more about it than its header can."""
+    """None if the file is no safetensors file: loading it raises a clearer error than its header can give."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 0 < length <= min(LONGEST_HEADER, file.stat().st_size):
@@ -74,6 +74,6 @@ def _read_header(file: Path) -> dict[str, Stored] | None:
 
 
 def describe_names(names: list[str], limit: int = 3) -> str:
-    """`4 (a, b, c, …)`: how many, and the first of them."""
+    """`4 (a, b, c, …)`: the number of names, and the first ones."""
     shown = ", ".join(names[:limit])
     return f"{len(names):,} ({shown}{', …' if len(names) > limit else ''})"

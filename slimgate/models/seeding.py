@@ -1,4 +1,4 @@
-"""Random numbers of a step: seeded inside, and everybody else's left as they were."""
+"""Random numbers of a step: seeded inside a context, without effect outside of it."""
 
 from __future__ import annotations
 

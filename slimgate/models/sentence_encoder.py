@@ -1,9 +1,9 @@
-"""An encoder whose answer is a vector for each text: pooled, of unit length, kept in the form of an index.
+"""An encoder that gives a vector for each text: pooled, of unit length, in the form of an index.
 
-    encoder -> pooling -> dense (of the model's own, often none) -> reduce -> unit length -> form
+    encoder -> pooling -> dense (from the model's folder, often none) -> reduce -> unit length -> form
 
-`config.sentence` holds what a folder says of it (SENTENCE below). reduce and form do nothing until a step
-puts a projection, or a form of fewer bits, in their place.
+`config.sentence` holds a folder's settings for it (SENTENCE below). reduce and form do nothing until a
+step replaces them with a projection, or with a form of fewer bits.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from slimgate.plugins.base import Json
 
-# texts: how many texts a row has; dense: [{in_features, out_features, bias, activation}] behind the pooling.
+# texts: how many texts a row has; dense: [{in_features, out_features, bias, activation}] after the pooling.
 SENTENCE: dict[str, Any] = {"pooling": "mean", "normalize": True, "texts": 1, "dense": []}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, "Tanh": nn.Tanh}
 
 
 class SentenceEncoder(PooledEncoder):
-    """Texts to vectors; the vectors are what other models have as logits.
+    """Turns texts into vectors, which take the place of other models' logits.
 
-    forward: input_ids, attention_mask (texts, tokens) int64 -> logits (rows, dims). Where a row has two texts
-    the first texts of all rows come first, and logits are (rows, 2, dims). So they are where queries and
-    documents have other forms: [:, 0] the query's, [:, 1] the document's.
+    forward: input_ids, attention_mask (texts, tokens) int64 -> logits (rows, dims). If a row has two texts,
+    the first texts of all rows come first, and logits are (rows, 2, dims). They have that shape, too, if
+    queries and documents have different forms: [:, 0] is the query's, [:, 1] the document's.
     """
 
     has_logits_layer = False
@@ -48,7 +48,7 @@ class SentenceEncoder(PooledEncoder):
         return self.to_embeddings(pool(tokens, mask, self.config.sentence["pooling"]))
 
     def to_embeddings(self, pooled: torch.Tensor) -> torch.Tensor:
-        """What follows the pooling. pooled: (texts, features) -> (rows, dims)."""
+        """Applies the layers after the pooling. pooled: (texts, features) -> (rows, dims)."""
         vectors = self.reduce(self.dense(pooled))
         if self.config.sentence["normalize"]:
             vectors = nn.functional.normalize(vectors, dim=-1)
@@ -60,8 +60,8 @@ class SentenceEncoder(PooledEncoder):
 
 
 def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
-    """(texts, tokens, features) -> (texts, features): the mean, cls, max or last of what is no padding."""
-    # not len(tokens), which an export would take for a fixed number
+    """(texts, tokens, features) -> (texts, features): the mean, cls, max or last of the unpadded tokens."""
+    # Not len(tokens), because an export would fix that number.
     if how == "cls":
         return tokens[torch.arange(tokens.shape[0], device=tokens.device), mask.argmax(1)]
     if how == "last":

@@ -1,8 +1,8 @@
-"""What a folder of sentence-transformers says of its model: modules.json and the folders that it names.
+"""The settings of a model in a sentence-transformers folder: modules.json and the folders that it names.
 
     modules.json   1_Pooling/config.json   2_Dense/config.json + weights   3_Normalize
 
-Only the settings are read here; a folder without modules.json says nothing.
+Only the settings are read here; a folder without modules.json has none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from slimgate._system.json_text import read_json
 from slimgate.errors import BuildError
 
-# Of pooling's config.json, in both ways in which it is written.
+# Settings in pooling's config.json, in both ways in which it is written.
 _POOLING = {"mean": "mean", "cls": "cls", "max": "max", "lasttoken": "last"}
 _FLAGS = {
     "pooling_mode_mean_tokens": "mean",
@@ -25,9 +25,9 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def sentence_layout(folder: Path) -> dict[str, Any]:
-    """pooling, normalize, dense (as SentenceEncoder has them) and dense_files; empty without modules.json.
+    """pooling, normalize, dense (as for SentenceEncoder) and dense_files; empty without modules.json.
 
-    Raises BuildError for a module or a setting that SentenceEncoder has not.
+    Raises BuildError for a module or a setting that SentenceEncoder does not have.
     """
     path = folder / "modules.json"
     if not path.is_file():
@@ -52,7 +52,7 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
 
 
 def _inside(folder: Path, path: object) -> Path:
-    """A module's folder, by its name: what leads out of the model's folder is none."""
+    """A module's folder by its name. Raises BuildError if it leads out of the model's folder."""
     if Path(str(path)).is_absolute() or ".." in Path(str(path)).parts:
         raise BuildError(f"{folder / 'modules.json'}: path {path!r} is outside of the model's folder")
     return folder / str(path)

@@ -1,12 +1,12 @@
-"""A model as the folder that servers and transformers load, kept as its tool wrote it.
+"""A model as a folder that servers and transformers load, unchanged from the tool that wrote it.
 
 The folder of an artifact of kind served:
 
     config.json  *.safetensors, or *.gguf  tokenizer files     as the tool wrote them
     slimgate.json                                              the kind, the Auto class, how many weights
 
-Weights stay in the tool's format. transformers loads it by the quantizer that config.json names, or by its
-reader of GGUF files; integers of GPTQ, AWQ and AutoRound are unpacked by slimgate (checkpoint.py).
+Weights stay in the tool's format. transformers loads it with the quantizer that config.json names, or with
+its reader of GGUF files; slimgate unpacks integers of GPTQ, AWQ and AutoRound (checkpoint.py).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ Json = dict[str, Any]
 class Served:
     """A folder that servers load, with its network for predictions.
 
-    folder: read only; auto: transformers' Auto class of the network, or SentenceEncoder; counts: parameters
-    and nonzero_parameters, of the weights that the files stand for.
+    folder: only read; auto: transformers' Auto class of the network, or SentenceEncoder; counts: parameters
+    and nonzero_parameters of the weights that the files represent.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class Served:
 
     @cached_property
     def network(self) -> nn.Module:
-        """The network, in evaluation mode, loaded when it is first asked for. Raises BuildError."""
+        """The network, in evaluation mode, loaded at its first use. Raises BuildError."""
         if self.auto == ENCODER:
             file = gguf_file(self.folder)
             assert file is not None
@@ -72,19 +72,19 @@ class Served:
 
     @cached_property
     def config(self) -> PreTrainedConfig:
-        """The folder's config.json, as transformers reads it."""
+        """The folder's config.json, loaded by transformers."""
         from transformers import AutoConfig
 
         return AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
 
     @property
     def architecture(self) -> str:
-        """As TorchModel has it."""
+        """The architecture, in the form that TorchModel uses."""
         return f"transformers:{self.auto}"
 
     @cached_property
     def stored(self) -> Json | None:
-        """How its files store the weights, as the record has it; None of weights in floating point."""
+        """How its files store the weights, for the record; None for weights in floating point."""
         file, text = gguf_file(self.folder), str(self.folder)
         if file is None:
             format_facts = read_quantized(self.folder, read_json(self.folder / "config.json"), text)
@@ -94,7 +94,7 @@ class Served:
         return None if format_facts is None else {**format_facts.facts(), "dtype": dtype}
 
     def measure_size(self) -> dict[str, int]:
-        """parameters, nonzero_parameters, state_bytes: those of the files that hold weights."""
+        """parameters, nonzero_parameters, and state_bytes of the files that hold weights."""
         files = [*self.folder.glob("*.safetensors"), *self.folder.glob("*.gguf")]
         return {**self.counts, "state_bytes": sum(file.stat().st_size for file in files)}
 
@@ -103,11 +103,11 @@ class Served:
         return [(load_gguf_encoder if self.auto == ENCODER else read_network).__module__]
 
     def save(self, folder: Path) -> None:
-        """Copies the files, and writes slimgate.json beside them. From then on the copies are the model's."""
+        """Copies the files, and writes slimgate.json next to them. The model then uses the copies."""
         copy_served(self.folder, folder)
         description = {"kind": self.kind, "auto": self.auto, "counts": self.counts}
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
-        self.folder = folder  # the first one is often a step's, and goes with it
+        self.folder = folder  # the first folder is often a step's scratch folder, which is removed
 
 
 def is_served(folder: Path) -> bool:
@@ -116,23 +116,23 @@ def is_served(folder: Path) -> bool:
 
 
 def load_served(folder: Path, device: str) -> Served:
-    """What `Served.save` wrote."""
+    """Loads what `Served.save` wrote."""
     description = read_description(folder)
     return Served(folder, description["auto"], description["counts"], device)
 
 
 def copy_served(source: Path, target: Path) -> None:
-    """Copies the files into a folder that is there, without slimgate.json."""
+    """Copies the files into an existing folder, without slimgate.json."""
     shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DESCRIPTION))
 
 
 def gguf_file(folder: Path) -> Path | None:
-    """The GGUF file of a folder; None where it has none."""
+    """The GGUF file of a folder; None if it has none."""
     return next(iter(sorted(folder.glob("*.gguf"))), None)
 
 
 def quant_method(folder: Path) -> str | None:
-    """The format of a folder's weights, as its config.json names it; "gguf" of a GGUF file."""
+    """The format of a folder's weights from its config.json; "gguf" for a GGUF file."""
     if gguf_file(folder) is not None:
         return "gguf"
     stated = read_json(folder / "config.json").get("quantization_config")
@@ -140,7 +140,7 @@ def quant_method(folder: Path) -> str | None:
 
 
 def load_served_network(folder: Path, auto: str) -> PreTrainedModel:
-    """The network of a folder, by transformers. Raises BuildError in one line."""
+    """The network of a folder, loaded by transformers. Raises BuildError in one line."""
     file = gguf_file(folder)
     if quant_method(folder) is None:
         return weights_of(auto, ModelRef(str(folder), folder)).network
@@ -149,9 +149,9 @@ def load_served_network(folder: Path, auto: str) -> PreTrainedModel:
 
 
 def load_written(folder: Path, model: TorchModel | Served, counts: Json, context: BuildContext) -> Served:
-    """The folder that a step has written of a TorchModel. counts: of the model before.
+    """The folder that a step has written from a TorchModel. counts: of the model before.
 
-    Logs the format, and what is in the folder.
+    Logs the format, and the files of the folder.
     """
     from slimgate.models.stock import auto_class
 

@@ -1,4 +1,4 @@
-"""What a server says with an error, in one short line that does not hold the key."""
+"""A server's error message in one short line that does not hold the key."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     import httpx2
 
 _LONGEST = 300
-# A client sends a POST as a GET without its body to where these lead; 307 and 308 keep it a POST.
+# A client follows these redirects with a GET without the body; 307 and 308 keep the POST.
 _LOSE_THE_BODY = frozenset({301, 302, 303})
 _LAST_PARTS = re.compile(r"(/chat)?/completions$")
 
 
 def describe(error: BaseException | str, key: str) -> str:
-    """An error in one short line. Where it repeats the key, *** stands there."""
+    """An error in one short line. If it repeats the key, *** replaces the key."""
     text = " ".join(hide_key(str(error), key).split()) or type(error).__name__
     return text[:_LONGEST].encode("utf-8", "replace").decode()  # JSON may hold half of a character
 
 
 def hide_key(text: str, key: str) -> str:
-    r"""The text with *** for the key: as it is, in a URL, and in JSON, which may write \/ for /."""
+    r"""The text with *** for the key: as plain text, in a URL, and in JSON, which may write \/ for /."""
     for form in (key, quote(key, safe="")):
         text = re.sub(r"\\*".join(map(re.escape, form)), "***", text)
     return text
 
 
 def body_of(response: httpx2.Response) -> str:
-    """What a response says of its status: the message of OpenAI's form, else all of it."""
+    """The error in a response: the message of OpenAI's form, else the whole body."""
     try:
         return message_of(response.json())
     except ValueError:  # no JSON
@@ -41,14 +41,14 @@ def body_of(response: httpx2.Response) -> str:
 
 
 def message_of(body: object) -> str:
-    """The message of OpenAI's form where it is a text, else all of the JSON, without needless escapes."""
+    """The message of OpenAI's form if it is a text, else all of the JSON, without needless escapes."""
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
     return message if message and isinstance(message, str) else json.dumps(body, ensure_ascii=False)
 
 
 def refuse_redirects(key: str) -> Callable[[httpx2.Response], Awaitable[None]]:
-    """A hook of a client, which raises MeasureError for a redirect that would lose the request's body."""
+    """A hook of a client that raises MeasureError for a redirect that would lose the request's body."""
 
     async def check(response: httpx2.Response) -> None:
         if response.status_code in _LOSE_THE_BODY and "location" in response.headers:

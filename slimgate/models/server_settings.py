@@ -1,4 +1,4 @@
-"""What a server says about itself: its context, sampling defaults, chat template and version.
+"""The settings that a server states: its context, sampling defaults, chat template and version.
 
 vLLM and llama-server answer `/v1/models`. llama-server also answers `/props`, and vLLM `/version`. Other
 servers state less, and a provider may state nothing.
@@ -20,8 +20,8 @@ from slimgate.models.ask import Endpoint
 from slimgate.plugins.environments import join_environments, make_environment
 
 Settings = dict[str, dict[str, Any]]
-_SECONDS = 5.0  # that one question may take
-_LARGEST_ANSWER = 2**20  # bytes; a chat template is some kilobytes
+_SECONDS = 5.0  # for one request
+_LARGEST_ANSWER = 2**20  # bytes; a chat template has some kilobytes
 _LONGEST_TEXT = 200
 _SAMPLING = (
     *("temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty"),
@@ -33,11 +33,11 @@ def read_server_settings(endpoint: Endpoint) -> Settings:
     """Asks a server for its settings.
 
     Args:
-        endpoint: where its API begins, and the name of the model.
+        endpoint: has the URL of the API, and the name of the model.
 
     Returns:
-        By area of `slimgate/plugins/environments.py` the names and values of the settings that the server
-        states. Empty if it states none, or does not answer within five seconds.
+        The names and values of the settings that the server states, by area of
+        `slimgate/plugins/environments.py`. Empty if it states none, or does not answer within five seconds.
     """
     import httpx2
 
@@ -61,7 +61,8 @@ def _get(client: Any, url: str, key: str) -> Mapping[str, Any]:
         reply = client.get(url)
         is_usable = reply.status_code == 200 and len(reply.content) <= _LARGEST_ANSWER
         value = json.loads(reply.text.replace(key, "***")) if is_usable else None
-    except (httpx2.HTTPError, ValueError, RecursionError):  # what a server does not state is not compared
+    # settings that a server does not state are not compared
+    except (httpx2.HTTPError, ValueError, RecursionError):
         value = None
     return _table(value)
 
@@ -105,7 +106,7 @@ def _table(value: object) -> Mapping[str, Any]:
 
 
 def _shorten_path(path: object) -> str | None:
-    """The last two names of a path. The folders above are those of the server's machine."""
+    """The last two names of a path. The folders above exist only on the server's machine."""
     return "/".join(path.replace("\\", "/").split("/")[-2:]) if isinstance(path, str) else None
 
 

@@ -1,4 +1,4 @@
-"""The servers that slimgate starts for the endpoints of a suite: each once, when it is first asked.
+"""The servers that slimgate starts for the endpoints of a suite: each once, at its first use.
 
 server = { command = ["vllm", "serve", "model", "--port", "{port}"] }
 """
@@ -32,7 +32,7 @@ class ServerTable(Table):
     """`server`: how slimgate starts the server of an endpoint.
 
     The command decides what the server answers, so it is in keys of the store and in records.
-    The rest is not.
+    The other fields are not.
     """
 
     command: tuple[str, ...] = Field(min_length=1)
@@ -52,7 +52,7 @@ class ServerTable(Table):
         for word in command:
             if (
                 word.partition("=")[0] in _KEY_OPTIONS
-            ):  # the command is in records; what was given is not repeated
+            ):  # the command is in records, so the error does not repeat the value
                 raise ValueError(
                     f"{word.partition('=')[0]} was given, and a key may not be in a suite; name its "
                     "variable by key_env, and the server reads it from its environment, such as VLLM_API_KEY"
@@ -69,7 +69,7 @@ class ServerTable(Table):
         return ready
 
     def check_url(self, url: str) -> None:
-        """Raises ValueError where the server that is started here cannot be the one at that URL."""
+        """Raises ValueError if the server that is started here cannot be the one at that URL."""
         host, _, port = urlsplit(url).netloc.rpartition(":")
         if host not in LOCAL:
             raise ValueError(
@@ -80,7 +80,7 @@ class ServerTable(Table):
             raise ValueError(f'{PORT} is in command and not in url = "{url}"; expected it in both')
 
     def check_program(self) -> None:
-        """Raises SuiteError where the program is not installed."""
+        """Raises SuiteError if the program is not installed."""
         if shutil.which(self.command[0]) is None:
             raise SuiteError(
                 f'server: program "{self.command[0]}" was not found; install it, or give its whole path'
@@ -88,23 +88,23 @@ class ServerTable(Table):
 
 
 class Servers:
-    """The servers of a suite's run. folder: where their logs go; a temporary one where none is given."""
+    """The servers of a suite's run. folder: for their logs; None for a temporary folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._running: dict[tuple[tuple[str, ...], str], tuple[ChildServer, str]] = {}
 
     def __reduce__(self) -> tuple[type[Servers], tuple[Path | None]]:
-        """Another process starts its own."""
+        """Pickles only the folder: another process starts its own servers."""
         return Servers, (self._folder,)
 
     def start(
         self, table: ServerTable, url: str, name: str, *, key: str, progress: Progress = no_progress
     ) -> str:
-        """The URL at which the server answers: it is started if it does not run, and waited for.
+        """The URL at which the server answers. It is started if it does not run, and waited for.
 
-        name: of the log's file. key: sent with the question whether it is ready. Raises MeasureError with the
-        end of its log where it ends before, or is not ready in time.
+        name: of the log's file. key: sent with the request whether it is ready. Raises MeasureError with the
+        end of its log if it ends before, or is not ready in time.
         """
         place = (table.command, url)
         running = self._running.get(place)
@@ -123,21 +123,21 @@ class Servers:
         self._running[place] = server, at
         try:
             _wait(server, table, at, key, progress)
-        except BaseException:  # Ctrl-C too
+        except BaseException:  # also after Ctrl-C
             self._running.pop(place)
             server.stop()
             raise
         return at
 
     def explain_end(self, table: ServerTable, url: str, *, key: str) -> str | None:
-        """Why the server does not run any more, for a message; None where it runs, or never did."""
+        """Why the server does not run any more, for a message; None if it runs, or was never started."""
         running = self._running.get((table.command, url))
         if running is None or running[0].code is None:
             return None
         return _ended(running[0], key)
 
     def stop(self) -> None:
-        """Ends all servers. They start again when they are asked."""
+        """Ends all servers. They start again at their next use."""
         while self._running:
             _, (server, _) = self._running.popitem()
             server.stop()
@@ -150,7 +150,7 @@ class Servers:
 
 
 def _port_of(url: str) -> int:
-    """The port that the server shall listen on. Raises MeasureError where somebody else does."""
+    """The port for the server. Raises MeasureError if another process listens on it."""
     if PORT in url:
         return free_port()
     port = urlsplit(url).port or (443 if url.startswith("https") else 80)
@@ -163,7 +163,7 @@ def _port_of(url: str) -> int:
 
 
 def _wait(server: ChildServer, table: ServerTable, url: str, key: str, progress: Progress) -> None:
-    """Until it is ready. Raises MeasureError."""
+    """Waits until the server is ready. Raises MeasureError."""
     parts = urlsplit(url)
     probe = f"{parts.scheme}://{parts.netloc}{table.ready}"
     started, last_refusal = time.monotonic(), "nothing"
@@ -186,13 +186,13 @@ def _wait(server: ChildServer, table: ServerTable, url: str, key: str, progress:
 
 
 def _probe(url: str, key: str) -> str | None:
-    """None where the server is ready, else what it said."""
+    """None if the server is ready, else its answer."""
     from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import ProxyHandler, Request, build_opener
 
     try:
-        opener = build_opener(ProxyHandler({}))  # never by a proxy: the server is on this machine
+        opener = build_opener(ProxyHandler({}))  # without a proxy, because the server is on this machine
         with opener.open(Request(url, headers={"Authorization": f"Bearer {key}"}), timeout=_PROBE):
             return None
     except HTTPError as error:
@@ -206,6 +206,6 @@ def _ended(server: ChildServer, key: str) -> str:
 
 
 def _shown(server: ChildServer, key: str) -> str:
-    """The log's file and its last lines, without the key."""
+    """The log file's path and its last lines, without the key."""
     lines = " | ".join(" ".join(line.split()) for line in server.last_lines()) or "nothing"
     return f"{server.log} ends: {lines.replace(key, '***')[-1500:]}"

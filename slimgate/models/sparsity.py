@@ -1,9 +1,9 @@
-"""Which weights stay: masks of the highest scores, exact in number, and the note that keeps the zeros.
+"""Which weights stay: masks of the highest scores, with exact counts, and the note that keeps the zeros.
 
     masks = keep_masks([weight.abs() for weight in weights], 0.5, "global")
     zero_(weights[0], masks[0])
 
-A mask is True where a weight stays. Where scores are equal, just as many go as shall.
+A mask is True if a weight stays. Among equal scores, exactly as many are removed as needed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def keep_masks(scores: Sequence[Tensor], sparsity: float, scope: Scope) -> list[
 
 
 def keep_n_of_m(scores: Tensor, n: int, m: int) -> Tensor:
-    """A mask that keeps the n highest of every m scores that follow each other in a row.
+    """A mask that keeps the n highest of every m adjacent scores in a row.
 
-    scores: (out_features, in_features). Raises BuildError where m does not divide in_features.
+    scores: (out_features, in_features). Raises BuildError if m does not divide in_features.
     """
     rows, columns = scores.shape
     check_groups(columns, n, m)
@@ -45,7 +45,7 @@ def keep_n_of_m(scores: Tensor, n: int, m: int) -> Tensor:
 
 
 def check_groups(columns: int, n: int, m: int) -> None:
-    """Raises BuildError where rows of so many columns cannot be cut into groups of m."""
+    """Raises BuildError if rows of that many columns cannot be cut into groups of m."""
     if columns % m:
         raise BuildError(f"{n}:{m} sparsity: a layer has {columns} inputs, expected a multiple of {m}")
 
@@ -60,13 +60,13 @@ def _keep_overall(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
 
 
 def _keep_highest(scores: Tensor, count: int) -> Tensor:
-    """The `count` highest of each row."""
+    """A mask of the `count` highest scores of each row."""
     highest = torch.topk(scores, count, dim=1, sorted=False).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, highest, value=True)
 
 
 def zero_(weight: Tensor, keep: Tensor) -> None:
-    """Sets to zero, in place, what is not kept."""
+    """Sets weights that are not kept to zero, in place."""
     with torch.no_grad():
         weight.masked_fill_(~keep, 0.0)
 
@@ -79,7 +79,7 @@ def pruned_layers(model: TorchModel) -> frozenset[str]:
 def note_pruned_layers(
     model: TorchModel, step_name: str, layers: Mapping[str, nn.Linear]
 ) -> dict[str, float]:
-    """Notes whose zeros later training keeps; gives matrices, weights, zeros and sparsity for the log."""
+    """Notes which zeros later training keeps; returns matrices, weights, zeros and sparsity for the log."""
     model.note(step_name, pruned=sorted(layers))
     weights = [layer.weight for layer in layers.values()]
     zeros = sum(int((weight == 0).sum()) for weight in weights)

@@ -1,11 +1,12 @@
 """Speculative decoding: a small draft model proposes tokens, and one pass of the main model verifies them.
 
-Greedy, so that the answer is the main model's own. A proposed token is kept if the main model would have
-written it. The pass also gives the token behind the last one that was kept, so each pass writes from one
-token up to one more than were proposed. What was not kept leaves the key-value caches.
+Decoding is greedy, so the answer is the main model's own. A proposed token is kept if the main model would
+have written it. The pass also gives the token after the last one that was kept, so each pass writes at least
+one token, and at most one more than were proposed. Tokens that were not kept are removed from the key-value
+caches.
 
-A pass over several tokens adds in another order than a pass over one. So an answer may leave that of the main
-model alone, at a near tie only (slimgate/models/divergence.py).
+A pass over several tokens adds in another order than a pass over one token. So an answer may differ from that
+of the main model alone, at a near tie only (slimgate/models/divergence.py).
 
 Sources: Leviathan et al. 2023 (Fast Inference from Transformers via Speculative Decoding); Chen et al. 2023
 (Accelerating Large Language Model Decoding with Speculative Sampling).
@@ -40,8 +41,8 @@ class Draft:
 class SpeculativeAnswer:
     """A greedy answer to one prompt, which `begin` and `extend` write.
 
-    count: how many tokens it gets; ends: end tokens, behind which nothing is proposed. passes: those of the
-    main model that verified proposed tokens; the first pass, over the prompt, is none.
+    count: how many tokens it gets; ends: end tokens, after which nothing is proposed. passes: how many passes
+    of the main model verified proposed tokens, without the first pass over the prompt.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class SpeculativeAnswer:
         from transformers import DynamicCache
 
         self._network, self._draft = network, draft
-        # without the configuration, layers with a sliding window keep all tokens, so that some can be removed
+        # Without the configuration, layers with a sliding window keep all tokens, so that some can be
+        # removed.
         self._cache, self._draft_cache = DynamicCache(), DynamicCache()
         self._text, self._prompt_tokens = list(prompt), len(prompt)
         self._count, self._ends = count, ends
@@ -89,7 +91,7 @@ class SpeculativeAnswer:
 
     @torch.inference_mode()
     def extend(self) -> list[int]:
-        """Writes the tokens of one more pass, and gives them: at least one, at most what is left."""
+        """Writes the tokens of one more pass, and returns them: at least one, at most `left`."""
         proposed = self._propose(min(self._draft.tokens, self.left - 1))
         predicted = _predict(self._network, [self._text[-1], *proposed], self._cache, len(proposed) + 1)
         accepted = _count_equal(proposed, predicted)
@@ -118,7 +120,7 @@ def write_with_draft(
 ) -> tuple[list[int], int]:
     """The tokens of the answer to one prompt, with its end token, and the passes that verified them.
 
-    Raises MeasureError where `how` draws, and for a main model without a key-value cache.
+    Raises MeasureError if `how` draws, and for a main model without a key-value cache.
     """
     if how.temperature:
         raise MeasureError("a draft model proposes the likeliest tokens; set temperature = 0")
@@ -135,9 +137,9 @@ def write_with_draft(
 
 
 def _predict(network: PreTrainedModel, ids: Sequence[int], cache: DynamicCache, count: int) -> list[int]:
-    """The likeliest tokens behind each of the last `count` ids.
+    """The likeliest token after each of the last `count` ids.
 
-    ids: they follow what the cache holds, which grows by them.
+    ids: they follow the cached tokens, and join the cache.
     """
     inputs: dict[str, Any] = {"input_ids": torch.tensor([ids], device=next(network.parameters()).device)}
     if "logits_to_keep" in signature(network.forward).parameters:
@@ -148,7 +150,7 @@ def _predict(network: PreTrainedModel, ids: Sequence[int], cache: DynamicCache, 
 
 
 def _count_equal(proposed: Sequence[int], predicted: Sequence[int]) -> int:
-    """How many tokens both begin with."""
+    """How many equal tokens both begin with."""
     pairs = enumerate(zip(proposed, predicted, strict=False))
     return next((place for place, (token, other) in pairs if token != other), len(proposed))
 

@@ -1,6 +1,6 @@
 """A decoder with the draft model that proposes its tokens: one artifact of kind speculative.
 
-The folder is that of the main model (slimgate/models/torch_model.py), and besides it has:
+The folder is that of the main model (slimgate/models/torch_model.py), and also has:
 
     draft/            the files of the draft, without a tokenizer: both models have the same
     slimgate.json     also "draft": {"folder": "draft", "tokens": 4}
@@ -31,7 +31,7 @@ class SpeculativeModel(TorchModel):
     draft_tokens: int = field(kw_only=True)
 
     def code_modules(self) -> list[str]:
-        """Those of both models."""
+        """The modules of both models."""
         return sorted({*super().code_modules(), *self.draft.code_modules()})
 
     def measure_size(self) -> dict[str, int]:
@@ -64,7 +64,7 @@ def load_speculative(folder: Path, *, device: str = "cpu") -> SpeculativeModel:
     """Loads what `SpeculativeModel.save` wrote, in evaluation mode.
 
     Args:
-        folder: of the artifact.
+            folder: the artifact's folder.
         device: to load both models on.
     """
     note = read_description(folder)[NOTE]
@@ -87,7 +87,7 @@ def with_draft(main: TorchModel, draft: TorchModel, tokens: int) -> SpeculativeM
 
 
 def find_draft(model: object) -> Draft | None:
-    """What proposes tokens to the model; None if it writes alone."""
+    """The model that proposes tokens; None if the model writes alone."""
     if not isinstance(model, SpeculativeModel):
         return None
     return Draft(cast("PreTrainedModel", model.draft.network), model.draft_tokens)

@@ -1,10 +1,10 @@
 """Models without attention: a text's vector is the weighted mean of its tokens' vectors.
 
     text = sum of w_i x_i / sum of w_i,    w_i = exp(score of token i)
-    x_i  = vector of token i, and with bigrams the vector of the bucket of (token i - 1, token i) added
+        x_i  = vector of token i; with bigrams, the vector of the bucket of (token i - 1, token i) is added
 
-Padding has no weight, so that an answer does not depend on what else is in the batch. Without bigrams the
-order of the words does not count. `config.static` holds {"dims": …, "bigrams": number of buckets}.
+Padding has no weight, so that an answer does not depend on the rest of the batch. Without bigrams the order
+of the words does not count. `config.static` holds {"dims": …, "bigrams": number of buckets}.
 Source: Joulin et al. 2017 (Bag of Tricks for Efficient Text Classification), section 2.
 """
 
@@ -53,7 +53,7 @@ class StaticEncoder(nn.Module):
         return embeddings
 
     def _bigram_vectors(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(rows, tokens, dims), zero for a token without one before it."""
+        """(rows, tokens, dims), zero for a token without a preceding token."""
         assert self.bigrams is not None
         buckets = (input_ids[:, :-1] * FIRST + input_ids[:, 1:] * SECOND) % self.config.static["bigrams"]
         both_present = (mask[:, :-1] * mask[:, 1:]).unsqueeze(-1)
@@ -61,7 +61,7 @@ class StaticEncoder(nn.Module):
         return nn.functional.pad(vectors * both_present.to(vectors.dtype), (0, 0, 1, 0))
 
     def has_learnt_bigrams(self) -> bool:
-        """Whether a bucket holds anything, so that tokens must keep their ids."""
+        """Whether a bucket has values, so that tokens must keep their ids."""
         return self.bigrams is not None and any(
             bool(values.any()) for values in self.bigrams.state_dict().values()
         )

@@ -3,7 +3,7 @@
     modules.json   0_StaticEmbedding/model.safetensors + tokenizer.json   1_Normalize/
 
 A weighted mean and the mean of weighted vectors have the same direction, hence the same vector of unit
-length. StaticEmbedding does not cut texts, and leaves the special tokens out, which have next to no weight.
+length. StaticEmbedding does not cut texts, and leaves out the special tokens, whose weight is nearly 0.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _TYPES = "sentence_transformers.models"
 
 
 def weighted_rows(network: nn.Module) -> torch.Tensor | None:
-    """(vocabulary, dims) float32: a vector for each token, of whose mean the direction is the answer.
+    """(vocabulary, dims) float32: a vector for each token; the direction of their mean is the answer.
 
-    None for another network, and where a mean cannot be the answer: with bigrams, without unit length, or
-    behind a form or a layer that a step has put there.
+    None for another network, and if a mean cannot be the answer: with bigrams, without unit length, or with
+    a form or a layer that a step has added.
     """
     if not isinstance(network, StaticSentenceEncoder) or not network.config.sentence["normalize"]:
         return None
@@ -43,7 +43,7 @@ def weighted_rows(network: nn.Module) -> torch.Tensor | None:
 
 
 def save_static_modules(rows: torch.Tensor, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the files beside others. rows: of weighted_rows; tokenizer: a fast one of transformers."""
+    """Writes the files next to others. rows: from weighted_rows; tokenizer: a fast one of transformers."""
     import safetensors.torch
 
     for name in (STATIC, NORMALIZE):

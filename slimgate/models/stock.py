@@ -1,4 +1,4 @@
-"""Which networks transformers' own classes hold: every layer of their kind, in the shapes of config.json."""
+"""Networks that transformers' own classes hold: every layer has their type, and the shapes of config.json."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def auto_class(model: TorchModel | Served) -> str:
 
 
 def not_stock(model: TorchModel) -> str | None:
-    """What of a TorchModel no class of transformers holds, in words; None where one holds all of it."""
+    """Why no class of transformers holds all of a TorchModel, in words; None if one holds all of it."""
     import torch
     import transformers
 
@@ -57,9 +57,9 @@ def _other_shapes(network: nn.Module, stock: nn.Module) -> str | None:
 
 
 def save_stock(model: TorchModel, folder: Path) -> PreTrainedModel:
-    """Writes a network by save_pretrained; gives what transformers loads from the folder.
+    """Writes a network with save_pretrained; returns the network that transformers loads from the folder.
 
-    Raises BuildError where that lacks a weight.
+    Raises BuildError if the loaded network lacks a weight.
     """
     with silent():
         cast("PreTrainedModel", model.network).save_pretrained(folder)
@@ -70,9 +70,9 @@ def save_stock(model: TorchModel, folder: Path) -> PreTrainedModel:
 
 
 def save_plain(model: TorchModel, folder: Path) -> None:
-    """Writes a TorchModel as other tools read it: weights by save_pretrained, config.json, the tokenizer.
+    """Writes a TorchModel for other tools: weights by save_pretrained, config.json, the tokenizer.
 
-    Raises BuildError where no class of transformers holds the network.
+    Raises BuildError if no class of transformers holds the network.
     """
     if other := not_stock(model):
         raise BuildError(f"no transformers class can load the model ({other}), so no other tool can read it")

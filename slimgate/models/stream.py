@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 _END = b"[DONE]"
 _TEXTS = ("content", "reasoning_content", "tool_calls")
-_LAST_BYTES = 1.0  # seconds that a server may take to end a stream after that
+_LAST_BYTES = 1.0  # the longest time in seconds that a server may take to end a stream after its last event
 
 
 @dataclass(frozen=True)
 class Timed:
     """One request, in seconds since it was sent. failed: why it has no times.
 
-    first: until the first piece of text; total: until the end. between: the mean from one token to the next,
-    by the server's count of tokens, else by pieces; None of an answer of one token.
+    first: until the first piece of text; total: until the end. between: the mean time from one token to the
+    next, by the server's count of tokens, else by pieces; None for an answer of one token.
     """
 
     first: float = 0.0
@@ -51,7 +51,7 @@ class Timed:
 async def send_closed_loop(
     client: httpx2.AsyncClient, endpoint: Endpoint, requests: Sequence[Request], *, users: int
 ) -> list[Timed]:
-    """Each of the users sends the next request when its last one is answered. In the requests' order."""
+    """Each user sends the next request when the last one is answered. Times in the requests' order."""
     timings: list[Timed] = [Timed()] * len(requests)
     todo = iter(enumerate(requests))
 
@@ -66,7 +66,7 @@ async def send_closed_loop(
 async def send_at_rate(
     client: httpx2.AsyncClient, endpoint: Endpoint, requests: Sequence[Request], *, rate: float, seed: int
 ) -> list[Timed]:
-    """Requests arrive as a Poisson process of `rate` a second; none waits for another. In their order."""
+    """Requests arrive as a Poisson process of `rate` per second, without waiting. Times in their order."""
     draws, arrival, sent = random.Random(seed), 0.0, []
     start = time.perf_counter()
     for request in requests:
@@ -77,7 +77,7 @@ async def send_at_rate(
 
 
 async def send(client: httpx2.AsyncClient, endpoint: Endpoint, request: Request) -> Timed:
-    """One request; what goes wrong with it is in `failed`."""
+    """Times one request; `failed` has its error."""
     import httpx2
 
     try:
@@ -95,7 +95,7 @@ async def send(client: httpx2.AsyncClient, endpoint: Endpoint, request: Request)
 
 @cache
 def _failures() -> tuple[type[Exception], ...]:
-    """What may go wrong with one request. The last four: a piece has another form."""
+    """Possible errors of one request. The last four: a piece has another form."""
     import httpx2
 
     return (
@@ -139,7 +139,7 @@ async def _read(response: httpx2.Response, sent: float) -> Timed:
 
 
 async def _drain(events: AsyncIterator[bytes]) -> None:
-    """Reads what follows the end, so that the connection serves the next request too."""
+    """Reads the rest after the end, so that the connection can serve the next request."""
     with suppress(TimeoutError, *lost_connections()):
         async with asyncio.timeout(_LAST_BYTES):
             async for _ in events:
@@ -147,9 +147,9 @@ async def _drain(events: AsyncIterator[bytes]) -> None:
 
 
 async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The data of each event, when its line is complete.
+    """The data of each event, as soon as its line is complete.
 
-    httpx's own lines take longer, and end at characters that JSON may hold, such as U+2028.
+    httpx's own line reader takes longer, and splits at characters that JSON may hold, such as U+2028.
     """
     rest = b""
     async for piece in response.aiter_bytes():
@@ -162,6 +162,6 @@ async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
 
 
 def _has_text(choice: Json) -> bool:
-    """Whether a piece has text: of completions, or of a chat, where a model may think or call tools."""
+    """Whether a piece has text: of completions, or of a chat, in which a model may think or call tools."""
     delta = choice.get("delta") or {}
     return bool(choice.get("text") or any(delta.get(name) for name in _TEXTS))

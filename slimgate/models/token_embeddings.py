@@ -1,4 +1,4 @@
-"""The big tables of a model: a vector for each token of its vocabulary, and output layers that share them."""
+"""The largest tables of a model: a vector for each token, and output layers that share the table."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 def plain_token_embeddings(model: TorchModel) -> dict[str, nn.Embedding]:
-    """`token_embeddings` of a model that a step may replace, after tables that scale have become plain."""
+    """`token_embeddings` of a model that a step may replace, after scaling tables have become plain ones."""
     to_plain_tables_(model)
     return token_embeddings(model.network)
 
 
 def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
-    """Name -> table of as many rows as the vocabulary; those of positions and types are left out."""
-    vocabulary = getattr(network.config, "vocab_size", None)  # images have none
+    """Name -> table with as many rows as the vocabulary; tables of positions and types are left out."""
+    vocabulary = getattr(network.config, "vocab_size", None)  # models of images have none
     by_name = {name: m for name, m in network.named_modules() if isinstance(m, nn.Embedding)}
     tables = {name: m for name, m in by_name.items() if m.num_embeddings == vocabulary}
     if len(tables) < 2:
         return tables
     # A vocabulary may have as many tokens as there are positions: then the model says which table is which.
     inside = {id(m) for source in _inputs(network) for m in source.modules()}
-    # Marian has one table under three names, of which it calls two its inputs
+    # Marian has one table under three names, and calls two of them its inputs.
     weights = {id(m.weight) for m in tables.values() if id(m) in inside}
     return {name: m for name, m in tables.items() if id(m.weight) in weights} or tables
 
@@ -44,7 +44,7 @@ def tied_heads(network: nn.Module, tables: Mapping[str, nn.Module]) -> dict[str,
 
 
 def sharing(layer: nn.Module, table: nn.Module, buffers: Sequence[str]) -> nn.Module:
-    """The layer, whose buffers are the table's from now on: both are made of the same weight in one way."""
+    """The layer, which shares the table's buffers from now on: both come from the same weight in one way."""
     for name in buffers:
         setattr(layer, name, getattr(table, name))
     return layer

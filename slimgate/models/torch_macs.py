@@ -1,8 +1,8 @@
 """Multiply-adds of one call of a PyTorch network, by torch.utils.flop_counter.
 
-That counts matrix products, convolutions and attention by the shapes that each call has. It knows neither the
-integer products of quantized layers nor attention on the CPU: their formulas are here. A product without a
-formula raises, because a count without it would say that a model does less than it does.
+It counts matrix products, convolutions and attention from the shapes in each call. It has no formulas for the
+integer products of quantized layers, nor for attention on the CPU; these are here. A product without a
+formula raises an error, because the count without it would be too low.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch._ops import OpOverload
 
-# The outputs of these are (…, out) of inputs (…, in), the first argument; every output is `in` multiply-adds.
+# These map (…, in), the first argument, to (…, out); every output takes `in` multiply-adds.
 _LINEAR = (
     "aten._int_mm",
     "aten._weight_int8pack_mm",
@@ -37,18 +37,18 @@ _LINEAR = (
     "quantized.linear_dynamic",
 )
 _ATTENTION = "aten._scaled_dot_product_flash_attention_for_cpu"
-# What multiplies matrices, by its name; of other libraries every operation may.
+# Operations that multiply matrices, by name; in other libraries every operation may.
 _MULTIPLIES = re.compile(r"mm(_|$)|mv$|dot$|matmul|linear|conv|attention|lstm|gru|rnn|bilinear|einsum")
 _PREPARES = re.compile(r"prepack|choose_qparams|(de)?quantize|_like$")
 _OWN = ("aten.", "prim.", "prims.")
-# Products of 8-bit integers, whatever their inputs are when they are called.
+# Products of 8-bit integers, whatever the types of their inputs are.
 _INTEGERS = frozenset({"aten._int_mm", "onednn.qlinear_pointwise", "quantized.linear_dynamic"})
-# The weights are of another type than the inputs, and the kernel chooses in which one it multiplies.
+# The weights have another type than the inputs, and the kernel chooses in which type it multiplies.
 _MIXED = re.compile(r"_weight_int\dpack_mm|_dyn_quant_matmul")
 
 
 class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
-    """Notes the operations that are called by name, each with the types of its first tensor."""
+    """Records the operations that are called, by name, each with the types of its first tensor."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
@@ -66,7 +66,7 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         return func(*args, **(kwargs or {}))
 
     def type_of(self, name: str) -> str:
-        """The number type that an operation multiplies, such as float32; `mixed` where it is not one."""
+        """The number type that an operation multiplies, such as float32; `mixed` if there are several."""
         if name in _INTEGERS:
             return "int8"
         dtypes = self.types.get(name, set())
@@ -77,11 +77,11 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
 
 def count_macs(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Macs:
-    """Multiply-adds of one call. Raises MeasureError for an operation that multiplies and is not counted."""
+    """Multiply-adds of one call. Raises MeasureError for a multiplying operation that has no formula."""
     own_formulas = _own_formulas()
     counter = FlopCounterMode(display=False, custom_mapping=own_formulas)
     with torch.no_grad():
-        network(**inputs)  # a first call may try kernels
+        network(**inputs)  # a first call may try several kernels
         with _Seen() as seen, counter:
             network(**inputs)
     counted = {str(operator) for operator in (*flop_registry, *own_formulas)}
@@ -101,7 +101,7 @@ def _may_multiply(name: str) -> bool:
 
 
 def _own_formulas() -> dict[Any, Any]:
-    """By operation a formula of its floating-point operations, two a multiply-add."""
+    """For each operation a formula of its floating-point operations, two per multiply-add."""
 
     def linear(inputs: torch.Tensor, *_: object, out_val: torch.Tensor, **__: object) -> int:
         return int(2 * prod(out_val.shape) * inputs.shape[-1])
@@ -116,8 +116,8 @@ def _own_formulas() -> dict[Any, Any]:
     own_formulas: dict[Any, Any] = {}
     for name, formula in formulas.items():
         package, _, operation = name.partition(".")
-        packet = getattr(getattr(torch.ops, package), operation, None)  # some builds have not all of them
+        packet = getattr(getattr(torch.ops, package), operation, None)  # some builds lack some of them
         if packet is not None:
-            formula._get_raw = True  # type: ignore[attr-defined]  # gets tensors, not only their shapes
+            formula._get_raw = True  # type: ignore[attr-defined]  # it gets tensors, not only their shapes
             own_formulas[packet] = formula
     return own_formulas

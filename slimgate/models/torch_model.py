@@ -2,8 +2,8 @@
 
 The folder of an artifact of kind torch (and of the kinds that quantized modules give):
 
-    config.json  model.safetensors  tokenizer files     as transformers has them
-    generation_config.json                              of an encoder-decoder: how its answers begin
+        config.json  model.safetensors  tokenizer files     as transformers writes them
+        generation_config.json                              for an encoder-decoder: how its answers begin
     slimgate.json                                       architecture, kind, and what steps changed
 
 A step that changes modules (not only weights) records a modification; on loading, the step's own
@@ -46,10 +46,10 @@ Json = dict[str, Any]
 
 @dataclass
 class TorchModel:
-    """A network that predicts, and all that is needed to save it.
+    """A network that predicts, with everything that saving it needs.
 
     architecture: "module:object" of the class or Auto class whose `from_config` builds the network.
-    modifications: what `restore` of the named steps repeats on loading, in order.
+    modifications: the changes that `restore` of the named steps repeats on loading, in order.
     """
 
     network: nn.Module
@@ -75,7 +75,7 @@ class TorchModel:
         self.modifications.append({"step": step_name, "spec": spec})
 
     def code_modules(self) -> list[str]:
-        """The modules whose code runs when the saved model predicts, beside transformers'."""
+        """The modules whose code runs when the saved model predicts, in addition to transformers'."""
         modules = {module_of(load_plugin("step", change["step"])) for change in self.modifications}
         return sorted(modules | {self.architecture.partition(":")[0]} - {"transformers"})
 
@@ -96,7 +96,7 @@ class TorchModel:
         save_tokenizer(self.tokenizer, folder)
 
     def save_network(self, folder: Path) -> None:
-        """Writes all files but those of the tokenizer.
+        """Writes all files except those of the tokenizer.
 
         Args:
             folder: a folder that exists.
@@ -130,9 +130,9 @@ def load_torch_model(
     """Loads what `TorchModel.save` wrote, in evaluation mode.
 
     Args:
-        folder: of the artifact.
-        device: to load it on.
-        tokenizer: of the model, if the folder has none.
+            folder: the artifact's folder.
+            device: the device to load it on.
+            tokenizer: the model's tokenizer, if the folder has none.
     """
     from transformers import AutoConfig
 
@@ -156,7 +156,7 @@ def load_torch_model(
 
 
 def to_float32_(model: Model) -> Model:
-    """The model as a step changes it: where its files keep 16 bits a weight, all of them become float32."""
+    """The model in the form that a step changes: if its files keep 16 bits per weight, all become float32."""
     if type(model) is TorchModel and model.config.dtype in (torch.bfloat16, torch.float16):
         model.network.to(torch.float32)
         model.config.dtype = torch.float32
@@ -164,12 +164,12 @@ def to_float32_(model: Model) -> Model:
 
 
 def _view_as(network: nn.Module, tower: Tower | None) -> AbstractContextManager[None]:
-    """As the step saw it that is made again: of two towers, one."""
+    """The view of the network that the repeated step had: for two towers, one tower."""
     return nullcontext() if tower is None else cast("TwoTowers", network).view_as(tower)
 
 
 def _load_tokenizer(network: nn.Module, folder: Path) -> PreTrainedTokenizerBase:
-    """The folder's, by the network's own `load_tokenizer(folder)` where it reads more than text."""
+    """The folder's tokenizer, from the network's own `load_tokenizer(folder)` if it reads more than text."""
     from transformers import AutoTokenizer
 
     return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
@@ -183,9 +183,9 @@ def _load_generation(network: nn.Module, folder: Path) -> None:
 
 
 def _share(network: nn.Module, weights: Path) -> None:
-    """Makes one tensor of those that were one when they were saved: the file's metadata names them.
+    """Makes tensors one that were one when they were saved: the file's metadata names them.
 
-    Those that the file holds apart are apart, though their class ties them (T5's head of transformers 5).
+    Tensors that the file holds separately stay separate, even if their class ties them (T5's head).
     """
     with safetensors.safe_open(str(weights), "pt") as stored:
         aliases, apart = stored.metadata() or {}, set(stored.keys())
@@ -218,12 +218,12 @@ def _empty_network(architecture: str, config: PreTrainedConfig) -> nn.Module:
 
 
 def measure_size(network: nn.Module) -> dict[str, int]:
-    """What a network weighs.
+    """The size of a network.
 
-    parameters: numbers it multiplies with, quantized ones too (`quantized_weights` of a module names buffers
-    that hold one each; weight_numbers() -> (all, other than zero) counts those of packed ones);
+    parameters: numbers that it multiplies with, including quantized ones (`quantized_weights` of a module
+    names buffers that hold one number each; weight_numbers() -> (all, other than zero) counts packed ones);
     nonzero_parameters: those that are not 0;
-    state_bytes: its state saved in memory (worked example 1's size_mb, in bytes).
+    state_bytes: the size of its saved state in memory (worked example 1's size_mb, in bytes).
     """
     weights: list[torch.Tensor] = list(network.parameters())
     buffers = (getattr(m, name) for m in network.modules() for name in getattr(m, "quantized_weights", ()))

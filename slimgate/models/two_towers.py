@@ -1,4 +1,4 @@
-"""Two encoders, of images and of texts, whose vectors lie in one space: CLIP (Radford et al. 2021)."""
+"""Two encoders, for images and for texts, whose vectors share one space: CLIP (Radford et al. 2021)."""
 
 from __future__ import annotations
 

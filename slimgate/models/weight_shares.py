@@ -1,10 +1,10 @@
-"""In which precision the weights of a folder or a GGUF file are stored, by kind of layer, against its claims.
+"""The precision of the stored weights of a folder or a GGUF file, by kind of layer, next to its claims.
 
     read_weight_shares("../models/student-w4a16").quantized_share      # 0.98
 
-Headers alone are read. A folder may say by its quantization_config that it is quantized and hold floats all
-the same, where the recipe's patterns match no module: `unmatched` names those. The claim of a GGUF file is
-its general.file_type.
+Only headers are read. A folder may claim in its quantization_config that it is quantized and still hold
+floats, if the recipe's patterns match no module: `unmatched` lists these patterns. The claim of a GGUF file
+is its general.file_type.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from slimgate.models.saved_weights import Stored, read_stored_tensors
 if TYPE_CHECKING:
     from slimgate.plugins.models import ModelRef
 
-# The kinds of artifacts whose files have headers that are read here.
+# Kinds of artifacts whose file headers can be read here.
 KINDS_WITH_SHARES = frozenset({TORCH, "torch_quantized", SERVED, CHECKPOINT, GGUF})
 
-# Kind of layer -> what its name holds; the first that fits.
+# Kind of layer -> parts of its name; the first match counts.
 _KINDS = {
     "embeddings": r"embe?d|wte\b|wpe\b|token_types|position_embd",
     "output": r"(^|\.)(lm_head|output|embed_out|score|classifier|pooler)(\.|$)(?!dense)",
@@ -41,16 +41,16 @@ _KINDS = {
     "attention": r"attn|attention|(^|\.)[qkvo]_proj|c_attn|query|key|value|ssm|mixer",
     "mlp": r"mlp|ffn|feed_forward|fc\d|c_fc|intermediate|output\.dense|gate_proj|up_proj|down_proj",
 }
-# The layers that a recipe for language models is about: of a block, without embeddings and the output.
+# The layers that a recipe for language models changes: those of a block, without embeddings and the output.
 _OF_BLOCKS = ("attention", "mlp", "experts", "other")
 _FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _EIGHT_BITS = {"I8": "int8", "F8_E4M3": "fp8", "F8_E5M2": "fp8", "F8_E8M0": "fp8"}
-# What stands beside packed weights: scales, zero points, orders, shapes.
+# Tensors next to packed weights: scales, zero points, orders, shapes.
 _BESIDE = re.compile(
     r"(\.|_)(qzeros|g_idx|scales?|zero_point|zeros?|shape|absmax|quant_map|SCB|weight_format|input_scale|"
     r"weight_scale(_inv|_2)?|global_scale|nested_\w+|quant_state\.\w+|bitsandbytes__\w+)$"
 )
-# Beside the weights of a layer that a step of slimgate put in, and the tensors that hold the weights.
+# For a layer that a step of slimgate put in: the tensors next to its weights, and those with the weights.
 _BESIDE_IN_STEPS = frozenset({"gain", "input_zero_point", "pattern", "smoothing", "threshold"})
 _WEIGHTS_OF_STEPS = frozenset({"packed", "qdata", "values"})
 _BITS = 32
@@ -64,8 +64,7 @@ Json = Mapping[str, Any]
 class WeightShares:
     """Weights by kind of layer and precision. counts: kind -> precision -> numbers.
 
-    claim: what the configuration says, "" of one that says nothing; unmatched: its patterns that match no
-    module of the files.
+    claim: what the configuration says, or ""; unmatched: its patterns that match no module of the files.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -74,7 +73,7 @@ class WeightShares:
 
     @property
     def quantized_share(self) -> float:
-        """Share of the weights of the blocks' matrices that have less than 16 bits; 0 without any."""
+        """Share of the weights of the blocks' matrices with less than 16 bits; 0 without such weights."""
         of_blocks = [
             (name, count) for kind in _OF_BLOCKS for name, count in self.counts.get(kind, {}).items()
         ]
@@ -84,9 +83,9 @@ class WeightShares:
 
 
 def read_weight_shares(text: str) -> WeightShares:
-    """Of a folder or a GGUF file, as a suite names it.
+    """The shares of a folder or a GGUF file, as a suite names it.
 
-    Raises SuiteError where it holds no model, or one without safetensors.
+    Raises SuiteError if it holds no model, or one without safetensors.
     """
     path = Path(text)
     if path.suffix.lower() == ".gguf" and path.is_file():
@@ -108,7 +107,7 @@ def read_weight_shares(text: str) -> WeightShares:
 
 @lru_cache(maxsize=256)
 def read_artifact_shares(kind: str, folder: Path) -> WeightShares | None:
-    """Of an artifact's folder, which does not change; None of files without headers, such as graphs."""
+    """The shares of an artifact's folder, which is immutable; None for files without headers."""
     if kind not in KINDS_WITH_SHARES:
         return None
     if files := gguf_files(folder):
@@ -118,7 +117,7 @@ def read_artifact_shares(kind: str, folder: Path) -> WeightShares | None:
 
 
 def _replaced_layers(description: Json) -> dict[str, Json]:
-    """Name -> options of each layer that a step has put in the place of a float one."""
+    """Name -> options of each layer that a step has put in place of a float layer."""
     return {
         name: options
         for change in description.get("modifications") or ()
@@ -146,12 +145,12 @@ def _of_gguf(file: Path) -> WeightShares:
 
 
 def _ordered(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
-    """Kinds in their order; of each the precisions, the commonest first."""
+    """The kinds in their order; for each the precisions, the most common first."""
     return {kind: dict(counts[kind].most_common()) for kind in _ORDER if kind in counts}
 
 
 def _of_folder(folder: Path, config: Json, replaced: Mapping[str, Json] | None = None) -> WeightShares | None:
-    """None without readable safetensors. replaced: as _replaced_layers has it."""
+    """The shares of a folder; None without readable safetensors. replaced: from _replaced_layers."""
     tensors = read_stored_tensors(folder)
     if tensors is None:
         return None
@@ -181,7 +180,7 @@ def _of_folder(folder: Path, config: Json, replaced: Mapping[str, Json] | None =
 
 
 def _options_of(module: str, replaced: Mapping[str, Json]) -> Json | None:
-    """The options of a layer; a step on one tower of two knows it by the name inside of the tower."""
+    """The options of a layer; a step on one of two towers records it by the name inside the tower."""
     while module:
         if module in replaced:
             return replaced[module]
@@ -190,7 +189,7 @@ def _options_of(module: str, replaced: Mapping[str, Json]) -> Json | None:
 
 
 def _weights_of_step(stored: Stored, options: Json) -> tuple[str, int]:
-    """(precision, numbers) of the packed weights of a layer, which its options give the shape of."""
+    """(precision, numbers) of the packed weights of a layer, whose options give its shape."""
     rows, columns = (
         options.get(linear, options.get(table))
         for linear, table in (("out_features", "num_embeddings"), ("in_features", "embedding_dim"))
@@ -222,7 +221,7 @@ def _weights_of(name: str, stored: Stored, quantization: Json) -> tuple[str, str
 
 
 def _group_bits(module: str, quantization: Json) -> int:
-    """Bits of the group of compressed-tensors that a module is in; of the first where none names it."""
+    """Bits of the compressed-tensors group that a module is in; of the first group if none names it."""
     groups = [
         group for group in (quantization.get("config_groups") or {}).values() if isinstance(group, dict)
     ]
@@ -248,14 +247,14 @@ def _patterns(quantization: Json) -> Iterator[str]:
 
 
 def _matches(pattern: str, modules: list[str], quantized: list[str]) -> bool:
-    """A class, such as Linear, matches where anything is quantized: headers do not have the classes."""
+    """Whether a pattern matches a module. A class, such as Linear, matches if anything is quantized."""
     if re.fullmatch(r"[A-Z]\w*", pattern):
         return bool(quantized)
     return any(_names(pattern, module) for module in modules)
 
 
 def _names(pattern: str, module: str) -> bool:
-    """Whether a pattern of a quantization_config names a module, or one that it is in."""
+    """Whether a pattern of a quantization_config names a module, or a parent of it."""
     if (marked := re.match(r"(re:|[+-]:)(.*)", pattern)) is not None:
         return re.search(marked[2], module) is not None
     return pattern == module or f".{pattern}." in f".{module}."

@@ -1,13 +1,13 @@
 """Answers that a language model writes to prompts, greedy or sampled.
 
-A network of transformers writes by its `generate`, with a key-value cache: a decoder behind prompts padded on
+A network of transformers writes with its `generate` and a key-value cache: a decoder after prompts padded on
 the left, an encoder-decoder to texts padded on the right. With a draft model a decoder answers one prompt
-after the other (models/speculative.py). A runtime that generates by itself does so. What has neither, such as
-an ONNX graph, is called once a token on prompts padded on the right, without a cache.
+after the other (models/speculative.py). A runtime that generates itself does so. A model with neither, such
+as an ONNX graph, is called once for each token on prompts padded on the right, without a cache.
 
 Sampling adds Gumbel noise to the logits and takes the largest (Gumbel 1954), which draws from the softmax.
-The noise of a place comes from the seed, the row, the repeat and the place alone: it depends on no other row
-of the batch, and teacher and variant get the same, so that they differ by what they know and not by chance.
+The noise at a position depends only on the seed, the row, the repeat and the position, and on no other row of
+the batch. Teacher and variant get the same noise, so that they differ by their knowledge and not by chance.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.models import Predictor
 
 Ids = Sequence[int]
-# What a model's own files say of generation and its answers need: the first tokens, and those never written.
+# Generation settings in a model's files that its answers need: the first tokens, and tokens never written.
 _OF_THE_MODEL = ("decoder_start_token_id", "forced_bos_token_id", "bad_words_ids")
 
 
@@ -53,9 +53,9 @@ class Writing:
 class Written:
     """One answer. text: up to the first stop string; ended: by an end token or a stop string, not by length.
 
-    ids: its tokens, without the end token; of a server's answer, numbers of its words, and `tokens` is how
-    many tokens the server counted. failed: there is no answer, because the request failed for good. verified:
-    of a model with a draft, the tokens behind the first one, and the passes of the main model that gave them.
+    ids: its tokens, without the end token; for a server's answer, numbers of its words, and `tokens` is the
+    server's count of tokens. failed: there is no answer, because the request failed for good. verified: for a
+    model with a draft, the number of tokens after the first, and of the main model's passes that gave them.
     """
 
     text: str
@@ -68,10 +68,10 @@ class Written:
 
 @runtime_checkable
 class Writer(Protocol):
-    """A predictor of a runtime that generates by itself. It may have `end_tokens`, its files' own."""
+    """A predictor of a runtime that generates by itself. It may have `end_tokens`, those of its files."""
 
     def write(self, prompts: Sequence[Ids], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, at least so many each. Raises MeasureError where `how` draws."""
+        """The ids of the greedy answers, with at least `least` each. Raises MeasureError if `how` draws."""
 
 
 @torch.inference_mode()
@@ -82,9 +82,9 @@ def write_answers(
     keys: Sequence[str],
     how: Writing,
 ) -> list[Written]:
-    """The answers to one batch of prompts. keys: what names each answer, for the noise of its sampling.
+    """The answers to one batch of prompts. keys: a name for each answer, for the noise of its sampling.
 
-    Raises MeasureError where a prompt and its answer do not fit into the model's positions.
+    Raises MeasureError if a prompt and its answer do not fit into the model's positions.
     """
     network, draft = getattr(predictor, "network", None), getattr(predictor, "draft", None)
     ends = end_tokens(tokenizer, network) | set(getattr(predictor, "end_tokens", ()))
@@ -115,7 +115,7 @@ def _write_with_draft(
 def write_tokens(
     network: PreTrainedModel, input_ids: torch.Tensor, attention_mask: torch.Tensor, count: int
 ) -> torch.Tensor:
-    """(rows, count) tokens that an encoder-decoder writes greedily, past its end token: a call to time."""
+    """(rows, count) tokens that an encoder-decoder writes greedily, past its end token, for timed calls."""
     from transformers import GenerationConfig
 
     config = GenerationConfig(
@@ -138,7 +138,7 @@ def write_tokens(
 
 
 def end_tokens(tokenizer: PreTrainedTokenizerBase, network: nn.Module | None = None) -> set[int]:
-    """What ends an answer: a tokenizer and two configurations may name one or several each."""
+    """The tokens that end an answer: a tokenizer and two configurations may name one or several each."""
     configs = (getattr(network, "config", None), getattr(network, "generation_config", None))
     ends = {tokenizer.eos_token_id}
     for config in configs:
@@ -148,12 +148,12 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase, network: nn.Module | None = N
 
 
 def is_encoder_decoder(network: nn.Module) -> bool:
-    """Whether the answer has a place of its own, and does not stand behind the prompt."""
+    """Whether the answer is a separate sequence, and does not follow the prompt."""
     return bool(getattr(network.config, "is_encoder_decoder", False))
 
 
 def start_of_answers(network: PreTrainedModel) -> int:
-    """The token that an encoder-decoder begins an answer with. Raises MeasureError where none is named."""
+    """The token that an encoder-decoder begins an answer with. Raises MeasureError if its files name none."""
     start_token = _of_the_model(network).get("decoder_start_token_id")
     if start_token is None:
         raise MeasureError(f"the files of {type(network).__name__} have no decoder_start_token_id")
@@ -161,7 +161,7 @@ def start_of_answers(network: PreTrainedModel) -> int:
 
 
 def _of_the_model(network: PreTrainedModel) -> dict[str, Any]:
-    """What generation of an encoder-decoder needs of its own files; nothing of a decoder."""
+    """The entries of an encoder-decoder's files that generation needs; empty for a decoder."""
     if not is_encoder_decoder(network):
         return {}
     places = (network.generation_config, network.config)
@@ -173,7 +173,7 @@ def _of_the_model(network: PreTrainedModel) -> dict[str, Any]:
 
 
 def _cache_of(network: PreTrainedModel) -> dict[str, Any]:
-    """Of an encoder-decoder a cache that grows by its decoder: transformers sizes T5's by its encoder."""
+    """For an encoder-decoder, a cache sized by its decoder: transformers sizes T5's by its encoder."""
     from transformers import DynamicCache, EncoderDecoderCache
 
     encoder_decoder = is_encoder_decoder(network)
@@ -228,7 +228,7 @@ def _padded(prompts: Sequence[Ids], padding: int, *, left: bool) -> tuple[torch.
 
 @contextmanager
 def _plain_generation(network: PreTrainedModel) -> Any:
-    """Without what the model's own file says of generation, such as a penalty: all models write alike."""
+    """A configuration without the model's own settings, such as a penalty: all models write the same way."""
     from transformers import GenerationConfig
 
     defaults = network.generation_config
@@ -240,9 +240,9 @@ def _plain_generation(network: PreTrainedModel) -> Any:
 
 
 class _Stops:
-    """A stopping criterion of transformers: a stop text is in the answer.
+    """A stopping criterion of transformers: whether a stop text is in the answer.
 
-    Its own reads each token's text from the vocabulary, which not every tokenizer gives.
+    transformers' own criterion reads each token's text from the vocabulary, which not every tokenizer has.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, how: Writing, width: int) -> None:
@@ -255,7 +255,7 @@ class _Stops:
 
 
 class _Noise:
-    """A logits processor of transformers: logits / temperature, and Gumbel noise."""
+    """A logits processor of transformers: logits / temperature, plus Gumbel noise."""
 
     def __init__(self, keys: Sequence[str], how: Writing, width: int) -> None:
         self._keys, self._how, self._width = keys, how, width
@@ -267,7 +267,7 @@ class _Noise:
 
 
 def gumbel(seed: int, key: str, place: int, size: int) -> npt.NDArray[np.float32]:
-    """(size,) noise of one place of one answer."""
+    """(size,) noise of one position of one answer."""
     generator = np.random.Generator(
         np.random.Philox(key=[seed, zlib.crc32(key.encode())], counter=place << 32)
     )
@@ -282,7 +282,7 @@ def _by_forward(
     how: Writing,
     ends: set[int],
 ) -> list[list[int]]:
-    """One call of the whole text a token, of what has no cache."""
+    """Calls a model without a cache on the whole text, once for each token."""
     texts, written = [list(prompt) for prompt in prompts], [[] for _ in prompts]  # type: list[list[int]], list[list[int]]
     going = list(range(len(prompts)))
     for place in range(how.max_new_tokens):
@@ -300,7 +300,7 @@ def _by_forward(
 
 
 def _next_logits(predictor: Predictor, texts: Sequence[Ids], padding: int) -> list[npt.NDArray[np.float32]]:
-    """Of each text the logits behind its last token."""
+    """For each text the logits after its last token."""
     width = max(map(len, texts))
     ids = np.full((len(texts), width), padding, dtype=np.int64)
     mask = np.zeros_like(ids)
@@ -311,7 +311,7 @@ def _next_logits(predictor: Predictor, texts: Sequence[Ids], padding: int) -> li
 
 
 def _read_answer(tokenizer: PreTrainedTokenizerBase, ids: Ids, ends: set[int], how: Writing) -> Written:
-    """Cut before the first end token, and its text before the first stop string."""
+    """An answer cut before the first end token, and its text before the first stop string."""
     last = next((place for place, token in enumerate(ids) if token in ends), None)
     answer_ids = tuple(ids[:last])
     text = tokenizer.decode(answer_ids, skip_special_tokens=True)
@@ -321,7 +321,7 @@ def _read_answer(tokenizer: PreTrainedTokenizerBase, ids: Ids, ends: set[int], h
 
 
 def _check_positions(network: PreTrainedModel, prompts: Sequence[Ids], how: Writing) -> None:
-    """Of an encoder-decoder prompts and answers each have the positions for themselves."""
+    """Checks the positions. In an encoder-decoder, prompts and answers each have all positions."""
     longest, limit = max(map(len, prompts)), longest_text(network.config.to_dict())
     behind = not is_encoder_decoder(network)
     needed = longest + how.max_new_tokens if behind else max(longest, 1 + how.max_new_tokens)

@@ -1,6 +1,6 @@
-"""Answers of a library that reads prompts of one length at a time: those of each length are written together.
+"""Writes answers with a library that reads prompts of one length at a time, grouped by length.
 
-So nothing is padded, and an answer does not depend on the prompts beside it.
+So nothing is padded, and an answer does not depend on the other prompts.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ POSITIONS = "the model has positions for {}"
 
 @dataclass(frozen=True)
 class Prompts:
-    """(rows, tokens) ids, and how many tokens are to follow; 0: their scores are wanted."""
+    """(rows, tokens) ids, and how many tokens must follow; 0 if scores are wanted."""
 
     ids: Ids
     count: int
 
 
 def read_prompts(batch: Arrays, longest: int | None, limit: str = POSITIONS) -> Prompts:
-    """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it.
+    """The ids of a batch. A row's padding follows its text, where a causal model ignores it.
 
-    limit: what the longest text comes of, for the error. Raises MeasureError if a text and its answer are
-    longer than it.
+    limit: the reason for the longest text, for the error. Raises MeasureError if a text and its answer are
+    longer than that.
     """
     ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int64)
     count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
@@ -49,9 +49,9 @@ def read_prompts(batch: Arrays, longest: int | None, limit: str = POSITIONS) -> 
 
 @dataclass(frozen=True)
 class Greedy:
-    """What ends the answers of a runtime. longest: text in tokens, or None; ends: the end tokens.
+    """How answers of a runtime end. longest: the longest text in tokens, or None; ends: the end tokens.
 
-    limit: what the longest text comes of, for the error.
+    limit: the reason for the longest text, for the error.
     """
 
     runtime: str
@@ -70,9 +70,9 @@ class Greedy:
     ) -> list[list[int]]:
         """The ids of the answers in the order of the prompts, each with its end token.
 
-        tokens_of: (rows, tokens) ids of one length -> the next token of each row, again and again; it is
-        asked for as many as are wanted. most_rows: prompts that it takes at once. Raises MeasureError where
-        `how` draws, or an answer may get longer than the longest text.
+        tokens_of: (rows, tokens) ids of one length -> the next token of each row, repeatedly, until no more
+        are wanted. most_rows: how many prompts it takes at once. Raises MeasureError if `how` draws, or if an
+        answer may get longer than the longest text.
         """
         return self.write_whole(
             prompts, how, lambda ids: self._collect(tokens_of(ids), len(ids), how), most_rows=most_rows
@@ -86,7 +86,7 @@ class Greedy:
         *,
         most_rows: int | None = None,
     ) -> list[list[int]]:
-        """The same by a library that ends answers itself. answers_to: (rows, tokens) ids -> the answers."""
+        """The ids of answers, if the library ends them itself. answers_to: (rows, tokens) ids -> answers."""
         if how.temperature:
             raise MeasureError(
                 f"runtime {self.runtime} can only take the likeliest token; set temperature = 0"
@@ -105,7 +105,7 @@ class Greedy:
         return answers
 
     def _collect(self, tokens: Iterable[Tokens], rows: int, how: Writing) -> list[list[int]]:
-        """Until each answer has ended; what a row gets behind its end is not of the answer."""
+        """Collects tokens until each answer has ended; later tokens of a row are not part of its answer."""
         answers: list[list[int]] = [[] for _ in range(rows)]
         going = set(range(rows))
         for chosen in islice(tokens, how.max_new_tokens):
@@ -131,7 +131,7 @@ def has_ended(
 def check_length(text: int, answer: int, longest: int | None, limit: str = POSITIONS) -> None:
     """Raises MeasureError if a text and its answer, in tokens, are longer than the longest text.
 
-    answer: 0 where the scores of the text are wanted.
+    answer: 0 if the scores of the text are wanted.
     """
     if longest is None or text + answer <= longest:
         return

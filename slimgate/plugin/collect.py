@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """A validated suite file is a test module."""
+    """Collects a validated suite file as a test module."""
     state = parent.config.stash.get(SESSION, None)
     if state is None or file_path.resolve() not in state.suites:
         return None
@@ -25,7 +25,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 class SuiteModule(pytest.Module):
-    """A suite file as a module of tests: those of slimgate.plugin.gates."""
+    """A suite file as a module of tests, which come from slimgate.plugin.gates."""
 
     @property
     def suite(self) -> Suite:
@@ -38,7 +38,7 @@ class SuiteModule(pytest.Module):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A suite's gates, and tests with its mark, run for each of its variants, metrics and workloads."""
+    """Runs a suite's gates, and tests with its mark, for each of its variants, metrics and workloads."""
     module = metafunc.definition.getparent(SuiteModule)
     suite = module.suite if module else _suite_of_mark(metafunc)
     if suite is None:
@@ -78,7 +78,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _suite_of_mark(metafunc: pytest.Metafunc) -> Suite | None:
-    """The suite that a hand-written test names by its mark; it counts as named on the command line.
+    """The suite that a hand-written test names by its mark; it counts as if named on the command line.
 
     Raises CollectError, in one line, for a suite that is wrong.
     """
@@ -105,7 +105,7 @@ def _suite_of_mark(metafunc: pytest.Metafunc) -> Suite | None:
 def _parametrize(
     metafunc: pytest.Metafunc, names: tuple[str, ...], values: Sequence[object], ids: list[str]
 ) -> None:
-    """At module scope, so that equal names in two suites never mix."""
+    """Parametrizes at module scope, so that equal names in two suites never mix."""
     handles = [name for name in names if name in MODELS]
     metafunc.parametrize(names, values, ids=ids, indirect=handles, scope="module")
 
@@ -127,41 +127,41 @@ PHASES = (
     "test_load",
 )
 
-# Gates beside which a line may be written: the others time something, or read memory.
+# Gates during which a progress line may be written: the others time something, or read memory.
 UNTIMED = ("test_confirm", "test_quality", "test_baseline", "test_behaviour", "test_selftest")
 
-# where the fixtures of the gates are
+# The module with the fixtures of the gates.
 FIXTURES = "slimgate.plugin.fixtures"
 
-# what takes times
+# The tests that time models.
 TIMED = ("test_latency", "test_speedup", "test_load", "test_selftest[planted_delay]")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Lets -k "not latency" leave out all that takes times, and --benchmark-only keep it.
+    """Lets -k "not latency" leave out all tests that time models, and --benchmark-only keep them.
 
-    The latter goes by the names of fixtures.
+    pytest-benchmark selects by the names of fixtures.
     """
     if not takes_times(item):
         return
     item.extra_keyword_matches.add("latency")
     if item.config.getoption("benchmark_only", False):
-        # a list of its own: pytest shares one among all tests of a function
+        # A separate list, because pytest shares one among all tests of a function.
         names = [*getattr(item, "fixturenames"), "benchmark"]  # noqa: B009  not declared
         setattr(item, "fixturenames", names)  # noqa: B010  not declared
 
 
 def takes_times(item: pytest.Item) -> bool:
-    """Whether it is a gate of a suite that times models."""
+    """Whether the test is a gate of a suite that times models."""
     return suite_of(item) is not None and item.name.startswith(TIMED)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """By suite, then phase: quality of all variants first, latency last, alone and serial.
+    """Sorts tests by suite, then phase: quality of all variants first, latency last, alone and serial.
 
-    Under --slimgate-confirm tests that are no gates are left out: what they read would be confirm rows.
+    Under --slimgate-confirm it leaves out tests that are not gates, because they would read confirm rows.
     """
     suites: dict[Path, int] = {}
     if config.getoption("slimgate_confirm") and (left := [item for item in items if suite_of(item) is None]):
@@ -183,7 +183,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _refuse_other_fixtures(item: pytest.Item) -> None:
-    """Raises UsageError where a user's own fixture stands in the place of one that a gate judges by."""
+    """Raises UsageError if a user's fixture replaces one that a gate judges by."""
     known: dict[str, Sequence[Any]] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     for name, definitions in known.items():
         modules = [definition.func.__module__ for definition in definitions]
@@ -196,7 +196,7 @@ def _refuse_other_fixtures(item: pytest.Item) -> None:
 
 
 def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
-    """Where a test stands in its phase: by variant, then metric or workload, as the suite states them."""
+    """The position of a test in its phase: by variant, then metric or workload, in the suite's order."""
     from slimgate.results.self_test import SELF_TESTS
     from slimgate.suite.suite import TEACHER
 
@@ -216,13 +216,13 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
 
 
 def params_of(item: pytest.Item) -> dict[str, Any]:
-    """What a test is run for, by the names of its parameters; nothing of one that has none."""
+    """The values of a test's parameters, by name; empty for a test without parameters."""
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # not declared
     return params
 
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
-    """The check of a gate, as the record keys it: kind, model, name. None of tests that judge nothing."""
+    """The check of a gate, as the record keys it: kind, model, name. None for tests that judge nothing."""
     from slimgate.results.checks import SELF_TEST, SINCE, TIMES
     from slimgate.suite.suite import TEACHER
 

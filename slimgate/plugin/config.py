@@ -1,4 +1,4 @@
-"""Options of pytest, and what slimgate reads from its configuration and keeps in it; light."""
+"""Options of pytest, and what slimgate reads from and keeps in its configuration. Cheap to import."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from slimgate.run.gate_results import GateResult
     from slimgate.run.shards import Shard
 
-# In the config: the session, once a suite is found or asked for.
+# In the config: the session, once a suite was found or a test asked for one.
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
-# In the config: lines on files that lie where suites do and are none.
+# In the config: lines about files that lie where suites do and are no suites.
 NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
-# In the config: whether this run has decided if it starts the server of the processes that are timed.
+# In the config: whether this run has decided if it starts the server of the timing processes.
 SERVER_CONSIDERED: pytest.StashKey[bool] = pytest.StashKey()
-# In the config: by suite file, variant and workload, what pytest-benchmark's files say beside the times.
+# In the config: by suite file, variant and workload, the facts in pytest-benchmark's files next to the times.
 BENCHMARKS: pytest.StashKey[dict[tuple[Path, str, str], dict[str, Any]]] = pytest.StashKey()
-# In a test: what it found, for the record.
+# In a test: its results, for the record.
 RESULTS: pytest.StashKey[list[GateResult]] = pytest.StashKey()
 SHARD_OPTION = "slimgate_shard"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options and the ini value of slimgate."""
+    """Adds the options and the ini value of slimgate."""
     group = parser.getgroup("slimgate", "budget gates of compressed models")
     add = group.addoption
     add("--slimgate-report", metavar="DIR", help="Folder of records and reports (default: reports/latest)")
@@ -90,7 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _seconds(text: str) -> float:
-    """A time for the command line. Raises argparse's error, which ends pytest with exit code 4."""
+    """Parses a time of the command line. Raises argparse's error, which ends pytest with exit code 4."""
     try:
         limit = float(text)
     except ValueError:
@@ -112,9 +112,9 @@ def shard_option(text: str) -> str:
 
 
 def project_root(config: pytest.Config) -> Path:
-    """pytest's rootdir. Without a configuration file, what the folder of the call and the tests share.
+    """pytest's rootdir; without a configuration file, the common folder of the call and the tests.
 
-    Where no file says otherwise, pytest takes the values of options that it does not know yet for paths
+    Without such a file, pytest takes the values of options that it does not know yet for paths
     (`--slimgate-store /cache`), and its rootdir may then be `/`:
     https://docs.pytest.org/en/stable/reference/customize.html#finding-the-rootdir
     """
@@ -127,7 +127,7 @@ def project_root(config: pytest.Config) -> Path:
 
 
 def shard_of(config: pytest.Config) -> Shard | None:
-    """The shard that this run is; None where it is the whole."""
+    """The shard of this run; None if it runs the whole suite."""
     text: str | None = config.getoption(SHARD_OPTION)
     if text is None:
         return None
@@ -137,7 +137,7 @@ def shard_of(config: pytest.Config) -> Shard | None:
 
 
 def describe_no_budget(shown: str, why: str) -> SuiteError:
-    """The error of --slimgate-require-budget on a suite."""
+    """The error of --slimgate-require-budget for a suite."""
     return SuiteError(
         f"{shown}: --slimgate-require-budget: nothing would be gated, since {why}; add a limit to "
         "[budgets], or leave the suite out"

@@ -1,7 +1,7 @@
 """`pytest bench --slimgate-confirm`: judges variants that passed on the gate again, on unread rows.
 
-The models come from the store and must be those that passed. The record of the gate stays; the verdicts on
-the confirm rows are added to it, with how often these rows have been looked at.
+The models come from the store and must be those that passed. The record of the gate stays. The verdicts on
+the confirm rows are added to it, with the number of times that these rows have been looked at.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OPTION = "--slimgate-confirm"
 
 @dataclass(frozen=True)
 class Passed:
-    """The variants of a suite that are inside all budgets. metrics: variant -> its metrics with a budget."""
+    """The variants of a suite that are within all budgets. metrics: variant -> its metrics with a budget."""
 
     record: RunRecord
     metrics: Mapping[str, tuple[str, ...]]
@@ -53,7 +53,7 @@ class Passed:
         return [(name, metric) for name, metrics in self.metrics.items() for metric in metrics]
 
     def require_same(self, name: str, digest: str) -> None:
-        """Raises BuildError if the model that was built now is not the one that passed."""
+        """Raises BuildError if the model that was built now is not the model that passed."""
         artifact = self.record.variant(name).artifact
         if artifact is None or artifact.digest != digest:
             raise BuildError(
@@ -79,7 +79,7 @@ class Confirmation:
         self.records: dict[Path, RunRecord] = {}
 
     def head_lines(self) -> Iterator[str]:
-        """What is judged, and whether these rows have been looked at before."""
+        """Lines on what is judged, and whether these rows have been looked at before."""
         for path, passed in self.passed.items():
             run = self._session.run(self._session.suites[path])
             rows, earlier = run.rows.reports[CONFIRM], self._looks(run).runs
@@ -117,7 +117,7 @@ class Confirmation:
                 yield f"{suite.shown}: on the confirm rows {judged.status}"
 
     def summary(self) -> Iterator[str]:
-        """For the terminal: the lines of the report, and where it is."""
+        """The lines of the report for the terminal, and the path of the report."""
         for path, record in self.records.items():
             yield from confirm_lines(record)
             yield f"{record.suite.path}: {os.path.relpath(self._session.folder(path) / 'report.md')}"
@@ -149,7 +149,7 @@ class Confirmation:
 
 
 def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
-    """The variants that a suite's last record shows inside all budgets. Reads no row of confirm.
+    """The variants that a suite's last record shows within all budgets. Reads no row of confirm.
 
     Raises SuiteError if there are no confirm rows, or nothing passed on the current gate rows.
     """

@@ -1,4 +1,4 @@
-"""Which suite files a pytest run is about: found on its paths, validated before anything is collected."""
+"""Finds the suite files on the paths of a pytest run, and validates them before anything is collected."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Search:
-    """Where to look: the files and folders of the command line, and what is a suite file's path.
+    """Where to look for suites: files and folders of the command line, and patterns for suite files.
 
     patterns: globs matched on the end of a path, such as bench/*.toml; skip: names of folders that pytest
-    does not recurse into; ignore, ignore_globs: paths that pytest was told to ignore; shallow: look at the
+    does not recurse into; ignore, ignore_globs: paths that pytest has to ignore; shallow: look at the
     files of a folder, not below it.
     """
 
@@ -37,7 +37,7 @@ class Search:
 
 
 def has_candidates(search: Search) -> bool:
-    """Whether any file of the run could be a suite, by its name and place; none is read."""
+    """Whether any file of the run could be a suite, by its name and place. No file is read."""
     return next(_candidates(search), None) is not None
 
 
@@ -50,11 +50,11 @@ def find_suites(
 ) -> dict[Path, Suite]:
     """Every suite of the run by its path, validated.
 
-    enter: called with the folder of a suite before it is read, so that plug-ins beside it can be imported.
-    note: called with a line on each file that lies where suites do and is none. block: called with a suite
-    for which a package is missing, and the line that says so, if nothing else is wrong; None: that is wrong.
-    An opt-in suite counts only where it is named itself; else it is checked by syntax and schema alone.
-    Raises SuiteError: one line for each file that is wrong.
+    enter: called with the folder of a suite before it is read, so that plug-ins next to it can be imported.
+    note: called with a line on each file that lies where suites do and is no suite. block: called with a
+    suite for which a package is missing, and the line that says so, if nothing else is wrong; with None, a
+    missing package is an error. An opt-in suite counts only if the command line names its file; otherwise
+    only its syntax and schema are checked. Raises SuiteError: one line for each file that is wrong.
     """
     from slimgate.suite.load import load_suite
     from slimgate.suite.recognize import has_logs, is_opt_in, is_suite
@@ -76,7 +76,7 @@ def find_suites(
             is_named = named or not is_opt_in(path, shown)
             suite = load_suite(path, shown, check_data=is_named)
         except SuiteError as error:
-            # what an opt-in suite needs is to be installed by those who run it
+            # Users who run an opt-in suite have to install what it needs.
             lacks_package = isinstance(error.__cause__, MissingExtra)
             if is_named or not lacks_package:
                 problems.append(str(error))
@@ -95,7 +95,7 @@ def find_suites(
 
 
 def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, LogSuite]:
-    """Every suite of logs of the run by its path; no log is read. suites: those of models.
+    """Every suite of logs of the run by its path; no log is read. suites: the suites of models.
 
     Raises SuiteError for the first file that is wrong.
     """
@@ -112,7 +112,7 @@ def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, 
 
 
 def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[str]:
-    """A line on the suites in the run's folders that no pattern matches; none where there are none.
+    """A line on the suites in the run's folders that no pattern matches; nothing if all match.
 
     below: also look below a folder that the run looks at without its subfolders, and name the suites there.
     """
@@ -147,7 +147,7 @@ def _suites_in(search: Search, *, matched: bool) -> list[str]:
 
 
 def _mentions_suite(path: Path) -> bool:
-    """Whether the word is in the file: where it is in none, nothing more of slimgate is imported."""
+    """Whether "suite" occurs in the file. If no file has it, nothing more of slimgate is imported."""
     try:
         return b"suite" in path.read_bytes().lower()
     except OSError:
@@ -164,7 +164,7 @@ def _candidates(search: Search) -> Iterator[tuple[Path, bool]]:
 
 
 def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Path]:
-    """TOML files below a folder that a pattern matches, or those that none does."""
+    """TOML files below a folder that a pattern matches, or those that no pattern matches."""
     for place, folders, files in os.walk(folder):
         base = Path(place)
         folders[:] = [] if search.shallow else sorted(f for f in folders if not _is_skipped(base / f, search))
@@ -189,7 +189,7 @@ def _matches(path: Path, search: Search) -> bool:
 
 
 def _no_shared_stem(suites: Mapping[Path, Suite | LogSuite]) -> None:
-    """Reports go to a folder of the suite's stem: two suites of one stem would overwrite each other."""
+    """Raises SuiteError for two suites with one stem: reports go to a folder of that name."""
     seen: dict[str, Suite | LogSuite] = {}
     for path, suite in suites.items():
         other = seen.setdefault(path.stem, suite)

@@ -4,7 +4,7 @@
     def test_no_variant_forgets_a_class(teacher, variant):
         assert set(variant.outcomes.predictions) == set(teacher.outcomes.predictions)
 
-A test with `variant` runs once for each variant of its suite. Nothing is built before it is asked for.
+A test with `variant` runs once for each variant of its suite. Models are built when a test first uses them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # every run of pytest imports this file
 
 @pytest.fixture(scope="module")
 def slimgate_run(request: pytest.FixtureRequest) -> Iterator[SuiteRun]:
-    """The run of the test's suite: of its suite file, or of the one that its mark names.
+    """The run of the test's suite: of its suite file, or of the suite that its mark names.
 
-    Servers that it has started end with the module's last test.
+    Servers that the run has started end with the module's last test.
     """
     from slimgate.plugin.session_start import session_of
 
@@ -57,7 +57,7 @@ def suite(slimgate_run: SuiteRun) -> Suite:
 
 @pytest.fixture(scope="module")
 def teacher(slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
-    """The suite's teacher: `outcomes`, `predictor`, `built`, each loaded when first asked for."""
+    """The suite's teacher: `outcomes`, `predictor`, `built`, each loaded at its first use."""
     from slimgate.suite.suite import TEACHER
 
     yield from _handle(slimgate_run, TEACHER)
@@ -65,13 +65,13 @@ def teacher(slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
 
 @pytest.fixture(scope="module")
 def variant(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
-    """One variant of the suite, as the teacher; freed before the next one."""
+    """One variant of the suite, with the same attributes as the teacher; freed before the next variant."""
     yield from _handle(slimgate_run, request.param)
 
 
 @pytest.fixture(scope="module")
 def passed(slimgate_run: SuiteRun, request: pytest.FixtureRequest) -> Passed:
-    """What passed on the gate of the suite, under --slimgate-confirm."""
+    """The variants that passed on the gate of the suite, under --slimgate-confirm."""
     from slimgate.plugin.session_start import session_of
 
     return session_of(request.config).to_confirm(slimgate_run.suite.path)
@@ -97,7 +97,7 @@ def outcomes(variant: ModelHandle) -> Outcomes:
 
 @pytest.fixture(scope="module")
 def duels(teacher: ModelHandle) -> Iterator[Duels]:
-    """The processes of a suite's duels, started when first asked for."""
+    """The processes of a suite's duels, started at their first use."""
     from slimgate.run.duels import Duels
 
     duels = Duels(teacher)
@@ -107,7 +107,7 @@ def duels(teacher: ModelHandle) -> Iterator[Duels]:
 
 @pytest.fixture(scope="module")
 def load_duels(teacher: ModelHandle) -> LoadDuels:
-    """The duels of a suite's servers under load, measured when first asked for."""
+    """The duels of a suite's servers under load, measured at their first use."""
     from slimgate.run.load_duels import LoadDuels
 
     return LoadDuels(teacher)
@@ -121,7 +121,7 @@ def duel(duels: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
 
 @pytest.fixture
 def report_result(request: pytest.FixtureRequest) -> Callable[[GateResult], None]:
-    """Adds a result to the record, and what a gate found to the properties of its test."""
+    """Adds a result to the record, and its figures to the properties of the gate's test."""
     from slimgate.plugin.gates.reporting import list_gate_properties
 
     results: list[GateResult] = request.node.stash.setdefault(RESULTS, [])

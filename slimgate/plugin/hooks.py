@@ -1,4 +1,4 @@
-"""pytest's side: suites are test files, their gates are tests, and the record is written at the end."""
+"""pytest's hooks: suites are test files, their gates are tests, and the record is written at the end."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
             block=blocked.__setitem__,
         )
         logs = find_log_suites(search, suites)
-        if blocked and (suites or not logs):  # else they are errors beside the logs
+        if blocked and (suites or not logs):  # else they are reported as errors next to the logs
             raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
         if logs and config.getoption("slimgate_baseline") is not None:
             notes.append(_describe_logs_without_baseline(logs))
@@ -117,7 +117,7 @@ def require_budgets(suites: Mapping[Path, Suite]) -> None:
 
 
 def _make_usage_error(config: pytest.Config, error: SlimgateError) -> pytest.UsageError:
-    """The end of a run that judges nothing, so that records of an earlier run stay where its own would be."""
+    """Makes the error that ends a run without verdicts; it says if records of an earlier run remain."""
     from slimgate.plugin.session_start import describe_earlier_records
 
     _tell_weaker_gate(config, error)
@@ -156,7 +156,7 @@ class XdistWorker(Protocol):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: XdistWorker) -> None:
-    """Tells an xdist worker which suites there are, because it does not see the command line."""
+    """Passes the suites to an xdist worker, because a worker does not see the command line."""
     config = node.config
     node.workerinput.update(slimgate_suites=[], slimgate_rebuild_mark=None)
     if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # tests with a mark use it too
@@ -210,7 +210,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     from slimgate.suite.checks import check_can_ask, check_hub_models
 
     chosen_suites = [suite for suite in map(suite_of, getattr(session, "items", None) or ()) if suite]
-    if config.pluginmanager.hasplugin("dsession"):  # xdist's workers collect: each suite may have tests
+    # xdist's workers collect the tests, so each suite may have some
+    if config.pluginmanager.hasplugin("dsession"):
         chosen_suites = list(state.suites.values())
     try:
         for path in dict.fromkeys(suite.path for suite in chosen_suites):
@@ -257,7 +258,7 @@ def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
 
 
 def _tell_what_is_no_suite(session: pytest.Session) -> None:
-    """Prints, in the head of a run, files beside suites that are no suites, and suites that do not run.
+    """Prints, in the head of a run, files next to suites that are no suites, and suites that do not run.
 
     For plain `pytest`, suites below its folder are named only if it collected nothing.
     """
@@ -266,7 +267,7 @@ def _tell_what_is_no_suite(session: pytest.Session) -> None:
     if hasattr(config, "workerinput") or reporter is None:
         return
     search = _search(config)
-    nothing = getattr(session, "items", None) == []  # xdist's controller has no items at all
+    nothing = getattr(session, "items", None) == []  # xdist's controller has no items
     lines = suites_that_do_not_run(search, below=search.shallow and nothing)
     for line in (*config.stash[NOTES], *lines):
         reporter.write_line(_make_visible(line))
@@ -345,7 +346,7 @@ def pytest_runtest_makereport(
     fails = isinstance(error, pytest.fail.Exception) and not any(
         result.explains_failure for result in results
     )
-    if isinstance(error, Exception) or fails:  # not a skip, and not a verdict that the record has already
+    if isinstance(error, Exception) or fails:  # neither a skip nor a verdict that the record already has
         message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
         from slimgate.suite.suite import TEACHER
 
@@ -356,7 +357,7 @@ def pytest_runtest_makereport(
     if report.when == "call" or report.failed or report.skipped:
         chosen = item.config.getoption(
             "benchmark_only", False
-        )  # pytest-benchmark's: what else it skips is left out
+        )  # pytest-benchmark's reason; its other skips are not reported
         skipped = check_of(item) if report.skipped and not results and not chosen else None
         sent = [result.to_json() for result in results]
         report_facts = {"suite": str(suite.path), "test": item.name, "results": sent, "skipped": skipped}
@@ -371,7 +372,7 @@ def _make_visible(error: BaseException | str) -> str:
     return "\n".join(map(visible, str(error).split("\n")))
 
 
-# Exit codes of a run in which nothing failed but tests.
+# Exit codes of a run in which nothing failed except tests.
 _JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -393,7 +394,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)  # below the wide tables of pytest-benchmark
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """Prints errors, budgets that do not hold, and per suite its status and where its report is."""
+    """Prints errors, budgets that do not hold, and for each suite its status and the path of its report."""
     state = terminalreporter.config.stash.get(SESSION, None)
     if state is None:
         return
@@ -442,5 +443,5 @@ def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> N
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             append_summary(Path(summary), state.comment())
-        except OSError as error:  # a container may lack the file; this must not fail the run
+        except OSError as error:  # a container may lack the file; that must not fail the run
             terminalreporter.write_line(f"slimgate: no summary of the step was written: {error}")

@@ -142,7 +142,7 @@ class LogFile(pytest.File):
 
 
 class LogItem(pytest.Item):
-    """The verdict on one result of one target, such as a comparison; or why there is none."""
+    """The verdict on one result of one target, such as a comparison, or why there is no verdict."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class LogItem(pytest.Item):
         error: SlimgateError | None = None,
         **kwargs: Any,
     ) -> None:
-        """result: target and title of what is judged."""
+        """result: target and title of the judged result."""
         super().__init__(**kwargs)
         self._facts, self.result, self.error = facts, result, error
 
@@ -172,12 +172,12 @@ class LogItem(pytest.Item):
             pytest.fail(failure, pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return self.path, 0, self.name  # a mark skip wants a line
+        return self.path, 0, self.name  # a mark skip needs a line number
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tells the process that writes the records about a verdict, also from a worker of xdist.
+    """Reports a verdict to the process that writes the records, also from a worker of xdist.
 
     It uses the report of the setup, because a test that a mark skips has that one too.
     """

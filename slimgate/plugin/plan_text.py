@@ -1,4 +1,4 @@
-"""The plan of a run as lines of a terminal, and what the head of a run says of its budgets."""
+"""The plan of a run as lines of a terminal, and the lines about budgets in the head of a run."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _ANSWERS: dict[Word, str] = {
 
 
 def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:
-    """The plan of one suite. Cuts the splits where that was not done; builds nothing.
+    """The plan of one suite. Cuts the splits if they are not cut yet; builds nothing.
 
-    earlier: the record of a run that judged the same rows; width: of the terminal, where there is one.
+    earlier: the record of a run that judged the same rows; width: of the terminal, if there is one.
     """
     suite, models = run.suite, plan_models(run)
     sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
@@ -82,7 +82,7 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
 
 
 def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
-    """For the head of a run: the budgets that the rows cannot decide; unless quiet, that there are none."""
+    """The head of a run: budgets that the rows cannot decide and, unless quiet, a suite without budgets."""
     suite = run.suite
     gate = count_gate_groups(suite, run.rows)
     planned = plan_budgets(suite, gate, earlier)
@@ -98,7 +98,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
 
 
 def _confirm_lines(run: SuiteRun) -> Iterator[str]:
-    """Whether the rows of the split confirm can decide the budgets that they judge; nothing without them."""
+    """Whether the rows of split confirm can decide the budgets that they judge; empty without that split."""
     if CONFIRM not in run.rows.splits:
         return
     judged = {metric for table in run.suite.budgets.values() for metric in table.quality}
@@ -130,7 +130,7 @@ def _state(model: PlannedModel) -> str:
 
 
 def _seconds(parts: Sequence[Estimate | None]) -> str:
-    """`12`, `~39 + ?`: the known ones together, and that there are others."""
+    """`12` or `~39 + ?`: the sum of the known times, and a mark for unknown ones."""
     known = [part for part in parts if part is not None]
     estimates = [str(_together(known))] if known else []
     return " + ".join([*estimates, *([UNKNOWN] if len(known) < len(parts) else [])]) or MISSING
@@ -143,7 +143,7 @@ def _together(known: Sequence[Estimate]) -> Estimate:
 
 
 def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
-    """What is to be done altogether, each thing once: models share steps."""
+    """The times of all work together, each piece once, because models share steps."""
     steps = {step.recipe: step.seconds for model in models for step in model.missing}
     answers = {model.recipe: model.predicting for model in models if not model.answered}
     parts = [*steps.values(), *answers.values()]
@@ -163,7 +163,7 @@ def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
 
 
 def _describe_measuring(suite: Suite) -> Iterator[str]:
-    """What is measured, and the time that [measure] gives it."""
+    """What is measured, and how much time [measure] allows for it."""
     count, workloads = len(suite.timed) - (TEACHER in suite.timed), len(suite.workloads)
     checks = f"{len(suite.metrics)} metrics, behaviour"
     if suite.timed:
@@ -182,11 +182,11 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
 
 
 def _describe_loads(suite: Suite) -> Iterator[str]:
-    """What is sent to servers under load, a line for each load; nothing without any."""
+    """What is sent to servers under load: a line for each load; empty without loads."""
     for load in suite.loads if suite.loaded else ():
         if load.part != "answer":
             continue
-        blocks = load.blocks + 1  # the first one warms up
+        blocks = load.blocks + 1  # the first block warms up
         each = f"{blocks} turns of {load.requests:,} requests, and twice as many to {TEACHER}"
         if load.request_rate is None:
             time = "the servers decide how long that takes"

@@ -16,7 +16,7 @@ from slimgate.run.cluster.needs import OPTION, parse_needs
 from slimgate.run.cluster.tasks import Goal
 from slimgate.suite.suite import TEACHER, Suite
 
-# Gates that need no answers. Any other test may need them.
+# Gates that use no answers of models. Any other test may use them.
 GATES_WITHOUT_ANSWERS = ("test_size", "test_memory", "test_latency", "test_speedup", "test_load")
 
 

@@ -1,4 +1,4 @@
-"""What one pytest session keeps: its suites, and what it writes over all of them."""
+"""The state of one pytest session: its suites, and the files that cover all of them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Session:
         self._sessions: dict[Path, SuiteSession] = {}
 
     def _session(self, path: Path) -> SuiteSession:
-        """That of a suite; a mark of a test may add a suite after the session began."""
+        """The SuiteSession of a path; a test's mark may add a suite after the session began."""
         from slimgate.plugin.suite_session import SuiteSession
 
         if path not in self._sessions:
@@ -101,7 +101,7 @@ class Session:
 
     @property
     def store(self) -> Store:
-        """The store, made when it is first needed: runs without suites leave no folder behind."""
+        """The store, made at its first use: runs without suites leave no folder behind."""
         from slimgate.store.store import Store
 
         if self._store is None:
@@ -113,7 +113,7 @@ class Session:
         return self._session(suite.path).run
 
     def stop_servers(self) -> None:
-        """Ends what runs have started."""
+        """Ends the servers that runs have started."""
         for session in self._sessions.values():
             session.stop_servers()
 
@@ -129,7 +129,7 @@ class Session:
         self._session(path).skip(test, check)
 
     def failures(self) -> Iterator[str]:
-        """Why this run does not pass by its records, whatever became of its tests: a line for each suite."""
+        """Why this run does not pass by its records, whatever the tests' results: a line for each suite."""
         if self.confirmation is not None:
             yield from self.confirmation.failures()
             return
@@ -142,7 +142,7 @@ class Session:
         yield from self.logs.errors()
 
     def to_confirm(self, path: Path) -> Passed:
-        """What of a suite passed on the gate, in a run on the confirm rows."""
+        """The variants of a suite that passed on the gate, in a run on the confirm rows."""
         if self.confirmation is None:
             raise ValueError("this run judges gate rows")
         return self.confirmation.passed[path]
@@ -150,7 +150,7 @@ class Session:
     def finish(self) -> None:
         """Writes outcomes and reports of every suite that reported, and the index over them.
 
-        Of a run that was stopped also of suites that had begun; what earlier runs measured stays.
+        A stopped run also writes those of suites that had begun; results of earlier runs stay.
         """
         if self.confirmation is not None:
             self.confirmation.finish()
@@ -169,7 +169,7 @@ class Session:
         self._write_over_all(index=True)
 
     def _write_over_all(self, *, index: bool = False) -> None:
-        """The comment on all suites that were written; index: and the reports that lead to theirs."""
+        """Writes the comment on all suites; index: also the index pages that link to their reports."""
         written = self.written_records
         if not written:
             return
@@ -187,7 +187,7 @@ class Session:
             write_atomically(self.report_root / "report.html", page)
 
     def comment(self) -> str:
-        """What a pull request is told of all suites of the run."""
+        """The comment for a pull request on all suites of the run."""
         from slimgate.report.pr_comment import pr_comment
 
         return pr_comment(list(self.written_records.values()))
@@ -201,13 +201,13 @@ class Session:
 
     @property
     def written_records(self) -> Mapping[Path, RunRecord]:
-        """The records that this run has written, also those with verdicts on the confirm rows."""
+        """The records that this run has written, including those with verdicts on the confirm rows."""
         if self.confirmation is not None:
             return self.confirmation.records
         return {**self.records, **self._log_records}
 
     def summary(self, width: int | None) -> Iterator[Line]:
-        """For the terminal: a line a variant, what does not hold or could not be told, and a line a suite."""
+        """For the terminal: a line per variant, failed or undecided budgets, and a line per suite."""
         for session in self._sessions.values():
             yield from session.summary(width)
         for path, record in self._log_records.items():
@@ -218,23 +218,23 @@ class Session:
             )
 
     def checks(self, path: Path) -> int:
-        """How many a whole run of a suite makes."""
+        """The number of checks in a whole run of a suite."""
         from slimgate.run.gate_results import list_expected_checks
 
         return len(list_expected_checks(self.suites[path]))
 
     def folder(self, path: Path) -> Path:
-        """Where the record of a suite goes."""
+        """The folder for the record of a suite."""
         return self.report_root / path.stem
 
     def last_record(self, suite: Suite) -> RunRecord | None:
-        """The record of an earlier run that judged the same gate rows, whatever else has changed since."""
+        """The record of an earlier run that judged the same gate rows, even if other things have changed."""
         return self._session(suite.path).read_last_record()
 
     def inputs(self, suite: Suite) -> Mapping[str, Digests]:
-        """Digests of what each result depends on, by model and kind, as they are when first asked for."""
+        """Digests of what each result depends on, by model and kind, taken at the first call."""
         return self._session(suite.path).inputs
 
     def compare_rows(self, suite: Suite) -> None:
-        """Compares the rows of now with those of the baseline. Raises WeakerGate."""
+        """Compares the current rows with those of the baseline. Raises WeakerGate."""
         self._session(suite.path).compare_rows()

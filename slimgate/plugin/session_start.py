@@ -1,9 +1,9 @@
-"""The session of a pytest run: made where a suite is found, or a test asks for one by its mark.
+"""The session of a pytest run: made when a suite is found, or when a test's mark names a suite.
 
     state = session_of(config)
 
-A run without suites never imports this file, nor what it needs. Of a run that is stopped, by Ctrl-C or
-SIGTERM, record and report are written, and it says what is kept."""
+A run without suites never imports this file, nor what it needs. If Ctrl-C or SIGTERM stops a run, it still
+writes record and report, and says what is kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TERMINATED = "SIGTERM"
 
 
 def session_of(config: pytest.Config) -> Session:
-    """The run's session; without suites, where none was found."""
+    """The run's session, made now if no suite was found before."""
     return config.stash[SESSION] if SESSION in config.stash else start_session(config, {})
 
 
@@ -48,7 +48,7 @@ def start_session(
     logs: Mapping[Path, LogSuite] | None = None,
     blocked: Mapping[Path, str] | None = None,
 ) -> Session:
-    """Makes the session of the run, and has it collect what tests report. Raises SuiteError.
+    """Makes the session of the run, which then collects the results of tests. Raises SuiteError.
 
     blocked: the suites of models that cannot run here, each with the line that says why.
     """
@@ -93,9 +93,9 @@ def start_session(
 
 
 def _set_tokenizer_threads(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
-    """Says how many threads tokenizers start with their first batch, for calls that are timed end to end.
+    """Sets how many threads tokenizers start with their first batch, for calls that are timed end to end.
 
-    Of several suites the largest number. A number that is set already stays.
+    With several suites it is the largest number. A number that the user has set stays.
     """
     threads = [suite.threads for suite in suites.values() if suite.measure.end_to_end]
     if threads and RAYON_NUM_THREADS not in os.environ:
@@ -108,7 +108,7 @@ def _forget_tokenizer_threads() -> None:
 
 
 def refuse_beside_confirm(config: pytest.Config) -> None:
-    """Raises SuiteError for options that a run on the confirm rows does not take."""
+    """Raises SuiteError for options that cannot be combined with a run on the confirm rows."""
     from slimgate.plugin.confirmation import OPTION
 
     for name in ("shard", "rebuild"):
@@ -119,7 +119,7 @@ def refuse_beside_confirm(config: pytest.Config) -> None:
 
 
 class FailureLines:
-    """Says why a test failed below its `F`: the summary may be minutes away. Each line once."""
+    """Prints why a test failed below its `F`, because the summary may be minutes away. Each line once."""
 
     def __init__(self, reporter: pytest.TerminalReporter) -> None:
         self._reporter = reporter
@@ -157,12 +157,13 @@ class RecordKeeper:
                 self._state.add(Path(sent["suite"]), sent["test"], list(results))
         if (logs := getattr(report, "slimgate_logs", None)) is not None:
             result = logs["result"]
-            chosen = None if result is None else (result[0], result[1])  # a list, of a worker of xdist
+            # a worker of xdist sends it as a list
+            chosen = None if result is None else (result[0], result[1])
             self._state.logs.note_report(Path(logs["path"]), chosen, logs["failure"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        """A test whose xdist worker died: the variant's error, as of a test that failed."""
+        """Notes a test whose xdist worker died as an error of the variant, as for a test that failed."""
         file, _, test = crashitem.partition("::")
         path_of_suite = next(
             (path for path, suite in self._state.suites.items() if suite.shown == file), None
@@ -173,7 +174,8 @@ class RecordKeeper:
         from slimgate.results.checks import ERROR
         from slimgate.run.gate_results import GateResult
 
-        # Of `test_quality[int8-accuracy]` int8; the longest name, for names may begin as others do.
+        # From `test_quality[int8-accuracy]` it takes int8; the longest name, because one may begin with
+        # another.
         parameters = test.partition("[")[2]
         named = [
             name
@@ -192,7 +194,7 @@ class RecordKeeper:
 
 
 def rebuild_mark(config: pytest.Config) -> str | None:
-    """With --slimgate-rebuild the start of the session, which all of its workers share."""
+    """With --slimgate-rebuild, the start time of the session, which all of its workers share."""
     if hasattr(config, "workerinput"):
         shared: str | None = config.workerinput["slimgate_rebuild_mark"]
         return shared
@@ -202,9 +204,9 @@ def rebuild_mark(config: pytest.Config) -> str | None:
 def _baselines(
     config: pytest.Config, suites: Mapping[Path, Suite], report_root: Path, *, of_logs_alone: bool
 ) -> Mapping[Path, Baseline]:
-    """What the suites' budgets are held against; workers, which judge variants by it, read it again.
+    """The baselines of the suites' budgets; workers of xdist, which judge variants, read them again.
 
-    of_logs_alone: the run has no suite of models, so that --slimgate-baseline is about none.
+    of_logs_alone: the run has no suite of models, so no suite uses --slimgate-baseline.
     """
     option: str | None = config.getoption("slimgate_baseline")
     if option is None and not any(suite.baseline or suite.since_baseline for suite in suites.values()):
@@ -220,7 +222,7 @@ def _baselines(
 
 
 def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
-    """Writes pr-comment.md, and the summary of a step of GitHub, on a gate that demands less."""
+    """Writes pr-comment.md, and the step summary of GitHub, about a gate that demands less than before."""
     from slimgate._system.escape import escape
     from slimgate._system.files import write_atomically
     from slimgate.report.files import PR_COMMENT
@@ -235,7 +237,7 @@ def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
 
 
 def describe_earlier_records(config: pytest.Config) -> str | None:
-    """A line for a run that ends before it judges anything; None if no record is in the folder of reports."""
+    """A line for a run that ends before it judges anything; None if the folder of reports has no record."""
     folder = _folder(config, config.getoption("slimgate_report"), "reports/latest")
     if not any(folder.glob("*/run.json")):
         return None
@@ -252,10 +254,10 @@ def _command(config: pytest.Config) -> str:
 
 
 class Stopping:
-    """Takes SIGTERM, which would end the process at once, as Ctrl-C is taken; has the last word of a run.
+    """Handles SIGTERM, which would end the process at once, like Ctrl-C; prints a stopped run's last lines.
 
-    A KeyboardInterrupt that Python raises in a destructor or a callback is printed and lost. It is
-    remembered, and raised again before the next test begins.
+    A KeyboardInterrupt that Python raises in a destructor or a callback is printed and lost. This class
+    remembers it, and raises it again before the next test begins.
     """
 
     def __init__(self, state: Session, config: pytest.Config) -> None:
@@ -269,7 +271,7 @@ class Stopping:
         handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
 
     def _watch_lost(self) -> None:
-        """Until the run ends, sees the exceptions that Python could not raise."""
+        """Watches, until the run ends, for exceptions that Python could not raise."""
         usual = sys.unraisablehook
 
         def hook(unraisable: sys.UnraisableHookArgs) -> None:
@@ -285,26 +287,27 @@ class Stopping:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> None:
-        """Raises a KeyboardInterrupt that was lost again."""
+        """Raises a KeyboardInterrupt again that was lost."""
         if self._lost:
             self._lost = False
             raise KeyboardInterrupt
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Remembers who stopped the run; nothing is begun any more."""
-        # pytest's Interrupted, as of files that cannot be collected, is a KeyboardInterrupt too
+        """Remembers which signal stopped the run; no further work begins."""
+        # pytest's Interrupted, raised for files that cannot be collected, is a KeyboardInterrupt too
         if excinfo.errisinstance(KeyboardInterrupt) and not excinfo.errisinstance(pytest.Session.Interrupted):
             self._by = self._by or "Ctrl-C"
             self._state.stopped = True
 
     def _on_terminate(self, _number: int, _frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the writing off
-        self._by = TERMINATED  # what is raised may come out as another one: Ray, in C, makes it anew
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not interrupt the writing
+        # remembered here, because Ray's C code raises a new exception in place of this one
+        self._by = TERMINATED
         raise KeyboardInterrupt(TERMINATED)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
-        """Says it below everything else."""
+        """Prints the closing lines below everything else."""
         result = yield
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
         if self._by is not None and reporter is not None:
@@ -314,7 +317,7 @@ class Stopping:
 
 
 def kept_lines(state: Session, by: str) -> Iterator[str]:
-    """What a stopped run has left, and how to go on."""
+    """What a stopped run has kept, and how to continue."""
     store = os.path.relpath(state.store_root)
     yield f"slimgate: stopped by {by}. Kept: finished steps and answers, in {store}"
     for path, record in state.records.items():
@@ -325,7 +328,7 @@ def kept_lines(state: Session, by: str) -> Iterator[str]:
 
 
 def _is_ours() -> bool:
-    """Whether nobody else has a say in SIGTERM, and this thread may."""
+    """Whether no other handler of SIGTERM is set, and this thread may set one."""
     main = threading.current_thread() is threading.main_thread()
     return main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

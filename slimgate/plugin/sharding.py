@@ -1,7 +1,7 @@
 """pytest's side of `--slimgate-shard 2/5`: the tests of other shards' variants are deselected.
 
-Every shard has the teacher, with its self-test and times, so each variant is compared with the teacher on the
-same machine.
+Every shard runs the teacher, with its self-test and times, so each variant is compared with the teacher on
+the same machine.
 """
 
 from __future__ import annotations

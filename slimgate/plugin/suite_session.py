@@ -64,11 +64,11 @@ RECORD_SECONDS = 1.0
 
 @dataclass(frozen=True, eq=False)
 class RunSettings:
-    """What the suites of one pytest session share.
+    """The settings that the suites of one pytest session share.
 
-    get_store: makes the store when it is first needed. shard: which of several runs this is; None for the
-    whole. time_limit: seconds that a variant's own steps may take. split: whose rows judge. load: of other
-    processes when the session began. began: when that was.
+    get_store: makes the store at its first use. shard: which of several runs this is; None for the whole
+    suite. time_limit: seconds that a variant's own steps may take. split: the split whose rows judge. load:
+    the load of other processes when the session began. began: the time when the session began.
     """
 
     get_store: Callable[[], Store]
@@ -86,7 +86,7 @@ class RunSettings:
 
 
 class SuiteSession:
-    """A suite, its run, and what is known of its results."""
+    """A suite, its run, and its results so far."""
 
     def __init__(self, suite: Suite, settings: RunSettings, baseline: Baseline | None) -> None:
         """baseline: what the budgets of the suite are compared with."""
@@ -104,7 +104,7 @@ class SuiteSession:
         self._skipped: dict[str, Key] = {}
         self._look_log: LookLog | None = None
         self._cut_log: LookLog | None = None
-        # of the record of an earlier run: keys that do not count any more, models that changed, the rest
+        # From the record of an earlier run: keys that no longer count, models that changed, the rest.
         self._void: list[Key] = []
         self._changed: set[str] = set()
         self._earlier_looks: Mapping[str, list[str]] = {}
@@ -114,7 +114,7 @@ class SuiteSession:
 
     @property
     def folder(self) -> Path:
-        """Where the record goes."""
+        """The folder for the record."""
         return self._settings.report_root / self.suite.path.stem
 
     @property
@@ -124,7 +124,7 @@ class SuiteSession:
 
     @property
     def run(self) -> SuiteRun:
-        """The run of the suite, made when it is first needed."""
+        """The run of the suite, made at its first use."""
         if self._run is None:
             settings = self._settings
             self._run = SuiteRun(
@@ -146,7 +146,7 @@ class SuiteSession:
         if self._run is not None:
             self._run.stop_servers()
 
-    # What tests report
+    # The results that tests report
 
     def begin(self) -> GateResults:
         """The results of this run, with the results of an earlier run that are still valid."""
@@ -173,7 +173,7 @@ class SuiteSession:
         self._skipped[test] = check
 
     def failures(self) -> Iterator[str]:
-        """Why this run does not pass by its record, whatever became of its tests."""
+        """Why this run does not pass by its record, whatever the tests' results."""
         record = self.record
         if record is None:
             return
@@ -182,7 +182,7 @@ class SuiteSession:
         for weakening in record.baseline.weaker if record.baseline is not None else ():
             if weakening.reason is None:
                 yield f"{record.suite.path}: the gate demands less than the baseline: {weakening.change}"
-        # Skipped although they judge a budget that gates, or the gate itself.
+        # Tests that were skipped although they judge a budget that gates, or test the gate itself.
         gating = {
             key
             for name in self.suite.models
@@ -196,7 +196,7 @@ class SuiteSession:
             yield f"{record.suite.path}: skipped although they have a budget: {', '.join(tests)}"
 
     def _keep_log(self, result: GateResult) -> GateResult:
-        """An error with the name of a file in place of its log: the first of a variant's in this run."""
+        """Replaces an error's log by the name of its file, for the first error of a variant in this run."""
         error, variant = result.facts, result.variant
         if not isinstance(error, ErrorFacts):
             return result
@@ -206,10 +206,10 @@ class SuiteSession:
         kept_name = log_name(variant) if variant in self._logged else None
         return replace(result, facts=error.replace(log=kept_name))
 
-    # What is written
+    # The files that are written
 
     def write_record(self) -> RunRecord:
-        """Composes run.json of all that is known, and writes it."""
+        """Composes run.json from all known results, and writes it."""
         run, results, machine, shard = self.run, self.begin(), self._machine, self._settings.shard
         shards = [
             make_shard_facts(self.suite, facts, results, machine, created=format_now(), seconds=run.seconds)
@@ -235,7 +235,7 @@ class SuiteSession:
         return self.record
 
     def write_all(self, *, stopped: bool) -> None:
-        """Writes outcomes, reports and what moved since the baseline, and the record again with them.
+        """Writes outcomes, reports and the changes since the baseline, and the record again with them.
 
         stopped: whether the session ended before its tests did.
         """
@@ -252,9 +252,9 @@ class SuiteSession:
             write_gate_texts(texts, record.task.splits["gate"].n, self.folder)
 
     def _write_comparison(self, record: RunRecord) -> None:
-        """What moved since the baseline, teacher drift apart from variant drift; nothing without one."""
+        """Writes the changes since the baseline, with teacher drift apart; nothing without a baseline."""
         file = self.folder / COMPARISON
-        file.unlink(missing_ok=True)  # of an earlier run
+        file.unlink(missing_ok=True)  # from an earlier run
         if self.baseline is not None:
             comparison = compare(self.baseline.run, Kept(self.folder / "run.json", record))
             named = {"old": self.baseline.name, "new": "this run"}
@@ -265,8 +265,8 @@ class SuiteSession:
             write_atomically(file, compare_report(comparison.model_copy(update=releases)))
 
     def _follow_rows(self, *, stopped: bool) -> RunRecord:
-        """Writes the outcomes, and the record again with what takes the answers of all models: a few rows
-        followed through them, and which variants can be told apart.
+        """Writes the outcomes, and the record again with the parts that need the answers of all models: a few
+        rows followed through them, and which pairs of variants can be distinguished.
         """
         record = self.record or self.write_record()
         self._write_outcomes(record)
@@ -281,14 +281,14 @@ class SuiteSession:
     def _write_outcomes(self, record: RunRecord) -> None:
         folder = self.folder / "outcomes"
         for variant in record.variants:
-            if not variant.is_measured:  # answers of a model that has changed since
+            if not variant.is_measured:  # its answers come from a model that has changed since
                 (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
             if variant.name in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:
                     write_outcomes(self.run.outcomes(variant.name), new)
 
     def _separate(self, record: RunRecord, *, stopped: bool) -> SeparationFacts | None:
-        """Which variants can be told apart; of a shard, which has some of them, `slimgate merge` says it."""
+        """Which variants can be distinguished; None for a shard, because `slimgate merge` says it for all."""
         if self._settings.shard is not None:
             return None
         return separate_variants(
@@ -300,11 +300,11 @@ class SuiteSession:
         )
 
     def summary(self, width: int | None) -> Iterator[Line]:
-        """For the terminal: a line a variant, what does not hold or could not be told, and a line in all."""
+        """For the terminal: a line for each variant, what fails or is undecided, and a line for the suite."""
         if self.record is not None:
             where = os.path.relpath(self.folder / "report.md")
             yield from summary_lines(self.record, where, width=width)
-            # Earlier results that do not count any more and were not measured again.
+            # Earlier results that no longer count and were not measured again.
             lost: dict[str, list[str]] = {}
             for kind, model, check in self._void:
                 if not self.begin().has((kind, model, check)):
@@ -319,10 +319,10 @@ class SuiteSession:
                 names = visible(", ".join(results))
                 yield [(f"  {visible(name)}: {number} dropped, because {why}: {names}", "")]
 
-    # What an earlier run measured
+    # The results of an earlier run
 
     def read_last_record(self) -> RunRecord | None:
-        """The record of an earlier run that judged the same gate rows, whatever else has changed since."""
+        """The record of an earlier run that judged the same gate rows, even if other things have changed."""
         try:
             record = read_record(self.folder / "run.json")
         except (OSError, ValidationError):
@@ -333,7 +333,7 @@ class SuiteSession:
 
     @property
     def inputs(self) -> Mapping[str, Digests]:
-        """Digests of what each result depends on, by model and kind, as they are when first asked for."""
+        """Digests of what each result depends on, by model and kind, taken at the first call."""
         if self._inputs is None:
             self._inputs = digest_inputs(self.run)
         return self._inputs
@@ -341,8 +341,8 @@ class SuiteSession:
     def _read_earlier(self) -> list[GateResult]:
         """The results of the last record that are still valid.
 
-        They are of the same machine and rows, and nothing that they depend on has changed: neither files and
-        recipe of the model and its teacher, nor code, nor what the suite says of them.
+        They come from the same machine and rows, and nothing that they depend on has changed: neither the
+        files and steps of the model and its teacher, nor code, nor their settings in the suite.
         """
         record = self.read_last_record()
         if record is not None and record.looks is not None:
@@ -368,7 +368,7 @@ class SuiteSession:
         return [result for result in valid if since or result.kind != SINCE]
 
     def _same_conditions(self, record: RunRecord) -> bool:
-        """Whether a record is of this machine, version, task and share of the suite."""
+        """Whether a record has this machine, version and task, and the same shard of the suite."""
         shard = self._settings.shard
         return (
             is_same_machine(record.machine, self._machine)
@@ -378,7 +378,7 @@ class SuiteSession:
         )
 
     def _has_same_inputs(self, result: GateResult, record: RunRecord) -> bool:
-        """Whether all that a result depends on is as it was; what has no digest counts as changed."""
+        """Whether all inputs of a result are unchanged; an input without a digest counts as changed."""
         name = result.variant
         kind = result.kind if result.kind in KINDS else MODEL
         digest = self.inputs.get(name, {}).get(kind)
@@ -392,14 +392,14 @@ class SuiteSession:
         return self._demands
 
     def compare_rows(self) -> None:
-        """Compares the rows of now with those of the baseline. Raises WeakerGate."""
+        """Compares the current rows with those of the baseline. Raises WeakerGate."""
         if self.baseline is not None:
             self.baseline = self.baseline.with_rows(self.suite, self.run.rows)
 
     def _with_teacher_of_now(self, record: RunRecord) -> RunRecord:
-        """The record with all in which its gate is weaker, now that the teacher is built.
+        """The record with all ways in which its gate is weaker than the baseline's. Needs the built teacher.
 
-        A run of some tests leaves self-tests out, which is no weaker gate.
+        If a run selects only some tests, left-out self-tests do not make the gate weaker.
         """
         if self.baseline is None or record.baseline is None:
             return record
@@ -408,7 +408,7 @@ class SuiteSession:
         return record.model_copy(update={"baseline": record.baseline.model_copy(update={"weaker": weaker})})
 
     def _look(self) -> LookFacts:
-        """Notes in the store what this run has judged on these gate rows, and tells what others did."""
+        """Notes in the store what this run has judged on these gate rows; returns what others judged."""
         root, digest = self._settings.get_store().root, self.run.rows.reports[GATE].digest
         self._look_log = log = self._look_log or LookLog(root, digest, self._settings.began)
         built = {
@@ -430,7 +430,7 @@ class SuiteSession:
         return look_facts(looks, models, run=self._settings.began, cuts=self._count_cuts(digest, judged))
 
     def _count_cuts(self, digest: str, judged: Sequence[str]) -> int:
-        """How many gates were cut from this suite's data and judged: another seed cuts other rows."""
+        """How many gates were cut from this suite's data and judged; another seed cuts another gate."""
         root, data = self._settings.get_store().root, self.run.rows.source_digest
         self._cut_log = log = self._cut_log or LookLog(root, data, self._settings.began)
         log.note([digest] if judged else [])
@@ -442,9 +442,9 @@ class SuiteSession:
 
     @property
     def _machine(self) -> Machine:
-        """The machine, with what was wrong with it when the session began, and what it gave.
+        """The machine, with the problems seen when the session began, and its peak rates.
 
-        Its peak rates are of this run where it timed a model, else of the earlier run whose times are kept.
+        The peak rates come from this run if it timed a model, else from the earlier run whose times are kept.
         """
         threads, settings = self.suite.threads, self._settings
         machine = describe_machine(threads=threads, device=settings.device, load=settings.load)
@@ -453,7 +453,7 @@ class SuiteSession:
 
 
 def _verdict_on_time(result: GateResult) -> Verdict | None:
-    """What a duel, or a budget on milliseconds, came to; None of other results and without a budget."""
+    """The verdict of a duel, or of a budget on milliseconds; None for other results or without a budget."""
     if isinstance(result.facts, SpeedupFacts):
         return result.facts.verdict
     limits = result.facts.limits if isinstance(result.facts, TimesFacts) else None

@@ -1,4 +1,4 @@
-"""Whether somebody watches a pytest run at a terminal, and what shows them how far it is."""
+"""Whether a person watches a pytest run at a terminal, and how progress is shown to them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from slimgate.run.progress import UNWATCHED, Watch
 
 
 def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Watch:
-    """Live lines where they can be seen and spoil nothing; else a line a stage, and at least one a minute.
+    """Live lines on a terminal that can show them; else a line per stage, and at least one per minute.
 
-    -q leaves the lines of short stages out, -qq all.
+    -q leaves out the lines of short stages, -qq leaves out all lines.
     """
     if not _is_live(config, environment):
         return _plain_watch(config)
-    # A descriptor of our own, as pytest's faulthandler has it: while a test runs, 1 is the capture's file.
+    # A separate descriptor, as in pytest's faulthandler: while a test runs, 1 is the capture's file.
     descriptor = os.dup(sys.stdout.fileno())
     config.add_cleanup(lambda: os.close(descriptor))
     writer = config.get_terminal_writer()
@@ -42,7 +42,7 @@ def _plain_watch(config: pytest.Config) -> Watch:
 
 
 def _own_descriptor(config: pytest.Config) -> int | None:
-    """As pytest's faulthandler has it: while a test runs, 1 is the capture's file. None if there is none."""
+    """A copy of descriptor 1, as in pytest's faulthandler, because pytest captures 1; None without one."""
     try:
         descriptor = os.dup(sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):
@@ -53,7 +53,7 @@ def _own_descriptor(config: pytest.Config) -> int | None:
 
 @dataclass
 class _Log:
-    """Our lines between pytest's. broken: the column of pytest's line that one of ours has broken."""
+    """slimgate's lines between pytest's. broken: the column at which a slimgate line broke pytest's line."""
 
     config: pytest.Config
     reporter: Any
@@ -61,18 +61,18 @@ class _Log:
     broken: int | None = None
 
     def write(self, line: str) -> None:
-        if self.broken == self._column():  # pytest would begin another line, and leave an empty one
+        if self.broken == self._column():  # pytest would begin another line, and leave an empty line
             self.write_beside(line)
             return
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
-        # while a test runs, what is written to standard output is the test's
+        # While a test runs, everything on standard output belongs to the test.
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             self.reporter.write_line(line)
             self.reporter.flush()
-        self.broken = None  # pytest's next line is whole again, and may be as long
+        self.broken = None  # pytest's next line is whole again, and may have the same length
 
     def write_beside(self, line: str) -> None:
-        """Passes by pytest, whose capturing belongs to the thread that runs the tests."""
+        """Writes without pytest, whose capturing belongs to the thread that runs the tests."""
         column = self._column()
         start = "\n" if column and self.broken != column else ""
         self.broken = column or None
@@ -81,7 +81,7 @@ class _Log:
         try:
             while written:
                 written = written[os.write(self.descriptor, written) :]
-        except OSError:  # a pipe without reader: progress is no reason to fail
+        except OSError:  # a pipe without a reader: progress output must not make the run fail
             return
 
     def _column(self) -> int:
@@ -104,7 +104,7 @@ def _is_live(config: pytest.Config, environment: Mapping[str, str]) -> bool:
 
 
 def _has_size() -> bool:
-    """Some terminals without a person, such as those of containers, are 0 columns wide."""
+    """Whether the terminal has columns; some terminals of containers are 0 columns wide."""
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns > 0
     except (OSError, ValueError, AttributeError):
@@ -112,7 +112,7 @@ def _has_size() -> bool:
 
 
 def _quiet_beside(config: pytest.Config) -> bool:
-    """Whether tests' own output is captured (not -s): else it would be written through the lines."""
+    """Whether tests' output is captured (not -s): otherwise it would be mixed with the live lines."""
     live_logs = config.getini("log_cli") or config.getoption("log_cli_level", None) is not None
     return config.getoption("capture", "no") == "fd" and not live_logs
 

@@ -53,7 +53,7 @@ class BuildContext:
         selection, confirm or gate has it. A step that adds rows must skip those.
     share: keeps the folders of `shared_folder`, if there is a store.
     log: what the step reports about itself; it goes into the record.
-    kept: files to keep beside the artifact, such as the log of another program.
+    kept: files to keep next to the artifact, such as the log of another program.
     """
 
     task: Task[Any]

@@ -40,7 +40,7 @@ SETTING_WORDS = {
 }
 TASKS, METRICS = "tasks", "metrics"
 COMPARED = (TASKS, METRICS, *PER_SAMPLE, *SETTINGS)
-# The copy of the base's log beside a record, and the copies of further runs of the base.
+# The copy of the base's log next to a record, and the copies of further runs of the base.
 BASE_LOG = "base.parquet"
 FURTHER_BASE_LOGS = "base-*.parquet"
 # What two load tests must share; `--allow NAME` accepts a difference.

@@ -54,7 +54,7 @@ class Task(WithParams[P]):
     next_token: whether the output is (rows, tokens, vocabulary) logits of the next token. `extra_arrays` of
         the rows says which tokens are `counted`. Budgets on KL need this.
     scores_classes: whether a network gives a score for each class, if the rows have classes. A graph must
-        then have the data's labels. False where classes are read off logits of tokens.
+        then have the data's labels. False if classes are read from logits of tokens.
     takes_endpoints: whether a server can answer in place of a model, because text goes in and text comes out.
     writes: whether its models write text. Then its encoded rows have writing_batch(positions, prompt_tokens,
         new_tokens), which gives the inputs of a call that writes.

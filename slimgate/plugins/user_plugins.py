@@ -39,7 +39,7 @@ POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR
 
 
 def make_plugin(kind: str, candidate: object) -> Any:
-    """Makes a plug-in of a user's object. Raises SuiteError where it is none.
+    """Makes a plug-in of a user's object. Raises SuiteError if it is none.
 
     The object may be a plug-in, a class or a module with the members of one, or a function for a step. If a
     module has an object named `step`, `task`, `source` or `runtime`, that is taken.

@@ -56,7 +56,7 @@ class Workload:
 
     @property
     def tokens_per_call(self) -> int | None:
-        """The tokens that the timed part writes divided by `steps`; None where it says no rate of tokens."""
+        """The tokens that the timed part writes divided by `steps`; None if that is no rate of tokens."""
         if self.new_tokens is None or self.phase == TTFT:
             return None
         return self.batch if self.phase == TPOT else self.batch * self.new_tokens

@@ -259,7 +259,7 @@ def _find_judged(budget: QualityBudget, known: QualityFacts) -> BudgetFacts | No
 
 
 def _has_same_cap(budget: QualityBudget, capped: CappedFacts | None) -> bool:
-    """Whether an earlier run judged by the budget's cap and share above it; true where nothing was capped."""
+    """Whether an earlier run judged by the budget's cap and share above it; true if nothing was capped."""
     if capped is None:
         return budget.cap is None and budget.above_cap_max is None
     stated = None if capped.derived else capped.above_max

@@ -19,7 +19,7 @@ COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
 # A duel with a budget to decide may take this many times max_seconds.
 TIMES_FOR_BUDGET = 3
-# The delay is a share of the median of so many calls: a single call may hit a moment when the machine stalls.
+# The delay is a share of the median of these calls: a single call may hit a moment when the machine stalls.
 _CALLS_FOR_MEDIAN = 5
 
 

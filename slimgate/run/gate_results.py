@@ -65,7 +65,7 @@ _FACTS: Mapping[str, type[Facts]] = {
 class GateResult:
     """What one test found of a model.
 
-    name: the metric, workload or self-test; empty where a model has one result of the kind.
+    name: the metric, workload or self-test; empty if a model has one result of the kind.
     """
 
     kind: str
@@ -256,7 +256,7 @@ class GateResults:
         return self.list_facts(kind, variant).get(name)
 
     def find_build(self, variant: str) -> BuildFacts | None:
-        """How a model was built; None where it was not."""
+        """How a model was built; None if it was not."""
         return cast("BuildFacts | None", self.find_facts(BUILD, variant))
 
     def list_errors(self, variant: str) -> list[ErrorFacts]:

@@ -1,1 +1,1 @@
-"""One file a runtime: what executes a model. Files whose names begin with _ are their parts."""
+"""Runtimes, which execute models, one file for each. Files whose names begin with _ are their parts."""

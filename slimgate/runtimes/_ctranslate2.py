@@ -1,4 +1,4 @@
-"""What predictors of CTranslate2 have in common: opening a model, and timing its answers in two parts."""
+"""Shared code of CTranslate2's predictors: opening a model, and timing its answers in two parts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ USER = "runtime ctranslate2"
 
 @dataclass(frozen=True)
 class Texts:
-    """Tokens of each text, and how many are to be written."""
+    """Tokens of each text, and how many tokens to write."""
 
     tokens: list[list[str]]
     count: int
@@ -40,12 +40,12 @@ class _Begun:
 
 
 class CTranslate2Predictor(ABC):
-    """A model of the library behind the Predictor's calls. opener: the class of the package that opens it."""
+    """Wraps a model of the library as a Predictor. opener: the class of the package that opens it."""
 
     opener: ClassVar[str]
 
     def __init__(self, model: CTranslate2Model, *, device: str, threads: int) -> None:
-        """Raises BuildError where the device is not there, MissingExtra without the package."""
+        """Raises BuildError if the device does not exist, MissingExtra without the package."""
         kind, _, number = device.partition(":")
         self._package: Any = import_extra(KIND, KIND, USER)
         try:
@@ -63,15 +63,15 @@ class CTranslate2Predictor(ABC):
 
     @abstractmethod
     def prepare(self, batch: Arrays) -> object:
-        """What `forward` or `prefill` takes."""
+        """The input of `forward` or `prefill`."""
 
     def forward(self, prepared: Texts) -> object:
-        """Writes that many tokens to each text."""
+        """Writes the wanted number of tokens to each text."""
         self._stop()
         return self._to_ids(self._write(prepared))
 
     def prefill(self, prepared: Texts) -> _Begun:
-        """The answer after its first token, behind which the library's thread waits."""
+        """The answer after its first token, after which the library's thread waits."""
         self._stop()
         self._paused = PausedWriting(lambda on_token: self._write(prepared, on_token))
         self._paused.wait()
@@ -82,12 +82,12 @@ class CTranslate2Predictor(ABC):
         return self._to_ids(state.writing.finish())
 
     def cache_bytes(self, state: _Begun) -> int:
-        """Bytes of the keys and values of the complete answer, by their shapes: the library does not say."""
+        """Bytes of the keys and values of the complete answer, from their shapes: the library has none."""
         number = 2 if "float16" in self._engine.compute_type else 4
         return number * self._answers.cache_numbers * int(state.cached)
 
     def fetch(self, output: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-        """(rows, tokens) ids, -1 behind the last one."""
+        """(rows, tokens) ids, -1 after the last one."""
         ids = np.full((len(output), max(map(len, output))), -1, dtype=np.float32)
         for line, row_ids in zip(ids, output, strict=True):
             line[: len(row_ids)] = row_ids
@@ -99,14 +99,14 @@ class CTranslate2Predictor(ABC):
         self._engine = None
 
     def _stop(self) -> None:
-        """Ends an answer that was begun and not decoded: the library would wait for it."""
+        """Ends an answer that was begun and not decoded, because the library would wait for it."""
         if self._paused is not None:
             self._paused.stop()
         self._paused = None
 
     @abstractmethod
     def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
-        """The library's results of so many tokens to each text; with on_token, those still to come."""
+        """The library's results for each text; with on_token, results that are still being written."""
 
     @abstractmethod
     def _to_ids(self, results: Sequence[Any]) -> list[list[int]]:

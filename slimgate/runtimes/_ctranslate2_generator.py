@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Scored:
-    """(rows, tokens) ids whose scores are wanted, and how many of each row count, as the library takes them.
+    """(rows, tokens) ids whose scores are wanted, and how many of each row count, in the library's form.
 
-    arrays: whose memory these are.
+    arrays: the arrays whose memory these use.
     """
 
     ids: Any
@@ -37,7 +37,7 @@ class _Scored:
 
 
 class GeneratorPredictor(CTranslate2Predictor):
-    """A decoder. end_tokens: what ends an answer."""
+    """A decoder. end_tokens: the tokens that end an answer."""
 
     opener = "Generator"
 
@@ -76,7 +76,7 @@ class GeneratorPredictor(CTranslate2Predictor):
         return np.array(host)[..., : len(self._vocabulary)]  # a GPU pads the vocabulary
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         self._stop()
         return self._greedy.write_whole(prompts, how, lambda ids: self._answer(ids, how, least))
 
@@ -89,7 +89,7 @@ class GeneratorPredictor(CTranslate2Predictor):
         )
 
     def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
-        """End tokens end nothing."""
+        """Writes tokens; end tokens do not end an answer."""
         return self._generate(
             texts.tokens, texts.count, end_token=[], asynchronous=on_token is not None, callback=on_token
         )
@@ -105,14 +105,14 @@ class GeneratorPredictor(CTranslate2Predictor):
         )
 
     def _to_tokens(self, ids: Ids) -> list[list[str]]:
-        """By the place in the library's vocabulary, which a tokenizer may not fill."""
+        """Tokens by their index in the library's vocabulary, which a tokenizer may not fill."""
         return [[self._vocabulary[token] for token in row] for row in ids.tolist()]
 
     def _to_ids(self, results: Sequence[ctranslate2.GenerationResult]) -> list[list[int]]:
         return [result.sequences_ids[0] for result in results]
 
     def _count_cached(self, texts: Texts) -> int:
-        """Without the last token of the answer, which is not read."""
+        """The cached tokens, without the last token of the answer, which is not read."""
         return sum(map(len, texts.tokens)) + len(texts.tokens) * (texts.count - 1)
 
 

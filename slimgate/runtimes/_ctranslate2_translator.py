@@ -27,7 +27,7 @@ class TranslatorPredictor(CTranslate2Predictor):
         self._forced: list[str] = model.tokenizer.convert_ids_to_tokens(list(model.answers.forced))
 
     def prepare(self, batch: Arrays) -> object:
-        """The tokens of a batch whose call writes text. Raises BuildError for one that wants scores."""
+        """The tokens of a batch whose call writes text. Raises BuildError if it asks for scores."""
         if NEW_TOKENS not in batch:
             raise BuildError(
                 f"{USER} writes text, but gives no scores of an encoder-decoder; use it in the task "
@@ -40,7 +40,7 @@ class TranslatorPredictor(CTranslate2Predictor):
         return Texts(self._to_tokens(texts), int(batch[NEW_TOKENS][0]))
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         if how.temperature:
             raise MeasureError(f"{USER} can only take the likeliest token; set temperature = 0")
         self._stop()
@@ -72,5 +72,5 @@ class TranslatorPredictor(CTranslate2Predictor):
         return [self._tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]
 
     def _count_cached(self, texts: Texts) -> int:
-        """With the start token, and without the last one of the answer, which is not read."""
+        """The cached tokens, with the start token, and without the answer's last one, which is not read."""
         return len(texts.tokens) * (max(map(len, texts.tokens)) + texts.count)

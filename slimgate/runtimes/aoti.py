@@ -27,7 +27,7 @@ class Params(Table):
 
 
 class AotiPredictor:
-    """A package behind the Predictor's three calls."""
+    """Wraps a package as a Predictor."""
 
     def __init__(self, package: AOTICompiledModel, inputs: tuple[str, ...], device: str) -> None:
         import torch
@@ -37,7 +37,7 @@ class AotiPredictor:
         self._device = torch.device(device)
 
     def prepare(self, batch: Arrays) -> object:
-        """Arrays as tensors on the device. Raises MeasureError where they are not the package's inputs."""
+        """Arrays as tensors on the device. Raises MeasureError if they are not the package's inputs."""
         import torch
 
         if set(batch) != set(self._inputs):

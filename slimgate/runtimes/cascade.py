@@ -43,7 +43,7 @@ class Member(BaseModel):
     runtime, params: its runtime and options, from the suite. temperature: its scores are divided by it.
     threshold: the lowest probability of a sure answer; None for the last model.
     inputs: the number of the inputs that it reads; its tokenizer may differ from the first model's.
-    weight: its scores' weight in the answer; the scores so far have 1 - weight. 1: it answers alone.
+    weight: its scores' weight in the answer; the scores so far have 1 - weight. 1: only its scores count.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -2,12 +2,12 @@
 
     runtime = { name = "compiled", mode = "max-autotune", precision = "bfloat16" }
 
-A shape that is new is called once in `prepare`, so that no timed call compiles; `compile_seconds` tells how
-long that took in all. What each graph gives for its first batch is held against the network uncompiled (in
-float32), and lying further apart is an error: compilers err too. It needs a C++ compiler. Where a graph is
-made again more than MOST_GRAPHS times, PyTorch would go on uncompiled without a word: here that is an error.
-Of an answer (workloads with new_tokens) the later tokens are compiled, into a static cache, and the first one
-is not; its tokens are held against those of the network uncompiled.
+A new shape is called once in `prepare`, so that no timed call compiles; `compile_seconds` is the total time
+of these calls. Each graph's output for its first batch is compared with the uncompiled network's (in
+float32), and a larger difference is an error, because compilers have bugs too. The runtime needs a C++
+compiler. If a graph is compiled again more than MOST_GRAPHS times, PyTorch would silently continue without
+compiling: here that is an error. For an answer (workloads with new_tokens) the later tokens are compiled,
+with a static cache, and the first one is not; its tokens are compared with those of the uncompiled network.
 Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.
 """
 
@@ -59,10 +59,10 @@ class Params(Table):
 
 
 class CompiledPredictor(EagerPredictor):
-    """A compiled network behind the Predictor's three calls.
+    """Wraps a compiled network as a Predictor.
 
-    compile_seconds: what the first calls of all shapes took; shapes: how many those were; graphs: how many
-    were made for them; max_difference: the largest one to the scores of the network uncompiled, relative.
+    compile_seconds: the time of the first calls of all shapes; shapes: the number of shapes; graphs: how many
+    were made for them; max_difference: the largest one to the scores of the uncompiled network, relative.
     """
 
     def __init__(self, network: nn.Module, params: Params, device: str) -> None:
@@ -93,7 +93,7 @@ class CompiledPredictor(EagerPredictor):
         )
 
     def _compile_step(self, network: nn.Module) -> Any:
-        """One later token, into a static cache: one program for each shape of the cache."""
+        """Compiles one later token, with a static cache: one program for each shape of the cache."""
         import torch
 
         from slimgate.models.greedy import next_token
@@ -112,11 +112,11 @@ class CompiledPredictor(EagerPredictor):
 
     @property
     def shapes(self) -> int:
-        """Shapes of input that were prepared."""
+        """The number of input shapes that were prepared."""
         return len(self._seen)
 
     def prepare(self, batch: Arrays) -> dict[str, torch.Tensor]:
-        """Arrays as tensors on the device; called once where the shape is new. Raises BuildError."""
+        """Arrays as tensors on the device; called once if the shape is new. Raises BuildError."""
         import torch
 
         from slimgate.models.write_answers import is_encoder_decoder
@@ -138,7 +138,7 @@ class CompiledPredictor(EagerPredictor):
         return prepared
 
     def _compile_shape(self, prepared: dict[str, torch.Tensor]) -> None:
-        """The first call of a shape."""
+        """Makes the first call of a shape."""
         from torch._dynamo import config
         from torch._dynamo.utils import counters
 
@@ -151,7 +151,7 @@ class CompiledPredictor(EagerPredictor):
             self._check_difference(self.fetch(logits), self.fetch(super().forward(prepared)))
 
     def _compile_answer(self, prepared: dict[str, torch.Tensor]) -> None:
-        """The first answer of a shape, held against the network's with a growing cache."""
+        """Writes the first answer of a shape, and compares it with the network's with a growing cache."""
         from torch._dynamo import config
         from torch._dynamo.utils import counters
 
@@ -173,20 +173,20 @@ class CompiledPredictor(EagerPredictor):
         self._checked.add(shape)
 
     def prefill(self, prepared: dict[str, torch.Tensor]) -> Begun:
-        """The answer after its first token, which is computed uncompiled: prompts are of many lengths."""
+        """The answer after its first token, which is not compiled, because prompts have many lengths."""
         with self._autocast():
             begun: Begun = super().prefill(prepared)
         return begun
 
     def decode(self, state: Begun) -> torch.Tensor:
-        """(rows, new tokens) ids, the later ones by the compiled step."""
+        """(rows, new tokens) ids, the later ones from the compiled step."""
         from slimgate.models.greedy import go_on
 
         with self._autocast():
             return self._finish(go_on(self.network, state, self._step))
 
     def _autocast(self) -> Any:
-        """Products in the format that the options ask for."""
+        """A context with products in the format that the options ask for."""
         import torch
 
         if self._params.precision == "float32":
@@ -217,7 +217,7 @@ class CompiledPredictor(EagerPredictor):
         return self._finish(logits)
 
     def close(self) -> None:
-        """Drops the network and what was compiled."""
+        """Drops the network and its compiled graphs."""
         super().close()
         self._call = self._step = None
         self._seen.clear()
@@ -238,7 +238,7 @@ class Compiled(Runtime[Params]):
         return CompiledPredictor(load_torch_model(folder, device=device).network, params, device)
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
-        """Those of the network uncompiled, which it computes too."""
+        """The multiply-adds of the uncompiled network, because the compiled one computes the same."""
         return eager.runtime.count_macs(folder, batch, device=device)
 
 
@@ -250,10 +250,10 @@ MAX_ERROR_LENGTH = 300
 
 @contextmanager
 def compile_in_process(user: str, device: str) -> Iterator[None]:
-    """Inside, what is compiled is compiled in this process and silently.
+    """Inside, compilation runs in this process and without output.
 
-    user: who compiles, as errors call it. Raises BuildError in one line where there is no C++ compiler, and
-    for whatever the compiler raises.
+    user: the name of the runtime or step in errors. Raises BuildError in one line if there is no C++
+    compiler, and for any error of the compiler.
     """
     with silent(logging.WARNING):
         from torch._inductor import config
@@ -283,6 +283,6 @@ def check_compiler(user: str, device: str) -> None:
 
 
 def shorten_error(error: BaseException) -> str:
-    """What an error says first; compilers go on for pages."""
+    """The first part of an error; compilers write pages."""
     message = " ".join(str(error).split()) or "no message"
     return message if len(message) <= MAX_ERROR_LENGTH else f"{message[:MAX_ERROR_LENGTH]}…"

@@ -64,7 +64,7 @@ class CTranslate2(Runtime[Params]):
     form = replace(TRANSLATOR, of_decoders=GENERATOR)
 
     def copy(self, artifact: Path, folder: Path) -> None:
-        """CTranslate2's files at the top of the folder, which that library opens."""
+        """Copies CTranslate2's files to the top of the folder, which that library opens."""
         copy_for_export(artifact, folder)
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> CTranslate2Predictor:

@@ -1,4 +1,4 @@
-"""PyTorch as it is: runs the artifacts that PyTorch modules make up."""
+"""PyTorch without compilation: runs the artifacts of PyTorch modules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from slimgate.models.speculative import Draft, SpeculativeAnswer
     from slimgate.models.torch_model import TorchModel
 
-# A score of a token that is nearer to the expected one's than this share of the scores' size is a near tie.
+# A token is a near tie if its score is closer to the expected one's than this share of the scores' size.
 NEAR_TIE = 0.01
 Finished = TypeVar("Finished")
 
@@ -40,7 +40,7 @@ class Params(Table):
 
 
 class EagerPredictor:
-    """A network in evaluation mode behind the Predictor's three calls. draft: what proposes tokens to it."""
+    """Wraps a network in evaluation mode as a Predictor. draft: the model that proposes tokens to it."""
 
     def __init__(
         self, network: nn.Module, device: str, *, static_cache: bool = False, draft: Draft | None = None
@@ -57,8 +57,8 @@ class EagerPredictor:
     def prepare(self, batch: Arrays) -> dict[str, torch.Tensor]:
         """Arrays as tensors on the device.
 
-        What a static cache or a draft makes of an answer is held against a growing cache without a draft,
-        once for each shape. Raises BuildError where they differ.
+        An answer with a static cache or a draft is compared with that of a growing cache without a draft,
+        once for each shape. Raises BuildError if they differ.
         """
         import torch
 
@@ -133,7 +133,7 @@ class EagerPredictor:
         return self._finish(torch.tensor([answer.written for answer in state], device=self._device))
 
     def cache_bytes(self, state: Any) -> int:
-        """Bytes of the keys and values, also of a draft's."""
+        """Bytes of the keys and values, including a draft's."""
         from slimgate.models.greedy import cache_bytes
 
         if not isinstance(state, list):
@@ -209,7 +209,7 @@ class Eager(Runtime[Params]):
         return load_torch_model(folder, device=device)
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
-        """By the operations that one call of the network makes."""
+        """Counts the operations of one call of the network."""
         import torch
 
         from slimgate.models.torch_macs import count_macs
@@ -218,7 +218,7 @@ class Eager(Runtime[Params]):
         return count_macs(self.load_model(folder, device).network, inputs)
 
     def open_model(self, model: TorchModel, context: BuildContext) -> EagerPredictor:
-        """A TorchModel's network, which a step has made."""
+        """The network of a TorchModel that a step has made."""
         from slimgate.models.speculative_model import find_draft
 
         return EagerPredictor(model.network.eval(), context.device, draft=find_draft(model))

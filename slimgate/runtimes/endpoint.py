@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server, which slimgate asks for answers and does not load.
+"""A model behind an OpenAI-compatible server, to which slimgate sends requests and which it does not load.
 
     [variants.served]
     endpoint = { url = "http://localhost:8000/v1", model = "name", key_env = "API_KEY" }
@@ -41,12 +41,12 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class EndpointTable(Table):
     """`endpoint` of [teacher] and of a variant.
 
-    What is excluded from the dump decides how a server is asked, not what it answers. It is in no key of the
-    store and in no record.
+    Options that are excluded from the dump affect how requests are sent, not what the server answers. They
+    are in no key of the store and in no record.
     """
 
     url: str
-    """Where the API begins, such as http://localhost:8000/v1."""
+    """The URL of the API, such as http://localhost:8000/v1."""
     model: str
     """The name of the model on the server."""
     key_env: str | None = Field(default=None, exclude=True)
@@ -64,7 +64,7 @@ class EndpointTable(Table):
     def _check_url(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.username or parts.password or parts.query or parts.fragment:
-            # the URL is in records; what was given is not repeated here
+            # the URL is in records, so the error does not repeat the value
             raise ValueError("a URL without user, password, ? and # is expected; name the key by key_env")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ValueError(f'"{url}" was given, expected a URL such as http://localhost:8000/v1')
@@ -73,7 +73,8 @@ class EndpointTable(Table):
     @field_validator("key_env")
     @classmethod
     def _check_key_env(cls, name: str | None) -> str | None:
-        if name is not None and not _VARIABLE.fullmatch(name):  # it may be the key: not repeated
+        # it may be the key, so the error does not repeat it
+        if name is not None and not _VARIABLE.fullmatch(name):
             raise ValueError(
                 "expected the name of an environment variable that holds the key, such as API_KEY"
             )
@@ -105,7 +106,7 @@ class EndpointTable(Table):
             raise SuiteError(
                 f"environment variable {self.key_env} is not set, expected the key of {self.url}"
             )
-        if not (key.isascii() and key.isprintable()):  # what was given is not repeated
+        if not (key.isascii() and key.isprintable()):  # the error does not repeat the value
             raise SuiteError(
                 f"environment variable {self.key_env} has a character that no request can send, expected the "
                 f"key of {self.url} in printable ASCII"
@@ -113,11 +114,11 @@ class EndpointTable(Table):
         return key
 
     def locate(self, progress: Progress = no_progress) -> EndpointTable:
-        """The endpoint as it can be asked now."""
+        """The endpoint with the URL to use now."""
         return self
 
     def explain_end(self) -> str | None:
-        """Why nobody answers there any more, where slimgate started the server."""
+        """Why no server answers there any more, if slimgate started the server."""
         return None
 
 
@@ -130,22 +131,22 @@ class StartedEndpoint(EndpointTable):
 
     @classmethod
     def of(cls, endpoint: EndpointTable, server: ServerTable) -> StartedEndpoint:
-        """Both tables of a model."""
+        """An endpoint made of both tables of a model."""
         return cls(**dict(endpoint), server=server)
 
     def with_servers(self, servers: Servers, name: str) -> StartedEndpoint:
-        """The same, its server among those of a run. name: of its log's file."""
+        """The same endpoint, with its server among those of a run. name: of its log's file."""
         endpoint = self.model_copy()
         endpoint._servers, endpoint._name = servers, name
         return endpoint
 
     def check_can_ask(self) -> None:
-        """Raises SuiteError without the server's program too."""
+        """Raises SuiteError also without the server's program."""
         super().check_can_ask()
         self.server.check_program()
 
     def locate(self, progress: Progress = no_progress) -> EndpointTable:
-        """The endpoint at the port on which the server answers, which is started for that."""
+        """The endpoint at the port of its server, which is started if needed."""
         key = self.read_key()
         at = self._servers.start(self.server, self.url, self._name, key=key, progress=progress)
         return EndpointTable(
@@ -153,34 +154,34 @@ class StartedEndpoint(EndpointTable):
         )
 
     def explain_end(self) -> str | None:
-        """The end of the server's log, where it does not run any more."""
+        """The end of the server's log, if the server does not run any more."""
         return self._servers.explain_end(self.server, self.url, key=self.read_key())
 
 
 @dataclass(frozen=True)
 class EndpointModel:
-    """What a build of an endpoint saves. served: the contents of what the server's command names."""
+    """The artifact of an endpoint. served: the contents of the files that the server's command names."""
 
     params: EndpointTable
     served: dict[str, Any] = field(default_factory=dict)
     kind: str = KIND
 
     def save(self, folder: Path) -> None:
-        """The file that names the server and the model, and what the server was started from."""
+        """Writes the file that names the server, the model, and the files of the server's command."""
         facts = {**self.params.model_dump(mode="json"), "served": self.served}
         write_atomically(folder / FILE, json.dumps(facts, indent=1))
 
     def measure_size(self) -> dict[str, None]:
-        """Nothing of it is known."""
+        """Only None: nothing is known about its size."""
         return dict.fromkeys(("bytes", "parameters", "nonzero_parameters", "state_bytes"))
 
     def code_modules(self) -> tuple[str, ...]:
-        """What asks the server."""
+        """The modules that send requests to the server."""
         return ("slimgate.models.ask",)
 
 
 class EndpointPredictor:
-    """Answers requests in place of forward calls."""
+    """Answers requests instead of forward calls."""
 
     def __init__(self, params: EndpointTable) -> None:
         self._params = params
@@ -194,11 +195,11 @@ class EndpointPredictor:
     ) -> None:
         """Sends each Request of slimgate/models/ask.py; answered(place, Reply) is called when one is done.
 
-        Afterwards `server_settings` has what the server states of itself.
+        Afterwards `server_settings` has the settings that the server states.
 
         Args:
-            requests: What to ask.
-            answered: Called with the place of a request and its reply.
+                requests: The requests to send.
+                answered: Called with the position of a request and its reply.
             progress: Called while a server starts.
 
         Raises:
@@ -219,20 +220,20 @@ class EndpointPredictor:
             raise MeasureError(f"{error}; {ended}") from error
 
     def prepare(self, batch: Arrays) -> object:
-        """Refused."""
+        """Raises an error: an endpoint has no forward calls."""
         raise MeasureError(f"{self._params.shown} is an endpoint, which has no forward call")
 
     def forward(self, prepared: object) -> object:
-        """Refused."""
+        """Raises an error: an endpoint has no forward calls."""
         return self.prepare({})
 
     def fetch(self, output: object) -> npt.NDArray[np.float32]:
-        """Refused."""
+        """Raises an error: an endpoint has no forward calls."""
         self.prepare({})
         return np.zeros(0, dtype=np.float32)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing, because nothing is open."""
 
 
 class EndpointRuntime(Runtime[EndpointTable]):
@@ -242,7 +243,7 @@ class EndpointRuntime(Runtime[EndpointTable]):
     packages = ("httpx2",)
 
     def load(self, folder: Path, params: EndpointTable, *, device: str, threads: int) -> EndpointPredictor:
-        """The server is asked when the first request is sent."""
+        """Returns a predictor. The server is contacted when the first request is sent."""
         params.check_can_ask()
         return EndpointPredictor(params)
 
@@ -251,7 +252,7 @@ runtime = EndpointRuntime()
 
 
 def read_served_files(folder: Path) -> dict[str, Any]:
-    """What the server of an artifact's folder was started from; empty of other artifacts."""
+    """The files from which an artifact's server was started; empty for other artifacts."""
     file = folder / FILE
     return dict(json.loads(file.read_text("utf-8"))["served"]) if file.is_file() else {}
 

@@ -1,13 +1,13 @@
-"""llama.cpp: runs GGUF files with their blocks as they are, on the CPU.
+"""llama.cpp: runs GGUF files with their blocks unchanged, on the CPU.
 
     runtime = { name = "llama_cpp", kv_cache = "q8_0" }
 
-It runs what to_gguf writes, and any other GGUF file, also of an architecture that transformers does not read
-from GGUF: for those it is the default. Without it a GGUF file is unpacked by transformers, judged by its
-answers, and not timed. It gives the scores of every token, greedy answers, and the vectors of sentence
-encoders. The tokens that llama.cpp makes of each gate row must be those of the tokenizer. Prompts of one
-length are answered together, so that nothing is padded. Memory counts the pages of the file that were read:
-they stay the file's (`mmap`), and the system may drop them.
+It runs the files that to_gguf writes, and any other GGUF file, including architectures that transformers does
+not read from GGUF: for those it is the default. Without it transformers unpacks a GGUF file, and slimgate
+judges it by its answers and does not time it. It gives the scores of every token, greedy answers, and the
+vectors of sentence encoders. llama.cpp must read each gate row as the same tokens as the tokenizer. Prompts
+of one length are answered together, so that nothing is padded. Memory counts the pages of the file that were
+read: they still belong to the file (`mmap`), and the system may drop them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 GGUF = "gguf"
 USER = "runtime llama_cpp"
-# Texts of one call: llama.cpp keeps a sequence apart for each.
+# The most texts of one call: llama.cpp keeps a separate sequence for each.
 MAX_ROWS = 64
 Scores = npt.NDArray[np.float32]
 
@@ -63,7 +63,7 @@ class Params(Table):
     kv_cache: Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"] = "f16"
     """Format of the keys and values of earlier tokens. Below 16 bits it needs flash attention."""
     flash_attention: Literal["auto", "on", "off"] = "auto"
-    """Compute attention in one operator; "auto": where llama.cpp can."""
+    """Compute attention in one operator; "auto": if llama.cpp can."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class _Begun:
 
 
 class LlamaPredictor:
-    """A model behind the Predictor's calls.
+    """Wraps a model as a Predictor.
 
-    load_tokenizer(): called when an answer is to end; loading it takes torch, which scores do without.
+    load_tokenizer(): called when an answer must end; loading it imports torch, which scores do not need.
     config: the folder's config.json.
     """
 
@@ -119,7 +119,7 @@ class LlamaPredictor:
 
     @cached_property
     def end_tokens(self) -> frozenset[int]:
-        """What ends an answer, for llama.cpp or for the tokenizer."""
+        """The tokens that end an answer, for llama.cpp or for the tokenizer."""
         from slimgate.models.write_answers import end_tokens
 
         return self._model.end_tokens() | end_tokens(self._tokenizer)
@@ -137,7 +137,7 @@ class LlamaPredictor:
         return prompts
 
     def _make_room(self, rows: int, tokens: int) -> LlamaContext:
-        """A context of that many rows, with room for so many tokens of each."""
+        """A context for `rows` rows, with room for `tokens` tokens each."""
         cells = self._params.context or tokens
         context = self._context
         if context is None or context.rows < rows or context.tokens < cells:
@@ -166,7 +166,7 @@ class LlamaPredictor:
         return scores.reshape(*ids.shape, -1)
 
     def _embed(self, texts: list[Ids]) -> Scores:
-        """(rows, dims), or (rows, 2, dims) of rows of two texts, whose first texts come first."""
+        """(rows, dims), or (rows, 2, dims) for rows of two texts, whose first texts come first."""
         assert self._sentence is not None
         context = self._make_room(MAX_ROWS, max(map(len, texts)))
         vectors = np.concatenate([context.embed(part) for part in self._cut(texts)])
@@ -178,7 +178,7 @@ class LlamaPredictor:
         return vectors
 
     def _cut(self, texts: list[Ids]) -> Iterator[list[Ids]]:
-        """Texts that one call takes: MAX_ROWS at most, with `batch` tokens together or a single text."""
+        """Texts for one call: at most MAX_ROWS, with at most `batch` tokens together, or a single text."""
         part: list[Ids] = []
         for text in texts:
             if part and (len(part) == MAX_ROWS or sum(map(len, part)) + len(text) > self._params.batch):
@@ -188,7 +188,7 @@ class LlamaPredictor:
         yield part
 
     def prefill(self, prepared: Prompts) -> _Begun:
-        """The answer after its first token. Raises MeasureError for more rows than are taken at once."""
+        """The answer after its first token. Raises MeasureError for more rows than a call takes."""
         rows, tokens = prepared.ids.shape
         if rows > MAX_ROWS:
             raise MeasureError(
@@ -199,7 +199,7 @@ class LlamaPredictor:
         return _Begun(scores.argmax(-1), tokens, prepared.count - 1)
 
     def _begin(self, ids: Ids, new_tokens: int) -> Scores:
-        """(rows, vocabulary) scores behind the texts, which the cache holds from then on."""
+        """(rows, vocabulary) scores after the texts, which the cache then holds."""
         context = self._make_room(len(ids), ids.shape[1] + new_tokens)
         context.start()
         last = np.zeros(ids.shape, dtype=np.bool_)
@@ -207,13 +207,13 @@ class LlamaPredictor:
         return context.read(ids, position=0, outputs=last)
 
     def _next(self, tokens: Ids, position: int) -> Scores:
-        """(rows, vocabulary) scores behind one more token of each row. tokens: (rows,)."""
+        """(rows, vocabulary) scores after one more token of each row. tokens: (rows,)."""
         assert self._context is not None
         outputs = np.ones((len(tokens), 1), dtype=np.bool_)
         return self._context.read(tokens[:, None], position=position, outputs=outputs)
 
     def decode(self, state: _Begun) -> Ids:
-        """(rows, new tokens) ids, end tokens among them: they end nothing."""
+        """(rows, new tokens) ids, possibly with end tokens, which do not end an answer here."""
         written = [state.token]
         for step in range(state.left):
             written.append(self._next(written[-1], state.position + step).argmax(-1))
@@ -229,7 +229,7 @@ class LlamaPredictor:
         return np.asarray(output, dtype=np.float32)
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         greedy = Greedy("llama_cpp", self._tokenizer, self._longest, self.end_tokens)
         return greedy.write(
             prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MAX_ROWS
@@ -269,7 +269,7 @@ class LlamaCpp(Runtime[Params]):
         )
 
     def check_rows(self, folder: Path, texts: Sequence[str]) -> None:
-        """Raises MeasureError where llama.cpp reads a row as other tokens than the folder's tokenizer."""
+        """Raises MeasureError if llama.cpp reads a row as other tokens than the folder's tokenizer."""
         from slimgate.models.gguf_model import check_tokens
 
         model = LlamaModel(_file_in(folder), user=USER, vocabulary_alone=True)

@@ -126,7 +126,7 @@ class OnnxRuntime(Runtime[Params]):
             return count_macs(profile_call(folder / MODEL, batch, device=device, scratch=Path(scratch)))
 
     def open_model(self, model: OnnxModel, context: BuildContext) -> OnnxPredictor:
-        """An OnnxModel's graph, which a step has made."""
+        """The graph of an OnnxModel that a step has made."""
         graph = model.openable(context.scratch / "predicted")
         session = open_session(graph, Params(), device=context.device, threads=context.threads)
         return OnnxPredictor(session, context.device)
@@ -163,7 +163,7 @@ def open_session(graph: Path | bytes, params: Params, *, device: str, threads: i
             providers=providers,
             disabled_optimizers=list(params.left_out),
         )
-    except Exception as error:  # its exceptions have no common base of their own
+    except Exception as error:  # its exceptions have no common base except Exception
         message = " ".join(str(error).split())
         raise BuildError(f"ONNX Runtime cannot load the graph: {message}") from error
 

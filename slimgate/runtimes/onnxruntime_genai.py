@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing
 
 Ids = npt.NDArray[np.int32]
-# What a folder may say of search, and greedy answers do without.
+# Search settings of a folder that greedy answers ignore.
 GREEDY = {
     "do_sample": False,
     "num_beams": 1,
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
 }
-# Rows that the library takes at once.
+# The most rows of one call of the library.
 MAX_ROWS = 32
-# The id of no token: the library takes no token of a prompt for padding, which it would not read.
+# The id of no token, so that the library takes no token of a prompt for padding, which it would skip.
 NO_TOKEN = -1
 
 
@@ -54,7 +54,7 @@ class Params(Table):
 
 @dataclass(frozen=True)
 class _Begun:
-    """A generator that has chosen the first token, and how many tokens shall follow."""
+    """A generator that has chosen the first token, and the number of tokens to follow."""
 
     generator: Any
     rows: int
@@ -63,7 +63,7 @@ class _Begun:
 
 
 class GenaiPredictor:
-    """A Model behind the Predictor's calls. end_tokens: what ends an answer."""
+    """Wraps a Model as a Predictor. end_tokens: the tokens that end an answer."""
 
     def __init__(
         self, folder: Path, tokenizer: PreTrainedTokenizerBase, *, device: str, threads: int
@@ -82,11 +82,11 @@ class GenaiPredictor:
         config.overlay(json.dumps(_make_overlay(threads)))
         try:
             self._model: Any = self._package.Model(config)
-        except Exception as error:  # its exceptions are of no class of their own
+        except Exception as error:  # its exceptions have no class of their own
             raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_to_one_line(error)}") from error
 
     def prepare(self, batch: Arrays) -> Prompts:
-        """The ids of a batch, as the library takes them."""
+        """The ids of a batch, in the library's form."""
         prompts = read_prompts(batch, self._longest)
         return replace(prompts, ids=prompts.ids.astype(np.int32))
 
@@ -118,14 +118,14 @@ class GenaiPredictor:
         return _Begun(generator, rows, prompt, prepared.count - 1)
 
     def decode(self, state: _Begun) -> Ids:
-        """(rows, new tokens) ids, no end token among them: the next likeliest takes its place."""
+        """(rows, new tokens) ids without end tokens: the next likeliest token replaces them."""
         for _ in range(state.left):
             state.generator.generate_next_token()
         new_ids = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
         return np.stack(new_ids)
 
     def cache_bytes(self, state: _Begun) -> int:
-        """Bytes of the keys and values, with those that are allocated ahead."""
+        """Bytes of the keys and values, including memory that is allocated ahead."""
         return sum(state.generator.get_output(name).nbytes for name in self._list_cache_names())
 
     def _list_cache_names(self) -> Iterator[str]:
@@ -150,13 +150,13 @@ class GenaiPredictor:
         return np.asarray(output, dtype=np.float32)
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         return self._greedy.write(
             prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MAX_ROWS
         )
 
     def _tokens(self, ids: npt.NDArray[np.int64], count: int, min_new_tokens: int) -> Iterator[Ids]:
-        """(rows,) next tokens, one after another. ids: (rows, tokens); count: of them at most."""
+        """(rows,) next tokens, one after another. ids: (rows, tokens); count: the most tokens."""
         generator = self._start_generator(ids.astype(np.int32), count, min_new_tokens=min_new_tokens)
         while True:
             generator.generate_next_token()
@@ -168,7 +168,7 @@ class GenaiPredictor:
 
 
 def _make_overlay(threads: int) -> dict[str, Any]:
-    """What is set over a folder's genai_config.json: no busy waiting between calls, and no padding."""
+    """Settings that override a folder's genai_config.json: no busy waiting between calls, and no padding."""
     session = {
         "intra_op_num_threads": threads,
         "inter_op_num_threads": 1,

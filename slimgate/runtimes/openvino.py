@@ -51,7 +51,7 @@ class Params(Table):
     dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
     """Activations that share a scale before compressed weights; 0: they stay float; default: OpenVINO's."""
     execution_mode: Literal["PERFORMANCE", "ACCURACY"] = "PERFORMANCE"
-    """OpenVINO's execution mode; "ACCURACY" avoids what changes the answers."""
+    """OpenVINO's execution mode; "ACCURACY" avoids optimizations that change the answers."""
 
 
 @dataclass
@@ -172,7 +172,7 @@ class OpenVino(Runtime[Params]):
         return make_predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
 
     def open_model(self, model: OpenVinoModel, context: BuildContext) -> RequestPredictor | StaticPredictor:
-        """An OpenVinoModel's graph, which a step has made."""
+        """The graph of an OpenVinoModel that a step has made."""
         return make_predictor(model.graph, Params(), device=context.device, threads=context.threads)
 
     def load_model(self, folder: Path, device: str) -> OpenVinoModel:

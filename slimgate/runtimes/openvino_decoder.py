@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing
 
 
-# Of a number of the cache, and of what says what the 8 bits of one token of a head stand for.
+# Bytes of a number in the cache, and of the scale and zero point of the 8-bit numbers of a head's token.
 CACHE_NUMBER_BYTES = {"f32": 4, "bf16": 2, "f16": 2, "u8": 1}
 SCALE_BYTES = 8
 
@@ -56,14 +56,14 @@ class Params(Table):
 
 @dataclass(frozen=True)
 class _Begun:
-    """An answer after its first token. token: (rows,); left: how many tokens shall follow."""
+    """An answer after its first token. token: (rows,); left: how many tokens follow."""
 
     token: Ids
     left: int
 
 
 class DecoderPredictor:
-    """A request of a compiled decoder behind the Predictor's calls. end_tokens: what ends an answer."""
+    """Wraps a request of a compiled decoder as a Predictor. end_tokens: the tokens that end an answer."""
 
     def __init__(self, model: OpenVinoModel, params: Params, *, device: str, threads: int) -> None:
         """model: an OpenVinoModel. Raises BuildError off the CPU, or if kv_cache has no effect."""
@@ -106,34 +106,34 @@ class DecoderPredictor:
         return _Begun(scores.argmax(-1), prepared.count - 1)
 
     def decode(self, state: _Begun) -> Ids:
-        """(rows, new tokens) ids, end tokens among them: they end nothing."""
+        """(rows, new tokens) ids, possibly with end tokens, which do not end an answer here."""
         written = [state.token]
         for _ in range(state.left):
             written.append(self._next(written[-1]).argmax(-1))
         return np.stack(written, axis=1)
 
     def cache_bytes(self, state: _Begun) -> int:
-        """Bytes of the keys and values that the request holds, by their shapes and format.
+        """Bytes of the keys and values that the request holds, from their shapes and format.
 
-        Of 8 bits with the scale and the zero point, of 4 bytes each, of each token of a head. Memory that
-        OpenVINO allocates ahead is not counted.
+        8-bit numbers count with the scale and the zero point of each token of a head, 4 bytes each. Memory
+        that OpenVINO allocates ahead is not counted.
         """
         shapes = [variable.state.shape for variable in self._request.query_state()]
         scales = sum(math.prod(shape[:-1]) for shape in shapes) if self._cache == "u8" else 0
         return CACHE_NUMBER_BYTES[self._cache] * sum(map(math.prod, shapes)) + SCALE_BYTES * scales
 
     def _read(self, ids: Ids) -> npt.NDArray[np.float32]:
-        """(rows, vocabulary) scores behind the texts, which become the state."""
+        """(rows, vocabulary) scores after the texts, which become the state."""
         self._request.reset_state()
         self._bind(ids, np.array([ids.shape[1] - 1]))
         return self._call()[:, 0]
 
     def _bind_next(self, rows: int) -> None:
-        """Inputs of one token a row, whose memory `_next` writes to."""
+        """Binds inputs of one token per row; `_next` writes to their memory."""
         self._bind(np.zeros((rows, 1)), np.zeros(1))
 
     def _next(self, tokens: Ids) -> npt.NDArray[np.float32]:
-        """(rows, vocabulary) scores behind one more token of each row. tokens: (rows,)."""
+        """(rows, vocabulary) scores after one more token of each row. tokens: (rows,)."""
         self._bound[IDS][:, 0] = tokens
         return self._call()[:, 0]
 
@@ -145,7 +145,7 @@ class DecoderPredictor:
             self._request.set_tensor(name, Tensor(self._bound[name], shared_memory=True))
 
     def _call(self) -> npt.NDArray[np.float32]:
-        """The scores, which lie in the request. Started and awaited, because `infer` makes dicts besides."""
+        """The scores, in the request's memory. It starts and waits, because `infer` also makes dicts."""
         self._request.start_async()
         self._request.wait()
         scores: npt.NDArray[np.float32] = self._request.get_tensor(OUTPUT).data
@@ -156,7 +156,7 @@ class DecoderPredictor:
         return np.array(output, dtype=np.float32)
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         return self._greedy.write(prompts, how, lambda ids: self._tokens(ids, least))
 
     def _tokens(self, ids: Ids, min_new_tokens: int) -> Iterator[Ids]:
@@ -200,7 +200,7 @@ def _fuses_cache(compiled_model: ov.CompiledModel) -> bool:
 
 
 def _read_layer_type(node: ov.Node) -> str:
-    """What an operator of a compiled graph is."""
+    """The kind of an operator of a compiled graph."""
     info = node.get_rt_info()
     return str(info["layerType"].value) if "layerType" in info else ""
 

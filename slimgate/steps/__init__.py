@@ -1,1 +1,1 @@
-"""The steps that make a model smaller or faster, by family, and what they share."""
+"""The steps that make a model smaller or faster, by family, and their shared code."""

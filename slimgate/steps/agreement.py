@@ -1,13 +1,13 @@
-"""Does a converted model answer as the one that it was made from? Held on calibration rows, while building.
+"""Does a converted model answer like the original? It is checked on calibration rows during the build.
 
 batches = calibration_arrays(model.tokenizer, context)
 before = scores(predictor_of(model, context), batches)
 ... convert ...
 check_agreement(before, scores(predictor_of(converted, context), batches), batches, context, tolerance=0.01)
 
-The difference is relative: the largest one between two scores of the same place, in standard deviations of
-the parent's scores. Rounding of float32 moves it by some 1e-5, of bfloat16 by some 1e-2, int8 by some 0.1 to
-0.5; a graph that was put together wrongly by 1 and more.
+The difference is relative: the largest one between two scores of the same position, in standard deviations of
+the parent's scores. Rounding of float32 moves it by about 1e-5, of bfloat16 by 1e-2, int8 by 0.1 to 0.5; a
+wrongly built graph by 1 and more.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 Scores = npt.NDArray[np.float32]
 BATCH_SIZE = 32
-# A vocabulary has 50,000 scores a token: 400 MB a batch while it is predicted, and then what is kept of it.
+# A vocabulary has 50,000 scores a token: 400 MB a batch during prediction, of which a part is kept.
 BATCH_TOKENS = 2048
 MOST_KEPT = 2**18
 
 
 def predictor_of(model: Model, context: BuildContext) -> Predictor:
-    """A model that a step has made, as the runtime predicts that executes its kind by default."""
+    """A predictor of a model that a step has made, by the default runtime of its kind."""
     runtime = find_default_runtime(model.kind)
     if runtime is None:
         raise BuildError(f"no runtime executes models of kind {model.kind}")
@@ -50,7 +50,7 @@ def calibration_arrays(
 ) -> list[Arrays]:
     """The calibration rows as a model's inputs, longest first: name -> (rows, tokens) int64 of each batch.
 
-    Raises DataError where the split is empty.
+    Raises DataError if the split is empty.
     """
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), tokenizer)
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
@@ -61,12 +61,12 @@ def calibration_arrays(
 
 
 def scores(predictor: Predictor, batches: Sequence[Arrays]) -> list[Scores]:
-    """What a model gives for each batch; of a language model's answers every n-th token's score."""
+    """A model's scores for each batch; for a language model only those of every n-th token."""
     return [_thin_scores(predictor.fetch(predictor.forward(predictor.prepare(batch)))) for batch in batches]
 
 
 def _thin_scores(values: Scores) -> Scores:
-    """At most MOST_KEPT numbers, of the same places whenever the shape is the same."""
+    """At most MOST_KEPT numbers, from the same positions for every array of one shape."""
     step = -(-values.size // MOST_KEPT)
     return values if step < 2 else values[..., ::step].copy()
 
@@ -79,7 +79,7 @@ def check_agreement(
     *,
     tolerance: float | None,
 ) -> None:
-    """Logs how far the answers lie apart. Raises BuildError where that is more than the tolerance.
+    """Logs how far the answers differ. Raises BuildError if that is more than the tolerance.
 
     before, after: (rows, outputs), or (rows, tokens, outputs) of which padding does not count.
     tolerance: in standard deviations of the scores before; None: any difference will do.
@@ -110,7 +110,7 @@ def check_agreement(
 
 
 def _of_real_tokens(values: Scores, batch: Arrays) -> Scores:
-    """(rows, tokens, outputs) -> (real tokens, outputs); what is not by token stays."""
+    """(rows, tokens, outputs) -> (real tokens, outputs); other shapes are unchanged."""
     mask = batch.get("attention_mask")
     if mask is None or values.ndim < 3 or values.shape[:2] != mask.shape:
         return values

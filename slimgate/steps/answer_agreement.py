@@ -1,4 +1,4 @@
-"""Does a converted language model write the answers of the one that it was made from? On calibration rows.
+"""Does a converted language model write the same answers as the original? It is checked on calibration rows.
 
 check_converted(model, converted, 0.01, context)   its scores and its answers
 check_answers(model, converted, 0.01, context)     its answers alone
@@ -31,7 +31,7 @@ _END = "the end"
 
 
 def check_converted(model: Model, converted: Model, tolerance: float | None, context: BuildContext) -> None:
-    """Logs how far scores and answers lie apart. Raises BuildError where that is more than the tolerance."""
+    """Logs how far scores and answers differ. Raises BuildError if that is more than the tolerance."""
     batches = calibration_arrays(model.tokenizer, context)
     before, after = (predictor_of(stage, context) for stage in (model, converted))
     check_agreement(scores(before, batches), scores(after, batches), batches, context, tolerance=tolerance)
@@ -41,8 +41,8 @@ def check_converted(model: Model, converted: Model, tolerance: float | None, con
 def check_answers(model: Model, converted: Model, tolerance: float | None, context: BuildContext) -> None:
     """Compares the greedy answers to the calibration rows of a task that writes.
 
-    Logs the share that changes, and the first divergent token. Raises BuildError where that token's score
-    lies further than the tolerance under the expected one's: then it is no rounding of a near tie.
+    Logs the share that changes, and the first divergent token. Raises BuildError if that token's score is
+    lower than the expected one's by more than the tolerance: then it is no rounding of a near tie.
     """
     before, after = (predictor_of(stage, context) for stage in (model, converted))
     _check_written(before, after, model.tokenizer, tolerance, context)
@@ -55,7 +55,7 @@ def _check_written(
     tolerance: float | None,
     context: BuildContext,
 ) -> None:
-    task: Any = context.task  # that it writes is seen by its encode_prompts
+    task: Any = context.task  # it has encode_prompts, because it writes
     rows = context.rows("calibration")
     if getattr(task, "encode_prompts", None) is None:
         return
@@ -100,14 +100,14 @@ def _check_written(
 
 
 def _scores_behind(predictor: Predictor, prompt: Sequence[int], answer: Sequence[int], place: int) -> Scores:
-    """(vocabulary,) scores of the token behind so many of the answer."""
+    """(vocabulary,) scores of the token after the first `place` tokens of the answer."""
     batch = _inputs(predictor, prompt, answer[:place])
     scores: Scores = predictor.fetch(predictor.forward(predictor.prepare(batch)))[0, -1]
     return scores
 
 
 def _inputs(predictor: Predictor, prompt: Sequence[int], written: Sequence[int]) -> Arrays:
-    """The inputs whose last scores are those of the token behind what is written."""
+    """The inputs whose last scores belong to the token after the written ones."""
     network = getattr(predictor, "network", None)
     if network is not None and is_encoder_decoder(network):
         answer = np.array([[start_of_answers(network), *written]], dtype=np.int64)

@@ -1,9 +1,9 @@
-"""What the layers of a model receive from real rows: the basis of every step that looks at activations.
+"""The inputs of a model's layers on real rows: the basis of every step that looks at activations.
 
 batches = calibration_batches(model, context)
 watch_inputs(model, {"…query": layer}, batches, lambda name, tokens: …)
 
-How large the inputs of linear layers are on real tokens, and how they go together.
+It measures how large the inputs of linear layers are on real tokens, and how they correlate.
 
     input_norms(model, layers, batches)["…query"]                 (in_features,)
     input_moments(model, layers, batches)["…query"].covariance    (in_features, in_features)
@@ -39,10 +39,10 @@ def calibration_batches(
     """Encodes a split's rows as the model's inputs, sorted by length, on the context's device.
 
     Args:
-        model: gives the tokenizer.
-        context: of the build.
-        split: to read.
-        batch_size: rows of a batch.
+            model: gives the tokenizer.
+            context: the context of the build.
+            split: the split to read.
+            batch_size: rows of a batch.
 
     Returns:
         Batches of (rows, tokens) int64.
@@ -63,9 +63,9 @@ def calibration_batches(
 
 
 def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: list[Batch], see: See) -> None:
-    """Runs the network over the batches; see(name, tokens) gets what each layer receives.
+    """Runs the network over the batches; calls see(name, tokens) with the inputs of each layer.
 
-    tokens: (tokens, in_features), without those that are padding.
+    tokens: (tokens, in_features), without padding.
     """
 
     def hook(name: str, batch: Batch) -> Callable[..., None]:
@@ -79,7 +79,7 @@ def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: li
 
 
 def without_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """(rows, tokens, features) -> (real tokens, features); what is not by token stays as rows."""
+    """(rows, tokens, features) -> (real tokens, features); values without a token axis are unchanged."""
     mask = batch.get("attention_mask")
     if values.dim() != 3 or mask is None or mask.shape != values.shape[:2]:
         return values.reshape(-1, values.shape[-1])
@@ -98,10 +98,10 @@ def _with_hooks(hooks: Mapping[nn.Module, Callable[..., None]]) -> Iterator[None
 
 @dataclass
 class Moments:
-    """What a linear layer received: sums over tokens in float64, from which mean and covariance follow.
+    """The inputs of a linear layer: sums over tokens in float64, which give mean and covariance.
 
-    Sums are of differences from `shift`, the first tokens' mean: products can then be taken in float32, which
-    is twice as fast, though some features' means are far greater than their spread.
+    Sums are of differences from `shift`, the first tokens' mean. Products can then be in float32, which is
+    twice as fast, although some features' means are far greater than their spread.
     """
 
     count: int
@@ -111,14 +111,15 @@ class Moments:
 
     @classmethod
     def empty(cls, features: int, device: torch.device) -> Moments:
-        """Of no tokens yet."""
+        """The moments of no tokens."""
         zeros = torch.zeros(features, dtype=torch.float64, device=device)
         return cls(0, zeros, zeros.clone(), torch.diag(zeros))
 
     def add_(self, tokens: Tensor) -> None:
         """tokens: (tokens, features)."""
         if not self.count:
-            self.shift = tokens.mean(0).double()  # rounded as the tokens are: it is subtracted exactly
+            # rounded as the tokens are, so that the subtraction is exact
+            self.shift = tokens.mean(0).double()
         values = tokens - self.shift.to(tokens)
         self.count += len(values)
         self.total += values.sum(0)
@@ -144,7 +145,7 @@ class Moments:
 def input_moments(
     model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
 ) -> dict[str, Moments]:
-    """What each layer receives from the batches, in the network as it is now."""
+    """The inputs of each layer for the batches, in the network's current state."""
     seen = {name: Moments.empty(layer.in_features, layer.weight.device) for name, layer in layers.items()}
     watch_inputs(model, layers, batches, lambda name, tokens: seen[name].add_(tokens))
     return seen
@@ -167,9 +168,9 @@ def input_norms(
     It is Wanda's ‖x‖ up to a factor that all inputs of a layer share.
 
     Args:
-        model: that reads the batches.
-        layers: name -> layer of the model.
-        batches: as `calibration_batches` gives them.
+            model: the model that reads the batches.
+            layers: name -> layer of the model.
+            batches: as from `calibration_batches`.
 
     Returns:
         By layer, (in_features,) float64.
@@ -206,7 +207,7 @@ def inverse_factor(moments: Tensor, damping: float) -> Tensor:
     damped = moments.double().clone()
     diagonal = damped.diagonal()
     diagonal += damping * float(diagonal.mean())
-    diagonal[diagonal == 0] = 1.0  # inputs that are always 0, where no damping was asked for
+    diagonal[diagonal == 0] = 1.0  # inputs that are always 0, without damping
     return _cholesky(torch.cholesky_inverse(_cholesky(damped)), upper=True)
 
 

@@ -2,10 +2,10 @@
 
     mask_importance(model, {"bert.encoder.layer.0.attention.output.dense": 12}, context)
 
-A mask multiplies a part's activations x; where it is 1, ∂loss/∂mask = Σ x · ∂loss/∂x, so that no mask needs
+A mask multiplies a part's activations x. At a mask of 1, ∂loss/∂mask = Σ x · ∂loss/∂x, so no mask needs
 to be put into the network. Sources: Michel et al. 2019, section 4.1; Molchanov et al. 2019, section 3.1.
 
-How much the loss feels each output of a layer: second moments of its gradients on calibration rows.
+The module also measures how much each output of a layer changes the loss: second moments of its gradients.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def gradient_moments(
 ) -> dict[str, Tensor]:
     """Name -> (out, out) float64: gradients g of the loss by a layer's outputs, sum over tokens of g g'.
 
-    The labels are drawn from the model's own answers (always in the same way), so that it is the Fisher
-    information by outputs: to second order, what their errors cost. Source: Martens & Grosse 2015.
+    The labels are drawn from the model's own answers (always in the same way), so it is the Fisher
+    information by outputs: to second order, the cost of their errors. Source: Martens & Grosse 2015.
     """
     sums = {
         name: torch.zeros(layer.out_features, layer.out_features, dtype=torch.float64).to(layer.weight.device)
@@ -48,7 +48,7 @@ def gradient_moments(
     model.network.eval()
     try:
         for batch, labels in labelled_batches(model, context):
-            logits, _ = objective.flat(model.network(**batch).logits, labels)  # answers, and no padding
+            logits, _ = objective.flat(model.network(**batch).logits, labels)  # answers without padding
             objective.drawn_losses(logits, draws).sum().backward()  # type: ignore[no-untyped-call]
             model.network.zero_grad(set_to_none=True)
     finally:
@@ -58,7 +58,7 @@ def gradient_moments(
 
 
 def _adding(total: Tensor) -> Callable[..., None]:
-    """A forward hook that adds the products of its output's gradients, when they come."""
+    """A forward hook that adds the products of its output's gradients during the backward pass."""
 
     def add(gradient: Tensor) -> None:
         rows = gradient.flatten(0, -2)
@@ -72,8 +72,8 @@ def mask_importance(
 ) -> dict[str, Scores]:
     """For each site, mean over the rows of |∂ loss / ∂ mask|: name -> (masks,).
 
-    sites: name of a module -> number of masks; each covers an equal run of consecutive features of what the
-    module receives. Raises DataError where `calibration` is empty.
+    sites: name of a module -> number of masks; each covers an equal run of consecutive features of the
+    module's input. Raises DataError if `calibration` is empty.
     """
     network = model.network.eval()
     modules = {name: network.get_submodule(name) for name in sites}
@@ -112,13 +112,13 @@ def _by_mask(values: torch.Tensor, gradient: torch.Tensor, masks: int) -> Scores
 
 @contextmanager
 def _inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, torch.Tensor]]:
-    """What each module receives in the next call, as part of the graph."""
+    """The inputs of each module in the next call, as part of the graph."""
     caught: dict[str, torch.Tensor] = {}
 
     def watch(name: str) -> Callable[..., Any]:
         def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> None:
             caught[name] = values = args[0] if args else kwargs["hidden_states"]
-            if not values.requires_grad:  # all that comes before is frozen
+            if not values.requires_grad:  # everything before it is frozen
                 values.requires_grad_()
 
         return hook

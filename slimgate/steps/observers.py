@@ -1,4 +1,4 @@
-"""Which range of a layer's inputs the 256 levels of static int8 shall cover, told from a histogram.
+"""The range of a layer's inputs that the 256 levels of static int8 cover, computed from a histogram.
 
     low, high = observe("mse", Histogram(counts, low=-3.0, high=9.0))
 
@@ -57,7 +57,7 @@ def _percentiles(seen: Histogram, percentile: float) -> tuple[float, float]:
 
 
 def _least_squares(seen: Histogram) -> tuple[float, float]:
-    """Of all pairs of cuts, the one with the least clipping error plus rounding error."""
+    """The pair of cuts with the least clipping error plus rounding error."""
     low_ends, high_ends = _cuts(seen.low), _cuts(seen.high)
     centres = (seen.edges[1:] + seen.edges[:-1]) / 2
     below, under = _clipping_error(low_ends, centres, seen.counts, side=-1)
@@ -70,7 +70,7 @@ def _least_squares(seen: Histogram) -> tuple[float, float]:
 
 
 def _cuts(end: float) -> Floats:
-    """Ends of a range from the whole of it down to nearly nothing; 0 where it does not pass 0."""
+    """Ends of a range, from the whole of it down to nearly nothing; 0 if it does not pass 0."""
     return end * np.arange(_CUTS, 0, -1) / _CUTS if end else np.zeros(1)
 
 
@@ -81,7 +81,7 @@ def _clipping_error(ends: Floats, centres: Floats, counts: Floats, *, side: int)
 
 
 def _least_divergence(seen: Histogram) -> tuple[float, float]:
-    """Of symmetric cuts at each eighth bin or so, the one after which 256 levels tell most."""
+    """The symmetric cut, at about every eighth bin, with the least divergence in 256 levels."""
     largest = max(abs(seen.low), abs(seen.high))
     best: Any = None
     for cut in largest * np.arange(_CUTS, 0, -1) / _CUTS:
@@ -96,7 +96,7 @@ def _least_divergence(seen: Histogram) -> tuple[float, float]:
 
 
 def _divergence(counts: Floats, first: int, last: int) -> float:
-    """KL of the counts from first to last, what is clipped added at the ends, to the same in 256 levels."""
+    """KL of the counts from first to last, with clipped counts at the ends, to the same in 256 levels."""
     inside = counts[first:last]
     target = inside.copy()
     target[0] += counts[:first].sum()

@@ -37,7 +37,7 @@ class Artifact:
 
     @property
     def loader(self) -> Callable[[Path, str], Any] | None:
-        """What loads its kind, ready for a step; None where no step can start from it."""
+        """What loads its kind, ready for a step; None if no step can start from it."""
         runtime = find_default_runtime(self.kind)
         return runtime[1].load_model if runtime else None
 

@@ -84,7 +84,7 @@ def list_used_entries(root: Path) -> frozenset[str]:
     for lock in (root / "holds").glob("*.lock"):
         file = lock.with_suffix("")
         try:
-            with FileLock(lock, timeout=0):  # nobody holds it, so the process has ended
+            with FileLock(lock, timeout=0):  # no process holds it, so its owner has ended
                 file.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
         except (Timeout, PermissionError):  # it lives, or belongs to another user and may live

@@ -12,7 +12,7 @@
 
 An entry appears complete or not at all. It is made in tmp/, its manifest (with the sha256 of every file) is
 written last, and then the folder is renamed. If a process is killed, the next one that opens the store
-removes what it left in tmp/, because nobody holds the lock of that key. The store reads every file of an
+removes what it left in tmp/, because no process holds the lock of that key. The store reads every file of an
 entry before it returns the entry. It sets a damaged entry aside and makes it again. docs/store.md describes
 several machines on one store.
 
@@ -50,7 +50,7 @@ _FREE = f"free some by `slimgate store prune --max-size SIZE`, or {_ELSEWHERE}"
 Json = dict[str, Any]
 
 DAMAGED, UNFINISHED = "damaged", "unfinished"
-# How long a folder of another machine stays in tmp/ although nobody seems to hold its lock: locks do not
+# How long a folder of another machine stays in tmp/ although no process seems to hold its lock: locks do not
 # reach from machine to machine on every shared disk.
 _OF_OTHERS_SECONDS = 24 * 60 * 60
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)

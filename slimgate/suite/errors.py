@@ -114,7 +114,7 @@ def _suggest_literal(value: object, expected: str) -> str:
 
 
 def _suggest_share(value: object, limit: object) -> str:
-    """`; for 95 % write 0.95` where a percentage stands for a share that ends at 1; else nothing."""
+    """`; for 95 % write 0.95` if a percentage is given for a share that ends at 1; else nothing."""
     if limit != 1 or not isinstance(value, int | float) or not 10 <= value <= 100:
         return ""
     return f"; for {value:g} % write {value / 100:g}"

@@ -68,7 +68,7 @@ def parse_toml(path: Path, shown: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _load_tables(text: str) -> dict[str, Any]:
-    """The tables of a TOML text; nobody changes them.
+    """The tables of a TOML text, which callers must not change.
 
     Whoever looks for suites reads a file several times: whether it is a suite, whether it opts in, and what
     it and the files that it extends say.

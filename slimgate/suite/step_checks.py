@@ -113,7 +113,7 @@ class ModelState:
 
 @dataclass
 class ModelWalk:
-    """Walks through the steps of models, and raises where one does not fit the model before it.
+    """Walks through the steps of models, and raises if one does not fit the model before it.
 
     error_at(key, problem): the error at a key of the suite. folders: also read config.json in the folders
     that models start from.

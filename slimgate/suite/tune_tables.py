@@ -57,7 +57,7 @@ class RangeTable(Table):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it stands for a whole number."""
+        """Whether its values are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
 

@@ -201,7 +201,7 @@ def _format_named_kind(name: SliceName) -> str:
 
 
 def _choose_budget(name: str, budget: B | None, common: B | None, off: Collection[Key]) -> B | None:
-    """The own budget, else the common one where it is not switched off."""
+    """The variant's budget, else the common one if it is not switched off."""
     if budget is not None or common is None:
         return budget
     return None if (name, common.kind) in off else common

@@ -1,1 +1,1 @@
-"""One file a task: what the rows mean, how a model answers them."""
+"""One module per task: what the rows mean, and how a model answers them."""

@@ -3,15 +3,15 @@
 [task]
 kind = "causal_lm"
 text = ["page"]      # a row is a document, or a sentence
-max_tokens = 1024    # a window; longer documents become several
-stride = 512         # how far the windows of the gate are apart; default half a window
+max_tokens = 1024    # tokens of a window; longer documents become several windows
+stride = 512         # tokens between the starts of two gate windows; default half a window
 add_bos = true       # a start token before each document, so that its first token is predicted too
-add_eos = true       # an end token behind it, predicted like any other
+add_eos = true       # an end token after it, predicted like any other token
 
-A row's outcome is its sum of nats over its tokens. Perplexity by sliding windows: every token is counted
-once, in the window that gives it most context, the first token of a document only behind a start token. A
-model learns from windows that overlap by a single token. Perplexity and token accuracy are per token, so
-they compare models of one tokenizer; bits_per_byte compares any (judge/metrics/language_model.py).
+A row's outcome is its sum of nats over its tokens. Perplexity uses sliding windows: every token counts once,
+in the window that gives it the most context. The first token of a document counts only after a start token.
+A model learns from windows that overlap by a single token. Perplexity and token accuracy are per token, so
+they compare models with one tokenizer; bits_per_byte compares any (judge/metrics/language_model.py).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 VALUES = ("nats", "tokens", "right_tokens", "bytes")
-# What a planted fault adds to a token's nats: a row of it has its perplexity times 7.4.
+# What a planted fault adds to a token's nats: it multiplies the perplexity of a row by 7.4.
 _FAULT_NATS = 2.0
 
 
@@ -62,7 +62,7 @@ class Params(Table):
     add_bos: bool = False
     """Put a start token before each document, so that its first token is predicted too."""
     add_eos: bool = False
-    """Put an end token behind each document, which is predicted too."""
+    """Put an end token after each document, which is predicted too."""
 
     @model_validator(mode="after")
     def _every_token(self) -> Self:
@@ -87,28 +87,28 @@ class CausalLM(Task[Params]):
     guess_rank = 60
 
     def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
-        """Text alone, for a language model, or where it is asked for."""
+        """Guesses text alone, for a language model, or if the user asks for this task."""
         if data.stated.label or not (data.stated.task or data.causal):
             return None
         return {"text": data.texts()[:1]}, "text alone"
 
     def columns(self, params: Params) -> tuple[str, ...]:
-        """The text."""
+        """The text column."""
         return params.text
 
     def text_columns(self, params: Params) -> tuple[str, ...]:
-        """What must not stand in two splits."""
+        """The text: it must not occur in two splits."""
         return params.text
 
     def label_column(self, params: Params) -> None:
-        """There are no labels: the next token is what is learnt."""
+        """None: there are no labels, because models learn the next token."""
 
     def metrics(self) -> frozenset[str]:
-        """The values of a row that depend on the model."""
+        """The names of a row's values that depend on the model."""
         return frozenset(VALUES)
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """Nothing is learnt from the rows. Raises DataError where a gate row has no text."""
+        """No facts: nothing is learnt from the rows. Raises DataError if a gate row has no text."""
         gate = splits.get("gate")
         for row, text in zip(gate.ids, _texts(params, gate), strict=True) if gate is not None else ():
             if not text.strip():
@@ -119,18 +119,18 @@ class CausalLM(Task[Params]):
         return TaskFacts(())
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
+        """Raises SuiteError if the model of a config.json cannot serve this task."""
         check_positions(params.max_tokens, ref, config)
         check_language_model(ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
+        """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: _texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
-        """Windows to learn from; each token but the first is predicted once. Leaves out rows of one token."""
+        """Windows for training. Each token except the first is predicted once. Skips rows of one token."""
         from slimgate.tasks.parts.language_model import windows
 
         documents = [ids for ids in token_ids(params, rows, tokenizer) if len(ids) > 1]
@@ -147,17 +147,17 @@ class CausalLM(Task[Params]):
         return lambda rows: judged_windows(params, rows, tokenizer)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
-        """What is to be learnt: the tokens themselves, each predicted from those before it."""
+        """The training targets: the tokens themselves, each predicted from those before it."""
         return self.targets_without_labels(params, encoded, facts)
 
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
-        """The same: text needs no labels."""
+        """The same targets as with labels, because text needs no labels."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
         return TokenTargets(encoded.labels(), side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
-        """The next token at each place."""
+        """Models learn the next token at each position."""
         from slimgate.tasks.parts.objectives import TokenObjective
 
         return TokenObjective(shifted=True)
@@ -173,7 +173,7 @@ class CausalLM(Task[Params]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
     ) -> Outcomes:
-        """Sums over each row's tokens; bytes: of its text in UTF-8, whatever the tokenizer."""
+        """Sums over each row's tokens; bytes: the length of its text in UTF-8, for any tokenizer."""
         texts = _texts(params, rows)
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
@@ -188,7 +188,7 @@ class CausalLM(Task[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes with every token of those rows less likely, and none of them right."""
+        """The outcomes with every token of the given rows less likely, and none of these tokens right."""
         from dataclasses import replace
 
         nats, right = outcomes.column("nats").copy(), outcomes.column("right_tokens").copy()
@@ -197,7 +197,7 @@ class CausalLM(Task[Params]):
         return replace(outcomes, values={**outcomes.values, "nats": nats, "right_tokens": right})
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
-        """How varied the text is that both write."""
+        """Figures on how varied the text is that both models write."""
         from slimgate.tasks.parts.text_diversity import written_figures
 
         return {"figures": written_figures(teacher, variant)}
@@ -207,7 +207,7 @@ task = CausalLM()
 
 
 def judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
-    """Windows of `stride`, of every row. Raises DataError for a row of which no token is predicted."""
+    """Windows `stride` apart, for every row. Raises DataError for a row of which no token is predicted."""
     from slimgate.tasks.parts.language_model import windows
 
     documents = token_ids(params, rows, tokenizer)
@@ -223,7 +223,7 @@ def judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBas
 
 
 def token_ids(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """The ids of each row's text, between a start and an end token where those are asked for."""
+    """The ids of each row's text, between a start and an end token if the options ask for them."""
     texts = _texts(params, rows)
     documents = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
     start, end = _boundaries(params, tokenizer)
@@ -233,7 +233,7 @@ def token_ids(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def _boundaries(params: Params, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """What stands before and behind each document; GPT-2 has one token for both."""
+    """The tokens before and after each document; GPT-2 has one token for both."""
     tokens: list[list[int]] = []
     for name, is_added in (("bos", params.add_bos), ("eos", params.add_eos)):
         token = getattr(tokenizer, f"{name}_token_id") if is_added else None

@@ -2,17 +2,17 @@
 
 [task]
 kind = "image_text"
-image = "image"                       # bytes, hub Image columns, pixels; names of files: see
+image = "image"                       # bytes, image columns of the hub, or pixels; for file names see
 data/sources/files.py
-caption = "caption"                   # what it is trained on; without it, the first prompt of the row's label
+caption = "caption"                   # text for training; without it, the first prompt of the row's label
 label = "label"
-prompt = "a photo of the digit {label}"    # or several: a class counts as the mean over its prompts
-names = { 0 = "airplane", 1 = "ship" }     # what prompts call a label, where it is a number or a code
+prompt = "a photo of the digit {label}"    # or several prompts: a class counts as the mean over its prompts
+names = { 0 = "airplane", 1 = "ship" }     # names of labels in prompts, if labels are numbers or codes
 
-A gate row is classified zero-shot: the class whose prompts go best with the image (Radford et al. 2021,
-section 3.1). `rank` says how far down, among the prompts of all classes, the first one of the right class
-stands: the image asks for its caption. Training and distillation see the batch's own captions
-(parts/contrastive.py). A step acts on one tower or both by in_tower.
+A gate row is classified zero-shot, as the class whose prompts are most similar to the image (Radford et al.
+2021, section 3.1). `rank` is the rank of the best prompt of the right class among the prompts of all classes,
+as in a search for the image's caption. Training and distillation use the captions of the batch
+(parts/contrastive.py). in_tower applies a step to one tower or both.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ class Params(Table):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The prompts as they are, with {label} in them."""
+        """The prompts as stated, with {label} in them."""
         return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
 
     def of_label(self, label: str) -> list[str]:
-        """Its prompts."""
+        """The prompts of a label."""
         return [prompt.format(label=(self.names or {}).get(label, label)) for prompt in self.prompts]
 
 
@@ -94,27 +94,27 @@ class ImageText(Task[Params]):
     pipeline = "zero-shot-image-classification"
 
     def columns(self, params: Params) -> tuple[str, ...]:
-        """image, caption where there is one, label."""
+        """The columns: image, caption if there is one, and label."""
         return tuple(name for name in (params.image, params.caption, params.label) if name)
 
     def text_columns(self, params: Params) -> tuple[str, ...]:
-        """The image: it must not stand in two splits; captions may."""
+        """The image: it must not occur in two splits; captions may."""
         return (params.image,)
 
     def quoted_columns(self, params: Params) -> tuple[str, ...]:
-        """What stands for an image where a row is quoted: its caption, else its label."""
+        """The column that is shown for an image when a row is quoted: its caption, else its label."""
         return (params.caption or params.label,)
 
     def label_column(self, params: Params) -> str:
-        """Splits are stratified by it."""
+        """The label: splits are stratified by it."""
         return params.label
 
     def metrics(self) -> frozenset[str]:
-        """Predictions and probabilities of the classes, and the rank of the right one's first prompt."""
+        """Predictions and probabilities of the classes, and the rank of the right class's best prompt."""
         return frozenset({"prediction", "probabilities", RANK})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """The classes of all splits. Raises DataError where there is only one, or one has no name."""
+        """The classes of all splits. Raises DataError if there is only one, or a class has no name."""
         if any(not is_image(rows.table[params.image].type) for rows in splits.values() if len(rows)):
             hint = (
                 f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
@@ -132,21 +132,21 @@ class ImageText(Task[Params]):
         return TaskFacts(classes)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedImages) -> Ints:
-        """The label's index of each row, (rows,): captions of one class are right answers to each other."""
+        """The index of each row's label, (rows,): captions of one class are right answers for each other."""
         return _label_indices(params, rows, facts)
 
     def targets_without_labels(self, params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints:
-        """Every row a class of its own, (rows,): nothing but its own caption is a right answer."""
+        """Each row is a separate class, (rows,): only its own caption is a right answer."""
         return -1 - np.arange(len(encoded.pixels), dtype=np.int64)
 
     def objective(self, params: Params) -> Objective:
-        """The symmetric contrastive loss."""
+        """Models learn by the symmetric contrastive loss."""
         from slimgate.tasks.parts.contrastive import ContrastiveObjective
 
         return ContrastiveObjective()
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
+        """Raises SuiteError if the model of a config.json cannot serve this task."""
         if config.get("model_type") != "clip":
             raise SuiteError(f"{ref.text} is of model_type {config.get('model_type')}, expected clip")
         check_tokenizer(ref)
@@ -158,11 +158,11 @@ class ImageText(Task[Params]):
             )
 
     def load_reads(self, params: Params, config: Json) -> tuple[str, ...]:
-        """Nothing: both towers are complete. A fresh model's tokenizer is trained on `train` all the same."""
+        """None: both towers are complete. Only a fresh model's tokenizer is trained on `train`."""
         return ()
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a folder, with the tokenizer and the image processing that belong to it."""
+        """Loads the model of a folder, with its tokenizer and its image processing."""
         from transformers import AutoConfig
 
         from slimgate.models.image_text_processor import ImageTextProcessor
@@ -180,17 +180,17 @@ class ImageText(Task[Params]):
             weights = weights_of("AutoModel", ref, dtype="float32", config=config)
         require_weights(ref, weights, context)
         clip = weights.network
-        # evaluation knows the classes by the artifact alone
+        # Evaluation gets the classes from the artifact alone.
         clip.config.id2label = dict(enumerate(context.facts.classes))
         clip.config.label2id = {name: i for i, name in enumerate(context.facts.classes)}
         return TorchModel(TwoTowers(config, clip).to(context.device).eval(), processor, NETWORK)
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: ImageTextProcessor) -> EncodedImages:
-        """The images with their own captions, as models learn from them. tokenizer: an ImageTextProcessor."""
+        """The images with their own captions, for training. tokenizer: an ImageTextProcessor."""
         return _encode_rows(params, rows, tokenizer, captions(params, rows), own_captions=True)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedImages]:
-        """The images with the prompts of all classes, as they are classified."""
+        """Returns a function that makes inputs of images and the prompts of all classes, to classify them."""
         from transformers import AutoConfig
 
         from slimgate.models.image_text_processor import ImageTextProcessor
@@ -205,9 +205,9 @@ class ImageText(Task[Params]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
     ) -> ClassOutcomes:
-        """Softmax over the classes, each the mean over its prompts; and the rank of the right class's best.
+        """Softmax over the classes, each the mean over its prompts; rank of the right class's best prompt.
 
-        scores: (rows, classes · prompts). Of equal scores the right one counts as the later.
+        scores: (rows, classes · prompts). At equal scores, the right class counts as the lower one.
         """
         by_prompt = scores.astype(np.float64).reshape(len(scores), len(facts.classes), -1)
         logits = by_prompt.mean(-1)
@@ -228,7 +228,7 @@ class ImageText(Task[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """Those rows with the next class for the right one, whose prompts then stand behind all others."""
+        """The outcomes in which these rows predict the next class, and the right class ranks last."""
         assert isinstance(outcomes, ClassOutcomes)
         ranks = outcomes.column(RANK).copy()
         ranks[rows] = ranks.max() + len(outcomes.classes)
@@ -245,20 +245,20 @@ def _label_indices(params: Params, rows: Rows, facts: TaskFacts) -> Ints:
 
 
 def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
-    """Captions and prompts: read where a tokenizer is trained, and not before."""
+    """Captions and prompts. The rows are read only if a tokenizer is trained."""
     yield from captions(params, context.rows("train"))
     yield from class_prompts(params, context.facts.classes)
 
 
 def captions(params: Params, rows: Rows) -> list[str]:
-    """The caption of each row; where rows have none, the first prompt of its label."""
+    """The caption of each row; without captions, the first prompt of its label."""
     if params.caption is not None:
         return [str(value) for value in rows.table[params.caption].to_pylist()]
     return [params.of_label(str(value))[0] for value in rows.table[params.label].to_pylist()]
 
 
 def class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
-    """The prompts of all classes, those of one class together."""
+    """The prompts of all classes; those of one class are adjacent."""
     return [prompt for name in classes for prompt in params.of_label(name)]
 
 

@@ -1,20 +1,20 @@
-"""Tasks of lm-evaluation-harness, run over slimgate's models: by name, or by their YAML files.
+"""Tasks of lm-evaluation-harness for slimgate's models: by name, or by their YAML files.
 
 [task]
 kind = "lm_eval"                                  # needs slimgate[lm-eval]; a suite has no source here
 tasks = ["arc_easy", "./mine.yaml"]
-fewshot = 5                                       # default: what each task says
+fewshot = 5                                       # default: as each task states
 limit = 500                                       # documents of each task, or a share below 1
-score = { arc_easy = "acc_norm" }                 # what task_score means; default: a task's first metric
+score = { arc_easy = "acc_norm" }                 # the metric for task_score; default: a task's first metric
 slices = ["task"]
 
-Documents, prompts, filters and scores are lm-evaluation-harness's own, and so are its results. PyTorch models
-and the runtime llama_cpp run every kind of task; a graph gives log-likelihoods and writes no text. task_score
-is the score of each document, from 0 to 1; acc and acc_norm are there where every task has them. Tasks of
-loglikelihood_rolling have no score: bits_per_byte and perplexity judge them.
+lm-evaluation-harness makes documents, prompts, filters and scores, so the results equal its results. PyTorch
+models and the runtime llama_cpp run every kind of task. A graph gives log-likelihoods and writes no text.
+task_score is the score of each document, from 0 to 1; acc and acc_norm are available if every task has them.
+Tasks of loglikelihood_rolling have no score: bits_per_byte and perplexity judge them.
 
 Documents of a task's training split become the rows of `train`, from which calibration and selection are
-drawn, with the target as what is to be learnt.
+drawn. Models learn their targets.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ COLUMNS = ("id", "task", "prompt", "target", "requests")
 
 
 def _task_name(value: object) -> object:
-    """A name as it is; a YAML file by its path, from the folder of the suite."""
+    """A task's name unchanged, or the path of a YAML file from the folder of the suite."""
     if not isinstance(value, str) or not value.endswith((".yaml", ".yml")):
         return value
     path = resolve_path(value)
@@ -74,7 +74,7 @@ class Params(Table):
     tasks: tuple[Annotated[str, BeforeValidator(_task_name)], ...] = Field(min_length=1)
     """Names of tasks, groups or tags, or YAML files from the suite's folder."""
     fewshot: int | None = Field(default=None, ge=0)
-    """Examples before each document; default: what each task says."""
+    """Examples before each document; default: as each task states."""
     limit: int | float | None = Field(default=None, gt=0)
     """Documents of each task at most, the first ones; below 1 a share of them; default: all."""
     score: dict[str, str] = Field(default_factory=dict)
@@ -89,7 +89,7 @@ class Params(Table):
 
     @property
     def request(self) -> Asked:
-        """What lm-evaluation-harness is asked for."""
+        """The request to lm-evaluation-harness."""
         from slimgate.tasks.parts.lm_eval_documents import Asked
 
         return Asked(self.tasks, self.fewshot, self.limit, self.fewshot_as_multiturn)
@@ -99,25 +99,25 @@ class LmEvalSource(Source[Params]):
     """The documents of the tasks. lm-evaluation-harness reads them, from the hub or from local files."""
 
     def columns(self, params: Params) -> tuple[str, ...]:
-        """Known before a document is read."""
+        """The columns, known before a document is read."""
         return COLUMNS
 
     def parts(self, params: Params) -> tuple[str, ...]:
-        """The gate; train where a task has training documents, which only `read` can tell."""
+        """The gate, and train if a task has training documents; only `read` can find that out."""
         return ("gate",)
 
     def is_real(self, params: Params) -> bool:
-        """Benchmarks are written by people, or with their help."""
+        """True: people write benchmarks, or help to write them."""
         return True
 
     def digest(self, params: Params) -> str:
-        """Of every document with its requests and targets, and of lm-eval's version."""
+        """The digest of every document with its requests and targets, and of lm-eval's version."""
         rows = _documents(params).rows
         parts = {name: [list(row.values()) for row in some] for name, some in rows.items()}
         return json_digest([parts, dict(versions(("lm_eval",)))])
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
-        """A row of each document. Raises DataError for a task that there is not, or cannot be run."""
+        """One row for each document. Raises DataError for a task that does not exist or cannot be run."""
         schema = pa.schema([(name, pa.string()) for name in COLUMNS])
         rows = _documents(params).rows
         return {part: pa.Table.from_pylist(part_rows, schema=schema) for part, part_rows in rows.items()}
@@ -130,18 +130,18 @@ class LmEval(Task[Params]):
     source = LmEvalSource()
 
     def columns(self, params: Params) -> tuple[str, ...]:
-        """What the source gives."""
+        """The columns of the source."""
         return COLUMNS[1:]
 
     def text_columns(self, params: Params) -> tuple[str, ...]:
-        """What must not stand in two splits: the document's own prompt, without examples."""
+        """The document's prompt without examples: it must not occur in two splits."""
         return ("prompt", "target")
 
     def label_column(self, params: Params) -> None:
-        """Splits are not stratified."""
+        """None: splits are not stratified."""
 
     def folders(self, params: Params) -> tuple[Path, ...]:
-        """Those of YAML files, and of the files that these include."""
+        """The folders of YAML files, and of the files that these include."""
         from slimgate.tasks.parts.lm_eval_documents import task_files
 
         return tuple(sorted({file.parent for file in task_files(params.tasks)}))
@@ -156,23 +156,23 @@ class LmEval(Task[Params]):
         return {"configuration": configured, **versions(("lm_eval",))}
 
     def metrics(self) -> frozenset[str]:
-        """The scores of documents; of rolling tasks the nats of their text."""
+        """The scores of documents; for rolling tasks the nats of their text."""
         return frozenset({TASK_SCORE, RIGHT, *SCORES, *ROLLING})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """Nothing is learnt from the rows. Raises DataError where `score` names a task that there is not."""
+        """No facts: nothing is learnt from the rows. Raises DataError if `score` names an unknown task."""
         known = sorted({str(name) for name in splits["gate"].table["task"].unique().to_pylist()})
         if unknown := [name for name in params.score if name not in known]:
             raise DataError(f'score names "{unknown[0]}", and the tasks are {", ".join(known)}')
         return TaskFacts(())
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
+        """Raises SuiteError if the model of a config.json cannot serve this task."""
         check_positions(params.max_tokens or 0, ref, config)
         check_language_model(ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
+        """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         def texts() -> list[str]:
@@ -183,7 +183,7 @@ class LmEval(Task[Params]):
         return load_language_model(ref, context, texts)
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
-        """Prompts with their targets, of which models learn the targets."""
+        """Prompts with their targets; models learn the targets."""
         from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
         from slimgate.tasks.parts.lm_eval_documents import put_into_chat
         from slimgate.tasks.parts.lm_eval_model import DEFAULT_TOKENS
@@ -196,23 +196,23 @@ class LmEval(Task[Params]):
         return answer_windows(pairs, max_tokens=max_tokens, padding=tokenizer.pad_token_id or 0)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedDocuments]:
-        """Makes rows the first request of each document, by the tokenizer of an artifact."""
+        """Returns a function that encodes each document's first request with an artifact's tokenizer."""
         from slimgate.tasks.parts.lm_eval_model import document_encoder
 
         return document_encoder(_documents(params, folder), folder, params.max_tokens)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
-        """What is to be learnt: the tokens of the targets."""
+        """The training targets: the tokens of the documents' targets."""
         return self.targets_without_labels(params, encoded, facts)
 
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
-        """The same: there is no column of labels."""
+        """The same targets as with labels, because there is no label column."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
         return TokenTargets(encoded.labels(), side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
-        """The next token at each place of a target."""
+        """Models learn the next token at each position of a target."""
         from slimgate.tasks.parts.objectives import TokenObjective
 
         return TokenObjective(shifted=True)
@@ -220,7 +220,7 @@ class LmEval(Task[Params]):
     def answer(
         self, params: Params, predictor: Predictor, encoded: EncodedDocuments, plan: AnswerPlan
     ) -> npt.NDArray[Any]:
-        """(rows,) what lm-evaluation-harness makes of each document: an Answered."""
+        """(rows,) the results of lm-evaluation-harness for each document: an Answered."""
         from slimgate.tasks.parts.lm_eval_model import answer_documents
 
         documents = _documents(params, encoded.folder)
@@ -229,7 +229,7 @@ class LmEval(Task[Params]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: Params, group: str | None
     ) -> Outcomes:
-        """The scores that every document has; task_score where none is of a rolling task."""
+        """The scores that every document has, and task_score if no task is a rolling task."""
         tasks = rows.table["task"].to_pylist()
         shared = set.intersection(*(set(result.values) for result in scores)) if len(scores) else set()
         names = [name for name in (*SCORES, *ROLLING) if name in shared]
@@ -247,7 +247,7 @@ class LmEval(Task[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """Those rows with a score of 0; of rolling tasks with 2 nats more a token."""
+        """The outcomes in which the given rows have score 0; in rolling tasks, 2 nats more per token."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name in {TASK_SCORE, RIGHT, *SCORES} & values.keys():
             values[name][rows] = 0.0
@@ -260,7 +260,7 @@ task = LmEval()
 
 
 def _documents(params: Params, folder: Path | None = None) -> Documents:
-    """folder: of the model that answers them."""
+    """The documents of the tasks. folder: of the model that answers them."""
     from slimgate.tasks.parts.lm_eval_documents import files_state, load_documents
 
     chat = folder if params.apply_chat_template else None

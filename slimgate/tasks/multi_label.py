@@ -1,16 +1,16 @@
-"""Multi-label classification: any number of labels a row, also none.
+"""Multi-label classification: a row has any number of labels, including none.
 
 [task]
 kind = "multi_label"
 text = ["text"]                     # one column, or two for sentence pairs
 label = "topics"                    # lists of names, or names with a separator between them
-separator = ","                     # of names in one string
+separator = ","                     # between names in one string
 label = ["toxic", "insult"]         # or a column of 0 and 1 for each label
-names = ["admiration", "anger"]     # where lists hold numbers: what 0, 1, … stand for
-threshold = 0.5                     # a label is told from this probability on
+names = ["admiration", "anger"]     # if lists hold numbers: the labels of 0, 1, …
+threshold = 0.5                     # a label is predicted if its probability is at least this
 max_tokens = 128
 pooling = "mean"                    # default "model": the architecture's own classification head
-labels = ["a", "b"]                 # only where a ready-made model's label names differ from the data's
+labels = ["a", "b"]                 # only if a ready-made model's label names differ from the data's
 
 Metrics: labels_f1_micro, labels_f1_macro, subset_accuracy, hamming_loss.
 """
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
 
 
-# How columns of several labels are called, and what joins them.
+# Usual names of columns with several labels, and the signs that join labels.
 SETS = ("labels", "topics", "genres", "categories", "emotions", "tags", "classes")
 SEPARATORS = (",", ";", "|")
 
@@ -57,7 +57,7 @@ class Params(texts.TextParams):
     separator: str = Field(default=",", min_length=1)
     """Text between labels, if a row has them in one string."""
     names: tuple[str, ...] | None = None
-    """Labels that numbers in the lists stand for, from 0."""
+    """The labels that numbers in the lists mean, from 0."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a label is predicted."""
     labels: tuple[str, ...] | None = None
@@ -84,18 +84,18 @@ class MultiLabel(TextTask[Params]):
         return {"text": columns, **options, **names}, why
 
     def columns(self, params: Params) -> tuple[str, ...]:
-        """The text columns and those of the labels."""
+        """The text columns and the label columns."""
         return (*params.text, *([params.label] if isinstance(params.label, str) else params.label))
 
     def label_column(self, params: Params) -> None:
         """None: sets of labels make no strata."""
 
     def metrics(self) -> frozenset[str]:
-        """Outcomes hold which labels were told of each row."""
+        """The names of the outcomes: which labels were predicted for each row."""
         return frozenset({WRONG, RIGHT})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """The labels of all splits. Raises DataError where there is none, or where labels cannot be read."""
+        """The labels of all splits. Raises DataError if there are none, or labels cannot be read."""
         label_names = {name for rows in splits.values() for labels in _sets(params, rows) for name in labels}
         classes = class_names(label_names) if isinstance(params.label, str) else params.label
         if not label_names:
@@ -107,28 +107,28 @@ class MultiLabel(TextTask[Params]):
     def targets(
         self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
     ) -> npt.NDArray[np.float32]:
-        """What is to be learnt: (rows, labels) 0 or 1."""
+        """The training targets: (rows, labels) 0 or 1."""
         return indicators(_sets(params, rows), facts.classes).astype(np.float32)
 
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
     ) -> npt.NDArray[np.float32]:
-        """What is to be learnt of rows without labels: nothing by them, (rows, labels)."""
+        """Targets for rows without labels: NaN, so that nothing is learnt by labels, (rows, labels)."""
         return np.full((len(encoded.lengths), len(facts.classes)), np.nan, dtype=np.float32)
 
     def objective(self, params: Params) -> Objective:
-        """Any number of labels a row."""
+        """The loss for any number of labels per row."""
         from slimgate.tasks.parts.objectives import LabelsObjective
 
         return LabelsObjective()
 
     def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
-        """Any number of labels a row."""
+        """A head with one output for each label."""
         mean = params.pooling == "mean"
         return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a folder; a head it lacks is fitted on `train`, one logistic regression a label."""
+        """Loads the model of a folder; fits a missing head on `train`, one logistic regression per label."""
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
@@ -141,7 +141,7 @@ class MultiLabel(TextTask[Params]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
     ) -> Outcomes:
-        """The labels that are as probable as the threshold asks, beside those of the row."""
+        """The labels whose probability reaches the threshold, next to the labels of the row."""
         predicted = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
         gold = indicators(_sets(params, rows), facts.classes)
         return Outcomes(
@@ -153,7 +153,7 @@ class MultiLabel(TextTask[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The rows are told exactly the labels that they do not have."""
+        """The outcomes in which the given rows have exactly the labels predicted that they do not have."""
         classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
         gold, predicted = (
             np.stack([outcomes.column(f"{prefix}{c}") for c in classes], axis=1) for prefix in (GOLD, SAID)
@@ -185,7 +185,7 @@ def _join_labels(predicted: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> 
 
 
 def _label_options(data: FoundRows) -> tuple[dict[str, Any], str] | None:
-    """The options that name the labels of rows, and why; None where there are none."""
+    """The options for the columns and form of labels, and the reason; None if there are none."""
     table, columns, stated = data.table, data.columns, data.stated
     lists = [n for n, c in columns.items() if c.kind == "list" and n not in stated.text]
     if stated.label is not None:
@@ -204,7 +204,7 @@ def _label_options(data: FoundRows) -> tuple[dict[str, Any], str] | None:
 
 
 def _separator(values: Sequence[object]) -> str | None:
-    """What joins labels: parts of joined values recur, and are fewer than the values."""
+    """The sign that joins labels: the parts of joined values recur, and are fewer than the values."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     for separator in SEPARATORS:
         parts = [part.strip() for text in texts for part in text.split(separator)]

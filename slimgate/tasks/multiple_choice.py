@@ -1,19 +1,19 @@
-"""Multiple choice by a causal language model: which of the choices does it hold the likeliest?
+"""Multiple choice by a causal language model: which of the choices does it find most likely?
 
 [task]
 kind = "multiple_choice"
 context = "question"
-choices = "choices"            # a column of lists, or a column each: ["a", "b", "c", "d"]
+choices = "choices"            # a column of lists, or a column for each choice: ["a", "b", "c", "d"]
 answer = "answer"              # the number of the right choice from 0, its letter, or its text
-normalize = "bytes"            # what predictions go by; default: the log-likelihood as it is
+normalize = "bytes"            # divides scores before predictions; default: plain log-likelihoods
 letters = true                 # the prompt lists the choices as A, B, C, …, and the answer is a letter
 template = "{context}\\n{choices}\\nAnswer:"
 max_tokens = 512               # longer prompts are cut on the left
 
-The score of a choice is the log-likelihood of its tokens behind the prompt, as in lm-evaluation-harness.
+The score of a choice is the log-likelihood of its tokens after the prompt, as in lm-evaluation-harness.
 Probabilities are the softmax of the scores that `normalize` names, and predictions follow them, so that all
-metrics of a classification apply. acc, acc_norm and acc_norm_tokens (judge/metrics/choices.py) are by the
-log-likelihood as it is, per byte and per token, whatever `normalize` says.
+metrics of a classification apply. acc, acc_norm and acc_norm_tokens (judge/metrics/choices.py) use the plain
+log-likelihood, per byte and per token, whatever `normalize` is.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 Normalize = Literal["none", "bytes", "tokens"]
-# The value of a row that says whether the choice of the best score is right, by what the score is divided by.
+# The columns that say if the choice with the best score is right, by the divisor of the score.
 RIGHT_BY: Mapping[Normalize, str] = MappingProxyType(
     {"none": "acc", "bytes": "acc_norm", "tokens": "acc_norm_tokens"}
 )
@@ -84,7 +84,7 @@ class Params(Table):
     """true: the prompt lists the choices as A, B, C, and the model answers with a letter."""
     template: str | None = None
     """The prompt, with {context} in it, and with letters also {choices}; default: the context alone, or with
-    letters the context, the choices and "Answer:" on lines of their own."""
+    letters the context, the choices and "Answer:" on separate lines."""
     separator: str = " "
     """Text between the prompt and a choice."""
     normalize: Normalize = "none"
@@ -107,12 +107,12 @@ class Params(Table):
 
     @property
     def columns(self) -> Columns:
-        """Where the rows have their parts."""
+        """The columns of a question's parts."""
         return Columns(self.context, self.choices, self.answer)
 
     @property
     def form(self) -> Form:
-        """How a question is written."""
+        """The text form of a question."""
         return Form(self.template or (LETTERED if self.letters else PLAIN), self.letters, self.separator)
 
 
@@ -129,26 +129,26 @@ class MultipleChoice(Task[Params]):
     takes_endpoints = True
 
     def guess(self, data: FoundRows) -> tuple[Json, str] | None:
-        """A question, its choices and the right one, for a language model."""
+        """Guesses a question, its choices and the right choice, for a language model."""
         return guess_choices(data)
 
     def columns(self, params: Params) -> tuple[str, ...]:
-        """The context, the choices and the answer."""
+        """The columns of the context, the choices and the answer."""
         return (*params.columns.names, params.answer)
 
     def text_columns(self, params: Params) -> tuple[str, ...]:
-        """What must not stand in two splits: the question with its choices."""
+        """The question with its choices: it must not occur in two splits."""
         return params.columns.names
 
     def label_column(self, params: Params) -> None:
-        """Splits are not stratified: the place of the right choice says nothing of a row."""
+        """None: splits are not stratified, because the position of the right choice means nothing."""
 
     def metrics(self) -> frozenset[str]:
-        """Those of a classification, and whether the choice is right by each score."""
+        """The values of a classification, and whether the choice is right by each score."""
         return frozenset({"prediction", "probabilities", *RIGHT_BY.values()})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """The classes are the choices' letters. Raises DataError for a row that is no question."""
+        """The classes are the choices' letters. Raises DataError for a row that is not a question."""
         questions = [
             question for rows in splits.values() for question in read_questions(rows, params.columns)
         ]
@@ -161,18 +161,18 @@ class MultipleChoice(Task[Params]):
         return TaskFacts(choice_names(max_choices))
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
+        """Raises SuiteError if the model of a config.json cannot serve this task."""
         check_positions(params.max_tokens, ref, config)
         check_language_model(ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
+        """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: _learnt_texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
-        """Prompts with their right answers, of which models learn the answers."""
+        """Prompts with their right answers; models learn the answers."""
         from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
 
         questions = read_questions(rows, params.columns)
@@ -182,7 +182,7 @@ class MultipleChoice(Task[Params]):
         return answer_windows(pairs, max_tokens=params.max_tokens, padding=tokenizer.pad_token_id or 0)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedQuestions | AskedPrompts]:
-        """Makes rows questions by the tokenizer of an artifact, loaded once; text for an endpoint."""
+        """Returns an encoder of rows with an artifact's tokenizer; for an endpoint, rows stay text."""
         if is_endpoint(folder):
             return lambda rows: asked_questions(params, rows)
         from transformers import AutoTokenizer
@@ -191,13 +191,13 @@ class MultipleChoice(Task[Params]):
         return lambda rows: judged_questions(params, rows, tokenizer)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
-        """What is to be learnt: the tokens of the right answers."""
+        """The training targets: the tokens of the right answers."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
         return TokenTargets(encoded.labels(), side=encoded.side)
 
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
-        """Of rows without labels: no token by labels, and a teacher's scores where answers stand."""
+        """Targets for rows without labels: a teacher's scores count at the positions of answers."""
         from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED, TokenTargets
 
         hidden = [
@@ -206,7 +206,7 @@ class MultipleChoice(Task[Params]):
         return TokenTargets(hidden, side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
-        """The next token at each place of an answer."""
+        """Models learn the next token at each position of an answer."""
         from slimgate.tasks.parts.objectives import TokenObjective
 
         return TokenObjective(shifted=True)
@@ -214,7 +214,7 @@ class MultipleChoice(Task[Params]):
     def read_output(
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
     ) -> npt.NDArray[np.float64]:
-        """(rows, choices, 2): the log-likelihood of each choice and its tokens."""
+        """(rows, choices, 2): the log-likelihood of each choice, and its number of tokens."""
         from slimgate.tasks.parts.choice_scores import choice_scores
 
         return choice_scores(output, batch)
@@ -222,7 +222,7 @@ class MultipleChoice(Task[Params]):
     def answer(
         self, params: Params, predictor: Predictor, encoded: EncodedQuestions | AskedPrompts, plan: AnswerPlan
     ) -> npt.NDArray[np.float64]:
-        """(rows, choices, 2): as `read_output` has it; a server is asked for it."""
+        """(rows, choices, 2) as from `read_output`; for a server, requests get them."""
         from slimgate.models.predict import predict_scores
         from slimgate.tasks.parts.asked_prompts import ask_for_choices
 
@@ -241,7 +241,7 @@ class MultipleChoice(Task[Params]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
     ) -> ClassOutcomes:
-        """Softmax of the scores that `normalize` names; a choice that a row does not have gets 0."""
+        """Softmax of the scores that `normalize` names; choices that a row does not have get 0."""
         questions = read_questions(rows, params.columns)
         labels = np.asarray([question.right for question in questions], dtype=np.int64)
         by_score = _normalized(questions, scores, params.form, len(facts.classes))
@@ -261,7 +261,7 @@ class MultipleChoice(Task[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """Those rows with another choice for the right one, by every score."""
+        """The outcomes in which the given rows choose another choice than the right one, by every score."""
         assert isinstance(outcomes, ClassOutcomes)
         values = {name: outcomes.column(name).copy() for name in RIGHT_BY.values()}
         for column in values.values():
@@ -269,10 +269,10 @@ class MultipleChoice(Task[Params]):
         return replace(outcomes.with_wrong_rows(rows), values=values)
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> Json:
-        """How many prompts each model read only in part."""
+        """The number of prompts that each model read only in part."""
         cut_tokens = [getattr(model.encoded, "cut", None) for model in (teacher, variant)]
         known = [int(np.count_nonzero(tokens)) for tokens in cut_tokens if tokens is not None]
-        if len(known) < len(cut_tokens):  # a server cuts prompts, or refuses them, by itself
+        if len(known) < len(cut_tokens):  # a server cuts or refuses long prompts without saying which
             return {}
         theirs, ours = known
         description = f"prompts of more than {params.max_tokens} tokens, cut on the left"
@@ -283,7 +283,7 @@ task = MultipleChoice()
 
 
 def asked_questions(params: Params, rows: Rows) -> AskedPrompts:
-    """Every row as its prompt and what may follow it."""
+    """Every row as its prompt and the possible continuations."""
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
 
     questions = read_questions(rows, params.columns)
@@ -292,7 +292,7 @@ def asked_questions(params: Params, rows: Rows) -> AskedPrompts:
 
 
 def judged_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
-    """Every choice of every row behind its prompt. Raises DataError for a choice of too many tokens."""
+    """Every choice of every row after its prompt. Raises DataError for a choice with too many tokens."""
     from slimgate.tasks.parts.choice_scores import EncodedQuestions, encode_pairs, encode_question
 
     questions = read_questions(rows, params.columns)
@@ -317,7 +317,7 @@ def judged_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerB
 def _normalized(
     questions: list[Question], scores: npt.NDArray[np.float64], form: Form, classes: int
 ) -> dict[Normalize, npt.NDArray[np.float64]]:
-    """(rows, classes) of each way to divide scores; -inf where a row has no such choice."""
+    """(rows, classes) for each way to divide scores; -inf if a row has no such choice."""
     by_score: dict[Normalize, npt.NDArray[np.float64]] = {
         name: np.full((len(questions), classes), -np.inf) for name in RIGHT_BY
     }

@@ -1,21 +1,21 @@
-"""Sentence embeddings, judged by retrieval: is what belongs to a query found first?
+"""Sentence embeddings, judged by retrieval: does a query find its document first?
 
     [task]
     kind = "sentence_embedding"
     pair = ["summary", "body"]            # a query belongs to the document of its own row
     text = "text", label = "category"     # or: to every other row of its label
-    pooling = "mean"                      # or "cls", "max", "last"; default: what the folder says, else mean
-    matryoshka = [384, 256, 128, 64]      # dimensions that shall do on their own, in training
-    prompts = ["query: ", "passage: "]    # where a model was trained with some
+        pooling = "mean"                      # or "cls", "max", "last"; default: as the folder says, else
+        mean matryoshka = [384, 256, 128, 64]      # numbers of dimensions that training makes useful on their
+        own prompts = ["query: ", "passage: "]    # if a model was trained with some
 
-The documents are those of all rows of the split that is predicted: each gate query is looked for among the
-gate's documents. With labels a row is query and document at once, and never found by itself (leave one out);
-where no other row has its label it counts as not found. Of pairs, documents of equal text are one. Models of
-sentence-transformers load from their own folders.
+The documents are those of all rows of the predicted split: each gate query searches among the gate's
+documents. With labels, a row is query and document at once, and never finds itself (leave one out). If no
+other row has its label, it counts as not found. In pairs, documents of equal text are one document. Models
+of sentence-transformers load from their own folders.
 
-Training (embedding_objective.py) is by multiple negatives ranking of pairs, or by supervised contrast of
-labels; the negatives are the other rows of a batch, so that batch_size counts. distill teaches the teacher's
-similarities, and by mse_weight its embeddings (distance = "mse", or "cosine").
+Training (embedding_objective.py) uses multiple negatives ranking for pairs, or supervised contrast for
+labels. The negatives are the other rows of a batch, so batch_size matters. distill teaches the teacher's
+similarities and, by mse_weight, its embeddings (distance = "mse", or "cosine").
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.objectives import Objective
 
-# What is found depends on all documents: rows of a part of the split would be ranked among fewer.
+# A query's rank depends on all documents: with a part of the split, it would be ranked among fewer.
 
 
 class Params(SentenceParams):
-    """[task] of sentence embeddings: what is relevant to what."""
+    """[task] of sentence embeddings: which documents are relevant to which queries."""
 
     pair: tuple[str, str] | None = None
     """The columns of queries and of their documents."""
@@ -88,7 +88,7 @@ class SentenceEmbedding(SentenceTask[Params]):
     whole_split = True
 
     def guess(self, data: FoundRows) -> tuple[Json, str] | None:
-        """Two texts and no label; where it is asked for, also a text and a label. Raises DataError."""
+        """Guesses two texts without a label; if the task is named, also a text with a label. DataError."""
         label = data.label() if data.stated.label else None
         columns = data.texts((label,) if label else ())
         if label is None:
@@ -111,11 +111,11 @@ class SentenceEmbedding(SentenceTask[Params]):
         return params.texts if params.label is None else (*params.texts, params.label)
 
     def text_columns(self, params: Params) -> tuple[str, ...]:
-        """What must not stand in two splits; of a pair, the pair."""
+        """The text, or the pair of texts: it must not occur in two splits."""
         return params.texts
 
     def label_column(self, params: Params) -> str | None:
-        """Splits are stratified by it."""
+        """The label, if there is one: splits are stratified by it."""
         return params.label
 
     def metrics(self) -> frozenset[str]:
@@ -123,7 +123,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         return frozenset({RIGHT, RANK, NDCG})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """The labels of all splits. Raises DataError where no label is twice in gate."""
+        """The labels of all splits. Raises DataError if no label occurs twice in gate."""
         if params.label is None:
             return TaskFacts(())
         values = {
@@ -138,17 +138,17 @@ class SentenceEmbedding(SentenceTask[Params]):
         return TaskFacts(class_names(values))
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Ints:
-        """What belongs together: (rows,) numbers."""
+        """(rows,) numbers, equal for rows that belong together."""
         return relevance(params, rows)
 
     def targets_without_labels(self, params: Params, encoded: Encoded, facts: TaskFacts) -> Ints:
-        """Of rows of which nothing is known: nothing by labels, (rows,)."""
+        """(rows,) targets for rows without a known match: nothing is learnt by labels."""
         from slimgate.tasks.parts.objectives import UNLABELLED
 
         return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
 
     def objective(self, params: Params) -> Objective:
-        """Contrastive, by pairs or by labels."""
+        """The contrastive loss, by pairs or by labels."""
         from slimgate.tasks.parts.embedding_objective import LabelObjective, PairObjective
 
         return PairObjective(params) if params.label is None else LabelObjective(params)
@@ -161,7 +161,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         if params.similarity == "cosine":
             queries, documents = normalize_vectors(queries), normalize_vectors(documents)
         labels = relevance(params, rows)
-        if params.label is None:  # equal texts are one document, that takes one place in the ranking
+        if params.label is None:  # equal texts are one document, which takes one rank
             numbers, first = np.unique(labels, return_index=True)
             ranking = rank_documents(queries, documents[first], labels, numbers)
         else:
@@ -173,7 +173,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes with the documents of those queries found last of all."""
+        """The outcomes in which the given queries find their documents last."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         values[RIGHT][rows] = values[NDCG][rows] = 0.0
         values[RANK][rows] = len(outcomes) + 1
@@ -184,7 +184,7 @@ task = SentenceEmbedding()
 
 
 def relevance(params: Params, rows: Rows) -> Ints:
-    """(rows,) numbers that are equal where a document is relevant to a query: by label, or by its text."""
+    """(rows,) numbers, equal if a document is relevant to a query: by label, or by its text."""
     column = params.texts[-1] if params.label is None else params.label
     values = [" ".join(str(value).split()) for value in rows.table[column].to_pylist()]
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)

@@ -1,14 +1,14 @@
-"""Semantic textual similarity: does the cosine of two embeddings follow what people say?
+"""Semantic textual similarity: does the cosine of two embeddings follow the scores that people gave?
 
     [task]
     kind = "sentence_similarity"
     pair = ["sentence1", "sentence2"]
     score = "label"
-    score_range = [0.0, 5.0]              # of the scores, which become 0 to 1, as cosines are; default that
+        score_range = [0.0, 5.0]              # scores are scaled from it to 0 … 1; default 0.0 to 1.0
 
-Each text is embedded by itself, and the cosine of the two is the answer; Spearman and Pearson hold it against
-the scores. Pooling, prompts and training are those of sentence_embedding. For a model that reads both texts
-at once see text_regression.
+Each text is embedded separately, and the cosine of the two is the answer. Spearman and Pearson compare it
+with the scores. Pooling, prompts and training are those of sentence_embedding. For a model that reads both
+texts at once see text_regression.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Params(SentenceParams):
     score: str
     """The column of scores that people gave."""
     score_range: tuple[float, float] = (0.0, 1.0)
-    """[lowest, highest] score; scores become 0 to 1, as cosines are."""
+    """[lowest, highest] score; scores are scaled to 0 to 1, the range of cosines."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class SentenceSimilarity(SentenceTask[Params]):
     pipeline = "sentence-similarity"
 
     def guess(self, data: FoundRows) -> tuple[Json, str] | None:
-        """Two texts and a number, where it is asked for: a regression is guessed of the same rows."""
+        """Guesses two texts and a number if the user names the task; else a regression is guessed."""
         score = data.score() if data.stated.task else None
         if score is None:
             return None
@@ -80,18 +80,18 @@ class SentenceSimilarity(SentenceTask[Params]):
         return (*params.pair, params.score)
 
     def text_columns(self, params: Params) -> tuple[str, ...]:
-        """What must not stand in two splits: the pair."""
+        """The pair of texts: it must not occur in two splits."""
         return params.pair
 
     def label_column(self, params: Params) -> None:
-        """Splits are not stratified: a score is no class."""
+        """None: splits are not stratified, because a score is no class."""
 
     def metrics(self) -> frozenset[str]:
-        """Outcomes hold the score that people gave and the model's."""
+        """The values: the score that people gave, and the model's score."""
         return frozenset({GOLD, SCORE})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """Nothing; checks the scores. Raises DataError for what is not a number, or outside score_range."""
+        """No facts. Raises DataError for a score that is not a number, or is outside score_range."""
         low, high = params.score_range
         for name, rows in splits.items():
             scores = gold(params, rows)
@@ -106,17 +106,17 @@ class SentenceSimilarity(SentenceTask[Params]):
     def targets(
         self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
     ) -> npt.NDArray[np.float32]:
-        """The scores that cosines shall have: (rows,)."""
+        """(rows,) the scores, which are the targets of the cosines."""
         return gold(params, rows).astype(np.float32)
 
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
     ) -> npt.NDArray[np.float32]:
-        """Of rows without a score: NaN, (rows,)."""
+        """(rows,) NaN for rows without a score."""
         return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
 
     def objective(self, params: Params) -> Objective:
-        """The cosine of a row's texts as near the score as can be."""
+        """The loss between the cosine of a row's texts and its score."""
         from slimgate.tasks.parts.embedding_objective import SimilarityObjective
 
         return SimilarityObjective(params)
@@ -136,7 +136,7 @@ class SentenceSimilarity(SentenceTask[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes with those rows' similarities mirrored between the least and the greatest."""
+        """The outcomes with the given rows' similarities mirrored between the smallest and the largest."""
         score = outcomes.column(SCORE).copy()
         score[rows] = score.min() + score.max() - score[rows]
         return replace(outcomes, values={**outcomes.values, SCORE: score})
@@ -146,7 +146,7 @@ task = SentenceSimilarity()
 
 
 def gold(params: Params, rows: Rows) -> Floats:
-    """(rows,) the scores that people gave, score_range as 0 to 1. Raises DataError for other values."""
+    """(rows,) people's scores, scaled from score_range to 0 … 1. Raises DataError for other values."""
     values = rows.table[params.score].to_pylist()
     try:
         scores = np.asarray([float(value) for value in values], dtype=np.float64)

@@ -6,7 +6,7 @@ text = ["question1", "question2"]   # one column, or two for sentence pairs
 label = "is_duplicate"
 max_tokens = 128
 pooling = "mean"                    # default "model": the architecture's own classification head
-labels = ["0", "1"]                 # only where a ready-made model's label names differ from the data's
+labels = ["0", "1"]                 # only if a ready-made model's label names differ from the data's
 positive = "fraud"                  # only for f1, precision, recall and pr_auc of a pair such as fraud and ok
 """
 
@@ -47,7 +47,7 @@ class Params(texts.TextParams):
     as 0 and 1."""
 
 
-# Rows from which on labels are counted: fewer may well have one each.
+# With at least this many rows, labels are counted; fewer rows may well have a label each.
 ENOUGH_TO_TELL = 100
 
 

@@ -1,21 +1,21 @@
-"""Text generation: what a model writes to a prompt, and whether it is right.
+"""Text generation: the answer that a model writes to a prompt, and whether it is right.
 
 [task]
 kind = "text_generation"
 prompt = "question"                  # text, or a list of messages for the model's chat template
 reference = "answer"                 # text, or a list of texts that are all right
-tools = "tools"                      # lists of OpenAI's tools, or their JSON text; then references are calls
+tools = "tools"                      # lists of OpenAI's tools, or their JSON text; references are then calls
 scores = ["exact_match", { numeric = { tolerance = 0.01 } }, "mytools:polite"]
 max_new_tokens = 64
 stop = ["\\n\\n"]
 
-Each score is a metric of its name (slimgate/judge/scores/). Without references the answers are compared with
-the teacher's: `same_answers` is the share that are equal. For the teacher it is the share that stay the same
-when it answers again in other batches and on another number of threads: the noise floor. `truncated`,
-`empty` and `looping` are shares of answers too, and take budgets as every metric does.
+Each score is a metric under the same name (slimgate/judge/scores/). Without references the answers are
+compared with the teacher's: `same_answers` is the share that are equal. For the teacher it is the share that
+stay the same when it answers again in other batches and on another number of threads: the noise floor.
+`truncated`, `empty` and `looping` are shares of answers too, and take budgets as every metric does.
 
-Greedy by default. With a temperature, `repeats` answers are drawn to each prompt, and a row's scores are
-their means. Models learn the reference behind the prompt, and not the prompt.
+Answers are greedy by default. With a temperature, `repeats` answers are drawn for each prompt, and a row's
+scores are their means. Models learn the reference after the prompt, and not the prompt.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Params(GenerationParams):
 
     @property
     def default_scores(self) -> tuple[str, ...]:
-        """With tools, the scores of calls."""
+        """With tools, the scores of calls; else those of the base class."""
         if self.tools is None:
             return super().default_scores
         return ("tool_call_valid",) if self.reference is None else ("tool_call_exact", "tool_call_valid")
@@ -81,12 +81,12 @@ class TextGeneration(GenerationTask[Params]):
         "    written = model.generate(**prompt, max_new_tokens=64, do_sample=False)\n"
         "    print(tokenizer.decode(written[0, prompt['input_ids'].shape[1]:], skip_special_tokens=True))"
     )
-    # What a model writes follows its prompt, with no padding between.
+    # A model's answer directly follows its prompt, with no padding between.
     tokenizer_settings = MappingProxyType({"padding_side": "left", "truncation_side": "left"})
     guess_rank = 8
 
     def guess(self, data: FoundRows) -> tuple[Json, str] | None:
-        """Prompts with right answers, for a language model."""
+        """Guesses prompts with right answers, for a language model."""
         return guess_generation(data)
 
     def asked_column(self, params: Params) -> str:
@@ -114,20 +114,20 @@ class TextGeneration(GenerationTask[Params]):
         return super().compared_texts(params, rows, kind)
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task, or a chat template ignores tools."""
+        """Raises SuiteError if the model cannot serve this task, or its chat template ignores tools."""
         check_language_model(ref, config)
-        # Reading a suite (no facts) loads no transformers. Of other models, encoding the rows checks it.
+        # Reading a suite (no facts) loads no transformers. For other models, encoding the rows checks it.
         if params.tools and facts and ref.folder and ref.file is None and not ref.fresh:
             _check_template(ref.folder, ref.text)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
+        """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: self.texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
-        """Prompts with their references, to learn from."""
+        """Prompts with their references, for training."""
         from slimgate.tasks.parts.prompts import answer_windows, prompt_texts
 
         prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
@@ -136,13 +136,13 @@ class TextGeneration(GenerationTask[Params]):
         return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
-        """The prompts by the tokenizer of an artifact; as they are for an endpoint."""
+        """Returns an encoder of prompts with an artifact's tokenizer; for an endpoint, prompts stay plain."""
         if is_endpoint(folder):
             return lambda rows: _to_asked(params, rows)
         return super().row_encoder(params, folder)
 
     def encode_prompts(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Prompts:
-        """The prompts alone, by a tokenizer that is loaded."""
+        """The prompts alone, encoded by a loaded tokenizer."""
         from slimgate.tasks.parts.prompts import encode_prompts, prompt_texts
 
         prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
@@ -150,13 +150,13 @@ class TextGeneration(GenerationTask[Params]):
         return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
 
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
-        """The same: the text is what is learnt."""
+        """The same targets as with labels, because models learn the text."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
         return TokenTargets(encoded.labels(), side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
-        """The next token at each place of the answer."""
+        """Models learn the next token at each position of the answer."""
         from slimgate.tasks.parts.objectives import TokenObjective
 
         return TokenObjective(shifted=True)
@@ -179,7 +179,7 @@ def _check_template(folder: Path, model: str) -> None:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # transformers raises anything
+    except Exception as error:  # transformers may raise any error
         raise SuiteError(f"{model}: its tokenizer cannot be loaded: {in_one_line(error)}") from error
     try:
         check_template_shows_tools(tokenizer)
@@ -188,5 +188,5 @@ def _check_template(folder: Path, model: str) -> None:
 
 
 def is_templated(params: Params, prompts: Sequence[object]) -> bool:
-    """Whether the chat template has put the special tokens into the prompts."""
+    """Whether the chat template has added the special tokens to the prompts."""
     return params.chat or any(not isinstance(prompt, str) for prompt in prompts)

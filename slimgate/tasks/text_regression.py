@@ -1,4 +1,4 @@
-"""Text regression: a number for a text, or for two (semantic textual similarity, ratings).
+"""Text regression: a number for a text, or for two texts (semantic textual similarity, ratings).
 
 [task]
 kind = "text_regression"
@@ -7,8 +7,8 @@ score = "similarity"                # a column of numbers
 max_tokens = 128
 pooling = "mean"                    # default "model": the architecture's own head, with one output
 
-Metrics: pearson, spearman, mse, mae. A ready-made model must have one output; any other gets a fresh one,
-fitted by ridge regression.
+Metrics: pearson, spearman, mse, mae. A ready-made model must have one output; any other model gets a fresh
+head, fitted by ridge regression.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TextRegression(TextTask[Params]):
     distill_options = MappingProxyType[str, float]({})
 
     def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
-        """Text, and a column of numbers that measure something; where it is asked for, of any numbers."""
+        """Guesses text and a column of measured numbers, or of any numbers if the user names the task."""
         score = data.score()
         if score is None:
             return None
@@ -66,11 +66,11 @@ class TextRegression(TextTask[Params]):
         """None: numbers make no strata."""
 
     def metrics(self) -> frozenset[str]:
-        """Outcomes hold the model's score beside the gold one."""
+        """The values: the model's score, and the true score."""
         return frozenset({"score"})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """There are no classes. Raises DataError where a score is missing or no number."""
+        """No classes. Raises DataError if a score is missing or is no number."""
         for name, rows in splits.items():
             scores = gold_scores(params, rows)
             if len(scores) > 1 and (scores == -1).all():  # how data sets on the hub withhold scores
@@ -83,28 +83,28 @@ class TextRegression(TextTask[Params]):
     def targets(
         self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
     ) -> npt.NDArray[np.float32]:
-        """What is to be learnt: the score of each row, (rows,)."""
+        """(rows,) the training targets: the score of each row."""
         return gold_scores(params, rows).astype(np.float32)
 
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
     ) -> npt.NDArray[np.float32]:
-        """What is to be learnt of rows without scores: nothing by them, (rows,)."""
+        """(rows,) targets for rows without scores: NaN, so that nothing is learnt by labels."""
         return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
 
     def objective(self, params: Params) -> Objective:
-        """One number a row."""
+        """The loss for one number per row."""
         from slimgate.tasks.parts.objectives import ScoreObjective
 
         return ScoreObjective()
 
     def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
-        """One number a row."""
+        """A head with one output."""
         mean = params.pooling == "mean"
         return Head(SEQUENCE, (params.score,), mean=mean, ordered=False, problem_type="regression")
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a folder; a head it lacks is fitted on `train` by ridge regression."""
+        """Loads the model of a folder; a missing head is fitted on `train` by ridge regression."""
         loaded = load_classifier(self.head(params), ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_score_head
@@ -116,7 +116,7 @@ class TextRegression(TextTask[Params]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
     ) -> Outcomes:
-        """The model's score beside the gold one; scores: (rows, 1)."""
+        """The model's score next to the true score; scores: (rows, 1)."""
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values={"gold": gold_scores(params, rows), "score": scores[:, 0].astype(np.float64)},
@@ -125,7 +125,7 @@ class TextRegression(TextTask[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The rows' scores are the end of the scale that is further from the gold one."""
+        """The outcomes in which these rows score the end of the scale further from the true score."""
         gold, score = outcomes.column("gold"), outcomes.column("score").copy()
         low, high = gold.min(), gold.max()
         score[rows] = np.where(gold[rows] < (low + high) / 2, high, low)

@@ -1,4 +1,4 @@
-"""Text to text: what an encoder-decoder (T5, BART, Marian) writes to a text, and whether it is right.
+"""Text to text: the answer that an encoder-decoder (T5, BART, Marian) writes to a text, and if it is right.
 
 [task]
 kind = "text_to_text"
@@ -9,8 +9,8 @@ max_tokens = 512
 max_new_tokens = 64
 
 Scores, changed answers and their noise floor are those of text_generation. A model reads a text and writes
-its answer from a start token of its own. It learns the reference. A timed call writes an answer: as many
-tokens as the longest reference of its rows has.
+its answer, which begins with the model's start token. It learns the reference. A timed call writes an
+answer: as many tokens as the longest reference of its rows has.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Params(GenerationParams):
     text: str
     """The column of texts that are answered, with a prefix such as "summarize: " if the model wants one."""
     max_tokens: int = Field(default=512, ge=1)
-    """Tokens of a text, and of a reference that is learnt; longer ones are cut."""
+    """Tokens of a text, and of a reference in training; longer ones are cut."""
 
 
 class TextToText(GenerationTask[Params]):
@@ -62,7 +62,7 @@ class TextToText(GenerationTask[Params]):
     guess_rank = 7
 
     def guess(self, data: FoundRows) -> tuple[Json, str] | None:
-        """Texts with right answers, for an encoder-decoder."""
+        """Guesses texts with right answers, for an encoder-decoder."""
         return guess_text_to_text(data)
 
     def asked_column(self, params: Params) -> str:
@@ -70,12 +70,12 @@ class TextToText(GenerationTask[Params]):
         return params.text
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
+        """Raises SuiteError if the model of a config.json cannot serve this task."""
         check_text_to_text(ref, config)
         check_positions(params.max_tokens, ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a ref. Raises BuildError where weights are missing."""
+        """Loads the model of a ref. Raises BuildError if weights are missing."""
         from slimgate.tasks.parts.text_pairs import load_encoder_decoder
 
         return load_encoder_decoder(ref, context, lambda: self.texts(params, context.rows("train")))
@@ -94,7 +94,7 @@ class TextToText(GenerationTask[Params]):
         )
 
     def encode_prompts(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> TextPairs:
-        """The same: what is learnt has a place of its own."""
+        """The same encoding as for training, because answers are stored in a separate field."""
         return self.encode_rows(params, rows, tokenizer)
 
     def targets_without_labels(self, params: Params, encoded: TextPairs, facts: TaskFacts) -> TokenTargets:
@@ -104,7 +104,7 @@ class TextToText(GenerationTask[Params]):
         return TokenTargets(encoded.labels(), side="right")
 
     def objective(self, params: Params) -> Objective:
-        """The token at each place of the answer."""
+        """Models learn the token at each position of the answer."""
         from slimgate.tasks.parts.objectives import TokenObjective
 
         return TokenObjective(shifted=False)

@@ -2,14 +2,14 @@
 
 [task]
 kind = "token_classification"
-words = "tokens"                    # lists of words, or text that is cut at white space
-tags = "ner_tags"                   # as many BIO tags: O, B-PER, I-PER, …
+words = "tokens"                    # lists of words, or text that is split at white space
+tags = "ner_tags"                   # a BIO tag for each word: O, B-PER, I-PER, …
 names = ["O", "B-PER", "I-PER"]     # if tags are numbers: their names from 0
-max_tokens = 128                    # words beyond are not tagged, and count as tagged O
-labels = ["O", "B-PER", "I-PER"]    # only where a ready-made model's tag names differ from the data's
+max_tokens = 128                    # words after that are not tagged, and count as tagged O
+labels = ["O", "B-PER", "I-PER"]    # only if a ready-made model's tag names differ from the data's
 
 The first token of a word carries its tag. Metrics: span_f1, span_precision, span_recall, tag_accuracy.
-Needs slimgate[ner]. Source of the first token's use: Devlin et al. 2019, section 5.3.
+Needs slimgate[ner]. Source for using the first token: Devlin et al. 2019, section 5.3.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 
-# Rows that are looked at for tags.
+# The number of rows in which tags are looked for.
 TRIED = 500
 
 
@@ -54,9 +54,9 @@ class Params(HeadParams):
     tags: str
     """The column of BIO tags, one for each word."""
     names: tuple[str, ...] | None = None
-    """Tags that numbers stand for, from 0."""
+    """The tags that numbers mean, from 0."""
     max_tokens: int = Field(default=128, ge=2)
-    """Tokens of a row, at most; words beyond count as tagged O."""
+    """Tokens of a row, at most; words after that count as tagged O."""
     labels: tuple[str, ...] | None = None
     """The data's tag of each output of a ready-made model, if the model's names differ."""
 
@@ -78,7 +78,7 @@ class TokenClassification(HeadTask[Params]):
     guess_rank = 10
 
     def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
-        """Lists of words beside as many tags, or texts of both with blanks between."""
+        """Guesses lists of words with as many tags, or texts of both, separated by blanks."""
         table, columns, stated = data.table, data.columns, data.stated
         tags = (
             [stated.label] if stated.label else [n for n, c in columns.items() if c.kind in ("list", "text")]
@@ -99,14 +99,14 @@ class TokenClassification(HeadTask[Params]):
         return (params.words, params.tags)
 
     def text_columns(self, params: Params) -> tuple[str, ...]:
-        """The words, with blanks between them, must not stand in two splits."""
+        """The words, joined by blanks: they must not occur in two splits."""
         return (params.words,)
 
     def label_column(self, params: Params) -> None:
         """None: lists of tags make no strata."""
 
     def metrics(self) -> frozenset[str]:
-        """Outcomes count spans and tags."""
+        """The values: counts of spans and tags."""
         return frozenset({"spans_right", "tags_right", RIGHT})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
@@ -122,29 +122,29 @@ class TokenClassification(HeadTask[Params]):
         return encode_words(tokenizer, list_words(rows, params.words), max_tokens=params.max_tokens)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedWords) -> TokenTargets:
-        """What is to be learnt: the tag's index at the first token of each word."""
+        """The training targets: the tag's index at the first token of each word."""
         index = {name: i for i, name in enumerate(facts.classes)}
         tags = [[index[tag] for tag in row] for row in _tags(params, rows)]
         return _at_first_tokens(encoded, lambda row, word: tags[row][word])
 
     def targets_without_labels(self, params: Params, encoded: EncodedWords, facts: TaskFacts) -> TokenTargets:
-        """What is to be learnt of rows without tags: a teacher's answer at the first token of each word."""
+        """Targets for rows without tags: a teacher's answer at the first token of each word counts."""
         from slimgate.tasks.parts.objectives import UNLABELLED
 
         return _at_first_tokens(encoded, lambda _row, _word: UNLABELLED)
 
     def objective(self, params: Params) -> Objective:
-        """One tag a word."""
+        """The loss for one tag per word."""
         from slimgate.tasks.parts.objectives import TokenObjective
 
         return TokenObjective(shifted=False)
 
     def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
-        """One tag a token."""
+        """A head with a tag for each token."""
         return Head(TOKENS, classes, params.labels)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The model of a folder; a missing head is fitted on the tokens of `train` by logistic regression."""
+        """Loads the model of a folder; fits a missing head on `train`'s tokens by logistic regression."""
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
         if not loaded.ready:
@@ -162,7 +162,7 @@ class TokenClassification(HeadTask[Params]):
     def read_output(
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
     ) -> npt.NDArray[np.float64]:
-        """The index of each word's tag: (rows, max_tokens), by word; NO_WORD of words that were cut off."""
+        """The index of each word's tag: (rows, max_tokens), by word; NO_WORD for words that were cut off."""
         token_tags = output.argmax(axis=-1)
         word_tags = np.full((len(output), params.max_tokens), float(NO_WORD))
         word = batch["word_of"]
@@ -173,7 +173,7 @@ class TokenClassification(HeadTask[Params]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
     ) -> Outcomes:
-        """How many spans and tags are right; scores: (rows, max_tokens) as `read_output` gives them."""
+        """The numbers of right spans and tags; scores: (rows, max_tokens) as `read_output` returns them."""
         gold = _tags(params, rows)
         predicted = [
             _predicted_tags(line, len(tags), facts.classes) for line, tags in zip(scores, gold, strict=True)
@@ -191,7 +191,7 @@ class TokenClassification(HeadTask[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The rows have no right tag, and as many wrong spans as there are spans to find, one at least."""
+        """The outcomes in which these rows have no right tag, and as many wrong spans as true ones (or 1)."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name in ("spans_right", "tags_right", RIGHT):
             values[name][rows] = 0.0
@@ -221,7 +221,7 @@ def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
 
 
 def _predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Sequence[str]) -> list[str]:
-    """The tag of each of the words, O of those that the model did not see."""
+    """The tag of each word; O for words that the model did not see."""
     seen = [OUTSIDE if tag == NO_WORD else classes[int(tag)] for tag in line[:words]]
     return seen + [OUTSIDE] * (words - len(seen))
 
@@ -229,7 +229,7 @@ def _predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Sequence
 def _counts(
     spans_of: SpansOf, gold: Sequence[str], predicted: Sequence[str]
 ) -> tuple[int, int, int, int, int]:
-    """Spans: gold, predicted, right; tags: all, right."""
+    """The counts of spans (true, predicted, right) and of tags (all, right)."""
     gold_spans, predicted_spans = spans_of(gold), spans_of(predicted)
     right = sum(a == b for a, b in zip(gold, predicted, strict=True))
     return len(gold_spans), len(predicted_spans), len(gold_spans & predicted_spans), len(gold), right

@@ -1,1 +1,1 @@
-"""`slimgate explain`: the command, and a row through all models."""
+"""`slimgate explain`: the command, and the answers of all models to a row."""

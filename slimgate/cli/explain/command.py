@@ -1,4 +1,4 @@
-"""`slimgate explain RUN ROW`: what every model of a run answered on one gate row."""
+"""`slimgate explain RUN ROW`: shows what every model of a run answered on one gate row."""
 
 from __future__ import annotations
 

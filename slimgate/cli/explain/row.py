@@ -1,4 +1,4 @@
-"""What `slimgate explain` prints: a row and every model's answer, as a table or as JSON."""
+"""The output of `slimgate explain`: a row and every model's answer, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _NEAREST = 3
 
 @dataclass(frozen=True)
 class Explained:
-    """A gate row. number: its place, from 0, of `rows`; text: None where the record does not quote it.
+    """A gate row. number: its position, from 0, in `rows`; text: None if the record does not quote it.
 
-    alike: the id of another row that ends with the number that was asked for.
+    alike: the id of another row that ends with the number that the user gave.
     """
 
     record: RunRecord
@@ -42,7 +42,7 @@ class Explained:
 
 
 def as_json(explained: Explained) -> str:
-    """The row, and the answers as run.json has those of followed rows."""
+    """The row, and the answers in the form of run.json's followed rows."""
     content = {
         "suite": explained.record.suite.path,
         "id": explained.id,
@@ -56,7 +56,7 @@ def as_json(explained: Explained) -> str:
 
 
 def as_text(explained: Explained) -> str:
-    """What the row is, then a line a model."""
+    """A description of the row, then a line for each model."""
     known = {"label": explained.label, "text": explained.text or _describe_unquoted(explained)}
     known |= {name: format_number(value) for name, value in explained.given.items()}
     head = [
@@ -95,14 +95,14 @@ def place_of_row(source: Mapping[str, object], row: str) -> str:
 
 
 def _describe_missing(explained: Explained) -> str:
-    """The models of the run that have no outcomes of the row."""
+    """The models of the run that have no outcomes for the row."""
     answered = {answer.model for answer in explained.answers}
     missing = [model.name for model in explained.record.variants if model.name not in answered]
     return f"no outcomes: {', '.join(missing)}" if missing else ""
 
 
 def find_row(path: Path, row: str) -> Explained:
-    """The row of that id or number. Raises DataError where there is no such run or row."""
+    """The row with that id or number. Raises DataError if there is no such run or row."""
     from slimgate.record.answers import answers_beside
     from slimgate.record.files import read_run, record_file
 
@@ -135,7 +135,7 @@ def find_row(path: Path, row: str) -> Explained:
 
 
 def _number(answers: Answers, row: str, file: Path) -> int:
-    """The place of a row in the gate; an id goes before a number."""
+    """The position of a row in the gate; an id has priority over a number."""
     if row in answers.ids:
         return answers.ids.index(row)
     if row.isdecimal() and int(row) < len(answers):
@@ -146,7 +146,7 @@ def _number(answers: Answers, row: str, file: Path) -> int:
 
 
 def _text(record: RunRecord, identity: str) -> str | None:
-    """The record quotes the rows that it follows, and those that variants lost."""
+    """The text of a row, if the record quotes it: rows that it follows, and rows that variants lost."""
     texts = {row.id: row.text for row in record.followed if row.text}
     for model in record.variants:
         if model.behaviour is not None and model.behaviour.flips is not None:

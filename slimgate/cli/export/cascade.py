@@ -1,9 +1,9 @@
-"""A cascade as a folder: each model in a folder of its own, cascade.json, and cascade.py, which asks them.
+"""A cascade as a folder: each model in a subfolder, cascade.json, and cascade.py, which calls the models.
 
     from cascade import Cascade
     scores, answered_by = Cascade().scores(["a text"])
 
-cascade.py needs no slimgate: it has the lines by which README.md of an export opens each model.
+cascade.py does not need slimgate: it has the lines with which README.md of an export opens each model.
 """
 
 from __future__ import annotations
@@ -110,20 +110,20 @@ for text, row, number in zip(texts, shares, answered_by):
 
 @dataclass(frozen=True)
 class WrittenCascade:
-    """The models of the folder as they were written, in order, each in its own folder."""
+    """The models of the folder as they were written, in order, each in its subfolder."""
 
     members: tuple[Member, ...]
     written: tuple[Written, ...]
 
     @property
     def packages(self) -> list[str]:
-        """What pip installs."""
+        """The packages that pip has to install."""
         needed_packages = dict.fromkeys(find_form(model.form).package for model in self.written)
         return ["numpy", *needed_packages, "transformers"]
 
     @property
     def tolerance(self) -> float:
-        """The widest of those of its models."""
+        """The largest tolerance of its models."""
         return max(float(model.compared.get("tolerance", TOLERANCE)) for model in self.written)
 
 
@@ -151,7 +151,7 @@ def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Pa
 
 
 def write_loader(cascade: WrittenCascade, classes: Sequence[str], folder: Path) -> None:
-    """cascade.json and cascade.py."""
+    """Writes cascade.json and cascade.py."""
     keys = ("name", "folder", "temperature", "threshold", "weight")
     models = [{key: getattr(member, key) for key in keys} for member in cascade.members]
     text = json.dumps({"labels": list(classes), "models": models}, indent=1, ensure_ascii=False)
@@ -178,7 +178,7 @@ def loader(cascade: WrittenCascade) -> str:
 
 
 def _inside_folder(load: str, model: Written) -> str:
-    """The lines that open a model of ".", with the files of `folder` instead."""
+    """The lines that open a model in ".", changed to open it in `folder`."""
     for name in find_form(model.form).files:
         load = load.replace(json.dumps(name), f"str(folder / {json.dumps(name)})")
     return load.replace('"."', "str(folder)")
@@ -189,14 +189,14 @@ def _indent(lines: str, by: int) -> str:
 
 
 def use(texts: Sequence[object]) -> str:
-    """The lines of README.md."""
+    """The lines for README.md."""
     return _USE.format(texts=json.dumps(list(texts), ensure_ascii=False))
 
 
 def check_cascade(
     artifact: Artifact, written_cascade: WrittenCascade, folder: Path, gate: GateRows
 ) -> RowCheck:
-    """Asks cascade.py of the folder, and the judged cascade, for the first gate rows. Raises OtherAnswers."""
+    """Compares the folder's cascade.py with the judged cascade on some gate rows. Raises OtherAnswers."""
     suite, facts = gate.suite, gate.rows.facts
     rows = Rows(gate.rows.gate.table.slice(0, ROWS))
     task = suite.setup.task
@@ -211,7 +211,7 @@ def check_cascade(
 
 
 def _import_loader(folder: Path) -> Any:
-    """cascade.py of the folder as a module; nothing is left in sys.modules, nor as a file."""
+    """cascade.py of the folder as a module; it leaves no entry in sys.modules, and no file."""
     spec = importlib.util.spec_from_file_location("slimgate_exported_cascade", folder / LOADER)
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""`slimgate export RUN VARIANT DIR`: a judged model as a folder that loads without slimgate."""
+"""`slimgate export RUN VARIANT DIR`: writes a judged model as a folder that loads without slimgate."""
 
 from __future__ import annotations
 

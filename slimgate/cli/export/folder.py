@@ -1,4 +1,4 @@
-"""The exported folder, whole or not there: the model's files, tokenizer, config.json, README.md."""
+"""The exported folder, complete or absent: the model's files, tokenizer, config.json, README.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ READABLE = 0o644
 
 
 def check_free(folder: Path, *, force: bool) -> None:
-    """Raises DataError for a file, the folder we stand in, or one that holds more than `force` replaces."""
+    """Raises DataError for a file, the current folder, or one that holds more than `force` replaces."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: this is a file, expected a folder or a new path")
     if Path.cwd().is_relative_to(folder.resolve()):
@@ -53,7 +53,7 @@ def check_free(folder: Path, *, force: bool) -> None:
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether `slimgate export` wrote it, and nobody made more of it, such as a clone with its .git."""
+    """Whether `slimgate export` wrote the folder, and nothing was added, such as the .git of a clone."""
     try:
         start, _, text = (folder / README).read_text("utf-8").partition("---\n")
     except (OSError, ValueError):
@@ -73,11 +73,11 @@ def export(
     gate: GateRows | str,
     shipped: str | None = None,
 ) -> tuple[Written, str]:
-    """Writes the folder; gives what it holds, and how it answers the gate rows.
+    """Writes the folder; returns its content, and how it answers the gate rows.
 
-    params: of the task; gate: the rows, or why they are not to be had. shipped: why the model is exported
+    params: of the task; gate: the rows, or why they are not available. shipped: why the model is exported
     although it does not pass, for its card. Raises SlimgateError that names the
-    variant; OtherAnswers where the folder does not answer as the model does, and then there is no folder.
+    variant; OtherAnswers if the folder does not answer like the model, and then there is no folder.
     """
     try:
         with replacing_folder(folder) as new, scratch_beside(new) as scratch:
@@ -97,7 +97,7 @@ def export(
             text = blocks(card(run.record, model, form=written.form, shipped=shipped), use)
             (new / README).write_text(text + "\n", "utf-8")
             for name in files_of(new):
-                (new / name).chmod(READABLE)  # safetensors writes for its owner alone
+                (new / name).chmod(READABLE)  # safetensors makes files that only their owner can read
     except SlimgateError as error:
         raise type(error)(f"{model.name}: {error}") from error
     except OSError as error:
@@ -125,7 +125,7 @@ def _export_cascade(
     gate: GateRows | str,
     shipped: str | None,
 ) -> tuple[Written, str]:
-    """The folder of a cascade: each of its models, and what asks them."""
+    """Writes the folder of a cascade: each of its models, and the code that calls them."""
     from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
 
     members, task = write_models(artifact, form, new, scratch), _task(run, gate)
@@ -168,7 +168,7 @@ def _describe_check(
 
 
 def _task(run: Kept, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
-    """The suite's task; without the suite, what a task is by default is taken for one of somebody's own."""
+    """The suite's task; without the suite, the base class stands for a task from a plug-in."""
     if isinstance(gate, GateRows):
         return gate.suite.setup.task.object
     kind = run.record.task.kind
@@ -178,7 +178,7 @@ def _task(run: Kept, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
 
 
 def _write_beside(written: Written, task: Task[Any] | type[Task[Any]], params: Json, folder: Path) -> None:
-    """config.json of graphs that have none, and a tokenizer that cuts where the task did."""
+    """Writes config.json for graphs without one, and a tokenizer that cuts where the task did."""
     (folder / DESCRIPTION).unlink(missing_ok=True)
     if written.form != TRANSFORMERS and not find_form(written.form).own_config:
         written.config.save_pretrained(folder)
@@ -191,7 +191,7 @@ def _write_beside(written: Written, task: Task[Any] | type[Task[Any]], params: J
 
 
 def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Json) -> tuple[str, str]:
-    """What they need, and the lines that use the folder, as a block of markdown."""
+    """The packages to install, and the lines that use the folder, as a block of markdown."""
     if layout_of(written) == ENCODER_FILE:
         return "llama.cpp", f'```console\n$ llama-embedding -m {written.gguf} -p "{TEXTS[0]}"\n```'
     packages = LAYOUTS[written.layout].packages if written.layout in LAYOUTS else ()

@@ -1,10 +1,10 @@
-"""The forms in which a model is exported: the files of each, written into a folder, and held to the model.
+"""The forms in which a model is exported: each writes files into a folder, and compares them to the model.
 
 write_form(artifact, "onnx", folder)
 
-A graph is copied as it was judged. A PyTorch model becomes a graph, or a folder of transformers, and has to
-answer there as it did: on made-up token ids, within TOLERANCE standard deviations of its scores. Int8 layers
-round what differs in its last digit to another level now and then, hence their wider one.
+A graph is copied as it was judged. A PyTorch model becomes a graph, or a folder of transformers, and must
+give the same answers there: on made-up token ids, within TOLERANCE standard deviations of its scores. Int8
+layers sometimes round a difference in the last digit to another level, hence their larger tolerance.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from slimgate.plugins.context import BuildContext
 
 TOLERANCE, INTEGER_TOLERANCE = 0.01, 0.5
-# The one form that is no graph: weights for a class of transformers.
+# The only form that is no graph: weights for a class of transformers.
 TRANSFORMERS = "transformers"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a form's folder holds. form: its name; auto: the class that loads a folder of transformers.
+    """The content of a form's folder. form: its name; auto: the class that loads a folder of transformers.
 
-    pairs: a row takes two texts, encoded apart; layout: of a folder that was judged as it is, the format of
-    its weights, such as gptq, and its GGUF file; prefix: tokens that every answer begins with; compared: how
-    far the form's answers lay from the model's (max_difference, tolerance, …) on made-up token ids, empty of
-    a graph that was copied; static: whether sentence-transformers loads the folder too.
+    pairs: a row has two texts, which are encoded separately; layout: for a folder that was judged unchanged,
+    the format of its weights, such as gptq, and its GGUF file; prefix: tokens that every answer begins with;
+    compared: how far the form's answers differ from the model's (max_difference, tolerance, …) on made-up
+    token ids, empty for a copied graph; static: whether sentence-transformers also loads the folder.
     """
 
     form: str
@@ -64,7 +64,7 @@ class Written:
 
 @dataclass(frozen=True)
 class _Here:
-    """What a predictor and a comparison want of a step's context, where there is no step."""
+    """The parts of a step's context that a predictor and a comparison need, without a step."""
 
     scratch: Path
     device: str = "cpu"
@@ -76,7 +76,7 @@ def check_packages(artifact: Artifact, form: str | None, name: str) -> None:
     """Raises MissingExtra if the model has to become a graph whose packages are not installed.
 
     Nothing is loaded, so a model of kind `torch`, which a class of transformers may hold, passes without a
-    stated form; write_form looks again when it knows the layers.
+    stated form; write_form checks again when it knows the layers.
     """
     kinds = [artifact.kind]
     if artifact.kind == CASCADE:
@@ -92,10 +92,10 @@ def check_packages(artifact: Artifact, form: str | None, name: str) -> None:
 
 
 def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path) -> Written:
-    """Writes the model's files. form: None for the nearest to how it was judged.
+    """Writes the model's files. form: None for the form nearest to the judged one.
 
     Raises BuildError, in one line that says what to do, for a form that cannot hold the model; DataError for
-    a form that there is not.
+    an unknown form.
     """
     if form is not None and form not in list_forms():
         raise DataError(f"--format {form}: no such format{format_suggestion(form, list_forms())}")
@@ -119,7 +119,7 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
 
 
 def _copy_served(model: Served | Checkpoint, form: str | None, folder: Path) -> Written:
-    """The folder as it was judged, which other forms cannot hold."""
+    """Copies the folder as it was judged; other forms cannot hold it."""
     if form not in (None, TRANSFORMERS):
         raise BuildError(
             f"its weights are in a layout for servers, which --format {form} cannot write; leave --format out"
@@ -160,7 +160,7 @@ def _copy_graph(
 
 
 def _texts(config: PreTrainedConfig) -> int:
-    """How many texts a row of a sentence encoder has; 1 of other models."""
+    """How many texts a row of a sentence encoder has; 1 for other models."""
     return int((getattr(config, "sentence", None) or {}).get("texts", 1))
 
 
@@ -188,7 +188,7 @@ def _from_torch(
     if form in graphs:
         _require_packages(form, "it")
     pad_(model.tokenizer)
-    if getattr(model.config, "sentence", None):  # one text a row, where the task's rows have two
+    if getattr(model.config, "sentence", None):  # one text per row, although the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = example_batches(model.tokenizer, model.config)
     before = scores(predictor_of(model, transformers_model), batches)
@@ -200,7 +200,7 @@ def _from_torch(
         transformers_model,
         tolerance=tolerance,
     )
-    # its file of the tokenizer is that of a fast one
+    # The file of its tokenizer is that of a fast tokenizer.
     rows = weighted_rows(model.network) if model.tokenizer.is_fast else None
     if rows is not None:
         save_static_modules(rows, model.tokenizer, folder)
@@ -215,7 +215,7 @@ def _from_torch(
 
 
 def pad_(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Gives a tokenizer without a padding token one; the mask says that it does not count."""
+    """Adds a padding token to a tokenizer without one; the mask says that it does not count."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
 
@@ -236,7 +236,7 @@ def _require_packages(form: str, name: str) -> None:
 
 
 def _write(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
-    """The model that was written, and how far its answers may lie from the model's."""
+    """Writes the model; returns it, and the tolerance of its answers."""
     if runtime.export is None:
         from slimgate.models.stock import save_stock
 

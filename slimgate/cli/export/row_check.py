@@ -1,9 +1,9 @@
-"""Does the written folder answer the gate rows as the model that was judged?
+"""Does the written folder answer the gate rows like the judged model?
 
-The folder is loaded from its files. Both models answer the same rows in the same batches, each by its own
-tokenizer. Rounding alone turns a prediction now and then. So the judged model answers twice, the second time
-in batches of another order. The folder may change as much as that, and EXACT more, or ROUNDED more where
-layers compute in integers.
+The folder is loaded from its files. Both models answer the same rows in the same batches, each with its own
+tokenizer. Rounding alone sometimes changes a prediction. So the judged model answers twice, the second time
+in batches of another order. The folder may change as much as that plus EXACT, or plus ROUNDED if layers
+compute in integers.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Arrays
 
 ROWS = 500
-# The share of predictions that may turn, and by how much a probability may move: by the last digits of
-# float32, and by the levels of int8. An int8 export turned 4 of 1,800 predictions, and moved one by 0.097.
+# The share of predictions that may change, and the largest change of a probability: by the last digits of
+# float32, and by the levels of int8. An int8 export changed 4 of 1,800 predictions, and moved one by 0.097.
 EXACT, ROUNDED = (0.002, 0.01), (0.01, 0.25)
 
 
@@ -52,9 +52,9 @@ class OtherAnswers(BuildError):
 
 @dataclass(frozen=True)
 class RowCheck:
-    """What came of it.
+    """The result of the comparison.
 
-    rows: how many were asked; changed: predictions, or values beyond rounding, that differ from the judged
+    rows: how many were compared; changed: predictions, or values beyond rounding, that differ from the judged
     model's; largest: difference of a probability, or of a value; of_classes: whether predictions are classes.
     """
 
@@ -76,7 +76,7 @@ class RowCheck:
 
 
 def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRows, scratch: Path) -> RowCheck:
-    """Asks both for the first 500 gate rows, which lie in random order. Raises OtherAnswers."""
+    """Compares both on the first 500 gate rows, which are in random order. Raises OtherAnswers."""
     rows = Rows(gate.rows.gate.table.slice(0, ROWS))
     judged, again = answers_of(gate, rows, artifact), answers_of(gate, rows, artifact, turned=True)
     exported = _answers(gate, rows, _to_artifact(written, folder, scratch, artifact), texts=_texts(written))
@@ -86,7 +86,7 @@ def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRow
 
 
 def answers_of(gate: GateRows, rows: Rows, artifact: Artifact, *, turned: bool = False) -> Outcomes:
-    """What the judged model says of the rows. turned: in batches of another order."""
+    """The judged model's answers to the rows. turned: in batches of another order."""
     return _answers(gate, rows, artifact, order=np.arange(len(rows))[::-1].copy() if turned else None)
 
 
@@ -95,7 +95,7 @@ def require_same_answers(
 ) -> RowCheck:
     """How the written folder's answers differ from those of the judged model, which answered twice.
 
-    Raises OtherAnswers where that is more than rounding.
+    Raises OtherAnswers if they differ by more than rounding.
     """
     difference, own_difference = _compare(judged, exported), _compare(judged, again)
     if _is_beyond_rounding(difference, own_difference, judged, tolerance=tolerance):
@@ -110,9 +110,9 @@ def require_same_answers(
 def _is_beyond_rounding(
     difference: RowCheck, own_difference: RowCheck, judged: Outcomes, *, tolerance: float
 ) -> bool:
-    """Whether answers lie further apart than rounding explains.
+    """Whether answers differ by more than rounding explains.
 
-    own_difference: what the judged model changes when it answers twice; tolerance: of the form, in
+    own_difference: how much the judged model changes when it answers twice; tolerance: of the form, in
     standard deviations.
     """
     if not difference.of_classes:
@@ -131,7 +131,7 @@ def _answers(
     order: npt.NDArray[np.int64] | None = None,
     texts: int | None = None,
 ) -> Outcomes:
-    """texts: how many texts of a row the graph takes at once, where that is not what the task's rows have."""
+    """The answers of a graph. texts: how many texts per row it takes, if the task's rows differ."""
     runtime = find_runtime(artifact.kind)
     columns = gate.suite.setup.task.object.text_columns(gate.suite.setup.task.params)
     if texts == 1 and len(columns) == 2:
@@ -142,7 +142,7 @@ def _answers(
 
 
 def _to_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact) -> Artifact:
-    """The written folder as a runtime opens it; what transformers loads is saved as an artifact first."""
+    """The written folder as a runtime opens it; a folder of transformers is first saved as an artifact."""
     if written.form != TRANSFORMERS:
         return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
     if written.layout is not None:
@@ -162,7 +162,7 @@ def _to_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact
 
 
 def _served_artifact(folder: Path, scratch: Path, judged: Artifact) -> Artifact:
-    """The files of the folder, loaded as the artifact says."""
+    """The files of the folder, loaded in the way that the artifact states."""
     loaded = scratch / "loaded"
     copy_served(folder, loaded)
     shutil.copyfile(judged.folder / DESCRIPTION, loaded / DESCRIPTION)
@@ -182,7 +182,7 @@ def _compare(outcomes: Outcomes, other: Outcomes) -> RowCheck:
 
 
 def _values(outcomes: Outcomes) -> Mapping[str, npt.NDArray[np.float64]]:
-    """What the model says in numbers: probabilities, or the values that are not of the rows."""
+    """The model's numeric answers: probabilities, or the values that do not belong to the rows."""
     if isinstance(outcomes, ClassOutcomes) and outcomes.probabilities is not None:
         return {"probabilities": outcomes.probabilities}
     return {name: column for name, column in outcomes.values.items() if name not in outcomes.given}
@@ -198,7 +198,7 @@ class _PairedRuntime(Runtime[Any]):
 
 @dataclass
 class _Paired:
-    """A Predictor whose scores of 2 · rows texts are those of rows of two: (rows, 2, features)."""
+    """A Predictor that turns the scores of 2 · rows texts into those of rows of two: (rows, 2, features)."""
 
     inner: Predictor
 

@@ -1,6 +1,6 @@
-"""Which servers are documented to load a folder, by the format of its weights, and how transformers does.
+"""The servers that are documented to load a folder, by the format of its weights, and how transformers does.
 
-As their documentation had it in 2026: docs.vllm.ai (features/quantization), docs.sglang.io
+From their documentation in 2026: docs.vllm.ai (features/quantization), docs.sglang.io
 (advanced_features/quantization), huggingface.co/docs/transformers (quantization),
 github.com/ggml-org/llama.cpp. Some serve a format only for some families of models, or on some processors.
 """
@@ -13,7 +13,7 @@ from slimgate.cli.export.forms import Written
 from slimgate.models.gguf_encoder import ENCODER
 
 VLLM, SGLANG, TRANSFORMERS, LLAMA_CPP = "vLLM", "SGLang", "transformers", "llama.cpp"
-# How a server of a causal language model is started in its folder; {file}: the GGUF file.
+# The commands that start a server for a causal language model in its folder; {file}: the GGUF file.
 _STARTS = {
     VLLM: "vllm serve .",
     SGLANG: "python -m sglang.launch_server --model-path .",
@@ -42,7 +42,7 @@ LAYOUTS = {
     "awq": Layout((VLLM, SGLANG, TRANSFORMERS), ("gptqmodel",)),
     "compressed-tensors": Layout((VLLM, SGLANG, TRANSFORMERS), ("compressed-tensors",)),
     "gguf": Layout((LLAMA_CPP, TRANSFORMERS), ("gguf",), 'gguf_file="{file}"'),
-    # by auto-round, which needs no GPU; with gptqmodel the option is not needed
+    # auto-round loads it, which needs no GPU; with gptqmodel the option is not needed
     # transformers reads no encoders from GGUF
     ENCODER_FILE: Layout((LLAMA_CPP,)),
     "gptq": Layout((VLLM, SGLANG, TRANSFORMERS), ("auto-round",), _ROUNDED, "AutoRoundConfig"),
@@ -51,7 +51,7 @@ LAYOUTS = {
 
 
 def layout_of(written: Written) -> str | None:
-    """The format's name in the table; None of what is no folder that servers load."""
+    """The format's name in the table; None if the folder is not for servers."""
     return ENCODER_FILE if written.layout and written.auto == ENCODER else written.layout
 
 
@@ -65,7 +65,7 @@ def start_commands(written: Written) -> list[str]:
 
 
 def describe_servers(layout: str | None) -> str | None:
-    """`documented to load gptq: vLLM, SGLang, transformers`; None of a format that is not in the table."""
+    """`documented to load gptq: vLLM, SGLang, transformers`; None for a format that is not in the table."""
     layout_facts = LAYOUTS.get(layout or "")
     if layout_facts is None:
         return None

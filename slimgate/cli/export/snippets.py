@@ -1,4 +1,4 @@
-"""The lines that predict with an exported folder and nothing but the plain library. Run them inside of it."""
+"""The lines that predict with an exported folder and only the plain library. Run them inside the folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LABELS = 'labels = AutoConfig.from_pretrained(".").id2label'
 
 
 def snippet(written: Written, form: Form, task: Task[Any] | type[Task[Any]], params: Json) -> str:
-    """Python that prints what the model says of two texts. params: of the task."""
+    """Python that prints a model's answers to two texts. params: of the task."""
     form = _form_of_model(written, form)
     start, load, run = _lines(written, form)
     tail = form.tail or _tail(written, task)
@@ -46,7 +46,7 @@ def lines_of(written: Written, form: Form) -> tuple[str, str, str]:
 
 
 def _form_of_model(written: Written, form: Form) -> Form:
-    """The form of models without an encoder, for one of them."""
+    """The form for models without an encoder, if the model is one."""
     decodes = not getattr(written.config, "is_encoder_decoder", False)
     return form.of_decoders if form.of_decoders is not None and decodes else form
 
@@ -80,13 +80,13 @@ def _imports(start: str, wants_labels: bool) -> str:
 
 
 def _tail(written: Written, task: Task[Any] | type[Task[Any]]) -> str:
-    # the first half of the texts of pairs are the first ones of the rows, the other half the second
+    # The first half of the texts are the first texts of the pairs, the other half the second.
     vectors = "scores.transpose(1, 0, 2)" if written.pairs else "scores"
     return task.snippet_tail.replace("{scores}", vectors)
 
 
 def example_texts(written: Written, params: Json) -> list[Any]:
-    """Examples in the shape in which the task's rows are read, as its options say."""
+    """Examples in the shape of the task's rows, according to its options."""
     if prompts := params.get("prompts"):
         return [prompt + text for prompt, text in zip([*prompts, prompts[-1]], TEXTS, strict=False)]
     columns = params.get("text") or ()
@@ -97,6 +97,6 @@ def example_texts(written: Written, params: Json) -> list[Any]:
 
 
 def _start(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The start token, of a tokenizer that does not set it by itself."""
+    """The start token, for a tokenizer that does not add it by itself."""
     ids = tokenizer("a")["input_ids"]
     return "" if ids[:1] == [tokenizer.bos_token_id] else str(tokenizer.bos_token)

@@ -1,1 +1,1 @@
-"""`slimgate init`: looks at somebody's rows and model, and writes a suite for them that runs as it stands."""
+"""`slimgate init`: looks at a user's rows and model, and writes a suite that runs without changes."""

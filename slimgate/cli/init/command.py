@@ -1,4 +1,4 @@
-"""`slimgate init [DIR]`: writes bench/NAME.toml for a model and rows of your own."""
+"""`slimgate init [DIR]`: writes bench/NAME.toml for your own model and rows."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes the suite and says what it found. Raises SlimgateError for wrong input."""
+    """Writes the suite and prints what it recognized. Raises SlimgateError for wrong input."""
     from slimgate.cli.init.suite_text import check_free, write_suite
 
     ask = asker(sys.stdin, sys.stdout) if sys.stdin.isatty() and not options.yes else None
@@ -138,7 +138,7 @@ def _by_label(arguments: list[str]) -> Mapping[str, tuple[Path, ...]] | None:
 
 
 def _name(options: argparse.Namespace, files: DataFiles) -> str:
-    """The name said, else that of the file, or of its folder where files of data are always called so."""
+    """The stated name, else the file's; if data files often have that name, the name of its folder."""
     if options.name is not None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", options.name):
             raise DataError(f'--name "{options.name}" was given, expected letters, digits, ., _ and -')
@@ -206,7 +206,7 @@ def _tell(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bo
 
 
 def asker(answers: TextIO, out: TextIO) -> Ask:
-    """ask(question, default) -> the answer. Raises DataError where the input ends."""
+    """ask(question, default) -> the answer. Raises DataError if the input ends."""
 
     def ask(question: str, default: str | None) -> str:
         while True:

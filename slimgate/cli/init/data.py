@@ -68,7 +68,7 @@ class DataFiles:
             params = files.Params.model_validate(_make_absolute(source))
         except ValidationError as error:
             raise DataError("; ".join(problem["msg"] for problem in error.errors())) from None
-        files.source.columns(params)  # its error says more about a wrong header than that of `read`
+        files.source.columns(params)  # for a wrong header, its error is clearer than that of `read`
         with TemporaryDirectory(prefix="slimgate-") as scratch:
             return files.source.read(params, scratch=Path(scratch))
 

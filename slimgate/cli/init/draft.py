@@ -1,4 +1,4 @@
-"""A suite for somebody's model and rows, thought out but not written: what its text is made from."""
+"""The content of a suite for a user's model and rows, before it is written as text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from slimgate.run.budget_plan import GateGroups, count_groups
 
 @dataclass(frozen=True)
 class Draft:
-    """name: of the suite's file; stated: the data's label of each output, where it was said."""
+    """name: of the suite's file; stated: the data's label of each output, if the user stated it."""
 
     name: str
     files: DataFiles
@@ -45,17 +45,17 @@ class Draft:
 
     @cached_property
     def tokenized(self) -> TokensFound:
-        """What the model's tokenizer makes of some rows."""
+        """The tokens of some rows, from the model's tokenizer."""
         return count_tokens(self.model, self.table, self.guess.texts)
 
     @property
     def tokens(self) -> list[int]:
-        """Tokens of some rows."""
+        """The numbers of tokens of some rows."""
         return self.tokenized.counts
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The labels of all rows; none where rows have a number, or nothing."""
+        """The labels of all rows; empty if rows have numbers or no labels."""
         if self.task.auto_class is None:
             return ()
         table = self.table
@@ -66,31 +66,31 @@ class Draft:
 
     @cached_property
     def task(self) -> Task[Any]:
-        """The task that was guessed, or asked for."""
+        """The task that was guessed, or that the user named."""
         plugin: Task[Any] = load("task", self.guess.kind)
         return plugin
 
     @cached_property
     def label(self) -> str | None:
-        """The column of a classification's one label; None of other tasks."""
+        """The column of a classification's single label; None for other tasks."""
         params = params_of(self.guess.kind, self.task, self.guess.options)
         return self.task.label_column(params) if self.task.auto_class else None
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """Rows of each label of a classification."""
+        """The number of rows of each label of a classification."""
         assert self.label is not None
         return Counter(map(str, self.table[self.label].to_pylist()))
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """What the suite measures; the first one has budgets."""
+        """The metrics that the suite measures; the first one has budgets."""
         params = params_of(self.guess.kind, self.task, self.guess.options)
         return self.task.proposed_metrics or self.task.measured(params)
 
     @cached_property
     def standing(self) -> Standing:
-        """Whether the model can do the task as it is."""
+        """Whether the model can do the task without training."""
         return self.model.standing(self.task.auto_class, self.classes, self.stated)
 
     @cached_property
@@ -104,7 +104,7 @@ class Draft:
         )
 
     def _free(self) -> dict[str, int]:
-        """Rows of train whose group and text the gate has not: the others are left out."""
+        """Rows of train whose group and text do not occur in the gate: the others are left out."""
         if "gate" not in self.parts or "train" not in self.parts:
             return {}
         train, gate = (list(self._keys(self.parts[name])) for name in ("train", "gate"))
@@ -165,12 +165,12 @@ class Draft:
 
     @cached_property
     def gate(self) -> GateGroups:
-        """The gate's rows and their groups, as the judge takes them."""
+        """The gate's rows and their groups, in the judge's form."""
         return count_groups(Rows(self.cut.splits["gate"]), self.guess.texts, self.guess.group)
 
     @property
     def recurring(self) -> int:
-        """Rows of pairs of which one text stands in another row too."""
+        """How many rows of pairs share a text with another row."""
         if len(self.guess.texts) < 2:
             return 0
         columns = [texts_of(self.table, (name,)) for name in self.guess.texts]

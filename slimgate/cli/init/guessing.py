@@ -1,4 +1,4 @@
-"""Which task rows are for: what the tasks say themselves of the columns, after what was said.
+"""Guesses the task of rows: each task looks at the columns, after the user's own statements.
 
 guess(table, Stated(label="intent"), causal=False) -> Guess("text_classification", {"text": …}, …)
 """
@@ -21,7 +21,7 @@ from slimgate.plugins.task import Task
 
 @dataclass(frozen=True)
 class Guess:
-    """options: those of [task] that name columns; why: one line for the reader; left: columns not used.
+    """options: options of [task] that name columns; why: one line for the reader; left: unused columns.
 
     texts: the columns that are read as text; columns: every column that the task reads.
     """
@@ -36,9 +36,9 @@ class Guess:
 
 
 def guess(table: pa.Table, stated: Stated, *, causal: bool, encoder_decoder: bool = False) -> Guess:
-    """The task. causal: the model is a language model; encoder_decoder: it is one such as T5.
+    """The task. causal: the model is a language model; encoder_decoder: it is a model such as T5.
 
-    Raises DataError where nothing fits.
+    Raises DataError if no task fits.
     """
     look = Look(table, stated, causal, encoder_decoder)
     for name in (*stated.text, *filter(None, (stated.label, stated.group))):
@@ -58,14 +58,14 @@ def guess(table: pa.Table, stated: Stated, *, causal: bool, encoder_decoder: boo
 
 
 def _tasks() -> dict[str, Task[Any]]:
-    """The tasks that guess, in the order in which they are asked."""
+    """The tasks that can guess, in the order in which they are tried."""
     tasks: dict[str, Task[Any]] = {name: load("task", name) for name in known_plugins("task")}
     guessing = {name: task for name, task in tasks.items() if type(task).guess is not Task.guess}
     return dict(sorted(guessing.items(), key=lambda item: item[1].guess_rank))
 
 
 def _guess_asked(look: Look, name: str) -> Guess | None:
-    """The guess of the task that was asked for. Raises DataError where the rows look like another's."""
+    """The guess of the task that the user named. Raises DataError if the rows look like another's."""
     tasks = _tasks()
     if ":" in name:
         tasks[name] = load("task", name)
@@ -97,7 +97,7 @@ def _guess_task(look: Look, name: str, task: Task[Any]) -> Guess | None:
 
 
 def params_of(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
-    """The task's Params. Raises DataError where the columns do not fit them."""
+    """The task's Params. Raises DataError if the columns do not fit them."""
     options_given = {
         key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
     }
@@ -111,7 +111,7 @@ def params_of(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
 
 
 def _nothing_fits(look: Look) -> DataError:
-    look.texts()  # raises where there is not even text
+    look.texts()  # raises if there is no text
     task, columns = look.stated.task or "task", ", ".join(look.columns)
     return DataError(
         f"no column looks like the label of a {task}: the columns are {columns}. Name the label column "

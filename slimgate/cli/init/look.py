@@ -1,4 +1,4 @@
-"""What the columns of a table are: texts, label, score, group; by what was said, by names, by looks."""
+"""Finds the roles of a table's columns (texts, label, score, group) by the options, by names, by values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Columns = Mapping[str, Column]
 
 @dataclass(frozen=True)
 class Look:
-    """FoundRows of a table."""
+    """The FoundRows of a table."""
 
     table: pa.Table
     stated: Stated
@@ -35,22 +35,22 @@ class Look:
 
     @cached_property
     def columns(self) -> Columns:
-        """Every column by name, but for `id`, which numbers rows."""
+        """Every column by name, except `id`, which numbers rows."""
         return look_at(self.table)
 
     def texts(self, used: Iterable[str] = ()) -> tuple[str, ...]:
-        """One column of text or two. Raises DataError where there is none."""
+        """One column of text or two. Raises DataError if there is none."""
         return texts_among(self.columns, self.stated, used)
 
     def label(self) -> str | None:
-        """The column of classes. Raises DataError for one that has no plain values."""
+        """The column of classes. Raises DataError if its values are not plain."""
         column = label_among(self.columns, self.stated)
         if column is not None and self.columns[column].kind in ("list", "other"):
             raise DataError(f'column "{column}" has no plain values, expected a class in every row')
         return column
 
     def score(self) -> str | None:
-        """The column of numbers. Whole ones, such as stars, are classes unless a task is asked for."""
+        """The column of numbers. Whole numbers, such as stars, are classes unless the user names a task."""
         if self.stated.task is None:
             return score_among(self.columns, self.stated)
         numbers = [name for name, column in self.columns.items() if column.kind == "number"]
@@ -60,12 +60,12 @@ class Look:
 
 
 def look_at(table: pa.Table) -> dict[str, Column]:
-    """Every column by name, but for `id`, which numbers rows."""
+    """Every column by name, except `id`, which numbers rows."""
     return {name: _column(name, table[name]) for name in table.column_names if name != "id"}
 
 
 def texts_of(table: pa.Table, names: tuple[str, ...]) -> list[str]:
-    """The texts of each row, side by side."""
+    """The texts of each row, joined."""
     columns = [[_text(value) for value in table[name].to_pylist()] for name in names]
     return [" ".join(row) for row in zip(*columns, strict=True)]
 
@@ -108,7 +108,7 @@ def _number(text: str) -> float | None:
 
 
 def texts_among(columns: Columns, stated: Stated, used: Iterable[str]) -> tuple[str, ...]:
-    """One column of text or two: those said, else a pair known by its names, else by looks."""
+    """One column of text or two: the stated ones, else a pair known by its names, else by values."""
     if stated.text:
         return stated.text
     known = {n: c for n, c in columns.items() if n not in used and c.kind == "text"}
@@ -129,7 +129,7 @@ def texts_among(columns: Columns, stated: Stated, used: Iterable[str]) -> tuple[
 
 
 def measurement_columns(columns: Columns) -> list[str]:
-    """Columns of numbers that measure something: not whole ones, and many different ones."""
+    """Columns of numbers that measure something: not whole numbers, and many different ones."""
     return [
         name
         for name, column in columns.items()
@@ -138,7 +138,7 @@ def measurement_columns(columns: Columns) -> list[str]:
 
 
 def label_among(columns: Columns, stated: Stated) -> str | None:
-    """The column of classes: that said, else by its name, else the last of few short values that recur."""
+    """The column of classes: the stated one, else by its name, else the last with few short values."""
     if stated.label is not None:
         return stated.label
     no_class = {*stated.text, *measurement_columns(columns)}
@@ -157,11 +157,11 @@ def label_among(columns: Columns, stated: Stated) -> str | None:
         for n, c in free.items()
         if n.lower() not in GROUPS and c.mean_words <= 3 and c.distinct * 5 <= c.rows
     ]
-    return looks[-1] if looks else None  # labels stand last more often than not
+    return looks[-1] if looks else None  # the label is usually the last column
 
 
 def score_among(columns: Columns, stated: Stated) -> str | None:
-    """The column of a measured number, unless a column is called as classes are."""
+    """The column of a measured number, unless a column has a usual name of classes."""
     measurements = measurement_columns(columns)
     if stated.label is not None:
         return stated.label if stated.label in measurements else None

@@ -30,7 +30,7 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class ModelFound:
-    """text: as a suite names it. folder: of its settings; config: its config.json."""
+    """text: the model, as a suite names it. folder: of its settings; config: its config.json."""
 
     text: str
     folder: Path
@@ -39,14 +39,14 @@ class ModelFound:
 
     @property
     def blocks(self) -> int | None:
-        """How many transformer blocks it has; None where it is of two halves, or does not say."""
+        """How many transformer blocks it has; None if it has two stacks, or does not say."""
         if self.encoder_decoder:
             return None
         return self._number("num_hidden_layers", "n_layers", "n_layer")
 
     @property
     def stacks(self) -> Mapping[str, int]:
-        """How many blocks the encoder and the decoder have; empty of a model of one stack, or unknown."""
+        """How many blocks the encoder and the decoder have; empty for one stack, or if unknown."""
         if not self.encoder_decoder:
             return {}
         encoder = self._number("encoder_layers", "num_layers")
@@ -75,7 +75,7 @@ class ModelFound:
 
     @property
     def has_chat_template(self) -> bool:
-        """Whether its tokenizer has one, in its own file or in its settings."""
+        """Whether its tokenizer has a chat template, in a separate file or in its settings."""
         if (self.folder / "chat_template.jinja").is_file():
             return True
         settings = self.folder / "tokenizer_config.json"
@@ -86,9 +86,9 @@ class ModelFound:
         return number if isinstance(number, int) else None
 
     def standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
-        """Whether it can do the task as it is.
+        """Whether it can do the task without training.
 
-        auto: transformers' class of models that can, None where any can; classes: labels of the data, none of
+        auto: transformers' class of models that can, None if any can; classes: labels of the data, empty for
         numbers; stated: the data's label of each output, if any.
         """
         if self.fresh:
@@ -107,7 +107,7 @@ class ModelFound:
 
 
 def find_model(text: str, folder: Path) -> ModelFound:
-    """The model that was named from here, as a suite of this folder names it. Raises SlimgateError."""
+    """The model that was named from the current folder, as a suite in `folder` names it. SlimgateError."""
     ref = parse_model_ref(text)
     fresh = text.startswith(FRESH)
     if ref.folder is None:
@@ -135,9 +135,9 @@ def find_model(text: str, folder: Path) -> ModelFound:
 
 
 def _check_not_mistyped(text: str) -> None:
-    """Raises SuiteError where a hub id is nearly the name of a folder here that holds a model.
+    """Raises SuiteError if a hub id is nearly the name of a folder here that holds a model.
 
-    "models/minlm" may be meant for models/minilm: names are compared, not what stands before them.
+    "models/minlm" may be meant for models/minilm: only the last names are compared.
     """
     place, name = Path(text).parent, Path(text).name
     if not place.is_dir():
@@ -152,7 +152,7 @@ def _check_not_mistyped(text: str) -> None:
 
 @dataclass(frozen=True)
 class TokensFound:
-    """counts: tokens of each row looked at. unreadable: share of these rows with mostly unknown tokens."""
+    """counts: tokens of each examined row. unreadable: share of these rows with mostly unknown tokens."""
 
     counts: list[int]
     unreadable: float = 0.0
@@ -161,8 +161,9 @@ class TokensFound:
 def count_tokens(
     model: ModelFound, table: pa.Table, columns: tuple[str, ...], *, rows: int = 2000
 ) -> TokensFound:
-    """Tokens of some rows, by the model's tokenizer; estimated where it has no tokenizer.json."""
-    places = range(0, table.num_rows, max(1, table.num_rows // rows))  # files may be sorted
+    """Counts the tokens of some rows with the model's tokenizer; estimates them without a tokenizer.json."""
+    # spread over the file, because files may be sorted
+    places = range(0, table.num_rows, max(1, table.num_rows // rows))
     texts = texts_of(table.take(list(places)[:rows]), columns)
     tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:
@@ -172,7 +173,7 @@ def count_tokens(
     tokenizer.no_truncation()
     tokenizer.no_padding()
     encodings = tokenizer.encode_batch(texts)
-    unknown = getattr(tokenizer.model, "unk_token", None)  # byte-level models and Unigram state none
+    unknown = getattr(tokenizer.model, "unk_token", None)  # byte-level models and Unigram have none
     return TokensFound(
         [len(encoding.ids) + len(columns) - 1 for encoding in encodings],
         sum(_is_unreadable(encoding, unknown) for encoding in encodings) / max(len(encodings), 1),
@@ -180,7 +181,7 @@ def count_tokens(
 
 
 def _is_unreadable(encoding: Encoding, unknown: str | None) -> bool:
-    """Whether the tokenizer does not know one token in five, as the run counts it."""
+    """Whether the tokenizer does not know one token in five, by the run's rule."""
     pairs = zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
     words = [token for token, special in pairs if not special]
     return unknown is not None and words.count(unknown) >= UNREADABLE * max(len(words), 1)
@@ -191,5 +192,5 @@ def _tokenizer(file: Path) -> Any:
 
     try:
         return Tokenizer.from_file(str(file))
-    except Exception:  # tokenizers raises nothing narrower, also where there is no such file
+    except Exception:  # tokenizers raises only Exception, also if there is no such file
         return None

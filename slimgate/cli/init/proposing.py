@@ -1,4 +1,4 @@
-"""What a suite proposes for a model and rows: how it learns, which blocks stay, which budgets."""
+"""Proposals for a model and rows: how it learns, which blocks stay, which budgets."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from slimgate.run.budget_plan import GateGroups, smallest_share
 from slimgate.steps.convert.to_ctranslate2 import ENCODER_DECODERS
 
 Json = dict[str, Any]
-# More rows cost more time than they tell; a suite may state more.
+# More rows cost more time than they are worth; a suite may state more.
 MOST_TRAIN, MOST_GATE, MOST_NAMED_GATE = 20_000, 6_000, 10_000
 POINTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 SHARES_ABOVE = (0.005, 0.01, 0.02, 0.05)
-# Documents of unequal length count as fewer; so many more are asked for.
+# Documents of unequal length count as fewer rows; so it asks for this many times more.
 _UNEQUAL = 2.0
 # Encoders whose attention onnx_optimize makes one operator.
 FUSED_ENCODERS = frozenset({"bert", "distilbert", "electra", "roberta"})
@@ -31,7 +31,7 @@ WINDOWS = (16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Budgets:
-    """common, of_int8: tables of a metric; decidable: the rows are known to do."""
+    """common, of_int8: tables of a metric; decidable: the rows are known to be enough."""
 
     common: Json
     of_int8: Json
@@ -39,14 +39,14 @@ class Budgets:
 
 
 def is_by_rows(metric: str) -> bool:
-    """Whether each row is right or wrong, so that a plan can tell what the rows decide."""
+    """Whether each row is right or wrong, so that a plan can compute what the rows decide."""
     return load_metric(metric).per_row is not None
 
 
 def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
-    """The tightest round budgets that the gate rows decide; where no plan can tell, usual ones.
+    """The tightest round budgets that the gate rows decide; if no plan can compute them, usual ones.
 
-    sizes: gate rows of each group. common is for variants that learn again, which change more answers.
+    sizes: gate rows of each group. common is for variants that are trained again, which changes more answers.
     """
     if load_metric(metric).documents is not None:
         return Budgets(_growth_budget(0.1, sizes), _growth_budget(0.03, sizes), decidable=False)
@@ -62,7 +62,7 @@ def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
 def _growth_budget(limit: float, sizes: tuple[int, ...]) -> Json:
     """A budget on a perplexity, with the smallest round share above the cap that the gate rows can exclude.
 
-    Without one the judge's own share stands, which the rows can exclude, or which none of these would mend.
+    Without such a share the judge's own one is used: either the rows can exclude it, or no larger one helps.
     """
     gate = GateGroups(sizes)
 
@@ -80,9 +80,9 @@ def _tightest_budget(sizes: tuple[int, ...], changes: tuple[float, float]) -> fl
 
 
 def int8_by_onnx(model: ModelFound) -> list[Json]:
-    """Steps to int8 by ONNX Runtime; none where it is not installed, or does not fuse the model's graphs.
+    """Steps to int8 by ONNX Runtime; empty if it is not installed, or does not fuse the model's graphs.
 
-    Where sums of int8 products saturate, weights of 7 bits keep them exact.
+    If sums of int8 products saturate, weights of 7 bits keep them exact.
     """
     installed = all(find_spec(name) is not None for name in ("onnx", "onnxruntime", "onnxscript"))
     if not installed or model.config.get("model_type") not in FUSED_ENCODERS:
@@ -104,14 +104,14 @@ def split_sizes(parts: Mapping[str, int]) -> Json:
 
 
 def window(tokens: Sequence[int], longest: int | None) -> int:
-    """The [task] max_tokens that leaves 99 % of the rows whole, within what the model has positions for."""
+    """The [task] max_tokens that leaves 99 % of the rows uncut, within the model's positions."""
     needed = sorted(tokens)[int(0.99 * (len(tokens) - 1))]
     size_of_window = next((size for size in WINDOWS if size >= needed), WINDOWS[-1])
     return size_of_window if longest is None else min(size_of_window, longest)
 
 
 def kept_blocks(blocks: int | None) -> list[int] | None:
-    """Half of the blocks, with the first and the last, evenly; None where there is no half to keep."""
+    """Half of the blocks, with the first and the last, evenly spaced; None if there are too few."""
     if blocks is None or blocks < 2:
         return None
     half = blocks // 2
@@ -119,7 +119,7 @@ def kept_blocks(blocks: int | None) -> list[int] | None:
 
 
 def kept_of(model: ModelFound) -> list[int] | Json | None:
-    """What keep_layers gets: half of the blocks, of both stacks of an encoder-decoder; None: no half."""
+    """The blocks for keep_layers: half of them, of both stacks of an encoder-decoder; None: too few."""
     if not model.stacks:
         return kept_blocks(model.blocks)
     halves = {name: half for name, blocks in model.stacks.items() if (half := kept_blocks(blocks))}
@@ -127,7 +127,7 @@ def kept_of(model: ModelFound) -> list[int] | Json | None:
 
 
 def int8_steps(model: ModelFound) -> list[Json]:
-    """Steps to int8 by the fastest runtime that is installed and takes the model; else none."""
+    """Steps to int8 by the fastest runtime that is installed and takes the model; else empty."""
     if model.encoder_decoder:
         known = model.config.get("model_type") in ENCODER_DECODERS
         installed = find_spec("ctranslate2") is not None
@@ -142,7 +142,7 @@ def learning(model: ModelFound) -> Json:
 
 
 def teacher_steps(model: ModelFound, standing: Standing) -> list[Json]:
-    """What makes the teacher of the model; nothing where it does the task as it is."""
+    """The steps that make the teacher from the model; empty if it can do the task without training."""
     return [] if standing == "ready" else [{"fine_tune": learning(model)}]
 
 
@@ -152,6 +152,6 @@ def distillation(model: ModelFound, task: Task[Any]) -> Json:
 
 
 def pooling(model: ModelFound, task: Task[Any], standing: Standing) -> str | None:
-    """[task] pooling where the model has no head that serves: a new one on the mean of the tokens."""
+    """[task] pooling if the model has no usable head: a new one on the mean of the tokens."""
     pooled = task.auto_class is not None and "pooling" in task.Params.model_fields
     return "mean" if pooled and standing != "ready" and not model.causal else None

@@ -1,6 +1,6 @@
-"""A draft as the text of a suite file, with comments that say what was found and what may be changed.
+"""A draft as the text of a suite file, with comments on what was recognized and what may be changed.
 
-It is validated in its place before it stands there, with the schema beside it."""
+It is validated at its future path, with the schema next to it, before it is written."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 HEADER = "# Written by slimgate init"
 SCHEMA_FILE = "suite.schema.json"
-# What the proposed budget lets a slice lose.
+# How much the proposed budget lets a slice lose.
 _SLICE_POINTS = 5.0
 PRUNED = "shows what pruning without recovery costs"
 
 
 def suite_text(draft: Draft, folder: Path) -> str:
-    """The file's text. folder: where it will stand."""
+    """The file's text. folder: the folder of the future file."""
     blocks = [
         _head(draft),
         _task(draft, folder),
@@ -59,7 +59,7 @@ def suite_text(draft: Draft, folder: Path) -> str:
 
 
 def format_text(text: str) -> str:
-    """Text of somebody's rows in a comment: on one line, control characters shown."""
+    """Text of a user's rows in a comment: on one line, control characters shown."""
     shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
     return shown if len(shown) <= 60 else f"{shown[:59]}…"
 
@@ -120,7 +120,7 @@ def _remark(draft: Draft, key: str) -> str | None:
 
 
 def describe_rows(draft: Draft) -> Iterator[str]:
-    """What was found in the rows, a line each."""
+    """Facts about the rows, one per line."""
     rows = ", ".join(f"{name} {table.num_rows:,}" for name, table in draft.parts.items() if name != "all")
     where = f" in the files ({rows})" if rows else ""
     yield f"{draft.table.num_rows:,} rows{where}: {format_text(draft.guess.why)}."
@@ -165,7 +165,7 @@ def _misread(draft: Draft) -> Iterator[str]:
 
 
 def _joined_rows(draft: Draft) -> int:
-    """Texts of tsv files that hold a tab and a line break: a bare quote joins rows up to the next one."""
+    """Texts of tsv files with a tab and a line break: a single quote joins rows up to the next quote."""
     files = (*draft.files.data, *draft.files.gate)
     if not draft.files.quotes or all(path.suffix != ".tsv" for path in files):
         return 0
@@ -179,7 +179,7 @@ def _joined_rows(draft: Draft) -> int:
 
 
 def _describe_unknown_labels(draft: Draft) -> Iterator[str]:
-    """Labels of gate rows that no row has from which a model learns."""
+    """Labels of gate rows that no row for training has."""
     learnt, judged = (draft.cut.reports[name].label_counts for name in ("train", "gate"))
     unknown = [label for label, count in judged.items() if count and not learnt.get(label)]
     if unknown:
@@ -319,7 +319,7 @@ def _measure(draft: Draft) -> Iterator[str]:
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Raises DataError where the suite or its schema would write over somebody's own file."""
+    """Raises DataError if the suite or its schema would overwrite a user's own file."""
     if (path.exists() or path.is_symlink()) and not force:
         raise DataError(
             f"{path}: this suite already exists; choose another name with --name, or replace it with --force"
@@ -337,13 +337,13 @@ def check_free(path: Path, *, force: bool) -> None:
 
 
 def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
-    """Writes the suite and its schema; what its gate rows can decide.
+    """Writes the suite and its schema; returns what its gate rows can decide.
 
-    Raises SlimgateError where the suite would not run; then nothing new stands there.
+    Raises SlimgateError if the suite would not run; then it writes no file.
     """
     try:
         with _folder_of(path), replacing(path) as new:
-            # resolved: ".." of a link leads up from where it points
+            # resolved, because ".." after a link leads up from the link's target
             new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")
             suite = load_suite(new, str(path))
             with TemporaryDirectory(prefix="slimgate-") as store:
@@ -357,7 +357,7 @@ def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
 
 @contextmanager
 def _folder_of(path: Path) -> Iterator[None]:
-    """Takes the folders away again that were made for a suite which was not written."""
+    """Removes the folders that were made for a suite which was not written."""
     new_folders = [folder for folder in path.parents if not folder.exists()]
     try:
         yield

@@ -1,1 +1,1 @@
-"""`slimgate judge`: predictions of other tools, judged."""
+"""`slimgate judge`: judges predictions of other tools."""

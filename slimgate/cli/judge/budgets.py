@@ -1,4 +1,4 @@
-"""Reads the budgets of `slimgate judge`: of a file with [budgets], or of options such as --drop-points."""
+"""Reads the budgets of `slimgate judge`, from a file with [budgets] or options such as --drop-points."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slimgate.suite.budgets import resolve_budgets
 def read_budgets_of_targets(
     options: argparse.Namespace, kind: FileKind, targets: Collection[str]
 ) -> Mapping[str, FileBudgets]:
-    """By target the budgets of --budgets, or none without it. Raises SuiteError."""
+    """The budgets of --budgets, by target; none without the option. Raises SuiteError."""
     if options.budgets is None:
         return dict.fromkeys(targets, FileBudgets())
     flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
@@ -36,7 +36,7 @@ def read_budgets_of_targets(
 def read_prediction_budgets(
     options: argparse.Namespace, targets: Collection[str]
 ) -> Mapping[str, FileBudgets]:
-    """By target the budgets on prediction files. Raises SuiteError for an option that is not valid."""
+    """The budgets on prediction files, by target. Raises SuiteError for an option that is not valid."""
     metrics: list[str] = options.metric or []
     for name in metrics:
         load_metric(name)

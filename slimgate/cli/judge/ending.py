@@ -47,7 +47,7 @@ def finish(
 
 
 def as_json(judged: JudgedFiles, details: Mapping[str, Mapping[str, Any]]) -> str:
-    """By target: what was judged, as run.json has it, `notes` and `verdict`."""
+    """By target: the judged results in the form of run.json, `notes` and `verdict`."""
     content = {
         name: {
             **{

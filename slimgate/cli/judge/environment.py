@@ -1,4 +1,4 @@
-"""`slimgate judge --explain-environment`: in what the two runs differ besides their answers."""
+"""`slimgate judge --explain-environment`: how the environments of two runs differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slimgate.plugins.reader import Log
 
 
 def explain_environment(options: argparse.Namespace, name: str, base: Log, target: Log) -> EnvironmentChanges:
-    """Prints the table of a target, before the logs are judged: a refusal may be what it explains."""
+    """Prints the table of a target before the logs are judged, because it may explain a refusal."""
     changes = compare_logs(base, target)
     if not options.json:
         from slimgate.report.environments import format_environment
@@ -25,7 +25,7 @@ def explain_environment(options: argparse.Namespace, name: str, base: Log, targe
 def add_environments(
     details: Mapping[str, Mapping[str, Any]], changes: Mapping[str, EnvironmentChanges]
 ) -> dict[str, dict[str, Any]]:
-    """Details of the JSON output with `environment`: what changed, and the areas that are not known."""
+    """Details of the JSON output with `environment`: what changed, and the areas that are unknown."""
     return {
         name: {**details.get(name, {}), "environment": environment.to_json()}
         for name, environment in changes.items()

@@ -1,4 +1,4 @@
-"""What `slimgate judge` found in logs: a table sorted by what lost most, totals, flipped samples."""
+"""The output of `slimgate judge` for logs: a table sorted by loss, totals, flipped samples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST = 160
 
 
 def list_details(judged: JudgedAnswers) -> dict[str, dict[str, Any]]:
-    """By target `samples`: of each comparison how many were judged, got worse or better, or are missing."""
+    """By target `samples`: for each comparison how many were judged, got worse or better, or are missing."""
     return {
         name: {"samples": {comparison.name: _samples(comparison) for comparison in verdicts.everything}}
         for name, verdicts in judged.verdicts.items()
@@ -105,7 +105,7 @@ def _table(comparisons: Sequence[Comparison]) -> str:
 
 
 def _changes(comparison: Comparison) -> dict[str, str]:
-    """The share of samples whose score changed: in the target, and in the base run again."""
+    """The share of samples whose score changed: in the target, and in a repeated base run."""
     shares = (
         ("–", "–")
         if comparison.noise is None
@@ -115,7 +115,7 @@ def _changes(comparison: Comparison) -> dict[str, str]:
 
 
 def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
-    """A line for each comparison that does not hold; of a log with one comparison, its line."""
+    """A line for each comparison that does not hold; for a log with one comparison, its line."""
     wrong = [row for row in verdicts.everything if row.judged.verdict not in (None, Verdict.PASS)]
     shown = wrong or (verdicts.everything if len(verdicts.everything) == 1 else ())
     lines = [visible(format_comparison(name, row)) for row in shown[:_MOST_ROWS]]
@@ -147,7 +147,7 @@ def _totals(verdicts: LogVerdicts) -> str:
 
 
 def quotes_text(samples: Sequence[QuotedSample], heading: str = "samples that got worse:") -> str:
-    """Samples that turned, with prompt and both answers."""
+    """Samples that changed, with prompt and both answers."""
     if not any(
         text for sample in samples for text in (sample.base.prompt, sample.base.answer, sample.target.answer)
     ):
@@ -165,7 +165,7 @@ def quotes_text(samples: Sequence[QuotedSample], heading: str = "samples that go
 
 
 def _cut(text: str | None, *, from_end: bool = False) -> str:
-    """A text in one line, quoted, at most 160 characters; of a prompt its end says most."""
+    """A text in one line, quoted, at most 160 characters; from_end keeps the end, for prompts."""
     if text is None:
         return "(not in the log)"
     line = " ".join(text.split())

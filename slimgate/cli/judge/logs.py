@@ -1,4 +1,4 @@
-"""`slimgate judge` on logs: reads, judges, prints, and writes the record where --report asks for it."""
+"""`slimgate judge` on logs: reads, judges, prints, and writes the record if --report asks for it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
 
 
 def _read_checks(options: argparse.Namespace) -> AnswerChecks | None:
-    """How answers are checked; None where nothing asks for it."""
+    """How answers are checked; None if no option asks for it."""
     stated = (options.tokenizer, options.refusals, options.length_ratio_max, options.length_ratio_min)
     if not options.answers and all(option is None for option in stated):
         return None
@@ -144,7 +144,7 @@ def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapp
             of_slices=options.slice_points,
         ).with_length(options.length_ratio_max, options.length_ratio_min)
         return dict.fromkeys(targets, _Budgets(replace(stated, ranges=ranges)))
-    # only files of budgets need what reads a suite
+    # Only a file of budgets needs the code that reads suites.
     from slimgate.cli.judge.budgets import read_budgets_of_targets
     from slimgate.logs.file_budgets import ANSWERS
 

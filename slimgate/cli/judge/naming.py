@@ -1,4 +1,4 @@
-"""How a record calls the targets of a command line."""
+"""The names of a command line's targets in a record."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
-    """By name, in order."""
+    """The paths by name, in order."""
     named: dict[str, Path] = {}
     for path in paths:
-        # The file's or folder's name, with a number where two share it.
+        # The file's or folder's name, with a number if two targets share it.
         stem = path.resolve().name if path.is_dir() else path.stem
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
         plain = "target" if plain == "teacher" else plain

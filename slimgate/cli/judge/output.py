@@ -1,4 +1,4 @@
-"""What `slimgate judge` found in predictions, as a table with its lines."""
+"""The output of `slimgate judge` for predictions: a table with its lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def as_text(judged: JudgedPair, run_verdict: RunVerdict) -> str:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    """A line each, whatever characters the data brought."""
+    """One line for each text, even if the data has control characters."""
     return "\n".join(visible(text) for text in texts)
 
 

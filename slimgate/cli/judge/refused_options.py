@@ -1,4 +1,4 @@
-"""The options of `slimgate judge` that files of some kinds do not take, which would else be ignored."""
+"""Options of `slimgate judge` that some kinds of files do not use, and that would otherwise be ignored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OF_LOGS = (
     *("explain_environment", "slices", "slice_points", "answers", "tokenizer", "refusals"),
     *("length_ratio_max", "length_ratio_min"),
 )
-# Limits of scores, in whose place load tests and KL logs take a file of budgets.
+# Limits of scores. Load tests and KL logs take a file of budgets instead.
 _LIMITS = (
     *("metric", "drop_points", "equivalent_points", "pooled_points", "range", "slice_points"),
     *("length_ratio_max", "length_ratio_min"),
@@ -28,7 +28,7 @@ def flag_of(name: str) -> str:
 
 
 def list_stated(options: argparse.Namespace, names: Iterable[str]) -> Iterator[str]:
-    """Those of these options that were given with a value other than their default."""
+    """The options among `names` whose value differs from their default."""
     for name in names:
         value = getattr(options, name)
         if value and value != _DEFAULTS.get(name):
@@ -41,10 +41,10 @@ def refuse_options(
     """Raises SuiteError for an option of logs of answers or of predictions.
 
     Args:
-        options: Of the command line.
-        noun: What the files are.
-        example: A budget that such files are judged by.
-        accepted: Options of logs that go with these files too.
+            options: Of the command line.
+            noun: The name of the kind of files.
+            example: A budget for such files.
+            accepted: Options of logs that these files also use.
     """
     names = dict.fromkeys((*_LIMITS, *OF_LOGS, *OF_PREDICTIONS, *_DEFAULTS))
     for name in list_stated(options, (name for name in names if name not in tuple(accepted))):

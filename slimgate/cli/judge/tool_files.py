@@ -1,6 +1,6 @@
 """`slimgate judge` on load tests and KL logs of other tools.
 
-Of load tests, `slimgate judge BASE TARGET` judges how much faster the target is. A KL log holds base and
+For load tests, `slimgate judge BASE TARGET` judges how much faster the target is. A KL log holds base and
 target, and `slimgate judge FILE` judges budgets on KL.
 """
 
@@ -32,7 +32,7 @@ from slimgate.results.counts import format_verdict
 def as_text(judged: JudgedFiles, origin: str) -> str:
     """For each target its table, the lines of its budgets, notes and verdict.
 
-    origin: what the files are, in words that follow the target's name.
+    origin: a description of the files that follows the target's name.
     """
     return "\n\n".join(block for name in judged.targets for block in _blocks(judged, name, origin) if block)
 

@@ -1,1 +1,1 @@
-"""`slimgate tune`: searches step lists for the fastest variant inside a budget, on the split selection."""
+"""`slimgate tune`: searches step lists for the fastest variant within a budget, on the split selection."""

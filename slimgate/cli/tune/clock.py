@@ -13,12 +13,12 @@ from slimgate.run.progress import Watch
 
 
 class OutOfTime(SlimgateError):
-    """The search has used its time; what was being built is given up."""
+    """The search has used up its time; the current build is abandoned."""
 
 
 @dataclass
 class Clock:
-    """Counts from when it is made. now: seconds, such as time.monotonic."""
+    """Counts from its creation. now: seconds, such as time.monotonic."""
 
     seconds: float
     now: Callable[[], float] = time.monotonic
@@ -29,7 +29,7 @@ class Clock:
 
     @property
     def seconds_used(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since its creation."""
         return self.now() - self._began
 
     @property
@@ -38,12 +38,12 @@ class Clock:
         return max(0.0, self.seconds - self.seconds_used)
 
     def check(self) -> None:
-        """Raises OutOfTime where nothing is left."""
+        """Raises OutOfTime if no time is left."""
         if not self.seconds_left:
             raise OutOfTime(f"the {self.seconds / 60:g} minutes are used")
 
     def limit_watch(self, watch: Watch) -> Watch:
-        """The same watch; a step that tells how far it is ends when the time does."""
+        """A watch that also ends a step that reports progress, when the time is over."""
         return _Limited(self, watch)
 
 

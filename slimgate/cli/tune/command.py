@@ -1,4 +1,4 @@
-"""`slimgate tune SUITE`: searches the suite's [tune] for the fastest variants inside a budget."""
+"""`slimgate tune SUITE`: searches the suite's [tune] for the fastest variants within a budget."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _suite(path: Path) -> Suite:
-    """The suite with its [tune]; plug-ins of a user's own are found beside it too."""
+    """The suite with its [tune]; users' plug-ins next to it are found, too."""
     from slimgate.suite.load import load_suite
 
     if str(path.absolute().parent) not in sys.path:
@@ -144,7 +144,7 @@ def _print(
 
 
 class _Told:
-    """What is going on, on standard error: a line a trial, and progress where somebody watches."""
+    """Progress on standard error: a line for each trial, and more on a watched terminal."""
 
     def __init__(self) -> None:
         from slimgate.report.terminal.live import LiveLines, can_draw
@@ -158,7 +158,7 @@ class _Told:
             self.watch = PlainLines(_line_to_stderr, _line_to_stderr, quiet=True)
 
     def trial(self, trial: Trial) -> None:
-        """A trial that has ended."""
+        """Prints a trial that has ended."""
         from slimgate._system.escape import visible
         from slimgate.cli.tune.output import trial_line
 

@@ -10,7 +10,7 @@ from slimgate.cli.tune.trial import State, Trial
 
 @dataclass(frozen=True)
 class Chosen:
-    """A trial to keep. tier: the number of the budget it was chosen for. inside: whether it is inside it."""
+    """A trial to keep. tier: the number of its budget. inside: whether it is within that budget."""
 
     trial: Trial
     tier: int
@@ -32,9 +32,10 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Chosen]:
-    """For each budget, the fastest trials inside it; trials of the front come first. Each trial counts once.
+    """For each budget, the fastest trials within it; trials of the front come first. Each trial counts once.
 
-    If none is inside, it takes the nearest one. It may still hold on the gate, which has more rows.
+    If no trial is within a budget, it takes the nearest one, which may still hold on the gate: it has more
+    rows.
     """
     front = pareto_front(trials)
     ranked = [*front, *sorted((t for t in trials if t not in front), key=lambda t: (-t.speed, t.number))]
@@ -47,7 +48,7 @@ def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Cho
 
 
 def holds_by_budget(chosen: Sequence[Chosen], *, tiers: int) -> list[bool]:
-    """For each budget, whether a chosen trial is inside it, even if it was chosen for another budget."""
+    """For each budget, whether a chosen trial is within it, even if it was chosen for another budget."""
     measured = [choice.trial.figures for choice in chosen if choice.inside and choice.trial.figures]
     return [any(choice.inside[tier] for choice in measured) for tier in range(tiers)]
 

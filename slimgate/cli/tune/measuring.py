@@ -31,7 +31,7 @@ SELECTION = "selection"
 class Bench:
     """Measures the variants of one search. It has no way to the gate's outcomes or inputs.
 
-    duels: the store of the times; another one than the artifacts' where they are to be taken anew.
+    duels: the store of the times; another store than the artifacts' if times must be measured again.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Bench:
         watch: Watch = UNWATCHED,
     ) -> None:
         self._variants: dict[str, Variant] = dict(suite.variants)
-        # the run looks variants up by name, and learns of a trial's by this very mapping
+        # the run looks up variants by name in this same mapping, so it knows the variants of trials
         suite = replace(suite, variants=self._variants)
         self._run = SuiteRun(suite, store, device=device, watch=clock.limit_watch(watch), split=SELECTION)
         self._duels, self._tiers, self._clock = duels or store, tiers, clock
@@ -72,7 +72,7 @@ class Bench:
         self._arena.close()
 
     def judge(self, variant: Variant) -> Found:
-        """The variant without times. Raises BuildError, MeasureError, OutOfTime."""
+        """The variant's figures without times. Raises BuildError, MeasureError, OutOfTime."""
         self._variants[variant.name] = variant
         built = self._run.build(variant.name)
         self._clock.check()
@@ -96,7 +96,7 @@ class Bench:
         )
 
     def time(self, variant: Variant, figures: Found) -> Found:
-        """The same with its speed-up on every workload of the suite. Raises MeasureError, OutOfTime."""
+        """The figures with the speed-up on every workload of the suite. Raises MeasureError, OutOfTime."""
         speedups = {}
         for workload in self._run.suite.list_dueled_workloads(variant.name):
             self._clock.check()
@@ -104,9 +104,9 @@ class Bench:
         return replace(figures, speedups=speedups)
 
     def _speedup(self, variant: Variant, workload: Workload) -> Speedup:
-        """By a duel in processes of their own, or as an earlier search of this machine found it.
+        """The speed-up, from a duel in separate processes, or from an earlier search on this machine.
 
-        One that the clock cuts short is of that search alone: the next one takes its time.
+        A duel that the clock cuts short is not reused: the next search measures again.
         """
         half_seconds = self._run.suite.measure.max_seconds / 2
 
@@ -153,9 +153,9 @@ def _strain(tier: Tier, drops: Mapping[str, QualityJudgement], compression: floa
 
 
 def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
-    """The upper bound of the drop / the drop that the budget allows; infinite where it allows none.
+    """The upper bound of the drop / the drop that the budget allows; infinite if it allows none.
 
-    Of a budget on both sides the bound that is farther from 0.
+    For a two-sided budget it uses the bound that is farther from 0.
     """
     assert judged.interval is not None, "a budget is on a metric that is resampled"
     percent = judged.unit == "percent"

@@ -1,4 +1,4 @@
-"""What `slimgate tune` found, as a table with its lines, or as JSON."""
+"""The output of `slimgate tune`, as a table with its lines, or as JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _result(trial: Trial) -> str:
 def as_text(
     suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path, *, everything: bool
 ) -> str:
-    """The front, or all trials, then what was written and how the search ended. chosen: by its new name."""
+    """The front, or all trials, then the written file and why the search ended. chosen: by new name."""
     front = pareto_front(searched.trials)
     listed = [t for t in searched.trials if t.figures] if everything else front
     blocks = [_table(suite, listed, front, chosen)] if listed else []
@@ -49,7 +49,7 @@ def as_text(
         other_trials = [trial_line(t) for t in searched.trials if t.figures is None]
         blocks += ["\n".join(other_trials)] if other_trials else []
     blocks.append("\n".join(_ending(suite, searched, chosen, out)))
-    # Nothing that a suite says can act on a terminal.
+    # Escaped, so that no text of a suite can control a terminal.
     return "\n".join(map(visible, "\n\n".join(blocks).split("\n")))
 
 
@@ -114,7 +114,7 @@ _WORDS = {
 
 
 def as_json(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> str:
-    """Every trial with all that was measured of it."""
+    """Every trial with all its measurements."""
     content = {
         "suite": suite.shown,
         "split": "selection",

@@ -1,8 +1,8 @@
-"""Which step list to try next: Optuna's TPE over two objectives, each step list once.
+"""Proposes the next step list: Optuna's TPE over two objectives, each step list once.
 
 Objectives (Ozaki et al. 2022, J. Artif. Intell. Res. 73): the share of a budget that the bound of the drop
-uses up, and the lower bound of the speed-up. A trial outside of every budget breaks a constraint by as much
-as it is outside; it has no speed-up and counts as the slowest.
+uses up, and the lower bound of the speed-up. A trial outside of every budget violates a constraint by its
+distance; it has no speed-up and counts as the slowest.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from slimgate.suite.tune_space import (
 if TYPE_CHECKING:
     import optuna
 
-# Step lists that the sampler may draw again before one is taken that it has not drawn.
+# How often the sampler may repeat step lists before a new step list is taken without it.
 _REPEATS = 20
-# Step lists among which that one is chosen.
+# The number of step lists among which the new one is chosen.
 _LISTED = 10_000
 _LARGEST = 1e6
 
 
 class Proposer:
-    """Asks Optuna for step lists and tells it what came of them. Raises MissingExtra without optuna."""
+    """Asks Optuna for step lists and reports their results to it. Raises MissingExtra without optuna."""
 
     def __init__(self, spaces: Sequence[Space], *, seed: int, trials: int) -> None:
-        """trials: how many there will be at most; a quarter of them, 4 to 10, is drawn at random first."""
+        """trials: the largest number of trials; a quarter of them, 4 to 10, is drawn at random first."""
         optuna = import_extra("optuna", "tune", "slimgate tune")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, trials // 4)))
@@ -51,7 +51,7 @@ class Proposer:
         self._told: dict[str, Trial] = {}
 
     def next(self) -> Drawn | None:
-        """A step list that was not proposed before; None where there is none left."""
+        """A step list that was not proposed before; None if there is none left."""
         for _ in range(_REPEATS):
             question = self._study.ask()
             drawn = self._ask(question)
@@ -59,9 +59,9 @@ class Proposer:
                 self._asked[drawn.key] = question
                 return drawn
             self._tell(question, self._told[drawn.key])
-        # One at random of the rest; of long ranges the ends stand for all.
+        # A random one of the rest; of long ranges only the ends count.
         listed = (drawn for drawn in islice(self._all(), _LISTED) if drawn.key not in self._told)
-        # equal step lists may come by several picks
+        # several picks may give equal step lists
         left = list({drawn.key: drawn for drawn in listed}.values())
         untried = self._random.choice(left) if left else None
         if untried is None:
@@ -71,7 +71,7 @@ class Proposer:
         return self._ask(self._asked[untried.key])
 
     def tell(self, drawn: Drawn, trial: Trial) -> None:
-        """What came of a proposed step list."""
+        """Reports the result of a proposed step list."""
         self._told[drawn.key] = trial
         self._tell(self._asked.pop(drawn.key), trial)
 
@@ -93,7 +93,7 @@ class Proposer:
 
 
 def _suggest(question: optuna.Trial, dimension: Dimension) -> Any:
-    """A pick; three significant digits of a number, so that a suite of it can be read."""
+    """A pick; numbers get three significant digits, so that a suite with them is readable."""
     if isinstance(dimension, Choice):
         last = len(dimension.options) - 1
         if dimension.is_ordered and last:
@@ -110,7 +110,7 @@ def _suggest(question: optuna.Trial, dimension: Dimension) -> Any:
 
 
 def format_steps(steps: Sequence[Json]) -> str:
-    """`keep_layers [0, 2] · distill epochs 2`: a step list in short."""
+    """`keep_layers [0, 2] · distill epochs 2`: a short form of a step list."""
     return " · ".join(_step(*next(iter(step.items()))) for step in steps)
 
 

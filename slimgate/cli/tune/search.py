@@ -15,7 +15,7 @@ from slimgate.suite.suite import Suite, Variant
 from slimgate.suite.tune_candidate import find_free_name, make_candidate
 from slimgate.suite.tune_space import Drawn
 
-# Step lists that cannot be cost nothing and do not count as trials; so many of them in a row end a search.
+# Impossible step lists cost no time and do not count as trials; this many of them in a row end a search.
 _MOST_IMPOSSIBLE = 200
 
 OnTrial = Callable[[Trial], None]
@@ -40,9 +40,9 @@ def search(
     max_trials: int,
     on_trial: OnTrial,
 ) -> Searched:
-    """Runs trials; a failed one is told and the search goes on. SIGINT and the clock end it, not its result.
+    """Runs trials; a failed one is reported and the search goes on. SIGINT and the clock end only the search.
 
-    Raises what building the teacher raises.
+    Raises the errors of building the teacher.
     """
     trials: list[Trial] = []
 
@@ -87,7 +87,7 @@ def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) ->
         raise
     except SlimgateError as error:
         return _trial(number, drawn, State.FAILED, str(error), figures)
-    except Exception as error:  # a runtime or a metric of the user's own may raise anything
+    except Exception as error:  # a user's runtime or metric may raise any error
         problem = " ".join(str(error).split()) or "no message"
         return _trial(number, drawn, State.FAILED, f"{type(error).__name__}: {problem}", figures)
 

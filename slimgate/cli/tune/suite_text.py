@@ -22,13 +22,13 @@ HEADER = "# Written by slimgate tune"
 
 
 def names_of(chosen: Sequence[Chosen], suite: Suite) -> list[str]:
-    """tuned-1, tuned-2, …, without those that the suite has already."""
+    """tuned-1, tuned-2, …, without names that the suite already has."""
     free = (f"tuned-{i}" for i in range(1, len(chosen) + len(suite.variants) + 1))
     return [name for name in free if name not in suite.variants][: len(chosen)]
 
 
 def check_free(path: Path) -> None:
-    """Raises DataError for a file that is somebody's own, or whose folder is missing."""
+    """Raises DataError for a file that tune did not write, or whose folder is missing."""
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}")
     if path.exists() and not path.read_text("utf-8", errors="replace").startswith(HEADER):
@@ -38,7 +38,7 @@ def check_free(path: Path) -> None:
 def suite_text(
     suite: Suite, reader: Reader, chosen: Sequence[Chosen], path: Path, *, rows: int, summary: str
 ) -> str:
-    """The file's text. path: where it will stand; rows: of selection; summary: how the search ended."""
+    """The file's text. path: of the future file; rows: of selection; summary: why the search ended."""
     extends = Path(os.path.relpath(suite.path, path.parent)).as_posix()
     lines = [
         f"{HEADER} from {suite.path.name}: {summary}.",
@@ -64,7 +64,7 @@ def suite_text(
 
 
 def _describe_trial(choice: Chosen) -> Iterator[str]:
-    """What selection showed of a trial, as comments."""
+    """A trial's results on selection, as comments."""
     figures = choice.trial.figures
     assert figures is not None
     drops = [
@@ -95,12 +95,12 @@ def _variant(trial: Trial, reader: Reader, folder: Path) -> Iterator[str]:
 
 
 def _from_folder(written: Any, meant: Any, folder: Path) -> Any:
-    """An option as it was written; what means a path, from the folder of the new file."""
+    """An option as it was written; paths in it become relative to the folder of the new file."""
     if isinstance(meant, BaseModel):
-        # not as JSON would have it: options may be written there in other words than paths
+        # not as JSON, because options may write paths in another form there
         meant = meant.root if isinstance(meant, RootModel) else dict(meant)
     if isinstance(written, str) and isinstance(meant, tuple) and len(meant) == 1:
-        meant = meant[0]  # one file may be written without its list
+        meant = meant[0]  # a single file may be written without a list
     if isinstance(meant, Path) and isinstance(written, str):
         return Path(os.path.relpath(meant, folder)).as_posix()
     if isinstance(written, Mapping) and isinstance(meant, Mapping):

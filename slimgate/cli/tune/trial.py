@@ -1,4 +1,4 @@
-"""What a search knows of one step list: how it was made, what it lost on selection, how fast it is."""
+"""A search's facts about one step list: how it was made, what it lost on selection, how fast it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.suite.tune_space import Json, Space
 
 
 class State(StrEnum):
-    """How far a trial came. beyond: its drop's bound is outside of every budget, so it was not timed."""
+    """How far a trial came. beyond: the bound of its drop is outside of every budget, so it was not timed."""
 
     TIMED = "timed"
     BEYOND = "beyond"
@@ -22,12 +22,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured of a built variant.
+    """The measurements of a built variant.
 
     drops: by metric, teacher and variant on the same selection rows. strains: by tier, the largest share of
-    a budget that the upper bound of a drop uses up, 1 where it lies on the budget; inside: by tier, whether
-    the judge says PASS. speedups: by workload, none where it was not timed. bytes: of the artifact;
-    compression: teacher / variant. seconds: that its own steps took, when they were built.
+    a budget that the upper bound of a drop uses up, 1 if it equals the budget; inside: by tier, whether
+    the judge says PASS. speedups: by workload, empty if it was not timed. bytes: of the artifact;
+    compression: teacher / variant. seconds: the time that its own steps took to build.
     """
 
     drops: Mapping[str, QualityJudgement]
@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Trial:
-    """One step list that was tried. steps: as a suite's variant has them."""
+    """One step list that was tried. steps: in the form of a suite's variant."""
 
     number: int
     space: Space
@@ -57,12 +57,12 @@ class Trial:
 
     @property
     def strain(self) -> float:
-        """Of the budget that it fits best; infinite where nothing was measured."""
+        """Its strain for the budget that it fits best; infinite if nothing was measured."""
         return min(self.figures.strains) if self.figures else float("inf")
 
     @property
     def speed(self) -> float:
-        """The lower bound of its speed-up on its slowest workload; 0 where it was not timed."""
+        """The lower bound of its speed-up on its slowest workload; 0 if it was not timed."""
         if self.figures is None:
             return 0.0
         return min((speedup.claimed_interval[0] for speedup in self.figures.speedups.values()), default=0.0)

@@ -1,6 +1,6 @@
-"""The tests that pytest makes of a suite. Each writes its part of the record before it passes or fails.
+"""The tests of a suite. Each writes its part of the record before it passes or fails.
 
-Collecting needs only their parameters, so each imports what it measures and judges by when it runs.
+Collecting needs only their parameters, so each test imports its measuring and judging code when it runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def test_quality(
     suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_result: Report
 ) -> None:
-    """A metric of one variant beside the teacher's; of the teacher itself, where it has a budget."""
+    """Compares a metric of a variant with the teacher's; judges the teacher's if that has a budget."""
     from slimgate.plugin.gates import quality
 
     quality.test_quality(suite, teacher, variant, metric, report_result)
@@ -33,7 +33,7 @@ def test_quality(
 def test_baseline(
     suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_result: Report
 ) -> None:
-    """A metric of one model beside that of the same model in the baseline, on the same gate rows."""
+    """Compares a metric of one model with that of the same model in the baseline, on the same gate rows."""
     from slimgate.plugin.gates import quality
 
     quality.test_baseline(suite, teacher, variant, baseline_metric, report_result)
@@ -47,28 +47,28 @@ def test_confirm(
     passed: Passed,
     report_result: Report,
 ) -> None:
-    """A metric of one variant beside the teacher's, on the confirm rows."""
+    """Compares a metric of one variant with the teacher's, on the confirm rows."""
     from slimgate.plugin.gates import quality
 
     quality.test_confirm(suite, teacher, variant, confirm_metric, passed, report_result)
 
 
 def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
-    """The answers of one variant beside the teacher's, always in the record; gated where it has a budget."""
+    """Compares the answers of one variant with the teacher's for the record; a budget makes it a gate."""
     from slimgate.plugin.gates import behaviour
 
     behaviour.test_behaviour(suite, teacher, variant, report_result)
 
 
 def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
-    """Bytes of one variant's artifact, and operations of one of its calls, beside the teacher's."""
+    """Compares the bytes of a variant's artifact, and the operations of a call, with the teacher's."""
     from slimgate.plugin.gates import size
 
     size.test_size(suite, teacher, variant, report_result)
 
 
 def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_result: Report) -> None:
-    """Peak memory of loading one variant and predicting the largest workload, beside the teacher's."""
+    """Compares peak memory of loading a variant and predicting the largest workload with the teacher's."""
     from slimgate.plugin.gates import size
 
     size.test_memory(suite, teacher, weighed, report_result)
@@ -82,7 +82,7 @@ def test_selftest(
     report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
-    """A copy of the teacher must not FAIL, and damage that is planted in it must be seen."""
+    """A copy of the teacher must not FAIL, and planted damage must be detected."""
     from slimgate.plugin.gates import selftest
 
     selftest.test_selftest(suite, teacher, duels, check, report_result, request)
@@ -95,7 +95,7 @@ def test_latency(
     report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
-    """One workload through the teacher or a variant; the forward call on prepared tensors, or end to end."""
+    """Times a workload of the teacher or a variant: the forward call on prepared tensors, or end to end."""
     from slimgate.plugin.gates import latency
 
     latency.test_latency(suite, timed, workload, report_result, request)
@@ -110,7 +110,7 @@ def test_speedup(
     report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
-    """One workload through the teacher, its copy and a variant, by turns."""
+    """Times one workload of the teacher, its copy and a variant in turn."""
     from slimgate.plugin.gates import latency
 
     latency.test_speedup(suite, teacher, duels, variant, workload, report_result, request)
@@ -125,7 +125,7 @@ def test_load(
     report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
-    """The same requests to the teacher's server, to it again, and to the variant's, by turns."""
+    """Sends the same requests in turn to the teacher's server, to it again, and to the variant's."""
     from slimgate.plugin.gates import load as gate
 
     gate.test_load(suite, teacher, load_duels, variant, load, report_result, request)

@@ -1,7 +1,7 @@
-"""Behaviour: which rows does a variant answer otherwise than its teacher, and where does it lose?
+"""Behaviour: which rows does a variant answer differently from its teacher, and where does it lose?
 
-Its record also has the stages, what each step on the way from the teacher cost in quality, and saved in size;
-and the shapes, the way of one gate row through a model, the same row for the teacher and every variant."""
+Its record also has the stages: what each step between teacher and variant cost in quality and saved in size.
+And it has the shapes of one gate row in a model, the same row for the teacher and every variant."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LOSS = "log_loss"
 
 
 def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
-    """The answers of one variant beside the teacher's, always in the record; gated where it has a budget."""
+    """Compares the answers of one variant with the teacher's for the record; a budget makes it a gate."""
     report_build(teacher, report_result)
     report_build(variant, report_result)
     if stages := stage_facts(variant):
@@ -97,7 +97,7 @@ def _sliceable(metric: str, needs: frozenset[str]) -> bool:
 
 
 def shape_facts(model: ModelHandle, teacher: ModelHandle) -> RowShapes | None:
-    """The shapes of the row of which the teacher is least sure; None for a model that is no torch network."""
+    """The shapes of the row of which the teacher is least sure; None if the model is no PyTorch module."""
     run = model.run
     row, _ = find_least_sure(getattr(teacher.outcomes, "probabilities", None))
     return make_row_shapes(
@@ -111,9 +111,9 @@ def shape_facts(model: ModelHandle, teacher: ModelHandle) -> RowShapes | None:
 
 
 def stage_facts(variant: ModelHandle) -> list[StageFacts]:
-    """A stage for each step, those of the variants it starts from first; none where one step says it all.
+    """A stage for each step, those of the parent variants first; empty if there is only one step.
 
-    Measured on `selection`, not on the gate: a stage is for understanding, the variant is what is judged.
+    It is measured on `selection`, not on the gate: a stage explains, and only the variant is judged.
     """
     stages = list(run.list_stages(variant.run, variant.name))
     if len(stages) < 3 or not len(variant.run.rows.splits.get("selection", ())):
@@ -131,7 +131,7 @@ def _describe_stage(run: SuiteRun, owner: str, step: str | None, artifact: Artif
     )
     try:
         outcomes = run.selection_outcomes(owner, artifact)
-    except SlimgateError as error:  # a stage may be broken where the variant, after further steps, is not
+    except SlimgateError as error:  # a stage may be broken although the variant, after further steps, is not
         return facts.replace(note=str(error))
     task = run.suite.setup.task
     needs = task.object.needs(task.params)

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Arrays
 
 # A budget on a 95th percentile needs more rounds than one on a median, and rounds that resemble the round
-# before them count as fewer. So it gets this many times the rounds, if they fit into the time.
+# before them count as fewer. So it gets TIMES_FOR_P95 times the rounds, if they fit into the time.
 TIMES_FOR_P95 = 10
 EXTRA_INFO = (
     "p50_ms",
@@ -78,8 +78,8 @@ def test_latency(
 ) -> None:
     """Times one workload of the teacher or a variant, and judges its budgets on milliseconds.
 
-    It times the forward call on prepared tensors, or the call from text to answer. For a model that writes it
-    times the whole answer or one of its phases; for the phase of the later tokens, each token by itself.
+    It times the forward call on prepared tensors, or the call from text to answer. For a model that writes
+    text it times the whole answer or one of its phases. In the phase of the later tokens it times each token.
     """
     budgets = suite.find_budgets(timed.name).find_time_budgets(workload)
     reason = describe_not_timed(request.config) or describe_unpacked_times(timed)
@@ -101,7 +101,7 @@ def test_latency(
     ):
         warmup_calls, rounds = _warm_up(call, suite.measure, budgets)
         if cascade is not None:
-            cascade.forget()  # it counts the rows that it passes on: those of the warm-up do not count
+            cascade.forget()  # it counts the rows that it passes on; the warm-up's rows do not count
         with no_collection():
             _time_rounds(benchmark, call, rounds)
     seconds = np.asarray(benchmark.stats.stats.data) / workload.steps
@@ -131,7 +131,7 @@ def test_latency(
 
 
 def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudget]) -> tuple[int, int]:
-    """Warms a call up: (warm-up calls, how many rounds to time for these budgets)."""
+    """Warms a call up. Returns the number of warm-up calls, and of rounds to time for these budgets."""
     has_p95 = any(QUANTILES[budget.kind] == P95 for budget in budgets)
     return plan_rounds(
         call,
@@ -156,7 +156,7 @@ def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
 
 
 def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
-    """Times the rounds, without the start of a call that is not part of it, such as reading the prompt."""
+    """Times the rounds, without the untimed start of a call, such as reading the prompt."""
     if call.begins:
         benchmark.pedantic(call.call, setup=lambda: ((call.begin(),), {}), rounds=rounds, iterations=1)
     else:
@@ -164,12 +164,12 @@ def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
 
 
 def _describe_writing(timed: ModelHandle, workload: Workload, inputs: Arrays, times: Times) -> dict[str, Any]:
-    """Facts about a written answer besides its times; empty for a workload that writes none."""
+    """Facts about a written answer in addition to its times; empty for a workload that writes none."""
     if not workload.writes:
         return {}
     rate = workload.tokens_per_call
     return {
-        # a phase is only a part of an answer, so it has no rows a second
+        # A phase is only a part of an answer, so it has no rows per second.
         "throughput_per_s": None if workload.phase else times.throughput_per_s,
         "new_tokens": workload.new_tokens,
         "tokens_per_s": None if rate is None else 1000 * rate / times.p50_ms,
@@ -182,7 +182,7 @@ def make_limit_facts(
 ) -> TimeLimitFacts:
     """Budgets on times as the record stores them.
 
-    default: what INCONCLUSIVE does for a budget that does not say it. line: the message.
+    default: the on_inconclusive of a budget that does not set it. line: the message.
     """
     return TimeLimitFacts(
         rounds=judged.rounds,
@@ -197,7 +197,8 @@ def make_limit_facts(
 def _label_benchmark(benchmark: Any, suite: Suite, name: str, workload: str) -> None:
     """Sets the names in pytest-benchmark's table and files, which it copies when timing begins.
 
-    Its default for `params` are the parameters of the test. It would write a Workload as "UNSERIALIZABLE".
+    pytest-benchmark fills `params` with the test's parameters, and would write a Workload as
+    "UNSERIALIZABLE".
     """
     benchmark.group = f"{suite.shown} {workload}"
     benchmark.params = {"variant": name, "workload": workload}
@@ -291,7 +292,7 @@ def make_speedup_facts(
     """A duel as the record stores it.
 
     action: what an undecided budget does. line: the message. clearance: the factor by which the speed-up must
-    clear its budget. threads: of a call; None where the models ran in servers.
+    clear its budget. threads: the threads of a call; None if the models ran in servers.
     """
     return SpeedupFacts(
         speedup=speedup.speedup,

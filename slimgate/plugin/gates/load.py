@@ -1,4 +1,4 @@
-"""Load: is a variant's server as fast as its budgets want, beside the teacher's and by itself?"""
+"""Load: is a variant's server within its budgets, both relative to the teacher's and in absolute times?"""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_load(
     report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
-    """The same requests to the teacher's server, to it again, and to the variant's, by turns."""
+    """Sends the same requests in turn to the teacher's server, to it again, and to the variant's."""
     budgets_of_variant = suite.budgets[variant.name]
     budget, limits = budgets_of_variant.find_speed_budget(load), budgets_of_variant.find_time_budgets(load)
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
@@ -65,7 +65,7 @@ def test_load(
 
 
 def judge_limits(times: LoadTimes, load: Load, limits: Sequence[LimitBudget]) -> CallTimes:
-    """The budgets on the variant's own times: on milliseconds by its requests, on goodput by its blocks."""
+    """Judges the budgets on the variant's times: on milliseconds by requests, on goodput by blocks."""
     if not limits:
         return CallTimes(0, 0, ())
     on_ms = [budget for budget in limits if budget.kind != GOODPUT]
@@ -83,7 +83,7 @@ def judge_limits(times: LoadTimes, load: Load, limits: Sequence[LimitBudget]) ->
 
 
 def limits_message(name: str, load: Load, judged_limits: CallTimes) -> str:
-    """Their line; goodput is of blocks, all others of requests."""
+    """The message about these budgets; goodput has one value a block, all others one a request."""
     on_ms = tuple(budget for budget in judged_limits.budgets if budget.kind != GOODPUT)
     goodput = tuple(budget for budget in judged_limits.budgets if budget.kind == GOODPUT)
     of_blocks = CallTimes(load.blocks, load.blocks, goodput) if on_ms else judged_limits
@@ -99,7 +99,7 @@ def limits_message(name: str, load: Load, judged_limits: CallTimes) -> str:
 
 
 def _describe_times(times: LoadTimes, contenders: tuple[str, ...], load: Load) -> TimesFacts:
-    """Percentiles over all requests; answered and good requests a second, of whole answers alone."""
+    """Percentiles over all requests; answered and good requests per second count only complete answers."""
     seconds = [row for name in contenders for row in times.seconds(name, load.part)]
     rate = sum(map(times.per_second, contenders)) / len(contenders)
     fields = {
@@ -112,7 +112,7 @@ def _describe_times(times: LoadTimes, contenders: tuple[str, ...], load: Load) -
 
 
 def _describe_goodput(times: LoadTimes, contenders: tuple[str, ...], load: Load) -> dict[str, Any]:
-    """How many requests met the load's service level; nothing without one."""
+    """How many requests met the load's service level; empty without a service level."""
     if load.level is None or load.part != "answer":
         return {}
     good = sum(int(times.count_good(name, load.level).sum()) for name in contenders)

@@ -1,4 +1,4 @@
-"""The planted delay: how much slower than itself must a teacher be for the duel to see it, here and now?"""
+"""The planted delay: which slow-down of the teacher can a duel detect on this machine, at this time?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.suite.suite import TEACHER
 
 
 def find_delay(duels: Duels, report: Report) -> float | None:
-    """Duels once a suite's run, reports what came out, and gives the smallest delay seen; None: none was."""
+    """Runs the duels once per suite, reports them, and returns the smallest detected delay, or None."""
     planted = duels.plant_delay()
     facts = PlantedDelay(
         seen=planted.visible is not None,

@@ -1,8 +1,8 @@
-"""Quality: is each metric's drop inside its budget, on the gate, since the baseline, on the confirm rows?
+"""Quality: is each metric's drop within its budget on the gate, since the baseline, and on the confirm rows?
 
-[budgets] family = "holm": the chance that any variant over one of its budgets passes is at most 5 %. The
-family is every budget on a metric of every gated variant. Whether one passes depends on all, so that all
-variants are built and answered before the first verdict.
+With `[budgets] family = "holm"`, the chance that any variant over one of its budgets passes is at most 5 %.
+The family is every budget on a metric of every gated variant. Whether one budget passes depends on all of
+them, so all variants are built and predicted before the first verdict.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ VariantMetric = tuple[str, str]  # of a variant
 def test_quality(
     suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_result: Report
 ) -> None:
-    """A metric of one variant beside the teacher's; of the teacher itself, where it has a budget."""
+    """Compares a metric of a variant with the teacher's; judges the teacher's if that has a budget."""
     report_build(teacher, report_result)
     if variant.name == TEACHER:
         _judge_teacher(suite, teacher, metric, report_result)
@@ -65,7 +65,8 @@ def test_quality(
     )
     judged = in_family(variant.run, variant.name, metric, judged)
     line = message(variant.name, judged) + _stored_answers(variant)
-    if metric not in suite.teacher_budgets.quality:  # else its own test reports it, with the verdict
+    # If it has a budget for the teacher, the test of that budget reports it, with the verdict.
+    if metric not in suite.teacher_budgets.quality:
         report_result(GateResult(QUALITY, TEACHER, metric, _describe_teacher(judged, teacher)))
     actions = list_actions(budgets, suite.measure.on_inconclusive)
     facts = quality_facts(judged, line, actions, measured=format_now())
@@ -73,7 +74,7 @@ def test_quality(
         builds=describe_builds(suite, rebuilt, measured, judged), answered_on=variant.processor
     )
     if budgets and variant.variant.gated:
-        # Among so many gated variants with a budget on this metric the one that ships is chosen.
+        # The number of gated variants with a budget on this metric, among which the user chooses the best.
         gated = [name for name, choice in suite.variants.items() if choice.gated]
         among = sum(metric in suite.budgets[name].quality for name in gated)
         facts = facts.replace(among=among, bound_among=bound_among(judged, among))
@@ -100,7 +101,7 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_resul
 
 
 def _stored_answers(model: ModelHandle) -> str:
-    """The end of a message: whose answers are stored ones of a server that may have changed since."""
+    """The end of a message: models with stored answers of a server that may have changed since."""
     names = dict.fromkeys(name for name in (TEACHER, model.name) if name in model.run.stored_answers)
     return f"; stored answers of {' and '.join(names)}: the server was not asked" if names else ""
 
@@ -119,9 +120,9 @@ def _describe_teacher(judged: QualityJudgement, teacher: ModelHandle) -> Quality
 def describe_builds(
     suite: Suite, rebuilt: Mapping[int, Outcomes], metric: Metric, judged: QualityJudgement
 ) -> BuildsFacts | None:
-    """The drops of the builds by the suite's other seeds, beside the first one's; None without any.
+    """The drops of the builds with the suite's other seeds, next to the first build's; None without any.
 
-    rebuilt: their answers, by seed.
+    rebuilt: the answers of these builds, by seed.
     """
     if not rebuilt:
         return None
@@ -137,10 +138,10 @@ def describe_builds(
 def test_baseline(
     suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_result: Report
 ) -> None:
-    """A metric of one model beside that of the same model in the baseline, on the same gate rows.
+    """Compares a metric of one model with that of the same model in the baseline, on the same gate rows.
 
-    A variant that is new since then is said to be, and is not held against anything. Rows that cannot be
-    paired leave the budget undecided.
+    A variant that is new since then is reported as new and compared with nothing. If the rows cannot be
+    paired, the budget stays undecided.
     """
     report_build(teacher, report_result)
     report_build(variant, report_result)
@@ -168,7 +169,7 @@ def _is_unchanged(variant: ModelHandle, earlier: Since) -> bool:
 
 
 def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> SinceFacts:
-    """The values alone, where they are known."""
+    """The values without a test, as far as they are known."""
     budgets = suite.find_budgets(variant.name).baseline[metric]
     actions = list_actions(budgets, suite.measure.on_inconclusive)
     then = earlier.model.quality.get(metric) if earlier.model else None
@@ -204,7 +205,7 @@ def test_confirm(
     passed: Passed,
     report_result: Report,
 ) -> None:
-    """A metric of one variant beside the teacher's, on the confirm rows."""
+    """Compares a metric of one variant with the teacher's, on the confirm rows."""
     for model in (teacher, variant):
         passed.require_same(model.name, model.built.artifact.digest)
     same_rows(teacher.outcomes, variant.outcomes)
@@ -226,7 +227,7 @@ def test_confirm(
 
 
 def in_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -> QualityJudgement:
-    """The judgement as the suite's family has it; unchanged for a suite without one."""
+    """The judgement with the family's adjusted p-values; unchanged for a suite without a family."""
     adjusted = _adjust_p_values(run).get((name, metric)) if run.suite.family is not None else None
     if adjusted is None:
         return judged
@@ -234,7 +235,7 @@ def in_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -
 
 
 def builds_for(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tuple[Outcomes, ...]:
-    """The answers of a variant's further builds where a budget asks for them; else they are not built."""
+    """The answers of a variant's further builds if a budget asks for them; else they are not built."""
     over_builds = any(budget.over == "builds" for budget in budgets)
     return tuple(run.rebuilds(name).values()) if over_builds else ()
 
@@ -253,7 +254,7 @@ def _adjust_p_values(run: SuiteRun) -> Mapping[VariantMetric, tuple[float, ...]]
 
 
 def _p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
-    """Of each budget; 1 where the variant cannot be judged, so that it stays a member of the family."""
+    """The p-value of each budget; 1 if the variant cannot be judged, so that it stays in the family."""
     budgets = run.suite.budgets[name].quality[metric]
     try:
         answers = run.outcomes(TEACHER), run.outcomes(name)

@@ -1,4 +1,4 @@
-"""Helpers of all gates: they report parts of the record, and turn a verdict into a test's outcome."""
+"""Helpers of all gates: they report parts of the record, and turn a verdict into a test's result."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def report_build(model: ModelHandle, report: Report) -> None:
 
 
 def describe_weights(shares: WeightShares) -> WeightFacts:
-    """The precision of weights, as the record has it."""
+    """The precision of weights, as the record stores it."""
     return WeightFacts(
         counts=shares.counts,
         quantized_share=shares.quantized_share,
@@ -94,7 +94,7 @@ def _list_steps(model: ModelHandle) -> list[StepFacts]:
         {"given": dump_params(step.params, exclude_defaults=True), "reads": _count_rows_read(model, step)}
         for step in model.variant.steps
     ]
-    # The loading of a model is built too, but the suite does not state it as a step.
+    # Loading a model is also a build step, but the suite does not list it as a step.
     all_stated: list[dict[str, Any]] = [{}] * (len(model.built.steps) - len(stated)) + stated
     return [
         StepFacts(
@@ -108,7 +108,7 @@ def _list_steps(model: ModelHandle) -> list[StepFacts]:
 
 
 def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
-    """How many rows of each split the step was given."""
+    """How many rows of each split the step received."""
     splits = model.run.rows.splits
     return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
 
@@ -125,7 +125,7 @@ def conclude(model: ModelHandle, *results: JudgedFacts) -> None:
 
 
 def check_claims(model: ModelHandle) -> list[ClaimFacts]:
-    """Compares what each step promises (such as "smaller") with the artifacts before and after it."""
+    """Checks what each step promises (such as "smaller") on the artifacts before and after it."""
     built, parent = model.built, model.variant.parent
     chain = [artifact.manifest for artifact in built.steps]
     if parent is not None:
@@ -138,7 +138,7 @@ def check_claims(model: ModelHandle) -> list[ClaimFacts]:
 
 
 def list_gate_properties(result: GateResult) -> list[Property]:
-    """JUnit properties of a test; empty where nothing was compared, as of the teacher's size."""
+    """JUnit properties of a test; empty if nothing was compared, as for the teacher's size."""
     facts = result.facts.limits if isinstance(result.facts, TimesFacts) else result.facts
     if result.kind not in _GATES or not isinstance(facts, JudgedFacts) or facts.message is None:
         return []
@@ -169,7 +169,7 @@ def _iter_properties(result: GateResult, facts: JudgedFacts) -> Iterator[Propert
 
 
 def _find_interval(facts: JudgedFacts) -> Sequence[float] | None:
-    """The interval of what is judged, or for memory the spread of its readings."""
+    """The interval of the judged value, or for memory the spread of its readings."""
     match facts:
         case QualityFacts() | SinceFacts():
             return facts.interval

@@ -1,4 +1,4 @@
-"""Self-test: can this suite's gate tell a copy from a damaged model?"""
+"""Self-test: can this suite's gate distinguish a copy of the teacher from a damaged model?"""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ def test_selftest(
     report_result: Report,
     request: pytest.FixtureRequest,
 ) -> None:
-    """identical: a copy of the teacher must not FAIL. planted_fault: twice the budget must FAIL.
+    """identical: a copy of the teacher must not FAIL. planted_fault: damage of twice the budget must FAIL.
 
-    A planted fault that the rows are too few for is INCONCLUSIVE; the report says so, and the test passes.
+    If the rows are too few to detect a planted fault, it is INCONCLUSIVE; the report says so, the test
+    passes.
 
-    planted_delay never fails: what is nearer to its budget than the smallest delay seen stays undecided.
+    planted_delay never fails: a speed budget closer than the smallest detected delay stays undecided.
     """
     if check == PLANTED_DELAY:
         reason = describe_not_timed(request.config)
@@ -63,9 +64,9 @@ def test_selftest(
 
 
 def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
-    """The tightest budget on each metric of any variant; the first metric's default where there is none.
+    """The tightest budget of any variant on each metric; if there is none, the first metric's default.
 
-    A floor or ceiling that the teacher itself does not hold is left out: no drop is inside it.
+    A floor or ceiling that the teacher itself misses is left out: no drop is within it.
     """
     tightest: dict[str, tuple[float, QualityBudget]] = {}
     for table in suite.budgets.values():
@@ -81,7 +82,7 @@ def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
 
 
 def _two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
-    """The tightest budget on both sides of each metric, of any variant."""
+    """The tightest two-sided budget of any variant on each metric."""
     tightest: dict[str, QualityBudget] = {}
     for of_variant in suite.budgets.values():
         for metric, budgets in of_variant.quality.items():
@@ -139,7 +140,7 @@ def _planted_fault(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
 
 
 def _worst_fault(faults: Sequence[Fault]) -> Fault:
-    """First what the gate did not see, then what it could not decide, then what tested nothing."""
+    """A fault that the gate did not detect, else one that it did not decide, else one that tested nothing."""
     order = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
     return min(faults, key=lambda fault: (not fault.wrong, order.index(fault.verdict)))
 

@@ -74,7 +74,7 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_r
 def _judge_weights(
     variant: ModelHandle, shares: WeightShares | None, budget: QuantizedBudget
 ) -> list[BudgetFacts]:
-    """The verdict on the precision of a variant's weights; none where it is not known and nothing is gated.
+    """The verdict on the precision of a variant's weights; None if it is unknown and no budget gates.
 
     Raises MeasureError if the budget gates and the files do not say their precision.
     """

@@ -34,7 +34,7 @@ Key = tuple[str, str]
 Sent = TypeVar("Sent")
 LOG_CHARACTERS = 4_000  # characters of what a failing task wrote, from its end
 OWN_STORE = "slimgate-{}"
-# A store without new work for so many seconds, and without a process that uses it, is from a killed run.
+# A store without new work for this many seconds, and without a process that uses it, is from a killed run.
 LEFT_SECONDS = 60
 
 

@@ -126,7 +126,7 @@ class Contender:
         self._ask({"inputs": sendable, "part": part})
 
     def delay(self, seconds: float) -> None:
-        """Adds a busy wait of so many seconds to every following call; 0 ends an earlier delay."""
+        """Adds a busy wait of this many seconds to every following call; 0 ends an earlier delay."""
         self._ask({"delay": seconds})
 
     def block(self, calls: int, *, discard: int, turns: Sequence[int] = (0,)) -> Block:

@@ -176,7 +176,7 @@ def _read_threads(threads: int) -> int:
 def serve(pipe: Connection) -> None:
     """Answers commands until the pipe is closed."""
     contenders: dict[str, Contender] = {}
-    # the pipe breaks if the other process was killed: then there is nobody to answer
+    # the pipe breaks if the other process was killed: then no process reads the answer
     with suppress(EOFError, OSError):
         while True:
             command = pipe.recv()

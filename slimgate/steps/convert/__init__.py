@@ -1,1 +1,1 @@
-"""Steps that change the format of a model: ONNX, OpenVINO, AOTInductor. One file a step."""
+"""Steps that change the format of a model: ONNX, OpenVINO, AOTInductor. One file for each step."""

@@ -1,11 +1,11 @@
-"""A process of its own that compiles a network ahead of time and tries the package on some batches.
+"""A separate process that compiles a network ahead of time and tries the package on some batches.
 
     python -P -m slimgate.steps.convert._aoti_worker FOLDER
 
 reads FOLDER/request.json {"device", "threads", "precision"}, FOLDER/model as TorchModel.save wrote it, and
-FOLDER/batches.npz ("0/input_ids", …). It writes FOLDER/model.pt2, then FOLDER/scores.npz ("0", …: what the
-package gives for each batch) and FOLDER/answer.json: inputs, weights, compile_seconds; or {"error"} alone.
-Compiled code may die: then there is no answer, and whoever asked lives on.
+FOLDER/batches.npz ("0/input_ids", …). It writes FOLDER/model.pt2, then FOLDER/scores.npz ("0", …: the
+package's scores for each batch) and FOLDER/answer.json: inputs, weights, compile_seconds; or {"error"} alone.
+If the compiled code crashes, there is no answer, and the calling process continues.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 def compile_and_predict(folder: Path, *, device: str, threads: int, precision: str) -> Json:
-    """Compiles the folder's model and predicts its batches. Raises BuildError where it is not one graph."""
+    """Compiles the folder's model and predicts its batches. Raises BuildError if it is not one graph."""
     import torch
 
     from slimgate.models.torch_model import load_torch_model
@@ -61,7 +61,7 @@ def compile_and_predict(folder: Path, *, device: str, threads: int, precision: s
 
 
 def compile_network(network: nn.Module, example: Json, package: Path, threads: int) -> None:
-    """A package of the network's logits, in float32. example: tensors by name, on the network's device."""
+    """Compiles a network's logits, in float32. example: tensors by name, on the network's device."""
     import torch
     from torch import nn
     from torch.export import Dim
@@ -78,20 +78,20 @@ def compile_network(network: nn.Module, example: Json, package: Path, threads: i
 
     axes = {name: dict.fromkeys(range(min(value.dim(), 2)), Dim.DYNAMIC) for name, value in example.items()}
     for name, value in example.items():
-        if value.dim() != 2:  # of images the sides are the model's
+        if value.dim() != 2:  # for images the sides are fixed by the model
             axes[name] = {0: Dim.DYNAMIC}
     with torch.no_grad():
         program = torch.export.export(Logits().eval(), (example,), dynamic_shapes=(axes,))
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=str(package),
-            # loops for more than one thread, however many the runtime is given
+            # loops for more than one thread, for any thread count of the runtime
             inductor_configs={"cpp.dynamic_threads": True, "cpp.threads": max(threads, 2)},
         )
 
 
 def example_batch(batch: Arrays) -> Arrays:
-    """Two rows at least, and not as many as there are tokens, or the two sizes would count as one."""
+    """At least two rows, and a number of rows other than that of tokens, or both sizes would count as one."""
     rows, tokens = next(iter(batch.values())).shape[:2]
     places = [place % rows for place in range(max(rows, 2))]
     if len(places) == tokens:
@@ -100,7 +100,7 @@ def example_batch(batch: Arrays) -> Arrays:
 
 
 def write_batches(file: Path, batches: list[Arrays]) -> None:
-    """All arrays in one file, by the batch's place and their name."""
+    """Writes all arrays into one file, under the batch's number and their name."""
     arrays: Any = {
         f"{place}/{name}": values for place, batch in enumerate(batches) for name, values in batch.items()
     }
@@ -108,7 +108,7 @@ def write_batches(file: Path, batches: list[Arrays]) -> None:
 
 
 def read_batches(file: Path) -> list[Arrays]:
-    """What `write_batches` wrote."""
+    """Reads what `write_batches` wrote."""
     by_batch: dict[int, dict[str, Any]] = {}
     with np.load(file, allow_pickle=False) as arrays:
         for key in arrays:

@@ -1,4 +1,4 @@
-"""What every export of one network as one graph checks before anything is built."""
+"""The check of every step that exports one network as one graph, before anything is built."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ class Export(Step[P]):
     """A step that makes a graph of a network with one stack of blocks."""
 
     def check(self, params: P, config: Json) -> Json:
-        """The configuration as it is. Raises SuiteError for an encoder-decoder."""
+        """Returns the configuration. Raises SuiteError for an encoder-decoder."""
         refuse_encoder_decoder(config)
         return config

@@ -1,4 +1,4 @@
-"""A script in another Python environment: what it is given, how it runs, what it leaves."""
+"""A script in another Python environment: its input, its run, its output."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from slimgate.steps.convert.external import Params
 
 LOG = "external.log"
-# Lines of the log that an error shows.
+# How many lines of the log an error shows.
 SHOWN = 5
-# What would make the other Python import this one's packages.
+# Environment variables that would make the other Python import this one's packages.
 OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 _PACKAGES = (
@@ -58,7 +58,7 @@ def installed_packages(python: Path) -> Any:
 
 
 def write_input(model: TorchModel | Served, folder: Path) -> str:
-    """Writes the model as transformers saves it, or copies the folder that it is."""
+    """Writes the model as transformers saves it, or copies its folder."""
     folder.mkdir()
     if isinstance(model, Served):
         copy_served(model.folder, folder)
@@ -68,7 +68,7 @@ def write_input(model: TorchModel | Served, folder: Path) -> str:
 
 
 def run_script(params: Params, request: Mapping[str, object], folder: Path, context: BuildContext) -> None:
-    """Runs it to its end. Raises BuildError at the time limit, and for an exit code other than 0."""
+    """Runs the script to its end. Raises BuildError at the time limit, and for an exit code other than 0."""
     request_file, log = folder / "request.json", folder / LOG
     request_file.write_text(json.dumps(request, indent=1), "utf-8")
     context.kept.append(log)
@@ -94,12 +94,12 @@ def run_script(params: Params, request: Mapping[str, object], folder: Path, cont
 
 
 def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
-    """The exit code; None at the limit (seconds). What the script started ends with it."""
+    """The exit code; None at the limit (seconds). Processes that the script started end with it."""
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:
         return None
-    finally:  # Ctrl-C comes through here too, and does not reach the script's session
+    finally:  # also after Ctrl-C, which does not reach the script's session
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -120,7 +120,7 @@ def _failure(end: str, params: Params, log: Path) -> BuildError:
 
 
 def read_result(model: TorchModel | Served, folder: Path, params: Params, context: BuildContext) -> Any:
-    """The model of the folder that the script wrote. Raises BuildError where it is none, or another form."""
+    """The model in the folder that the script wrote. Raises BuildError if it has none, or another form."""
     name = params.script.name
     if gguf_file(folder) is None and not weight_files(folder):
         files = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
@@ -145,7 +145,7 @@ def read_result(model: TorchModel | Served, folder: Path, params: Params, contex
 
 
 def _copy_missing(model: TorchModel | Served, folder: Path) -> None:
-    """A script that leaves the tokenizer, or settings beside a GGUF file, alone keeps those of its input."""
+    """Copies the tokenizer, or the settings next to a GGUF file, if the script did not write them."""
     source = folder.parent / "input"
     for file in source.iterdir():
         is_companion = file.suffix in (".json", ".txt", ".model", ".jinja") and "index" not in file.name

@@ -1,12 +1,12 @@
-"""Computes the last block of an encoder for the first token alone, where the head reads no other.
+"""Computes the last block of an encoder only for the first token, if the head reads no other.
 
 with first_token_alone(network, batch) as narrowed:
-    ...  # the same logits, for less; narrowed says whether the network was one for which this holds
+        ...  # the same logits, faster; narrowed is False if the network does not allow it
 
-A head that reads the first token's vector ([CLS]; Devlin et al. 2019, section 3) leaves the last block's
-other vectors unread: of the other tokens it needs keys and values, but no query, no FFN, no layer norm.
-Leaving tokens out is PoWER-BERT's idea (Goyal et al. 2020); here no answer changes. For ONNX graphs it is
-_onnx_first_token.py that does this.
+A head that reads the first token's vector ([CLS]; Devlin et al. 2019, section 3) does not read the last
+block's other vectors. For the other tokens the block needs keys and values, but no query, no FFN, no layer
+norm. Leaving tokens out is PoWER-BERT's idea (Goyal et al. 2020); here no answer changes. For ONNX graphs,
+_onnx_first_token.py does this.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def first_token_alone(network: nn.Module, batch: Arrays) -> Iterator[bool]:
-    """The network with a narrower last block while the context lasts; False where it stays as it is.
+    """The network with a narrower last block while the context lasts; False if the block stays unchanged.
 
-    batch: rows of several tokens, which show whether the logits hang on other tokens' last vectors, and that
-    they stay as they were. Blocks are narrowed that are built as BERT's: attention.self.query, .key, .value,
-    and attention.output, which adds what attention was given. Others that have these names and attend
-    otherwise (ESM turns its vectors by their places) give other logits, and stay whole.
+    batch: rows of several tokens, which show whether the logits depend on other tokens' last vectors, and
+    whether the narrow block gives the same logits. Only blocks built like BERT's are narrowed:
+    attention.self.query, .key, .value, and attention.output, which adds attention's input. Other blocks that
+    have these names and attend differently (ESM rotates vectors by position) give other logits, and stay
+    whole.
     """
     block = _last_block(network)
     if block is None or not _is_berts(block) or not reads_first_token_alone(network, batch):
@@ -59,7 +60,7 @@ def _narrow(attention: BertAttention, undo: ExitStack) -> None:
 
 
 def reads_first_token_alone(network: nn.Module, batch: Arrays) -> bool:
-    """Whether the logits stay the same, to the bit, when the last block's other vectors become others."""
+    """Whether the logits stay the same, to the bit, when the last block's other vectors change."""
     block = _last_block(network)
     if block is None:
         return False
@@ -91,7 +92,7 @@ def _turn_other_tokens(
 def _last_block(network: nn.Module) -> Any:
     try:
         return list(encoder_layers(network))[-1]
-    except (BuildError, IndexError):  # no blocks of one kind: two towers, or a network of the user's own
+    except (BuildError, IndexError):  # blocks of several kinds: two towers, or a user's network
         return None
 
 
@@ -114,7 +115,7 @@ def _is_berts(block: nn.Module) -> bool:
 
 
 class _FirstQuery(nn.Module):
-    """BERT's self-attention with one query a row; the network's own way to attend is kept."""
+    """BERT's self-attention with one query per row; it attends in the network's own way."""
 
     def __init__(self, layer: BertSelfAttention) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""How much each input of a linear layer matters: what llama.cpp calls an importance matrix.
+"""The importance of each input of a linear layer: llama.cpp's importance matrix.
 
 Its quantizer weighs the error of a weight by the mean square of the input that it is multiplied with. Here
-that is measured on the network itself, over the real tokens of rows, as `llama-imatrix` does by llama.cpp.
+that is measured on the network itself, over the real tokens of rows, as `llama-imatrix` does with llama.cpp.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Importance = dict[str, npt.NDArray[np.float32]]
 
 
 class _Sums:
-    """Sums of squared inputs by layer, and how many tokens they are of."""
+    """Sums of squared inputs by layer, and the number of their tokens."""
 
     def __init__(self) -> None:
         self.squares: dict[str, torch.Tensor] = {}
@@ -27,7 +27,7 @@ class _Sums:
         self.mask: torch.Tensor | None = None
 
     def add(self, name: str, inputs: torch.Tensor) -> None:
-        """inputs: (rows, tokens, features), of which padding does not count, or (tokens, features)."""
+        """inputs: (rows, tokens, features), without counting padding, or (tokens, features)."""
         masked = self.mask is not None and inputs.shape[:-1] == self.mask.shape
         values = (inputs[self.mask] if masked else inputs.flatten(0, -2)).double()
         squares = values.square().sum(0)
@@ -66,5 +66,5 @@ def measure_importance(network: nn.Module, batches: Sequence[Arrays], device: st
 
 
 def count_tokens(batches: Sequence[Arrays]) -> int:
-    """Real tokens of the batches."""
+    """The number of real tokens in the batches."""
     return sum(int(batch["attention_mask"].sum()) for batch in batches)

@@ -1,6 +1,6 @@
-"""llama.cpp's quantizer, which knows all of its types and mixes: in the process of a worker alone.
+"""llama.cpp's quantizer, which has all of its types and mixes. Only a worker process may run it.
 
-It ends the process where its own checks fail.
+It ends the process if one of its own checks fails.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def quantize_file(
     """Writes a file of floats in a type of llama.cpp, such as Q4_K_M.
 
     importance: tensor -> (inputs,) mean squares; tensor_types: regular expression of tensors' names -> type;
-    pure: whether all matrices have the one type. Raises BuildError in one line.
+    pure: whether all matrices have the same type. Raises BuildError in one line.
     """
     import gguf
 
@@ -46,7 +46,7 @@ def quantize_file(
     options.nthread = threads
     options.ftype = int(gguf.LlamaFileType[f"MOSTLY_{kind}"])
     options.pure = pure
-    # Tensors of other sizes make the quantizer end the process; F32 input is what the converter has written.
+    # Tensors of other sizes make the quantizer end the process; the converter has written F32 input.
     overrides = [
         (pattern.encode(), gguf.GGMLQuantizationType[name]) for pattern, name in tensor_types.items()
     ]
@@ -68,7 +68,7 @@ def quantize_file(
 
 
 def name_tensors(reader: gguf.GGUFReader, importance: Importance) -> dict[str, npt.NDArray[np.float32]]:
-    """Importance by the names of a file's tensors, of the layers whose tensor has that many inputs.
+    """Importance by the names of a file's tensors, for layers whose tensor has that many inputs.
 
     importance: by the names of the network's layers.
     """
@@ -81,7 +81,7 @@ def name_tensors(reader: gguf.GGUFReader, importance: Importance) -> dict[str, n
     widths = {tensor.name: int(tensor.shape[0]) for tensor in reader.tensors if len(tensor.shape) == 2}
     named: dict[str, npt.NDArray[np.float32]] = {}
     for layer, values in importance.items():
-        # a sentence encoder has its transformer under a name of its own
+        # a sentence encoder has its transformer under another name
         tensor = f"{names.get_name(layer) or names.get_name(layer.partition('.')[2])}.weight"
         if widths.get(tensor) == values.size:
             named[tensor] = np.ascontiguousarray(values, dtype=np.float32)

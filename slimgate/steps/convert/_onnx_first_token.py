@@ -1,11 +1,11 @@
-"""Computes for the first token alone what only the first token's answer reads.
+"""Computes only the first token in the part of an ONNX graph from which only the first token is read.
 
-A head that reads the first token's vector ([CLS]; Devlin et al. 2019, section 3) leaves the last block's
-other vectors unread: of the other tokens it needs keys and values, but no query, no FFN, no layer norm. The
-graph of a whole network computes all of them. Here the choice of the first token is moved from the end of the
-block to its beginning: as PoWER-BERT (Goyal et al. 2020) leaves out tokens, but no answer changes.
+A head that reads the first token's vector ([CLS]; Devlin et al. 2019, section 3) does not read the last
+block's other vectors. For the other tokens the block needs keys and values, but no query, no FFN, no layer
+norm. The graph of a whole network computes all of them. Here the choice of the first token moves from the end
+of the block to its beginning. PoWER-BERT (Goyal et al. 2020) leaves out tokens too; here no answer changes.
 
-It goes before quantizing: a scale taken over a whole tensor would be another one over its first token.
+It must run before quantization: a scale over a whole tensor differs from a scale over its first token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from slimgate.steps.convert._onnx_graph import Graph
 if TYPE_CHECKING:
     import onnx
 
-# Operators that make a token's vector from the same token's and nothing else, with their inputs of vectors.
+# Operators that make a token's vector from vectors of the same token only, with their vector inputs.
 BY_TOKEN = {
     "Add": (0, 1),
     "BiasGelu": (0,),
@@ -37,16 +37,16 @@ BY_TOKEN = {
     "Sub": (0, 1),
     "Tanh": (0,),
 }
-# Of attention the query alone: keys and values are of all tokens.
+# In attention only the query: keys and values are needed for all tokens.
 QUERY = (0,)
-# From here on its inputs have a place for each query, such as (rows, heads, queries, keys).
+# From this number on, its inputs have a position for each query, such as (rows, heads, queries, keys).
 BIAS_OF_PAIRS = 5
 
 
 def keep_first_token(graph: Graph) -> int:
-    """Rewrites the graph in place; gives how many operators compute one token instead of all.
+    """Rewrites the graph in place; returns how many operators now compute one token instead of all.
 
-    0 where the answer reads more than the first token, or attention is not one operator.
+    0 if the answer reads more than the first token, or attention is not one operator.
     """
     moved_nodes = 0
     for choice in [node for node in graph.proto.graph.node if _chooses_first(graph, node)]:
@@ -55,7 +55,7 @@ def keep_first_token(graph: Graph) -> int:
             _choose_before(graph, moved)
             moved_nodes += len(moved)
     if moved_nodes:
-        del graph.proto.graph.value_info[:]  # shapes of all tokens
+        del graph.proto.graph.value_info[:]  # these shapes are for all tokens
     return moved_nodes
 
 
@@ -72,7 +72,7 @@ def _axis(node: onnx.NodeProto) -> int:
 
 
 def _only_for(graph: Graph, choice: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The operators whose outputs nobody but the choice reads, directly or through each other; last first."""
+    """The operators whose outputs only the choice reads, directly or through each other; last first."""
     needed = {choice.input[0]}
     nodes: list[Any] = []
     for node in reversed(graph.proto.graph.node):
@@ -103,12 +103,12 @@ def _moves(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _vectors(node: onnx.NodeProto) -> tuple[int, ...]:
-    """Which inputs of an operator are tokens' vectors that may be the first one's alone."""
+    """Which inputs of an operator are tokens' vectors that may be reduced to the first token's."""
     return QUERY if node.op_type in ("Gather", "MultiHeadAttention") else BY_TOKEN[node.op_type]
 
 
 def _choose_before(graph: Graph, moved: list[onnx.NodeProto]) -> None:
-    """Chooses the first token, as (rows, 1, features), of what the moved operators read of others."""
+    """Chooses the first token, as (rows, 1, features), in the inputs that the moved operators read."""
     from onnx import helper
 
     inside = {name for node in moved for name in node.output}

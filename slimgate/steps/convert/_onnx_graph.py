@@ -1,4 +1,4 @@
-"""Who makes and who reads each value of an ONNX graph: what a rewriting of the graph walks along."""
+"""Which nodes make and read each value of an ONNX graph, for code that rewrites the graph."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Graph:
             self._readers.setdefault(name, []).append(node)
 
     def maker(self, name: str, *kinds: str) -> Any:
-        """The node that makes a value, where it is of one of these kinds; else None."""
+        """The node that makes a value, if it is of one of these kinds; else None."""
         node = self._makers.get(name)
         return node if node is not None and node.op_type in kinds else None
 
@@ -42,7 +42,7 @@ class Graph:
         return self._readers.get(name, [])
 
     def only_reader(self, name: str, *kinds: str) -> Any:
-        """The one node that reads a value, where it is of one of these kinds; else None."""
+        """The single node that reads a value, if it is of one of these kinds; else None."""
         readers = self.readers(name)
         if len(readers) != 1 or readers[0].op_type not in kinds or self.is_output(name):
             return None
@@ -52,7 +52,7 @@ class Graph:
         return any(output.name == name for output in self.proto.graph.output)
 
     def value(self, name: str) -> Values | None:
-        """The numbers of a value that is fixed; None of one that is computed."""
+        """The numbers of a fixed value; None for a computed one."""
         from onnx import numpy_helper
 
         tensor = self._tensors.get(name)
@@ -60,7 +60,7 @@ class Graph:
         return values
 
     def constant(self, name: str, values: Values) -> str:
-        """A new initializer; gives its name."""
+        """Adds an initializer; returns its name."""
         from onnx import numpy_helper
 
         tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
@@ -77,7 +77,7 @@ class Graph:
         before: onnx.NodeProto,
         **options: float | str,
     ) -> onnx.NodeProto:
-        """A new node of ONNX Runtime's own kind in front of another. Its outputs are the new node's now."""
+        """Adds a node of ONNX Runtime's own kind before another node, and gives it that node's outputs."""
         from onnx import helper
 
         node = helper.make_node(
@@ -90,17 +90,17 @@ class Graph:
         return node
 
     def insert(self, node: onnx.NodeProto, place: int) -> None:
-        """Puts a node at a place in the order in which nodes are computed."""
+        """Puts a node at a position in the order in which nodes are computed."""
         self.proto.graph.node.insert(place, node)
         self._enter(self.proto.graph.node[place])
 
     def remove(self, *nodes: onnx.NodeProto) -> None:
-        """Takes nodes out whose outputs another one makes now."""
+        """Removes nodes whose outputs another node makes now."""
         for node in nodes:
             self.proto.graph.node.remove(node)
 
     def ancestors(self, name: str) -> list[onnx.NodeProto]:
-        """The nodes that a value is computed by, in the graph's order."""
+        """The nodes that a value is computed from, in the graph's order."""
         needed, above = {name}, []
         for node in reversed(self.proto.graph.node):
             if needed & set(node.output):
@@ -110,7 +110,7 @@ class Graph:
 
 
 def without_unread(proto: onnx.ModelProto) -> None:
-    """Removes nodes whose outputs nobody reads, and the initializers that are left over."""
+    """Removes nodes whose outputs no node reads, and unused initializers."""
     read = {output.name for output in proto.graph.output}
     nodes = []
     for node in reversed(proto.graph.node):

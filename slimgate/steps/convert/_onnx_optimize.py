@@ -1,11 +1,11 @@
-"""Attention and embeddings of an exported encoder as one operator each, of ONNX Runtime's own kinds.
+"""Fuses attention and embeddings of an exported encoder into one operator each, of ONNX Runtime's own kinds.
 
     fused, narrowed = fuse(proto)        # {"MultiHeadAttention": 6, "EmbedLayerNormalization": 1, …}, 13
 
-onnxruntime.transformers knows the graphs of older exporters; on torch's of today it joins layer norms with
-what is added to them, and GELU with its bias, but finds neither attention nor embeddings. So these two are
-found here, by what the nodes compute. Attention over padding gets the mask that the tokenizer made, where
-running the graph's own mask on probes shows that it says the same; any other mask is added as it is.
+onnxruntime.transformers knows the graphs of older exporters. In current PyTorch graphs it joins layer norms
+with the preceding sums, and GELU with its bias, but finds neither attention nor embeddings. So this module
+finds these two by what the nodes compute. Attention over padding gets the mask that the tokenizer made, if
+running the graph's own mask on probes shows that it is the same; any other mask is added unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
 MASK = "attention_mask"
-# What ONNX Runtime reads as int32, so that no cast stands between the caller and it.
+# Inputs that ONNX Runtime reads as int32, so that no cast is needed after them.
 READ_AS_INT32 = frozenset({"Cast", "Shape", "Gather", "MultiHeadAttention", "EmbedLayerNormalization"})
 FUSED = (
     "MultiHeadAttention",
@@ -49,7 +49,7 @@ def fuse(
 ) -> tuple[dict[str, int], int]:
     """Rewrites a graph in place.
 
-    Gives how many operators of each fused kind it has now, and how many compute the first token alone.
+    Returns how many operators of each fused kind it has now, and how many compute only the first token.
     """
     if attention:
         _fuse_attention(Graph(proto))
@@ -80,7 +80,7 @@ def _approximate(proto: onnx.ModelProto) -> None:
 
 
 def _fuse_by_library(proto: onnx.ModelProto) -> None:
-    """Skip connections with layer norms, GELU with its bias; not attention, which needs the head count."""
+    """Fuses skip connections with layer norms, and GELU with its bias. Attention would need head counts."""
     from onnxruntime.transformers import optimizer
     from onnxruntime.transformers.fusion_options import FusionOptions
 
@@ -107,7 +107,7 @@ def _linear(graph: Graph, name: str) -> _Linear | None:
         fixed = [graph.value(entry) for entry in add.input]
         place = 0 if fixed[0] is not None else 1
         bias, name = fixed[place], add.input[1 - place]
-        if bias is None:  # a sum of two computed values, such as with an adapter's
+        if bias is None:  # a sum of two computed values, such as the sum with an adapter's output
             return None
     product = graph.maker(name, "MatMul")
     weight = None if product is None else graph.value(product.input[1])
@@ -122,7 +122,7 @@ def _linear(graph: Graph, name: str) -> _Linear | None:
 
 
 def _heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linear, int] | None:
-    """The linear layer behind a value that is its output by heads, and the numbers of a head."""
+    """The linear layer before a value that is its output split by heads, and the numbers per head."""
     turned = graph.maker(name, "Transpose")
     if turned is None or tuple(options_of(turned)["perm"]) != order:
         return None
@@ -133,14 +133,14 @@ def _heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linear, in
 
 
 def _last(graph: Graph, shape: str) -> int | None:
-    """The last number of a shape, where it is fixed."""
+    """The last number of a shape, if it is fixed."""
     joined = graph.maker(shape, "Concat")
     values = graph.value(shape if joined is None else joined.input[-1])
     return None if values is None or values.size == 0 or values.flat[-1] < 1 else int(values.flat[-1])
 
 
 def _scalar(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None:
-    """What a node multiplies, and by which fixed number."""
+    """The value that a node multiplies, and the fixed factor."""
     for place in (0, 1) if node.op_type == "Mul" else (1,):
         values = graph.value(node.input[place])
         if values is not None and values.size == 1:
@@ -209,9 +209,9 @@ def _mask_int32(graph: Graph) -> str:
 
 
 def _is_padding(graph: Graph, mask: str) -> bool:
-    """Whether a mask is 0 where the tokenizer's is 1, for every query alike, and far below 0 elsewhere.
+    """Whether a mask is 0 where the tokenizer's is 1, equally for every query, and far below 0 elsewhere.
 
-    Held on texts of five tokens and on long ones, in which a window around each token would show.
+    It is checked on texts of five tokens and on long ones, which would reveal a window around each token.
     """
     from onnx import TensorProto, helper
     from onnxruntime import InferenceSession
@@ -238,7 +238,7 @@ def _is_padding(graph: Graph, mask: str) -> bool:
         }
         try:
             values = np.asarray(session.run(None, feed)[0])
-        except Exception:  # a graph for fewer tokens: its errors have no common base
+        except Exception:  # a graph for fewer tokens; its errors have no common base
             return False
         rows, tokens = feed_mask.shape
         values = np.broadcast_to(values, (rows, 1, tokens, tokens))
@@ -249,7 +249,7 @@ def _is_padding(graph: Graph, mask: str) -> bool:
 
 
 def _fuse_embeddings(graph: Graph) -> None:
-    """Tables of tokens, of types and of positions 0, 1, 2 … that are added, then normalised."""
+    """Fuses tables of tokens, of types and of positions 0, 1, 2 … that are added, then normalised."""
     for norm in [node for node in graph.proto.graph.node if node.op_type == "LayerNormalization"]:
         outer = graph.maker(norm.input[0], "Add")
         inner = None if outer is None else graph.maker(outer.input[0], "Add")
@@ -297,7 +297,7 @@ def _cast_first(graph: Graph, names: dict[str, str]) -> None:
 
 
 def _read_int32(graph: Graph) -> None:
-    """Inputs of 64 bits that are cast to 32 are read in 32 from the start."""
+    """Makes 64-bit inputs that are cast to 32 bits 32-bit inputs."""
     from onnx import TensorProto
 
     for graph_input in graph.proto.graph.input:
@@ -316,6 +316,6 @@ def _read_int32(graph: Graph) -> None:
 
 
 def _takes_int32(graph: Graph, node: onnx.NodeProto) -> bool:
-    if node.op_type == "Unsqueeze":  # of any type, and gives the same
+    if node.op_type == "Unsqueeze":  # it takes any type, and returns the same
         return all(reader.op_type == "Cast" for reader in graph.readers(node.output[0]))
     return node.op_type in READ_AS_INT32

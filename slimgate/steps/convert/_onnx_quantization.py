@@ -1,10 +1,10 @@
-"""What the steps that quantize an ONNX graph have in common: which products they reach, and what they check.
+"""Shared code of steps that quantize an ONNX graph: which products they change, and their checks.
 
 work = Quantizing.of(model, context, output_layer=False)
 ... quantize work.proto, the nodes work.products ...
 return work.finish(proto, tolerance=1.0)
 
-The token tables of an ONNX graph in int8.
+It also quantizes the token tables of an ONNX graph to int8.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import onnx
     from transformers import PreTrainedConfig
 
-# Kinds that a graph gets by being quantized.
+# Kinds of nodes that quantization adds to a graph.
 INTEGER = (
     "MatMulInteger",
     "MatMulIntegerToFloat",
@@ -39,7 +39,8 @@ INTEGER = (
 )
 
 
-# What makes other numbers of tokens' ids: buckets of bigrams, or cutting. Positions come by Shape or CumSum.
+# Operators that compute other token numbers from ids: buckets of bigrams, or cutting. Positions use Shape or
+# CumSum.
 _OF_NUMBERS = frozenset(
     {"Add", "Cast", "Concat", "Gather", "Mod", "Mul", "Reshape", "Slice", "Squeeze", "Unsqueeze", "Where"}
 )
@@ -47,11 +48,11 @@ _IDS = "input_ids"
 
 
 def token_tables(proto: onnx.ModelProto) -> list[str]:
-    """The nodes that look up the tables of tokens, by name: a fixed table by what the tokens' ids make up.
+    """The names of nodes that look up token tables: fixed tables, indexed by values made from the token ids.
 
-    Those are the tokens' own and that of their bigrams; a table of one column holds numbers, not vectors. If
-    none is found by the ids, the largest table that is looked up. Tables of positions and token types stay as
-    they are: they are small. Raises BuildError where there is none in float.
+    These are the tables of tokens and of their bigrams; a table of one column holds numbers, not vectors. If
+    none is found through the ids, it is the largest table that is looked up. Tables of positions and token
+    types stay unchanged, because they are small. Raises BuildError if there is no float table.
     """
     graph, tables = Graph(proto), dict[str, tuple[int, str]]()
     by_ids = set()
@@ -72,7 +73,7 @@ def token_tables(proto: onnx.ModelProto) -> list[str]:
 
 
 def _is_of_ids(graph: Graph, name: str) -> bool:
-    """Whether a value is made of the tokens' ids by what keeps them numbers of tokens."""
+    """Whether a value is made from the token ids by operators that keep it a token number."""
     seen, todo = set[str](), [name]
     while todo:
         if (source := todo.pop()) == _IDS:
@@ -85,7 +86,7 @@ def _is_of_ids(graph: Graph, name: str) -> bool:
 
 
 def tables_to_int8(work: Quantizing) -> onnx.ModelProto:
-    """The graph of a Quantizing whose token tables, and no product, are int8; a scale for each of them."""
+    """The graph of a Quantizing with int8 token tables, one scale for each, and unchanged products."""
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -105,7 +106,7 @@ def tables_to_int8(work: Quantizing) -> onnx.ModelProto:
 
 @dataclass
 class Quantizing:
-    """A graph that is being quantized, a copy of the model's.
+    """A copy of the model's graph that is being quantized.
 
     products: names of the nodes that multiply by a fixed matrix, without the output layer's.
     """
@@ -121,9 +122,9 @@ class Quantizing:
     def of(
         cls, model: OnnxModel, context: BuildContext, *, output_layer: bool, embeddings: bool = False
     ) -> Quantizing:
-        """Raises BuildError where no product by a float matrix is left, and no table is to be quantized."""
+        """Raises BuildError if no product with a float matrix is left, and no table is to be quantized."""
         proto = copy.deepcopy(model.proto)
-        del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
+        del proto.graph.value_info[:]  # the exporter's shapes, which conflict with shape inference
         products_from_gemms_(proto)
         name_nodes_(proto)
         last = None if output_layer else output_product(proto, model.config)
@@ -140,17 +141,17 @@ class Quantizing:
 
     @property
     def scratch(self) -> Path:
-        """Where a quantizer writes what it makes."""
+        """The folder into which a quantizer writes its result."""
         return Path(self.context.scratch) / "quantized.onnx"
 
     def read(self) -> Any:
-        """What it has written."""
+        """Reads the result of a quantizer."""
         import onnx
 
         return onnx.load_model(self.scratch)
 
     def finish(self, proto: onnx.ModelProto, *, tolerance: float, reduce_range: bool = True) -> OnnxModel:
-        """The quantized model. Raises BuildError where its answers lie further away than the tolerance.
+        """The quantized model. Raises BuildError if its answers differ by more than the tolerance.
 
         reduce_range: whether sums of int8 products cannot saturate; else the error says that they may have.
         """
@@ -171,7 +172,7 @@ class Quantizing:
 
 
 def products_from_gemms_(proto: onnx.ModelProto) -> None:
-    """Writes y = x W' + b as a product and a sum, as other layers have it, of which quantizers know more."""
+    """Writes y = x W' + b as a product and a sum, as in other layers: quantizers support that better."""
     from onnx import helper
 
     graph = Graph(proto)
@@ -201,7 +202,7 @@ def _drop_unread_weights(proto: onnx.ModelProto) -> None:
 
 
 def name_nodes_(proto: onnx.ModelProto) -> None:
-    """Quantizers name nodes by their names, which have to be there and differ."""
+    """Gives each node a unique name, because quantizers refer to nodes by name."""
     seen: set[str] = set()
     for number, node in enumerate(proto.graph.node):
         if not node.name or node.name in seen:
@@ -210,7 +211,7 @@ def name_nodes_(proto: onnx.ModelProto) -> None:
 
 
 def output_product(proto: onnx.ModelProto, config: PreTrainedConfig) -> str | None:
-    """The node that gives the answers: the last product, where it has a number for each label or token."""
+    """The node that gives the answers: the last product, if it has an output for each label or token."""
     widths = {getattr(config, "num_labels", None), getattr(config, "vocab_size", None)}
     products = [(node.name, np.shape(values)[-1]) for node, values in weights_of(Graph(proto), "MatMul")]
     return products[-1][0] if products and products[-1][1] in widths else None

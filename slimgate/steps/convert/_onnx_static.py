@@ -1,10 +1,10 @@
-"""Products of an ONNX graph by int8 weights and activations of fixed ranges, one operator each.
+"""Products of an ONNX graph with int8 weights and activations of fixed ranges, one operator each.
 
-y = x W + b becomes QuantizeLinear(x) and MatMulIntegerToFloat, which gives float32 at once. Pairs of
-QuantizeLinear and DequantizeLinear, as onnxruntime.quantization writes them, would have ONNX Runtime round
-the outputs to 8 bits too, and it cannot place them beside operators of its own kinds.
+y = x W + b becomes QuantizeLinear(x) and MatMulIntegerToFloat, which returns float32 directly. With pairs of
+QuantizeLinear and DequantizeLinear, as onnxruntime.quantization writes them, ONNX Runtime would also round
+the outputs to 8 bits, and it cannot combine such pairs with operators of its own kinds.
 
-What the products of an ONNX graph receive on calibration rows: histograms, and ranges told from them.
+The module also finds ranges of the products' inputs, from histograms on calibration rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def value_ranges(
     observer: Observer,
     percentile: float,
 ) -> Ranges:
-    """(low, high) of each named value of the graph, 0 within; what stands for padding does not count."""
+    """(low, high) of each named value of the graph, with 0 inside; values of padding do not count."""
     if not names:
         return {}
     ends = dict.fromkeys(names, (0.0, 0.0))
@@ -95,7 +95,7 @@ def _iter_tensor_values(
 
 
 def products_to_int8_(graph: Graph, products: Collection[str], ranges: Ranges, *, limit: int) -> None:
-    """Rewrites the products of those names. ranges: of the values they read; limit: the largest weight level.
+    """Rewrites the named products. ranges: of the values they read; limit: the largest weight level.
 
     A product that already reads a quantized value of another product reads the same one.
     """
@@ -133,7 +133,7 @@ def _activation(graph: Graph, name: str, low: float, high: float) -> list[str]:
 
 
 def _weight(graph: Graph, name: str, limit: int) -> str:
-    """The levels of a matrix (in, out), a scale for each output; gives their name."""
+    """Adds the levels of a matrix (in, out), with a scale for each output; returns their name."""
     levels = f"{name}_quantized"
     if graph.value(levels) is None:
         values: Values = graph.value(name)  # type: ignore[assignment]

@@ -1,6 +1,6 @@
-"""The quality of a compiled OpenVINO graph on a split, as nncf's accuracy control asks for it.
+"""The quality of a compiled OpenVINO graph on a split, in the form that nncf's accuracy control takes.
 
-What steps that quantize OpenVINO graphs share: rows for nncf, layers that are left out, what is logged.
+It also has the shared code of steps that quantize OpenVINO graphs: rows for nncf, ignored layers, the log.
 
 made = quantize_model(model, context, lambda graph: nncf.quantize(graph, …), tolerance=2.0)
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.rows import Encoded
 
 BATCH_SIZE = 32
-# Between a network's last layer and its answers nothing but these stands.
+# Only these operators may be between a network's last layer and its answers.
 _CARRIES_ON = frozenset(
     (
         "Add",
@@ -52,9 +52,9 @@ _CARRIES_ON = frozenset(
 
 
 class Validation:
-    """The task's first default metric, more is better, and of each row how near its scores are to float's.
+    """The task's first default metric (higher is better), and for each row the distance from float's scores.
 
-    A perplexity p counts as -ln(p), so that percent of it are what is compared.
+    A perplexity p counts as -ln(p), so that percentages of it are compared.
     """
 
     def __init__(self, model: OpenVinoModel, context: BuildContext, split: str) -> None:
@@ -73,16 +73,16 @@ class Validation:
         return len(self._rows)
 
     def allowed_drop(self, points: float) -> float:
-        """What the value may drop by."""
+        """The largest drop of the value that is allowed."""
         return math.log1p(points / 100) if self._metric.unit == "percent" else points / 100
 
     def inputs(self, row: int) -> Arrays:
-        """What the graph gets for one row."""
+        """The graph's inputs for one row."""
         encoded = self._encode_rows([row])
         return encoded.batch(range(len(encoded.lengths)))
 
     def measure(self, compiled: openvino.CompiledModel, data: Iterable[int]) -> tuple[float, list[float]]:
-        """The value on the given rows, and minus each row's mean distance from float's scores."""
+        """The metric's value on these rows, and minus each row's mean distance from float's scores."""
         positions = list(data)
         scores = self._scores(RequestPredictor(compiled.create_infer_request()), positions)
         distances = np.abs(scores - self._float[positions]).reshape(len(positions), -1).mean(axis=1)
@@ -126,10 +126,10 @@ def quantize_model(
     *,
     tolerance: float,
 ) -> OpenVinoModel:
-    """The OpenVinoModel of `quantize(graph)`, whose answers on calibration rows are held against the model's.
+    """The OpenVinoModel of `quantize(graph)`. Its answers on calibration rows are compared with the model's.
 
-    Logs how many numbers of each type the weights are, and of a decoder the answers that change. Raises
-    BuildError in one line where quantizing fails.
+    Logs how many numbers of each type the weights have, and for a decoder the answers that change. Raises
+    BuildError in one line if quantizing fails.
     """
     from slimgate._system.quiet import silent
     from slimgate._system.signals import keep_signal_stack
@@ -143,7 +143,7 @@ def quantize_model(
             graph = quantize(model.graph.clone())
     except SlimgateError:
         raise
-    except Exception as error:  # nncf's errors have no base of their own beside Exception
+    except Exception as error:  # nncf's errors have no common base except Exception
         raise BuildError(f"nncf: {type(error).__name__}: {' '.join(str(error).split())}") from error
     quantized = replace(model, graph=graph)
     after = scores(predictor_of(quantized, context), batches)
@@ -155,7 +155,7 @@ def quantize_model(
 
 
 def single_rows(model: OpenVinoModel, context: BuildContext, limit: int) -> list[Arrays]:
-    """At most so many calibration rows, each a batch of its own: padding would be seen as values."""
+    """At most `limit` calibration rows, each a separate batch, because padding would count as values."""
     from slimgate.models.openvino_decoder import decoder_inputs
     from slimgate.models.openvino_model import DECODER
 
@@ -168,7 +168,7 @@ def single_rows(model: OpenVinoModel, context: BuildContext, limit: int) -> list
 
 
 def output_layer(graph: openvino.Model) -> str | None:
-    """The name of the product with weights that gives the logits; None where other operators give them."""
+    """The name of the product with weights that gives the logits; None if other operators give them."""
     node = graph.outputs[0].get_node().input_value(0).get_node()
     while node.get_type_name() in _CARRIES_ON:
         node = node.input_value(0).get_node()
@@ -178,7 +178,7 @@ def output_layer(graph: openvino.Model) -> str | None:
 
 
 def embedding_lookups(graph: openvino.Model) -> list[str]:
-    """The names of the operators that look rows of a table up."""
+    """The names of the operators that look up rows of a table."""
     return [
         str(node.get_friendly_name())
         for node in graph.get_ops()
@@ -190,7 +190,7 @@ def embedding_lookups(graph: openvino.Model) -> list[str]:
 
 
 def _constant(node: openvino.Node) -> bool:
-    """Whether a node is a Constant, or one that is only stored in another type."""
+    """Whether a node is a Constant, or a type conversion of a Constant."""
     while node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape"):
         node = node.input_value(0).get_node()
     return bool(node.get_type_name() == "Constant")

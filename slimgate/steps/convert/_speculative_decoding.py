@@ -1,4 +1,4 @@
-"""Whether a model and its draft fit each other."""
+"""Checks that a model and its draft model fit each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_is_greedy(context: BuildContext) -> None:
 
 
 def check_draft(model: TorchModel, draft: object, name: str) -> None:
-    """Raises BuildError where the draft cannot propose tokens to the model. name: of the draft."""
+    """Raises BuildError if the draft cannot propose tokens to the model. name: of the draft."""
     if type(draft) is not TorchModel:
         raise BuildError(f'draft "{name}" is a {type(draft).__name__}, expected a network of PyTorch alone')
     for owner, network in (("the model", model.network), (f'draft "{name}"', draft.network)):
@@ -54,7 +54,7 @@ def check_draft(model: TorchModel, draft: object, name: str) -> None:
 
 
 def _reads_from_a_cache(network: nn.Module) -> bool:
-    """Whether it is a decoder that is not recurrent: a state has no tokens that could be removed."""
+    """Whether it is a decoder that is not recurrent: tokens cannot be removed from a recurrent state."""
     recurrent = bool(getattr(network, "_is_stateful", False))
     return can_write(network) and not is_encoder_decoder(network) and not recurrent
 

@@ -1,4 +1,4 @@
-"""A model in CTranslate2's format, by its own converter."""
+"""Converts a model to CTranslate2's format with its own converter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SPECIAL = ("unk_token", "bos_token", "eos_token")
 
 
 def convert(model: TorchModel, quantization: str, context: BuildContext) -> CTranslate2Model:
-    """The converted model. Raises BuildError for one that writes nothing, or CTranslate2 cannot hold."""
+    """The converted model. Raises BuildError if it writes nothing, or CTranslate2 cannot hold it."""
     converters = import_extra("ctranslate2.converters", KIND, "to_ctranslate2")
     _check_writes(model.network, context)
     answers = _find_facts(model)
@@ -41,7 +41,7 @@ def convert(model: TorchModel, quantization: str, context: BuildContext) -> CTra
     try:
         with silent():
             converters.TransformersConverter(str(plain)).convert(str(written), quantization=quantization)
-    except Exception as error:  # its loaders read a model's parts, and raise anything where one is missing
+    except Exception as error:  # its loaders may raise any error if a part of the model is missing
         problem = " ".join(str(error).split())
         raise BuildError(
             f"CTranslate2 cannot convert the model: {type(error).__name__}: {problem}"
@@ -77,7 +77,7 @@ def _check_texts(model: TorchModel, answers: AnswerFacts, context: BuildContext)
 
 
 def _state_norms(file: Path) -> None:
-    """The converter reads where BART's norms are; transformers' configuration does not say it any more."""
+    """Adds to config.json where BART's norms are: the converter reads it, transformers does not write it."""
     config = read_json(file)
     if config["model_type"] == "bart":
         file.write_text(
@@ -86,11 +86,11 @@ def _state_norms(file: Path) -> None:
 
 
 def _complete(file: Path, model: TorchModel) -> None:
-    """Writes what the library reads of config.json and its converter leaves out.
+    """Writes entries that the library reads from config.json and its converter leaves out.
 
     CTranslate2 opens no model without the special tokens, which a tokenizer of bytes does not have. They are
-    never read: texts come as tokens of the vocabulary, end tokens with each call. The padding token takes
-    their names. The converter forgets the epsilon of GPT-2's norms.
+    never read: texts come as tokens of the vocabulary, and each call has its end tokens. So the padding token
+    gets their names. The converter also leaves out the epsilon of GPT-2's norms.
     """
     config, tokenizer = read_json(file), model.tokenizer
     spare = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
@@ -120,7 +120,7 @@ def _find_facts(model: TorchModel) -> AnswerFacts:
 
 
 def _longest(config: Json) -> tuple[int | None, bool]:
-    """The longest text in tokens, and whether a window says so, beyond which the library errs."""
+    """The longest text in tokens, and whether a window sets it, beyond which the library computes wrongly."""
     positions, window = longest_text(config), config.get("sliding_window")
     if "sliding_attention" not in (config.get("layer_types") or ("sliding_attention",)):
         window = None

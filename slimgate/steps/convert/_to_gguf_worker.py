@@ -1,11 +1,11 @@
-"""A process of its own that writes a model as a GGUF file, by llama.cpp's converter.
+"""A separate process that writes a model as a GGUF file, with llama.cpp's converter.
 
     python -P -m slimgate.steps.convert._to_gguf_worker FOLDER
 
 reads FOLDER/request.json {"type", "source", "llama_cpp"} and FOLDER/model: as transformers saves it, or a
-GGUF file of floats in it, `source`. "llama_cpp": null, or how its quantizer is to write the type
-{"tensor_types", "pure", "threads"}, by FOLDER/importance.npz. It writes FOLDER/written/model.gguf and
-FOLDER/answer.json: what the log says, or {"error"} alone.
+GGUF file of floats in it, `source`. "llama_cpp" is null, or the options {"tensor_types", "pure", "threads"}
+with which its quantizer writes the type, using FOLDER/importance.npz. It writes FOLDER/written/model.gguf and
+FOLDER/answer.json: the entries for the log, or {"error"} alone.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 REQUEST, MODEL, WRITTEN, ANSWER = "request.json", "model", "written", "answer.json"
 IMPORTANCE = "importance.npz"
 FILE = "model.gguf"
-# Weights of a block of Q4_0.
+# The number of weights in a block of Q4_0.
 BLOCK = 32
-# The converter writes these by itself; of the others it is told tensor by tensor.
+# Types that the converter writes itself; for the others slimgate sets the type of each tensor.
 OWN_TYPES = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "BF16": "MOSTLY_BF16", "Q8_0": "MOSTLY_Q8_0"}
 Json = dict[str, Any]
 
 
 def convert(folder: Path, kind: str) -> Json:
-    """Writes the file; gives what the log says. Raises BuildError."""
+    """Writes the file; returns the entries for the log. Raises BuildError."""
     import gguf
 
     converter = load_converter()
@@ -62,9 +62,9 @@ def convert(folder: Path, kind: str) -> Json:
 
 
 def quantize(folder: Path, kind: str, source: str | None, options: Json) -> Json:
-    """Has llama.cpp write the type of a file of floats; gives what the log says. Raises BuildError.
+    """Has llama.cpp quantize a file of floats; returns the entries for the log. Raises BuildError.
 
-    source: that file in FOLDER/model; None: one is made first.
+    source: that file in FOLDER/model; None: it is made first.
     """
     import gguf
 
@@ -98,7 +98,7 @@ def quantize(folder: Path, kind: str, source: str | None, options: Json) -> Json
 
 
 def _with_type(base: Any, package: ModuleType, kind: gguf.GGMLQuantizationType) -> Any:
-    """The converter's class with matrices of another type, as llama-quantize chooses them."""
+    """The converter's class, with another type for the matrices that llama-quantize would change."""
     tensors = package.MODEL_TENSOR
     floats = (tensors.FFN_GATE_INP, tensors.POS_EMBD, tensors.TOKEN_TYPES)
     tables = (tensors.TOKEN_EMBD, tensors.OUTPUT)
@@ -138,8 +138,8 @@ def _with_searched_scales(package: ModuleType) -> Any:
 def quantize_q4_0(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """(…, columns) float32 -> (…, bytes) in llama.cpp's Q4_0: 32 weights share a float16 scale, levels -8..7.
 
-    Of the scales that make the weight of largest magnitude a level, the one with the least squared error.
-    gguf takes level -8 alone. So weights that lie on such a grid already, as gptq leaves them, keep their
+    It takes the scale with the least squared error among those that make the weight of largest magnitude a
+    level. gguf only tries level -8. So weights that lie on such a grid already, as after gptq, keep their
     levels.
     """
     blocks = values.reshape(-1, BLOCK).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A process of its own that makes a model of ONNX Runtime GenAI, by that package's builder.
+"""A separate process that makes a model of ONNX Runtime GenAI, with that package's builder.
 
     python -P -m slimgate.steps.convert._to_onnx_genai_worker FOLDER
 
@@ -16,7 +16,7 @@ from slimgate._system.worker import end_with_parent
 from slimgate.plugins.base import Json
 
 REQUEST, MODEL, WRITTEN, CACHE = "request.json", "model", "written", "cache"
-# The builder's own names: what a product rounds its input to, and no rounding.
+# The builder's names of types that a product rounds its input to, and of no rounding.
 ACCURACY_LEVELS = {"int8": 4, "float32": 1}
 
 
@@ -30,7 +30,7 @@ def convert(folder: Path, options: Json) -> None:
 
 
 def builder_options(options: Json) -> list[str]:
-    """KEY=VALUE, as the builder's command line takes them. options: of the step."""
+    """The options as KEY=VALUE for the builder's command line. options: of the step."""
     arguments = ["hf_token=false"]
     if options["precision"] != "fp32":
         level = ACCURACY_LEVELS[options["activations"]]

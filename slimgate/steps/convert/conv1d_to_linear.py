@@ -4,8 +4,8 @@ The outputs stay the same.
 
     { conv1d_to_linear = {} }
 
-Every step that changes linear layers does this by itself; as a step of its own it is for steps of a user's
-own that look for nn.Linear.
+Every step that changes linear layers does this by itself. The separate step is for users' steps that look
+for nn.Linear.
 """
 
 from __future__ import annotations

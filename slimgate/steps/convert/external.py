@@ -53,7 +53,7 @@ class Params(Table):
     script: SuitePath
     """The script, from the suite's folder."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What the script gets as `options`."""
+    """The `options` of the request to the script."""
     takes: Literal["transformers"] = "transformers"
     """Form of the input: a folder that transformers loads."""
     gives: Literal["transformers", "torch"] = "transformers"
@@ -72,20 +72,20 @@ class External(Step[Params]):
         self.gives = gives
 
     def resolve(self, params: Params) -> Step[Any]:
-        """The step that leaves what `gives` says."""
+        """The step for the form that `gives` states."""
         return External("torch" if params.gives == "torch" else "served")
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """Calibration: not every script looks at rows."""
+        """Calibration, because not every script reads rows."""
         return ("calibration",)
 
     def check(self, params: Params, config: Json) -> Json:
-        """Raises SuiteError where the program or the script is not there."""
+        """Raises SuiteError if the program or the script does not exist."""
         check_files(params)
         return config
 
     def environment(self, params: Params) -> Json:
-        """The script's digest, and the packages beside its Python."""
+        """The script's digest, and the packages of its Python environment."""
         from slimgate._system.digests import file_sha256
         from slimgate.steps.convert._external import installed_packages
 
@@ -93,7 +93,7 @@ class External(Step[Params]):
         return {"script": file_sha256(params.script), "packages": installed_packages(params.python)}
 
     def apply(self, model: TorchModel | Served, params: Params, context: BuildContext) -> Any:
-        """What the script wrote. Raises BuildError where it fails, writes nothing, or takes too long."""
+        """The script's model. Raises BuildError if it fails, writes nothing, or takes too long."""
         from slimgate.steps.convert._external import read_result, run_script, write_input
 
         folder = context.scratch / "external"
@@ -115,7 +115,7 @@ step = External()
 
 
 def check_files(params: Params) -> None:
-    """Raises SuiteError where the program or the script is not there."""
+    """Raises SuiteError if the program or the script does not exist."""
     if not params.python.is_file() or not os.access(params.python, os.X_OK):
         raise SuiteError(
             f"python = {str(params.python)!r}: no such program, expected the Python of an environment, such "

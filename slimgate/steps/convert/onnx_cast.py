@@ -1,13 +1,14 @@
-"""Makes the floats of an ONNX graph float16, all but the logits: half of the bytes.
+"""Makes the floats of an ONNX graph float16, except the logits: half of the bytes.
 
     { to_onnx = {} }, { onnx_optimize = {} }, { onnx_cast = {} }
 
-On a GPU ONNX Runtime computes in float16. A CPU of x86 has no such products there: ONNX Runtime makes float32
-of the weights again while it loads the graph, so that the file is smaller and nothing faster. Numbers beyond
-65,504 become that, which masks survive, and those nearer to 0 than 6e-8 become that. Refused are graphs with
-weights in 8 bits or fewer, which are smaller already, and graphs that compute rotary positions (Llama), whose
-angles would be off by up to half a radian at position 2,000. By onnxruntime.transformers.float16. For
-bfloat16 there are `cast` and OpenVINO, whose runtimes compute in it on a CPU.
+On a GPU, ONNX Runtime computes in float16. It has no such products for x86 CPUs: there it converts the
+weights back to float32 while it loads the graph, so the file is smaller and nothing is faster. Numbers above
+65,504 become 65,504, which is enough for masks, and numbers nearer to 0 than 6e-8 become 6e-8. The step
+refuses graphs with weights in 8 bits or fewer, which are smaller already, and graphs that compute rotary
+positions (Llama), whose angles would be off by up to half a radian at position 2,000. It uses
+onnxruntime.transformers.float16. For bfloat16 there are `cast` and OpenVINO, whose runtimes compute in it on
+a CPU.
 Source: Micikevicius et al. 2018.
 """
 
@@ -42,7 +43,7 @@ class OnnxCast(Step[Params]):
     claims = ("smaller",)
 
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
-        """The graph in float16. Raises BuildError for one that float16 does not suit."""
+        """The graph in float16. Raises BuildError if float16 does not suit it."""
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         from slimgate._system.quiet import silent
@@ -53,8 +54,9 @@ class OnnxCast(Step[Params]):
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)
         proto = copy.deepcopy(model.proto)
-        del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
-        large = stored_bytes(proto) > MOST_INSIDE  # shapes are inferred of what one protobuf message holds
+        del proto.graph.value_info[:]  # the exporter's shapes, which conflict with shape inference
+        # shape inference takes a graph that fits into one protobuf message
+        large = stored_bytes(proto) > MOST_INSIDE
         with silent():
             proto = convert_float_to_float16(
                 proto, keep_io_types=True, force_fp16_initializers=True, disable_shape_infer=large

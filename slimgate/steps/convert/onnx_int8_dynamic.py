@@ -2,9 +2,9 @@
 
     { onnx_int8_dynamic = { embeddings = true } }
 
-Activations: uint8, one scale and zero point for the whole batch, taken when the product is computed. So a
-row's outcome depends a little on what else is in its batch, which the record and the report say; int8_dynamic
-and onnx_int8_static have none of that. By onnxruntime.quantization.
+Activations: uint8, one scale and zero point for the whole batch, measured when the product is computed. So a
+row's outcome depends a little on the other rows of its batch, which the record and the report say. With
+int8_dynamic and onnx_int8_static it does not. The step uses onnxruntime.quantization.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class OnnxInt8Dynamic(Step[Params]):
     claims = ("smaller", "faster")
 
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
-        """The graph with int8 products, where it has float ones by a fixed matrix."""
+        """The graph with int8 products in place of float products with a fixed matrix."""
         from onnx import TensorProto
         from onnxruntime.quantization import QuantType, quantize_dynamic
 

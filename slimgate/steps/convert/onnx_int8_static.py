@@ -1,10 +1,10 @@
-"""Quantizes the products of an ONNX graph to int8, activations by ranges that calibration rows have shown.
+"""Quantizes the products of an ONNX graph to int8, with activation ranges from calibration rows.
 
     { onnx_int8_static = { observer = "mse" } }
 
 Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range fixed beforehand
-(slimgate/steps/observers.py), so that a row's outcome does not depend on what else is in its batch.
-Padding does not count.
+(slimgate/steps/observers.py), so a row's outcome does not depend on the other rows of its batch. Padding does
+not count.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class OnnxInt8Static(Step[Params]):
     claims = ("smaller", "faster")
 
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
-        """The graph with static int8 products, where it has float ones by a fixed matrix."""
+        """The graph with static int8 products in place of float products with a fixed matrix."""
         from slimgate.steps.convert._onnx_graph import Graph
         from slimgate.steps.convert._onnx_quantization import Quantizing, tables_to_int8
         from slimgate.steps.convert._onnx_static import products_to_int8_, value_ranges

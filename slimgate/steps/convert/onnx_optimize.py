@@ -2,10 +2,10 @@
 
     { onnx_optimize = {} }
 
-ONNX Runtime makes many rewritings of its own while it loads (runtime's graph_optimization), but finds neither
-attention nor embeddings in the graphs of torch's exporter: see slimgate/steps/convert/_onnx_optimize.py.
-It goes before quantizing: { to_onnx = {} }, { onnx_optimize = {} }, { onnx_int8_dynamic = {} }. Where nothing
-is found, the log says 0 and the graph stays as it is.
+ONNX Runtime rewrites graphs itself while it loads them (runtime's graph_optimization), but finds neither
+attention nor embeddings in the graphs of PyTorch's exporter: see slimgate/steps/convert/_onnx_optimize.py.
+Put the step before quantizing: { to_onnx = {} }, { onnx_optimize = {} }, { onnx_int8_dynamic = {} }. If it
+finds nothing, the log says 0 and the graph stays unchanged.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Stores the matrices of an ONNX graph in 4 or 8 bits, in blocks that have a scale each.
+"""Stores the matrices of an ONNX graph in 4 or 8 bits, in blocks with a scale each.
 
     { onnx_weight_only = { bits = 4, block_size = 32, embeddings = true } }
 
-A row's outcome does not depend on its batch. By onnxruntime.quantization (MatMulNBits, GatherBlockQuantized).
+A row's outcome does not depend on its batch. The step uses onnxruntime.quantization (MatMulNBits,
+GatherBlockQuantized).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class OnnxWeightOnly(Step[Params]):
     claims = ("smaller",)
 
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
-        """The graph with packed matrices, where it has float ones."""
+        """The graph with packed matrices in place of float ones."""
         from slimgate.errors import BuildError
         from slimgate.steps.convert._onnx_graph import kinds_of
         from slimgate.steps.convert._onnx_quantization import Quantizing

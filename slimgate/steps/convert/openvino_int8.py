@@ -1,10 +1,10 @@
-"""Quantizes an OpenVINO graph to int8, weights and activations, by nncf.
+"""Quantizes an OpenVINO graph to int8, weights and activations, with nncf.
 
     { openvino_int8 = { preset = "mixed", embeddings = true } }
     { openvino_int8 = { accuracy_control = { max_drop_points = 1.0 } } }
 
-Ranges of activations are those that calibration rows show, one row at a time, so that nothing is computed
-from them later and padding does not count. accuracy_control takes quantizers out again, those first that move
+Ranges of activations come from calibration rows, one row at a time, so that nothing is computed from them
+later and padding does not count. accuracy_control removes quantizers again, beginning with those that change
 the answers most, until the task's first metric has dropped by no more than max_drop_points.
 Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); Kozlov et al. 2020 (nncf).
 """
@@ -73,12 +73,12 @@ class OpenVinoInt8(Step[Params]):
     packages = ("openvino", "nncf")
 
     def also_reads(self, params: Params) -> tuple[str, ...]:
-        """What accuracy control judges by."""
+        """The split that accuracy control judges on."""
         control = params.accuracy_control
         return () if control is None else (control.split,)
 
     def by_processor(self, params: Params) -> bool:
-        """Accuracy control takes out quantizers by the answers of the int8 graph on this processor."""
+        """True with accuracy control: it removes quantizers by the int8 graph's answers on this processor."""
         return params.accuracy_control is not None
 
     def apply(self, model: OpenVinoModel, params: Params, context: BuildContext) -> OpenVinoModel:

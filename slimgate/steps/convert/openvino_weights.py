@@ -1,12 +1,12 @@
-"""Stores the weights of an OpenVINO graph in 8 or 4 bits, by nncf; what is computed stays in float.
+"""Stores the weights of an OpenVINO graph in 8 or 4 bits, with nncf; it still computes in float.
 
     { openvino_weights = { mode = "int4_sym", group_size = 64, ratio = 0.8 } }
 
-int8 modes take every weight, embeddings too, a scale per output channel. int4 modes leave what `ratio`
-leaves, embeddings and the output layer in int8. On the CPU OpenVINO may quantize activations before such
-weights while it computes: the runtime's dynamic_quantization_group_size = 0 keeps it from that.
-Of a decoder with a key-value cache the log has the share of greedy answers to calibration rows that change,
-and the first token of them that is another one.
+int8 modes take every weight, also embeddings, with a scale per output channel. int4 modes keep the rest that
+`ratio` leaves, embeddings and the output layer in int8. On the CPU OpenVINO may quantize activations before
+such weights during a call: the runtime's dynamic_quantization_group_size = 0 prevents that.
+For a decoder with a key-value cache the log has the share of greedy answers to calibration rows that change,
+and the first token that differs.
 Sources: Lin et al. 2023 (AWQ); Kozlov et al. 2020 (nncf).
 """
 

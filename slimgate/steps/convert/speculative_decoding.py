@@ -3,8 +3,8 @@
     { speculative_decoding = { draft = "half", draft_tokens = 4 } }
 
 The draft writes `draft_tokens` tokens one by one. One pass of the model then says which of them it would have
-written itself, and gives the token behind them (slimgate/models/speculative.py). So the answers stay those of
-the model, and take fewer of its passes. How many tokens a pass gives is the metric acceptance_length.
+written itself, and gives the token after them (slimgate/models/speculative.py). So the answers stay those of
+the model, and take fewer of its passes. The metric acceptance_length is the number of tokens per pass.
 
 The artifact holds both models, unchanged. Put the step last: steps that change one of the two models come
 before it, or belong to the draft's variant. The draft has the same tokenizer and vocabulary.
@@ -64,7 +64,7 @@ class SpeculativeDecoding(Step[Params]):
         return params.draft
 
     def check(self, params: Params, config: Json) -> Json:
-        """The configuration as it is. Raises SuiteError for a model that is no decoder."""
+        """Returns the configuration. Raises SuiteError for a model that is no decoder."""
         names = config.get("architectures") or ()
         unsuited = [name for name in names if "For" in name and not name.endswith("ForCausalLM")]
         if unsuited or config.get("is_encoder_decoder"):
@@ -73,7 +73,7 @@ class SpeculativeDecoding(Step[Params]):
         return config
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> SpeculativeModel:
-        """The model with its draft. Raises BuildError where the two do not fit."""
+        """The model with its draft. Raises BuildError if the two do not fit."""
         from slimgate.models.speculative_model import with_draft
         from slimgate.steps.answer_agreement import check_answers
         from slimgate.steps.convert._speculative_decoding import check_draft, check_is_greedy

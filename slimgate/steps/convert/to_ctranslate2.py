@@ -9,11 +9,11 @@
 | `int8_float32` | int8, a scale for each row          | int8       | float32, whatever the model has   |
 
 Encoder-decoders: T5, mT5, BART, Marian. Decoders: GPT-2, Llama, Mistral, Qwen2, Qwen3; they write with a
-key-value cache. CTranslate2 computes a sliding window wrongly, so a decoder that has one takes no text longer
-than it.
+key-value cache. CTranslate2 computes a sliding window wrongly, so a decoder with a window takes no text
+longer than the window.
 The model before the step and the converted one are compared on the calibration rows: the scores of decoders,
-and greedy answers. The log has the share of answers that change, and the first token of them that is another
-one. With float32 the step fails where scores move by more than `tolerance`.
+and greedy answers. The log has the share of answers that change, and the first token that differs. With
+float32 the step fails if scores change by more than `tolerance`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 ENCODER_DECODERS = ("t5", "mt5", "bart", "marian")
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 FAMILIES = (*ENCODER_DECODERS, *DECODERS)
-# Of these the converter takes heads to have hidden_size / num_attention_heads numbers.
+# For these families the converter assumes heads of hidden_size / num_attention_heads numbers.
 _PLAIN_HEADS = ("llama", "qwen2")
 _ROTATIONS = ("default", "linear")
-# Rounding of float32 moves scores by some 1e-5 of their standard deviation.
+# Rounding of float32 changes scores by about 1e-5 of their standard deviation.
 _OF_FLOAT32 = 0.01
 
 
@@ -56,7 +56,7 @@ class ToCTranslate2(Step[Params]):
     packages = ("ctranslate2",)
 
     def check(self, params: Params, config: Json) -> Json:
-        """The configuration as it is. Raises SuiteError for a model that CTranslate2 computes wrongly."""
+        """Returns the configuration. Raises SuiteError for a model that CTranslate2 computes wrongly."""
         if (model_type := config.get("model_type")) not in FAMILIES:
             raise SuiteError(
                 f"the model is of type {model_type}, and slimgate converts {', '.join(FAMILIES)} "
@@ -67,7 +67,7 @@ class ToCTranslate2(Step[Params]):
         return config
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> CTranslate2Model:
-        """A CTranslate2Model. Raises BuildError where CTranslate2 cannot hold it, MissingExtra."""
+        """A CTranslate2Model. Raises BuildError if CTranslate2 cannot hold it, MissingExtra."""
         from slimgate.steps.answer_agreement import check_answers, check_converted
         from slimgate.steps.convert._to_ctranslate2 import convert
 
@@ -83,7 +83,7 @@ class ToCTranslate2(Step[Params]):
 
 
 def _find_other_part(config: Json) -> str | None:
-    """What of a decoder the converter leaves out without a word; None where it converts all."""
+    """A part of a decoder that the converter silently leaves out; None if it converts everything."""
     if config["model_type"] == "gpt2":
         scaled = not config.get("scale_attn_weights", True) or config.get("scale_attn_by_inverse_layer_idx")
         return "its attention is scaled by something other than the size of its heads" if scaled else None

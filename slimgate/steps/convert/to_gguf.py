@@ -1,4 +1,4 @@
-"""Writes the model as a GGUF file, which llama.cpp, and what is built on it, loads.
+"""Writes the model as a GGUF file, for llama.cpp and the programs that are built on it.
 
     { to_gguf = { type = "Q4_0" } }
 
@@ -12,17 +12,17 @@
 | TQ2_0, TQ1_0                | 2.1, 1.7         | -1, 0 and 1                              |
 | MXFP4_MOE                   | 4.25             | of experts alone                         |
 
-The types of the first three lines need no llama.cpp: weights are rounded to the nearest level. Of Q4_0 the
-scale is the one with the least squared error, so that it keeps the levels of
+The types of the first three lines need no llama.cpp: weights are rounded to the nearest level. For Q4_0 it is
+the scale with the least squared error, so that it keeps the levels of
 { gptq = { bits = 4, group_size = 32 } } to the bit. Embeddings and the layer that gives the logits have Q8_0
-below 8 bits. Norms stay float32, and matrices whose rows 32 does not divide become F16.
-The other types are written by llama.cpp's own quantizer (`llama_model_quantize`; extra `llama-cpp`), which
-mixes types as the letters say, and falls back to a larger type where 256 does not divide a matrix's rows. It
-weighs errors by an importance matrix of the calibration rows, where `importance` is on; IQ1, IQ2, IQ3_XXS,
-IQ3_XS and Q2_K_S need one. `quantizer = "llama_cpp"` has it write the others too.
-Many types start from one file of floats: `from` a variant of { to_gguf = { type = "F32" } }.
-Tensor names, metadata and vocabulary are those of llama.cpp's own converter, which the package auto-round
-carries; it knows the causal language models of transformers that llama.cpp runs. It needs a tokenizer that
+if the type has fewer than 8 bits. Norms stay float32. Matrices whose rows are not a multiple of 32 become
+F16. llama.cpp's own quantizer writes the other types (`llama_model_quantize`; extra `llama-cpp`). It mixes
+types as the letters say, and uses a larger type if a matrix's rows are not a multiple of 256. With
+`importance` it weighs errors by an importance matrix of the calibration rows; IQ1, IQ2, IQ3_XXS, IQ3_XS and
+Q2_K_S need one. With `quantizer = "llama_cpp"` it writes the first types too.
+To make many types from one file of floats, start `from` a variant of { to_gguf = { type = "F32" } }.
+Tensor names, metadata and vocabulary come from llama.cpp's own converter, which the package auto-round
+contains. It knows the causal language models of transformers that llama.cpp runs. It needs a tokenizer that
 llama.cpp has too: SentencePiece, or byte-level BPE. Sentence encoders of BERT's kind, with
 WordPiece, are written for llama.cpp's embeddings.
 The artifact is a folder with the file, config.json and the tokenizer. The runtime llama_cpp computes with its
@@ -61,15 +61,15 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
 
-# How far rounding may move answers, in standard deviations of the scores, before something else is wrong.
+# How far rounding may change answers, in standard deviations of the scores, before there is another error.
 TOLERANCE = {"F32": 0.01, "F16": 0.02, "BF16": 0.2, "Q8_0": 0.5}
 LIMIT_SECONDS = 24 * 3600.0
 
 
-# What slimgate writes without llama.cpp.
+# Types that slimgate writes without llama.cpp.
 FLOAT_TYPES = ("F32", "F16", "BF16")
 OWN_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
-# Those whose levels cannot be chosen well without an importance matrix: llama.cpp refuses to.
+# Types whose levels need an importance matrix: llama.cpp refuses to write them without one.
 NEED_IMPORTANCE = frozenset(
     {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
 )
@@ -146,15 +146,15 @@ class ToGguf(Step[Params]):
     requires = ("transformers>=5.18",)  # reads the merges of such files
 
     def resolve(self, params: Params) -> Step[Any]:
-        """With llama.cpp among the packages where its quantizer writes the file."""
+        """The step, which also needs llama.cpp if its quantizer writes the file."""
         return ToGgufByLlamaCpp() if params.by_llama_cpp else self
 
     def weight_format(self, params: Params) -> str:
-        """Of every type."""
+        """The format of all types."""
         return "gguf"
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
-        """The configuration as it is. Raises SuiteError for a language model that llama.cpp does not know."""
+        """Returns the configuration. Raises SuiteError for a language model that llama.cpp does not know."""
         if problem := find_unknown_architecture(config.get("architectures") or []):
             raise SuiteError(problem)
         return config
@@ -164,7 +164,7 @@ class ToGguf(Step[Params]):
         check_tokenizer(folder)
 
     def apply(self, model: TorchModel | Served, params: Params, context: BuildContext) -> Served:
-        """The folder's model. Raises BuildError where llama.cpp has no place for it; MissingExtra."""
+        """The folder's model. Raises BuildError if llama.cpp cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
 
@@ -191,7 +191,7 @@ def convert_apart(
 ) -> Path:
     """The folder with model.gguf, config.json and the tokenizer. Raises BuildError, MissingExtra.
 
-    batches: of calibration rows, by which llama.cpp's quantizer weighs errors.
+    batches: of calibration rows, from which llama.cpp's quantizer gets the weights of errors.
     """
     from slimgate.models.served import Served, copy_served
 
@@ -252,7 +252,7 @@ def _find_float_file(model: Served, params: Params) -> Path:
 
 
 def _write_model(model: TorchModel, folder: Path) -> None:
-    """Writes the network for llama.cpp's converter, with layers of integers made floats."""
+    """Writes the network for llama.cpp's converter, with integer layers converted to floats."""
     from slimgate.models.gguf_encoder import write_encoder
     from slimgate.models.sentence_encoder import SentenceEncoder
     from slimgate.steps.layers.float_layers import check_float_activations, quantized_layers, to_float_layer

@@ -3,10 +3,10 @@
     { to_onnx = {} }
 
 The graph takes any number of rows and of tokens and gives the model's scores, within `tolerance` on
-calibration rows. Layers that compute in integers are not exported: export first and quantize then, by
-onnx_int8_dynamic. Weights that weight_only has packed become float32 again, with the values that they stand
-for. An output layer that is the table of tokens (GPT-2) is stored beside it once more, transposed, and
-counted so.
+calibration rows. Layers that compute in integers cannot be exported: export first, then quantize with
+onnx_int8_dynamic. Weights that weight_only has packed become float32 again, with the values that they
+represent. An output layer that shares the token table (GPT-2) is stored a second time, transposed, and counts
+as such.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ToOnnx(Export[Params]):
     packages = ("onnx", "onnxscript", "onnxruntime")
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OnnxModel:
-        """An OnnxModel that answers as the model does. Raises BuildError where that cannot be."""
+        """An OnnxModel that answers like the model. Raises BuildError if that is impossible."""
         from slimgate.errors import BuildError
         from slimgate.models.onnx_export import example_batches, export_onnx
         from slimgate.models.onnx_model import OnnxModel

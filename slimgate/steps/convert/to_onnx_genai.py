@@ -8,12 +8,12 @@
 | `int8`    | 8 bits, `block_size` of a row share a scale  | int8, or float32 (`activations`) | float32  |
 | `int4`    | 4 bits, `block_size` of a row share a scale  | int8, or float32 (`activations`) | float32  |
 
-The graph is made by the package's own builder, for its CPU provider. Where a model's output layer is its
-table of tokens, int8 and int4 round the table too. The builder leaves out the sliding window of models that
-have it in every block (Mistral 7B v0.1, Phi-3), so such a graph takes no text longer than the window.
+The package's own builder makes the graph, for its CPU provider. If a model's output layer shares its token
+table, int8 and int4 round the table too. The builder leaves out the sliding window of models that have it in
+every block (Mistral 7B v0.1, Phi-3), so such a graph takes no text longer than the window.
 The model before the step and the converted one are compared on the calibration rows: their scores, and the
-greedy answers of tasks that write. The log has the share of answers that change, and the first token of them
-that is another one. With fp32 the step fails where scores move by more than `tolerance`.
+greedy answers of tasks that write. The log has the share of answers that change, and the first token that
+differs. With fp32 the step fails if scores change by more than `tolerance`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "phi", "phi3")
 # ONNX Runtime's attention with a cache takes no other head sizes.
 HEAD_MULTIPLE = 16
-# Rounding of float32 moves scores by some 1e-5 of their standard deviation.
+# Rounding of float32 changes scores by about 1e-5 of their standard deviation.
 _OF_FLOAT32 = 0.01
 LIMIT_SECONDS = 24 * 3600.0
 
@@ -67,7 +67,7 @@ class ToOnnxGenai(Step[Params]):
     packages = ("onnxruntime-genai", "onnxruntime")
 
     def check(self, params: Params, config: Json) -> Json:
-        """The configuration as it is. Raises SuiteError for a family or a head size that is not converted."""
+        """Returns the configuration. Raises SuiteError for a family or a head size that is not converted."""
         if (model_type := config.get("model_type")) not in FAMILIES:
             raise SuiteError(
                 f"the model is of type {model_type}, and slimgate converts {', '.join(FAMILIES)} to "
@@ -82,7 +82,7 @@ class ToOnnxGenai(Step[Params]):
         return config
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OnnxGenaiModel:
-        """An OnnxGenaiModel. Raises BuildError where the builder cannot hold it, MissingExtra."""
+        """An OnnxGenaiModel. Raises BuildError if the builder cannot hold it, MissingExtra."""
         from slimgate.steps.answer_agreement import check_converted
 
         self.check(params, model.config.to_dict())
@@ -96,7 +96,7 @@ step = ToOnnxGenai()
 
 
 def convert(model: TorchModel, options: Json, context: BuildContext) -> OnnxGenaiModel:
-    """The converted model. options: of the step. Raises BuildError where the builder cannot hold it."""
+    """The converted model. options: of the step. Raises BuildError if the builder cannot hold it."""
     from slimgate.models.generate import can_write
 
     import_extra(PACKAGE, KIND, "to_onnx_genai")
@@ -125,11 +125,11 @@ def convert(model: TorchModel, options: Json, context: BuildContext) -> OnnxGena
 
 
 def _correct_config(file: Path, model: TorchModel) -> int:
-    """Writes the end tokens of slimgate's answers, and the longest text that the graph computes rightly.
+    """Writes the end tokens of slimgate's answers, and the longest text that the graph computes correctly.
 
     The builder leaves out some end tokens of a configuration that names several. It reads from `layer_types`
-    which blocks have a sliding window, and gives none to a model whose blocks all have it. Gives the longest
-    text, in tokens.
+    which blocks have a sliding window, and gives none to a model whose blocks all have it. Returns the
+    longest text, in tokens.
     """
     from slimgate.models.write_answers import end_tokens
 

@@ -42,7 +42,7 @@ class ToOpenVino(Export[Params]):
     packages = ("openvino",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OpenVinoModel:
-        """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""
+        """An OpenVinoModel that answers like the model. Raises BuildError if that is impossible."""
         from slimgate.errors import BuildError
         from slimgate.models.openvino_export import export_openvino
         from slimgate.models.openvino_model import OpenVinoModel, read_graph, write_graph
@@ -71,6 +71,6 @@ step = ToOpenVino()
 
 
 def _example(model: TorchModel, context: BuildContext) -> Any:
-    """Three rows of seven tokens: sizes that nothing inside a network happens to have."""
+    """Three rows of seven tokens, because no size inside a network equals these."""
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
     return encoded.batch([0, min(1, len(encoded.lengths) - 1), 0], 7)

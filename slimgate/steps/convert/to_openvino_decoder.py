@@ -2,11 +2,11 @@
 
     { to_openvino_decoder = {} }, { openvino_weights = { mode = "int4_sym", group_size = 64 } }
 
-The graph keeps the keys and values of what it has read, and the runtime openvino_decoder calls it once a
-token. Weights stay float32; openvino_weights stores them in 8 or 4 bits, and the runtime's `kv_cache` stores
-the cache in 8. Layers of a sliding window keep all tokens and compute the window by their mask.
-The model before the step and the graph are compared on the calibration rows: their scores, and the greedy
-answers of tasks that write. The step fails where either lies further apart than `tolerance`.
+The graph keeps the keys and values of the tokens that it has read, and the runtime openvino_decoder calls it
+once for each token. Weights stay float32; openvino_weights stores them in 8 or 4 bits, and the runtime's
+`kv_cache` stores the cache in 8. Layers with a sliding window keep all tokens, and their mask makes the
+window. The model before the step and the graph are compared on the calibration rows: their scores, and the
+greedy answers of tasks that write. The step fails if either differs by more than `tolerance`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class ToOpenVinoDecoder(Step[Params]):
     gives = "openvino_decoder"
     reads = ("calibration",)
     packages = ("openvino",)
-    requires = ("transformers>=5.18",)  # its exporter of decoders
+    requires = ("transformers>=5.18",)  # it has the exporter of decoders
 
     def check(self, params: Params, config: Json) -> Json:
-        """The configuration as it is. Raises SuiteError for a family that is not exported."""
+        """Returns the configuration. Raises SuiteError for a family that is not exported."""
         if (model_type := config.get("model_type")) not in FAMILIES:
             raise SuiteError(
                 f"the model is of type {model_type}, and slimgate exports {', '.join(FAMILIES)} "
@@ -52,7 +52,7 @@ class ToOpenVinoDecoder(Step[Params]):
         return config
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OpenVinoModel:
-        """An OpenVinoModel of kind openvino_decoder. Raises BuildError where that cannot be, MissingExtra."""
+        """An OpenVinoModel of kind openvino_decoder. Raises BuildError if it cannot be made, MissingExtra."""
         from slimgate.errors import BuildError
         from slimgate.models.generate import can_write
         from slimgate.models.openvino_decoder import export_decoder

@@ -1,1 +1,1 @@
-"""Steps for models whose answers are vectors. One file a step."""
+"""Steps for models whose answers are vectors. One file for each step."""

@@ -1,4 +1,4 @@
-"""Steps that act on the embeddings that an encoder gives: fewer dimensions, fewer bits."""
+"""Steps that change the embeddings of an encoder: fewer dimensions, fewer bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRUNCATE, QUANTIZE = "truncate_embeddings", "quantize_embeddings"
 
 
 def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -> Json:
-    """Keeps `dims` dimensions, by "pca" or "first"; gives the log. Raises BuildError, DataError."""
+    """Keeps `dims` dimensions, by "pca" or "first"; returns the log. Raises BuildError, DataError."""
     network = _encoder(model, TRUNCATE)
     vectors = calibration_embeddings(model, context)
     width = vectors.shape[-1]
@@ -52,7 +52,7 @@ def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -
 
 
 def quantize_(model: TorchModel, *, to: str, query: Query, context: BuildContext) -> Json:
-    """Puts the embeddings into a form of fewer bits; gives the log. Raises BuildError, DataError."""
+    """Puts the embeddings into a form of fewer bits; returns the log. Raises BuildError, DataError."""
     _encoder(model, QUANTIZE)
     vectors = calibration_embeddings(model, context)
     form: StoredForm = BinaryForm(vectors.shape[-1], query)
@@ -66,7 +66,7 @@ def quantize_(model: TorchModel, *, to: str, query: Query, context: BuildContext
 
 
 def calibration_embeddings(model: TorchModel, context: BuildContext) -> torch.Tensor:
-    """(texts, dims) float32 on the CPU, as the model gives them. Raises DataError without rows."""
+    """(texts, dims) float32 embeddings on the CPU, from the model. Raises DataError without rows."""
     model.network.eval()
     with torch.no_grad():
         parts = [model.network(**batch).logits.float().cpu() for batch in calibration_batches(model, context)]
@@ -74,7 +74,7 @@ def calibration_embeddings(model: TorchModel, context: BuildContext) -> torch.Te
 
 
 def principal_directions(vectors: torch.Tensor, dims: int) -> tuple[torch.Tensor, float]:
-    """(dims, width) orthonormal, the one that holds most first, and the share of squares that they hold."""
+    """(dims, width) orthonormal directions of the largest energy, largest first, and their share of it."""
     squares, directions = torch.linalg.eigh(vectors.double().t() @ vectors.double())
     principal = directions[:, -dims:].flip(1).t()
     return principal.float().contiguous(), float(squares[-dims:].sum() / squares.sum())
@@ -98,7 +98,7 @@ def _encoder(model: TorchModel, step_name: str) -> SentenceEncoder:
 
 
 def _last_linear(network: SentenceEncoder) -> tuple[str, nn.Linear | None]:
-    """The float layer that gives the embeddings, and its name; None where the pooling does."""
+    """The float layer that gives the embeddings, and its name; None if the pooling gives them."""
     if type(network.reduce) is nn.Linear:
         return "reduce", network.reduce
     last = len(network.dense) - 1
@@ -108,7 +108,7 @@ def _last_linear(network: SentenceEncoder) -> tuple[str, nn.Linear | None]:
 
 @torch.no_grad()
 def _merge_projection(layer: nn.Linear, directions: torch.Tensor) -> nn.Linear:
-    """The layer and then the projection, as one layer."""
+    """Merges the layer and the projection after it into one layer."""
     directions = directions.to(layer.weight)
     merged = _projection(directions @ layer.weight)
     if layer.bias is not None:

@@ -1,12 +1,12 @@
 """Gives sentence embeddings fewer dimensions, so that their index is smaller.
 
-    { truncate_embeddings = { dims = 128 } }                   those that hold most, by PCA
-    { truncate_embeddings = { dims = 128, by = "first" } }     the first: of matryoshka models
+    { truncate_embeddings = { dims = 128 } }                   the directions of the largest energy, by
+    PCA { truncate_embeddings = { dims = 128, by = "first" } }     the first ones, for matryoshka models
 
-By PCA: the eigenvectors of the embeddings' second moment on `calibration` rows (not centred, since it is
-products that are to be kept; Eckart & Young 1936), a linear layer behind the pooling; energy_kept in the log
-is the share of squares that stays. A linear layer that is there already, of the model's own or of an earlier
-step, takes it in: then nothing is added. By "first" nothing is learnt (Kusupati et al. 2022).
+By PCA: a linear layer after the pooling projects to the eigenvectors of the embeddings' second moment on
+`calibration` rows (not centred, because dot products are to be kept; Eckart & Young 1936). energy_kept in
+the log is the share of squares that stays. If the model or an earlier step already has a linear layer
+there, the projection is merged into it. By "first" nothing is learnt (Kusupati et al. 2022).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Steps that replace a matrix by smaller ones or drop its rows. One file a step."""
+"""Steps that replace a matrix by smaller ones or drop its rows. One file for each step."""

@@ -1,4 +1,4 @@
-"""A model's linear layers factorised: which, at what rank, and what is put in their place."""
+"""Factorizes a model's linear layers: which layers, at what rank, and their replacements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class LowRankParams(Protocol):
-    """How much stays; one of the first four is given."""
+    """How much stays; one of the first four is set."""
 
     @property
     def rank(self) -> int | None: ...
@@ -52,7 +52,7 @@ class LowRankParams(Protocol):
 
 
 def factorize_layers_(model: TorchModel, params: LowRankParams, context: BuildContext) -> Json:
-    """Replaces the layers that get smaller by it; gives the log. Raises BuildError where none does."""
+    """Replaces the layers that get smaller; returns the log. Raises BuildError if none does."""
     layers = _layers(model, params.parts)
     moments: dict[str, Moments] = {}
     if params.activation_aware:
@@ -79,7 +79,7 @@ def factorize_layers_(model: TorchModel, params: LowRankParams, context: BuildCo
 
 
 def _layers(model: TorchModel, parts: str) -> dict[str, nn.Linear]:
-    """The blocks' linear layers of these parts; factors that an earlier step made are left as they are."""
+    """The blocks' linear layers of these parts, without factors that an earlier step made."""
     layers = linear_layers(model)
     halves = {name: m for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
     names = _names(model.network, parts)
@@ -106,7 +106,7 @@ def _names(network: nn.Module, parts: str) -> set[str] | None:
 
 
 def _second(layer: nn.Linear, moments: Moments | None) -> torch.Tensor | None:
-    """What weighs the errors: with a bias, which takes over the mean's, the covariance."""
+    """The second moment that weighs the errors; with a bias, which absorbs the mean's, the covariance."""
     if moments is None:
         return None
     return moments.second_moment if layer.bias is None else moments.covariance
@@ -141,7 +141,7 @@ def _factorize_layer(
 
 
 def _forget_zeros(model: TorchModel, names: Iterable[str]) -> None:
-    """Takes the layers out of what pruning steps noted: products of factors have no zeros to keep."""
+    """Removes the layers from the notes of pruning steps: products of factors have no zeros to keep."""
     gone = set(names)
     for change in model.modifications:
         if "pruned" in change["spec"]:

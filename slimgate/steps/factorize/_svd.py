@@ -1,10 +1,10 @@
-"""Matrices as products of two thin ones: singular values, what a rank keeps, and who gets how many.
+"""Matrices as products of two thin ones: singular values, what a rank keeps, and how ranks are shared out.
 
     found = decompose(layer.weight, moments.covariance)
     up, down = found.factors(rank_of_energy(found.values, 0.9))
 
-With second moments of the inputs X, what is truncated is exactly the error of the outputs: for W L = U S V'
-with L L' = X'X, dropping the smallest singular values changes X W' by the root of their squares' sum
+With second moments of the inputs X, the truncation error is exactly the error of the outputs: for W L = U S
+V' with L L' = X'X, dropping the smallest singular values changes X W' by the root of the sum of their squares
 (Wang et al. 2025, SVD-LLM, section 3.1; the plain case is Eckart & Young 1936).
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from slimgate.errors import BuildError
 
 Values = npt.NDArray[np.float64]
-# Of the mean second moment: enough to make it invertible where inputs do not span the space.
+# A share of the mean second moment that makes it invertible if inputs do not span the space.
 _DAMPING = 1e-8
 _GRADIENT_DAMPING = 1e-6
 
@@ -50,7 +50,7 @@ class Decomposition:
 def decompose(
     weight: Tensor, moments: Tensor | None = None, gradients: Tensor | None = None
 ) -> Decomposition:
-    """The singular value decomposition of a weight (out, in), or of what it does to inputs, or to the loss.
+    """The singular value decomposition of a weight (out, in), or of its effect on outputs, or on the loss.
 
     moments: (in, in), second moment or covariance of the inputs; gradients: (out, out), second moment of the
     loss's gradients by the outputs. With moments L L' and gradients R' R it is that of R W L = U S V', whose
@@ -92,12 +92,12 @@ def rank_of_energy(values: Values, energy: float) -> int:
 
 
 def pays(shape: tuple[int, int], rank: int) -> bool:
-    """Whether two factors of this rank hold fewer numbers than the matrix (out, in)."""
+    """Whether two factors of this rank have fewer numbers than the matrix (out, in)."""
     return rank * (shape[0] + shape[1]) < shape[0] * shape[1]
 
 
 def even_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
-    """The rank at which each matrix by itself keeps this share of its numbers, 1 at least."""
+    """The rank at which each matrix keeps this share of its numbers, at least 1."""
     return {
         name: max(1, int(parameter_ratio * np.prod(each.shape) / sum(each.shape)))
         for name, each in decompositions.items()
@@ -107,9 +107,10 @@ def even_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: flo
 def allot_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
     """A rank for each matrix so that all together keep this share of their numbers.
 
-    One singular direction after another is bought, the one with the greatest square per number first: where
-    singular values are all in one currency, such as the loss. A matrix whose factors would be as large as
-    itself costs its own size; every one gets rank 1 at least. Raises BuildError where that exceeds the share.
+    It buys one singular direction after another, the one with the greatest square per number first, so the
+    singular values of all matrices must have the same unit, such as the loss. A matrix whose factors would be
+    as large as itself costs its own size. Every matrix gets at least rank 1. Raises BuildError if that
+    exceeds the share.
     """
     prices = {name: float(sum(each.shape)) for name, each in decompositions.items()}
     sizes = {name: float(np.prod(each.shape)) for name, each in decompositions.items()}

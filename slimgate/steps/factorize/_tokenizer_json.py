@@ -1,12 +1,12 @@
-"""A tokenizer's file (tokenizer.json) with only some of its tokens, which it cuts texts into as before.
+"""A tokenizer's file (tokenizer.json) with only some of its tokens, which splits texts into them as before.
 
     state = read_state(tokenizer)
-    kept = needed_ids(state, used)      # with special tokens, fallback characters, what merges pass through
+        kept = needed_ids(state, used)      # with special tokens, fallback characters, intermediate merges
     smaller = trim_tokenizer(state, kept)  # the tokens renumbered 0, 1, … in the order of `kept`
 
-For a text whose tokens are all kept the cut is the same: WordPiece takes the longest piece, which is still
-there; a BPE token is reached by its own merges, all of which stay; Unigram's best path is still the best.
-Other words fall to shorter pieces, to characters, to bytes, or to the unknown token.
+A text whose tokens are all kept is split as before: WordPiece takes the longest piece, which is still there;
+a BPE token is reached by its own merges, all of which stay; Unigram's best path is still the best. Other
+words fall back to shorter pieces, to characters, to bytes, or to the unknown token.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SMALL_ALPHABET = 512
 
 
 def read_state(tokenizer: PreTrainedTokenizerBase) -> Json:
-    """What tokenizer.json holds. Raises BuildError for a tokenizer that has none, or of an unknown model."""
+    """The content of tokenizer.json. Raises BuildError if there is none, or its model is unknown."""
     inner = getattr(tokenizer, "backend_tokenizer", None)
     if inner is None:
         raise BuildError(f"{type(tokenizer).__name__} has no tokenizer.json, whose tokens could be trimmed")
@@ -47,7 +47,7 @@ def read_state(tokenizer: PreTrainedTokenizerBase) -> Json:
 
 
 def _ids(model: Json) -> dict[str, int]:
-    """Token -> id of the model's own vocabulary; added tokens that are not in it are not here."""
+    """Token -> id of the model's own vocabulary, without added tokens that are not in it."""
     vocabulary = model["vocab"]
     if isinstance(vocabulary, dict):
         return vocabulary
@@ -55,7 +55,7 @@ def _ids(model: Json) -> dict[str, int]:
 
 
 def needed_ids(state: Json, used: Collection[int]) -> list[int]:
-    """The ids, in order, that texts of `used` tokens and the fallback of all others need."""
+    """The ids, in order, that texts of `used` tokens and the fallback for all others need."""
     ids = _ids(state["model"])
     added = {int(token["id"]) for token in state["added_tokens"]}
     own_tokens = [token for token, number in ids.items() if number in used and number not in added]
@@ -64,10 +64,10 @@ def needed_ids(state: Json, used: Collection[int]) -> list[int]:
 
 
 def commonest(state: Json) -> list[int]:
-    """Ids of words and pieces, the commonest first in what the tokenizer was trained on.
+    """Ids of words and pieces, the most common in the tokenizer's training data first.
 
-    Vocabularies are written in that order, those of Unigram with their log-probabilities. Characters and
-    placeholders such as [unused7] are left out.
+    Vocabularies have that order, and those of Unigram have log-probabilities. Characters and placeholders
+    such as [unused7] are left out.
     """
     vocabulary, ids = state["model"]["vocab"], _ids(state["model"])
     added = {int(token["id"]) for token in state["added_tokens"]}
@@ -78,7 +78,7 @@ def commonest(state: Json) -> list[int]:
 
 
 def trim_tokenizer(state: Json, kept_ids: Sequence[int]) -> Json:
-    """The same with these tokens alone, renumbered by their place in `kept_ids`."""
+    """The state with only these tokens, renumbered by their position in `kept_ids`."""
     number = {old: new for new, old in enumerate(kept_ids)}
     result = {**state, "model": _model(state["model"], number)}
     result["added_tokens"] = [{**t, "id": number[t["id"]]} for t in state["added_tokens"]]
@@ -106,7 +106,7 @@ def _model(model: Json, number: dict[int, int]) -> Json:
 
 
 def _processor(processor: Any, number: dict[int, int]) -> Any:
-    """The post-processor, whose templates hold the ids of the special tokens that they put around a text."""
+    """The post-processor. Its templates hold the ids of the special tokens that they put around a text."""
     if not isinstance(processor, dict):
         return processor
     result = dict(processor)
@@ -124,7 +124,7 @@ def _processor(processor: Any, number: dict[int, int]) -> Any:
 
 
 def _word_piece(model: Json, tokens: list[str]) -> Iterator[str]:
-    """The unknown token; characters of the kept tokens and of ASCII, at the start of a word and in it."""
+    """The unknown token, and characters of the kept tokens and of ASCII, at the start and inside of words."""
     prefix = model["continuing_subword_prefix"]
     yield model["unk_token"]
     for character in ASCII | {c for token in tokens for c in token.removeprefix(prefix)}:
@@ -132,12 +132,12 @@ def _word_piece(model: Json, tokens: list[str]) -> Iterator[str]:
 
 
 def _word_level(model: Json, _own: list[str]) -> Iterator[str]:
-    """The unknown token, which every other word becomes."""
+    """The unknown token, which replaces every other word."""
     yield model["unk_token"]
 
 
 def _unigram(model: Json, tokens: list[str]) -> Iterator[str]:
-    """Unknown, bytes, characters, and the least probable token: what an unknown one costs follows from it."""
+    """Unknown, bytes, characters, and the least probable token, which sets the cost of the unknown token."""
     vocabulary = model["vocab"]
     if model.get("unk_id") is not None:
         yield vocabulary[model["unk_id"]][0]
@@ -147,7 +147,7 @@ def _unigram(model: Json, tokens: list[str]) -> Iterator[str]:
 
 
 def _bpe(model: Json, tokens: list[str]) -> Iterator[str]:
-    """Unknown, bytes, the alphabet, and what merging passes through on the way to each token."""
+    """Unknown, bytes, the alphabet, and the intermediate merges of each token."""
     prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
     pairs = [_pair(merge) for merge in model["merges"]]
     merged = {a + b[len(prefix) :] for a, b in pairs}
@@ -172,7 +172,7 @@ def _bpe(model: Json, tokens: list[str]) -> Iterator[str]:
 
 
 def _symbols(token: str, prefix: str, suffix: str) -> list[str]:
-    """What merging starts from: the characters, marked as inside a word or at its end."""
+    """The symbols before merging: the characters, marked as inside a word or at its end."""
     inside, ends = bool(prefix) and token.startswith(prefix), bool(suffix) and token.endswith(suffix)
     body = token.removeprefix(prefix).removesuffix(suffix)
     symbols = [prefix + c if inside or place else c for place, c in enumerate(body)]
@@ -180,7 +180,7 @@ def _symbols(token: str, prefix: str, suffix: str) -> list[str]:
 
 
 def _iter_symbols(symbols: list[str], ranks: dict[tuple[str, str], int], prefix: int) -> Iterator[str]:
-    """Every symbol that merging by rank makes, the first ones too."""
+    """Every symbol that merging by rank makes, including the first ones."""
     yield from symbols
     while len(symbols) > 1:
         order = [ranks.get(pair, len(ranks)) for pair in pairwise(symbols)]

@@ -1,4 +1,4 @@
-"""A vocabulary trimmed to the tokens that rows use: tokenizer and model together."""
+"""Trims a vocabulary to the tokens that rows use, in the tokenizer and the model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TrimParams(Protocol):
 
 
 def trim_vocabulary_(model: TorchModel, params: TrimParams, context: BuildContext) -> Json:
-    """Trims the model's tokenizer and its token tables; gives the log. Raises BuildError, DataError."""
+    """Trims the model's tokenizer and its token tables; returns the log. Raises BuildError, DataError."""
     counts = count_tokens(model, context, params.corpus)
     if "selection" not in counts and len(context.splits.get("selection", ())):
         counts |= count_tokens(model, context, ("selection",))
@@ -63,7 +63,7 @@ def _total(counts: Mapping[str, Counts], splits: Sequence[str]) -> Counts:
 
 
 def _ids_to_keep(state: Json, counts: Counts, always: Collection[int], params: TrimParams) -> list[int]:
-    """Ids that stay: those used often enough; with vocab_size, as many of them and then of all as it lets."""
+    """Ids that stay: those used often enough, limited to vocab_size, or filled up to it."""
     often = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] >= params.min_count]
     if params.vocab_size is None:
         return needed_ids(state, {*often, *always})
@@ -81,7 +81,7 @@ def _ids_to_keep(state: Json, counts: Counts, always: Collection[int], params: T
 
 
 def _always(model: TorchModel, words: Sequence[str]) -> set[int]:
-    """Ids that stay whatever the rows use: special ones, the words', and what positions count from."""
+    """Ids that always stay: special ones, the words', and the one that positions count from."""
     config, tokenizer = model.config, model.tokenizer
     numbers = [value for key, value in config.to_dict().items() if key.endswith("_token_id")]
     ids = {i for value in numbers for i in (value if isinstance(value, list) else [value]) if i is not None}
@@ -91,13 +91,13 @@ def _always(model: TorchModel, words: Sequence[str]) -> set[int]:
             i for text in (word, f" {word}") for i in tokenizer(text, add_special_tokens=False)["input_ids"]
         }
     if config.model_type in OFFSET_POSITIONS:
-        ids |= set(range(config.pad_token_id + 1))  # its number is in the positions: it must not change
+        ids |= set(range(config.pad_token_id + 1))  # positions depend on its id, which must not change
     known = set(tokenizer.get_vocab().values())
     return {i for i in ids if i in known}
 
 
 def rebuilt(tokenizer: PreTrainedTokenizerBase, state: Json, kept_ids: Sequence[int], folder: Path) -> Any:
-    """The tokenizer as it is loaded from a file of this state. Raises BuildError where ids differ."""
+    """The tokenizer loaded from a file of this state. Raises BuildError if ids differ."""
     from transformers import AutoTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,8 +126,8 @@ def _shares(
     kept_ids: Sequence[int],
     params: TrimParams,
 ) -> Json:
-    """Share of the tokens that fall to other pieces: of the corpus, of `selection`, and of `selection` had it
-    not been in the corpus, which is what new rows will meet."""
+    """Share of the tokens that fall to other pieces: in the corpus, in `selection`, and in `selection` if it
+    were not in the corpus, which estimates the share for new rows."""
     log = {"corpus_tokens_changed": _share(_total(counts, params.corpus), kept_ids)}
     if "selection" in counts:
         log["selection_tokens_changed"] = _share(counts["selection"], kept_ids)

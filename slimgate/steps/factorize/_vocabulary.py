@@ -27,9 +27,9 @@ Counts = npt.NDArray[np.int64]
 
 
 def count_tokens(model: TorchModel, context: BuildContext, splits: Iterable[str]) -> dict[str, Counts]:
-    """How often each token stands in the rows as the model reads them: split -> (vocab_size,).
+    """How often each token occurs in the rows as the model reads them: split -> (vocab_size,).
 
-    Splits without rows are left out. Raises DataError where none has any.
+    Splits without rows are left out. Raises DataError if none has any.
     """
     present = [split for split in splits if len(context.splits.get(split, ()))]
     if not present:
@@ -41,7 +41,7 @@ def count_tokens(model: TorchModel, context: BuildContext, splits: Iterable[str]
             "EncodedTexts",
             context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer),
         )
-        # an encoder-decoder's answers have a place of their own
+        # An encoder-decoder's answers are in a separate column.
         rows = [*encoded.columns["input_ids"], *getattr(encoded, "answers", ())]
         ids = np.fromiter((i for row in rows for i in row), dtype=np.int64)
         counts[split] = np.bincount(ids, minlength=size)
@@ -51,8 +51,8 @@ def count_tokens(model: TorchModel, context: BuildContext, splits: Iterable[str]
 def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) -> list[str]:
     """Keeps these rows of the token tables and of the layer that gives a logit per token, in this order.
 
-    kept_ids: old ids. Token ids in the configuration are renumbered. step_name: of the step whose file has
-    `restore`. Gives the names of what was trimmed. Raises BuildError where no float table was found, or where
+    kept_ids: old ids. Token ids in the configuration are renumbered. step_name: the step whose file has
+    `restore`. Returns the names of the trimmed modules. Raises BuildError if there is no float table, or if
     bigrams were learnt by ids.
     """
     to_plain_tables_(model)
@@ -86,7 +86,7 @@ def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) ->
 
 
 def _renumber(config: PreTrainedConfig, number: dict[int, int]) -> None:
-    """Token ids in a configuration; lists of words that must not be written are lists of ids."""
+    """Renumbers token ids in a configuration; lists of words that must not be written are lists of ids."""
     for key, value in config.to_dict().items():
         if key.endswith("_token_id") and value is not None:
             setattr(config, key, [number[v] for v in value] if isinstance(value, list) else number.get(value))
@@ -97,7 +97,7 @@ def _renumber(config: PreTrainedConfig, number: dict[int, int]) -> None:
 
 
 def token_heads(network: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layer with an output per token of a language model; none in a classifier."""
+    """The linear layer with an output per token of a language model; empty for a classifier."""
     get: Any = getattr(network, "get_output_embeddings", None)
     head = get() if get is not None else None
     if head is None:
@@ -116,7 +116,7 @@ def token_heads(network: nn.Module) -> dict[str, nn.Linear]:
 def _trim_module(
     module: nn.Module, rows: torch.Tensor, number: dict[int, int], shared: dict[int, nn.Parameter]
 ) -> nn.Module:
-    """The module with these rows; a weight that two modules share they share again."""
+    """The module with these rows; two modules that share a weight share the new one, too."""
 
     def cut(parameter: nn.Parameter) -> nn.Parameter:
         if id(parameter) not in shared:

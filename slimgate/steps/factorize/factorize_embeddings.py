@@ -2,9 +2,9 @@
 
     { factorize_embeddings = { rank = 128 } }       or energy = 0.9
 
-A table V × d becomes V × rank and rank × d: the vectors in the directions that keep most of them. With centre
-the directions are those of principal component analysis. An output layer that shares the table shares the
-narrow one. Both halves stay trainable, and can be trimmed (trim_vocabulary, before or after) and quantized.
+A table V × d becomes V × rank and rank × d: the vectors in the directions that keep most of their energy.
+With centre the directions are those of principal component analysis. An output layer that shares the table
+shares the narrow one. Both halves can be trained, trimmed (trim_vocabulary, before or after) and quantized.
 Source: Lan et al. 2020 (ALBERT), section 3.1; Chen et al. 2018 (GroupReduce) for the weights.
 """
 
@@ -55,7 +55,7 @@ class FactorizeEmbeddings(Step[Params]):
     claims = ("smaller", "fewer_parameters")
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows: tokens are counted in the splits that have rows."""
+        """The calibration rows, because tokens are counted in all splits that have rows."""
         return ("calibration",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
@@ -69,7 +69,7 @@ step = FactorizeEmbeddings()
 
 
 def factorize_embeddings_(model: TorchModel, params: Params, context: BuildContext) -> Json:
-    """Replaces the token table; gives the log. Raises BuildError where it would not get smaller."""
+    """Replaces the token table; returns the log. Raises BuildError if it would not get smaller."""
     from slimgate.models.replace_modules import replace_modules_
     from slimgate.steps.factorize._svd import kept_energy, pays, rank_of_energy
 
@@ -92,7 +92,7 @@ def factorize_embeddings_(model: TorchModel, params: Params, context: BuildConte
 def principal_directions(
     weight: torch.Tensor, weights: torch.Tensor, *, centre: bool
 ) -> tuple[torch.Tensor | None, torch.Tensor, npt.NDArray[np.float64]]:
-    """(mean or None, directions (dim, dim), singular values): what keeps most of the weighted rows' energy.
+    """(mean or None, directions (dim, dim), singular values) that keep most of the weighted rows' energy.
 
     weight: (tokens, dim); weights: (tokens,), how much each token's error counts. With centre they are the
     principal components of the vectors around their weighted mean.
@@ -124,7 +124,7 @@ def _table(model: TorchModel) -> tuple[str, nn.Embedding]:
 
 
 def _weights(model: TorchModel, params: Params, context: BuildContext) -> torch.Tensor:
-    """How much each token's error counts: (vocab_size,). Tokens that no row has count as if seen once."""
+    """(vocab_size,) how much each token's error counts. Tokens that no row has count as if seen once."""
     import torch
 
     from slimgate.steps.factorize._vocabulary import count_tokens
@@ -146,9 +146,9 @@ def _factorize_table(
 
 
 def _heads(model: TorchModel, table: nn.Embedding, factorized: FactorizedEmbedding) -> dict[str, nn.Module]:
-    """A language model's output layer that is the table itself becomes the narrow table as well.
+    """Makes a language model's output layer that shares the table share the narrow table.
 
-    The mean of a centred table is left out: it adds the same to every token's logit.
+    The mean of a centred table is left out, because it adds the same number to every token's logit.
     """
     from slimgate.steps.factorize._vocabulary import token_heads
 

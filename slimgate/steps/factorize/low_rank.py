@@ -1,17 +1,18 @@
 """Replaces weight matrices of the blocks by products of two thin ones.
 
-    { low_rank = { parameter_ratio = 0.5, loss_aware = true } }   half of the numbers, where they tell most
+        { low_rank = { parameter_ratio = 0.5, loss_aware = true } }   half of the numbers, those that matter
+        most
     { low_rank = { rank = 64 } }                                  or rank_ratio = 0.25, or energy = 0.9
 
 A matrix W (out, in) becomes up (out, rank) · down (rank, in), the best of that rank by singular values: of W
-itself, or (activation_aware) of what W does to its inputs, so that the error of its outputs is the least
-possible there; where the layer has a bias it takes over what the mean input loses. With loss_aware an
-output's error counts by its gradients' second moment (Fisher information). A matrix is replaced only where
-its factors hold fewer numbers than it. The factors are linear layers, which later steps train, prune or
+itself, or with activation_aware of W's effect on its inputs, so that the error of its outputs is as small as
+possible. If the layer has a bias, it absorbs the error of the mean input. With loss_aware an output's error
+counts by its gradients' second moment (Fisher information). A matrix is replaced only if its factors have
+fewer numbers. The factors are linear layers, which later steps train, prune or quantize.
 quantize.
 
-Sources: Wang et al. 2025 (SVD-LLM), section 3.1; Hsu et al. 2022 (FWSVD); Martens & Grosse 2015 (K-FAC). With
-neither of the two no rows are read, though the `calibration` split counts in the store's key.
+Sources: Wang et al. 2025 (SVD-LLM), section 3.1; Hsu et al. 2022 (FWSVD); Martens & Grosse 2015 (K-FAC).
+Without activation_aware and loss_aware no rows are read, but `calibration` counts in the store's key.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class LowRank(Step[Params]):
     claims = ("smaller", "fewer_parameters")
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, where the weights alone are looked at."""
+        """The calibration rows, if only the weights are used."""
         return () if params.activation_aware or params.loss_aware else ("calibration",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:

@@ -4,10 +4,10 @@
     { trim_vocabulary = { min_count = 2, vocab_size = 4000, keep = ["refund"] } }
 
 Tokens are counted as the model reads the rows (cut to max_tokens). With vocab_size the most frequent tokens
-stay, then, where places are left, the first of the old vocabulary, which is in order of frequency. Special
-and added tokens stay always; characters (of ASCII and of the tokens that stay) and bytes stay, so that a word
-never seen falls to pieces and is not lost. Rows whose tokens all stay are cut as before and get the same
-answers, to the bit. The log has the share of tokens that changed.
+stay. If there is room for more, the first tokens of the old vocabulary stay, which is sorted by frequency.
+Special and added tokens always stay. Characters (of ASCII and of the tokens that stay) and bytes stay, too,
+so that a new word is split into pieces and is not lost. Rows whose tokens all stay are split as before and
+get the same answers, to the bit. The log has the share of tokens that changed.
 
 For WordPiece, BPE, Unigram and word-level tokenizers (tokenizer.json). Put it before a step that quantizes
 the token table. Source: Abdaoui et al. 2020 (Load What You Need), section 3.
@@ -46,11 +46,11 @@ class TrimVocabulary(Step[Params]):
     claims = ("smaller", "fewer_parameters")
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows: tokens are counted in the splits that have rows."""
+        """The calibration rows, because tokens are counted in all splits that have rows."""
         return ("calibration",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model with a vocabulary of its own."""
+        """The model with a smaller vocabulary."""
         from slimgate.steps.factorize._trim_vocabulary import trim_vocabulary_
 
         context.log.update(trim_vocabulary_(model, params, context))

@@ -1,3 +1,1 @@
-"""Steps that train: fine-tuning, distillation, adapters. One file a step; its algorithm is beside it as
-_name.py.
-"""
+"""Steps that train: fine-tuning, distillation, adapters. One file for each; _name.py has its algorithm."""

@@ -1,4 +1,4 @@
-"""Which rows of a pool a teacher is asked about: by uncertainty, by coverage, or at random."""
+"""Chooses the rows of a pool that a teacher answers: by uncertainty, by coverage, or at random."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def uncertainty(logits: npt.NDArray[np.float32], strategy: Strategy) -> Floats:
-    """How little the model knows of each row; the larger, the less. Source: Settles 2009, section 3.1.
+    """How uncertain the model is of each row; larger is more uncertain. Source: Settles 2009, section 3.1.
 
     logits: (rows, classes). least_confidence and margin in 0..1, entropy in nats. Raises ValueError for a
     strategy that does not look at probabilities.
@@ -30,12 +30,12 @@ def uncertainty(logits: npt.NDArray[np.float32], strategy: Strategy) -> Floats:
 
 
 def most_uncertain(scores: Floats, free: Ints, count: int) -> Ints:
-    """The `count` positions among `free` of the largest score; of equal ones the first."""
+    """The `count` positions among `free` with the largest scores; of equal ones the first."""
     return free[np.argsort(-scores[free], kind="stable")[:count]]
 
 
 def k_center(features: npt.NDArray[np.float32], chosen: Ints, free: Ints, count: int) -> Ints:
-    """`count` positions among `free`, each the farthest from all that are chosen by then.
+    """`count` positions among `free`, each the farthest from all that are chosen so far.
 
     features: (rows, width); distances are Euclidean. Without a chosen row it starts at the one farthest from
     the mean. Source: Sener & Savarese 2018, algorithm 1 (k-Center-Greedy).
@@ -52,12 +52,12 @@ def k_center(features: npt.NDArray[np.float32], chosen: Ints, free: Ints, count:
         centres.append(place)
         to_it = _distances(wide[free], wide[free[place]])
         nearest = to_it if len(centres) == 1 and not len(chosen) else np.minimum(nearest, to_it)
-        nearest[centres] = -1.0  # rows of one text lie at distance 0: none is taken twice
+        nearest[centres] = -1.0  # rows of equal texts have distance 0: no row is taken twice
     return free[centres]
 
 
 def round_sizes(rows: int, rounds: int) -> list[int]:
-    """`rows` in so many parts that differ by one at most, the larger first: 10 in 3 is 4, 3, 3."""
+    """`rows` in `rounds` parts that differ by at most one, the larger first: 10 in 3 is 4, 3, 3."""
     each, more = divmod(rows, rounds)
     return [each + (number < more) for number in range(rounds)]
 

@@ -1,4 +1,4 @@
-"""Rounds of choosing rows, asking the teacher about them, and learning from its answers."""
+"""Rounds of choosing rows, letting the teacher answer them, and learning from its answers."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The rows that may be chosen: as the student reads them, as the teacher does, and their labels.
+    """The rows that may be chosen: as the student reads them, as the teacher reads them, and their labels.
 
-    labels: (rows,) UNLABELLED, or indices of classes; name: where the rows come from.
+    labels: (rows,) UNLABELLED, or indices of classes; name: the source of the rows.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """Positions in the pool, in the order of asking, and the teacher's logits of each: (rows, classes)."""
+    """Positions in the pool, in the order of the questions, and the teacher's logits: (rows, classes)."""
 
     positions: Ints
     logits: npt.NDArray[np.float32]
 
 
 def distill_actively(model: TorchModel, params: Params, context: BuildContext) -> None:
-    """Trains `model.network` in place; context.log["active"] tells each round, the rest is the last's."""
+    """Trains `model.network` in place; context.log["active"] has each round, other entries are the last's."""
     teacher = context.load_teacher()
     pool = _checked_pool(model, teacher, params, context)
     if warning := unlike(model, teacher, pool.encoded, pool.taught):
@@ -131,7 +131,7 @@ def _pool(model: TorchModel, teacher: TorchModel, params: Params, context: Build
 def _choose(
     model: TorchModel, pool: Pool, answered: Asked, size: int, params: Params, context: BuildContext
 ) -> tuple[Ints, Json]:
-    """Positions of the next rows, and what the log says of them."""
+    """Positions of the next rows, and their entries for the log."""
     free = np.setdiff1d(np.arange(len(pool)), answered.positions)
     if params.strategy == "random" or (params.first == "random" and not len(answered.positions)):
         return np.random.default_rng(context.seed).permutation(free)[:size], {"chosen": "random"}
@@ -177,14 +177,14 @@ def _learn(
 
 
 def _balance(answers: npt.NDArray[np.float32], context: BuildContext) -> dict[str, int]:
-    """Rows of each class by what the teacher answered."""
+    """The number of rows of each class in the teacher's answers."""
     classes = context.facts.classes
     counts = np.bincount(answers.argmax(axis=1), minlength=len(classes))
     return dict(zip(classes, counts.tolist(), strict=True))
 
 
 def _best_accuracy(log: Json) -> Json:
-    """The accuracy on `selection` after the round, where there are such rows."""
+    """The accuracy on `selection` after the round, if there are such rows."""
     qualities = [epoch["accuracy_selection"] for epoch in log["epochs"] if "accuracy_selection" in epoch]
     return {"accuracy_selection": max(qualities)} if qualities else {}
 

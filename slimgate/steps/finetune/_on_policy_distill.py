@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from slimgate.steps.finetune.on_policy_distill import Params
     from slimgate.tasks.parts.prompts import Prompts
 
-# Between the seeds of one step's answers and of the next one's.
+# The distance between the seeds of the answers in two adjacent training steps.
 _SEED_STRIDE = 1_000_003
 
 
 def distill_on_policy(model: TorchModel, params: Params, context: BuildContext) -> None:
-    """Trains `model.network` in place; context.log gets the mean losses and what the student wrote."""
+    """Trains `model.network` in place; context.log gets mean losses and figures of the student's answers."""
     check_answers_are_written(context)
     teacher = context.load_teacher()
     _check_pair(model, teacher)
@@ -52,7 +52,7 @@ def distill_on_policy(model: TorchModel, params: Params, context: BuildContext) 
 
 
 def generalized_jsd(student: Tensor, teacher: Tensor, beta: float) -> Tensor:
-    """(answers,) nats; student, teacher: logits (answers, vocabulary). 0 where they agree.
+    """(answers,) nats; student, teacher: logits (answers, vocabulary). 0 if they agree.
 
     beta = 0: KL(teacher ‖ student); 1: KL(student ‖ teacher). Source: Agarwal et al. 2024, section 2.
     """
@@ -69,15 +69,15 @@ def _kl(first: Tensor, second: Tensor) -> Tensor:
 
 
 class OnPolicyLoss:
-    """The loss of a batch of train rows, whose answers the student may write anew.
+    """The loss of a batch of train rows, to which the student may write new answers.
 
-    Which batches those are is drawn by the context's seed, and so is what the student writes.
+    The context's seed decides for which batches, and what the student writes.
     """
 
     def __init__(self, model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> None:
-        """context: with references on its train rows; the batches' positions are theirs."""
+        """context: its train rows have references; the positions in batches refer to them."""
         self._teacher, self._params = teacher.network.eval(), params
-        task: Any = context.task  # check_answers_are_written has seen that it writes
+        task: Any = context.task  # check_answers_are_written has checked that it writes
         self._task = task
         self._tokenizer, self._device, self._seed = model.tokenizer, context.device, context.seed
         self._options = context.task_params.model_copy(
@@ -105,13 +105,13 @@ class OnPolicyLoss:
         return loss
 
     def facts(self) -> Json:
-        """Mean loss by who wrote the answers, and how long the student's were."""
+        """Mean loss by the writer of the answers, and the length of the student's answers."""
         losses = {name: round(float(np.mean(values)), 4) for name, values in self._seen.items()}
         wrote = {"batches": self._batches, "answers": self._answers, "tokens": self._tokens, "cut": self._cut}
         return {"loss_parts": losses, "student_wrote": wrote}
 
     def _written_batch(self, network: nn.Module, positions: list[int]) -> tuple[dict[str, Tensor], Tensor]:
-        """The student's own answers to those prompts: (rows, tokens) inputs, and which tokens count."""
+        """The student's answers to these prompts: (rows, tokens) inputs, and which tokens count."""
         encoded, targets = self._write(network, self._prompts.take(positions))
         every = range(len(positions))
         batch = {
@@ -135,7 +135,7 @@ class OnPolicyLoss:
 
 
 def _check_pair(student: TorchModel, teacher: TorchModel) -> None:
-    """Raises BuildError where tokens of the two do not correspond, or the student writes no text."""
+    """Raises BuildError if the tokens of the two models differ, or the student writes no text."""
     network = student.network
     if not can_write(network) or student.config.is_encoder_decoder:
         raise BuildError(

@@ -1,4 +1,4 @@
-"""A model of token vectors that is made from another model: its tables, and its head."""
+"""Makes a model of token vectors from another model: its tables, and its head."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STEP = "static_student"
 BATCH_SIZE = 256
-# Score of the tokens around a text: so small a weight that training does not reach it.
+# Score of the tokens around a text: their weight is so small that training does not change it.
 NEXT_TO_NONE = -40.0
 TOKENS = "tokens run alone"
 
@@ -46,7 +46,7 @@ class StaticParams(Protocol):
 
 @dataclass(frozen=True)
 class Directions:
-    """vector = mean + z · rows, of which z (dims,) is kept. energy: the share of the squares that stays."""
+    """vector = mean + z · rows; only z (dims,) is stored. energy: the share of the squares that stays."""
 
     rows: torch.Tensor
     mean: torch.Tensor
@@ -56,7 +56,7 @@ class Directions:
 def static_model(model: TorchModel, params: StaticParams, context: BuildContext) -> TorchModel:
     """The model of token vectors, on the context's device.
 
-    Raises BuildError where the model does not answer a text by a head or a vector, or is too narrow.
+    Raises BuildError if the model does not answer a text by a head or a vector, or is too narrow.
     """
     network = model.network
     layer = None if isinstance(network, SentenceEncoder) else _head(model, context)
@@ -90,7 +90,7 @@ def static_model(model: TorchModel, params: StaticParams, context: BuildContext)
 
 
 def _head(model: TorchModel, context: BuildContext) -> nn.Linear:
-    """The layer that gives the answers. Raises BuildError for a model that does not answer so."""
+    """The layer that gives the answers. Raises BuildError for a model without such a layer."""
     network, task = model.network, context.task
     if not objective_of(task, context.task_params).by_row:
         raise BuildError(
@@ -119,9 +119,9 @@ def _check_encoder(network: SentenceEncoder) -> None:
 
 @torch.inference_mode()
 def token_vectors(model: TorchModel, layer: nn.Linear | None, context: BuildContext) -> torch.Tensor:
-    """(vocabulary, features) float32 on the CPU: what the head gets of a text of each token alone.
+    """(vocabulary, features) float32 on the CPU: the head's inputs for a text of each single token.
 
-    layer: the head; None: of a sentence encoder, the vectors before they get unit length.
+    layer: the head; None for a sentence encoder: the vectors before they get unit length.
     """
     encoded = _single_tokens(model, context)
 
@@ -163,13 +163,13 @@ def _single_tokens(model: TorchModel, context: BuildContext) -> EncodedTexts:
 
 
 def frame_of(model: TorchModel, context: BuildContext) -> list[int]:
-    """Ids of the tokens that stand around every text."""
+    """Ids of the tokens around every text."""
     before, behind = _around(model.tokenizer, context)
     return [*before, *behind]
 
 
 def _around(tokenizer: PreTrainedTokenizerBase, context: BuildContext) -> tuple[list[int], list[int]]:
-    """What the tokenizer puts before and behind a text, seen on a train row. Raises BuildError."""
+    """The tokens that the tokenizer puts before and after a text, from a train row. Raises BuildError."""
     names = context.task.text_columns(context.task_params)
     for text in context.rows("train").table[names[0]].to_pylist():
         tokenized = tokenizer(str(text), return_special_tokens_mask=True)
@@ -181,7 +181,7 @@ def _around(tokenizer: PreTrainedTokenizerBase, context: BuildContext) -> tuple[
 
 
 def principal_directions(vectors: npt.NDArray[np.float32], dims: int) -> Directions:
-    """The directions around the mean in which the vectors (tokens, features) spread most."""
+    """The directions around the mean in which the vectors (tokens, features) vary most."""
     values = torch.from_numpy(np.asarray(vectors)).double()
     mean = values.mean(0)
     squares, directions = torch.linalg.eigh((values - mean).T @ (values - mean))
@@ -202,18 +202,18 @@ def sif_weights(model: TorchModel, frame: Sequence[int], sif: float, context: Bu
 
 
 def _config(old: PreTrainedConfig, params: StaticParams) -> Any:
-    """The old one, which says what tokens and outputs there are, with the shape of the tables."""
+    """The old configuration, for tokens and outputs, with the shape of the tables."""
     config = copy.deepcopy(old)
     config.static = {"dims": params.dims, "bigrams": params.bigrams}
     if getattr(config, "sentence", None):
-        # what stood behind the pooling is in the vectors
+        # the layers after the pooling are part of the vectors
         config.sentence = {**config.sentence, "pooling": "mean", "dense": []}
     return config
 
 
 @torch.no_grad()
 def _set_tables(encoder: StaticEncoder, vectors: torch.Tensor, frame: Sequence[int]) -> None:
-    """Vectors, scores alike but for the frame's, and empty buckets."""
+    """Sets vectors, equal scores except for the frame's, and empty buckets."""
     tokens, scores = (encoder.embeddings[name] for name in ("tokens", "scores"))
     tokens.weight.copy_(vectors)  # type: ignore[operator]
     tokens.weight[list(frame)] = 0.0  # type: ignore[operator]
@@ -225,7 +225,7 @@ def _set_tables(encoder: StaticEncoder, vectors: torch.Tensor, frame: Sequence[i
 
 @torch.no_grad()
 def _set_head(layer: nn.Linear, old: nn.Linear, directions: Directions) -> None:
-    """The old layer of mean + z · rows, as a layer of z."""
+    """Converts the old layer of mean + z · rows to a layer of z."""
     weight = old.weight.detach().float().cpu()
     layer.weight.copy_(weight @ directions.rows.T)
     layer.bias.copy_(weight @ directions.mean)

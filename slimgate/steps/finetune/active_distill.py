@@ -1,23 +1,25 @@
-"""Trains the model on the teacher's answers to the few rows that it is worth asking about.
+"""Trains the model on the teacher's answers to the few rows that are worth their cost.
 
     { active_distill = { rows = 900, strategy = "entropy", rounds = 3, epochs = 2 } }
     { active_distill = { rows = 900, strategy = "random", unlabelled = true } }
 
-A teacher's answer costs; rows without one do not. In each round the student scores the pool, rows / rounds of
-it are chosen, the teacher answers those, and the student learns, from the weights that it had before the
-step, all that have been answered so far. The teacher sees no other row; the log counts those that it saw.
+A teacher's answer costs money or time; rows without answers do not. In each round the student scores the
+pool, rows / rounds of its rows are chosen, and the teacher answers them. The student then learns all answers
+so far, from the weights that it had before the step. The teacher sees no other row; the log counts those that
+it saw.
 
-strategy: the rows of which the student is least certain by its probabilities p (Settles 2009, section 3.1):
+strategy: which rows are chosen, by the student's probabilities p (Settles 2009, section 3.1):
     least_confidence   1 - the largest p
     margin             the smallest distance between the two largest p
     entropy            - Σ p log p
-    k_center           none: the rows far from all chosen ones, by what the student's last layer receives
-                       (Sener & Savarese 2018, greedy)
-    random             none, to compare with: in a single round, for no answer changes what is next
-The first round is random by default, for an untrained student's uncertainty says nothing.
+        k_center           by no probability: the rows far from all chosen ones, in the inputs of the
+        student's
+                           last layer (Sener & Savarese 2018, greedy)
+        random             at random, for comparison: in a single round, because no answer changes the choice
+    The first round is random by default, because an untrained student's uncertainty means nothing.
 
-The pool is the transfer set where the step has one (transfer, unlabelled, augment, as in distill), else the
-rows of `train` without their labels: alpha counts as 0.
+    The pool is the transfer set if the step has one (transfer, unlabelled, augment, as in distill), else the
+    rows of `train` without their labels: alpha counts as 0.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Params(OneTeacherParams):
     rows: int = Field(ge=1)
     """Rows that the teacher answers, in all rounds together."""
     strategy: Strategy = "entropy"
-    """How rows are chosen: at random, where the student is least certain, or far from the chosen ones
+    """How rows are chosen: at random, by the student's uncertainty, or far from the chosen ones
     ("k_center")."""
     rounds: int = Field(default=3, ge=1, le=1000)
     """Rounds of choosing and learning; "random" has one."""

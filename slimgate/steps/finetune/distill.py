@@ -1,4 +1,4 @@
-"""Trains the model to answer as a teacher does.
+"""Trains the model to answer like a teacher.
 
     { distill = { alpha = 0.5, temperature = 2.0, epochs = 1 } }
     { distill = { alpha = 0.5, epochs = 3, freeze_embeddings = true } }
@@ -15,27 +15,27 @@ loss = alpha · cross-entropy(labels)
      + relation_weight · KL of query, key and value relations                            (Wang et al. 2021)
 
 A variant as the teacher is a teacher assistant (Mirzadeh et al. 2020), "self" a born-again network
-(Furlanello et al. 2018). The models of more_teachers (Hinton et al. 2015, section 1) must have as many
-outputs. Of embeddings there is no mean. What is compared inside the models is the first teacher's alone, and
-it is that one which writes rows.
+(Furlanello et al. 2018). The models of more_teachers (Hinton et al. 2015, section 1) must have the same
+number of outputs. Embeddings have no mean. Only the first teacher is compared inside the models, and only it
+writes rows.
 
-A student of another width learns hidden states through a projection, which is trained along and thrown away.
+A student of another width learns hidden states through a projection, which is trained too and then dropped.
 
-On rows without labels (transfer, augment, unlabelled) alpha counts as 0. None of their texts may stand in
+On rows without labels (transfer, augment, unlabelled) alpha counts as 0. None of their texts may occur in
 calibration, selection or gate: such rows are dropped and counted in the log.
 
     { distill = { generate = { rows = 2000, tokens = 50, prompt_tokens = 4, top_k = 50 }, alpha = 0.5 } }
 
-Rows that the teacher writes count as text like any other, with alpha as it is. With only_transfer and
-alpha = 1 the student sees nothing but what the teacher wrote, as generations that learn from their ancestors
+Rows that the teacher writes count as text like any other, with alpha unchanged. With only_transfer and
+alpha = 1 the student sees only the teacher's text, as generations that learn from their ancestors
 do (Shumailov et al. 2024).
 
-Stored logits are read by memory map, and every student that learns of the same rows from that teacher finds
-them in the store. Logits of several teachers are always stored. With alpha = 1, mse_weight = 0 and every row
-labelled the teacher does not run at all.
+Stored logits are read by memory map, and every student that learns the same rows from that teacher finds
+them in the store. Logits of several teachers are always stored. With alpha = 1, mse_weight = 0 and a label
+for every row, the teacher does not run at all.
 
-The teacher reads the rows by its own tokenizer; a student of another family or tokenizer is warned about, in
-the log and the report.
+The teacher reads the rows with its own tokenizer. If the student has another family or tokenizer, the log and
+the report have a warning.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ D = TypeVar("D", bound=Params)
 
 class Distill(DistillationStep[D]):
     def also_learns_from(self, params: D) -> tuple[str, ...]:
-        """Whose answers are averaged with that one's."""
+        """The models whose answers are averaged with that teacher's."""
         return params.more_teachers
 
     def apply(self, model: TorchModel, params: D, context: BuildContext) -> TorchModel:

@@ -1,4 +1,4 @@
-"""Trains the weights, all of them or all but frozen ones, on the labels of `train`.
+"""Trains the weights, all of them or all except frozen ones, on the labels of `train`.
 
 { fine_tune = { epochs = 1, learning_rate = 3e-4, batch_size = 32 } }
 { fine_tune = { freeze_embeddings = true, freeze_layers = 2 } }

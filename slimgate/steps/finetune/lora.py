@@ -1,13 +1,13 @@
-"""Fine-tunes by low-rank adapters beside the linear layers; everything else but the head stays as it is.
+"""Fine-tunes low-rank adapters next to the linear layers; everything else except the head is unchanged.
 
-    { lora = { r = 8, alpha = 16, epochs = 3 } }                         # merged: no bytes, no latency
-    { lora = { r = 8, targets = "attention", merge = false } }           # kept beside the weights
+        { lora = { r = 8, alpha = 16, epochs = 3 } }                         # merged: no bytes, no latency
+        { lora = { r = 8, targets = "attention", merge = false } }           # kept next to the weights
     { lora = { r = 16, merge = false } }                                 # after weight_only: QLoRA-style
 
 y = W x + alpha / r · B A x, with A (r, in) and B (out, r), which starts at 0 (Hu et al. 2022, LoRA, section
-4.1). On integer weights (Dettmers et al. 2023, QLoRA) gradients pass by the floats that they stand for, and
-the adapters are kept. After pruning a merged adapter changes no zero; a kept one adds to pruned weights as
-well, which themselves stay zero. Float layers are adapted by peft (extra "lora"); what is saved loads without
+4.1). On integer weights (Dettmers et al. 2023, QLoRA) gradients flow through the floats that they represent,
+and the adapters are kept. After pruning, a merged adapter changes no zero; a kept adapter also adds to pruned
+weights, which themselves stay zero. peft adapts float layers (extra "lora"); the saved model loads without
 it.
 """
 

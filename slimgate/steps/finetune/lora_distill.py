@@ -1,4 +1,4 @@
-"""Trains low-rank adapters to answer as the suite's teacher does: recovery after pruning or quantization.
+"""Trains low-rank adapters to answer like the suite's teacher: recovery after pruning or quantization.
 
     { lora_distill = { r = 8, epochs = 3 } }                             # after a pruning: its zeros stay
     { lora_distill = { r = 8, merge = false, epochs = 3 } }              # with integer weights

@@ -3,10 +3,10 @@
     { new_student = { layers = 2, hidden = 192 } }
     { new_student = { layers = 2, hidden = 192, heads = 6, intermediate = 768, embeddings = "pca" } }
 
-What is left out stays in proportion: heads keep their width, the feed-forward part its ratio to hidden. With
-embeddings = "pca" the energy kept is logged. A student that starts from weights of its own is the better one
-(Turc et al. 2019, Well-Read Students): that is a variant with model = …; a student cut from the teacher is
-keep_layers or a structured pruning. Shape as in Sun et al. 2020 and Jiao et al. 2020.
+Sizes that are left out stay in proportion: heads keep their width, the feed-forward part its ratio to hidden.
+With embeddings = "pca" the log has the energy that is kept. A student that starts from pretrained weights is
+better (Turc et al. 2019, Well-Read Students): that is a variant with model = …. To cut a student from the
+teacher, use keep_layers or a structured pruning. Shape as in Sun et al. 2020 and Jiao et al. 2020.
 """
 
 from __future__ import annotations
@@ -141,10 +141,10 @@ def _intermediate(config: PreTrainedConfig) -> str:
 
 
 def _embed_by_pca(old: nn.Module, new: nn.Module) -> float:
-    """Sets the new embedding tables from the old ones; gives the share of the tokens' squares that is kept.
+    """Sets the new embedding tables from the old ones; returns the share of the tokens' squares that is kept.
 
-    All tables that are added to each other go through the same projection: the directions in which that of
-    the tokens is widest.
+    All tables that are added to each other use the same projection: the directions in which the table of
+    the tokens varies most.
     """
     import torch
     from torch import nn

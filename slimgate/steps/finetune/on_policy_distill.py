@@ -3,9 +3,9 @@
     { on_policy_distill = { epochs = 3, learning_rate = 5e-4 } }
     { on_policy_distill = { student_share = 1.0, beta = 1.0, sampling_temperature = 1.0 } }
 
-A student that learns from right answers never sees where its own mistakes lead. Here it writes the answers to
-a batch's prompts itself, with the weights that it has at that step, and learns the teacher's probabilities of
-each token that it wrote. Prompts are not learnt.
+A student that learns from right answers never sees the consequences of its own mistakes. Here it writes the
+answers to a batch's prompts itself, with the weights that it has at that step, and learns the teacher's
+probabilities of each token that it wrote. Prompts are not learnt.
 
 The loss is the generalized Jensen-Shannon divergence of the teacher's probabilities P and the student's Q,
 mean over the tokens of the answers:
@@ -19,8 +19,8 @@ mean over the tokens of the answers:
 | 1    | KL(Q ‖ P), reverse     | keeps to what the teacher is likely to say                    |
 
 The other batches (1 - student_share) have the references, or the teacher's greedy answers if the task has
-none. Teacher and student need the same tokenizer. Stop texts end the student's answers, as they do when it is
-judged.
+none. Teacher and student need the same tokenizer. Stop texts end the student's answers, as they do when the
+model is judged.
 Source: Agarwal et al. 2024 (On-Policy Distillation of Language Models), algorithm 1.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Params(TrainingParams):
-    """Who writes, and how the student's probabilities are compared with the teacher's."""
+    """Which model writes, and how the student's probabilities are compared with the teacher's."""
 
     teacher: str = Field(default="teacher", pattern=VARIANT_NAME)
     """The model to learn from: "teacher" (the suite's), "self" (the model before the step), or a variant."""
@@ -67,7 +67,7 @@ class OnPolicyDistill(Step[Params]):
     stochastic = True
 
     def learns_from(self, params: Params) -> str:
-        """Whom the step learns from."""
+        """The model that the step learns from."""
         return params.teacher
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:

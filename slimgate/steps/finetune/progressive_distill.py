@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
 
-JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows stand in random order
+JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows are in random order
 
 
 class Params(InnerParams):
@@ -44,8 +44,8 @@ class Params(InnerParams):
     at_once: int = Field(default=1, ge=1)
     """Blocks that are dropped before each training."""
     order: Literal["importance", "top"] = "importance"
-    """Which blocks go first: those whose absence moves the answers least ("importance"), or the last ones
-    ("top")."""
+    """Which blocks are dropped first: those whose absence changes the answers least ("importance"), or the
+    last ones ("top")."""
     final_epochs: int | None = Field(default=None, ge=1, le=1000)
     """Epochs after the last drop; default: epochs."""
     stored_logits: Literal[True] | None = None
@@ -57,7 +57,7 @@ class ProgressiveDistill(TaughtStep[Params]):
     changes = ("blocks",)
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
-        """The configuration after the step. Raises SuiteError where there is no block to drop."""
+        """The configuration after the step. Raises SuiteError if there is no block to drop."""
         had = blocks_of(config)
         if had is not None and params.blocks >= had:
             raise SuiteError(

@@ -5,8 +5,8 @@
 
 The teacher answers the prompts of train and selection once, greedily. Its answers replace the references, so
 a task without references can learn too. Only the answers are learnt, not the prompts. With alpha = 1 the
-student sees the teacher's text alone, so it may have another tokenizer. With less it learns the teacher's
-probabilities of each token too, as in `distill`.
+student sees only the teacher's text, so it may have another tokenizer. With a lower alpha it also learns the
+teacher's probabilities of each token, as in `distill`.
 
 Rows whose answer is empty, or cut at `max_new_tokens`, are left out and counted in the log.
 Source: Kim & Rush 2016 (Sequence-Level Knowledge Distillation), by greedy answers in place of a beam.

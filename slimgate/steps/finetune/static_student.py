@@ -3,12 +3,12 @@
     { static_student = { dims = 256 } }
     { static_student = { dims = 256, bigrams = 4096 } }
 
-A text's vector is the weighted mean of its tokens' vectors, and the model's own head reads it. Each token
-starts from the vector that the head gets of a text of this token alone (model2vec: van Dongen & Tulkens 2024,
+A text's vector is the weighted mean of its tokens' vectors, and the model's own head reads it. A token's
+first vector is the head's input for a text with this token alone (model2vec: van Dongen & Tulkens 2024,
 "Model2Vec: Turn any Sentence Transformer into a Small Fast Model"), reduced by principal component analysis
 and multiplied by a / (a + share of the token in `train`) (Arora et al. 2017, A Simple but Tough-to-Beat
-Baseline for Sentence Embeddings, equation 3). All weights of the mean start alike; the tokens around a text,
-such as [CLS], have none. Vectors, weights and head are trained by the step after it:
+Baseline for Sentence Embeddings, equation 3). All weights of the mean start equal; the tokens around a text,
+such as [CLS], have none. The next step trains vectors, weights and head:
 
     steps = [
       { trim_vocabulary = { vocab_size = 8000 } },
@@ -16,9 +16,9 @@ such as [CLS], have none. Vectors, weights and head are trained by the step afte
       { distill = { learning_rate = 1.5e-3, dropout = 0.5, epochs = 3 } },
     ]
 
-For models that answer a whole text by a head of one linear layer, and for sentence encoders. The order of
-words does not count, except of neighbours with bigrams. So negation and similar are lost. With
-bigrams trim_vocabulary goes before it.
+It takes models that answer a whole text by a head of one linear layer, and sentence encoders. The order of
+words does not count, except for neighbours with bigrams, so negation and similar features are lost. With
+bigrams, put trim_vocabulary before it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class StaticStudent(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
-        """The configuration after the step. Raises SuiteError where the model is no such, or too narrow."""
+        """The configuration after the step. Raises SuiteError if the model does not fit, or is too narrow."""
         if config.get("is_encoder_decoder"):
             raise SuiteError(
                 "an encoder-decoder writes its answers, which a mean of token vectors cannot; expected an "

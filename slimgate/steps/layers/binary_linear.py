@@ -3,9 +3,9 @@
     layer = BinaryLinear.from_weights(weight, scale, bias=bias)                  # 1-bit weights
     layer = BinaryLinear.from_weights(weight, scale, threshold=t, gain=g)        # and 1-bit inputs
 
-A weight is +scale or -scale, the scale one of its row's (Rastegari et al. 2016, XNOR-Net, section 3.1). The
-state holds eight weights a byte (`packed` uint8, `scale` float32). So files are small. Memory is not, nor are
-layers faster: BinaryLinear makes its float32 weight when it is first called, and keeps it outside the state.
+A weight is +scale or -scale, with one scale for each row (Rastegari et al. 2016, XNOR-Net, section 3.1). The
+state holds eight weights a byte (`packed` uint8, `scale` float32), so files are small. Memory is not smaller
+and layers are not faster: the first call of BinaryLinear makes a float32 weight, kept outside the state.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from slimgate.steps.layers.int8_linear import frozen_parameter
 
 
 class BinaryLinear(nn.Module):
-    """y = x W' + b, W = scale · sign; with `activations` x is two-valued as well.
+    """y = x W' + b, W = scale · sign; with `activations` x also has two values.
 
     Binary inputs: x ≈ t + gain · m · sign(x - t), with a threshold t for each feature and m = mean |x - t| of
     each token, taken when the layer is called (XNOR-Net's K), so that a row's result does not depend on its
     batch; `bias` holds W t. Sums of products of signs are whole numbers, which float32 adds up exactly.
     Input of any floating dtype and any number of leading dimensions; output in the input's dtype. Without
-    binary inputs gradients reach x; with them they stop here.
+    binary inputs gradients reach x; with binary inputs they stop here.
     """
 
     packed: Tensor
@@ -63,7 +63,7 @@ class BinaryLinear(nn.Module):
         """The layer of weight's signs (0 counts as +).
 
         weight: (out, in); scale: (out,) above 0; bias: (out,); for binary inputs threshold (in,) and gain ().
-        Raises BuildError where a number is not finite.
+        Raises BuildError if a number is not finite.
         """
         _check_finite(weight=weight, scale=scale, threshold=threshold, gain=gain)
         layer = cls(weight.shape[1], weight.shape[0], bias is not None or threshold is not None)
@@ -96,12 +96,12 @@ class BinaryLinear(nn.Module):
         return functional.linear(inputs, self._dense.to(inputs.dtype), bias)
 
     def weight_numbers(self) -> tuple[int, int]:
-        """Weights that parameters() does not list: all, and those other than zero, which a sign never is."""
+        """Weights that parameters() does not list: all, and those other than zero, which is every sign."""
         count = self.in_features * self.out_features
         return count, count
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
         return {**shape, "bias": self.bias is not None, "activations": self.activations}
 
@@ -113,7 +113,7 @@ class BinaryLinear(nn.Module):
         size = distance.abs().mean(dim=-1, keepdim=True) * gain
         with torch.autocast(inputs.device.type, enabled=False):
             sums = functional.linear(signs_of(distance), signs)
-        # apart and not as addcmul: fused rounding could differ between the ends and the middle of a tensor
+        # separate, not addcmul: fused rounding could differ between the ends and the middle of a tensor
         outputs = sums * self.scale * size
         return (outputs if self.bias is None else outputs + self.bias).to(inputs.dtype)
 
@@ -130,7 +130,7 @@ class BinaryLinear(nn.Module):
 
 
 class BinaryEmbedding(nn.Module):
-    """An embedding table of one bit a number with a scale per row; only the rows asked for are unpacked.
+    """An embedding table with one bit per number and a scale per row; a lookup unpacks only its rows.
 
     `padding_idx` is kept as information: without training it changes nothing.
     """
@@ -161,12 +161,12 @@ class BinaryEmbedding(nn.Module):
         return vectors.view(*ids.shape, self.embedding_dim)
 
     def weight_numbers(self) -> tuple[int, int]:
-        """Weights that parameters() does not list: all, and those other than zero, which a sign never is."""
+        """Weights that parameters() does not list: all, and those other than zero, which is every sign."""
         count = self.num_embeddings * self.embedding_dim
         return count, count
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         return {**shape, "padding_idx": self.padding_idx}
 
@@ -175,12 +175,12 @@ class BinaryEmbedding(nn.Module):
 
 
 def signs_of(values: Tensor) -> Tensor:
-    """+1 where a value is 0 or more, else -1, in the values' dtype."""
+    """+1 if a value is 0 or more, else -1, in the values' dtype."""
     return (values >= 0).to(values.dtype) * 2 - 1
 
 
 def pack_signs(values: Tensor) -> Tensor:
-    """(rows, n) -> (rows, ceil(n / 8)) uint8; a bit is 1 where the value is 0 or more."""
+    """(rows, n) -> (rows, ceil(n / 8)) uint8; a bit is 1 if the value is 0 or more."""
     return pack((values.detach() >= 0).to(torch.uint8), 1)
 
 

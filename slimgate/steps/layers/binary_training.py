@@ -1,12 +1,12 @@
-"""The layers of binary_linear.py while they are trained: float weights of which only the signs are used.
+"""The layers of binary_linear.py during training: float weights of which only the signs are used.
 
     layer = LatentLinear(nn.Linear(384, 1536))
     … training …
     layer.to_packed()                                                # the BinaryLinear of the same outputs
 
-Gradients pass the sign as if it were the identity, where the weight is small enough to change its sign
+Gradients pass the sign as if it were the identity, if the weight is small enough to change its sign
 (straight-through with clipping: Hubara et al. 2016, section 2.3). Scales, thresholds and gains are trained
-along (Liu et al. 2022, BiT, section 3.2).
+too (Liu et al. 2022, BiT, section 3.2).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch.nn import functional
 
 from slimgate.steps.layers.binary_linear import BinaryEmbedding, BinaryLinear, signs_of
 
-# In scales: beyond it a weight is too far from 0 for a step to turn its sign, and a gradient would be noise.
+# In scales: beyond it a weight is too far from 0 to change its sign, and a gradient would be noise.
 WEIGHT_CLIP = 2.0
 INPUT_CLIP = 2.0
 _SMALLEST_SCALE = 1e-8
 
 
 class LatentLinear(nn.Module):
-    """A linear layer with a float weight behind each binary one.
+    """A linear layer with a float weight for each binary one.
 
-    thresholds: (in_features,) where the inputs become binary as well, to start from. weight_share and
-    input_share: how far they have come from float (0) to binary (1) while training; evaluation is always
-    wholly binary, so that an epoch's score is one of the layer that will be packed.
+    thresholds: (in_features,) initial values, if the inputs become binary too. weight_share and input_share:
+    the progress from float (0) to binary (1) during training; evaluation is always fully binary, so that an
+    epoch's score is that of the layer that will be packed.
     """
 
     def __init__(self, linear: nn.Linear, *, thresholds: Tensor | None = None) -> None:
@@ -54,7 +54,7 @@ class LatentLinear(nn.Module):
         return functional.linear(inputs, weight, self.bias)
 
     def to_packed(self) -> BinaryLinear:
-        """The layer that predicts what this one does in evaluation."""
+        """The packed layer with the same outputs as this one in evaluation mode."""
         scale = self.weight_scale.abs().clamp_min(_SMALLEST_SCALE)
         return BinaryLinear.from_weights(
             self.weight, scale, bias=self.bias, threshold=self.threshold, gain=self.gain
@@ -72,7 +72,7 @@ class LatentLinear(nn.Module):
 
 
 class LatentEmbedding(nn.Module):
-    """An embedding table with a float number behind each binary one."""
+    """An embedding table with a float number for each binary one."""
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class LatentEmbedding(nn.Module):
         return rows.lerp(two_valued, self.weight_share) if self.training else two_valued
 
     def to_packed(self) -> BinaryEmbedding:
-        """The table that gives what this one does in evaluation."""
+        """The packed table with the same outputs as this one in evaluation mode."""
         scale = self.weight_scale.abs().clamp_min(_SMALLEST_SCALE)
         return BinaryEmbedding.from_weights(self.weight, scale, padding_idx=self.padding_idx)
 

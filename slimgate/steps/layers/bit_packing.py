@@ -1,8 +1,8 @@
 """Numbers of k bits, stored without gaps.
 
 A row is one stream of bits, the lowest bits of its first number first: two numbers of 4 bits share a byte,
-eight numbers of 3 bits fill three bytes. The stream of every row begins at a whole byte, so that rows can be
-read alone.
+eight numbers of 3 bits fill three bytes. The stream of every row begins at a whole byte, so that a row can be
+read without the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 def packed_bytes(columns: int, bits: int) -> int:
-    """Bytes of a row of so many numbers."""
+    """The bytes of a row of `columns` numbers."""
     return -(-columns * bits // 8)
 
 
@@ -28,11 +28,11 @@ def pack(levels: Tensor, bits: int) -> Tensor:
     packed_rows = stream.to(torch.uint8).view(rows, -1)[:, : packed_bytes(columns, bits)]
     return packed_rows.clone(
         memory_format=torch.contiguous_format
-    )  # storage of its own: safetensors wants that
+    )  # separate storage, which safetensors requires
 
 
 def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
-    """What `pack` was given: (rows, columns) uint8."""
+    """The levels that `pack` got: (rows, columns) uint8."""
     if bits == 8:
         return packed
     rows = packed.shape[0]

@@ -46,7 +46,7 @@ class FactorizedEmbedding(nn.Module):
 
     @property
     def num_embeddings(self) -> int:
-        """Tokens, of which a later step may have dropped some."""
+        """The number of tokens; a later step may have dropped some."""
         return int(self.table.num_embeddings)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class FactorizedEmbedding(nn.Module):
         return vectors
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         has_bias = getattr(self.projection, "bias", None) is not None
         return {**shape, "rank": self.rank, "padding_idx": self.table.padding_idx, "bias": has_bias}

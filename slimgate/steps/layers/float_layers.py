@@ -1,4 +1,4 @@
-"""Quantized layers as float ones with the same weights, for formats that pack weights in their own way."""
+"""Converts quantized layers to float ones with the same weights, for formats with another packing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def quantized_layers(network: nn.Module) -> dict[str, Quantized]:
 
 
 def check_float_activations(name: str, layer: Quantized) -> None:
-    """Raises BuildError for a layer that rounds its weights once more while it computes."""
+    """Raises BuildError for a layer that rounds its weights again when it computes."""
     if isinstance(layer, PackedLinear) and layer.activations != "float32":
         raise BuildError(
             f'{name} computes by activations = "{layer.activations}", which rounds weights once more; leave '
@@ -29,7 +29,7 @@ def check_float_activations(name: str, layer: Quantized) -> None:
 
 @torch.no_grad()
 def to_float_layer(layer: Quantized) -> nn.Linear:
-    """A layer of the weights that the levels stand for, float32."""
+    """A float32 layer with the weights that the levels represent."""
     if isinstance(layer, Int8Linear):
         weight = layer.weight.float() * layer.weight_scale.unsqueeze(1)
     else:

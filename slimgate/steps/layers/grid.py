@@ -6,18 +6,18 @@
 
 A scale holds for a group of neighbours in a row, for a row (an output channel) or for the whole matrix. 0 is
 always a value of the grid, so that pruned weights stay zero. In a symmetric grid the zero point is the middle
-level, and a scale may be negative: of the levels -8 .. 7 the wider side then serves positive weights.
+level, and a scale may be negative: then the wider side of the levels -8 .. 7 serves positive weights.
 
-Scales and zero points for a matrix of weights.
+The module also finds scales and zero points for a matrix of weights.
 
-observer "minmax": the grid reaches from the smallest to the largest weight of each group; of a symmetric one
-the weight of largest magnitude is the outermost level. observer "mse": of grids that clip more and more the
-one with the least squared error, each group by itself, weighted by the importance of the columns where that
-is given. A matrix whose values lie on such a grid already (as quantization-aware training leaves them) gets
-that grid back, whichever the observer, so that nothing is lost.
+observer "minmax": the grid reaches from the smallest to the largest weight of each group; in a symmetric grid
+the weight of largest magnitude is the outermost level. observer "mse": among grids that clip more and more,
+the one with the least squared error, for each group separately, weighted by the importance of the columns if
+that is known. A matrix whose values already lie on such a grid (as after quantization-aware training) gets
+that grid with either observer, so that nothing is lost.
 
-Scales are float16 where the largest of them is a normal number there, and all errors are those of the scales
-as they are stored.
+Scales are float16 if the largest of them is a normal number there, and all errors are computed with the
+stored scales.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Granularity = Literal["group", "channel", "tensor"]
 Observer = Literal["minmax", "mse"]
 _Pair = tuple[Tensor, Tensor]
 
-# As many weights as a core's cache holds: the search goes over them some fifty times.
+# As many weights as a core's cache holds, because the search reads them about fifty times.
 _CHUNK = 2**17
 _CLIPPED_TO = torch.linspace(0.3, 1.0, 36).tolist()
 _FLOAT16_NORMAL = 2.0**-14
@@ -82,7 +82,7 @@ class Scheme:
         return functional.pad(weight, (0, -columns % width)).view(rows, -1, width)
 
     def from_groups(self, groups: Tensor, rows: int, columns: int) -> Tensor:
-        """What `to_groups` was given."""
+        """The matrix that `to_groups` got."""
         if self.granularity == "tensor":
             return groups.reshape(rows, columns)
         return groups.reshape(rows, -1)[:, :columns]
@@ -108,7 +108,7 @@ def quantize(weight: Tensor, grid: Grid) -> Tensor:
 
 
 def dequantize(levels: Tensor, grid: Grid) -> Tensor:
-    """The values of levels: (rows, columns) float32, exact products where scales are float16."""
+    """The values of levels: (rows, columns) float32, exact products if scales are float16."""
     rows, columns = levels.shape
     values = value(grid.scheme.to_groups(levels).float(), grid.scale, grid.zero_point)
     return grid.scheme.from_groups(values, rows, columns)
@@ -131,8 +131,8 @@ def fit_grid(
 ) -> Grid:
     """The grid for a matrix (rows, columns).
 
-    importance: (columns,), how much a squared error in each column counts, such as the mean square of what
-    the column is multiplied with. Raises BuildError where a weight is not finite.
+    importance: (columns,), how much a squared error in each column counts, such as the mean square of the
+    column's inputs. Raises BuildError if a weight is not finite.
     """
     weight = weight.detach().float()
     if not torch.isfinite(weight).all():
@@ -187,7 +187,7 @@ def _affine(low: Tensor, high: Tensor, scheme: Scheme) -> _Pair:
 
 
 def _candidates(groups: Tensor, scheme: Scheme) -> Iterator[_Pair]:
-    """Narrower grids; of symmetric ones also those whose short side reaches the extreme, and both signs."""
+    """Narrower grids; for symmetric ones also grids whose short side reaches the extreme, and both signs."""
     if not scheme.symmetric:
         high, low = groups.amax(-1).clamp(min=0), groups.amin(-1).clamp(max=0)
         yield from (_affine(low * share, high * share, scheme) for share in _CLIPPED_TO)
@@ -211,19 +211,19 @@ def _scale_dtype(scale: Tensor) -> torch.dtype:
 
 
 def _round_to_stored(pair: _Pair, dtype: torch.dtype) -> _Pair:
-    """The pair as it will be saved; of a scale too small for float16 the smallest number of its sign."""
+    """The pair as it will be saved; a scale too small for float16 becomes the smallest number of its sign."""
     scale = pair[0].to(dtype)
     smallest = torch.full_like(pair[0], _FLOAT16_SMALLEST).copysign(pair[0]).to(dtype)
     return torch.where(scale == 0, smallest, scale), pair[1]
 
 
 def _or_one(scale: Tensor) -> Tensor:
-    """Groups of zeros, and of numbers too small to divide by, have a scale of 1."""
+    """The scales, with 1 for groups of zeros, and of numbers too small to divide by."""
     return torch.where(scale.abs() < torch.finfo(torch.float32).tiny, 1.0, scale)
 
 
 def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
-    """The grid on which all values lie exactly, with float16 scales; None where there is none."""
+    """The grid on which all values lie exactly, with float16 scales; None if there is none."""
     flat = groups.reshape(-1, groups.shape[-1])
     if not _lies_on_a_grid(flat[flat.abs().amax(-1).argmax()], scheme):
         return None
@@ -241,7 +241,7 @@ def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
 
 
 def _lies_on_a_grid(group: Tensor, scheme: Scheme) -> bool:
-    values = torch.unique(group)  # of a whole matrix there may be millions, on a grid there are few
+    values = torch.unique(group)  # a whole matrix may have millions of values, but a grid has few
     if len(values) > scheme.top + 1:
         return False
     steps = _smallest_gap(values[None]) / _divisors(scheme).to(group.device)
@@ -249,13 +249,13 @@ def _lies_on_a_grid(group: Tensor, scheme: Scheme) -> bool:
 
 
 def _divisors(scheme: Scheme) -> Tensor:
-    """The smallest gap between the values of a group, 0 among them, is one of these many steps."""
+    """The divisors to try: a group's smallest gap, 0 included, is one of these multiples of its step."""
     counts = torch.arange(1.0, scheme.top + 1)
     return torch.stack([counts, -counts], dim=1).flatten() if scheme.symmetric else counts
 
 
 def _fit_steps(flat: Tensor, scheme: Scheme, steps: Tensor) -> tuple[_Pair, Tensor]:
-    """The grids of these steps, and whether the values of each group (groups, width) are exactly theirs."""
+    """The grids with these steps, and whether the values of each group (groups, width) are exactly theirs."""
     scale = steps.to(torch.float16)
     zero_point = torch.full_like(steps, scheme.middle)
     if not scheme.symmetric:

@@ -70,7 +70,7 @@ class HalfLinear(nn.Module):
         return self._wide
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         return {
             "in_features": self.in_features,
             "out_features": self.out_features,
@@ -124,7 +124,7 @@ class HalfEmbedding(nn.Module):
         return functional.embedding(ids, self.weight).float()
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         return {**shape, "padding_idx": self.padding_idx, "dtype": self.dtype}
 

@@ -1,9 +1,9 @@
-"""Int8 layers as ONNX's own operators compute them: what int8_linear does, written for an exporter.
+"""Int8 layers in ONNX's own operators: the computation of int8_linear, written for an exporter.
 
 with_integer_operators_(network)    # then slimgate/models/onnx_export.py takes it
 
-A row's activations are rounded and shifted as `Int8Linear` does it, step by step in float32, so that the
-levels are the same to the bit; MatMulInteger sums their products in int32. The weights stay int8 in the file.
+A row's activations are rounded and shifted as in `Int8Linear`, step by step in float32, so that the levels
+are equal to the bit; MatMulInteger sums their products in int32. The weights stay int8 in the file.
 On x86 without VNNI ONNX Runtime's int8 product may saturate, which the layers here never do.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from slimgate.steps.layers.int8_linear import ROUNDING, Int8Embedding, Int8Linear
 
-# As Int8Linear has them; a test holds both against each other.
+# The same constants as in Int8Linear; a test compares them.
 STEPS = 253
 SMALLEST_RANGE = 2.0**-118
 
 
 class Int8LinearInGraph(nn.Module):
-    """The same y = x W' + b; the weight stands transposed, as the operator wants it."""
+    """The same y = x W' + b; the weight is transposed, as the operator needs it."""
 
     weight: Tensor
     weight_sums: Tensor
@@ -73,7 +73,7 @@ IN_GRAPH: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def with_integer_operators_(network: nn.Module) -> int:
-    """Exchanges the int8 layers of a network; gives how many there were. It predicts no more, but exports."""
+    """Replaces the int8 layers of a network; returns their number. The network can then only be exported."""
     layers = [(name, module) for name, module in network.named_modules() if type(module) in IN_GRAPH]
     for name, module in layers:
         parent, _, attribute = name.rpartition(".")

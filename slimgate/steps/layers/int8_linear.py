@@ -22,14 +22,14 @@ from slimgate.errors import BuildError
 Granularity = Literal["channel", "tensor"]
 
 # Adding 1.5 * 2**23 rounds a small float to an integer and leaves it in the mantissa, whose lowest byte is
-# then the int8: one pass where round() and a conversion would be two.
+# then the int8: one pass instead of two for round() and a conversion.
 ROUNDING = 12582912.0
 _ROUNDING_BITS = 0x4B400000
 # 127 * 127 * 1024 < 2**24: float32 sums of that many products of int8 values are exact in any order.
 _EXACT_IN_FLOAT32 = 1024
 # 254 * 127 * 65536 < 2**31: the sum and its zero-point correction stay inside int32.
 MAX_FEATURES = 65536
-# Scales stay normal numbers, of which 1 / scale is finite.
+# Scales stay normal numbers, so that 1 / scale is finite.
 _SMALLEST_RANGE = 2.0**-118
 _SMALLEST_SCALE = 2.0**-125
 
@@ -39,7 +39,7 @@ class Int8Linear(nn.Module):
 
     The scale and zero point of a row come from its own smallest and largest value when the layer is called
     (Jacob et al. 2018, section 2.1), and products are summed in int32: a row's result does not depend, to the
-    bit, on what else is in the batch. A row with NaN, infinity or a range above float32 is nowhere finite.
+    bit, on the rest of the batch. A row with NaN, infinity or a range above float32 gives no finite number.
     Input of any floating dtype and any number of leading dimensions; output in the input's dtype; gradients
     stop here.
     """
@@ -61,7 +61,7 @@ class Int8Linear(nn.Module):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, granularity: Granularity = "channel") -> Int8Linear:
-        """The int8 layer of a float one, on its device. Raises BuildError where a weight is not finite."""
+        """The int8 layer of a float one, on its device. Raises BuildError if a weight is not finite."""
         return cls.from_weight(linear.weight, linear.bias, granularity=granularity).train(linear.training)
 
     @classmethod
@@ -81,16 +81,16 @@ class Int8Linear(nn.Module):
         rows = inputs.detach().reshape(-1, self.in_features).float()
         levels, scale, zero_point = _quantize_rows(rows)
         sums = integer_matmul(levels, self.weight)
-        # The last row of levels is ones, so the last row of sums is what a zero point of 1 adds to a row.
+        # The last row of levels is ones, so the last row of sums is the effect of a zero point of 1 on a row.
         sums = sums[:-1].addcmul_(zero_point, sums[-1], value=-1)
-        # Apart and not as addcmul: fused rounding could differ between the ends and the middle of a tensor.
+        # Separate, not addcmul: fused rounding could differ between the ends and the middle of a tensor.
         outputs = sums.float().mul_(self.weight_scale).mul_(scale)
         if self.bias is not None:
             outputs.add_(self.bias)
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
         return {**shape, "bias": self.bias is not None}
 
@@ -99,7 +99,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Embedding(nn.Module):
-    """An embedding table in int8 with a scale per row; rows are given back in the dtype of the scales.
+    """An embedding table in int8 with a scale per row; rows are returned in the dtype of the scales.
 
     `padding_idx` is kept as information: without training it changes nothing.
     """
@@ -120,7 +120,7 @@ class Int8Embedding(nn.Module):
     def from_embedding(
         cls, embedding: nn.Embedding, *, granularity: Granularity = "channel"
     ) -> Int8Embedding:
-        """The int8 table of a float one. Raises BuildError on max_norm and on weights that are not finite."""
+        """The int8 table of a float one. Raises BuildError for max_norm and weights that are not finite."""
         if embedding.max_norm is not None:
             raise BuildError(f"Int8Embedding: max_norm {embedding.max_norm} is not supported, expected None")
         table = cls(embedding.num_embeddings, embedding.embedding_dim, embedding.padding_idx)
@@ -132,7 +132,7 @@ class Int8Embedding(nn.Module):
         return functional.embedding(ids, self.weight).to(scale.dtype).mul_(scale)
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         return {**shape, "padding_idx": self.padding_idx}
 
@@ -144,7 +144,7 @@ class Int8Embedding(nn.Module):
 def quantize_weight(weight: Tensor, *, granularity: Granularity = "channel") -> tuple[Tensor, Tensor]:
     """Symmetric int8: (levels in -127..127, float32 scales by row); a row of zeros keeps its zeros.
 
-    granularity: "channel" gives each row a scale of its own, "tensor" all rows the same.
+    granularity: "channel" gives each row a separate scale, "tensor" gives all rows the same.
 
     The scale is the largest magnitude / 127. Choosing it by least squared error gained nothing: mean cosine
     to float32 of MiniLM's embeddings 0.9990 either way.
@@ -163,7 +163,7 @@ def quantize_weight(weight: Tensor, *, granularity: Granularity = "channel") -> 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def int_mm_is_exact() -> bool:
-    """Whether this CPU's int8 product sums in 32 bits; where it does not, layers take a slower exact way.
+    """Whether this CPU's int8 product sums in 32 bits; if not, layers take a slower exact way.
 
     Without VNNI (AVX2 and AVX-512 before it) oneDNN adds pairs of products in 16 bits, which saturate.
     """
@@ -174,7 +174,7 @@ def int_mm_is_exact() -> bool:
 def int_mm_pays() -> bool:
     """Whether this CPU's int8 product is exact and fast.
 
-    Without VNNI oneDNN falls back to plain loops: on an AMD EPYC with AVX2 alone 128 x 256 by 256 x 1024 took
+    Without VNNI oneDNN uses plain loops: on an AMD EPYC with only AVX2, 128 x 256 by 256 x 1024 took
     33 times as long as in float32.
     """
     return _probe_int_mm() and _has_vnni()
@@ -222,8 +222,9 @@ def _quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def integer_matmul(levels: Tensor, weight: Tensor) -> Tensor:
     """levels (rows, in) @ weight (out, in)', both int8, as exact int32 sums.
 
-    On a GPU by float32, exact in TF32 too, for whose 11 bits int8 is narrow: right, and no faster than float.
-    torch._int_mm wants more than 16 rows and multiples of 8 there; torchao_quantize brings kernels for it.
+    On a GPU it uses float32, which is exact even in TF32, whose 11 bits hold int8. It is not faster than
+    float. torch._int_mm needs more than 16 rows and multiples of 8 there; torchao_quantize has kernels for
+    it.
     """
     if levels.device.type == "cpu" and int_mm_pays():
         return torch._int_mm(levels, weight.t())

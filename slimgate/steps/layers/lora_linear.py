@@ -1,11 +1,11 @@
-"""A layer with a low-rank adapter beside it (Hu et al. 2022, LoRA, section 4.1).
+"""A layer with a low-rank adapter next to it (Hu et al. 2022, LoRA, section 4.1).
 
     layer = LoraLinear(nn.Linear(384, 1536), r=8, scaling=2.0)        # y = base(x) + scaling · (x A') B'
     layer.merge_adapter()                                             # the nn.Linear of the same outputs
 
 The base is any layer of slimgate.steps.layers or a plain nn.Linear, and keeps its form: integer weights
-stay integer
-(Dettmers et al. 2023, QLoRA, section 3). A and B are plain tensors, so that it loads without peft.
+stay integers (Dettmers et al. 2023, QLoRA, section 3). A and B are plain tensors, so that it loads without
+peft.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from slimgate.plugins.loading import load_object
 class LoraLinear(nn.Module):
     """base(x) + scaling · dropout(x) A' B': A (r, in_features), B (out_features, r) starts at 0.
 
-    base: a layer, or what `describe` says of one. dropout acts while training and is not part of the options.
+    base: a layer, or its description by `describe`. dropout acts only in training, and is not in the options.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class LoraLinear(nn.Module):
         device = next((t.device for t in (*base.parameters(), *base.buffers())), None)
         self.lora_a = nn.Parameter(torch.empty(r, self.in_features, device=device))
         self.lora_b = nn.Parameter(torch.zeros(self.out_features, r, device=device))
-        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # as peft starts it
+        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # peft's initialization
 
     @property
     def weight(self) -> Tensor:
-        """The base's, as peft's layers have it too: what a pruning step named by this layer is found by."""
+        """The base's weight, also in peft's layers: pruning steps look up noted layers by it."""
         weight: Tensor = self.base.weight
         return weight
 
@@ -63,11 +63,11 @@ class LoraLinear(nn.Module):
         return outputs + (added * self.scaling).to(outputs.dtype)
 
     def update(self) -> Tensor:
-        """What the adapter adds to the base's weight: (out_features, in_features)."""
+        """The adapter's addition to the base's weight: (out_features, in_features)."""
         return self.lora_b @ self.lora_a * self.scaling
 
     def merge_adapter(self) -> nn.Linear:
-        """The base with the adapter in its weight. Raises BuildError where the base is not nn.Linear."""
+        """The base with the adapter in its weight. Raises BuildError if the base is no nn.Linear."""
         if type(self.base) is not nn.Linear:
             raise BuildError(
                 f"an adapter cannot be merged into {type(self.base).__name__}, whose weights are not float; "
@@ -78,7 +78,7 @@ class LoraLinear(nn.Module):
         return self.base
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         return {"base": list(describe(self.base)), "r": self.r, "scaling": self.scaling}
 
     def extra_repr(self) -> str:

@@ -2,7 +2,8 @@
 
     layer = LowRankLinear.from_factors(up, down, bias)      # (out, rank), (rank, in)
 
-Both halves are plain nn.Linear, which later steps (int8_dynamic, magnitude_prune, distill, LoRA) reach.
+Both halves are plain nn.Linear, so later steps (int8_dynamic, magnitude_prune, distill, LoRA) change them,
+too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 
 class LowRankLinear(nn.Module):
-    """y = (x @ down.T) @ up.T + bias, with rank · (in + out) weights in the place of in · out.
+    """y = (x @ down.T) @ up.T + bias, with rank · (in + out) weights instead of in · out.
 
     forward: (..., in_features) -> (..., out_features).
     """
@@ -42,7 +43,7 @@ class LowRankLinear(nn.Module):
 
     @property
     def out_features(self) -> int:
-        """A later step may have put another layer in, with fewer."""
+        """The number of outputs; a later step may have put a layer with fewer here."""
         return self.up.out_features
 
     @property
@@ -54,7 +55,7 @@ class LowRankLinear(nn.Module):
         return outputs
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features, "rank": self.rank}
         return {**shape, "bias": getattr(self.up, "bias", None) is not None}
 

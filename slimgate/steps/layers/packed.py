@@ -3,12 +3,11 @@
     layer = PackedLinear.from_linear(nn.Linear(384, 1536), Scheme(bits=4))
     table = PackedEmbedding.from_embedding(nn.Embedding(30522, 384), Scheme(bits=8, granularity="channel"))
 
-The state is plain tensors: `packed` (rows, bytes of a row) uint8 without gaps, `scale` float16 (float32 where
-the weights are too small or too large for it), of affine grids `zero_points`, packed as well, and `bias`
-float32. So files are small. With float activations memory is not, nor are layers faster: PackedLinear makes
-its float32 weight when it is first called, and keeps it outside the state. With int8 activations it makes an
-Int8Linear of that weight instead, and computes as fast as one. PackedEmbedding makes the rows that are asked
-for.
+The state is plain tensors: `packed` (rows, bytes of a row) uint8 without gaps, `scale` float16 (float32 if
+the weights are too small or too large for it), for affine grids `zero_points`, also packed, and `bias`
+float32. So files are small. With float activations memory is not smaller and layers are not faster: the first
+call of PackedLinear makes a float32 weight, kept outside the state. With int8 activations it makes an
+Int8Linear of that weight instead, and is as fast as one. PackedEmbedding unpacks only the rows of a lookup.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class PackedWeight(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """(rows, columns) float32: made when it is first asked for, and kept; no gradient goes into it."""
+        """(rows, columns) float32: made at its first use, and kept; no gradient goes into it."""
         if self._weight is None:
             with torch.inference_mode(False), torch.no_grad():
                 self._weight = dequantize(self.levels(), self.grid())
@@ -61,7 +60,7 @@ class PackedWeight(nn.Module):
         return unpack(self.packed, self.scheme.bits, self.columns)
 
     def grid(self) -> Grid:
-        """The values that the levels stand for."""
+        """The values that the levels represent."""
         return Grid(self.scheme, self.scale, self._zero_point())
 
     def weight_numbers(self) -> tuple[int, int]:
@@ -69,7 +68,7 @@ class PackedWeight(nn.Module):
         return self.rows * self.columns, int(torch.count_nonzero(dequantize(self.levels(), self.grid())))
 
     def set_levels_(self, levels: Tensor, grid: Grid) -> Self:
-        """Takes over levels (rows, columns) of a grid of its own scheme; given back for chaining."""
+        """Sets levels (rows, columns) on a grid with this layer's scheme; returns self for chaining."""
         if grid.scheme != self.scheme or levels.shape != (self.rows, self.columns):
             raise BuildError(
                 f"{type(self).__name__} ({self.rows}, {self.columns}) of {self.scheme} was given levels "
@@ -82,7 +81,7 @@ class PackedWeight(nn.Module):
         return self
 
     def scheme_options(self) -> dict[str, Any]:
-        """The part of `options` that both layers have."""
+        """The options that both layers have."""
         return _options(self.scheme, self.scale)
 
     def _zero_point(self) -> Tensor:
@@ -112,8 +111,8 @@ class PackedWeight(nn.Module):
 class PackedLinear(PackedWeight):
     """y = x W' + b, with W stored in few bits.
 
-    activations "float32": computed in float; gradients reach x, so layers around it can learn. "int8": by an
-    Int8Linear of the weight, which is rounded once more, to 8 bits a channel; gradients stop.
+    activations "float32": computed in float; gradients reach x, so layers around it can learn. "int8": uses
+    an Int8Linear of the weight, which is rounded again to 8 bits per channel; gradients stop.
     """
 
     bias: nn.Parameter | None
@@ -146,7 +145,7 @@ class PackedLinear(PackedWeight):
         observer: Observer = "mse",
         activations: Activations = "float32",
     ) -> Self:
-        """The layer with the nearest levels. Raises BuildError where a weight is not finite."""
+        """The layer with the nearest levels. Raises BuildError if a weight is not finite."""
         weight = linear.weight.detach()
         grid = fit_grid(weight, scheme, observer=observer)
         return cls.from_levels(quantize(weight, grid), grid, bias=linear.bias, activations=activations)
@@ -160,7 +159,7 @@ class PackedLinear(PackedWeight):
         bias: Tensor | None = None,
         activations: Activations = "float32",
     ) -> Self:
-        """The layer of levels (out_features, in_features) that somebody else has chosen."""
+        """The layer with the given levels (out_features, in_features)."""
         options = {**_options(grid.scheme, grid.scale), "activations": activations}
         layer = cls(levels.shape[1], levels.shape[0], bias is not None, **options)
         if bias is not None:
@@ -176,7 +175,7 @@ class PackedLinear(PackedWeight):
         return functional.linear(inputs, self.weight.to(inputs.dtype), bias)
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
         layer_options = {"bias": self.bias is not None, "activations": self.activations}
         return {**shape, **layer_options, **self.scheme_options()}
@@ -186,7 +185,7 @@ class PackedLinear(PackedWeight):
         return f"{shape}, {self.scheme}, activations={self.activations}"
 
     def _computed_in_int8(self) -> Int8Linear:
-        """Made when it is first asked for; the float weight, which takes four times its room, goes then."""
+        """The int8 layer, made at its first use; the float weight, four times as large, is freed then."""
         if not self._int8:
             with torch.inference_mode(False), torch.no_grad():
                 self._int8 = (Int8Linear.from_weight(self.weight, self.bias),)
@@ -199,7 +198,7 @@ class PackedLinear(PackedWeight):
 
 
 class PackedEmbedding(PackedWeight):
-    """An embedding table in few bits; a lookup unpacks its own rows and no others, into float32.
+    """An embedding table in few bits; a lookup unpacks only its own rows, into float32.
 
     `padding_idx` is kept as information: without training it changes nothing.
     """
@@ -223,7 +222,7 @@ class PackedEmbedding(PackedWeight):
 
     @classmethod
     def from_embedding(cls, table: nn.Embedding, scheme: Scheme, *, observer: Observer = "mse") -> Self:
-        """The table with the nearest levels. Raises BuildError on max_norm and on NaN."""
+        """The table with the nearest levels. Raises BuildError for max_norm and for NaN."""
         if table.max_norm is not None:
             raise BuildError(f"{cls.__name__}: max_norm {table.max_norm} is not supported, expected None")
         weight = table.weight.detach()
@@ -242,7 +241,7 @@ class PackedEmbedding(PackedWeight):
         return dequantize(levels, grid).view(*ids.shape, self.columns)
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         return {**shape, "padding_idx": self.padding_idx, **self.scheme_options()}
 

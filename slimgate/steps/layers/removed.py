@@ -1,4 +1,4 @@
-"""What stands where a sublayer was taken out whole: it gives zeros, so that the residual passes on alone.
+"""Replacements of sublayers that were removed whole: they return zeros, so that only the residual remains.
 
     NoLinear(384, 0)                                      no intermediate neurons
     NoLinear(0, 384)                                      zeros, of no inputs
@@ -25,7 +25,7 @@ class NoLinear(nn.Module):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        # without numbers, and not saved: steps that ask each linear layer for its weight find none in it
+        # no numbers and not saved, so that steps which read each linear layer's weight find none here
         self.register_buffer("weight", torch.zeros(out_features, in_features), persistent=False)
         self.bias = None
 
@@ -33,7 +33,7 @@ class NoLinear(nn.Module):
         return inputs.new_zeros(*inputs.shape[:-1], self.out_features)
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         return {"in_features": self.in_features, "out_features": self.out_features}
 
     def extra_repr(self) -> str:
@@ -41,10 +41,10 @@ class NoLinear(nn.Module):
 
 
 class NoAttention(nn.Module):
-    """A self-attention without heads, in the place of the module that holds the head counts.
+    """A self-attention without heads, which replaces the module that holds the head counts.
 
-    layers: name -> (in_features, out_features) of its linear layers; output: the one of them that gives the
-    result, None in BERT, where it stands outside. Gives (zeros, None), as attention does with its weights.
+    layers: name -> (in_features, out_features) of its linear layers; output: the layer that gives the result,
+    None in BERT, where it is outside. Returns (zeros, None), as attention does with its weights.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class NoAttention(nn.Module):
         super().__init__()
         self._layers = {name: list(shape) for name, shape in layers.items()}
         self.head_dim, self.output = head_dim, output
-        self.layer_idx: int | None = None  # the block's number, set where it is put in
+        self.layer_idx: int | None = None  # the block's number, set after the replacement
         for name, (inputs, outputs) in layers.items():
             self.add_module(name, NoLinear(inputs, outputs))
 
@@ -65,12 +65,12 @@ class NoAttention(nn.Module):
         self, hidden_states: Tensor, *_: object, past_key_values: Cache | None = None, **__: object
     ) -> tuple[Tensor, None]:
         if past_key_values is not None and self.layer_idx is not None:
-            # a cache tells by its layers how many tokens went before
+            # a cache counts the earlier tokens by its layers
             unread = hidden_states.new_zeros(len(hidden_states), 1, hidden_states.shape[1], 1)
             past_key_values.update(unread, unread, self.layer_idx)
         context = hidden_states.new_zeros(*hidden_states.shape[:-1], 0)
         return (context if self.output is None else self.get_submodule(self.output)(context)), None
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         return {"layers": self._layers, "head_dim": self.head_dim, "output": self.output}

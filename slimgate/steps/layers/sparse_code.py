@@ -1,17 +1,17 @@
-"""A matrix with many zeros as a few bytes that say where the others are, and the others in order.
+"""Codes a matrix with many zeros as a few bytes for the positions of the other values, and these in order.
 
     pattern, values = encode(weight, "mask")
     assert torch.equal(decode(pattern, values, weight.shape, "mask"), weight)
 
 | layout          | the pattern, row by row                                                  | least at     |
 |-----------------|--------------------------------------------------------------------------|--------------|
-| "mask"          | a bit for each weight, 1 where there is a value                          | half zeros   |
+| "mask"          | a bit for each weight, 1 if there is a value                             | half zeros   |
 | "2:4", any n:m  | for each m weights the number of the combination of n, several a byte    | n:m pruning  |
 | "gaps2" "gaps4" | zeros before each value in 2 or 4 bits, the highest code: only skip on   | > 70, > 85 % |
 | "dense"         | nothing; all weights are values                                          | few zeros    |
 
-n:m keeps n values a group, zeros too. Six combinations of 2:4 take 2/3 bit a weight where two 2-bit indices
-take 1. Gaps: Han et al. 2016 (Deep Compression), section 3. All is exact and plain uint8.
+n:m stores n values per group, also zeros. Six combinations of 2:4 take 2/3 bit per weight; two 2-bit indices
+would take 1. Gaps: Han et al. 2016 (Deep Compression), section 3. All codes are exact and plain uint8.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _GROUPS = (2, 4, 8)
 
 
 def best_layout(weight: Tensor, value_bits: int) -> tuple[str, int]:
-    """The layout of least bytes for a matrix (out_features, in_features), and how many those are.
+    """The layout with the fewest bytes for a matrix (out_features, in_features), and its bytes.
 
-    value_bits: what a value takes, where values of less than a byte are packed.
+    value_bits: the bits of a value, which are packed if they are less than a byte.
     """
     count, nonzero = weight.numel(), int(torch.count_nonzero(weight))
     values = math.ceil(nonzero * value_bits / 8)
@@ -68,7 +68,7 @@ def encode(weight: Tensor, layout: str) -> tuple[Tensor, Tensor]:
 
 
 def decode(pattern: Tensor, values: Tensor, shape: tuple[int, int], layout: str) -> Tensor:
-    """The matrix (out_features, in_features) again. Raises BuildError where the parts do not fit."""
+    """The matrix (out_features, in_features) again. Raises BuildError if the parts do not fit."""
     count = shape[0] * shape[1]
     positions = places(pattern, count, layout)
     if len(positions) != len(values) or (len(positions) and int(positions.max()) >= count):
@@ -82,7 +82,7 @@ def decode(pattern: Tensor, values: Tensor, shape: tuple[int, int], layout: str)
 
 
 def places(pattern: Tensor, count: int, layout: str) -> Tensor:
-    """Where the values belong in a matrix of `count` weights, counted row by row: (values,) int64."""
+    """The positions of the values in a matrix of `count` weights, counted row by row: (values,) int64."""
     if layout == "dense":
         return torch.arange(count, device=pattern.device)
     if ":" in layout:
@@ -98,7 +98,7 @@ def places(pattern: Tensor, count: int, layout: str) -> Tensor:
 
 
 def _gaps(is_nonzero: Tensor) -> Tensor:
-    """Zeros before each value, since the value before it."""
+    """The number of zeros between each value and the previous one."""
     positions = is_nonzero.nonzero().flatten()
     before = torch.cat([positions.new_tensor([-1]), positions[:-1]])[: len(positions)]
     return positions - before - 1

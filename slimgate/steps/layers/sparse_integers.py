@@ -1,10 +1,10 @@
-"""Layers of integers whose zeros are not stored, each with the outputs of its dense kind.
+"""Layers of integers that do not store zeros, each with the same outputs as its dense counterpart.
 
     layer = SparseInt8Linear.from_dense(Int8Linear.from_linear(pruned))
     layer = SparseInt8StaticLinear.from_dense(static)
     layer = SparsePackedLinear.from_dense(PackedLinear.from_linear(pruned, Scheme(bits=4)))
 
-They share the dense layers' tensors, and compute as those do.
+They have the dense layers' tensors, and compute in the same way.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from slimgate.steps.layers.sparse_linear import SparseState
 
 
 class _Integers(SparseState):
-    """What the kinds share: the constructor's options are the dense kind's and the layout."""
+    """The common base: the constructor takes the dense layer's options and the layout."""
 
-    held = "weight"  # the buffer of the dense kind that pattern and values take the place of
+    held = "weight"  # the buffer of the dense layer that pattern and values replace
     value_bits = 8
 
     def __init__(self, *, layout: str, **options: Any) -> None:
@@ -36,7 +36,7 @@ class _Integers(SparseState):
 
     @classmethod
     def from_dense(cls, linear: nn.Module) -> Self:
-        """The same layer in the layout of least bytes."""
+        """The same layer in the layout with the fewest bytes."""
         layer = cls(layout="dense", **linear.options())  # type: ignore[operator]
         for name, tensor in (*linear.named_buffers(recurse=False), *linear.named_parameters(recurse=False)):
             setattr(layer, name, tensor)
@@ -44,7 +44,7 @@ class _Integers(SparseState):
         return layer.train(linear.training)
 
     def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         return {**super().options(), "layout": self.layout}  # type: ignore[misc]
 
 
@@ -59,7 +59,7 @@ class SparseInt8StaticLinear(_Integers, Int8StaticLinear):
 class SparsePackedLinear(_Integers, PackedLinear):
     """A PackedLinear whose zeros are not stored; the other levels are one stream of k bits each.
 
-    Its grid must be symmetric: in an affine one another level is 0 in each group.
+    Its grid must be symmetric: in an affine grid the level of 0 differs between groups.
     """
 
     held = "packed"
@@ -85,7 +85,7 @@ class SparsePackedLinear(_Integers, PackedLinear):
         return pattern, pack(levels.view(1, -1), self.scheme.bits).flatten()
 
     def take_state(self, pattern: Tensor, values: Tensor) -> None:
-        """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
+        """Takes the tensors of `sparse_state`. Raises BuildError if the parts do not fit."""
         shape = (self.out_features, self.in_features)
         count = len(places(pattern, shape[0] * shape[1], self.layout))
         levels = unpack(values.view(1, -1), self.scheme.bits, count).flatten()

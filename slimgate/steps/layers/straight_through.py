@@ -1,4 +1,4 @@
-"""Gradients through layers that hold integers: forward as they are, backward by the floats they stand for.
+"""Gradients through layers of integers: forward with integers, backward with the floats they represent.
 
 with gradients_through(network):
     train(model, …)
@@ -19,7 +19,7 @@ from slimgate.errors import BuildError
 
 @contextmanager
 def gradients_through(network: nn.Module) -> Iterator[list[str]]:
-    """Lets gradients pass every quantized linear layer of a network, whose names it gives."""
+    """Lets gradients pass every quantized linear layer of a network; yields the names of these layers."""
     layers = {name: module for name, module in network.named_modules() if is_quantized_linear(module)}
     for layer in layers.values():
         layer.forward = partial(_forward, layer, layer.forward)
@@ -40,14 +40,15 @@ def is_quantized_linear(module: nn.Module) -> bool:
 
 
 def float_weight(layer: nn.Module) -> Tensor:
-    """What a quantized layer's weights stand for: (out_features, in_features) float32. Raises BuildError."""
+    """The floats of a quantized layer's weights: (out_features, in_features) float32. Raises BuildError."""
     quantized: Any = layer
     weight: Tensor = quantized.weight
     if not weight.is_floating_point():
         if not hasattr(layer, "weight_scale"):
             raise BuildError(f"{type(layer).__name__} does not say what its integers stand for")
         weight = weight.float() * quantized.weight_scale.unsqueeze(1)
-    smoothing: Tensor | None = getattr(layer, "smoothing", None)  # what weights were multiplied by beforehand
+    # the factor that the weights were multiplied by before
+    smoothing: Tensor | None = getattr(layer, "smoothing", None)
     return (weight if smoothing is None else weight / smoothing).detach().float()
 
 

@@ -1,9 +1,9 @@
-"""A linear layer whose weight is one of torchao's tensors, kept in the state as the plain tensors in it.
+"""A linear layer whose weight is one of torchao's tensors. The state holds the plain tensors inside it.
 
     layer = TorchaoLinear.from_linear(nn.Linear(384, 1536), Int8WeightOnlyConfig(), compute="float32")
 
-torchao's tensors are wrappers around integers and scales. safetensors holds what they wrap, the layer's
-options the rest (as JSON, by torchao's own encoder); the wrapper is made again when it is first called.
+torchao's tensors are wrappers around integers and scales. safetensors holds the inner tensors, and the
+layer's options the rest (as JSON, by torchao's own encoder); the first call makes the wrapper again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 
 def torchao_quantization() -> Any:
-    """torchao.quantization, imported without what it says of other machines. Raises MissingExtra."""
+    """torchao.quantization, imported without its messages about other machines. Raises MissingExtra."""
     with silent(logging.WARNING):
         try:
             import torchao.quantization
@@ -44,7 +44,7 @@ def torchao_quantization() -> Any:
 
 
 def _does_not_fit(error: Exception) -> BuildError:
-    """torchao is there, and something that it needs is not, such as a part that PyTorch has dropped."""
+    """The error if torchao is installed but lacks something, such as a part that PyTorch has dropped."""
     theirs = f"torchao {version('torchao')} cannot be imported with torch {torch.__version__}"
     return BuildError(f"{theirs} ({error}): install a torchao that fits it, or use int8_dynamic")
 
@@ -52,8 +52,8 @@ def _does_not_fit(error: Exception) -> BuildError:
 class TorchaoLinear(nn.Module):
     """y = x W' + b by torchao's kernel for W. Output in the input's dtype; gradients stop here.
 
-    tensors: of what W is made, name -> (dtype, shape); wrapper: the rest of it, as torchao writes it in JSON;
-    compute: the format that the kernel is given its inputs in.
+    tensors: the inner tensors of W, name -> (dtype, shape); wrapper: the rest of it, as torchao writes it in
+    JSON; compute: the format of the kernel's inputs.
     """
 
     quantized_weights: ClassVar[tuple[str, ...]] = ("qdata",)
@@ -81,7 +81,7 @@ class TorchaoLinear(nn.Module):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, config: AOBaseConfig, *, compute: Compute) -> TorchaoLinear:
-        """The layer of a float one, on its device. Raises BuildError where torchao leaves it as it is."""
+        """The layer of a float one, on its device. Raises BuildError if torchao does not change the layer."""
         ao = torchao_quantization()
         inner = copy.deepcopy(linear).to(getattr(torch, compute))
         with silent(logging.WARNING):
@@ -116,13 +116,13 @@ class TorchaoLinear(nn.Module):
             from torchao.prototype.safetensors.safetensors_utils import object_from_dict
 
         named = {name: getattr(self, name) for name in self.wrapper["_tensor_data_names"]}
-        # torchao changes what it is given
+        # torchao changes its input
         wrapper = copy.deepcopy(self.wrapper)
         with torch.inference_mode(False):
             return object_from_dict({**wrapper, "_data": {**wrapper["_data"], **named}})
 
     def options(self) -> Json:
-        """What its constructor takes."""
+        """The arguments of its constructor."""
         names = self.wrapper["_tensor_data_names"]
         tensors = {name: getattr(self, name) for name in names}
         return {

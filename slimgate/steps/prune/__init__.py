@@ -1,1 +1,1 @@
-"""Steps that remove weights, heads, layers. One file a step; its algorithm is beside it as _name.py."""
+"""Steps that remove weights, heads, layers. One file for each step; _name.py has its algorithm."""

@@ -1,7 +1,7 @@
-"""Attention heads: how much they weigh, and a block's attention with some of them taken out.
+"""Attention heads: their importance by weights, and a block's attention without some of them.
 
-A unit is what can go alone: a head, or where heads share keys and values (Llama's grouped heads) a group of
-query heads with its key and value head, so that the groups that stay are of one size.
+A unit is the smallest part that can be removed: a head, or if heads share keys and values (Llama's grouped
+heads), a group of query heads with its key and value head, so that the remaining groups have one size.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WIDTHS = ("all_head_size", "split_size")
 def kept_attention(
     model: TorchModel, attention: Attention, units: Sequence[int]
 ) -> tuple[dict[str, nn.Linear], dict[str, int]]:
-    """The layers of an attention with these units only, and the settings of its module: heads and widths."""
+    """The layers of an attention with only these units, and the settings of its module: heads and widths."""
     queries = _features(units, attention.head_dim * attention.heads // attention.kv_heads)
     keys = _features(units, attention.head_dim)
     layers = {attention.output: cut_linear(model, attention.output, columns=queries)}
@@ -46,7 +46,7 @@ def kept_attention(
 
 
 def unit_magnitudes(network: nn.Module, attention: Attention) -> npt.NDArray[np.float64]:
-    """The Euclidean norm of the weights that go with each unit: (units,)."""
+    """(units,) the Euclidean norm of the weights of each unit."""
     inputs = [_weight(network, name) for name in (attention.query, attention.key, attention.value)]
     if attention.fused:
         inputs = list(torch.split(inputs[0], list(attention.widths)))

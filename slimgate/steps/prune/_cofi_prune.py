@@ -1,4 +1,4 @@
-"""How gates are learned towards a share of the parameters: what pulls them, and the teacher's hidden states.
+"""Learns gates towards a share of the parameters, with a penalty, and with the teacher's hidden states.
 
 Source: Xia et al. 2022, "Structured pruning learns compact and accurate models" (CoFi), section 3.
 """
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
     from slimgate.steps.prune._sublayer_gates import HardConcrete
 
-TEACHER_LAYERS = 4  # of which the student learns; the paper's number
+TEACHER_LAYERS = 4  # from which the student learns; the paper's number
 
 
 class Target(nn.Module):
-    """λ₁ (s - t) + λ₂ (s - t)², whose λ grow as long as the expected sparsity s is not the target t.
+    """λ₁ (s - t) + λ₂ (s - t)², whose λ grow until the expected sparsity s is the target t.
 
-    They go up the gradient that the gates go down (section 3.1; Wang et al. 2020).
+    The λ ascend the gradient that the gates descend (section 3.1; Wang et al. 2020).
     """
 
     def __init__(self, gates: Sequence[SublayerGates]) -> None:
@@ -42,14 +42,14 @@ class Target(nn.Module):
 
     def forward(self) -> Tensor:
         excess = sparsity([*self.gates]) - self.value
-        # of the multipliers' value, with their gradient's sign turned
+        # the value of the multipliers, with the reversed sign of their gradient
         first, second = 2 * self.multipliers.detach() - self.multipliers
         pull: Tensor = first * excess + second * excess**2
         return pull
 
 
 class CofiSchedule:
-    """The hook that draws the gates anew, raises the target, and settles the gates in the end."""
+    """The hook that draws new gates, raises the target, and fixes the gates at the end."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class CofiSchedule:
 
     @property
     def settled(self) -> bool:
-        """Whether the gates are decided, so that an epoch's end is a model that could be kept."""
+        """Whether the gates are fixed, so that the model at an epoch's end could be kept."""
         return self.reached is not None
 
     def before_step(self, step: int, steps: int) -> None:
@@ -77,7 +77,7 @@ class CofiSchedule:
         if step >= (1 - self._cool_down) * steps:
             self.settle()
             return
-        # the target is reached half-way, so that the multipliers have time to hold it there
+        # the target is reached half-way, so that the multipliers have time to keep it
         time = progress_of_pruning(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
         self._target.value = self._ratio * min(1.0, 2 * time)
         for gates in self._gates:
@@ -85,10 +85,10 @@ class CofiSchedule:
             gates.parts.draw()
 
     def after_step(self, step: int, steps: int) -> None:
-        """Nothing: gates are drawn before each step."""
+        """Does nothing: gates are drawn before each step."""
 
     def settle(self) -> None:
-        """Decides the gates, where that has not been done."""
+        """Fixes the gates, if they are not fixed yet."""
         if not self.settled:
             with torch.no_grad():
                 self.expected = float(sparsity(self._gates))
@@ -96,7 +96,7 @@ class CofiSchedule:
 
 
 class CofiLoss:
-    """The loss of distillation + that of the layers + the pull of the target."""
+    """The loss of distillation + that of the layers + the penalty of the target."""
 
     def __init__(self, base: Loss, target: Target, schedule: CofiSchedule, layers: LayerLoss | None) -> None:
         self._base, self._target, self._schedule, self._layers = base, target, schedule, layers
@@ -118,7 +118,7 @@ class CofiLoss:
         return total
 
     def mean_parts(self) -> dict[str, float]:
-        """Mean of the layers' and the target's part over all steps, as they were added."""
+        """The mean over all steps of the layers' and the target's part, as they were added."""
         return {name: round(total / max(self._steps, 1), 4) for name, total in self._sums.items()}
 
     def _note_term(self, name: str, value: Tensor) -> Tensor:
@@ -129,8 +129,8 @@ class CofiLoss:
 class LayerLoss:
     """Mean squared error of hidden states to some of the teacher's layers (section 3.2).
 
-    A teacher's layer teaches the student's layer that is most like it in this batch, among those whose
-    feed-forward part is more open than closed, and in the teacher's order.
+    A teacher's layer teaches the student's most similar layer in this batch, among those whose feed-forward
+    part is more open than closed, and in the teacher's order.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class LayerLoss:
         gates: Sequence[SublayerGates],
         weight: float,
     ) -> None:
-        """encoded, taught: the same rows, by the student's and by the teacher's tokenizer."""
+        """encoded, taught: the same rows, with the student's and with the teacher's tokenizer."""
         _check_states(student, teacher, encoded, taught)
         self._weight, self._taught, self._teacher = weight, taught, teacher.network
         self._students, self._teachers = encoder_layers(student.network), encoder_layers(teacher.network)
@@ -154,7 +154,7 @@ class LayerLoss:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Keeps the hidden states that the student's blocks give inside."""
+        """Inside, keeps the hidden states that the student's blocks return."""
         with _outputs(self._students) as self._states:
             yield
 
@@ -175,7 +175,7 @@ class LayerLoss:
         return self._weight * torch.stack([errors[i, j] for i, j in enumerate(pairs)]).mean()
 
     def _open(self) -> list[bool]:
-        """Whether each block that ran still has its feed-forward part; all of them where none has."""
+        """Whether each block that ran still has its feed-forward part; True for all if none has."""
         gates = [self._gates[number] for number in self._states]
         is_open = [gate is not None and _is_open(gate) for gate in gates]
         return is_open if any(is_open) else [True] * len(is_open)
@@ -200,7 +200,7 @@ def _is_open(gate: HardConcrete) -> bool:
 
 
 def match_layers(errors: Tensor, usable: Sequence[bool]) -> list[int]:
-    """For each teacher's layer (row) the student's layer (column) of least error, never going back."""
+    """For each teacher's layer (row) the student's layer (column) of least error, in ascending order."""
     columns = [j for j, use in enumerate(usable) if use]
     matched: list[int] = []
     for row in errors:
@@ -216,7 +216,7 @@ def _error(mine: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
 
 @contextmanager
 def _outputs(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
-    """Number of each block that runs -> the hidden states (rows, tokens, features) that it gives."""
+    """Number of each block that runs -> the hidden states (rows, tokens, features) that it returns."""
     states: dict[int, Tensor] = {}
 
     def keep(number: int) -> Any:

@@ -1,4 +1,4 @@
-"""Options of the steps that prune while they train, the teacher's answers beside the labels."""
+"""Options of the steps that prune during training on the teacher's answers and the labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GradualParams(AnswerParams):
 
 
 def progress_of_pruning(step: int, steps: int, *, warm_up: float, cool_down: float) -> float:
-    """How much of the time for pruning has gone, in [0, 1]: 0 in the warm-up, 1 in the cool-down."""
+    """The progress of pruning in [0, 1]: 0 in the warm-up, 1 in the cool-down."""
     start, end = warm_up * steps, (1 - cool_down) * steps
     return min(max((step - start) / (end - start), 0.0), 1.0)
 

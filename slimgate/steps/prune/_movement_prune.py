@@ -1,4 +1,4 @@
-"""Weights that count while their scores are among the highest, and scores that are learned with them.
+"""Weights that count if their scores are among the highest, and scores that are learned with them.
 
 A score rises when its weight moves away from zero: the gradient of the mask goes straight through to it
 (Sanh et al. 2020, section 4). One score may stand for a block of weights (Lagunas et al. 2021).
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch.autograd.function import FunctionCtx
 
 Shape = tuple[int, int]
-# Below every finite score, and above minus infinity, which is that of weights that are pruned already.
+# Below every finite score, and above minus infinity, the score of weights that are pruned already.
 _NO_THRESHOLD = torch.finfo(torch.float32).min
 
 
@@ -36,7 +36,7 @@ class MaskedWeight(nn.Module):
     ) -> None:
         """magnitude: a score starts as the mean |weight| of its block over that of the matrix, else at 0.
 
-        pruned: an earlier step set weights to zero; blocks of zeros alone are then the first to go.
+        pruned: an earlier step set weights to zero; blocks with only zeros are then the first to be pruned.
         """
         super().__init__()
         self.shape, self.block = weight.shape, block
@@ -52,7 +52,7 @@ class MaskedWeight(nn.Module):
 
     @property
     def area(self) -> int | None:
-        """Weights of a block; None where some are cut."""
+        """The number of weights in a block; None if some blocks are cut."""
         even = not any(size % side for size, side in zip(self.shape, self.block, strict=True))
         return self.block[0] * self.block[1] if even else None
 
@@ -91,7 +91,7 @@ def sums_by_block(values: Tensor, block: Shape) -> Tensor:
 
 
 class MovementSchedule:
-    """Raises the sparsity step by step: the hook that sets each weight's threshold.
+    """The hook that raises the sparsity step by step: it sets each weight's threshold.
 
     groups: masks whose scores are ranked together.
     """
@@ -113,11 +113,11 @@ class MovementSchedule:
                 mask.threshold = threshold
 
     def after_step(self, step: int, steps: int) -> None:
-        """Nothing: thresholds are set before each step."""
+        """Does nothing: thresholds are set before each step."""
 
 
 def kept_weights(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]:
-    """The final masks, (out, in) bool each: blocks go, lowest scores first, until that share is zero."""
+    """The final masks, (out, in) bool each: they prune blocks, lowest scores first, up to that share."""
     scores, sizes = _scores(group), torch.cat([mask.sizes().flatten() for mask in group])
     order = torch.argsort(scores, stable=True)
     before = torch.cumsum(sizes[order], 0) - sizes[order]
@@ -132,7 +132,7 @@ def kept_weights(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]
 
 @contextmanager
 def with_masks(layers: Mapping[str, nn.Linear], masks: Sequence[MaskedWeight]) -> Iterator[None]:
-    """The layers compute with masked weights inside, with their own ones afterwards."""
+    """Inside, the layers compute with masked weights; afterwards with their own ones."""
     for layer, mask in zip(layers.values(), masks, strict=True):
         parametrize.register_parametrization(layer, "weight", mask)
     try:

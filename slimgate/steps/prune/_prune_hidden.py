@@ -1,13 +1,14 @@
-"""The residual stream of a transformer: who writes to it and reads from it, and what its features are worth.
+"""The residual stream of a transformer: the modules that write and read it, and its features' importance.
 
-They are found by their places: embeddings, the layers of the blocks, norms, and the first linear layer behind
-the blocks. What is inside attention, feed-forward and a classification head does not belong to the stream.
+They are found by their position: embeddings, the layers of the blocks, norms, and the first linear layer
+after the blocks. The inner layers of attention, feed-forward and a classification head are not part of the
+stream.
 
-A network whose residual stream is narrower: some features of it are gone everywhere.
+The module also makes the residual stream narrower, by removing some features everywhere.
 
 Attention and feed-forward keep their inner widths, and so do the inner layers of a classification head. Norms
-take their statistics over the features that stay, which is where the answers differ from those of a network
-whose features are multiplied by 0.
+take their statistics over the remaining features. There the answers differ from those of a network whose
+features are multiplied by 0.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 class Stream:
     """Names of the modules around the residual stream: tables, layers that write or read, norms.
 
-    head: the first layer behind the blocks; behind: linear layers and norms after it, which do not read the
+    head: the first layer after the blocks; behind: linear layers and norms after it, which do not read the
     stream.
     """
 
@@ -66,7 +67,7 @@ def residual_stream(network: nn.Module) -> Stream:
     width, stream = int(config.hidden_size), blocks(network)
     before, after = _around_blocks(network)
     wide = [n for n, m in before.items() if getattr(m, "embedding_dim", None) == width]
-    for name in wide:  # a factorised table holds a projection, which would be taken for ELECTRA's
+    for name in wide:  # a factorized table holds a projection, which looks like ELECTRA's
         check_embedding(network, name)
     outer = {name: m for name, m in before.items() if getattr(m, "out_features", None) == width}
     heads = [n for n, m in after.items() if getattr(m, "in_features", None) == width]
@@ -76,7 +77,7 @@ def residual_stream(network: nn.Module) -> Stream:
         raise BuildError(
             f"{type(network).__name__}: no linear layer after its blocks reads {width} features{hint}"
         )
-    inside = {} if outer else before  # ELECTRA's embeddings have a width of their own, and a projection
+    inside = {} if outer else before  # ELECTRA's embeddings have another width, and a projection
     order = list(after)
     of_stream = {name: after[name] for name in order[: order.index(heads[0])]}
     norms = {**inside, **_within(network, stream[0].name.rpartition(".")[0]), **of_stream}
@@ -108,8 +109,8 @@ def stream_importance(
 ) -> npt.NDArray[np.float64]:
     """A score for each feature of the stream: (width,).
 
-    "gradient": mean over the rows of `calibration` of |∂loss/∂mask|, added up over what each block receives
-    and what the head does. "magnitude": norm of all weights that write or read the feature.
+    "gradient": mean over the rows of `calibration` of |∂loss/∂mask|, summed over the inputs of each block
+    and of the head. "magnitude": norm of all weights that write or read the feature.
     """
     if by == "gradient":
         sites = dict.fromkeys((*stream.blocks, stream.head), stream.width)
@@ -122,7 +123,7 @@ def stream_importance(
 
 
 def _around_blocks(network: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
-    """Modules by name that stand before the list of blocks, and behind it, in the network's order."""
+    """Modules by name that come before the list of blocks, and after it, in the network's order."""
     layers = encoder_layers(network)
     within = {id(module) for module in layers.modules()}
     named = list(network.named_modules())
@@ -143,7 +144,7 @@ def _is_norm(module: nn.Module, width: int) -> bool:
 
 
 def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Sequence[int]) -> None:
-    """Leaves only these features of the stream; configuration and notes follow."""
+    """Keeps only these features of the stream, and updates configuration and notes."""
     network, config = model.network, model.config
     settings = {block.attention.module: _settings(network, block.attention) for block in blocks(network)}
     modules: dict[str, nn.Module] = {
@@ -163,7 +164,8 @@ def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Seque
     for name in stream.norms:
         cut_norm_(network.get_submodule(name), kept_units)
     if hasattr(config, "head_dim") or hasattr(config, "rope_parameters"):
-        config.head_dim = blocks(network)[0].attention.head_dim  # else it would follow the new width
+        # otherwise it would be derived from the new width
+        config.head_dim = blocks(network)[0].attention.head_dim
     config.hidden_size = len(kept_units)
     for key in ("embedding_size", "word_embed_proj_dim"):
         if getattr(config, key, None) == stream.width:
@@ -174,9 +176,10 @@ def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Seque
 def rescale_norms_(
     model: TorchModel, stream: Stream, kept_units: Sequence[int], context: BuildContext
 ) -> None:
-    """Makes up, on the average `calibration` token, for statistics that are taken over fewer features.
+    """Corrects norms, on the average `calibration` token, for statistics over fewer features.
 
-    To be called before the features go. With mean m and deviation s over all features, m' and s' over those
+    Call it before the features are removed. With mean m and deviation s over all features, m' and s' over
+    those
     that stay, (x - m) / s is (x - m') / s' · s'/s + (m' - m) / s: weights are multiplied by the mean of s'/s,
     and the mean of (m' - m) / s times the weight is added to biases. An RMSNorm has no m.
     """
@@ -212,7 +215,7 @@ def _drift(tokens: torch.Tensor, kept_units: list[int], *, centred: bool) -> tor
 
 
 def _settings(network: nn.Module, attention: Attention) -> dict[str, float]:
-    """What an attention derives from the width when it is made, and must keep."""
+    """Values that an attention derives from the width when it is made, and must keep."""
     holder = network.get_submodule(attention.module)
     inner = attention.heads * attention.head_dim
     known = {

@@ -1,14 +1,14 @@
-"""Gates on the attention and feed-forward sublayers of a model, and what is left of it when they close.
+"""Gates on the attention and feed-forward sublayers of a model, and the model that remains when they close.
 
-Each sublayer has a gate as a whole and one for each of its parts: heads (groups of heads where they share
-keys and values) or intermediate neurons. Gates scale the columns of the sublayer's output layer, whose bias
-the whole gate scales too, so that a closed gate is exactly a part that is not there.
+Each sublayer has a gate as a whole and one for each of its parts: heads (groups of heads if they share
+keys and values) or intermediate neurons. Gates scale the columns of the sublayer's output layer, and the
+whole gate also scales its bias, so that a closed gate is equal to a missing part.
 
-Gates between 0 and 1 that are exactly 0 or 1 most of the time, and yet are learned by gradient.
+Gates lie between 0 and 1. They are exactly 0 or 1 most of the time, and still learned by gradient.
 
 Source: Louizos et al. 2018, "Learning sparse neural networks through L0 regularization", section 2.2.
 
-What closed gates leave behind, taken out of the model: heads, intermediate neurons, whole sublayers.
+Finally the closed parts are removed from the model: heads, intermediate neurons, whole sublayers.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ Modules = dict[str, nn.Module]
 
 
 class HardConcrete(nn.Module):
-    """A vector of gates. In training they are drawn anew by `draw`; in evaluation they are their middle.
+    """A vector of gates. In training `draw` draws new values; in evaluation they are their middle.
 
-    log_alpha: (size,); a gate starts open where it is above 2.4. fixed: (size,) once the gates are decided.
+    log_alpha: (size,); a gate starts open if it is above 2.4. fixed: (size,) once the gates are decided.
     """
 
     fixed: Tensor | None
@@ -53,7 +53,7 @@ class HardConcrete(nn.Module):
         self.register_buffer("noise", None, persistent=False)
 
     def draw(self) -> None:
-        """New noise for the next forward passes, from torch's generator."""
+        """Draws new noise for the next forward passes, from torch's generator."""
         uniform = torch.rand_like(self.log_alpha).clamp_(1e-6, 1 - 1e-6)
         self.noise = torch.logit(uniform)
 
@@ -86,7 +86,7 @@ class SublayerGates(nn.Module):
         self.whole, self.parts = HardConcrete(1), HardConcrete(parts)
 
     def forward(self) -> Tensor:
-        """What each column of the output layer is multiplied by: (parts * columns,)."""
+        """The factor of each column of the output layer: (parts * columns,)."""
         scales: Tensor = (self.whole() * self.parts()).repeat_interleave(self.columns)
         return scales
 
@@ -95,7 +95,7 @@ class SublayerGates(nn.Module):
         return self.cost * self.parts.log_alpha.numel()
 
     def expected_parameters(self) -> Tensor:
-        """Parameters that are left in the mean of the gates' draws: a scalar."""
+        """Expected number of remaining parameters over the gates' draws: a scalar."""
         return self.whole.open_probability()[0] * self.parts.open_probability().sum() * self.cost
 
     def open_parts(self) -> list[int]:
@@ -126,7 +126,7 @@ class _ScaledBias(nn.Module):
 def gates_of(network: nn.Module) -> list[SublayerGates]:
     """Gates for the attention and the feed-forward part of each block, in this order, all open.
 
-    A sublayer that an earlier step removed has none. Raises BuildError where no sublayer is left, or one has
+    A sublayer that an earlier step removed has none. Raises BuildError if no sublayer is left, or one has
     other layers than nn.Linear.
     """
     parts = blocks(network)
@@ -164,7 +164,7 @@ def _gates(network: nn.Module, block: Block) -> Iterator[SublayerGates]:
 
 @contextmanager
 def with_gates(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterator[None]:
-    """The network computes with its gates inside; afterwards what the gates are is in its weights."""
+    """Inside, the network computes with its gates; afterwards the gates are part of its weights."""
     layers = [network.get_submodule(gates.output) for gates in all_gates]
     for layer, gates in zip(layers, all_gates, strict=True):
         parametrize.register_parametrization(layer, "weight", _ScaledWeight(gates))
@@ -181,7 +181,7 @@ def with_gates(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterat
 
 
 def sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
-    """The expected share of the parts' parameters that is gone: a scalar in [0, 1]."""
+    """The expected share of the parts' parameters that is removed: a scalar in [0, 1]."""
     total = sum(gates.total() for gates in all_gates)
     left = torch.stack([gates.expected_parameters() for gates in all_gates]).sum()
     return 1 - left / total
@@ -189,11 +189,11 @@ def sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
 
 @torch.no_grad()
 def settle_(all_gates: Sequence[SublayerGates], ratio: float, *, multiple_of: int = 1) -> float:
-    """Fixes the gates: the least open close, until `ratio` of the parameters is gone; the others stay as open
-    as they are. Gives the share that is gone: at least the ratio.
+    """Fixes the gates: the least open close, until `ratio` of the parameters is removed; others stay as is.
 
-    A whole sublayer that would go too far is passed over, so that the last to close is a small part.
-    multiple_of: further neurons close until a sublayer's number of them is one.
+    Returns the removed share: at least the ratio. A whole sublayer that would exceed it is skipped, so that
+    the last gate to close is a small part. multiple_of: further neurons close until a sublayer's number of
+    neurons is a multiple of it.
     """
     opened = [_Open(gates) for gates in all_gates]
     total = sum(gates.total() for gates in all_gates)
@@ -220,7 +220,7 @@ class _Open:
         self._open = [True] * gates.parts.log_alpha.numel()
 
     def close_shut(self) -> int:
-        """Closes what training has closed by itself; gives the parameters."""
+        """Closes the gates that training has closed; returns their parameters."""
         if not float(self._values[0]):
             return self.close(-1)
         shut = torch.nonzero(self._values[1] == 0).flatten().tolist()
@@ -232,7 +232,7 @@ class _Open:
         yield from enumerate(self._gates.parts.log_alpha.tolist())
 
     def worth(self, part: int) -> int:
-        """Parameters that closing it would save."""
+        """The parameters that closing it would save."""
         return self._gates.cost * (sum(self._open) if part < 0 else int(self._open[part]))
 
     def close(self, part: int) -> int:
@@ -242,7 +242,7 @@ class _Open:
         return saved
 
     def round_down(self, multiple: int) -> int:
-        """Closes the least open neurons above a multiple; gives the parameters. Heads stay as they are."""
+        """Closes the least open neurons above a multiple; returns their parameters. Heads do not change."""
         values = self._gates.parts.log_alpha.tolist()
         left = sorted((part for part, is_open in enumerate(self._open) if is_open), key=values.__getitem__)
         if self._gates.columns > 1 or len(left) < multiple:
@@ -257,9 +257,9 @@ class _Open:
 
 
 def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], step_name: str) -> None:
-    """Puts smaller layers in the place of those that have closed parts, for `restore` of the step.
+    """Replaces layers with closed parts by smaller ones, for `restore` of the step.
 
-    What the gates that are still open scale by must be in the weights already.
+    The factors of gates that are still open must already be in the weights.
     """
     kept_units = {
         gates.output: gates.open_parts()
@@ -288,7 +288,7 @@ def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], 
 
 
 def number_blocks_(network: nn.Module) -> None:
-    """Tells each removed attention the number of its block, by which a cache of keys and values counts."""
+    """Sets the number of its block in each removed attention, by which a key-value cache counts."""
     for number, block in enumerate(encoder_layers(network)):
         for module in block.modules():
             if isinstance(module, NoAttention):
@@ -301,7 +301,7 @@ def _no_feed_forward(network: nn.Module, part: FeedForward) -> Modules:
 
 
 def _no_attention(network: nn.Module, part: Attention) -> Modules:
-    """One module instead of the whole attention; the output layer by itself where it stands outside."""
+    """One module instead of the whole attention; the output layer separately if it is outside."""
     inside = f"{part.module}."
     layers = {
         name.removeprefix(inside): (_in(network, name), 0) for name in (part.query, part.key, part.value)

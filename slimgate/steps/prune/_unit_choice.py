@@ -20,7 +20,7 @@ def units_to_keep(
     """Layer -> the units that stay, ascending; at least one a layer, or one run of `multiple_of`.
 
     scores: layer -> (units,), higher is better; of equal ones the earlier unit stays. "global" ranks the
-    units of all layers together, after each layer's best, which stay. Raises BuildError where the ratio
+    units of all layers together, except each layer's best, which stay. Raises BuildError if the ratio
     would leave a layer empty.
     """
     counts = {name: len(values) - round(pruning_ratio * len(values)) for name, values in scores.items()}
@@ -35,7 +35,7 @@ def units_to_keep(
 
 
 def check_some_go(kept_units: Mapping[str, list[int]], scores: Mapping[str, Scores], setting: str) -> None:
-    """Raises BuildError if every unit stays: the step would do nothing. setting: what the suite asks for."""
+    """Raises BuildError if every unit stays, because the step would do nothing. setting: of the suite."""
     total = sum(map(len, scores.values()))
     if sum(map(len, kept_units.values())) == total:
         raise BuildError(f"{setting} was given, which would keep all {total} units; prune more")
@@ -58,7 +58,7 @@ def _global_counts(scores: Mapping[str, Scores], pruning_ratio: float) -> dict[s
 
 
 def _best_first(values: Scores) -> Scores:
-    """The scores, the best of the layer above all others: it stays whatever it is worth."""
+    """The scores, with the layer's best above all others, because it always stays."""
     ranked = values.astype(np.float64)
     ranked[np.argmax(ranked)] = np.inf
     return ranked

@@ -1,18 +1,17 @@
-"""Learns which heads, neurons and whole sublayers can go, and takes them out: CoFi.
+"""Learns which heads, neurons and whole sublayers can be removed, and removes them: CoFi.
 
     { cofi_prune = { pruning_ratio = 0.5, epochs = 4 } }
 
 Each attention and feed-forward sublayer of the encoder blocks has a gate, and so has each head and each
 intermediate neuron. Gates and weights are trained together on the loss of distill, on the hidden states of
-up to four of the teacher's layers (each teaches the layer that is most like it), and on a pull
-that holds the expected share of parameters at a target, which rises to pruning_ratio after `warm_up`. At
-`cool_down` the least open gates close, until at least pruning_ratio of the sublayers' parameters is gone,
-and the weights alone are trained on. What is closed is then taken out: the model is smaller and answers as
-the gated one did. Blocks may keep different numbers of heads and neurons, or no attention or feed-forward
-part at all.
+up to four of the teacher's layers (each teaches the most similar layer), and on a penalty that keeps the
+expected share of parameters at a target. The target rises to pruning_ratio after `warm_up`. At `cool_down`
+the least open gates close, until at least pruning_ratio of the sublayers' parameters is removed. Then only
+the weights are trained. The closed parts are then removed: the model is smaller, and answers like the gated
+one. Blocks may keep different numbers of heads and neurons, or no attention or feed-forward part at all.
 
-Where heads share keys and values (Llama), whole groups go. Hidden dimensions are not gated: that is what
-prune_hidden is for. A `distill` afterwards trains what is left.
+If heads share keys and values (Llama), whole groups are removed. Hidden dimensions have no gates: use
+prune_hidden for them. A `distill` afterwards trains the rest.
 
 Sources: Xia et al. 2022, "Structured pruning learns compact and accurate models"; the gates: Louizos et al.
 2018, "Learning sparse neural networks through L0 regularization".
@@ -46,7 +45,7 @@ class Params(GradualParams):
     """Feed-forward widths are rounded down to a multiple of this number, because matrix kernels are slower on
     other widths."""
     gates_learning_rate: float = Field(default=0.1, gt=0, lt=10)
-    """Learning rate of the gates, and of what pulls them to the target."""
+    """Learning rate of the gates, and of the penalty's multipliers."""
 
 
 class CofiPrune(Step[Params]):
@@ -57,7 +56,7 @@ class CofiPrune(Step[Params]):
     changes = ("blocks", "heads", "neurons")
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model without what its gates closed."""
+        """The model without the parts that its gates closed."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
         from slimgate.steps.prune._sublayer_gates import gates_of, remove_closed_parts_, with_gates
@@ -107,7 +106,7 @@ class CofiPrune(Step[Params]):
         return model
 
     def restore(self, network: nn.Module, spec: Json) -> None:
-        """Puts empty layers of the artifact's widths in, and what stands for removed sublayers."""
+        """Puts in empty layers of the artifact's widths, and the replacements of removed sublayers."""
         from slimgate.models.replace_modules import restore as again
         from slimgate.steps.prune._sublayer_gates import number_blocks_
 

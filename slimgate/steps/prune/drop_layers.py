@@ -1,15 +1,15 @@
 """Drops whole transformer blocks.
 
-    { drop_layers = { layers = 3, strategy = "loss" } }           three blocks go
-    { drop_layers = { pruning_ratio = 0.5, strategy = "top" } }   half of them
+        { drop_layers = { layers = 3, strategy = "loss" } }           drops three blocks
+        { drop_layers = { pruning_ratio = 0.5, strategy = "top" } }   drops half of them
 
-strategy, which blocks go:
-    "alternate"  those between blocks that stay at equal distances, the first and the last among them: of 12
+strategy, which blocks are dropped:
+    "alternate"  those between blocks that stay at equal distances, including the first and the last: of 12,
                  six stay as 0, 2, 4, 7, 9, 11, DistilBERT's start (Sanh et al. 2019)
     "top"        the last ones, nearest to the answer (Sajjad et al. 2020)
-    "influence"  those that turn the tokens of `calibration` least: 1 - cosine between what comes in and what
-                 goes out (Men et al. 2024, ShortGPT, section 3.1)
-    "loss"       one after the other, each time the one without which the loss on `calibration` is least
+    "influence"  those that change the tokens of `calibration` least: 1 - cosine between a block's input and
+                 output (Men et al. 2024, ShortGPT, section 3.1)
+    "loss"       one after the other, each time the block without which the loss on `calibration` is least
 
 To name the blocks that stay, use keep_layers.
 """
@@ -58,7 +58,7 @@ class DropLayers(Step[Params]):
     changes = ("blocks",)
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
-        """The configuration after the step. Raises SuiteError where no block would go, or all of them."""
+        """The configuration after the step. Raises SuiteError if no block would be dropped, or all blocks."""
         blocks = blocks_of(config)
         if blocks is None:
             return config
@@ -71,7 +71,7 @@ class DropLayers(Step[Params]):
         return {**config, "num_hidden_layers": blocks - count}
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, where blocks are chosen by their place."""
+        """The calibration rows, if blocks are chosen by their position."""
         return ("calibration",) if params.strategy in ("alternate", "top") else ()
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
@@ -116,9 +116,9 @@ def _blocks_to_drop(model: TorchModel, params: Params, before: int, context: Bui
 
 
 def block_influence(model: TorchModel, context: BuildContext) -> list[float]:
-    """For each block, 1 - mean cosine between a token as it comes in and as it goes out: 0 changes nothing.
+    """For each block, 1 - mean cosine between a token before and after the block: 0 changes nothing.
 
-    Source: Men et al. 2024 (ShortGPT), section 3.1. Raises DataError where `calibration` is empty.
+    Source: Men et al. 2024 (ShortGPT), section 3.1. Raises DataError if `calibration` is empty.
     """
     import torch
     from torch import nn
@@ -151,10 +151,10 @@ def block_influence(model: TorchModel, context: BuildContext) -> list[float]:
 
 
 def least_loss_order(model: TorchModel, context: BuildContext, count: int) -> tuple[list[int], list[float]]:
-    """The `count` blocks that go, in the order of their going, and the loss after each.
+    """The `count` blocks to drop, in their order, and the loss after each.
 
-    Each time the block goes without which the mean loss on `calibration` is least; of equal ones the
-    earlier. Raises DataError where `calibration` is empty.
+    Each time it drops the block without which the mean loss on `calibration` is least; of equal ones the
+    earlier. Raises DataError if `calibration` is empty.
     """
     from slimgate.models.blocks import encoder_layers
 

@@ -1,10 +1,10 @@
-"""Trains on the teacher's answers while the smallest weights of the blocks go, few by few.
+"""Trains on the teacher's answers and prunes the smallest weights of the blocks, a few at a time.
 
     { gradual_magnitude_prune = { sparsity = 0.5, epochs = 2, alpha = 0.0, temperature = 2.0 } }
 
-The share of zeros rises by the cubic schedule of Zhu & Gupta 2017 (section 3); after `end` the weights that
-stay go on learning. Loss and its options: those of distill. Of several epochs only those at the final
-sparsity are candidates for the best. Later training keeps the zeros.
+The share of zeros rises by the cubic schedule of Zhu & Gupta 2017 (section 3); after `end` the remaining
+weights continue to learn. Loss and its options: those of distill. Only epochs at the final sparsity are
+candidates for the best epoch. Later training keeps the zeros.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class GradualMagnitudePrune(distill.Distill[Params]):
     claims = ("sparser",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model at its final sparsity, trained all the way."""
+        """The model at its final sparsity, after all training."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.sparsity import note_pruned_layers
 
@@ -101,7 +101,7 @@ class CubicSchedule:
 
 
 class GradualPruning:
-    """A training hook: every `frequency` steps the smallest weights go, and what is gone stays at zero."""
+    """A training hook: every `frequency` steps it prunes the smallest weights; pruned ones stay zero."""
 
     def __init__(
         self, layers: Mapping[str, nn.Linear], schedule: CubicSchedule, *, scope: Scope, frequency: int
@@ -115,21 +115,21 @@ class GradualPruning:
         self.history: list[tuple[int, float]] = []
 
     def before_step(self, step: int, steps: int) -> None:
-        """Prunes where it is time to; the last time exactly to the final sparsity."""
+        """Prunes at the scheduled steps; the last time exactly to the final sparsity."""
         last = self._schedule.last_step(steps)
         if step == last or (step < last and step % self._frequency == 0):
             self._prune(step, self._schedule.sparsity(step, steps))
         self.settled = step >= last
 
     def after_step(self, step: int, steps: int) -> None:
-        """Puts what the optimizer moved back to zero."""
+        """Sets pruned weights that the optimizer changed back to zero."""
         from slimgate.models.sparsity import zero_
 
         for weight, mask in zip(self._weights, self._masks, strict=True):
             zero_(weight, mask)
 
     def _prune(self, step: int, sparsity: float) -> None:
-        # what is gone already is below every magnitude, so that it goes first
+        # pruned weights rank below every magnitude, so that they are pruned first
         from slimgate.models.sparsity import keep_masks
 
         scores = [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Lists(Table):
-    """The numbers of the blocks that stay, of an encoder-decoder."""
+    """The numbers of the blocks that stay, for an encoder-decoder."""
 
     encoder: BlockNumbers | None = None
     """Blocks of the encoder; default: all."""
@@ -43,7 +43,7 @@ class Lists(Table):
 
 
 def _form(value: object) -> str:
-    """A tag in brackets is no part of a key in an error."""
+    """Removes a tag in brackets from a key, for errors."""
     return "[table]" if isinstance(value, dict | Lists) else "[list]"
 
 
@@ -68,7 +68,7 @@ class KeepLayers(Step[Params]):
     changes: tuple[str, ...] = ("blocks",)
 
     def resolve(self, params: Params) -> Step[Any]:
-        """What names both lists changes encoder-decoders."""
+        """The step for encoder-decoders if `params` names both lists."""
         return KeepInBoth() if isinstance(params.root, Lists) else self
 
     def check(self, params: Params, config: Json) -> Json:
@@ -96,7 +96,7 @@ class KeepInBoth(KeepLayers):
     changes = ()
 
     def check(self, params: Params, config: Json) -> Json:
-        """The same of both lists."""
+        """The configuration after the step. Raises SuiteError for an unknown block in either list."""
         lists = _lists(params)
         for option, numbers, blocks in (
             ("encoder", lists.encoder, blocks_of(config)),

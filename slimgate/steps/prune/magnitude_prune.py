@@ -1,9 +1,9 @@
-"""Sets the smallest weights of the blocks' linear layers to zero, for good.
+"""Sets the smallest weights of the blocks' linear layers to zero, permanently.
 
     { magnitude_prune = { sparsity = 0.5, scope = "global" } }
 
-A later training step keeps the zeros. Unstructured zeros make a model no faster, and smaller on disk only by
-the step sparse_storage. Source: Han et al. 2015, section 3.
+A later training step keeps the zeros. Unstructured zeros make a model no faster. It becomes smaller on disk
+only with the step sparse_storage. Source: Han et al. 2015, section 3.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
     { movement_prune = { sparsity = 0.5, epochs = 2 } }
     { movement_prune = { sparsity = 0.85, epochs = 4, block = [32, 32], alpha = 0.1 } }
 
-Each weight of the encoder blocks' linear layers has a score, learned through the mask that it decides: those
-with the highest scores count. The sparsity rises by a cubic schedule from 0, after `warm_up`, to its final
-value at `cool_down`. Afterwards that share of the weights is zero, for good: a later training step keeps the
-zeros. Zeros alone make a model neither smaller on disk nor faster. The loss is that of distill. Weights that
-an earlier step pruned stay zero and count.
+Each weight of the encoder blocks' linear layers has a score, learned through its mask: weights with the
+highest scores count. The sparsity rises by a cubic schedule from 0, after `warm_up`, to its final value at
+`cool_down`. Afterwards that share of the weights is zero: a later training step keeps the zeros. Zeros alone
+make a model neither smaller on disk nor faster. The loss is that of distill. Weights that an earlier step
+pruned stay zero and count.
 
-initial_scores "magnitude" is corrected by what training moves; "zero" is the paper's, for tens of thousands
-of steps: after 188 on banking77, 0.857 at sparsity 0.85 against 0.787 at 0.5 (teacher 0.883).
+With initial_scores "magnitude", training corrects the magnitudes. "zero" is the paper's, for tens of
+thousands of steps: after 188 on banking77, 0.857 at sparsity 0.85 against 0.787 at 0.5 (teacher 0.883).
 
 Sources: Sanh et al. 2020, "Movement pruning", sections 4 and 5; blocks: Lagunas et al. 2021.
 """
@@ -57,7 +57,7 @@ class MovementPrune(Step[Params]):
     claims = ("sparser",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model with its trained weights, those of the lowest scores at zero."""
+        """The model with its trained weights; those with the lowest scores are zero."""
         from torch import nn
 
         from slimgate.models.linear_layers import linear_layers
@@ -103,7 +103,7 @@ step = MovementPrune()
 
 
 def _masks(model: TorchModel, layers: Mapping[str, nn.Linear], params: Params) -> list[MaskedWeight]:
-    """A mask for each layer, which knows what an earlier step pruned."""
+    """A mask for each layer, which also covers weights that an earlier step pruned."""
     from slimgate.models.sparsity import pruned_layers
     from slimgate.steps.prune._movement_prune import MaskedWeight
 

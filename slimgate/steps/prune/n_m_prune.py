@@ -1,9 +1,9 @@
-"""Keeps at most n of every m weights that follow each other along a layer's inputs: 2:4 sparsity.
+"""Keeps at most n of every m adjacent weights along a layer's inputs: 2:4 sparsity.
 
     { n_m_prune = { n = 2, m = 4, score = "wanda" } }
 
-Scores of "wanda" are taken block by block. A later training step keeps the zeros. The pattern is the one that
-GPUs have sparse kernels for; here the layers are computed densely, and sparse_storage makes the artifact
+Scores of "wanda" are computed block by block. A later training step keeps the zeros. GPUs have sparse kernels
+for this pattern; here the layers are computed densely, and sparse_storage makes the artifact
 smaller. Error-compensating n:m pruning: sparsegpt_prune.
 Sources: Mishra et al. 2021, section 3 ("magnitude"); Sun et al. 2023, section 3 ("wanda").
 """
@@ -26,7 +26,7 @@ class Params(Table):
     n: int = Field(default=2, ge=1)
     """Weights that stay in each group, at most."""
     m: int = Field(default=4, ge=2, le=64)
-    """Weights of a group, which follow each other along a layer's inputs."""
+    """Weights of a group. A group is neighbours along a layer's inputs."""
     score: Literal["magnitude", "wanda"] = "magnitude"
     """Which weights stay: the largest, or with "wanda" those with the largest |w| · ‖x‖ on `calibration`."""
 
@@ -44,7 +44,7 @@ class NMPrune(Step[Params]):
     claims = ("sparser",)
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, where the weights alone are looked at."""
+        """The calibration rows, if only the weights are used."""
         return ("calibration",) if params.score == "magnitude" else ()
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:

@@ -1,15 +1,15 @@
-"""Narrows the feed-forward layers: takes intermediate neurons out, the least important first.
+"""Narrows the feed-forward layers: removes intermediate neurons, the least important first.
 
     { prune_ffn = { pruning_ratio = 0.5, scope = "global" } }
-    { prune_ffn = { pruning_ratio = 0.75, blocks = [0, 1] } }       of the first two blocks alone
+        { prune_ffn = { pruning_ratio = 0.75, blocks = [0, 1] } }       only in the first two blocks
 
-A neuron's rows in the layers that make it (in Llama the gate's too) and its column in the output layer go, so
-that the model answers as it would with the neuron's activation multiplied by 0.
+It removes a neuron's rows in the layers that make it (in Llama the gate's too) and its column in the output
+layer, so the model answers as if the neuron's activation were multiplied by 0.
 
 importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each neuron, which is
 |Σ activation · gradient| (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of the
-neuron's weights. With scope "global" blocks keep different widths. The ratio that was reached is in the log.
-Where a classification reads the first token alone, a last block of full width costs little in runtimes that
+neuron's weights. With scope "global" blocks keep different widths. The log has the ratio that was reached.
+If a classification reads only the first token, a last block of full width costs little in runtimes that
 compute it for that token (`onnx_optimize`).
 """
 
@@ -51,12 +51,12 @@ class PruneFfn(Step[Params]):
     changes = ("neurons",)
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
-        """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+        """Returns the configuration. Raises SuiteError for a block that the model does not have."""
         check_numbers(params.blocks, blocks_of(config), "blocks")
         return config
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, where the weights alone are looked at."""
+        """The calibration rows, if only the weights are used."""
         return ("calibration",) if params.importance == "magnitude" else ()
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:

@@ -1,17 +1,17 @@
-"""Takes attention heads out of the model, the least important first.
+"""Removes attention heads from the model, the least important first.
 
-    { prune_heads = { pruning_ratio = 0.5 } }                      half of all heads, wherever they are
-    { prune_heads = { heads = 6, importance = "magnitude" } }      six stay in every block
-    { prune_heads = { pruning_ratio = 0.5, blocks = [0, 1] } }     half of those of the first two blocks
+        { prune_heads = { pruning_ratio = 0.5 } }                      half of all heads, in any block
+        { prune_heads = { heads = 6, importance = "magnitude" } }      six stay in every block
+        { prune_heads = { pruning_ratio = 0.5, blocks = [0, 1] } }     half of those of the first two blocks
 
-The rows of the query, key and value layers and the columns of the output layer that belong to a head go, so
-that the model answers as it would with the head's output multiplied by 0. Blocks may keep different numbers
-of heads, at least one each. Where heads share keys and values (Llama), whole groups go.
+It removes the rows of the query, key and value layers and the columns of the output layer that belong to a
+head, so the model answers as if the head's output were multiplied by 0. Blocks may keep different numbers
+of heads, at least one each. If heads share keys and values (Llama), whole groups are removed.
 
 importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each head, divided by the
 Euclidean norm of its block's (Michel et al. 2019, section 4.1). "magnitude": the norm of the head's weights,
-divided likewise. Where a classification reads the first token alone, a last block of full width costs little
-in runtimes that compute it for that token (`onnx_optimize`).
+divided in the same way. If a classification reads only the first token, a last block of full width costs
+little in runtimes that compute it for that token (`onnx_optimize`).
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ class PruneHeads(Step[Params]):
     changes = ("heads",)
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
-        """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+        """Returns the configuration. Raises SuiteError for a block that the model does not have."""
         check_numbers(params.blocks, blocks_of(config), "blocks")
         return config
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, where the weights alone are looked at."""
+        """The calibration rows, if only the weights are used."""
         return ("calibration",) if params.importance == "magnitude" else ()
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
@@ -113,7 +113,7 @@ step = PruneHeads()
 def _scores(
     model: TorchModel, attentions: Mapping[str, Attention], params: Params, context: BuildContext
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Block's attention -> a score for each unit, of norm 1 together."""
+    """Block's attention -> a score for each unit; the scores of a block have norm 1."""
     import numpy as np
 
     from slimgate.steps.importance import mask_importance

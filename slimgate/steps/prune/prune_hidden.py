@@ -1,21 +1,21 @@
-"""Makes the hidden size smaller: takes features out of the residual stream, the least important first.
+"""Makes the hidden size smaller: removes features from the residual stream, the least important first.
 
     { prune_hidden = { pruning_ratio = 0.25 } }        384 features become 288
     { prune_hidden = { hidden_size = 288 } }
 
-A feature goes out of everything that writes it or reads it: embeddings, projections, norms and the head's
+A feature is removed from everything that writes it or reads it: embeddings, projections, norms and the head's
 first layer. Attention and feed-forward keep their inner widths (prune_heads, prune_ffn), and so does a head's
-inner layer. LayerNorm and RMSNorm take their statistics over the features that stay, so that the answers are
-those of a model whose norms do so and whose other features are 0, and not quite those of one that is masked;
-rescale_norms = true multiplies and shifts the norms by what makes this up on the average token of
-`calibration`. Training afterwards is needed for all but small ratios. factorize_embeddings goes after it.
+inner layer. LayerNorm and RMSNorm take their statistics over the remaining features, so the answers differ a
+little from those of a model with masked features. rescale_norms = true scales and shifts the norms to correct
+this for the average token of `calibration`. Training afterwards is needed except for small ratios. Put
+factorize_embeddings after it.
 
-The new size is a multiple of the number of attention heads that the configuration names, which is what
-transformers asks for; a pruning_ratio is rounded to it.
+The new size is a multiple of the number of attention heads in the configuration, because transformers
+requires it; a pruning_ratio is rounded to it.
 
-importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each feature, added up over
-what each block and the head receive (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of
-the weights that write it or read it. The same features go everywhere: Xia et al. 2022, section 3.1.
+importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each feature, summed over the
+inputs of each block and of the head (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of
+the weights that write it or read it. The same features are removed everywhere: Xia et al. 2022, section 3.1.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class PruneHidden(Step[Params]):
         return {**config, "hidden_size": _new_width(params, width, heads)}
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, where the weights alone are looked at."""
+        """The calibration rows, if only the weights are used."""
         return ("calibration",) if params.importance == "magnitude" and not params.rescale_norms else ()
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:

@@ -1,15 +1,16 @@
-"""Stores the linear layers without their zeros, so that what was pruned makes the artifact smaller.
+"""Stores the linear layers without their zeros, so that pruning makes the artifact smaller.
 
     { sparse_storage = { values = "float16" } }
 
-Each matrix becomes the values other than 0, in order, and a pattern that says where they belong, in whichever
-layout takes least: a bit a weight, 2/3 bit for 2:4, gaps where nearly all is 0. Layers of int8_dynamic,
+Each matrix becomes the values other than 0, in order, and a pattern of their positions, in the layout with
+the fewest bytes: a bit per weight, 2/3 bit for 2:4, gaps if nearly all is 0. Layers of int8_dynamic,
 int8_static, weight_only and gptq (symmetric) keep their integers and their outputs, in 8 to 2 bits: prune,
 train, weight_only or gptq, sparse_storage.
 
-Smaller on disk, not faster: loading unpacks the matrices once, and they are computed densely. It is the last
-step: the layers can be trained no more. A layer that would not become smaller stays as it is, and so does the
-layer that gives the logits. Source: bit masks and gaps as in Han et al. 2016 (Deep Compression), section 3.
+The model is smaller on disk, not faster: loading unpacks the matrices once, and they are computed densely. It
+is the last step, because the layers can no longer be trained. A layer that would not become smaller stays
+unchanged, and so does the layer that gives the logits. Source: bit masks and gaps as in Han et al. 2016 (Deep
+Compression), section 3.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class SparseStorage(Step[Params]):
     claims = ("smaller",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model with layers that store no zeros. Raises BuildError where none would become smaller."""
+        """The model with layers that store no zeros. Raises BuildError if none would become smaller."""
         from slimgate.models.replace_modules import replace_modules_
 
         layers, before, after = sparse_layers(model, params.values)
@@ -68,7 +69,7 @@ step = SparseStorage()
 def sparse_layers(model: TorchModel, values: Values) -> tuple[dict[str, SparseState], int, int]:
     """(name -> sparse layer, bytes of these layers before, and after). values: of float layers.
 
-    Raises BuildError where no layer would become smaller.
+    Raises BuildError if no layer would become smaller.
     """
     from slimgate.models.plain_layers import to_plain_linear_
     from slimgate.steps.layers.sparse_linear import state_bytes
@@ -122,9 +123,9 @@ def _sparse(layer: nn.Module, values: Values) -> SparseState:
 
 
 def _candidates(model: TorchModel) -> dict[str, nn.Module]:
-    """Linear layers but the one of the logits; a weight that is an embedding's too would be untied.
+    """Linear layers without the one of the logits; a weight shared with an embedding would be untied.
 
-    Of affine grids another level is 0 in each group: those layers stay as they are.
+    In affine grids the level of 0 differs between groups: those layers stay unchanged.
     """
     from torch import nn
 

@@ -146,5 +146,5 @@ def _prune_block_(part: Tensor, factor: Tensor, empty: Tensor, pattern: Pattern)
 
 
 def _scores(part: Tensor, scale: Tensor, empty: Tensor) -> Tensor:
-    """What it costs to remove each weight, w² / [H⁻¹]_ii; below any cost where the weight is zero already."""
+    """The cost of removing each weight, w² / [H⁻¹]_ii; below any cost if the weight is zero already."""
     return (part / scale).square().masked_fill(empty, -1.0)

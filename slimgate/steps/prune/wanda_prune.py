@@ -1,9 +1,10 @@
-"""Sets to zero the weights that matter least for what the layer really receives.
+"""Sets to zero the weights that matter least for the layer's real inputs.
 
     { wanda_prune = { sparsity = 0.5 } }
 
 A weight's score is |w| · ‖x‖: its magnitude times the norm of its input over the tokens of the `calibration`
-rows. Block by block, so that a block sees what the pruned blocks before it give. Nothing is trained, and
+rows. It goes block by block, so that a block sees the outputs of the pruned blocks before it. Nothing is
+trained, and
 the weights that stay are not changed. Source: Sun et al. 2023 (Wanda), section 3.
 """
 

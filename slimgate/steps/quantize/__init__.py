@@ -1,1 +1,1 @@
-"""Steps that store or compute in fewer bits. One file a step; its algorithm is beside it as _name.py."""
+"""Steps that store or compute in fewer bits. One file for each step; _name.py has its algorithm."""

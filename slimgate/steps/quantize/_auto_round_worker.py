@@ -1,4 +1,4 @@
-"""A process of its own that rounds a model by auto-round and writes it in a layout.
+"""A separate process that rounds a model with auto-round and writes it in a layout.
 
     python -P -m slimgate.steps.quantize._auto_round_worker FOLDER
 
@@ -26,7 +26,7 @@ REQUEST, MODEL, SEQUENCES, WRITTEN, ANSWER = (
     "written",
     "answer.json",
 )
-# As auto-round names the layouts.
+# auto-round's names of the layouts.
 FORMATS = {
     "auto_round": "auto_round",
     "gptq": "auto_gptq",
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 
 def round_model(folder: Path, request: Json) -> Json:
-    """Writes the folder's model; gives what the log says of it."""
+    """Writes the folder's model; returns its entries for the log."""
     import torch
     from auto_round import AutoRound
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -69,7 +69,7 @@ def round_model(folder: Path, request: Json) -> Json:
         load_converter()
     rounding.quantize_and_save(str(folder / "out"), format=layout)
     _collect(folder / "out", folder / WRITTEN)
-    for file in (folder / MODEL).iterdir():  # a GGUF file comes without them
+    for file in (folder / MODEL).iterdir():  # auto-round writes a GGUF file without them
         if (
             file.suffix == ".json"
             and "index" not in file.name
@@ -80,7 +80,7 @@ def round_model(folder: Path, request: Json) -> Json:
 
 
 def _grid(request: Json) -> Json:
-    """Options of integer levels; those of MXFP4 are in its name."""
+    """Options of integer levels; MXFP4 has them in its name."""
     if request["scheme"] == "MXFP4":
         return {}
     return {"group_size": request["group_size"], "sym": request["symmetric"]}

@@ -1,4 +1,4 @@
-"""Training a model's layers into binary ones: latent layers put in, the way from float to binary.
+"""Trains a model's layers into binary ones, through latent layers that go from float to binary.
 
 latent = put_latent_layers_(model, layers, tables, thresholds)
 train(…, hooks=[Ramp(latent, 0.2)])
@@ -30,9 +30,9 @@ def put_latent_layers_(
     tables: Mapping[str, nn.Embedding],
     thresholds: Mapping[str, Tensor],
 ) -> dict[str, Latent]:
-    """Puts a latent layer in the place of each, with binary inputs where there are thresholds; by name.
+    """Replaces each layer by a latent one, with binary inputs if it has thresholds; returns them by name.
 
-    What was pruned in them is pruned no more: a sign is never 0, so that no later step keeps those zeros.
+    Their pruned weights are no longer pruned: a sign is never 0, so no later step keeps those zeros.
     """
     latent: dict[str, Latent] = {
         **{name: LatentLinear(layer, thresholds=thresholds.get(name)) for name, layer in layers.items()},
@@ -49,7 +49,7 @@ def put_latent_layers_(
 def mean_inputs(
     model: TorchModel, layers: Mapping[str, nn.Linear], context: BuildContext
 ) -> dict[str, Tensor]:
-    """What each layer receives on the average of some train rows: name -> (in_features,) float32."""
+    """The mean input of each layer over some train rows: name -> (in_features,) float32."""
     batches = calibration_batches(model, context, split="train")
     some = batches[:: max(1, len(batches) // THRESHOLD_BATCHES)]  # they are sorted by length
     sums: dict[str, Tensor] = {}
@@ -66,8 +66,8 @@ def mean_inputs(
 class Ramp:
     """Leads latent layers from float to binary over the first `share` of the steps, in equal parts.
 
-    Where inputs become binary as well, weights go first, over one half, and inputs follow over the other
-    (Liu et al. 2022, BiT, section 3.3: the way over binary weights with wider inputs).
+    If inputs become binary too, weights go first, over one half, and inputs follow over the other
+    (Liu et al. 2022, BiT, section 3.3: through binary weights with wider inputs).
     """
 
     def __init__(self, latent: Collection[Latent], share: float) -> None:
@@ -82,11 +82,11 @@ class Ramp:
                 layer.weight_share = done
 
     def after_step(self, step: int, steps: int) -> None:
-        """Nothing is left to do: scales are trained, not taken anew."""
+        """Does nothing: scales are trained, not computed again."""
 
 
 def turned_share(latent: Mapping[str, Latent], positive: Mapping[str, Tensor]) -> float:
-    """Share of the binary weights whose sign training turned. positive: name -> weight >= 0 at the start."""
+    """Share of binary weights whose sign changed in training. positive: name -> weight >= 0 at the start."""
     turned = sum(int(((layer.weight >= 0) != positive[name]).sum()) for name, layer in latent.items())
     return turned / sum(layer.weight.numel() for layer in latent.values())
 

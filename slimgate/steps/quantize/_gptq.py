@@ -1,8 +1,8 @@
-"""Rounding that makes up for its own errors by what a layer receives from real rows.
+"""Rounding that compensates its own errors, from a layer's inputs on real rows.
 
 Frantar et al. 2022 (GPTQ), algorithm 1: the columns of a weight are rounded one after the other, and the
 error of each is spread over those not rounded yet, so that the layer's outputs on the calibration rows change
-least. The grid of every group is fixed before ("static groups"), so that the columns may go in any order.
+least. The grid of every group is fixed before ("static groups"), so that the columns may be in any order.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _LAZY = 128
 
 @dataclass(frozen=True)
 class Rounding:
-    """How to round. damping: share of the mean diagonal added to the Hessian's; bias_correction: whether the
-    mean change of the outputs is taken off the bias, where there is one (Nagel et al. 2019, section 4.2)."""
+    """How to round. damping: share of the mean diagonal added to the Hessian's; bias_correction: whether to
+    subtract the mean change of the outputs from the bias, if there is one (Nagel et al. 2019, section
+    4.2)."""
 
     scheme: Scheme
     observer: Observer = "mse"
@@ -39,8 +40,8 @@ class Rounding:
 
 @dataclass(frozen=True)
 class Rounded:
-    """A layer's levels (rows, columns), their grid, and the errors of its outputs: by rounding to the nearest
-    level, and by this."""
+    """A layer's levels (rows, columns), their grid, and the errors of its outputs: with rounding to the
+    nearest level, and with this rounding."""
 
     levels: Tensor
     grid: Grid
@@ -55,7 +56,7 @@ def compensate_(
     rounding: Rounding,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Rounded]:
-    """Rounds the layers in place, a block on what the blocks before it, already rounded, hand on.
+    """Rounds the layers in place, block by block on the outputs of the rounded blocks before.
 
     Zeros that an earlier step has pruned stay.
     """
@@ -99,7 +100,7 @@ def round_with_compensation(
     """Levels of a weight (rows, columns) on a grid, uint8.
 
     hessian: (columns, columns), the mean of x x'; damping: share of its mean diagonal added to the diagonal.
-    keep_zeros: weights that are 0 make up for nothing, and what they would have to is passed on.
+    keep_zeros: weights that are 0 compensate nothing, and their share is passed on.
     Columns go in the order of their diagonal, largest first ("act order"). Raises BuildError.
     """
     rows, columns = weight.shape

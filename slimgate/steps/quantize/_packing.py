@@ -1,4 +1,4 @@
-"""What steps that store weights in few bits have in common: packed layers put in, and the log."""
+"""Shared code of steps that store weights in few bits: packed layers, and the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def packed_embeddings(
     model: TorchModel, bits: int | None, params: WeightGridParams
 ) -> dict[str, PackedEmbedding]:
-    """The token tables in `bits` bits with their nearest levels; none where bits is None."""
+    """The token tables in `bits` bits with their nearest levels; empty if bits is None."""
     if bits is None:
         return {}
     scheme = params.scheme(bits)
@@ -48,7 +48,7 @@ def put_packed_layers_(
 
 
 def weight_error(model: TorchModel, layers: Mapping[str, PackedWeight]) -> float:
-    """Norm of what rounding takes from the weights, as a share of their norm, before they are replaced."""
+    """Norm of the rounding errors, as a share of the weights' norm, before the layers are replaced."""
     lost = total = 0.0
     for name, layer in layers.items():
         weight: Any = model.network.get_submodule(name).weight

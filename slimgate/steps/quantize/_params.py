@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PackedParams(Table):
-    """What is stored in few bits beside the linear layers inside the model, and how those compute."""
+    """What is stored in few bits in addition to the inner linear layers, and how these compute."""
 
     activations: Literal["float32", "int8"] = "float32"
     """Inputs of the linear layers: "int8" rounds them row by row, as int8_dynamic does, and the weights once
@@ -41,7 +41,7 @@ class WeightGridParams(Table):
     """Range of the levels: "mse" clips to the least squared error, "minmax" clips nothing."""
 
     def scheme(self, bits: int | None = None) -> Scheme:
-        """The form of the grids, of `bits` where given."""
+        """The form of the grids, with `bits` if it is set."""
         from slimgate.steps.layers.grid import Scheme
 
         return Scheme(bits or self.bits, self.granularity, self.group_size, self.symmetric)

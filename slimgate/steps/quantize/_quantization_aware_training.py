@@ -1,11 +1,11 @@
-"""Weights that compute with their rounded values while they are trained.
+"""Weights that compute with their rounded values during training.
 
     with with_fake_quantization(layers, grids):
         train(...)
     # now the float weights lie on their grids
 
-Forward passes use the rounded weights; backward passes treat rounding as if it were not there, and clipping
-as a wall.
+Forward passes use the rounded weights. Backward passes treat rounding as the identity, and clipping as a
+limit.
 
 Source: Jacob et al. 2018, section 3; learned steps: Esser et al. 2020 (LSQ), equations 1 to 3, here as a
 logarithm, so that one learning rate suits scales of any size.
@@ -23,12 +23,12 @@ from torch.nn.utils import parametrize
 
 from slimgate.steps.layers.grid import Grid
 
-# A step of Adam moves a number by the learning rate at most; scales may want to move by a half.
+# A step of Adam changes a number by at most the learning rate; scales may have to change by a half.
 _PACE = 8.0
 
 
 class FakeQuantization(nn.Module):
-    """float weights -> their nearest values on a grid whose scales are learned along."""
+    """float weights -> their nearest values on a grid whose scales are learned, too."""
 
     scale: Tensor
     zero_point: Tensor
@@ -51,7 +51,7 @@ class FakeQuantization(nn.Module):
         return values if self.mask is None else values * self.mask
 
     def step(self) -> Tensor:
-        """The scales, as rounded as they will be stored."""
+        """The scales, rounded as they will be stored."""
         scale = self.scale * torch.exp(_PACE * self.growth)
         return scale + (scale.to(self._dtype).float() - scale).detach()
 
@@ -61,7 +61,7 @@ class FakeQuantization(nn.Module):
 
 
 def straight_through(values: Tensor) -> Tensor:
-    """Rounded, with the gradient of what was not rounded (Bengio et al. 2013)."""
+    """Rounded values, with the gradient of the unrounded ones (Bengio et al. 2013)."""
     return values + (values.round() - values).detach()
 
 
@@ -73,7 +73,7 @@ def with_fake_quantization(
     learned: bool = True,
     pruned: frozenset[str] = frozenset(),
 ) -> Iterator[dict[str, FakeQuantization]]:
-    """The `weight` of each layer rounded as long as this lasts; then it is float again, on its grid.
+    """Inside, the `weight` of each layer is rounded; afterwards it is float again, on its grid.
 
     learned: whether scales are trained; pruned: names of layers whose zeros stay.
     """

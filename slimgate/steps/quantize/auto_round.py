@@ -1,4 +1,4 @@
-"""Rounds weights by AutoRound, and writes them in the layout that a server loads.
+"""Rounds weights with AutoRound, and writes them in a layout that servers load.
 
     { auto_round = { scheme = "W4A16", group_size = 128, layout = "gptq" } }
 
@@ -14,7 +14,7 @@ calibration rows. iterations = 0 rounds to the nearest level.
 | gguf               | W4A16 (Q4_0), W8A16 (Q8_0) | a GGUF file                 |
 
 It needs a causal language model of transformers. MXFP4 in compressed_tensors is computed in bfloat16. The
-step runs in a process of its own, because the package changes transformers when it is imported. The artifact
+step runs in a separate process, because the package changes transformers when it is imported. The artifact
 is the folder that servers load.
 Source: Cheng et al. 2023, "Optimize weight rounding via signed gradient descent"; the package auto-round.
 """
@@ -52,7 +52,7 @@ SCHEMES_OF = {
     "compressed_tensors": ("W4A16", "W8A16", "MXFP4"),
     "gguf": ("W4A16", "W8A16"),
 }
-# The levels of Q4_0, Q8_0 and MXFP4 are in groups of 32, symmetric.
+# The levels of Q4_0, Q8_0 and MXFP4 are symmetric, in groups of 32.
 GROUP_OF_32 = 32
 LIMIT_SECONDS = 7 * 24 * 3600.0
 CAUSAL = "AutoModelForCausalLM"
@@ -93,7 +93,7 @@ class Params(Table):
         return self
 
     def request(self) -> dict[str, Any]:
-        """What the worker is asked, without what the context knows."""
+        """The request for the worker, without values from the context."""
         fixed = self.layout == "gguf" or self.scheme == "MXFP4"
         return {
             "scheme": self.scheme,
@@ -117,7 +117,7 @@ class AutoRound(Step[Params]):
         return params.layout.replace("_", "-")
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
-        """The Served. Raises BuildError where the layout cannot hold the model; MissingExtra."""
+        """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
 
@@ -134,7 +134,7 @@ step = AutoRound()
 
 
 def round_apart(model: TorchModel, request: Json, rows: int, context: BuildContext) -> Path:
-    """The written folder. request: as Params.request has it. Raises BuildError, MissingExtra."""
+    """The written folder. request: from Params.request. Raises BuildError, MissingExtra."""
     require_package("auto_round", "auto_round")
     auto = model.architecture.partition(":")[2]
     if auto != CAUSAL:
@@ -163,7 +163,7 @@ def calibration_sequences(
 ) -> npt.NDArray[np.int64]:
     """The calibration rows' tokens one after the other, cut to the task's windows: (sequences, tokens).
 
-    What is left over at the end is left out; of fewer tokens than a window there is one sequence.
+    An incomplete window at the end is left out; with fewer tokens than a window there is one sequence.
     """
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), tokenizer)
     ids: list[int] = []

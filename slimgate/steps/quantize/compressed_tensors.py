@@ -13,7 +13,7 @@
 
 Layers that gptq, weight_only or int8_dynamic have quantized keep their levels to the last bit. Float layers
 get the levels of `scheme`; without `scheme` they stay float. The format has no layout for 2:4 sparsity: zeros
-of sparsegpt_prune stay zeros, and take the room of other levels. The layer that gives the logits, the
+of sparsegpt_prune stay zeros, and take as much space as other levels. The layer that gives the logits, the
 embeddings and norms stay float.
 The artifact is the folder that servers load. slimgate judges it as transformers loads it, which on a CPU
 unpacks the weights.
@@ -58,10 +58,10 @@ class Params(Table):
     group_size: int = Field(default=128, ge=8, le=4096)
     """Weights of a row that share a scale, with W8A16 and W4A16."""
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
-    """Format of the weights that are not quantized, and of the scales; default: as they are."""
+    """Format of the weights that are not quantized, and of the scales; default: unchanged."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed change of the answers by the layout, in standard deviations of the scores; default:
-    0.01, 0.1 with another dtype, 1.0 where activations are rounded too."""
+    0.01, 0.1 with another dtype, 1.0 if activations are rounded too."""
 
 
 class CompressedTensors(Step[Params]):
@@ -72,11 +72,11 @@ class CompressedTensors(Step[Params]):
     packages = ("compressed-tensors",)
 
     def weight_format(self, params: Params) -> str:
-        """Of every scheme."""
+        """The format of every scheme."""
         return "compressed-tensors"
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
-        """The Served. Raises BuildError where the layout cannot hold the model; MissingExtra."""
+        """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
 
@@ -113,12 +113,12 @@ class Rounded:
 
 
 def to_rounded_network(model: TorchModel, params: Params) -> dict[str, Rounded]:
-    """Makes every layer a float one whose weights are rounded, and gives the numbers of each.
+    """Makes every layer a float one whose weights are rounded, and returns the numbers of each.
 
-    The package rounds a float weight by given scales. Here the weights lie on their grids already, so that it
-    finds the levels that a step before has chosen.
+    The package rounds a float weight with given scales. The weights already lie on their grids here, so it
+    finds the levels that an earlier step has chosen.
 
-    Raises BuildError where a layer has no place in the layout, or none is quantized.
+    Raises BuildError if a layer has no place in the layout, or none is quantized.
     """
     import torch
 
@@ -213,7 +213,7 @@ def _token_args(kind: str) -> Json:
 def write_layout(
     model: TorchModel, layers: Mapping[str, Rounded], folder: Path, *, dtype: str | None
 ) -> None:
-    """Writes config.json, safetensors and the tokenizer. The network is of no use afterwards."""
+    """Writes config.json, safetensors and the tokenizer. The network cannot be used afterwards."""
     import torch
     from compressed_tensors.compressors import ModelCompressor
     from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
@@ -237,7 +237,7 @@ def write_layout(
 
 
 def _groups(network: nn.Module, layers: Mapping[str, Rounded]) -> Json:
-    """Layers of the same form share a group. Of a single form the target is the class, as servers expect."""
+    """Groups of layers with the same form. For a single form the target is the class, as servers expect."""
     forms: dict[str, tuple[Rounded, list[str]]] = {}
     for name, numbers in layers.items():
         forms.setdefault(repr((numbers.args, numbers.activations)), (numbers, []))[1].append(name)

@@ -3,10 +3,10 @@
     { gptq = { bits = 3, group_size = 64, embeddings = 8 } }
     { gptq = { bits = 4, activations = "int8", embeddings = 4 } }
 
-As weight_only, but the error of each column is made up for by the columns after it, as far as the layer's
+It works like weight_only, but the columns after each column compensate its error, as far as the layer's
 inputs on the calibration rows allow; the grids weigh columns by those inputs too (observer "mse"). Blocks are
 rounded one after the other: each sees the outputs of the already rounded blocks before it. Token embeddings
-are rounded to the nearest level: there is nothing to make up for in a lookup. Pruned weights stay 0.
+are rounded to the nearest level, because a lookup cannot compensate errors. Pruned weights stay 0.
 It pays at 4 bits and fewer.
 Source: Frantar et al. 2022, algorithm 1; order of columns by their diagonal and static groups as in its
 reference code; bias correction: Nagel et al. 2019, section 4.2.
@@ -44,7 +44,7 @@ class Gptq(Step[Params]):
     claims = ("smaller",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model with packed layers, where it has float ones."""
+        """The model with packed layers in place of float ones."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.steps.calibration import calibration_batches
         from slimgate.steps.layers.packed import PackedLinear

@@ -3,9 +3,9 @@
     { int8_dynamic = { embeddings = true } }
 
 Weights: symmetric int8; one scale per matrix is the default of torch.ao. Activations: int8, a scale and a
-zero point per row, taken when the layer is called, so that a row's outcome does not depend on what else is in
-its batch. The layer that gives the logits stays in float32 by default: it is small, and its errors go
-straight to the answer. Where it is the token table, as in GPT-2, `embeddings` makes one int8 table of both.
+zero point per row, measured when the layer is called, so a row's outcome does not depend on the rest of its
+batch. The layer that gives the logits stays in float32 by default: it is small, and its errors change the
+answer directly. If it is the token table, as in GPT-2, `embeddings` makes one int8 table of both.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Int8Dynamic(Step[Params]):
     claims = ("smaller", "faster")
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model with int8 layers, where it has float ones."""
+        """The model with int8 layers in place of float ones."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
         from slimgate.models.token_embeddings import plain_token_embeddings, sharing, tied_heads

@@ -1,14 +1,14 @@
-"""Quantizes linear layers to int8, activations by ranges that calibration rows have shown.
+"""Quantizes linear layers to int8, with activation ranges from calibration rows.
 
     { int8_static = { observer = "mse", embeddings = true } }
 
 Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range fixed beforehand, so
-that nothing is computed from them when the layer is called: faster than int8_dynamic, and a row's outcome
-does not depend on what else is in its batch. Values outside the range take its ends. Padding does not count.
+that a call does not measure them: it is faster than int8_dynamic, and a row's outcome does not depend on the
+rest of its batch. Values outside the range become its ends. Padding does not count.
 `smooth_alpha` divides each input channel by a number and multiplies the weights by it, because some channels
-of a transformer are far larger than others; 0.8 brought all-MiniLM-L6-v2's answers 3 to 4 times nearer to
-float32's than none, and the paper's 0.5 did not. The divisor goes into the layer's own scale, which costs no
-time; folding it into the LayerNorm before would change the residual of a BERT, whose LayerNorms feed both.
+of a transformer are far larger than others. 0.8 brought all-MiniLM-L6-v2's answers 3 to 4 times nearer to
+float32's than no smoothing; the paper's 0.5 did not. The divisor becomes part of the layer's own scale, which
+costs no time. In the LayerNorm before, it would change the residual of a BERT, whose LayerNorms feed both.
 Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); slimgate/steps/observers.py.
 """
 
@@ -72,7 +72,7 @@ class Int8Static(Step[Params]):
     claims = ("smaller", "faster")
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model with static int8 layers, where it has float ones that calibration rows reach."""
+        """The model with static int8 layers in place of float ones that calibration rows reach."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
         from slimgate.models.token_embeddings import plain_token_embeddings
@@ -129,7 +129,7 @@ def _static_layers(
 
 
 def _mean_share(ranges: Ranges, full_ranges: Ranges) -> float:
-    """How much of the values' whole range the levels cover, on average over the layers."""
+    """The share of the values' whole range that the levels cover, as a mean over the layers."""
     wide = {name: high - low for name, (low, high) in full_ranges.items() if high > low}
     shares = [(ranges[name][1] - ranges[name][0]) / width for name, width in wide.items()]
     return round(sum(shares) / max(len(shares), 1), 4)
@@ -143,7 +143,7 @@ class ChannelRange:
     high: Tensor
 
     def over(self, divisors: Tensor | None) -> tuple[float, float]:
-        """(low, high) of all channels, each divided by its own number; 0 is always inside."""
+        """(low, high) of all channels, each divided by its divisor; 0 is always inside."""
         low, high = self.low, self.high
         if divisors is not None:
             low, high = low / divisors, high / divisors
@@ -153,9 +153,9 @@ class ChannelRange:
 def channel_ranges(
     model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
 ) -> dict[str, ChannelRange]:
-    """Layer -> range by channel; a layer that received nothing is left out.
+    """Layer -> range by channel; a layer without inputs is left out.
 
-    Raises BuildError where a layer receives NaN or infinity.
+    Raises BuildError if a layer receives NaN or infinity.
     """
     import torch
 
@@ -203,7 +203,7 @@ def input_ranges(
     observer: Observer,
     percentile: float,
 ) -> dict[str, tuple[float, float]]:
-    """Layer -> the (low, high) that its levels shall cover, of inputs divided by its divisors."""
+    """Layer -> the (low, high) that its levels cover, of inputs divided by its divisors."""
     import torch
 
     from slimgate.steps.calibration import watch_inputs

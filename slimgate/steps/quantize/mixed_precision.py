@@ -1,14 +1,14 @@
-"""Quantizes all but the layers that mind it most, until the accuracy on `selection` holds.
+"""Quantizes all layers except the most sensitive ones, until the accuracy on `selection` holds.
 
     { mixed_precision = { drop_points = 1, narrow = { gptq = { bits = 3 } }, wide = { int8_dynamic = {} } } }
 
-`narrow` and `wide` name a step each (gptq, int8_dynamic, int8_static or weight_only) with its own options.
-All layers that the step reaches become narrow; where the accuracy on `selection` is then more than
-drop_points below that of the model as it came, those that are most sensitive are made wide instead, or stay
-as they were where no `wide` step is given or it does not reach them: as few as will do, at most max_layers.
-Sensitivity is the KL divergence of the answers on the first ranking_rows rows of `calibration` when the layer
-alone is narrow. The choice goes by what `selection` shows, not by an interval: the gate judges. Where
-max_layers are too few, so many are wide and the log says that the drop did not hold.
+`narrow` and `wide` each name a step (gptq, int8_dynamic, int8_static or weight_only) with its own options.
+All layers that the step reaches become narrow. If the accuracy on `selection` is then more than drop_points
+below that of the model before, the most sensitive layers become wide instead. They stay unchanged if there is
+no `wide` step or it does not reach them. As few as needed are changed, at most max_layers. Sensitivity is the
+KL divergence of the answers on the first ranking_rows rows of `calibration` when only this layer is narrow.
+The choice uses the accuracy on `selection`, not an interval: the gate judges. If max_layers are too few, that
+many are wide and the log says that the drop did not hold.
 Source: NNCF's quantization with accuracy control for the procedure; Dong et al. 2019 (HAWQ) for the ranking.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
 
-# Where a token is an answer, so many of each ranking row are looked at: all of them would fill the memory.
+# If a token is an answer, this many of each ranking row are used: all of them would fill the memory.
 TOKENS_A_ROW = 8
 STEPS: dict[str, Step[Any]] = {
     "gptq": compensated.step,
@@ -78,7 +78,7 @@ class Params(Table):
     narrow: NamedStep
     """Step with few bits, which all layers take at first."""
     wide: NamedStep | None = None
-    """Step that sensitive layers take instead; default: they stay as they were."""
+    """Step that sensitive layers take instead; default: they stay unchanged."""
     max_layers: int | None = Field(default=None, ge=0)
     """Largest number of layers that take the step wide; default: all."""
     ranking_rows: int = Field(default=256, ge=1)
@@ -126,7 +126,7 @@ step = MixedPrecision()
 
 
 def _make_modules(model: TorchModel, step: NamedStep, role: str, context: BuildContext) -> dict[str, Any]:
-    """Name -> module, as a step makes them in a copy of the model."""
+    """Name -> module, which a step makes in a copy of the model."""
     import copy
 
     twin = dataclasses.replace(
@@ -182,7 +182,7 @@ def _tell(
 
 @dataclass(frozen=True)
 class Form:
-    """A network of which each named module may stand in its wide or in its narrow form.
+    """A network in which each named module may be in its wide or in its narrow form.
 
     form = Form(network, wide, narrow)                  the same names in both: name -> module
     ranking = sensitivities(form, scores)               the most sensitive first
@@ -194,7 +194,7 @@ class Form:
     narrow: Mapping[str, nn.Module]
 
     def keep_wide_(self, names: Collection[str]) -> None:
-        """Puts the wide modules where the names say, and the narrow ones everywhere else."""
+        """Puts in the wide modules with these names, and the narrow ones everywhere else."""
         for name in self.narrow:
             module = (self.wide if name in names else self.narrow)[name]
             self.network.set_submodule(name, module.eval())
@@ -203,7 +203,7 @@ class Form:
 def sensitivities(form: Form, scores: Callable[[], Scores]) -> dict[str, float]:
     """Module -> KL divergence of the answers when it alone is narrow, the largest first.
 
-    scores: (rows, classes) of the network as it stands. It is wide again afterwards.
+    scores: (rows, classes) of the network in its current form. It is wide again afterwards.
     """
     names = set(form.narrow)
     form.keep_wide_(names)
@@ -227,9 +227,9 @@ def _log_softmax(scores: Scores) -> npt.NDArray[np.float64]:
 
 
 def fewest_wide(limit: int, holds: Callable[[int], bool]) -> tuple[int, bool]:
-    """(count, whether it holds): the fewest of 0 to `limit` that hold, by halving; `limit` where none does.
+    """(count, whether it holds): the fewest of 0 to `limit` that hold, by bisection; `limit` if none does.
 
-    Halving takes it that more never hold worse; where noise breaks that, the count found holds all the same.
+    Bisection assumes that more never hold worse; if noise breaks that, the returned count still holds.
     """
     if holds(0):
         return 0, True

@@ -2,7 +2,8 @@
 
     { quantization_aware_training = { bits = 2, epochs = 2 } }, { weight_only = { bits = 2 } }
 
-The forward pass computes with rounded weights, the backward pass changes the float ones behind them.
+The forward pass computes with rounded weights, the backward pass changes the float weights that they come
+from.
 
 The loss is that of distill, with all its options: alpha = 1 learns from the labels alone. Afterwards the
 float weights lie on the grid, so that weight_only with the same bits, granularity, group_size and symmetric
@@ -34,7 +35,7 @@ class Params(distill.Params, WeightGridParams):
     """Options of the grid and of distillation, and what is quantized in addition to the linear layers."""
 
     start: Literal["nearest", "gptq"] = "nearest"
-    """Rounding of the first weights: to the nearest level, or as gptq does, by `calibration` rows."""
+    """Rounding of the first weights: to the nearest level, or as gptq does, with `calibration` rows."""
     learned_scales: bool = True
     """Learn the scales with the weights; false keeps those that fit the first weights."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
@@ -48,7 +49,7 @@ class QuantizationAwareTraining(distill.Distill[Params]):
     reads = (*distill.Distill.reads, "calibration")
 
     def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, where weights start from the nearest levels."""
+        """The calibration rows, if weights start from the nearest levels."""
         return ("calibration",) if params.start == "nearest" else ()
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:

@@ -1,4 +1,4 @@
-"""Quantizes linear layers by torchao: the peers' kernels, with their own ways of rounding.
+"""Quantizes linear layers with torchao, with its kernels and its own ways of rounding.
 
     { torchao_quantize = { config = "int8_weight_only" } }
 
@@ -28,7 +28,7 @@ from slimgate.plugins.step import Step
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
-# The least compute capability of the GPU that a configuration's kernel is for; the others run on CPUs.
+# The lowest compute capability of a GPU for a configuration's kernel; the others run on CPUs.
 NEEDS_GPU = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}
 
 
@@ -70,7 +70,7 @@ step = TorchaoQuantize()
 
 
 def check_device(config: str, device: str) -> None:
-    """Raises BuildError where the device has no kernel for the configuration."""
+    """Raises BuildError if the device has no kernel for the configuration."""
     from slimgate.errors import BuildError
 
     if config not in NEEDS_GPU:
@@ -87,7 +87,7 @@ def check_device(config: str, device: str) -> None:
 
 
 def configuration(params: Params, device: str) -> Any:
-    """torchao's object. None of them sets the compiler's options for the whole process."""
+    """torchao's configuration object. None of them sets the compiler's options for the whole process."""
     from slimgate.steps.layers.int8_linear import int_mm_is_exact
     from slimgate.steps.layers.torchao_linear import torchao_quantization
 

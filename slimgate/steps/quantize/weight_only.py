@@ -3,7 +3,7 @@
     { weight_only = { bits = 4, group_size = 64, embeddings = 8 } }
     { weight_only = { bits = 4, activations = "int8", embeddings = 4 } }
 
-What an earlier step has quantized stays as it is: after binarize, `embeddings` alone get fewer bits.
+Layers that an earlier step has quantized stay unchanged: after binarize, only `embeddings` get fewer bits.
 The files get smaller, by 32 / (bits + scales). With float activations the model gets no faster; with int8
 ones (W4A8) it computes as after int8_dynamic. For 4 bits and fewer, gptq rounds better by looking at
 activations. Source: Gholami et al. 2021 (a survey), sections III.B to III.E; signed scales as in nncf's
@@ -32,7 +32,7 @@ class WeightOnly(Step[Params]):
     claims = ("smaller",)
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
-        """The model with packed layers, where it has float ones."""
+        """The model with packed layers in place of float ones."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.steps.layers.packed import PackedLinear
         from slimgate.steps.quantize._packing import packed_embeddings, put_packed_layers_, weight_error

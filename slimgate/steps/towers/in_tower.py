@@ -3,10 +3,10 @@
     { in_tower = { tower = "vision", steps = [{ keep_layers = [0, 2] }] } }
     { in_tower = { tower = "both", steps = [{ magnitude_prune = { sparsity = 0.5 } }] } }
 
-Inside, a step sees the tower as if it were the model: its blocks, its layers, its embeddings; the other one
-stays as it is, also where a step trains (locked-image tuning, Zhai et al. 2022, trains the text tower alone).
-Losses are those of both towers together. "both": the steps on the vision tower, then on the text tower, each
-ranking, choosing and training by itself; to train both at once, write the step without in_tower.
+Inside, a step sees the tower as if it were the model: its blocks, its layers, its embeddings. The other tower
+stays unchanged, even if a step trains (locked-image tuning, Zhai et al. 2022, trains only the text tower).
+Losses are those of both towers together. "both": the steps run on the vision tower, then on the text tower,
+and rank, choose and train separately. To train both at once, write the step without in_tower.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Params(Table):
     tower: Literal["vision", "text", "both"] = "both"
     """The tower that the steps change; "both": the vision tower, then the text tower."""
     steps: tuple[dict[str, Any], ...] = Field(min_length=1)
-    """The steps, in order, as a variant has them."""
+    """The steps, in order, in the form of a variant's steps."""
 
     @property
     def precision(self) -> str | None:
-        """What the steps compute in while they train, "auto" where one of them says so; part of the key."""
+        """The format in which the steps train, "auto" if one of them says so; part of the key."""
         stated = [
             getattr(step.params, "precision", None) for step in inner_steps(self.tower, self.steps, load)
         ]
@@ -132,7 +132,7 @@ class InTower(Step[Params]):
     takes = frozenset({"torch", "torch_quantized"})
 
     def resolve(self, params: Params) -> TowerSteps:
-        """The step that these steps make together: what it reads and gives is what they do."""
+        """The step that combines these steps: it reads and gives what they do."""
         return TowerSteps(params.tower, inner_steps(params.tower, params.steps, load))
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
@@ -160,7 +160,7 @@ class TowerSteps(Step[Params]):
         self.code_modules = tuple(module_of(plugin) for plugin in plugins)
 
     def learns_from(self, params: Params) -> str:
-        """Whom the steps learn from; `inner_steps` has seen that it is one model."""
+        """The model that the steps learn from; `inner_steps` has checked that there is only one."""
         return next(iter(_teachers(self.steps)))
 
     def row_files(self, params: Params) -> tuple[Path, ...]:
@@ -168,7 +168,7 @@ class TowerSteps(Step[Params]):
         return tuple(path for s in self.steps for path in s.plugin.row_files(s.params))
 
     def also_reads(self, params: Params) -> tuple[str, ...]:
-        """The further splits that options have the steps read."""
+        """The further splits that the steps read with these options."""
         return tuple(split for s in self.steps for split in s.plugin.also_reads(s.params))
 
     def does_without(self, params: Params) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ class TowerSteps(Step[Params]):
         return tuple(name for s in self.steps for name in s.plugin.functions(s.params))
 
     def environment(self, params: Params) -> Json:
-        """What else the results of the steps depend on, by place and name."""
+        """Everything else that the results of the steps depend on, by position and name."""
         return {
             f"{number} {step.name}": environment
             for number, step in enumerate(self.steps)
@@ -202,7 +202,7 @@ class TowerSteps(Step[Params]):
         return any(step.plugin.adds_rows(step.params) for step in self.steps)
 
     def check(self, params: Params, config: Json) -> Json:
-        """The configuration after the steps. Raises SuiteError where one of them cannot be."""
+        """The configuration after the steps. Raises SuiteError if one of them is impossible."""
         for tower in self.towers:
             inner = dict(config.get(f"{tower}_config") or {})
             for step in self.steps:
@@ -243,7 +243,7 @@ class TowerSteps(Step[Params]):
             change["tower"] = tower  # loading shows the same tower to `restore`
         model.kind = step.plugin.gives or model.kind
         cast("TwoTowers", network).settle()
-        if not hasattr(model.tokenizer, "images"):  # the step has put a tokenizer of its own there
+        if not hasattr(model.tokenizer, "images"):  # the step has replaced it by a tokenizer alone
             model.tokenizer = ImageTextProcessor(model.tokenizer, images)
         context.log.update(
             tower_context.log
@@ -252,7 +252,7 @@ class TowerSteps(Step[Params]):
         )
 
     def _format_stage(self, tower: str, number: int) -> str:
-        """`vision distill`; `vision distill 2` where a step comes again."""
+        """`vision distill`; `vision distill 2` if a step occurs again."""
         name = self.steps[number].name
         before = sum(step.name == name for step in self.steps[:number])
         return f"{tower} {name}" + (f" {before + 1}" if before else "")
@@ -275,6 +275,6 @@ def _only_tower(network: TwoTowers, tower: Tower) -> Iterator[None]:
 
 
 def _teachers(steps: Sequence[InnerStep]) -> list[str]:
-    """Whom the steps learn from, each once."""
+    """The models that the steps learn from, each once."""
     learning = [step for step in steps if step.plugin.uses_teacher]
     return list(dict.fromkeys(step.plugin.learns_from(step.params) for step in learning))

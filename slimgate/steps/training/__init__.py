@@ -1,1 +1,1 @@
-"""What many steps train with: the Trainer, distillation, transfer rows, teachers, adapters."""
+"""Shared code of training steps: the Trainer, distillation, transfer rows, teachers, adapters."""

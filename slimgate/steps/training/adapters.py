@@ -1,13 +1,13 @@
-"""Low-rank adapters of a model: put beside its layers, trained alone, then merged or kept.
+"""Low-rank adapters of a model: put next to its layers, trained alone, then merged or kept.
 
     with adapters(model, "lora", params, context):
-        train(model, …)                         # nothing but the adapters and the head changes
+                train(model, …)                         # changes only the adapters and the head
 
-Float layers get peft's adapters. Ours are for what peft has none for: layers of slimgate.steps.layers,
-whose integers
-stay integers while gradients pass them, and pruned layers, whose zeros stay zeros when the adapter is merged.
+Float layers get peft's adapters. slimgate's own adapters are for layers that peft does not support: layers of
+slimgate.steps.layers, whose integers stay integers while gradients pass them, and pruned layers, whose zeros
+stay zeros when the adapter is merged.
 
-Which layers of a model get an adapter.
+The module also decides which layers of a model get an adapter.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 def find_targets(model: TorchModel, targets: str | tuple[str, ...]) -> dict[str, nn.Module]:
     """Name -> linear layer of any class, in the network's order, after Conv1D layers have become nn.Linear.
 
-    targets: "attention", "linear", or endings of names. Of a layer that is made of several linear layers (low
-    rank) those are given. Raises BuildError where a name fits no layer, or there is an adapter already.
+    targets: "attention", "linear", or endings of names. A layer that consists of several linear layers (low
+    rank) is replaced by these. Raises BuildError if a name fits no layer, or there is an adapter already.
     """
     to_plain_linear_(model)
     network = model.network
@@ -74,7 +74,7 @@ def _of_endings(known: dict[str, nn.Module], endings: tuple[str, ...]) -> dict[s
 
 
 def _linear_like(network: nn.Module) -> dict[str, nn.Module]:
-    """Layers that map in_features to out_features, more than none, and hold no such layer themselves."""
+    """Layers that map in_features to out_features, both above 0, and contain no such layer."""
     layers = {
         name: module
         for name, module in network.named_modules()
@@ -87,8 +87,8 @@ def _linear_like(network: nn.Module) -> dict[str, nn.Module]:
 def adapters(model: TorchModel, step_name: str, params: LoraParams, context: BuildContext) -> Iterator[None]:
     """Inside, only adapters and the head require gradients; afterwards the adapters are merged or kept.
 
-    step_name: the file whose `restore` loads the model again. context.log gets what is trained and added.
-    Raises BuildError where there is nothing to adapt or merging cannot be; MissingExtra without peft.
+    step_name: the step whose file has `restore`. context.log gets the numbers of trained and added weights.
+    Raises BuildError if there is nothing to adapt or merging is impossible; MissingExtra without peft.
     """
     targets = find_targets(model, params.targets)
     sparse = pruned_layers(model) & targets.keys() if params.merge else frozenset()
@@ -153,10 +153,10 @@ def _inject_peft_(network: nn.Module, names: list[str], params: LoraParams) -> N
 
 
 def _ours(layer: nn.Module) -> LoraLinear:
-    """An adapted layer as a LoraLinear, of peft's or our own."""
+    """An adapted layer as a LoraLinear, from peft's layer or from slimgate's."""
     if isinstance(layer, LoraLinear):
         return layer
-    adapted: Any = layer  # of peft's LoraLayer
+    adapted: Any = layer  # one of peft's LoraLayer
     (name,) = adapted.active_adapters
     a, b = adapted.lora_A[name].weight, adapted.lora_B[name].weight
     ours = LoraLinear(adapted.get_base_layer(), r=len(a), scaling=float(adapted.scaling[name]))
@@ -178,10 +178,11 @@ def _head(model: TorchModel) -> nn.Linear:
 
 
 def _counts(model: TorchModel, targets: Mapping[str, nn.Module], params: LoraParams) -> dict[str, Any]:
-    """What is trained, after the head's gradients were turned on where it is to be trained."""
+    """Counts of trained weights. It first turns on the head's gradients if the head is to be trained."""
     network = model.network
     adapter = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    if params.train_head and getattr(network, "has_logits_layer", True):  # an encoder of embeddings has none
+    # an encoder of embeddings has no head
+    if params.train_head and getattr(network, "has_logits_layer", True):
         _head(model).requires_grad_(True)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return {

@@ -1,4 +1,4 @@
-"""What happens around the steps and epochs of a training run: hooks, zeros that stay, the best epoch."""
+"""Callbacks around the steps and epochs of a training run: hooks, kept zeros, the best epoch."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
 
-# The name under which weights stand that are trained along and thrown away.
+# The name of weights that are trained too and then dropped.
 ATTACHED = "slimgate_attached"
-# The loss that progress tells is the mean of so many batches: that of one jumps.
+# Progress shows the mean loss of this many batches, because the loss of one batch jumps.
 LATEST = 20
 
 
 class TrainingHook(Protocol):
-    """What a step does around each optimizer step: gradual pruning, masks that are learned.
+    """Code of a step around each optimizer step: gradual pruning, masks that are learned.
 
-    It may also have `settled: bool`: False while an epoch's end is no model that could be kept as the best.
+    It may also have `settled: bool`: False as long as the model at an epoch's end cannot be kept as the best.
     """
 
     def before_step(self, step: int, steps: int) -> None:
@@ -42,7 +42,7 @@ class TrainingHook(Protocol):
 
 
 class Hooked(TrainerCallback):  # type: ignore[misc]
-    """A step's hook in the Trainer's form."""
+    """Wraps a step's hook as a callback of the Trainer."""
 
     def __init__(self, hook: TrainingHook) -> None:
         self._hook = hook
@@ -59,12 +59,12 @@ class Hooked(TrainerCallback):  # type: ignore[misc]
 
 
 class KeepZeros(TrainerCallback):  # type: ignore[misc]
-    """Puts pruned weights back to zero after each optimizer step."""
+    """Sets pruned weights back to zero after each optimizer step."""
 
     def __init__(self, model: TorchModel) -> None:
         names = pruned_layers(model)
         modules = dict(model.network.named_modules())
-        # a later step may have put modules of other names in their place, or two thin layers for one
+        # a later step may have replaced them by modules with other names, or by two thin layers
         masks = [
             _own_weight(modules[name])
             for name in sorted(names & modules.keys())
@@ -79,7 +79,7 @@ class KeepZeros(TrainerCallback):  # type: ignore[misc]
 
 
 def _own_weight(module: nn.Module) -> torch.Tensor:
-    """The weight that is trained, of which a parametrized layer computes with another."""
+    """The weight that is trained; a parametrized layer computes with another one."""
     layer: Any = module
     weight = layer.parametrizations.weight.original if is_parametrized(module, "weight") else layer.weight
     assert isinstance(weight, torch.Tensor)
@@ -138,7 +138,7 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
         self.history.append(entry)
 
     def restore_best(self) -> None:
-        """Puts the best epoch's weights back where it was not the last one."""
+        """Restores the best epoch's weights if it was not the last epoch."""
         if self._best is not None and self._best[1] < len(self.history):
             self._model.network.load_state_dict(self._best[2])
             self._context.log["best_epoch"] = self._best[1]

@@ -1,14 +1,14 @@
-"""Training in several processes that share each batch: the same model as one process gives, but for rounding.
+"""Training in several processes that share each batch. The model equals that of one process up to rounding.
 
-All processes hold the same model and go through the same batches in the same order. Each computes on its part
-of a batch, and gradients are added up, every part by its share of the batch's answers, so that the step is
-that of the whole batch, the last and smaller one too. Who is no part of a group computes the whole.
+All processes hold the same model and go through the same batches in the same order. Each computes its part of
+a batch. Gradients are summed, every part weighted by its share of the batch's answers, so the step is that of
+the whole batch, also for the last and smaller one. Without a group, a process computes the whole batch.
 
-What is left between one process and several is the order of additions: about 1e-7 in a gradient. Adam makes
-steps of full size of gradients that are nothing but rounding (the bias of attention's keys, which no answer
-depends on); answers agree, and there such weights need not.
+One process and several differ only in the order of additions: about 1e-7 in a gradient. For gradients that
+are only rounding, Adam makes steps of full size (the bias of attention's keys, on which no answer depends).
+Answers agree even if such weights do not.
 
-A loss that compares the rows of a batch with each other (contrastive) cannot be shared out in this way.
+A loss that compares the rows of a batch with each other (contrastive) cannot be split in this way.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from slimgate.tasks.parts.objectives import Objective
 
 @dataclass(frozen=True)
 class Workers:
-    """The group that this process trains in: its place from 0, and how many there are."""
+    """The group that this process trains in: its rank, and the number of processes."""
 
     rank: int = 0
     count: int = 1
 
     @classmethod
     def join(cls, processes: int, objective: Objective) -> Workers:
-        """The group of this process. Raises BuildError where it is not of `processes`, or cannot be used."""
+        """The group of this process. Raises BuildError if it does not have `processes`, or cannot be used."""
         workers = cls()
         if distributed.is_available() and distributed.is_initialized():
             workers = cls(distributed.get_rank(), distributed.get_world_size())
@@ -50,14 +50,14 @@ class Workers:
         return workers
 
     def mine(self, positions: Sequence[int]) -> list[int]:
-        """This process's part of a batch, taken in turns; where nothing is left for it, the first row."""
+        """This process's part of a batch, every n-th row; the first row if nothing is left for it."""
         return list(positions[self.rank :: self.count]) or list(positions[:1])
 
     def share(self, objective: Objective, batch_labels: torch.Tensor, rows: int, mine: torch.Tensor) -> float:
         """The part of the batch's answers that this process has.
 
         batch_labels, mine: labels of the batch, and of this process.
-        rows: of the batch. A process that has the first row only to have one counts for nothing.
+        rows: of the batch. A process that has the first row only as a placeholder counts as 0.
         """
         if self.count == 1:
             return 1.0
@@ -68,13 +68,13 @@ class Workers:
         )
 
     def broadcast_weights_(self, network: nn.Module) -> None:
-        """Gives all processes the weights of the first."""
+        """Gives all processes the weights of the first process."""
         if self.count > 1:
             for tensor in network.state_dict().values():
                 distributed.broadcast(tensor, 0)
 
     def add_gradients_(self, network: nn.Module) -> None:
-        """Adds the gradients of all processes up; where none has one, there stays none."""
+        """Sums the gradients of all processes; a parameter without gradients keeps none."""
         if self.count == 1:
             return
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -97,9 +97,9 @@ class Workers:
 
     @contextmanager
     def own_draws(self, seed: int, step: int) -> Iterator[None]:
-        """Dropout other than in the other processes, by a generator for this step alone.
+        """Inside, dropout differs between processes: a separate generator for this step draws it.
 
-        The common one goes on alike in all of them: it draws what is the same for all, such as the order of
+        The common generator is the same in all processes. It draws what must be equal, such as the order of
         the rows.
         """
         if self.count == 1:
@@ -111,5 +111,5 @@ class Workers:
 
 
 def _answers(objective: Objective, labels: torch.Tensor) -> int:
-    """How many answers the labels are of, by the objective's own count."""
+    """The number of answers that the labels have, as the objective counts them."""
     return len(objective.flat(labels[..., None].float(), labels)[1])

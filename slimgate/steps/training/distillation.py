@@ -1,6 +1,6 @@
 """The loss of a student that learns from a teacher.
 
-The rows that a student learns from: `train`, and the transfer set behind it.
+It also has the rows that a student learns from: `train`, followed by the transfer set.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: 
 def unlike(
     student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded
 ) -> str | None:
-    """Why the student is no kin of the teacher's; None where it is.
+    """Why student and teacher differ in family or tokenizer; None if they do not.
 
-    encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
+    encoded, teacher_encoded: the same rows, with the student's and with the teacher's tokenizer.
     """
     families = [str(model.config.model_type).removeprefix("distil") for model in (student, teacher)]
-    # tokenizers may cut a document into more windows than each other
+    # two tokenizers may cut a document into different numbers of windows
     pairs = zip_longest(_tokens(student, encoded), _tokens(teacher, teacher_encoded))
     differing = sum(mine != theirs for mine, theirs in pairs)
     differences = []
@@ -86,7 +86,7 @@ def unlike(
 
 
 class KnownAnswers(Protocol):
-    """A teacher's answers, or several teachers', computed before; source: where they come from."""
+    """Answers of one or several teachers, computed before; source: their origin, for the log."""
 
     @property
     def source(self) -> str: ...
@@ -94,9 +94,9 @@ class KnownAnswers(Protocol):
 
 
 class DistillationLoss:
-    """Cross-entropy, soft targets, logits and what is inside the models, in the shares that the Params say.
+    """Cross-entropy, soft targets, logits and comparisons inside the models, weighted by the Params.
 
-    An answer without a label learns from the teacher alone: alpha counts for it as 0.
+    An answer without a label learns only from the teacher: alpha counts as 0 for it.
     """
 
     def __init__(
@@ -114,15 +114,15 @@ class DistillationLoss:
         ensemble: Callable[[Objective], KnownAnswers] | None = None,
         stored: bool | None = None,
     ) -> None:
-        """encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
+        """encoded, teacher_encoded: the same rows, with the student's and with the teacher's tokenizer.
 
-        targets: what is learnt of them by labels; where they and alpha leave nothing to the teacher, it does
-        not run. matches: what to compare inside the models; default hidden states where hidden_weight asks
-        for them. answers: the teacher's, where they are known. ensemble: makes those of several teachers, and
-        is called where any are needed. stored: compute them once, not beside the student; default where
-        nothing inside the teacher is needed, for then it need not run every epoch (answers that are tokens:
-        where they have at most MOST_BYTES).
-        context.log gets teacher_logits: where they come from.
+        targets: the labels; if they and alpha leave nothing to the teacher, it does not run. matches: what to
+        compare inside the models; default: hidden states if hidden_weight is set. answers: the teacher's, if
+        they are known. ensemble: makes the answers of several teachers, and is called if any are needed.
+        stored: compute them once, before training, not in each training step. Default: true if nothing inside
+        the teacher is compared, because then it need not run every epoch (for answers that are tokens: if
+        they have at most MOST_BYTES).
+        context.log gets teacher_logits: their origin.
         """
         _check_outputs(student, teacher)
         if matches is None:
@@ -155,7 +155,7 @@ class DistillationLoss:
         context.log["teacher_logits"] = self.source
 
     def _learns_from_teacher(self, targets: Targets | None) -> bool:
-        """False where alpha = 1, every answer has a label, and nothing else looks at the teacher."""
+        """False if alpha = 1, every answer has a label, and nothing else needs the teacher."""
         params = self._params
         if self._matches or params.mse_weight or params.alpha < 1 or targets is None:
             return True
@@ -181,13 +181,13 @@ class DistillationLoss:
 
     @property
     def modules_to_train(self) -> nn.Module | None:
-        """The projections to train along, for `train(attached=…)`."""
+        """The projections to train with the student, for `train(attached=…)`."""
         modules = {match.name: match.module for match in self._matches if match.module is not None}
         return nn.ModuleDict(modules) if modules else None
 
     @property
     def source(self) -> str:
-        """Where the teacher's logits come from, for the log."""
+        """The origin of the teacher's logits, for the log."""
         if self._answers is not None:
             return self._answers.source
         if not self._taught:
@@ -220,7 +220,7 @@ class DistillationLoss:
     def _answers_loss(
         self, logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        """The parts that look at logits alone: mean over all answers of each one's own mixture."""
+        """The parts that need only logits: the mean over all answers of each answer's own mixture."""
         params, labelled = self._params, self._objective.has_label(labels)
         total = torch.zeros((), device=logits.device)
         if params.alpha and bool(labelled.any()):
@@ -237,7 +237,7 @@ class DistillationLoss:
         return total
 
     def _compared_shape(self, logits: torch.Tensor) -> torch.Size:
-        """What of the answers' shape must be the teacher's: of embeddings not the width."""
+        """The part of the answers' shape that must equal the teacher's: for embeddings not the width."""
         return logits.shape[:-1] if self._objective.any_width else logits.shape
 
     def _note_term(self, name: str, value: torch.Tensor) -> torch.Tensor:
@@ -248,7 +248,7 @@ class DistillationLoss:
         return [name for match in self._matches for name in getattr(match, side)]
 
     def _teach(self, positions: list[int], labels: torch.Tensor) -> tuple[torch.Tensor, Outputs]:
-        """The teacher's answers, those that count, and what is inside it."""
+        """The teacher's answers that count, and its inner outputs."""
         device = labels.device
         if self._answers is not None and not self._matches:
             return torch.from_numpy(self._answers.of(positions)).to(device), Outputs()
@@ -269,7 +269,7 @@ def _check_outputs(student: TorchModel, teacher: TorchModel) -> None:
 
 
 def _check_one_process(params: DistillationParams, weights: list[str]) -> None:
-    """Means over tokens are not the shares of answers by which the parts of a batch are added up."""
+    """Raises for losses that are means over tokens, because parts of a batch are weighted by answers."""
     if (processes := getattr(params, "processes", 1)) > 1:
         losses_named = f"{' and '.join(weights)} compare token by token, and a batch is split by its answers"
         raise BuildError(f"distill: processes = {processes}, but {losses_named}; set processes = 1")
@@ -286,7 +286,7 @@ def _check_tokens(
 
 
 def same_tokens(student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded) -> bool:
-    """Whether positions hold the same tokens; what a trimmed vocabulary lacks may be unknown."""
+    """Whether positions hold the same tokens; tokens that a trimmed vocabulary lacks may be unknown."""
     unknown = student.tokenizer.unk_token
     sides = [getattr(side, "side", None) for side in (encoded, teacher_encoded)]
     if sides[0] != sides[1] or len(encoded.lengths) != len(teacher_encoded.lengths):
@@ -300,7 +300,7 @@ def same_tokens(student: TorchModel, teacher: TorchModel, encoded: Encoded, teac
 
 def _tokens(model: TorchModel, encoded: Encoded) -> list[list[Any]]:
     """Tokens of each row as text, so that a trimmed vocabulary's other numbers do not count."""
-    columns = getattr(encoded, "columns", {})  # what is no text has none
+    columns = getattr(encoded, "columns", {})  # rows without text have none
     rows = columns.get("input_ids", ())
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is None:
@@ -310,9 +310,9 @@ def _tokens(model: TorchModel, encoded: Encoded) -> list[list[Any]]:
 
 
 def lesson(model: TorchModel, context: BuildContext) -> tuple[Labelled, Any, Encoded]:
-    """The `train` rows as the student reads them, the teacher, and the rows as the teacher does.
+    """The `train` rows as the student reads them, the teacher, and the rows as the teacher reads them.
 
-    context.log gets a warning where the student is no kin of the teacher's. Raises DataError without rows.
+    context.log gets a warning if the two differ in family or tokenizer. Raises DataError without rows.
     """
     data, teacher = training_rows(model, context), context.load_teacher()
     taught, _ = training_rows(teacher, context)
@@ -322,20 +322,20 @@ def lesson(model: TorchModel, context: BuildContext) -> tuple[Labelled, Any, Enc
 
 
 class DistillationRows:
-    """`train` with the transfer set behind it, as any model reads them, always in the same order.
+    """`train` followed by the transfer set, for any model's tokenizer, always in the same order.
 
-    Raises DataError where `train` is empty, or a transfer set has no row left.
+    Raises DataError if `train` is empty, or a transfer set has no row left.
     """
 
     def __init__(
         self, student: TorchModel, teacher: TorchModel, params: TransferParams, context: BuildContext
     ) -> None:
-        """student: whose mask stands for masked words; teacher: the one that writes rows."""
+        """student: its mask token replaces masked words; teacher: the model that writes rows."""
         self._context, self._params = context, params
         self._more = transfer_rows(params, context, tokenizer=student.tokenizer, teacher=teacher)
 
     def labelled_rows(self, student: TorchModel) -> Labelled:
-        """With labels: the transfer set has those that its rows say of themselves, or none."""
+        """The rows with labels: the transfer set has those in its rows, or none."""
         own_encoded, context = self.encode_transfer_set(student), self._context
         if own_encoded is None:
             return training_rows(student, context)
@@ -346,7 +346,7 @@ class DistillationRows:
         return encoded.join(own_encoded), join_targets(labels, targets)
 
     def read_by(self, model: TorchModel) -> Encoded:
-        """Without labels."""
+        """The rows without labels."""
         own_encoded = self.encode_transfer_set(model)
         if own_encoded is not None and self._params.only_transfer:
             return own_encoded
@@ -354,7 +354,7 @@ class DistillationRows:
         return encoded if own_encoded is None else encoded.join(own_encoded)
 
     def encode_transfer_set(self, model: TorchModel) -> Encoded | None:
-        """The transfer set alone; None where there is none."""
+        """Only the transfer set; None if there is none."""
         if self._more is None:
             return None
         options = self._context.task_params

@@ -1,6 +1,6 @@
-"""Options of learning from a teacher, beside those of training, and what such steps declare.
+"""Options of learning from a teacher, in addition to those of training, and what such steps declare.
 
-Which block of the teacher each block of the student learns from.
+It also maps each block of the student to the block of the teacher that it learns from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> li
     """For each student block, the number of the teacher block it learns from.
 
     "even": spread evenly, the last from the last (Jiao et al. 2020); "last": the teacher's last ones (Sun et
-    al. 2019, PKD-Last); a list says it block by block. Raises BuildError for a list that does not fit.
+    al. 2019, PKD-Last); a list has a number for each block. Raises BuildError for a list that does not fit.
     """
     if mapping == "even":
         return [max(0, (2 * (i + 1) * teacher + student) // (2 * student) - 1) for i in range(student)]
@@ -39,7 +39,7 @@ def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> li
 
 
 class InnerParams(AnswerParams):
-    """Whom the step learns from, and what is compared inside the models; matching.py says how."""
+    """The teacher of the step, and what is compared inside the models; matching.py says how."""
 
     teacher: str = Field(default="teacher", pattern=VARIANT_NAME)
     """The model to learn from: "teacher" (the suite's), "self" (the model before the step), or a variant."""
@@ -65,7 +65,7 @@ class InnerParams(AnswerParams):
 
 
 class OneTeacherParams(InnerParams, TransferParams):
-    """Options of learning from one teacher, and of the rows that it is learnt on."""
+    """Options of learning from one teacher, and of the rows for it."""
 
 
 T = TypeVar("T", bound=InnerParams)
@@ -80,7 +80,7 @@ class TaughtStep(Step[T]):
     stochastic = True
 
     def learns_from(self, params: T) -> str:
-        """Whom the step learns from."""
+        """The model that the step learns from."""
         return params.teacher
 
 
@@ -88,7 +88,7 @@ class DistillationStep(TaughtStep[D]):
     """A step that learns from a teacher, on the rows of train and on those of a transfer set."""
 
     def adds_rows(self, params: D) -> bool:
-        """Whether there are rows beside the train split's."""
+        """Whether there are rows in addition to the train split's."""
         return params.adds_rows
 
     def row_files(self, params: D) -> tuple[Path, ...]:

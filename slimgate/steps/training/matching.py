@@ -1,19 +1,19 @@
-"""What a student can learn from inside its teacher: hidden states, attention maps, relations.
+"""Comparisons inside the models, from which a student learns: hidden states, attention maps, relations.
 
 | part      | compares                                                        | source                       |
 |-----------|-----------------------------------------------------------------|------------------------------|
-| hidden    | what blocks give, by a learned projection where widths differ   | Jiao et al. 2020, section 3  |
-| attention | scores of every head before the softmax; needs as many heads    | Jiao et al. 2020, equation 7 |
+| hidden    | outputs of blocks, by a learned projection if widths differ     | Jiao et al. 2020, section 3  |
+| attention | scores of every head before the softmax; needs equal heads      | Jiao et al. 2020, equation 7 |
 | relation  | relations among queries, keys, values of a block, of any width  | Wang et al. 2021, section 3  |
 
-All of them go token by token, padding left out, so that both models must read the same tokens. Scores and
-relations are computed from what the query, key and value layers give, hence the same for every attention
-implementation; in a decoder a token is compared with those before it alone.
+All of them go token by token, without padding, so both models must read the same tokens. Scores and relations
+are computed from the outputs of the query, key and value layers, so they are the same for every attention
+implementation. In a decoder a token is compared only with those before it.
 
-What the queries, keys and values of a block say: attention scores, and relations of tokens.
+The module also computes attention scores and relations of tokens from a block's queries, keys and values.
 
-All of it is computed from what the query, key and value layers give, hence the same for every attention
-implementation, and after any change of modules that keeps the layers' names.
+They depend only on the outputs of these layers, so they stay the same after any change of modules that keeps
+the layers' names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class AttentionOutputs:
-    """The query, key and value layers of a block's attention, and how they are read."""
+    """The query, key and value layers of a block's attention, and how to read their outputs."""
 
     parts: Attention
     causal: bool
@@ -48,7 +48,7 @@ class AttentionOutputs:
 
     @classmethod
     def of(cls, model: TorchModel, parts: Attention) -> AttentionOutputs:
-        """Raises BuildError for an attention that a pruning has taken out whole."""
+        """Raises BuildError for an attention that pruning has removed as a whole."""
         if not parts.heads:
             raise BuildError(
                 f"distill: {parts.module} has no heads left to compare; set attention_weight = 0 and "
@@ -77,7 +77,7 @@ class AttentionOutputs:
         return query, key, value
 
     def scores(self, outputs: Outputs) -> Tensor:
-        """What the softmax of the attention gets, without its mask: (rows, heads, tokens, tokens)."""
+        """The input of the attention's softmax, without its mask: (rows, heads, tokens, tokens)."""
         query, key, _ = self.split_projections(outputs)
         queries, keys = _split(query, self.parts.heads), _split(key, self.parts.kv_heads)
         if self.norms is not None:
@@ -106,7 +106,7 @@ def _relations(values: Tensor, heads: int, pairs: Tensor) -> Tensor:
     """log softmax of the relations: (rows, heads, tokens, tokens)."""
     parts = _split(values, heads)
     scores = parts @ parts.transpose(-1, -2) / parts.shape[-1] ** 0.5
-    # a finite number, for 0 · (-inf + inf) would be NaN
+    # a finite number, because 0 · (-inf + inf) would be NaN
     return torch.log_softmax(scores.masked_fill(pairs == 0, -1e9), dim=-1)
 
 
@@ -125,7 +125,7 @@ def _head_norms(attention: nn.Module) -> tuple[nn.Module, nn.Module] | None:
 
 
 def _rotate(queries: Tensor, keys: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Turned by their positions; of Phi, the first features of each head alone."""
+    """Rotates queries and keys by their positions; in Phi, only the first features of each head."""
     from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
     cos, sin = (part.float() for part in rotary)
@@ -137,7 +137,7 @@ def _rotate(queries: Tensor, keys: Tensor, rotary: tuple[Tensor, Tensor]) -> tup
 
 
 def pair_mask(mask: Tensor, *, causal: bool) -> Tensor:
-    """1 where both tokens are real, and in a decoder the second no later: (rows, 1, tokens, tokens) float."""
+    """1 if both tokens are real, in a decoder the second not later: (rows, 1, tokens, tokens) float."""
     real = mask.float()
     pairs = real[:, None, :, None] * real[:, None, None, :]
     return pairs.tril() if causal else pairs
@@ -172,7 +172,7 @@ class HiddenMatch(Match):
         cosine: bool = False,
         project: bool = False,
     ) -> None:
-        """project: learn a projection (student width, teacher width) where the widths differ, else refuse.
+        """project: learn a projection (student width, teacher width) if the widths differ, else refuse.
 
         One projection serves all blocks, as in TinyBERT.
         """

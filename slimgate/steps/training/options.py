@@ -1,10 +1,10 @@
-"""Weights that a training step leaves as they are: no gradient, no optimiser state, no weight decay.
+"""Weights that a training step does not change: no gradient, no optimizer state, no weight decay.
 
-Backpropagation stops at the lowest block that is trained, so that freezing the embeddings saves more than
+Backpropagation stops at the lowest block that is trained, so freezing the embeddings saves more than
 their own share. Source: Lee et al. 2019, "What would Elsa do? Freezing layers during transformer
 fine-tuning".
 
-Dropout and LayerDrop while a network is trained, taken away again afterwards.
+It also sets dropout and LayerDrop during training, and removes them afterwards.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from slimgate.models.blocks import block_names, encoder_layers
 
 @contextmanager
 def with_frozen_layers(network: nn.Module, *, embeddings: bool = False, layers: int = 0) -> Iterator[int]:
-    """Inside, the embeddings and the lowest blocks require no gradients; gives how many numbers still do.
+    """Inside, the embeddings and the lowest blocks require no gradients; yields how many numbers still do.
 
-    embeddings: tables of tokens, positions and types, and what else stands in their module, such as a layer
+    embeddings: tables of tokens, positions and types, and other parts of their module, such as a layer
     norm; an output layer that shares a table is frozen with it. layers: how many blocks, from the first.
-    Raises BuildError where there are none, or fewer.
+    Raises BuildError if there are none, or fewer.
     """
     modules = [*(_embeddings(network) if embeddings else ()), *(_lowest(network, layers) if layers else ())]
     changed = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}
@@ -42,7 +42,7 @@ def with_frozen_layers(network: nn.Module, *, embeddings: bool = False, layers: 
 
 
 def _embeddings(network: nn.Module) -> list[nn.Module]:
-    """Modules around the tables that stand outside the blocks; the table alone, where blocks are in there."""
+    """Modules around the tables outside the blocks; only the table, if such a module contains blocks."""
     blocks = [f"{name}." for name in block_names(network)]
     tables = [name for name, module in network.named_modules() if isinstance(module, nn.Embedding)]
     outside = [name for name in tables if not name.startswith(tuple(blocks))]
@@ -72,10 +72,10 @@ def _lowest(network: nn.Module, layers: int) -> list[nn.Module]:
 def with_regularization(
     network: nn.Module, *, dropout: float | None = None, layer_drop: float = 0.0
 ) -> Iterator[None]:
-    """Other dropout in every layer that has some, and blocks left out at random, while the network trains.
+    """During training, sets other dropout in every layer that has some, and leaves out blocks at random.
 
     dropout: the chance of every dropout layer, and of attention that keeps its own number (Llama); None
-    leaves them. layer_drop: the chance that a block passes its input on, drawn for each block and forward
+    keeps them. layer_drop: the chance that a block passes its input on, drawn for each block and forward
     pass (Fan et al. 2020, LayerDrop). In evaluation mode nothing is left out.
     """
     handles = [_skipping(block, layer_drop) for block in encoder_layers(network)] if layer_drop else []
@@ -113,7 +113,7 @@ def _skipping(block: nn.Module, chance: float) -> Any:
 
 @contextmanager
 def without_block(block: nn.Module) -> Iterator[None]:
-    """The block passes its input on, in whatever mode the network is."""
+    """The block passes its input on, in any mode of the network."""
     handle = block.register_forward_hook(lambda _module, inputs, output: _pass_input(inputs, output))
     try:
         yield

@@ -52,7 +52,7 @@ class TrainingParams(Table):
 
 
 class AnswerParams(TrainingParams):
-    """Options of training on a teacher's answers beside the labels."""
+    """Options of training on a teacher's answers and the labels."""
 
     alpha: float = Field(default=0.5, ge=0, le=1)
     """Weight of the labels; 1 - alpha is the weight of the teacher's answers."""
@@ -84,5 +84,5 @@ class LoraParams(TrainingParams):
     """Train all weights of the layer that gives the logits."""
 
     def for_training(self) -> LoraParams:
-        """What `train` gets, to which dropout is that of the model's own layers."""
+        """The options for `train`, in which dropout is that of the model's own layers."""
         return self.model_copy(update={"dropout": None})

@@ -1,4 +1,4 @@
-"""How well a model does on a split while it is built: what choices are made by. Never the gate."""
+"""Scores of a model on a split during its build, for choices of steps. They never use the gate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Score:
 
 @torch.inference_mode()
 def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_size: int = 64) -> Score:
-    """The network's on labelled rows, as it stands (the caller sets eval mode)."""
+    """The network's score on labelled rows, in its current mode (the caller sets eval mode)."""
     device = next(network.parameters()).device
     order = np.argsort(-data[0].lengths, kind="stable").tolist()
     sums, answers = np.zeros(2), 0
@@ -46,7 +46,7 @@ def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_siz
 
 @torch.inference_mode()
 def answers(network: nn.Module, data: Labelled, objective: Objective, *, limit: int) -> torch.Tensor:
-    """(answers, outputs) float32: what the network says, of at most so many answers, spread over the rows."""
+    """(answers, outputs) float32: at most `limit` answers of the network, spread over the rows."""
     device = next(network.parameters()).device
     order = np.argsort(-data[0].lengths, kind="stable").tolist()
     outputs = []

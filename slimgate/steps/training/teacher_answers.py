@@ -1,12 +1,11 @@
-"""What a teacher answers on the rows of a lesson: computed once, for every student that learns from it.
+"""A teacher's answers to training rows: computed once, for every student that learns from it.
 
 answers = teacher_answers(teacher, encoded, targets, objective, context)
 answers.of([3, 0])      # (answers, outputs) float32 of those rows, one row after another
 
 Answers are computed longest rows first, in batches of 64, in the format that models/precision.py finds for
-the step's option `precision`. They are kept under the teacher's digest and that of the very inputs that it
-gets, so that no other rows, tokenizer, transfer set or cut take what is not their own; students of any kind
-and seed share them.
+the step's option `precision`. They are stored under the digests of the teacher and of its exact inputs, so
+other rows, tokenizers, transfer sets or cuts never get them. Students of any kind and seed share them.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 KIND = "teacher_answers"
-# What a line of progress says is being done.
+# What a line of progress says.
 PROGRESS = "first, the teacher's answers"
 BATCH_SIZE = 64
-# Of answers that are tokens (rows · tokens · vocabulary · 4 bytes): more are computed beside the student.
+# For answers that are tokens (rows · tokens · vocabulary · 4 bytes): more are computed in each training step.
 MOST_BYTES = 2**30
 _FILE = "answers.npy"
 COMPUTED, TAKEN = "computed once, read by memory map", "taken from the store, read by memory map"
@@ -46,7 +45,7 @@ COMPUTED, TAKEN = "computed once, read by memory map", "taken from the store, re
 class Answers:
     """values: (answers, outputs), those of each row together; starts: (rows + 1,) where each row's begin.
 
-    source: where they come from, for the log.
+    source: their origin, for the log.
     """
 
     values: npt.NDArray[np.float32]
@@ -55,7 +54,7 @@ class Answers:
 
     @classmethod
     def one_a_row(cls, values: npt.NDArray[np.float32]) -> Answers:
-        """values: (rows, outputs)."""
+        """Answers with one answer per row. values: (rows, outputs)."""
         return cls(values, np.arange(len(values) + 1))
 
     def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -66,7 +65,7 @@ class Answers:
 def stored_bytes(
     teacher: TorchModel, encoded: Encoded, targets: Targets, objective: Objective, device: str
 ) -> int:
-    """How large all answers would be. Runs the teacher on the shortest row, to see its outputs."""
+    """The bytes of all answers. Runs the teacher on the shortest row, to see its outputs."""
     shortest = [int(np.argmin(encoded.lengths))]
     output = _predict_batch(EagerPredictor(teacher.network.eval(), device), encoded, shortest)
     flat, _ = objective.flat(output, _tensor(targets, shortest))
@@ -84,9 +83,9 @@ def teacher_answers(
 ) -> Answers:
     """The teacher's answers on every row, by memory map, never all of them in memory.
 
-    encoded: the rows as the teacher reads them. targets: of tokens they say which count; not asked of rows.
+    encoded: the rows as the teacher reads them. targets: for tokens they say which count; unused for rows.
     precision: the step's option.
-    The seconds of computing or finding them are logged as those of "teacher".
+    The seconds of computing or finding them are logged as "teacher".
     """
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
     counting = None if objective.by_row else targets
@@ -119,7 +118,7 @@ def _write(
     context: BuildContext,
     asked_precision: str,
 ) -> str:
-    """Gives the format in which they were computed."""
+    """Writes the answers; returns the format in which they were computed."""
     predictor = EagerPredictor(teacher.network.eval(), context.device)
 
     def answer(positions: Sequence[int]) -> torch.Tensor:
@@ -153,7 +152,7 @@ def _predict_batch(predictor: EagerPredictor, encoded: Encoded, positions: Seque
 
 
 def _starts(targets: Targets, objective: Objective) -> npt.NDArray[np.int64]:
-    """Where each row's answers begin: as many as the objective counts of its labels."""
+    """Where each row's answers begin, from the objective's count of its labels."""
     counts = np.zeros(len(targets), dtype=np.int64)
     for i in range(len(targets)):
         labels = _tensor(targets, [i])
@@ -162,7 +161,7 @@ def _starts(targets: Targets, objective: Objective) -> npt.NDArray[np.int64]:
 
 
 def _inputs_digest(encoded: Encoded, counting: Targets | None, order: Sequence[int]) -> str:
-    """Of everything that the answers are computed from beside the teacher, in the order of computing."""
+    """The digest of all inputs of the answers except the teacher, in the order of computing."""
     seen = hashlib.sha256()
 
     def note(name: str, values: npt.NDArray[np.generic]) -> None:

@@ -1,12 +1,12 @@
-"""Several teachers as one: the mean of what they answer on the rows of a lesson.
+"""Several teachers as one: the mean of their answers to training rows.
 
     answers = ensemble_answers(teaching, objective)
     answers.of([3, 0])
 
-Of logits the mean makes the normalised geometric mean of the teachers' distributions, at any temperature
-(Hinton et al. 2015, section 1); of numbers it is what it says. Vectors have no mean: two encoders' spaces are
-turned against each other. Each teacher reads the rows by its own tokenizer, and its answers are kept in the
-store as those of an only teacher are, so that an ensemble and its members share them.
+The mean of logits is the normalised geometric mean of the teachers' distributions, at any temperature
+(Hinton et al. 2015, section 1); the mean of numbers is their plain mean. Vectors have no mean, because two
+encoders' spaces are rotated against each other. Each teacher reads the rows with its own tokenizer. Its
+answers are stored like those of a single teacher, so that an ensemble and its members share them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 
 class MeanAnswers:
-    """The mean of several teachers' answers on the same rows, taken row by row as they are asked for.
+    """The mean of several teachers' answers to the same rows, computed for the rows of each call.
 
-    Raises ValueError where they have not as many answers, or not as many outputs.
+    Raises ValueError if they differ in the number of answers or of outputs.
     """
 
     def __init__(self, parts: Sequence[Answers]) -> None:
@@ -57,7 +57,7 @@ class MeanAnswers:
 
     @property
     def source(self) -> str:
-        """Where they come from, for the log."""
+        """Their origin, for the log."""
         taken_parts = sum(part.source == TAKEN for part in self._parts)
         return (
             f"the mean of {len(self._parts)} teachers', {taken_parts} of them from the store, "
@@ -67,11 +67,11 @@ class MeanAnswers:
 
 @dataclass(frozen=True, eq=False)
 class Teaching:
-    """Who learns what from whom.
+    """The teachers, the student's rows, and the settings of an ensemble.
 
-    data: the rows as the student reads them; taught: as the first teacher does; rows: as anybody reads them.
+    data: the rows as the student reads them; taught: as the first teacher does; rows: before any tokenizer.
     more: names of the models of context.of_more_teachers(). stored: answers of any size are stored.
-    precision: in which they are computed, as the step's option says.
+    precision: the step's option, for computing them.
     """
 
     student: TorchModel
@@ -86,10 +86,10 @@ class Teaching:
 
 
 def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
-    """The mean of what the teacher and the further ones answer; one of the latter is loaded at a time.
+    """The mean of the answers of the teacher and the further ones, which are loaded one at a time.
 
-    context.log gets a warning of each that is no kin of the student's. Raises BuildError where answers have
-    no mean, depend on more than their row, or are more than MOST_BYTES that nobody wished to store.
+    context.log gets a warning for each that differs from the student in family or tokenizer. Raises
+    BuildError if answers have no mean, depend on more than their row, or exceed MOST_BYTES without `stored`.
     """
     _check_objective(objective)
     own_context = teaching.context.of_more_teachers()
@@ -113,7 +113,7 @@ def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
 
 
 def _answers(name: str, teaching: Teaching, objective: Objective, context: BuildContext) -> Answers:
-    """Those of one of the further teachers, which is let go of with its rows."""
+    """The answers of one of the further teachers, which is freed afterwards with its rows."""
     other = context.load_teacher()
     encoded = teaching.rows.read_by(other)
     if not (objective.by_row or same_tokens(teaching.teacher, other, teaching.taught, encoded)):
@@ -141,7 +141,7 @@ def _check_objective(objective: Objective) -> None:
 
 
 def _check_size(teaching: Teaching, objective: Objective) -> None:
-    """Answers that are tokens may be huge, and several teachers' cannot be computed beside the student."""
+    """Raises if answers that are tokens are too large: several teachers cannot run in each training step."""
     if objective.by_row or teaching.stored:
         return
     context, targets = teaching.context, teaching.data[1]

@@ -1,6 +1,6 @@
-"""One training run of a step: transformers' Trainer, seeded, quiet, nothing saved, best epoch kept.
+"""One training run of a step: transformers' Trainer, seeded, without output or files, best epoch kept.
 
-A killed run leaves nothing behind: the step starts again whole.
+A killed run leaves nothing behind: the step starts again from the beginning.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], t
 
 
 def label_loss(objective: Objective) -> Loss:
-    """The plain loss of a batch by its labels: the mean over the answers that have one."""
+    """The plain loss of a batch by its labels: the mean over the answers that have a label."""
 
     def loss(
         network: nn.Module,
@@ -65,11 +65,11 @@ def train(
     context.log gets precision, rows, tokens (of the rows, each once), trained_parameters, padding (its share
     of the tokens in batches, which are drawn from rows of about one length), loss and quality per epoch, and
     the seconds of training and evaluating.
-    loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`. Default: the
-    task's own, by the labels.
-    hooks: called around every optimizer step. attached: further weights that are trained along and thrown
-    away (projections, masks), without weight decay, at attached_learning_rate (default: the same).
-    Weights that a pruning step set to zero stay zero. Raises BuildError where the loss is not finite.
+    loss(network, inputs, labels, positions) -> scalar; positions are the rows' positions in `data`. Default:
+    the task's own loss, by the labels.
+    hooks: called around every optimizer step. attached: further weights that are trained too and then
+    dropped (projections, masks), without weight decay, at attached_learning_rate (default: the same).
+    Weights that a pruning step set to zero stay zero. Raises BuildError if the loss is not finite.
     """
     precision = resolve_precision(params.precision, context.device)
     epochs = Epochs(model, params.keep_best, selection, context, hooks)
@@ -100,11 +100,11 @@ def train(
             with_regularization(model.network, dropout=params.dropout, layer_drop=params.layer_drop),
         ):
             trainer.train()
-        # else the network would go on computing in bfloat16, other than what is saved of it
+        # otherwise the network would still compute in bfloat16, unlike its saved copy
         trainer.accelerator.unwrap_model(model.network, keep_fp32_wrapper=False)
     model.network.to(context.device).eval()
     if use_cache is not None:
-        model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
+        model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved like that
     epochs.restore_best()
     tokens = int(getattr(data[0], "tokens", data[0].lengths.sum()))
     context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
@@ -138,7 +138,7 @@ def _arguments(params: TrainingParams, context: BuildContext, precision: str, ro
 
 @contextmanager
 def _with_module(network: nn.Module, module: nn.Module | None) -> Iterator[None]:
-    """The module as a part of the network, so that it is trained along, and then no more."""
+    """Inside, the module is a part of the network, so that it is trained too."""
     if module is not None:
         network.add_module(ATTACHED, module)
     try:
@@ -150,24 +150,24 @@ def _with_module(network: nn.Module, module: nn.Module | None) -> Iterator[None]
 
 @dataclass
 class Padding:
-    """Tokens that batches were made of, and those of them that are rows' own."""
+    """The number of tokens in batches, and of those without padding."""
 
     computed: int = 0
     real: int = 0
 
     def add(self, lengths: npt.NDArray[np.int64]) -> None:
-        """A batch of rows of these lengths."""
+        """Adds a batch of rows with these lengths."""
         self.computed += int(lengths.max()) * len(lengths)
         self.real += int(lengths.sum())
 
     @property
     def share(self) -> float:
-        """0 where no row was filled up."""
+        """The share of padding; 0 if no row was padded."""
         return round(1 - self.real / max(self.computed, 1), 4)
 
 
 class _Item(TypedDict):
-    """A row by its place in the data, and as many tokens as it has."""
+    """A row by its position in the data, and its number of tokens."""
 
     position: int
     input_ids: range
@@ -183,7 +183,7 @@ class _Positions(torch.utils.data.Dataset[_Item]):
         return len(self._lengths)
 
     def __getitem__(self, position: int) -> _Item:
-        # the sampler groups rows by the length of what has this name
+        # the sampler groups rows by the length of the field with this name
         return {"position": position, "input_ids": range(self._lengths[position])}
 
 
@@ -194,7 +194,7 @@ def _collate(
     workers: Workers,
     padding: Padding,
 ) -> dict[str, torch.Tensor]:
-    """The rows of a batch that this process computes, and which share of the batch's answers they are."""
+    """The rows of a batch that this process computes, and their share of the batch's answers."""
     row_positions = [item["position"] for item in items]
     padding.add(data[0].lengths[row_positions])
     positions = workers.mine(row_positions)
@@ -260,7 +260,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return loss
 
     def _check_gradients(self) -> None:
-        """Raises BuildError if their norm overflows: clipping by it makes all of them 0, without a word."""
+        """Raises BuildError if their norm overflows: clipping by it would silently make all of them 0."""
         gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
         if not gradients or bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
             return

@@ -1,16 +1,16 @@
 """Rows without labels that a student learns from: files, the split unlabelled, changed copies,
 text that its teacher writes.
 
-Changed copies of texts for a teacher to label: words left out, exchanged, masked or replaced.
+It makes changed copies of texts for a teacher to label: words left out, swapped, masked or replaced.
 
 Sources: Wei & Zou 2019 (EDA: deletion and swap); Tang et al. 2019 (masking for distillation); Xie et al. 2020
 (UDA, section 2.2: replacement by other words of the data, here by their frequency).
 
-Texts said in other words by a user's own function: back-translation where a translator is given.
+A user's function can paraphrase texts, such as by back-translation.
 
-Rows for a student to learn from that its teacher has written.
+A teacher can write rows for the student.
 
-Source: Kim & Rush 2016 (Sequence-Level Knowledge Distillation), section 3.2, by sampling in place of a beam.
+Source: Kim & Rush 2016 (Sequence-Level Knowledge Distillation), section 3.2, by sampling instead of a beam.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Columns = dict[str, list[str]]
 def augment_texts(texts: Sequence[str], options: Augment, *, mask: str, seed: int) -> list[str]:
     """`copies` changed copies of every text, one copy of all texts after another. No text becomes empty.
 
-    mask: the word that takes a masked word's place. The same seed gives the same copies.
+    mask: the word that replaces a masked word. The same seed gives the same copies.
     """
     words = [text.split() for text in texts]
     pool = np.asarray([word for row in words for word in row], dtype=object)
@@ -81,10 +81,10 @@ def _change_words(
 
 
 def translate_texts(texts: Sequence[str], name: str) -> list[str]:
-    """What the function "package.module:function" makes of the texts: as many, in their order.
+    """The results of the function "package.module:function" for the texts: one for each, in order.
 
-    It is called once with all of them, so that it batches as suits its model. Raises BuildError where it
-    gives anything else than a text for each.
+    It is called once with all of them, so that it can batch as its model needs. Raises BuildError if it
+    returns anything except one text for each.
     """
     translated = load_object(name)(list(texts))
     if not isinstance(translated, list | tuple):
@@ -149,7 +149,7 @@ def _prompts(teacher: TorchModel, options: Generate, context: BuildContext) -> l
 
 
 def _first(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, options: Generate) -> list[int]:
-    """So many tokens, and the start token before them where there is one; a shorter row without its end."""
+    """The first tokens, after the start token if there is one; a shorter row without its end token."""
     starts = int(ids[0] == tokenizer.bos_token_id)
     if not starts and not options.prompt_tokens:
         raise BuildError(
@@ -168,9 +168,9 @@ def transfer_rows(
 ) -> Rows | None:
     """The rows of `transfer`, `unlabelled`, `augment` and `generate`, each text once; None without any.
 
-    None of their texts stands in calibration, selection or gate, nor in `train`: such rows are dropped, and
-    counted in context.log. tokenizer: whose mask token stands for a masked word; teacher: who writes.
-    Raises DataError where no row is left.
+    Rows whose text occurs in calibration, selection, gate or `train` are dropped, and counted in context.log.
+    tokenizer: its mask token replaces a masked word; teacher: the model that writes. Raises DataError if no
+    row is left.
     """
     names = context.task.text_columns(context.task_params)
     if params.transfer or params.augment is not None:
@@ -201,7 +201,7 @@ def _check_text(context: BuildContext, names: Sequence[str]) -> None:
 def _parts(
     params: TransferParams, context: BuildContext, names: Sequence[str], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[str, Columns]]:
-    """Where rows come from, as the log names it, and their texts."""
+    """The sources of rows, by their names in the log, and their texts."""
     if params.transfer:
         yield "from_files", _from_files(params, context, names)
     if params.unlabelled:
@@ -227,7 +227,7 @@ def _from_files(params: TransferParams, context: BuildContext, names: Sequence[s
 
 
 def _to_copy(options: Augment, context: BuildContext, names: Sequence[str]) -> Columns:
-    """The texts of train, and of the split unlabelled where its rows are copied too."""
+    """The texts of train, and of the split unlabelled if its rows are copied too."""
     splits = ("train", UNLABELLED) if options.unlabelled else ("train",)
     tables = [context.rows(split).table for split in splits]
     return {name: [text for table in tables for text in table[name].to_pylist()] for name in names}
@@ -250,7 +250,7 @@ def _changed_rows(
 
 
 def _unseen(columns: Columns, context: BuildContext) -> tuple[Rows, dict[str, int]]:
-    """Each text once, without those of other splits; how many went, and why."""
+    """Each text once, without those of other splits; how many were dropped, and why."""
     names = list(columns)
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     texts = collapse_texts(table, names)

@@ -1,6 +1,6 @@
 """Options of a step that learns from rows without labels: a transfer set.
 
-Options of learning from text that the teacher writes.
+It also has the options of learning from text that the teacher writes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from slimgate.plugins.params import SuitePath, Table
 
 
 class Generate(Table):
-    """Rows that the teacher, a causal language model, writes behind the first tokens of train rows."""
+    """Rows that the teacher, a causal language model, writes after the first tokens of train rows."""
 
     rows: int = Field(default=2000, ge=1)
     """Rows that the teacher writes."""
@@ -35,7 +35,7 @@ def _as_tuple(value: object) -> object:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The record tells names, not where a machine keeps its files; the store's key has their digests."""
+    """File names without folders, which differ between machines; the store's key has their digests."""
     return [path.name for path in paths]
 
 
@@ -90,7 +90,7 @@ class Augment(Table):
 
 
 class TransferParams(Table):
-    """Rows to learn from beside `train`, or instead of it."""
+    """Rows to learn from in addition to `train`, or instead of it."""
 
     transfer: TransferFiles = ()
     """Files of rows without labels, with the task's text columns."""
@@ -113,7 +113,7 @@ class TransferParams(Table):
 
     @property
     def adds_rows(self) -> bool:
-        """Whether there are rows beside the train split's."""
+        """Whether there are rows in addition to the train split's."""
         return bool(self.transfer or self.augment or self.unlabelled or self.generate)
 
     @model_validator(mode="after")
@@ -131,7 +131,7 @@ def row_file(path: Path) -> RowFile:
 def text_columns_of(columns: Sequence[str], chosen: Sequence[str], path: Path) -> dict[str, str]:
     """The task's text column -> the file's. Lines of text serve a task of one text column.
 
-    Raises ValueError for a column that the file has not.
+    Raises ValueError for a column that the file does not have.
     """
     if SUFFIXES[path.suffix.lower()] == "text" and len(chosen) == 1:
         return {chosen[0]: "text"}

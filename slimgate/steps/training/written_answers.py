@@ -1,10 +1,10 @@
-"""Rows whose answers to learn are what the teacher writes: sequence-level distillation.
+"""Rows with the teacher's written answers as targets: sequence-level distillation.
 
     own = learn_from_written_answers(teacher, context)    # another train and selection, and how to read them
 
 The teacher answers greedily; Kim and Rush 2016 (Sequence-Level Knowledge Distillation, section 3.2) search
-with a beam. Its answers are kept under the teacher's digest and that of the prompts, for every student that
-learns from it. Rows whose answer is empty, or cut at `max_new_tokens`, are left out.
+with a beam. Its answers are stored under the digests of the teacher and of the prompts, for every student
+that learns from it. Rows whose answer is empty, or cut at `max_new_tokens`, are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from slimgate.steps.training.teacher_answers import BATCH_SIZE, KIND, PROGRESS
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
-# The column of a suite whose rows have no references.
+# The reference column for a suite whose rows have no references.
 COLUMN = "teacher_answer"
 _FILE = "answers.json"
 
@@ -46,7 +46,7 @@ def check_answers_are_written(context: BuildContext) -> None:
 
 
 def learn_from_written_answers(teacher: TorchModel, context: BuildContext) -> BuildContext:
-    """The same context, but that train and selection have the teacher's answers as references.
+    """The same context, but train and selection have the teacher's answers as references.
 
     context.log gets how many rows each split keeps, and how many answers were empty or cut. Raises BuildError
     if a split has no row left.
@@ -85,7 +85,7 @@ def _answered_rows(teacher: TorchModel, split: str, column: str, context: BuildC
 
 
 def written_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> list[Written]:
-    """The teacher's greedy answer to each row. The seconds are logged as those of "teacher"."""
+    """The teacher's greedy answer to each row. The seconds are logged as "teacher"."""
     task: Any = context.task  # check_answers_are_written has seen that it writes
     options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1})
 

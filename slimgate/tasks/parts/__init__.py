@@ -1,1 +1,1 @@
-"""What several tasks share: objectives, heads, encoding."""
+"""Code that several tasks share: objectives, heads, encoding."""

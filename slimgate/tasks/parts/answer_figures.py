@@ -1,7 +1,6 @@
-"""What the answers of two models have in common, and faults in how a model is asked.
+"""Figures that compare the answers of two models, and faults in how a model is prompted.
 
-The tokens of two answers are counted by the teacher's tokenizer, so that a variant may have another
-vocabulary.
+The teacher's tokenizer counts the tokens of both answers, so that a variant may have another vocabulary.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from slimgate.tasks.parts.prompts import Prompts, common_prefix, write_to_prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# So many prompts are answered one by one, to see whether the batch matters.
+# The number of prompts that are answered one by one, to see whether the batch matters.
 ALONE = 16
-# A model whose answers change by rounding changes few of them; one that reads the padding changes most.
+# Rounding changes few of a model's answers; a model that reads the padding changes most of them.
 _MOST_CHANGED = 0.5
 _LONGEST = 60
 
 
 def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
-    """name -> what, teacher, variant."""
+    """The figures: name -> what, teacher, variant."""
     assert teacher.outcomes is not None
     assert variant.outcomes is not None
     changed = [100 * float(1 - side.outcomes.column(SAME_ANSWERS).mean()) for side in (teacher, variant)]  # type: ignore[union-attr]
@@ -43,7 +42,7 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
             "variant": changed[1],
         },
     }
-    # Two endpoints: no tokenizer is here.
+    # If both are endpoints, there is no tokenizer.
     local = [side.encoded.tokenizer for side in (teacher, variant) if isinstance(side.encoded, Prompts)]
     if local:
         prefix, first = _prefixes(teacher, variant, local[0])
@@ -71,7 +70,7 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
 def _prefixes(
     teacher: Compared, variant: Compared, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[float, float | None]:
-    """Mean percentage of the teacher's tokens in common, and the median place where changed answers part."""
+    """Mean percentage of the teacher's tokens in common, and the median position of the first difference."""
     before, after = (_token_ids(tokenizer, side.outcomes) for side in (teacher, variant))
     lengths = [common_prefix(first, other) for first, other in zip(before, after, strict=True)]
     shares = [
@@ -90,7 +89,7 @@ def _token_ids(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | None) ->
 
 
 def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]:
-    """What is wrong with how a variant reads its prompts, in sentences; nothing is known of a server's."""
+    """Sentences about errors in how a variant reads its prompts; empty for a server, which is unknown."""
     if not isinstance(variant.encoded, Prompts):
         return []
     if not isinstance(teacher.encoded, Prompts):
@@ -137,7 +136,7 @@ def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
 
 
 def _reads_the_padding(variant: Compared, how: Writing) -> str | None:
-    """Asks some prompts, the shortest and so the most padded first, one by one."""
+    """Answers some prompts one by one, the shortest first, because these have the most padding."""
     prompts, outcomes = _prompts(variant), variant.outcomes
     assert outcomes is not None
     assert outcomes.answers is not None

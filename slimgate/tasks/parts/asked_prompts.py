@@ -1,4 +1,4 @@
-"""Prompts for a server: no tokenizer is known, so they stay text, or messages."""
+"""Prompts for a server: its tokenizer is unknown, so they stay text or messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from slimgate.runtimes.endpoint import EndpointPredictor
 class AskedPrompts:
     """Prompts as a server gets them, or questions (context, choices).
 
-    keys: the rows' ids; tools: those of each prompt.
+    keys: the rows' ids; tools: the tools of each prompt.
     """
 
     prompts: Sequence[Any]
@@ -37,7 +37,7 @@ class AskedPrompts:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Characters of each prompt: the tokens are the server's."""
+        """The number of characters of each prompt, because only the server knows the tokens."""
         return np.asarray([len(str(prompt)) for prompt in self.prompts], dtype=np.int64)
 
     def take(self, positions: Sequence[int]) -> AskedPrompts:
@@ -46,7 +46,7 @@ class AskedPrompts:
         return AskedPrompts([self.prompts[i] for i in positions], [self.keys[i] for i in positions], tools)
 
     def join(self, more: AskedPrompts) -> AskedPrompts:
-        """These prompts and more behind them."""
+        """These prompts, followed by more prompts."""
         tools = None if self.tools is None or more.tools is None else [*self.tools, *more.tools]
         return AskedPrompts([*self.prompts, *more.prompts], [*self.keys, *more.keys], tools)
 
@@ -58,7 +58,7 @@ class AskedPrompts:
         )
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """Nothing."""
+        """No arrays."""
         return {}
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
@@ -73,7 +73,7 @@ def asked_prompts(
     chat: bool,
     tools: Sequence[Sequence[Json]] | None = None,
 ) -> AskedPrompts:
-    """chat: a prompt that is text is sent as a user's message. tools: those of each prompt."""
+    """Makes prompts. chat: a text prompt becomes a user's message. tools: the tools of each prompt."""
 
     def to_prompt(prompt: str | Sequence[Json]) -> str | list[Json]:
         if not isinstance(prompt, str):
@@ -88,8 +88,8 @@ def ask_for_answers(
 ) -> npt.NDArray[np.object_]:
     """(rows, repeats) Written, in the order of the rows.
 
-    plan.kept: a file with a line for each reply. What an earlier run was answered is not asked again; what
-    failed is. Raises MeasureError as `ask` does.
+    plan.kept: a file with a line for each reply. Requests that an earlier run has replies for are not sent
+    again; failed ones are. Raises MeasureError as `ask` does.
     """
     answers = np.empty((len(prompts), repeats), dtype=np.object_)
     places = {f"{key}#{n}": (row, n) for row, key in enumerate(prompts.keys) for n in range(repeats)}
@@ -106,11 +106,12 @@ def ask_for_answers(
 def ask_for_choices(
     predictor: EndpointPredictor, questions: AskedPrompts, plan: AnswerPlan
 ) -> npt.NDArray[np.float64]:
-    """(rows, choices, 2): the log-likelihood of each choice and its tokens; zeros where a row has none.
+    """(rows, choices, 2): log-likelihood and token count of each choice; 0 if a row has no such choice.
 
-    The prompt of a row is (context, choices). A choice has what the text with it has more than the context
-    alone, so one request more than there are choices is sent a row. plan.kept: as `ask_for_answers` has it.
-    Raises MeasureError as `ask` does, and where a request failed for good: a choice has to have a score.
+    The prompt of a row is (context, choices). The score of a choice is the score of context and choice minus
+    that of the context alone, so a row takes one request more than it has choices. plan.kept: as for
+    `ask_for_answers`. Raises MeasureError as `ask` does, and if a request failed for good, because every
+    choice must have a score.
     """
     texts = {
         f"{key}#{place}": context + choice
@@ -149,7 +150,7 @@ def _send(
     plan: AnswerPlan,
     total: int,
 ) -> list[tuple[str, Reply]]:
-    """The replies by the names of their requests; each is kept when it comes."""
+    """The replies by the names of their requests; each reply is stored when it arrives."""
     replies: list[tuple[str, Reply]] = []
     before = total - len(names)
     with _log(plan.kept) as write:
@@ -164,9 +165,9 @@ def _send(
 
 
 def requests_of_load(prompts: AskedPrompts, how: Writing, count: int, seed: int) -> list[Request]:
-    """So many requests, of prompts whose lengths are spread over all of them, in a random order.
+    """`count` requests in a random order, from prompts whose lengths are spread over all lengths.
 
-    Where there are fewer prompts, they come again.
+    If there are fewer prompts, they repeat.
     """
     order = np.argsort(prompts.lengths, kind="stable")
     places = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
@@ -175,7 +176,7 @@ def requests_of_load(prompts: AskedPrompts, how: Writing, count: int, seed: int)
 
 
 def to_written(reply: Reply, how: Writing) -> Written:
-    """A reply as an answer. ids: a number for each word, equal for equal words, by which loops are found."""
+    """A reply as an answer. ids: a number for each word, equal for equal words, to find loops."""
     stops = [place for place in (reply.text.find(stop) for stop in how.stop) if place >= 0]
     text = reply.text[: min(stops, default=len(reply.text))]
     words = text.split()
@@ -187,7 +188,7 @@ def to_written(reply: Reply, how: Writing) -> Written:
 
 
 def request_options(how: Writing, repeat: int) -> dict[str, Any]:
-    """What is sent beside the prompt. A seed only for drawn answers: not every server knows the field."""
+    """The fields next to the prompt. A seed only for drawn answers: not every server knows the field."""
     body: dict[str, Any] = {"max_tokens": how.max_new_tokens, "temperature": how.temperature}
     if how.temperature:
         body["seed"] = how.seed + repeat
@@ -195,7 +196,7 @@ def request_options(how: Writing, repeat: int) -> dict[str, Any]:
 
 
 def _kept_replies(file: Path | None) -> dict[str, Reply]:
-    """What an earlier run was answered, by row and repeat."""
+    """The replies that an earlier run received, by row and repeat."""
     replies = dict[str, Reply]()
     lines = file.read_text("utf-8", errors="replace").splitlines() if file and file.is_file() else []
     for line in lines:
@@ -203,7 +204,7 @@ def _kept_replies(file: Path | None) -> dict[str, Reply]:
             fields = json.loads(line)
             name, reply = fields.pop("key"), Reply(**fields)
         except (ValueError, TypeError, KeyError, AttributeError):
-            continue  # cut off when the run was killed: that row is asked again
+            continue  # cut off when the run was killed: that request is sent again
         if reply.failed is None:
             replies[name] = reply
     return replies
@@ -211,7 +212,7 @@ def _kept_replies(file: Path | None) -> dict[str, Reply]:
 
 @contextmanager
 def _log(file: Path | None) -> Iterator[Callable[[str], None]]:
-    """Writes a line at once, so that a run that is killed has all that was answered."""
+    """Writes each line at once, so that a run that is killed has kept all replies."""
     if file is None:
         yield lambda _: None
         return

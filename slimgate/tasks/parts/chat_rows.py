@@ -1,7 +1,7 @@
-"""Messages and tools of rows, as chat templates and servers get them, and whether they can be used.
+"""Messages and tools of rows, in the form for chat templates and servers, and checks of them.
 
-Messages are those of OpenAI: a role, a content, and perhaps tool_calls and tool_call_id. They are passed on
-as they are, without keys that are null.
+Messages have OpenAI's form: a role, a content, and perhaps tool_calls and tool_call_id. They are passed on
+unchanged, but without keys that are null.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def read_prompts(rows: Rows, column: str) -> list[Prompt]:
-    """The prompt of each row: a text, or messages."""
+    """The prompt of each row: a text, or a list of messages."""
     return [without_nulls(prompt) for prompt in rows.table[column].to_pylist()]
 
 
@@ -35,7 +35,7 @@ def read_tool_texts(rows: Rows, column: str | None) -> list[str] | None:
 
 
 def read_row_tools(rows: Rows, column: str | None) -> list[list[Json]] | None:
-    """The tools of each row, as `read_tool_texts`."""
+    """The tools of each row, or None as from `read_tool_texts`."""
     texts = read_tool_texts(rows, column)
     return None if texts is None else [read_tools(text) for text in texts]
 
@@ -79,7 +79,7 @@ def _check_messages(messages: Any) -> None:
 
 
 def check_is_chat(rows: Rows, column: str) -> None:
-    """Raises DataError for prompts that are text, which no chat template shows tools in."""
+    """Raises DataError for prompts that are text, because no chat template shows tools in them."""
     if not pa.types.is_nested(rows.table[column].type):
         raise DataError(
             f'column "{column}" is text, and tools need a chat template; set chat = true, or give messages'
@@ -87,7 +87,7 @@ def check_is_chat(rows: Rows, column: str) -> None:
 
 
 def check_tools(split: str, rows: Rows, column: str, references: Sequence[Sequence[str]]) -> None:
-    """Raises DataError for the first row with wrong tools, or with an expected call of none of its tools."""
+    """Raises DataError for the first row with wrong tools, or that expects a call of an unlisted tool."""
     for row, tools, texts in zip(rows.ids, read_tool_texts(rows, column) or (), references, strict=True):
         try:
             names = list_tool_names(read_tools(tools))

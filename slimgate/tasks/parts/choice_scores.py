@@ -1,8 +1,8 @@
-"""Questions as inputs of a language model, and how likely it holds each choice.
+"""Questions as inputs of a language model, and how likely the model finds each choice.
 
-The tokens of a choice are those that its text adds to the prompt's, as in lm-evaluation-harness
-(`_encode_pair`): blanks at the end of a prompt belong to the choice. The last token is never an input, since
-nothing is predicted behind it, so choices of one token (letters) share a single input.
+The tokens of a choice are the tokens that its text adds to the prompt's, as in lm-evaluation-harness
+(`_encode_pair`): blanks at the end of a prompt belong to the choice. The last token is never an input,
+because nothing is predicted after it. So choices of one token (letters) share a single input.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Ids = list[int]
-# The columns of a choice's scores: the sum of its tokens' log-probabilities, and their number.
+# The columns of a choice's scores: the sum of its tokens' log-probabilities, and the number of its tokens.
 LOG_P, TOKENS = 0, 1
 
 
 @dataclass(frozen=True)
 class EncodedQuestion:
-    """inputs: the different ones of its choices; cut: tokens of the prompt that did not fit.
+    """inputs: the distinct inputs of a question's choices; cut: how many prompt tokens did not fit.
 
-    of: for each choice the place of its input; targets: its tokens.
+    of: for each choice the position of its input; targets: the tokens of each choice.
     """
 
     inputs: list[Ids]
@@ -43,7 +43,7 @@ class EncodedQuestion:
 
 @dataclass(frozen=True, eq=False)
 class EncodedQuestions:
-    """Rows of questions; a batch holds all inputs of its rows. most: choices of a question, at most."""
+    """Rows of questions; a batch holds all inputs of its rows. most: the largest number of choices."""
 
     questions: Sequence[EncodedQuestion]
     padding: int
@@ -51,17 +51,17 @@ class EncodedQuestions:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """(rows,) tokens of a row's inputs, padded to the longest of them."""
+        """(rows,) the number of tokens of a row's inputs, padded to the longest of them."""
         token_counts = [max(map(len, encoded.inputs)) * len(encoded.inputs) for encoded in self.questions]
         return np.asarray(token_counts, dtype=np.int64)
 
     @property
     def row_of(self) -> None:
-        """Rows are whole."""
+        """None: no row is split."""
 
     @property
     def cut(self) -> npt.NDArray[np.int64]:
-        """(rows,) tokens of each prompt that were cut off, on its left."""
+        """(rows,) how many tokens of each prompt were cut off, on its left."""
         return np.asarray([question.cut for question in self.questions], dtype=np.int64)
 
     def take(self, positions: Sequence[int]) -> EncodedQuestions:
@@ -69,7 +69,7 @@ class EncodedQuestions:
         return replace(self, questions=[self.questions[i] for i in positions])
 
     def join(self, more: EncodedQuestions) -> EncodedQuestions:
-        """These rows and more behind them."""
+        """These rows, followed by more rows."""
         most_choices = max(self.most, more.most)
         return replace(self, questions=[*self.questions, *more.questions], most=most_choices)
 
@@ -82,9 +82,9 @@ class EncodedQuestions:
         return EncodedTexts(columns, padding, "right", lengths).batch(range(len(ids)), tokens)
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """Of all choices of these rows: row, choice, input, start (choices,), targets (choices, tokens).
+        """For all choices of these rows: row, choice, input, start (choices,), targets (choices, tokens).
 
-        start: the place of the input that predicts the choice's first token; targets are padded with -1.
+        start: the position in the input that predicts the choice's first token; targets are padded with -1.
         """
         places: list[tuple[int, int, int, int, Ids]] = []
         before = 0
@@ -104,9 +104,9 @@ class EncodedQuestions:
 
 
 def choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
-    """(rows, most, 2): LOG_P and TOKENS of each choice, 0 where a row has no such choice.
+    """(rows, most, 2): LOG_P and TOKENS of each choice, 0 if a row has no such choice.
 
-    logits: (inputs, tokens, vocabulary); batch: as EncodedQuestions gives it.
+    logits: (inputs, tokens, vocabulary); batch: as from EncodedQuestions.
     """
     by_row = np.zeros((int(batch["row"][-1]) + 1, int(batch["most"][0]), 2))
     places = zip(batch["row"], batch["choice"], batch["input"], batch["start"], batch["targets"], strict=True)
@@ -130,7 +130,7 @@ def log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
 def encode_pairs(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], answers: Sequence[str]
 ) -> list[tuple[Ids, Ids]]:
-    """The tokens of each prompt, and those that its answer adds.
+    """The tokens of each prompt, and the tokens that its answer adds.
 
     An empty prompt becomes the start token, or the end token where there is no start token. Raises DataError
     for an answer that adds no token.
@@ -143,7 +143,7 @@ def encode_pairs(
     for (prompt, answer), ids in zip(moved, joined_ids, strict=True):
         begun = alone[prompt] if prompt else []
         added = ids[len(begun) :]
-        if not prompt and added[: len(first)] == first:  # the tokenizer has put it there itself
+        if not prompt and added[: len(first)] == first:  # the tokenizer has added it
             added = added[len(first) :]
         if not added:
             raise DataError(f"the answer {answer!r} adds no token to the prompt {prompt[-40:]!r}")
@@ -152,7 +152,7 @@ def encode_pairs(
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
-    """Token ids of texts, without the end token that some tokenizers put behind each."""
+    """Token ids of texts, without the end token that some tokenizers append."""
     tokenized = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"] if texts else []
     stop = -1 if _appends_end(tokenizer) else None
     return [list(ids[:stop]) for ids in tokenized]
@@ -161,7 +161,7 @@ def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
 def _appends_end(tokenizer: PreTrainedTokenizerBase) -> bool:
     added = list(tokenizer("")["input_ids"])
     ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
-    # GPT-2 has one token for start and end
+    # GPT-2 has one token for start and end.
     return bool(added) and added[-1] in ends and added != [tokenizer.bos_token_id]
 
 
@@ -182,7 +182,7 @@ def _first_token(tokenizer: PreTrainedTokenizerBase) -> Ids:
 def encode_question(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, name: str) -> EncodedQuestion:
     """The inputs of a question's choices, cut on the left to max_tokens. name: of the row, for errors.
 
-    pairs: prompt and answer of each choice. Raises DataError where a choice alone has more tokens.
+    pairs: prompt and answer of each choice. Raises DataError if a choice alone has more tokens.
     """
     places: dict[tuple[int, ...], int] = {}
     of, cut = [], 0
@@ -196,7 +196,7 @@ def encode_question(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, name: 
 
 
 def answer_windows(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, padding: int) -> Windows:
-    """Prompts with their answers, to learn the answers; prompts are cut on the left."""
+    """Prompts with their answers, for training on the answers; prompts are cut on the left."""
     windows_kept = [
         (prompt[max(0, len(prompt) + len(answer) - max_tokens) :], answer) for prompt, answer in pairs
     ]

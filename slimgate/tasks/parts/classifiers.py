@@ -1,11 +1,11 @@
-"""Loading the models of tasks that put a linear head on a transformer: their own head, or a fresh one.
+"""Loads models for tasks with a linear head on a transformer. The head is the model's, or a fresh one.
 
     head = Head("AutoModelForSequenceClassification", names=facts.classes)
     loaded = load_classifier(head, ref, context, texts=train_texts)
     if not loaded.ready:
         ...  # fit loaded.layer on `train`
 
-Light at its top: a suite is checked by `check_positions` and `check_outputs` before torch loads.
+The module is cheap to import: `check_positions` and `check_outputs` check a suite before torch loads.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 SEQUENCE = "AutoModelForSequenceClassification"
 TOKENS = "AutoModelForTokenClassification"
 MEAN = "slimgate.models.mean_pooling:MeanPoolingClassifier"
-# What a head is fitted on: features (rows, width), and the label of each row.
+# The data that a head is fitted on: features (rows, width), and the label of each row.
 HeadData = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
-# More rows than these hardly move a linear head, and take their time and memory.
+# More rows than this hardly change a linear head, and take time and memory.
 HEAD_ROWS = 20_000
 SAVE_WITH_HEAD = "Save the whole model, with its head"
 NEW_HEAD = "set new_head = true to fit a new head on the train rows"
@@ -51,12 +51,12 @@ NEW_HEAD = "set new_head = true to fit a new head on the train rows"
 
 @dataclass(frozen=True)
 class Head:
-    """What a task wants on top of a transformer.
+    """The head that a task needs on top of a transformer.
 
     auto: transformers' Auto class; names: of the outputs, in order; stated: the data's name of each output of
-    a ready-made model, where the suite says so; mean: pool by the mean instead of the model's own way;
-    ordered: whether a ready-made model's outputs are put in the order of `names`; problem_type: as
-    transformers' configurations say what kind of labels there are.
+    a ready-made model, if the suite states it; mean: pool by the mean instead of the model's own way;
+    ordered: whether a ready-made model's outputs are put in the order of `names`; problem_type: the kind of
+    labels, as transformers' configurations call it.
     """
 
     auto: str
@@ -69,9 +69,9 @@ class Head:
 
 @dataclass(frozen=True)
 class Loaded:
-    """model: a TorchModel. ready: whether the head is the model's own; layer: the one that gives logits.
+    """model: a TorchModel. ready: whether the head came with the model; layer: the layer that gives logits.
 
-    own_names: of the outputs, as a ready-made model's config.json has them.
+    own_names: the names of the outputs in a ready-made model's config.json.
     """
 
     model: TorchModel
@@ -81,7 +81,7 @@ class Loaded:
 
 
 def has_head(head: Head, config: Json) -> bool:
-    """Whether the saved model comes with such a head of its own; unordered outputs must be as many."""
+    """Whether the saved model has such a head; outputs without an order must be equal in number."""
     kind = head.auto.removeprefix("AutoModel")
     if head.mean or not any(kind in name for name in config.get("architectures") or []):
         return False
@@ -89,20 +89,20 @@ def has_head(head: Head, config: Json) -> bool:
 
 
 def makes_head(head: Head, ref: ModelRef, config: Json) -> bool:
-    """Whether loading makes a new head: the model has none of this kind, or is to have another."""
+    """Whether loading makes a new head: the model has none of this kind, or the task asks for another."""
     return ref.fresh or ref.new_head is True or not has_head(head, config)
 
 
 def without_head(config: Json) -> dict[str, Any]:
-    """The config.json of a model whose own head is left out."""
+    """The config.json of a model without the entries of its head."""
     return {**config, "architectures": []}
 
 
 def check_head(head: Head, ref: ModelRef, config: Json) -> None:
-    """Raises SuiteError where a model that is judged as its files are holds no such head.
+    """Raises SuiteError if a model that is judged as its files are has no such head.
 
-    Decided by config.json and by the shapes in the files, so that nothing is loaded or trained before. The
-    head of a graph is part of it.
+    It reads only config.json and the shapes in the files, so nothing is loaded or trained before the check.
+    The head of a graph is part of the graph.
     """
     if ref.stored is not None and not has_head(head, config):
         raise SuiteError(
@@ -130,7 +130,7 @@ def check_head(head: Head, ref: ModelRef, config: Json) -> None:
 
 
 def _without_head(head: Head, config: Json) -> str:
-    """What the model is, and what it lacks."""
+    """The end of a message: what kind of model it is, and what it lacks."""
     kind = head.auto.removeprefix("AutoModel")
     if kind in _architecture(config):
         outputs = len(model_labels(config))
@@ -143,13 +143,13 @@ def _architecture(config: Json) -> str:
 
 
 def check_outputs(head: Head, ref: ModelRef, config: Json) -> None:
-    """Raises SuiteError where the labels of a ready-made model do not fit the head's names."""
+    """Raises SuiteError if the labels of a ready-made model do not fit the head's names."""
     if head.ordered and not makes_head(head, ref, config):
         output_order(model_labels(config), head.names, head.stated, ref.text)
 
 
 class HeadParams(Table):
-    """[task] of a model with a head. Each task declares max_tokens at its own place among its options."""
+    """[task] of a model with a head. Each task declares max_tokens at its position among its options."""
 
     if TYPE_CHECKING:
         max_tokens: int
@@ -159,14 +159,14 @@ H = TypeVar("H", bound=HeadParams)
 
 
 class HeadTask(Task[H]):
-    """A task that a head on a transformer answers."""
+    """A task whose answers come from a head on a transformer."""
 
     @abstractmethod
     def head(self, params: H, classes: tuple[str, ...] = ()) -> Head:
-        """The head that it wants; classes: of the rows, where they are read."""
+        """The head that the task needs; classes: the classes of the rows, once they are read."""
 
     def check_model(self, params: H, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
+        """Raises SuiteError if the model of a config.json cannot serve this task."""
         check_positions(params.max_tokens, ref, config)
         check_tokenizer(ref)
         check_head(self.head(params), ref, config)
@@ -202,7 +202,7 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     check_head(head, ref, config.to_dict())
     ready = not makes_head(head, ref, config.to_dict())
     own_names = tuple(model_labels(config.to_dict()))
-    with isolated_seed(context.seed):  # what is fresh starts from random numbers
+    with isolated_seed(context.seed):  # fresh weights start from random numbers
         network = _load_ready_made(head, ref, context) if ready else _headless(head, ref, config, context)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -249,9 +249,9 @@ def _headless(head: Head, ref: ModelRef, config: PreTrainedConfig, context: Buil
     from slimgate.models.mean_pooling import MeanPoolingClassifier
 
     _name_outputs(config, head)
-    # a head of another task may have another shape: it is left, and told among the fresh weights
+    # A head of another task may have another shape: it is not loaded, and listed among the fresh weights.
     options = {"config": config, "ignore_mismatched_sizes": True}
-    # a head is fitted in float32
+    # A head is fitted in float32.
     weights = weights_of("AutoModel" if head.mean else head.auto, ref, dtype="float32", **options)
     require_weights(ref, weights, context, new_head=True)
     context.log.update(fresh_weights=weights.missing)

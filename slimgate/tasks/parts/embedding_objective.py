@@ -1,4 +1,4 @@
-"""What models of embeddings learn: to bring together what belongs together, among the rows of a batch.
+"""Objectives of embedding models: embeddings that belong together move closer, among the rows of a batch.
 
 | objective           | a row is            | loss by labels                                | source         |
 |---------------------|---------------------|-----------------------------------------------|----------------|
@@ -6,9 +6,9 @@
 | LabelObjective      | a text with a label | supervised contrastive, in-batch positives    | Khosla 2020    |
 | SimilarityObjective | two texts, a score  | (similarity - score)²                         | Reimers 2019   |
 
-By a teacher all of them learn T² · KL of the softmax over a row's similarities to the batch (students of any
-width can), and `mse_weight` weighs the distance of the embeddings themselves. The negatives are the other
-rows of the batch: a larger batch_size is a harder and better lesson. With matryoshka each loss is the sum
+By a teacher all of them learn T² · KL of the softmax over a row's similarities to the batch, so a student may
+have any width. `mse_weight` weighs the distance of the embeddings themselves. The negatives are the other
+rows of the batch: a larger batch_size makes training harder and better. With matryoshka each loss is the sum
 over prefixes of the embeddings (Kusupati et al. 2022).
 """
 
@@ -27,7 +27,7 @@ _MINUS_INFINITY = float("-inf")
 
 
 class EmbeddingObjective(Objective):
-    """What the three have in common. logits: embeddings (rows, dims), of pairs (rows, 2, dims)."""
+    """The base of the three objectives. logits: embeddings (rows, dims), for pairs (rows, 2, dims)."""
 
     quality = "accuracy_in_batch"
     by_row = True
@@ -38,11 +38,11 @@ class EmbeddingObjective(Objective):
         self._params = params
 
     def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The embeddings and labels as they are."""
+        """The embeddings and labels, unchanged."""
         return logits.float(), labels
 
     def has_label(self, labels: Tensor) -> Tensor:
-        """Whether it is known what belongs to the row."""
+        """Whether a row's counterpart, label or score is known."""
         return labels != UNLABELLED
 
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -59,7 +59,7 @@ class EmbeddingObjective(Objective):
         return self._over_prefixes(loss, student)
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Mean squared error of the embeddings, or 1 - cosine: a scalar. Raises BuildError by two widths."""
+        """Mean squared error of the embeddings, or 1 - cosine. Raises BuildError for unequal widths."""
         if student.shape != teacher.shape:
             raise BuildError(
                 f"distill: mse_weight compares embeddings, the student's have {student.shape[-1]} numbers, "
@@ -80,7 +80,7 @@ class EmbeddingObjective(Objective):
         return nn.functional.cross_entropy(similarities, drawn, reduction="none")
 
     def similarities(self, logits: Tensor) -> Tensor:
-        """Scaled: of pairs (rows, rows), query by document; of single texts (rows, rows - 1), the others."""
+        """Scaled similarities: for pairs (rows, rows), query by document; for texts (rows, rows - 1)."""
         first, second = (logits[:, 0], logits[:, 1]) if logits.dim() == 3 else (logits, logits)
         if self._params.similarity == "cosine":
             first, second = (nn.functional.normalize(vectors, dim=-1) for vectors in (first, second))
@@ -90,19 +90,20 @@ class EmbeddingObjective(Objective):
     def _over_prefixes(self, loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
         if not self._params.matryoshka:
             return loss(logits)
-        # of an embedding that a step has made narrower, wider prefixes are all of it, and count once
+        # If a step has made the embedding narrower, all wider prefixes equal the whole embedding and count
+        # once.
         prefixes = {min(dims, logits.shape[-1]) for dims in self._params.matryoshka}
         return torch.stack([loss(logits[..., :dims]) for dims in sorted(prefixes)]).sum(0)
 
 
 class PairObjective(EmbeddingObjective):
-    """A query belongs to its own document; those of other rows are its negatives, but for equal ones.
+    """A query belongs to its own document; documents of other rows are its negatives, except equal ones.
 
-    labels: (rows,) the number of the document, equal where documents are.
+    labels: (rows,) the number of the document, equal for equal documents.
     """
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """-log softmax of the own document (with `symmetric` the mean of both directions)."""
+        """-log softmax of the query's own document (with `symmetric` the mean of both directions)."""
 
         def loss(part: Tensor) -> Tensor:
             scores = self._candidates(part, labels)
@@ -114,7 +115,7 @@ class PairObjective(EmbeddingObjective):
         return torch.where(self.has_label(labels), self._over_prefixes(loss, logits), 0.0)
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """1 where the own document is the most similar one."""
+        """1 if the query's own document is the most similar one."""
         scores = self._candidates(logits, labels)
         return (scores.argmax(-1) == torch.arange(len(scores), device=scores.device)).float()
 
@@ -138,7 +139,7 @@ class LabelObjective(EmbeddingObjective):
         return self._over_prefixes(loss, logits)
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """1 where the most similar other row has the label."""
+        """1 if the most similar other row has the same label."""
         if len(labels) < 2:
             return torch.zeros(len(labels), device=logits.device)
         nearest = self._candidates(logits, labels).argmax(-1, keepdim=True)
@@ -149,19 +150,19 @@ class LabelObjective(EmbeddingObjective):
         return _without_diagonal(same) & self.has_label(labels)[:, None]
 
     def _candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Rows of unknown label are no negatives of rows of a known one."""
+        """Masks out rows without a label as negatives of rows with a label."""
         unknown = _without_diagonal(~self.has_label(labels)[None, :].expand(len(labels), -1))
         unknown = unknown & self.has_label(labels)[:, None]
         return self.similarities(logits).masked_fill(unknown, torch.finfo(torch.float32).min)
 
 
 class SimilarityObjective(EmbeddingObjective):
-    """Two texts are as similar as people say. labels: (rows,) in [0, 1], NaN where unknown."""
+    """Two texts get the similarity that people gave. labels: (rows,) in [0, 1], NaN if unknown."""
 
     quality = "minus_mse"
 
     def has_label(self, labels: Tensor) -> Tensor:
-        """Whether there is a score."""
+        """Whether the row has a score."""
         return ~labels.isnan()
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -177,14 +178,14 @@ class SimilarityObjective(EmbeddingObjective):
         return -((self._scores(logits) - labels) ** 2)
 
     def _scores(self, logits: Tensor) -> Tensor:
-        """(rows,) the cosine, or the product where that is the task's similarity."""
+        """(rows,) the cosine, or the dot product if the task uses it."""
         if self._params.similarity == "dot":
             return (logits[:, 0] * logits[:, 1]).sum(-1)
         return nn.functional.cosine_similarity(logits[:, 0], logits[:, 1], dim=-1)
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """(rows,) KL(softmax(teacher) ‖ softmax(student)); 0 of rows without candidates."""
+    """(rows,) KL(softmax(teacher) ‖ softmax(student)); 0 for rows without candidates."""
     if student.shape[1] == 0:
         return student.sum(-1)
     parts = nn.functional.kl_div(student.log_softmax(-1), teacher.softmax(-1), reduction="none")
@@ -192,6 +193,6 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _without_diagonal(square: Tensor) -> Tensor:
-    """(n, n) -> (n, n - 1): each row without its own place."""
+    """(n, n) -> (n, n - 1): each row without its diagonal element."""
     n = len(square)
     return square[~torch.eye(n, dtype=torch.bool, device=square.device)].view(n, n - 1)

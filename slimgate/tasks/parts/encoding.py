@@ -47,7 +47,7 @@ class EncodedTexts:
         """(rows,) the share of a row's tokens, special ones left out, that the tokenizer does not know."""
         shares, tokenizer = np.zeros(len(self)), self.tokenizer
         unknown = getattr(tokenizer, "unk_token_id", None)
-        # GPT-2 states its end-of-text token as the unknown one, but can encode every text as bytes
+        # GPT-2 declares its end-of-text token as the unknown token, but can encode every text as bytes.
         if (
             tokenizer is None
             or unknown is None
@@ -129,7 +129,7 @@ class EncodedTexts:
         )
 
     def _pad_rows(self, rows: Sequence[Sequence[int]], padding: int, width: int) -> npt.NDArray[np.int64]:
-        """(rows, width), rows cut to the width or filled up on their side."""
+        """(rows, width): rows cut to the width, or padded on `side`."""
         padded = np.full((len(rows), width), padding, dtype=np.int64)
         for line, values in zip(padded, rows, strict=True):
             shortened = values[:width]
@@ -146,7 +146,7 @@ def encode_texts(
     """Tokenises rows of one or two texts.
 
     Args:
-        tokenizer: a loaded one.
+            tokenizer: a loaded tokenizer.
         texts: one sequence of rows for each text column.
         max_tokens: longer rows are cut to this length.
     """
@@ -197,7 +197,7 @@ def encoded_fields(
 def keep_truncation(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """Restores the truncation settings of a fast tokenizer.
 
-    It keeps those of its last call and saves them, so tokenizers of artifacts would differ.
+    The tokenizer keeps those of its last call and saves them, so tokenizers of artifacts would differ.
     """
     inner = getattr(tokenizer, "backend_tokenizer", None)
     before = inner.truncation if inner is not None else None
@@ -247,10 +247,11 @@ def encode_words(
 
 def _find_first_tokens(words: Sequence[str], spans: Iterable[tuple[int, int]]) -> list[int]:
     """For each token (start, end) of the joined text, the word that it is the first of, or NO_WORD."""
-    ends = list(accumulate((len(word) + 1 for word in words), initial=0))[1:]  # each with the blank behind it
+    # each includes the blank after it
+    ends = list(accumulate((len(word) + 1 for word in words), initial=0))[1:]
     places, seen = [], NO_WORD
     for start, end in spans:
-        last = end - 1  # a token may begin with the blank before its word
+        last = end - 1  # the last character, because a token may begin with the blank before its word
         word = bisect_right(ends, last) if end > start else len(ends)
         inside = word < len(ends) and last < ends[word] - 1
         first = inside and word > seen

@@ -1,4 +1,4 @@
-"""Rows of images, with their own captions or with texts that all rows are held against."""
+"""Rows of images, with a caption each, or with texts that are compared with every image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slimgate.tasks.parts.encoding import EncodedTexts
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """Images and texts. own: the texts are the rows' captions; else the same texts go with every batch."""
+    """Images and texts. own: the texts are the rows' captions; else every batch has the same texts."""
 
     pixels: Pixels
     texts: EncodedTexts
@@ -23,35 +23,35 @@ class EncodedImages:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """(rows,) of 1: images have no tokens, and there is nothing to sort by."""
+        """(rows,) of 1: images have no tokens, so rows need no sorting."""
         return np.ones(len(self.pixels), dtype=np.int64)
 
     @property
     def tokens(self) -> int:
-        """Of all texts, for what counts them."""
+        """The number of tokens of all texts."""
         return int(self.texts.lengths.sum())
 
     @property
     def row_of(self) -> None:
-        """Rows are whole."""
+        """None: no row is split."""
 
     @property
     def columns(self) -> Mapping[str, Sequence[Sequence[int]]]:
-        """The tokens of the texts, for what compares or counts them."""
+        """The tokens of the texts, to compare or count them."""
         return self.texts.columns
 
     @property
     def side(self) -> str:
-        """On which texts are padded."""
+        """The side on which texts are padded."""
         return self.texts.side
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
-        """input_ids, attention_mask (texts, tokens) int64, pixel_values (rows, …); tokens: of the texts."""
+        """input_ids, attention_mask (texts, tokens) int64, pixel_values (rows, …); tokens: texts' width."""
         texts = positions if self.own else range(len(self.texts))
         return {**self.texts.batch(texts, tokens), "pixel_values": self.pixels.of(positions)}
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """Nothing."""
+        """No arrays."""
         return {}
 
     def take(self, positions: Sequence[int]) -> EncodedImages:
@@ -60,6 +60,6 @@ class EncodedImages:
         return replace(self, pixels=self.pixels.take(positions), texts=texts)
 
     def join(self, more: EncodedImages) -> EncodedImages:
-        """These rows and more behind them."""
+        """These rows, followed by more rows."""
         texts = self.texts.join(more.texts) if self.own else self.texts
         return replace(self, pixels=self.pixels.join(more.pixels), texts=texts)

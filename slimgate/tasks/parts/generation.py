@@ -1,9 +1,8 @@
 """The base of tasks whose models write answers: text_generation and text_to_text.
 
 In text_generation a decoder continues a prompt. In text_to_text an encoder-decoder writes an answer to a
-text. Both have scores of an answer, and metrics of how answers behave. An encoder of the user's can compare
-the
-meaning of two answers: `similar_answers` is the cosine of their embeddings.
+text. Both have scores of an answer, and metrics of how answers behave. With an encoder from the user,
+`similar_answers` compares the meaning of two answers: it is the cosine of their embeddings.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ class GenerationParams(Table):
             raise ValueError('stop contains "", expected texts of one or more characters')
         try:
             chosen = self.chosen
-        except MissingExtra:  # not a mistake in the suite: its reader says what to install
+        except MissingExtra:  # not a mistake in the suite; the code that uses it says what to install
             raise
         except SlimgateError as error:
             raise ValueError(f"scores: {error}") from error
@@ -152,11 +151,11 @@ class GenerationTask(Task[G]):
         """The column of the text that the model answers."""
 
     def columns(self, params: G) -> tuple[str, ...]:
-        """The asked column, and that of the reference."""
+        """The prompt column, and that of the reference."""
         return (self.asked_column(params), *(() if params.reference is None else (params.reference,)))
 
     def text_columns(self, params: G) -> tuple[str, ...]:
-        """The asked column: no prompt may be in two splits."""
+        """The prompt column: no prompt may be in two splits."""
         return (self.asked_column(params),)
 
     def label_column(self, params: G) -> None:
@@ -174,7 +173,7 @@ class GenerationTask(Task[G]):
     def needs(self, params: G) -> frozenset[str]:
         """The columns of its outcomes. RIGHT is one if the first score is right or wrong.
 
-        ACCEPTANCE_LENGTH stands for two columns, which only models with a draft have.
+        ACCEPTANCE_LENGTH is replaced by the two columns that it needs, which only models with a draft have.
         """
         names = [score.name for score in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
@@ -323,7 +322,7 @@ class GenerationTask(Task[G]):
         if params.encoder is not None:
             cosines = similarities(Path(params.encoder), first.ravel().tolist(), second.ravel().tolist())
             values[SIMILAR_ANSWERS] = cosines.reshape(first.shape).mean(axis=1)
-        for outcomes in (variant, other_outcomes):  # two failed requests are not two equal answers
+        for outcomes in (variant, other_outcomes):  # two failed requests do not count as two equal answers
             answered = 1 - outcomes.values.get(FAILED, np.zeros(len(outcomes)))
             values = {name: np.minimum(column, answered) for name, column in values.items()}
         return replace(variant, values={**variant.values, **values})
@@ -392,7 +391,7 @@ def _answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:
 
 
 def similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
-    """(answers,) the cosine of each answer and its reference: 1 for equal texts, 0 if it is negative.
+    """(answers,) the cosine of each answer and its reference: 1 for equal texts; negative cosines become 0.
 
     folder: of an encoder.
 
@@ -428,7 +427,7 @@ def _embed_texts(folder: Path, texts: Sequence[str]) -> list[Floats]:
 
 @lru_cache(maxsize=1)
 def _load_encoder(folder: Path) -> tuple[PreTrainedTokenizerBase, SentenceEncoder]:
-    """The tokenizer and the encoder of a folder, pooled as it says, else by the mean."""
+    """The tokenizer and the encoder of a folder, with the folder's pooling, else the mean."""
     from transformers import AutoConfig, AutoTokenizer
 
     from slimgate.models.seeding import isolated_seed

@@ -1,4 +1,4 @@
-"""What `slimgate init` takes for prompts, answers and choices, by the names of columns."""
+"""Rules by which `slimgate init` recognizes prompts, answers and choices, from the names of columns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from slimgate.plugins.base import Json
 
 PROMPTS = ("prompt", "question", "instruction", "messages", "input")
 REFERENCES = ("reference", "references", "answer", "answers", "completion", "response", "output", "target")
-# What an encoder-decoder reads and writes.
+# Columns that an encoder-decoder reads and writes.
 SOURCES = ("text", "source", "article", "document", "src", *PROMPTS)
 TARGETS = ("summary", "translation", "highlights", "tgt", *REFERENCES)
-# These are no texts to classify, however few their answers are.
+# Columns that are not texts to classify, even if they have few different answers.
 SURE_PROMPTS = ("prompt", "instruction", "messages")
 CONTEXTS = ("question", "context", "prompt", "query", "ctx", "premise", "sentence")
 CHOICES = ("choices", "options", "endings", "candidates")
 RIGHT_CHOICES = ("answer", "answerkey", "answer_key", "label", "gold", "target", "correct", "correct_answer")
-# Words of a reference that is compared as a whole, and not by its overlap.
+# The longest reference, in words, that is compared as a whole and not by overlap.
 _SHORT = 5
 _MOST_CLASSES = 20
 _TOKENS_OF_A_WORD = 3
@@ -26,7 +26,7 @@ _LIMITS = (8, 16, 32, 64, 128, 256, 512)
 
 
 def guess_generation(sample: FoundRows) -> tuple[Json, str] | None:
-    """Prompts with right answers, for a language model; prompts alone where the task is asked for."""
+    """Guesses prompts with right answers, for a language model; prompts alone if the user names the task."""
     if sample.stated.task:
         reference = sample.stated.label or _named(sample, REFERENCES)
         prompt = _said_text(sample) or _named(sample, PROMPTS, used=(reference,))
@@ -41,7 +41,7 @@ def guess_generation(sample: FoundRows) -> tuple[Json, str] | None:
 
 
 def guess_text_to_text(sample: FoundRows) -> tuple[Json, str] | None:
-    """Texts with what is to be written to them, for an encoder-decoder; texts alone where it is asked for."""
+    """Guesses texts with answers, for an encoder-decoder; texts alone if the user names the task."""
     if not (sample.encoder_decoder or sample.stated.task):
         return None
     reference = sample.stated.label or _named(sample, TARGETS)
@@ -67,7 +67,7 @@ def _generation(sample: FoundRows, prompt: str, reference: str | None) -> tuple[
 
 
 def _learnt(sample: FoundRows, reference: str) -> Json:
-    """The options that the references decide."""
+    """The options that depend on the references."""
     scores, max_tokens = _scores(sample, reference), _most_tokens(sample, reference)
     return {"reference": reference, "scores": scores, "max_new_tokens": max_tokens}
 
@@ -77,13 +77,13 @@ def _said_text(sample: FoundRows) -> str | None:
 
 
 def _is_class(sample: FoundRows, name: str) -> bool:
-    """Whether a column rather holds classes than answers."""
+    """Whether a column is more likely to hold classes than answers."""
     column = sample.columns[name]
     return column.repeats and column.distinct <= _MOST_CLASSES
 
 
 def guess_choices(sample: FoundRows) -> tuple[Json, str] | None:
-    """A question, its choices and the right one, for a language model."""
+    """Guesses a question, its choices and the right choice, for a language model."""
     if not (sample.causal or sample.stated.task):
         return None
     choices = _choices(sample)
@@ -109,7 +109,7 @@ def _choices(sample: FoundRows) -> str | tuple[str, ...] | None:
 
 
 def _named(sample: FoundRows, names: Iterable[str], used: Iterable[str | None] = ()) -> str | None:
-    """The first column of one of the names, in their order."""
+    """The first column that has one of the names, in the order of the names."""
     lower = {name.lower(): name for name in sample.columns if name not in used}
     return next((lower[name] for name in names if name in lower), None)
 
@@ -124,7 +124,7 @@ def _scores(sample: FoundRows, reference: str) -> tuple[str, ...]:
 
 
 def _most_tokens(sample: FoundRows, reference: str) -> int:
-    """Room for the longest reference."""
+    """The number of tokens that the longest reference needs."""
     longest = max((_words(value) for value in sample.table[reference].to_pylist()), default=0)
     return next((limit for limit in _LIMITS if limit >= _TOKENS_OF_A_WORD * longest), _LIMITS[-1])
 

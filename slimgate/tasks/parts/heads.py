@@ -8,8 +8,8 @@
 | over tokens   | logistic regression on the features of the tokens                  |
 
 Kumar et al. 2022 (Fine-Tuning can Distort Pretrained Features, LP-FT): fit the head on frozen features
-first. The features are exactly what the model's own last linear layer receives, caught on its way in.
-A layer that is applied to every token (GPT-2, Llama) gives the features of the token whose logits count.
+first. The features are exactly the inputs of the model's last linear layer, captured by a hook. If the layer
+is applied to every token (GPT-2, Llama), they are the features of the token whose logits count.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import Pipeline
 
-# C of a regression on features of variance one. On features as they are, with C = 1, 10 and 100, a head of 77
-# classes (banking77, frozen features) had 2.5 points less in half as many steps again: they end too early.
+# C of a regression on features of variance one. On unscaled features, with C = 1, 10 and 100, a head of 77
+# classes (banking77, frozen features) had 2.5 points less in 1.5 times the steps: the fits end too early.
 STRENGTHS = (0.01, 0.1, 1.0)
 USUAL = 0.1
-# A feature is constant if it varies by a smaller share of what the most variable one does. all-MiniLM-L6-v2
-# has three, of 1e-33 to 2e-9: scaled to variance one, they had weights of 1e30, whose gradients overflow.
+# A feature is constant if it varies by less than this share of the most variable feature. all-MiniLM-L6-v2
+# has three of 1e-33 to 2e-9: scaled to variance one, they had weights of 1e30, whose gradients overflow.
 CONSTANT = 1e-6
 Floats = npt.NDArray[np.float64]
-# The logit of a label that all train rows have, and with a minus of one that none has.
+# The logit of a label that all train rows have; negated, of a label that no train row has.
 CERTAIN = 10.0
 PENALTIES = (1.0, 10.0, 100.0)
 TokenData = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -55,10 +55,10 @@ def classifier_inputs(
     precision: str = "float32",
     progress: Progress = no_progress,
 ) -> npt.NDArray[np.float32]:
-    """What `layer` receives for each row, in the order of the rows: (rows, in_features).
+    """The inputs of `layer` for each row, in the order of the rows: (rows, in_features).
 
-    precision: "auto" computes in bfloat16 where models/precision.py allows it. A layer that is applied to
-    every token stays in float32: in bfloat16 several tokens may have the logits that tell which one counts.
+    precision: "auto" computes in bfloat16 if models/precision.py allows it. A layer that is applied to
+    every token stays in float32: in bfloat16, several tokens may have equal logits, which hides which counts.
     """
     caught: list[torch.Tensor] = []
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -97,7 +97,7 @@ def classifier_inputs(
 
 
 def _counted_inputs(inputs: torch.Tensor, outputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """The inputs (rows, features) of the outputs that the model gives as its logits."""
+    """The inputs (rows, features) for the outputs that the model gives as its logits."""
     if inputs.dim() == 2:
         return inputs
     distance = (outputs - logits.unsqueeze(1)).abs().amax(-1)
@@ -113,7 +113,7 @@ def fit_head(
 ) -> dict[str, Any]:
     """Sets a layer's weights by logistic regression; the inverse regularisation is chosen on `held_out` rows.
 
-    train, held_out: features (rows, in_features), labels (rows,). Gives the log: C and accuracies.
+    train, held_out: features (rows, in_features), labels (rows,). Returns the log: C and accuracies.
     """
     strengths: Sequence[float] = STRENGTHS if held_out is not None else (USUAL,)
     has_bias = layer.bias is not None
@@ -145,17 +145,18 @@ def logistic_regression(
     )
     features, labels = data
     spread = features.std(axis=0, dtype=np.float64)
-    # the scaler leaves a feature of one value as it is
+    # the scaler does not change a feature with a single value
     features = np.where(spread > CONSTANT * spread.max(), features, features.mean(axis=0))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a start, not an end: training goes on from it
+        # the fit is only a start: training continues from it
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return make_pipeline(StandardScaler(with_mean=has_bias), model).fit(features, labels)
 
 
 def raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
-    """Of a pipeline: weights (classes, in_features), biases and classes (classes,), on features as they are.
+    """A pipeline's weights (classes, in_features), biases and classes (classes,), for unscaled features.
 
-    Of two classes there is one line, as scikit-learn has it.
+    For two classes there is one row of weights, as in scikit-learn.
     """
     scaler, model = fitted[0], fitted[-1]
     weights = model.coef_ / scaler.scale_
@@ -184,7 +185,7 @@ def fit_labels_head(
 ) -> dict[str, Any]:
     """Sets a layer's weights; the inverse regularisation, one for all labels, is chosen on `held_out` rows.
 
-    train, held_out: features (rows, in_features), labels (rows, labels) 0 or 1. Gives the log: C and mean
+    train, held_out: features (rows, in_features), labels (rows, labels) 0 or 1. Returns the log: C and mean
     binary cross-entropy.
     """
     strengths = STRENGTHS if held_out is not None else (USUAL,)
@@ -218,7 +219,7 @@ def _fit(data: HeadData, strength: float, seed: int, *, has_bias: bool) -> Float
 
 
 def _cross_entropy(weights: Floats, data: HeadData) -> float:
-    """In nats, mean over rows and labels."""
+    """The binary cross-entropy in nats, mean over rows and labels."""
     logits = data[0] @ weights[:, :-1].T + weights[:, -1]
     return float(np.mean(np.logaddexp(0.0, logits) - logits * data[1]))
 
@@ -226,7 +227,7 @@ def _cross_entropy(weights: Floats, data: HeadData) -> float:
 def fit_score_head(layer: nn.Linear, train: HeadData, held_out: HeadData | None) -> dict[str, Any]:
     """Sets a layer's weights by ridge regression; the penalty is chosen on `held_out` rows.
 
-    train, held_out: features (rows, in_features), scores (rows,). Gives the log: alpha and squared errors.
+    train, held_out: features (rows, in_features), scores (rows,). Returns the log: alpha and squared errors.
     """
     penalties = PENALTIES if held_out is not None else (1.0,)
     fitted = [_fit_ridge(train, penalty, has_bias=layer.bias is not None) for penalty in penalties]
@@ -258,16 +259,16 @@ def _squared_error(model: Ridge, data: HeadData) -> float:
 def fit_token_head(
     network: nn.Module, layer: nn.Linear, train: Labelled, held_out: Labelled | None, *, seed: int
 ) -> dict[str, Any]:
-    """Sets the layer's weights by logistic regression on at most 20,000 tokens; gives the log."""
+    """Sets the layer's weights by logistic regression on at most 20,000 tokens; returns the log."""
     data = token_inputs(network, layer, train)
     chosen = None if held_out is None else token_inputs(network, layer, held_out)
     return {**fit_head(layer, data, chosen, seed=seed), "tokens": len(data[1])}
 
 
 def token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> TokenData:
-    """What `layer` receives for each token that has a label, and its label: (tokens, in_features), (tokens,).
+    """The inputs and labels of `layer` for tokens with a label: (tokens, in_features), (tokens,).
 
-    Of the first rows, until there are 20,000 tokens.
+    They come from the first rows, until there are 20,000 tokens.
     """
     objective = TokenObjective(shifted=False)
     features: list[torch.Tensor] = []

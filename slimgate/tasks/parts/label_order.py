@@ -41,8 +41,8 @@ class OrderTrial:
     """The best order of the outputs, and how it does on rows that did not select it.
 
     order: for each class the output that means it, by the first half of the rows.
-    accuracy_as_is, accuracy_in_order: balanced accuracy on the second half, of the outputs as they are and in
-    `order`. p_value: of an exact McNemar test of both. rows: how many rows the second half has.
+    accuracy_as_is, accuracy_in_order: balanced accuracy on the second half, with the outputs as they are and
+    in `order`. p_value: of an exact McNemar test of both. rows: the number of rows in the second half.
     """
 
     order: tuple[int, ...]
@@ -65,7 +65,8 @@ def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderTrial:
     from scipy.optimize import linear_sum_assignment
 
     first_recalls = _recalls(predictions[::2], labels[::2], classes)
-    order = linear_sum_assignment(first_recalls + 1e-9 * np.eye(classes), maximize=True)[1]  # ties: as it is
+    # ties keep the order
+    order = linear_sum_assignment(first_recalls + 1e-9 * np.eye(classes), maximize=True)[1]
     predictions, labels = predictions[1::2], labels[1::2]
     second_recalls = _recalls(predictions, labels, classes)
     known = np.isin(np.arange(classes), labels)
@@ -92,12 +93,12 @@ def require_label_order(
     It writes the balanced accuracies into the log.
 
     Args:
-        model: its outputs are in the order of the data's classes already.
-        params: options of the task.
-        context: has the rows of `selection`.
-        names: the names of the outputs, as the model came.
-        order: for each class of the data the output, as the model came, that was taken for it.
-        where: the model, for the message.
+            model: its outputs are already in the order of the data's classes.
+            params: options of the task.
+            context: has the rows of `selection`.
+            names: the names of the outputs in the files of the model.
+            order: for each class of the data, the output in the files that was assigned to it.
+            where: the name of the model, for the message.
     """
     if not len(context.splits.get("selection", ())):
         context.log["label_order"] = "not tried: split selection has no rows"
@@ -137,7 +138,7 @@ def _predict_rows(model: TorchModel, rows: Rows, params: BaseModel, context: Bui
 
 
 def _recalls(predictions: Ints, labels: Ints, classes: int) -> npt.NDArray[np.float64]:
-    """For each class the share of its rows that each output was given: (classes, classes)."""
+    """For each class, the share of its rows that each output was predicted for: (classes, classes)."""
     counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
     table = counts.reshape(classes, classes).astype(np.float64)
     recalls: npt.NDArray[np.float64] = table / np.maximum(table.sum(axis=1, keepdims=True), 1.0)

@@ -1,6 +1,6 @@
-"""What language models need: windows, the scores of their tokens, how two models agree, reading one way.
+"""Helpers of language models: windows, scores of tokens, agreement of two models, and a check for causality.
 
-Documents of any length as windows of a language model, each token counted once.
+Documents of any length become windows of a language model, and each token counts once.
 
     window 1   [t0 t1 t2 t3]              counts t1 t2 t3
     window 2         [t2 t3 t4 t5]        counts t4 t5: the overlap is context, max_tokens - stride tokens
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 CAUSAL = "transformers:AutoModelForCausalLM"
-# Logits looked at at a time: a window of 1,024 tokens of GPT-2's vocabulary has 51 million.
+# The number of logits to process at a time: a window of 1,024 tokens of GPT-2's vocabulary has 51 million.
 CHUNK = 2**24
 Ints = npt.NDArray[np.int64]
 
 
 @torch.no_grad()
 def check_causal(network: nn.Module, name: str) -> None:
-    """Raises BuildError where the answer at a place depends on the tokens behind it. name: of the model."""
+    """Raises BuildError if the output at a position depends on later tokens. name: of the model."""
     ids = torch.full((2, 4), 2, device=next(network.parameters()).device)
     ids[1, -1] = 1
     first, second = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     changed = (first - second).abs()
-    # Rows of one batch are rounded apart by some 1e-6 of an answer in float32, and 1e-2 in 16 bits; one that
-    # looks ahead moves far more.
+    # Rows of one batch differ by rounding, about 1e-6 of an output in float32 and 1e-2 in 16 bits. A model
+    # that sees later tokens differs far more.
     if bool(changed[:-1].max() > (1e-4 if first.dtype == torch.float32 else 3e-2) * changed[-1].max()):
         raise BuildError(
             f"{name}: {type(network).__name__} sees the tokens that it should predict; expected a model "
@@ -56,9 +56,9 @@ def check_causal(network: nn.Module, name: str) -> None:
 def load_language_model(
     ref: ModelRef, context: BuildContext, texts: Callable[[], Sequence[str]]
 ) -> TorchModel:
-    """The TorchModel of a ref. texts(): those that a fresh model's tokenizer is trained on.
+    """The TorchModel of a ref. texts(): the texts for the tokenizer of a fresh model.
 
-    Raises BuildError where weights are missing, or it sees the next token.
+    Raises BuildError if weights are missing, or the model sees the next token.
     """
     model = load_text_model(CAUSAL, ref, context, texts)
     check_causal(model.network, ref.text)
@@ -68,7 +68,7 @@ def load_language_model(
 def load_text_model(
     architecture: str, ref: ModelRef, context: BuildContext, texts: Callable[[], Sequence[str]]
 ) -> TorchModel:
-    """The same of any of transformers' Auto classes. Raises BuildError where weights are missing."""
+    """The TorchModel of a ref, by one of transformers' Auto classes. Raises BuildError without weights."""
     assert ref.folder is not None
     config = config_of(ref)
     tokenizer = tokenizer_of(ref, texts() if ref.fresh else (), config)
@@ -81,9 +81,9 @@ def load_text_model(
 def window_sums(
     logits: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """(windows, 3) float64: nats, tokens and right tokens, of the tokens that count.
+    """(windows, 3) float64: nats, tokens and right tokens, over the tokens that count.
 
-    logits: (windows, tokens, vocabulary), of which those at a place predict the next; ids, counted:
+    logits: (windows, tokens, vocabulary); those at a position predict the next token. ids, counted:
     (windows, tokens).
     """
     sums = np.zeros((len(ids), 3))
@@ -95,7 +95,7 @@ def window_sums(
 
 
 def token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) -> tuple[float, float]:
-    """Sum of the nats of the tokens behind these places, and how many of them are the likeliest.
+    """The sum of the nats of the tokens after these positions, and how many of these are the likeliest.
 
     logits: (tokens, vocabulary); ids: (tokens,).
     """
@@ -110,7 +110,7 @@ def token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) ->
 
 
 def at_once(logits: torch.Tensor) -> int:
-    """How many tokens' logits to look at at a time."""
+    """How many tokens' logits to process at a time."""
     return max(1, CHUNK // logits.shape[-1])
 
 
@@ -135,14 +135,14 @@ class Windows(EncodedTexts):
         return replace(some, context=self.context[list(positions)])
 
     def join(self, more: EncodedTexts) -> Windows:
-        """These windows and more behind them, of the same tokenizer."""
+        """These windows, followed by more windows of the same tokenizer."""
         assert isinstance(more, Windows)
         joined = super().join(more)
         assert isinstance(joined, Windows)
         return replace(joined, context=np.concatenate([self.context, more.context]))
 
     def labels(self) -> list[list[int]]:
-        """Of each window the tokens that count, NO_ANSWER for those that do not."""
+        """For each window the ids of tokens that count, and NO_ANSWER for all others."""
         return [
             [NO_ANSWER] * int(context) + list(ids[int(context) :])
             for ids, context in zip(self.columns["input_ids"], self.context, strict=True)
@@ -150,10 +150,10 @@ class Windows(EncodedTexts):
 
 
 def cut(length: int, *, max_tokens: int, stride: int) -> list[tuple[int, int, int]]:
-    """(start, end, context) of the windows of a document of so many tokens.
+    """(start, end, context) of the windows of a document of `length` tokens.
 
-    context: how many of a window's first tokens are not counted; the first token of all never is. With
-    stride = max_tokens the first token of each window has nothing before it, and is left out.
+    context: how many of a window's first tokens are not counted. The first token of the document never is.
+    With stride = max_tokens the first token of each window has nothing before it, and is left out.
     """
     pieces, counted = [], 0
     for start in range(0, max(length, 1), stride):
@@ -168,7 +168,7 @@ def cut(length: int, *, max_tokens: int, stride: int) -> list[tuple[int, int, in
 def windows(documents: Sequence[Sequence[int]], *, max_tokens: int, stride: int, padding: int) -> Windows:
     """The windows of documents of token ids, in the order of the documents. padding: an id to fill up with.
 
-    Padded on the right, where a causal model's earlier tokens cannot see it.
+    Padding is on the right, because earlier tokens of a causal model cannot see it there.
     """
     placed = [
         (row, start, end, context)

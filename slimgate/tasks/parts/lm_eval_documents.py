@@ -1,4 +1,4 @@
-"""The documents of lm-evaluation-harness's tasks, with their requests, and what its scores make of answers.
+"""The documents of lm-evaluation-harness's tasks, with their requests, and the scores of answers.
 
 Tasks are prepared as `lm_eval.simple_evaluate` prepares them (version 0.4.13, evaluator.py): the same seeds,
 shots, limits and order, so that prompts and results are the same.
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
     from slimgate.plugins.base import Json
 
-# As simple_evaluate seeds them.
+# The seeds of simple_evaluate.
 RANDOM_SEED, SEED = 0, 1234
 ROLLING = "loglikelihood_rolling"
 TRAIN = "train"
-# What stands in a YAML file of a task, and where an object without a text of its own lies in memory.
+# Key words in the YAML file of a task, and the memory address in the text of an object.
 _INCLUDE = re.compile(r"^\s*include:\s*(\S+)\s*$", re.MULTILINE)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _READ = frozenset({".yaml", ".yml", ".py", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet"})
@@ -48,9 +48,9 @@ Template = Callable[..., str]
 
 @dataclass(frozen=True)
 class Asked:
-    """Which tasks, by name or path of a YAML file; shots and documents of each.
+    """Which tasks, by name or path of a YAML file, and the number of shots and documents of each.
 
-    multiturn: where a chat template is applied, whether shots are turns of their own.
+    multiturn: with a chat template, whether shots are separate turns.
     """
 
     tasks: tuple[str, ...]
@@ -61,13 +61,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answered:
-    """values: by metric of the first filter that has it, and by "METRIC,FILTER"; answer: in words."""
+    """values: by metric of the first filter that has it, and by "METRIC,FILTER"; answer: the text."""
 
     values: Mapping[str, float]
     answer: str
 
     def score(self, name: str | None, task: str) -> float:
-        """The score of that name, or the first one. Raises MeasureError where it is none from 0 to 1."""
+        """The score with that name, or the first score. Raises MeasureError if it is not from 0 to 1."""
         if name is not None and name not in self.values:
             raise MeasureError(
                 f'task {task} has no score "{name}"; it has {", ".join(self.values) or "none"}'
@@ -85,9 +85,9 @@ class Answered:
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """tasks: lm-evaluation-harness's; rows: by part (gate, train) a row of each document.
+    """tasks: lm-evaluation-harness's; rows: for each part (gate, train) one row for each document.
 
-    gate: by the id of a row the requests of its document; training: by task its training documents;
+    gate: for the id of a row the requests of its document; training: for a task its training documents;
     prepared: how their requests are made.
     """
 
@@ -99,7 +99,7 @@ class Documents:
     _made: dict[str, list[Any]] = field(default_factory=dict)
 
     def requests(self, row: str) -> list[Any]:
-        """The requests of a row's document, in their order. Those of a training document are made here."""
+        """The requests of a row's document, in order. Requests of training documents are made here."""
         if row in self.gate:
             return self.gate[row]
         if row not in self._made:
@@ -115,10 +115,10 @@ class Documents:
 def load_documents(
     request: Asked, chat: Path | None = None, _state: tuple[tuple[str, str], ...] = ()
 ) -> Documents:
-    """Raises DataError for a task that there is not, or that cannot be run here; MissingExtra.
+    """Raises DataError for a task that does not exist or cannot be run here; MissingExtra.
 
-    chat: the folder of a model whose chat template its requests get; None: prompts as they are. _state: of
-    the files of tasks (`files_state`), so that changed files are read again.
+    chat: the folder of a model whose chat template formats the requests; None: prompts without a template.
+    _state: the digests of the tasks' files (`files_state`), so that changed files are read again.
     """
     template = None if chat is None else chat_template(_load_tokenizer(chat))
     with quiet.silent(), isolated_seed(SEED), _without_cached_local_files():
@@ -146,7 +146,7 @@ def load_documents(
 
 
 def task_files(tasks: Sequence[str]) -> list[Path]:
-    """The YAML files among the names of tasks, and those that they include, at any remove."""
+    """The YAML files among the names of tasks, and all files that they include, directly or indirectly."""
     todo = [Path(name) for name in tasks if name.endswith((".yaml", ".yml"))]
     files: dict[Path, None] = {}
     while todo:
@@ -170,15 +170,15 @@ def files_state(tasks: Sequence[str]) -> tuple[tuple[str, str], ...]:
 def _without_cached_local_files() -> Iterator[None]:
     """Keeps what datasets makes of local files in a new folder, until the process ends.
 
-    datasets knows a local file by its path and its time alone. A file that got other documents and kept its
-    time (rsync -t, tar, a build that sets all times to one) would be judged by the documents of before.
+    datasets identifies a local file by its path and its time alone. If a file got other documents and kept
+    its time (rsync -t, tar, a build that sets all times to one value), the old documents would be judged.
     """
     import datasets
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as FORMATS
 
     load: Callable[..., Any] = datasets.load_dataset
     folder = TemporaryDirectory(prefix="slimgate-documents-")
-    _SCRATCH.append(folder)  # documents are mapped from its files
+    _SCRATCH.append(folder)  # documents are memory-mapped from its files
 
     def load_local_files(path: str, *args: object, **options: Any) -> Any:
         is_remote = "://" in str(options.get("data_files", ""))
@@ -194,10 +194,10 @@ def _without_cached_local_files() -> Iterator[None]:
 
 
 def resolved_configuration(task: LmEvalTask) -> str:
-    """All settings of a task as text: with what its YAML includes, and the code of its functions."""
+    """All settings of a task as text: with the YAML files that it includes, and the code of its functions."""
     try:
         settings = task.dump_config()
-    except Exception:  # a task that is a class of its own may have none; its code counts
+    except Exception:  # a task that is a Python class may have none; its code counts
         settings = {}
     return _ADDRESS.sub("", json.dumps(settings, sort_keys=True, default=str))
 
@@ -214,7 +214,8 @@ def _load_tasks(request: Asked) -> dict[str, Any]:
                 hint = format_suggestion(name, manager.all_tasks)
                 raise DataError(f'tasks: lm-eval has no task "{name}"{hint}') from error
         raise DataError(f"tasks: lm-eval cannot load them: {in_one_line(error)}") from error
-    except Exception as error:  # a task's own code and the libraries that read its files raise anything
+    # a task's own code, and the libraries that read its files, may raise any error
+    except Exception as error:
         raise DataError(f"tasks: lm-eval cannot load them: {in_one_line(error)}") from error
 
 
@@ -225,7 +226,7 @@ def _load_tokenizer(folder: Path) -> Any:
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
-    """Messages -> a prompt, as lm-evaluation-harness makes it. Raises DataError without a template."""
+    """Returns a function: messages -> prompt, as in lm-evaluation-harness. DataError without a template."""
     from lm_eval.models.huggingface import HFLM
 
     if not getattr(tokenizer, "chat_template", None):
@@ -244,10 +245,10 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
 def put_into_chat(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], targets: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Prompts as a user's messages, and what the assistant answers, to learn from.
+    """Prompts as a user's messages, and the assistant's answers, for training.
 
-    The template ends where an answer begins, so the blank before a target goes. A start token that the
-    tokenizer adds by itself goes too.
+    The template ends at the start of an answer, so the blank before a target is removed. A start token that
+    the tokenizer adds by itself is removed too.
     """
     template, start = chat_template(tokenizer), tokenizer.bos_token or ""
     adds = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
@@ -256,7 +257,7 @@ def put_into_chat(
 
 
 def _prepare(name: str, task: LmEvalTask, request: Asked, prepared: Mapping[str, object]) -> None:
-    """Shots and requests, as simple_evaluate makes them."""
+    """Prepares shots and requests, as simple_evaluate makes them."""
     from lm_eval.evaluator_utils import get_sample_size
 
     if getattr(task, "UNSAFE_CODE", False):
@@ -269,14 +270,14 @@ def _prepare(name: str, task: LmEvalTask, request: Asked, prepared: Mapping[str,
     task.set_fewshot_seed(seed=SEED)
     try:
         task.build_all_requests(limit=get_sample_size(task, request.limit), **prepared)
-    except Exception as error:  # templates of a task's own
+    except Exception as error:  # templates of a task
         raise DataError(f"task {name}: lm-eval cannot make its requests: {in_one_line(error)}") from error
 
 
 def _training_requests(
     task: LmEvalTask, docs: Sequence[Json], number: int, prepared: Mapping[str, object]
 ) -> list[Any]:
-    """The requests of a training document, as build_all_requests makes them. It is no example of its own."""
+    """A training document's requests, as from build_all_requests. The document is not its own example."""
     doc, sampler = docs[number], task.sampler
     pool = sampler.fewshot_docs()
     examples = [candidate for candidate in pool if candidate != doc] if task.config.num_fewshot else pool
@@ -336,7 +337,7 @@ def _prompt(task: LmEvalTask, doc: Json) -> str:
 
 
 def _target(task: LmEvalTask, doc: Json) -> str:
-    """What follows the prompt where the model is right, with what stands between the two."""
+    """The text after the prompt if the model is right, including the text between the two."""
     target = task.doc_to_target(doc)
     if isinstance(target, list | tuple):
         target = target[0] if target else ""
@@ -348,7 +349,7 @@ def _target(task: LmEvalTask, doc: Json) -> str:
 
 
 def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict[str, Answered]:
-    """What each row's document scores. run(kind, requests) -> an answer to each request."""
+    """The score of each row's document. run(kind, requests) -> an answer to each request."""
     chosen = {
         row: [replace(request, resps=[], filtered_resps={}) for request in documents.requests(row)]
         for row in rows
@@ -371,7 +372,7 @@ def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict
 
 
 def _score_task(task: LmEvalTask, by_row: Mapping[str, list[Instance]]) -> dict[str, Answered]:
-    """Filters, then scores, as lm_eval.evaluator.evaluate has them."""
+    """Filters, then scores, in the order of lm_eval.evaluator.evaluate."""
     every, task._instances = task._instances, [request for some in by_row.values() for request in some]
     try:
         task.apply_filters()
@@ -396,7 +397,7 @@ def _values(task: LmEvalTask, requests: Sequence[Instance]) -> dict[str, float]:
 
 
 def _answer(requests: Sequence[Instance]) -> str:
-    """The text that was written, or the likeliest continuation."""
+    """The text that the model wrote, or the likeliest continuation."""
     first = requests[0]
     if first.request_type == "generate_until":
         return str(first.resps[0])

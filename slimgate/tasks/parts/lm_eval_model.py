@@ -3,8 +3,8 @@
     lm = ArtifactLM(predictor, folder, batch_size=8, max_tokens=None)
     lm.loglikelihood(requests), lm.loglikelihood_rolling(requests), lm.generate_until(requests)
 
-A network of PyTorch is run as lm-evaluation-harness runs it. Another runtime gives logits, one forward pass a
-batch. It writes greedy answers if its predictor does, as that of llama.cpp.
+A PyTorch module is run as lm-evaluation-harness runs it. Another runtime gives logits, in one forward pass
+per batch. It writes greedy answers if its predictor does, as that of llama.cpp does.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.lm_eval_documents import ROLLING, Documents, score_documents
 
-# Tokens of a text whose model does not say how many it can read; as lm-evaluation-harness has it.
+# The tokens that a model reads if its files do not say how many it can read, as in lm-evaluation-harness.
 DEFAULT_TOKENS = 2048
 
 
 def read_config(folder: Path) -> Any:
-    """The config.json of an artifact; of a GGUF file that llama.cpp alone reads, it names no architecture."""
+    """The config.json of an artifact; for a GGUF file that only llama.cpp reads, it has no architecture."""
     stated = read_json(folder / "config.json")
     if stated.get("model_type"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -46,7 +46,7 @@ def read_config(folder: Path) -> Any:
 
 
 class PredictedNetwork(nn.Module):
-    """A runtime's predictor where lm-evaluation-harness expects a network."""
+    """Wraps a runtime's predictor as the PyTorch module that lm-evaluation-harness expects."""
 
     def __init__(self, predictor: Predictor, config: PreTrainedConfig) -> None:
         super().__init__()
@@ -60,10 +60,10 @@ class PredictedNetwork(nn.Module):
         return SimpleNamespace(logits=torch.from_numpy(scores))
 
     def write(self, context: torch.Tensor, mask: torch.Tensor, how: Writing, *, padding: int) -> torch.Tensor:
-        """(rows, tokens) the context, and behind it the answers, padded on the right.
+        """(rows, tokens) the context, followed by the answers, padded on the right.
 
         context: (rows, tokens), padded where mask is 0. Raises MeasureError if the runtime writes no text, or
-        `how` draws.
+        `how` asks for drawn answers.
         """
         if not isinstance(self._predictor, Writer):
             raise MeasureError(
@@ -78,11 +78,11 @@ class PredictedNetwork(nn.Module):
         return torch.cat([context, written], dim=1)
 
     def tie_weights(self) -> None:
-        """It has none."""
+        """Does nothing: there are no weights to tie."""
 
 
 class ArtifactLM(HFLM):  # type: ignore[misc]  # lm_eval has no types
-    """The model of an artifact, which a predictor executes. max_tokens: None: as many as its config says."""
+    """An artifact's model, which a predictor executes. max_tokens: None for as many as its config says."""
 
     def __init__(
         self, predictor: Predictor, folder: Path, *, batch_size: int, max_tokens: int | None
@@ -129,7 +129,7 @@ class EncodedDocuments(EncodedTexts):
 def document_encoder(
     documents: Documents, folder: Path, max_tokens: int | None
 ) -> Callable[[Rows], EncodedDocuments]:
-    """Makes rows the tokens of their first request, cut on the left as lm-evaluation-harness does."""
+    """Returns an encoder of each row's first request, cut on the left as in lm-evaluation-harness."""
     from lm_eval.models.utils import resolve_max_length
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -163,7 +163,7 @@ def answer_documents(
     plan: AnswerPlan,
     max_tokens: int | None,
 ) -> npt.NDArray[Any]:
-    """(rows,) Answered. Raises MeasureError where lm-evaluation-harness cannot run a request."""
+    """(rows,) Answered. Raises MeasureError if lm-evaluation-harness cannot run a request."""
     order = range(len(encoded.ids)) if plan.order is None else plan.order.tolist()
     rows = [encoded.ids[place] for place in order]
     try:

@@ -1,13 +1,14 @@
-"""The next-token probabilities of a teacher, kept in few numbers, and KL of another model from them.
+"""Stores a teacher's next-token probabilities in few numbers, and computes the KL of another model from them.
 
-At each place the TOP likeliest tokens are kept, the probability r of all others, and DRAWN of these others,
-drawn by their probabilities p / r. With the other model's q and its probability s of the same others:
+At each position it keeps the TOP likeliest tokens, the probability r of all others, and DRAWN of these
+others, drawn by their probabilities p / r. With the other model's q, and its probability s of the same
+others:
 
     KL = sum over the top of p log(p / q)  +  r log(r / s)  +  r KL(p / r || q / s among the others)
 
 The first two terms are exact. They alone are a lower bound, which lacks about the share r of the whole. The
-last one is estimated by the mean of log(x) - 1 + 1 / x, x = (p / r) / (q / s), over the tokens drawn: it has
-no bias, is never below 0, and is 0 where the models agree (Schulman 2020, Approximating KL divergence).
+last term is estimated by the mean of log(x) - 1 + 1 / x, x = (p / r) / (q / s), over the drawn tokens: it has
+no bias, is never below 0, and is 0 if the models agree (Schulman 2020, Approximating KL divergence).
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.language_model import at_once
 
-# Kept of each place; each takes 8 bytes of the store.
+# Tokens kept at each position; each takes 8 bytes of the store.
 TOP, DRAWN = 128, 128
 _TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True, eq=False)
 class TopTokens:
-    """A model's probabilities at every counted place, in the order of the windows.
+    """A model's probabilities at every counted position, in the order of the windows.
 
-    ids, log_p: (places, top + drawn) the likeliest tokens, the likeliest first, then those drawn of the
-    others, and their log-probabilities; rest: (places,) the probability of all but the top; vocabulary:
-    tokens that were scored.
+    ids, log_p: (positions, top + drawn) the likeliest tokens, the likeliest first, then the tokens drawn from
+    the others, and their log-probabilities; rest: (positions,) the probability of all tokens except the top;
+    vocabulary: the number of scored tokens.
     """
 
     ids: npt.NDArray[np.int32]
@@ -51,7 +52,7 @@ def top_tokens(
     batches: Iterator[list[int]],
     progress: Progress = no_progress,
 ) -> TopTokens:
-    """batches: positions of windows, each once."""
+    """The stored probabilities of a model. batches: positions of windows, each once."""
     tops: dict[int, tuple[torch.Tensor, ...]] = {}
     vocabulary, generator = 0, torch.Generator().manual_seed(0)
     for position, logits in _logits(predictor, encoded, batches, progress):
@@ -69,9 +70,9 @@ def kl_from(
     batches: Iterator[list[int]],
     progress: Progress = no_progress,
 ) -> tuple[Floats, npt.NDArray[np.bool_]] | None:
-    """KL(teacher || model) in nats at every place, and whether the model finds the teacher's token likeliest.
+    """KL(teacher || model) in nats at every position, and whether both models find the same token likeliest.
 
-    None where the model scores another vocabulary.
+    None if the model scores another vocabulary.
     """
     begins = np.concatenate([[0], np.cumsum(place_counts(encoded))])
     kl, same = np.zeros(len(teacher.rest)), np.zeros(len(teacher.rest), dtype=np.bool_)
@@ -85,7 +86,7 @@ def kl_from(
 
 
 def place_counts(encoded: Encoded) -> Ints:
-    """(windows,) the places of each window at which a counted token is predicted."""
+    """(windows,) the number of positions in each window at which a counted token is predicted."""
     every = range(len(encoded.lengths))
     counts = [encoded.extra_arrays([document])["counted"][:, 1:].sum() for document in every]
     return np.asarray(counts, dtype=np.int64)
@@ -116,7 +117,7 @@ def _top(logits: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor
     ids = log_p.topk(min(TOP, log_p.shape[-1]), dim=-1).indices
     other_log = log_p.exp().scatter_(-1, ids, 0.0)
     rest = other_log.sum(-1)
-    # where nothing is left any token will do: it counts for nothing
+    # If no other token is left, any token will do, because its weight is 0.
     other_log[rest <= _TINY] = 1.0
     ids = torch.cat([ids, torch.multinomial(other_log, DRAWN, replacement=True, generator=generator)], dim=-1)
     return ids.int(), log_p.gather(-1, ids), rest
@@ -131,12 +132,12 @@ def _kl(teacher: TopTokens, places: slice, logits: torch.Tensor) -> tuple[Floats
     log_q = logits.log_softmax(-1)
     other_q = log_q.exp().scatter_(-1, ids[:, :top], 0.0).sum(-1)
     ratios = log_p.double() - log_q.gather(-1, ids).double()
-    # of the others: log(r / s), and log of (p / r) / (q / s) at the tokens drawn
+    # For the others: log(r / s), and log of (p / r) / (q / s) at the drawn tokens.
     shift = (rest.double().clamp_min(_TINY) / other_q.double().clamp_min(_TINY)).log()
     drawn = ratios[:, top:] - shift[:, None]
     among = (drawn - 1 + (-drawn).exp()).mean(-1)
     divergences = (log_p[:, :top].double().exp() * ratios[:, :top]).sum(-1)
     divergences += torch.where(rest > _TINY, rest.double() * (shift + among), 0.0)
-    # a tie counts as the same; rounding may leave a KL of 0 a little below it
+    # A tie counts as the same token; rounding may leave a KL of 0 a little below 0.
     same = logits.gather(-1, ids[:, :1])[:, 0] == logits.max(-1).values
     return divergences.clamp_min(0.0).numpy(), same.numpy()

@@ -1,4 +1,4 @@
-"""Prompts as token ids, the answers that a model writes to them, and what two answers have in common."""
+"""Prompts as token ids, the answers that a model writes to them, and the common prefix of two answers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from slimgate.tasks.parts.language_model import Windows, windows
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# A loop is one run of tokens three times at the end of an answer, or more, eight tokens in all.
+# A loop is a run of tokens that occurs at least three times at the end of an answer, in all eight tokens.
 LOOP_REPEATS, LOOP_TOKENS = 3, 8
 
 
 @dataclass(frozen=True, eq=False)
 class Prompts(EncodedTexts):
-    """Tokenised prompts. texts: as the model reads them, by its chat template; keys: the rows' ids."""
+    """Tokenised prompts. texts: as the model reads them, with its chat template; keys: the rows' ids."""
 
     texts: Sequence[str] = ()
     keys: Sequence[str] = ()
@@ -42,7 +42,7 @@ class Prompts(EncodedTexts):
     def writing_batch(self, positions: Sequence[int], prompt_tokens: int, new_tokens: int) -> Arrays:
         """Inputs (rows, prompt_tokens) int64 of a call that writes: each prompt cut, or repeated.
 
-        No row has padding, so that all of them are as long as they say.
+        No row has padding, so that each has exactly the stated length.
         """
         columns = self.columns["input_ids"]
         ids = np.asarray([np.resize(columns[i], prompt_tokens) for i in positions], dtype=np.int64)
@@ -50,7 +50,7 @@ class Prompts(EncodedTexts):
         return {"input_ids": ids, "attention_mask": np.ones_like(ids), NEW_TOKENS: new}
 
     def join(self, more: EncodedTexts) -> Prompts:
-        """These prompts and more behind them, of the same tokenizer."""
+        """These prompts, followed by more prompts of the same tokenizer."""
         assert isinstance(more, Prompts)
         joined = super().join(more)
         assert isinstance(joined, Prompts)
@@ -64,10 +64,10 @@ def prompt_texts(
     chat: bool,
     tools: Sequence[Sequence[Json]] | None = None,
 ) -> list[str]:
-    """Prompts as the model reads them: lists of messages, or with `chat` a user's text, by the chat template.
+    """Prompts as the model reads them. The chat template formats messages and, with `chat`, texts of a user.
 
-    tools: those of each prompt. Raises DataError for a tokenizer without a template, for messages that it
-    refuses, and for a template that ignores tools.
+    tools: the tools of each prompt. Raises DataError for a tokenizer without a template, for messages that
+    the template refuses, and for a template that ignores tools.
     """
     if tools is None:
         return [_prompt_text(tokenizer, prompt, chat=chat) for prompt in prompts]
@@ -118,7 +118,7 @@ def _prompt_text(
 def prompt_ids(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, templated: bool
 ) -> list[list[int]]:
-    """The ids of each prompt, without an end token behind it. templated: special tokens stand in the text."""
+    """The ids of each prompt, without an end token. templated: the text has its special tokens already."""
     with keep_truncation(tokenizer):
         encoded = tokenizer(list(texts), add_special_tokens=not templated, truncation=False, verbose=False)
     ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None, tokenizer.bos_token_id}
@@ -131,7 +131,7 @@ def prompt_ids(
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], keys: Sequence[str], *, templated: bool
 ) -> Prompts:
-    """Raises DataError for a prompt without a token."""
+    """Tokenises prompts. Raises DataError for a prompt without a token."""
     ids = prompt_ids(tokenizer, texts, templated=templated)
     for key, row in zip(keys, ids, strict=True):
         if not row:
@@ -148,9 +148,9 @@ def answer_windows(
     *,
     templated: bool,
 ) -> Windows:
-    """Prompts with their answers and an end token, to learn from: the answers alone count.
+    """Prompts with their answers and an end token, for training: only the answers count.
 
-    A prompt without an answer is text to learn from as a whole.
+    A prompt without an answer is learnt as a whole.
     """
     prompts, end = prompt_ids(tokenizer, texts, templated=templated), tokenizer.eos_token_id
     with keep_truncation(tokenizer):
@@ -165,7 +165,7 @@ def answer_windows(
 def written_windows(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], answers: Sequence[Written]
 ) -> Windows:
-    """Prompts with what a model wrote behind them, token by token: the answers alone count.
+    """Prompts followed by a model's answers, token by token: only the answers count.
 
     An answer that was cut, or that a stop text ended, has no end token to learn.
     """
@@ -218,7 +218,7 @@ def is_loop(answer: Written) -> bool:
 
 
 def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
-    """How many items two sequences begin with alike."""
+    """How many equal items two sequences begin with."""
     for place, (first_id, other) in enumerate(zip(first, second, strict=False)):
         if first_id != other:
             return place

@@ -1,4 +1,4 @@
-"""Rows as questions with choices: what a model reads, what it may answer, and which answer is right.
+"""Rows as questions with choices: what a model reads, how it may answer, and which answer is right.
 
 context = "What is 3 + 4?", choices = ["6", "7", "8"], answer = 1
 prompt  "What is 3 + 4?"                                 answers  " 6", " 7", " 8"
@@ -25,7 +25,7 @@ MOST_LETTERS = len(ascii_uppercase)
 
 @dataclass(frozen=True)
 class Columns:
-    """Where rows have their parts. choices: one column of lists, or a column for each choice."""
+    """The columns of a question's parts. choices: one column of lists, or a column for each choice."""
 
     context: str
     choices: str | tuple[str, ...]
@@ -39,7 +39,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Form:
-    """How a question is written. separator: between the prompt and an answer."""
+    """The text form of a question. separator: between the prompt and an answer."""
 
     template: str
     letters: bool
@@ -48,34 +48,34 @@ class Form:
 
 @dataclass(frozen=True)
 class Question:
-    """context and choices as the row has them; right: the place of the right choice."""
+    """context and choices as in the row; right: the position of the right choice."""
 
     context: str
     choices: tuple[str, ...]
     right: int
 
     def prompt(self, form: Form) -> str:
-        """What the model reads before its answer."""
+        """The text that the model reads before its answer."""
         names = choice_names(len(self.choices))
         lines = "\n".join(f"{name}. {choice}" for name, choice in zip(names, self.choices, strict=True))
         parts = {CONTEXT: self.context, CHOICES: lines}
         return _PLACES.sub(lambda match: parts[match[0]], form.template)
 
     def answers(self, form: Form) -> tuple[str, ...]:
-        """What may follow the prompt, one text for each choice."""
+        """The possible continuations of the prompt, one text for each choice."""
         shown = choice_names(len(self.choices)) if form.letters else self.choices
         return tuple(form.separator + shown_choice for shown_choice in shown)
 
 
 def choice_names(count: int) -> tuple[str, ...]:
-    """A, B, C, …; numbers from 1 where there are more choices than letters."""
+    """A, B, C, …; numbers from 1 if there are more choices than letters."""
     if count > MOST_LETTERS:
         return tuple(str(number) for number in range(1, count + 1))
     return tuple(ascii_uppercase[:count])
 
 
 def read_questions(rows: Rows, columns: Columns) -> list[Question]:
-    """A question of each row. Raises DataError that names the row, and what is wrong with it."""
+    """A question for each row. Raises DataError that names the row, and what is wrong with it."""
     contexts = rows.table[columns.context].to_pylist()
     answers = rows.table[columns.answer].to_pylist()
     listed = _choice_values(rows, columns.choices)
@@ -97,9 +97,9 @@ def _choice_values(rows: Rows, choices: str | tuple[str, ...]) -> list[Any]:
 
 
 def _read_choices(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The choices, and the names that the data gives them; no names where it gives none.
+    """The choices, and their names in the data, if it has any.
 
-    values: a list, or {"text": […], "label": […]} as ARC and CommonsenseQA have it.
+    values: a list, or {"text": […], "label": […]} as in ARC and CommonsenseQA.
     """
     labels: Sequence[Any] = ()
     if isinstance(values, dict) and isinstance(values.get("text"), list):
@@ -108,7 +108,8 @@ def _read_choices(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise ValueError(
             f"choices are {values!r}, expected a list, {{text, label}} lists, or a column for each choice"
         )
-    while values and values[-1] is None:  # a table with a column for each choice has rows of fewer choices
+    # a table with a column for each choice may have rows with fewer choices
+    while values and values[-1] is None:
         values = values[:-1]
     texts = tuple("" if value is None else str(value) for value in values)
     if empty := [place for place, text in enumerate(texts) if not text.strip()]:
@@ -119,10 +120,10 @@ def _read_choices(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _right_place(answer: object, choices: tuple[str, ...], labels: tuple[str, ...]) -> int:
-    """The place of the choice that an answer names. Raises ValueError where it names none, or two.
+    """The position of the choice that an answer names. Raises ValueError if it names none, or two.
 
-    An answer is a name that the data gives the choices, else the text of one of them, a letter, or a number
-    that counts from 0.
+    An answer is a choice's name in the data, else the text of a choice, a letter, or a number that counts
+    from 0.
     """
     if answer is None:
         raise ValueError("the answer is null; leave such rows out of the source")
@@ -149,7 +150,7 @@ def _right_place(answer: object, choices: tuple[str, ...], labels: tuple[str, ..
 
 
 def _to_number(answer: object) -> int | None:
-    """The whole number that a value is, or that a text of digits names."""
+    """A whole number as int, also from a text of digits; else None."""
     if isinstance(answer, bool):
         return int(answer)
     if isinstance(answer, int) or (isinstance(answer, float) and answer.is_integer()):

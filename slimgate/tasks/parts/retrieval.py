@@ -1,4 +1,4 @@
-"""Ranks documents by similarity to each query, with the similarities of some queries at a time in memory."""
+"""Ranks documents by similarity to each query, a few queries at a time to save memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Vectors = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# Similarities of unit vectors this close are a tie: the vector of a text differs by that much from batch to
-# batch. For longer vectors the limit is multiplied by their lengths.
+# Similarities of unit vectors this close are a tie: the vector of a text differs by this much between
+# batches. For longer vectors the limit is multiplied by their lengths.
 TIE = 1e-6
 DEPTH = 10
 _CHUNK_BYTES = 64 * 2**20
@@ -50,8 +50,8 @@ def rank_documents(
     """Ranks all documents for each query by dot product. Documents with the label of the query are relevant.
 
     queries, documents: (rows, dims). leave_one_out: query i is document i, which is left out of its ranking.
-    chunk: how many queries to compute at a time. A tie counts against the model: documents that are not
-    relevant come first. Sources: Voorhees 1999 (MRR); Järvelin & Kekäläinen 2002 (nDCG).
+    chunk: how many queries to compute at a time. At a tie, irrelevant documents come first, so a tie counts
+    against the model. Sources: Voorhees 1999 (MRR); Järvelin & Kekäläinen 2002 (nDCG).
     """
     rows = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
     ties = TIE * np.linalg.norm(queries, axis=1) * np.linalg.norm(documents, axis=1).max()
@@ -67,7 +67,7 @@ def rank_documents(
 def _cut_queries(
     query_labels: Ints, document_labels: Ints, rows: int, *, leave_one_out: bool
 ) -> Iterator[tuple[slice, npt.NDArray[np.bool_], Ints | None]]:
-    """(queries, (queries, documents) whether relevant, the queries' own documents) of some queries a time."""
+    """(queries, (queries, documents) whether relevant, the queries' own documents), in chunks of queries."""
     for start in range(0, len(query_labels), rows):
         at = slice(start, min(start + rows, len(query_labels)))
         relevant = query_labels[at, None] == document_labels[None, :]
@@ -86,10 +86,10 @@ def _rank_and_ndcg(
 ) -> tuple[Floats, Floats]:
     """The rank and the nDCG of each query, both (queries,).
 
-    similarities, relevant: (queries, documents). own_rows: the document that each query is, if it is one.
+    similarities, relevant: (queries, documents). own_rows: the document that each query is, if any.
     ties: (queries,) similarities that differ by less are a tie.
     """
-    # lowering the relevant ones puts them behind every document that they tie with
+    # lowering the relevant ones puts them after every document that they tie with
     scores = similarities.astype(np.float32) - ties.astype(np.float32)[:, None] * relevant
     if own_rows is not None:
         scores[np.arange(len(own_rows)), own_rows] = -np.inf

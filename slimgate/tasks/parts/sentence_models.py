@@ -1,7 +1,7 @@
-"""Models of sentence embeddings: loading them, and what their embeddings cost and keep beside the teacher's.
+"""Models of sentence embeddings: loading, storage cost, and similarity to the teacher's embeddings.
 
-A model is a transformer's folder, plain or as sentence-transformers has it. Light at its top: a suite is
-checked by `check_sentence_model` before torch loads."""
+A model is a transformer's folder, plain or in sentence-transformers' form. The module is cheap to import:
+`check_sentence_model` checks a suite before torch loads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
-# More rows hardly move a mean cosine.
+# More rows hardly change a mean cosine.
 ROWS = 512
 FLOAT_BITS = 32
 INDEXED = 1_000_000
@@ -44,7 +44,7 @@ _MEGABYTE = 1024**2
 
 
 def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) -> None:
-    """Raises SuiteError where a model of this config.json is of two halves, or of too few positions."""
+    """Raises SuiteError if a config.json describes a model of two halves, or with too few positions."""
     if config.get("is_encoder_decoder"):
         raise SuiteError(
             f"{ref.text} is an encoder with a decoder, expected only an encoder or only a decoder"
@@ -62,10 +62,10 @@ S = TypeVar("S", bound=SentenceParams)
 
 
 class SentenceTask(Task[S]):
-    """A task of texts that are encoded apart."""
+    """A task of texts that are encoded separately."""
 
     end_to_end = True
-    # Each text's vector as a query first, as a document last: the same but for asymmetric search.
+    # A text's vector as a query is first, as a document last. They are equal except in asymmetric search.
     snippet_tail = (
         "vectors = {scores}.reshape(len(texts), -1, scores.shape[-1])\n"
         "print(vectors[:, 0] @ vectors[:, -1].T)"
@@ -75,11 +75,11 @@ class SentenceTask(Task[S]):
     )
 
     def check_model(self, params: S, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
+        """Raises SuiteError if the model of a config.json cannot serve this task."""
         check_sentence_model(params, ref, config)
 
     def load_model(self, params: S, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """The encoder of a ref, which is complete."""
+        """Loads the encoder of a ref, which is complete."""
         return load_sentence_model(params, ref, context)
 
     def encode_rows(
@@ -89,13 +89,13 @@ class SentenceTask(Task[S]):
         return encode_sentences(params, rows, tokenizer)
 
     def compare(self, params: S, teacher: Compared, variant: Compared) -> Json:
-        """What an embedding costs in an index, and how near it is to the teacher's."""
+        """The storage of an embedding in an index, and its similarity to the teacher's."""
 
         return embedding_figures(teacher, variant)
 
 
 def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildContext) -> TorchModel:
-    """The TorchModel of a folder; what [task] says goes before what the folder does. Raises BuildError."""
+    """The TorchModel of a folder. Options in [task] override the folder's settings. Raises BuildError."""
     from transformers import AutoConfig
 
     from slimgate.models.pretrained import tokenizer_of
@@ -105,7 +105,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
-    with isolated_seed(context.seed):  # what is fresh starts from random numbers
+    with isolated_seed(context.seed):  # fresh weights start from random numbers
         weights, network = load_encoder(ref, config, {**_stated_options(params), "texts": len(params.texts)})
     require_weights(ref, weights, context)
     if tokenizer.pad_token_id is None:
@@ -120,9 +120,9 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
 def load_encoder(
     ref: ModelRef, config: PreTrainedConfig, stated: Mapping[str, object]
 ) -> tuple[Weights, SentenceEncoder]:
-    """How the encoder of a folder fits its files, and a SentenceEncoder around it.
+    """A SentenceEncoder for a folder's model, and how the model fits its files.
 
-    stated: settings that go before the folder's own. A pooler may be missing, since it is not used.
+    stated: settings that override the folder's. A pooler may be missing, because it is not used.
     """
     from slimgate.models.sentence_encoder import SentenceEncoder
 
@@ -147,12 +147,12 @@ def _stated_options(params: SentenceParams) -> dict[str, Any]:
 
 
 def _without_pooler(weights: Weights) -> Weights:
-    """A pooler may be missing: it is not used."""
+    """Drops a missing pooler from the missing weights, because it is not used."""
     return replace(weights, missing=[name for name in weights.missing if not name.startswith(f"{POOLER}.")])
 
 
 def _read_dense(network: SentenceEncoder, files: list[Path]) -> None:
-    """The weights of the layers behind the pooling, each from its own file."""
+    """Reads the weights of the layers after the pooling, each from a separate file."""
     import safetensors.torch
     import torch
 
@@ -167,15 +167,15 @@ def _read_dense(network: SentenceEncoder, files: list[Path]) -> None:
 
 
 def _train_texts(params: SentenceParams, context: BuildContext) -> Iterator[str]:
-    """Read where a tokenizer is trained, and not before."""
+    """The texts of `train`. The rows are read only if a tokenizer is trained."""
     for column in params.texts:
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
 
 def embedding_figures(teacher: Compared, variant: Compared) -> dict[str, Any]:
-    """The record's `figures`: bytes of an embedding, megabytes of a million, cosine to the teacher's own.
+    """The record's `figures`: bytes of an embedding, megabytes of a million, cosine to the teacher's.
 
-    Queries may have another form than documents; it is documents that an index keeps.
+    Queries may have another form than documents; an index stores documents.
     """
     theirs, mine = document_vectors(teacher), document_vectors(variant)
     sizes = [
@@ -194,7 +194,7 @@ def embedding_figures(teacher: Compared, variant: Compared) -> dict[str, Any]:
 
 
 def document_vectors(model: Compared, rows: int = ROWS) -> npt.NDArray[np.float32]:
-    """(rows, dims) of the first rows' documents: of pairs the second text, else the text."""
+    """(rows, dims) vectors of the first rows' documents: the second text of a pair, else the text."""
     count = min(rows, len(model.encoded.lengths))
     parts = [
         model.predictor.fetch(
@@ -207,12 +207,12 @@ def document_vectors(model: Compared, rows: int = ROWS) -> npt.NDArray[np.float3
 
 
 def bytes_per_embedding(model: Compared, dims: int) -> int:
-    """What an index keeps of a vector, by the form that the artifact gives it."""
+    """The bytes that an index stores for a vector, in the form that the artifact gives it."""
     return -(-dims * _stored_bits(model.folder) // 8)
 
 
 def _stored_bits(folder: Path) -> int:
-    """By the modules that steps have put into the model; an artifact of another kind gives floats."""
+    """The bits per number, from the modules that steps have added; other artifacts give floats."""
     from slimgate.models.torch_model import DESCRIPTION
 
     path = folder / DESCRIPTION

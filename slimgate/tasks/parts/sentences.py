@@ -1,6 +1,6 @@
-"""What the tasks of sentence embeddings have in common in [task].
+"""Shared options of the sentence-embedding tasks, and rows of texts that are encoded separately.
 
-Rows of two texts that are encoded apart: a query and its document, or two sentences.
+A row has a query and its document, or two sentences.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SentenceParams(Table, ABC):
-    """How texts become vectors, and what training asks of them."""
+    """Options of how texts become vectors, and of their training."""
 
     max_tokens: int = Field(default=128, ge=2)
     """Tokens of a text, at most; longer texts are cut."""
@@ -44,7 +44,7 @@ class SentenceParams(Table, ABC):
     matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Numbers of leading dimensions that are trained to work alone, in falling order."""
     distance: Literal["mse", "cosine"] = "mse"
-    """Distance of a student's embeddings to the teacher's, which mse_weight weighs."""
+    """Distance of a student's embeddings to the teacher's. Its weight is mse_weight."""
 
     @property
     @abstractmethod
@@ -61,7 +61,7 @@ class SentenceParams(Table, ABC):
 
 @dataclass(frozen=True, eq=False)
 class EncodedPairs:
-    """The first and the second text of every row; a batch holds all first ones, then all second ones."""
+    """The first and the second text of every row; a batch holds all first texts, then all second texts."""
 
     first: EncodedTexts
     second: EncodedTexts
@@ -69,22 +69,22 @@ class EncodedPairs:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of the longer text of each row: (rows,)."""
+        """(rows,) the number of tokens of the longer text of each row."""
         return np.maximum(self.first.lengths, self.second.lengths)
 
     @property
     def tokens(self) -> int:
-        """Of both texts of all rows."""
+        """The number of tokens of both texts of all rows."""
         return int(self.first.lengths.sum() + self.second.lengths.sum())
 
     @property
     def side(self) -> str:
-        """Where texts are padded."""
+        """The side on which texts are padded."""
         return self.first.side
 
     @property
     def columns(self) -> Mapping[str, Sequence[Sequence[int]]]:
-        """The tokens of each row, those of both texts one after another."""
+        """The tokens of each row: those of both texts, one text after the other."""
         return {
             name: [[*mine, *theirs] for mine, theirs in zip(rows, self.second.columns[name], strict=True)]
             for name, rows in self.first.columns.items()
@@ -100,7 +100,7 @@ class EncodedPairs:
         return {name: np.concatenate([first[name], second[name]]) for name in first}
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """Nothing."""
+        """No arrays."""
         return {}
 
     def take(self, positions: Sequence[int]) -> EncodedPairs:
@@ -108,14 +108,14 @@ class EncodedPairs:
         return EncodedPairs(self.first.take(positions), self.second.take(positions))
 
     def join(self, more: EncodedPairs) -> EncodedPairs:
-        """These rows and more behind them, of the same tokenizer."""
+        """These rows, followed by more rows of the same tokenizer."""
         return EncodedPairs(self.first.join(more.first), self.second.join(more.second))
 
 
 def encode_sentences(
     params: SentenceParams, rows: Rows, tokenizer: PreTrainedTokenizerBase
 ) -> EncodedTexts | EncodedPairs:
-    """Tokenises the one or two texts of each row, behind their prompts."""
+    """Tokenises the one or two texts of each row, after their prompts."""
     prompts = params.prompts or ("",) * len(params.texts)
     encoded = [
         encode_texts(

@@ -1,6 +1,6 @@
 """How varied texts are, by their words.
 
-How varied the text is that teacher and variant write behind the first tokens of gate rows.
+It compares the texts that teacher and variant write after the first tokens of gate rows.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def ngrams(words: Words, n: int) -> list[tuple[str, ...]]:
 
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
-    """Different n-grams / n-grams, over all texts together, in [0, 1]; None where there are none.
+    """Different n-grams / n-grams, over all texts together, in [0, 1]; None if there are no n-grams.
 
-    Falls with the amount of text: compare equal amounts. Source: Li et al. 2016 (A Diversity-Promoting
+    It falls with the amount of text: compare equal amounts. Source: Li et al. 2016 (A Diversity-Promoting
     Objective Function for Neural Conversation Models), section 5.
     """
     grams = [gram for text in texts for gram in ngrams(text.split(), n)]
@@ -41,9 +41,9 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
 
 
 def repetition(texts: Sequence[str], n: int = 4) -> float | None:
-    """The share of n-grams that have come before in their own text, mean over texts, in [0, 1].
+    """The share of n-grams that have occurred before in the same text, mean over texts, in [0, 1].
 
-    Texts of fewer words than n do not count; None where none is longer. Source: Welleck et al. 2020 (Neural
+    Texts of fewer words than n do not count; None if no text is longer. Source: Welleck et al. 2020 (Neural
     Text Generation with Unlikelihood Training), seq-rep-n.
     """
     by_text = [ngrams(text.split(), n) for text in texts]
@@ -58,9 +58,9 @@ def diversity(texts: Sequence[str]) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class _Plain:
-    """Drawn from the model's own distribution, as it is: what it has forgotten does not come.
+    """Sampling from the model's distribution, unchanged: text that it has forgotten does not occur.
 
-    All texts are of this length, for the share of different words falls with the amount of text.
+    All texts have this length, because the share of different words falls with the amount of text.
     """
 
     tokens: int = 32
@@ -69,7 +69,7 @@ class _Plain:
 
 
 def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
-    """name -> what, teacher, variant; of a model that PyTorch does not run, None."""
+    """The figures: name -> what, teacher, variant; None for a model that PyTorch does not run."""
     tokens = _tokens(teacher, variant)
     theirs, ours = _diversity(teacher, tokens), _diversity(variant, tokens)
     return {
@@ -89,7 +89,7 @@ def _network(model: Compared) -> Any:
 
 
 def _tokens(*models: Compared) -> int:
-    """How many tokens all of them write: fewer where one has positions for fewer."""
+    """The number of tokens that every model writes: fewer if a model has fewer positions."""
     rooms = [room(_network(model)) for model in models if can_write(_network(model))]
     return min([_Plain.tokens, *(room - PROMPT_TOKENS for room in rooms if room is not None)])
 

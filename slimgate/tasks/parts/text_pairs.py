@@ -1,10 +1,10 @@
-"""Texts with the answers that an encoder-decoder shall write to them.
+"""Texts with the answers that an encoder-decoder learns to write.
 
     input_ids           the text, padded on the right
     decoder_input_ids   the start token, and the answer without its last token
     labels              the answer with its end token
 
-The start token is the model's. Its tokenizer carries it, because rows are encoded by a tokenizer alone.
+The start token belongs to the model. Its tokenizer stores it, because rows are encoded by a tokenizer alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TEXT_TO_TEXT = "transformers:AutoModelForSeq2SeqLM"
 DECODER_INPUTS = "decoder_input_ids"
-# A setting of the tokenizer that is saved with it: the token with which its model begins an answer.
+# A setting that is saved with the tokenizer: the token with which its model begins an answer.
 START = "decoder_start"
 _START_ID = "decoder_start_token_id"
 
@@ -37,9 +37,9 @@ _START_ID = "decoder_start_token_id"
 def load_encoder_decoder(
     ref: ModelRef, context: BuildContext, texts: Callable[[], Sequence[str]]
 ) -> TorchModel:
-    """The TorchModel of a ref. texts(): those that a fresh model's tokenizer is trained on.
+    """The TorchModel of a ref. texts(): the texts for the tokenizer of a fresh model.
 
-    Raises BuildError where weights are missing, or its files do not say how an answer begins.
+    Raises BuildError if weights are missing, or its files do not say how an answer begins.
     """
     model = load_text_model(TEXT_TO_TEXT, ref, context, texts)
     places = (model.network.generation_config, model.config)
@@ -55,9 +55,9 @@ def load_encoder_decoder(
 
 @dataclass(frozen=True, eq=False)
 class TextPairs(Prompts):
-    """Tokenised texts. answers: of each the tokens of its answer with the end token; none where unknown.
+    """Tokenised texts. answers: for each text the tokens of its answer with the end token; empty if unknown.
 
-    start: the token before each answer. new_tokens: how many tokens a timed call writes where no answer is
+    start: the token before each answer. new_tokens: how many tokens a timed call writes if no answer is
     known.
     """
 
@@ -67,11 +67,11 @@ class TextPairs(Prompts):
 
     @property
     def tokens(self) -> int:
-        """Of all texts and answers."""
+        """The number of tokens of all texts and answers."""
         return int(self.lengths.sum()) + sum(map(len, self.answers))
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
-        """Texts (rows, tokens) int64, and what the decoder reads: (rows, tokens of the longest answer)."""
+        """Texts (rows, tokens) int64, and the decoder's inputs: (rows, tokens of the longest answer)."""
         shifted = [[self.start, *self.answers[i][:-1]] for i in positions]
         width = max(map(len, shifted))
         padded = np.full((len(shifted), width), self.padding["input_ids"], dtype=np.int64)
@@ -80,7 +80,7 @@ class TextPairs(Prompts):
         return {**super().batch(positions, tokens), DECODER_INPUTS: padded}
 
     def timed_batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
-        """Inputs of a call that writes as many tokens to each text as the longest of their answers has."""
+        """Inputs of a call that writes as many tokens to each text as the batch's longest answer has."""
         max_tokens = max((len(self.answers[i]) for i in positions), default=0) or self.new_tokens
         inputs = dict(self.batch(positions, tokens))
         del inputs[DECODER_INPUTS]
@@ -93,7 +93,7 @@ class TextPairs(Prompts):
         return replace(some, answers=[self.answers[i] for i in positions])
 
     def join(self, more: EncodedTexts) -> TextPairs:
-        """These rows and more behind them, of the same tokenizer."""
+        """These rows, followed by more rows of the same tokenizer."""
         assert isinstance(more, TextPairs)
         joined = super().join(more)
         assert isinstance(joined, TextPairs)
@@ -141,13 +141,13 @@ def encode_pairs(
 
 
 def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """With an end token, which not every tokenizer puts there."""
+    """The ids with an end token, which not every tokenizer appends."""
     end = tokenizer.eos_token_id
     return ids if end is None or end in ids else [*ids, end]
 
 
 def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of the token that an answer begins with. Raises BuildError where the tokenizer does not say."""
+    """The id of the token that an answer begins with. Raises BuildError if the tokenizer does not say."""
     token = tokenizer.init_kwargs.get(START)
     if token is None:
         raise BuildError(

@@ -1,4 +1,4 @@
-"""Rows of one or two texts: what the tasks of text_classification's family do alike.
+"""Rows of one or two texts: the common part of text_classification and its related tasks.
 
 class Params(TextParams): ...
 class TextClassification(TextTask[Params]): ...
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from transformers import PreTrainedTokenizerBase
 
-# Ends a snippet of export: the share of each label, of `shares` (texts, labels).
+# Ends a snippet of export: the share of each label, from `shares` (texts, labels).
 PRINT_SHARES = (
     "for text, row in zip(texts, shares):\n"
     "    print(text, {labels[k]: round(float(p), 4) for k, p in enumerate(row)})"
@@ -48,7 +48,7 @@ class TextTask(HeadTask[T]):
     end_to_end = True
 
     def text_columns(self, params: T) -> tuple[str, ...]:
-        """What must not stand in two splits; of a pair, the pair."""
+        """The text, or the pair of texts: it must not occur in two splits."""
         return params.text
 
     def encode_rows(self, params: T, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedTexts:
@@ -58,7 +58,7 @@ class TextTask(HeadTask[T]):
 
 
 def train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
-    """Every text of `train`; the rows are read where a tokenizer is trained, and not before."""
+    """Every text of `train`. The rows are read only if a tokenizer is trained."""
     for column in params.text:
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
@@ -66,9 +66,9 @@ def train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
 def head_data(
     loaded: Loaded, context: BuildContext, *, precision: str = "float32"
 ) -> tuple[HeadData, HeadData | None]:
-    """What a fresh head is fitted on: features (rows, in_features) and targets of `train` and `selection`.
+    """The data for fitting a fresh head: features (rows, in_features) and targets of `train` and `selection`.
 
-    precision: of the features, as heads.classifier_inputs has it.
+    precision: of the features, as for heads.classifier_inputs.
     """
     chosen = len(context.splits.get("selection", ()))
     held_out = _features(loaded, context, "selection", precision) if chosen else None
@@ -78,8 +78,8 @@ def head_data(
 def _features(loaded: Loaded, context: BuildContext, split: str, precision: str) -> HeadData:
     from slimgate.tasks.parts.heads import classifier_inputs
 
-    rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows stand in random order
-    # a user's own task may have another way to encode
+    rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows are in random order
+    # a user's task may encode rows in another way
     encoded = context.task.encode_rows(context.task_params, rows, loaded.model.tokenizer)
     network = loaded.model.network
     features = classifier_inputs(

@@ -60,13 +60,13 @@ def run(options: argparse.Namespace) -> int:
     count = checked.suites
     sys.stdout.writelines(f"{visible(line)}\n" for line in checked.questions)
     left = "" if options.data else "; their files, models and packages were not checked (use --data)"
-    asked = (
+    questions = (
         f", {format_count(len(checked.questions), 'question', 'questions')} (above)"
         if checked.questions
         else ""
     )
     suites = format_count(count, "suite", "suites")
-    sys.stdout.write(f"{suites} checked, no mistake found{asked}{left}\n")
+    sys.stdout.write(f"{suites} checked, no mistake found{questions}{left}\n")
     if checked.no_suites:
         listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
         sys.stdout.write(visible(f"these files are not suites and were not checked: {listed}") + "\n")

@@ -54,8 +54,8 @@ def test_a_budget_in_a_doubtful_unit_is_asked_about(
     question, count = out.splitlines()
     assert question.startswith("bench/reviews.toml: budget accuracy drop_points 0.02 (")
     assert question.endswith("Did you mean drop_points = 2?")
-    asked = NO_MISTAKE.replace("found", "found, 1 question (above)", 1)
-    assert (code, count, errors) == (0, f"1 suite checked, {asked}", [])
+    counted = NO_MISTAKE.replace("found", "found, 1 question (above)", 1)
+    assert (code, count, errors) == (0, f"1 suite checked, {counted}", [])
 
 
 def test_a_budget_of_a_log_suite_is_asked_about(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

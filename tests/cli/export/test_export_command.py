@@ -115,10 +115,11 @@ def test_mean_pooling_is_a_graph_and_nothing_for_transformers(
 
     code, _, err = export(run, "--format", "transformers")
     assert code == 4
-    assert err == (
+    assert err.splitlines() == [
+        "slimgate export: writing small",
         "slimgate export: small: no transformers class can load it (MeanPoolingClassifier is not a class "
-        "of transformers); use --format onnx, or --format openvino\n"
-    )
+        "of transformers); use --format onnx, or --format openvino",
+    ]
     assert not (tmp_path / "out").exists()
 
     assert export(run, "--format", form)[0] == 0

@@ -65,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slimgate-engine",
         choices=["local", "ray"],
         default="local",
-        help="Where models are built and predict: on this machine (local) or on a Ray cluster (ray)",
+        help="Machine that builds and runs models: this one (local) or a Ray cluster (ray)",
     )
     add(
         "--slimgate-ray-address",

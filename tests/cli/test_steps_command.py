@@ -31,7 +31,7 @@ def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str])
     [scope] = [line for line in told.splitlines() if line.startswith("scope ")]
     assert '"global" | "layer"' in scope
     assert '"row"  "global"   Weights' in scope
-    assert "promises                     sparser" in told
+    assert "promises             sparser" in told
 
 
 @pytest.mark.parametrize("name", known_plugins("step"))
@@ -50,7 +50,7 @@ def test_the_options_of_inner_tables_are_told_once(capsys: pytest.CaptureFixture
 def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "in_tower"]) == 0
     told = capsys.readouterr().out
-    assert "this depends on the options" in told
+    assert "this depends on its options" in told
     assert "no rows" not in told
 
 

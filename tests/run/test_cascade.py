@@ -230,8 +230,8 @@ def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> Non
         reached = reached & ~sure
         shares.append(float(reached.mean()))
     assert found.predictions.tolist() == wanted.tolist()
-    assert run.passed_on("fast") == pytest.approx(shares)
-    assert run.passed_on("pruned") is None
+    assert run.handle("fast").passed_on == pytest.approx(shares)
+    assert run.handle("pruned").passed_on is None
 
 
 def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) 
     both = run.outcomes("both")
     assert isinstance(both, ClassOutcomes)
     np.testing.assert_allclose(both.probabilities, mean / mean.sum(1, keepdims=True), atol=1e-5)
-    assert run.passed_on("both") == [1.0]
+    assert run.handle("both").passed_on == [1.0]
 
 
 def test_thresholds_of_an_ensemble_are_chosen_for_the_means(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_timed_calls_take_rows_by_turns_the_same_for_all_models(run: SuiteRun) -
     for _ in range(60):
         call()
     assert isinstance(handle.predictor, CascadePredictor)
-    assert handle.predictor.passed_on == pytest.approx(run.passed_on("fast"))
+    assert handle.predictor.passed_on == pytest.approx(run.handle("fast").passed_on)
     handle.close()
 
 
@@ -345,7 +345,7 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
     found, teacher = run.outcomes("fast"), run.outcomes("teacher")
     assert isinstance(found, ClassOutcomes)
     assert isinstance(teacher, ClassOutcomes)
-    assert run.passed_on("fast") == [1.0]
+    assert run.handle("fast").passed_on == [1.0]
     np.testing.assert_allclose(found.probabilities, teacher.probabilities, atol=1e-5)
     handle, batch = run.handle("fast"), run.workload("fast", Workload(2)).inputs
     assert {"input_ids", "1.input_ids"} <= batch.keys()
@@ -400,7 +400,7 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
     np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), judged.probabilities, atol=1e-5)
     unsure = first.probabilities.max(axis=1) < middle
     assert seen == [rows.ids, [one for one, is_unsure in zip(rows.ids, unsure, strict=True) if is_unsure]]
-    assert predictor.passed_on == pytest.approx(run.passed_on("fast"))
+    assert predictor.passed_on == pytest.approx(run.handle("fast").passed_on)
     handle.close()
 
 

@@ -123,7 +123,7 @@ def refusal(setting: str, name: str, example: Any) -> str | None:
     if name == "active_distill" and setting not in ARCHITECTURES:
         return "active_distill chooses rows by class probabilities, and this task has none"
     if setting == "token_classification" and "augment" in example:
-        return "transfer and augment make rows of text, and tokens is none"
+        return "transfer and augment make rows of text, and column tokens is not text"
     if name == "static_student" and setting in ("token_classification", "causal-gpt2", "causal-llama"):
         return "answers token by token"
     return None

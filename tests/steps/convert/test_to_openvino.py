@@ -96,5 +96,5 @@ def test_layers_that_compute_in_integers_are_named(tmp_path: Path) -> None:
 def test_without_calibration_rows_it_says_so(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=2), context)
-    with pytest.raises(DataError, match="split calibration, and has none"):
+    with pytest.raises(DataError, match="split calibration, which has none"):
         to_openvino.step.apply(model, to_openvino.Params(), context)

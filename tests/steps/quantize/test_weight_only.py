@@ -115,7 +115,7 @@ def test_gptq_changes_outputs_less_than_plain_rounding(tmp_path: Path, architect
 
 def test_gptq_needs_calibration_rows(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    with pytest.raises(DataError, match=r"calibration, and has none"):
+    with pytest.raises(DataError, match=r"calibration, which has none"):
         gptq.step.apply(model, gptq.Params(), context)
     assert gptq.step.reads == ("calibration",)
     assert weight_only.step.reads == ()

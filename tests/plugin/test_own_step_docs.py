@@ -117,7 +117,7 @@ def test_slimgate_methods_tells_of_it(repository: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "share     number, > 0, < 1  required" in done.stdout
-    assert "promises                     smaller, fewer_parameters" in done.stdout
+    assert "promises             smaller, fewer_parameters" in done.stdout
 
 
 def test_the_metric_has_a_verdict_and_is_the_worst_recall(ran: dict[str, Ran], repository: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_quantized_folder_is_judged_as_it_is(tmp_path: Path) -> None:
         (
             "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
             {},
-            "compress.py died by SIGSEGV; it printed nothing",
+            "compress.py was killed by SIGSEGV; it printed nothing",
         ),
         (
             "pass",

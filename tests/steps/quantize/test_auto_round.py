@@ -157,7 +157,10 @@ def test_few_tokens_are_one_sequence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scheme": "W2A16", "layout": "awq"}, 'scheme = "W2A16" has no layout = "awq", which holds W4A16'),
+        (
+            {"scheme": "W2A16", "layout": "awq"},
+            'scheme = "W2A16" has no layout = "awq", which supports W4A16',
+        ),
         (
             {"scheme": "W8A16", "layout": "gguf", "group_size": 64},
             "group_size = 64 was given, but the format has 32",

@@ -207,7 +207,7 @@ def test_a_classifier_is_written_too(tmp_path: Path) -> None:
             None,
             {"scheme": "W4A16", "group_size": 24},
             "model.layers.0.self_attn.q_proj has 32 columns, which is not a multiple of the group "
-            "size 24; choose another",
+            "size 24; choose another group size",
         ),
     ],
     ids=["nothing", "zero points", "int8 activations", "group size"],

@@ -86,7 +86,9 @@ def judge_load_tests(
 def require_load_test(log: Log, path: Path, base: Path) -> Log:
     """Raises DataError for a log of answers, and for the base itself."""
     if not log.loads:
-        raise DataError(f"{path}: it is a log of answers and {base} a load test; expected load tests")
+        raise DataError(
+            f"{path}: it is a log of answers, but the base {base} is a load test; expected another load test"
+        )
     if path.samefile(base):
         raise DataError(f"{path}: it is the base itself, expected another run")
     return log

@@ -73,8 +73,8 @@ class ServerTable(Table):
         host, _, port = urlsplit(url).netloc.rpartition(":")
         if host not in LOCAL:
             raise ValueError(
-                f'server is started on this machine, and url = "{url}" was given; expected '
-                'url = "http://localhost:{port}/v1", or a fixed port in place of {port}'
+                f'slimgate starts the server on this machine, and url = "{url}" names another host; expected '
+                'url = "http://localhost:{port}/v1", where slimgate fills in {port}, or a fixed port'
             )
         if port != PORT and any(PORT in word for word in self.command):
             raise ValueError(f'{PORT} is in command and not in url = "{url}"; expected it in both')

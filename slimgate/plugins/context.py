@@ -86,7 +86,7 @@ class BuildContext:
             the texts.
 
         Raises:
-            DataError: for gate and confirm, which only judge; for a split that is empty or is not read.
+            DataError: for gate and confirm, which no step may read; for a split that is empty or is not read.
         """
         if split in JUDGING:
             raise DataError(

@@ -80,9 +80,8 @@ class DecoderPredictor:
         self._cache = properties["KV_CACHE_PRECISION"] if _fuses_cache(compiled_model) else "f32"
         if params.kv_cache not in (None, self._cache):
             raise BuildError(
-                f'kv_cache = "{params.kv_cache}" has no effect: OpenVINO does not compute the attention '
-                "of this model in one operator with its cache, and this cache stays float32. Leave "
-                "kv_cache out"
+                f'kv_cache = "{params.kv_cache}" has no effect: OpenVINO does not fuse the attention of this '
+                "model with its key-value cache, so the cache stays float32. Leave kv_cache out"
             )
         self._request: Any = compiled_model.create_infer_request()
         self._bound: dict[str, npt.NDArray[Any]] = {}

@@ -189,7 +189,7 @@ def test_a_pytorch_model_is_exported_by_it(run: SuiteRun, tmp_path: Path) -> Non
 
 def test_another_form_is_refused_in_one_line(run: SuiteRun, tmp_path: Path) -> None:
     artifact = run.build("added").artifact
-    with pytest.raises(BuildError, match="judged as a graph of flat, which --format onnx cannot hold"):
+    with pytest.raises(BuildError, match="judged as a graph of flat, which --format onnx cannot write"):
         write_form(artifact, "onnx", tmp_path, tmp_path)
     with pytest.raises(DataError, match=r"--format flatt: no such format. Did you mean flat\?"):
         write_form(artifact, "flatt", tmp_path, tmp_path)

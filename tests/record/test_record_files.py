@@ -90,5 +90,5 @@ def test_what_is_wrong_with_a_record_is_told_by_its_place(tmp_path: Path) -> Non
 
 
 def test_an_unknown_model_is_an_error_that_names_the_known() -> None:
-    with pytest.raises(DataError, match="no model studnt, but teacher, student"):
+    with pytest.raises(DataError, match="no model studnt; it has teacher, student"):
         sample_record().variant("studnt")

@@ -130,5 +130,5 @@ def test_exported_files_are_those_that_were_judged(folder: Path, tmp_path: Path)
     )
     for file in (folder / "w8").iterdir():
         assert (tmp_path / file.name).read_bytes() == file.read_bytes()
-    with pytest.raises(BuildError, match="--format onnx cannot hold"):
+    with pytest.raises(BuildError, match="--format onnx cannot write"):
         write_form(artifact, "onnx", tmp_path, tmp_path)

@@ -263,7 +263,7 @@ def test_a_missing_program_is_an_error_before_a_model_is_built(
 REFUSED_SERVERS = [
     ("no endpoint", COMMAND, "server was given without endpoint"),
     ("no server", SERVER.replace("8000", "{port}"), r"\{port\} in url is for a server that slimgate starts"),
-    ("far away", STARTED.replace("localhost", "10.0.0.1"), "server is started on this machine"),
+    ("far away", STARTED.replace("localhost", "10.0.0.1"), "slimgate starts the server on this machine"),
     ("a port apart", f"{SERVER}\n{COMMAND}", r"\{port\} is in command and not in url"),
     ("a key", STARTED.replace('"mine"', '"--api-key", "sk-5309"'), "a key may not be in a suite"),
     (

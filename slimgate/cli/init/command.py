@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="File of gate rows, which only judge (default: taken from --data)",
+        help="File of gate rows, which are never used for training (default: taken from --data)",
     )
     add(
         "--by-label",

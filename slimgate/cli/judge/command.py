@@ -251,8 +251,8 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--positive",
         metavar="LABEL",
-        help="Predictions: positive label for precision, recall, f1 and pr_auc with two labels (default: "
-        "known for common pairs, such as 1 of 0 and 1)",
+        help="Predictions: the positive one of two labels, for precision, recall, f1 and pr_auc (default: "
+        "chosen for common pairs, such as 1 for the labels 0 and 1)",
     )
     for role, meaning in ROLES.items():
         parser.add_argument(

@@ -12,7 +12,7 @@ from slimgate.suite.tune_space import Json, Space
 
 
 class State(StrEnum):
-    """How far a trial came. beyond: the bound of its drop is outside of every budget, so it was not timed."""
+    """How far a trial came. beyond: it misses a budget of each `budget` table."""
 
     TIMED = "timed"
     BEYOND = "beyond"

@@ -54,7 +54,7 @@ def installed_packages(python: Path) -> Any:
         problem = (done.stderr.strip().splitlines() or [describe_end(done.returncode)])[-1]
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         problem = str(error)
-    raise BuildError(f"{python} does not run as a Python: {problem}")
+    raise BuildError(f"{python} does not work as a Python interpreter: {problem}")
 
 
 def write_input(model: TorchModel | Served, folder: Path) -> str:

@@ -118,5 +118,5 @@ def test_another_form_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     )
     assert code == 4
     assert (
-        "it was judged as a graph of ctranslate2, which --format onnx cannot hold" in capsys.readouterr().err
+        "it was judged as a graph of ctranslate2, which --format onnx cannot write" in capsys.readouterr().err
     )

@@ -237,7 +237,9 @@ def test_the_key_has_the_script_and_its_environments_packages(tmp_path: Path) ->
 
 def test_a_program_that_is_no_python_is_one_line(tmp_path: Path) -> None:
     params = options(tmp_path, "pass", python=Path("/bin/false"))
-    with pytest.raises(BuildError, match="/bin/false does not run as a Python: it ended with code 1"):
+    with pytest.raises(
+        BuildError, match="/bin/false does not work as a Python interpreter: it ended with code 1"
+    ):
         external.step.environment(params)
 
 

@@ -132,7 +132,7 @@ def test_without_selection_rows_accuracy_control_says_so(tiny: tuple[Any, Any]) 
     kept = context.splits
     context.splits = {"calibration": kept["calibration"]}
     try:
-        with pytest.raises(DataError, match="split selection, and has none"):
+        with pytest.raises(DataError, match="split selection, which has none"):
             applied(tiny, accuracy_control={})
     finally:
         context.splits = kept

@@ -140,7 +140,7 @@ def test_missing_doubled_and_foreign_shards_are_refused(
     for records, said in (
         (two[:1], "shard 2 of 2 missing; found 1"),
         ([*two, two[0]], "shard 1/2 was given 2 times"),
-        ([two[0], five[1]], "another number of shards: 2 and 5"),
+        ([two[0], five[1]], "different number of shards: 2 and 5"),
         ([two[0], whole_folder], "was run without --slimgate-shard"),
     ):
         assert main(["merge", *map(str, records), "--out", str(tmp_path / "out")]) == 4

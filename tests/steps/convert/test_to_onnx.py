@@ -49,7 +49,7 @@ def test_layers_that_compute_in_integers_are_refused(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
-    with pytest.raises(BuildError, match=r"layers Int8Linear compute in integers.*export first"):
+    with pytest.raises(BuildError, match=r"layers Int8Linear compute in integers.*export the model first"):
         to_onnx.step.apply(model, to_onnx.Params(), context)
 
 

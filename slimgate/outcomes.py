@@ -322,7 +322,7 @@ def class_outcomes(
         ids: (rows,) names of the rows; default: their numbers. Two models are compared row by row, so both
             must have the same.
         groups: (rows,) equal for rows that are not independent, such as those of one document.
-            positive: which of two labels precision, recall, F1 and PR-AUC are computed for.
+        positive: which of two labels precision, recall, F1 and PR-AUC are computed for.
 
     Raises:
         MeasureError: for shapes that disagree, for a label that is none of the classes, and for a prediction

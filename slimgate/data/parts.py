@@ -136,50 +136,31 @@ def withhold(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> Non
 
 
 def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """The tables with an `id` column first: that of the source, or else `PART/ROW`.
-
-    If two parts have the same id, the ids of all parts become `PART/ID`.
-    """
-    columns = {
-        name: _read_ids(name, table["id"])
-        if "id" in table.column_names
-        else pa.chunked_array([_number_rows(name, table.num_rows)])
-        for name, table in parts.items()
-    }
-    has_ids = any("id" in table.column_names for table in parts.values())
-    if has_ids and find_duplicates(list(columns.values()))[0]:  # files that each number their rows from 0
-        columns = {name: _join_ids(name, ids) for name, ids in columns.items()}
+    """The tables with an `id` column first: that of the source, or else `PART/ROW`."""
     tables = {}
     for name, table in parts.items():
-        rest = [column for column in table.column_names if column != "id"]
-        tables[name] = pa.table({"id": columns[name], **{column: table[column] for column in rest}})
-    return tables
-
-
-def _read_ids(part: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The ids of a part as strings. Raises DataError if one is null or occurs twice."""
-    ids = strings(column, f"part {part}: column id")
-    if ids.null_count:
-        raise DataError(f"part {part}: column id is null in {ids.null_count} of {len(ids)} rows")
-    count, first = find_duplicates([ids])
-    if count:
-        raise DataError(
-            f"part {part}: column id: {count} ids occur more than once (first: {first}), expected one row "
-            "per id; rename the column, and slimgate numbers the rows"
+        has_ids = "id" in table.column_names
+        ids = (
+            strings(table["id"], f"part {name}: column id") if has_ids else _number_rows(name, table.num_rows)
         )
-    return ids
+        if ids.null_count:
+            raise DataError(f"part {name}: column id is null in {ids.null_count} of {len(ids)} rows")
+        rest = [column for column in table.column_names if column != "id"]
+        tables[name] = pa.table({"id": ids, **{column: table[column] for column in rest}})
+    if any("id" in table.column_names for table in parts.values()):
+        count, first = find_duplicates([table["id"] for table in tables.values()])
+        if count:
+            raise DataError(
+                f"column id: {count} ids occur more than once over all parts (first: {first}), expected "
+                "one row per id; rename the column, and slimgate numbers the rows"
+            )
+    return tables
 
 
 def _number_rows(part: str, rows: int) -> pa.Array:
     import pyarrow.compute as pc
 
-    return _join_ids(part, pc.cast(pa.array(np.arange(rows)), pa.string()))
-
-
-def _join_ids(part: str, ids: pa.Array) -> pa.Array:
-    import pyarrow.compute as pc
-
-    return pc.binary_join_element_wise(part, ids, "/")
+    return pc.binary_join_element_wise(part, pc.cast(pa.array(np.arange(rows)), pa.string()), "/")
 
 
 def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

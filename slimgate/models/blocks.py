@@ -149,7 +149,7 @@ def blocks(network: nn.Module) -> list[Block]:
     (plain_layers.py).
 
     Args:
-            network: a network of a known family.
+        network: a network of a known family.
 
     Raises:
             BuildError: for another family.

@@ -70,12 +70,12 @@ def check_positions(max_tokens: int, ref: ModelRef, config: Json) -> None:
     """Checks that a model has positions for a row's tokens.
 
     Args:
-            max_tokens: the tokens of a row.
-            ref: names the model, for the message.
-            config: its config.json.
+        max_tokens: the tokens of a row.
+        ref: names the model, for the message.
+        config: its config.json.
 
-        Raises:
-            SuiteError: if the model has fewer positions.
+    Raises:
+        SuiteError: if the model has fewer positions.
     """
     longest = longest_text(config)
     if longest is not None and max_tokens > longest:

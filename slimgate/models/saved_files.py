@@ -126,7 +126,7 @@ def load_beside(folder: Path) -> Json:
     """Loads the tokenizer and the config that `Graph.save` wrote.
 
     Args:
-            folder: an artifact's folder, or an exported folder.
+        folder: an artifact's folder, or an exported folder.
 
     Returns:
         "tokenizer" and "config", as transformers loads them: keyword arguments for the graph's class.

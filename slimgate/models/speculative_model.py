@@ -64,7 +64,7 @@ def load_speculative(folder: Path, *, device: str = "cpu") -> SpeculativeModel:
     """Loads what `SpeculativeModel.save` wrote, in evaluation mode.
 
     Args:
-            folder: the artifact's folder.
+        folder: the artifact's folder.
         device: to load both models on.
     """
     note = read_description(folder)[NOTE]

@@ -130,9 +130,9 @@ def load_torch_model(
     """Loads what `TorchModel.save` wrote, in evaluation mode.
 
     Args:
-            folder: the artifact's folder.
-            device: the device to load it on.
-            tokenizer: the model's tokenizer, if the folder has none.
+        folder: the artifact's folder.
+        device: the device to load it on.
+        tokenizer: the model's tokenizer, if the folder has none.
     """
     from transformers import AutoConfig
 

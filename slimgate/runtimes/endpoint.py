@@ -198,8 +198,8 @@ class EndpointPredictor:
         Afterwards `server_settings` has the settings that the server states.
 
         Args:
-                requests: The requests to send.
-                answered: Called with the position of a request and its reply.
+            requests: The requests to send.
+            answered: Called with the position of a request and its reply.
             progress: Called while a server starts.
 
         Raises:

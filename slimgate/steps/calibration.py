@@ -39,10 +39,10 @@ def calibration_batches(
     """Encodes a split's rows as the model's inputs, sorted by length, on the context's device.
 
     Args:
-            model: gives the tokenizer.
-            context: the context of the build.
-            split: the split to read.
-            batch_size: rows of a batch.
+        model: gives the tokenizer.
+        context: the context of the build.
+        split: the split to read.
+        batch_size: rows of a batch.
 
     Returns:
         Batches of (rows, tokens) int64.
@@ -168,9 +168,9 @@ def input_norms(
     It is Wanda's ‖x‖ up to a factor that all inputs of a layer share.
 
     Args:
-            model: the model that reads the batches.
-            layers: name -> layer of the model.
-            batches: as from `calibration_batches`.
+        model: the model that reads the batches.
+        layers: name -> layer of the model.
+        batches: as from `calibration_batches`.
 
     Returns:
         By layer, (in_features,) float64.

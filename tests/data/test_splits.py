@@ -409,17 +409,10 @@ def test_an_id_of_the_source_is_kept_as_text() -> None:
 
 
 def test_ids_that_are_not_unique_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"part gate: column id: 1 ids occur more than once \(first: 1\)"):
-        cut_of({"gate": rows(3, id=[1, 1, 4])})
+    with pytest.raises(DataError, match=r"2 ids occur more than once over all parts \(first: 1\)"):
+        cut_of({"train": rows(3, id=[1, 2, 3]), "gate": rows(3, start=5, id=[1, 2, 4])})
     with pytest.raises(DataError, match="part gate: column id is null in 1 of 2 rows"):
         cut_of({"gate": rows(2, id=["a", None])})
-
-
-def test_ids_that_two_files_share_get_the_name_of_their_part() -> None:
-    """pandas writes an index from 0 into each file."""
-    result = cut_of({"train": rows(3, id=[0, 1, 2]), "gate": rows(3, start=5, id=[0, 1, 4])})
-    assert sorted(ids_of(result, "gate")) == ["gate/0", "gate/1", "gate/4"]
-    assert sorted(ids_of(result, "train")) == ["train/0", "train/1", "train/2"]
 
 
 # --- seeds, order, stability

@@ -41,10 +41,10 @@ def refuse_options(
     """Raises SuiteError for an option of logs of answers or of predictions.
 
     Args:
-            options: Of the command line.
-            noun: The name of the kind of files.
-            example: A budget for such files.
-            accepted: Options of logs that these files also use.
+        options: Of the command line.
+        noun: The name of the kind of files.
+        example: A budget for such files.
+        accepted: Options of logs that these files also use.
     """
     names = dict.fromkeys((*_LIMITS, *OF_LOGS, *OF_PREDICTIONS, *_DEFAULTS))
     for name in list_stated(options, (name for name in names if name not in tuple(accepted))):

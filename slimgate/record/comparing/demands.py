@@ -237,12 +237,9 @@ def _describe_change(change: BudgetChange) -> str:
 
 
 def _weaker_variants(before: Demands, now: Demands) -> Iterator[Weakening]:
-    added = [name for name in now.gated if name not in before.gated]
-    # A target of `slimgate judge` has the name of its file or folder.
-    renamed = f"; new: {', '.join(added)}. A baseline needs the same names" if added else ""
     for name, gated in before.gated.items():
         if gated and name not in now.gated:
-            yield Weakening(about="variants", change=f"{name} is gone, with its budgets{renamed}")
+            yield Weakening(about="variants", change=f"{name} is gone, with its budgets")
         elif gated and not now.gated[name]:
             yield Weakening(about="variants", change=f"{name} is not gated now: it fails no run")
 

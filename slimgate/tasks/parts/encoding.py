@@ -146,7 +146,7 @@ def encode_texts(
     """Tokenises rows of one or two texts.
 
     Args:
-            tokenizer: a loaded tokenizer.
+        tokenizer: a loaded tokenizer.
         texts: one sequence of rows for each text column.
         max_tokens: longer rows are cut to this length.
     """

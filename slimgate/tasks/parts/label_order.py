@@ -93,12 +93,12 @@ def require_label_order(
     It writes the balanced accuracies into the log.
 
     Args:
-            model: its outputs are already in the order of the data's classes.
-            params: options of the task.
-            context: has the rows of `selection`.
-            names: the names of the outputs in the files of the model.
-            order: for each class of the data, the output in the files that was assigned to it.
-            where: the name of the model, for the message.
+        model: its outputs are already in the order of the data's classes.
+        params: options of the task.
+        context: has the rows of `selection`.
+        names: the names of the outputs in the files of the model.
+        order: for each class of the data, the output in the files that was assigned to it.
+        where: the name of the model, for the message.
     """
     if not len(context.splits.get("selection", ())):
         context.log["label_order"] = "not tried: split selection has no rows"

@@ -34,7 +34,8 @@ VERIFIED_TOKENS, PASSES = "verified_tokens", "verification_passes"
 TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
 # Values that say how an answer was written, and not what it says. Servers count differently: vLLM counts the
 # token that ends an answer, llama.cpp's server does not.
-_NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES, TOKENS, MOST_TOKENS})
+_COUNTS = frozenset({TOKENS, MOST_TOKENS})
+_NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES}) | _COUNTS
 # How a written answer fails, whatever it says.
 TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 # Two runs of one model may add in different orders; a row counts as changed only beyond this difference.
@@ -121,8 +122,8 @@ class Outcomes:
         """Marks the rows on which two models differ, in their answers or by more than rounding in a value.
 
         It compares what both have: `answers`, and values of the same name. A value differs if it is off by
-        more than 0.001, absolute plus relative. Comparisons with another model's answer do not count, nor
-        numbers of tokens.
+        more than 0.001, absolute plus relative. Comparisons with another model's answer do not count, nor,
+        next to `answers`, numbers of tokens.
 
         Args:
             other: the outcomes of the other model on the same rows.
@@ -133,7 +134,10 @@ class Outcomes:
         changed = np.zeros(len(self), dtype=np.bool_)
         if self.answers is not None and other.answers is not None:
             changed |= self.answers != other.answers
-        for name in (self.values.keys() & other.values.keys()) - _NO_ANSWER:
+        ignored = (
+            _NO_ANSWER if self.answers is not None and other.answers is not None else _NO_ANSWER - _COUNTS
+        )
+        for name in (self.values.keys() & other.values.keys()) - ignored:
             mine, theirs = self.values[name], other.values[name]
             changed |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
         return changed

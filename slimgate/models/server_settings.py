@@ -10,19 +10,20 @@ https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from math import isfinite
 from typing import Any
-from urllib.parse import urlsplit
 
 from slimgate.models.ask import Endpoint
 from slimgate.plugins.environments import join_environments, make_environment
 
 Settings = dict[str, dict[str, Any]]
-_SECONDS = 5.0  # for one request
+_SECONDS = 5.0  # for all requests
 _LARGEST_ANSWER = 2**20  # bytes; a chat template has some kilobytes
 _LONGEST_TEXT = 200
+_LARGEST_NUMBER = 2**63
 _SAMPLING = (
     *("temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty"),
     *("frequency_penalty", "seed"),
@@ -33,38 +34,54 @@ def read_server_settings(endpoint: Endpoint) -> Settings:
     """Asks a server for its settings.
 
     Args:
-        endpoint: has the URL of the API, and the name of the model.
+        endpoint: where its API begins, and the name of the model.
 
     Returns:
-        The names and values of the settings that the server states, by area of
-        `slimgate/plugins/environments.py`. Empty if it states none, or does not answer within five seconds.
+        By area of `slimgate/plugins/environments.py` the names and values of the settings that the server
+        states. Empty if it states none. An answer that takes longer than the rest of five seconds, or is
+        larger than a megabyte, states nothing.
     """
     import httpx2
 
-    parts, key = urlsplit(endpoint.url), endpoint.read_key()
-    origin = f"{parts.scheme}://{parts.netloc}"
+    key, deadline = endpoint.read_key(), time.monotonic() + _SECONDS
     # A redirect could send the key to another server.
-    with httpx2.Client(
-        headers={"Authorization": f"Bearer {key}"}, timeout=_SECONDS, follow_redirects=False
-    ) as client:
-        models = _read_model(_get(client, f"{endpoint.url}/models", key), endpoint.model)
-        props = _read_props(_get(client, f"{origin}/props", key))
-        version = make_environment(engine=_keep_plain(_get(client, f"{origin}/version", key), ("version",)))
-    return join_environments(models, props, version)
+    headers = {"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"}
+    with httpx2.Client(headers=headers, timeout=_SECONDS, follow_redirects=False) as client:
+        models = _get(client, f"{endpoint.url}/models", deadline)
+        parent = endpoint.url.removesuffix("/v1")
+        is_known = parent != endpoint.url  # else the place of the other pages is unknown
+        props = _get(client, f"{parent}/props", deadline) if is_known else {}
+        version = _get(client, f"{parent}/version", deadline) if is_known else {}
+    settings = join_environments(
+        _read_model(models, endpoint.model),
+        _read_props(props),
+        make_environment(engine=_keep_plain(version, ("version",))),
+    )
+    return {
+        area: {
+            name: value.replace(key, "***")[:_LONGEST_TEXT] if isinstance(value, str) else value
+            for name, value in stated.items()
+        }
+        for area, stated in settings.items()
+    }
 
 
-def _get(client: Any, url: str, key: str) -> Mapping[str, Any]:
-    """The JSON object at a URL, without the key; empty if there is none."""
+def _get(client: Any, url: str, deadline: float) -> Mapping[str, Any]:
+    """The JSON object at a URL; empty if there is none. deadline: by time.monotonic()."""
     import httpx2
 
+    content = bytearray()
     try:
-        reply = client.get(url)
-        is_usable = reply.status_code == 200 and len(reply.content) <= _LARGEST_ANSWER
-        value = json.loads(reply.text.replace(key, "***")) if is_usable else None
-    # settings that a server does not state are not compared
-    except (httpx2.HTTPError, ValueError, RecursionError):
-        value = None
-    return _table(value)
+        with client.stream("GET", url) as reply:
+            if reply.status_code != 200:
+                return {}
+            for part in reply.iter_raw():  # not unpacked: a small answer may unpack to gigabytes
+                content += part
+                if len(content) > _LARGEST_ANSWER or time.monotonic() > deadline:
+                    return {}
+        return _table(json.loads(content))
+    except (httpx2.HTTPError, ValueError, RecursionError):  # what a server does not state is not compared
+        return {}
 
 
 def _read_model(answer: Mapping[str, Any], name: str) -> Settings:
@@ -92,7 +109,9 @@ def _read_props(answer: Mapping[str, Any]) -> Settings:
         "slots": answer.get("total_slots"),
         "version": answer.get("build_info"),
     }
-    digest = sha256(template.encode()).hexdigest()[:12] if isinstance(template, str) else None
+    digest = None
+    if isinstance(template, str):
+        digest = sha256(template.encode(errors="replace")).hexdigest()[:12]
     return make_environment(
         engine=_keep_plain(engine),
         model=_keep_plain({"files": _shorten_path(answer.get("model_path"))}),
@@ -111,10 +130,17 @@ def _shorten_path(path: object) -> str | None:
 
 
 def _keep_plain(settings: Mapping[str, Any], names: Sequence[str] | None = None) -> dict[str, Any]:
-    """The settings that are texts or finite numbers, without empty texts. names: only these."""
+    """The settings that are texts or numbers which a record can hold, without empty texts.
+
+    names: only these settings. Numbers are rounded to six digits: a server may print a float32.
+    """
     chosen = settings if names is None else {name: settings.get(name) for name in names}
-    return {
-        name: value[:_LONGEST_TEXT] if isinstance(value, str) else value
-        for name, value in chosen.items()
-        if (isinstance(value, str) and value) or (isinstance(value, int | float) and isfinite(value))
-    }
+    return {name: plain for name, value in chosen.items() if (plain := _to_plain(value)) is not None}
+
+
+def _to_plain(value: object) -> str | float | None:
+    if isinstance(value, str):
+        return value.encode(errors="ignore").decode() or None  # without halves of surrogate pairs
+    if isinstance(value, int):
+        return value if abs(value) < _LARGEST_NUMBER else None
+    return float(f"{value:.6g}") if isinstance(value, float) and isfinite(value) else None

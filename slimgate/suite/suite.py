@@ -321,7 +321,7 @@ class Suite:
         Raises:
             KeyError: if the suite has no such variant.
         """
-        both_serve = self.teacher.is_endpoint and self.model(name).is_endpoint
+        both_serve = self.model(name).is_endpoint and self.teacher.is_endpoint
         return bool(self.loads) and name != TEACHER and both_serve
 
     @property
@@ -341,7 +341,7 @@ class Suite:
         Raises:
             KeyError: if the suite has no such variant.
         """
-        return name != TEACHER and not (self.teacher.is_endpoint or self.model(name).is_endpoint)
+        return name != TEACHER and not (self.model(name).is_endpoint or self.teacher.is_endpoint)
 
     @property
     def dueled(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -137,6 +138,68 @@ def test_the_key_is_sent_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         server.pages = {"/version": {"version": "for secret-5309"}}
         settings = read_server_settings(EndpointTable(url=server.url, model="tiny", key_env="MY_KEY"))
     assert settings == {"engine": {"version": "for ***"}}
+
+
+@pytest.mark.parametrize("written", [r"sk\/abcdefgh", r"sk/\u0061bcdefgh"])
+def test_a_key_that_json_escapes_is_not_kept(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("MY_KEY", "sk/abcdefgh")
+    with serving() as server:
+        server.pages = {"/version": f'{{"version": "{written}"}}'.encode()}
+        settings = read_server_settings(EndpointTable(url=server.url, model="tiny", key_env="MY_KEY"))
+    assert settings == {"engine": {"version": "***"}}
+
+
+def test_a_short_key_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "4")
+    with serving() as server:
+        server.pages = {"/v1/models": {"data": [{"id": "tiny", "max_model_len": 4096}]}}
+        settings = read_server_settings(EndpointTable(url=server.url, model="tiny", key_env="MY_KEY"))
+    assert settings == {"engine": {"context tokens": 4096}}
+
+
+def test_what_no_record_can_hold_is_left_out() -> None:
+    """Half of a surrogate pair, and a number of 400 digits: the run ended with an internal error."""
+    with serving() as server:
+        server.pages = {
+            "/props": b'{"build_info": "\\ud800x", "total_slots": 1'
+            + b"0" * 400
+            + b', "chat_template": "\\ud800"}',
+        }
+        settings = settings_of(server)
+    assert settings["engine"] == {"version": "x"}
+    assert len(settings["prompt"]["chat template"]) == 12
+
+
+def test_numbers_are_those_that_a_float32_prints_as() -> None:
+    with serving() as server:
+        server.pages = {"/props": {"default_generation_settings": {"temperature": 0.800000011920929}}}
+        assert settings_of(server)["sampling"] == {"temperature": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1", ["/v1/models", "/props", "/version"]),
+        ("/team/v1", ["/team/v1/models", "/team/props", "/team/version"]),
+        ("/api", ["/api/models"]),
+    ],
+)
+def test_only_pages_of_this_server_are_asked(path: str, asked: list[str]) -> None:
+    """The root of the host may be another service, which must not get the key."""
+    with serving() as server:
+        server.pages = {place: {"data": []} for place in asked}
+        read_server_settings(EndpointTable(url=server.url.removesuffix("/v1") + path, model="tiny"))
+        assert server.got == asked
+
+
+def test_a_server_that_drips_states_nothing_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slimgate.models.server_settings._SECONDS", 0.5)
+    with serving() as server:
+        server.pages = dict.fromkeys(("/v1/models", "/props", "/version"), b" " * 100)
+        server.pause = 0.1
+        start = time.monotonic()
+        assert settings_of(server) == {}
+    assert time.monotonic() - start < 4
 
 
 def test_a_server_that_is_gone_states_nothing() -> None:

@@ -24,8 +24,11 @@ def record_of(teacher: Server, served: Server, *, command: tuple[str, ...] = ())
     params = {"server": {"command": list(command)}} if command else {}
     return sample_record(
         variants=[
-            variant("teacher", artifact=artifact(4_000, 1_000, server=teacher)),
-            variant("served", artifact=artifact(1_000, 1_000, server=served, runtime_params=params)),
+            variant("teacher", artifact=artifact(4_000, 1_000, kind="endpoint", server=teacher)),
+            variant(
+                "served",
+                artifact=artifact(1_000, 1_000, kind="endpoint", server=served, runtime_params=params),
+            ),
         ]
     )
 
@@ -56,12 +59,12 @@ def test_both_reports_have_the_table() -> None:
     [
         (SHORT, ["context tokens 8192 → 2048"]),
         (WARM, ["temperature 0.8 → 1.0"]),
-        ({"engine": {"context tokens": 8192}}, ["temperature 0.8 → not stated"]),
+        ({"engine": {"context tokens": 8192}}, []),
         (LONG, []),
         ({}, []),
         ({"model": {"files": "tiny.gguf"}}, []),
     ],
-    ids=["context", "sampling", "not stated", "the same", "states nothing", "states its files alone"],
+    ids=["context", "sampling", "states no sampling", "the same", "states nothing", "states its files alone"],
 )
 def test_a_server_that_differs_from_the_teachers_is_a_note(served: Server, changes: list[str]) -> None:
     notes = list(other_server_settings(record_of(LONG, served)))
@@ -71,11 +74,14 @@ def test_a_server_that_differs_from_the_teachers_is_a_note(served: Server, chang
 def test_another_server_than_in_the_last_release_is_named() -> None:
     old, new = record_of(LONG, LONG), record_of(LONG, SHORT, command=("vllm", "serve"))
     assert list(describe_server_changes(old, new)) == [
-        "The server of served has other settings: context tokens 8192 → 2048, slots 4 → 1, "
-        "command not stated → vllm serve."
+        "The server of served has other settings: context tokens 8192 → 2048, slots 4 → 1."
     ]
     assert list(describe_server_changes(old, old)) == []
     assert list(describe_server_changes(record_of({}, {}), new)) == []
+    before = record_of({}, {}, command=("vllm", "serve", "--quantization", "fp8"))
+    assert list(describe_server_changes(before, new)) == [
+        "The server of served has other settings: command vllm serve --quantization fp8 → vllm serve."
+    ]
 
 
 def test_settings_of_servers_are_part_of_the_environment() -> None:

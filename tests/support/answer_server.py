@@ -21,7 +21,8 @@ HANG_SECONDS = 1.5
 
 class AnswerServer(ThreadingHTTPServer):
     """asked: how often each prompt was given; headers, bodies: of every request. delay: seconds of an answer.
-    connections: how many were made. pages: what GET answers, by path; bytes are sent as they are."""
+    connections: how many were made. pages: what GET answers, by path; bytes are sent as they are,
+    with `pause` seconds after each one. got: the paths of GET."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -30,6 +31,7 @@ class AnswerServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.plan, self.asked = plan, Counter[str]()
         self.delay = 0.0
+        self.pause, self.got = 0.0, list[str]()
         self.pages: dict[str, Any] = {"/v1/models": {"object": "list", "data": []}}
         self.headers: list[dict[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
@@ -54,11 +56,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.connections += 1
 
     def do_GET(self) -> None:
+        self.server.got.append(self.path)
         answer = self.server.pages.get(self.path)
-        if isinstance(answer, bytes):
+        if isinstance(answer, bytes) and self.server.pause:
+            self._drip(answer)
+        elif isinstance(answer, bytes):
             self._send_bytes(200, answer)
         else:
             self._send(404 if answer is None else 200, answer or {"error": "no such page"})
+
+    def _drip(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        for byte in content:
+            self.wfile.write(bytes([byte]))
+            time.sleep(self.server.pause)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -118,7 +118,7 @@ def format_table(title: str, sizes: Sequence[int], costs: Sequence[Mapping[str, 
 
 def measure_series(series: Series, largest: int | None) -> str:
     """The section of the page about one series."""
-    sizes = [size for size in series.sizes if largest is None or size <= largest]
+    sizes = [size for size in series.sizes if largest is None or size <= largest] or series.sizes[:1]
     costs = []
     for size in sizes:
         # spawned afresh: a forked process would begin with its parent's peak

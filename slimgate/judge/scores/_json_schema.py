@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.errors import MeasureError
+from slimgate.errors import MeasureError, in_one_line
 from slimgate.judge.scores.base import import_for_score
+
+# Values of each type, on which a schema is tried before a run.
+_PROBES: tuple[Any, ...] = (None, True, 0, "", [], {}, [None], {"": None})
 
 
 def describe_problem(schema: Any, score: str) -> str | None:
@@ -19,17 +22,32 @@ def describe_problem(schema: Any, score: str) -> str | None:
         MissingExtra: if jsonschema is not installed.
     """
     jsonschema = import_for_score("jsonschema", score)
+    unresolvable = import_for_score("referencing.exceptions", score).Unresolvable
     try:
         jsonschema.validators.validator_for(schema).check_schema(schema)
+        if problem := _find_outside_reference(schema, score):
+            return problem
+        for value in _PROBES:
+            make_validator(schema, score).is_valid(value)
     except jsonschema.SchemaError as error:
         return str(error.message)
-    return _find_outside_reference(schema, score)
+    except RecursionError:
+        return "it refers to itself without an end"
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        unresolvable,
+    ) as error:  # jsonschema lets these pass
+        return f"jsonschema cannot use it: {in_one_line(error)}"
+    return None
 
 
 def make_validator(schema: Any, score: str) -> Any:
     """A validator of a schema, which loads no other schema."""
     jsonschema = import_for_score("jsonschema", score)
-    registry = import_for_score("referencing.jsonschema", score).EMPTY_REGISTRY
+    registry = import_for_score("jsonschema_specifications", score).REGISTRY  # those of JSON Schema itself
     return jsonschema.validators.validator_for(schema)(schema, registry=registry)
 
 
@@ -53,7 +71,8 @@ def _find_outside_reference(schema: Any, score: str) -> str | None:
         import_for_score(name, score) for name in ("referencing", "referencing.jsonschema")
     )
     root = referencing.Resource.from_contents(schema, default_specification=drafts.DRAFT202012)
-    registry = drafts.EMPTY_REGISTRY.with_resource("", root).crawl()
+    specifications = import_for_score("jsonschema_specifications", score).REGISTRY
+    registry = specifications.with_resource("", root).crawl()
     waiting = [(root, registry.resolver_with_root(root))]
     while waiting:
         resource, resolver = waiting.pop()

@@ -159,7 +159,7 @@ def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
 def _bound(value: float | str | None, unknown: float) -> float:
     """A number, or a text such as "Infinity"."""
     with suppress(TypeError, ValueError):
-        return float(value)  # None gives a TypeError
+        return float(value)  # type: ignore[arg-type]  # None gives a TypeError
     return unknown
 
 

@@ -52,6 +52,9 @@ def test_quality(
         return
     report_build(variant, report_result)
     same_rows(teacher.outcomes, variant.outcomes)
+    for model in (teacher, variant):  # once more: a server is asked for its settings after its answers
+        if model.variant.is_endpoint:
+            report_build(model, report_result)
     budgets = suite.budgets[variant.name].quality.get(metric, ())
     measured = load_metric(metric)
     rebuilt = variant.run.rebuilds(variant.name)

@@ -16,6 +16,7 @@ from slimgate.plugins.environments import (
     sort_packages,
 )
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.runtimes.endpoint import KIND as ENDPOINT
 
 Settings = Mapping[str, Any]
 _PACKAGES = (ENGINE, HARNESS, LIBRARIES)
@@ -42,32 +43,29 @@ def list_other_versions(old: RunRecord, new: RunRecord) -> list[str]:
 
 
 def describe_server_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
-    """A sentence for each model whose server states other settings in the new release."""
+    """A sentence for each model whose server has other settings in the new release."""
     before = {model.name: list_server_settings(model) for model in old.variants}
     for model in new.variants:
-        settings, earlier = list_server_settings(model), before.get(model.name, {})
-        if changes := describe_differences(earlier, settings):
+        if changes := describe_differences(before.get(model.name, {}), list_server_settings(model)):
             yield f"The server of {model.name} has other settings: {', '.join(changes)}."
 
 
 def describe_differences(before: Settings, after: Settings) -> list[str]:
-    """`context tokens 8192 → 4096` for each setting with two values; none if a server states no settings."""
-    if not before or not after:
-        return []
+    """`context tokens 8192 → 4096` for each setting that both have, with two values."""
     return [
-        f"{name} {before.get(name, 'not stated')} → {after.get(name, 'not stated')}"
-        for name in dict.fromkeys((*before, *after))
-        if before.get(name) != after.get(name)
+        f"{name} {value} → {after[name]}"
+        for name, value in before.items()
+        if name in after and after[name] != value
     ]
 
 
 def list_server_settings(model: VariantRecord) -> Settings:
     """The settings that a model's server states, and the command that started it; empty for other models."""
-    if model.artifact is None:
+    if model.artifact is None or model.artifact.kind != ENDPOINT:
         return {}
     stated = {name: value for area in model.artifact.server.values() for name, value in area.items()}
-    command = (model.artifact.runtime_params.get("server") or {}).get("command")
-    return {**({"command": " ".join(command)} if command else {}), **stated}
+    server = model.artifact.runtime_params.get("server")
+    return {**({"command": " ".join(server["command"])} if server else {}), **stated}
 
 
 def environment_of_record(record: RunRecord) -> dict[str, dict[str, Any]]:

@@ -189,6 +189,30 @@ def test_a_schema_that_refers_elsewhere_is_refused(schema: dict[str, object], re
 
 
 @pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ({"$ref": "#"}, "it refers to itself without an end"),
+        ({"allOf": [{"$ref": "#"}]}, "it refers to itself without an end"),
+        ({"$schema": 5}, "jsonschema cannot use it"),
+        ({"$ref": "#/allOf/foo", "allOf": [{}]}, "jsonschema cannot use it"),
+        ({"title": "abc", "$ref": "#/title/0"}, "jsonschema cannot use it"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused(schema: dict[str, object], problem: str) -> None:
+    """No answer fits a schema that refers to itself, of the teacher and of any variant: no drop, a PASS."""
+    with pytest.raises(ValueError, match=f"json_schema is not a JSON Schema: {problem}"):
+        load_score("json_valid", {"json_schema": schema})
+
+
+def test_the_schema_of_json_schema_itself_is_there() -> None:
+    score = load_score(
+        "json_valid", {"json_schema": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}
+    )
+    assert score.rate('{"type": "string"}', None) == 1
+    assert score.rate('{"type": "strin"}', None) == 0
+
+
+@pytest.mark.parametrize(
     "schema",
     [
         {

@@ -17,4 +17,4 @@ def test_a_gap_is_a_multiple_of_the_scale_that_the_caller_names(scale: Scale, ga
     found = find_divergence("1", [7, 1], [7, 0], lambda _: SCORES, scale=scale)
     assert found is not None
     assert (found.place, found.gap) == (1, pytest.approx(gap))
-    assert f"of their {scale}; expected" in found.describe("row", 0.01)
+    assert f"times the {scale} of the scores; expected" in found.describe("row", 0.01)

@@ -54,7 +54,9 @@ def test_a_package_with_a_pickle_is_not_opened(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as stored:
         stored.writestr("model/data/aotinductor/model/code.so", b"code")
         stored.writestr("model/data/weights/weights.pt", b"a pickle")
-    with pytest.raises(BuildError, match=r"model\.pt2 contains model/data/weights/weights\.pt, expected only"):
+    with pytest.raises(
+        BuildError, match=r"model\.pt2 contains model/data/weights/weights\.pt, expected only"
+    ):
         open_package(path)
 
 

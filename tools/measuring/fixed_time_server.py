@@ -26,7 +26,7 @@ async def serve(seconds: float) -> None:
 
 
 class _Answers(asyncio.Protocol):
-    """One connection. Requests on it come one after another, each with a Content-Length."""
+    """One connection. Requests on it come one after another; each POST has a Content-Length."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._came = seconds, b""
@@ -38,8 +38,14 @@ class _Answers(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._came += data
         head, end, body = self._came.partition(b"\r\n\r\n")
+        if not end:
+            return
+        if head.startswith(b"GET "):  # it has no settings to state
+            self._came = b""
+            self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return
         lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        if not end or len(body) < int(lengths[0]):
+        if len(body) < int(lengths[0]):
             return
         self._came, loop = b"", asyncio.get_running_loop()
         if not json.loads(body).get("stream"):

@@ -57,7 +57,7 @@ class Shell:
         assert program == "slimgate"
         self.codes[command] = main(arguments)
         captured = self.capsys.readouterr()
-        return captured.out + captured.err
+        return captured.err + captured.out
 
     def _release(self) -> None:
         created, model = next(self._runs)

@@ -35,7 +35,7 @@ def finish(
     text: makes the output without --json. details: target -> further keys of the JSON.
     """
     sys.stdout.write((as_json(judged, details or {}) if options.json else text()) + "\n")
-    if not options.json and len(judged.targets) > 1:
+    if not options.json and len(options.variants) > 1:  # `targets` imports what composes a record
         statuses = (f"{visible(name)} {judged.verdict_of(name).status}" for name in judged.targets)
         sys.stdout.write(f"\n{len(judged.targets)} targets: {', '.join(statuses)}\n")
     if options.report is not None:

@@ -570,6 +570,8 @@ class ModelHandle:
     @property
     def server_settings(self) -> dict[str, dict[str, Any]]:
         """For a server with answers, what it states of itself, by area; else empty."""
+        if not self.variant.is_endpoint:
+            return {}
         return dict(self.run.read_answer_notes(self.name).get(SERVER_SETTINGS, {}))
 
     def cache_bytes(self, inputs: Arrays) -> int:

@@ -27,19 +27,15 @@ def describe_problem(schema: Any, score: str) -> str | None:
         jsonschema.validators.validator_for(schema).check_schema(schema)
         if problem := _find_outside_reference(schema, score):
             return problem
+        validator = make_validator(schema, score)
         for value in _PROBES:
-            make_validator(schema, score).is_valid(value)
+            validator.is_valid(value)
     except jsonschema.SchemaError as error:
         return str(error.message)
     except RecursionError:
         return "it refers to itself without an end"
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        unresolvable,
-    ) as error:  # jsonschema lets these pass
+    # jsonschema itself accepts schemas with which it then fails.
+    except (AttributeError, KeyError, TypeError, ValueError, unresolvable) as error:
         return f"jsonschema cannot use it: {in_one_line(error)}"
     return None
 

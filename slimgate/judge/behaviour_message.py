@@ -9,7 +9,7 @@ from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
 from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
 from slimgate.judge.flips import FlipShare
-from slimgate.judge.message import format_rows, format_share_above, rows_would_tell
+from slimgate.judge.message import format_rows, format_share_above, rows_would_decide
 from slimgate.judge.slices import budget_slices, slice_counts
 from slimgate.judge.token_kl import TokenKl
 from slimgate.results.base import BudgetFacts, Verdict
@@ -19,7 +19,7 @@ _MOST_DECIMALS = 4
 _MOST_NAMED = 3
 _NO_ROWS_TELL = (
     "the limited value equals its limit, or the rows above the cap lose more than the budget: no number of "
-    "gate rows would tell"
+    "gate rows would decide"
 )
 
 
@@ -93,8 +93,8 @@ def _behaviour_outcome(budget: BudgetFacts, n: int) -> str:
     if budget.n_needed is None and budget.capped is not None:
         return f"INCONCLUSIVE, {_NO_ROWS_TELL}"
     if budget.n_needed is None:
-        return "INCONCLUSIVE, the share equals its budget: no number of gate rows would tell"
-    return f"INCONCLUSIVE, {rows_would_tell(budget.n_needed, n)}"
+        return "INCONCLUSIVE, the share equals its budget: no number of gate rows would decide"
+    return f"INCONCLUSIVE, {rows_would_decide(budget.n_needed, n)}"
 
 
 def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts) -> str:
@@ -110,7 +110,7 @@ def _slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
     failed = [part for part in judged if part.verdict is Verdict.FAIL]
     if not failed:
         rows = sum(part.n for part in judged if part.column == judged[0].column)
-        needed = "" if budget.n_needed is None else f", {rows_would_tell(budget.n_needed, rows)}"
+        needed = "" if budget.n_needed is None else f", {rows_would_decide(budget.n_needed, rows)}"
         return f"{shown}: {budget.verdict}, {slice_counts(judged)}{needed}"
     named = [_slice(part) for part in failed[:_MOST_NAMED]]
     rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
@@ -124,7 +124,7 @@ def _named_slice(part: SliceFacts, budget: BudgetFacts) -> str:
     outcome = str(budget.verdict)
     if budget.verdict is Verdict.INCONCLUSIVE:
         needed = budget.n_needed
-        words = "the drop equals its budget" if needed is None else rows_would_tell(needed, part.n)
+        words = "the drop equals its budget" if needed is None else rows_would_decide(needed, part.n)
         outcome += f", {words.replace('gate rows', 'rows of it')}"
     return f"{part.metric} of {part.column} {part.value}: {drop} (n={part.n}): {outcome}"
 

@@ -218,4 +218,4 @@ def _format_budget(budget: BudgetFacts, of: str) -> str:
         return line
     if budget.n_needed is None:
         return f"{line}, it is within {100 * LAYOUT:.0f} % of the limit"
-    return f"{line}, about {budget.n_needed:,} {of} would tell"
+    return f"{line}, about {budget.n_needed:,} {of} would decide"

@@ -162,7 +162,7 @@ def ratio_message(name: str, comparison: TimeRatio, judged: BudgetFacts) -> str:
         return f"{line}, {TOO_FEW}"
     if low >= judged.limit or high < judged.limit:
         return f"{line}, two runs of the base differ by as much"
-    return f"{line}, more requests would tell"
+    return f"{line}, more requests would decide"
 
 
 def _format_claim(comparison: TimeRatio) -> str:

@@ -149,17 +149,17 @@ def _outcome(judgement: QualityJudgement) -> str:
     undecided = [budget for budget in judgement.budgets if budget.verdict is Verdict.INCONCLUSIVE]
     if any((budget.builds or 1) > 1 for budget in undecided):
         if len(undecided) == 1:
-            return f"INCONCLUSIVE, {builds_would_tell(undecided[0], judgement.n)}"
-        clauses = [f"{_named(budget)}: {_would_tell(budget, judgement)}" for budget in undecided]
+            return f"INCONCLUSIVE, {builds_would_decide(undecided[0], judgement.n)}"
+        clauses = [f"{_named(budget)}: {_would_decide(budget, judgement)}" for budget in undecided]
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.runs is not None and undecided:
-        clauses = [runs_would_tell(budget, judgement.n, judgement.runs) for budget in undecided]
+        clauses = [runs_would_decide(budget, judgement.n, judgement.runs) for budget in undecided]
         if len(undecided) > 1:
             clauses = [f"{_named(budget)}: {text}" for budget, text in zip(undecided, clauses, strict=True)]
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.n_needed is None:
-        return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
-    words = rows_would_tell(judgement.n_needed, judgement.n)
+        return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would decide"
+    words = rows_would_decide(judgement.n_needed, judgement.n)
     if undecided and all(map(_is_share_undecided, undecided)):
         words = f"the mean is inside, and the share above the cap (above_cap_max) is undecided: {words}"
     return f"INCONCLUSIVE, {words}"
@@ -179,18 +179,18 @@ def _named(budget: BudgetFacts) -> str:
     return f"{kind}{budget.limit:g}{format_builds(budget.builds)}"
 
 
-def _would_tell(budget: BudgetFacts, judgement: QualityJudgement) -> str:
+def _would_decide(budget: BudgetFacts, judgement: QualityJudgement) -> str:
     """The words on what would decide one of several undecided budgets."""
     if (budget.builds or 1) > 1:
-        return builds_would_tell(budget, judgement.n)
+        return builds_would_decide(budget, judgement.n)
     if budget.n_needed is None:
-        return "at its limit, no number of gate rows would tell"
-    return rows_would_tell(budget.n_needed, judgement.n)
+        return "at its limit, no number of gate rows would decide"
+    return rows_would_decide(budget.n_needed, judgement.n)
 
 
-def rows_would_tell(needed: int, n: int) -> str:
-    """`about 3,500 gate rows would tell`; or that this is far more than n."""
-    words = f"{_about(needed)} gate rows would tell"
+def rows_would_decide(needed: int, n: int) -> str:
+    """`about 3,500 gate rows would decide`; or that this is far more than n."""
+    words = f"{_about(needed)} gate rows would decide"
     return f"too close to its budget: {words}" if needed > _OUT_OF_REACH * n else words
 
 
@@ -198,8 +198,8 @@ def _about(rows: int) -> str:
     return f"about {int(float(f'{rows:.1e}')):,}"
 
 
-def builds_would_tell(budget: BudgetFacts, n: int) -> str:
-    """`5 builds in place of 3, or about 4,000 gate rows, would tell`: more builds, rows or both.
+def builds_would_decide(budget: BudgetFacts, n: int) -> str:
+    """`5 builds in place of 3, or about 4,000 gate rows, would decide`: more builds, rows or both.
 
     budget: undecided, over builds. The line suggests no rows if they are far more than n.
     """
@@ -208,17 +208,17 @@ def builds_would_tell(budget: BudgetFacts, n: int) -> str:
         None if budget.builds_needed is None else f"{budget.builds_needed} builds in place of {budget.builds}"
     )
     if budget.needs_both and rows is not None:
-        return f"{builds} together with {_about(rows)} gate rows would tell"
+        return f"{builds} together with {_about(rows)} gate rows would decide"
     if builds is not None and not budget.needs_both:
         also = f", or {_about(rows)} gate rows," if rows is not None else ""
-        return f"{builds}{also} would tell" + ("" if also else "; more gate rows alone would not")
+        return f"{builds}{also} would decide" + ("" if also else "; more gate rows alone would not")
     if rows is not None:
-        return f"{_about(rows)} gate rows would tell; more builds alone would not"
-    return f"too close to its budget: no number of gate rows, nor {MOST_BUILDS} builds, would tell"
+        return f"{_about(rows)} gate rows would decide; more builds alone would not"
+    return f"too close to its budget: no number of gate rows, nor {MOST_BUILDS} builds, would decide"
 
 
-def runs_would_tell(budget: BudgetFacts, n: int, counts: tuple[int, int]) -> str:
-    """`5 runs of each, or about 4,000 gate rows, would tell`: more runs, rows or both.
+def runs_would_decide(budget: BudgetFacts, n: int, counts: tuple[int, int]) -> str:
+    """`5 runs of each, or about 4,000 gate rows, would decide`: more runs, rows or both.
 
     budget: undecided, over runs. counts: the runs that there are. The line suggests no rows if they are far
     more than n.
@@ -226,14 +226,14 @@ def runs_would_tell(budget: BudgetFacts, n: int, counts: tuple[int, int]) -> str
     rows = budget.n_needed if (budget.n_needed or 0) <= _OUT_OF_REACH * n else None
     runs = f"{budget.runs_needed} runs of each"
     if budget.needs_both and rows is not None:
-        return f"{runs} together with {_about(rows)} gate rows would tell"
+        return f"{runs} together with {_about(rows)} gate rows would decide"
     if budget.runs_needed is not None and not budget.needs_both:
         also = f", or {_about(rows)} gate rows," if rows is not None else ""
-        return f"{runs}{also} would tell" + ("" if also else "; more gate rows alone would not")
+        return f"{runs}{also} would decide" + ("" if also else "; more gate rows alone would not")
     if rows is not None:
-        return f"{_about(rows)} gate rows would tell; more runs alone would not"
+        return f"{_about(rows)} gate rows would decide; more runs alone would not"
     limit = max(MOST_RUNS, *counts)
-    return f"too close to its budget: no number of gate rows, nor {limit} runs of each, would tell"
+    return f"too close to its budget: no number of gate rows, nor {limit} runs of each, would decide"
 
 
 def _at_the_limit(judgement: QualityJudgement) -> str:

@@ -203,7 +203,7 @@ def speed_message(
         line += f", the interval is less than {100 * visible:.0f} % from the budget"
         line += ", and no smaller delay is seen here (self-test)"
     else:
-        line += f", a quieter machine or more {more} would tell"
+        line += f", a quieter machine or more {more} would decide"
     return line
 
 

@@ -319,5 +319,5 @@ def _format_figures(result: Result) -> str:
 def _format_rows(facts: QualityFacts) -> str:
     needed = facts.n_needed
     return f"(n={count(facts.n)})" + (
-        "" if needed is None else f", about {significant(needed, 2)} gate rows would tell"
+        "" if needed is None else f", about {significant(needed, 2)} gate rows would decide"
     )

@@ -77,12 +77,12 @@ def _size(model: VariantRecord) -> str:
 
 
 def _first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
-    """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, at most 1.1 as the best of 4)`."""
+    """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, at most 1.1 allowing for the choice among 4)`."""
     return [f"{escape(name)} {_chosen_cell(record, model, name)}" for name in budgeted_metrics(record)[:2]]
 
 
 def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
-    """`0.826 (drop 0.3, at most 1.1 as the best of 4)`: the bound allows for the choice of the variant.
+    """`0.826 (drop 0.3, at most 1.1 allowing for the choice among 4)`: the bound allows for the choice of the variant.
 
     It is of the confirm rows if they were used once, because no variant was chosen by them.
     """
@@ -94,7 +94,7 @@ def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
     limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)]
     drop = bounded_drop_words(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
     over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
-    return with_note(value_words(facts.value), f"{drop} as the best of {count(facts.among)}{over}{where}")
+    return with_note(value_words(facts.value), f"{drop} allowing for the choice among {count(facts.among)}{over}{where}")
 
 
 Fast = dict[str | None, list[str]]

@@ -162,12 +162,12 @@ def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
     assert "right to wrong [37.4, 42.6] (n=1000): not gated; accuracy on 5 slices" in told
 
 
-def test_undecided_flips_say_how_many_rows_would_tell(counted: Make) -> None:
+def test_undecided_flips_say_how_many_rows_would_decide(counted: Make) -> None:
     told = judged_line(counted(90, 0, 0), BOTH)
     assert told == (
         "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 500 "
-        "gate rows would tell; accuracy on 2 slices, budget 5 points: INCONCLUSIVE, 0 "
-        "inside, 2 undecided (worst: label c0, drop 0.0 [-6.6, 6.6], n=45), about 240 gate rows would tell"
+        "gate rows would decide; accuracy on 2 slices, budget 5 points: INCONCLUSIVE, 0 "
+        "inside, 2 undecided (worst: label c0, drop 0.0 [-6.6, 6.6], n=45), about 240 gate rows would decide"
     )
     judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
     assert judged.verdict is Verdict.INCONCLUSIVE
@@ -186,7 +186,7 @@ def test_flips_that_hold_make_no_pass_of_undecided_slices(counted: Make) -> None
 
 def test_no_number_of_rows_decides_a_share_at_its_budget(counted: Make) -> None:
     told = judged_line(counted(1000, 10, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=1.0)))
-    assert told.endswith("INCONCLUSIVE, the share equals its budget: no number of gate rows would tell")
+    assert told.endswith("INCONCLUSIVE, the share equals its budget: no number of gate rows would decide")
 
 
 def test_a_bound_is_never_rounded_onto_the_budget(counted: Make) -> None:
@@ -268,13 +268,13 @@ def test_a_slice_that_has_a_budget_is_judged_and_named(counted: Make) -> None:
     assert "slices accuracy[label=c7], budget 2 points: INCONCLUSIVE, no gate row is in such a slice" in line
 
 
-def test_an_undecided_slice_says_how_many_rows_would_tell(counted: Make) -> None:
+def test_an_undecided_slice_says_how_many_rows_would_decide(counted: Make) -> None:
     budgets = BehaviourBudgets(
         named_slices={SliceName("label", "c1", "accuracy"): SliceBudget(drop_points=2.0)}
     )
     line = behaviour_message("int8", judge_behaviour(*counted(300, 6, 2), budgets, metrics=ACCURACY))
     assert ": INCONCLUSIVE, " in line
-    assert "rows of it would tell" in line
+    assert "rows of it would decide" in line
 
 
 def test_a_budget_on_all_slices_names_metric_count_and_limit(counted: Make) -> None:

@@ -91,7 +91,7 @@ def test_the_interval_is_clopper_and_pearsons(counted: Make) -> None:
     assert flip_share(*counted(1000, 8, 5)).interval == pytest.approx((theirs.low, theirs.high), abs=1e-10)
 
 
-def test_undecided_says_how_many_rows_would_tell(counted: Make) -> None:
+def test_undecided_says_how_many_rows_would_decide(counted: Make) -> None:
     judged = judge_flips(flip_share(*counted(1000, 8, 0)), 1.0)
     assert judged.verdict is Verdict.INCONCLUSIVE
     rows = judged.n_needed

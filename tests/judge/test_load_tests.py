@@ -102,7 +102,7 @@ def test_most_requests_failed_is_no_speed() -> None:
         ((1.6, 2.0), 0.0, Verdict.PASS, "PASS"),
         ((1.5, 2.0), 0.0, Verdict.PASS, "PASS"),
         ((1.0, 1.4), 0.0, Verdict.FAIL, "FAIL"),
-        ((1.0, 1.5), 0.0, Verdict.INCONCLUSIVE, "INCONCLUSIVE, more requests would tell"),
+        ((1.0, 1.5), 0.0, Verdict.INCONCLUSIVE, "INCONCLUSIVE, more requests would decide"),
         ((1.6, 2.0), 0.3, Verdict.INCONCLUSIVE, "INCONCLUSIVE, two runs of the base differ by as much"),
         ((1.0, 1.4), 0.3, Verdict.INCONCLUSIVE, "INCONCLUSIVE, two runs of the base differ by as much"),
         ((1.6, 2.0), None, Verdict.INCONCLUSIVE, f"INCONCLUSIVE, {ONE_RUN}"),

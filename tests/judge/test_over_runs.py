@@ -119,7 +119,7 @@ def test_a_limit_is_excluded_where_it_is_beyond_the_bound(above: bool) -> None:
     assert not runs.excludes(DROP, bound - step, 0.05, above=above)
 
 
-def test_the_line_says_how_many_runs_or_samples_would_tell() -> None:
+def test_the_line_says_how_many_runs_or_samples_would_decide() -> None:
     # runs with other answers and the same means
     answers = (np.random.default_rng(4).random(N) < 0.7).astype(float)
     base = np.stack([np.roll(answers, 7 * run) for run in range(3)])
@@ -139,7 +139,7 @@ def test_samples_alone_do_not_tell_where_runs_differ_too_much() -> None:
     result = judged(base, target, QualityBudget("drop_points", 5.0))
     (budget,) = result.budgets
     assert (result.verdict, budget.n_needed) == (Verdict.INCONCLUSIVE, None)
-    assert message("int4", result).endswith("runs of each would tell; more gate rows alone would not")
+    assert message("int4", result).endswith("runs of each would decide; more gate rows alone would not")
 
 
 def test_as_many_runs_as_the_line_says_decide() -> None:

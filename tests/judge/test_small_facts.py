@@ -28,7 +28,7 @@ def test_the_reason_of_a_budget_stands_beside_its_verdict(counted: Counted, kind
     assert [judged.reason for judged in judgement.budgets] == ["as agreed"]
 
 
-def test_an_undecided_floor_says_how_many_rows_would_tell(counted: Counted) -> None:
+def test_an_undecided_floor_says_how_many_rows_would_decide(counted: Counted) -> None:
     budget = QualityBudget("floor", 0.95)
     [judged] = judge_quality(load_metric("accuracy"), *counted(400, 16, 0), [budget]).budgets
     assert judged.verdict is Verdict.INCONCLUSIVE

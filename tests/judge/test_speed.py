@@ -136,7 +136,7 @@ NEAR = (
     "INCONCLUSIVE, the interval is less than 30 % from the budget, and no smaller delay is seen here"
     " (self-test)"
 )
-UNDECIDED = "INCONCLUSIVE, a quieter machine or more max_seconds would tell"
+UNDECIDED = "INCONCLUSIVE, a quieter machine or more max_seconds would decide"
 
 
 @pytest.mark.parametrize(
@@ -202,12 +202,12 @@ def test_rounds_must_pair() -> None:
         log_ratio_interval(np.ones(0), np.ones(0))
 
 
-def test_the_message_says_what_would_tell() -> None:
+def test_the_message_says_what_would_decide() -> None:
     found = Speedup(2.0, (1.9, 2.1), 2.0, 0.03, 20)
     line = speed_message("int8", "b1", found, judge_speedup(found, 2.0, None))
     assert line == (
         "int8: b1 2.00× the teacher's speed [1.84, 2.16] (noise floor 3.0 %, 20 rounds), budget 2×: "
-        "INCONCLUSIVE, a quieter machine or more max_seconds would tell"
+        "INCONCLUSIVE, a quieter machine or more max_seconds would decide"
     )
 
 
@@ -234,7 +234,7 @@ def test_the_messages_of_a_planted_delay() -> None:
             0.3,
             "the interval is less than 30 % from the budget, and no smaller delay is seen here (self-test)",
         ),
-        (0.2, "a quieter machine or more max_seconds would tell"),
+        (0.2, "a quieter machine or more max_seconds would decide"),
     ],
 )
 def test_the_message_says_why_a_fast_speed_up_is_undecided(visible: float | None, why: str) -> None:

@@ -80,7 +80,7 @@ def test_few_chunks_decide_little_and_say_how_many_would(
 ) -> None:
     log = written(tmp_path / "few.txt", np.full(20, 0.01))
     assert main(["judge", str(log), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.02 }")]) == 1
-    assert "chunks would tell" in capsys.readouterr().out
+    assert "chunks would decide" in capsys.readouterr().out
 
 
 def test_without_budgets_figures_are_shown(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,7 +120,7 @@ accuracy = { drop_points = 0.5, on_inconclusive = "warn" }
     assert verdicts["slices.accuracy[label=neg]"] == "INCONCLUSIVE"
     assert re.search(
         r"accuracy of label neg: drop 0.0 points .* budget 0.5 \(n=\d+\): INCONCLUSIVE, about [\d,]+ "
-        "rows of it would tell",
+        "rows of it would decide",
         found["message"],
     )
     plan = pytest_in(ran.folder, "bench/named.toml", "--slimgate-plan").out

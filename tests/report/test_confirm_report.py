@@ -92,8 +92,8 @@ def smallest(**facts: Any) -> str:
 
 def test_what_could_ship_has_a_bound_that_holds_after_the_choice() -> None:
     assert "(drop 0.4 [0.0, 0.9])" in smallest(among=1, bound_among=0.9)
-    assert "(drop 0.4, at most 1.3 as the best of 4)" in smallest(among=4, bound_among=1.3)
-    assert "(drop 0.4, at most 2.2 as the best of 9, over its budget: confirm it)" in smallest(
+    assert "(drop 0.4, at most 1.3 allowing for the choice among 4)" in smallest(among=4, bound_among=1.3)
+    assert "(drop 0.4, at most 2.2 allowing for the choice among 9, over its budget: confirm it)" in smallest(
         among=9, bound_among=2.2
     )
 
@@ -102,8 +102,8 @@ def test_what_could_ship_has_a_bound_that_holds_after_the_choice() -> None:
     ("looks", "among", "told"),
     [
         (1, 1, "(drop 0.5 [0.1, 1.0]; on 3,000 confirm rows)"),
-        (1, 2, "(drop 0.5, at most 1.2 as the best of 2, on 3,000 confirm rows)"),
-        (2, 1, "(drop 0.4, at most 1.3 as the best of 4)"),
+        (1, 2, "(drop 0.5, at most 1.2 allowing for the choice among 2, on 3,000 confirm rows)"),
+        (2, 1, "(drop 0.4, at most 1.3 allowing for the choice among 4)"),
     ],
 )
 def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among: int, told: str) -> None:

@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Shows, for each kind of layer, how many weights are stored in which precision, and what quantization_config
-claims. MODEL is a folder, a GGUF file or a model of the hub. Also lists the patterns of quantization_config
-that match no module. Reads only the headers of files. Exit codes: 0 shown; 1 fewer weights are quantized than
-asked for, or none although quantization_config claims it; 4 wrong usage or input.
+claims. MODEL is a folder, a GGUF file, a model of the hub, or a graph of ONNX or OpenVINO. Also lists the
+patterns of quantization_config that match no module. Exit codes: 0 shown; 1 fewer weights are quantized than
+asked for, or none although the model claims it; 4 wrong usage or input.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("model", metavar="MODEL", help="A folder, a GGUF file, or a model of the hub")
+    parser.add_argument(
+        "model", metavar="MODEL", help="A folder, a GGUF file, a graph, or a model of the hub"
+    )
     parser.add_argument(
         "--quantized-share-min",
         type=float,

@@ -1,10 +1,11 @@
-"""The precision of the stored weights of a folder or a GGUF file, by kind of layer, next to its claims.
+"""The precision of the stored weights of a model, by kind of layer, next to what the model claims.
 
     read_weight_shares("../models/student-w4a16").quantized_share      # 0.98
 
-Only headers are read. A folder may claim in its quantization_config that it is quantized and still hold
+A model is a folder with safetensors, a GGUF file, or a graph of ONNX or OpenVINO. Only headers are read of
+safetensors and GGUF files. A folder may claim in its quantization_config that it is quantized and still hold
 floats, if the recipe's patterns match no module: `unmatched` lists these patterns. The claim of a GGUF file
-is its general.file_type.
+is its general.file_type. The claim of an OpenVINO graph is what NNCF wrote into it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
 from slimgate.models.gguf_file import gguf_files, read_gguf_header, stated_type
+from slimgate.models.graph_weights import ONNX, OPENVINO, find_graph, read_graph_weights
 from slimgate.models.integer_packing import packing_of
 from slimgate.models.model_ref import GGUF, TORCH, model_config, parse_model_ref
 from slimgate.models.quantized_files import CHECKPOINT, SERVED, describe_quantization, method_of
@@ -30,8 +32,9 @@ from slimgate.models.saved_weights import Stored, read_stored_tensors
 if TYPE_CHECKING:
     from slimgate.plugins.models import ModelRef
 
-# Kinds of artifacts whose file headers can be read here.
-KINDS_WITH_SHARES = frozenset({TORCH, "torch_quantized", SERVED, CHECKPOINT, GGUF})
+# Kinds of artifacts whose files say the precision of their weights.
+_KINDS_OF_GRAPHS = frozenset({"onnx", "onnx_genai", "openvino", "openvino_decoder"})
+KINDS_WITH_SHARES = frozenset({TORCH, "torch_quantized", SERVED, CHECKPOINT, GGUF}) | _KINDS_OF_GRAPHS
 
 # Kind of layer -> parts of its name; the first match counts.
 _KINDS = {
@@ -83,13 +86,17 @@ class WeightShares:
 
 
 def read_weight_shares(text: str) -> WeightShares:
-    """The shares of a folder or a GGUF file, as a suite names it.
+    """The shares of a model, as a suite names it, or of a graph file.
 
-    Raises SuiteError if it holds no model, or one without safetensors.
+    Raises SuiteError if it holds no model, or one whose files do not say the precision of their weights.
     """
     path = Path(text)
     if path.suffix.lower() == ".gguf" and path.is_file():
         return _of_gguf(path)
+    if path.suffix in (ONNX, OPENVINO) and path.is_file():
+        return _of_graph(path)
+    if path.is_dir() and not any(path.glob("*.safetensors")) and (graph := find_graph(path)) is not None:
+        return _of_graph(graph)
     ref = parse_model_ref(text)
     if ref.folder is None:
         ref = _fetched(ref)
@@ -99,17 +106,20 @@ def read_weight_shares(text: str) -> WeightShares:
     shares = _of_folder(ref.folder, model_config(ref))
     if shares is None:
         raise SuiteError(
-            f'"{text}": {ref.folder} has no readable *.safetensors, expected weights with headers; save the '
-            "model by save_pretrained"
+            f'"{text}": {ref.folder} has no readable *.safetensors and no graph (*.onnx, *.xml), expected '
+            "weights whose files say their precision; save the model by save_pretrained"
         )
     return shares
 
 
 @lru_cache(maxsize=256)
 def read_artifact_shares(kind: str, folder: Path) -> WeightShares | None:
-    """The shares of an artifact's folder, which is immutable; None for files without headers."""
+    """The shares of an artifact's folder, which is immutable; None if its files do not say the precision."""
     if kind not in KINDS_WITH_SHARES:
         return None
+    if kind in _KINDS_OF_GRAPHS:
+        graph = find_graph(folder)
+        return None if graph is None else _of_graph(graph)
     if files := gguf_files(folder):
         return _of_gguf(files[0])
     replaced = _replaced_layers(read_description(folder))
@@ -142,6 +152,16 @@ def _of_gguf(file: Path) -> WeightShares:
         counts[kind][precision] += int(tensor.n_elements)
     claim = stated_type(reader) or header.stored.scheme
     return WeightShares(_ordered(counts), "" if claim in _FLOATS else f"gguf, {claim}")
+
+
+def _of_graph(file: Path) -> WeightShares:
+    weights, claim = read_graph_weights(file)
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for weight in weights:
+        name = weight.name.removesuffix(".weight")
+        kind = "embeddings" if weight.is_table else _kind_of(name, dimensions=weight.dimensions)
+        counts[kind][weight.precision] += weight.numbers
+    return WeightShares(_ordered(counts), claim)
 
 
 def _ordered(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:

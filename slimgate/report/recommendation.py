@@ -77,14 +77,14 @@ def _size(model: VariantRecord) -> str:
 
 
 def _first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
-    """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, at most 1.1 allowing for the choice among 4)`."""
+    """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, …)`, as in `_chosen_cell`."""
     return [f"{escape(name)} {_chosen_cell(record, model, name)}" for name in budgeted_metrics(record)[:2]]
 
 
 def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
-    """`0.826 (drop 0.3, at most 1.1 allowing for the choice among 4)`: the bound allows for the choice of the variant.
+    """`0.826 (drop 0.3, at most 1.1 allowing for the choice among 4)`: value, drop and bound of a metric.
 
-    It is of the confirm rows if they were used once, because no variant was chosen by them.
+    The bound is of the confirm rows if they were used once, because no variant was chosen by them.
     """
     facts, where = model.quality[metric], ""
     if record.confirm is not None and record.confirm.looks == 1 and metric in model.confirm:
@@ -94,7 +94,8 @@ def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
     limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)]
     drop = bounded_drop_words(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
     over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
-    return with_note(value_words(facts.value), f"{drop} allowing for the choice among {count(facts.among)}{over}{where}")
+    among = f"allowing for the choice among {count(facts.among)}"
+    return with_note(value_words(facts.value), f"{drop} {among}{over}{where}")
 
 
 Fast = dict[str | None, list[str]]

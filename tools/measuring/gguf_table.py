@@ -1,10 +1,10 @@
-"""The table of reports/gguf.md: what a run of bench/gguf.toml found, and the speed of its files by CPU time.
+"""The tables of reports/gguf.md: what a run of bench/gguf.toml found, and the speed of its files.
 
     pytest bench/gguf.toml -k "quality or size or behaviour"
     python -m tools.measuring.gguf_table reports/latest/gguf
 
-Speeds are tokens per second of CPU time of one thread, the best of three calls: other work on the machine
-takes wall time, and little of this. A GGUF file is read by llama.cpp, all else by PyTorch.
+Speeds are tokens per second of wall time, the best of CALLS calls, with one thread and with two. So nothing
+else may run on the machine. llama.cpp reads GGUF files, and PyTorch all other models.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +19,28 @@ import numpy as np
 from tabulate import tabulate
 
 from slimgate.plugins.models import NEW_TOKENS
-from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.run import VariantRecord, read_record
 from slimgate.results.quality import QualityFacts
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 
 SUITE = Path("bench/gguf.toml")
-CALLS, NEW, PROMPTS = 3, 32, (128, 2048)
-
-
-@dataclass(frozen=True)
-class Speeds:
-    """Tokens per second of CPU time: of prompts by their length, and of an answer behind the shortest one."""
-
-    prompts: tuple[float, ...]
-    answer: float
+CALLS, NEW, PROMPTS, THREADS = 5, 32, (128, 2048), (1, 2)
 
 
 def main(folder: Path) -> None:
-    """Prints the table of a run's folder."""
-    record = RunRecord.model_validate_json((folder / "run.json").read_text("utf-8"))
+    """Prints the tables of a run's folder."""
+    record = read_record(folder / "run.json")
     run = SuiteRun(load_suite(SUITE, str(SUITE)), Store(Path(".slimgate")), device="cpu")
     measured = [model for model in record.variants if model.quality and model.artifact is not None]
-    lines = [_line(model, measure_speeds(run, model.name)) for model in measured]
-    print(tabulate(lines, headers="keys", tablefmt="pipe", disable_numparse=True))  # noqa: T201
+    for make_row in (make_quality_row, lambda model: make_speed_row(run, model)):
+        rows = [make_row(model) for model in measured]
+        print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True), end="\n\n")  # noqa: T201
 
 
-def _line(model: VariantRecord, speeds: Speeds) -> dict[str, str]:
+def make_quality_row(model: VariantRecord) -> dict[str, str]:
+    """Size, perplexity and KL of a model, by column."""
     perplexity = model.quality["perplexity"]
     kl = model.behaviour.kl if model.behaviour is not None else None
     assert model.artifact is not None
@@ -60,8 +53,6 @@ def _line(model: VariantRecord, speeds: Speeds) -> dict[str, str]:
         "KL, 99 %": "" if kl is None else f"{kl.p99:.2g}",
         "same top-1": "" if kl is None else f"{kl.same_top1:.1%}",
         "verdict": str(perplexity.verdict or ""),
-        **{f"prompt {n}": f"{speed:,.0f}" for n, speed in zip(PROMPTS, speeds.prompts, strict=True)},
-        "answer": f"{speeds.answer:,.0f}",
     }
 
 
@@ -70,38 +61,41 @@ def _format_drop(facts: QualityFacts) -> str:
     return f"{facts.drop_points:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def measure_speeds(run: SuiteRun, name: str) -> Speeds:
-    """Of a model that the store has."""
+def make_speed_row(run: SuiteRun, model: VariantRecord) -> dict[str, str]:
+    """Tokens per second of a model in the store: prompts by length, and an answer behind the shortest."""
+    row = {"variant": model.name}
+    for threads in THREADS:
+        speeds = measure_speeds(run, model.name, threads)
+        row |= {f"{column}, {threads} thr.": f"{speed:,.0f}" for column, speed in speeds.items()}
+    return row
+
+
+def measure_speeds(run: SuiteRun, name: str, threads: int) -> dict[str, float]:
+    """Tokens per second by column: `prompt 128`, `prompt 2048` and `answer`."""
     variant, folder = run.suite.model(name), run.build(name).artifact.folder
-    predictor = variant.runtime.object.load(folder, variant.runtime.params, device="cpu", threads=1)
+    predictor = variant.runtime.object.load(folder, variant.runtime.params, device="cpu", threads=threads)
     ids = np.random.default_rng(0).integers(5, 2000, (1, max(PROMPTS)))
-    prompts = []
+    speeds = {}
     for length in PROMPTS:
         prepared = predictor.prepare(_batch(ids[:, :length], new_tokens=1))
-        prompts.append(length / _best_seconds(lambda prepared=prepared: predictor.prefill(prepared)))
+        seconds = min(_time(lambda prepared=prepared: predictor.prefill(prepared)) for _ in range(CALLS))
+        speeds[f"prompt {length}"] = length / seconds
     prepared = predictor.prepare(_batch(ids[:, : PROMPTS[0]], new_tokens=NEW))
-    answers = []
-    for _ in range(CALLS):
-        state = predictor.prefill(prepared)
-        start = time.process_time()
-        predictor.decode(state)
-        answers.append(time.process_time() - start)
+    states = (predictor.prefill(prepared) for _ in range(CALLS))
+    speeds["answer"] = (NEW - 1) / min(_time(lambda state=state: predictor.decode(state)) for state in states)
     predictor.close()
-    return Speeds(tuple(prompts), (NEW - 1) / min(answers))
+    return speeds
 
 
 def _batch(ids: Any, *, new_tokens: int) -> dict[str, Any]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), NEW_TOKENS: np.array([new_tokens])}
 
 
-def _best_seconds(call: Callable[[], object]) -> float:
-    """Seconds of CPU time of the fastest of CALLS calls."""
-    seconds = []
-    for _ in range(CALLS):
-        start = time.process_time()
-        call()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
+def _time(call: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ steps = [{ weight_only = { bits = 3, group_size = 16, embeddings = 8 } }]
 [budgets]
 size = { quantized_share_min = 0.95 }
 """
-OFF = 'size = { quantized_share_min = "off", reason = "kind onnx" }'
+OFF = 'size = { quantized_share_min = "off", reason = "kind torch_aoti" }'
 GROUP = {"targets": ["re:.*qkv_proj$"], "weights": {"num_bits": 4, "group_size": 32, "type": "int"}}
 CLAIM = {
     "quant_method": "compressed-tensors",
@@ -130,13 +130,13 @@ def test_both_budgets_of_the_table_are_judged(folder: Path) -> None:
     assert [judged for judged, _ in list_budgeted_checks(run.suite, "w4")] == ["size"]
 
 
-def test_a_graph_is_refused_before_anything_is_built(folder: Path) -> None:
-    graph = "[variants.graph]\nsteps = [{ to_onnx = {} }]\n"
+def test_files_without_a_precision_are_refused_early(folder: Path) -> None:
+    graph = "[variants.graph]\nsteps = [{ to_aoti = {} }]\n"
     with pytest.raises(SuiteError) as raised:
         run_of(folder, graph)
     assert str(raised.value) == (
-        "suite.toml [budgets.size]: graph is an artifact of kind onnx, whose precision is not read; switch "
-        f"the budget off: [budgets.variants.graph] {OFF}"
+        "suite.toml [budgets.size]: graph is an artifact of kind torch_aoti, whose precision is not read; "
+        f"switch the budget off: [budgets.variants.graph] {OFF}"
     )
     assert (
         run_of(folder, f"{graph}[budgets.variants.graph]\n{OFF}\n").suite.budgets["graph"].quantized is None

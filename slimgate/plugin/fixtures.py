@@ -24,7 +24,8 @@ if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.run.duels import Duels
     from slimgate.run.gate_results import GateResult
     from slimgate.run.load_duels import LoadDuels
-    from slimgate.run.run import ModelHandle, SuiteRun
+    from slimgate.run.model_handle import ModelHandle
+    from slimgate.run.run import SuiteRun
     from slimgate.suite.suite import Suite
 
 

@@ -12,7 +12,7 @@ from slimgate.judge import speed
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
 from slimgate.plugins.workloads import Workload
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 from slimgate.suite.suite import TEACHER
 
 COPY = "teacher's copy"

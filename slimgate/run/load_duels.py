@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from slimgate.plugins.workloads import Load
 from slimgate.run.measure.load import LoadTimes, duel_under_load
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 from slimgate.tasks.parts.generation import writing
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.workloads import Load, Workload
     from slimgate.run.duels import Duels
     from slimgate.run.load_duels import LoadDuels
-    from slimgate.run.run import ModelHandle
+    from slimgate.run.model_handle import ModelHandle
     from slimgate.suite.suite import Suite
 
 

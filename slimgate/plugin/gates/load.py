@@ -21,7 +21,7 @@ from slimgate.run.gate_results import GateResult
 from slimgate.run.load_duels import LoadDuels
 from slimgate.run.measure.latency import summarise_times
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 from slimgate.suite.suite import TEACHER, Suite
 
 

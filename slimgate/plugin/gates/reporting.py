@@ -31,7 +31,7 @@ from slimgate.results.quality import QualityFacts
 from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import check_step_claims
 from slimgate.run.gate_results import BUILD, GateResult
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 from slimgate.suite.suite import SuiteStep, dump_params
 
 Report = Callable[[GateResult], None]

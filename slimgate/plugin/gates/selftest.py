@@ -20,13 +20,13 @@ from slimgate.results.self_test import PLANTED_DELAY, SelfTestFacts
 from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.duels import Duels
 from slimgate.run.gate_results import GateResult
+from slimgate.run.model_handle import ModelHandle
 from slimgate.run.planted_fault import (
     Fault,
     judge_damaged_layer,
     judge_exchanged_answers,
     judge_exchanged_gain,
 )
-from slimgate.run.run import ModelHandle
 from slimgate.run.selftest import make_default_budget, predict_identical_copy
 from slimgate.suite.suite import TEACHER, Suite
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
+from slimgate._system.digests import json_digest
 from slimgate._system.time_limit import OPTION, time_limit
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
@@ -352,7 +353,7 @@ class Builder:
             }
 
         work = self.describe_work(step_name, params, place.recipe, reads)
-        digest = keys.to_key(key)
+        digest = json_digest(key)
         entry: Entry = self._store.make("artifacts", digest, fill)
         return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
 

@@ -30,7 +30,7 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
 from slimgate.plugins.module_of import module_of
 from slimgate.record.build import CascadeFacts
-from slimgate.run import keys
+from slimgate.run.contents import digest_tokenizer
 from slimgate.runtimes.cascade import (
     KIND,
     Cascade,
@@ -105,7 +105,7 @@ def _sum_known(values: Sequence[int | None]) -> int | None:
 def make_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifact]) -> tuple[Member, ...]:
     """The models of a cascade, before thresholds are known, with the inputs that each one reads."""
     assert variant.cascade is not None
-    names, tokenizers = variant.cascade.models, [keys.make_tokenizer_key(model.folder) for model in artifacts]
+    names, tokenizers = variant.cascade.models, [digest_tokenizer(model.folder) for model in artifacts]
     different = list(dict.fromkeys(tokenizers))
     return tuple(
         Member(

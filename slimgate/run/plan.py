@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
-from slimgate.run import keys
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
@@ -77,7 +77,7 @@ class Lookup(Builder):
         *rest: object,  # noqa: ARG002
         **more: Any,
     ) -> Artifact:
-        entry = self._store.find("artifacts", keys.to_key(key))
+        entry = self._store.find("artifacts", json_digest(key))
         if entry is None:
             raise NotStored(where)
         self.artifacts[more["place"].recipe] = Artifact(entry)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimgate._system.digests import json_digest
 from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
@@ -16,7 +17,7 @@ from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.store.store import Json, Store, scratch_beside
-from slimgate.suite.suite import Suite
+from slimgate.suite.suite import Suite, SuiteTask
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,17 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         _check_calibration(suite, splits)
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
-    return PreparedRows(splits, stored.reports, facts, entry.from_store, keys.to_key(source), task)
+    return PreparedRows(splits, stored.reports, facts, entry.from_store, json_digest(source), task)
+
+
+def check_task(task: SuiteTask, before: Json) -> None:
+    """Raises DataError if the inputs of the task have changed since the run began."""
+    for name, value in keys.make_task_key(task).items():
+        if value != before[name]:
+            raise DataError(
+                f"task {task.name}: its {name} changed during this run, so models would be scored by two "
+                "versions; run again when no program changes it"
+            )
 
 
 def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:

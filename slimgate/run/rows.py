@@ -14,10 +14,11 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import conventional_positive, refuse_positive
 from slimgate.models.model_ref import model_config
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
+from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.store.store import Json, Store, scratch_beside
-from slimgate.suite.suite import Suite, SuiteTask
+from slimgate.suite.suite import Suite, SuiteTask, dump_params
 
 
 @dataclass(frozen=True)
@@ -131,3 +132,29 @@ def _cut_splits(suite: Suite, folder: Path) -> Json:
     )
     write_splits(done, folder)
     return {"source": setup.source.name, "rows": {name: report.n for name, report in done.reports.items()}}
+
+
+def make_task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
+    """The task and its rows, in the form of the record."""
+    source = suite.setup.source
+    splits = {
+        name: SplitFacts(
+            n=report.n,
+            digest=report.digest,
+            dropped_overlap=report.dropped_overlap,
+            near_repeats=report.near_repeats,
+            repeats=report.repeats,
+            groups=report.groups,
+            label_counts=report.label_counts,
+            label_deviation_points=report.label_deviation_points,
+        )
+        for name, report in rows.reports.items()
+    }
+    return TaskFactsRecord(
+        kind=suite.setup.task.name,
+        params=dump_params(suite.setup.task.params),
+        source={"name": source.name, **dump_params(source.params)},
+        real=source.object.is_real(source.params),
+        classes=list(rows.facts.classes),
+        splits=splits,
+    )

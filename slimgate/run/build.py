@@ -32,8 +32,9 @@ from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
-from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, dump_params
-from slimgate.suite.tables import CascadeTable
+from slimgate.suite.cascade_table import CascadeTable
+from slimgate.suite.named_plugin import SuiteStep
+from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, dump_params
 from slimgate.tasks.parts.classifiers import without_head
 
 if TYPE_CHECKING:

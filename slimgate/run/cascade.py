@@ -42,8 +42,8 @@ from slimgate.runtimes.cascade import (
 )
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import files_of
+from slimgate.suite.cascade_table import FROM_SELECTION
 from slimgate.suite.suite import Suite, Variant, dump_params
-from slimgate.suite.tables import FROM_SELECTION
 
 Floats = npt.NDArray[np.float64]
 SELECTION = "selection"

@@ -42,8 +42,9 @@ from slimgate.run.key_inputs import (
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json
-from slimgate.suite.suite import Suite, SuiteRuntime, SuiteStep, SuiteTask, TaskSetup, Variant, dump_params
-from slimgate.suite.tables import CascadeTable
+from slimgate.suite.cascade_table import CascadeTable
+from slimgate.suite.named_plugin import SuiteRuntime, SuiteStep, SuiteTask
+from slimgate.suite.suite import Suite, TaskSetup, Variant, dump_params
 
 if TYPE_CHECKING:
     from slimgate.run.rows import PreparedRows

@@ -13,7 +13,8 @@ from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
-from slimgate.suite.suite import TEACHER, SuiteStep, Variant, dump_params
+from slimgate.suite.named_plugin import SuiteStep
+from slimgate.suite.suite import TEACHER, Variant, dump_params
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json

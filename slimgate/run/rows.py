@@ -18,7 +18,8 @@ from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.store.store import Json, Store, scratch_beside
-from slimgate.suite.suite import Suite, SuiteTask, dump_params
+from slimgate.suite.named_plugin import SuiteTask
+from slimgate.suite.suite import Suite, dump_params
 
 
 @dataclass(frozen=True)

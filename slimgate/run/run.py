@@ -37,8 +37,9 @@ from slimgate.run.workload_inputs import WorkloadInputs, make_workload_inputs
 from slimgate.runtimes.endpoint import StartedEndpoint
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Store
+from slimgate.suite.named_plugin import SuiteRuntime
 from slimgate.suite.runtime_choice import find_runtime
-from slimgate.suite.suite import TEACHER, Suite, SuiteRuntime, Variant, dump_params
+from slimgate.suite.suite import TEACHER, Suite, Variant, dump_params
 
 
 def list_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:

@@ -19,7 +19,8 @@ from slimgate.run import keys
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json, Store
-from slimgate.suite.suite import Suite, SuiteStep
+from slimgate.suite.named_plugin import SuiteStep
+from slimgate.suite.suite import Suite
 
 
 @dataclass(frozen=True)

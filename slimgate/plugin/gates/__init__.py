@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from slimgate.plugin.confirmation import Passed
     from slimgate.plugin.gates.reporting import Report
     from slimgate.plugins.workloads import Load, Workload
-    from slimgate.run.duels import Duels
-    from slimgate.run.load_duels import LoadDuels
+    from slimgate.run.duels import Duels, LoadDuels
     from slimgate.run.model_handle import ModelHandle
     from slimgate.suite.suite import Suite
 

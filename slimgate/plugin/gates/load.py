@@ -17,8 +17,8 @@ from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.workloads import Load
 from slimgate.results.checks import SPEEDUP, TIMES
 from slimgate.results.latency import TimesFacts
+from slimgate.run.duels import LoadDuels
 from slimgate.run.gate_results import GateResult
-from slimgate.run.load_duels import LoadDuels
 from slimgate.run.measure.latency import summarise_times
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes
 from slimgate.run.model_handle import ModelHandle

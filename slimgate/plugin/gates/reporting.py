@@ -32,7 +32,8 @@ from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import check_step_claims
 from slimgate.run.gate_results import BUILD, GateResult
 from slimgate.run.model_handle import ModelHandle
-from slimgate.suite.suite import SuiteStep, dump_params
+from slimgate.suite.named_plugin import SuiteStep
+from slimgate.suite.suite import dump_params
 
 Report = Callable[[GateResult], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")

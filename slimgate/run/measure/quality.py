@@ -32,7 +32,8 @@ from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store
-from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask
+from slimgate.suite.named_plugin import SuiteRuntime, SuiteTask
+from slimgate.suite.suite import Suite
 from slimgate.tasks.parts.encoding import EncodedTexts
 
 if TYPE_CHECKING:

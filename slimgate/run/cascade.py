@@ -88,18 +88,16 @@ class CascadeModel:
 
     def measure_size(self) -> dict[str, int | None]:
         """The sums over its models; None if the value of one model is unknown."""
-        keys = ("bytes", "parameters", "nonzero_parameters", "state_bytes")
-        return {key: _sum_known([artifact.manifest.get(key) for artifact in self.artifacts]) for key in keys}
+        sizes: dict[str, int | None] = {}
+        for key in ("bytes", "parameters", "nonzero_parameters", "state_bytes"):
+            values: list[Any] = [artifact.manifest.get(key) for artifact in self.artifacts]
+            sizes[key] = None if None in values else sum(values)
+        return sizes
 
     def code_modules(self) -> list[str]:
         """The modules that execute it."""
         runtimes = dict.fromkeys(member.runtime for member in self.cascade.members)
         return ["slimgate.runtimes.cascade", *(module_of(load("runtime", name)) for name in runtimes)]
-
-
-def _sum_known(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
 
 
 def make_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifact]) -> tuple[Member, ...]:

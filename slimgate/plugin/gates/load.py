@@ -107,7 +107,7 @@ def _describe_times(times: LoadTimes, contenders: tuple[str, ...], load: Load) -
         "throughput_per_s": rate if load.part == "answer" else None,
         **_describe_goodput(times, contenders, load),
     }
-    failed = sum(times.count_failed(name).total() for name in contenders)
+    failed = sum(map(times.count_failed, contenders))
     return TimesFacts(**fields, failed_requests=failed, measured=format_now())
 
 

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 import slimgate
 from slimgate._system.escape import visible
 from slimgate._system.files import replacing, write_atomically
 from slimgate._system.timestamps import format_now
 from slimgate.plugin.suite_looks import SuiteLooks
+from slimgate.plugins.rows import GATE
 from slimgate.record.comparing import compare
 from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.separation import separate_variants
@@ -22,7 +21,7 @@ from slimgate.record.demands import Demands
 from slimgate.record.files import LOGS, Kept, log_name
 from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, read_record, to_json
+from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, read_record_if_valid, to_json
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.record.words import format_count
 from slimgate.report.compare import compare_report
@@ -314,13 +313,10 @@ class SuiteSession:
 
     def read_last_record(self) -> RunRecord | None:
         """The record of an earlier run that judged the same gate rows, even if other things have changed."""
-        try:
-            record = read_record(self.folder / "run.json")
-        except (OSError, ValidationError):
+        record = read_record_if_valid(self.folder / "run.json")
+        if record is None or record.task.find_digest(GATE) != self.run.rows.reports[GATE].digest:
             return None
-        gate = record.task.splits.get("gate")
-        same = gate is not None and gate.digest == self.run.rows.reports["gate"].digest
-        return record if same else None
+        return record
 
     @property
     def inputs(self) -> Mapping[str, Digests]:

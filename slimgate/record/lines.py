@@ -87,7 +87,6 @@ def lines(record: RunRecord) -> Iterator[Line]:
 
 
 def _identity(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
-    gate = record.task.splits.get("gate")
     return {
         "run": record.created,
         "suite": record.suite.path,
@@ -97,7 +96,7 @@ def _identity(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
         "slimgate": record.slimgate,
         "device": record.machine.device,
         "cpu": record.machine.cpu,
-        "gate_digest": gate.digest if gate else None,
+        "gate_digest": record.task.find_digest("gate"),
         "variant": model.name,
         "gated": model.gated,
         "artifact_digest": model.artifact.digest if model.artifact else None,

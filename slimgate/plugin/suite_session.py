@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import slimgate
@@ -90,8 +91,6 @@ class SuiteSession:
         self.results: GateResults | None = None
         self._settings = settings
         self._run: SuiteRun | None = None
-        self._inputs: Mapping[str, Digests] | None = None
-        self._demands: Demands | None = None
         self._written = -RECORD_SECONDS
         self._predicted: set[str] = set()
         self._logged: set[str] = set()
@@ -218,7 +217,7 @@ class SuiteSession:
             shards=shards,
         )
         confirm = self._confirmed if any(facts.confirm for facts in record.variants) else None
-        fields = {"looks": self._note_looks(), "confirm": confirm, "demands": self._read_demands()}
+        fields = {"looks": self._note_looks(), "confirm": confirm, "demands": self._demands}
         self.record = self._with_teacher_of_now(record.model_copy(update=fields))
         write_atomically(self.folder / "run.json", to_json(self.record))
         self._written = time.monotonic()
@@ -318,12 +317,10 @@ class SuiteSession:
             return None
         return record
 
-    @property
+    @cached_property
     def inputs(self) -> Mapping[str, Digests]:
         """Digests of what each result depends on, by model and kind, taken at the first call."""
-        if self._inputs is None:
-            self._inputs = digest_inputs(self.run)
-        return self._inputs
+        return digest_inputs(self.run)
 
     def _read_earlier(self) -> list[GateResult]:
         """The results of the last record that are still valid.
@@ -373,10 +370,9 @@ class SuiteSession:
 
     # The record
 
-    def _read_demands(self) -> Demands:
-        if self._demands is None:
-            self._demands = make_demands(self.suite, self.run.rows)
-        return self._demands
+    @cached_property
+    def _demands(self) -> Demands:
+        return make_demands(self.suite, self.run.rows)
 
     def compare_rows(self) -> None:
         """Compares the current rows with those of the baseline. Raises WeakerGate."""

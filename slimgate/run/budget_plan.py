@@ -177,16 +177,7 @@ def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> l
             for token_budget in limits:
                 variants_by_plan.setdefault(_plan_tokens(table, token_budget, gate), []).append(name)
     return [
-        PlannedBudget(
-            planned.metric,
-            planned.kind,
-            planned.limit,
-            tuple(names),
-            gate,
-            planned.needed,
-            planned.word,
-            planned.basis,
-        )
+        PlannedBudget(**vars(planned), variants=tuple(names), gate=gate)
         for planned, names in sorted(
             variants_by_plan.items(), key=lambda pair: (pair[0].metric, pair[0].kind, pair[0].limit)
         )

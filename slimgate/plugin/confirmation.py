@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from slimgate._system.files import write_atomically
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record.files import RECORD
 from slimgate.record.looks_log import LookLog, Looks, looks_at, model_id
-from slimgate.record.run import ConfirmFacts, RunRecord, VariantRecord, read_record, to_json
+from slimgate.record.run import ConfirmFacts, RunRecord, VariantRecord, read_record_if_valid, to_json
 from slimgate.record.run_verdict import verdict
 from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
@@ -161,10 +159,10 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
         )
     shown = os.path.relpath(file)
     again = f"run the gate first: pytest {suite.shown}"
-    record = _read_if_valid(file)
+    record = read_record_if_valid(file)
     if record is None:
         raise SuiteError(f"{where} needs the record of a gate that passed, and {shown} is not one; {again}")
-    if any(_split_digest(record, split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
+    if any(record.task.find_digest(split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
         raise SuiteError(f"{where}: {shown} has other gate or confirm rows; {again}")
     metrics = {
         model.name: tuple(suite.budgets[model.name].quality)
@@ -191,18 +189,6 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
 def _is_as_it_was(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
     """Whether everything that a variant's verdicts on metrics depend on is unchanged since the gate."""
     return "quality" in inputs and model.inputs_digests.get("quality") == inputs["quality"]
-
-
-def _read_if_valid(file: Path) -> RunRecord | None:
-    try:
-        return read_record(file)
-    except (OSError, ValidationError):
-        return None
-
-
-def _split_digest(record: RunRecord, split: str) -> str | None:
-    facts = record.task.splits.get(split)
-    return None if facts is None else facts.digest
 
 
 def _make_model_id(record: RunRecord, name: str) -> str:

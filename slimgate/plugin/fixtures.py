@@ -21,10 +21,10 @@ if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.outcomes import Outcomes
     from slimgate.plugin.confirmation import Passed
     from slimgate.plugins.workloads import Workload
-    from slimgate.run.duels import Duels
+    from slimgate.run.duels import Duels, LoadDuels
     from slimgate.run.gate_results import GateResult
-    from slimgate.run.load_duels import LoadDuels
-    from slimgate.run.run import ModelHandle, SuiteRun
+    from slimgate.run.model_handle import ModelHandle
+    from slimgate.run.run import SuiteRun
     from slimgate.suite.suite import Suite
 
 
@@ -108,7 +108,7 @@ def duels(teacher: ModelHandle) -> Iterator[Duels]:
 @pytest.fixture(scope="module")
 def load_duels(teacher: ModelHandle) -> LoadDuels:
     """The duels of a suite's servers under load, measured at their first use."""
-    from slimgate.run.load_duels import LoadDuels
+    from slimgate.run.duels import LoadDuels
 
     return LoadDuels(teacher)
 

@@ -32,7 +32,6 @@ from slimgate.plugin.find_suites import (
 from slimgate.plugin.sharding import shard_lines
 
 if TYPE_CHECKING:
-    from slimgate.logs.suite import LogSuite
     from slimgate.plugin.session import Session
     from slimgate.report.terminal.summary import Line
     from slimgate.suite.suite import Suite
@@ -89,7 +88,10 @@ def _start_session(config: pytest.Config, search: Search) -> None:
         if blocked and (suites or not logs):  # else they are reported as errors next to the logs
             raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
         if logs and config.getoption("slimgate_baseline") is not None:
-            notes.append(_describe_logs_without_baseline(logs))
+            names = ", ".join(suite.shown for suite in logs.values())
+            notes.append(
+                f"not compared with --slimgate-baseline: {names}: use slimgate compare for suites of logs"
+            )
         state = start_session(config, suites, logs, blocked)
         if logs and (shard := shard_of(config)) is not None and shard.number > 1:
             state.logs.is_judged_here = False
@@ -100,11 +102,6 @@ def _start_session(config: pytest.Config, search: Search) -> None:
             require_budgets(suites)
     except SlimgateError as error:
         raise _make_usage_error(config, error) from None
-
-
-def _describe_logs_without_baseline(logs: Mapping[Path, LogSuite]) -> str:
-    names = ", ".join(suite.shown for suite in logs.values())
-    return f"not compared with --slimgate-baseline: {names}: use slimgate compare for suites of logs"
 
 
 def require_budgets(suites: Mapping[Path, Suite]) -> None:

@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-
-from pydantic import ValidationError
 
 import slimgate
 from slimgate._system.escape import visible
 from slimgate._system.files import replacing, write_atomically
 from slimgate._system.timestamps import format_now
+from slimgate.plugin.suite_looks import SuiteLooks
 from slimgate.plugins.rows import GATE
 from slimgate.record.comparing import compare
 from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.demands import Demands
 from slimgate.record.files import LOGS, Kept, log_name
-from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
 from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, read_record, to_json
-from slimgate.record.task import SplitFacts, TaskFactsRecord
+from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, read_record_if_valid, to_json
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.record.words import format_count
 from slimgate.report.compare import compare_report
 from slimgate.report.files import write_reports
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, summary_lines
-from slimgate.results.base import Verdict
-from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TIMES, Key
-from slimgate.results.latency import SpeedupFacts, TimesFacts
+from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, Key
 from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS
 from slimgate.results.separation import SeparationFacts
 from slimgate.run.baseline import Baseline
@@ -52,11 +48,11 @@ from slimgate.run.inputs import Digests, digest_inputs
 from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import Watch
 from slimgate.run.result_keys import KINDS, MODEL, make_separation_key
-from slimgate.run.rows import PreparedRows
+from slimgate.run.rows import make_task_facts
 from slimgate.run.run import SuiteRun
 from slimgate.run.shards import Shard, make_shard_facts
 from slimgate.store.store import Store
-from slimgate.suite.suite import TEACHER, Suite, dump_params
+from slimgate.suite.suite import TEACHER, Suite
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
@@ -95,19 +91,14 @@ class SuiteSession:
         self.results: GateResults | None = None
         self._settings = settings
         self._run: SuiteRun | None = None
-        self._inputs: Mapping[str, Digests] | None = None
-        self._demands: Demands | None = None
         self._written = -RECORD_SECONDS
         self._predicted: set[str] = set()
         self._logged: set[str] = set()
-        self._timed: list[tuple[str, str, bool]] = []
+        self._looks = SuiteLooks(settings.began)
         self._skipped: dict[str, Key] = {}
-        self._look_log: LookLog | None = None
-        self._cut_log: LookLog | None = None
         # From the record of an earlier run: keys that no longer count, models that changed, the rest.
         self._void: list[Key] = []
         self._changed: set[str] = set()
-        self._earlier_looks: Mapping[str, list[str]] = {}
         self._earlier_rates: PeakRates | None = None
         self._earlier_separation: SeparationFacts | None = None
         self._confirmed: ConfirmFacts | None = None
@@ -162,9 +153,7 @@ class SuiteSession:
             known.add(self._keep_log(result))
             if result.kind in (QUALITY, BEHAVIOUR):
                 self._predicted |= {TEACHER, result.variant}
-            if (judged := _verdict_on_time(result)) is not None:
-                workload = f"{result.name} ms" if result.kind == TIMES else result.name
-                self._timed.append((result.variant, workload, judged is Verdict.PASS))
+            self._looks.add(result)
         if time.monotonic() - self._written >= RECORD_SECONDS:
             self.write_record()
 
@@ -217,7 +206,7 @@ class SuiteSession:
         ]
         record = make_run_record(
             run.suite,
-            _task_facts(run.suite, run.rows),
+            make_task_facts(run.suite, run.rows),
             results,
             machine,
             command=self._settings.command,
@@ -228,7 +217,7 @@ class SuiteSession:
             shards=shards,
         )
         confirm = self._confirmed if any(facts.confirm for facts in record.variants) else None
-        fields = {"looks": self._look(), "confirm": confirm, "demands": self._read_demands()}
+        fields = {"looks": self._note_looks(), "confirm": confirm, "demands": self._demands}
         self.record = self._with_teacher_of_now(record.model_copy(update=fields))
         write_atomically(self.folder / "run.json", to_json(self.record))
         self._written = time.monotonic()
@@ -323,20 +312,15 @@ class SuiteSession:
 
     def read_last_record(self) -> RunRecord | None:
         """The record of an earlier run that judged the same gate rows, even if other things have changed."""
-        try:
-            record = read_record(self.folder / "run.json")
-        except (OSError, ValidationError):
+        record = read_record_if_valid(self.folder / "run.json")
+        if record is None or record.task.find_digest(GATE) != self.run.rows.reports[GATE].digest:
             return None
-        gate = record.task.splits.get("gate")
-        same = gate is not None and gate.digest == self.run.rows.reports["gate"].digest
-        return record if same else None
+        return record
 
-    @property
+    @cached_property
     def inputs(self) -> Mapping[str, Digests]:
         """Digests of what each result depends on, by model and kind, taken at the first call."""
-        if self._inputs is None:
-            self._inputs = digest_inputs(self.run)
-        return self._inputs
+        return digest_inputs(self.run)
 
     def _read_earlier(self) -> list[GateResult]:
         """The results of the last record that are still valid.
@@ -346,7 +330,7 @@ class SuiteSession:
         """
         record = self.read_last_record()
         if record is not None and record.looks is not None:
-            self._earlier_looks = record.looks.log
+            self._looks.earlier = record.looks.log
         if record is None or not self._same_conditions(record):
             return []
         self._confirmed = record.confirm
@@ -373,7 +357,7 @@ class SuiteSession:
         return (
             is_same_machine(record.machine, self._machine)
             and record.slimgate == slimgate.__version__
-            and record.task == _task_facts(self.suite, self.run.rows)
+            and record.task == make_task_facts(self.suite, self.run.rows)
             and [Shard(facts.number, facts.of) for facts in record.shards] == ([shard] if shard else [])
         )
 
@@ -386,10 +370,9 @@ class SuiteSession:
 
     # The record
 
-    def _read_demands(self) -> Demands:
-        if self._demands is None:
-            self._demands = make_demands(self.suite, self.run.rows)
-        return self._demands
+    @cached_property
+    def _demands(self) -> Demands:
+        return make_demands(self.suite, self.run.rows)
 
     def compare_rows(self) -> None:
         """Compares the current rows with those of the baseline. Raises WeakerGate."""
@@ -407,34 +390,10 @@ class SuiteSession:
         weaker = find_weakenings(read_demands(self.baseline.run.record), now)
         return record.model_copy(update={"baseline": record.baseline.model_copy(update={"weaker": weaker})})
 
-    def _look(self) -> LookFacts:
-        """Notes in the store what this run has judged on these gate rows; returns what others judged."""
-        root, digest = self._settings.get_store().root, self.run.rows.reports[GATE].digest
-        self._look_log = log = self._look_log or LookLog(root, digest, self._settings.began)
-        built = {
-            name: build.artifact.digest
-            for name in self.suite.models
-            if (build := self.begin().find_build(name)) is not None
-        }
-        models = {
-            name: model_id(built[TEACHER], digest)
-            for name, digest in built.items()
-            if name != TEACHER and TEACHER in built
-        }
-        judged = [model for name, model in models.items() if name in self._predicted]
-        timings = [
-            Timing(models[name], workload, passed) for name, workload, passed in self._timed if name in models
-        ]
-        log.note(judged, timings)
-        looks = looks_at(root, digest).with_log(self._earlier_looks)
-        return look_facts(looks, models, run=self._settings.began, cuts=self._count_cuts(digest, judged))
-
-    def _count_cuts(self, digest: str, judged: Sequence[str]) -> int:
-        """How many gates were cut from this suite's data and judged; another seed cuts another gate."""
-        root, data = self._settings.get_store().root, self.run.rows.source_digest
-        self._cut_log = log = self._cut_log or LookLog(root, data, self._settings.began)
-        log.note([digest] if judged else [])
-        return max(1, looks_at(root, log.digest).count)
+    def _note_looks(self) -> LookFacts:
+        builds = {name: self.begin().find_build(name) for name in self.suite.models}
+        built = {name: build.artifact.digest for name, build in builds.items() if build is not None}
+        return self._looks.note(self._settings.get_store().root, self.run.rows, built, self._predicted)
 
     @property
     def _baseline_facts(self) -> BaselineFacts | None:
@@ -450,36 +409,3 @@ class SuiteSession:
         machine = describe_machine(threads=threads, device=settings.device, load=settings.load)
         rates = settings.probe.find(threads) or self._earlier_rates
         return machine.model_copy(update={"peak_rates": rates})
-
-
-def _verdict_on_time(result: GateResult) -> Verdict | None:
-    """The verdict of a duel, or of a budget on milliseconds; None for other results or without a budget."""
-    if isinstance(result.facts, SpeedupFacts):
-        return result.facts.verdict
-    limits = result.facts.limits if isinstance(result.facts, TimesFacts) else None
-    return None if limits is None else limits.verdict
-
-
-def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
-    source = suite.setup.source
-    splits = {
-        name: SplitFacts(
-            n=report.n,
-            digest=report.digest,
-            dropped_overlap=report.dropped_overlap,
-            near_repeats=report.near_repeats,
-            repeats=report.repeats,
-            groups=report.groups,
-            label_counts=report.label_counts,
-            label_deviation_points=report.label_deviation_points,
-        )
-        for name, report in rows.reports.items()
-    }
-    return TaskFactsRecord(
-        kind=suite.setup.task.name,
-        params=dump_params(suite.setup.task.params),
-        source={"name": source.name, **dump_params(source.params)},
-        real=source.object.is_real(source.params),
-        classes=list(rows.facts.classes),
-        splits=splits,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from slimgate.budgets.registry import find_kind
@@ -93,14 +92,9 @@ def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
 
 def undecided_fails(record: RunRecord) -> bool:
     """Whether an undecided budget ends the run, on the gate rows or on the confirm rows."""
-    return any(
-        undecided_failing(model) or (model.gated and any(map(_is_undecided_failing, _on_confirm_rows(model))))
-        for model in record.variants
-    )
-
-
-def _on_confirm_rows(model: VariantRecord) -> Iterator[BudgetFacts]:
-    return (budget for facts in model.confirm.values() for budget in facts.budgets)
+    gated = [model for model in record.variants if model.gated]
+    confirmed = [budget for model in gated for facts in model.confirm.values() for budget in facts.budgets]
+    return any(map(undecided_failing, record.variants)) or any(map(_is_undecided_failing, confirmed))
 
 
 def _is_undecided_failing(budget: BudgetFacts) -> bool:

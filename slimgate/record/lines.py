@@ -87,7 +87,6 @@ def lines(record: RunRecord) -> Iterator[Line]:
 
 
 def _identity(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
-    gate = record.task.splits.get("gate")
     return {
         "run": record.created,
         "suite": record.suite.path,
@@ -97,7 +96,7 @@ def _identity(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
         "slimgate": record.slimgate,
         "device": record.machine.device,
         "cpu": record.machine.cpu,
-        "gate_digest": gate.digest if gate else None,
+        "gate_digest": record.task.find_digest("gate"),
         "variant": model.name,
         "gated": model.gated,
         "artifact_digest": model.artifact.digest if model.artifact else None,
@@ -115,7 +114,10 @@ def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
         figures = {"flips_percent": percent, "agreement": behaviour.agreement, "rows": behaviour.n}
         yield {"kind": "behaviour", **figures, **_budgets_and_verdict(behaviour.budgets, behaviour.verdict)}
     if model.artifact is not None:
-        yield {"kind": "size", "artifact_bytes": model.artifact.bytes, **_of_size(model)}
+        line: dict[str, Any] = {"kind": "size", "artifact_bytes": model.artifact.bytes}
+        if (size := model.size) is not None:
+            line |= {"compression": size.compression, **_budgets_and_verdict(size.budgets, size.verdict)}
+        yield line
     if (memory := model.memory) is not None:
         figures = {"peak_bytes": memory.peak_bytes, "memory_ratio": memory.ratio}
         yield {"kind": "memory", **figures, **_budgets_and_verdict(memory.budgets, memory.verdict)}
@@ -137,15 +139,6 @@ def _of_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
         "rows_needed": facts.n_needed,
         **_budgets_and_verdict(facts.budgets, facts.verdict),
     }
-
-
-def _of_size(model: VariantRecord) -> dict[str, Any]:
-    size = model.size
-    return (
-        {}
-        if size is None
-        else {"compression": size.compression, **_budgets_and_verdict(size.budgets, size.verdict)}
-    )
 
 
 _TIMES = ("p50_ms", "p95_ms", "mean_ms", "throughput_per_s", "tokens_per_s")

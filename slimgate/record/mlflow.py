@@ -128,7 +128,7 @@ def suite_run(record: RunRecord) -> LoggedRun:
         **_of_suite(record),
         "task": record.task.kind,
         "gate_rows": None if gate is None else str(gate.n),
-        "gate_digest": None if gate is None else gate.digest,
+        "gate_digest": record.task.find_digest("gate"),
         "device": record.machine.device,
         "cpu": record.machine.cpu,
         "slimgate": record.slimgate,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from slimgate.errors import DataError
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
@@ -302,3 +302,11 @@ def read_record(path: Path) -> RunRecord:
         pydantic.ValidationError: if it is not a record of this schema.
     """
     return RunRecord.model_validate_json(path.read_bytes())
+
+
+def read_record_if_valid(path: Path) -> RunRecord | None:
+    """Reads a run.json; None if there is none of this schema."""
+    try:
+        return read_record(path)
+    except (OSError, ValidationError):
+        return None

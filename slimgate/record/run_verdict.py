@@ -19,7 +19,7 @@ from slimgate.results.checks import CONFIRMED, ERROR, SELF_TEST, JudgedFacts, Ke
 from slimgate.results.counts import BudgetCounts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
-from slimgate.results.self_test import SelfTest, SelfTestFacts
+from slimgate.results.self_test import SelfTest
 
 
 def results(model: VariantRecord) -> Iterator[Result]:
@@ -108,16 +108,10 @@ def _count_results(
                 continue
             _add_facts(counts, facts)
             undecided_speed |= isinstance(facts, LatencyFacts) and facts.verdict is Verdict.INCONCLUSIVE
-    for part in _broken_gate(self_test, without):
-        counts.add_error(part.message)
+    for name, part in self_test.failures.items():  # then the gate cannot be trusted
+        if (SELF_TEST, TEACHER, name) not in without:
+            counts.add_error(part.message)
     delay = self_test.planted_delay
     if delay is not None and not delay.seen and undecided_speed:
         counts.undecided.append(delay.message)
     return counts
-
-
-def _broken_gate(self_test: SelfTest, without: Collection[Key]) -> Iterator[SelfTestFacts]:
-    """The self-tests that show that the gate cannot be trusted."""
-    for name, part in self_test.failures.items():
-        if (SELF_TEST, TEACHER, name) not in without:
-            yield part

@@ -60,6 +60,11 @@ class TaskFactsRecord(Facts):
         """Whether files of other tools were judged: slimgate has built no model of them."""
         return self.kind in (RECORD_KIND, PREDICTIONS) or not self.has_rows
 
+    def find_digest(self, split: str) -> str | None:
+        """The digest of the rows of a split; None if the record has no such split."""
+        facts = self.splits.get(split)
+        return None if facts is None else facts.digest
+
     @property
     def has_rows(self) -> bool:
         """Whether answers on rows were judged, and not the figures of load tests or KL logs."""

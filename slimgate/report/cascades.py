@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape
 from slimgate.record.build import CascadeFacts
-from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.run import RunRecord
 from slimgate.report.figures import MISSING, count, percent, significant, to_fixed
 from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, table
@@ -68,10 +68,6 @@ def _describe_selection(facts: CascadeFacts) -> str:
 def _iter_gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:
     """(name of the cascade, its facts, place of the model) for each model that may pass rows on."""
     for model in models(record):
-        if (facts := _cascade_facts(model)) is not None:
+        facts = None if model.artifact is None else model.artifact.cascade
+        if facts is not None:
             yield from ((model.name, facts, place) for place in range(len(facts.thresholds)))
-
-
-def _cascade_facts(model: VariantRecord) -> CascadeFacts | None:
-    """The facts of a cascade; None if the model is not a cascade."""
-    return None if model.artifact is None else model.artifact.cascade

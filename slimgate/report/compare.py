@@ -278,7 +278,8 @@ def _counts(comparison: Comparison) -> Iterator[str]:
     passed = [verdict for verdict in comparison.regressed if verdict.before is Verdict.PASS]
     unmeasured = sum(verdict.after in (None, "not measured") for verdict in passed)
     if stopped := len(passed) - unmeasured:
-        yield f"{count(stopped)} {'budget' if stopped == 1 else 'budgets'} held and {_no_more(stopped)}"
+        words = "budget held and does" if stopped == 1 else "budgets held and do"
+        yield f"{count(stopped)} {words} not any more"
     elif not unmeasured:
         yield "no budget that held has stopped holding"
     if unmeasured:
@@ -294,10 +295,6 @@ def _counts(comparison: Comparison) -> Iterator[str]:
     if loosened:
         without = f", {count(unexplained)} of them without a reason" if unexplained else ""
         yield f"{count(loosened)} {'budget' if loosened == 1 else 'budgets'} got looser{without}"
-
-
-def _no_more(number: int) -> str:
-    return "does not any more" if number == 1 else "do not any more"
 
 
 def _verdicts(comparison: Comparison) -> str:
@@ -343,14 +340,11 @@ def _format_message(variant: str, message: str) -> str:
 
 
 def _format_budget(budget: str, kind: str) -> str:
-    """`accuracy, drop_points`; only `slices accuracy` for a kind that names the metric."""
-    return budget_words(kind) if "." in kind else f"{_format_name(budget)}, {escape(kind)}"
-
-
-def _format_name(budget: str) -> str:
-    """`latency batch 1` for `latency b1`."""
-    of, _, workload = budget.partition(" ")
-    return f"{escape(of)} {workload_words(workload)}" if workload else escape(of)
+    """`accuracy, drop_points` or `latency batch 1, …`; `slices accuracy` for a kind that names the metric."""
+    if "." in kind:
+        return budget_words(kind)
+    name, _, workload = budget.partition(" ")
+    return f"{escape(name)}{f' {workload_words(workload)}' if workload else ''}, {escape(kind)}"
 
 
 def _budget(change: BudgetChange) -> str:

@@ -41,11 +41,13 @@ def write_reports(
     from slimgate.report.html import html_report
 
     releases = _list_releases(record, baseline)
-    plots = _write_plots(record, folder / "plots") if can_plot() else []
-    drawn = None
-    if releases and can_plot() and gated_metrics(releases):
-        drawn = f"plots/{draw_history(releases, folder / 'plots' / 'history.svg').name}"
-    paths = [f"plots/{plot.name}" for plot in plots]
+    paths, drawn = list[str](), None
+    if can_plot():
+        budgets = draw_budgets(record, folder / "plots")
+        plots = [*([] if budgets is None else [budgets]), *write_plots(record, folder / "plots")]
+        paths = [f"plots/{plot.name}" for plot in plots]
+        if releases and gated_metrics(releases):
+            drawn = f"plots/{draw_history(releases, folder / 'plots' / 'history.svg').name}"
     write_atomically(folder / "report.md", suite_report(record, paths, history_report(releases, drawn)))
     write_atomically(folder / PR_COMMENT, pr_comment([record]))
     write_atomically(
@@ -62,8 +64,3 @@ def _list_releases(record: RunRecord, baseline: Path | None) -> list[Kept]:
     if len(earlier) < 2:  # the only one is the baseline, which the report compares with anyway
         return []
     return [*earlier[-_MOST_RELEASES:], Kept(Path("this run"), record)]
-
-
-def _write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    budgets = draw_budgets(record, folder)
-    return [*([] if budgets is None else [budgets]), *write_plots(record, folder)]

@@ -33,20 +33,16 @@ def budget_annotations(record: RunRecord, file: str) -> list[str]:
     An undecided budget is a warning: the suite decides whether it fails the run. The title of a result of an
     earlier run says so.
     """
-    findings, old = list(_iter_findings(record)), date_carried_messages(record)
+    findings, dates = list(_iter_findings(record)), date_carried_messages(record)
+    ages = {message: f" (carried over, measured {date})" for message, date in dates.items()}
     return [
         f"::{level} file={_escape(file, _PROPERTY)},"
-        f"title={_escape(title + _age(message, old), _PROPERTY)}::"
+        f"title={_escape(title + ages.get(message, ''), _PROPERTY)}::"
         f"{_escape(_make_visible(message), _DATA)}"
         for level in _WORST_FIRST
         for severity, title, message in findings
         if severity == level
     ]
-
-
-def _age(message: str, carried: Mapping[str, str]) -> str:
-    """When a message of an earlier run was measured."""
-    return f" (carried over, measured {carried[message]})" if message in carried else ""
 
 
 def append_summary(path: Path, text: str) -> None:

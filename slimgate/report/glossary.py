@@ -64,7 +64,10 @@ def _explain(record: RunRecord) -> Iterator[str]:
     latency = [facts for model in record.variants for facts in model.latency.values()]
     behaviour = [model.behaviour for model in record.variants if model.behaviour is not None]
     yield from _explain_drops(record, quality, latency)
-    yield from _explain_speed(latency)
+    if any(facts.speedup is not None for facts in latency):
+        yield _DUEL
+    if any(facts.noise_floor is not None for facts in latency):
+        yield _NOISE_FLOOR
     yield from _explain_answers(behaviour)
     if any(facts.band is not None for facts in quality):
         yield _BANDS
@@ -101,13 +104,6 @@ def _explain_drops(
         yield f"**Brackets** hold an interval: {', '.join(levels)}.{best}"
     if dropped:
         yield _VERDICTS
-
-
-def _explain_speed(latency: list[LatencyFacts]) -> Iterator[str]:
-    if any(facts.speedup is not None for facts in latency):
-        yield _DUEL
-    if any(facts.noise_floor is not None for facts in latency):
-        yield _NOISE_FLOOR
 
 
 def _explain_answers(behaviour: list[BehaviourFacts]) -> Iterator[str]:

@@ -157,7 +157,8 @@ def verdict_line(record: RunRecord) -> str:
     if run_verdict.failed:
         judged.append(format_count(run_verdict.failed, "does not", "do not"))
     if run_verdict.inconclusive:
-        judged.append(format_count(run_verdict.inconclusive, *_undecided_words(record)))
+        note = ", which only warns" if only_warns(record) else ""
+        judged.append(format_count(run_verdict.inconclusive, f"is undecided{note}", f"are undecided{note}"))
     words = "no budget was judged" if run_verdict.status == "measured" else ", ".join(judged)
     parts = [f"**{run_verdict.status}**", words]
     if broken := sum(model.error is not None for model in record.variants):
@@ -182,13 +183,6 @@ def this_run_line(record: RunRecord) -> str:
         return ""
     unmade = f", and did not run {format_count(run.missing, 'check', 'checks')}" if run.missing else ""
     return f"The last run alone: **{run.status}** ({describe_counts(record, run)}){unmade}."
-
-
-def _undecided_words(record: RunRecord) -> tuple[str, str]:
-    """The words on undecided budgets, singular and plural; they say if the budgets only warn."""
-    if only_warns(record):
-        return "is undecided, which only warns", "are undecided, which only warns"
-    return "is undecided", "are undecided"
 
 
 def reasons_title(record: RunRecord) -> str:

@@ -165,14 +165,14 @@ def draw_history(releases: Sequence[Kept], path: Path) -> Path:
         # a folder's name may hold "$", which would begin a formula
         names = [release.name for release in releases]
         axes[-1][0].set_xticks(range(len(releases)), names, rotation=20, ha="right", parse_math=False)
-        if len({gate_digest(release) for release in releases}) > 1:
+        if len({release.record.task.find_digest("gate") for release in releases}) > 1:
             axes[0][0].plot([], [], label="other gate rows", color="gray", linestyle="none", **_HOLLOW)
         axes[0][0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return path
 
 
 def _draw_panel(axes: Axes, releases: Sequence[Kept], metric: str) -> None:
-    gates = [gate_digest(release) for release in releases]
+    gates = [release.record.task.find_digest("gate") for release in releases]
     for number, name in enumerate(model_names(releases)):
         points = [
             (place, value)
@@ -197,9 +197,3 @@ def metric_value(release: Kept, name: str, metric: str) -> float | None:
     model = next((variant for variant in release.record.variants if variant.name == name), None)
     facts = model.quality.get(metric) if model else None
     return facts.value if facts else None
-
-
-def gate_digest(release: Kept) -> str | None:
-    """The digest of the gate rows. Releases with equal digests can be compared row by row."""
-    gate = release.record.task.splits.get("gate")
-    return gate.digest if gate else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from slimgate._system.escape import escape
 from slimgate.record.run import RunRecord
@@ -30,11 +29,9 @@ def describe_source(record: RunRecord) -> str:
     """The files of tools, as the command or the suite names them."""
     task, source = record.task, record.task.source
     name = escape(source.get("name", "files"))
-    files = ", ".join(describe_files(record)) or _describe_logs(source)
+    files = list(describe_files(record))
+    if not files:
+        targets = (f"target {escape(target)}" for target in source.get("targets", []))
+        files = [f"base {escape(source.get('base', 'not named'))}", *targets]
     classes = f" {count(len(task.classes))} classes." if task.classes else ""
-    return f"Judged from {name}: {files}.{classes}"
-
-
-def _describe_logs(source: Mapping[str, Any]) -> str:
-    base, targets = source.get("base", "not named"), source.get("targets", [])
-    return ", ".join([f"base {escape(base)}", *(f"target {escape(target)}" for target in targets)])
+    return f"Judged from {name}: {', '.join(files)}.{classes}"

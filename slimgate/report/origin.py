@@ -20,7 +20,8 @@ _DIGITS = 12
 
 def origin(record: RunRecord) -> str:
     """Suite, rows, time and commit; for files, what was compared, and their digests."""
-    gate, commit = record.task.splits.get("gate"), _format_commit(record)
+    gate = record.task.splits.get("gate")
+    commit = [] if record.suite.commit is None else [f"commit {escape(record.suite.commit)}"]
     if record.task.is_of_files:
         if not record.task.has_rows:
             return " · ".join([escape(str(record.task.source["name"])), moment(record.created), *commit])
@@ -51,11 +52,6 @@ def _describe_run(record: RunRecord) -> Iterator[str]:
     yield f"{escape(machine.cpu)}, {cores}{device}"
     yield f"baseline {baseline_name(record) or 'none'}"
     yield f"self-test {_count_self_tests(record.self_test)}"
-
-
-def _format_commit(record: RunRecord) -> list[str]:
-    """The commit; a "+" says that files were changed since."""
-    return [] if record.suite.commit is None else [f"commit {escape(record.suite.commit)}"]
 
 
 def _count_self_tests(self_test: SelfTest) -> str:

@@ -11,7 +11,7 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import count
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, bullets, table
-from slimgate.results.kl_log import KlFigure, KlLogFacts
+from slimgate.results.kl_log import KlLogFacts
 from slimgate.results.load_test import LoadRunFacts, TimeRatioFacts
 
 _PARTS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
@@ -77,7 +77,12 @@ def _load_rows(model: VariantRecord) -> list[dict[str, str]]:
 def _kl_rows(facts: KlLogFacts) -> list[dict[str, str]]:
     """A row for each figure, and for each quantile that has a budget."""
     rows = [
-        {"figure": KL_WORDS[kind], "value [90 %]": _format_figure(figure), "limit": limit, "verdict": verdict}
+        {
+            "figure": KL_WORDS[kind],
+            "value [90 %]": "{:.4g} [{:.4g}, {:.4g}]".format(figure.value, *figure.interval),
+            "limit": limit,
+            "verdict": verdict,
+        }
         for kind, figure in facts.figures.items()
         for limit, verdict in [_find_budget(facts, kind)]
     ]
@@ -111,11 +116,6 @@ def _find_budget(facts: KlLogFacts, kind: str) -> tuple[str, str]:
     """The limit and the verdict on a figure; empty without a budget."""
     budget = next((budget for budget in facts.budgets if budget.kind == kind), None)
     return ("", "not gated") if budget is None else (f"{budget.limit:g}", str(budget.verdict))
-
-
-def _format_figure(figure: KlFigure) -> str:
-    low, high = figure.interval
-    return f"{figure.value:.4g} [{low:.4g}, {high:.4g}]"
 
 
 def _ms(value: float) -> str:

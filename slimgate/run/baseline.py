@@ -76,17 +76,14 @@ def refuse_weaker_gate(suite: Suite, run: Kept, name: str, weaker: Sequence[Weak
 
 
 def _describe_looser_limit(suite: Suite, budget: LoosenedBudget, baseline: RunRecord) -> str:
-    where = f"{suite.shown} [{_format_table(budget)}] {budget.budget.removeprefix(f'{BASELINE} ')}"
+    table = "budgets.teacher" if budget.variant == TEACHER else f"budgets.variants.{budget.variant}"
+    key = budget.budget.removeprefix(f"{BASELINE} ")
+    if key != budget.budget:
+        table += f".{BASELINE}"
     return (
-        f"{where}: {_describe_change(budget)} in the baseline of {baseline.created}; "
+        f"{suite.shown} [{table}] {key}: {_describe_change(budget)} in the baseline of {baseline.created}; "
         'give the budget a reason = "…" for this change, that the report shows'
     )
-
-
-def _format_table(budget: LoosenedBudget) -> str:
-    """The table of the suite that has the budget, or may have it."""
-    table = "budgets.teacher" if budget.variant == TEACHER else f"budgets.variants.{budget.variant}"
-    return f"{table}.{BASELINE}" if budget.budget.startswith(f"{BASELINE} ") else table
 
 
 def _describe_change(budget: LoosenedBudget) -> str:

@@ -177,16 +177,7 @@ def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> l
             for token_budget in limits:
                 variants_by_plan.setdefault(_plan_tokens(table, token_budget, gate), []).append(name)
     return [
-        PlannedBudget(
-            planned.metric,
-            planned.kind,
-            planned.limit,
-            tuple(names),
-            gate,
-            planned.needed,
-            planned.word,
-            planned.basis,
-        )
+        PlannedBudget(**vars(planned), variants=tuple(names), gate=gate)
         for planned, names in sorted(
             variants_by_plan.items(), key=lambda pair: (pair[0].metric, pair[0].kind, pair[0].limit)
         )
@@ -224,7 +215,8 @@ def _plan_budget(
     if budget.kind == "increase_relative" and load_metric(metric).documents is not None:
         judged = None if known is None else _find_judged(budget, known[1])
         if known is None or judged is None:
-            yield _plan_documents(shown, budget, gate)
+            note = "if no document changes, documents of equal length"
+            yield _plan_share(shown, budget, smallest_share(budget), gate, note)
         else:
             yield _plan_from_record(shown, judged, gate, known[0])
         return
@@ -273,12 +265,6 @@ def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
         cap = mean_cap(budget)
         share = min(budget.limit / cap, budget.above_cap_max or budget.limit / (WORST * cap))
     return _plan_share(table, budget, share, gate, "if no token differs, rows of equal length")
-
-
-def _plan_documents(shown: str, budget: QualityBudget, gate: GateGroups) -> _Plan:
-    """Plans a budget on a perplexity."""
-    share = smallest_share(budget)
-    return _plan_share(shown, budget, share, gate, "if no document changes, documents of equal length")
 
 
 def smallest_share(budget: QualityBudget) -> float:

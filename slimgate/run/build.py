@@ -8,22 +8,18 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
+from slimgate._system.digests import json_digest
 from slimgate._system.time_limit import OPTION, time_limit
-from slimgate.data.parts import collapse_texts
-from slimgate.data.same_texts import HeldOutTexts, normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import TORCH, model_config, model_weights
 from slimgate.models.quantized_files import CHECKPOINT
-from slimgate.plugins.base import Progress, no_progress
-from slimgate.plugins.context import BuildContext, MoreTeacher, adds_no_rows
+from slimgate.plugins.context import BuildContext, adds_no_rows
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.rows import JUDGING
 from slimgate.plugins.step import Step
 from slimgate.run import contents, graph_loading, keys
 from slimgate.run.cascade import SELECTION, make_cascade
@@ -31,34 +27,19 @@ from slimgate.run.failure_log import LastProgress, format_step_log
 from slimgate.run.past_times import LOAD, PastTimes, Work, digest_steps
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
+from slimgate.run.step_context import ContextMaker
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
-from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, dump_params
-from slimgate.suite.tables import CascadeTable
+from slimgate.suite.cascade_table import CascadeTable
+from slimgate.suite.named_plugin import SuiteStep
+from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, dump_params
 from slimgate.tasks.parts.classifiers import without_head
 
 if TYPE_CHECKING:
     from slimgate.models.protocols import Saved
     from slimgate.models.torch_model import TorchModel
-
-
-@dataclass(frozen=True)
-class SharedBySteps:
-    """A BuildContext's `share`: results that several steps use, made once and stored.
-
-    common: the part that is in every key, such as the teacher's digest. The object can be sent to a step's
-    processes: one of them makes the result, the others load it.
-    """
-
-    store: Store
-    common: Json
-
-    def __call__(self, kind: str, key: Json, fill: Callable[[Path], Json]) -> tuple[Path, bool]:
-        """The folder that fill(folder) has filled, and whether the store had it already."""
-        entry = self.store.make(kind, keys.make_shared_key(self.common, key, fill), fill)
-        return entry.folder, entry.from_store
 
 
 @dataclass(frozen=True)
@@ -117,7 +98,7 @@ class Builder:
         self._spent: defaultdict[str, float] = defaultdict(float)
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
-        self._held_out: HeldOutTexts | None = None
+        self._contexts = ContextMaker(suite, rows, store, seed=self._seed, device=device)
 
     def build(self, name: str) -> Built:
         """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""
@@ -261,10 +242,10 @@ class Builder:
 
         def apply(context: BuildContext) -> Any:
             if getattr(step.params, "processes", 1) > 1:
-                model = self._apply_in_processes(step, parent, teachers, context)
+                model = self._contexts.apply_in_processes(step, parent, teachers, context)
             else:
                 with context.time_stage("load"):
-                    model = _load_for_step(parent, self._device, plugin)
+                    model = self._contexts.load_model(parent, plugin)
                 model = plugin.apply(model, step.params, context)
             if not hasattr(model, "save"):
                 raise BuildError(
@@ -274,7 +255,7 @@ class Builder:
             return model
 
         def are_held_out(texts: Sequence[str]) -> list[bool]:
-            return self._read_held_out_texts()(texts)
+            return self._contexts.read_held_out_texts()(texts)
 
         return self._make_artifact(
             where,
@@ -289,35 +270,6 @@ class Builder:
             are_held_out=are_held_out if step.adds_rows else adds_no_rows,
         )
 
-    def _apply_in_processes(
-        self, step: SuiteStep, parent: Artifact, teachers: tuple[Artifact, ...], context: BuildContext
-    ) -> Any:
-        from slimgate.run.step_processes import StepJob, apply_in_processes
-
-        if self._device != "cpu":
-            raise BuildError(
-                f"processes = {step.params.processes} is for training on the CPU, but the device is "
-                f"{self._device}"
-            )
-        task = self._suite.setup.task
-        job = StepJob(
-            step=step.name,
-            params=step.params,
-            task=task.name,
-            task_params=task.params,
-            facts=context.facts,
-            splits=context.splits,
-            parent=parent.folder,
-            teachers=tuple((teacher.folder, self._make_share(teacher)) for teacher in teachers),
-            seed=context.seed,
-            threads=context.threads,
-            scratch=context.scratch,
-            held_out=self._read_held_out_texts() if step.adds_rows else None,
-        )
-        model, log = apply_in_processes(job, step.params.processes)
-        context.log.update(log)
-        return model
-
     def _build_teachers(self, where: str, step: SuiteStep, parent: Artifact) -> tuple[Artifact, ...]:
         """Builds the step's teachers. Raises BuildError if two of them are the same model."""
         artifacts = {name: parent if name == SELF else self.build(name).artifact for name in step.teachers}
@@ -326,15 +278,6 @@ class Builder:
             if (other := first.setdefault(artifact.digest, name)) != name:
                 raise BuildError(f'{where}: "{name}" is the same model as "{other}"; name one of them')
         return tuple(artifacts.values())
-
-    def _read_held_out_texts(self) -> HeldOutTexts:
-        """The texts of the held-out splits. Steps learn nothing else about the judging rows."""
-        if self._held_out is None:
-            names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
-            tables = [self._rows.splits[split].table for split in keys.HELD_OUT if split in self._rows.splits]
-            rows = (row for table in tables for row in collapse_texts(table, names))
-            self._held_out = HeldOutTexts(frozenset(map(normalize_row, rows)))
-        return self._held_out
 
     def _format_variant(self, variant: Variant) -> str:
         """The variant's name, with the seed if it is not the suite's first."""
@@ -374,7 +317,7 @@ class Builder:
                 ) as progress,
             ):
                 heard = LastProgress(progress)
-                context = self._make_context(where, reads, teachers, scratch, heard, step)
+                context = self._contexts.make(where, reads, teachers, scratch, heard, step)
                 context.are_held_out = are_held_out
                 start = time.perf_counter()
                 try:
@@ -411,7 +354,7 @@ class Builder:
             }
 
         work = self.describe_work(step_name, params, place.recipe, reads)
-        digest = keys.to_key(key)
+        digest = json_digest(key)
         entry: Entry = self._store.make("artifacts", digest, fill)
         return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
 
@@ -439,51 +382,6 @@ class Builder:
     def _estimate_seconds(self, work: Work) -> float | None:
         estimate = self._past.estimate_step(work) if self._past else None
         return estimate.seconds if estimate else None
-
-    def _make_context(
-        self,
-        where: str,
-        reads: tuple[str, ...],
-        teachers: tuple[Artifact, ...],
-        scratch: Path,
-        progress: Progress = no_progress,
-        step: Step[Any] | None = None,
-    ) -> BuildContext:
-        def load_teacher() -> Any:
-            if not teachers:
-                raise BuildError(f"{where}: it asked for the teacher; set uses_teacher = True in the step")
-            return load_artifact(teachers[0])
-
-        def load_artifact(teacher: Artifact) -> Any:
-            with context.time_stage("load"):
-                return _load_for_step(teacher, self._device, step)
-
-        setup = self._suite.setup
-        context = BuildContext(
-            task=setup.task.object,
-            task_params=setup.task.params,
-            facts=self._rows.facts,
-            splits={
-                name: self._rows.splits[name]
-                for name in reads
-                if name in self._rows.splits and name not in JUDGING
-            },
-            load_teacher=load_teacher,
-            seed=self._seed,
-            device=self._device,
-            threads=self._suite.threads,
-            scratch=scratch,
-            progress=progress,
-            share=self._make_share(teachers[0]) if teachers else None,
-            more_teachers=tuple(
-                MoreTeacher(partial(load_artifact, teacher), self._make_share(teacher))
-                for teacher in teachers[1:]
-            ),
-        )
-        return context
-
-    def _make_share(self, teacher: Artifact) -> SharedBySteps:
-        return SharedBySteps(self._store, keys.list_shared_inputs(teacher, self._rows.task, self._device))
 
 
 @contextmanager
@@ -521,14 +419,6 @@ def _make_manifest(
         "seconds": round(seconds, 3),
         "log": dict(log),
     }
-
-
-def _load_for_step(artifact: Artifact, device: str, step: Step[Any] | None) -> Any:
-    """Loads a model to change it or to learn from it: weights of 16 bits become float32."""
-    from slimgate.models.torch_model import to_float32_
-
-    model = artifact.load(device)
-    return model if step is not None and not step.changes_weights else to_float32_(model)
 
 
 def _to_checkpoint(model: TorchModel, ref: ModelRef, context: BuildContext) -> Any:

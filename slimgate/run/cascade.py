@@ -30,7 +30,7 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
 from slimgate.plugins.module_of import module_of
 from slimgate.record.build import CascadeFacts
-from slimgate.run import keys
+from slimgate.run.contents import digest_tokenizer
 from slimgate.runtimes.cascade import (
     KIND,
     Cascade,
@@ -42,8 +42,8 @@ from slimgate.runtimes.cascade import (
 )
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import files_of
+from slimgate.suite.cascade_table import FROM_SELECTION
 from slimgate.suite.suite import Suite, Variant, dump_params
-from slimgate.suite.tables import FROM_SELECTION
 
 Floats = npt.NDArray[np.float64]
 SELECTION = "selection"
@@ -88,8 +88,11 @@ class CascadeModel:
 
     def measure_size(self) -> dict[str, int | None]:
         """The sums over its models; None if the value of one model is unknown."""
-        keys = ("bytes", "parameters", "nonzero_parameters", "state_bytes")
-        return {key: _sum_known([artifact.manifest.get(key) for artifact in self.artifacts]) for key in keys}
+        sizes: dict[str, int | None] = {}
+        for key in ("bytes", "parameters", "nonzero_parameters", "state_bytes"):
+            values: list[Any] = [artifact.manifest.get(key) for artifact in self.artifacts]
+            sizes[key] = None if None in values else sum(values)
+        return sizes
 
     def code_modules(self) -> list[str]:
         """The modules that execute it."""
@@ -97,15 +100,10 @@ class CascadeModel:
         return ["slimgate.runtimes.cascade", *(module_of(load("runtime", name)) for name in runtimes)]
 
 
-def _sum_known(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
-
-
 def make_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifact]) -> tuple[Member, ...]:
     """The models of a cascade, before thresholds are known, with the inputs that each one reads."""
     assert variant.cascade is not None
-    names, tokenizers = variant.cascade.models, [keys.make_tokenizer_key(model.folder) for model in artifacts]
+    names, tokenizers = variant.cascade.models, [digest_tokenizer(model.folder) for model in artifacts]
     different = list(dict.fromkeys(tokenizers))
     return tuple(
         Member(

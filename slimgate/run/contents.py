@@ -5,6 +5,7 @@ Every file counts, unless its name is in `NEVER_COUNTS`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,12 +13,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.digests import file_sha256, files_below, folder_digest, imports_of_file
+from slimgate._system.digests import file_sha256, files_below, folder_digest, imports_of_file, json_digest
 from slimgate._system.distributions import package_states
 from slimgate.errors import DataError
 from slimgate.plugins.models import ModelRef
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
-from slimgate.store.store import Json
+from slimgate.store.store import Json, files_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -41,6 +42,10 @@ _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _SEPARATORS = re.compile(r"[\s\"'=,;:|&<>(){}\[\]$`]+")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _MODEL_FILES = ("config.json", "*.safetensors", "*.gguf", "*.onnx", "*.bin")
+_WEIGHTS = (".safetensors", ".bin", ".onnx", ".data", ".xml", ".pt2", ".gguf", ".so")
+_NOTES = ("slimgate.json", "cascade.json", "generation_config.json", "model.safetensors.index.json")
+# Keys of config.json that may affect how rows become inputs.
+_OF_INPUTS = re.compile(r"model_type|tokenizer|token|vocab|position|length|max_|image|patch|label|prefix")
 
 
 def digest_model_files(ref: ModelRef) -> str:
@@ -131,6 +136,11 @@ def digest_server_files(params: EndpointTable, base: Path) -> Json:
     return dict(sorted(contents.items()))
 
 
+def is_unknown_server(params: BaseModel) -> bool:
+    """Whether it is a server that slimgate does not start, so that the model behind it is unknown."""
+    return isinstance(params, EndpointTable) and not isinstance(params, StartedEndpoint)
+
+
 def check_server(params: BaseModel, base: Path, before: Json) -> None:
     """Raises DataError if a file that a server's command names has changed since `before`.
 
@@ -145,6 +155,38 @@ def check_server(params: BaseModel, base: Path, before: Json) -> None:
                 f"server: {name} changed while the server ran, so it is unknown which version answered; "
                 "run again when no program writes there (a log that the server writes should end in .log)"
             )
+
+
+def digest_tokenizer(folder: Path) -> str:
+    """The tokenizer of an artifact. Artifacts with the same key share the encoded rows of a run.
+
+    - every file except the weights and slimgate's own notes; from config.json the keys on tokens, lengths,
+      images and labels, so that models of other sizes share the rows
+    - from tokenizer.json everything except the length to which it last truncated: the task sets that
+    """
+    names = [
+        name for name in files_of(folder) if not name.endswith(_WEIGHTS) and Path(name).name not in _NOTES
+    ]
+    return json_digest(
+        {name: _digest_settings(folder / name) or file_sha256(folder / name) for name in names}
+    )
+
+
+def _digest_settings(file: Path) -> str | None:
+    """The digest of the parts of tokenizer.json or config.json that count; None for other files."""
+    if file.name not in ("tokenizer.json", "config.json"):
+        return None
+    try:
+        settings = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return None
+    if not isinstance(settings, dict):
+        return None
+    if file.name == "config.json":
+        return json_digest({key: value for key, value in settings.items() if _OF_INPUTS.search(key)})
+    for key in ("truncation", "padding"):
+        settings[key] = (settings.get(key) or {}).get("direction", "Right")
+    return json_digest(settings)
 
 
 def _list_texts(options: Any, place: str = "") -> Iterator[tuple[str, str]]:

@@ -1,19 +1,24 @@
-"""Runs a suite's duels: the teacher, a separately loaded copy of it, and one variant at a time."""
+"""Runs a suite's duels: the teacher, a separately loaded copy of it, and one variant at a time.
+
+Models that servers run have duels under load.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
-from slimgate.plugins.workloads import Workload
+from slimgate.plugins.workloads import Load, Workload
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
-from slimgate.run.run import ModelHandle
+from slimgate.run.measure.load import LoadTimes, duel_under_load
+from slimgate.run.model_handle import ModelHandle
 from slimgate.suite.suite import TEACHER
+from slimgate.tasks.parts.generation import writing
 
 COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
@@ -167,3 +172,35 @@ class Duels:
                 )
             )
         return self._contenders[name]
+
+
+class LoadDuels:
+    """The times of each variant and load, measured on first use. Budgets on parts of an answer share them."""
+
+    def __init__(self, teacher: ModelHandle) -> None:
+        self._teacher = teacher
+        self._times: dict[tuple[str, Load], LoadTimes] = {}
+
+    def times(self, variant: ModelHandle, load: Load) -> LoadTimes:
+        """The times of the teacher, the teacher again and a variant under a load. Raises MeasureError."""
+        key = variant.name, replace(load, part="answer")
+        if key not in self._times:
+            self._times[key] = self._measure(variant, load)
+        return self._times[key]
+
+    def _measure(self, variant: ModelHandle, load: Load) -> LoadTimes:
+        from slimgate.tasks.parts.asked_prompts import AskedPrompts, requests_of_load
+
+        run = self._teacher.run
+        suite = run.suite
+        prompts = run.encoder.of(self._teacher.built.artifact)
+        assert isinstance(prompts, AskedPrompts)  # every endpoint has them
+        writing_options = writing(suite.setup.task.params)
+        requests = requests_of_load(prompts, writing_options, load.requests, suite.seed)
+        with run.watch.stage(
+            f"{variant.name} · load {replace(load, part='answer').id}", still=True
+        ) as progress:
+            base, other = (
+                model.variant.runtime.params.locate(progress) for model in (self._teacher, variant)
+            )
+            return duel_under_load(base, other, requests, load, seed=suite.seed, progress=progress)

@@ -142,8 +142,9 @@ def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
         tests = (test for test in SELF_TESTS if test != PLANTED_DELAY or not suite.teacher.is_endpoint)
         yield from (((SELF_TEST, name, test), None) for test in tests)
     else:
-        judged = budgets.behaviour != BehaviourBudgets()
-        yield (BEHAVIOUR, name, ""), _format_behaviour(budgets.behaviour) if judged else None
+        is_on_rows = budgets.behaviour.flips or budgets.behaviour.sliced_metrics
+        judged = "flips and slices" if is_on_rows else " and ".join(budgets.behaviour.tokens)
+        yield (BEHAVIOUR, name, ""), judged if budgets.behaviour != BehaviourBudgets() else None
         if suite.is_sized(name):
             yield (SIZE, name, ""), "size" if budgets.size or budgets.quantized else None
         if suite.has_memory(name):
@@ -166,15 +167,6 @@ def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
             (TIMES, name, workload.id),
             f"{LATENCY} {workload.id}" if budgets.find_time_budgets(workload) else None,
         )
-
-
-def _format_behaviour(budgets: BehaviourBudgets) -> str:
-    return "flips and slices" if budgets.flips or budgets.sliced_metrics else " and ".join(budgets.tokens)
-
-
-def format_key(key: Key) -> str:
-    """A check in words: `quality int8 accuracy`."""
-    return " ".join(word for word in key if word)
 
 
 class GateResults:

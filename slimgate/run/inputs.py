@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.run import keys
@@ -40,7 +41,7 @@ class Inputs(Builder):
         *rest: object,  # noqa: ARG002
         **more: object,  # noqa: ARG002
     ) -> Artifact:
-        digest = keys.to_key(key)
+        digest = json_digest(key)
         # answers of an unknown kind count as this processor's, and so do the results of a record
         return Artifact(Entry(Path(digest), {"digest": digest, "kind": "unknown"}, False))
 

@@ -6,13 +6,16 @@ import os
 import platform
 import sys
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slimgate
 from slimgate._system.digests import own_code_digest, versions
 from slimgate._system.processor import describe_processor
 from slimgate.store.store import Json
 from slimgate.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from slimgate.run.rows import PreparedRows
 
 # Libraries that compute the answers of every model.
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
@@ -24,6 +27,18 @@ ARITHMETIC = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
+
+
+def list_common_inputs(
+    rows: PreparedRows, reads: tuple[str, ...], packages: tuple[str, ...], device: str
+) -> Json:
+    """The inputs of whatever is computed from rows. reads: splits; packages: in addition to PACKAGES."""
+    return {
+        "data": rows.digests(reads),
+        "device": device.split(":")[0],
+        "versions": dict(versions((*PACKAGES, *packages))),
+        "arithmetic": describe_arithmetic(),
+    }
 
 
 def describe_software() -> dict[str, str | None]:

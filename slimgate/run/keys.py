@@ -13,8 +13,6 @@ So unexpected inputs count too. Some things are made again needlessly, but nothi
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +26,6 @@ from slimgate._system.digests import (
     own_code_digest,
     versions,
 )
-from slimgate.errors import DataError
 from slimgate.models.saved_weights import find_main_dtype
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.models import ModelRef
@@ -36,26 +33,25 @@ from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.plugins.workloads import Workload
 from slimgate.run import contents
-from slimgate.run.key_inputs import PACKAGES, describe_arithmetic, describe_suite_processor
-from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
+from slimgate.run.key_inputs import (
+    PACKAGES,
+    describe_arithmetic,
+    describe_suite_processor,
+    list_common_inputs,
+)
+from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Json, files_of
-from slimgate.suite.suite import Suite, SuiteRuntime, SuiteStep, SuiteTask, TaskSetup, Variant, dump_params
-from slimgate.suite.tables import CascadeTable
+from slimgate.store.store import Json
+from slimgate.suite.cascade_table import CascadeTable
+from slimgate.suite.named_plugin import SuiteRuntime, SuiteStep, SuiteTask
+from slimgate.suite.suite import Suite, TaskSetup, Variant, dump_params
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from slimgate.run.rows import PreparedRows
 
 # Libraries that read weights that are quantized already.
 READERS = ("auto-round", "bitsandbytes", "compressed-tensors", "gguf", "gptqmodel", "torchao")
 HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
-
-
-def to_key(inputs: Json) -> str:
-    """The key for these inputs."""
-    return json_digest(inputs)
 
 
 # Rows
@@ -88,7 +84,7 @@ def make_splits_key(suite: Suite, source: Json | None = None) -> str:
     - the code that cuts
     """
     setup = suite.setup
-    return to_key(
+    return json_digest(
         {
             **(make_source_key(setup) if source is None else source),
             "columns": setup.task.object.columns(setup.task.params),
@@ -151,7 +147,7 @@ def make_load_key(
         "load": contents.digest_model_files(ref),
         "task": rows.task,
         "classes": list(rows.facts.classes),
-        **_list_common_inputs(rows, reads, packages, device),
+        **list_common_inputs(rows, reads, packages, device),
         "seed": seed if fitted else None,  # a complete model needs no random numbers
         "precision": precision if fitted else None,
         "format": _make_format_key(ref, fitted=fitted),
@@ -168,7 +164,7 @@ def make_endpoint_key(variant: Variant, base: Path) -> Json:
     - the contents of files that the command names (`contents.digest_server_files`)
     - the code and the libraries of the client
 
-    A server that slimgate does not start is unknown: see `is_unknown_server`. base: the folder of the suite.
+    A server that slimgate does not start is unknown (`contents.is_unknown_server`). base: the suite's folder.
     """
     params: EndpointTable = variant.runtime.params
     return {
@@ -177,11 +173,6 @@ def make_endpoint_key(variant: Variant, base: Path) -> Json:
         "code": code_digest(module_of(variant.runtime.object)),
         "versions": dict(versions(variant.runtime.object.packages)),
     }
-
-
-def is_unknown_server(params: BaseModel) -> bool:
-    """Whether it is a server that slimgate does not start, so that the model behind it is unknown."""
-    return isinstance(params, EndpointTable) and not isinstance(params, StartedEndpoint)
 
 
 def make_cascade_key(
@@ -211,7 +202,7 @@ def make_cascade_key(
         "code": code_digest("slimgate.run.cascade"),
         "task": rows.task,
         "batches": [suite.measure.batch_size, suite.measure.batch_tokens],
-        **_list_common_inputs(rows, reads, packages, device),
+        **list_common_inputs(rows, reads, packages, device),
     }
     pairs = zip(runtimes, artifacts, strict=True)
     if reads and any(runtime.answers_by_processor(artifact.kind) for runtime, artifact in pairs):
@@ -252,7 +243,7 @@ def make_step_key(
         "teacher": teachers[0].digest if teachers else None,
         "task": rows.task if step.reads else None,
         "precision": precision,
-        **_list_common_inputs(rows, step.reads, plugin.packages, device),
+        **list_common_inputs(rows, step.reads, plugin.packages, device),
         "seed": seed if plugin.stochastic else None,
         "environment": environment,
     }
@@ -290,7 +281,7 @@ def make_shared_key(shared: Json, step_inputs: Json, fill: Callable[[Path], Json
     - step_inputs: the inputs that the step lists, such as the rows that the teacher reads, and options
     - the code that makes it: the module of `fill`
     """
-    return to_key({**shared, "own": step_inputs, "code": code_digest(fill.__module__)})
+    return json_digest({**shared, "own": step_inputs, "code": code_digest(fill.__module__)})
 
 
 def digest_artifact(folder: Path, files: Iterable[str], modules: Iterable[str]) -> str:
@@ -318,7 +309,7 @@ def make_answers_key(
     - the batches; the processor if the answers depend on it
     - the code that predicts, the device, versions of libraries, settings of arithmetic
     """
-    return to_key(
+    return json_digest(
         {
             "artifact": artifact.digest,
             "group": suite.setup.group,
@@ -335,7 +326,7 @@ def make_answers_key(
             "processor": describe_suite_processor(suite, device)
             if runtime.answers_by_processor(artifact.kind)
             else None,
-            **_list_common_inputs(rows, (split,), runtime.object.packages, device),
+            **list_common_inputs(rows, (split,), runtime.object.packages, device),
         }
     )
 
@@ -345,7 +336,7 @@ def make_teacher_tokens_key(answers: str) -> str:
 
     - answers: the key of its answers; the code that selects the tokens
     """
-    return to_key({"answers": answers, "code": _digest_token_code()})
+    return json_digest({"answers": answers, "code": _digest_token_code()})
 
 
 def make_token_kl_key(teacher: str, answers: str) -> str:
@@ -354,7 +345,7 @@ def make_token_kl_key(teacher: str, answers: str) -> str:
     - teacher: the key of the teacher's tokens
     - answers: the key of the variant's answers; the code that compares
     """
-    return to_key({"teacher": teacher, "answers": answers, "code": _digest_token_code()})
+    return json_digest({"teacher": teacher, "answers": answers, "code": _digest_token_code()})
 
 
 def make_operations_key(artifact: Artifact, runtime: SuiteRuntime, inputs: Arrays, device: str) -> str:
@@ -364,7 +355,7 @@ def make_operations_key(artifact: Artifact, runtime: SuiteRuntime, inputs: Array
     - the runtime: options, the files that they name, code, versions; all code of slimgate: layers, formulas
     - the device, versions of libraries
     """
-    return to_key(
+    return json_digest(
         {
             "artifact": artifact.digest,
             "runtime": _make_runtime_key(runtime),
@@ -382,13 +373,13 @@ def make_shapes_key(rows: PreparedRows, artifact: Artifact, split: str, row: int
     - the artifact, the rows of the split, the position of the row, the task
     - the code that follows it, the device, versions of libraries, settings of arithmetic
     """
-    return to_key(
+    return json_digest(
         {
             "artifact": artifact.digest,
             "row": row,
             "task": rows.task,
             "code": code_digest("slimgate.models.module_outputs"),
-            **_list_common_inputs(rows, (split,), (), device),
+            **list_common_inputs(rows, (split,), (), device),
         }
     )
 
@@ -407,7 +398,7 @@ def make_duel_key(
     - the workload, the rows of the split, the task, the seconds of a duel
     - the machine, the code that times and judges, settings of arithmetic
     """
-    return to_key(
+    return json_digest(
         {
             "models": [artifact.digest for _, artifact in models],
             "runtimes": [_make_runtime_key(variant.runtime) for variant, _ in models],
@@ -420,51 +411,6 @@ def make_duel_key(
             "code": [code_digest("slimgate.run.measure.duel"), code_digest("slimgate.judge.speed")],
         }
     )
-
-
-def make_tokenizer_key(folder: Path) -> str:
-    """The tokenizer of an artifact. Artifacts with the same key share the encoded rows of a run.
-
-    - every file except the weights and slimgate's own notes; from config.json the keys on tokens, lengths,
-      images and labels, so that models of other sizes share the rows
-    - from tokenizer.json everything except the length to which it last truncated: the task sets that
-    """
-    names = [
-        name for name in files_of(folder) if not name.endswith(_WEIGHTS) and Path(name).name not in _NOTES
-    ]
-    return json_digest(
-        {name: _digest_settings(folder / name) or file_sha256(folder / name) for name in names}
-    )
-
-
-# Parts of keys
-
-
-def check_task(task: SuiteTask, before: Json) -> None:
-    """Raises DataError if the inputs of the task have changed since the run began."""
-    for name, value in make_task_key(task).items():
-        if value != before[name]:
-            raise DataError(
-                f"task {task.name}: its {name} changed during this run, so models would be scored by two "
-                "versions; run again when no program changes it"
-            )
-
-
-_WEIGHTS = (".safetensors", ".bin", ".onnx", ".data", ".xml", ".pt2", ".gguf", ".so")
-_NOTES = ("slimgate.json", "cascade.json", "generation_config.json", "model.safetensors.index.json")
-# Keys of config.json that may affect how rows become inputs.
-_OF_INPUTS = re.compile(r"model_type|tokenizer|token|vocab|position|length|max_|image|patch|label|prefix")
-
-
-def _list_common_inputs(
-    rows: PreparedRows, reads: tuple[str, ...], packages: tuple[str, ...], device: str
-) -> Json:
-    return {
-        "data": rows.digests(reads),
-        "device": device.split(":")[0],
-        "versions": dict(versions((*PACKAGES, *packages))),
-        "arithmetic": describe_arithmetic(),
-    }
 
 
 def _make_runtime_key(runtime: SuiteRuntime) -> Json:
@@ -498,20 +444,3 @@ def _make_format_key(ref: ModelRef, *, fitted: bool) -> Json:
 
 def _digest_token_code() -> list[str]:
     return [code_digest("slimgate.tasks.parts.next_token"), code_digest("slimgate.run.token_kl")]
-
-
-def _digest_settings(file: Path) -> str | None:
-    """The digest of the parts of tokenizer.json or config.json that count; None for other files."""
-    if file.name not in ("tokenizer.json", "config.json"):
-        return None
-    try:
-        settings = json.loads(file.read_text("utf-8"))
-    except ValueError:
-        return None
-    if not isinstance(settings, dict):
-        return None
-    if file.name == "config.json":
-        return json_digest({key: value for key, value in settings.items() if _OF_INPUTS.search(key)})
-    for key in ("truncation", "padding"):
-        settings[key] = (settings.get(key) or {}).get("direction", "Right")
-    return json_digest(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimgate.errors import SlimgateError
 from slimgate.results.behaviour import BlockErrorFacts, PartedFacts
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 
 # Gate rows that both networks read; gate rows are in random order.
 ROWS = 16

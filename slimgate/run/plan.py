@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
-from slimgate.run import keys
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
-from slimgate.suite.suite import TEACHER, SuiteStep, Variant, dump_params
+from slimgate.suite.named_plugin import SuiteStep
+from slimgate.suite.suite import TEACHER, Variant, dump_params
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
@@ -77,7 +78,7 @@ class Lookup(Builder):
         *rest: object,  # noqa: ARG002
         **more: Any,
     ) -> Artifact:
-        entry = self._store.find("artifacts", keys.to_key(key))
+        entry = self._store.find("artifacts", json_digest(key))
         if entry is None:
             raise NotStored(where)
         self.artifacts[more["place"].recipe] = Artifact(entry)

@@ -32,7 +32,7 @@ from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.results.base import Verdict
 from slimgate.run.damaged_layer import KINDS, NothingToDamage
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 from slimgate.run.selftest import ROUNDING, Spoil, plant_fault, predict_damaged_copy
 
 # Noise as a multiple of the matrix's standard deviation; raised until every metric has lost twice its budget.

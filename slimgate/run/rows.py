@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimgate._system.digests import json_digest
 from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import conventional_positive, refuse_positive
 from slimgate.models.model_ref import model_config
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
+from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.store.store import Json, Store, scratch_beside
-from slimgate.suite.suite import Suite
+from slimgate.suite.named_plugin import SuiteTask
+from slimgate.suite.suite import Suite, dump_params
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,17 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         _check_calibration(suite, splits)
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
-    return PreparedRows(splits, stored.reports, facts, entry.from_store, keys.to_key(source), task)
+    return PreparedRows(splits, stored.reports, facts, entry.from_store, json_digest(source), task)
+
+
+def check_task(task: SuiteTask, before: Json) -> None:
+    """Raises DataError if the inputs of the task have changed since the run began."""
+    for name, value in keys.make_task_key(task).items():
+        if value != before[name]:
+            raise DataError(
+                f"task {task.name}: its {name} changed during this run, so models would be scored by two "
+                "versions; run again when no program changes it"
+            )
 
 
 def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:
@@ -120,3 +133,29 @@ def _cut_splits(suite: Suite, folder: Path) -> Json:
     )
     write_splits(done, folder)
     return {"source": setup.source.name, "rows": {name: report.n for name, report in done.reports.items()}}
+
+
+def make_task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
+    """The task and its rows, in the form of the record."""
+    source = suite.setup.source
+    splits = {
+        name: SplitFacts(
+            n=report.n,
+            digest=report.digest,
+            dropped_overlap=report.dropped_overlap,
+            near_repeats=report.near_repeats,
+            repeats=report.repeats,
+            groups=report.groups,
+            label_counts=report.label_counts,
+            label_deviation_points=report.label_deviation_points,
+        )
+        for name, report in rows.reports.items()
+    }
+    return TaskFactsRecord(
+        kind=suite.setup.task.name,
+        params=dump_params(suite.setup.task.params),
+        source={"name": source.name, **dump_params(source.params)},
+        real=source.object.is_real(source.params),
+        classes=list(rows.facts.classes),
+        splits=splits,
+    )

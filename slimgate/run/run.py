@@ -4,49 +4,42 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import cycle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.models.servers import Servers
 from slimgate.outcomes import Outcomes
-from slimgate.plugins.base import Arrays
-from slimgate.plugins.models import Compared, Predictor
-from slimgate.plugins.rows import GATE, JUDGING, Encoded, Rows
-from slimgate.plugins.workloads import END_TO_END, TimedPart, Workload
+from slimgate.plugins.rows import GATE, JUDGING
+from slimgate.plugins.workloads import Workload
 from slimgate.record.run import RunRecord
 from slimgate.run import keys
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
-from slimgate.run.measure.end_to_end import Texts, make_texts
-from slimgate.run.measure.latency import choose_rows_of_length, choose_workload_rows, draw_row_batches
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, count_operations
 from slimgate.run.measure.quality import (
-    PASSED_ON,
     PROCESSOR,
-    SERVER_SETTINGS,
     Encoder,
     StoredAnswers,
     describe_stored_answers,
     make_outcomes,
 )
-from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
+from slimgate.run.model_handle import ModelHandle
 from slimgate.run.past_times import PastTimes, Work, digest_model
 from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
+from slimgate.run.workload_inputs import WorkloadInputs, make_workload_inputs
 from slimgate.runtimes.endpoint import StartedEndpoint
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Store
+from slimgate.suite.named_plugin import SuiteRuntime
 from slimgate.suite.runtime_choice import find_runtime
-from slimgate.suite.suite import TEACHER, Suite, SuiteRuntime, Variant, dump_params
+from slimgate.suite.suite import TEACHER, Suite, Variant, dump_params
 
 
 def list_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
@@ -323,46 +316,8 @@ class SuiteRun:
         return Work(digest_model(self.suite, name), runtime.name, None, rows, machine)
 
     def workload(self, name: str, workload: Workload, *, timed: bool = True) -> WorkloadInputs:
-        """The rows of a workload as one model's inputs; the rows are the same for all models.
-
-        They are chosen by their lengths in the teacher's tokens. timed: the inputs of a timed call; else
-        those of one forward pass, which is mostly the same. In a suite with a cascade, timed calls take turns
-        with many batches of random rows. End to end, a call with `tokens` takes the rows nearest to that
-        length, since tokenizing time depends on the length of the text.
-        """
-        theirs = self.encoder.of(self.build(TEACHER).artifact)
-        lengths = theirs.lengths[find_first_parts(theirs, range(len(self.encoder.rows)))].tolist()
-        if workload.phase == END_TO_END and workload.tokens is not None:
-            positions = choose_rows_of_length(lengths, workload.batch, workload.tokens)
-        else:
-            positions = choose_workload_rows(lengths, workload.batch)
-        encoded: Any = self.encoder.of(self.build(name).artifact)
-        if workload.writes:
-            parts = find_first_parts(encoded, positions)
-            return WorkloadInputs(
-                positions, encoded.writing_batch(parts, workload.prompt_tokens, workload.new_tokens)
-            )
-        batch = getattr(encoded, "timed_batch", encoded.batch) if timed else encoded.batch
-        inputs, turns = batch(find_first_parts(encoded, positions), workload.tokens), list[CallInputs]()
-        by_turns = timed and self.suite.has_cascade
-        drawn = draw_row_batches(len(self.encoder.rows), workload.batch, self.suite.seed) if by_turns else []
-        if workload.phase == END_TO_END:
-            turns = [self._make_texts(name, workload, rows, lengths) for rows in drawn or [positions]]
-        else:
-            turns = [batch(find_first_parts(encoded, rows), workload.tokens) for rows in drawn]
-        return WorkloadInputs(positions, inputs, tuple(turns))
-
-    def _make_texts(
-        self, name: str, workload: Workload, rows: Sequence[int], lengths: Sequence[int]
-    ) -> Texts:
-        """The rows of an end-to-end call. lengths: of all rows of the split, in the teacher's tokens."""
-        return make_texts(
-            self.suite.setup.task,
-            self.build(name).artifact.folder,
-            Rows(self.encoder.rows.table.take(list(rows))),
-            lengths=[lengths[row] for row in rows],
-            tokens=workload.tokens,
-        )
+        """The rows of a workload as one model's inputs (`make_workload_inputs`)."""
+        return make_workload_inputs(self, name, workload, timed=timed)
 
     @property
     def largest_workload(self) -> Workload:
@@ -451,138 +406,3 @@ def _name_errors(name: str) -> Iterator[None]:
         yield
     except MeasureError as error:
         raise MeasureError(f"{name}: {error}") from error
-
-
-def find_first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
-    """The encoded row of each row; the first part of a row that is split into parts."""
-    if encoded.row_of is None:
-        return list(rows)
-    return [int(place) for place in np.searchsorted(encoded.row_of, list(rows))]
-
-
-@dataclass(frozen=True)
-class WorkloadInputs:
-    """Positions of rows of the run's split, and the arrays of one call that predicts them.
-
-    turns: the inputs of timed calls, if they differ: in a suite with a cascade, calls with other rows; end
-    to end, the rows as texts.
-    """
-
-    positions: list[int]
-    inputs: Arrays
-    turns: tuple[CallInputs, ...] = ()
-
-    @property
-    def timed(self) -> tuple[CallInputs, ...]:
-        """The inputs that timed calls use in turn."""
-        return self.turns or (self.inputs,)
-
-
-@dataclass
-class ModelHandle:
-    """The teacher or a variant as tests see it: everything is loaded on first use.
-
-    >>> def test_no_row_of_class_3_is_lost(teacher, variant): ...
-    """
-
-    run: SuiteRun
-    variant: Variant
-    _outcomes: Outcomes | None = None
-    _predictor: Predictor | None = None
-    load_seconds: float | None = None
-
-    @property
-    def name(self) -> str:
-        return self.variant.name
-
-    @property
-    def built(self) -> Built:
-        """The artifact and the steps that led to it."""
-        return self.run.build(self.name)
-
-    @property
-    def outcomes(self) -> Outcomes:
-        """Its answers on every gate row."""
-        if self._outcomes is None:
-            self._outcomes = self.run.outcomes(self.name)
-        return self._outcomes
-
-    @property
-    def processor(self) -> str | None:
-        """The processor that computed its answers, if they came from the store."""
-        return self.run.find_processor(self.name)
-
-    @property
-    def predictor(self) -> Predictor:
-        """The loaded model, behind `prepare`, `forward` and `fetch`."""
-        if self._predictor is None:
-            runtime, folder = self.variant.runtime, self.built.artifact.folder
-            start = time.perf_counter()
-            self._predictor = runtime.object.load(
-                folder, runtime.params, device=self.run.device, threads=self.run.suite.threads
-            )
-            self.load_seconds = time.perf_counter() - start
-        return self._predictor
-
-    @property
-    def compile_facts(self) -> dict[str, Any]:
-        """Facts of compiling for the shapes so far, for a runtime that compiles when it is called."""
-        seconds = getattr(self._predictor, "compile_seconds", None)
-        if seconds is None:
-            return {}
-        return {"compile_seconds": seconds, "compiled_graphs": getattr(self._predictor, "graphs", None)}
-
-    @property
-    def operations(self) -> Operations:
-        """The operations of one call with one row, counted once and stored."""
-        return self.run.operations(self.name)
-
-    def memory(self, readings: int = 1) -> list[MemoryReading]:
-        """Readings of its memory, each from a new process that takes seconds; earlier ones are reused."""
-        return self.run.memory(self.name, readings)
-
-    @property
-    def to_compared(self) -> Compared:
-        """The model as a task's `compare` gets it."""
-        artifact = self.built.artifact
-        return Compared(
-            self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
-        )
-
-    def caller(self, *inputs: CallInputs, part: TimedPart = "forward") -> TimedCall:
-        """One call of the model, for timing. With several inputs, calls use them in turn.
-
-        inputs: arrays, or Texts for the part e2e. For writing an answer there is one input.
-        """
-        prepared = prepare_inputs(self.predictor, inputs)
-        call = make_timed_call(self.predictor, prepared[0], part)
-        if len(prepared) == 1:
-            return call
-        turns = cycle(prepared)
-        return TimedCall(lambda: next(turns), call.call)
-
-    @property
-    def passed_on(self) -> list[float] | None:
-        """For a cascade with answers, the share of rows that reached each model after the first."""
-        shares: list[float] | None = self.run.read_answer_notes(self.name).get(PASSED_ON)
-        return shares
-
-    @property
-    def server_settings(self) -> dict[str, dict[str, Any]]:
-        """For a server with answers, what it states of itself, by area; else empty."""
-        if not self.variant.is_endpoint:
-            return {}
-        return dict(self.run.read_answer_notes(self.name).get(SERVER_SETTINGS, {}))
-
-    def cache_bytes(self, inputs: Arrays) -> int:
-        """Bytes of the key-value cache after a complete answer. inputs: of a workload that writes."""
-        predictor: Any = self.predictor
-        state = predictor.prefill(predictor.prepare(inputs))
-        predictor.decode(state)
-        return int(predictor.cache_bytes(state))
-
-    def close(self) -> None:
-        """Frees the model and the outcomes."""
-        if self._predictor is not None:
-            self._predictor.close()
-        self._predictor = self._outcomes = None

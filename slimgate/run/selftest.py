@@ -18,7 +18,7 @@ from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.damaged_layer import damage_largest_matrix_
 from slimgate.run.measure.quality import Encoder, predict_outcomes
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 

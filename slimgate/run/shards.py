@@ -15,7 +15,7 @@ from typing import NamedTuple
 from slimgate._system.digests import own_code_digest
 from slimgate.record.machine import Machine
 from slimgate.record.run import ShardFacts
-from slimgate.run.gate_results import GateResults, format_key, list_expected_checks
+from slimgate.run.gate_results import GateResults, list_expected_checks
 from slimgate.suite.suite import TEACHER, Suite
 
 # Work in rough units: only its proportions matter, and all shards must see the same.
@@ -102,7 +102,10 @@ def _order_by_chain(suite: Suite, work: Mapping[str, Work]) -> list[str]:
     """The variants ordered by chain, the heaviest chain first; each chain from its beginning on."""
     chains: dict[str, list[str]] = {}
     for name in suite.variants:
-        chains.setdefault(_find_beginning(suite, name), []).append(name)
+        first = name
+        while (parent := _find_parent(suite, first)) is not None:
+            first = parent
+        chains.setdefault(first, []).append(name)
     cost = {
         first: sum({step: cost for name in chain for step, cost in work[name].items()}.values())
         for first, chain in chains.items()
@@ -112,12 +115,6 @@ def _order_by_chain(suite: Suite, work: Mapping[str, Work]) -> list[str]:
         for first in sorted(chains, key=lambda first: -cost[first])
         for name in sorted(chains[first], key=lambda name: len(work[name]))
     ]
-
-
-def _find_beginning(suite: Suite, name: str) -> str:
-    while (parent := _find_parent(suite, name)) is not None:
-        name = parent
-    return name
 
 
 def _find_parent(suite: Suite, name: str) -> str | None:
@@ -148,7 +145,7 @@ def make_shard_facts(
         number=shard.number,
         of=shard.of,
         variants=list(variants),
-        missing=[format_key(key) for key in checks if not results.has(key)],
+        missing=[" ".join(filter(None, key)) for key in checks if not results.has(key)],
         code=own_code_digest(),
         machine=f"{machine.cpu}, {machine.cores} cores",
         created=created,

@@ -16,7 +16,8 @@ from slimgate.judge.token_kl import TokenKl
 from slimgate.models.predict import batches
 from slimgate.plugins.rows import Encoded
 from slimgate.run import keys
-from slimgate.run.run import ModelHandle, SuiteRun
+from slimgate.run.model_handle import ModelHandle
+from slimgate.run.run import SuiteRun
 from slimgate.store.store import Entry, Json
 
 _FILE = "places.npz"

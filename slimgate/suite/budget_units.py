@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from slimgate.judge.budget_kinds import QualityBudget, is_in_points
 
 if TYPE_CHECKING:
-    from slimgate.judge.budget_tables import SizeBudget
     from slimgate.suite.suite import Suite
 
 # A drop of a tenth of a point: no gate split of a usual size can decide it.
@@ -31,11 +30,13 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
                     names_by_question.setdefault((metric, budget.kind, budget.limit, question), []).append(
                         name
                     )
-        for question in _ask_about_size(variant_budgets.size):
-            assert variant_budgets.size is not None
-            names_by_question.setdefault(
-                ("size", variant_budgets.size.kind, variant_budgets.size.limit, question), []
-            ).append(name)
+        size = variant_budgets.size
+        if size is not None and size.reason is None and size.limit < 1:
+            question = (
+                "it is teacher bytes / variant bytes, so the variant may be larger than the teacher. "
+                f"Did you mean {size.kind} = {1 / size.limit:.3g}?"
+            )
+            names_by_question.setdefault(("size", size.kind, size.limit, question), []).append(name)
     return [
         f"budget {target} {kind} {limit:g} ({', '.join(names)}): {question}"
         for (target, kind, limit, question), names in names_by_question.items()
@@ -53,15 +54,6 @@ def ask_about_quality(budget: QualityBudget) -> Iterator[str]:
         yield (
             f"it is a share, so {limit:g} allows {1 + limit:g} times the teacher's errors. "
             f"Did you mean {kind} = {limit / 100:g}?"
-        )
-
-
-def _ask_about_size(budget: SizeBudget | None) -> Iterator[str]:
-    if budget is not None and budget.reason is None and budget.limit < 1:
-        limit = budget.limit
-        yield (
-            "it is teacher bytes / variant bytes, so the variant may be larger than the teacher. "
-            f"Did you mean {budget.kind} = {1 / limit:.3g}?"
         )
 
 

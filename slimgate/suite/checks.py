@@ -16,10 +16,11 @@ from slimgate.plugins.loading import plugins
 from slimgate.plugins.task import Task
 from slimgate.plugins.workloads import END_TO_END
 from slimgate.results.checks import LATENCY
+from slimgate.suite.cascade_table import FROM_SELECTION, CascadeTable
 from slimgate.suite.errors import Loc
 from slimgate.suite.step_checks import ErrorAt, ModelWalk, find_origins
 from slimgate.suite.suite import TEACHER, Suite, TaskSetup
-from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
+from slimgate.suite.tables import LENGTH_BUCKET
 from slimgate.suite.variant_budgets import SIZE
 
 # Outcomes that a task must have before its models can form a cascade.

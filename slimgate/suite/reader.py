@@ -39,22 +39,11 @@ from slimgate.suite.checks import (
     check_writing,
 )
 from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
-from slimgate.suite.extras import check_packages
 from slimgate.suite.file import SuiteText, read_suite_text
+from slimgate.suite.named_plugin import Plugin, SuiteRuntime, SuiteSource, SuiteStep, SuiteTask
 from slimgate.suite.runtime_choice import add_default_runtimes
-from slimgate.suite.step_checks import check_no_cycle, check_teachers_exist
-from slimgate.suite.suite import (
-    SELF,
-    TEACHER,
-    Plugin,
-    Suite,
-    SuiteRuntime,
-    SuiteSource,
-    SuiteStep,
-    SuiteTask,
-    TaskSetup,
-    Variant,
-)
+from slimgate.suite.step_checks import check_no_cycle, check_packages, check_teachers_exist
+from slimgate.suite.suite import SELF, TEACHER, Suite, TaskSetup, Variant
 from slimgate.suite.tables import (
     MeasureTable,
     SuiteFile,

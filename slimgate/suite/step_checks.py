@@ -1,14 +1,17 @@
-"""Checks that the steps of variants fit each other: what each builds on, and which models each takes."""
+"""Checks that the steps of variants fit each other and this environment: what each builds on, which models
+each takes, which packages each needs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from slimgate._system.requirements import describe_missing, describe_too_low
 from slimgate.data.row_files import columns_of
-from slimgate.errors import SlimgateError, SuiteError, format_suggestion
+from slimgate.errors import MissingExtra, SlimgateError, SuiteError, format_suggestion
 from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
 from slimgate.models.model_ref import model_config
@@ -16,10 +19,13 @@ from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.loading import load_user_object, plugins
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED
+from slimgate.plugins.runtime import Runtime
+from slimgate.plugins.step import Step
 from slimgate.runtimes import eager
 from slimgate.steps.training.transfer_params import row_file, text_columns_of
 from slimgate.suite.errors import Loc
-from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant
+from slimgate.suite.named_plugin import SuiteStep
+from slimgate.suite.suite import SELF, TEACHER, Suite, Variant
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
@@ -234,3 +240,24 @@ class ModelWalk:
             if (max(prompt, new + 1) if is_encoder_decoder else prompt + new) > longest:
                 problem = f"{prompt} was given, with new_tokens = {new}, but {has}"
                 raise self.error_at((*loc, "prompt_tokens"), problem)
+
+
+def check_packages(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises SuiteError, from MissingExtra, for a step or runtime whose package is missing or too old.
+
+    Packages outside slimgate's extras are not checked: a user's plug-in reports those itself.
+    """
+    for loc, user, plugin in _list_package_users(suite):
+        problem = describe_missing(user, plugin.packages) or describe_too_low(user, plugin.requires)
+        if problem is not None:
+            raise error_at(loc, problem) from MissingExtra(problem)
+
+
+def _list_package_users(suite: Suite) -> Iterator[tuple[Loc, str, Step[Any] | Runtime[Any]]]:
+    """Each step and runtime: its place in the file, its name, the plug-in."""
+    for name, variant in suite.models.items():
+        table: Loc = (TEACHER,) if name == TEACHER else ("variants", name)
+        for i, step in enumerate(variant.steps):
+            yield (*table, "steps", i, step.name), step.name, step.object
+        runtime = variant.runtime
+        yield (*table, "runtime"), f"runtime {runtime.name}", runtime.object

@@ -9,7 +9,7 @@ from support.report_sections import all_sections
 from support.sample_record import artifact, sample_record, variant
 
 from slimgate.record.run import RunRecord
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 
 
 def record_with(**fields: Any) -> RunRecord:

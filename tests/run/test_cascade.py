@@ -26,7 +26,7 @@ from slimgate.run.cascade import (
     find_best_temperature,
     find_best_weight,
 )
-from slimgate.run.keys import make_tokenizer_key
+from slimgate.run.contents import digest_tokenizer
 from slimgate.run.measure.end_to_end import make_texts, read_texts
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, read_cascade, select_inputs
@@ -362,13 +362,13 @@ def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> N
         content = {"model": {"vocab": {"a": 0 if folder.name != "other" else 1}}, **rules}
         (folder / "tokenizer.json").write_text(json.dumps(content))
         (folder / "tokenizer_config.json").write_text("{}")
-    cuts, whole, other = map(make_tokenizer_key, folders)
+    cuts, whole, other = map(digest_tokenizer, folders)
     assert cuts == whole != other
     (folders[1] / "tokenizer_config.json").write_text('{"do_lower_case": true}')
-    assert make_tokenizer_key(folders[1]) != cuts
+    assert digest_tokenizer(folders[1]) != cuts
     left = {"model": {"vocab": {"a": 0}}, "truncation": {"max_length": 8, "direction": "Left"}}
     (folders[2] / "tokenizer.json").write_text(json.dumps(left))
-    assert make_tokenizer_key(folders[2]) != cuts
+    assert digest_tokenizer(folders[2]) != cuts
 
 
 def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from slimgate.run.measure import duel_worker
 from slimgate.run.measure.end_to_end import Texts, make_texts, read_texts
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import CascadePredictor
-from slimgate.suite.suite import TEACHER, Plugin
+from slimgate.suite.named_plugin import Plugin
+from slimgate.suite.suite import TEACHER
 from slimgate.tasks import sentence_similarity, text_classification, token_classification
 
 MEASURE = """[measure]

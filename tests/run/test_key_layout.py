@@ -25,13 +25,15 @@ import slimgate
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import CONFIRMED, SELF_TEST, SINCE
-from slimgate.run import contents, key_inputs
+from slimgate.run import contents as typed_contents
+from slimgate.run import key_inputs
 from slimgate.run import keys as typed_keys
 from slimgate.run import result_keys as typed_result_keys
 from slimgate.runtimes.endpoint import EndpointTable
 
 keys: Any = typed_keys  # a digest is the content of its key here
 result_keys: Any = typed_result_keys
+contents: Any = typed_contents
 PARAMS = {"bits": 4, "file": "rows.csv"}
 DATA = {"gate": "rows of gate"}
 
@@ -93,7 +95,7 @@ def named_digests(monkeypatch: pytest.MonkeyPatch) -> None:
         "describe_arithmetic": lambda: {"bits": "all"},
     }
     for name, function in replaced.items():
-        for module in (keys, result_keys, key_inputs):
+        for module in (keys, result_keys, key_inputs, contents):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, function)
     monkeypatch.setattr(contents, "digest_option_files", lambda options: f"files of {json.dumps(options)}")
@@ -475,7 +477,7 @@ def test_a_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     cut = {"truncation": {"direction": "Left", "max_length": 3}, "padding": None, "model": {"a": 1}}
     (tmp_path / "tokenizer.json").write_text(json.dumps(cut))
-    assert keys.make_tokenizer_key(tmp_path) == {
+    assert contents.digest_tokenizer(tmp_path) == {
         "merges.txt": "bytes of merges.txt",
         "config.json": {"vocab_size": 9, "max_position_embeddings": 5, "id2label": {"0": "a"}},
         "tokenizer.json": {"truncation": "Left", "padding": "Right", "model": {"a": 1}},
@@ -485,7 +487,7 @@ def test_a_tokenizer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[1]", "{"])
 def test_settings_that_are_no_table_count_by_their_bytes(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
-    assert keys.make_tokenizer_key(tmp_path) == {"config.json": "bytes of config.json"}
+    assert contents.digest_tokenizer(tmp_path) == {"config.json": "bytes of config.json"}
 
 
 # Results

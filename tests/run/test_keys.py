@@ -14,6 +14,7 @@ from slimgate._system.digests import code_digest, file_sha256, files_below
 from slimgate.errors import DataError
 from slimgate.plugins.models import ModelRef
 from slimgate.run import contents, keys
+from slimgate.run.rows import check_task
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
 from slimgate.suite.suite import TEACHER
 
@@ -178,8 +179,8 @@ def test_variables_of_a_servers_command_count(served: Path, monkeypatch: pytest.
 
 def test_a_server_that_slimgate_does_not_start_is_unknown() -> None:
     params = EndpointTable(url="http://localhost:8000/v1", model="m")
-    assert keys.is_unknown_server(params)
-    assert not keys.is_unknown_server(started("bash"))
+    assert contents.is_unknown_server(params)
+    assert not contents.is_unknown_server(started("bash"))
     assert contents.digest_server_files(params, Path.cwd()) == {}
 
 
@@ -323,9 +324,9 @@ def test_a_setting_of_arithmetic_changes_every_key_but_the_rows(
 def test_a_task_that_changes_during_a_run_is_refused(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     task = run.suite.setup.task
-    keys.check_task(task, run.rows.task)
+    check_task(task, run.rows.task)
     with pytest.raises(DataError, match="its environment changed during this run"):
-        keys.check_task(task, {**run.rows.task, "environment": {"utils.py": "other"}})
+        check_task(task, {**run.rows.task, "environment": {"utils.py": "other"}})
 
 
 def test_what_steps_share_depends_on_teacher_task_and_code(tmp_path: Path) -> None:

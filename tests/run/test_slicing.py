@@ -11,7 +11,8 @@ from slimgate.data.splits import SplitSizes
 from slimgate.errors import DataError
 from slimgate.plugins.rows import Rows
 from slimgate.run.slicing import find_column_slices, make_length_buckets
-from slimgate.suite.suite import Plugin, TaskSetup
+from slimgate.suite.named_plugin import Plugin
+from slimgate.suite.suite import TaskSetup
 from slimgate.tasks import text_classification
 
 

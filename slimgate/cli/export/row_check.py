@@ -32,8 +32,8 @@ from slimgate.report.figures import count, significant
 from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
+from slimgate.suite.named_plugin import Plugin
 from slimgate.suite.runtime_choice import find_runtime
-from slimgate.suite.suite import Plugin
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

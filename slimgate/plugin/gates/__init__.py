@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from slimgate.plugin.confirmation import Passed
     from slimgate.plugin.gates.reporting import Report
     from slimgate.plugins.workloads import Load, Workload
-    from slimgate.run.duels import Duels
-    from slimgate.run.load_duels import LoadDuels
-    from slimgate.run.run import ModelHandle
+    from slimgate.run.duels import Duels, LoadDuels
+    from slimgate.run.model_handle import ModelHandle
     from slimgate.suite.suite import Suite
 
 

@@ -29,8 +29,9 @@ from slimgate.run import run
 from slimgate.run.followed_rows import find_least_sure
 from slimgate.run.gate_results import SHAPES, STAGES, GateResult
 from slimgate.run.measure.row_shapes import make_row_shapes
+from slimgate.run.model_handle import ModelHandle
 from slimgate.run.parted_block import find_parted_block
-from slimgate.run.run import ModelHandle, SuiteRun
+from slimgate.run.run import SuiteRun
 from slimgate.run.slicing import find_column_slices
 from slimgate.run.token_kl import measure_token_kl
 from slimgate.store.artifact import Artifact

@@ -45,7 +45,8 @@ from slimgate.run.measure.latency import (
     time_tokenizing,
 )
 from slimgate.run.measure.timed_call import TimedCall
-from slimgate.run.run import ModelHandle, WorkloadInputs
+from slimgate.run.model_handle import ModelHandle
+from slimgate.run.workload_inputs import WorkloadInputs
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.suite.suite import Suite
 from slimgate.suite.tables import MeasureTable

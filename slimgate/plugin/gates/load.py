@@ -17,11 +17,11 @@ from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.workloads import Load
 from slimgate.results.checks import SPEEDUP, TIMES
 from slimgate.results.latency import TimesFacts
+from slimgate.run.duels import LoadDuels
 from slimgate.run.gate_results import GateResult
-from slimgate.run.load_duels import LoadDuels
 from slimgate.run.measure.latency import summarise_times
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 from slimgate.suite.suite import TEACHER, Suite
 
 
@@ -107,7 +107,7 @@ def _describe_times(times: LoadTimes, contenders: tuple[str, ...], load: Load) -
         "throughput_per_s": rate if load.part == "answer" else None,
         **_describe_goodput(times, contenders, load),
     }
-    failed = sum(times.count_failed(name).total() for name in contenders)
+    failed = sum(map(times.count_failed, contenders))
     return TimesFacts(**fields, failed_requests=failed, measured=format_now())
 
 

@@ -36,7 +36,8 @@ from slimgate.results.checks import CONFIRMED, QUALITY, SINCE
 from slimgate.results.quality import BuildsFacts, QualityFacts
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import GateResult
-from slimgate.run.run import ModelHandle, SuiteRun
+from slimgate.run.model_handle import ModelHandle
+from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER, Suite, dump_params
 
 VariantMetric = tuple[str, str]  # of a variant

@@ -31,8 +31,9 @@ from slimgate.results.quality import QualityFacts
 from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import check_step_claims
 from slimgate.run.gate_results import BUILD, GateResult
-from slimgate.run.run import ModelHandle
-from slimgate.suite.suite import SuiteStep, dump_params
+from slimgate.run.model_handle import ModelHandle
+from slimgate.suite.named_plugin import SuiteStep
+from slimgate.suite.suite import dump_params
 
 Report = Callable[[GateResult], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
@@ -157,7 +158,8 @@ def _iter_properties(result: GateResult, facts: JudgedFacts) -> Iterator[Propert
         yield "workload", result.name
     if result.kind in _UNITS:
         yield _UNITS[result.kind], getattr(facts, _UNITS[result.kind])
-    yield "interval", _format_interval(_find_interval(facts))
+    interval = _find_interval(facts)
+    yield "interval", None if interval is None else f"[{interval[0]:.6g}, {interval[1]:.6g}]"
     if isinstance(facts, BehaviourFacts) and facts.flips is not None:
         yield "flips_percent", facts.flips.percent
     for budget in facts.budgets:
@@ -181,8 +183,3 @@ def _find_interval(facts: JudgedFacts) -> Sequence[float] | None:
             return None if facts.flips is None else facts.flips.interval
         case _:
             return None
-
-
-def _format_interval(interval: Sequence[float] | None) -> str | None:
-    """`[-0.2, 0.8]`, with up to 6 digits."""
-    return None if interval is None else f"[{interval[0]:.6g}, {interval[1]:.6g}]"

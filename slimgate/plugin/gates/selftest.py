@@ -20,13 +20,13 @@ from slimgate.results.self_test import PLANTED_DELAY, SelfTestFacts
 from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.duels import Duels
 from slimgate.run.gate_results import GateResult
+from slimgate.run.model_handle import ModelHandle
 from slimgate.run.planted_fault import (
     Fault,
     judge_damaged_layer,
     judge_exchanged_answers,
     judge_exchanged_gain,
 )
-from slimgate.run.run import ModelHandle
 from slimgate.run.selftest import make_default_budget, predict_identical_copy
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -101,7 +101,8 @@ def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
         name: judge_quality(load_metric(name), stored, afresh, [budget], seed=suite.seed).verdict
         for name, budget in gate_budgets(suite, teacher.outcomes).items()
     }
-    verdict = Verdict.FAIL if Verdict.FAIL in verdicts.values() else _weakest(list(verdicts.values()))
+    worst_first = (Verdict.FAIL, Verdict.INCONCLUSIVE)
+    verdict = next((worst for worst in worst_first if worst in verdicts.values()), Verdict.PASS)
     line = (
         f"self-test, identical copy: {changed} of {len(stored)} predictions changed, {verdict}"
         " (a copy of the teacher must not FAIL)"
@@ -143,7 +144,3 @@ def _worst_fault(faults: Sequence[Fault]) -> Fault:
     """A fault that the gate did not detect, else one that it did not decide, else one that tested nothing."""
     order = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
     return min(faults, key=lambda fault: (not fault.wrong, order.index(fault.verdict)))
-
-
-def _weakest(verdicts: list[Verdict | None]) -> Verdict:
-    return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.PASS

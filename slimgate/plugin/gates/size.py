@@ -31,7 +31,7 @@ from slimgate.results.size import SizeFacts
 from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.measure.operations import Operations
-from slimgate.run.run import ModelHandle
+from slimgate.run.model_handle import ModelHandle
 from slimgate.suite.suite import TEACHER, Suite
 
 MEGABYTE = 1024**2

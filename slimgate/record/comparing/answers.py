@@ -20,8 +20,8 @@ Column = np.ndarray[Any, Any] | None
 
 def same_gate_rows(old: RunRecord, new: RunRecord) -> bool:
     """Whether both records judged the same gate rows, by the digest of the split."""
-    before, after = old.task.splits.get("gate"), new.task.splits.get("gate")
-    return before is not None and after is not None and before.digest == after.digest
+    digest = old.task.find_digest("gate")
+    return digest is not None and digest == new.task.find_digest("gate")
 
 
 def same_answers(old: Outcomes, new: Outcomes) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from slimgate.judge.score_metric import RECORD_KIND, RULES
@@ -336,14 +337,10 @@ _RULES: Mapping[str, Rule] = {
 }
 
 
-def _differs(before: object, now: object) -> bool:
-    return bool(before != now)
-
-
 def _weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
     """The settings that demand less. A setting that the earlier record does not have was not demanded."""
     for key, old in before.items() if now else ():
-        rule = _has_other_code if key.startswith(CODE) else _RULES.get(key, _differs)
+        rule = _has_other_code if key.startswith(CODE) else _RULES.get(key, ne)
         if rule(old, now.get(key)):
             yield Weakening(about="settings", change=_describe_setting(key, old, now.get(key)))
 

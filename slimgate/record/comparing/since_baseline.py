@@ -12,7 +12,7 @@ from slimgate.record.comparing.answers import Pair, pair_answers, same_answers
 from slimgate.record.comparing.metrics import load_or_none, same_value
 from slimgate.record.files import Kept
 from slimgate.record.machine import Machine
-from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.run import VariantRecord
 
 _HUB = "hub:"
 
@@ -32,7 +32,7 @@ def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
         return Since(None, None, "new since then")
     if not model.is_measured:
         return Since(None, None, "not measured then")
-    if _gate_digest(baseline.record) != gate_digest:
+    if baseline.record.task.find_digest("gate") != gate_digest:
         return Since(model, None, "the gate rows are other ones (the digests of the split differ)")
     try:
         pair = pair_answers(baseline.outcomes(name), now)
@@ -72,11 +72,6 @@ def is_same_model(
         and (before.hardware, before.libraries) == (machine.hardware, machine.libraries)
         and same_answers(*earlier.pair)
     )
-
-
-def _gate_digest(record: RunRecord) -> str | None:
-    gate = record.task.splits.get("gate")
-    return gate.digest if gate else None
 
 
 def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:

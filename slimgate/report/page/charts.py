@@ -9,7 +9,7 @@ from typing import Any
 from slimgate.record.files import Kept
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, as_fast, drop_words, megabytes, significant, smaller
-from slimgate.report.history import gate_digest, gated_metrics, metric_value, model_names
+from slimgate.report.history import gated_metrics, metric_value, model_names
 from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number
 from slimgate.report.plots import series_name
@@ -60,7 +60,7 @@ def _history(releases: Sequence[Kept]) -> dict[str, Any] | None:
     values = {metric: _values_by_model(releases, metric) for metric in gated_metrics(releases)}
     if not any(values.values()):
         return None
-    gates = [gate_digest(release) for release in releases]
+    gates = [release.record.task.find_digest("gate") for release in releases]
     return {
         "releases": [release.name for release in releases],
         "same_rows": [gate == gates[-1] for gate in gates],

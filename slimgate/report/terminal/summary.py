@@ -6,7 +6,7 @@ Tables are as wide as the terminal; a table that does not fit has a block for ea
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
@@ -98,38 +98,36 @@ def _block(row: Mapping[str, str], style: str, width: int) -> list[Line]:
 def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """The whole summary of a suite. where: its report; width: of the terminal, if there is one."""
     messages = list(map(visible, (record.this_run or record.verdict).messages))
-    budget_lines = [_message(line, width) for line in messages[:MOST]]
-    more = len(messages) - MOST
-    left = wrap_text(f"… and {more} more: {where}", width) if more > 0 else []
-    lost = [
-        line for line_text in broken_lines(record, where)[:MOST] for line in wrap_text(line_text, width, "  ")
+    notes = [
+        *broken_lines(record, where)[:MOST],
+        *(visible(line.replace("**", "").replace("\\", "")) for line in alarms(record)),  # without markdown
+        *map(visible, unreadable_rows(record)),
+        *machine_lines(record),
     ]
-    doubts = [line for line_text in alarm_lines(record) for line in wrap_text(line_text, width, "  ")]
-    notes = [*map(visible, unreadable_rows(record)), *machine_lines(record)]
-    machine = [line for line_text in notes for line in wrap_text(line_text, width, "  ")]
-    table = summary_table(record, where, width=width)
     return [
-        *table,
+        *summary_table(record, where, width=width),
         [("", "")],
-        *(line for lines in budget_lines for line in lines),
-        *left,
-        *lost,
-        *doubts,
-        *machine,
+        *_message_lines(messages, where, width),
+        *(line for note in notes for line in wrap_text(note, width, "  ")),
         *_status(record, where),
     ]
 
 
 def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """The summary of a suite of logs: what does not hold, and the status of the suite."""
-    messages = list(map(visible, record.verdict.messages))
-    more = len(messages) - MOST
     return [
-        *(line for message in messages[:MOST] for line in _message(message, width)),
-        *(wrap_text(f"… and {more} more: {where}", width) if more > 0 else []),
+        *_message_lines(list(map(visible, record.verdict.messages)), where, width),
         *(line for note in _notes(record)[:MOST] for line in wrap_text(f"note: {note}", width, "  ")),
         *_status(record, where),
     ]
+
+
+def _message_lines(messages: Sequence[str], where: str, width: int | None) -> Iterator[Line]:
+    """The first messages, and how many more the report has."""
+    for message in messages[:MOST]:
+        yield from _message(message, width)
+    if (more := len(messages) - MOST) > 0:
+        yield from wrap_text(f"… and {more} more: {where}", width)
 
 
 def _notes(record: RunRecord) -> list[str]:
@@ -158,11 +156,6 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
     lines = terminal_table(rows, [_style(row["verdict"]) for row in rows], width=width)
     left = shown[MOST + 1 :]
     return [*lines, *(wrap_text(_more(record, left, names, where), width, "  ") if left else [])]
-
-
-def alarm_lines(record: RunRecord) -> list[str]:
-    """The alarms at the top of the report, without its markdown."""
-    return [visible(line.replace("**", "").replace("\\", "")) for line in alarms(record)]
 
 
 def machine_lines(record: RunRecord) -> list[str]:

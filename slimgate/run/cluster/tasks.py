@@ -5,7 +5,7 @@ A task comes after the models that its model is built from: the one it starts fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +56,10 @@ def list_tasks(suite: Suite, goals: Mapping[str, Goal], *, shared: bool = True) 
     shared: all machines see one store. Its locks ensure that common steps of variants are built once. If not
     shared, a variant also waits for the variant that builds the common steps.
     """
-    answers_by_task = dict(_list_goal_tasks(suite, goals))
+    answers_by_task: dict[TaskId, bool] = {}
+    for name, goal in goals.items():
+        seeds = suite.seeds if goal.rebuilds and suite.is_stochastic(name) else suite.seeds[:1]
+        answers_by_task |= {_make_id(suite, name, seed): goal.answers for seed in seeds}
     tasks: dict[TaskId, Task] = {}
     owners: dict[tuple[str, int], TaskId] = {}
     # They are on the way to variants with several steps.
@@ -91,13 +94,6 @@ def list_origins(variant: Variant) -> tuple[str, ...]:
     ]
     learns = [TEACHER] if any(TEACHER in names for names in named) else []
     return tuple(dict.fromkeys((*start, *learns, *variant.assistants)))
-
-
-def _list_goal_tasks(suite: Suite, goals: Mapping[str, Goal]) -> Iterator[tuple[TaskId, bool]]:
-    for name, goal in goals.items():
-        yield _make_id(suite, name, suite.seed), goal.answers
-        if goal.rebuilds and suite.is_stochastic(name):
-            yield from ((_make_id(suite, name, seed), goal.answers) for seed in suite.seeds[1:])
 
 
 def _make_id(suite: Suite, name: str, seed: int) -> TaskId:

@@ -180,11 +180,9 @@ def serve(pipe: Connection) -> None:
     with suppress(EOFError, OSError):
         while True:
             command = pipe.recv()
-            pipe.send(_answer_command(contenders.setdefault(command.pop("name"), Contender()), command))
-
-
-def _answer_command(contender: Contender, command: Json) -> dict[str, Any]:
-    try:
-        return contender.answer(command)
-    except Exception as error:  # the other process raises it, with the variant's name
-        return {"error": f"{type(error).__name__}: {error}"}
+            contender = contenders.setdefault(command.pop("name"), Contender())
+            try:
+                answer = contender.answer(command)
+            except Exception as error:  # the other process raises it, with the variant's name
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            pipe.send(answer)

@@ -26,7 +26,7 @@ from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded, Rows
 from slimgate.run.measure.row_encoders import make_row_encoders
 from slimgate.runtimes.cascade import CascadePredictor, Places
-from slimgate.suite.suite import Plugin, SuiteTask
+from slimgate.suite.named_plugin import Plugin, SuiteTask
 
 MAX_TOKENS = "max_tokens"
 # Special tokens of a row, which are not words: a pair of texts has three.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from slimgate.plugins.rows import Rows
 from slimgate.run.measure.row_encoders import make_row_encoder
-from slimgate.suite.suite import SuiteTask
+from slimgate.suite.named_plugin import SuiteTask
 
 MIN_ROUNDS = 5
 # Rows for timing in turns, if the time of a model depends on the row: a share of 20 % then has a standard

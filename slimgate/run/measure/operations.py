@@ -11,7 +11,7 @@ from slimgate.plugins.base import Arrays
 from slimgate.run import keys
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json, Store
-from slimgate.suite.suite import SuiteRuntime
+from slimgate.suite.named_plugin import SuiteRuntime
 
 FACTS = "operations"
 # The input that has the tokens, for models that read text.

@@ -27,12 +27,13 @@ from slimgate.run import contents, keys
 from slimgate.run.key_inputs import describe_suite_processor
 from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
-from slimgate.run.rows import PreparedRows
+from slimgate.run.rows import PreparedRows, check_task
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store
-from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask
+from slimgate.suite.named_plugin import SuiteRuntime, SuiteTask
+from slimgate.suite.suite import Suite
 from slimgate.tasks.parts.encoding import EncodedTexts
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Encoder:
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
-        key = keys.make_tokenizer_key(artifact.folder)
+        key = contents.digest_tokenizer(artifact.folder)
         if key not in self._encoded:
             self._encoded[key] = make_row_encoder(self._task, artifact.folder)(self.rows)
         return self._encoded[key]
@@ -77,7 +78,7 @@ class Encoder:
 
         Only the first rows are checked; rows are in random order. None if the rows are not text alone.
         """
-        key = keys.make_tokenizer_key(artifact.folder)
+        key = contents.digest_tokenizer(artifact.folder)
         if key not in self._unreadable:
             encode, table = make_row_encoder(self._task, artifact.folder), self.rows.table
             share: float | None = None
@@ -109,7 +110,7 @@ def make_outcomes(
     def fill(folder: Path) -> Json:
         start = time.perf_counter()
         partial_file = store.unfinished_file("outcomes", key)
-        if keys.is_unknown_server(runtime.params) and partial_file.is_file():
+        if contents.is_unknown_server(runtime.params) and partial_file.is_file():
             since = datetime.fromtimestamp(partial_file.stat().st_mtime, UTC).isoformat(timespec="minutes")
             warnings.warn(
                 f"answers of {runtime.params.shown} until {since} are kept from a run that stopped; if "
@@ -132,7 +133,7 @@ def make_outcomes(
         seconds = round(time.perf_counter() - start, 3)
         try:
             contents.check_server(runtime.params, suite.path.parent, read_served_files(artifact.folder))
-            keys.check_task(suite.setup.task, rows.task)
+            check_task(suite.setup.task, rows.task)
         except DataError as error:
             partial_file.unlink(missing_ok=True)  # the version of these answers is unknown
             raise MeasureError(str(error)) from error
@@ -157,7 +158,7 @@ def make_outcomes(
 
 def describe_stored_answers(runtime: SuiteRuntime, entry: Entry) -> str | None:
     """A note for readers if the answers are from the store and their server may have changed; else None."""
-    if not entry.from_store or not keys.is_unknown_server(runtime.params):
+    if not entry.from_store or not contents.is_unknown_server(runtime.params):
         return None
     return (
         f"{runtime.params.shown} on {str(entry.manifest['created'])[:16]} UTC, which was not asked in this "

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.rows import Encoded, Rows
 from slimgate.runtimes.cascade import format_input_name, is_cascade, list_tokenizer_folders
-from slimgate.suite.suite import SuiteTask
+from slimgate.suite.named_plugin import SuiteTask
 
 
 def make_row_encoder(task: SuiteTask, folder: Path) -> Callable[[Rows], Encoded]:

@@ -20,7 +20,8 @@ from slimgate.run.gate_results import (
     list_awaited_budgets,
     split_record,
 )
-from slimgate.run.run import ModelHandle, SuiteRun
+from slimgate.run.model_handle import ModelHandle
+from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
 SUITE = """[budgets.variants.pruned]

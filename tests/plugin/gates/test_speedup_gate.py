@@ -14,7 +14,8 @@ from slimgate.plugins.workloads import Workload
 from slimgate.results.latency import SpeedupFacts
 from slimgate.run.duels import Duels, PlantedDelay
 from slimgate.run.gate_results import GateResult, GateResults, list_awaited_budgets
-from slimgate.run.run import ModelHandle, SuiteRun
+from slimgate.run.model_handle import ModelHandle
+from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
 SUITE = """[budgets.variants.pruned]

@@ -20,7 +20,7 @@ from slimgate.plugins.params import Table
 from slimgate.run.measure.quality import Encoder, make_outcomes, predict_outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes import eager
-from slimgate.suite.suite import Plugin
+from slimgate.suite.named_plugin import Plugin
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
-from slimgate.run.build import SharedBySteps
+from slimgate.run.step_context import SharedBySteps
 from slimgate.steps.finetune.distill import Params
 from slimgate.steps.training import teacher_answers as module
 from slimgate.steps.training.distillation import DistillationLoss

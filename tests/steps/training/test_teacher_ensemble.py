@@ -24,7 +24,7 @@ from slimgate.steps.quantize import quantization_aware_training
 from slimgate.steps.training.distillation import DistillationRows
 from slimgate.steps.training.teacher_answers import COMPUTED, TAKEN, Answers
 from slimgate.steps.training.teacher_ensemble import MeanAnswers, Teaching, ensemble_answers
-from slimgate.suite.suite import Plugin
+from slimgate.suite.named_plugin import Plugin
 from slimgate.tasks import causal_lm, sentence_embedding
 from slimgate.tasks.parts.objectives import objective_of, training_rows
 

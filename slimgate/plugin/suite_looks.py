@@ -1,0 +1,72 @@
+"""The looks of one run: which models and speed budgets it judged on its rows, noted in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from slimgate.plugins.rows import GATE
+from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
+from slimgate.record.run import LookFacts
+from slimgate.results.base import Verdict
+from slimgate.results.checks import TIMES
+from slimgate.results.latency import SpeedupFacts, TimesFacts
+from slimgate.run.gate_results import GateResult
+from slimgate.run.rows import PreparedRows
+from slimgate.suite.suite import TEACHER
+
+
+class SuiteLooks:
+    """What a run of one suite has judged so far. earlier: the looks in the suite's last record, by run."""
+
+    def __init__(self, began: str) -> None:
+        """began: the time when the session began, which identifies the run."""
+        self.earlier: Mapping[str, list[str]] = {}
+        self._began = began
+        self._timed: list[tuple[str, str, bool]] = []
+        self._gate_log: LookLog | None = None
+        self._cut_log: LookLog | None = None
+
+    def add(self, result: GateResult) -> None:
+        """Takes a result, for its budget on time if it has one."""
+        if (verdict := _verdict_on_time(result)) is not None:
+            workload = f"{result.name} ms" if result.kind == TIMES else result.name
+            self._timed.append((result.variant, workload, verdict is Verdict.PASS))
+
+    def note(
+        self, root: Path, rows: PreparedRows, built: Mapping[str, str], predicted: Collection[str]
+    ) -> LookFacts:
+        """Notes in the store what this run has judged on its gate rows; returns what all runs judged.
+
+        Args:
+            root: the folder of the store.
+            rows: the run's.
+            built: the digests of the models' artifacts, by name.
+            predicted: the names of the models whose answers this run judged.
+        """
+        digest = rows.reports[GATE].digest
+        self._gate_log = self._gate_log or LookLog(root, digest, self._began)
+        models = {
+            name: model_id(built[TEACHER], artifact)
+            for name, artifact in built.items()
+            if name != TEACHER and TEACHER in built
+        }
+        judged = [model for name, model in models.items() if name in predicted]
+        timings = [
+            Timing(models[name], workload, passed) for name, workload, passed in self._timed if name in models
+        ]
+        self._gate_log.note(judged, timings)
+        # Another seed cuts another gate from the same data: the log of the data holds the gates that judged.
+        self._cut_log = self._cut_log or LookLog(root, rows.source_digest, self._began)
+        self._cut_log.note([digest] if judged else [])
+        cuts = max(1, looks_at(root, rows.source_digest).count)
+        looks = looks_at(root, digest).with_log(self.earlier)
+        return look_facts(looks, models, run=self._began, cuts=cuts)
+
+
+def _verdict_on_time(result: GateResult) -> Verdict | None:
+    """The verdict of a duel, or of a budget on milliseconds; None for other results or without a budget."""
+    if isinstance(result.facts, SpeedupFacts):
+        return result.facts.verdict
+    limits = result.facts.limits if isinstance(result.facts, TimesFacts) else None
+    return None if limits is None else limits.verdict

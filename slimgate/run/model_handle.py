@@ -1,0 +1,132 @@
+"""The handle by which gates and tests use a model of a run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+from slimgate.outcomes import Outcomes
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.models import Compared, Predictor
+from slimgate.plugins.workloads import TimedPart
+from slimgate.run.build import Built
+from slimgate.run.measure.memory import MemoryReading
+from slimgate.run.measure.operations import Operations
+from slimgate.run.measure.quality import PASSED_ON, SERVER_SETTINGS
+from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
+from slimgate.suite.suite import Variant
+
+if TYPE_CHECKING:
+    from slimgate.run.run import SuiteRun
+
+
+@dataclass
+class ModelHandle:
+    """The teacher or a variant as tests see it: everything is loaded on first use.
+
+    >>> def test_no_row_of_class_3_is_lost(teacher, variant): ...
+    """
+
+    run: SuiteRun
+    variant: Variant
+    _outcomes: Outcomes | None = None
+    _predictor: Predictor | None = None
+    load_seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.variant.name
+
+    @property
+    def built(self) -> Built:
+        """The artifact and the steps that led to it."""
+        return self.run.build(self.name)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """Its answers on every gate row."""
+        if self._outcomes is None:
+            self._outcomes = self.run.outcomes(self.name)
+        return self._outcomes
+
+    @property
+    def processor(self) -> str | None:
+        """The processor that computed its answers, if they came from the store."""
+        return self.run.find_processor(self.name)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The loaded model, behind `prepare`, `forward` and `fetch`."""
+        if self._predictor is None:
+            runtime, folder = self.variant.runtime, self.built.artifact.folder
+            start = time.perf_counter()
+            self._predictor = runtime.object.load(
+                folder, runtime.params, device=self.run.device, threads=self.run.suite.threads
+            )
+            self.load_seconds = time.perf_counter() - start
+        return self._predictor
+
+    @property
+    def compile_facts(self) -> dict[str, Any]:
+        """Facts of compiling for the shapes so far, for a runtime that compiles when it is called."""
+        seconds = getattr(self._predictor, "compile_seconds", None)
+        if seconds is None:
+            return {}
+        return {"compile_seconds": seconds, "compiled_graphs": getattr(self._predictor, "graphs", None)}
+
+    @property
+    def operations(self) -> Operations:
+        """The operations of one call with one row, counted once and stored."""
+        return self.run.operations(self.name)
+
+    def memory(self, readings: int = 1) -> list[MemoryReading]:
+        """Readings of its memory, each from a new process that takes seconds; earlier ones are reused."""
+        return self.run.memory(self.name, readings)
+
+    @property
+    def to_compared(self) -> Compared:
+        """The model as a task's `compare` gets it."""
+        artifact = self.built.artifact
+        return Compared(
+            self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
+        )
+
+    def caller(self, *inputs: CallInputs, part: TimedPart = "forward") -> TimedCall:
+        """One call of the model, for timing. With several inputs, calls use them in turn.
+
+        inputs: arrays, or Texts for the part e2e. For writing an answer there is one input.
+        """
+        prepared = prepare_inputs(self.predictor, inputs)
+        call = make_timed_call(self.predictor, prepared[0], part)
+        if len(prepared) == 1:
+            return call
+        turns = cycle(prepared)
+        return TimedCall(lambda: next(turns), call.call)
+
+    @property
+    def passed_on(self) -> list[float] | None:
+        """For a cascade with answers, the share of rows that reached each model after the first."""
+        shares: list[float] | None = self.run.read_answer_notes(self.name).get(PASSED_ON)
+        return shares
+
+    @property
+    def server_settings(self) -> dict[str, dict[str, Any]]:
+        """For a server with answers, what it states of itself, by area; else empty."""
+        if not self.variant.is_endpoint:
+            return {}
+        return dict(self.run.read_answer_notes(self.name).get(SERVER_SETTINGS, {}))
+
+    def cache_bytes(self, inputs: Arrays) -> int:
+        """Bytes of the key-value cache after a complete answer. inputs: of a workload that writes."""
+        predictor: Any = self.predictor
+        state = predictor.prefill(predictor.prepare(inputs))
+        predictor.decode(state)
+        return int(predictor.cache_bytes(state))
+
+    def close(self) -> None:
+        """Frees the model and the outcomes."""
+        if self._predictor is not None:
+            self._predictor.close()
+        self._predictor = self._outcomes = None

@@ -2,21 +2,31 @@
 
 The mean is bounded by the declared range of the scores (`score_ranges`). One Outcomes may hold the rows of
 several comparisons; the column `comparison` has the number of each row's comparison.
+
+A figure of a whole corpus is made of sums over its samples, as word_perplexity and bits_per_byte of lm-eval:
+
+| kind       | is                              | judged                                         |
+|------------|---------------------------------|------------------------------------------------|
+| perplexity | exp(sum of nats / sum of sizes) | by documents on the log scale, as `perplexity` |
+| rate       | sum of scores / sum of sizes    | as a rate, as `bits_per_byte`                  |
+
+A size is what the figure is a mean over: words, bytes or documents. It is never a mean of the figures of the
+samples. Lower is better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slimgate.budgets.base import is_length_name
-from slimgate.judge.corpus_metric import SCORE, SIZE, corpus_cap, corpus_metric
-from slimgate.judge.metrics.base import Metric, check_weights
-from slimgate.judge.metrics.row_sums import mean_of, row_mean
+from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
+from slimgate.judge.metrics.language_model import CAP
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.reader import CorpusKind
@@ -24,7 +34,9 @@ from slimgate.plugins.reader import CorpusKind
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-COMPARISON = "comparison"
+SCORE, SIZE, COMPARISON = "score", "size", "comparison"
+# Bytes of a word in plain English text: a word may lose as much as its bytes together.
+_BYTES_OF_WORD = 5
 # The kind of task of a record whose rows are scores in logs.
 RECORD_KIND = "logs"
 # Key of the record's settings for the allowed differences of the logs and for samples without a score.
@@ -51,7 +63,7 @@ def score_metric(
     """
     rows = None if at is None else _rows_of(at)
     if corpus is not None:
-        return corpus_metric(name, corpus, corpus_cap(name.rpartition("/")[2], corpus), rows)
+        return _corpus_metric(name, corpus, _corpus_cap(name.rpartition("/")[2], corpus), rows)
     ends = SHARE if zero_one else score_range or (-inf, inf)
     mean = row_mean(_scores, lambda _teacher, _variant: ends)
     return Metric(
@@ -135,3 +147,59 @@ def _rows_of(at: int) -> Callable[[Any], Ints]:
         return np.flatnonzero(outcomes.column(COMPARISON) == at)
 
     return rows
+
+
+def _corpus_cap(metric: str, kind: CorpusKind) -> float:
+    """The most that a sample counts for, in the figure's own unit a size, if its budget does not state it.
+
+    CAP nats a word, or a document of one word; of a metric of bytes as much for the bytes of a word.
+    """
+    nats = CAP / _BYTES_OF_WORD if "byte" in metric.lower() else CAP
+    return nats if kind == "perplexity" else nats / log(2)
+
+
+def _corpus_metric(
+    name: str, kind: CorpusKind, cap: float, rows: Callable[[Any], Ints] | None = None
+) -> Metric:
+    """The figure as a metric. cap: as `_corpus_cap` has it. rows: as a Metric has them."""
+    if kind == "perplexity":
+        return Metric(
+            name=name,
+            higher_is_better=False,
+            value_range=(1.0, inf),
+            needs=SIZE,
+            statistic=_perplexity,
+            documents=Documents(_nats_and_sizes, cap),
+            unit="percent",
+            rows=rows,
+        )
+    return Metric(
+        name=name,
+        higher_is_better=False,
+        value_range=(0.0, inf),
+        needs=SIZE,
+        statistic=statistic_of_sums(_SUMS),
+        row_sums=_SUMS,
+        row_mean=RowMean(
+            lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE)),
+            lambda _teacher, _variant: (0.0, inf),
+            cap=lambda _teacher, _variant: cap,
+        ),
+        rows=rows,
+    )
+
+
+def _nats_and_sizes(outcomes: Outcomes) -> tuple[Floats, Ints]:
+    return outcomes.column(SCORE), outcomes.column(SIZE).astype(np.int64)
+
+
+def _perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
+    check_weights(outcomes, weights)
+    return np.asarray(np.exp((weights @ outcomes.column(SCORE)) / (weights @ outcomes.column(SIZE))))
+
+
+def _terms(outcomes: Outcomes) -> Floats:
+    return np.stack([outcomes.column(SCORE), outcomes.column(SIZE)], axis=1)
+
+
+_SUMS = RowSums(_terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))

@@ -14,7 +14,7 @@ from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.score_metric import RECORD_KIND, RULES
 from slimgate.logs.answer_columns import ANSWER_METRICS
-from slimgate.logs.comparison_line import format_comparison
+from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.judged import digest_logs
 from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts

@@ -9,9 +9,8 @@ import numpy as np
 
 from slimgate.errors import DataError, SuiteError, did_you_mean, format_suggestion, list_names
 from slimgate.judge.over_runs import RunScores
-from slimgate.logs.budgets import LogBudgets, matches
+from slimgate.logs.budgets import PERPLEXITY, LogBudgets, as_growth, matches
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric
-from slimgate.logs.corpus_budgets import PERPLEXITY, as_growth
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.row_ids import shorten_id
 from slimgate.logs.sample_fields import Field, Value, list_fields

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from slimgate._system.escape import visible
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.logs.answers import JudgedAnswers
-from slimgate.logs.comparison_line import format_comparison
+from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.quotes import QuotedSample, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts

@@ -20,10 +20,9 @@ from slimgate.judge.family import bound_among, within_family
 from slimgate.judge.message import message, teacher_message
 from slimgate.judge.metrics import Metric, load_metric, value_of
 from slimgate.judge.near_chance import describe_near_chance
-from slimgate.judge.quality import judge_quality, undecided_verdicts
+from slimgate.judge.quality import UNCHANGED, judge_quality, judge_unchanged, undecided_verdicts
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.spread import build_spread, sampling_se_points
-from slimgate.judge.unchanged import UNCHANGED, judge_unchanged
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes, same_rows
 from slimgate.plugin.confirmation import Passed

@@ -1,0 +1,114 @@
+"""`slimgate judge` on prediction files: reads, judges, and prints a table with its lines."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tabulate import tabulate
+
+from slimgate._system.escape import visible
+from slimgate.cli.judge.budgets import read_prediction_budgets
+from slimgate.cli.judge.ending import finish
+from slimgate.cli.judge.options import ROLES, name_targets
+from slimgate.errors import SuiteError
+from slimgate.logs.file_budgets import FileBudgets
+from slimgate.logs.predictions.columns import ColumnNames
+from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
+from slimgate.logs.predictions.pairs import read_pair
+from slimgate.record.verdicts import RunVerdict
+from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.counts import format_verdict
+
+
+def judge_prediction_files(options: argparse.Namespace) -> int:
+    """Judges each target and prints. Raises SlimgateError for wrong input."""
+    if options.explain_environment:
+        raise SuiteError(
+            "--explain-environment was given with prediction files, which do not record how they were made"
+        )
+    paths = name_targets(options.variants)
+    budgets = read_prediction_budgets(options, paths)
+    pairs = {name: _judge_file(options, name, path, budgets[name]) for name, path in paths.items()}
+    judged = JudgedPredictions(pairs, options.teacher, options.variants)
+    if options.json:
+        warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
+        sys.stderr.writelines(f"warning: {visible(line)}\n" for line in warnings)
+    return finish(
+        options,
+        judged,
+        lambda: "\n\n".join(as_text(pair, judged.verdict_of(name)) for name, pair in pairs.items()),
+    )
+
+
+def _judge_file(options: argparse.Namespace, name: str, path: Path, budgets: FileBudgets) -> JudgedPair:
+    pair = read_pair(
+        options.teacher,
+        path,
+        _column_names(options),
+        labels=options.labels or (),
+        positive=options.positive,
+    )
+    return judge_pair(
+        name,
+        (options.teacher, path),
+        pair,
+        budgets,
+        metrics=options.metric or (),
+        seed=options.seed,
+        on_inconclusive=options.on_inconclusive,
+    )
+
+
+def _column_names(options: argparse.Namespace) -> ColumnNames:
+    stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
+    return ColumnNames(**stated, by_user=frozenset(stated))
+
+
+def as_text(judged: JudgedPair, run_verdict: RunVerdict) -> str:
+    """The table, a line for each metric, what changed, warnings, and how many budgets hold."""
+    behaviour = judged.behaviour
+    blocks = [
+        _table(judged),
+        _lines(metric.line for metric in judged.metrics.values()),
+        _lines([behaviour.message] if behaviour.message and behaviour.verdict else []),
+        _changes(behaviour),
+        _lines(f"warning: {line}" for line in judged.all_warnings),
+        format_verdict(run_verdict),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _lines(texts: Iterable[str]) -> str:
+    """One line for each text, even if the data has control characters."""
+    return "\n".join(visible(text) for text in texts)
+
+
+def _table(judged: JudgedPair) -> str:
+    rows = [
+        {
+            "metric": visible(name),
+            "teacher": to_fixed(metric.judged.teacher, 3),
+            "variant": to_fixed(metric.judged.value, 3),
+            "drop, points [90 %]": format_drop(
+                metric.judged.drop_points, metric.judged.interval, metric.judged.budgets
+            ),
+            "budget": format_limits(metric.judged.budgets),
+            "verdict": metric.judged.verdict.value if metric.judged.verdict else "not gated",
+        }
+        for name, metric in judged.metrics.items()
+    ]
+    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+
+
+def _changes(behaviour: BehaviourFacts) -> str:
+    flips = behaviour.flips
+    assert flips is not None  # predictions are right or wrong
+    lost, won = count(flips.right_to_wrong), count(flips.wrong_to_right)
+    return (
+        f"flips: {lost} rows from right to wrong, {won} from wrong to right; "
+        f"{count(flips.changed)} answers changed, agreement {percent(behaviour.agreement, 2)}"
+    )

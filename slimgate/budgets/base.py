@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal, Protocol
 
 from slimgate.plugins.workloads import TimedPart
@@ -133,14 +132,6 @@ def is_in_points(metric: Measured) -> bool:
     return metric.unit == "points"
 
 
-def is_in_bounded_points(metric: Measured) -> bool:
-    """Whether the drop is in points, and the metric has a lowest and a highest value.
-
-    Without those, no sample shows how much a few rows can raise the mean.
-    """
-    return is_in_points(metric) and all(isfinite(end) for end in metric.value_range)
-
-
 def is_better_higher(metric: Measured) -> bool:
     """Whether higher values of a metric are better."""
     return metric.higher_is_better
@@ -149,11 +140,6 @@ def is_better_higher(metric: Measured) -> bool:
 def is_better_lower(metric: Measured) -> bool:
     """Whether lower values of a metric are better."""
     return not metric.higher_is_better
-
-
-def has_error_rate(metric: Measured) -> bool:
-    """Whether 1 - value is an error rate."""
-    return metric.higher_is_better and metric.value_range == (0.0, 1.0)
 
 
 def is_length_name(name: str) -> bool:

@@ -95,9 +95,13 @@ def _table(entries: Sequence[Stored]) -> str:
     from tabulate import tabulate
 
     from slimgate.report.figures import megabytes
-    from slimgate.store.prune import describe_artifacts, describe_entry, format_time
+    from slimgate.store.prune import describe_entry, format_time
 
-    descriptions = describe_artifacts(entries)
+    descriptions = {
+        str(entry.manifest["digest"]): describe_entry(entry, {})
+        for entry in entries
+        if "digest" in entry.manifest
+    }
     rows = [
         (
             entry.kind,

@@ -67,11 +67,6 @@ def _unknown_p_value(margin: float) -> float:  # noqa: ARG001
     return 1.0
 
 
-def _no_number(margin: float, drop: float) -> int | None:  # noqa: ARG001
-    """None: no number of rows decides."""
-    return None
-
-
 def gather(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Evidence:
@@ -86,7 +81,7 @@ def gather(
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:
         return Evidence(
-            len(teacher), None, "no interval", nan, _unknown_p_value, _unknown_p_value, _no_number, None
+            len(teacher), None, "no interval", nan, _unknown_p_value, _unknown_p_value, lambda *_: None, None
         )
     groups = shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)

@@ -56,10 +56,11 @@ def figures(chunks: ChunkMeans) -> dict[str, Figure]:
     kl, ratio = _cap_kl(chunks, CAP).capped, _cap_rows(chunks.log_ratio, CAP).capped
     disagreements = _disagreements(chunks)
     low, high = disagreements.interval()
+    lowest, highest = ratio.interval()
     return {
         "mean_max": Figure(kl.mean, kl.interval()),
         "floor": Figure(1 - disagreements.mean, (1 - high, 1 - low)),
-        "increase_relative": Figure(exp(ratio.mean) - 1, _to_growth(ratio.interval())),
+        "increase_relative": Figure(exp(ratio.mean) - 1, (exp(lowest) - 1, exp(highest) - 1)),
     }
 
 
@@ -114,8 +115,3 @@ def _cap_kl(chunks: ChunkMeans, cap: float) -> CappedRows:
 def _disagreements(chunks: ChunkMeans) -> UnitLosses:
     """The share of tokens of each chunk for which the two models find different tokens likeliest."""
     return unit_losses(1 - chunks.same_top, np.ones(len(chunks.same_top)), None, best=0.0, worst=1.0)
-
-
-def _to_growth(logs: Interval) -> Interval:
-    """The relative growth of the perplexity, from the log of its ratio."""
-    return exp(logs[0]) - 1, exp(logs[1]) - 1

@@ -119,7 +119,10 @@ def judge_quality(
     if metric.unit == "percent":
         judged = as_growth(metric, judged, evidence)
     absent = absent_labels(teacher) if metric.over_labels else []
-    return withhold_pass(judged, _describe_absent(absent)) if absent else judged
+    if not absent:
+        return judged
+    labels = list_names(absent, _MOST_NAMED)
+    return withhold_pass(judged, f"no gate row has the label {labels}, which counts as much as every other")
 
 
 def _over_runs(
@@ -148,11 +151,6 @@ def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | Non
         return None
     counts = int(teacher.stray_rows.sum()), int(variant.stray_rows.sum())
     return counts if any(counts) else None
-
-
-def _describe_absent(labels: Sequence[str]) -> str:
-    """`no gate row has the label rare, which counts like every other`."""
-    return f"no gate row has the label {list_names(labels, _MOST_NAMED)}, which counts as much as every other"
 
 
 def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:

@@ -61,7 +61,7 @@ def score_metric(
     a row without an end counts for. corpus: how the figure is made of the sums of scores and sizes, if it
     is no mean of scores.
     """
-    rows = None if at is None else _rows_of(at)
+    rows = None if at is None else lambda outcomes: np.flatnonzero(outcomes.column(COMPARISON) == at)
     if corpus is not None:
         return _corpus_metric(name, corpus, _corpus_cap(name.rpartition("/")[2], corpus), rows)
     ends = SHARE if zero_one else score_range or (-inf, inf)
@@ -142,13 +142,6 @@ def _mean(outcomes: Outcomes, weights: Floats) -> Floats:
     return np.asarray(weights @ _scores(outcomes) / weights.sum(axis=-1))
 
 
-def _rows_of(at: int) -> Callable[[Any], Ints]:
-    def rows(outcomes: Outcomes) -> Ints:
-        return np.flatnonzero(outcomes.column(COMPARISON) == at)
-
-    return rows
-
-
 def _corpus_cap(metric: str, kind: CorpusKind) -> float:
     """The most that a sample counts for, in the figure's own unit a size, if its budget does not state it.
 
@@ -169,7 +162,9 @@ def _corpus_metric(
             value_range=(1.0, inf),
             needs=SIZE,
             statistic=_perplexity,
-            documents=Documents(_nats_and_sizes, cap),
+            documents=Documents(
+                lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE).astype(np.int64)), cap
+            ),
             unit="percent",
             rows=rows,
         )
@@ -189,17 +184,12 @@ def _corpus_metric(
     )
 
 
-def _nats_and_sizes(outcomes: Outcomes) -> tuple[Floats, Ints]:
-    return outcomes.column(SCORE), outcomes.column(SIZE).astype(np.int64)
-
-
 def _perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
     check_weights(outcomes, weights)
     return np.asarray(np.exp((weights @ outcomes.column(SCORE)) / (weights @ outcomes.column(SIZE))))
 
 
-def _terms(outcomes: Outcomes) -> Floats:
-    return np.stack([outcomes.column(SCORE), outcomes.column(SIZE)], axis=1)
-
-
-_SUMS = RowSums(_terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
+_SUMS = RowSums(
+    lambda outcomes: np.stack([outcomes.column(SCORE), outcomes.column(SIZE)], axis=1),
+    lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
+)

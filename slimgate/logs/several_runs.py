@@ -187,7 +187,10 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
 
     keys = {name: first([run.keys.get(name) for run in runs]) for name in runs[0].keys}
     flags = {
-        name: np.sum([_spread(getattr(run, name), at) for run, at in zip(runs, places, strict=True)], axis=0)
+        name: np.sum(
+            [np.where(at >= 0, getattr(run, name)[at], 0) for run, at in zip(runs, places, strict=True)],
+            axis=0,
+        )
         for name in ("errors", "truncated")
     }
     return Samples(
@@ -240,10 +243,6 @@ def _line(run: Samples, metric: str, places: Ints) -> Floats:
     if metric not in run.scores:
         return np.full(len(places), np.nan)
     return np.where(places >= 0, run.scores[metric][places], np.nan)
-
-
-def _spread(flags: Ints, places: Ints) -> Ints:
-    return np.where(places >= 0, flags[places], 0)
 
 
 def _join_empty(runs: Sequence[Samples], ids: pa.Array) -> Mapping[str, Ints] | None:

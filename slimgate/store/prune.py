@@ -107,15 +107,6 @@ def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
     return f"{rows} rows" if rows else ""
 
 
-def describe_artifacts(entries: Iterable[Stored]) -> dict[str, str]:
-    """Digest of each artifact -> its description."""
-    return {
-        str(entry.manifest["digest"]): describe_entry(entry, {})
-        for entry in entries
-        if "digest" in entry.manifest
-    }
-
-
 def format_time(seconds: float) -> str:
     """`2026-11-20 14:02`, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "minutes").removesuffix("+00:00")

@@ -52,11 +52,10 @@ def _cap_in_bits(outcomes: Outcomes) -> float:
 _BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
 
 
-def _right_tokens(outcomes: Outcomes) -> Floats:
-    return np.stack([outcomes.column("right_tokens"), outcomes.column("tokens")], axis=1)
-
-
-_RIGHT = RowSums(_right_tokens, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
+_RIGHT = RowSums(
+    lambda outcomes: np.stack([outcomes.column("right_tokens"), outcomes.column("tokens")], axis=1),
+    lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
+)
 
 METRICS: Mapping[str, Metric] = {
     "perplexity": Metric(

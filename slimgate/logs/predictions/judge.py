@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,6 +203,9 @@ def judge_pair(
         )
         for key, metric in loaded.items()
     }
+    doubt = describe_near_chance(pair.teacher)
+    # then a drop of 0 means little
+    near_chance = f"the teacher is near chance: {doubt}; a variant that loses nothing may be just as useless"
     gains = describe_large_gains(
         ((key, metric.judged) for key, metric in judged.items()), ("teacher", "variant")
     )
@@ -216,7 +219,7 @@ def judge_pair(
             on_inconclusive=on_inconclusive,
             quote_better=is_two_sided([budget for group in quality.values() for budget in group]),
         ),
-        warnings=(*budgets.notes, *pair.warnings, *_describe_doubts(pair), *gains),
+        warnings=(*budgets.notes, *pair.warnings, *([near_chance] if doubt else []), *gains),
     )
 
 
@@ -235,12 +238,6 @@ def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:
             raise SuiteError(
                 f"metric {name}: not a metric of labels and predictions, expected one of {', '.join(fitting)}"
             )
-
-
-def _describe_doubts(pair: Pair) -> Iterator[str]:
-    """Warns if the teacher is near chance, because then a drop of 0 means little."""
-    if doubt := describe_near_chance(pair.teacher):
-        yield f"the teacher is near chance: {doubt}; a variant that loses nothing may be just as useless"
 
 
 def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:

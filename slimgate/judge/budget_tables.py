@@ -248,8 +248,7 @@ class SizeBudgetTable(Table):
             raise PydanticCustomError(
                 "unit",
                 "{actual} was given, which lets the variant be {times} times as large "
-                "as the teacher; expected "
-                "teacher bytes / variant bytes: for {percent} % of the size write "
+                "as the teacher; expected teacher bytes / variant bytes: for {percent} % of the size write "
                 "{times}, and if {actual} is "
                 'meant, add reason = "…"',
                 {"actual": f"{limit:g}", "percent": f"{100 * limit:g}", "times": f"{1 / limit:.3g}"},

@@ -57,10 +57,6 @@ class Evidence:
         """Whether the rows show, at a one-sided 5 %, a drop below the margin."""
         return self.p_at_least(margin) <= ALPHA
 
-    def shows_above(self, margin: float) -> bool:
-        """Whether the rows show, at a one-sided 5 %, a drop above the margin."""
-        return self.p_at_most(margin) <= ALPHA
-
 
 def _unknown_p_value(margin: float) -> float:  # noqa: ARG001
     """1: nothing is known."""

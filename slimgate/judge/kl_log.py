@@ -10,7 +10,7 @@ quantiles are INCONCLUSIVE.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import ceil, inf
 from typing import NamedTuple
 
@@ -64,13 +64,10 @@ def figures(chunks: ChunkMeans) -> dict[str, Figure]:
     }
 
 
-def judge_chunks(chunks: ChunkMeans, budgets: Sequence[LimitBudget | QualityBudget]) -> list[BudgetFacts]:
-    """The verdict of each budget; n_needed counts chunks. Raises SuiteError for a kind without a figure."""
-    known = figures(chunks)
-    return [_judge(chunks, budget, known) for budget in budgets]
-
-
-def _judge(chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: dict[str, Figure]) -> BudgetFacts:
+def judge_chunks(
+    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: Mapping[str, Figure]
+) -> BudgetFacts:
+    """The verdict of a budget; n_needed counts chunks. Raises SuiteError for a kind without a figure."""
     kind, limit, reason = budget.kind, budget.limit, budget.reason
     if kind in SHARE_ABOVE:
         value = chunks.quantiles[list(SHARE_ABOVE).index(kind)]

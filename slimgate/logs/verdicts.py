@@ -274,8 +274,7 @@ def _look_at(comparison: Comparison, looks: int) -> Look | None:
     if look is None:
         raise DataError(
             f"{comparison.name}: the target has {rows:,} of {planned:,} samples; the first of "
-            f"{looks} looks is at "
-            f"{look_rows(planned, looks)[0]:,}"
+            f"{looks} looks is at {look_rows(planned, looks)[0]:,}"
         )
     return look
 
@@ -295,8 +294,7 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
         )
         lines.append(
             f"look {look.number} of {look.of} at {look.rows:,} of {look.planned:,} samples of "
-            f"{list_names(names, 3)}: PASS and FAIL at a level of {100 * look.level():.2g} %, "
-            f"not 5 %{due}"
+            f"{list_names(names, 3)}: PASS and FAIL at a level of {100 * look.level():.2g} %, not 5 %{due}"
         )
     return lines
 

@@ -162,8 +162,7 @@ def add_arguments(parser: CommandParser) -> None:
             default=[],
             metavar="NAME",
             help=f"Logs: metric, or pattern, that is better when {direction}; needed if "
-            "neither the log nor the "
-            "metric's name says so (repeatable)",
+            "neither the log nor the metric's name says so (repeatable)",
         )
     parser.add_argument(
         "--run",
@@ -189,8 +188,7 @@ def add_arguments(parser: CommandParser) -> None:
         choices=("fail", "epochs", "runs"),
         default="fail",
         help="Logs: meaning of several rows with one id. fail: an error (default). epochs: repeats of "
-        "one sample within a run, in row order. runs: separate runs; numbered epochs then are "
-        "runs too",
+        "one sample within a run, in row order. runs: separate runs; numbered epochs then are runs too",
     )
     parser.add_argument(
         "--repeat",

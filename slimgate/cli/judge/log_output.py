@@ -156,8 +156,7 @@ def quotes_text(samples: Sequence[QuotedSample], heading: str = "samples that go
     for sample in samples:
         blocks.append(
             f"  {visible(sample.comparison)} {visible(sample.id)}\n"
-            f"    prompt {_cut(sample.base.prompt, from_end=True)}\n"
-            f"    base   {_cut(sample.base.answer)}\n"
+            f"    prompt {_cut(sample.base.prompt, from_end=True)}\n    base   {_cut(sample.base.answer)}\n"
             f"    target {_cut(sample.target.answer)}"
             + (f"\n    right  {_cut(sample.base.target)}" if sample.base.target is not None else "")
         )

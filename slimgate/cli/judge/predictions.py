@@ -45,10 +45,11 @@ def judge_prediction_files(options: argparse.Namespace) -> int:
 
 
 def _judge_file(options: argparse.Namespace, name: str, path: Path, budgets: FileBudgets) -> JudgedPair:
+    stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
     pair = read_pair(
         options.teacher,
         path,
-        _column_names(options),
+        ColumnNames(**stated, by_user=frozenset(stated)),
         labels=options.labels or (),
         positive=options.positive,
     )
@@ -61,11 +62,6 @@ def _judge_file(options: argparse.Namespace, name: str, path: Path, budgets: Fil
         seed=options.seed,
         on_inconclusive=options.on_inconclusive,
     )
-
-
-def _column_names(options: argparse.Namespace) -> ColumnNames:
-    stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
-    return ColumnNames(**stated, by_user=frozenset(stated))
 
 
 def as_text(judged: JudgedPair, run_verdict: RunVerdict) -> str:

@@ -142,6 +142,11 @@ def is_better_lower(metric: Measured) -> bool:
     return not metric.higher_is_better
 
 
+def has_error_rate(metric: Measured) -> bool:
+    """Whether 1 - value is an error rate."""
+    return metric.higher_is_better and metric.value_range == (0.0, 1.0)
+
+
 def is_length_name(name: str) -> bool:
     """Whether a metric of this name, or a comparison of logs, is the length of answers."""
     return _LENGTH_NAME.fullmatch(name) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.budgets.base import MetricBudgetKind
+from slimgate.budgets.base import MetricBudgetKind, has_error_rate
 
 kind = MetricBudgetKind(
     name="error_increase_relative",
@@ -11,7 +11,7 @@ kind = MetricBudgetKind(
     key="Allowed growth of the error rate, as a share of the teacher's error rate.",
     limit="errors grow by at most {:g} %",
     percent=True,
-    suits=lambda metric: metric.higher_is_better and metric.value_range == (0.0, 1.0),
+    suits=has_error_rate,
     why_not="it needs a metric from 0 to 1 where higher is better, so that 1 - value is an error rate",
     allowed_drop=lambda limit, teacher: limit * (1 - teacher),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,7 @@ def _table(entries: Sequence[Stored]) -> str:
     from tabulate import tabulate
 
     from slimgate.report.figures import megabytes
-    from slimgate.store.prune import describe_entry, format_time
+    from slimgate.store.prune import describe_entry
 
     descriptions = {
         str(entry.manifest["digest"]): describe_entry(entry, {})
@@ -108,7 +109,7 @@ def _table(entries: Sequence[Stored]) -> str:
             entry.key,
             describe_entry(entry, descriptions),
             f"{megabytes(entry.bytes)} MB",
-            format_time(entry.used),
+            datetime.fromtimestamp(entry.used, UTC).isoformat(" ", "minutes").removesuffix("+00:00"),
         )
         for entry in entries
     ]

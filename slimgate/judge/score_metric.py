@@ -63,7 +63,7 @@ def score_metric(
     """
     rows = None if at is None else lambda outcomes: np.flatnonzero(outcomes.column(COMPARISON) == at)
     if corpus is not None:
-        return _corpus_metric(name, corpus, _corpus_cap(name.rpartition("/")[2], corpus), rows)
+        return _corpus_metric(name, corpus, rows)
     ends = SHARE if zero_one else score_range or (-inf, inf)
     mean = row_mean(_scores, lambda _teacher, _variant: ends)
     return Metric(
@@ -142,19 +142,13 @@ def _mean(outcomes: Outcomes, weights: Floats) -> Floats:
     return np.asarray(weights @ _scores(outcomes) / weights.sum(axis=-1))
 
 
-def _corpus_cap(metric: str, kind: CorpusKind) -> float:
-    """The most that a sample counts for, in the figure's own unit a size, if its budget does not state it.
+def _corpus_metric(name: str, kind: CorpusKind, rows: Callable[[Any], Ints] | None) -> Metric:
+    """The figure as a metric. rows: as a Metric has them.
 
-    CAP nats a word, or a document of one word; of a metric of bytes as much for the bytes of a word.
+    If its budget states no cap, a sample counts for at most CAP nats a word, or a document of one word; of a
+    metric of bytes as much for the bytes of a word.
     """
-    nats = CAP / _BYTES_OF_WORD if "byte" in metric.lower() else CAP
-    return nats if kind == "perplexity" else nats / log(2)
-
-
-def _corpus_metric(
-    name: str, kind: CorpusKind, cap: float, rows: Callable[[Any], Ints] | None = None
-) -> Metric:
-    """The figure as a metric. cap: as `_corpus_cap` has it. rows: as a Metric has them."""
+    cap_in_nats = CAP / _BYTES_OF_WORD if "byte" in name.rpartition("/")[2].lower() else CAP
     if kind == "perplexity":
         return Metric(
             name=name,
@@ -163,7 +157,7 @@ def _corpus_metric(
             needs=SIZE,
             statistic=_perplexity,
             documents=Documents(
-                lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE).astype(np.int64)), cap
+                lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE).astype(np.int64)), cap_in_nats
             ),
             unit="percent",
             rows=rows,
@@ -178,7 +172,7 @@ def _corpus_metric(
         row_mean=RowMean(
             lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE)),
             lambda _teacher, _variant: (0.0, inf),
-            cap=lambda _teacher, _variant: cap,
+            cap=lambda _teacher, _variant: cap_in_nats / log(2),
         ),
         rows=rows,
     )

@@ -206,7 +206,11 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         not_numbers={name: sum(run.not_numbers.get(name, 0) for run in runs) for name in runs[0].not_numbers},
         rows=rows,
         # a figure of sums is refused when it is judged
-        sizes={metric: sizes for run in runs for metric, sizes in _size_lines(run, ids).items()},
+        sizes={
+            metric: np.where(at >= 0, sizes[at], np.nan)
+            for run, at in zip(runs, places, strict=True)
+            for metric, sizes in run.sizes.items()
+        },
         fields={
             name: Field(np.where(places[0] >= 0, of_first.codes[places[0]], -1), of_first.values)
             for name, of_first in runs[0].fields.items()
@@ -231,12 +235,6 @@ def _places(ids: pa.Array, run: Samples) -> Ints:
     """(ids,) the row of each in a run; -1 if the run lacks the sample."""
     places: Ints = pc.fill_null(pc.index_in(ids, value_set=run.ids), -1).to_numpy().astype(np.int64)
     return places
-
-
-def _size_lines(run: Samples, ids: pa.Array) -> dict[str, Floats]:
-    """The sizes of all samples of a run, by metric."""
-    places = _places(ids, run)
-    return {metric: np.where(places >= 0, sizes[places], np.nan) for metric, sizes in run.sizes.items()}
 
 
 def _line(run: Samples, metric: str, places: Ints) -> Floats:

@@ -106,7 +106,8 @@ def code_digest(module: str) -> str:
 def code_parts(module: str) -> dict[str, Any]:
     """The parts of `code_digest`: the code by module, and the state of each distribution."""
     modules = sorted(_closure(module))
-    packages = frozenset[str]().union(*(_packages(name) for name in modules))
+    # also the package of each module, in case it is installed
+    packages = {name.split(".")[0] for module in modules for name in (module, *_names(module))} - {OWN}
     return {
         "code": {name: _own_digest(name) for name in modules},
         "packages": package_states(packages),
@@ -208,14 +209,6 @@ def _imports(module: str) -> frozenset[str]:
     users = module.split(".")[0] != OWN
     named_modules = {name for name in names if name.split(".")[0] in packages or (users and _is_users(name))}
     return frozenset(name for name in named_modules if _source(name) is not None)
-
-
-def _packages(module: str) -> frozenset[str]:
-    """The packages that count by their versions, under the names by which they are imported.
-
-    The package of the module itself is one of them, in case it is installed.
-    """
-    return frozenset({name.split(".")[0] for name in _names(module)} | {module.split(".")[0]}) - {OWN}
 
 
 @cache

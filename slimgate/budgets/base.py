@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal, Protocol
 
 from slimgate.plugins.workloads import TimedPart
@@ -131,14 +130,6 @@ class MetricBudgetKind(BudgetKind):
 def is_in_points(metric: Measured) -> bool:
     """Whether the drop of a metric is in points. That of a perplexity is a factor."""
     return metric.unit == "points"
-
-
-def is_in_bounded_points(metric: Measured) -> bool:
-    """Whether the drop is in points, and the metric has a lowest and a highest value.
-
-    Without those, no sample shows how much a few rows can raise the mean.
-    """
-    return is_in_points(metric) and all(isfinite(end) for end in metric.value_range)
 
 
 def is_better_higher(metric: Measured) -> bool:

@@ -6,7 +6,9 @@ Two one-sided tests at 5 % each must show that the variant is neither worse nor 
 
 from __future__ import annotations
 
-from slimgate.budgets.base import MetricBudgetKind, is_in_bounded_points
+from math import isfinite
+
+from slimgate.budgets.base import MetricBudgetKind, is_in_points
 
 kind = MetricBudgetKind(
     name="equivalent_points",
@@ -15,7 +17,8 @@ kind = MetricBudgetKind(
     key="Percentage points that the metric may lose or gain; each direction is tested at 5 %.",
     at_most=100.0,
     limit="drop within ±{:g} points",
-    suits=is_in_bounded_points,
+    # without a lowest and a highest value no sample shows how much a few rows can raise the mean
+    suits=lambda metric: is_in_points(metric) and all(map(isfinite, metric.value_range)),
     why_not="it needs a metric in points that has a lowest and a highest value",
     allowed_drop=lambda limit, _teacher: limit / 100,
 )

@@ -73,7 +73,11 @@ def run(options: argparse.Namespace) -> int:
     new = read_record_file(options.new)
     older = _read_older(options.old, new)
     comparison = compare(older[-1], new)
-    environment = _compare_environments(older[-1], new) if options.explain_environment else None
+    environment = None
+    if options.explain_environment:
+        from slimgate.record.comparing.environment import compare_records
+
+        environment = compare_records(older[-1].record, new.record)
     if options.json:
         sys.stdout.write(_to_json(comparison, environment) + "\n")
     else:
@@ -87,13 +91,6 @@ def run(options: argparse.Namespace) -> int:
             text = f"{format_environment(environment)}\n\n{text}"
         sys.stdout.write(text)
     return int(_fails(comparison, options.fail_on or ()))
-
-
-def _compare_environments(old: Kept, new: Kept) -> EnvironmentChanges:
-    """Other differences between two runs."""
-    from slimgate.record.comparing.environment import compare_records
-
-    return compare_records(old.record, new.record)
 
 
 def _to_json(comparison: Comparison, environment: EnvironmentChanges | None) -> str:

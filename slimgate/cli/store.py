@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,16 +96,20 @@ def _table(entries: Sequence[Stored]) -> str:
     from tabulate import tabulate
 
     from slimgate.report.figures import megabytes
-    from slimgate.store.prune import describe_artifacts, describe_entry, format_time
+    from slimgate.store.prune import describe_entry
 
-    descriptions = describe_artifacts(entries)
+    descriptions = {
+        str(entry.manifest["digest"]): describe_entry(entry, {})
+        for entry in entries
+        if "digest" in entry.manifest
+    }
     rows = [
         (
             entry.kind,
             entry.key,
             describe_entry(entry, descriptions),
             f"{megabytes(entry.bytes)} MB",
-            format_time(entry.used),
+            datetime.fromtimestamp(entry.used, UTC).isoformat(" ", "minutes").removesuffix("+00:00"),
         )
         for entry in entries
     ]

@@ -50,14 +50,11 @@ def kl_to_teacher(teacher: ClassOutcomes, variant: ClassOutcomes) -> float | Non
     total = 0.0
     for start in range(0, len(teacher), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        total += float(_divergences(teacher.probabilities[part], variant.probabilities[part]).sum())
+        before, after = teacher.probabilities[part], variant.probabilities[part]
+        # a probability of 0 adds nothing on the teacher's side
+        ratio = np.log(np.maximum(before, _SMALLEST)) - np.log(np.maximum(after, _SMALLEST))
+        total += float((before * ratio).sum(axis=1).sum())
     return max(0.0, total / len(teacher))
-
-
-def _divergences(before: Floats, after: Floats) -> Floats:
-    """(rows, classes) twice -> (rows,); a probability of 0 adds nothing on the teacher's side."""
-    ratio = np.log(np.maximum(before, _SMALLEST)) - np.log(np.maximum(after, _SMALLEST))
-    return np.asarray((before * ratio).sum(axis=1))
 
 
 def tradeoff(outcomes: ClassOutcomes) -> list[TradeoffFacts] | None:

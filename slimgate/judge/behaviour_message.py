@@ -9,13 +9,12 @@ from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
 from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
 from slimgate.judge.flips import FlipShare
-from slimgate.judge.message import format_rows, format_share_above, rows_would_decide
+from slimgate.judge.message import digits_apart, format_rows, format_share_above, rows_would_decide
 from slimgate.judge.slices import budget_slices, slice_counts
 from slimgate.judge.token_kl import TokenKl
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import PartedFacts, SliceFacts
 
-_MOST_DECIMALS = 4
 _MOST_NAMED = 3
 _NO_ROWS_TELL = (
     "the limited value equals its limit, or the rows above the cap lose more than the budget: no number of "
@@ -70,21 +69,12 @@ def _significant(value: float) -> str:
 
 def _flips(flips: FlipShare, budget: BudgetFacts | None) -> str:
     percent = [100 * value for value in (flips.share, *flips.interval)]
-    share, low, high = (f"{value:.{_count_decimals(percent, budget)}f}" for value in percent)
+    digits = digits_apart(percent, [] if budget is None else [budget.limit], fewest=1)
+    share, low, high = (f"{value:.{digits}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
     rows = format_rows(flips.n, flips.groups)
     outcome = "not gated" if budget is None else _behaviour_outcome(budget, flips.n)
     return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}): {outcome}"
-
-
-def _count_decimals(shown: list[float], budget: BudgetFacts | None) -> int:
-    """One decimal, and more if one decimal would round a bound to the budget."""
-    for digits in range(1, _MOST_DECIMALS):
-        if budget is None or all(
-            round(value, digits) != round(budget.limit, digits) or value == budget.limit for value in shown
-        ):
-            return digits
-    return _MOST_DECIMALS
 
 
 def _behaviour_outcome(budget: BudgetFacts, n: int) -> str:

@@ -265,7 +265,9 @@ def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidenc
     paired, limit = require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
     inside, outside = p_values if metric_kinds()[budget.kind].least else p_values[::-1]
-    interval = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
+    (low, high), (lowest, highest) = paired.interval(OWN_VALUE), metric.value_range
+    # inside the metric's range, and widened if the pseudo-changes moved it off the value
+    interval = max(lowest, min(low, after)), min(highest, max(high, after))
     return decide(
         budget,
         inside,
@@ -286,12 +288,6 @@ def require_paired(evidence: Evidence) -> Paired:
 def _rows(paired: Paired, contrast: Contrast, limit: float, n: int) -> int | None:
     copies = paired.copies_needed(contrast, limit)
     return None if copies is None else ceil(copies * n)
-
-
-def _holding(value: float, interval: Interval, value_range: tuple[float, float]) -> Interval:
-    """The interval inside the metric's range, widened if the pseudo-changes moved it off the value."""
-    low, high = value_range
-    return max(low, min(interval[0], value)), min(high, max(interval[1], value))
 
 
 def _at(contrast: Contrast, before: float, after: float) -> float:

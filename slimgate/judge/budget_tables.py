@@ -23,14 +23,18 @@ from slimgate.results.base import OnInconclusive
 LEAST_COMPRESSION = 0.5
 
 
-class LimitsTable(Table):
-    """Base of the tables of limits on a metric: one kind of budget a key, and at least one of them."""
+class _Limits(Table):
+    """Base of the tables of several limits, which share a reason."""
 
     reason: str | None = None
     """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
     reason."""
     on_inconclusive: OnInconclusive | None = None
     """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
+
+
+class LimitsTable(_Limits):
+    """Base of the tables of limits on a metric: one kind of budget a key, and at least one of them."""
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
@@ -244,8 +248,7 @@ class SizeBudgetTable(Table):
             raise PydanticCustomError(
                 "unit",
                 "{actual} was given, which lets the variant be {times} times as large "
-                "as the teacher; expected "
-                "teacher bytes / variant bytes: for {percent} % of the size write "
+                "as the teacher; expected teacher bytes / variant bytes: for {percent} % of the size write "
                 "{times}, and if {actual} is "
                 'meant, add reason = "…"',
                 {"actual": f"{limit:g}", "percent": f"{100 * limit:g}", "times": f"{1 / limit:.3g}"},
@@ -272,16 +275,11 @@ class SizeBudgetTable(Table):
         return None if limit is None else QuantizedBudget(quantized_share_min=limit, reason=self.reason)
 
 
-class _LimitBudgets(Table):
+class _LimitBudgets(_Limits):
     """Base of the tables of several limits, of which at least one is set."""
 
     kinds: ClassVar[tuple[str, ...]]
     example: ClassVar[str]
-    reason: str | None = None
-    """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
-    reason."""
-    on_inconclusive: OnInconclusive | None = None
-    """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:

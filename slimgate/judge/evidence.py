@@ -57,19 +57,10 @@ class Evidence:
         """Whether the rows show, at a one-sided 5 %, a drop below the margin."""
         return self.p_at_least(margin) <= ALPHA
 
-    def shows_above(self, margin: float) -> bool:
-        """Whether the rows show, at a one-sided 5 %, a drop above the margin."""
-        return self.p_at_most(margin) <= ALPHA
-
 
 def _unknown_p_value(margin: float) -> float:  # noqa: ARG001
     """1: nothing is known."""
     return 1.0
-
-
-def _no_number(margin: float, drop: float) -> int | None:  # noqa: ARG001
-    """None: no number of rows decides."""
-    return None
 
 
 def gather(
@@ -86,7 +77,7 @@ def gather(
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:
         return Evidence(
-            len(teacher), None, "no interval", nan, _unknown_p_value, _unknown_p_value, _no_number, None
+            len(teacher), None, "no interval", nan, _unknown_p_value, _unknown_p_value, lambda *_: None, None
         )
     groups = shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)

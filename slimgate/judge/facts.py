@@ -1,15 +1,20 @@
-"""Judgements in the form of the record."""
+"""Judgements in the form of the record, and how much several builds of a variant differ."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from math import isfinite
 
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.decision import Z_ALPHA
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, OnInconclusive
 from slimgate.results.baseline import SinceFacts
-from slimgate.results.quality import DropFigures, QualityFacts, QualityFigures
+from slimgate.results.quality import BuildsFacts, DropFigures, QualityFacts, QualityFigures
 
 
 def quality_facts(
@@ -50,3 +55,38 @@ def add_actions(budgets: Sequence[BudgetFacts], on_undecided: Sequence[OnInconcl
     return [
         replace(budget, on_inconclusive=action) for budget, action in zip(budgets, on_undecided, strict=True)
     ]
+
+
+def build_spread(
+    seeds: Sequence[int], drops_points: Sequence[float], *, sampling_se_points: float | None
+) -> BuildsFacts:
+    """How much builds of several seeds differ, apart from how well the rows measure each build.
+
+    Raises MeasureError if seeds repeat or do not match the drops.
+    """
+    if not seeds or len(seeds) != len(drops_points):
+        raise MeasureError(
+            f"{len(seeds)} seeds and {len(drops_points)} drops, expected the same number of both, at "
+            "least one"
+        )
+    if len(set(seeds)) < len(seeds):
+        raise MeasureError(f"seeds {list(seeds)} repeat: equal seeds build the same weights")
+    if not all(map(isfinite, drops_points)):
+        raise MeasureError(f"drops {list(drops_points)} are not all finite")
+    sd = float(np.std(drops_points, ddof=1)) if len(seeds) > 1 else None
+    mean = float(np.mean(drops_points))
+    return BuildsFacts(
+        seeds=list(seeds),
+        drops_points=list(drops_points),
+        mean_points=mean,
+        sd_points=sd,
+        sampling_se_points=sampling_se_points,
+    )
+
+
+def sampling_se_points(judgement: QualityJudgement) -> float | None:
+    """The standard error that the judgement's 90 % interval implies; None without an interval."""
+    if judgement.interval is None:
+        return None
+    low, high = judgement.interval
+    return (high - low) / (2 * Z_ALPHA)

@@ -10,7 +10,7 @@ quantiles are INCONCLUSIVE.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import ceil, inf
 from typing import NamedTuple
 
@@ -56,20 +56,18 @@ def figures(chunks: ChunkMeans) -> dict[str, Figure]:
     kl, ratio = _cap_kl(chunks, CAP).capped, _cap_rows(chunks.log_ratio, CAP).capped
     disagreements = _disagreements(chunks)
     low, high = disagreements.interval()
+    lowest, highest = ratio.interval()
     return {
         "mean_max": Figure(kl.mean, kl.interval()),
         "floor": Figure(1 - disagreements.mean, (1 - high, 1 - low)),
-        "increase_relative": Figure(exp(ratio.mean) - 1, _to_growth(ratio.interval())),
+        "increase_relative": Figure(exp(ratio.mean) - 1, (exp(lowest) - 1, exp(highest) - 1)),
     }
 
 
-def judge_chunks(chunks: ChunkMeans, budgets: Sequence[LimitBudget | QualityBudget]) -> list[BudgetFacts]:
-    """The verdict of each budget; n_needed counts chunks. Raises SuiteError for a kind without a figure."""
-    known = figures(chunks)
-    return [_judge(chunks, budget, known) for budget in budgets]
-
-
-def _judge(chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: dict[str, Figure]) -> BudgetFacts:
+def judge_chunks(
+    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: Mapping[str, Figure]
+) -> BudgetFacts:
+    """The verdict of a budget; n_needed counts chunks. Raises SuiteError for a kind without a figure."""
     kind, limit, reason = budget.kind, budget.limit, budget.reason
     if kind in SHARE_ABOVE:
         value = chunks.quantiles[list(SHARE_ABOVE).index(kind)]
@@ -114,8 +112,3 @@ def _cap_kl(chunks: ChunkMeans, cap: float) -> CappedRows:
 def _disagreements(chunks: ChunkMeans) -> UnitLosses:
     """The share of tokens of each chunk for which the two models find different tokens likeliest."""
     return unit_losses(1 - chunks.same_top, np.ones(len(chunks.same_top)), None, best=0.0, worst=1.0)
-
-
-def _to_growth(logs: Interval) -> Interval:
-    """The relative growth of the perplexity, from the log of its ratio."""
-    return exp(logs[0]) - 1, exp(logs[1]) - 1

@@ -76,10 +76,10 @@ def _decimals(judgement: QualityJudgement) -> int:
     over_builds = [budget for budget in judgement.budgets if is_in_points(budget.kind) and budget.interval]
     ends = [end for budget in over_builds for end in budget.interval or ()]
     shown = (*(judgement.interval or ()), judgement.drop_points, *ends)
-    return _digits_apart(shown, list_point_limits(judgement.budgets), fewest=1)
+    return digits_apart(shown, list_point_limits(judgement.budgets), fewest=1)
 
 
-def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
+def digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
     """The fewest decimals that round no number to a limit that it does not equal."""
     most_digits = fewest + _FURTHER_DECIMALS
     for digits in range(fewest, most_digits):
@@ -99,12 +99,14 @@ def _budget(budget: BudgetFacts, digits: int) -> str:
         limit = shown if float(shown) == budget.limit else f"{budget.limit:g}"
         named = f"budget {_sign_of(budget.kind)}{limit}"
     else:
-        named = f"{budget.kind} {_with_two_decimals(budget.limit)}"
+        # 0.8 as 0.80, 0.825 as it is
+        is_short = round(budget.limit, 2) == budget.limit
+        named = f"{budget.kind} {budget.limit:.2f}" if is_short else f"{budget.kind} {budget.limit:g}"
     named += format_builds(budget.builds)
     if budget.value is not None:
         bounds = budget.interval or ()
         if not is_in_points(budget.kind):
-            digits = _digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
+            digits = digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
         named += f": {budget.value:z.{digits}f}"
         if bounds:
             named += f" [{', '.join(f'{bound:z.{digits}f}' for bound in bounds)}]"
@@ -130,11 +132,6 @@ def format_builds(builds: int | None) -> str:
     if builds is None:
         return ""
     return " (all builds are equal)" if builds == 1 else f" over {builds} builds"
-
-
-def _with_two_decimals(limit: float) -> str:
-    """0.8 as 0.80, 0.825 as it is."""
-    return f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
 
 
 def _outcome(judgement: QualityJudgement) -> str:

@@ -96,13 +96,9 @@ def equal_changes(
     follow: the chance that a row takes its group's change.
     """
     member = np.repeat(np.arange(len(sizes)), sizes)
-    own_fate, of_group = (_fates(rng, count, psi) for count in (len(member), len(sizes)))
+    drawn = [rng.random(count) for count in (len(member), len(sizes))]
+    own_fate, of_group = ((part < psi / 2).astype(np.float64) - (part > 1 - psi / 2) for part in drawn)
     return np.where(rng.random(len(member)) < follow, of_group[member], own_fate)
-
-
-def _fates(rng: np.random.Generator, count: int, psi: float) -> Floats:
-    drawn = rng.random(count)
-    return np.asarray((drawn < psi / 2).astype(np.float64) - (drawn > 1 - psi / 2))
 
 
 def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:

@@ -67,15 +67,18 @@ def judge_perplexity(
 
     teacher, variant: (documents,) sums of negative log-likelihoods, in nats; tokens: (documents,) the number
     of tokens of each sum. In the judgement teacher and value are perplexities, drop_points and interval
-    percent of
-    the teacher's perplexity, n and n_needed documents. The growth and its interval are of the capped mean.
+    percent of the teacher's perplexity, n and n_needed documents. The growth and its interval are of the
+    capped mean.
     Raises MeasureError for columns that do not fit or are not finite, SuiteError for other budgets.
     """
     for budget in budgets:
         check_budget(PERPLEXITY, budget)
     _check(teacher, variant, tokens)
     rows = _capped_rows(teacher, variant, tokens, groups, budgets, cap)
-    change, variant_losses = rows.capped, _own_nats_per_token(teacher, variant, tokens, groups, cap)
+    worst = max(float((teacher / tokens).max()) + WORST * cap, float((variant / tokens).max()))
+    # the variant's nats per token
+    variant_losses = unit_losses(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
+    change = rows.capped
     judged = tuple(_judge(budget, rows, variant_losses) for budget in budgets)
     grown = 100 * (exp(change.mean) - 1)
     return QualityJudgement(
@@ -143,14 +146,6 @@ def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
     if (tokens <= 0).any():
         at = int(np.flatnonzero(tokens <= 0)[0])
         raise MeasureError(f"perplexity: document {at} has {tokens[at]} tokens, expected at least 1")
-
-
-def _own_nats_per_token(
-    teacher: Floats, variant: Floats, tokens: Ints, groups: Ints | None, cap: float
-) -> UnitLosses:
-    """The variant's nats per token."""
-    worst = max(float((teacher / tokens).max()) + WORST * cap, float((variant / tokens).max()))
-    return unit_losses(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
 
 
 def _judge(budget: QualityBudget, rows: CappedRows, variant_losses: UnitLosses) -> BudgetFacts:

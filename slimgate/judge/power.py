@@ -105,11 +105,7 @@ def simulate_looks(
     verdicts, used, earlier = np.zeros(runs, np.int64), np.zeros(runs), 0
     for n, level in zip(rows, look_levels(len(rows)), strict=True):
         turned += rng.multinomial(n - earlier, cells, size=runs)[:, :2]
-        passes, fails = (
-            _decide_both_sides(turned, n, margin, level)
-            if two_sided
-            else (_decide_drop(turned, n, margin, level))
-        )
+        passes, fails = _decide(turned, n, margin, level, two_sided=two_sided)
         open_ = verdicts == 0
         used[open_] = n
         verdicts[open_ & passes] = 1
@@ -121,14 +117,11 @@ def simulate_looks(
     return Shares(drop, *shares)
 
 
-def _decide_drop(turned: Ints, n: int, margin: float, level: float) -> tuple[Bools, Bools]:
-    z, limit = _z_of(turned, n, margin), z_quantile(level)
-    return z <= -limit, z >= limit
-
-
-def _decide_both_sides(turned: Ints, n: int, margin: float, level: float) -> tuple[Bools, Bools]:
-    of_drop, of_gain = _z_of(turned, n, margin), _z_of(turned[:, ::-1], n, margin)
-    worse, limit = np.maximum(of_drop, of_gain), z_quantile(level)
+def _decide(turned: Ints, n: int, margin: float, level: float, *, two_sided: bool) -> tuple[Bools, Bools]:
+    worse, limit = _z_of(turned, n, margin), z_quantile(level)
+    if not two_sided:
+        return worse <= -limit, worse >= limit
+    worse = np.maximum(worse, _z_of(turned[:, ::-1], n, margin))
     return worse <= -limit, worse >= z_quantile(level / 2)
 
 

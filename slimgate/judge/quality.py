@@ -33,6 +33,7 @@ _FEW_GROUPS = 30
 # A warning names each class of fewer rows with its recall: a single row is 10 points of it.
 _FEWEST_ROWS = 10
 _MOST_NAMED = 5
+UNCHANGED = "the same files, libraries and processor as then gave the same answers, so nothing can be lost"
 
 
 def judge_quality(
@@ -118,7 +119,10 @@ def judge_quality(
     if metric.unit == "percent":
         judged = as_growth(metric, judged, evidence)
     absent = absent_labels(teacher) if metric.over_labels else []
-    return withhold_pass(judged, _describe_absent(absent)) if absent else judged
+    if not absent:
+        return judged
+    labels = list_names(absent, _MOST_NAMED)
+    return withhold_pass(judged, f"no gate row has the label {labels}, which counts as much as every other")
 
 
 def _over_runs(
@@ -147,11 +151,6 @@ def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | Non
         return None
     counts = int(teacher.stray_rows.sum()), int(variant.stray_rows.sum())
     return counts if any(counts) else None
-
-
-def _describe_absent(labels: Sequence[str]) -> str:
-    """`no gate row has the label rare, which counts like every other`."""
-    return f"no gate row has the label {list_names(labels, _MOST_NAMED)}, which counts as much as every other"
 
 
 def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:
@@ -239,4 +238,32 @@ def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetFacts, .
             n_needed=None,
         )
         for budget in budgets
+    )
+
+
+def judge_unchanged(judged: QualityJudgement) -> QualityJudgement:
+    """The judgement if both sides are the same model and gave the same answer to every row.
+
+    Its true drop is 0. An interval for rows that were not drawn would say less than is known. Each budget
+    here limits a change, so each holds.
+    """
+    budgets = tuple(
+        replace(
+            budget,
+            verdict=Verdict.PASS,
+            interval=budget.interval and (0.0, 0.0),
+            n_needed=None,
+            p_value=0.0,
+            p_holds=1.0,
+        )
+        for budget in judged.budgets
+    )
+    return replace(
+        judged,
+        interval=judged.interval and (0.0, 0.0),
+        n_needed=None,
+        budgets=budgets,
+        verdict=Verdict.PASS if budgets else None,
+        warnings=(*judged.warnings, UNCHANGED),
+        withheld=None,
     )

@@ -2,21 +2,31 @@
 
 The mean is bounded by the declared range of the scores (`score_ranges`). One Outcomes may hold the rows of
 several comparisons; the column `comparison` has the number of each row's comparison.
+
+A figure of a whole corpus is made of sums over its samples, as word_perplexity and bits_per_byte of lm-eval:
+
+| kind       | is                              | judged                                         |
+|------------|---------------------------------|------------------------------------------------|
+| perplexity | exp(sum of nats / sum of sizes) | by documents on the log scale, as `perplexity` |
+| rate       | sum of scores / sum of sizes    | as a rate, as `bits_per_byte`                  |
+
+A size is what the figure is a mean over: words, bytes or documents. It is never a mean of the figures of the
+samples. Lower is better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slimgate.budgets.base import is_length_name
-from slimgate.judge.corpus_metric import SCORE, SIZE, corpus_cap, corpus_metric
-from slimgate.judge.metrics.base import Metric, check_weights
-from slimgate.judge.metrics.row_sums import mean_of, row_mean
+from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
+from slimgate.judge.metrics.language_model import CAP
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.reader import CorpusKind
@@ -24,7 +34,9 @@ from slimgate.plugins.reader import CorpusKind
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-COMPARISON = "comparison"
+SCORE, SIZE, COMPARISON = "score", "size", "comparison"
+# Bytes of a word in plain English text: a word may lose as much as its bytes together.
+_BYTES_OF_WORD = 5
 # The kind of task of a record whose rows are scores in logs.
 RECORD_KIND = "logs"
 # Key of the record's settings for the allowed differences of the logs and for samples without a score.
@@ -49,9 +61,9 @@ def score_metric(
     a row without an end counts for. corpus: how the figure is made of the sums of scores and sizes, if it
     is no mean of scores.
     """
-    rows = None if at is None else _rows_of(at)
+    rows = None if at is None else lambda outcomes: np.flatnonzero(outcomes.column(COMPARISON) == at)
     if corpus is not None:
-        return corpus_metric(name, corpus, corpus_cap(name.rpartition("/")[2], corpus), rows)
+        return _corpus_metric(name, corpus, rows)
     ends = SHARE if zero_one else score_range or (-inf, inf)
     mean = row_mean(_scores, lambda _teacher, _variant: ends)
     return Metric(
@@ -130,8 +142,48 @@ def _mean(outcomes: Outcomes, weights: Floats) -> Floats:
     return np.asarray(weights @ _scores(outcomes) / weights.sum(axis=-1))
 
 
-def _rows_of(at: int) -> Callable[[Any], Ints]:
-    def rows(outcomes: Outcomes) -> Ints:
-        return np.flatnonzero(outcomes.column(COMPARISON) == at)
+def _corpus_metric(name: str, kind: CorpusKind, rows: Callable[[Any], Ints] | None) -> Metric:
+    """The figure as a metric. rows: as a Metric has them.
 
-    return rows
+    If its budget states no cap, a sample counts for at most CAP nats a word, or a document of one word; of a
+    metric of bytes as much for the bytes of a word.
+    """
+    cap_in_nats = CAP / _BYTES_OF_WORD if "byte" in name.rpartition("/")[2].lower() else CAP
+    if kind == "perplexity":
+        return Metric(
+            name=name,
+            higher_is_better=False,
+            value_range=(1.0, inf),
+            needs=SIZE,
+            statistic=_perplexity,
+            documents=Documents(
+                lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE).astype(np.int64)), cap_in_nats
+            ),
+            unit="percent",
+            rows=rows,
+        )
+    return Metric(
+        name=name,
+        higher_is_better=False,
+        value_range=(0.0, inf),
+        needs=SIZE,
+        statistic=statistic_of_sums(_SUMS),
+        row_sums=_SUMS,
+        row_mean=RowMean(
+            lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE)),
+            lambda _teacher, _variant: (0.0, inf),
+            cap=lambda _teacher, _variant: cap_in_nats / log(2),
+        ),
+        rows=rows,
+    )
+
+
+def _perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
+    check_weights(outcomes, weights)
+    return np.asarray(np.exp((weights @ outcomes.column(SCORE)) / (weights @ outcomes.column(SIZE))))
+
+
+_SUMS = RowSums(
+    lambda outcomes: np.stack([outcomes.column(SCORE), outcomes.column(SIZE)], axis=1),
+    lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
+)

@@ -42,7 +42,7 @@ def most_models(metric: Metric) -> int:
     return _MOST if count is None or count >= CELL_RESAMPLES else _MOST_OF_FEW_RESAMPLES
 
 
-def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -> SeparationFacts | None:
+def separate(metric: Metric, models: Mapping[str, Outcomes]) -> SeparationFacts | None:
     """The pairs and groups of two or more models, the best first; None if the metric has no interval.
 
     For a resampled metric it has the pairs with the best model, and no groups.
@@ -56,7 +56,7 @@ def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -
     for better, worse in all_pairs if resamples is None else [(names[0], name) for name in names[1:]]:
         # the worse model in the teacher's place, so that the p-value is that of "the better one is no
         # better"
-        judged = judge_quality(metric, models[worse], models[better], (), seed=seed)
+        judged = judge_quality(metric, models[worse], models[better], ())
         if judged.interval is None or judged.p_at_least is None:
             return None
         tested.append((better, worse, judged))

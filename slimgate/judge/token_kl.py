@@ -89,11 +89,11 @@ class TokenKl:
     @cached_property
     def parted(self) -> UnitLosses:
         """The share of tokens with another likeliest token."""
-        return self._losses(~self.same_top, worst=1.0)
+        return self._losses(~self.same_top)
 
     def above(self, limit: float) -> UnitLosses:
         """The share of tokens with a KL above a limit."""
-        return self._losses(self.kl > limit, worst=1.0)
+        return self._losses(self.kl > limit)
 
     def quantile_interval(self, share: float) -> Interval:
         """The 90 % interval of the KL that a share of the tokens exceeds; its upper end may be infinite."""
@@ -124,10 +124,10 @@ class TokenKl:
             return self._row, self._row_sizes
         return unit, np.bincount(unit).astype(np.float64)
 
-    def _losses(self, values: npt.NDArray[np.float64 | np.bool_], *, worst: float) -> UnitLosses:
+    def _losses(self, is_lost: npt.NDArray[np.bool_]) -> UnitLosses:
         unit, sizes = self._units
-        lost = np.bincount(unit, weights=values).astype(np.float64)
-        return unit_losses(lost, sizes, None, best=0.0, worst=worst)
+        lost = np.bincount(unit, weights=is_lost).astype(np.float64)
+        return unit_losses(lost, sizes, None, best=0.0, worst=1.0)
 
 
 def _first(count: int, holds: Callable[[int], bool]) -> int:

@@ -97,16 +97,14 @@ def write_calls(values: Sequence[object]) -> str:
     calls = [(to_call(value), value) for value in values]
     try:
         items = [
-            value if call is None else {"name": call.name, "arguments": _sort_keys(call.arguments)}
+            value
+            if call is None
+            else {"name": call.name, "arguments": json.loads(json.dumps(call.arguments, sort_keys=True))}
             for call, value in calls
         ]
         return json.dumps(items, ensure_ascii=False)
     except RecursionError as error:
         raise ValueError(describe_json_error(error)) from error
-
-
-def _sort_keys(value: object) -> object:
-    return json.loads(json.dumps(value, sort_keys=True))
 
 
 def is_same_json(first: object, second: object) -> bool:

@@ -81,7 +81,10 @@ def judge_rows_above(
     pairs: teacher and each build of the variant; only the first build if budgets are over rows.
     """
     if not pairs or pairs[0].cap is None:
-        return _explain_no_pass(judged, _why_no_pass(metric))
+        if not judged.budgets:
+            return judged
+        why = _why_no_pass(metric)
+        return replace(withhold_pass(judged, why), warnings=(*judged.warnings, why))
     drop = drop_contrast(higher_is_better=metric.higher_is_better)
     lost = _rows(pairs[:1], drop)
     judged_budgets = tuple(
@@ -159,13 +162,6 @@ def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:
     first = pairs[0]
     assert first.cap is not None
     return replace(first.capped_rows(contrast, first.cap), losses=losses)
-
-
-def _explain_no_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
-    """The judgement without a PASS, and with the reason in its warnings; unchanged without a budget."""
-    if not judged.budgets:
-        return judged
-    return replace(withhold_pass(judged, why), warnings=(*judged.warnings, why))
 
 
 def _why_no_pass(metric: Metric) -> str:

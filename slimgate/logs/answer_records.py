@@ -14,7 +14,7 @@ from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.score_metric import RECORD_KIND, RULES
 from slimgate.logs.answer_columns import ANSWER_METRICS
-from slimgate.logs.comparison_line import format_comparison
+from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.judged import digest_logs
 from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
@@ -101,7 +101,8 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             "name": same[0].name,
             "higher_is_better": same[0].higher_is_better,
             "zero_one": all(comparison.zero_one for comparison in same),
-            "range": _to_finite_ends(same[0].score_range),
+            # JSON has no infinite end
+            "range": (ends := same[0].score_range) and [end if isfinite(end) else None for end in ends],
             "cap": same[0].cap,
             **({} if same[0].corpus is None else {"corpus": same[0].corpus}),
             **({} if same[0].length_in is None else {"length_in": same[0].length_in}),
@@ -142,8 +143,3 @@ def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:
         name: {"of": part.name, "field": part.field, "value": part.value} for name, part in parts.items()
     }
     return {"slices": slices} if slices else {}
-
-
-def _to_finite_ends(score_range: tuple[float, float] | None) -> list[float | None] | None:
-    """The ends of the range for JSON; None for an infinite end."""
-    return score_range and [end if isfinite(end) else None for end in score_range]

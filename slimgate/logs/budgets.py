@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _MOST_NAMED = 5
 POOLED = "pooled"
 RANGES = "ranges"
+PERPLEXITY = "perplexity"
+_POINTS, _GROWTH = "drop_points", "increase_relative"
 
 
 @dataclass(frozen=True)
@@ -260,3 +262,20 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
             f'{shown} over = "builds" was given, but logs come from one build of each model; leave it out'
         )
     return parsed.budgets()
+
+
+def as_growth(name: str, budgets: Sequence[QualityBudget], notes: list[str]) -> tuple[QualityBudget, ...]:
+    """Budgets on a perplexity: drop_points as percent of growth, which a line in notes says.
+
+    A perplexity has no points, although a limit for all metrics may be in them.
+    """
+    for budget in budgets:
+        if budget.kind == _POINTS:
+            notes.append(
+                f"{name}: a perplexity has no points, so {_POINTS} {budget.limit:g} is a growth of "
+                f"{budget.limit:g} %: {_GROWTH} = {budget.limit / 100:g}"
+            )
+    return tuple(
+        replace(budget, kind=_GROWTH, limit=budget.limit / 100) if budget.kind == _POINTS else budget
+        for budget in budgets
+    )

@@ -26,9 +26,8 @@ from slimgate.judge.score_ranges import (
 )
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.budgets import PERPLEXITY, LogBudgets, as_growth
 from slimgate.logs.columns import Samples
-from slimgate.logs.corpus_budgets import PERPLEXITY, as_growth
 from slimgate.logs.declared_ranges import check_range, list_scores
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import (

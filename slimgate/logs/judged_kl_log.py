@@ -65,7 +65,8 @@ def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInc
     limits: list[LimitBudget | QualityBudget] = [*budgets.limits.quality.get(PERPLEXITY, ())]
     for table in budgets.limits.behaviour.tokens.values():
         limits += table
-    known, judged = figures(chunks), judge_chunks(chunks, limits)
+    known = figures(chunks)
+    judged = [judge_chunks(chunks, limit, known) for limit in limits]
     actions = list_actions(limits, on_inconclusive)
     facts = {
         "chunks": len(chunks.kl),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -112,7 +112,13 @@ def _judge_target(
 def _judge_load(
     name: str, pair: LoadPair, budgets: Sequence[Budget], on_inconclusive: OnInconclusive
 ) -> dict[str, Any]:
-    ratios = [*_ratios(pair)]
+    repeat = None if pair.repeat is None else pair.repeat.requests
+    compared = (
+        compare_times(pair.base.requests, pair.target.requests, repeat, part, quantile)
+        for part in LOAD_PARTS
+        for quantile in SHOWN_QUANTILES
+    )
+    ratios = [ratio for ratio in compared if ratio is not None]  # of what both tests have
     judged = [_judge_budget(name, pair, ratios, budget) for budget in budgets]
     verdict = worst_verdict([budget_verdict.verdict for budget_verdict, _ in judged])
     return {
@@ -138,16 +144,6 @@ def _describe_run(run: LoadRun) -> dict[str, Any]:
         "seconds": run.seconds,
         "settings": dict(run.settings),
     }
-
-
-def _ratios(pair: LoadPair) -> Iterator[TimeRatio]:
-    """The ratio of every part and quantile that both tests have."""
-    repeat = None if pair.repeat is None else pair.repeat.requests
-    for part in LOAD_PARTS:
-        for quantile in SHOWN_QUANTILES:
-            ratio = compare_times(pair.base.requests, pair.target.requests, repeat, part, quantile)
-            if ratio is not None:
-                yield ratio
 
 
 def _judge_budget(

@@ -105,8 +105,7 @@ def describe_lengths(pairs: Sequence[LoadPair]) -> Iterator[str]:
         if not _alike(before, after):
             yield (
                 f"{pair.name}: answers have {before:.1f} tokens in the base and {after:.1f} in "
-                "the target, so "
-                "complete answers differ in time for that reason too"
+                "the target, so complete answers differ in time for that reason too"
             )
 
 

@@ -122,7 +122,8 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         if target.tasks[name].higher_is_better.get(metric, is_better) is not is_better:
             differences.refuse(
                 name,
-                f"metric {metric} is better {_direction_words(is_better)} in one log and not in the other",
+                f"metric {metric} is better when {'higher' if is_better else 'lower'} in one log and not in "
+                "the other",
             )
     pairs = (
         _pair_samples(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
@@ -194,10 +195,6 @@ def _read_runs(
         filter_: join_samples([samples[filter_] for samples in runs if filter_ in samples])
         for filter_ in [*runs[0]]
     }
-
-
-def _direction_words(better: bool) -> str:
-    return "when higher" if better else "when lower"
 
 
 def _compare_settings(

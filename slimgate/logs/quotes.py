@@ -54,8 +54,7 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
 
     The column `comparison` is the number of the comparison in that order; ids are `NAME: ID`.
     """
-    from slimgate.judge.corpus_metric import SCORE, SIZE
-    from slimgate.judge.score_metric import COMPARISON
+    from slimgate.judge.score_metric import COMPARISON, SCORE, SIZE
 
     ordered = by_name(verdicts)
     ids = [f"{comparison.name}: {key}" for comparison in ordered for key in comparison.ids.tolist()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,6 @@ from slimgate.logs.pairs import PairedTask
 from slimgate.logs.predictions.codes import AT_ONCE, LONGEST_ID, SHOWN_ID, take_rows
 from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Ints, Texts
-
-if TYPE_CHECKING:
-    pass
 
 
 def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:

@@ -187,7 +187,10 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
 
     keys = {name: first([run.keys.get(name) for run in runs]) for name in runs[0].keys}
     flags = {
-        name: np.sum([_spread(getattr(run, name), at) for run, at in zip(runs, places, strict=True)], axis=0)
+        name: np.sum(
+            [np.where(at >= 0, getattr(run, name)[at], 0) for run, at in zip(runs, places, strict=True)],
+            axis=0,
+        )
         for name in ("errors", "truncated")
     }
     return Samples(
@@ -203,7 +206,11 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         not_numbers={name: sum(run.not_numbers.get(name, 0) for run in runs) for name in runs[0].not_numbers},
         rows=rows,
         # a figure of sums is refused when it is judged
-        sizes={metric: sizes for run in runs for metric, sizes in _size_lines(run, ids).items()},
+        sizes={
+            metric: np.where(at >= 0, sizes[at], np.nan)
+            for run, at in zip(runs, places, strict=True)
+            for metric, sizes in run.sizes.items()
+        },
         fields={
             name: Field(np.where(places[0] >= 0, of_first.codes[places[0]], -1), of_first.values)
             for name, of_first in runs[0].fields.items()
@@ -230,20 +237,10 @@ def _places(ids: pa.Array, run: Samples) -> Ints:
     return places
 
 
-def _size_lines(run: Samples, ids: pa.Array) -> dict[str, Floats]:
-    """The sizes of all samples of a run, by metric."""
-    places = _places(ids, run)
-    return {metric: np.where(places >= 0, sizes[places], np.nan) for metric, sizes in run.sizes.items()}
-
-
 def _line(run: Samples, metric: str, places: Ints) -> Floats:
     if metric not in run.scores:
         return np.full(len(places), np.nan)
     return np.where(places >= 0, run.scores[metric][places], np.nan)
-
-
-def _spread(flags: Ints, places: Ints) -> Ints:
-    return np.where(places >= 0, flags[places], 0)
 
 
 def _join_empty(runs: Sequence[Samples], ids: pa.Array) -> Mapping[str, Ints] | None:

@@ -9,9 +9,8 @@ import numpy as np
 
 from slimgate.errors import DataError, SuiteError, did_you_mean, format_suggestion, list_names
 from slimgate.judge.over_runs import RunScores
-from slimgate.logs.budgets import LogBudgets, matches
+from slimgate.logs.budgets import PERPLEXITY, LogBudgets, as_growth, matches
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric
-from slimgate.logs.corpus_budgets import PERPLEXITY, as_growth
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.row_ids import shorten_id
 from slimgate.logs.sample_fields import Field, Value, list_fields
@@ -86,7 +85,9 @@ def _unite(name: str, paired: PairedTask, before: Field, after: Field, notes: li
         edges = np.quantile(np.array(numbers)[known], (0.25, 0.5, 0.75), method="inverted_cdf")
         quarters = np.searchsorted(edges, numbers, side="left")
         labels: list[tuple[str, ...]] = [(_QUARTERS[quarter],) for quarter in quarters]
-        notes.append(f"{where}: {_describe_quarters(edges.tolist())}")
+        ends = zip(_QUARTERS, edges.tolist(), strict=False)
+        first_quarters = ", ".join(f"{quarter} up to {edge:.15g}" for quarter, edge in ends)
+        notes.append(f"{where}: {first_quarters}, {_QUARTERS[-1]} above")
     else:
         labels = [
             tuple(map(_shorten, value)) if isinstance(value, tuple) else (_shorten(value),)
@@ -105,12 +106,6 @@ def _unite(name: str, paired: PairedTask, before: Field, after: Field, notes: li
 
 def _shorten(value: float | str) -> str:
     return shorten_id(f"{value:.15g}" if isinstance(value, float) else " ".join(value.split()))
-
-
-def _describe_quarters(edges: Sequence[float]) -> str:
-    """`q1 up to 120, q2 up to 300, q3 up to 812, q4 above`."""
-    parts = [f"{name} up to {edge:.15g}" for name, edge in zip(_QUARTERS, edges, strict=False)]
-    return f"{', '.join(parts)}, {_QUARTERS[-1]} above"
 
 
 def _describe_rows(where: str, sliced: SlicedField, paired: PairedTask) -> Iterator[str]:

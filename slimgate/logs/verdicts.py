@@ -17,6 +17,11 @@ from slimgate.judge.group_sequential import Look, look_at, look_rows
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_epochs
+from slimgate.logs.comparison_lines import (
+    describe_equal_answers,
+    describe_judges,
+    describe_percent,
+)
 from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task
 from slimgate.logs.declared_ranges import find_declared_ranges
 from slimgate.logs.differences import Differences
@@ -33,11 +38,6 @@ from slimgate.logs.runs import choose_repeat, choose_runs
 from slimgate.logs.several_runs import describe_runs, epochs_as_runs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
-from slimgate.logs.verdict_notes import (
-    describe_equal_answers,
-    describe_judges,
-    describe_percent,
-)
 from slimgate.plugins.reader import Log
 
 _MOST_NAMED = 5
@@ -274,8 +274,7 @@ def _look_at(comparison: Comparison, looks: int) -> Look | None:
     if look is None:
         raise DataError(
             f"{comparison.name}: the target has {rows:,} of {planned:,} samples; the first of "
-            f"{looks} looks is at "
-            f"{look_rows(planned, looks)[0]:,}"
+            f"{looks} looks is at {look_rows(planned, looks)[0]:,}"
         )
     return look
 
@@ -295,8 +294,7 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
         )
         lines.append(
             f"look {look.number} of {look.of} at {look.rows:,} of {look.planned:,} samples of "
-            f"{list_names(names, 3)}: PASS and FAIL at a level of {100 * look.level():.2g} %, "
-            f"not 5 %{due}"
+            f"{list_names(names, 3)}: PASS and FAIL at a level of {100 * look.level():.2g} %, not 5 %{due}"
         )
     return lines
 

@@ -153,7 +153,10 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
 
     built_in: the names of slimgate's plug-ins. Raises SuiteError if two plug-ins have the name.
     """
-    installed = [_describe_entry_point(entry_point) for entry_point in installed_plugins(kind).get(name, ())]
+    installed = [
+        f"{entry.value} of {entry.dist.name if entry.dist else 'an unknown package'}"
+        for entry in installed_plugins(kind).get(name, ())
+    ]
     if len(installed) + (name in built_in) > 1:
         sources = ["slimgate itself"] if name in built_in else []
         raise SuiteError(
@@ -161,10 +164,6 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
             "uninstall one, or rename it in its package's entry points"
         )
     return installed_plugins(kind)[name][0].value if installed else None
-
-
-def _describe_entry_point(entry: EntryPoint) -> str:
-    return f"{entry.value} of {entry.dist.name if entry.dist else 'an unknown package'}"
 
 
 def load_object(name: str) -> Any:

@@ -81,14 +81,11 @@ def _required_names(base: ABCMeta) -> list[str]:
 
 def _with_defaults(base: type, plugin: object) -> Any:
     """Makes a plug-in of the base class with the members of another object or a module."""
-    members = {name: getattr(plugin, name) for name in _declared_names(base) if hasattr(plugin, name)}
+    stated = (name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))
+    members = {name: getattr(plugin, name) for name in ("Params", *stated) if hasattr(plugin, name)}
     completed = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
     completed |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
     return type(base.__name__, (base,), completed)()
-
-
-def _declared_names(base: type) -> list[str]:
-    return ["Params", *(name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))]
 
 
 def _check_plugin(kind: str, plugin: Plugin) -> Plugin:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from slimgate._system.files import write_atomically
-from slimgate._system.tuples import with_tuples
+from slimgate._system.json_text import with_tuples
 from slimgate.errors import BuildError, MeasureError
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.loading import load

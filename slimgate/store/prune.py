@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -105,20 +105,6 @@ def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
     if isinstance(rows := manifest.get("rows"), dict):
         return f"{manifest.get('source')}: {', '.join(f'{n} {split}' for split, n in rows.items())}"
     return f"{rows} rows" if rows else ""
-
-
-def describe_artifacts(entries: Iterable[Stored]) -> dict[str, str]:
-    """Digest of each artifact -> its description."""
-    return {
-        str(entry.manifest["digest"]): describe_entry(entry, {})
-        for entry in entries
-        if "digest" in entry.manifest
-    }
-
-
-def format_time(seconds: float) -> str:
-    """`2026-11-20 14:02`, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
 
 
 def age(entry: Stored, now: float | None = None) -> float:

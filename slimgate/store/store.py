@@ -84,14 +84,7 @@ def filling(root: Path, name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause = next(
-            (
-                cause
-                for cause in _iter_causes(error)
-                if _is_full(cause) or (isinstance(cause, OSError) and cause.errno == errno.EROFS)
-            ),
-            None,
-        )
+        cause = next(filter(_is_full_or_read_only, _iter_causes(error)), None)
         if cause is None or f"store {root}: " in str(error):  # an entry made within this one has said it
             raise
         problem = _describe_refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
@@ -109,9 +102,9 @@ def _describe_refusal(error: OSError) -> str:
     return f"cannot be written ({error.strerror}); {_ELSEWHERE}"
 
 
-def _is_full(error: BaseException) -> bool:
+def _is_full_or_read_only(error: BaseException) -> bool:
     if isinstance(error, OSError):
-        return error.errno in _FULL
+        return error.errno in (*_FULL, errno.EROFS)
     return _FULL_IN_WORDS.search(str(error)) is not None
 
 

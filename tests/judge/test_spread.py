@@ -8,8 +8,8 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge import judge_quality
+from slimgate.judge.facts import build_spread, sampling_se_points
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.spread import build_spread, sampling_se_points
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.quality import BuildsFacts
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict
 from slimgate.judge.perplexity import judge_perplexity
-from slimgate.judge.unchanged import UNCHANGED, judge_unchanged
+from slimgate.judge.quality import UNCHANGED, judge_unchanged
 
 
 def test_budgets_hold_with_rows_that_alone_would_show_nothing() -> None:

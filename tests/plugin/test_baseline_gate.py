@@ -9,7 +9,7 @@ import pytest
 from support.user_repository import Ran, pytest_in
 
 from slimgate.cli.main import main
-from slimgate.judge.unchanged import UNCHANGED
+from slimgate.judge.quality import UNCHANGED
 
 pytestmark = pytest.mark.slow
 

@@ -57,7 +57,11 @@ def as_json(explained: Explained) -> str:
 
 def as_text(explained: Explained) -> str:
     """A description of the row, then a line for each model."""
-    known = {"label": explained.label, "text": explained.text or _describe_unquoted(explained)}
+    text = explained.text or (
+        "the record quotes only a few rows; the text is in "
+        + place_of_row(explained.record.task.source, explained.id)
+    )
+    known = {"label": explained.label, "text": text}
     known |= {name: format_number(value) for name, value in explained.given.items()}
     head = [
         f"row {explained.id}, number {count(explained.number)} of {count(explained.rows)}, "
@@ -78,11 +82,6 @@ def as_text(explained: Explained) -> str:
     )
     absent = _describe_missing(explained)
     return "\n".join([*map(visible, head), "", table, *(["", visible(absent)] if absent else [])])
-
-
-def _describe_unquoted(explained: Explained) -> str:
-    place = place_of_row(explained.record.task.source, explained.id)
-    return f"the record quotes only a few rows; the text is in {place}"
 
 
 def place_of_row(source: Mapping[str, object], row: str) -> str:

@@ -11,8 +11,6 @@ from slimgate.plugins.runtime import Form
 from slimgate.plugins.task import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from slimgate.plugins.base import Json
 
 TEXTS = ("Write a text of your own here.", "And another one.")
@@ -92,11 +90,7 @@ def example_texts(written: Written, params: Json) -> list[Any]:
     columns = params.get("text") or ()
     if not isinstance(columns, str) and len(columns) == 2:
         return [list(TEXTS), list(TEXTS[::-1])]
-    start = _start(written.tokenizer) if params.get("add_bos") else ""
+    start, tokenizer = "", written.tokenizer
+    if params.get("add_bos") and tokenizer("a")["input_ids"][:1] != [tokenizer.bos_token_id]:
+        start = str(tokenizer.bos_token)  # the tokenizer does not add it by itself
     return [start + text for text in TEXTS]
-
-
-def _start(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The start token, for a tokenizer that does not add it by itself."""
-    ids = tokenizer("a")["input_ids"]
-    return "" if ids[:1] == [tokenizer.bos_token_id] else str(tokenizer.bos_token)

@@ -114,9 +114,10 @@ class Draft:
     def _keys(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
         group = self.guess.group
         known = group is not None and group in table.column_names
-        groups = table[group].to_pylist() if known else [None] * table.num_rows
+        values = table[group].to_pylist() if known else [None] * table.num_rows
         texts = map(normalize_row, collapse_texts(table, self.guess.texts))
-        return zip(texts, map(_as_text, groups), strict=True)
+        groups = (None if value is None else str(value) for value in values)
+        return zip(texts, groups, strict=True)
 
     @cached_property
     def cut(self) -> Cut:
@@ -177,7 +178,3 @@ class Draft:
         rows = list(zip(*columns, strict=True))
         seen = Counter(text for row in rows for text in set(row))
         return sum(any(seen[text] > 1 for text in row) for row in rows)
-
-
-def _as_text(value: object) -> str | None:
-    return None if value is None else str(value)

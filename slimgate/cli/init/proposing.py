@@ -141,16 +141,6 @@ def learning(model: ModelFound) -> Json:
     return {"epochs": 2, "learning_rate": 2e-4 if narrow else 5e-5}
 
 
-def teacher_steps(model: ModelFound, standing: Standing) -> list[Json]:
-    """The steps that make the teacher from the model; empty if it can do the task without training."""
-    return [] if standing == "ready" else [{"fine_tune": learning(model)}]
-
-
-def distillation(model: ModelFound, task: Task[Any]) -> Json:
-    """The step by which a student learns from the teacher."""
-    return {"distill": {**task.distill_options, **learning(model)}}
-
-
 def pooling(model: ModelFound, task: Task[Any], standing: Standing) -> str | None:
     """[task] pooling if the model has no usable head: a new one on the mean of the tokens."""
     pooled = task.auto_class is not None and "pooling" in task.Params.model_fields

@@ -205,7 +205,8 @@ def _repeats(draft: Draft) -> Iterator[str]:
 
 
 def _teacher(draft: Draft) -> Iterator[str]:
-    model, steps = draft.model, proposing.teacher_steps(draft.model, draft.standing)
+    model = draft.model
+    steps = [] if draft.standing == "ready" else [{"fine_tune": proposing.learning(model)}]
     if draft.standing == "other labels":
         yield f"# The model's own labels: {format_text(label_map(model_labels(model.config)))}. If they"
         yield "# name the data's classes, give [task] labels, and take pooling and the steps out."
@@ -228,7 +229,7 @@ def _variants(draft: Draft) -> Iterator[str]:
     else:
         yield "[variants.student]"
         yield f"# {_blocks(draft, blocks)}, which learn to answer as the teacher does"
-        distill = proposing.distillation(draft.model, draft.task)
+        distill = {"distill": {**draft.task.distill_options, **proposing.learning(draft.model)}}
         yield f"steps = {toml_value([{'keep_layers': blocks}, distill])}"
         yield ""
     int8 = proposing.int8_steps(draft.model)

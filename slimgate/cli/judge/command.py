@@ -6,15 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from slimgate.cli.judge.options import ROLES
 from slimgate.cli.options import factor, points
 from slimgate.cli.parser import CommandParser
-
-if TYPE_CHECKING:
-    from slimgate.logs.file_budgets import FileBudgets
-    from slimgate.logs.predictions.columns import ColumnNames
-    from slimgate.logs.predictions.judge import JudgedPair
 
 DESCRIPTION = """\
 Compares the answers of a target with those of a base, sample by sample. Both may be logs of an evaluation
@@ -30,12 +25,6 @@ two logs of an evaluation tool, at most 2 points worse:
 two files with the columns id, label and prediction:
   slimgate judge teacher.csv small.csv --metric accuracy --drop-points 2
 """
-ROLES = {
-    "id": "Column of the row ids",
-    "label": "Column of the right answer",
-    "prediction": "Column of the model's answer",
-    "group": "Column of the group, such as a document; rows of one group count as one unit",
-}
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -173,8 +162,7 @@ def add_arguments(parser: CommandParser) -> None:
             default=[],
             metavar="NAME",
             help=f"Logs: metric, or pattern, that is better when {direction}; needed if "
-            "neither the log nor the "
-            "metric's name says so (repeatable)",
+            "neither the log nor the metric's name says so (repeatable)",
         )
     parser.add_argument(
         "--run",
@@ -200,8 +188,7 @@ def add_arguments(parser: CommandParser) -> None:
         choices=("fail", "epochs", "runs"),
         default="fail",
         help="Logs: meaning of several rows with one id. fail: an error (default). epochs: repeats of "
-        "one sample within a run, in row order. runs: separate runs; numbered epochs then are "
-        "runs too",
+        "one sample within a run, in row order. runs: separate runs; numbered epochs then are runs too",
     )
     parser.add_argument(
         "--repeat",
@@ -295,7 +282,9 @@ def run(options: argparse.Namespace) -> int:
         return _judge_one_file(options)
     if reads_logs(options):
         return judge_log_files(options)
-    return _judge_predictions(options)
+    from slimgate.cli.judge.predictions import judge_prediction_files
+
+    return judge_prediction_files(options)
 
 
 def _take_sides(options: argparse.Namespace) -> None:
@@ -356,60 +345,3 @@ def _judge_one_file(options: argparse.Namespace) -> int:
             "then choose two with --model base=NAME --model target=NAME"
         )
     return judge_kl_file(options, log)
-
-
-def _judge_predictions(options: argparse.Namespace) -> int:
-    """Judges each target and prints. Raises SlimgateError for wrong input."""
-    from slimgate._system.escape import visible
-    from slimgate.cli.judge.budgets import read_prediction_budgets
-    from slimgate.cli.judge.ending import finish
-    from slimgate.cli.judge.naming import name_targets
-    from slimgate.cli.judge.output import as_text
-    from slimgate.errors import SuiteError
-    from slimgate.logs.predictions.judge import JudgedPredictions
-
-    if options.explain_environment:
-        raise SuiteError(
-            "--explain-environment was given with prediction files, which do not record how they were made"
-        )
-    paths = name_targets(options.variants)
-    budgets = read_prediction_budgets(options, paths)
-    pairs = {name: _judge_file(options, name, path, budgets[name]) for name, path in paths.items()}
-    judged = JudgedPredictions(pairs, options.teacher, options.variants)
-    if options.json:
-        warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
-        sys.stderr.writelines(f"warning: {visible(line)}\n" for line in warnings)
-    return finish(
-        options,
-        judged,
-        lambda: "\n\n".join(as_text(pair, judged.verdict_of(name)) for name, pair in pairs.items()),
-    )
-
-
-def _judge_file(options: argparse.Namespace, name: str, path: Path, budgets: FileBudgets) -> JudgedPair:
-    from slimgate.logs.predictions.judge import judge_pair
-    from slimgate.logs.predictions.pairs import read_pair
-
-    pair = read_pair(
-        options.teacher,
-        path,
-        _column_names(options),
-        labels=options.labels or (),
-        positive=options.positive,
-    )
-    return judge_pair(
-        name,
-        (options.teacher, path),
-        pair,
-        budgets,
-        metrics=options.metric or (),
-        seed=options.seed,
-        on_inconclusive=options.on_inconclusive,
-    )
-
-
-def _column_names(options: argparse.Namespace) -> ColumnNames:
-    from slimgate.logs.predictions.columns import ColumnNames
-
-    stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
-    return ColumnNames(**stated, by_user=frozenset(stated))

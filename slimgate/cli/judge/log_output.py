@@ -10,7 +10,7 @@ from tabulate import tabulate
 from slimgate._system.escape import visible
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.logs.answers import JudgedAnswers
-from slimgate.logs.comparison_line import format_comparison
+from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.quotes import QuotedSample, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
@@ -156,8 +156,7 @@ def quotes_text(samples: Sequence[QuotedSample], heading: str = "samples that go
     for sample in samples:
         blocks.append(
             f"  {visible(sample.comparison)} {visible(sample.id)}\n"
-            f"    prompt {_cut(sample.base.prompt, from_end=True)}\n"
-            f"    base   {_cut(sample.base.answer)}\n"
+            f"    prompt {_cut(sample.base.prompt, from_end=True)}\n    base   {_cut(sample.base.answer)}\n"
             f"    target {_cut(sample.target.answer)}"
             + (f"\n    right  {_cut(sample.base.target)}" if sample.base.target is not None else "")
         )

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from slimgate.cli.judge.environment import add_environments, explain_environment
-from slimgate.cli.judge.naming import name_targets
-from slimgate.cli.judge.refused_options import OF_LOGS, OF_PREDICTIONS, flag_of, list_stated
+from slimgate.cli.judge.options import OF_LOGS, OF_PREDICTIONS, flag_of, list_stated, name_targets
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks

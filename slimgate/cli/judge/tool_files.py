@@ -16,8 +16,7 @@ from slimgate._system.escape import visible
 from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.environment import add_environments, explain_environment
-from slimgate.cli.judge.naming import name_targets
-from slimgate.cli.judge.refused_options import refuse_options
+from slimgate.cli.judge.options import name_targets, refuse_options
 from slimgate.logs.file_budgets import KL, LOADS
 from slimgate.logs.find import check_repeat_files, read_any_log
 from slimgate.logs.judged import JudgedFiles

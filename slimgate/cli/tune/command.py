@@ -78,9 +78,9 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.tune.clock import Clock
     from slimgate.cli.tune.front import choose_trials, holds_by_budget
     from slimgate.cli.tune.measuring import Bench
+    from slimgate.cli.tune.output import check_free, names_of, suite_text
     from slimgate.cli.tune.proposing import Proposer
     from slimgate.cli.tune.search import search
-    from slimgate.cli.tune.suite_text import check_free, names_of, suite_text
     from slimgate.store.store import Store
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.reader import Reader

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.import_extra import import_extra
@@ -60,7 +60,8 @@ class Proposer:
                 return drawn
             self._tell(question, self._told[drawn.key])
         # A random one of the rest; of long ranges only the ends count.
-        listed = (drawn for drawn in islice(self._all(), _LISTED) if drawn.key not in self._told)
+        every = chain.from_iterable(map(iterate_step_lists, self._spaces.values()))
+        listed = (drawn for drawn in islice(every, _LISTED) if drawn.key not in self._told)
         # several picks may give equal step lists
         left = list({drawn.key: drawn for drawn in listed}.values())
         untried = self._random.choice(left) if left else None
@@ -86,10 +87,6 @@ class Proposer:
     def _ask(self, question: optuna.Trial) -> Drawn:
         name = question.suggest_categorical("space", list(self._spaces))
         return draw_steps(self._spaces[name], lambda dimension: _suggest(question, dimension))
-
-    def _all(self) -> Iterator[Drawn]:
-        for space in self._spaces.values():
-            yield from iterate_step_lists(space)
 
 
 def _suggest(question: optuna.Trial, dimension: Dimension) -> Any:

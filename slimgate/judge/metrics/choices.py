@@ -17,28 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from slimgate.judge.metrics.answers import mean_score
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
-from slimgate.outcomes import Floats, Outcomes
 
 NAMES = ("acc", "acc_norm", "acc_norm_tokens", "task_score")
-
-
-def _metric(name: str) -> Metric:
-    def values(outcomes: Outcomes) -> Floats:
-        return outcomes.column(name)
-
-    sums = mean_of(values)
-    return Metric(
-        name=name,
-        higher_is_better=True,
-        value_range=(0.0, 1.0),
-        needs=name,
-        statistic=statistic_of_sums(sums),
-        row_sums=sums,
-        row_mean=row_mean(values, share),
-        per_row=values,
-    )
-
-
-METRICS: Mapping[str, Metric] = {name: _metric(name) for name in NAMES}
+METRICS: Mapping[str, Metric] = {name: mean_score(name) for name in NAMES}

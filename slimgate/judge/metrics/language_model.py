@@ -44,19 +44,13 @@ def _bits(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column("nats") / log(2), outcomes.column("bytes")], axis=1)
 
 
-def _cap_in_bits(outcomes: Outcomes) -> float:
-    """CAP in bits per byte, from the tokens per byte of all rows."""
-    return CAP / log(2) * float(outcomes.column("tokens").sum() / outcomes.column("bytes").sum())
-
-
 _BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
 
 
-def _right_tokens(outcomes: Outcomes) -> Floats:
-    return np.stack([outcomes.column("right_tokens"), outcomes.column("tokens")], axis=1)
-
-
-_RIGHT = RowSums(_right_tokens, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
+_RIGHT = RowSums(
+    lambda outcomes: np.stack([outcomes.column("right_tokens"), outcomes.column("tokens")], axis=1),
+    lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
+)
 
 METRICS: Mapping[str, Metric] = {
     "perplexity": Metric(
@@ -78,8 +72,11 @@ METRICS: Mapping[str, Metric] = {
         row_sums=_BITS,
         row_mean=RowMean(
             lambda outcomes: tuple(_bits(outcomes).T),
-            lambda teacher, variant: (0.0, inf),  # noqa: ARG005
-            cap=lambda teacher, variant: _cap_in_bits(teacher),  # noqa: ARG005
+            lambda *_: (0.0, inf),
+            # CAP in bits per byte, from the tokens per byte of all rows
+            cap=lambda teacher, _variant: (
+                CAP / log(2) * float(teacher.column("tokens").sum() / teacher.column("bytes").sum())
+            ),
         ),
     ),
     "token_accuracy": Metric(

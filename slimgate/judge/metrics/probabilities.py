@@ -35,10 +35,6 @@ def brier_scores(outcomes: ClassOutcomes) -> Floats:
     return np.asarray(distances / 2 if len(outcomes.label_set) == 2 else distances)
 
 
-def _brier_ends(teacher: ClassOutcomes, _variant: ClassOutcomes) -> tuple[float, float]:
-    return 0.0, 1.0 if len(teacher.label_set) == 2 else 2.0
-
-
 _BRIER = mean_of(brier_scores)
 
 
@@ -51,10 +47,6 @@ def row_losses(outcomes: ClassOutcomes) -> Floats:
     probabilities = probabilities_of(outcomes, "log_loss")
     true_class = probabilities[np.arange(len(outcomes)), outcomes.labels]
     return np.asarray(-np.log(np.clip(true_class, _EPS, 1.0)))
-
-
-def _loss_ends(_teacher: ClassOutcomes, _variant: ClassOutcomes) -> tuple[float, float]:
-    return 0.0, _WORST
 
 
 _LOSS = mean_of(row_losses)
@@ -99,7 +91,10 @@ METRICS: Mapping[str, Metric] = {
         needs="probabilities",
         statistic=statistic_of_sums(_BRIER),
         row_sums=_BRIER,
-        row_mean=row_mean(brier_scores, _brier_ends),
+        row_mean=row_mean(
+            brier_scores,
+            lambda teacher, _variant: (0.0, 1.0 if len(teacher.label_set) == 2 else 2.0),
+        ),
     ),
     "log_loss": Metric(
         name="log_loss",
@@ -108,7 +103,7 @@ METRICS: Mapping[str, Metric] = {
         needs="probabilities",
         statistic=statistic_of_sums(_LOSS),
         row_sums=_LOSS,
-        row_mean=row_mean(row_losses, _loss_ends),
+        row_mean=row_mean(row_losses, lambda *_: (0.0, _WORST)),
     ),
     "ece": Metric(
         name="ece",

@@ -30,11 +30,6 @@ def make_recall_at(depth: int) -> Callable[[Outcomes], Floats]:
     return lambda outcomes: np.asarray(outcomes.column(RANK) <= depth, dtype=np.float64)
 
 
-def reciprocal_ranks(outcomes: Outcomes) -> Floats:
-    """(queries,) 1 / rank."""
-    return np.asarray(1 / outcomes.column(RANK))
-
-
 def _metric(name: str, needs: str, values: Callable[[Outcomes], Floats], *, binary: bool = False) -> Metric:
     sums = mean_of(values)
     return Metric(
@@ -53,7 +48,7 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         *(_metric(f"recall_at_{k}", RANK, make_recall_at(k), binary=True) for k in DEPTHS),
-        _metric("mrr", RANK, reciprocal_ranks),
+        _metric("mrr", RANK, lambda outcomes: np.asarray(1 / outcomes.column(RANK))),
         _metric(NDCG, NDCG, lambda outcomes: outcomes.column(NDCG)),
     )
 }

@@ -10,7 +10,7 @@ are not sorted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +65,8 @@ def find_different(first: pa.Array, other: pa.Array) -> Ints:
 
 def by_id(ids: pa.Array) -> Ints:
     """(rows,) the positions of the rows, sorted by their ids."""
-    if all(pc.all(pc.less(before, after)).as_py() for before, after in _neighbours(ids)):
+    parts = (ids[start : start + AT_ONCE + 1] for start in range(0, len(ids) - 1, AT_ONCE))
+    if all(pc.all(pc.less(part[:-1], part[1:])).as_py() for part in parts):
         return np.arange(len(ids))
     return np.asarray(pc.sort_indices(ids).to_numpy(), dtype=np.int64)
 
@@ -103,9 +104,3 @@ def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints
     places = np.empty(len(ids), np.int64)
     places[order] = other_order
     return places
-
-
-def _neighbours(ids: pa.Array) -> Iterator[tuple[pa.Array, pa.Array]]:
-    for start in range(0, len(ids) - 1, AT_ONCE):
-        part = ids[start : start + AT_ONCE + 1]
-        yield part[:-1], part[1:]

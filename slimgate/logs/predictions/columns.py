@@ -75,8 +75,7 @@ def _by_class(shown: str, columns: Sequence[str]) -> dict[str, str]:
         first, other = (by_prefix[prefix][0] for prefix in PREFIXES)
         raise DataError(
             f'{shown}: columns "{first}" and "{other}": probabilities begin either all with '
-            "prob_ or all with "
-            "p_; rename or drop the others"
+            "prob_ or all with p_; rename or drop the others"
         )
     return {column.removeprefix(prefix): column for prefix in PREFIXES for column in by_prefix[prefix]}
 

@@ -10,7 +10,7 @@ stays, and the number 7 is "7". slimgate's own outcomes/*.parquet name their cla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -255,11 +255,10 @@ def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasse
     return StatedClasses(tuple(classes), tuple(classes[: len(classes) - strays]), next(iter(positive), None))
 
 
-def _read_jsonl(file: RowFile, names: ColumnNames) -> Read:
-    return *read_jsonl(file.path, names), None
-
-
-_READERS = {"parquet": _read_parquet, "jsonl": _read_jsonl}
+_READERS: Mapping[str, Callable[[RowFile, ColumnNames], Read]] = {
+    "parquet": _read_parquet,
+    "jsonl": lambda file, names: (*read_jsonl(file.path, names), None),
+}
 
 
 def _in_blocks(

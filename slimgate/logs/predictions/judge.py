@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from slimgate.judge.behaviour import (
 )
 from slimgate.judge.behaviour_budgets import LABEL, SLICED, BehaviourBudgets
 from slimgate.judge.behaviour_message import behaviour_message
-from slimgate.judge.budget_kinds import QualityBudget, is_two_sided, list_actions
+from slimgate.judge.budget_kinds import is_two_sided, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import Metric, known_metrics, load_metric
@@ -135,20 +135,6 @@ class JudgedPredictions(JudgedFiles):
         )
 
 
-def judge_metric(
-    name: str,
-    metric: Metric,
-    pair: Pair,
-    budgets: Sequence[QualityBudget],
-    *,
-    seed: int,
-    on_inconclusive: OnInconclusive,
-) -> JudgedMetric:
-    """Judges one metric. name: the variant. on_inconclusive: for budgets that do not set it."""
-    judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
-    return JudgedMetric(judged, message(name, judged), list_actions(budgets, on_inconclusive))
-
-
 def judge_changes(
     name: str,
     pair: Pair,
@@ -197,12 +183,15 @@ def judge_pair(
                 "add columns p_<class>"
             )
     _check_sliced_labels(changes, pair.teacher.label_set)
-    judged = {
-        key: judge_metric(
-            name, metric, pair, quality.get(key, ()), seed=seed, on_inconclusive=on_inconclusive
-        )
-        for key, metric in loaded.items()
-    }
+    judged: dict[str, JudgedMetric] = {}
+    for key, metric in loaded.items():
+        limits = quality.get(key, ())
+        of_metric = judge_quality(metric, pair.teacher, pair.variant, limits, seed=seed)
+        actions = list_actions(limits, on_inconclusive)
+        judged[key] = JudgedMetric(of_metric, message(name, of_metric), actions)
+    doubt = describe_near_chance(pair.teacher)
+    # then a drop of 0 means little
+    near_chance = f"the teacher is near chance: {doubt}; a variant that loses nothing may be just as useless"
     gains = describe_large_gains(
         ((key, metric.judged) for key, metric in judged.items()), ("teacher", "variant")
     )
@@ -216,7 +205,7 @@ def judge_pair(
             on_inconclusive=on_inconclusive,
             quote_better=is_two_sided([budget for group in quality.values() for budget in group]),
         ),
-        warnings=(*budgets.notes, *pair.warnings, *_describe_doubts(pair), *gains),
+        warnings=(*budgets.notes, *pair.warnings, *([near_chance] if doubt else []), *gains),
     )
 
 
@@ -235,12 +224,6 @@ def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:
             raise SuiteError(
                 f"metric {name}: not a metric of labels and predictions, expected one of {', '.join(fitting)}"
             )
-
-
-def _describe_doubts(pair: Pair) -> Iterator[str]:
-    """Warns if the teacher is near chance, because then a drop of 0 means little."""
-    if doubt := describe_near_chance(pair.teacher):
-        yield f"the teacher is near chance: {doubt}; a variant that loses nothing may be just as useless"
 
 
 def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:

@@ -55,7 +55,9 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
     for place, row in _entries(file):
         try:
             key = str(row["doc_id"])
-            name = filter_name(row["filter"]) if "filter" in row else _nth(filters, seen[key])
+            # a row too many gets the last filter, which then repeats
+            of_file = filters[min(seen[key], len(filters) - 1)] if filters else _NO_FILTER
+            name = filter_name(row.get("filter", of_file))
             seen[key] += 1
             yield _row(key, name, row, aggregations)
         except (KeyError, TypeError, AttributeError) as error:
@@ -71,11 +73,6 @@ def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((f"entry {at}", row) for at, row in enumerate(read_array(file)))
     else:
         yield from ((f"line {number}", row) for number, row in read_objects(file))
-
-
-def _nth(filters: Sequence[str], number: int) -> str:
-    """The filter of a row whose file names none. A row too many gets the last filter, which then repeats."""
-    return filter_name(filters[min(number, len(filters) - 1)]) if filters else ""
 
 
 def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str, Aggregation]) -> Row:

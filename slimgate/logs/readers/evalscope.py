@@ -16,7 +16,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.figures import has_decimals_for
-from slimgate.logs.json_lines import as_text, first_keys, read_object, read_objects
+from slimgate.logs.json_lines import as_text, first_keys, list_files_of_models, read_object, read_objects
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
@@ -32,13 +32,14 @@ class Evalscope(Reader):
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return any(_holds_reviews(file) for file in _list_reviews(path))
+            return any(map(_holds_reviews, list_files_of_models(path, _REVIEWS, ".jsonl")))
         return _holds_reviews(path)
 
     def read(self, path: Path) -> Log:
         if path.is_file():
-            return make_log("evalscope", str(path), [Run("", {path.stem: _task(path)}, _model_of(path))])
-        files = [file for file in _list_reviews(path) if _holds_reviews(file)]
+            model = path.parent.name if path.parent.parent.name == _REVIEWS else None
+            return make_log("evalscope", str(path), [Run("", {path.stem: _task(path)}, model)])
+        files = [*filter(_holds_reviews, list_files_of_models(path, _REVIEWS, ".jsonl"))]
         models = sorted({file.parent.name for file in files})
         if len(models) > 1:
             raise DataError(
@@ -54,18 +55,6 @@ class Evalscope(Reader):
 
 def _holds_reviews(path: Path) -> bool:
     return path.suffix == ".jsonl" and {"index", "sample_score"} <= first_keys(path)
-
-
-def _list_reviews(path: Path) -> list[Path]:
-    """`reviews/MODEL/*.jsonl` below a folder, which may be `reviews` or `reviews/MODEL` itself."""
-    files = {*path.glob(f"**/{_REVIEWS}/*/*.jsonl")}
-    files |= {*path.glob("*/*.jsonl")} if path.name == _REVIEWS else set()
-    files |= {*path.glob("*.jsonl")} if path.parent.name == _REVIEWS else set()
-    return sorted(files)
-
-
-def _model_of(file: Path) -> str | None:
-    return file.parent.name if file.parent.parent.name == _REVIEWS else None
 
 
 def _task(file: Path) -> TaskLog:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from slimgate.errors import DataError
-from slimgate.outcomes import Floats
 from slimgate.plugins.reader import KlChunks, Log, Reader
 
 _HEAD = re.compile(rb"^chunk\s+PPL\s+ln\(PPL\(Q\)/PPL\(base\)\)", re.MULTILINE)
@@ -53,16 +52,12 @@ class LlamaPerplexity(Reader):
                 f"{path}: {len(chunks)} lines of chunks were given, expected at least 2, as llama-perplexity "
                 "--kl-divergence prints them; keep all of its output"
             )
-        kl, log_ratio, same_top = (_means_of_chunks(column) for column in np.asarray(chunks).T)
+        # each chunk's own mean, from the means over all chunks so far
+        sums = np.asarray(chunks).T * np.arange(1, len(chunks) + 1)
+        kl, log_ratio, same_top = np.diff(sums, prepend=0.0)
         shares = np.clip(same_top / 100, 0.0, 1.0)
         kl_chunks = KlChunks(kl.tolist(), log_ratio.tolist(), shares.tolist(), quantiles)
         return Log("llama_perplexity", str(path), {}, kl=kl_chunks)
-
-
-def _means_of_chunks(running: Floats) -> Floats:
-    """Each chunk's own mean, from the means over all chunks so far."""
-    sums = running * np.arange(1, len(running) + 1)
-    return np.diff(sums, prepend=0.0)
 
 
 reader = LlamaPerplexity()

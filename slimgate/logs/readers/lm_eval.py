@@ -88,7 +88,9 @@ def _run(path: Path, files: RunFiles) -> Run:
     stated = {task: task for task in samples}
     counts = (results or {}).get("n-samples")
     lacking = sorted(set(counts) - set(samples)) if isinstance(counts, dict) else []
-    if len(samples) == len(lacking) == 1 and not _find_tasks(results or {}) & samples.keys():
+    configs = (results or {}).get("configs")
+    has_config = isinstance(configs, dict) and bool(configs.keys() & samples.keys())
+    if len(samples) == len(lacking) == 1 and not has_config:
         (task,), (other,) = samples, lacking
         stated, lacking = {task: other}, []
         notes.append(f"{path}: its results file calls the only task {other}, and its samples file {task}")
@@ -144,12 +146,6 @@ def _environment(results: Mapping[str, Any]) -> Environment:
             hardware={"device": config.get("device")},
         ),
     )
-
-
-def _find_tasks(results: Mapping[str, Any]) -> set[str]:
-    """The tasks with a configuration in the results file."""
-    configs = results.get("configs")
-    return set(configs) if isinstance(configs, dict) else set()
 
 
 def _check_settings_known(run: Run, files: RunFiles) -> Run:

@@ -14,7 +14,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.json_lines import as_text, beginning, list_files_of_models, read_object
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
@@ -57,11 +57,7 @@ class Opencompass(Reader):
 
 
 def _list_results(path: Path) -> list[Path]:
-    """`results/MODEL/*.json` below a folder, which may be `results` or `results/MODEL` itself."""
-    files = {*path.glob(f"**/{_RESULTS}/*/*.json")}
-    files |= {*path.glob("*/*.json")} if path.name == _RESULTS else set()
-    files |= {*path.glob("*.json")} if path.parent.name == _RESULTS else set()
-    return sorted(filter(_is_result, files))
+    return [*filter(_is_result, list_files_of_models(path, _RESULTS, ".json"))]
 
 
 def _is_result(file: Path) -> bool:

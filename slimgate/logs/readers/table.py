@@ -227,14 +227,9 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
         answer=as_text(row.get("answer") if row.get("answer") is not None else row.get("prediction")),
         target=target,
         fields={name: value for name, value in row.items() if name not in _NO_FIELDS} or None,
-        answer_tokens=_read_count(row.get("answer_tokens")),
+        answer_tokens=None if (count := row.get("answer_tokens")) in (None, "") else float(count),
         truncated=None if (cut := row.get("truncated")) in (None, "") else str(cut).lower() in _TRUE,
     )
-
-
-def _read_count(value: float | str | None) -> float | None:
-    """A number of tokens. Raises ValueError for any other value."""
-    return None if value is None or value == "" else float(value)
 
 
 reader = Table()

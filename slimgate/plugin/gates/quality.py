@@ -15,15 +15,13 @@ import numpy as np
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SlimgateError
 from slimgate.judge.budget_kinds import QualityBudget, list_actions
-from slimgate.judge.facts import add_actions, quality_facts, since_facts
+from slimgate.judge.facts import add_actions, build_spread, quality_facts, sampling_se_points, since_facts
 from slimgate.judge.family import bound_among, within_family
 from slimgate.judge.message import message, teacher_message
 from slimgate.judge.metrics import Metric, load_metric, value_of
 from slimgate.judge.near_chance import describe_near_chance
-from slimgate.judge.quality import judge_quality, undecided_verdicts
+from slimgate.judge.quality import UNCHANGED, judge_quality, judge_unchanged, undecided_verdicts
 from slimgate.judge.slices import adjust_by_holm
-from slimgate.judge.spread import build_spread, sampling_se_points
-from slimgate.judge.unchanged import UNCHANGED, judge_unchanged
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes, same_rows
 from slimgate.plugin.confirmation import Passed

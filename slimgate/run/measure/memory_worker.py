@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import slimgate.plugins.user_plugins  # noqa: F401  # what loads any runtime belongs to the baseline
-from slimgate._system.tuples import with_tuples
+from slimgate._system.json_text import with_tuples
 from slimgate._system.worker import end_with_parent
 from slimgate.plugins.loading import load
 from slimgate.run.measure.device_clock import read_device_peak

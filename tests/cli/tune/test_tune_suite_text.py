@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.cli.tune.front import Chosen
-from slimgate.cli.tune.suite_text import HEADER, check_free, names_of, suite_text
+from slimgate.cli.tune.output import HEADER, check_free, names_of, suite_text
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text

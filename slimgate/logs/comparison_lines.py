@@ -1,4 +1,4 @@
-"""Notes on the verdicts of a target: equal logs, scores in percent, a judge's noise."""
+"""Lines on the comparisons of two logs: a gate's line, and notes on a judge's noise, equal logs, percents."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import is_in_points
+from slimgate.judge.message import message
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
 from slimgate.plugins.reader import Log
@@ -13,6 +14,25 @@ from slimgate.plugins.reader import Log
 _MOST_NAMED = 5
 # The upper end of scores in percent.
 _PERCENT = 100.0
+
+
+def format_comparison(name: str, comparison: Comparison) -> str:
+    """The verdict's line, with a comparison to the base's own noise."""
+    line = message(name, comparison.judged)
+    if comparison.counts.missing:
+        line += f" ({comparison.counts.missing:,} samples have no score in one log or both: --missing)"
+    noise = comparison.noise
+    if noise is None:
+        return line
+    own_share, other = (f"{100 * share:.1f} %" for share in (noise.psi, comparison.flips_share))
+    share = f"the base changes {own_share} of samples by itself, this one {other}"
+    change = "drop" if comparison.judged.drop_points >= 0 else "gain"
+    within = (
+        f"; the {change} is within the base's own noise"
+        if noise.covers(comparison.judged.drop_points)
+        else ""
+    )
+    return f"{line} ({share}{within})"
 
 
 def describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -> list[str]:

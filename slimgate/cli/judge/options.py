@@ -1,12 +1,21 @@
-"""Options of `slimgate judge` that some kinds of files do not use, and that would otherwise be ignored."""
+"""Arguments of `slimgate judge`: the names of targets, and options that some kinds of files do not use."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from slimgate.errors import SuiteError
 
+# The columns of prediction files that the user may name -> their help.
+ROLES = {
+    "id": "Column of the row ids",
+    "label": "Column of the right answer",
+    "prediction": "Column of the model's answer",
+    "group": "Column of the group, such as a document; rows of one group count as one unit",
+}
 OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
 OF_LOGS = (
     *("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs", "models"),
@@ -20,6 +29,19 @@ _LIMITS = (
 )
 _DEFAULTS = {"missing": "fail", "same_id": "fail", "looks": 1}
 _FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
+
+
+def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
+    """The paths by their name in a record, in order."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        # The file's or folder's name, with a number if two targets share it.
+        stem = path.resolve().name if path.is_dir() else path.stem
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
+        plain = "target" if plain == "teacher" else plain
+        number = sum(name == plain or name.startswith(f"{plain}-") for name in named)
+        named[f"{plain}-{number + 1}" if number else plain] = path
+    return named
 
 
 def flag_of(name: str) -> str:
@@ -38,7 +60,7 @@ def list_stated(options: argparse.Namespace, names: Iterable[str]) -> Iterator[s
 def refuse_options(
     options: argparse.Namespace, noun: str, example: str, *, accepted: Iterable[str] = ()
 ) -> None:
-    """Raises SuiteError for an option of logs of answers or of predictions.
+    """Raises SuiteError for an option of logs of answers or of predictions, which would be ignored.
 
     Args:
         options: Of the command line.

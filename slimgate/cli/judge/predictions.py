@@ -1,21 +1,67 @@
-"""The output of `slimgate judge` for predictions: a table with its lines."""
+"""`slimgate judge` on prediction files: reads, judges, and prints a table with its lines."""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.logs.predictions.judge import JudgedPair
+from slimgate.cli.judge.budgets import read_prediction_budgets
+from slimgate.cli.judge.ending import finish
+from slimgate.cli.judge.options import ROLES, name_targets
+from slimgate.errors import SuiteError
+from slimgate.logs.file_budgets import FileBudgets
+from slimgate.logs.predictions.columns import ColumnNames
+from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
+from slimgate.logs.predictions.pairs import read_pair
 from slimgate.record.verdicts import RunVerdict
 from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.counts import format_verdict
 
-if TYPE_CHECKING:
-    pass
+
+def judge_prediction_files(options: argparse.Namespace) -> int:
+    """Judges each target and prints. Raises SlimgateError for wrong input."""
+    if options.explain_environment:
+        raise SuiteError(
+            "--explain-environment was given with prediction files, which do not record how they were made"
+        )
+    paths = name_targets(options.variants)
+    budgets = read_prediction_budgets(options, paths)
+    pairs = {name: _judge_file(options, name, path, budgets[name]) for name, path in paths.items()}
+    judged = JudgedPredictions(pairs, options.teacher, options.variants)
+    if options.json:
+        warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
+        sys.stderr.writelines(f"warning: {visible(line)}\n" for line in warnings)
+    return finish(
+        options,
+        judged,
+        lambda: "\n\n".join(as_text(pair, judged.verdict_of(name)) for name, pair in pairs.items()),
+    )
+
+
+def _judge_file(options: argparse.Namespace, name: str, path: Path, budgets: FileBudgets) -> JudgedPair:
+    stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
+    pair = read_pair(
+        options.teacher,
+        path,
+        ColumnNames(**stated, by_user=frozenset(stated)),
+        labels=options.labels or (),
+        positive=options.positive,
+    )
+    return judge_pair(
+        name,
+        (options.teacher, path),
+        pair,
+        budgets,
+        metrics=options.metric or (),
+        seed=options.seed,
+        on_inconclusive=options.on_inconclusive,
+    )
 
 
 def as_text(judged: JudgedPair, run_verdict: RunVerdict) -> str:

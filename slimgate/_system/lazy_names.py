@@ -15,12 +15,17 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         homes: The module that each name is in.
 
     Returns:
-        A function that imports a name, and raises AttributeError for any other.
+        A function that imports a name. It raises AttributeError for any other, and ImportError if the name's
+        module itself fails by an AttributeError, which `from package import name` would hide.
     """
 
     def import_name(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(homes[name]), name)
+        try:
+            module = import_module(homes[name])
+        except AttributeError as error:
+            raise ImportError(f"{homes[name]} cannot be imported: {error}") from error
+        return getattr(module, name)
 
     return import_name

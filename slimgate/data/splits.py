@@ -187,7 +187,7 @@ class SplitSizes(Table):
     selection: SizeOrNone = None
     """Rows that choose, such as the best epoch; default: 10 %, at most 1000."""
     gate: Size = None
-    """Rows that only judge; default: 40 %, or all of a gate part that the source names."""
+    """Rows for verdicts only; default: 40 %, or all of a gate part that the source names."""
     confirm: Size = None
     """Rows that only --slimgate-confirm reads, to judge what passed on gate once more; default: none, or all
     of a confirm part that the source names."""

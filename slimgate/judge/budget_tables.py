@@ -30,7 +30,8 @@ class _Limits(Table):
     """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
     reason."""
     on_inconclusive: OnInconclusive | None = None
-    """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
+    """What happens if there are too few rows for a verdict: fail, or warn and pass; default: that of
+    [measure]."""
 
 
 class LimitsTable(_Limits):
@@ -181,7 +182,8 @@ class _UndecidedBudget(Budget):
     """Base of the budgets that may say themselves what INCONCLUSIVE does."""
 
     on_inconclusive: OnInconclusive | None = None
-    """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
+    """What happens if there are too few rows for a verdict: fail, or warn and pass; default: that of
+    [measure]."""
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> OnInconclusive | None:
         return self.on_inconclusive or default
@@ -411,8 +413,8 @@ class LatencyBudgetTable(_LimitBudgets):
     """Milliseconds that 95 % of the first tokens stay under, on workloads with new_tokens and on loads; takes
     at least 59 rounds or requests."""
     tokens_per_second_min: float | None = Field(default=None, gt=0)
-    """Least number of tokens that all rows of a call get in a second, prompts included in the time; by the
-    median answer, on workloads with new_tokens."""
+    """Least number of new tokens per second, summed over the rows of a call, on workloads with new_tokens.
+    The time includes reading the prompts. The median call counts."""
     goodput_min: float | None = Field(default=None, gt=0)
     """Least number of requests a second that meet the service_level of a load; by the median turn."""
     end_to_end_speedup_min: float | None = Field(default=None, gt=0)

@@ -32,7 +32,8 @@ def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
         DataError: always.
     """
     raise DataError(
-        "a build step asked which texts are held out; a step that adds rows says so by adds_rows(params)"
+        "a build step asked which texts are held out; a step that adds rows must declare it by "
+        "adds_rows(params)"
     )
 
 
@@ -90,7 +91,8 @@ class BuildContext:
         """
         if split in JUDGING:
             raise DataError(
-                f"a build step asked for {split} rows: they only judge; use calibration or selection"
+                f"a build step asked for {split} rows, which are for verdicts only; use calibration or "
+                "selection"
             )
         rows = self.splits.get(split)
         if rows is None or not len(rows):

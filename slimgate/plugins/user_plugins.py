@@ -107,7 +107,7 @@ def _check_declared(step: Any) -> None:
         raise SuiteError(f"claims {unknown[0]!r}; expected some of {', '.join(CLAIMS)}, in a tuple")
     for split in step.reads:
         if split not in READABLE:
-            actual = f"{split} rows only judge" if split in JUDGING else "no such split"
+            actual = f"{split} rows are for verdicts only" if split in JUDGING else "no such split"
             raise SuiteError(f'reads "{split}": {actual}; expected some of {", ".join(READABLE)}')
 
 

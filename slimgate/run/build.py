@@ -317,7 +317,7 @@ class Builder:
                 ) as progress,
             ):
                 heard = LastProgress(progress)
-                context = self._contexts.make(where, reads, teachers, scratch, heard, step)
+                context = self._contexts.make(reads, teachers, scratch, heard, step)
                 context.are_held_out = are_held_out
                 start = time.perf_counter()
                 try:

@@ -170,7 +170,8 @@ def _predict_answers(suite: Suite, member: Member, artifact: Artifact, context: 
     encoded = task.object.row_encoder(task.params, artifact.folder)(rows)
     if encoded.row_of is not None:
         raise BuildError(
-            f"{member.name}: its rows are split into parts, but a cascade only passes on whole rows"
+            f"{member.name}: its rows are split into parts, but a cascade can send only whole rows to its "
+            "next model"
         )
     inside = member.model_copy(update={"folder": "."})
     predictor = load_member(artifact.folder, inside, device=context.device, threads=context.threads)

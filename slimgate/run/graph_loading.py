@@ -49,7 +49,7 @@ def check_graph(ref: ModelRef, config: Json, task: Task[Any], params: BaseModel,
         order = output_order(labels, facts.classes, getattr(params, "labels", None), ref.text)
         if order != sorted(order):
             raise SuiteError(
-                f"{ref.text}: the graph's outputs are {label_map(labels)}, expected the order of the "
+                f"{ref.text}: the graph's outputs are {label_map(labels)}, expected the sorted order of the "
                 f"data's labels, {label_map(facts.classes)}; slimgate does not change a graph, so export "
                 "it in that order"
             )

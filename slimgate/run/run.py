@@ -148,7 +148,7 @@ class SuiteRun:
         Raises DataError for a split that only judges, unless it is the run's own.
         """
         if split in JUDGING and split != self.split:
-            raise DataError(f"a run on {self.split} asked for {split} rows: they only judge")
+            raise DataError(f"a run on {self.split} asked for {split} rows, which are for verdicts only")
         if split not in self._encoders:
             self._encoders[split] = Encoder(self.suite, self.rows.splits[split], split)
         return self._encoders[split]

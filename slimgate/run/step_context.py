@@ -50,18 +50,17 @@ class ContextMaker:
 
     def make(
         self,
-        where: str,
         reads: tuple[str, ...],
         teachers: tuple[Artifact, ...],
         scratch: Path,
         progress: Progress = no_progress,
         step: Step[Any] | None = None,
     ) -> BuildContext:
-        """The context of one step. where: the step and its variant, for messages; step: None for loading."""
+        """The context of one step. step: None for loading."""
 
         def load_teacher() -> Any:
             if not teachers:
-                raise BuildError(f"{where}: it asked for the teacher; set uses_teacher = True in the step")
+                raise BuildError("the step asked for the teacher; set uses_teacher = True in its class")
             return load_artifact(teachers[0])
 
         def load_artifact(teacher: Artifact) -> Any:

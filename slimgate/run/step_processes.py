@@ -79,7 +79,7 @@ class StepJob:
 
     def _load_teacher(self) -> Any:
         if not self.teachers:
-            raise BuildError("it asked for the teacher; set uses_teacher = True in the step")
+            raise BuildError("the step asked for the teacher; set uses_teacher = True in its class")
         return _load_teacher_model(self.teachers[0][0])
 
 

@@ -14,7 +14,9 @@ SPACE_NAME = Annotated[str, StringConstraints(pattern=VARIANT_NAME)]
 
 def _refuse_gate(value: object) -> Any:
     if value == "gate":
-        raise PydanticCustomError("gate", "the gate's rows only judge; a search chooses on selection")
+        raise PydanticCustomError(
+            "gate", "the gate's rows are for verdicts only; a search chooses on selection"
+        )
     return value
 
 

@@ -122,7 +122,7 @@ reads_confirm.reads = ("train", "confirm")  # type: ignore[attr-defined]
 def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
     step = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
     own = 'shorter = { steps = [{ "tests.data.test_confirm_split:reads_confirm" = {} }] }'
-    with pytest.raises(SuiteError, match='reads "confirm": confirm rows only judge'):
+    with pytest.raises(SuiteError, match='reads "confirm": confirm rows are for verdicts only'):
         tiny_run(tmp_path, **{SIZES: MORE, step: own})
 
 

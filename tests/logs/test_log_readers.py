@@ -214,7 +214,7 @@ def test_tables_have_a_number_a_row(tmp_path: Path, suffix: str) -> None:
     ("text", "expected"),
     [
         ("id,scor\n1,1\n", 'no column "score", and no label and prediction.*Did you mean scor'),
-        ("id,acc\n1,1\n", "no label and prediction: name the column of scores so; known: acc, id"),
+        ("id,acc\n1,1\n", "no label and prediction: rename the column of scores to score; known: acc, id"),
         ("idd,score\n1,1\n", 'no column "id".*Did you mean idd'),
         ("case,score\n1,1\n", 'no column "id", which names each sample; known: case, score'),
         ("id,score\n1,good\n", "id 1: score 'good', expected a number"),

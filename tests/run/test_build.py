@@ -375,8 +375,8 @@ def test_a_step_that_adds_no_rows_has_no_gate_in_its_key(tmp_path: Path) -> None
 
 
 def test_a_method_that_adds_no_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
-    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._contexts.make("here", ("train",), (), tmp_path)
-    with pytest.raises(DataError, match="says so by adds_rows"):
+    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._contexts.make(("train",), (), tmp_path)
+    with pytest.raises(DataError, match="must declare it by adds_rows"):
         context.are_held_out(["good film"])
 
 
@@ -555,7 +555,7 @@ def test_a_step_that_says_it_reads_the_gate_is_not_handed_it(tmp_path: Path) -> 
     tiny = Tiny(tmp_path)
     builder = tiny.builder(tiny.suite(variants=variants))
     assert builder.build("a").artifact.manifest["log"]["splits"] == ["selection", "train"]
-    with pytest.raises(DataError, match="a build step asked for gate rows: they only judge"):
+    with pytest.raises(DataError, match="a build step asked for gate rows, which are for verdicts only"):
         builder.build("b")
 
 

@@ -116,7 +116,7 @@ def _files(options: argparse.Namespace, ask: Ask | None) -> DataFiles:
 
     if ask is not None and not options.data and not options.by_label:
         options.data = [Path(ask("Rows (a csv, tsv, jsonl, json, parquet or txt file)", None))]
-        gate = ask("Rows that only judge (a file, or - to cut them from these)", "-")
+        gate = ask("Rows for the verdict only (a file, or - to cut them from these)", "-")
         options.gate = [] if gate == "-" else [Path(gate)]
     return DataFiles(
         data=tuple(options.data),

@@ -100,8 +100,8 @@ class JudgedPredictions(JudgedFiles):
             teacher = judged.pair.teacher
             if (teacher.classes, teacher.strays) != (first.classes, first.strays):
                 raise DataError(
-                    f"{name} has other classes than the first target ({', '.join(first.classes)}); give "
-                    "each target a separate report"
+                    f"{name} has other classes than the first target ({', '.join(first.classes)}), so one "
+                    "report cannot show both; judge each target in a call (or a suite) of its own"
                 )
             same_rows(first, teacher)
 

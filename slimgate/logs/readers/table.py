@@ -50,7 +50,8 @@ class Table(Reader):
             raise DataError(f'{path}: no column "id", which names each sample{hint}')
         if "score" not in columns and not {"label", "prediction"} <= set(columns):
             raise DataError(
-                f'{path}: no column "score", and no label and prediction: name the column of scores so'
+                f'{path}: no column "score", and no label and prediction: rename the column of scores '
+                "to score"
                 f"{format_suggestion('score', columns)}"
             )
         names, better = _tasks(path, columns)

@@ -116,7 +116,10 @@ def _run(path: Path, result: Mapping[str, Any]) -> LoadRun:
         )
     sizes = {name: len(result[name]) for name in _LISTS}
     if len(set(sizes.values())) > 1:
-        raise DataError(f"{path}: {sizes} entries were given, expected the same number of each")
+        lengths = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise DataError(
+            f"{path}: the lists have different lengths ({lengths}), expected an entry for each request in all"
+        )
     requests = [*_requests(result)]
     answered = sum(request.failed is None for request in requests)
     if answered != result["completed"]:

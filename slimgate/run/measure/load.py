@@ -56,7 +56,7 @@ class LoadTimes:
         times = [_read_seconds(block, part) for block in self.requests[name]]
         if not all(map(len, times)):
             words = "no answer of two tokens" if part == "tpot" else "no answer"
-            raise MeasureError(f"{name}: a block has {words}, so {part} has no time")
+            raise MeasureError(f"{name}: one timed turn has {words}, so {part} has no time")
         return np.asarray([np.median(block_times) for block_times in times], dtype=np.float64)
 
     def sent_ms(self, name: str, part: LoadPart) -> Floats:

@@ -223,7 +223,7 @@ def _load_ready_made(head: Head, ref: ModelRef, context: BuildContext) -> Any:
         order = output_order(labels, head.names, head.stated, ref.text)
         if ref.stored is not None and order != sorted(order):
             raise SuiteError(
-                f"{ref.text}: its outputs are {labels}, expected the order of the data's labels, "
+                f"{ref.text}: its outputs are {labels}, expected the sorted order of the data's labels, "
                 f"{list(head.names)}; quantized weights are judged as they are: save them in that order"
             )
         if ref.stored is None:

@@ -87,7 +87,9 @@ def test_outputs_in_another_order_are_refused(exported: Path, tmp_path: Path) ->
     config |= {"id2label": {"0": "pos", "1": "neg"}, "label2id": {"pos": 0, "neg": 1}}
     (folder / "config.json").write_text(json.dumps(config))
     run = tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
-    with pytest.raises(SuiteError, match=r"the graph's outputs are 0=pos, 1=neg, expected the order of the"):
+    with pytest.raises(
+        SuiteError, match=r"the graph's outputs are 0=pos, 1=neg, expected the sorted order of the"
+    ):
         run.build("released")
 
 

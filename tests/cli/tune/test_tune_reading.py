@@ -128,7 +128,11 @@ MISTAKES = [
     ("[tune]\n", "[tune]\ntrials = 3\n", "[tune]: unknown key trials. Did you mean max_trials?"),
     ("[tune]\n", "[tune]\nmax_minutes = 0\n", "[tune] max_minutes: 0 was given, expected more than 0"),
     ("[tune]\n", "[tune]\nkeep = 0\n", "[tune] keep: 0 was given, expected 1 or more"),
-    ("[tune]\n", '[tune]\nsplit = "gate"\n', "the gate's rows only judge; a search chooses on selection"),
+    (
+        "[tune]\n",
+        '[tune]\nsplit = "gate"\n',
+        "the gate's rows are for verdicts only; a search chooses on selection",
+    ),
     ("[tune]\n", '[tune]\nsplit = "train"\n', '[tune] split: "train" was given, expected "selection"'),
     ('name = "students"', 'from = "studnet"', 'space[0].from: "studnet": no such variant. Did you mean'),
     ('name = "students"', 'nam = "students"', "[tune] space[0]: unknown key nam. Did you mean name?"),

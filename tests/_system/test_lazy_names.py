@@ -24,5 +24,5 @@ def test_a_fault_inside_the_module_is_named(tmp_path: Path, monkeypatch: pytest.
     )
     (tmp_path / "faulty_module.py").write_text("import json\nname = json.no_such_function\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ImportError, match="faulty_module cannot be imported: .*no_such_function"):
+    with pytest.raises(ImportError, match=r"faulty_module cannot be imported: .*no_such_function"):
         from lazy_package import name  # type: ignore[import-not-found]  # noqa: F401

@@ -31,9 +31,10 @@ def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
         replace_modules_(model, "keep_layers", norms)
     if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
         # GPT-2 may compute the scale from the number of the block, which changes.
-        scaling = {
-            b.attention.module: _scaling(model.network, b.attention.module) for b in blocks(model.network)
-        }
+        scaling = {}
+        for block in blocks(model.network):
+            holder: Any = model.network.get_submodule(block.attention.module)
+            scaling[block.attention.module] = {"scaling": holder.scaling}
         replace_modules_(model, "keep_layers", {}, scaling)
 
 
@@ -140,11 +141,6 @@ def _new_name(name: str, root: str, numbers: dict[str, str]) -> str | None:
     number, dot, rest = name.removeprefix(f"{root}.").partition(".")
     block = numbers.get(f"{root}.{number}")
     return None if block is None else f"{block}{dot}{rest}"
-
-
-def _scaling(network: nn.Module, name: str) -> dict[str, float]:
-    holder: Any = network.get_submodule(name)
-    return {"scaling": holder.scaling}
 
 
 def _shorten(config: PreTrainedConfig, before: int, remaining: Sequence[int]) -> None:

@@ -64,11 +64,6 @@ def cut_own_embedding_(network: nn.Module, name: str, columns: Sequence[int]) ->
     table.embedding_dim = len(columns)
 
 
-def is_plain(network: nn.Module, name: str) -> bool:
-    """Whether the table is an nn.Embedding itself, and not a subclass that computes more."""
-    return type(network.get_submodule(name)) is nn.Embedding
-
-
 def check_embedding(network: nn.Module, name: str) -> nn.Embedding:
     """The table with that name. Raises BuildError if another step has put another class there."""
     table = network.get_submodule(name)

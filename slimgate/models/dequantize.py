@@ -66,7 +66,12 @@ def dequantized_state(
 
 def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
     if packing.order == "awq":
-        return _awq_weight(packing, tensors)
+        if packing.bits != 4 or packing.version != "gemm":
+            raise BuildError(
+                f"AWQ weights of {packing.bits or 'several'} bits, version {packing.version}, were given, "
+                "expected 4 bits in the version gemm; install gptqmodel, or save them in that version"
+            )
+        return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"])
     return gptq_weight(**tensors, bits=packing.bits or _bits_by_shape(tensors), first_zero=packing.first_zero)
 
 
@@ -92,15 +97,6 @@ def gptq_weight(
         size = -(-inputs // scales.shape[0])
         g_idx = torch.arange(inputs) // size
     return _scaled(levels, zeros, scales, g_idx.long())
-
-
-def _awq_weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
-    if packing.bits != 4 or packing.version != "gemm":
-        raise BuildError(
-            f"AWQ weights of {packing.bits or 'several'} bits, version {packing.version}, were given, "
-            "expected 4 bits in the version gemm; install gptqmodel, or save them in that version"
-        )
-    return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"])
 
 
 def awq_weight(qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:

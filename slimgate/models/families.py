@@ -9,7 +9,7 @@ suite then refuses that step before a model loads, and the page of families show
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -186,8 +186,9 @@ def check_family(name: str, step: Step[Any], config: PreTrainedConfig | Mapping[
     family = family_of(config)
     if family is None or (reason := refusal(step, family)) is None:
         return
-    able = (other.name for other in FAMILIES if refusal(step, other) is None)
-    raise SuiteError(f"{name} cannot change {family.name}: {reason}; it can change {_format_list(able)}")
+    *some, last = (other.name for other in FAMILIES if refusal(step, other) is None)
+    able = f"{', '.join(some)} and {last}" if some else last
+    raise SuiteError(f"{name} cannot change {family.name}: {reason}; it can change {able}")
 
 
 def refuse_encoder_decoder(config: Mapping[str, object]) -> None:
@@ -198,8 +199,3 @@ def refuse_encoder_decoder(config: Mapping[str, object]) -> None:
             "this format needs a network with one forward pass, but an encoder-decoder writes its answer "
             "token by token; use to_ctranslate2"
         )
-
-
-def _format_list(names: Iterable[str]) -> str:
-    *some, last = names
-    return f"{', '.join(some)} and {last}" if some else last

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimgate.errors import BuildError
-from slimgate.models.model_ref import check_model_files, read_config, weights_sha256, with_stored_format
+from slimgate.models.model_files import check_model_files
+from slimgate.models.model_ref import read_config, weights_sha256, with_stored_format
 from slimgate.models.quantized_files import read_quantized
 from slimgate.plugins.models import ModelRef
 

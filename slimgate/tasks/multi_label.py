@@ -197,7 +197,7 @@ def _label_options(data: FoundRows) -> tuple[dict[str, Any], str] | None:
         if separator is not None:
             return {"label": name, "separator": separator}, f'labels joined by "{separator}" in "{name}"'
     marked = [n for n, c in columns.items() if c.kind in ("number", "flag") and c.distinct <= 2 and c.whole]
-    marked = [n for n in marked if _yes_or_no(table[n].to_pylist())]
+    marked = [n for n in marked if {str(value) for value in table[n].to_pylist()} <= {"0", "1"}]
     if len(marked) >= 3 and stated.label is None and not any(n.lower() in LABELS for n in columns):
         return {"label": marked}, f"{len(marked)} columns of 0 and 1"
     return None
@@ -212,7 +212,3 @@ def _separator(values: Sequence[object]) -> str | None:
         if joined and len(set(parts)) * 5 <= len(parts) and max(len(p.split()) for p in parts) <= 4:
             return separator
     return None
-
-
-def _yes_or_no(values: Sequence[object]) -> bool:
-    return {str(value) for value in values} <= {"0", "1"}

@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 from transformers import AutoConfig, BertConfig
 
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.model_ref import check_model_files, parse_model_ref, read_config
+from slimgate.models.model_files import check_model_files
+from slimgate.models.model_ref import parse_model_ref, read_config
 from slimgate.models.pretrained import numbers_alone
 from slimgate.models.quantized_files import method_of, quantization_of, read_quantized
 from slimgate.models.sentence_layout import sentence_layout

@@ -25,7 +25,8 @@ from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
 from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
-from slimgate.tasks.parts.generation import similarities, writing
+from slimgate.tasks.parts.answer_similarity import similarities
+from slimgate.tasks.parts.generation import writing
 from slimgate.tasks.parts.objectives import NO_ANSWER
 from slimgate.tasks.parts.prompts import common_prefix, is_loop
 

@@ -52,7 +52,10 @@ def fuse(
     Returns how many operators of each fused kind it has now, and how many compute only the first token.
     """
     if attention:
-        _fuse_attention(Graph(proto))
+        graph = Graph(proto)
+        padding: dict[str, bool] = {}
+        for softmax in [node for node in proto.graph.node if node.op_type == "Softmax"]:
+            _fuse_one(graph, softmax, padding)
         without_unread(proto)
     if embeddings:
         _fuse_embeddings(Graph(proto))
@@ -147,12 +150,6 @@ def _scalar(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None:
             number = float(values.reshape(-1)[0])
             return node.input[1 - place], number if node.op_type == "Mul" else 1 / number
     return None
-
-
-def _fuse_attention(graph: Graph) -> None:
-    padding: dict[str, bool] = {}
-    for softmax in [node for node in graph.proto.graph.node if node.op_type == "Softmax"]:
-        _fuse_one(graph, softmax, padding)
 
 
 def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -> None:

@@ -30,7 +30,8 @@ def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -
         raise BuildError(f"{TRUNCATE}: dims = {dims}, but the embeddings have {width}; expected fewer")
     directions, energy = principal_directions(vectors, dims)
     if by == "first":
-        directions, energy = torch.eye(dims, width), _energy_of_first(vectors, dims)
+        directions = torch.eye(dims, width)
+        energy = float(vectors[:, :dims].double().square().sum() / vectors.double().square().sum())
     name, layer = _last_linear(network)
     if layer is None and not isinstance(network.reduce, nn.Identity):
         raise BuildError(
@@ -78,10 +79,6 @@ def principal_directions(vectors: torch.Tensor, dims: int) -> tuple[torch.Tensor
     squares, directions = torch.linalg.eigh(vectors.double().t() @ vectors.double())
     principal = directions[:, -dims:].flip(1).t()
     return principal.float().contiguous(), float(squares[-dims:].sum() / squares.sum())
-
-
-def _energy_of_first(vectors: torch.Tensor, dims: int) -> float:
-    return float(vectors[:, :dims].double().square().sum() / vectors.double().square().sum())
 
 
 def _encoder(model: TorchModel, step_name: str) -> SentenceEncoder:

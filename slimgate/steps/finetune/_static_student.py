@@ -60,15 +60,16 @@ def static_model(model: TorchModel, params: StaticParams, context: BuildContext)
     """
     network = model.network
     layer = None if isinstance(network, SentenceEncoder) else _head(model, context)
-    if isinstance(network, SentenceEncoder):
-        _check_encoder(network)
+    if isinstance(network, SentenceEncoder) and not isinstance(network.form, nn.Identity):
+        raise BuildError(f"{STEP}: the embeddings are quantized already; put it before quantize_embeddings")
     vectors = token_vectors(model, layer, context)
     if params.dims > vectors.shape[1]:
         raise BuildError(
             f"{STEP}: dims = {params.dims}, but the vectors of {type(network).__name__} have "
             f"{vectors.shape[1]} numbers; expected at most that"
         )
-    frame = sorted({*frame_of(model, context), model.config.pad_token_id or 0})
+    tokens_before, tokens_behind = _around(model.tokenizer, context)
+    frame = sorted({*tokens_before, *tokens_behind, model.config.pad_token_id or 0})
     directions = principal_directions(np.delete(vectors.numpy(), frame, axis=0), params.dims)
     kind = StaticSentenceEncoder if layer is None else StaticClassifier
     static_network = kind(_config(model.config, params))
@@ -110,11 +111,6 @@ def _head(model: TorchModel, context: BuildContext) -> nn.Linear:
             "float linear layer; put the step before the step that changed the head"
         )
     return layer
-
-
-def _check_encoder(network: SentenceEncoder) -> None:
-    if not isinstance(network.form, nn.Identity):
-        raise BuildError(f"{STEP}: the embeddings are quantized already; put it before quantize_embeddings")
 
 
 @torch.inference_mode()
@@ -160,12 +156,6 @@ def _single_tokens(model: TorchModel, context: BuildContext) -> EncodedTexts:
     arrays = {"input_ids": ids, "attention_mask": [[1] * width] * size}
     columns = {name: arrays.get(name, [[0] * width] * size) for name in model.tokenizer("a")}
     return EncodedTexts(columns, dict.fromkeys(columns, 0), "right", np.full(size, width, dtype=np.int64))
-
-
-def frame_of(model: TorchModel, context: BuildContext) -> list[int]:
-    """Ids of the tokens around every text."""
-    before, behind = _around(model.tokenizer, context)
-    return [*before, *behind]
 
 
 def _around(tokenizer: PreTrainedTokenizerBase, context: BuildContext) -> tuple[list[int], list[int]]:

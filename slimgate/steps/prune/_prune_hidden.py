@@ -30,7 +30,6 @@ from slimgate.models.cut_layers import (
     cut_linear,
     cut_norm_,
     cut_own_embedding_,
-    is_plain,
     part_to_cut,
 )
 from slimgate.models.families import family_of
@@ -148,7 +147,9 @@ def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Seque
     network, config = model.network, model.config
     settings = {block.attention.module: _settings(network, block.attention) for block in blocks(network)}
     modules: dict[str, nn.Module] = {
-        n: cut_embedding(model, n, kept_units) for n in stream.tables if is_plain(network, n)
+        name: cut_embedding(model, name, kept_units)
+        for name in stream.tables
+        if type(network.get_submodule(name)) is nn.Embedding  # a subclass may compute more
     }
     for name in set(stream.tables) - modules.keys():
         cut_own_embedding_(network, name, kept_units)

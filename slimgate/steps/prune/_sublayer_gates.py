@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import Attention, Block, FeedForward, blocks, encoder_layers, width
+from slimgate.models.blocks import Attention, Block, blocks, encoder_layers, width
 from slimgate.models.cut_layers import check_linear, cut_linear
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.steps.layers.removed import NoAttention, NoLinear
@@ -281,7 +281,8 @@ def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], 
             modules |= {name: cut_linear(model, name, rows=rows[name]) for name in rows}
             modules[feed_forward.output] = cut_linear(model, feed_forward.output, columns=neurons)
         elif feed_forward.output in kept_units:
-            modules |= _no_feed_forward(model.network, feed_forward)
+            modules |= {name: NoLinear(_in(model.network, name), 0) for name in feed_forward.inputs}
+            modules[feed_forward.output] = NoLinear(0, _out(model.network, feed_forward.output))
     if modules:
         replace_modules_(model, step_name, modules, settings)
     number_blocks_(model.network)
@@ -293,11 +294,6 @@ def number_blocks_(network: nn.Module) -> None:
         for module in block.modules():
             if isinstance(module, NoAttention):
                 module.layer_idx = number
-
-
-def _no_feed_forward(network: nn.Module, part: FeedForward) -> Modules:
-    modules: Modules = {name: NoLinear(_in(network, name), 0) for name in part.inputs}
-    return {**modules, part.output: NoLinear(0, _out(network, part.output))}
 
 
 def _no_attention(network: nn.Module, part: Attention) -> Modules:

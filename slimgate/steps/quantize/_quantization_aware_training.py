@@ -13,7 +13,6 @@ logarithm, so that one learning rate suits scales of any size.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -90,8 +89,3 @@ def with_fake_quantization(
     finally:
         for layer in layers.values():
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-
-
-def mean_change(rounding: Mapping[str, FakeQuantization]) -> float:
-    """Mean relative change of the scales over all layers."""
-    return math.fsum(each.change() for each in rounding.values()) / max(1, len(rounding))

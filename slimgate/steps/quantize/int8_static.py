@@ -28,7 +28,6 @@ from slimgate.plugins.step import Step
 from slimgate.steps.observers import BINS, Histogram, Observer, observe
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from slimgate.models.torch_model import TorchModel
@@ -78,6 +77,7 @@ class Int8Static(Step[Params]):
         from slimgate.models.token_embeddings import plain_token_embeddings
         from slimgate.steps.calibration import calibration_batches
         from slimgate.steps.layers.int8_linear import Int8Embedding
+        from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
 
         linear = linear_layers(model, inside="network", output=params.output_layer)
         batches = calibration_batches(model, context)
@@ -89,7 +89,12 @@ class Int8Static(Step[Params]):
             model, layers, batches, seen, divisors, observer=params.observer, percentile=percentile
         )
         tables = plain_token_embeddings(model) if params.embeddings else {}
-        static_layers = _static_layers(layers, ranges, divisors)
+        static_layers: dict[str, Any] = {
+            name: Int8StaticLinear.from_linear(
+                layer, low=ranges[name][0], high=ranges[name][1], smoothing=divisors.get(name)
+            )
+            for name, layer in layers.items()
+        }
         static_layers |= {name: Int8Embedding.from_embedding(table) for name, table in tables.items()}
         context.log.update(note_untied_tables(model.network, static_layers))
         replace_modules_(model, "int8_static", static_layers)
@@ -113,19 +118,6 @@ def _divisors(
     if alpha is False:
         return {}
     return {name: smoothing_divisors(seen[name], m.weight, alpha=alpha) for name, m in layers.items()}
-
-
-def _static_layers(
-    layers: Mapping[str, nn.Linear], ranges: Ranges, divisors: Mapping[str, torch.Tensor]
-) -> dict[str, Any]:
-    from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
-
-    return {
-        name: Int8StaticLinear.from_linear(
-            layer, low=ranges[name][0], high=ranges[name][1], smoothing=divisors.get(name)
-        )
-        for name, layer in layers.items()
-    }
 
 
 def _mean_share(ranges: Ranges, full_ranges: Ranges) -> float:

@@ -15,6 +15,7 @@ Source: Jacob et al. 2018, section 3; Esser et al. 2020 (learned scales).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -57,10 +58,7 @@ class QuantizationAwareTraining(distill.Distill[Params]):
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.sparsity import pruned_layers
         from slimgate.models.token_embeddings import plain_token_embeddings
-        from slimgate.steps.quantize._quantization_aware_training import (
-            mean_change,
-            with_fake_quantization,
-        )
+        from slimgate.steps.quantize._quantization_aware_training import with_fake_quantization
 
         linear = linear_layers(model, inside="network", output=params.output_layer)
         tables = plain_token_embeddings(model) if params.embeddings else {}
@@ -74,12 +72,12 @@ class QuantizationAwareTraining(distill.Distill[Params]):
             {**linear, **tables}, grids, learned=params.learned_scales, pruned=pruned
         ) as rounding:
             model = distill.distill_model(model, params, context)
-            change = mean_change(rounding)
+            changes = [each.change() for each in rounding.values()]
         context.log.update(
             linear_layers=len(linear),
             embedding_tables=len(tables),
             bits=params.bits,
-            scale_change=round(change, 4),
+            scale_change=round(math.fsum(changes) / max(1, len(changes)), 4),
         )
         return model
 

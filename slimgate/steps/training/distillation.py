@@ -124,7 +124,9 @@ class DistillationLoss:
         they have at most MOST_BYTES).
         context.log gets teacher_logits: their origin.
         """
-        _check_outputs(student, teacher)
+        mine, theirs = student.config.num_labels, teacher.config.num_labels
+        if mine != theirs:
+            raise BuildError(f"distill: the student has {mine} outputs, the teacher {theirs}")
         if matches is None:
             weight = params.hidden_weight
             matches = [HiddenMatch(student, teacher, weight=weight)] if weight else []
@@ -260,12 +262,6 @@ class DistillationLoss:
         if self._answers is not None:
             logits = torch.from_numpy(self._answers.of(positions)).to(device)
         return logits, outputs
-
-
-def _check_outputs(student: TorchModel, teacher: TorchModel) -> None:
-    mine, theirs = student.config.num_labels, teacher.config.num_labels
-    if mine != theirs:
-        raise BuildError(f"distill: the student has {mine} outputs, the teacher {theirs}")
 
 
 def _check_one_process(params: DistillationParams, weights: list[str]) -> None:

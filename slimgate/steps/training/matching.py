@@ -19,7 +19,6 @@ the layers' names.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -183,9 +182,9 @@ class HiddenMatch(Match):
                 f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher "
                 f"{theirs}; set hidden_weight = 0"
             )
-        self.student, self.teacher = _pair_names(
-            block_names(student.network), block_names(teacher.network), mapping
-        )
+        self.student, teacher_names = block_names(student.network), block_names(teacher.network)
+        numbers = map_layers(len(self.student), len(teacher_names), mapping)
+        self.teacher = [teacher_names[number] for number in numbers]
         if mine != theirs:
             projection = nn.Linear(mine, theirs, bias=False)
             nn.init.orthogonal_(projection.weight)
@@ -304,13 +303,6 @@ def matches_of(student: TorchModel, teacher: TorchModel, params: InnerParams, *,
             RelationMatch(student, teacher, weight=params.relation_weight, heads=heads, block=block)
         )
     return matches
-
-
-def _pair_names(
-    student: Sequence[str], teacher: Sequence[str], mapping: LayerMapping
-) -> tuple[list[str], list[str]]:
-    numbers = map_layers(len(student), len(teacher), mapping)
-    return list(student), [teacher[number] for number in numbers]
 
 
 def _by_token(student: Tensor, teacher: Tensor, mask: Tensor, *, cosine: bool) -> Tensor:

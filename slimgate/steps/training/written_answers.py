@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +89,9 @@ def written_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> l
     options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1})
 
     def fill(folder: Path) -> Json:
-        plan = AnswerPlan(BATCH_SIZE, progress=partial(_show_progress, context))
+        plan = AnswerPlan(
+            BATCH_SIZE, progress=lambda _stage, done, total: context.progress(PROGRESS, done, total)
+        )
         predictor = EagerPredictor(teacher.network.eval(), context.device)
         answers = task.answer(options, predictor, prompts, plan)[:, 0]
         texts = json.dumps([[answer.text, answer.ids, answer.ended] for answer in answers])
@@ -106,7 +107,3 @@ def written_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> l
         folder, _ = context.shared_folder(KIND, key, fill)
         content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     return [Written(text, tuple(ids), ended) for text, ids, ended in content]
-
-
-def _show_progress(context: BuildContext, _what: str, done: int, total: int) -> None:
-    context.progress(PROGRESS, done, total)

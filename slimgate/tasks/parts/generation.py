@@ -8,9 +8,8 @@ text. Both have scores of an answer, and metrics of how answers behave. With an 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
@@ -18,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
-from slimgate._system import quiet
-from slimgate.errors import DataError, MeasureError, MissingExtra, SlimgateError
+from slimgate.errors import DataError, MissingExtra, SlimgateError
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
@@ -43,12 +41,12 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, row_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
+from slimgate.tasks.parts.answer_similarity import similarities
 from slimgate.tasks.parts.json_columns import is_objects, json_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.sentence_encoder import SentenceEncoder
     from slimgate.models.write_answers import Writing
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.language_model import Windows
@@ -58,8 +56,6 @@ if TYPE_CHECKING:
 
 # Separates the sampled answers to one prompt.
 BETWEEN_ANSWERS = "\x1e"
-Floats = npt.NDArray[np.float64]
-_BATCH, _MOST_TOKENS = 32, 512
 
 
 def _encoder_folder(value: object) -> object:
@@ -388,66 +384,3 @@ def _answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:
     """(rows, repeats) texts."""
     assert outcomes.answers is not None
     return np.asarray([text.split(BETWEEN_ANSWERS) for text in outcomes.answers.tolist()], dtype=np.object_)
-
-
-def similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
-    """(answers,) the cosine of each answer and its reference: 1 for equal texts; negative cosines become 0.
-
-    folder: of an encoder.
-
-    Raises MeasureError for a folder whose model gives no embeddings.
-    """
-    pairs = list(zip(answers, references, strict=True))
-    texts = sorted({text for pair in pairs if pair[0] != pair[1] for text in pair}, key=len)
-    vectors = dict(zip(texts, _embed_texts(folder, texts), strict=True))
-    values = [1.0 if answer == other else float(vectors[answer] @ vectors[other]) for answer, other in pairs]
-    return np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0)
-
-
-def _embed_texts(folder: Path, texts: Sequence[str]) -> list[Floats]:
-    """A vector of unit length for each text."""
-    import torch
-
-    if not texts:
-        return []
-    tokenizer, network = _load_encoder(folder)
-    embedded: list[Floats] = []
-    for start in range(0, len(texts), _BATCH):
-        some = list(texts[start : start + _BATCH])
-        batch = tokenizer(
-            some, padding=True, truncation=True, max_length=_most_tokens(network), return_tensors="pt"
-        )
-        names = ("input_ids", "attention_mask")
-        with torch.inference_mode():
-            vectors = network(**{name: batch[name] for name in names}).logits
-        unit = torch.nn.functional.normalize(vectors.double(), dim=-1).numpy()
-        embedded += list(unit)
-    return embedded
-
-
-@lru_cache(maxsize=1)
-def _load_encoder(folder: Path) -> tuple[PreTrainedTokenizerBase, SentenceEncoder]:
-    """The tokenizer and the encoder of a folder, with the folder's pooling, else the mean."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    from slimgate.models.seeding import isolated_seed
-    from slimgate.tasks.parts.sentence_models import load_encoder
-
-    ref = parse_model_ref(str(folder))
-    with quiet.silent(), isolated_seed(0):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        weights, network = load_encoder(ref, config, {})
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if weights.missing:
-        raise MeasureError(
-            f"encoder {folder}: no weights of {weights.missing[0]}; expected a trained encoder"
-        )
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer, network.eval()
-
-
-def _most_tokens(network: SentenceEncoder) -> int:
-    from slimgate.models.config import longest_text
-
-    return min(_MOST_TOKENS, longest_text(network.config.to_dict()) or _MOST_TOKENS)

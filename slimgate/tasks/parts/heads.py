@@ -30,7 +30,6 @@ from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
 from slimgate.tasks.parts.objectives import Labelled, TokenObjective
 
 if TYPE_CHECKING:
-    from sklearn.linear_model import Ridge
     from sklearn.pipeline import Pipeline
 
 # C of a regression on features of variance one. On unscaled features, with C = 1, 10 and 100, a head of 77
@@ -231,7 +230,9 @@ def fit_score_head(layer: nn.Linear, train: HeadData, held_out: HeadData | None)
     """
     penalties = PENALTIES if held_out is not None else (1.0,)
     fitted = [_fit_ridge(train, penalty, has_bias=layer.bias is not None) for penalty in penalties]
-    errors = [_squared_error(model, held_out or train) for model in fitted]
+    features, scores = held_out or train
+    predictions = [model.predict(features.astype(np.float64)) for model in fitted]
+    errors = [float(np.mean((predicted - scores) ** 2)) for predicted in predictions]
     best = int(np.argmin(errors))
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(fitted[best].coef_).reshape(1, -1))
@@ -250,10 +251,6 @@ def _fit_ridge(data: HeadData, penalty: float, *, has_bias: bool) -> Any:
 
     features, scores = data
     return Ridge(penalty, fit_intercept=has_bias).fit(features.astype(np.float64), scores.astype(np.float64))
-
-
-def _squared_error(model: Ridge, data: HeadData) -> float:
-    return float(np.mean((model.predict(data[0].astype(np.float64)) - data[1]) ** 2))
 
 
 def fit_token_head(

@@ -69,12 +69,6 @@ def check_graph_folder(folder: Path, kind: str, text: str) -> None:
     check_model_files(folder, text)
 
 
-def graph_files(folder: Path) -> list[Path]:
-    """The files that hold a graph and its weights; empty for a PyTorch model."""
-    names = (name for form in list_graph_forms().values() for name in form.files)
-    return [folder / name for name in names if (folder / name).is_file()]
-
-
 def _required_files(kind: str) -> list[str]:
     form = list_graph_forms()[kind]
     return [name for name in form.files if name not in form.optional]
@@ -232,7 +226,10 @@ def model_weights(ref: ModelRef) -> list[Path]:
 def weight_files(folder: Path) -> list[Path]:
     """The files that hold a model's weights: safetensors if there are any, else a .bin, else a graph."""
     shards = sorted(folder.glob("*.safetensors"))
-    return shards or sorted(folder.glob("pytorch_model*.bin")) or graph_files(folder)
+    if weights := shards or sorted(folder.glob("pytorch_model*.bin")):
+        return weights
+    names = (name for form in list_graph_forms().values() for name in form.files)
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def weights_sha256(folder: Path) -> str:
@@ -291,9 +288,12 @@ def _local_folder(text: str) -> Path | None:
     if folder.is_dir():
         return folder
     if folder.is_file():
-        if folder.suffix.lower() == gguf_file.SUFFIX:
+        suffix = folder.suffix.lower()
+        if suffix == gguf_file.SUFFIX:
             return folder
-        raise SuiteError(f'"{text}" is a file, expected the folder of a model{_pickle_hint(folder)}')
+        may_be_pickle = f"; a {folder.suffix} file may be a pickle, which could run code: it is not opened"
+        hint = f" with {WEIGHTS[0]}{may_be_pickle}" if suffix in PICKLES else ""
+        raise SuiteError(f'"{text}" is a file, expected the folder of a model{hint}')
     if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         hint = format_suggestion(folder.name, siblings) if siblings else ""
@@ -339,13 +339,6 @@ def _resolve_path(text: str, path: str) -> Path:
         return suite_path(getattr(text, "base", Path.cwd()), path, home=True)
     except ValueError as error:
         raise SuiteError(f'"{text[:80]}": {error}') from error
-
-
-def _pickle_hint(file: Path) -> str:
-    """For a file that may be a pickle, the hint that slimgate opens none."""
-    if file.suffix.lower() not in PICKLES:
-        return ""
-    return f" with {WEIGHTS[0]}; a {file.suffix} file may be a pickle, which could run code: it is not opened"
 
 
 def _check_folder(folder: Path, text: str) -> str:

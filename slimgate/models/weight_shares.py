@@ -30,7 +30,7 @@ from slimgate.models.saved_files import read_description
 from slimgate.models.saved_weights import Stored, read_stored_tensors
 
 if TYPE_CHECKING:
-    from slimgate.plugins.models import ModelRef
+    pass
 
 # Kinds of artifacts whose files say the precision of their weights.
 _KINDS_OF_GRAPHS = frozenset({"onnx", "onnx_genai", "openvino", "openvino_decoder"})
@@ -99,7 +99,9 @@ def read_weight_shares(text: str) -> WeightShares:
         return _of_graph(graph)
     ref = parse_model_ref(text)
     if ref.folder is None:
-        ref = _fetched(ref)
+        from slimgate.models.hub import fetch_model
+
+        ref = fetch_model(ref)
     assert ref.folder is not None
     if ref.file is not None:
         return _of_gguf(ref.folder / ref.file)
@@ -133,12 +135,6 @@ def _replaced_layers(description: Json) -> dict[str, Json]:
         for change in description.get("modifications") or ()
         for name, (_, options) in (change["spec"].get("modules") or {}).items()
     }
-
-
-def _fetched(ref: ModelRef) -> ModelRef:
-    from slimgate.models.hub import fetch_model
-
-    return fetch_model(ref)
 
 
 def _of_gguf(file: Path) -> WeightShares:

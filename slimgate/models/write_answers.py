@@ -25,7 +25,7 @@ import torch
 from slimgate.errors import MeasureError
 from slimgate.models.config import longest_text
 from slimgate.models.generate import can_write
-from slimgate.models.speculative import Draft, write_with_draft
+from slimgate.models.speculative import write_with_draft
 from slimgate.models.write_by_length import has_ended
 
 if TYPE_CHECKING:
@@ -91,25 +91,17 @@ def write_answers(
     if can_write(network):
         _check_positions(network, prompts, how)
         if draft is not None:
-            return [_write_with_draft(network, draft, tokenizer, prompt, how, ends) for prompt in prompts]
+            written = [write_with_draft(network, draft, tokenizer, prompt, how, ends) for prompt in prompts]
+            return [
+                replace(_read_answer(tokenizer, ids, ends, how), verified=(len(ids) - 1, passes))
+                for ids, passes in written
+            ]
         answers = _by_generate(network, tokenizer, prompts, keys, how, ends)
     elif isinstance(predictor, Writer):
         answers = predictor.write(prompts, how)
     else:
         answers = _by_forward(predictor, tokenizer, prompts, keys, how, ends)
     return [_read_answer(tokenizer, ids, ends, how) for ids in answers]
-
-
-def _write_with_draft(
-    network: PreTrainedModel,
-    draft: Draft,
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: Ids,
-    how: Writing,
-    ends: set[int],
-) -> Written:
-    ids, passes = write_with_draft(network, draft, tokenizer, prompt, how, ends)
-    return replace(_read_answer(tokenizer, ids, ends, how), verified=(len(ids) - 1, passes))
 
 
 def write_tokens(

@@ -104,7 +104,8 @@ def test_the_key_has_the_code_of_the_functions_module() -> None:
     [
         (
             "on_gate_rows",
-            'reads "gate": gate rows are for verdicts only; expected some of train, calibration, selection, unlabelled',
+            'reads "gate": gate rows are for verdicts only; expected some of train, calibration, selection, '
+            "unlabelled",
         ),
         ("on_a_string", "reads is 'train', expected (\"train\",)"),
     ],

@@ -148,7 +148,7 @@ def _speed(record: RunRecord, model: VariantRecord) -> str:
         ),
         Column("p95, ms", [significant(facts.p95_ms) for _, facts in timings], right=True),
         Column("a second", [significant(facts.throughput_per_s) for _, facts in timings], right=True),
-        Column("passed on", [format_passed_on(facts.passed_on) for _, facts in timings], right=True),
+        Column("to next model", [format_passed_on(facts.passed_on) for _, facts in timings], right=True),
         Column("threads", [count(facts.threads) for _, facts in timings], right=True),
     ]
     if model.name != TEACHER:

@@ -236,7 +236,7 @@ def latency_table(record: RunRecord) -> str:
         Column("products at the peaks, ms", at_peak, right=True),
         column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
         column("different batches", lambda facts: count(facts.turns)),
-        column("passed on", lambda facts: format_passed_on(facts.passed_on)),
+        column("to next model", lambda facts: format_passed_on(facts.passed_on)),
         column("rows a second", lambda facts: significant(facts.throughput_per_s)),
         column("good requests", lambda facts: percent(facts.good_share)),
         column("goodput a second", lambda facts: significant(facts.goodput_per_s)),

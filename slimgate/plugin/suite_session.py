@@ -34,7 +34,7 @@ from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS
 from slimgate.results.separation import SeparationFacts
 from slimgate.run.baseline import Baseline
 from slimgate.run.demands import make_demands
-from slimgate.run.environment import describe_machine, is_same_machine
+from slimgate.run.environment import describe_machine, describe_machine_change
 from slimgate.run.followed_rows import follow_rows, make_row_quoter, write_gate_texts
 from slimgate.run.gate_results import (
     GateResult,
@@ -96,8 +96,9 @@ class SuiteSession:
         self._logged: set[str] = set()
         self._looks = SuiteLooks(settings.began)
         self._skipped: dict[str, Key] = {}
-        # From the record of an earlier run: keys that no longer count, models that changed, the rest.
+        # From the record of an earlier run: keys that no longer count, why none does, models that changed.
         self._void: list[Key] = []
+        self._changed_conditions: str | None = None
         self._changed: set[str] = set()
         self._earlier_rates: PeakRates | None = None
         self._earlier_separation: SeparationFacts | None = None
@@ -298,6 +299,10 @@ class SuiteSession:
             for kind, model, check in self._void:
                 if not self.begin().has((kind, model, check)):
                     lost.setdefault(model, []).append(f"{kind.replace('_', ' ')} {check}".strip())
+            if self._changed_conditions is not None and lost:
+                number = format_count(sum(map(len, lost.values())), "earlier result", "earlier results")
+                yield [(f"  {number} dropped, because {visible(self._changed_conditions)}", "")]
+                lost = {}
             for name, results in lost.items():
                 number = format_count(len(results), "earlier result", "earlier results")
                 why = (
@@ -331,7 +336,12 @@ class SuiteSession:
         record = self.read_last_record()
         if record is not None and record.looks is not None:
             self._looks.earlier = record.looks.log
-        if record is None or not self._same_conditions(record):
+        if record is None:
+            return []
+        checks = set(list_expected_checks(self.suite))
+        self._changed_conditions = self._describe_changed_conditions(record)
+        if self._changed_conditions is not None:
+            self._void = [result.key for result in split_record(record) if result.key in checks]
             return []
         self._confirmed = record.confirm
         self._earlier_separation = record.separation
@@ -340,7 +350,7 @@ class SuiteSession:
         since = record.baseline and facts and record.baseline.created == facts.created
         results = split_record(record)
         valid = [result for result in results if self._has_same_inputs(result, record)]
-        valid_keys, checks = {result.key for result in valid}, set(list_expected_checks(self.suite))
+        valid_keys = {result.key for result in valid}
         self._changed = {
             model.name
             for model in record.variants
@@ -351,15 +361,18 @@ class SuiteSession:
         ]
         return [result for result in valid if since or result.kind != SINCE]
 
-    def _same_conditions(self, record: RunRecord) -> bool:
-        """Whether a record has this machine, version and task, and the same shard of the suite."""
+    def _describe_changed_conditions(self, record: RunRecord) -> str | None:
+        """Why no result of a record counts, such as another machine or task; None if they may count."""
+        if (change := describe_machine_change(record.machine, self._machine)) is not None:
+            return f"the machine or its libraries changed: {change}"
+        if record.slimgate != slimgate.__version__:
+            return f"slimgate changed: {record.slimgate} → {slimgate.__version__}"
+        if record.task != make_task_facts(self.suite, self.run.rows):
+            return "the task, its rows or its labels changed"
         shard = self._settings.shard
-        return (
-            is_same_machine(record.machine, self._machine)
-            and record.slimgate == slimgate.__version__
-            and record.task == make_task_facts(self.suite, self.run.rows)
-            and [Shard(facts.number, facts.of) for facts in record.shards] == ([shard] if shard else [])
-        )
+        if [Shard(facts.number, facts.of) for facts in record.shards] != ([shard] if shard else []):
+            return "another part of the suite ran (--slimgate-shard)"
+        return None
 
     def _has_same_inputs(self, result: GateResult, record: RunRecord) -> bool:
         """Whether all inputs of a result are unchanged; an input without a digest counts as changed."""

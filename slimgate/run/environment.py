@@ -71,9 +71,25 @@ def _list_versions() -> dict[str, str | None]:
     return dict(sorted({**versions(LIBRARIES), **installed}.items()))
 
 
-def is_same_machine(machine: Machine, other: Machine) -> bool:
-    """Whether two records are of one machine; warnings and peak rates, which depend on load, do not count."""
-    return machine.model_copy(update={"warnings": other.warnings, "peak_rates": other.peak_rates}) == other
+def describe_machine_change(earlier: Machine, now: Machine) -> str | None:
+    """What changed between the machines of two runs, such as `numpy 2.1.3 → 2.4.6`; None if nothing did.
+
+    Warnings and peak rates do not count, because they depend on the load. A package that is not in LIBRARIES
+    may come or go: what computes with it has its version in its key.
+    """
+    fields = set(Machine.model_fields) - {"libraries", "warnings", "peak_rates"}
+    changes = [
+        f"{name.replace('_', ' ')} {getattr(earlier, name)} → {getattr(now, name)}"
+        for name in sorted(fields)
+        if getattr(earlier, name) != getattr(now, name)
+    ]
+    required = {name for libraries in (earlier.libraries, now.libraries) for name in libraries} & {*LIBRARIES}
+    compared = required | (earlier.libraries.keys() & now.libraries.keys())
+    for name in sorted(compared):
+        before, after = earlier.libraries.get(name), now.libraries.get(name)
+        if before != after:
+            changes.append(f"{name} {before or 'not installed'} → {after or 'not installed'}")
+    return ", ".join(changes) or None
 
 
 def _describe_load(load: float | None) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,15 @@ def test_another_budget_says_that_it_made_earlier_results_void(after_fail: Ran) 
     again = ran(after_fail.folder, "-k", "same and accuracy")
     why = "because [measure], a budget or a metric's code has changed: quality accuracy"
     assert f"  released: 1 earlier result dropped, {why}" in again.out
+
+
+def test_another_library_says_that_it_made_all_earlier_results_void(after_fail: Ran) -> None:
+    file = after_fail.folder / "reports/latest/elsewhere/run.json"
+    record = json.loads(file.read_text("utf-8"))
+    now = record["machine"]["libraries"]["numpy"]
+    record["machine"]["libraries"]["numpy"] = "1.0"
+    file.write_text(json.dumps(record), "utf-8")
+    again = ran(after_fail.folder, "-k", "same and accuracy")
+    why = f"because the machine or its libraries changed: numpy 1.0 → {now}"
+    assert [line for line in again.lines if why in line and "earlier results dropped" in line]
+    assert "accuracy" not in again.variant("s", "released")["quality"]

@@ -12,7 +12,7 @@ from slimgate.run import environment
 from slimgate.run.environment import (
     describe_clock_problems,
     describe_machine,
-    is_same_machine,
+    describe_machine_change,
 )
 from slimgate.run.other_load import measure_other_load
 
@@ -97,7 +97,26 @@ def test_a_machine_is_the_same_however_busy_it_is() -> None:
     one = describe_machine(threads=1, device="cpu", load=0.0)
     busy = describe_machine(threads=1, device="cpu", load=3.0)
     assert one != busy
-    assert is_same_machine(one, busy)
+    assert describe_machine_change(one, busy) is None
     rates = PeakRates(seconds=2.0, measured="2026-11-23T14:00:00+00:00")
-    assert is_same_machine(one, busy.model_copy(update={"peak_rates": rates}))
-    assert not is_same_machine(one, describe_machine(threads=2, device="cpu", load=0.0))
+    assert describe_machine_change(one, busy.model_copy(update={"peak_rates": rates})) is None
+    two_threads = describe_machine(threads=2, device="cpu", load=0.0)
+    assert describe_machine_change(one, two_threads) == "threads 1 → 2"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ({}, {"onnxruntime": "1.23"}, None),
+        ({"onnxruntime": "1.23"}, {}, None),
+        ({"onnxruntime": "1.23"}, {"onnxruntime": "1.24"}, "onnxruntime 1.23 → 1.24"),
+        ({"numpy": "2.1"}, {"numpy": "2.4"}, "numpy 2.1 → 2.4"),
+        ({"evaluate": None}, {"evaluate": "0.4"}, "evaluate not installed → 0.4"),
+    ],
+)
+def test_an_optional_package_may_come_or_go(
+    before: dict[str, str | None], after: dict[str, str | None], change: str | None
+) -> None:
+    machine = describe_machine(threads=1, device="cpu", load=0.0)
+    earlier, now = (machine.model_copy(update={"libraries": libraries}) for libraries in (before, after))
+    assert describe_machine_change(earlier, now) == change

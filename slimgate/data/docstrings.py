@@ -148,31 +148,44 @@ def _in_place(name: str) -> bool:
 
 def docstrings(source: str) -> Iterator[str]:
     """Yield the dedented docstrings of a module, its classes and its functions, in the order written."""
+    for _, text in named_docstrings(source):
+        yield text
+
+
+def named_docstrings(source: str) -> Iterator[tuple[str, str]]:
+    """Yield `("Class.method", docstring)` in the order written; the module's own has the name ""."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
             tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return
-    for node in _documented_nodes(tree):
+    for name, node in documented_nodes(tree):
         text = ast.get_docstring(node, clean=False)
         if text:
-            yield inspect.cleandoc(text)
+            yield name, inspect.cleandoc(text)
 
 
-def _documented_nodes(
-    node: ast.AST,
-) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield a module, its classes and functions, also under ``if`` and ``try``, not those in functions."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        yield node
-        return
-    if isinstance(node, ast.Module | ast.ClassDef):
-        yield node
+def documented_nodes(
+    node: ast.AST, within: str = ""
+) -> Iterator[tuple[str, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield a module, its classes and functions, also under ``if`` and ``try``, not those in functions.
+
+    Each comes with its dotted name, which is empty for the module. within: the name of the class around the
+    node.
+    """
+    name = within
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        name = f"{within}.{node.name}" if within else node.name
+        yield name, node
+        if not isinstance(node, ast.ClassDef):
+            return
+    elif isinstance(node, ast.Module):
+        yield name, node
     for field in ("body", "handlers", "orelse", "finalbody"):
         for child in getattr(node, field, ()):
             if isinstance(child, ast.stmt | ast.excepthandler):
-                yield from _documented_nodes(child)
+                yield from documented_nodes(child, name)
 
 
 def prose_blocks(docstring: str) -> Iterator[str]:
@@ -230,12 +243,16 @@ def file_paragraphs(
     path: Path, min_words: int, max_words: int, keep_code: bool = True, mask_names: bool = True
 ) -> Iterator[str]:
     """Yield the accepted paragraphs of one source file, in the order they are written."""
-    source = path.read_bytes().decode("utf-8", errors="replace")
-    for docstring in docstrings(source):
+    for docstring in docstrings(source_text(path)):
         for block in prose_blocks(docstring):
             text = plain_text(block, keep_code, mask_names)
             if is_prose(text, min_words, max_words):
                 yield text
+
+
+def source_text(path: Path) -> str:
+    """The text of a source file; bytes that are not UTF-8 are replaced."""
+    return path.read_bytes().decode("utf-8", errors="replace")
 
 
 def sentences(text: str) -> list[str]:

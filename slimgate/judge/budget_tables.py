@@ -30,8 +30,7 @@ class _Limits(Table):
     """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
     reason."""
     on_inconclusive: OnInconclusive | None = None
-    """What happens if there are too few rows for a verdict: fail, or warn and pass; default: that of
-    [measure]."""
+    """What happens if the verdict is undecided: fail, or warn and pass; default: that of [measure]."""
 
 
 class LimitsTable(_Limits):
@@ -182,8 +181,7 @@ class _UndecidedBudget(Budget):
     """Base of the budgets that may say themselves what INCONCLUSIVE does."""
 
     on_inconclusive: OnInconclusive | None = None
-    """What happens if there are too few rows for a verdict: fail, or warn and pass; default: that of
-    [measure]."""
+    """What happens if the verdict is undecided: fail, or warn and pass; default: that of [measure]."""
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> OnInconclusive | None:
         return self.on_inconclusive or default

@@ -1,8 +1,9 @@
 """The weights of an ONNX or OpenVINO graph, by the operators that read them and by their stored precision.
 
 A graph often has no names of layers: its matrices are called val_87 or Constant_15. So the operator says what
-a weight is. A table that Gather reads is an embedding. What MatMul, Gemm or Conv reads is a matrix. Between a
-weight and its operator there may be operators that only unpack it, such as DequantizeLinear.
+a weight is. A table that Gather reads is an embedding. What MatMul, Gemm or Conv reads is a matrix, and the
+one whose products are the graph's output is the output layer. Between a weight and its operator there may be
+operators that only unpack it, such as DequantizeLinear.
 
 Floats of two dimensions or more that reach no such operator count too, so that no unusual graph looks more
 quantized than it is. Integers that reach none are indices or shapes, and do not count.
@@ -10,17 +11,19 @@ quantized than it is. Integers that reach none are indices or shapes, and do not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from slimgate._system.requirements import describe_missing
 from slimgate.errors import SuiteError
 
 ONNX, OPENVINO = ".onnx", ".xml"
+# What a weight is: read by rows, multiplied, multiplied last, or unknown.
+Role = Literal["table", "matrix", "output", "unread"]
 
 # Operators of ONNX and of ONNX Runtime -> the inputs that may be weights.
 _ONNX_READERS: Mapping[str, tuple[int, ...]] = {
@@ -40,35 +43,48 @@ _ONNX_READERS: Mapping[str, tuple[int, ...]] = {
 _ONNX_UNPACKING = frozenset(
     {"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Reshape", "Identity"}
 )
-_TABLES = frozenset({"Gather", "GatherBlockQuantized", "EmbedLayerNormalization", "QEmbedLayerNormalization"})
+_ONNX_TABLES = frozenset(
+    {"Gather", "GatherBlockQuantized", "EmbedLayerNormalization", "QEmbedLayerNormalization"}
+)
 # Operators that read weights of a few bits from bytes.
-_PACKED = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized"})
+_ONNX_PACKED = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized"})
 _OPENVINO_READERS = frozenset(
     {"MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "Gather", "LSTMSequence"}
 )
 _OPENVINO_UNPACKING = frozenset(
     {"Convert", "Multiply", "Subtract", "Reshape", "Transpose", "FakeQuantize", "FakeConvert"}
 )
+# Operators between the last product and the output of a graph, in both formats.
+_ENDING = frozenset(
+    {
+        *("Mul", "Multiply", "Div", "Divide", "Sub", "Subtract", "Cast", "Convert", "Identity"),
+        *("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Softmax", "SoftMax", "LogSoftmax", "Sigmoid"),
+        *("QuantizeLinear", "DequantizeLinear", "FakeQuantize"),
+    }
+)
+_BODIES = ("body", "then_body", "else_body")
 _PRECISIONS = {
     **{"DOUBLE": "float64", "FLOAT": "float32", "FLOAT16": "float16", "BFLOAT16": "bfloat16"},
-    **{"INT8": "int8", "UINT8": "int8", "INT4": "int4", "UINT4": "int4", "INT2": "int2", "UINT2": "int2"},
+    **{f"{sign}INT{bits}": f"int{bits}" for sign in ("", "U") for bits in (2, 4, 8, 16, 32, 64)},
     **{"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16"},
-    **{"i8": "int8", "u8": "int8", "i4": "int4", "u4": "int4", "u3": "int3", "u6": "int6"},
-    **{"i2": "int2", "u2": "int2", "u1": "int1", "nf4": "nf4", "f4e2m1": "fp4", "FLOAT4E2M1": "fp4"},
-    **{"f8e4m3": "fp8", "f8e5m2": "fp8", "f8e8m0": "fp8"},
+    **{f"{sign}{bits}": f"int{bits}" for sign in ("i", "u") for bits in (1, 2, 3, 4, 6, 8, 16, 32, 64)},
+    **{"FLOAT4E2M1": "fp4", "f4e2m1": "fp4", "f8e4m3": "fp8", "f8e5m2": "fp8", "f8e8m0": "fp8"},
 }
 FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
 
 
 @dataclass(frozen=True)
 class GraphWeight:
-    """A weight of a graph. numbers: how many numbers it stands for; dimensions: those longer than 1."""
+    """A weight of a graph.
+
+    numbers: how many numbers it stands for; dimensions: those longer than 1; role: what its operator is.
+    """
 
     name: str
     precision: str
     numbers: int
     dimensions: int
-    is_table: bool = False
+    role: Role = "unread"
 
 
 def find_graph(folder: Path) -> Path | None:
@@ -90,92 +106,160 @@ def read_graph_weights(file: Path) -> tuple[list[GraphWeight], str]:
 
     Raises SuiteError if the file is no such graph, or if the package for it is missing.
     """
-    if file.suffix == OPENVINO:
-        return _read_openvino(file)
-    return list(_OnnxGraphs.read(file).list_weights()), ""
+    return _read_openvino(file) if file.suffix == OPENVINO else (_read_onnx(file), "")
+
+
+def _read_onnx(file: Path) -> list[GraphWeight]:
+    problem = describe_missing(f'"{file.name}"', ["onnx"])
+    if problem is not None:
+        raise SuiteError(problem)
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(file), load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise SuiteError(f"{file} is no readable ONNX file: {error}") from error
+    scopes = [*_list_scopes(model.graph, None, [output.name for output in model.graph.output])]
+    for function in model.functions:
+        scopes += _list_scopes(function, None)
+    seen: set[_Constant] = set()
+    weights = [weight for role in _ROLES for scope in scopes for weight in scope.list_read(role, seen)]
+    return weights + [weight for scope in scopes for weight in scope.list_unread(seen)]
+
+
+# A constant by the number of its graph and its name, or by the number of its graph and the id of its layer.
+_Constant = tuple[int, str]
+# A weight that several operators read has the first of these roles.
+_ROLES: tuple[Role, ...] = ("table", "matrix", "output")
 
 
 @dataclass
-class _OnnxGraphs:
-    """The tensors and nodes of a model and of the graphs inside its nodes (If, Loop)."""
+class _OnnxScope:
+    """One graph or function: a name may be of the graph around it. outputs: names that leave the model."""
 
-    constants: dict[str, Any] = field(default_factory=dict)
+    around: _OnnxScope | None
+    outputs: Sequence[str] = ()
+    constants: dict[str, GraphWeight] = field(default_factory=dict)
     makers: dict[str, Any] = field(default_factory=dict)
     nodes: list[Any] = field(default_factory=list)
 
-    @classmethod
-    def read(cls, file: Path) -> _OnnxGraphs:
-        problem = describe_missing(f'"{file.name}"', ["onnx"])
-        if problem is not None:
-            raise SuiteError(problem)
-        import onnx
-        from google.protobuf.message import DecodeError
+    def list_read(self, role: Role, seen: set[_Constant]) -> Iterator[GraphWeight]:
+        """Each constant that an operator of a role reads, once."""
+        last = self._find_last_products()
+        for node in self.nodes:
+            is_table, is_last = node.op_type in _ONNX_TABLES, any(name in last for name in node.output)
+            if role == ("table" if is_table else "output" if is_last else "matrix"):
+                for place in _ONNX_READERS.get(node.op_type, ()):
+                    if place < len(node.input):
+                        yield from self._read(node, place, role, seen)
 
-        try:
-            model = onnx.load(str(file), load_external_data=False)
-        except (DecodeError, OSError) as error:
-            raise SuiteError(f"{file} is no readable ONNX file: {error}") from error
-        graphs = cls()
-        graphs._add(model.graph)
-        return graphs
+    def _read(self, node: Any, place: int, role: Role, seen: set[_Constant]) -> Iterator[GraphWeight]:
+        scope, name, scales, is_reshaped = self._find_constant(node.input[place])
+        weight = None if scope is None else scope.constants[name]
+        if scope is None or weight is None:
+            return
+        # Rows of an array of matrices, such as those of experts, are no rows of a table.
+        if role == "table" and weight.dimensions > 2:
+            role = "matrix"
+        if node.op_type in _ONNX_PACKED:
+            weight = _unpack(weight, {attribute.name: attribute.i for attribute in node.attribute})
+            scales = [*scales, *node.input[2:]]
+        if is_reshaped and weight.numbers > 1:
+            weight = replace(weight, dimensions=max(2, weight.dimensions))
+        for scale in scales:
+            owner, scale_name, _, _ = self._find_constant(scale)
+            if owner is not None and owner.constants[scale_name].numbers < weight.numbers:
+                seen.add((id(owner), scale_name))
+        if (id(scope), name) not in seen and weight.dimensions > 1:
+            seen.add((id(scope), name))
+            yield replace(weight, role=role)
 
-    def _add(self, graph: Any) -> None:
-        self.constants |= {tensor.name: tensor for tensor in graph.initializer}
-        for node in graph.node:
-            self.nodes.append(node)
-            self.makers |= dict.fromkeys(node.output, node)
-            for attribute in node.attribute:
-                if attribute.HasField("g"):
-                    self._add(attribute.g)
-                elif attribute.name == "value" and node.op_type == "Constant":
-                    self.constants[node.output[0]] = attribute.t
-
-    def list_weights(self) -> Iterator[GraphWeight]:
-        """Each constant that counts, once."""
-        seen: set[str] = set()
-        for is_table in (True, False):  # a table that is also the output layer counts as a table
-            for node in self.nodes:
-                if (node.op_type in _TABLES) == is_table:
-                    yield from self._read_by(node, seen, is_table=is_table)
-        for name, tensor in self.constants.items():
-            weight = self._describe(name, tensor)
-            if name not in seen and weight.dimensions > 1 and weight.precision in FLOATS:
+    def list_unread(self, seen: set[_Constant]) -> Iterator[GraphWeight]:
+        """Floats of several dimensions that no operator of a known kind reads."""
+        for name, weight in self.constants.items():
+            if (id(self), name) not in seen and weight.dimensions > 1 and weight.precision in FLOATS:
                 yield weight
 
-    def _read_by(self, node: Any, seen: set[str], *, is_table: bool) -> Iterator[GraphWeight]:
-        for place in _ONNX_READERS.get(node.op_type, ()):
-            name = self._find_constant(node.input[place], seen) if place < len(node.input) else None
-            if name is None or name in seen:
-                continue
-            seen.add(name)
-            weight = self._describe(name, self.constants[name], is_table=is_table)
-            if node.op_type in _PACKED:
-                seen.update(node.input)  # its scales and zero points
-                weight = _unpack(weight, {attribute.name: attribute.i for attribute in node.attribute})
-            if weight.precision in _PRECISIONS.values():  # the indices and shapes of others are int64
-                yield weight
+    def _find_constant(self, name: str) -> tuple[_OnnxScope | None, str, list[str], bool]:
+        """The scope and name of the constant behind an input, through nodes that only unpack it.
 
-    def _find_constant(self, name: str, seen: set[str]) -> str | None:
-        """The constant behind an input, through nodes that only unpack it; None if it is computed."""
+        Also the names of their scales and zero points, and whether a node gives it another shape. The scope
+        is None if the input is computed.
+        """
         scales: list[str] = []
-        while name not in self.constants:
+        scope: _OnnxScope | None = self
+        is_reshaped = False
+        while scope is not None:
+            if name in scope.constants:
+                return scope, name, scales, is_reshaped
+            node = scope.makers.get(name)
+            if node is None:
+                scope = scope.around
+            elif node.op_type in _ONNX_UNPACKING and node.input:
+                is_reshaped = is_reshaped or node.op_type == "Reshape"
+                scales += node.input[1:]
+                name = node.input[0]
+            else:
+                return None, name, scales, is_reshaped
+        return None, name, scales, is_reshaped
+
+    def _find_last_products(self) -> set[str]:
+        """Names of tensors that are the graph's output but for bias, scale and shape."""
+        names, waiting = set[str](), list(self.outputs)
+        while waiting:
+            name = waiting.pop()
             node = self.makers.get(name)
-            if node is None or node.op_type not in _ONNX_UNPACKING:
-                return None
-            scales += node.input[1:]
-            name = node.input[0]
-        seen.update(scales)  # scales and zero points
-        return name
+            if node is None or name in names:
+                continue
+            names.add(name)
+            if node.op_type == "Add":  # a bias is a constant, and a residual connection is not
+                computed = [source for source in node.input if self._find_constant(source)[0] is None]
+                waiting += computed if len(computed) == 1 else []
+            elif node.op_type in _ENDING:
+                waiting += node.input
+        return names
 
-    @staticmethod
-    def _describe(name: str, tensor: Any, *, is_table: bool = False) -> GraphWeight:
-        from onnx import TensorProto
 
-        stored = TensorProto.DataType.Name(tensor.data_type)
-        precision = "fp8" if stored.startswith("FLOAT8") else _PRECISIONS.get(stored, stored.lower())
-        return GraphWeight(
-            name, precision, prod(tensor.dims), sum(size > 1 for size in tensor.dims), is_table
-        )
+def _list_scopes(graph: Any, around: _OnnxScope | None, outputs: Sequence[str] = ()) -> Iterator[_OnnxScope]:
+    """The scope of a graph (or function), and those of the graphs inside its nodes (If, Loop, Scan)."""
+    scope = _OnnxScope(around, outputs)
+    for tensor in getattr(graph, "initializer", ()):
+        scope.constants[tensor.name] = _describe_tensor(tensor.name, tensor.data_type, tensor.dims)
+    for sparse in getattr(graph, "sparse_initializer", ()):
+        name = sparse.values.name
+        scope.constants[name] = _describe_tensor(name, sparse.values.data_type, sparse.dims)
+    yield scope
+    for node in graph.node:
+        scope.nodes.append(node)
+        scope.makers |= dict.fromkeys(node.output, node)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _list_scopes(attribute.g, scope)
+            elif node.op_type == "Constant":
+                scope.constants[node.output[0]] = _describe_constant(node.output[0], attribute)
+
+
+def _describe_constant(name: str, attribute: Any) -> GraphWeight:
+    """The value of a Constant node, by its attribute."""
+    if attribute.HasField("t"):
+        return _describe_tensor(name, attribute.t.data_type, attribute.t.dims)
+    if attribute.HasField("sparse_tensor"):
+        sparse = attribute.sparse_tensor
+        return _describe_tensor(name, sparse.values.data_type, sparse.dims)
+    floats = len(attribute.floats)
+    return GraphWeight(
+        name, "float32" if floats else "int64", floats or len(attribute.ints) or 1, int(floats > 1)
+    )
+
+
+def _describe_tensor(name: str, data_type: int, shape: Sequence[int]) -> GraphWeight:
+    from onnx import TensorProto
+
+    names = {number: stored for stored, number in TensorProto.DataType.items()}
+    stored = names.get(data_type, f"type {data_type}")
+    precision = "fp8" if stored.startswith("FLOAT8") else _PRECISIONS.get(stored, stored.lower())
+    return GraphWeight(name, precision, prod(shape), sum(size > 1 for size in shape))
 
 
 def _unpack(weight: GraphWeight, options: Mapping[str, int]) -> GraphWeight:
@@ -197,7 +281,10 @@ def _read_openvino(file: Path) -> tuple[list[GraphWeight], str]:
         raise SuiteError(
             f"{file} is no OpenVINO file: its root is <{root.tag}>, expected <net> with <layers>"
         )
-    return list(_OpenVinoGraph(root).list_weights()), _read_nncf_claim(root)
+    bodies = [body for tag in _BODIES for body in root.iter(tag)]
+    graphs = [_OpenVinoGraph(root, is_main=True), *(_OpenVinoGraph(body) for body in bodies)]
+    weights = [weight for graph in graphs for weight in graph.list_weights()]
+    return weights, _read_nncf_claim(root)
 
 
 def _read_nncf_claim(root: ElementTree.Element) -> str:
@@ -209,66 +296,98 @@ def _read_nncf_claim(root: ElementTree.Element) -> str:
 
 
 class _OpenVinoGraph:
-    """The layers of an IR file, and which layer feeds which port."""
+    """The layers of an IR file or of a body in it, and which layer feeds which port."""
 
-    def __init__(self, root: ElementTree.Element) -> None:
-        self._layers = {layer.get("id"): layer for layer in root.iterfind("layers/layer")}
-        self._sources: dict[Any, list[Any]] = {}
+    def __init__(self, root: ElementTree.Element, *, is_main: bool = False) -> None:
+        self._is_main = is_main
+        self._layers = {layer.get("id", ""): layer for layer in root.iterfind("layers/layer")}
+        self._sources: dict[str, list[str]] = {}
         edges = sorted(root.iterfind("edges/edge"), key=lambda edge: int(edge.get("to-port", 0)))
         for edge in edges:
-            self._sources.setdefault(edge.get("to-layer"), []).append(edge.get("from-layer"))
+            self._sources.setdefault(edge.get("to-layer", ""), []).append(edge.get("from-layer", ""))
+        self._constants = {
+            key: self._describe(layer) for key, layer in self._layers.items() if layer.get("type") == "Const"
+        }
 
     def list_weights(self) -> Iterator[GraphWeight]:
         """Each constant that counts, once."""
-        seen: set[Any] = set()
-        readers = [
-            (key, layer) for key, layer in self._layers.items() if layer.get("type") in _OPENVINO_READERS
+        seen: set[str] = set()
+        last = self._find_last_products()
+        for role in _ROLES:
+            for key, layer in self._layers.items():
+                kind = layer.get("type")
+                is_read = kind in _OPENVINO_READERS
+                if is_read and role == (
+                    "table" if kind == "Gather" else "output" if key in last else "matrix"
+                ):
+                    for source in self._sources.get(key, [])[: 1 if role == "table" else None]:
+                        yield from self._read(source, role, seen)
+        for key, weight in self._constants.items():
+            if key not in seen and weight.dimensions > 1 and weight.precision in FLOATS:
+                yield weight
+
+    def _read(self, key: str, role: Role, seen: set[str]) -> Iterator[GraphWeight]:
+        constants, is_reshaped = self._list_constants(key)
+        if not constants:
+            return
+        # Scales and zero points have fewer numbers than their weight.
+        chosen = max(constants, key=lambda constant: self._constants[constant].numbers)
+        weight = self._constants[chosen]
+        if role == "table" and weight.dimensions > 2:
+            role = "matrix"
+        if is_reshaped and weight.numbers > 1:
+            weight = replace(weight, dimensions=max(2, weight.dimensions))
+        seen.update(constant for constant in constants if self._constants[constant].numbers < weight.numbers)
+        if chosen not in seen and weight.dimensions > 1:
+            seen.add(chosen)
+            yield replace(weight, role=role)
+
+    def _list_constants(self, key: str) -> tuple[list[str], bool]:
+        """The constants behind a port through layers that only unpack them; none if anything is computed.
+
+        Also whether a layer between gives another shape.
+        """
+        constants: list[str] = []
+        waiting, is_reshaped = [key], False
+        while waiting:
+            key = waiting.pop()
+            layer = self._layers.get(key)
+            if key in self._constants:
+                constants.append(key)
+            elif layer is None or layer.get("type") not in _OPENVINO_UNPACKING:
+                return [], False
+            else:
+                is_reshaped = is_reshaped or layer.get("type") == "Reshape"
+                waiting += self._sources.get(key, [])
+        return constants, is_reshaped
+
+    def _find_last_products(self) -> set[str]:
+        """Ids of layers whose result is the graph's output but for bias, scale and shape."""
+        keys: set[str] = set()
+        waiting = [
+            source
+            for key, layer in self._layers.items()
+            if self._is_main and layer.get("type") == "Result"
+            for source in self._sources.get(key, [])
         ]
-        for key, layer in sorted(readers, key=lambda reader: reader[1].get("type") != "Gather"):
+        while waiting:
+            key = waiting.pop()
+            if key in keys or key not in self._layers:
+                continue
+            keys.add(key)
             sources = self._sources.get(key, [])
-            is_table = layer.get("type") == "Gather"
-            for source in sources[:1] if is_table else sources:
-                constant = self._find_constant(source, seen)
-                if constant is None or constant in seen:
-                    continue
-                seen.add(constant)
-                weight = self._describe(constant, is_table=is_table)
-                if weight.precision in _PRECISIONS.values():
-                    yield weight
-        for key, layer in self._layers.items():
-            if layer.get("type") == "Const" and key not in seen:
-                weight = self._describe(key)
-                if weight.dimensions > 1 and weight.precision in FLOATS:
-                    yield weight
+            if self._layers[key].get("type") == "Add":  # a bias is a constant, and a residual is not
+                computed = [source for source in sources if not self._list_constants(source)[0]]
+                waiting += computed if len(computed) == 1 else []
+            elif self._layers[key].get("type") in _ENDING:
+                waiting += sources
+        return keys
 
-    def _find_constant(self, key: Any, seen: set[Any]) -> Any:
-        """The id of the constant behind a port, through layers that only unpack it; None if computed."""
-        scales: list[Any] = []
-        while (layer := self._layers[key]).get("type") != "Const":
-            sources = self._sources.get(key, [])
-            if layer.get("type") not in _OPENVINO_UNPACKING or not sources:
-                return None
-            for source in sources[1:]:
-                scales += self._list_constants(source)
-            key = sources[0]
-        seen.update(scales)
-        return key
-
-    def _list_constants(self, key: Any) -> Iterator[Any]:
-        """The constants that make a scale or a zero point."""
-        layer = self._layers[key]
-        if layer.get("type") == "Const":
-            yield key
-        elif layer.get("type") in _OPENVINO_UNPACKING:
-            for source in self._sources.get(key, []):
-                yield from self._list_constants(source)
-
-    def _describe(self, key: Any, *, is_table: bool = False) -> GraphWeight:
-        layer = self._layers[key]
+    @staticmethod
+    def _describe(layer: ElementTree.Element) -> GraphWeight:
         data = layer.find("data")
-        assert data is not None
-        shape = [int(size) for size in data.get("shape", "").split(",") if size.strip()]
-        stored = data.get("element_type", "")
-        precision = _PRECISIONS.get(stored, stored)
-        name = layer.get("name", "")
-        return GraphWeight(name, precision, prod(shape), sum(size > 1 for size in shape), is_table)
+        shape_text = "" if data is None else data.get("shape", "")
+        shape = [int(size) for size in shape_text.split(",") if size.strip()]
+        stored = "" if data is None else data.get("element_type", "")
+        numbers, dimensions = prod(shape), sum(size > 1 for size in shape)
+        return GraphWeight(layer.get("name", ""), _PRECISIONS.get(stored, stored), numbers, dimensions)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
@@ -28,9 +28,6 @@ from slimgate.models.model_ref import GGUF, TORCH, model_config, parse_model_ref
 from slimgate.models.quantized_files import CHECKPOINT, SERVED, describe_quantization, method_of
 from slimgate.models.saved_files import read_description
 from slimgate.models.saved_weights import Stored, read_stored_tensors
-
-if TYPE_CHECKING:
-    pass
 
 # Kinds of artifacts whose files say the precision of their weights.
 _KINDS_OF_GRAPHS = frozenset({"onnx", "onnx_genai", "openvino", "openvino_decoder"})
@@ -47,6 +44,8 @@ _KINDS = {
 # The layers that a recipe for language models changes: those of a block, without embeddings and the output.
 _OF_BLOCKS = ("attention", "mlp", "experts", "other")
 _FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+# Precisions of 16 bits or more.
+_WIDE = frozenset({*_FLOATS.values(), "int16", "int32", "int64"})
 _EIGHT_BITS = {"I8": "int8", "F8_E4M3": "fp8", "F8_E5M2": "fp8", "F8_E8M0": "fp8"}
 # Tensors next to packed weights: scales, zero points, orders, shapes.
 _BESIDE = re.compile(
@@ -58,6 +57,8 @@ _BESIDE_IN_STEPS = frozenset({"gain", "input_zero_point", "pattern", "smoothing"
 _WEIGHTS_OF_STEPS = frozenset({"packed", "qdata", "values"})
 _BITS = 32
 _BITS_OF_INTEGERS = {"U8": 8, "I32": 32, "I64": 64}
+# Of a graph's weights, what the operator alone says.
+_KINDS_OF_ROLES: Mapping[str, str] = {"table": "embeddings", "output": "output"}
 # The order in which kinds are listed.
 _ORDER = ("embeddings", "attention", "mlp", "experts", "other", "output", "norms and biases")
 Json = Mapping[str, Any]
@@ -81,7 +82,7 @@ class WeightShares:
             (name, count) for kind in _OF_BLOCKS for name, count in self.counts.get(kind, {}).items()
         ]
         total = sum(count for _, count in of_blocks)
-        packed = sum(count for name, count in of_blocks if name not in _FLOATS.values())
+        packed = sum(count for name, count in of_blocks if name not in _WIDE)
         return packed / total if total else 0.0
 
 
@@ -95,8 +96,11 @@ def read_weight_shares(text: str) -> WeightShares:
         return _of_gguf(path)
     if path.suffix in (ONNX, OPENVINO) and path.is_file():
         return _of_graph(path)
-    if path.is_dir() and not any(path.glob("*.safetensors")) and (graph := find_graph(path)) is not None:
-        return _of_graph(graph)
+    models = ("*.safetensors", "*.gguf", "pytorch_model*.bin")
+    if path.is_dir() and not any(file for pattern in models for file in path.glob(pattern)):
+        graph = find_graph(path)
+        if graph is not None:
+            return _of_graph(graph)
     ref = parse_model_ref(text)
     if ref.folder is None:
         from slimgate.models.hub import fetch_model
@@ -120,8 +124,11 @@ def read_artifact_shares(kind: str, folder: Path) -> WeightShares | None:
     if kind not in KINDS_WITH_SHARES:
         return None
     if kind in _KINDS_OF_GRAPHS:
-        graph = find_graph(folder)
-        return None if graph is None else _of_graph(graph)
+        try:
+            graph = find_graph(folder)
+            return None if graph is None else _of_graph(graph)
+        except SuiteError:  # several graphs, or no package to read them: only a budget needs the shares
+            return None
     if files := gguf_files(folder):
         return _of_gguf(files[0])
     replaced = _replaced_layers(read_description(folder))
@@ -154,8 +161,9 @@ def _of_graph(file: Path) -> WeightShares:
     weights, claim = read_graph_weights(file)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for weight in weights:
-        name = weight.name.removesuffix(".weight")
-        kind = "embeddings" if weight.is_table else _kind_of(name, dimensions=weight.dimensions)
+        kind = _KINDS_OF_ROLES.get(weight.role)
+        if kind is None:
+            kind = _kind_of(weight.name.removesuffix(".weight"), dimensions=weight.dimensions)
         counts[kind][weight.precision] += weight.numbers
     return WeightShares(_ordered(counts), claim)
 

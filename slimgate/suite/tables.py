@@ -271,7 +271,7 @@ class MeasureTable(Table):
     batch_tokens: int | None = Field(default=None, ge=1)
     """Largest number of tokens in a batch of predictions, padding included; default: no limit."""
     on_inconclusive: OnInconclusive = "fail"
-    """What happens if there are too few rows for a verdict: fail, or warn and pass."""
+    """What happens if a verdict is undecided: fail, or warn and pass."""
     memory: bool = False
     """Measure the peak memory of every model, each loaded in its own process, which takes seconds. A variant
     with a memory budget is always measured, three times."""
@@ -336,8 +336,8 @@ class LoadTable(Table):
     request_rate: float | None = Field(default=None, gt=0, le=10_000)
     """Requests per second; they arrive as a Poisson process and do not wait for each other."""
     requests: int = Field(default=32, ge=1, le=100_000)
-    """Requests in one turn. The prompts are gate rows, from short to long. Every turn has the same
-    prompts."""
+    """Requests in one turn. The prompts are gate rows of all lengths, in random order. Every turn has the
+    same prompts."""
     blocks: int = Field(default=12, ge=6, le=1000)
     """Timed turns of the variant. The teacher has two turns for each, which show the noise."""
     service_level: ServiceLevelTable | None = None

@@ -128,7 +128,8 @@ def test_scales_of_blocks_are_no_weights(tmp_path: Path) -> None:
     )
     nodes = [
         helper.make_node("DequantizeLinear", ["packed", "scales"], ["weight"], block_size=4),
-        helper.make_node("MatMul", ["x", "weight"], ["y"]),
+        helper.make_node("MatMul", ["x", "weight"], ["z"]),
+        helper.make_node("Relu", ["z"], ["y"]),
     ]
     scales = np.ones((2, 8), np.float32)
     file = write_graph(tmp_path / "model.onnx", nodes, packed=four_bits, scales=scales)
@@ -171,3 +172,152 @@ def test_of_several_graphs_one_must_be_named(tmp_path: Path) -> None:
         SuiteError, match=r"several graphs \(model\.onnx, model_quantized\.onnx\), .* name the file"
     ):
         read_weight_shares(str(tmp_path))
+
+
+def count_onnx(file: Path, nodes: list[Any], **tensors: Any) -> dict[str, dict[str, int]]:
+    """Counts of a graph that also has one int8 matrix of 64 numbers, behind DequantizeLinear."""
+    packed = [
+        helper.make_node("DequantizeLinear", ["packed", "scale"], ["weight"]),
+        helper.make_node("MatMul", ["x", "weight"], ["h"]),
+        helper.make_node("Relu", ["h"], ["hidden"]),
+    ]
+    constants = {"packed": np.zeros((8, 8), np.int8), "scale": np.ones(1, np.float32)}
+    write_graph(file, [*packed, *nodes], **constants, **tensors)
+    return {kind: dict(counts) for kind, counts in read_weight_shares(str(file)).counts.items()}
+
+
+EXPERTS = [
+    helper.make_node("Gather", ["large", "index"], ["chosen"]),
+    helper.make_node("MatMul", ["hidden", "chosen"], ["z"]),
+    helper.make_node("Relu", ["z"], ["y"]),
+]
+FLAT = [
+    helper.make_node("Reshape", ["large", "shape"], ["matrix"]),
+    helper.make_node("MatMul", ["hidden", "matrix"], ["z"]),
+    helper.make_node("Relu", ["z"], ["y"]),
+]
+WIDE = [
+    helper.make_node("DequantizeLinear", ["large", "scale"], ["wide"]),
+    helper.make_node("MatMul", ["hidden", "wide"], ["z"]),
+    helper.make_node("Relu", ["z"], ["y"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "large", "precision"),
+    [
+        pytest.param(EXPERTS, np.zeros((4, 8, 10), np.float32), "float32", id="experts"),
+        pytest.param(FLAT, np.zeros(320, np.float32), "float32", id="flat"),
+        pytest.param(WIDE, np.zeros((8, 40), np.int16), "int16", id="sixteen-bits"),
+    ],
+)
+def test_no_large_matrix_is_lost(tmp_path: Path, nodes: list[Any], large: Any, precision: str) -> None:
+    counts = count_onnx(
+        tmp_path / "model.onnx", nodes, large=large, index=np.int64(0), shape=np.array([8, 40])
+    )
+    assert counts == {"other": {precision: 320, "int8": 64}}
+    assert read_weight_shares(str(tmp_path)).quantized_share == pytest.approx(64 / 384)
+
+
+def test_the_output_layer_is_no_block(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["hidden", "head"], ["z"]),
+        helper.make_node("Add", ["z", "bias"], ["y"]),
+    ]
+    counts = count_onnx(
+        tmp_path / "model.onnx", nodes, head=np.zeros((8, 4), np.float32), bias=np.zeros(4, np.float32)
+    )
+    assert counts == {"other": {"int8": 64}, "output": {"float32": 32}}
+
+
+def test_a_residual_connection_is_no_output_layer(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["hidden", "float"], ["z"]),
+        helper.make_node("Add", ["z", "h"], ["y"]),
+    ]
+    counts = count_onnx(tmp_path / "model.onnx", nodes, float=np.zeros((8, 8), np.float32))
+    assert counts == {"other": {"float32": 64, "int8": 64}}
+
+
+def test_each_branch_has_names_of_its_own(tmp_path: Path) -> None:
+    """Branches of If may use one name for different weights."""
+
+    def branch(dtype: Any) -> Any:
+        scale = numpy_helper.from_array(np.ones(1, np.float32), "s")
+        stored = numpy_helper.from_array(np.zeros((8, 8), dtype), "w")
+        unpacked = helper.make_node("DequantizeLinear", ["w", "s"], ["u"])
+        nodes = [] if dtype == np.float32 else [unpacked]
+        nodes.append(helper.make_node("MatMul", ["hidden", "u" if nodes else "w"], ["b"]))
+        end = helper.make_tensor_value_info("b", TensorProto.FLOAT, [1, 8])
+        return helper.make_graph(nodes, "branch", [], [end], [stored, scale])
+
+    for first, second in ((np.int8, np.float32), (np.float32, np.int8)):
+        chosen = helper.make_node(
+            "If", ["condition"], ["z"], then_branch=branch(first), else_branch=branch(second)
+        )
+        nodes = [chosen, helper.make_node("Relu", ["z"], ["y"])]
+        counts = count_onnx(tmp_path / "model.onnx", nodes, condition=np.array(True))
+        assert counts == {"other": {"int8": 128, "float32": 64}}
+
+
+def test_a_local_function_is_read(tmp_path: Path) -> None:
+    value = numpy_helper.from_array(np.zeros((8, 8), np.float32))
+    body = [
+        helper.make_node("Constant", [], ["w"], value=value),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+    ]
+    opset = [helper.make_opsetid("", 21)]
+    function = helper.make_function("own", "Layer", ["a"], ["b"], body, opset)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8]) for name in ("x", "y")]
+    node = helper.make_node("Layer", ["x"], ["y"], domain="own")
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:])
+    model = helper.make_model(
+        graph, functions=[function], opset_imports=[*opset, helper.make_opsetid("own", 1)]
+    )
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    assert read_weight_shares(str(tmp_path)).counts == {"other": {"float32": 64}}
+
+
+def test_bodies_of_openvino_loops_are_read(tmp_path: Path) -> None:
+    inside = (
+        '<layers><layer id="0" name="w" type="Const"><data element_type="f32" shape="80, 80"/></layer>'
+        '<layer id="1" name="m" type="MatMul"/><layer id="2" name="r" type="Result"/></layers>'
+        '<edges><edge from-layer="0" from-port="0" to-layer="1" to-port="1"/>'
+        '<edge from-layer="1" from-port="0" to-layer="2" to-port="0"/></edges>'
+    )
+    loop = f'<layer id="0" name="loop" type="TensorIterator"><body>{inside}</body></layer>'
+    (tmp_path / "model.xml").write_text(f"<net><layers>{loop}</layers><edges/></net>")
+    assert read_weight_shares(str(tmp_path)).counts == {"other": {"float32": 6400}}
+
+
+def test_the_larger_factor_is_the_weight(tmp_path: Path) -> None:
+    """A scale may be the first input of Multiply."""
+    layers = "".join(
+        f'<layer id="{number}" type="Const"><data element_type="f32" shape="{shape}"/></layer>'
+        for number, shape in enumerate(("1, 80", "80, 80"))
+    )
+    edges = "".join(
+        f'<edge from-layer="{source}" from-port="0" to-layer="{target}" to-port="{port}"/>'
+        for source, target, port in ((0, 2, 0), (1, 2, 1), (2, 3, 1), (3, 4, 0))
+    )
+    ends = '<layer id="2" type="Multiply"/><layer id="3" type="MatMul"/><layer id="4" type="Relu"/>'
+    (tmp_path / "model.xml").write_text(f"<net><layers>{layers}{ends}</layers><edges>{edges}</edges></net>")
+    assert read_weight_shares(str(tmp_path)).counts == {"other": {"float32": 6400}}
+
+
+def test_weights_next_to_a_graph_are_not_ignored(tmp_path: Path) -> None:
+    """A suite loads pytorch_model.bin of such a folder, so its graph says nothing."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    (tmp_path / "onnx").mkdir()
+    write_graph(tmp_path / "onnx" / "model_quantized.onnx", nodes, w=np.zeros((8, 8), np.float32))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(SuiteError, match=r"has no readable \*\.safetensors"):
+        read_weight_shares(str(tmp_path))
+    assert read_artifact_shares("onnx", tmp_path / "onnx") is not None
+
+
+def test_an_artifact_of_two_graphs_has_no_shares(tmp_path: Path) -> None:
+    for name in ("encoder.onnx", "decoder.onnx"):
+        write_graph(tmp_path / name, [])
+    assert read_artifact_shares("onnx", tmp_path) is None

@@ -54,14 +54,15 @@ async def pass_on(
             request_came = loop.time()
             requests.write(part)
             await requests.drain()
+        requests.write_eof()
 
     async def read_answers() -> None:
-        while True:
-            part = await server.read(CHUNK)
-            arrived = loop.time()
-            await parts.put((arrived + share * (arrived - request_came), part))
-            if not part:
-                return
+        try:
+            while part := await server.read(CHUNK):
+                arrived = loop.time()
+                await parts.put((arrived + share * (arrived - request_came), part))
+        finally:  # also if the server resets the connection
+            await parts.put((loop.time(), b""))
 
     async def send_answers() -> None:
         while True:
@@ -74,7 +75,7 @@ async def pass_on(
 
     tasks = [asyncio.create_task(work()) for work in (send_requests, read_answers, send_answers)]
     try:
-        await asyncio.wait((tasks[0], tasks[2]), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((tasks[2],))
     finally:
         for task in tasks:
             task.cancel()

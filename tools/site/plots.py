@@ -355,5 +355,4 @@ PLOTS: Mapping[str, tuple[tuple[float, float], Callable[[Figure, str], None]]] =
     "log_rules": ((7.6, 3.0), log_rules),
     "frontier": ((7.6, 4.2), frontier),
     "cost_growth": ((9.6, 3.2), cost_growth),
-    "gguf": ((9.6, 5.2), gguf),
 }

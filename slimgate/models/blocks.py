@@ -152,7 +152,7 @@ def blocks(network: nn.Module) -> list[Block]:
         network: a network of a known family.
 
     Raises:
-            BuildError: for another family.
+        BuildError: for another family, or if no list of blocks is found.
     """
     return [_block(network, name) for name in block_names(network)]
 

@@ -2,8 +2,8 @@
 
 The folder of an artifact of kind onnx:
 
-        model.onnx                   the graph with its weights; above 2 GB these are in model.onnx.data
-        config.json  tokenizer files as transformers writes them
+    model.onnx                   the graph with its weights; above 2 GB these are in model.onnx.data
+    config.json  tokenizer files as transformers writes them
     slimgate.json                the kind
 
 The graph's input names are those of the tokenizer, (rows, tokens) each; its one output is `logits`.

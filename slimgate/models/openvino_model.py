@@ -3,7 +3,7 @@
 The folder of an artifact of kind openvino:
 
     model.xml  model.bin          the graph, and its weights
-        config.json  tokenizer files  as transformers writes them
+    config.json  tokenizer files  as transformers writes them
     slimgate.json                 the kind
 
 The graph's input names are those of the tokenizer, (rows, tokens) each; its one output is `logits`.

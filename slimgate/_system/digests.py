@@ -70,7 +70,7 @@ def folder_digest(folder: Path, names: Iterable[str]) -> str:
 
 
 def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
-    """Relative names of the files below a folder, sorted, also behind links; circles of links are skipped.
+    """Relative names of the files below a folder, sorted. Links are followed, except back to a folder above.
 
     leave_out: patterns of names of files and folders that do not count.
     """
@@ -159,6 +159,7 @@ def _version(package: str) -> str | None:
 
 
 def _closure(module: str) -> set[str]:
+    """The module, and all modules that it imports directly or indirectly and that count by their code."""
     reached, todo = {module}, [module]
     while todo:
         for name in _imports(todo.pop()):

@@ -116,7 +116,10 @@ def _choose_further(log: Log, side: str, choices: Mapping[str, str]) -> Log:
 
 
 def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
-    """The log of `--repeat` with one run. base: the log whose run was chosen before."""
+    """The log of `--repeat` with one run. base: the log whose run was chosen before.
+
+    Raises DataError if no run can be chosen.
+    """
     choices = {side: choice for side, choice in choices.items() if side != ANY or repeat.runs}
     chosen = _choose(repeat, REPEAT, choices) or _join_disjoint(repeat, base)
     if chosen is None and (problems := _find_problems(repeat, REPEAT, base)):

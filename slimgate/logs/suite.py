@@ -167,7 +167,7 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
 
 
 def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
-    """The suite described by data, the content of the file; see `load_log_suite`."""
+    """The suite described by data, the content of the file; see `load_log_suite`. Raises SuiteError."""
     tables = {key: value for key, value in data.items() if key != LOGS}
     try:
         table = LogsTable.model_validate(data[LOGS])

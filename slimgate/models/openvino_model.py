@@ -189,7 +189,10 @@ def write_graph(
 
 
 def read_graph(folder: Path, *, kind: str = KIND, mapped: bool = False) -> Any:
-    """The graph of a folder. mapped: weights stay in the file, which must then exist as long as the graph."""
+    """The graph of a folder. mapped: weights stay in the file, which must then exist as long as the graph.
+
+    Raises BuildError if OpenVINO cannot read it, MissingExtra without openvino.
+    """
     openvino, file = load_openvino(f"an artifact of kind {kind}"), folder / FILES[kind][0]
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": mapped})

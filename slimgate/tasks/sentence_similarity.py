@@ -66,7 +66,10 @@ class SentenceSimilarity(SentenceTask[Params]):
     pipeline = "sentence-similarity"
 
     def guess(self, data: FoundRows) -> tuple[Json, str] | None:
-        """Guesses two texts and a number if the user names the task; else a regression is guessed."""
+        """Guesses two texts and a number if the user names the task; None leaves them to a regression.
+
+        Raises DataError if there are not two texts.
+        """
         score = data.score() if data.stated.task else None
         if score is None:
             return None

@@ -107,7 +107,7 @@ def code_parts(module: str) -> dict[str, Any]:
     """The parts of `code_digest`: the code by module, and the state of each distribution."""
     modules = sorted(_closure(module))
     # also the package of each module, in case it is installed
-    packages = {name.split(".")[0] for module in modules for name in (module, *_names(module))} - {OWN}
+    packages = {name.split(".")[0] for counted in modules for name in (counted, *_names(counted))} - {OWN}
     return {
         "code": {name: _own_digest(name) for name in modules},
         "packages": package_states(packages),

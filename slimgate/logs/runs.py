@@ -262,7 +262,7 @@ def _join_newest(log: Log) -> Log:
 
 
 def _list_runs(runs: Sequence[Run], *, settings: bool = False) -> str:
-    """`2026-01-01T… (arc_easy, gsm8k), 2026-02-01T… (gsm8k; another chat template)`."""
+    """A text such as `2026-01-01T… (arc_easy, gsm8k), 2026-02-01T… (gsm8k; another chat template)`."""
     shown = runs[-_MOST_RUNS:]
     words = [_describe_run(run, runs[: runs.index(run)] if settings else ()) for run in shown]
     more = len(runs) - len(shown)

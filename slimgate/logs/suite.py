@@ -262,7 +262,7 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, object]
     stated = tables.get("budgets", {})
     of_targets = stated.get("variants", {}) if isinstance(stated, Mapping) else {}
     budgets = [stated, *(of_targets.values() if isinstance(of_targets, Mapping) else ())]
-    keys = {key for table in budgets if isinstance(table, Mapping) for key in table} - {"variants"}
+    keys = {key for limits in budgets if isinstance(limits, Mapping) for key in limits} - {"variants"}
     if not keys.isdisjoint({LATENCY, *TOKEN_TABLES}):
         return LOADS
     return ANSWERS

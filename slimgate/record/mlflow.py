@@ -56,17 +56,18 @@ class Experiment:
             runs = self._client.search_runs([self._id], filter_string=query, max_results=1)
         return runs[0].info.run_id if runs else None
 
-    def log(self, accepted_run: Kept) -> str:
+    def log(self, run: Kept) -> str:
         """Logs the record, with run.json and report.md; returns the id of the suite's run."""
-        times = _times(accepted_run.record)
+        times = _times(run.record)
         with _explain_errors():
-            parent = self._log(suite_run(accepted_run.record), times)
-            for run in model_runs(accepted_run.record):
-                self._end(self._log(run, times, {_PARENT: parent}), times, failed=run.failed)
-            for file in (accepted_run.file, accepted_run.file.parent / _REPORT):
+            parent = self._log(suite_run(run.record), times)
+            for model_run in model_runs(run.record):
+                run_id = self._log(model_run, times, {_PARENT: parent})
+                self._end(run_id, times, failed=model_run.failed)
+            for file in (run.file, run.file.parent / _REPORT):
                 if file.is_file():
                     self._client.log_artifact(parent, str(file))
-            self._client.set_tag(parent, RECORD_TAG, file_sha256(accepted_run.file))
+            self._client.set_tag(parent, RECORD_TAG, file_sha256(run.file))
             self._end(parent, times)
         return parent
 

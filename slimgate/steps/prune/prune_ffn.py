@@ -115,4 +115,4 @@ def _scores(
         + [weight(part.output).t()]
         for part in parts
     }
-    return {name: torch.cat(parts, dim=1).norm(dim=1).cpu().numpy() for name, parts in rows.items()}
+    return {name: torch.cat(weights, dim=1).norm(dim=1).cpu().numpy() for name, weights in rows.items()}

@@ -70,7 +70,7 @@ def folder_digest(folder: Path, names: Iterable[str]) -> str:
 
 
 def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
-    """Relative names of the files below a folder, sorted, also behind links; circles of links are skipped.
+    """Relative names of the files below a folder, sorted. Links are followed, except back to a folder above.
 
     leave_out: patterns of names of files and folders that do not count.
     """
@@ -107,7 +107,7 @@ def code_parts(module: str) -> dict[str, Any]:
     """The parts of `code_digest`: the code by module, and the state of each distribution."""
     modules = sorted(_closure(module))
     # also the package of each module, in case it is installed
-    packages = {name.split(".")[0] for module in modules for name in (module, *_names(module))} - {OWN}
+    packages = {name.split(".")[0] for counted in modules for name in (counted, *_names(counted))} - {OWN}
     return {
         "code": {name: _own_digest(name) for name in modules},
         "packages": package_states(packages),
@@ -159,6 +159,7 @@ def _version(package: str) -> str | None:
 
 
 def _closure(module: str) -> set[str]:
+    """The module, and all modules that it imports directly or indirectly and that count by their code."""
     reached, todo = {module}, [module]
     while todo:
         for name in _imports(todo.pop()):

@@ -68,7 +68,10 @@ def forget_distributions() -> None:
 
 
 class _Installed:
-    """by_name: distributions by normalized names; owners: names of distributions by import names."""
+    """The distributions that are installed.
+
+    by_name: distributions by normalized names; owners: names of distributions by import names.
+    """
 
     def __init__(self) -> None:
         self.by_name: dict[str, Distribution] = {}

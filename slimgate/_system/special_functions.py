@@ -36,8 +36,8 @@ def __getattr__(name: str) -> Any:
 def import_functions_alone() -> None:
     """Imports the functions, and leaves scipy.special to a later import.
 
-    For a process with one thread: another thread could import the empty package that is there meanwhile.
-    Does nothing if scipy.special is imported, or has no such module.
+    Call it only in a process with one thread. Another thread could import the empty package that
+    replaces scipy.special meanwhile. It does nothing if scipy.special is imported, or has no such module.
     """
     if _PACKAGE in sys.modules:
         return

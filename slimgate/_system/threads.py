@@ -38,14 +38,14 @@ def quota(cpu_max: Path) -> int:
 
 
 def tokenizer_settings(threads: int, rows: int) -> dict[str, str]:
-    """Environment variables for a tokenizer that shares a batch among threads; one row has none."""
+    """Environment variables that let a tokenizer share a batch of several rows among threads."""
     shared = threads > 1 and rows > 1
     return {TOKENIZERS_PARALLELISM: "true" if shared else "false", RAYON_NUM_THREADS: str(threads)}
 
 
 @contextmanager
 def tokenizer_threads(threads: int, rows: int) -> Iterator[None]:
-    """Inside, tokenizers have these settings; afterwards the previous ones."""
+    """Sets the variables of `tokenizer_settings` inside of the block, and restores them afterwards."""
     settings = tokenizer_settings(threads, rows)
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)

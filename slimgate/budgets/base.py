@@ -1,7 +1,7 @@
-"""The classes of kinds of budgets. A kind is one object: its key in the suite, its words, its direction.
+"""The classes of budget kinds. A kind is an object with its key in the suite, its words and its direction.
 
-Each file of this package has one, named `kind`. The statistics that decide a budget are in judge/. A kind of
-budget on a metric selects one of the tests there with `question`.
+Every file of this package except base.py and registry.py has one object, named `kind`. The statistics that
+decide a budget are in judge/. A kind of budget on a metric selects one of the tests there with `question`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from typing import Literal, Protocol
 
 from slimgate.plugins.workloads import TimedPart
 
-# `table` of kinds of budgets on metrics, as in `accuracy = { drop_points = 2.0 }`.
+# The `table` of budget kinds on metrics, as in `accuracy = { drop_points = 2.0 }`.
 METRIC = "metric"
 Unit = Literal["points", "percent"]
-# What is tested: the drop; drop and gain; the drop as a share of the teacher's value; the drop as a share of
-# the teacher's error rate; variant / teacher; the variant's own value.
+# What is tested:
+#   drop             the drop
+#   change           the drop and the gain
+#   share of value   the drop as a share of the teacher's value
+#   share of errors  the drop as a share of the teacher's error rate
+#   ratio            variant / teacher
+#   own value        the variant's own value
 Question = Literal["drop", "change", "share of value", "share of errors", "ratio", "own value"]
-# The name of the mean length of written answers. In logs the task's name comes before it and the slice's
-# after it.
+# The name of the mean length of written answers. In logs it may be TASK/answer_length[FIELD=VALUE].
 ANSWER_LENGTH = "answer_length"
 _LENGTH_NAME = re.compile(rf"(?:.*/)?{ANSWER_LENGTH}(?:\[[^=]+=.*\])?", re.DOTALL)
 
@@ -65,8 +69,8 @@ class BudgetKind:
     table: the table of [budgets] with the key, or METRIC.
     limit: the limit in words, with {:g} for its number. percent: whether the number is shown as a percentage.
     title: its name in reports, if its table has several budgets.
-    line: the name of its value in the line of a gate. unit: the unit of the value.
-    least: whether the limit is the smallest value that is allowed. Otherwise it is the largest.
+    line: the name of its value in the message of a gate. unit: the unit of the value.
+    least: whether the limit is the smallest allowed value. Otherwise it is the largest.
     part: the part of a call whose time it limits; None: the whole call.
     """
 
@@ -81,7 +85,7 @@ class BudgetKind:
     part: TimedPart | None = None
 
     def format_limit(self, limit: float) -> str:
-        """`drop at most 2 points`."""
+        """The limit in words, such as `drop at most 2 points`."""
         return self.limit.format(100 * limit if self.percent else limit)
 
 
@@ -90,7 +94,7 @@ class MetricBudgetKind(BudgetKind):
     """A kind of budget on a metric.
 
     question: what is tested. "change" limits both sides: the drop and the gain.
-    key: describes the key, for the schema and the docs. key_of_teacher: the same for a budget on the teacher
+    key: what the key means, for the schema and the docs. key_of_teacher: the same for a budget on the teacher
         itself; None: the teacher cannot have it.
     above, below, at_most: bounds of the limit.
     order: its place in lists of kinds.

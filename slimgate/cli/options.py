@@ -82,7 +82,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Option:
-    """kind: the allowed values, with their range; default: in TOML, "required", or "–" for none."""
+    """An option of a plug-in, as its page shows it.
+
+    kind: the allowed values, with their range; default: in TOML, "required", or "–" for none.
+    """
 
     name: str
     kind: str

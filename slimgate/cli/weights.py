@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the table. Raises DataError for a share that is not between 0 and 1."""
+    """Prints the table, and returns the exit code. Raises DataError for a share that is not from 0 to 1."""
     from slimgate.models.weight_shares import read_weight_shares
 
     least: float | None = options.quantized_share_min
@@ -49,32 +49,32 @@ def run(options: argparse.Namespace) -> int:
 
 
 def format_shares(shares: WeightShares) -> str:
-    """A line for each kind of layer, the claim, and patterns that match nothing."""
+    """A table with a row for each kind of layer, then the claim, and the patterns that match no module."""
     from tabulate import tabulate
 
-    lines = [
+    rows = [
         (kind, f"{sum(by_precision.values()):,}", _format_precisions(by_precision))
         for kind, by_precision in shares.counts.items()
     ]
-    columns = ("left", "right", "left")
+    alignments = ("left", "right", "left")
     table = tabulate(
-        lines, headers=("layers", "weights", "stored as"), colalign=columns, disable_numparse=True
+        rows, headers=("layers", "weights", "stored as"), colalign=alignments, disable_numparse=True
     )
     claim = shares.claim or "no quantization"
-    words = [
+    lines = [
         table,
         "",
         f"claimed: {claim}",
         f"quantized: {shares.quantized_share:.1%} of the blocks' matrices",
     ]
-    words += [f'"{pattern}" of the configuration matches no module' for pattern in shares.unmatched]
-    return "\n".join(words)
+    lines += [f'"{pattern}" of the configuration matches no module' for pattern in shares.unmatched]
+    return "\n".join(lines)
 
 
 def _format_precisions(by_precision: Mapping[str, int]) -> str:
     total = sum(by_precision.values())
     ordered = sorted(by_precision.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} {numbers / total:.1%}" for name, numbers in ordered)
+    return ", ".join(f"{precision} {count / total:.1%}" for precision, count in ordered)
 
 
 def describe_problem(shares: WeightShares, least: float | None) -> str | None:

@@ -35,7 +35,7 @@ _NO_TYPE = (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, OverflowErro
 def spill_pieces(pieces: Iterable[pa.Table], scratch: Path) -> list[pa.Table]:
     """Writes tables to files in `scratch` and maps them. It joins neighbours that have the same schema.
 
-    The files may be removed as soon as it returns.
+    Returns a table for each run of neighbours. The files may be removed as soon as it returns.
     """
     return [
         _map_pieces(schema, run, scratch)
@@ -56,7 +56,8 @@ def _map_pieces(schema: pa.Schema, pieces: Iterable[pa.Table], scratch: Path) ->
 class _SeenColumns:
     """The columns of the batches so far.
 
-    names: in order of first appearance. typeless: columns with values of several types in one batch.
+    names: their names in order of first appearance. typeless: the columns with values of several types in a
+    batch.
     """
 
     names: dict[str, None] = field(default_factory=dict)
@@ -64,14 +65,17 @@ class _SeenColumns:
 
 
 def parse_objects(path: Path, text: str) -> Iterator[Object]:
-    """The objects of a whole file, which is a list or has one object a line."""
+    """The objects of a whole file, which is a list or has one object a line. Raises DataError."""
     if text.lstrip().startswith("["):
         return _read_list(path, text)
     return parse_lines(path, io.StringIO(text, newline="\n"))
 
 
 def parse_lines(path: Path, lines: Iterable[str], *, first: int = 1) -> Iterator[Object]:
-    """The object of each line. Blank lines are skipped. first: the number of the first line."""
+    """The object of each line. Blank lines are skipped. first: the number of the first line.
+
+    Raises DataError naming file and line.
+    """
     return (row for _, row in parse_numbered_lines(path, lines, first=first))
 
 
@@ -86,20 +90,23 @@ def parse_numbered_lines(
             row = json.loads(line)
         except NOT_JSON as error:
             text = line if isinstance(line, str) else line.decode("utf-8", "replace")
-            cut = (
+            hint = (
                 ""
                 if text.endswith("\n")
                 else ("; the line is incomplete: was the run that wrote it interrupted?")
             )
             raise DataError(
                 f"{path}: line {number} is not JSON ({describe_json_error(error)}): "
-                f"{text.strip()[:60]!r}; expected one object per line{cut}"
+                f"{text.strip()[:60]!r}; expected one object per line{hint}"
             ) from None
         yield number, _check_object(row, f"{path}: line {number}")
 
 
 def to_table(rows: list[Object], *, where: str) -> pa.Table:
-    """Objects as a table. A key that a row lacks is null. A column of mixed scalars becomes strings."""
+    """Objects as a table. A key that a row lacks is null. A column of mixed scalars becomes strings.
+
+    where: the file, for messages. Raises DataError for a column that mixes lists or objects with other types.
+    """
     names = list(dict.fromkeys(key for row in rows for key in row))
     return pa.table({name: _to_array([row.get(name) for row in rows], f"{where}: {name}") for name in names})
 
@@ -107,25 +114,26 @@ def to_table(rows: list[Object], *, where: str) -> pa.Table:
 def read_typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, scratch: Path) -> pa.Table:
     """The objects of lines as a table, as by `to_table`, but mapped from files.
 
-    again: the same lines once more, for columns that have to be read a second time.
+    again: the same lines once more, for columns that have to be read a second time. Raises DataError, as
+    `parse_lines` and `to_table` do.
     """
     columns_seen = _SeenColumns()
     runs = spill_pieces((_make_piece(rows, columns_seen) for rows in _batches(path, lines)), scratch)
     kinds = {name: _list_types(runs, name) for name in columns_seen.names}
-    columns_of_kind: dict[str, list[Any]] = {
+    values_read_again: dict[str, list[Any]] = {
         name: [] for name in columns_seen.names if name in columns_seen.typeless or len(kinds[name]) > 1
     }
-    if columns_of_kind:
+    if values_read_again:
         for row in parse_lines(path, again):
-            for name, values in columns_of_kind.items():
+            for name, values in values_read_again.items():
                 values.append(row.get(name))
-    row_values = {}
+    columns = {}
     for name in columns_seen.names:
-        if name in columns_of_kind:
-            row_values[name] = _to_array(columns_of_kind.pop(name), f"{path}: {name}")
+        if name in values_read_again:
+            columns[name] = _to_array(values_read_again.pop(name), f"{path}: {name}")
         else:
-            row_values[name] = _join_runs(runs, name, next(iter(kinds[name]), pa.null()))
-    return pa.table(row_values)
+            columns[name] = _join_runs(runs, name, next(iter(kinds[name]), pa.null()))
+    return pa.table(columns)
 
 
 def _batches(path: Path, lines: Iterable[str]) -> Iterator[list[Object]]:
@@ -147,17 +155,17 @@ def _take_some_lines(lines: Iterator[str]) -> list[str]:
     return pieces
 
 
-def _make_piece(rows: list[Object], kinds: _SeenColumns) -> pa.Table:
-    """A table of the columns that have one type in these rows, and `_COUNT`.
+def _make_piece(rows: list[Object], columns_seen: _SeenColumns) -> pa.Table:
+    """A table of the columns that have one type in these rows, and `_COUNT`. Adds all to `columns_seen`.
 
     Column names get a dot in front, so that none is `_COUNT`.
     """
     names = dict.fromkeys(key for row in rows for key in row)
-    kinds.names.update(names)
+    columns_seen.names.update(names)
     columns = {"." + name: _typed_or_none([row.get(name) for row in rows]) for name in names}
-    kinds.typeless.update(name for name in names if columns["." + name] is None)
-    known = {name: column for name, column in columns.items() if column is not None}
-    return pa.table({_COUNT: pa.nulls(len(rows)), **known})
+    columns_seen.typeless.update(name for name in names if columns["." + name] is None)
+    typed = {name: column for name, column in columns.items() if column is not None}
+    return pa.table({_COUNT: pa.nulls(len(rows)), **typed})
 
 
 def _typed_or_none(values: Sequence[object]) -> pa.Array | None:
@@ -168,7 +176,7 @@ def _typed_or_none(values: Sequence[object]) -> pa.Array | None:
 
 
 def _list_types(runs: list[pa.Table], name: str) -> set[pa.DataType]:
-    """The types of the column in the runs that have it, without null."""
+    """The types of the column in the tables that have it, without null."""
     kinds = {run["." + name].type for run in runs if "." + name in run.column_names}
     return {kind for kind in kinds if not pa.types.is_null(kind)}
 

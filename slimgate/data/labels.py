@@ -71,8 +71,9 @@ def label_sets(
 ) -> list[frozenset[str]]:
     """The labels of each row.
 
-    label: the column of lists or joined strings, or the columns of 0 and 1. names: the names of numbers.
-    Raises DataError with the first row that cannot be read.
+    label: the column of lists or joined strings, or the columns of 0 and 1. separator: between joined labels.
+    names: if labels are numbers, the label that each number means, from 0. Raises DataError with the first
+    row that cannot be read.
     """
     if isinstance(label, str):
         values = rows.table[label].to_pylist()
@@ -88,7 +89,7 @@ def label_sets(
 
 
 def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDArray[np.float64]:
-    """(rows, classes) 1 if the row has the label, else 0."""
+    """(rows, classes) 1.0 if the row has the label, else 0.0. Every label must be one of `classes`."""
     place = {name: k for k, name in enumerate(classes)}
     marks = np.zeros((len(sets), len(classes)))
     for line, labels in zip(marks, sets, strict=True):

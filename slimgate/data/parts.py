@@ -118,7 +118,7 @@ def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 
 def _drop_across(pools: Sequence[Pool]) -> None:
-    """Withholds the rows of each part whose group or text a later part has."""
+    """Marks the rows of each part whose group or text a later part has as not free."""
     texts, exact_texts, groups = (np.empty(0, np.int64) for _ in range(3))
     for pool in reversed([pool for pool in pools if pool.name != UNLABELLED]):
         withhold(pool, texts=texts, exact_texts=exact_texts, groups=groups)
@@ -195,7 +195,7 @@ def collapse_text(value: object) -> str:
 
 
 def code_texts(table: pa.Table, names: Sequence[str]) -> Ints:
-    """(rows,) codes, equal for rows whose texts `same_texts` counts as the same."""
+    """(rows,) codes, equal for rows whose texts `same_texts` counts as the same. Raises DataError."""
     return codes_of([_text_keys("gate", table, names)[1]])[0]
 
 
@@ -254,18 +254,21 @@ def is_image(kind: pa.DataType) -> bool:
 
 
 def content_digest(value: object) -> str:
-    """The digest of an image. Two splits must not share one. For an image of the hub, that of its bytes."""
+    """The digest of an image, which shows that two splits share it. For an image of the hub, of its bytes."""
     content = (value.get("bytes") or value) if isinstance(value, dict) else value
     return hashlib.sha256(content if isinstance(content, bytes) else repr(content).encode()).hexdigest()
 
 
 def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints], tuple[str, ...]]:
-    """Codes of the labels, and their names. All rows have one code without a label column, or with floats."""
+    """For each table (rows,) codes of the labels; and the label of each code.
+
+    Without a label column, and if the labels are floats, all rows have the code 0 and the label "".
+    """
     import pyarrow.compute as pc
 
-    alike = [np.zeros(table.num_rows, np.int64) for table in tables.values()]
+    no_labels = [np.zeros(table.num_rows, np.int64) for table in tables.values()]
     if name is None:
-        return alike, ("",)
+        return no_labels, ("",)
     columns = [_label(part, table, name) for part, table in tables.items()]
     labels = [strings(c, f"label column {name}") for c in columns]
     zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
@@ -276,7 +279,7 @@ def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints
         missing = pc.or_(pc.is_null(column), pc.is_in(column, value_set=unknown))
         _check_labels(part, table, name, missing.to_numpy())
     if any(pa.types.is_floating(column.type) for column in columns):
-        return alike, ("",)
+        return no_labels, ("",)
     # Codes that all columns share, in order of first appearance, and the label of each code.
     chunks = [chunk for column in labels for chunk in column.chunks]
     encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()

@@ -51,7 +51,9 @@ Texts = Callable[[Ints], Sequence[str]]
 
 @dataclass(frozen=True)
 class BehaviourJudgement:
-    """flips: None if rows are neither right nor wrong. slices: of each metric, the largest drop first.
+    """The judged behaviour of a variant: flips, slices and next tokens.
+
+    flips: None if rows are neither right nor wrong. slices: of each metric, the largest drop first.
 
     tokens: what budgets on tokens were judged by; None if it was not measured. verdict: None without a
     budget.

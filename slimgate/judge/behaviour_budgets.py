@@ -23,7 +23,9 @@ class SliceName(NamedTuple):
 
 @dataclass(frozen=True)
 class BehaviourBudgets:
-    """flips: on the share of rows that turn from right to wrong; slices: by metric, on every slice.
+    """The budgets on the behaviour of a variant.
+
+    flips: on the share of rows that turn from right to wrong; slices: by metric, on every slice.
 
     tokens: on the tokens of a language model, by the table's name (TOKEN_TABLES). named_slices: on one slice.
     """

@@ -41,7 +41,7 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
 
 
 def _tokens(tokens: TokenKl, budget: BudgetFacts) -> str:
-    """`mean KL 0.0123 nats [0.0112, 0.0135], budget 0.02 (n=2000 in 310 groups): PASS`."""
+    """A text such as `mean KL 0.0123 nats [0.0112, 0.0135], budget 0.02 (n=2000 in 310 groups): PASS`."""
     low, high = (_significant(bound) for bound in budget.interval or ())
     kind = find_kind(budget.kind, "top1_agreement") or find_kind(budget.kind)
     assert kind is not None

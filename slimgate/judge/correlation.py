@@ -1,9 +1,10 @@
 """How well scores of pairs follow human scores: Pearson and Spearman, by random weights of the pairs.
 
-A made-up pair represents damage that the sample did not draw (`random_weights`): the teacher has it exactly
-right, and the variant answers as badly as it can. By ranks that is the last place instead of the
-first. A score has no such end: one far-off answer can cost all of Pearson's correlation, and no sample
-excludes it. So a drop of Pearson's correlation can FAIL and never PASS. Spearman's can do both.
+A made-up pair represents damage that the sample does not contain (random_weights.py). The teacher answers it
+exactly right, and the variant as badly as it can. For Spearman the worst answer is the last rank in place of
+the first. For Pearson there is no worst answer: a single answer that is far off can cost all of the
+correlation, and no sample excludes it. So a drop of Pearson's correlation can FAIL and never PASS. A drop of
+Spearman's can do both.
 reports/simulations/metric_verdicts.md has the error rates.
 """
 
@@ -63,9 +64,9 @@ def judge_correlation(
 ) -> QualityJudgement:
     """Judges the correlation of each model's scores with `gold`; Spearman ranks every resample again.
 
-    gold, teacher, variant: (pairs,) in any unit; groups: (pairs,) of pairs that are not independent, which
-    are resampled whole. Raises MeasureError for scores that do not fit, are not finite, or are all equal,
-    SuiteError for a budget that does not suit.
+    gold, teacher, variant: (pairs,) in any unit. groups: (pairs,) the group of each pair; the pairs of a
+    group are not independent, and are weighted together. Raises MeasureError for scores of different shapes,
+    not finite, or all equal; SuiteError for a budget that does not suit.
     """
     from scipy.stats import rankdata
 
@@ -156,7 +157,7 @@ class _Column:
     last: npt.NDArray[np.intp] | None = None
 
     def of(self, weights: Floats) -> Floats:
-        """(k, pairs) or (pairs,) what is correlated: mid-ranks among the drawn pairs, or the values."""
+        """The values (pairs,), or their weighted mid-ranks (k, pairs). weights: (k, pairs)."""
         if self.order is None:
             return self.values
         by_rank = weights[:, self.order]
@@ -178,7 +179,10 @@ def _column(kind: Correlation, scores: Floats) -> _Column:
 
 
 def _correlations(columns: Sequence[_Column], weights: Floats) -> Floats:
-    """(2, k) of teacher and variant with gold; NaN if a resample has one value only."""
+    """(2, k) correlations of teacher and variant with gold, under each of k weightings.
+
+    weights: (k, pairs). NaN if all values with a weight are equal.
+    """
     total = weights.sum(axis=1, keepdims=True)
     gold, *models = (column.of(weights) for column in columns)
     centred = gold - (weights * gold).sum(axis=1, keepdims=True) / total

@@ -118,7 +118,10 @@ def _make_paired(
 
 
 def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
-    """(rows,) group ids; None if rows have none, or each has its own. Both models must agree."""
+    """(rows,) group ids; None if rows have none, or each has its own.
+
+    Raises MeasureError if the groups of the two models differ.
+    """
     stated = [outcomes.groups for outcomes in (teacher, variant) if outcomes.groups is not None]
     if not stated:
         return None

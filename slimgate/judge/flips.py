@@ -74,7 +74,10 @@ def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
 
 
 def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
-    """is_lost: (rows,) 1 if a row turned from right to wrong; groups: (rows,) ids, or None."""
+    """Estimates the share of rows that turned from right to wrong, with its interval.
+
+    is_lost: (rows,) 1 if a row turned from right to wrong; groups: (rows,) ids, or None.
+    """
     count = 0 if groups is None else len(np.unique(groups))
     if count == len(is_lost):
         groups = None

@@ -1,4 +1,4 @@
-"""Several looks at the same growing sample: the level of each, so that all looks together are wrong in 5 %.
+"""Several looks at the same growing sample: a level for each, so that all together err in at most 5 %.
 
 The looks are planned at equal shares of the rows. Lan and DeMets' spending function of the O'Brien-Fleming
 type gives out little of the 5 % early and most of it at the end, so that the last level is close to 5 %.
@@ -20,14 +20,17 @@ from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
 MOST_LOOKS = 20
-# The end of the standard normal distribution, and the number of nodes of the integral over it.
+# Where the integrals over a normal distribution begin (-9) and end, and their number of nodes.
 _END = 9.0
 _NODES = 200
 
 
 @dataclass(frozen=True)
 class Look:
-    """The look that is due: its number from 1, and how many there are; rows so far, and planned in all."""
+    """The look that is due.
+
+    number: from 1. of: how many looks are planned. rows: so far. planned: rows at the last look.
+    """
 
     number: int
     of: int
@@ -67,18 +70,18 @@ def look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
 
 
 def look_rows(planned: int, looks: int) -> tuple[int, ...]:
-    """The rows from which each look is due."""
+    """(looks,) the number of rows from which each look is due."""
     return tuple(-(-planned * number // looks) for number in range(1, looks + 1))
 
 
 def look_at(rows: int, planned: int, looks: int) -> Look | None:
-    """The look that is due; None before the first."""
+    """The latest look that is due with so many rows; None before the first."""
     number = sum(rows >= due for due in look_rows(planned, looks))
     return Look(number, looks, rows, planned) if number else None
 
 
 def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
-    """The sum above which the still undecided runs have a share of `spend`."""
+    """The bound that the sum exceeds with probability `spend` while no earlier look has decided."""
     from slimgate._system.special_functions import ndtr
 
     def excess(bound: float) -> float:
@@ -88,7 +91,7 @@ def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
 
 
 def _nodes(bound: float) -> tuple[Floats, Floats]:
-    """Points from far below up to the bound, and their weights (Gauss-Legendre)."""
+    """(nodes,) points from -_END up to the bound, and (nodes,) their weights (Gauss-Legendre)."""
     points, weights = np.polynomial.legendre.leggauss(_NODES)
     half = (bound + _END) / 2
     return half * points + bound - half, half * weights

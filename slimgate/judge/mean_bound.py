@@ -122,7 +122,9 @@ class UnitLosses:
 def unit_losses(
     losses: Floats, sizes: Floats, groups: Ints | None, *, best: float, worst: float
 ) -> UnitLosses:
-    """losses, sizes: (rows,); groups: (rows,) ids, or None if each row is a unit.
+    """Sums losses and sizes of the rows of each unit.
+
+    losses, sizes: (rows,); groups: (rows,) ids, or None if each row is a unit.
 
     Units of size 0 are left out: they count for nothing, and would change the size of the made-up unit.
     """

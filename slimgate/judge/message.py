@@ -18,7 +18,7 @@ _OUT_OF_REACH = 100
 
 
 def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
-    """`int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL`.
+    """A text such as `int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL`.
 
     name: the variant; since: the baseline that takes the teacher's place. Points have one decimal, and more
     if one decimal would round a bound to its budget. A budget on both sides is `budget ±1.0`. Other kinds of
@@ -56,7 +56,7 @@ def _strays(judgement: QualityJudgement) -> str:
 
 
 def teacher_message(judgement: QualityJudgement) -> str:
-    """`teacher: accuracy, floor 0.85: 0.911 [0.898, 0.923] (n=872): PASS`."""
+    """A text such as `teacher: accuracy, floor 0.85: 0.911 [0.898, 0.923] (n=872): PASS`."""
     budgets = "".join(f", {_budget(budget, 3)}" for budget in judgement.budgets)
     rows = format_rows(judgement.n, judgement.groups)
     return f"teacher: {judgement.metric}{budgets} (n={rows}): {_outcome(judgement)}"

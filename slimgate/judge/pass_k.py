@@ -28,7 +28,10 @@ _NAME = re.compile(r"pass([@^])([1-9]\d{0,3})")
 
 @dataclass(frozen=True)
 class Pass:
-    """kind: "@", at least one of k answers is right, or "^", all of them are."""
+    """The metric pass@k or pass^k.
+
+    kind: "@", at least one of k answers is right, or "^", all of them are.
+    """
 
     kind: Literal["@", "^"]
     k: int

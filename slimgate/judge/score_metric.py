@@ -126,7 +126,11 @@ def score_outcomes(
     right: bool,
     sizes: Floats | None = None,
 ) -> Outcomes:
-    """right: whether scores of 1 are right answers and 0 wrong answers. sizes: for a figure of sums."""
+    """Makes outcomes from the scores of rows.
+
+    scores: (rows,). right: whether 1 is a right and 0 a wrong answer. sizes: (rows,) if the figure is
+    computed from the sums of scores and sizes, such as a perplexity.
+    """
     values = {SCORE: scores, RIGHT: scores} if right else {SCORE: scores}
     if sizes is not None:
         return Outcomes(ids, values={**values, SIZE: sizes}, given=(SIZE,), groups=groups)

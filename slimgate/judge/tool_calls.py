@@ -26,7 +26,10 @@ _JSON_OBJECTS = re.compile(r"\[?\s*\{")
 
 @dataclass(frozen=True)
 class ToolCall:
-    """arguments: an object in a call that is right, else any JSON value, or a text that is not JSON."""
+    """A call of a tool.
+
+    arguments: an object in a call that is right, else any JSON value, or a text that is not JSON.
+    """
 
     name: str
     arguments: Any

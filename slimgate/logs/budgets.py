@@ -38,10 +38,11 @@ _POINTS, _GROWTH = "drop_points", "increase_relative"
 
 @dataclass(frozen=True)
 class LogBudgets:
-    """patterns: of a comparison's name, task or metric, with its budgets. pooled: on all samples at once.
+    """The budgets on the comparisons of two logs. A comparison has a name, a task and a metric.
 
-    measured: patterns of what is judged at all; empty: everything. ranges: for a comparison's name, task or
-    metric, the lowest and the highest score that the user declares. slices: on slices of comparisons.
+    patterns: shell patterns of the name, task or metric, each with its budgets. pooled: on all samples at
+    once. measured: patterns of the comparisons that are judged; empty: all are. ranges: patterns with the
+    lowest and the highest score that the user declares. slices: budgets on slices of comparisons.
     """
 
     patterns: tuple[tuple[str, tuple[QualityBudget, ...]], ...] = ()
@@ -59,7 +60,11 @@ class LogBudgets:
         return matching
 
     def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
-        """The budgets of a slice, a field and its value: the last that names it, or those of every slice."""
+        """The budgets of a slice of a comparison; None if there are none.
+
+        Budgets that name the field of the slice count before those of every slice. Of several, the last
+        counts. slice_name: the field and its value.
+        """
         matching = [
             budgets
             for budgets in self.slices
@@ -129,7 +134,7 @@ class LogBudgets:
         """The pass@k and pass^k that a budget or a pattern names, such as `pass^3` or `gsm8k*/pass^3`."""
         patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
         named = (Pass.parse(pattern.rpartition("/")[2]) for pattern in (*patterns, *self.measured))
-        return list(dict.fromkeys(of for of in named if of is not None))
+        return list(dict.fromkeys(metric for metric in named if metric is not None))
 
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
         """Raises SuiteError for a pattern that matches no comparison."""
@@ -153,7 +158,7 @@ def is_meant(pattern: str, metric: str) -> bool:
 
 
 def matches(pattern: str, name: str, task: str, metric: str) -> bool:
-    """Whether a shell pattern is of this comparison: `gsm8k/strict-match/exact_match`, its task or metric."""
+    """Whether a shell pattern matches the name, such as `gsm8k/strict-match/exact_match`, task or metric."""
     return any(fnmatchcase(text, pattern) for text in (name, task, metric))
 
 
@@ -166,7 +171,9 @@ def drop_budgets(
 ) -> LogBudgets:
     """The budgets of a command line: a limit of each kind for each metric pattern in order, or for all.
 
-    of_slices: points that every slice may lose.
+    metrics: patterns; empty: all metrics. points, equivalent: the limits of --drop-points and
+    --equivalent-points. pooled: points that all samples together may lose. of_slices: points that every slice
+    may lose. Raises SuiteError if the numbers of limits and metrics differ.
     """
     tables = limits_of_each(metrics or ["*"], points, equivalent)
     patterns = [
@@ -183,7 +190,7 @@ def limits_of_each(
 ) -> dict[str, dict[BudgetKind, float]]:
     """The --drop-points and --equivalent-points of each metric; metrics without a limit are left out.
 
-    Each kind has a limit for each metric in order, or one for all.
+    Each kind has a limit for each metric in order, or one for all. Raises SuiteError for other numbers.
     """
     stated: dict[BudgetKind, Sequence[float]] = {"drop_points": points, "equivalent_points": equivalent}
     limits: dict[str, dict[BudgetKind, float]] = {}
@@ -201,7 +208,7 @@ def limits_of_each(
 
 
 def range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
-    """Reads `--range NAME=LOW:HIGH`. Raises SuiteError."""
+    """Reads each `--range NAME=LOW:HIGH`: the pattern, and the two ends. Raises SuiteError."""
     ranges = []
     for text in stated:
         pattern, equals, ends = text.rpartition("=")
@@ -265,9 +272,9 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
 
 
 def as_growth(name: str, budgets: Sequence[QualityBudget], notes: list[str]) -> tuple[QualityBudget, ...]:
-    """Budgets on a perplexity: drop_points as percent of growth, which a line in notes says.
+    """Budgets on a perplexity, with drop_points as percent of its growth. Adds a line to `notes` for each.
 
-    A perplexity has no points, although a limit for all metrics may be in them.
+    A perplexity has no points, but a limit for all metrics may be in points.
     """
     for budget in budgets:
         if budget.kind == _POINTS:

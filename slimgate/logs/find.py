@@ -46,7 +46,7 @@ def read_kl_log(path: Path, name: str | None = None) -> Log:
 
 
 def read_any_log(path: Path, name: str | None = None) -> Log:
-    """Reads a log of answers, a load test or a KL log; see `read_log`."""
+    """Reads a log of answers, a load test or a KL log; see `read_log`. Raises DataError."""
     if not path.is_dir():
         require(path)
     try:

@@ -35,7 +35,10 @@ Budget = SpeedBudget | LimitBudget
 
 
 class JudgedLoadTests(JudgedFiles):
-    """targets: each with its loads. logs: of the targets."""
+    """The judged load tests of a base and its targets.
+
+    targets: by name, each with its judged loads. logs: the logs of the targets.
+    """
 
     def __init__(self, base: Log, targets: Mapping[str, VariantRecord], logs: Sequence[Log]) -> None:
         self.base, self.targets, self._logs = base, targets, logs
@@ -70,7 +73,11 @@ def judge_load_tests(
     allow: Sequence[str],
     on_inconclusive: OnInconclusive,
 ) -> JudgedLoadTests:
-    """Judges load tests. budgets: by target. on_inconclusive: the default of budgets. Raises DataError."""
+    """Judges the load tests of each target against those of the base.
+
+    repeat: another run of the base, which shows the noise; None if there is none. budgets: by target. allow:
+    names of settings that may differ. on_inconclusive: for budgets that do not state it. Raises DataError.
+    """
     return JudgedLoadTests(
         base,
         {
@@ -84,7 +91,7 @@ def judge_load_tests(
 
 
 def require_load_test(log: Log, path: Path, base: Path) -> Log:
-    """Raises DataError for a log of answers, and for the base itself."""
+    """Returns the log. Raises DataError if it is a log of answers, or the base itself."""
     if not log.loads:
         raise DataError(
             f"{path}: it is a log of answers, but the base {base} is a load test; expected another load test"
@@ -118,7 +125,7 @@ def _judge_load(
         for part in LOAD_PARTS
         for quantile in SHOWN_QUANTILES
     )
-    ratios = [ratio for ratio in compared if ratio is not None]  # of what both tests have
+    ratios = [ratio for ratio in compared if ratio is not None]  # None: a test lacks these times
     judged = [_judge_budget(name, pair, ratios, budget) for budget in budgets]
     verdict = worst_verdict([budget_verdict.verdict for budget_verdict, _ in judged])
     return {

@@ -17,9 +17,11 @@ from slimgate.plugins.reader import split_epoch
 
 
 def pass_of_samples(name: str, metric: Pass, paired: PairedTask, scores: PairedScores) -> PairedScores:
-    """One value per sample in place of one score per row; the runs are `RunScores`.
+    """The pass@k or pass^k of each sample, in place of a score of each row.
 
-    Raises DataError if a sample has fewer than k answers.
+    The rows of a sample are its epochs. If there are several runs, the answers of all runs count. name: the
+    comparison, for messages. scores: 0 or 1 for each row. Raises DataError if a sample has fewer than k
+    answers.
     """
     member, first = _number_samples(paired, scores)
     runs = scores.runs or RunScores(scores.base[None], scores.target[None])
@@ -71,6 +73,7 @@ def _check_repeats(
     first: Ints,
     repeats: Floats,
 ) -> None:
+    """Raises DataError if a sample has fewer than k answers. repeats: (samples,) the number of answers."""
     if (repeats >= metric.k).all():
         return
     at = int(repeats.argmin())

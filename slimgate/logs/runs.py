@@ -116,7 +116,10 @@ def _choose_further(log: Log, side: str, choices: Mapping[str, str]) -> Log:
 
 
 def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
-    """The log of `--repeat` with one run. base: the log whose run was chosen before."""
+    """The log of `--repeat` with one run. base: the log whose run was chosen before.
+
+    Raises DataError if no run can be chosen.
+    """
     choices = {side: choice for side, choice in choices.items() if side != ANY or repeat.runs}
     chosen = _choose(repeat, REPEAT, choices) or _join_disjoint(repeat, base)
     if chosen is None and (problems := _find_problems(repeat, REPEAT, base)):
@@ -259,7 +262,7 @@ def _join_newest(log: Log) -> Log:
 
 
 def _list_runs(runs: Sequence[Run], *, settings: bool = False) -> str:
-    """`2026-01-01T… (arc_easy, gsm8k), 2026-02-01T… (gsm8k; another chat template)`."""
+    """A text such as `2026-01-01T… (arc_easy, gsm8k), 2026-02-01T… (gsm8k; another chat template)`."""
     shown = runs[-_MOST_RUNS:]
     words = [_describe_run(run, runs[: runs.index(run)] if settings else ()) for run in shown]
     more = len(runs) - len(shown)

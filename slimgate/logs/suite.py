@@ -167,7 +167,7 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
 
 
 def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
-    """The suite described by data, the content of the file; see `load_log_suite`."""
+    """The suite described by data, the content of the file; see `load_log_suite`. Raises SuiteError."""
     tables = {key: value for key, value in data.items() if key != LOGS}
     try:
         table = LogsTable.model_validate(data[LOGS])
@@ -262,7 +262,7 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, object]
     stated = tables.get("budgets", {})
     of_targets = stated.get("variants", {}) if isinstance(stated, Mapping) else {}
     budgets = [stated, *(of_targets.values() if isinstance(of_targets, Mapping) else ())]
-    keys = {key for table in budgets if isinstance(table, Mapping) for key in table} - {"variants"}
+    keys = {key for limits in budgets if isinstance(limits, Mapping) for key in limits} - {"variants"}
     if not keys.isdisjoint({LATENCY, *TOKEN_TABLES}):
         return LOADS
     return ANSWERS

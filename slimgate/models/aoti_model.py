@@ -2,9 +2,9 @@
 
 The folder of an artifact of kind torch_aoti:
 
-        model.pt2                    the package: machine code with the weights inside, and its C++ source
-        config.json  tokenizer files as transformers writes them
-        slimgate.json                kind, names of the inputs, device and vector instructions
+    model.pt2                    the package: machine code with the weights inside, and its C++ source
+    config.json  tokenizer files as transformers writes them
+    slimgate.json                kind, names of the inputs, device and vector instructions
 
 The package is machine code for one kind of processor, and runs unchecked. So only packages of the local store
 are loaded (a suite's `model` is never a package). It holds no pickle. A package that holds files other than

@@ -28,8 +28,11 @@ STANDS_OUT = 4.0
 
 @dataclass(frozen=True)
 class PartError:
-    """own: the error of a part that reads the teacher's hidden states, relative to what the part adds to
-    them; after: the error of the hidden states after it, as the variant computes them."""
+    """The errors of a part of the variant: the embeddings, a block, or the output.
+
+    own: the error if the part reads the teacher's hidden states, relative to what the part adds to them.
+    after: the error of the hidden states after the part, as the variant computes them.
+    """
 
     name: str
     own: float
@@ -61,7 +64,10 @@ class Parted:
 
 @torch.inference_mode()
 def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Tensor]) -> Parted:
-    """inputs: input_ids and attention_mask of some rows. Raises BuildError if the networks' blocks differ."""
+    """Measures the errors of the variant's embeddings, blocks and output against the teacher's.
+
+    inputs: input_ids and attention_mask of some rows. Raises BuildError if the networks' blocks differ.
+    """
     names, variant_names = block_names(teacher), block_names(variant)
     if len(names) != len(variant_names):
         raise BuildError(f"the teacher has {len(names)} blocks, the variant {len(variant_names)}")

@@ -54,8 +54,9 @@ class Attention:
 class FeedForward:
     """Names of the linear layers of a block's feed-forward part: (up,) or (gate, up), then output.
 
-    If one name occurs twice, the layer is fused: the first half of its outputs, then the second. width: 0 if
-    a step has removed the part, and for a mixture of experts, which has several such parts.
+    If a name occurs twice in `inputs`, the layer is fused: the first half of its outputs is the gate, the
+    second half is up. width: the number of neurons; 0 if a step has removed the part, and for a mixture of
+    experts, which has several such parts.
     """
 
     inputs: tuple[str, ...]
@@ -66,8 +67,8 @@ class FeedForward:
         """For each input layer, its outputs that form these neurons."""
         rows: dict[str, list[int]] = {}
         for name in self.inputs:
-            behind = self.width if name in rows else 0
-            rows.setdefault(name, []).extend(behind + neuron for neuron in neurons)
+            offset = self.width if name in rows else 0
+            rows.setdefault(name, []).extend(offset + neuron for neuron in neurons)
         return rows
 
 
@@ -81,9 +82,9 @@ class Block:
 
 
 def encoder_layers(network: nn.Module) -> nn.ModuleList:
-    """The list of a transformer's blocks, wherever the architecture keeps it.
+    """The list of a transformer's blocks.
 
-    Raises BuildError, also for an encoder-decoder, which has two lists.
+    Raises BuildError if no list is found, and for an encoder-decoder, which has two lists.
     """
     lists = block_lists(network)
     if len(lists) > 1:
@@ -94,7 +95,7 @@ def encoder_layers(network: nn.Module) -> nn.ModuleList:
 
 
 def block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
-    """Name -> list of blocks: one list, or two for an encoder-decoder."""
+    """Name -> list of blocks: one list, or two for an encoder-decoder. Raises BuildError if none is found."""
     config: PreTrainedConfig = network.config
     family = family_of(config)
     lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
@@ -127,7 +128,7 @@ def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
 
 
 def logits_layer(network: nn.Module) -> nn.Linear | None:
-    """The layer that gives the answers: a language model's output layer, or the last with an output a label.
+    """The layer that gives the answers: a language model's output layer, or the last with one per label.
 
     None if it is no nn.Linear any more, and for a network without one (`has_logits_layer = False`).
     """
@@ -152,7 +153,7 @@ def blocks(network: nn.Module) -> list[Block]:
         network: a network of a known family.
 
     Raises:
-            BuildError: for another family.
+        BuildError: for another family, or if no list of blocks is found.
     """
     return [_block(network, name) for name in block_names(network)]
 

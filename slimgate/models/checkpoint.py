@@ -2,10 +2,10 @@
 
 The folder of an artifact of kind quantized_checkpoint:
 
-        config.json  weights  tokenizer files  generation_config.json  …    copies of the folder's files
-        slimgate.json                                                       architecture, kind, storage format
+    config.json  weights  tokenizer files  generation_config.json  …    copies of the folder's files
+    slimgate.json                                                       architecture, kind, storage format
 
-    For a GGUF file, transformers makes config.json and the tokenizer next to it.
+For a GGUF file, transformers makes config.json and the tokenizer next to it.
 """
 
 from __future__ import annotations

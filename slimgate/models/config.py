@@ -83,7 +83,10 @@ def check_positions(max_tokens: int, ref: ModelRef, config: Json) -> None:
 
 
 def model_labels(config: Json) -> list[str]:
-    """The label of each output, as the model's configuration names them."""
+    """The label of each output, as the model's configuration names them.
+
+    Raises SuiteError if id2label is not a table of numbers and names.
+    """
     labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
     try:
         return [str(labels[key]) for key in sorted(labels, key=int)]

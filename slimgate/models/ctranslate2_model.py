@@ -2,9 +2,9 @@
 
 The folder of an artifact of kind ctranslate2:
 
-        ctranslate2/                  model.bin, config.json and vocabulary, as CTranslate2 writes them
-        config.json  tokenizer files  as transformers writes them
-        slimgate.json                 kind, storage of weights and their number, what answers need
+    ctranslate2/                  model.bin, config.json and vocabulary, as CTranslate2 writes them
+    config.json  tokenizer files  as transformers writes them
+    slimgate.json                 kind, storage of weights and their number, what answers need
 
 An exported folder has the files of ctranslate2/ at its top, so that `ctranslate2.Translator` opens an
 encoder-decoder and `ctranslate2.Generator` a decoder, and also the tokenizer's files. The content of

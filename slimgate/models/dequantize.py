@@ -3,8 +3,8 @@
 GPTQ (Frantar et al. 2023), as AutoGPTQ and GPTQModel save it, for a layer with n inputs and m outputs:
 
     qweight (n · bits / 32, m) int32    levels, a stream of bits down each column
-        qzeros  (groups, m · bits / 32)     zero points, along rows: minus 1, or unchanged (gptq_v2)
-        scales  (groups, m)                 g_idx (n,): the group of each input, if groups are not in order
+    qzeros  (groups, m · bits / 32)     zero points, along rows: minus 1, or unchanged (gptq_v2)
+    scales  (groups, m)                 g_idx (n,): the group of each input, if groups are not in order
 
 AWQ (Lin et al. 2024), as AutoAWQ saves it in its version gemm, in 4 bits:
 

@@ -2,9 +2,9 @@
 
 The folder of an artifact of kind gguf:
 
-        NAME.gguf                     the file, unchanged
-        config.json  tokenizer files  the file's lengths and vocabulary
-        slimgate.json                 the kind, how the weights are stored, how many there are
+    NAME.gguf                     the file, unchanged
+    config.json  tokenizer files  the file's lengths and vocabulary
+    slimgate.json                 the kind, how the weights are stored, how many there are
 
 transformers makes the tokenizer from the file's vocabulary. It encodes the rows, and llama.cpp's own
 tokenizer must give the same tokens: `check_tokens` compares them, text by text.

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Graph(ABC):
-    """The result of a step, or of `Runtime.load_model`, with a kind of its own.
+    """The result of a step that converts, or of `Runtime.load_model`.
 
-    kind: the kind of its artifacts; tokenizer, config: objects of transformers.
+    kind: the kind of its artifacts, such as "onnx". tokenizer, config: objects of transformers.
     """
 
     kind: str
@@ -24,7 +24,7 @@ class Graph(ABC):
 
     @abstractmethod
     def measure_size(self) -> dict[str, int]:
-        """parameters, nonzero_parameters, state_bytes."""
+        """Counts parameters and nonzero_parameters, and the bytes of all weights: state_bytes."""
 
     @abstractmethod
     def write(self, folder: Path) -> None:

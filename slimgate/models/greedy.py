@@ -140,7 +140,11 @@ def check_answers(
 def next_token(
     network: PreTrainedModel, ids: torch.Tensor, cache: Cache, encoded: ModelOutput | None = None
 ) -> torch.Tensor:
-    """(rows, 1) likeliest tokens after the cached tokens and (rows, tokens) ids; the ids join the cache."""
+    """(rows, 1) the likeliest tokens after the cached tokens and `ids`, which are added to the cache.
+
+    ids: (rows, tokens). encoded: the output of the encoder, for an encoder-decoder. Raises MeasureError
+    if the network returns no cache.
+    """
     if encoded is not None:
         more = {"decoder_input_ids": ids, "encoder_outputs": encoded}
     else:

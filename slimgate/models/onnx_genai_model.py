@@ -3,9 +3,9 @@
 `onnxruntime_genai.Model` opens the folder of an artifact of kind onnx_genai:
 
     genai_config.json             names of inputs and outputs, the end tokens, the longest text
-        model.onnx  model.onnx.data   the graph, and its weights
-        config.json  tokenizer files  as transformers writes them
-        slimgate.json                 the kind, how weights are stored, how many there are
+    model.onnx  model.onnx.data   the graph, and its weights
+    config.json  tokenizer files  as transformers writes them
+    slimgate.json                 the kind, how weights are stored, how many there are
 
 An exported folder has the same files without slimgate.json. It opens in the runtime too, but no step can
 start from it. The library refuses entries of genai_config.json that it does not know.

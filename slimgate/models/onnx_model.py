@@ -2,8 +2,8 @@
 
 The folder of an artifact of kind onnx:
 
-        model.onnx                   the graph with its weights; above 2 GB these are in model.onnx.data
-        config.json  tokenizer files as transformers writes them
+    model.onnx                   the graph with its weights; above 2 GB these are in model.onnx.data
+    config.json  tokenizer files as transformers writes them
     slimgate.json                the kind
 
 The graph's input names are those of the tokenizer, (rows, tokens) each; its one output is `logits`.
@@ -177,7 +177,10 @@ def load_onnx_model(folder: Path, *, device: str = "cpu") -> OnnxModel:  # noqa:
 
 
 def read_graph(folder: Path) -> onnx.ModelProto:
-    """The graph of a folder with its weights, including those in files next to it."""
+    """The graph of a folder with its weights, including those in files next to it.
+
+    Raises BuildError if a file of weights is missing or outside of the folder.
+    """
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 

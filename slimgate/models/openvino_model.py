@@ -3,7 +3,7 @@
 The folder of an artifact of kind openvino:
 
     model.xml  model.bin          the graph, and its weights
-        config.json  tokenizer files  as transformers writes them
+    config.json  tokenizer files  as transformers writes them
     slimgate.json                 the kind
 
 The graph's input names are those of the tokenizer, (rows, tokens) each; its one output is `logits`.
@@ -189,7 +189,10 @@ def write_graph(
 
 
 def read_graph(folder: Path, *, kind: str = KIND, mapped: bool = False) -> Any:
-    """The graph of a folder. mapped: weights stay in the file, which must then exist as long as the graph."""
+    """The graph of a folder. mapped: weights stay in the file, which must then exist as long as the graph.
+
+    Raises BuildError if OpenVINO cannot read it, MissingExtra without openvino.
+    """
     openvino, file = load_openvino(f"an artifact of kind {kind}"), folder / FILES[kind][0]
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": mapped})

@@ -199,7 +199,10 @@ def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: PreTrainedConfig) 
 
 
 def fresh_network(auto: str, ref: ModelRef, config: PreTrainedConfig) -> Any:
-    """A network of random weights, float32, by a transformers Auto class. The caller sets the seed."""
+    """A network of random weights, float32, by a transformers Auto class. The caller sets the seed.
+
+    Raises BuildError if the class does not fit the configuration.
+    """
     import torch
     import transformers
 

@@ -1,7 +1,7 @@
 """Models without attention: a text's vector is the weighted mean of its tokens' vectors.
 
     text = sum of w_i x_i / sum of w_i,    w_i = exp(score of token i)
-        x_i  = vector of token i; with bigrams, the vector of the bucket of (token i - 1, token i) is added
+    x_i  = vector of token i; with bigrams, the vector of the bucket of (token i - 1, token i) is added
 
 Padding has no weight, so that an answer does not depend on the rest of the batch. Without bigrams the order
 of the words does not count. `config.static` holds {"dims": …, "bigrams": number of buckets}.

@@ -2,8 +2,8 @@
 
 The folder of an artifact of kind torch (and of the kinds that quantized modules give):
 
-        config.json  model.safetensors  tokenizer files     as transformers writes them
-        generation_config.json                              for an encoder-decoder: how its answers begin
+    config.json  model.safetensors  tokenizer files     as transformers writes them
+    generation_config.json                              for an encoder-decoder: how its answers begin
     slimgate.json                                       architecture, kind, and what steps changed
 
 A step that changes modules (not only weights) records a modification; on loading, the step's own

@@ -86,7 +86,10 @@ class Greedy:
         *,
         most_rows: int | None = None,
     ) -> list[list[int]]:
-        """The ids of answers, if the library ends them itself. answers_to: (rows, tokens) ids -> answers."""
+        """The ids of answers, if the library ends them itself. answers_to: (rows, tokens) ids -> answers.
+
+        Raises MeasureError for a temperature, or if a prompt is too long.
+        """
         if how.temperature:
             raise MeasureError(
                 f"runtime {self.runtime} can only take the likeliest token; set temperature = 0"

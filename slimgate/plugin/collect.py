@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collects a validated suite file as a test module."""
+    """Collects a suite file as a test module, if the session has read it as a valid suite."""
     state = parent.config.stash.get(SESSION, None)
     if state is None or file_path.resolve() not in state.suites:
         return None
@@ -106,8 +106,8 @@ def _parametrize(
     metafunc: pytest.Metafunc, names: tuple[str, ...], values: Sequence[object], ids: list[str]
 ) -> None:
     """Parametrizes at module scope, so that equal names in two suites never mix."""
-    handles = [name for name in names if name in MODELS]
-    metafunc.parametrize(names, values, ids=ids, indirect=handles, scope="module")
+    model_names = [name for name in names if name in MODELS]
+    metafunc.parametrize(names, values, ids=ids, indirect=model_names, scope="module")
 
 
 # The parameters of a test that name a model.
@@ -127,7 +127,7 @@ PHASES = (
     "test_load",
 )
 
-# Gates during which a progress line may be written: the others time something, or read memory.
+# Gates during which a progress line may be written. The others measure time or memory.
 UNTIMED = ("test_confirm", "test_quality", "test_baseline", "test_behaviour", "test_selftest")
 
 # The module with the fixtures of the gates.
@@ -153,7 +153,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def takes_times(item: pytest.Item) -> bool:
-    """Whether the test is a gate of a suite that times models."""
+    """Whether the test is a gate that times models."""
     return suite_of(item) is not None and item.name.startswith(TIMED)
 
 
@@ -164,8 +164,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Under --slimgate-confirm it leaves out tests that are not gates, because they would read confirm rows.
     """
     suites: dict[Path, int] = {}
-    if config.getoption("slimgate_confirm") and (left := [item for item in items if suite_of(item) is None]):
-        config.hook.pytest_deselected(items=left)
+    if config.getoption("slimgate_confirm") and (
+        not_gates := [item for item in items if suite_of(item) is None]
+    ):
+        config.hook.pytest_deselected(items=not_gates)
         items[:] = [item for item in items if suite_of(item) is not None]
 
     for item in items:
@@ -176,8 +178,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         suite = suite_of(item)
         if suite is None:
             return (-1,)
-        rank = suites.setdefault(suite.path, len(suites))
-        return (rank, PHASES.index(getattr(item, "originalname", "")), *_place(item, suite))
+        suite_number = suites.setdefault(suite.path, len(suites))
+        return (suite_number, PHASES.index(getattr(item, "originalname", "")), *_place(item, suite))
 
     items.sort(key=order)
 
@@ -250,5 +252,6 @@ def models_of(item: pytest.Item) -> list[str]:
 
 
 def suite_of(item: pytest.Item) -> Suite | None:
+    """The suite that a gate belongs to; None for other tests."""
     module = item.getparent(SuiteModule)
     return module.suite if module else None

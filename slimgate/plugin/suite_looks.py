@@ -1,4 +1,7 @@
-"""The looks of one run: which models and speed budgets it judged on its rows, noted in the store."""
+"""The looks of one run: which models and speed budgets it judged on its rows, noted in the store.
+
+A look is one judgement on the gate rows. Many looks at the same rows make a chance PASS likelier.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from slimgate.suite.suite import TEACHER
 
 
 class SuiteLooks:
-    """What a run of one suite has judged so far. earlier: the looks in the suite's last record, by run."""
+    """What a run of one suite has judged so far. earlier: by run, the models that the last record lists."""
 
     def __init__(self, began: str) -> None:
         """began: the time when the session began, which identifies the run."""
@@ -28,7 +31,7 @@ class SuiteLooks:
         self._cut_log: LookLog | None = None
 
     def add(self, result: GateResult) -> None:
-        """Takes a result, for its budget on time if it has one."""
+        """Remembers a result if it has a budget on time."""
         if (verdict := _verdict_on_time(result)) is not None:
             workload = f"{result.name} ms" if result.kind == TIMES else result.name
             self._timed.append((result.variant, workload, verdict is Verdict.PASS))
@@ -40,8 +43,8 @@ class SuiteLooks:
 
         Args:
             root: the folder of the store.
-            rows: the run's.
-            built: the digests of the models' artifacts, by name.
+            rows: the rows of the run.
+            built: the digest of each model's artifact, by the model's name.
             predicted: the names of the models whose answers this run judged.
         """
         digest = rows.reports[GATE].digest

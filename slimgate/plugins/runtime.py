@@ -106,10 +106,13 @@ class Runtime(WithParams[P]):
         """Loads the artifact of a folder, ready to predict.
 
         Args:
-            folder: of the artifact.
-            params: the options of the runtime.
-            device: to compute on.
-            threads: to compute with.
+            folder: the artifact's folder.
+            params: the options of the runtime, checked.
+            device: the device to compute on, such as "cpu" or "cuda:0".
+            threads: how many threads to compute with.
+
+        Returns:
+            A predictor of the artifact. slimgate closes it.
 
         Raises:
             BuildError: if the artifact cannot be loaded.
@@ -144,6 +147,9 @@ class Runtime(WithParams[P]):
         Args:
             model: a model of a kind in `default_for`.
             context: gives the device, the threads and a scratch folder.
+
+        Returns:
+            A predictor of the model.
 
         Raises:
             BuildError: if the model cannot be opened.

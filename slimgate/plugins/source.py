@@ -18,7 +18,7 @@ class Source(WithParams[P]):
     def columns(self, params: P) -> tuple[str, ...] | None:
         """The names of the columns, without loading the rows.
 
-        slimgate calls it when it reads a suite, and refuses columns of [task] that are not there.
+        slimgate calls it when it reads a suite, and refuses a suite whose [task] names other columns.
 
         Args:
             params: the options of [task.source], checked.
@@ -61,8 +61,8 @@ class Source(WithParams[P]):
         """A text that changes if the rows change, such as a digest of files, a commit or versions.
 
         Each run calls it for the store's key of the rows. slimgate also calls it before and after `read`: if
-        it changed, the run fails. The key has the source's code and the contents of files that options name
-        already.
+        it changed, the run fails. The key has two other parts already: the source's code, and the contents of
+        files that options name.
 
         Args:
             params: the options of [task.source], checked.
@@ -79,8 +79,12 @@ class Source(WithParams[P]):
         """Reads the rows of every part.
 
         Args:
-            params: the options of the source.
+            params: the options of [task.source], checked.
             scratch: an empty folder for temporary files.
+
+        Returns:
+            Name of a part -> its rows, as in `parts`. Ids in a column `id` must be unique over all parts;
+            without that column slimgate numbers the rows.
 
         Raises:
             DataError: if they cannot be read.

@@ -142,7 +142,10 @@ class FunctionStep(Step[Any]):
 
 
 def make_params(function: Callable[..., object]) -> type[BaseModel]:
-    """A Table of the function's keyword-only parameters."""
+    """A Table of the function's keyword-only parameters.
+
+    Raises SuiteError if pydantic cannot use a type or a name.
+    """
     fields = dict(_list_options(function))
     try:
         with warnings.catch_warnings():

@@ -187,5 +187,5 @@ def message_of(model: VariantRecord, budget: str, kind: str) -> str | None:
     """The gate's own line on a budget of that name and kind; None if the record has none."""
     title = BEHAVIOUR if budget in ("flips", "slices", *TOKEN_TABLES) else budget
     facts_of_title = [result.facts for result in model.results() if result.title == title]
-    judging = [facts for facts in facts_of_title if any(budget.kind == kind for budget in facts.budgets)]
+    judging = [facts for facts in facts_of_title if any(judged.kind == kind for judged in facts.budgets)]
     return next((facts.message for facts in [*judging, *facts_of_title]), None)

@@ -2,9 +2,9 @@
 
 The runs hold the record as params, metrics and tags:
 
-metrics  latency/b1/p50_ms, metric/accuracy/drop_points       the figures of `slimgate lines`
-tags     slimgate.verdict = FAIL, partial                       over all budgets of the model
-         slimgate.verdict.metric/accuracy = PASS
+    metrics  latency/b1/p50_ms, metric/accuracy/drop_points     the figures of `slimgate lines`
+    tags     slimgate.verdict = FAIL, partial                   over all budgets of the model
+             slimgate.verdict.metric/accuracy = PASS
 """
 
 from __future__ import annotations
@@ -56,17 +56,18 @@ class Experiment:
             runs = self._client.search_runs([self._id], filter_string=query, max_results=1)
         return runs[0].info.run_id if runs else None
 
-    def log(self, accepted_run: Kept) -> str:
+    def log(self, run: Kept) -> str:
         """Logs the record, with run.json and report.md; returns the id of the suite's run."""
-        times = _times(accepted_run.record)
+        times = _times(run.record)
         with _explain_errors():
-            parent = self._log(suite_run(accepted_run.record), times)
-            for run in model_runs(accepted_run.record):
-                self._end(self._log(run, times, {_PARENT: parent}), times, failed=run.failed)
-            for file in (accepted_run.file, accepted_run.file.parent / _REPORT):
+            parent = self._log(suite_run(run.record), times)
+            for model_run in model_runs(run.record):
+                run_id = self._log(model_run, times, {_PARENT: parent})
+                self._end(run_id, times, failed=model_run.failed)
+            for file in (run.file, run.file.parent / _REPORT):
                 if file.is_file():
                     self._client.log_artifact(parent, str(file))
-            self._client.set_tag(parent, RECORD_TAG, file_sha256(accepted_run.file))
+            self._client.set_tag(parent, RECORD_TAG, file_sha256(run.file))
             self._end(parent, times)
         return parent
 
@@ -91,7 +92,7 @@ class Experiment:
 
 
 def _times(record: RunRecord) -> tuple[int, int] | None:
-    """When the run began and ended, in milliseconds; None if the record has no ISO time."""
+    """When the run began and ended, in milliseconds since the epoch; None if the record has no ISO time."""
     try:
         end = datetime.fromisoformat(record.created).timestamp()
     except ValueError:
@@ -180,9 +181,9 @@ def _model_run(record: RunRecord, model: VariantRecord, figures: list[Line]) -> 
 
 
 def _of_suite(record: RunRecord) -> dict[str, str]:
-    """The tags of every run of the suite, so that a search finds them."""
-    of = record.suite
-    return {"suite": of.path, "suite_digest": of.digest, "seeds": json.dumps(of.seeds)}
+    """The params that every run of the suite has, so that a search finds all of them."""
+    suite = record.suite
+    return {"suite": suite.path, "suite_digest": suite.digest, "seeds": json.dumps(suite.seeds)}
 
 
 def _steps(model: VariantRecord) -> str:
@@ -192,7 +193,7 @@ def _steps(model: VariantRecord) -> str:
 
 
 def _metrics(line: Line) -> dict[str, float]:
-    """The line's figures: `metric/accuracy/drop_points_low` of drop_low in points."""
+    """The line's figures. `drop_low` in points becomes `metric/accuracy/drop_points_low`."""
     values = line.model_dump()
     return {
         f"{_place(line)}/{_column(name, line)}": float(value)
@@ -206,15 +207,15 @@ def _column(name: str, line: Line) -> str:
 
 
 def _place(line: Line) -> str:
-    """`latency/b32x64`, `size`, in the characters that MLflow allows everywhere."""
+    """The kind and name of a line, such as `latency/b32x64`, in characters that MLflow allows everywhere."""
     named = [line.kind] if line.name is None else [line.kind, line.name]
     return "/".join(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in named)
 
 
-def _texts(tags: Mapping[str, str | None]) -> dict[str, str]:
-    """The tags that are not None, cut to the length that MLflow accepts."""
+def _texts(values: Mapping[str, str | None]) -> dict[str, str]:
+    """The params or tags that are not None, cut to the length that MLflow accepts."""
     return {
         name: text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-        for name, text in tags.items()
+        for name, text in values.items()
         if text is not None
     }

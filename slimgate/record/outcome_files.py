@@ -55,7 +55,7 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
 
 
 def read_outcomes(path: Path) -> Outcomes:
-    """Reads a file of `write_outcomes`. It gives ClassOutcomes if the file has predictions."""
+    """Reads a file of `write_outcomes`. Returns ClassOutcomes if the file has predictions."""
     table = pq.read_table(path)
     names = table.column_names
     columns: dict[str, Any] = {

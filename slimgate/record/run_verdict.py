@@ -23,7 +23,7 @@ from slimgate.results.self_test import SelfTest
 
 
 def results(model: VariantRecord) -> Iterator[Result]:
-    """All results of a model that a budget has judged, and those that do not hold on the confirm rows."""
+    """All results of a model, and the metrics whose budgets do not PASS on the confirm rows."""
     yield from model.results()
     for metric, facts in model.confirm.items():
         if facts.verdict is not Verdict.PASS:  # the gate has already counted the budgets that hold
@@ -45,16 +45,15 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
 def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
     """The verdict on what this run judged, without results that it carries over: PASS if all of that holds.
 
-    Its `missing` counts the checks that this run did not make. If it judged no budget it is "partial" if
-    checks are missing, else "measured".
+    Its `missing` counts the checks that this run did not make. If this run judged no budget, the status is
+    "partial" if checks are missing, else "measured".
     """
     carried = frozenset(
         (result.kind, model.name, result.name) for model in variants for result in model.carried
     )
     confirmed = {(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
     counts = _count_results(variants, self_test, carried | confirmed)
-    not_made = sum(kind != ERROR for kind, _, _ in carried)
-    unmade = missing + not_made
+    unmade = missing + sum(kind != ERROR for kind, _, _ in carried)
     counts.is_complete = bool(counts.passed) or not unmade
     return _to_verdict(counts, unmade, 0)
 
@@ -67,10 +66,10 @@ def verdict_of_budgets(judged: Iterable[tuple[Verdict, OnInconclusive | None]]) 
 
 
 def _add_facts(counts: BudgetCounts, facts: JudgedFacts) -> None:
-    """Counts the budgets of one result; results of records without budgets count as one."""
-    without_budgets: list[tuple[Verdict | None, OnInconclusive | None]] = [(facts.verdict, None)]
+    """Counts the budgets of one result. A result whose record lists no budgets counts as one budget."""
+    as_one_budget: list[tuple[Verdict | None, OnInconclusive | None]] = [(facts.verdict, None)]
     counts.add_budgets(
-        [(budget.verdict, budget.on_inconclusive) for budget in facts.budgets] or without_budgets
+        [(budget.verdict, budget.on_inconclusive) for budget in facts.budgets] or as_one_budget
     )
     if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
         (counts.wrong if facts.verdict is Verdict.FAIL else counts.undecided).append(facts.message)
@@ -94,7 +93,7 @@ def _to_verdict(counts: BudgetCounts, missing: int, carried: int) -> RunVerdict:
 def _count_results(
     variants: Sequence[VariantRecord], self_test: SelfTest, without: Collection[Key]
 ) -> BudgetCounts:
-    """The counts of all results except those of some checks."""
+    """Counts all results. without: the checks (kind, model, name) that do not count."""
     counts = BudgetCounts()
     undecided_speed = False
     for model in variants:

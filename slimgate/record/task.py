@@ -14,7 +14,9 @@ KL_LOGS = "KL logs"
 
 
 class SuiteFacts(Facts):
-    """reference: published figures as markdown, shown next to those of this run.
+    """The facts about a suite in a record.
+
+    reference: published figures as markdown, shown next to those of this run.
 
     commit: the git commit of the suite's folder, with "+" if tracked files differed from it; None outside
     of git.
@@ -46,7 +48,10 @@ class SplitFacts(Facts):
 
 
 class TaskFactsRecord(Facts):
-    """params: [task] as the task has it; None for a record of an earlier slimgate."""
+    """The facts about a task in a record.
+
+    params: [task] as the task has it; None for a record of an earlier slimgate.
+    """
 
     kind: str
     params: dict[str, Any] | None = None

@@ -160,7 +160,7 @@ def _changes_table(behaviours: list[Found], names: Sides) -> str:
 
 
 def _flip_share(flips: Flips | None) -> str:
-    """`171 (2.9 % [2.5, 3.2])`."""
+    """A text such as `171 (2.9 % [2.5, 3.2])`."""
     if flips is None:
         return MISSING
     if flips.percent is None or flips.interval is None:
@@ -292,7 +292,7 @@ def _text(row: QuotedRow) -> str:
 
 
 def gap_line(model: VariantRecord, gaps: Sequence[SliceGapFacts]) -> str:
-    """`Gap between slices of length_bucket: teacher 12.3 points, int8 15.1.`"""
+    """A text such as `Gap between slices of length_bucket: teacher 12.3 points, int8 15.1.`."""
     return " ".join(
         f"Gap between slices of {escape(gap.column)}: teacher {to_fixed(gap.teacher_points, 1)} points, "
         f"{escape(model.name)} {to_fixed(gap.variant_points, 1)}{_format_left_out(gap)}."
@@ -373,7 +373,7 @@ def _points(gap: SliceGapFacts | None, name: str) -> str:
 
 
 def _format_gap(gap: SliceGapFacts | None) -> str:
-    """`15.1 (+2.8)`."""
+    """A text such as `15.1 (+2.8)`."""
     if gap is None:
         return MISSING
     return with_note(_points(gap, "variant_points"), f"{gap.variant_points - gap.teacher_points:+.1f}")

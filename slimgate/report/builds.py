@@ -87,7 +87,7 @@ def _judged(facts: QualityFacts) -> BudgetFacts | None:
 
 
 def _mean(facts: QualityFacts, spread: BuildsFacts) -> str:
-    """`0.90 [-0.31, 2.11]`."""
+    """A text such as `0.90 [-0.31, 2.11]`."""
     shown, judged = to_fixed(spread.mean_points, 2), _judged(facts)
     if judged is None or judged.interval is None:
         return shown

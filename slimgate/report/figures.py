@@ -83,7 +83,7 @@ def as_fast(speedup: float | None, interval: tuple[float, float] | None = None) 
 
 
 def times_words(speedup: float | None, interval: tuple[float, float] | None = None) -> str:
-    """`1.93× [1.56, 2.57]`."""
+    """A text such as `1.93× [1.56, 2.57]`."""
     if speedup is None or not isfinite(speedup):
         return MISSING
     bounds = "" if interval is None else f" [{', '.join(map(_speed_digits, interval))}]"

@@ -121,7 +121,7 @@ def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
 
 
 def top_words(top: Sequence[tuple[str, float]], show: Show) -> str:
-    """`numpy 0.930, torch 0.041`."""
+    """A text such as `numpy 0.930, torch 0.041`."""
     return ", ".join(f"{show(name)} {to_fixed(share, 3)}" for name, share in top) or MISSING
 
 

@@ -29,9 +29,8 @@ def in_actions(environment: Mapping[str, str]) -> bool:
 def budget_annotations(record: RunRecord, file: str) -> list[str]:
     """A command for each budget that does not hold, and each variant that failed: errors first.
 
-    file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
-    An undecided budget is a warning: the suite decides whether it fails the run. The title of a result of an
-    earlier run says so.
+    file: the suite's path from the root of the repository. An undecided budget is a warning, also if the
+    suite lets it fail the run. The title of a result that was carried over from an earlier run has its date.
     """
     findings, dates = list(_iter_findings(record)), date_carried_messages(record)
     ages = {message: f" (carried over, measured {date})" for message, date in dates.items()}

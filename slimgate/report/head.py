@@ -151,7 +151,7 @@ def fold_warnings(record: RunRecord) -> str:
 
 
 def verdict_line(record: RunRecord) -> str:
-    """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided · 4 results not gated`."""
+    """A text such as `**FAIL** · 9 budgets hold, 1 does not, 1 is undecided · 4 results not gated`."""
     run_verdict = record.verdict
     judged = [format_count(run_verdict.passed, "budget holds", "budgets hold")]
     if run_verdict.failed:

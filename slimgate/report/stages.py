@@ -198,7 +198,7 @@ def stages(record: RunRecord) -> str:
 
 
 def _course(model: VariantRecord) -> str:
-    """`, 3 stages, 87.1 MB to 17.8 MB`."""
+    """A text such as `, 3 stages, 87.1 MB to 17.8 MB`."""
     first, last = model.stages[0], model.stages[-1]
     return f", {count(len(model.stages))} stages, {megabytes(first.bytes)} MB to {megabytes(last.bytes)} MB"
 

@@ -1,6 +1,7 @@
-"""Figures of only one kind of task, such as how varied generated text is, with each model's quality.
+"""Sections on figures that only some kinds of task have, such as how varied generated text is.
 
-Also quality by how many rows the teacher labelled, and the rows that were chosen in each round.
+Another section is for active learning: quality by how many rows the teacher labelled, and the rows that each
+round chose.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ Each row that the teacher answers costs; `over random` is how many points of dro
 against as many rows at random, by the mean over the builds where there are several (no interval is taken)."""
 _ROUNDS = """\
 Uncertainty is the mean over the chosen rows, and over the rows of the pool that were still free."""
-Found = tuple[VariantRecord, BehaviourFacts]
+FiguredModel = tuple[VariantRecord, BehaviourFacts]
 
 
 def teacher_labels(record: RunRecord) -> str:
-    """The section; empty if no variant chose rows."""
-    labels = sorted(
+    """The section on the rows that the teacher labelled; empty if no variant chose rows."""
+    logged = sorted(
         ((model, log) for model in variants(record) if (log := active_log(model)) is not None), key=_by_rows
     )
-    if not labels:
+    if not logged:
         return ""
     named = [*budgeted_metrics(record), *metrics(record)][:1]
     return with_heading(
-        "## What the teacher labelled", blocks(_EXPLAINED, _table(labels, named), _ROUNDS, _rounds(labels))
+        "## What the teacher labelled", blocks(_EXPLAINED, _table(logged, named), _ROUNDS, _rounds(logged))
     )
 
 
@@ -72,7 +73,7 @@ def _table(logged: Sequence[LoggedModel], named: Sequence[str]) -> str:
                 right=True,
             ),
             Column("drop, points", [_drop(result) for result in facts], right=True),
-            Column("mean drop of the builds", [_builds(quality) for quality in facts], right=True),
+            Column("mean drop of the builds", [_builds(result) for result in facts], right=True),
             Column("over random, points", spared, right=True),
         ]
     return table(without_empty(columns))
@@ -99,13 +100,13 @@ def _mean_drop(facts: QualityFacts | None) -> float | None:
 def _compare_to_random(
     facts: QualityFacts | None, log: Log, metric: str, logged: Sequence[LoggedModel]
 ) -> str:
-    """The comparison with the variant that had as many random rows."""
-    random_drops = [
+    """The drop of the variant with as many random rows minus this drop, in points."""
+    random_results = [
         model.quality.get(metric)
         for model, other in logged
         if other["strategy"] == RANDOM and other["asked"] == log["asked"]
     ]
-    before, after = _mean_drop(random_drops[0] if random_drops else None), _mean_drop(facts)
+    before, after = _mean_drop(random_results[0] if random_results else None), _mean_drop(facts)
     if log["strategy"] == RANDOM or before is None or after is None:
         return MISSING
     return f"{before - after:+.1f}"
@@ -151,7 +152,7 @@ def _rounds(logged: Sequence[LoggedModel]) -> str:
 
 
 def task_figures(record: RunRecord) -> str:
-    """A line a model, the teacher first; empty if no variant has such figures."""
+    """A table with a row for each model, the teacher first; empty if no variant has such figures."""
     figured = [
         (model, model.behaviour) for model in variants(record) if model.behaviour and model.behaviour.figures
     ]
@@ -164,8 +165,8 @@ def task_figures(record: RunRecord) -> str:
     return blocks(table([Column("model", models), *without_empty(columns)]), legend)
 
 
-def _quality(record: RunRecord, figured: list[Found]) -> list[Column]:
-    """The metrics of each model, so that the table shows both."""
+def _quality(record: RunRecord, figured: list[FiguredModel]) -> list[Column]:
+    """A column for each metric, so that the table shows quality next to the figures."""
     models = [record.variants[0], *(model for model, _ in figured)]
     names = dict.fromkeys(name for model in models for name in model.quality)
     return [
@@ -178,7 +179,7 @@ def _quality(record: RunRecord, figured: list[Found]) -> list[Column]:
     ]
 
 
-def _figure(name: str, figured: list[Found]) -> Column:
+def _figure(name: str, figured: list[FiguredModel]) -> Column:
     figures = [facts.figures.get(name) for _, facts in figured]
     teacher = next((figure.teacher for figure in figures if figure is not None), None)
     values = [teacher, *(None if figure is None else figure.variant for figure in figures)]

@@ -1,7 +1,8 @@
 """The shared parts of all results: the verdict, the effect of an undecided budget, a judged budget.
 
-`ends_run` alone decides whether a budget ends the run. Nothing here imports pydantic, which a verdict on
-logs does not need; the classes of results that have a budget read and write these with it.
+`ends_run` alone decides whether a budget ends the run. This module does not import pydantic, because a
+verdict on logs does without it. The results that contain these dataclasses are pydantic models, which read
+and write them.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ class QuotedRow(Facts):
 
 
 class Flips(Facts):
-    """changed: other predictions, right or wrong. percent: right_to_wrong of all rows; interval: its 90 %.
+    """The rows that turned from right to wrong, or from wrong to right.
+
+    changed: other predictions, right or wrong. percent: right_to_wrong of all rows; interval: its 90 %.
 
     quoted: the rows in whose wrong answer the variant is surest. quoted_better: rows that turned from wrong
     to right, if a budget limits a gain too.

@@ -8,7 +8,11 @@ from slimgate.results.facts import Facts
 
 
 class DropFigures(Facts):
-    """The drop of a metric between two models on the same rows, and the budgets on it; see QualityFacts."""
+    """The drop of a metric between two models on the same rows, and the budgets on it; see QualityFacts.
+
+    level: of the interval. method: how the interval was computed. n_needed: the rows that would decide the
+    budgets; None if they are decided, or no number of rows would.
+    """
 
     drop_points: float | None = None
     interval: tuple[float, float] | None = None
@@ -22,7 +26,11 @@ class DropFigures(Facts):
 
 
 class QualityFigures(DropFigures):
-    """The judge's figures on a metric of two models; see QualityFacts."""
+    """The judge's figures on a metric of two models; see QualityFacts.
+
+    n: rows. groups: groups of rows; None if each row is a group. band: a word for the size of the drop, such
+    as "negligible".
+    """
 
     teacher: float
     value: float
@@ -42,7 +50,7 @@ class BuildsFacts(Facts):
     rows is about that build's drop and interval, whatever the others lost; a verdict over builds is about
     all. mean_points: the mean drop of such builds.
     sd_points: the standard deviation between builds (n - 1): what another seed would change, on these same
-    rows; more gate rows do not make it smaller. None for a single seed.
+    rows. More gate rows do not make it smaller. None for a single seed.
     sampling_se_points: the standard error of the first build's drop: what other gate rows would change, for
     the same weights; more gate rows make it smaller. None if there is no interval.
     """

@@ -7,7 +7,10 @@ from slimgate.results.facts import Facts
 
 
 class SizeFacts(Facts):
-    """compression: teacher bytes / variant bytes."""
+    """The judged size of a variant.
+
+    compression: teacher bytes / variant bytes.
+    """
 
     compression: float | None
     budgets: list[BudgetFacts] = []

@@ -51,12 +51,13 @@ class Built:
 
     @property
     def from_store(self) -> bool:
+        """Whether no step had to run."""
         return all(step.entry.from_store for step in self.steps)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A step of a variant.
+    """Where a step is among the steps of a variant.
 
     model: the variant, with the seed if it is not the suite's first. label: the step as progress shows it.
     recipe: the digest of the model's steps so far (past_times.py).
@@ -303,7 +304,12 @@ class Builder:
         are_held_out: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
         check: Callable[[], None] = lambda: None,
     ) -> Artifact:
-        """check: called after the model is saved; raises if its sources are no longer what `key` names."""
+        """Finds an artifact in the store, or makes it.
+
+        where: the variant and the step, for messages. key: the artifact's key in the store. reads: the splits
+        that `make` may read. place: for progress and time limits. check: called after the model is saved;
+        raises if its sources are no longer those that `key` names.
+        """
 
         def fill(folder: Path) -> Json:
             import torch
@@ -316,8 +322,8 @@ class Builder:
                     f"{place.label}: {step_name}", expected=self._estimate_seconds(work)
                 ) as progress,
             ):
-                heard = LastProgress(progress)
-                context = self._contexts.make(reads, teachers, scratch, heard, step)
+                last_progress = LastProgress(progress)
+                context = self._contexts.make(reads, teachers, scratch, last_progress, step)
                 context.are_held_out = are_held_out
                 start = time.perf_counter()
                 try:
@@ -335,7 +341,7 @@ class Builder:
                         step_name=step_name,
                         params=params,
                         seconds=seconds,
-                        last_progress=heard.last,
+                        last_progress=last_progress.last,
                         noted=context.log,
                     )
                     raise

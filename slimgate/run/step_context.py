@@ -110,7 +110,10 @@ class ContextMaker:
     def apply_in_processes(
         self, step: SuiteStep, parent: Artifact, teachers: tuple[Artifact, ...], context: BuildContext
     ) -> Any:
-        """Applies a step in as many processes as its params say; adds their log to the context's."""
+        """Applies a step in as many processes as its params say; adds their log to the context's.
+
+        Raises BuildError on a GPU.
+        """
         from slimgate.run.step_processes import StepJob, apply_in_processes
 
         if self._device != "cpu":

@@ -220,15 +220,15 @@ class EndpointPredictor:
             raise MeasureError(f"{error}; {ended}") from error
 
     def prepare(self, batch: Arrays) -> object:
-        """Raises an error: an endpoint has no forward calls."""
+        """Raises MeasureError: an endpoint has no forward calls."""
         raise MeasureError(f"{self._params.shown} is an endpoint, which has no forward call")
 
     def forward(self, prepared: object) -> object:
-        """Raises an error: an endpoint has no forward calls."""
+        """Raises MeasureError: an endpoint has no forward calls."""
         return self.prepare({})
 
     def fetch(self, output: object) -> npt.NDArray[np.float32]:
-        """Raises an error: an endpoint has no forward calls."""
+        """Raises MeasureError: an endpoint has no forward calls."""
         self.prepare({})
         return np.zeros(0, dtype=np.float32)
 

@@ -38,7 +38,10 @@ MOST_KEPT = 2**18
 
 
 def predictor_of(model: Model, context: BuildContext) -> Predictor:
-    """A predictor of a model that a step has made, by the default runtime of its kind."""
+    """A predictor of a model that a step has made, by the default runtime of its kind.
+
+    Raises BuildError if the kind has none.
+    """
     runtime = find_default_runtime(model.kind)
     if runtime is None:
         raise BuildError(f"no runtime executes models of kind {model.kind}")

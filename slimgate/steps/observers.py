@@ -30,7 +30,10 @@ _UNLIKELY = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """counts: (bins,) of values in bins of equal width between low and high."""
+    """A histogram of values.
+
+    counts: (bins,) of values in bins of equal width between low and high.
+    """
 
     counts: Floats
     low: float

@@ -84,7 +84,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     teacher = reader.read_teacher(tables.teacher)
     variants = reader.read_variants(tables.variants)
     budgets = resolve_budgets(text.data, tuple(variants), text.shown)
-    of_the_teacher = read_teacher_budgets(text.data, text.shown)
+    teacher_budgets = read_teacher_budgets(text.data, text.shown)
     baseline = read_baseline_table(text.data, text.shown)
     suite = Suite(
         path=path,
@@ -98,11 +98,11 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         teacher=teacher,
         variants=variants,
         budgets=budgets,
-        teacher_budgets=of_the_teacher,
+        teacher_budgets=teacher_budgets,
         family=read_family(text.data, text.shown),
         metrics=reader.read_metrics(
             tables.measure,
-            {TEACHER: of_the_teacher, **budgets},
+            {TEACHER: teacher_budgets, **budgets},
             setup.task,
             served=any(model.is_endpoint for model in (teacher, *variants.values())),
         ),
@@ -137,7 +137,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
 
 @dataclass(frozen=True)
 class Reader:
-    """Resolves the tables of one file; its errors name the file."""
+    """Resolves the tables of one file. Every method that reads raises SuiteError, which names the file."""
 
     text: SuiteText
     check_data: bool
@@ -335,9 +335,9 @@ class Reader:
             stated = tuple(dict.fromkeys((*stated, FAILED)))
         needs = task.object.needs(task.params)
         places: dict[str, Loc] = {
-            name: (*table, name)
+            name: (*table_path, name)
             for variant_budgets in budgets.values()
-            for table, names in (
+            for table_path, names in (
                 (("budgets", "baseline"), variant_budgets.baseline),
                 (("budgets",), variant_budgets.quality),
             )
@@ -383,7 +383,7 @@ class Reader:
         return tuple(dict.fromkeys(str(name) for name in (*stated, *budgeted)))
 
     def read_loads(self, table: MeasureTable) -> tuple[Load, ...]:
-        """The loads that servers are timed under, each with its parts. Raises for a duplicate load."""
+        """The loads that servers are timed under, once for each timed part. Raises for a duplicate load."""
         tested_loads = [
             Load(
                 load.concurrency,

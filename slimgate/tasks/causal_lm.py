@@ -130,7 +130,10 @@ class CausalLM(Task[Params]):
         return load_language_model(ref, context, lambda: _texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
-        """Windows for training. Each token except the first is predicted once. Skips rows of one token."""
+        """Windows for training. Each token except the first is predicted once. Skips rows of one token.
+
+        Raises DataError if none is left.
+        """
         from slimgate.tasks.parts.language_model import windows
 
         documents = [ids for ids in token_ids(params, rows, tokenizer) if len(ids) > 1]

@@ -2,8 +2,7 @@
 
 [task]
 kind = "image_text"
-image = "image"                       # bytes, image columns of the hub, or pixels; for file names see
-data/sources/files.py
+image = "image"                       # bytes, image columns of the hub, or pixels
 caption = "caption"                   # text for training; without it, the first prompt of the row's label
 label = "label"
 prompt = "a photo of the digit {label}"    # or several prompts: a class counts as the mean over its prompts
@@ -12,7 +11,8 @@ names = { 0 = "airplane", 1 = "ship" }     # names of labels in prompts, if labe
 A gate row is classified zero-shot, as the class whose prompts are most similar to the image (Radford et al.
 2021, section 3.1). `rank` is the rank of the best prompt of the right class among the prompts of all classes,
 as in a search for the image's caption. Training and distillation use the captions of the batch
-(parts/contrastive.py). in_tower applies a step to one tower or both.
+(parts/contrastive.py). The source "files" reads a column of file names as
+images (data/sources/files.py). in_tower applies a step to one tower or both.
 """
 
 from __future__ import annotations

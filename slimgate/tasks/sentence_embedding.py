@@ -4,9 +4,9 @@
     kind = "sentence_embedding"
     pair = ["summary", "body"]            # a query belongs to the document of its own row
     text = "text", label = "category"     # or: to every other row of its label
-        pooling = "mean"                      # or "cls", "max", "last"; default: as the folder says, else
-        mean matryoshka = [384, 256, 128, 64]      # numbers of dimensions that training makes useful on their
-        own prompts = ["query: ", "passage: "]    # if a model was trained with some
+    pooling = "mean"                      # or "cls", "max", "last"; default: the folder's, else "mean"
+    matryoshka = [384, 256, 128, 64]      # lengths at which training makes a cut vector useful
+    prompts = ["query: ", "passage: "]    # only for a model that was trained with them
 
 The documents are those of all rows of the predicted split: each gate query searches among the gate's
 documents. With labels, a row is query and document at once, and never finds itself (leave one out). If no
@@ -41,8 +41,6 @@ from slimgate.tasks.parts.sentences import SentenceParams
 if TYPE_CHECKING:
     from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.objectives import Objective
-
-# A query's rank depends on all documents: with a part of the split, it would be ranked among fewer.
 
 
 class Params(SentenceParams):
@@ -85,6 +83,7 @@ class SentenceEmbedding(SentenceTask[Params]):
     also_called = ("retrieval", "feature_extraction", "embeddings")
     pipeline = "feature-extraction"
     guess_rank = 50
+    # A query is ranked among all documents of the split. A part of the split would have fewer.
     whole_split = True
 
     def guess(self, data: FoundRows) -> tuple[Json, str] | None:

@@ -4,7 +4,7 @@
     kind = "sentence_similarity"
     pair = ["sentence1", "sentence2"]
     score = "label"
-        score_range = [0.0, 5.0]              # scores are scaled from it to 0 … 1; default 0.0 to 1.0
+    score_range = [0.0, 5.0]              # scores are scaled from it to 0 … 1; default 0.0 to 1.0
 
 Each text is embedded separately, and the cosine of the two is the answer. Spearman and Pearson compare it
 with the scores. Pooling, prompts and training are those of sentence_embedding. For a model that reads both
@@ -66,7 +66,10 @@ class SentenceSimilarity(SentenceTask[Params]):
     pipeline = "sentence-similarity"
 
     def guess(self, data: FoundRows) -> tuple[Json, str] | None:
-        """Guesses two texts and a number if the user names the task; else a regression is guessed."""
+        """Guesses two texts and a number if the user names the task; None leaves them to a regression.
+
+        Raises DataError if there are not two texts.
+        """
         score = data.score() if data.stated.task else None
         if score is None:
             return None

@@ -63,8 +63,8 @@ class Written:
 
 
 @dataclass(frozen=True)
-class _Here:
-    """The parts of a step's context that a predictor and a comparison need, without a step."""
+class _ExportContext:
+    """Takes the place of a step's BuildContext, with only what a predictor and a comparison read of it."""
 
     scratch: Path
     device: str = "cpu"
@@ -75,8 +75,9 @@ class _Here:
 def check_packages(artifact: Artifact, form: str | None, name: str) -> None:
     """Raises MissingExtra if the model has to become a graph whose packages are not installed.
 
-    Nothing is loaded, so a model of kind `torch`, which a class of transformers may hold, passes without a
-    stated form; write_form checks again when it knows the layers.
+    form: None for the default form. name: of the model, for the message. The model is not loaded yet. So
+    without a form, a model of kind `torch` passes, because a class of transformers may hold it. `write_form`
+    checks again when it knows the layers.
     """
     kinds = [artifact.kind]
     if artifact.kind == CASCADE:
@@ -114,7 +115,7 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
     if artifact.kind in (SERVED, CHECKPOINT):
         return _copy_served(artifact.load("cpu"), form, folder)
     if own_form.name == TRANSFORMERS:
-        return _from_torch(artifact.load("cpu"), form, folder, cast("BuildContext", _Here(scratch)))
+        return _from_torch(artifact.load("cpu"), form, folder, cast("BuildContext", _ExportContext(scratch)))
     return _copy_graph(artifact, runtime[1], own_form, form, folder)
 
 
@@ -164,9 +165,7 @@ def _texts(config: PreTrainedConfig) -> int:
     return int((getattr(config, "sentence", None) or {}).get("texts", 1))
 
 
-def _from_torch(
-    model: TorchModel, form: str | None, folder: Path, transformers_model: BuildContext
-) -> Written:
+def _from_torch(model: TorchModel, form: str | None, folder: Path, context: BuildContext) -> Written:
     from slimgate.models.static_modules import save_static_modules, weighted_rows
     from slimgate.models.stock import auto_class, not_stock
 
@@ -191,13 +190,13 @@ def _from_torch(
     if getattr(model.config, "sentence", None):  # one text per row, although the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = example_batches(model.tokenizer, model.config)
-    before = scores(predictor_of(model, transformers_model), batches)
+    before = scores(predictor_of(model, context), batches)
     written, tolerance = _write(list_forms()[form][1], model, batches, folder)
     check_agreement(
         before,
-        scores(predictor_of(written, transformers_model), batches),
+        scores(predictor_of(written, context), batches),
         batches,
-        transformers_model,
+        context,
         tolerance=tolerance,
     )
     # The file of its tokenizer is that of a fast tokenizer.
@@ -209,13 +208,13 @@ def _from_torch(
         model.tokenizer,
         model.config,
         auto=auto_class(model) if form == TRANSFORMERS else None,
-        compared=transformers_model.log,
+        compared=context.log,
         static=rows is not None,
     )
 
 
 def pad_(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Adds a padding token to a tokenizer without one; the mask says that it does not count."""
+    """Gives a tokenizer without a padding token one. The attention mask hides the padding from the model."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
 

@@ -29,7 +29,10 @@ from slimgate.run.budget_plan import GateGroups, count_groups
 
 @dataclass(frozen=True)
 class Draft:
-    """name: of the suite's file; stated: the data's label of each output, if the user stated it."""
+    """Everything that `slimgate init` writes into a suite, except the budgets.
+
+    name: of the suite's file; stated: the data's label of each output, if the user stated it.
+    """
 
     name: str
     files: DataFiles

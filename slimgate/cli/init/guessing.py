@@ -21,7 +21,9 @@ from slimgate.plugins.task import Task
 
 @dataclass(frozen=True)
 class Guess:
-    """options: options of [task] that name columns; why: one line for the reader; left: unused columns.
+    """The task that the rows seem to be for, and the columns that it reads.
+
+    options: options of [task] that name columns; why: one line for the reader; left: unused columns.
 
     texts: the columns that are read as text; columns: every column that the task reads.
     """

@@ -26,7 +26,10 @@ Columns = Mapping[str, Column]
 
 @dataclass(frozen=True)
 class Look:
-    """The FoundRows of a table."""
+    """A table, what the user stated about it, and guesses about its columns: the FoundRows of `Task.guess`.
+
+    causal: whether the model is a language model. encoder_decoder: whether it reads a text and writes one.
+    """
 
     table: pa.Table
     stated: Stated
@@ -108,28 +111,32 @@ def _number(text: str) -> float | None:
 
 
 def texts_among(columns: Columns, stated: Stated, used: Iterable[str]) -> tuple[str, ...]:
-    """One column of text or two: the stated ones, else a pair known by its names, else by values."""
+    """One or two columns of text: those that the user stated, else a pair of usual names, else by the values.
+
+    used: columns that have another role. Raises DataError if there is none.
+    """
     if stated.text:
         return stated.text
-    known = {n: c for n, c in columns.items() if n not in used and c.kind == "text"}
-    free = {n: c for n, c in known.items() if n.lower() not in GROUPS or c.mean_words >= 3}
+    unused = {n: c for n, c in columns.items() if n not in used and c.kind == "text"}
+    free = {n: c for n, c in unused.items() if n.lower() not in GROUPS or c.mean_words >= 3}
     for pair in PAIRS:
         if set(pair) <= set(free):
             return pair
-    looks = [n for n, c in free.items() if c.mean_words >= 3 and c.distinct * 20 >= c.rows]
-    if len(looks) > 2:
-        looks = [next((n for n in TEXTS if n in looks), max(looks, key=lambda n: free[n].mean_words))]
-    if not looks and free:
-        looks = [max(free, key=lambda n: free[n].mean_words)]
-    if not looks:
+    candidates = [n for n, c in free.items() if c.mean_words >= 3 and c.distinct * 20 >= c.rows]
+    if len(candidates) > 2:
+        longest = max(candidates, key=lambda n: free[n].mean_words)
+        candidates = [next((n for n in TEXTS if n in candidates), longest)]
+    if not candidates and free:
+        candidates = [max(free, key=lambda n: free[n].mean_words)]
+    if not candidates:
         raise DataError(
             f"no column contains text; the columns are {', '.join(columns)}; name the text column with --text"
         )
-    return tuple(looks)
+    return tuple(candidates)
 
 
 def measurement_columns(columns: Columns) -> list[str]:
-    """Columns of numbers that measure something: not whole numbers, and many different ones."""
+    """Columns of numbers that measure something: more than ten different numbers, not all of them whole."""
     return [
         name
         for name, column in columns.items()
@@ -138,26 +145,29 @@ def measurement_columns(columns: Columns) -> list[str]:
 
 
 def label_among(columns: Columns, stated: Stated) -> str | None:
-    """The column of classes: the stated one, else by its name, else the last with few short values."""
+    """The column of classes: the stated column, else by its name, else the last with few short values.
+
+    None if there is none. Raises DataError if a column is called "label" and all its values are equal.
+    """
     if stated.label is not None:
         return stated.label
-    no_class = {*stated.text, *measurement_columns(columns)}
-    free = {n: c for n, c in columns.items() if n not in no_class and c.repeats and c.kind != "list"}
-    lower = {name.lower(): name for name in free}
+    not_classes = {*stated.text, *measurement_columns(columns)}
+    free = {n: c for n, c in columns.items() if n not in not_classes and c.repeats and c.kind != "list"}
+    by_lower_name = {name.lower(): name for name in free}
     for name in LABELS:
-        if name in lower:
-            return lower[name]
+        if name in by_lower_name:
+            return by_lower_name[name]
     constant = next((n for n, c in columns.items() if n.lower() == "label" and c.distinct == 1), None)
     if constant is not None and constant not in stated.text:
         raise DataError(
             f'column "{constant}" has the same value in all rows; name the label column with --label'
         )
-    looks = [
+    with_few_values = [
         n
         for n, c in free.items()
         if n.lower() not in GROUPS and c.mean_words <= 3 and c.distinct * 5 <= c.rows
     ]
-    return looks[-1] if looks else None  # the label is usually the last column
+    return with_few_values[-1] if with_few_values else None  # the label is usually the last column
 
 
 def score_among(columns: Columns, stated: Stated) -> str | None:
@@ -173,7 +183,7 @@ def score_among(columns: Columns, stated: Stated) -> str | None:
 
 
 def group_among(columns: Columns, used: Iterable[str]) -> str | None:
-    """A column of documents, users or files, each of which has several rows."""
+    """A column of documents, users or files, some of which have several rows; None if there is none."""
     for name, column in columns.items():
         fits = name.lower() in GROUPS and name not in used and not column.missing
         if fits and 10 <= column.distinct < column.rows:

@@ -30,7 +30,10 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class ModelFound:
-    """text: the model, as a suite names it. folder: of its settings; config: its config.json."""
+    """A model that was found, with its settings.
+
+    text: the model, as a suite names it. folder: of its settings; config: its config.json.
+    """
 
     text: str
     folder: Path
@@ -152,7 +155,10 @@ def _check_not_mistyped(text: str) -> None:
 
 @dataclass(frozen=True)
 class TokensFound:
-    """counts: tokens of each examined row. unreadable: share of these rows with mostly unknown tokens."""
+    """How a tokenizer splits the examined rows.
+
+    counts: tokens of each examined row. unreadable: share of these rows with mostly unknown tokens.
+    """
 
     counts: list[int]
     unreadable: float = 0.0

@@ -31,7 +31,10 @@ WINDOWS = (16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Budgets:
-    """common, of_int8: tables of a metric; decidable: the rows are known to be enough."""
+    """The budgets that are proposed for a metric.
+
+    common, of_int8: tables of a metric; decidable: the rows are known to be enough.
+    """
 
     common: Json
     of_int8: Json

@@ -73,13 +73,13 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
 
 
 def merge_records(ordered: Sequence[Kept]) -> RunRecord:
-    """Merges the records of shards, which are in order. The result has no rows followed through models."""
+    """Merges the records of shards, which are in order. Its `followed` and `separation` are left empty."""
     records = [run.record for run in ordered]
     first, facts = records[0], [shard(run) for run in ordered]
-    owner = {name: run.record for run in ordered for name in shard(run).variants}
+    record_of = {name: run.record for run in ordered for name in shard(run).variants}
     variants = [
         _teacher([record.variant(TEACHER) for record in records]),
-        *(owner[model.name].variant(model.name) for model in first.variants[1:]),
+        *(record_of[model.name].variant(model.name) for model in first.variants[1:]),
     ]
     self_test = _self_test([record.self_test for record in records])
     missing = {check for facts_of_shard in facts for check in facts_of_shard.missing}
@@ -95,9 +95,7 @@ def merge_records(ordered: Sequence[Kept]) -> RunRecord:
             "self_test": self_test,
             "verdict": verdict(variants, self_test, len(missing)),
             "this_run": None,
-            "looks": merge_looks(
-                [facts_of_shard.looks for facts_of_shard in records if facts_of_shard.looks is not None]
-            ),
+            "looks": merge_looks([record.looks for record in records if record.looks is not None]),
             "shards": facts,
         }
     )
@@ -113,7 +111,7 @@ def fails(record: RunRecord) -> list[str]:
     for model in record.variants:
         if not model.gated:
             continue
-        problems += [f"{model.name}: {name.name} is undecided" for name in undecided_failing(model)]
+        problems += [f"{model.name}: {budget.name} is undecided" for budget in undecided_failing(model)]
         if model.awaited and model.error is None:
             problems.append(f"{model.name}: not judged: {', '.join(model.awaited)}")
     if not problems and record.verdict.fails:
@@ -133,7 +131,7 @@ def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
                 merged[name] = {**value, **merged.get(name, {})}
             elif merged.get(name) in (None, []):
                 merged[name] = value
-    # what one shard lacks another may have judged
+    # a check that one shard still awaits may have been made in another
     merged["awaited"] = [
         check for check in models[0].awaited if all(check in model.awaited for model in models)
     ]
@@ -198,12 +196,12 @@ def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
     sources = [(name, run) for run in ordered for name in shard(run).variants]
     teacher = next((run for run in ordered if run.outcomes(TEACHER).is_file()), None)
     for name, run in [*([(TEACHER, teacher)] if teacher else []), *sources]:
-        actual = run.outcomes(name)
-        if actual.is_file():
-            with replacing(folder / actual.parent.name / actual.name) as new:
-                shutil.copyfile(actual, new)
+        source = run.outcomes(name)
+        if source.is_file():
+            with replacing(folder / source.parent.name / source.name) as new:
+                shutil.copyfile(source, new)
         elif run.record.variant(name).is_measured:
-            raise DataError(f"{actual}: no such file; the outcomes of a shard must be next to its {RECORD}")
+            raise DataError(f"{source}: no such file; the outcomes of a shard must be next to its {RECORD}")
 
 
 def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
@@ -225,10 +223,10 @@ def sort_shards(shards: Sequence[Kept]) -> list[Kept]:
     """Sorts the shards by number. Raises DataError if they are not the shards of one run."""
     for run in shards:
         if len(run.record.shards) != 1:
-            name = "was merged already" if run.record.shards else "was run without --slimgate-shard"
-            raise DataError(f"{run.file}: expected the record of one shard; this one {name}")
-    for name, of in _ALIKE:
-        _check_equal(shards, name, of)
+            problem = "was merged already" if run.record.shards else "was run without --slimgate-shard"
+            raise DataError(f"{run.file}: expected the record of one shard; this one {problem}")
+    for name, read_value in _ALIKE:
+        _check_equal(shards, name, read_value)
     _check_numbers(shards)
     _check_equal(
         [run for run in shards if run.record.variant(TEACHER).artifact is not None],
@@ -240,15 +238,15 @@ def sort_shards(shards: Sequence[Kept]) -> list[Kept]:
 
 
 def shard(run: Kept) -> ShardFacts:
-    """The facts about the shard that a record is of."""
+    """Which shard the record is of, and what it judged."""
     return run.record.shards[0]
 
 
-def _check_equal(shards: Sequence[Kept], name: str, of: Callable[[RunRecord], object]) -> None:
+def _check_equal(shards: Sequence[Kept], name: str, read_value: Callable[[RunRecord], object]) -> None:
     for run in shards[1:]:
-        before, after = of(shards[0].record), of(run.record)
-        if before != after:
-            values = f": {before} and {after}" if isinstance(before, str | int) else ""
+        first, other = read_value(shards[0].record), read_value(run.record)
+        if first != other:
+            values = f": {first} and {other}" if isinstance(first, str | int) else ""
             raise DataError(
                 f"{shards[0].file} and {run.file} are not shards of one run: different {name}{values}"
             )
@@ -256,15 +254,17 @@ def _check_equal(shards: Sequence[Kept], name: str, of: Callable[[RunRecord], ob
 
 def _check_numbers(shards: Sequence[Kept]) -> None:
     numbers = [shard(run).number for run in shards]
-    of = shard(shards[0]).of
+    shard_count = shard(shards[0]).of
     for number, times in sorted(Counter(numbers).items()):
         if times > 1:
             files = " and ".join(str(run.file) for run in shards if shard(run).number == number)
-            raise DataError(f"shard {number}/{of} was given {times} times: {files}; expected each once")
-    if missing := [number for number in range(1, of + 1) if number not in numbers]:
+            raise DataError(
+                f"shard {number}/{shard_count} was given {times} times: {files}; expected each once"
+            )
+    if missing := [number for number in range(1, shard_count + 1) if number not in numbers]:
         noun = "shard" if len(missing) == 1 else "shards"
         raise DataError(
-            f"{noun} {_join(missing)} of {of} missing; found {_join(sorted(numbers))}: "
+            f"{noun} {_join(missing)} of {shard_count} missing; found {_join(sorted(numbers))}: "
             "give the record of every shard"
         )
 

@@ -84,7 +84,10 @@ class LibraryDocs(Source[Params]):
         return json_digest({"installed": installed, "params": params.model_dump(mode="json")})
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
-        """All rows, in the order of the libraries, then of the files, then of the text."""
+        """All rows, in the order of the libraries, then of the files, then of the text.
+
+        Raises DataError if there are none.
+        """
         paragraphs = list(_rows(params))
         rows = list(unique_rows(paragraphs, params.max_rows_per_file))
         if not rows:

@@ -62,7 +62,11 @@ def value_of(
     predictions: Sequence[int] | None = None,
     prediction_scores: Sequence[Sequence[float]] | None = None,
 ) -> float:
-    """The plain metric of the columns that evaluate passes; predictions default to the highest score."""
+    """The plain metric of the columns that evaluate passes; predictions default to the highest score.
+
+    references, predictions: (rows,) class indices. prediction_scores: (rows, classes). Raises MeasureError
+    for another shape, or without predictions and scores.
+    """
     labels = np.asarray(references, dtype=np.int64)
     scores = None if prediction_scores is None else np.asarray(prediction_scores, dtype=np.float64)
     if scores is not None and scores.ndim != 2:

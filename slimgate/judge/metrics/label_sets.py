@@ -5,7 +5,7 @@
 | labels_f1_micro | F1 of all labels of all rows together                                       |
 | labels_f1_macro | plain mean of each label's F1; 0 for a label without row or prediction      |
 | subset_accuracy | the share of rows whose labels are all right and complete                   |
-| hamming_loss    | the share of wrong answers, a row and a label each being one                |
+| hamming_loss    | the share of wrong answers; every pair of a row and a label is an answer    |
 
 The values are those of scikit-learn on indicator matrices, with zero_division = 0.
 """
@@ -28,7 +28,7 @@ GOLD, SAID, WRONG = "gold:", "said:", "labels_wrong"
 
 
 def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
-    """(rows, labels) gold and predicted, each 0 or 1."""
+    """(rows, labels) gold and (rows, labels) predicted, 0 or 1. Raises MeasureError for another task."""
     names = [name.removeprefix(GOLD) for name in outcomes.values if name.startswith(GOLD)]
     if not names:
         raise MeasureError(f'outcomes have no values "{GOLD}…": they do not come from a multi_label task')
@@ -37,19 +37,25 @@ def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
 
 
 def _by_label(outcomes: Outcomes) -> Floats:
-    """(rows, 3 · labels) predicted rightly, predicted, gold."""
+    """(rows, 3 · labels) terms for each label: rightly predicted, predicted, gold."""
     gold, predicted = label_columns(outcomes)
     return np.concatenate([gold * predicted, predicted, gold], axis=1)
 
 
 def _extremes(outcomes: Outcomes) -> Floats:
-    """The row that a label belongs to, at its best and at its worst."""
+    """(2, 3 · labels) the terms of a usual row at its best and at its worst, for the micro average.
+
+    It is the mean row, weighted by how many labels each row has.
+    """
     gold, _ = label_columns(outcomes)
     return _right_and_wrong(usual_row(gold, gold.sum(axis=1)))
 
 
 def _extremes_of_rarest(outcomes: Outcomes) -> Floats:
-    """The same for the row that the rarest label belongs to, which moves a macro average most."""
+    """(2, 3 · labels) the same for the mean of the rows with the rarest label.
+
+    These rows move a macro average most.
+    """
     gold, _ = label_columns(outcomes)
     counts = gold.sum(axis=0)
     rarest = int(np.where(counts > 0, counts, np.inf).argmin())
@@ -57,7 +63,10 @@ def _extremes_of_rarest(outcomes: Outcomes) -> Floats:
 
 
 def _right_and_wrong(gold: Floats) -> Floats:
-    """(2, 3 · labels) all gold labels predicted; then none of them, and every other label instead."""
+    """(2, 3 · labels) the terms if exactly the gold labels are predicted, and if exactly the others are.
+
+    gold: (labels,) from 0 to 1.
+    """
     if not gold.any():
         gold = np.full(len(gold), 1 / len(gold))
     return np.stack([np.concatenate([gold, gold, gold]), np.concatenate([0 * gold, 1 - gold, gold])])

@@ -50,7 +50,10 @@ def filter_name(name: object) -> str:
 
 
 def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Aggregation]) -> Iterator[Row]:
-    """The rows of a file. filters: of the task, in order. aggregations: of metrics that are not means."""
+    """The rows of a file. filters: of the task, in order. aggregations: of metrics that are not means.
+
+    Raises DataError.
+    """
     seen: Counter[str] = Counter()
     for place, row in _entries(file):
         try:

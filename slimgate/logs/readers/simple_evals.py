@@ -1,8 +1,8 @@
 """OpenAI simple-evals: `NAME_allresults.json` with the examples; `NAME.json` has only figures.
 
-`metadata.example_level_metadata` has the score of an example (HealthBench). For the other evals only the page
-has it (`htmls`: "Score: 1.0"). Conversations are `convos`. Source: common.py, simple_evals.py
-and healthbench_eval.py as of 2025.
+For HealthBench, `metadata.example_level_metadata` has the score of each example. For the other evals only the
+example's HTML page in `htmls` has it ("Score: 1.0"). `convos` are the conversations. Source: common.py,
+simple_evals.py and healthbench_eval.py as of 2025.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class SimpleEvals(Reader):
 
 
 def _holds_figures(path: Path, start: str) -> bool:
-    """Whether a small file has a score and its deviation, and nothing but numbers."""
+    """Whether a small file has a score, a statistic such as its deviation, and nothing but numbers."""
     if '"score"' not in start or not any(f'{end}"' in start for end in _STATISTICS) or len(start) == 20_000:
         return False
     try:

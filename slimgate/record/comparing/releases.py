@@ -54,8 +54,8 @@ def compare(old: Kept, new: Kept) -> Comparison:
     metrics = {**known_metrics(before), **known_metrics(after), **_slice_metrics(after)}
     teacher = _model((before, before.variants[0]), (after, after.variants[0]), metrics, answers)
     variants = [
-        _model((before, old), (after, other), metrics, answers)
-        for old, other in shared_variants(before, after)
+        _model((before, old_variant), (after, new_variant), metrics, answers)
+        for old_variant, new_variant in shared_variants(before, after)
     ]
     names = [{model.name for model in record.variants} for record in (before, after)]
     return Comparison(
@@ -76,11 +76,11 @@ def compare(old: Kept, new: Kept) -> Comparison:
     )
 
 
-def _release(accepted_run: Kept) -> Release:
-    record = accepted_run.record
+def _release(run: Kept) -> Release:
+    record = run.record
     return Release(
-        name=accepted_run.name,
-        file=accepted_run.file.as_posix(),
+        name=run.name,
+        file=run.file.as_posix(),
         created=record.created,
         suite=record.suite.path,
         slimgate=record.slimgate,

@@ -18,7 +18,11 @@ _HUB = "hub:"
 
 
 class Since(NamedTuple):
-    """pair: then and now; if None, `why_not` says why. model: in the baseline; None if it has no answers."""
+    """A model of this release and of the baseline, for a comparison.
+
+    model: its record in the baseline; None if that has no answers. pair: its answers then and now; None
+    for the reason in `why_not`.
+    """
 
     model: VariantRecord | None
     pair: Pair | None

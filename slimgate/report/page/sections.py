@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 
+# A fold: text of the report that the reader can open and close.
 _FOLD = re.compile(r"<details><summary>(?:<b>(?P<name>[^<>]*)</b>)?(?P<rest>[^<>]*)</summary>")
 
 
@@ -26,7 +27,10 @@ def inline(markdown: str) -> Markup:
 
 
 def section(markdown: str) -> Markup:
-    """Renders blocks. A table gets the heading above as its caption, row heads, and a box that scrolls."""
+    """Renders markdown blocks.
+
+    A table gets the heading above it as its caption, heads of its rows, and a box that scrolls.
+    """
     parser = _parser()
     tokens = list(_add_roles(list(_render_folds(parser.parse(_without_marks(markdown))))))
     return Markup(parser.renderer.render(tokens, parser.options, {}))
@@ -46,12 +50,12 @@ def _parser() -> MarkdownIt:
 
 
 def _render_folds(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Renders the folds of the report as HTML. No other HTML is rendered; a summary has only bold print."""
+    """Renders the folds of the report as HTML, and no other HTML. A summary has only bold print."""
     folds = {place: fold for place, token in enumerate(tokens) if (fold := _render_fold(token)) is not None}
     for place, token in enumerate(tokens):
         if place in folds:
             yield _html(folds[place])
-        elif place + 1 not in folds and place - 1 not in folds:  # its paragraph
+        elif place + 1 not in folds and place - 1 not in folds:  # else the paragraph around a fold
             yield token
 
 
@@ -65,6 +69,7 @@ def _render_fold(token: Token) -> str | None:
 
 
 def _add_roles(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Adds to tables what screen readers need: a caption, heads of rows, a region that scrolls."""
     heading = "table"
     for place, token in enumerate(tokens):
         if token.type == "heading_open":
@@ -83,7 +88,7 @@ def _add_roles(tokens: Sequence[Token]) -> Iterator[Token]:
 
 
 def _mark_cell(tokens: Sequence[Token], place: int) -> None:
-    """Makes the first cell of a row its head, and marks cells with numbers."""
+    """Makes the first cell of a row its head, and gives cells aligned to the right the class "number"."""
     token = tokens[place]
     # The page's content security policy blocks style attributes.
     if "right" in str(token.attrs.pop("style", "")):

@@ -102,7 +102,7 @@ class PlainLines:
 
 
 def log_line(stage: Stage, now: float) -> str:
-    """`int8 · gate rows · 12 s so far · 43 % · predict 2,580/6,000 · 160/s · 21 s left`."""
+    """A text such as `int8 · gate rows · 12 s so far · 43 % · predict 2,580/6,000 · 160/s · 21 s left`."""
     line = f"{visible(stage.title)} · {_times(stage, now)}"
     if stage.total > 0:
         line += f" · {100 * stage.done // stage.total} % · {visible(_format_progress(stage, now))}"
@@ -169,7 +169,7 @@ def still_lines(stage: Stage, *, width: int, colour: bool) -> list[str]:
 
 
 def _times(stage: Stage, now: float) -> str:
-    """`12 s so far · about 29 s left, as before`."""
+    """A text such as `12 s so far · about 29 s left, as before`."""
     gone = now - stage.began
     if stage.expected is None or _is_rate_known(stage, now):
         return f"{duration(gone)} so far"
@@ -184,7 +184,7 @@ def _is_rate_known(stage: Stage, now: float) -> bool:
 
 
 def _format_progress(stage: Stage, now: float) -> str:
-    """`train 1,504/9,000 · 160/s · 47 s left · epoch 1 of 2 · loss 0.412`."""
+    """A text such as `train 1,504/9,000 · 160/s · 47 s left · epoch 1 of 2 · loss 0.412`."""
     clauses = [f"{stage.activity} {stage.done:,}/{stage.total:,}"]
     seconds = now - stage.activity_began
     if seconds > 0 and stage.done:

@@ -1,7 +1,7 @@
 """Measures the memory that loading an artifact and predicting with it take, in a new process.
 
-It is never the process that times: a second model would displace its caches, and its own memory would hide
-the model's.
+Memory is never measured in the process that measures times. A second model there would displace the caches of
+the first. And the memory of that process would hide the memory of the model.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _LEAST_CALLS = 3
 
 
 def serve(pipe: Connection, threads: int, seconds: float) -> None:
-    """Sends the fields of PeakRates except `measured`. seconds: for each figure."""
+    """Sends the fields of PeakRates except `measured`. seconds: the time to spend on each figure."""
     start = time.perf_counter()
     try:
         rates = measure_rates(threads, seconds)
@@ -41,7 +41,7 @@ def serve(pipe: Connection, threads: int, seconds: float) -> None:
 
 
 def measure_rates(threads: int, seconds: float) -> dict[str, Any]:
-    """The fields of PeakRates except `measured`."""
+    """Measures the fields of PeakRates except `measured`. seconds: the time to spend on each figure."""
     import torch
 
     start, notes = time.perf_counter(), list[str]()
@@ -93,9 +93,9 @@ def measure_peak(product: Callable[[int], Call], seconds: float, sizes: dict[str
     """Operations a second for products of square matrices, two for each multiply-add.
 
     product(size): the call that multiplies two matrices (size, size). It is measured on the largest size of
-    which some calls fit in the time. sizes: by name the sizes chosen with one thread, which are used again
-    for more threads: on a busy machine threads wait for each other after every small product, and a large
-    one would seem too long.
+    which _LEAST_CALLS calls fit in `seconds`. sizes: name -> the size that was chosen with one thread. More
+    threads use the same size, because their time for the small product is no good estimate: on a busy machine
+    threads wait for each other after every product.
     """
     end = time.perf_counter() + seconds
     if name in sizes:

@@ -1,7 +1,7 @@
 """Gives sentence embeddings fewer dimensions, so that their index is smaller.
 
-    { truncate_embeddings = { dims = 128 } }                   the directions of the largest energy, by
-    PCA { truncate_embeddings = { dims = 128, by = "first" } }     the first ones, for matryoshka models
+    { truncate_embeddings = { dims = 128 } }                   the directions of the largest energy, by PCA
+    { truncate_embeddings = { dims = 128, by = "first" } }     the first ones, for matryoshka models
 
 By PCA: a linear layer after the pooling projects to the eigenvectors of the embeddings' second moment on
 `calibration` rows (not centred, because dot products are to be kept; Eckart & Young 1936). energy_kept in

@@ -1,8 +1,8 @@
 """A tokenizer's file (tokenizer.json) with only some of its tokens, which splits texts into them as before.
 
     state = read_state(tokenizer)
-        kept = needed_ids(state, used)      # with special tokens, fallback characters, intermediate merges
-    smaller = trim_tokenizer(state, kept)  # the tokens renumbered 0, 1, … in the order of `kept`
+    kept = needed_ids(state, used)          # with special tokens, fallback characters, intermediate merges
+    smaller = trim_tokenizer(state, kept)   # the tokens renumbered 0, 1, … in the order of `kept`
 
 A text whose tokens are all kept is split as before: WordPiece takes the longest piece, which is still there;
 a BPE token is reached by its own merges, all of which stay; Unigram's best path is still the best. Other

@@ -97,7 +97,10 @@ def _renumber(config: PreTrainedConfig, number: dict[int, int]) -> None:
 
 
 def token_heads(network: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layer with an output per token of a language model; empty for a classifier."""
+    """The linear layer with an output per token of a language model; empty for a classifier.
+
+    Raises BuildError if that layer is no nn.Linear.
+    """
     get: Any = getattr(network, "get_output_embeddings", None)
     head = get() if get is not None else None
     if head is None:

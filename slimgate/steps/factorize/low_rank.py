@@ -1,15 +1,14 @@
 """Replaces weight matrices of the blocks by products of two thin ones.
 
-        { low_rank = { parameter_ratio = 0.5, loss_aware = true } }   half of the numbers, those that matter
-        most
+    { low_rank = { parameter_ratio = 0.5, loss_aware = true } }   the half of the numbers that matters most
     { low_rank = { rank = 64 } }                                  or rank_ratio = 0.25, or energy = 0.9
 
-A matrix W (out, in) becomes up (out, rank) · down (rank, in), the best of that rank by singular values: of W
-itself, or with activation_aware of W's effect on its inputs, so that the error of its outputs is as small as
-possible. If the layer has a bias, it absorbs the error of the mean input. With loss_aware an output's error
-counts by its gradients' second moment (Fisher information). A matrix is replaced only if its factors have
-fewer numbers. The factors are linear layers, which later steps train, prune or quantize.
-quantize.
+A matrix W (out, in) becomes the product up (out, rank) · down (rank, in), which has W's largest singular
+values. With activation_aware these are the values of W times its inputs from `calibration`, so that the error
+of the outputs is as small as possible. The bias of a layer, if it has one, absorbs the error of the mean
+input. With loss_aware the error of an output is weighted by the second moment of its gradients (Fisher
+information). A matrix is replaced only if its factors have fewer numbers. The factors are linear layers,
+which later steps train, prune or quantize.
 
 Sources: Wang et al. 2025 (SVD-LLM), section 3.1; Hsu et al. 2022 (FWSVD); Martens & Grosse 2015 (K-FAC).
 Without activation_aware and loss_aware no rows are read, but `calibration` counts in the store's key.

@@ -12,14 +12,13 @@ strategy: which rows are chosen, by the student's probabilities p (Settles 2009,
     least_confidence   1 - the largest p
     margin             the smallest distance between the two largest p
     entropy            - Σ p log p
-        k_center           by no probability: the rows far from all chosen ones, in the inputs of the
-        student's
-                           last layer (Sener & Savarese 2018, greedy)
-        random             at random, for comparison: in a single round, because no answer changes the choice
-    The first round is random by default, because an untrained student's uncertainty means nothing.
+    k_center           without p: the rows far from all chosen rows, by the inputs of the student's last
+                       layer (Sener & Savarese 2018, greedy)
+    random             at random, for comparison: in a single round, because no answer changes the choice
+The first round is random by default, because an untrained student's uncertainty means nothing.
 
-    The pool is the transfer set if the step has one (transfer, unlabelled, augment, as in distill), else the
-    rows of `train` without their labels: alpha counts as 0.
+The pool is the transfer set if the step has one (transfer, unlabelled, augment, as in distill), else the
+rows of `train` without their labels: alpha counts as 0.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fine-tunes low-rank adapters next to the linear layers; everything else except the head is unchanged.
 
-        { lora = { r = 8, alpha = 16, epochs = 3 } }                         # merged: no bytes, no latency
-        { lora = { r = 8, targets = "attention", merge = false } }           # kept next to the weights
+    { lora = { r = 8, alpha = 16, epochs = 3 } }                         # merged: no bytes, no latency
+    { lora = { r = 8, targets = "attention", merge = false } }           # kept next to the weights
     { lora = { r = 16, merge = false } }                                 # after weight_only: QLoRA-style
 
 y = W x + alpha / r · B A x, with A (r, in) and B (out, r), which starts at 0 (Hu et al. 2022, LoRA, section

@@ -34,7 +34,10 @@ class FactorizedEmbedding(nn.Module):
     def from_factors(
         cls, table: Tensor, projection: Tensor, bias: Tensor | None = None, *, padding_idx: int | None = None
     ) -> FactorizedEmbedding:
-        """table: (tokens, rank); projection: (rank, embedding_dim); bias: (embedding_dim,), added to all."""
+        """Makes the layer from its factors.
+
+        table: (tokens, rank); projection: (rank, embedding_dim); bias: (embedding_dim,), added to all.
+        """
         (tokens, rank), width = table.shape, projection.shape[1]
         embedding = cls(tokens, width, rank, padding_idx, bias is not None).to(table.device)
         with torch.no_grad():

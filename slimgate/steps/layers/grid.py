@@ -93,7 +93,10 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Grid:
-    """scale: scheme.scale_shape, float16 or float32; zero_point: the same shape, levels as uint8."""
+    """A scheme with the scales and zero points of a weight.
+
+    scale: scheme.scale_shape, float16 or float32; zero_point: the same shape, levels as uint8.
+    """
 
     scheme: Scheme
     scale: Tensor

@@ -68,7 +68,10 @@ class PackedWeight(nn.Module):
         return self.rows * self.columns, int(torch.count_nonzero(dequantize(self.levels(), self.grid())))
 
     def set_levels_(self, levels: Tensor, grid: Grid) -> Self:
-        """Sets levels (rows, columns) on a grid with this layer's scheme; returns self for chaining."""
+        """Sets levels (rows, columns) on a grid with this layer's scheme; returns self for chaining.
+
+        Raises BuildError for another shape or scheme.
+        """
         if grid.scheme != self.scheme or levels.shape != (self.rows, self.columns):
             raise BuildError(
                 f"{type(self).__name__} ({self.rows}, {self.columns}) of {self.scheme} was given levels "

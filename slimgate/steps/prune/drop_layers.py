@@ -1,7 +1,7 @@
 """Drops whole transformer blocks.
 
-        { drop_layers = { layers = 3, strategy = "loss" } }           drops three blocks
-        { drop_layers = { pruning_ratio = 0.5, strategy = "top" } }   drops half of them
+    { drop_layers = { layers = 3, strategy = "loss" } }           drops three blocks
+    { drop_layers = { pruning_ratio = 0.5, strategy = "top" } }   drops half of them
 
 strategy, which blocks are dropped:
     "alternate"  those between blocks that stay at equal distances, including the first and the last: of 12,

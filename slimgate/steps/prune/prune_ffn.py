@@ -1,7 +1,7 @@
 """Narrows the feed-forward layers: removes intermediate neurons, the least important first.
 
     { prune_ffn = { pruning_ratio = 0.5, scope = "global" } }
-        { prune_ffn = { pruning_ratio = 0.75, blocks = [0, 1] } }       only in the first two blocks
+    { prune_ffn = { pruning_ratio = 0.75, blocks = [0, 1] } }       only in the first two blocks
 
 It removes a neuron's rows in the layers that make it (in Llama the gate's too) and its column in the output
 layer, so the model answers as if the neuron's activation were multiplied by 0.
@@ -115,4 +115,4 @@ def _scores(
         + [weight(part.output).t()]
         for part in parts
     }
-    return {name: torch.cat(parts, dim=1).norm(dim=1).cpu().numpy() for name, parts in rows.items()}
+    return {name: torch.cat(weights, dim=1).norm(dim=1).cpu().numpy() for name, weights in rows.items()}

@@ -1,8 +1,8 @@
 """Removes attention heads from the model, the least important first.
 
-        { prune_heads = { pruning_ratio = 0.5 } }                      half of all heads, in any block
-        { prune_heads = { heads = 6, importance = "magnitude" } }      six stay in every block
-        { prune_heads = { pruning_ratio = 0.5, blocks = [0, 1] } }     half of those of the first two blocks
+    { prune_heads = { pruning_ratio = 0.5 } }                      half of all heads, in any block
+    { prune_heads = { heads = 6, importance = "magnitude" } }      six stay in every block
+    { prune_heads = { pruning_ratio = 0.5, blocks = [0, 1] } }     half of those of the first two blocks
 
 It removes the rows of the query, key and value layers and the columns of the output layer that belong to a
 head, so the model answers as if the head's output were multiplied by 0. Blocks may keep different numbers

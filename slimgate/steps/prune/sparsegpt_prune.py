@@ -91,14 +91,23 @@ class Pattern:
 def sparsegpt(
     weight: Tensor, moments: Tensor, *, pattern: Pattern, block_size: int = 128, damping: float = 0.01
 ) -> Tensor:
-    """The pruned weight: (out_features, in_features), in its dtype.
+    """Prunes a weight by algorithm 1 of the paper. Zeros stay zero.
 
-    This is algorithm 1 of the paper. H is the second moments of the inputs. Removing weight i of a row costs
-    w_i² / [H⁻¹]_ii, and the weights after it change to compensate. One upper Cholesky factor of H⁻¹ has the
-    numbers for all columns. Zeros stay zero.
+    H is the matrix `moments`. Removing weight i of a row costs w_i² / [H⁻¹]_ii, and the weights after it
+    change to compensate. One upper Cholesky factor of H⁻¹ has the numbers for all columns.
 
-    moments: mean of x xᵀ (in_features, in_features). block_size: columns whose weights are compared together.
-    damping: share of the mean of the diagonal that is added to the diagonal.
+    Args:
+        weight: (out_features, in_features).
+        moments: (in_features, in_features) the mean of x xᵀ over the inputs x of the layer.
+        pattern: which weights become zero.
+        block_size: columns whose weights are compared together.
+        damping: share of the mean of H's diagonal that is added to the diagonal.
+
+    Returns:
+        (out_features, in_features) the pruned weight, in the dtype of `weight`.
+
+    Raises:
+        BuildError: if H has no inverse, or m does not divide the columns.
     """
     import torch
 

@@ -1,8 +1,7 @@
 """Makes linear layers binary, one bit a weight, and trains the model back to its teacher's answers.
 
     { binarize = { epochs = 5, learning_rate = 5e-4 } }             # +1 or -1 times a scale of the row
-        { binarize = { activations = true, epochs = 10 } }              # the layers' inputs have two values,
-        too
+    { binarize = { activations = true, epochs = 10 } }              # the layers' inputs are binary too
     { binarize = { embeddings = true, float_blocks = [0] } }
 
 Weights: the sign, with a scale for each output channel (Rastegari et al. 2016, section 3.1, BWN), stored

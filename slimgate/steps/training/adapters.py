@@ -1,7 +1,7 @@
 """Low-rank adapters of a model: put next to its layers, trained alone, then merged or kept.
 
     with adapters(model, "lora", params, context):
-                train(model, …)                         # changes only the adapters and the head
+        train(model, …)                                 # changes only the adapters and the head
 
 Float layers get peft's adapters. slimgate's own adapters are for layers that peft does not support: layers of
 slimgate.steps.layers, whose integers stay integers while gradients pass them, and pruned layers, whose zeros

@@ -60,7 +60,10 @@ def answers(network: nn.Module, data: Labelled, objective: Objective, *, limit: 
 
 
 def quality_on(model: TorchModel, context: BuildContext, split: str = "selection") -> float:
-    """The objective's quality, such as the share of rows that are right. Raises DataError without rows."""
+    """The objective's quality, such as the share of rows that are right.
+
+    Raises DataError without rows, BuildError for answers that are not finite.
+    """
     context.rows(split)
     data = labelled_rows(model, split, context)
     assert data is not None

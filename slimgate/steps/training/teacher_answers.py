@@ -43,9 +43,10 @@ COMPUTED, TAKEN = "computed once, read by memory map", "taken from the store, re
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """values: (answers, outputs), those of each row together; starts: (rows + 1,) where each row's begin.
+    """The teacher's answers to rows; a row may have several.
 
-    source: their origin, for the log.
+    values: (answers, outputs), the answers of a row one after the other. starts: (rows + 1,) the position of
+    the first answer of each row. source: their origin, for the log.
     """
 
     values: npt.NDArray[np.float32]

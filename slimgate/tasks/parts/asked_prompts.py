@@ -62,7 +62,7 @@ class AskedPrompts:
         return {}
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
-        """Refused."""
+        """Raises MeasureError: an endpoint reads text, not arrays."""
         raise MeasureError("the rows of an endpoint are text, which is not turned into arrays")
 
 

@@ -30,7 +30,9 @@ LOG_P, TOKENS = 0, 1
 
 @dataclass(frozen=True)
 class EncodedQuestion:
-    """inputs: the distinct inputs of a question's choices; cut: how many prompt tokens did not fit.
+    """A question with choices, as tokens.
+
+    inputs: the distinct inputs of a question's choices; cut: how many prompt tokens did not fit.
 
     of: for each choice the position of its input; targets: the tokens of each choice.
     """

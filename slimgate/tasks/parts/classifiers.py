@@ -69,7 +69,9 @@ class Head:
 
 @dataclass(frozen=True)
 class Loaded:
-    """model: a TorchModel. ready: whether the head came with the model; layer: the layer that gives logits.
+    """A loaded model with its head.
+
+    model: a TorchModel. ready: whether the head came with the model; layer: the layer that gives logits.
 
     own_names: the names of the outputs in a ready-made model's config.json.
     """

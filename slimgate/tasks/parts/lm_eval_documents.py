@@ -61,7 +61,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answered:
-    """values: by metric of the first filter that has it, and by "METRIC,FILTER"; answer: the text."""
+    """The answer to a document, and its values.
+
+    values: by metric of the first filter that has it, and by "METRIC,FILTER"; answer: the text.
+    """
 
     values: Mapping[str, float]
     answer: str

@@ -135,7 +135,7 @@ def test_another_budget_says_that_it_made_earlier_results_void(after_fail: Ran) 
     assert f"  released: 1 earlier result dropped, {why}" in again.out
 
 
-def test_another_library_says_that_it_made_all_earlier_results_void(after_fail: Ran) -> None:
+def test_another_library_makes_all_earlier_results_void(after_fail: Ran) -> None:
     file = after_fail.folder / "reports/latest/elsewhere/run.json"
     record = json.loads(file.read_text("utf-8"))
     now = record["machine"]["libraries"]["numpy"]

@@ -300,33 +300,6 @@ def cost_growth(figure: Figure, ink: str) -> None:
     panels[0].set_ylabel("CPU seconds", color=ink)
 
 
-def gguf(figure: Figure, ink: str) -> None:
-    """What each type of llama.cpp costs in KL, by the size of its file and by the speed of its answers."""
-    speeds = {_name(row): row for row in table("gguf", "## Speed")}
-    rows = [row for row in table("gguf", "## Quality") if row["mean KL"] not in ("", "0")]
-    panels: dict[str, Callable[[Row], float]] = {
-        "MB of the file": lambda row: number(row["bytes"]) / 1e6,
-        "answer, tokens/s, 1 thread": lambda row: number(speeds[_name(row)]["answer, 1 thr."]),
-    }
-    for axes, (words, read_x) in zip(_axes(figure, ink, columns=2), panels.items(), strict=True):
-        for row in rows:
-            x, y = read_x(row), float(row["mean KL"])
-            axes.plot(x, y, "o", color=LINES[_gguf_family(_name(row))], markersize=4)
-            axes.annotate(
-                _name(row), (x, y), xytext=(3, 2), textcoords="offset points", color=ink, fontsize=5.5
-            )
-        axes.set_yscale("log")
-        _words(axes, ink, x=words)
-    figure.axes[0].set_ylabel("mean KL(teacher || variant), nats per token", color=ink)
-
-
-def _gguf_family(name: str) -> int:
-    """The number of the colour: K-quants, I-quants, the older types, and what is no GGUF file."""
-    if name.startswith(("gptq-4", "compressed")):
-        return 3
-    return 1 if "_k" in name else 2 if name.startswith("iq") else 0
-
-
 def _name(row: Row) -> str:
     """The variant of a row: the cell in its first column."""
     return next(iter(row.values()))

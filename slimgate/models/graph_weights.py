@@ -11,11 +11,12 @@ quantized than it is. Integers that reach none are indices or shapes, and do not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
 from slimgate._system.requirements import describe_missing
@@ -128,10 +129,22 @@ def _read_onnx(file: Path) -> list[GraphWeight]:
     return weights + [weight for scope in scopes for weight in scope.list_unread(seen)]
 
 
-# A constant by the number of its graph and its name, or by the number of its graph and the id of its layer.
+# A constant of an ONNX model: the id of its scope, and its name.
 _Constant = tuple[int, str]
 # A weight that several operators read has the first of these roles.
 _ROLES: tuple[Role, ...] = ("table", "matrix", "output")
+
+
+class _Source(NamedTuple):
+    """The constant behind an input, with what unpacks it.
+
+    scales: names of scales, zero points and shapes. is_reshaped: whether a node gives it another shape.
+    """
+
+    scope: _OnnxScope
+    name: str
+    scales: list[str]
+    is_reshaped: bool
 
 
 @dataclass
@@ -146,34 +159,29 @@ class _OnnxScope:
 
     def list_read(self, role: Role, seen: set[_Constant]) -> Iterator[GraphWeight]:
         """Each constant that an operator of a role reads, once."""
-        last = self._find_last_products()
         for node in self.nodes:
-            is_table, is_last = node.op_type in _ONNX_TABLES, any(name in last for name in node.output)
-            if role == ("table" if is_table else "output" if is_last else "matrix"):
+            is_last = any(name in self._last_products for name in node.output)
+            if role == ("table" if node.op_type in _ONNX_TABLES else "output" if is_last else "matrix"):
                 for place in _ONNX_READERS.get(node.op_type, ()):
                     if place < len(node.input):
                         yield from self._read(node, place, role, seen)
 
     def _read(self, node: Any, place: int, role: Role, seen: set[_Constant]) -> Iterator[GraphWeight]:
-        scope, name, scales, is_reshaped = self._find_constant(node.input[place])
-        weight = None if scope is None else scope.constants[name]
-        if scope is None or weight is None:
+        source = self._find_source(node.input[place])
+        if source is None:
             return
-        # Rows of an array of matrices, such as those of experts, are no rows of a table.
-        if role == "table" and weight.dimensions > 2:
-            role = "matrix"
+        weight, scales = source.scope.constants[source.name], source.scales
         if node.op_type in _ONNX_PACKED:
             weight = _unpack(weight, {attribute.name: attribute.i for attribute in node.attribute})
             scales = [*scales, *node.input[2:]]
-        if is_reshaped and weight.numbers > 1:
-            weight = replace(weight, dimensions=max(2, weight.dimensions))
-        for scale in scales:
-            owner, scale_name, _, _ = self._find_constant(scale)
-            if owner is not None and owner.constants[scale_name].numbers < weight.numbers:
-                seen.add((id(owner), scale_name))
-        if (id(scope), name) not in seen and weight.dimensions > 1:
-            seen.add((id(scope), name))
-            yield replace(weight, role=role)
+        weight = _as_read(weight, role, source.is_reshaped)
+        for scale in map(self._find_source, scales):
+            if scale is not None and scale.scope.constants[scale.name].numbers < weight.numbers:
+                seen.add((id(scale.scope), scale.name))
+        key = (id(source.scope), source.name)
+        if key not in seen and weight.dimensions > 1:
+            seen.add(key)
+            yield weight
 
     def list_unread(self, seen: set[_Constant]) -> Iterator[GraphWeight]:
         """Floats of several dimensions that no operator of a known kind reads."""
@@ -181,18 +189,14 @@ class _OnnxScope:
             if (id(self), name) not in seen and weight.dimensions > 1 and weight.precision in FLOATS:
                 yield weight
 
-    def _find_constant(self, name: str) -> tuple[_OnnxScope | None, str, list[str], bool]:
-        """The scope and name of the constant behind an input, through nodes that only unpack it.
-
-        Also the names of their scales and zero points, and whether a node gives it another shape. The scope
-        is None if the input is computed.
-        """
+    def _find_source(self, name: str) -> _Source | None:
+        """The constant behind an input, through nodes that only unpack it; None if it is computed."""
         scales: list[str] = []
         scope: _OnnxScope | None = self
         is_reshaped = False
         while scope is not None:
             if name in scope.constants:
-                return scope, name, scales, is_reshaped
+                return _Source(scope, name, scales, is_reshaped)
             node = scope.makers.get(name)
             if node is None:
                 scope = scope.around
@@ -201,24 +205,52 @@ class _OnnxScope:
                 scales += node.input[1:]
                 name = node.input[0]
             else:
-                return None, name, scales, is_reshaped
-        return None, name, scales, is_reshaped
+                return None
+        return None
 
-    def _find_last_products(self) -> set[str]:
-        """Names of tensors that are the graph's output but for bias, scale and shape."""
-        names, waiting = set[str](), list(self.outputs)
-        while waiting:
-            name = waiting.pop()
+    @cached_property
+    def _last_products(self) -> set[str]:
+        def read_node(name: str) -> tuple[str, Sequence[str]] | None:
             node = self.makers.get(name)
-            if node is None or name in names:
-                continue
-            names.add(name)
-            if node.op_type == "Add":  # a bias is a constant, and a residual connection is not
-                computed = [source for source in node.input if self._find_constant(source)[0] is None]
-                waiting += computed if len(computed) == 1 else []
-            elif node.op_type in _ENDING:
-                waiting += node.input
-        return names
+            return None if node is None else (node.op_type, node.input)
+
+        return _find_last_products(self.outputs, read_node, lambda name: self._find_source(name) is not None)
+
+
+def _as_read(weight: GraphWeight, role: Role, is_reshaped: bool) -> GraphWeight:
+    """The weight with its role. What is stored flat and gets another shape counts as a matrix.
+
+    Rows of an array of matrices, such as those of experts, are no rows of a table.
+    """
+    if role == "table" and weight.dimensions > 2:
+        role = "matrix"
+    dimensions = max(2, weight.dimensions) if is_reshaped and weight.numbers > 1 else weight.dimensions
+    return replace(weight, role=role, dimensions=dimensions)
+
+
+def _find_last_products(
+    outputs: Iterable[str],
+    read_node: Callable[[str], tuple[str, Sequence[str]] | None],
+    is_constant: Callable[[str], bool],
+) -> set[str]:
+    """The nodes whose results are outputs of the model but for bias, scale and shape.
+
+    read_node: the operator of a node and the nodes of its inputs; None if no node has this name.
+    """
+    names, waiting = set[str](), list(outputs)
+    while waiting:
+        name = waiting.pop()
+        node = read_node(name)
+        if node is None or name in names:
+            continue
+        names.add(name)
+        operator, sources = node
+        if operator == "Add":  # a bias is a constant, and a residual connection is not
+            computed = [source for source in sources if not is_constant(source)]
+            waiting += computed if len(computed) == 1 else []
+        elif operator in _ENDING:
+            waiting += sources
+    return names
 
 
 def _list_scopes(graph: Any, around: _OnnxScope | None, outputs: Sequence[str] = ()) -> Iterator[_OnnxScope]:
@@ -254,12 +286,17 @@ def _describe_constant(name: str, attribute: Any) -> GraphWeight:
 
 
 def _describe_tensor(name: str, data_type: int, shape: Sequence[int]) -> GraphWeight:
-    from onnx import TensorProto
-
-    names = {number: stored for stored, number in TensorProto.DataType.items()}
-    stored = names.get(data_type, f"type {data_type}")
+    stored = _read_type_names().get(data_type, f"type {data_type}")
     precision = "fp8" if stored.startswith("FLOAT8") else _PRECISIONS.get(stored, stored.lower())
     return GraphWeight(name, precision, prod(shape), sum(size > 1 for size in shape))
+
+
+@cache
+def _read_type_names() -> Mapping[int, str]:
+    """The names of ONNX's data types, such as FLOAT, by their numbers."""
+    from onnx import TensorProto
+
+    return {number: name for name, number in TensorProto.DataType.items()}
 
 
 def _unpack(weight: GraphWeight, options: Mapping[str, int]) -> GraphWeight:
@@ -333,14 +370,11 @@ class _OpenVinoGraph:
         # Scales and zero points have fewer numbers than their weight.
         chosen = max(constants, key=lambda constant: self._constants[constant].numbers)
         weight = self._constants[chosen]
-        if role == "table" and weight.dimensions > 2:
-            role = "matrix"
-        if is_reshaped and weight.numbers > 1:
-            weight = replace(weight, dimensions=max(2, weight.dimensions))
+        weight = _as_read(weight, role, is_reshaped)
         seen.update(constant for constant in constants if self._constants[constant].numbers < weight.numbers)
         if chosen not in seen and weight.dimensions > 1:
             seen.add(chosen)
-            yield replace(weight, role=role)
+            yield weight
 
     def _list_constants(self, key: str) -> tuple[list[str], bool]:
         """The constants behind a port through layers that only unpack them; none if anything is computed.
@@ -362,26 +396,13 @@ class _OpenVinoGraph:
         return constants, is_reshaped
 
     def _find_last_products(self) -> set[str]:
-        """Ids of layers whose result is the graph's output but for bias, scale and shape."""
-        keys: set[str] = set()
-        waiting = [
-            source
-            for key, layer in self._layers.items()
-            if self._is_main and layer.get("type") == "Result"
-            for source in self._sources.get(key, [])
-        ]
-        while waiting:
-            key = waiting.pop()
-            if key in keys or key not in self._layers:
-                continue
-            keys.add(key)
-            sources = self._sources.get(key, [])
-            if self._layers[key].get("type") == "Add":  # a bias is a constant, and a residual is not
-                computed = [source for source in sources if not self._list_constants(source)[0]]
-                waiting += computed if len(computed) == 1 else []
-            elif self._layers[key].get("type") in _ENDING:
-                waiting += sources
-        return keys
+        def read_node(key: str) -> tuple[str, Sequence[str]] | None:
+            layer = self._layers.get(key)
+            return None if layer is None else (layer.get("type", ""), self._sources.get(key, []))
+
+        results = [key for key, layer in self._layers.items() if layer.get("type") == "Result"]
+        outputs = [source for key in results for source in self._sources.get(key, []) if self._is_main]
+        return _find_last_products(outputs, read_node, lambda key: bool(self._list_constants(key)[0]))
 
     @staticmethod
     def _describe(layer: ElementTree.Element) -> GraphWeight:

@@ -65,6 +65,10 @@ def describe_machine(
     )
 
 
+def _format_value(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _list_versions() -> dict[str, str | None]:
     optional = {*QUANTIZERS, *(name for runtime in plugins("runtime").values() for name in runtime.packages)}
     installed = {name: version for name, version in versions(optional).items() if version is not None}
@@ -79,9 +83,9 @@ def describe_machine_change(earlier: Machine, now: Machine) -> str | None:
     """
     fields = set(Machine.model_fields) - {"libraries", "warnings", "peak_rates"}
     changes = [
-        f"{name.replace('_', ' ')} {getattr(earlier, name)} → {getattr(now, name)}"
+        f"{name.replace('_', ' ')} {_format_value(before)} → {_format_value(after)}"
         for name in sorted(fields)
-        if getattr(earlier, name) != getattr(now, name)
+        if (before := getattr(earlier, name)) != (after := getattr(now, name))
     ]
     required = {name for libraries in (earlier.libraries, now.libraries) for name in libraries} & {*LIBRARIES}
     compared = required | (earlier.libraries.keys() & now.libraries.keys())

@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_duels(options: argparse.Namespace, run: int) -> Iterator[Duel]:
-    """One run of pytest with a store of its own. Raises CalledProcessError with its output if it fails."""
+    """One run of pytest with a store of its own. Ends the program with pytest's output if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "pytest.ini").write_text("[pytest]\n")

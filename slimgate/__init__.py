@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from slimgate.models.cut_layers import cut_linear
     from slimgate.models.graph import Graph
     from slimgate.models.replace_modules import replace_modules_
-    from slimgate.models.saved_files import load_beside
+    from slimgate.models.saved_files import load_companions
     from slimgate.models.torch_model import TorchModel, load_torch_model
     from slimgate.outcomes import ClassOutcomes, Outcomes, class_outcomes
     from slimgate.plugins.context import BuildContext
@@ -116,7 +116,7 @@ HOMES = {
     # to build runtimes with
     "Form": "slimgate.plugins.runtime",
     "Graph": "slimgate.models.graph",
-    "load_beside": "slimgate.models.saved_files",
+    "load_companions": "slimgate.models.saved_files",
     # to build tasks, metrics and sources with
     "TextClassification": "slimgate.tasks.text_classification",
     "EncodedTexts": "slimgate.tasks.parts.encoding",
@@ -186,8 +186,8 @@ __all__ = [
     "file_sha256",
     "input_norms",
     "judge_quality",
-    "load_beside",
     "load_classifier",
+    "load_companions",
     "load_metric",
     "load_suite",
     "load_torch_model",

@@ -24,7 +24,7 @@ from slimgate._system.distributions import forget_distributions, is_distributed,
 from slimgate._system.source_code import UNKNOWN, SourceCode, list_path_texts, parse_source
 
 LENGTH = 32
-OWN = "slimgate"
+OWN_PACKAGE = "slimgate"
 # This long after a file's last change, its times show whether it was changed again.
 _SETTLED_NS = 2_000_000_000
 _READ: dict[tuple[int, ...], str] = {}
@@ -107,7 +107,9 @@ def code_parts(module: str) -> dict[str, Any]:
     """The parts of `code_digest`: the code by module, and the state of each distribution."""
     modules = sorted(_closure(module))
     # also the package of each module, in case it is installed
-    packages = {name.split(".")[0] for counted in modules for name in (counted, *_names(counted))} - {OWN}
+    packages = {name.split(".")[0] for counted in modules for name in (counted, *_names(counted))} - {
+        OWN_PACKAGE
+    }
     return {
         "code": {name: _own_digest(name) for name in modules},
         "packages": package_states(packages),
@@ -206,8 +208,8 @@ def _source(module: str) -> Path | None:
 def _imports(module: str) -> frozenset[str]:
     """The modules that count by their code: of slimgate, of the same package, of a user's folders."""
     names = _names(module)
-    packages = {OWN, module.split(".")[0]}
-    users = module.split(".")[0] != OWN
+    packages = {OWN_PACKAGE, module.split(".")[0]}
+    users = module.split(".")[0] != OWN_PACKAGE
     named_modules = {name for name in names if name.split(".")[0] in packages or (users and _is_users(name))}
     return frozenset(name for name in named_modules if _source(name) is not None)
 
@@ -219,18 +221,18 @@ def _names(module: str) -> frozenset[str]:
     names = set(code.modules)
     for level, origin, name in code.names:
         origin = _absolute(level, origin, module)
-        if origin == OWN:
-            names.add(HOMES.get(name, f"{OWN}.{name}"))
+        if origin == OWN_PACKAGE:
+            names.add(HOMES.get(name, f"{OWN_PACKAGE}.{name}"))
         else:
             names.update((origin, f"{origin}.{name}"))
-    if module.split(".")[0] != OWN and UNKNOWN in names:
-        names |= _modules_beside(module)
-    if OWN in names:  # `import slimgate` may use everything that it exports
+    if module.split(".")[0] != OWN_PACKAGE and UNKNOWN in names:
+        names |= _list_siblings(module)
+    if OWN_PACKAGE in names:  # `import slimgate` may use everything that it exports
         names.update(HOMES.values())
-    return frozenset(name.partition(":")[0] for name in names - {OWN, UNKNOWN, ""})
+    return frozenset(name.partition(":")[0] for name in names - {OWN_PACKAGE, UNKNOWN, ""})
 
 
-def _modules_beside(module: str) -> set[str]:
+def _list_siblings(module: str) -> set[str]:
     """The modules of a folder from which a module imports one under a computed name."""
     file = _source(module)
     if file is None:
@@ -267,7 +269,7 @@ def _absolute(level: int, origin: str, module: str) -> str:
 @cache
 def _own_digest(module: str) -> str:
     code, file = _parse(module), _source(module)
-    if module.split(".")[0] == OWN:
+    if module.split(".")[0] == OWN_PACKAGE:
         return json_digest(code.digest)
     if code.version is not None:
         return json_digest(code.version)

@@ -33,7 +33,7 @@ NEVER_COMPUTE = frozenset(
     | {"shellingham", "sniffio", "tqdm", "tqdm-multiprocess", "typer", "typer-slim", "typing-extensions"}
     | {"urllib3", "wheel", "yarl"}
 )
-OWN = "slimgate"
+OWN_DISTRIBUTION = "slimgate"
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r";.*\bextra\s*==")
 _PLACES = re.compile(r"^([A-Za-z_]\w*)(?:/|\.[\w.-]*(?:py|so|pyd),)", re.MULTILINE)
@@ -49,7 +49,12 @@ def package_states(packages: Iterable[str]) -> dict[str, str]:
     states: dict[str, str] = {}
     while todo:
         name = todo.pop()
-        if name in states or name in NEVER_COMPUTE or name == OWN or name not in installed.by_name:
+        if (
+            name in states
+            or name in NEVER_COMPUTE
+            or name == OWN_DISTRIBUTION
+            or name not in installed.by_name
+        ):
             continue
         states[name] = _state(installed.by_name[name])
         todo += _requirements(installed.by_name[name])

@@ -55,7 +55,7 @@ def parse_source(content: bytes) -> SourceCode:
             modules.update(_imported_by_call(node, texts))
         _remove_texts(node)
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return SourceCode(frozenset(modules), frozenset(names), digest, _stated_version(tree))
+    return SourceCode(frozenset(modules), frozenset(names), digest, _read_version(tree))
 
 
 def list_path_texts(content: bytes) -> set[str]:
@@ -129,7 +129,7 @@ def _imported_by_call(node: ast.Call, texts: dict[str, str]) -> Iterator[str]:
     yield value if isinstance(value, str) and value.replace(".", "").isidentifier() else UNKNOWN
 
 
-def _stated_version(tree: ast.Module) -> str | None:
+def _read_version(tree: ast.Module) -> str | None:
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)

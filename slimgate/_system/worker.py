@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
-SAID = "worker.log"
-MOST_SAID = 500  # characters
+LOG_FILE = "worker.log"
+LONGEST_MESSAGE = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def run_worker(
     """
     command = [sys.executable, "-P", "-m", module, str(folder)]
     search_path = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-    with (folder / SAID).open("wb") as output:
+    with (folder / LOG_FILE).open("wb") as output:
         process = subprocess.Popen(
             command,
             env={**os.environ, **search_path, **(environment or {})},
@@ -99,7 +99,7 @@ def run_worker(
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    return Ended(code, last_words((folder / SAID).read_text("utf-8", errors="replace")))
+    return Ended(code, last_words((folder / LOG_FILE).read_text("utf-8", errors="replace")))
 
 
 def last_words(text: str) -> str:
@@ -112,4 +112,4 @@ def last_words(text: str) -> str:
         return lines[-1] if lines else ""
     after = lines[starts[-1] + 1 :]
     frames = next((place for place, line in enumerate(after) if not line.startswith(" ")), 0)
-    return shorten(" ".join(" ".join(after[frames:]).split()), MOST_SAID, placeholder=" …")
+    return shorten(" ".join(" ".join(after[frames:]).split()), LONGEST_MESSAGE, placeholder=" …")

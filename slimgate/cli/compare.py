@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from slimgate.plugins.environments import EnvironmentChanges
     from slimgate.record.comparing import Comparison
-    from slimgate.record.files import Kept
+    from slimgate.record.files import StoredRecord
 
 DESCRIPTION = """\
 Compares the records of two releases: verdicts, budgets, teacher, variants, slices, sizes and times. Answers
@@ -100,7 +100,7 @@ def _to_json(comparison: Comparison, environment: EnvironmentChanges | None) -> 
     return json.dumps({**content, "environment": environment.to_json()}, indent=1, ensure_ascii=False)
 
 
-def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:
+def _read_older(paths: Sequence[Path], new: StoredRecord) -> list[StoredRecord]:
     """The records to compare with, the oldest first. Raises DataError if a folder has none of them."""
     from slimgate.errors import DataError
     from slimgate.record.files import RECORD, baselines_in, read_record_file
@@ -120,7 +120,7 @@ def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:
     return sorted(older, key=lambda baseline: baseline.at)
 
 
-def _text(comparison: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
+def _text(comparison: Comparison, releases: Sequence[StoredRecord], out: Path | None) -> str:
     from slimgate._system.files import write_atomically
     from slimgate.report.compare import compare_report
     from slimgate.report.history import draw_history, gated_metrics, history_report

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     stated = [
         name for name, value in (*limits, ("--keep", options.keep), ("--dry-run", options.dry_run)) if value
     ]
-    _check_given(options, stated)
+    _check_options(options, stated)
     entries = list_entries(root)
     if options.action == "ls":
         return _ls(entries)
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     return _prune(root, entries, options)
 
 
-def _check_given(options: argparse.Namespace, stated: Sequence[str]) -> None:
+def _check_options(options: argparse.Namespace, stated: Sequence[str]) -> None:
     from slimgate.errors import DataError
 
     if options.action != "prune" and stated:
@@ -155,7 +155,7 @@ def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -
     done = prune(root, entries, Limits(size, options.older_than), referred, dry_run=options.dry_run)
     if done.removed:
         _say(_table(done.removed))
-    for stays, why in ((done.kept, "a baseline refers to it"), (done.used, "a running process uses it")):
+    for stays, why in ((done.protected, "a baseline refers to it"), (done.used, "a running process uses it")):
         if stays:
             _say(f"{_count(stays)}, stay: {why}")
     verb = "would be removed" if options.dry_run else "removed"

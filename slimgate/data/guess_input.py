@@ -29,7 +29,7 @@ class Column:
 
     kind: "number" also for strings that are all numbers, as in a csv; "flag" for true and false.
     distinct: how many different values there are, without empty ones. missing: how many values are null or
-    empty. mean_words: the mean number of words of a value. whole: whether all numbers are whole.
+    empty. mean_words: the mean number of words of a value. whole_numbers: whether all numbers are whole.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Column:
     distinct: int
     missing: int
     mean_words: float
-    whole: bool = False
+    whole_numbers: bool = False
 
     @property
     def repeats(self) -> bool:
@@ -47,7 +47,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Stated:
+class UserColumns:
     """The task and columns that the user stated; the rest is guessed. names: the names of numbered labels."""
 
     task: str | None = None
@@ -57,7 +57,7 @@ class Stated:
     names: tuple[str, ...] = ()
 
 
-class FoundRows(Protocol):
+class ExaminedRows(Protocol):
     """The rows, what the user stated about them, and guesses about each column, which may be wrong."""
 
     @property
@@ -69,7 +69,7 @@ class FoundRows(Protocol):
         """Every column by name, without `id`, which numbers the rows."""
 
     @property
-    def stated(self) -> Stated:
+    def stated(self) -> UserColumns:
         """What the user stated. `stated.task` is the task of --task, or None."""
 
     @property

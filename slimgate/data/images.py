@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor
 
 # Up to this size, the pixels of all rows are computed once; beyond it, for each batch.
-KEPT_BYTES = 1 << 28
+CACHE_BYTES = 1 << 28
 
 
 def picture(value: Any) -> Any:
@@ -68,7 +68,7 @@ class Pixels:
         """images: as rows hold them; processor: transformers' image processor."""
         self._images, self._processor = images, processor
         self._kept: npt.NDArray[np.float32] | None = None
-        if images and len(images) * self._compute([0]).nbytes <= KEPT_BYTES:
+        if images and len(images) * self._compute([0]).nbytes <= CACHE_BYTES:
             self._kept = self._compute(range(len(images)))
 
     def __len__(self) -> int:

@@ -53,7 +53,7 @@ def _map_pieces(schema: pa.Schema, pieces: Iterable[pa.Table], scratch: Path) ->
 
 
 @dataclass
-class _SeenColumns:
+class _BatchColumns:
     """The columns of the batches so far.
 
     names: their names in order of first appearance. typeless: the columns with values of several types in a
@@ -117,7 +117,7 @@ def read_typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, 
     again: the same lines once more, for columns that have to be read a second time. Raises DataError, as
     `parse_lines` and `to_table` do.
     """
-    columns_seen = _SeenColumns()
+    columns_seen = _BatchColumns()
     runs = spill_pieces((_make_piece(rows, columns_seen) for rows in _batches(path, lines)), scratch)
     kinds = {name: _list_types(runs, name) for name in columns_seen.names}
     values_read_again: dict[str, list[Any]] = {
@@ -155,7 +155,7 @@ def _take_some_lines(lines: Iterator[str]) -> list[str]:
     return pieces
 
 
-def _make_piece(rows: list[Object], columns_seen: _SeenColumns) -> pa.Table:
+def _make_piece(rows: list[Object], columns_seen: _BatchColumns) -> pa.Table:
     """A table of the columns that have one type in these rows, and `_COUNT`. Adds all to `columns_seen`.
 
     Column names get a dot in front, so that none is `_COUNT`.

@@ -32,12 +32,12 @@ from slimgate.errors import DataError, format_suggestion
 from slimgate.plugins.params import Table
 from slimgate.plugins.rows import CONFIRM, DRAWN, SPLITS, UNLABELLED
 
-Asked = int | Literal["rest"]
+RequestedSize = int | Literal["rest"]
 SCHEMA = "slimgate.splits/1"
 FILE = "splits.json"
 
 
-def deal(pool: Pool, plan: Mapping[str, Asked], seed: int, *, grouped: bool) -> dict[str, Ints]:
+def deal(pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, grouped: bool) -> dict[str, Ints]:
     """Row positions of each split of the plan. Raises DataError if there are too few.
 
     If the sizes could not be reached otherwise, rows of one text are drawn together, as a group is, and the
@@ -54,7 +54,7 @@ def deal(pool: Pool, plan: Mapping[str, Asked], seed: int, *, grouped: bool) -> 
 
 
 def _draw(
-    pool: Pool, plan: Mapping[str, Asked], seed: int, *, groups: Ints | None, labels: Ints
+    pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, groups: Ints | None, labels: Ints
 ) -> dict[str, Ints]:
     """Draws later splits first, and the rest last. Texts and groups that are drawn are excluded after."""
     free = pool.free.copy()
@@ -108,12 +108,12 @@ def shares_of(labels: Ints) -> Floats:
     return shares
 
 
-def _short(plan: Mapping[str, Asked], drawn: Mapping[str, Ints]) -> str | None:
+def _short(plan: Mapping[str, RequestedSize], drawn: Mapping[str, Ints]) -> str | None:
     """The first split that has fewer rows than it should; for "rest", a split without rows."""
     return next((s for s in plan if len(drawn[s]) < (1 if plan[s] == "rest" else int(plan[s]))), None)
 
 
-def _too_few(pool: Pool, plan: Mapping[str, Asked], short: str, got: int, *, grouped: bool) -> str:
+def _too_few(pool: Pool, plan: Mapping[str, RequestedSize], short: str, got: int, *, grouped: bool) -> str:
     sizes_stated = ", ".join(f"{split} {size}" for split, size in plan.items())
     dropped = f"{int(pool.by_text.sum())} dropped because a later part has their text"
     if grouped:
@@ -165,8 +165,8 @@ def _rows(least: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Size = Annotated[Asked | None, _rows(1)]
-SizeOrNone = Annotated[Asked | None, _rows(0)]
+Size = Annotated[RequestedSize | None, _rows(1)]
+SizeOrNone = Annotated[RequestedSize | None, _rows(0)]
 
 
 class SplitSizes(Table):
@@ -192,9 +192,9 @@ class SplitSizes(Table):
     """Rows that only --slimgate-confirm reads, to judge what passed on gate once more; default: none, or all
     of a confirm part that the source names."""
 
-    def of(self, split: str) -> Asked | None:
+    def of(self, split: str) -> RequestedSize | None:
         """The size of a split as it is stated."""
-        size: Asked | None = getattr(self, split)
+        size: RequestedSize | None = getattr(self, split)
         return size
 
 
@@ -257,7 +257,7 @@ def cut(
     are not unique, and if there are fewer rows than the sizes need.
     """
     pools = make_pools(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
-    _all_there(pools, read_columns)
+    _check_columns(pools, read_columns)
     plans = _plans(pools, sizes)
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
@@ -308,7 +308,7 @@ def _without_labels(
     return table.drop_columns([name for name in table.column_names if name in secret])
 
 
-def _all_there(pools: list[Pool], columns: tuple[str, ...]) -> None:
+def _check_columns(pools: list[Pool], columns: tuple[str, ...]) -> None:
     for pool in pools:
         known = pool.table.column_names
         for column in columns if pool.name != UNLABELLED else ():
@@ -345,9 +345,9 @@ def read_splits(folder: Path) -> Cut:
     return Cut(splits, reports)
 
 
-def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Asked]]:
+def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, RequestedSize]]:
     """For each part, the splits that are drawn from it and their sizes."""
-    plans: dict[str, dict[str, Asked]] = {pool.name: {} for pool in pools}
+    plans: dict[str, dict[str, RequestedSize]] = {pool.name: {} for pool in pools}
     common = next((name for name in ("all", "train") if name in plans), None)
     for split in DRAWN:
         stated = sizes.of(split)
@@ -373,7 +373,7 @@ def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Asked]]:
     return plans
 
 
-def _default(split: str, *, named: bool, free: int) -> Asked:
+def _default(split: str, *, named: bool, free: int) -> RequestedSize:
     if named or split == "train":
         return "rest"
     return {

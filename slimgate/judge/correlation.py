@@ -84,7 +84,7 @@ def judge_correlation(
     )[:, 0]
     if kind == "spearman":  # so that a rising transform changes nothing
         gold, teacher, variant = (rankdata(scores) for scores in scores_by_name.values())
-    added, groups = with_made_up_pairs((gold, teacher, variant), groups, has_ends=kind == "spearman")
+    added, groups = add_extreme_pairs((gold, teacher, variant), groups, has_ends=kind == "spearman")
     columns = [_column(kind, scores) for scores in added]
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
     units = int(member.max()) + 1
@@ -110,7 +110,7 @@ def judge_correlation(
     return judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
 
 
-def with_made_up_pairs(
+def add_extreme_pairs(
     columns: tuple[Floats, Floats, Floats], groups: Ints | None, *, has_ends: bool
 ) -> tuple[tuple[Floats, Floats, Floats], Ints | None]:
     """gold, teacher and variant with two made-up pairs at the end; for grouped pairs, two whole groups.

@@ -114,7 +114,7 @@ def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: 
     for name, outcomes, amounts in (("teacher", teacher, before), ("variant", variant, after)):
         _check_ends(metric, name, outcomes, amounts, sizes, ends)
     if not np.isfinite(ends).all() and cap is None:
-        ends = _seen_ends(ends, before, after, sizes)
+        ends = _sample_ends(ends, before, after, sizes)
     largest_loss = ends[1] - ends[0] if row_mean.most_lost is None else row_mean.most_lost(teacher, variant)
     return PairedMeans(before, after, sizes.astype(np.float64), teacher.groups, ends, largest_loss, cap)
 
@@ -143,7 +143,7 @@ def _rates(amounts: Floats, sizes: Floats) -> Floats:
     return np.divide(amounts, sizes, out=np.zeros(len(amounts)), where=sizes > 0)
 
 
-def _seen_ends(
+def _sample_ends(
     ends: tuple[float, float], before: Floats, after: Floats, sizes: Floats
 ) -> tuple[float, float]:
     """The range of the sample instead of unknown ends: for FAIL and intervals, never for PASS."""

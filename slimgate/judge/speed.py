@@ -212,7 +212,7 @@ def format_noise_floor(floor: float) -> str:
     return f"noise floor {100 * floor:.1f} %" if isfinite(floor) else "noise floor unknown: too few times"
 
 
-def is_delay_seen(speedup: Speedup) -> bool:
+def is_delay_detected(speedup: Speedup) -> bool:
     """Whether a contender that is slower by construction is claimed to be slower."""
     return speedup.claimed_interval[1] < 1.0
 
@@ -223,7 +223,7 @@ def visible_delay(speedup: Speedup, share: float) -> float | None:
     It is at least the delay that the duel measured: if the machine stalled while the teacher's call was
     timed, the planted delay is longer than intended.
     """
-    return max(share, 1.0 / speedup.speedup - 1.0) if is_delay_seen(speedup) else None
+    return max(share, 1.0 / speedup.speedup - 1.0) if is_delay_detected(speedup) else None
 
 
 def delay_message(workload: str, speedup: Speedup, share: float) -> str:

@@ -97,14 +97,14 @@ def _columns_of(row: Row) -> dict[str, Any]:
         "not_numbers": list(row.not_numbers),
         **{f"{key}_digest": digest(value) for key, value in keys.items()},
         "answer_digest": answer_digest(row),
-        **{f"{name}_text": as_kept(name, getattr(row, name)) for name in _TEXTS},
-        "fields": _to_kept_fields(row),
+        **{f"{name}_text": cut_text(name, getattr(row, name)) for name in _TEXTS},
+        "fields": _to_stored_fields(row),
         "answer_tokens": row.answer_tokens,
         "answer_characters": count_characters(row),
     }
 
 
-def _to_kept_fields(row: Row) -> str | None:
+def _to_stored_fields(row: Row) -> str | None:
     """The fields as JSON, without long texts, because no sample is sliced by those."""
     short = {
         name: value
@@ -116,7 +116,7 @@ def _to_kept_fields(row: Row) -> str | None:
     return json.dumps(short) if short else None
 
 
-def as_kept(name: str, text: str | None) -> str | None:
+def cut_text(name: str, text: str | None) -> str | None:
     """The part of a text that is kept. Halves of surrogate pairs are replaced: no file can hold them."""
     if text is None:
         return None

@@ -55,7 +55,7 @@ class LogBudgets:
         """The budgets of a comparison: those of the last pattern that matches."""
         matching: tuple[QualityBudget, ...] = ()
         for pattern, budgets in self.patterns:
-            if matches(pattern, name, task, metric) and is_meant(pattern, metric):
+            if matches(pattern, name, task, metric) and is_pattern_for(pattern, metric):
                 matching = budgets
         return matching
 
@@ -70,7 +70,7 @@ class LogBudgets:
             for budgets in self.slices
             if budgets.is_of(*slice_name)
             and matches(budgets.pattern, name, task, metric)
-            and is_meant(budgets.pattern, metric)
+            and is_pattern_for(budgets.pattern, metric)
         ]
         named = [budgets for budgets in matching if budgets.field is not None]
         return next(reversed(named or matching), None)
@@ -152,7 +152,7 @@ class LogBudgets:
                 )
 
 
-def is_meant(pattern: str, metric: str) -> bool:
+def is_pattern_for(pattern: str, metric: str) -> bool:
     """Whether a pattern is for this metric; a metric that slimgate makes of the answers must be named."""
     return metric not in ANSWER_METRICS or pattern.endswith(metric)
 

@@ -46,7 +46,7 @@ from slimgate.outcomes import Floats, Ints, Texts
 from slimgate.plugins.reader import METRICS, CorpusKind
 
 # The most flipped samples of a comparison that are kept to quote.
-MOST_KEPT = 10
+MAX_CHANGED_ROWS = 10
 Bools = npt.NDArray[np.bool_]
 
 
@@ -328,7 +328,7 @@ def _turned_in_first_runs(scores: PairedScores, *, better: bool) -> tuple[Bools,
 
 def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, int], ...]:
     """The positions in base and in target of the first samples that turned."""
-    rows = np.flatnonzero(turned)[:MOST_KEPT]
+    rows = np.flatnonzero(turned)[:MAX_CHANGED_ROWS]
     return tuple((int(scores.base_rows[at]), int(scores.target_rows[at])) for at in rows)
 
 

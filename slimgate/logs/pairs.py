@@ -14,7 +14,7 @@ from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
-from slimgate.logs.base_log import as_kept
+from slimgate.logs.base_log import cut_text
 from slimgate.logs.columns import Samples, read_samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.json_lines import as_text
@@ -322,7 +322,7 @@ def _quote_difference(key: str, base: Samples, target: Samples, base_row: int, o
     rows = base.quote([base_row]).get(base_row), target.quote([other]).get(other)
     texts = [None if row is None else {"prompt": row.prompt, "target": row.target}.get(key) for row in rows]
     if any(row is not None and isinstance(row.keys.get(key), Digest) for row in rows):
-        texts = [as_kept(key, text) for text in texts]
+        texts = [cut_text(key, text) for text in texts]
     before, after = texts
     if before is None or after is None or before == after:
         return ""

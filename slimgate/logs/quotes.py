@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimgate.logs.comparisons import MOST_KEPT, Comparison
+from slimgate.logs.comparisons import MAX_CHANGED_ROWS, Comparison
 from slimgate.logs.pooled import number_groups
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
@@ -26,7 +26,7 @@ class QuotedSample:
 
 
 def quoted_samples(
-    verdicts: LogVerdicts, limit: int = MOST_KEPT, *, better: bool = False
+    verdicts: LogVerdicts, limit: int = MAX_CHANGED_ROWS, *, better: bool = False
 ) -> list[QuotedSample]:
     """Samples that got worse, those of the comparison that lost most first, each sample once.
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TRANSFORMERS = "transformers"
 # The files that transformers reads in addition to the weights: settings, vocabulary, chat template.
-_BESIDE = (".json", ".txt", ".model", ".jinja", ".spm", ".tiktoken")
+_COMPANIONS = (".json", ".txt", ".model", ".jinja", ".spm", ".tiktoken")
 # The methods that transformers leaves to gptqmodel if it is installed.
 _OF_GPTQMODEL = ("awq", "gptq")
 Json = dict[str, Any]
@@ -244,7 +244,7 @@ def checkpoint_files(folder: Path, file: str | None) -> list[Path]:
     neighbours = [
         path
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.suffix in _BESIDE and path.name != DESCRIPTION
+        if path.is_file() and path.suffix in _COMPANIONS and path.name != DESCRIPTION
     ]
     return [*checkpoint_weights(folder, None), *neighbours]
 

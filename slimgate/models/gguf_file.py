@@ -59,7 +59,7 @@ class GgufHeader:
         return _OTHER_NAMES.get(self.architecture, self.architecture) in _architectures()
 
 
-def stated_type(reader: GGUFReader) -> str:
+def read_file_type(reader: GGUFReader) -> str:
     """The type of most weights as the file states it, such as Q4_K_M; "" for an older file without it."""
     from gguf import LlamaFileType
 
@@ -200,7 +200,7 @@ def _describe(reader: GGUFReader) -> Quantized:
         for tensor in reader.tensors
         if len(tensor.shape) > 1 and tensor.tensor_type.name in _PLAIN
     ]
-    name = stated_type(reader) or commonest.name
+    name = read_file_type(reader) or commonest.name
     return Quantized(
         format="gguf",
         # general.file_type is the type of most weights, from the program that wrote the file; older files

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate.models.saved_files import save_beside
+from slimgate.models.saved_files import save_companions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -55,4 +55,4 @@ class Graph(ABC):
             BuildError: if `write` raises it.
         """
         self.write(folder)
-        save_beside(folder, self, **self.description())
+        save_companions(folder, self, **self.description())

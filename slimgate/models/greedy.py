@@ -28,15 +28,15 @@ NextToken = Callable[[torch.Tensor, Any], torch.Tensor]
 
 
 @dataclass
-class Begun:
-    """An answer after its first token. token: (rows, 1); left: how many tokens follow.
+class BegunAnswer:
+    """An answer after its first token. token: (rows, 1); remaining: how many tokens follow.
 
     encoded: the encoder's output for the texts; None for a decoder.
     """
 
     token: torch.Tensor
     cache: Cache
-    left: int
+    remaining: int
     encoded: ModelOutput | None = None
 
 
@@ -50,25 +50,27 @@ def new_cache(network: PreTrainedModel) -> Cache:
 
 
 @torch.inference_mode()
-def begin_answer(network: PreTrainedModel, input_ids: torch.Tensor, new_tokens: int, cache: Cache) -> Begun:
+def begin_answer(
+    network: PreTrainedModel, input_ids: torch.Tensor, new_tokens: int, cache: Cache
+) -> BegunAnswer:
     """The first token after each prompt, or of the answer to each text. cache: empty.
 
     Raises MeasureError for a network that keeps no cache.
     """
     if not is_encoder_decoder(network):
         token = next_token(network, input_ids, cache)
-        return Begun(token, cache, new_tokens - 1)
+        return BegunAnswer(token, cache, new_tokens - 1)
     encoded = network.get_encoder()(input_ids=input_ids)
     start = torch.full((len(input_ids), 1), start_of_answers(network), device=input_ids.device)
     token = next_token(network, start, cache, encoded)
-    return Begun(token, cache, new_tokens - 1, encoded)
+    return BegunAnswer(token, cache, new_tokens - 1, encoded)
 
 
 @torch.inference_mode()
-def go_on(network: PreTrainedModel, begun: Begun, step: NextToken | None = None) -> torch.Tensor:
+def go_on(network: PreTrainedModel, begun: BegunAnswer, step: NextToken | None = None) -> torch.Tensor:
     """(rows, new tokens) ids: the first token and later ones. step: computes them; None: the network does."""
     written = [begun.token]
-    for _ in range(begun.left):
+    for _ in range(begun.remaining):
         if step is None:
             token = next_token(network, written[-1], begun.cache, begun.encoded)
         else:

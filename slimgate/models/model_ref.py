@@ -298,7 +298,7 @@ def _local_folder(text: str) -> Path | None:
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         hint = format_suggestion(folder.name, siblings) if siblings else ""
         raise SuiteError(f'"{text}": no such folder{_looked_for(text, folder)}{hint}')
-    if meant := _meant_folder(text):
+    if meant := _suggest_folder(text):
         raise SuiteError(
             f'"{text}": no folder {folder} (a model of the hub of that name is "{text}@main"){meant}'
         )
@@ -313,7 +313,7 @@ def _looked_for(text: str, folder: Path) -> str:
     return f" {folder} (paths are from {start})"
 
 
-def _meant_folder(text: str) -> str | None:
+def _suggest_folder(text: str) -> str | None:
     """A hint if a hub name is more likely a path to a folder in another place.
 
     It looks in the suite's folder, the two above it and the current one. None if the name may well be on the

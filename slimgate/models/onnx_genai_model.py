@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate.models.graph import Graph
-from slimgate.models.saved_files import load_beside, read_description
+from slimgate.models.saved_files import load_companions, read_description
 from slimgate.plugins.base import Json
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class OnnxGenaiModel(Graph):
 def load_onnx_genai_model(folder: Path) -> OnnxGenaiModel:
     """Loads a folder that `OnnxGenaiModel.save` wrote."""
     description = read_description(folder)
-    return OnnxGenaiModel(folder, description["counts"], description["precision"], **load_beside(folder))
+    return OnnxGenaiModel(folder, description["counts"], description["precision"], **load_companions(folder))
 
 
 def copy_files(folder: Path, target: Path) -> None:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from slimgate.errors import BuildError
 from slimgate.models.graph import Graph
-from slimgate.models.saved_files import load_beside
+from slimgate.models.saved_files import load_companions
 
 if TYPE_CHECKING:
     import onnx
@@ -173,7 +173,7 @@ def load_onnx_model(folder: Path, *, device: str = "cpu") -> OnnxModel:  # noqa:
 
     Raises BuildError if weights would be read from another folder.
     """
-    return OnnxModel(proto=read_graph(folder), **load_beside(folder))
+    return OnnxModel(proto=read_graph(folder), **load_companions(folder))
 
 
 def read_graph(folder: Path) -> onnx.ModelProto:

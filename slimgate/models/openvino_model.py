@@ -31,7 +31,7 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.graph import Graph
 from slimgate.models.openvino_package import load_openvino
-from slimgate.models.saved_files import load_beside
+from slimgate.models.saved_files import load_companions
 
 if TYPE_CHECKING:
     import openvino
@@ -92,7 +92,7 @@ def is_weight(node: openvino.Node) -> bool:
     readers = _readers(node)
     if kind in LEVELS and not any(type_of(reader) in FLOATS for reader, _ in readers):
         return False  # a mask, or indices
-    return not all(_says_what_levels_mean(reader, at) for reader, at in readers)
+    return not all(_is_range_or_scale(reader, at) for reader, at in readers)
 
 
 def _readers(node: openvino.Node) -> list[tuple[Any, int]]:
@@ -107,7 +107,7 @@ def _readers(node: openvino.Node) -> list[tuple[Any, int]]:
     return readers
 
 
-def _says_what_levels_mean(reader: openvino.Node, at: int) -> bool:
+def _is_range_or_scale(reader: openvino.Node, at: int) -> bool:
     """Whether the input is a range of FakeQuantize, a subtracted zero point, or the scale of levels."""
     kind = reader.get_type_name()
     if kind == "FakeQuantize":
@@ -206,4 +206,4 @@ def read_graph(folder: Path, *, kind: str = KIND, mapped: bool = False) -> Any:
 def load_openvino_model(folder: Path, *, kind: str = KIND, mapped: bool = False) -> OpenVinoModel:
     """Loads what `OpenVinoModel.save` or `slimgate export` wrote. mapped: as in read_graph."""
     graph = read_graph(folder, kind=kind, mapped=mapped)
-    return OpenVinoModel(graph=graph, kind=kind, **load_beside(folder))
+    return OpenVinoModel(graph=graph, kind=kind, **load_companions(folder))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Seconds of the first pause; pauses double up to the longest one.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 # The longest pause that a server may ask for. If it asks for more, the request is not sent again.
-LONGEST_ASKED_FOR = 120.0
+MAX_RETRY_AFTER = 120.0
 _PASSING = frozenset({408, 409, 429})
 
 
@@ -45,7 +45,7 @@ async def post(client: httpx2.AsyncClient, url: str, content: bytes, *, retries:
         else:
             if response.is_success:
                 return response
-            asked_for = pause_asked_for(response)
+            asked_for = read_retry_after(response)
             if not may_pass(response, asked_for):
                 return response
         await asyncio.sleep(pause(tried) if asked_for is None else asked_for)
@@ -59,7 +59,7 @@ def pause(tried: int) -> float:
 
 def may_pass(response: httpx2.Response, asked_for: float | None) -> bool:
     """Whether the same request may succeed later. asked_for: seconds that the server asks to wait."""
-    if asked_for is not None and asked_for > LONGEST_ASKED_FOR:
+    if asked_for is not None and asked_for > MAX_RETRY_AFTER:
         return False
     header = response.headers.get("x-should-retry")
     if header in ("true", "false"):
@@ -67,7 +67,7 @@ def may_pass(response: httpx2.Response, asked_for: float | None) -> bool:
     return response.status_code in _PASSING or response.status_code >= 500
 
 
-def pause_asked_for(response: httpx2.Response) -> float | None:
+def read_retry_after(response: httpx2.Response) -> float | None:
     """Seconds that the server asks to wait: a number, or a date."""
     for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = response.headers.get(header)

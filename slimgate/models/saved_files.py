@@ -114,7 +114,7 @@ def save_config(config: PreTrainedConfig, folder: Path) -> None:
         file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-def save_beside(folder: Path, model: Graph, **more: object) -> None:
+def save_companions(folder: Path, model: Graph, **more: object) -> None:
     """Writes config, tokenizer and slimgate.json. more: further entries of slimgate.json."""
     save_config(model.config, folder)
     save_tokenizer(model.tokenizer, folder)
@@ -122,7 +122,7 @@ def save_beside(folder: Path, model: Graph, **more: object) -> None:
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
 
 
-def load_beside(folder: Path) -> Json:
+def load_companions(folder: Path) -> Json:
     """Loads the tokenizer and the config that `Graph.save` wrote.
 
     Args:

@@ -69,7 +69,7 @@ class SpeculativeAnswer:
         return self._text[self._prompt_tokens :]
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many tokens are still to be written."""
         return self._prompt_tokens + self._count - len(self._text)
 
@@ -91,8 +91,8 @@ class SpeculativeAnswer:
 
     @torch.inference_mode()
     def extend(self) -> list[int]:
-        """Writes the tokens of one more pass, and returns them: at least one, at most `left`."""
-        proposed = self._propose(min(self._draft.tokens, self.left - 1))
+        """Writes the tokens of one more pass, and returns them: at least one, at most `remaining`."""
+        proposed = self._propose(min(self._draft.tokens, self.remaining - 1))
         predicted = _predict(self._network, [self._text[-1], *proposed], self._cache, len(proposed) + 1)
         accepted = _count_equal(proposed, predicted)
         _remove_last(self._cache, len(proposed) - accepted)
@@ -131,7 +131,7 @@ def write_with_draft(
             written.append(token)
             if has_ended(tokenizer, written, ends, how.stop):
                 return written, answer.passes
-        if not answer.left:
+        if not answer.remaining:
             return written, answer.passes
         fresh = answer.extend()
 

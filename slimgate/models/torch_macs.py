@@ -40,14 +40,14 @@ _ATTENTION = "aten._scaled_dot_product_flash_attention_for_cpu"
 # Operations that multiply matrices, by name; in other libraries every operation may.
 _MULTIPLIES = re.compile(r"mm(_|$)|mv$|dot$|matmul|linear|conv|attention|lstm|gru|rnn|bilinear|einsum")
 _PREPARES = re.compile(r"prepack|choose_qparams|(de)?quantize|_like$")
-_OWN = ("aten.", "prim.", "prims.")
+_TORCH_NAMESPACES = ("aten.", "prim.", "prims.")
 # Products of 8-bit integers, whatever the types of their inputs are.
 _INTEGERS = frozenset({"aten._int_mm", "onednn.qlinear_pointwise", "quantized.linear_dynamic"})
 # The weights have another type than the inputs, and the kernel chooses in which type it multiplies.
 _MIXED = re.compile(r"_weight_int\dpack_mm|_dyn_quant_matmul")
 
 
-class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
+class _OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     """Records the operations that are called, by name, each with the types of its first tensor."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ def count_macs(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Macs:
     counter = FlopCounterMode(display=False, custom_mapping=own_formulas)
     with torch.no_grad():
         network(**inputs)  # a first call may try several kernels
-        with _Seen() as seen, counter:
+        with _OperationRecorder() as seen, counter:
             network(**inputs)
     counted = {str(operator) for operator in (*flop_registry, *own_formulas)}
     if unknown := sorted(name for name in seen.types.keys() - counted if _may_multiply(name)):
@@ -97,7 +97,7 @@ def count_macs(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Macs:
 def _may_multiply(name: str) -> bool:
     if _PREPARES.search(name):
         return False
-    return bool(_MULTIPLIES.search(name)) or not name.startswith(_OWN)
+    return bool(_MULTIPLIES.search(name)) or not name.startswith(_TORCH_NAMESPACES)
 
 
 def _own_formulas() -> dict[Any, Any]:

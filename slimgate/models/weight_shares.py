@@ -21,7 +21,7 @@ from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
-from slimgate.models.gguf_file import gguf_files, read_gguf_header, stated_type
+from slimgate.models.gguf_file import gguf_files, read_file_type, read_gguf_header
 from slimgate.models.graph_weights import ONNX, OPENVINO, find_graph, read_graph_weights
 from slimgate.models.integer_packing import packing_of
 from slimgate.models.model_ref import GGUF, TORCH, model_config, parse_model_ref
@@ -48,12 +48,12 @@ _FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat
 _WIDE = frozenset({*_FLOATS.values(), "int16", "int32", "int64"})
 _EIGHT_BITS = {"I8": "int8", "F8_E4M3": "fp8", "F8_E5M2": "fp8", "F8_E8M0": "fp8"}
 # Tensors next to packed weights: scales, zero points, orders, shapes.
-_BESIDE = re.compile(
+_COMPANIONS = re.compile(
     r"(\.|_)(qzeros|g_idx|scales?|zero_point|zeros?|shape|absmax|quant_map|SCB|weight_format|input_scale|"
     r"weight_scale(_inv|_2)?|global_scale|nested_\w+|quant_state\.\w+|bitsandbytes__\w+)$"
 )
 # For a layer that a step of slimgate put in: the tensors next to its weights, and those with the weights.
-_BESIDE_IN_STEPS = frozenset({"gain", "input_zero_point", "pattern", "smoothing", "threshold"})
+_COMPANIONS_OF_STEPS = frozenset({"gain", "input_zero_point", "pattern", "smoothing", "threshold"})
 _WEIGHTS_OF_STEPS = frozenset({"packed", "qdata", "values"})
 _BITS = 32
 _BITS_OF_INTEGERS = {"U8": 8, "I32": 32, "I64": 64}
@@ -153,7 +153,7 @@ def _of_gguf(file: Path) -> WeightShares:
         kind = _kind_of(tensor.name.removesuffix(".weight"), dimensions=len(tensor.shape))
         precision = _FLOATS.get(tensor.tensor_type.name, tensor.tensor_type.name)
         counts[kind][precision] += int(tensor.n_elements)
-    claim = stated_type(reader) or header.stored.scheme
+    claim = read_file_type(reader) or header.stored.scheme
     return WeightShares(_ordered(counts), "" if claim in _FLOATS else f"gguf, {claim}")
 
 
@@ -184,7 +184,7 @@ def _of_folder(folder: Path, config: Json, replaced: Mapping[str, Json] | None =
     for name, stored in tensors.items():
         module, _, part = name.rpartition(".")
         options = _options_of(module, replaced or {})
-        if _BESIDE.search(name) or (options is not None and part in _BESIDE_IN_STEPS):
+        if _COMPANIONS.search(name) or (options is not None and part in _COMPANIONS_OF_STEPS):
             continue
         if options is not None and part in _WEIGHTS_OF_STEPS:
             precision, numbers = _weights_of_step(stored, options)

@@ -196,7 +196,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     Under --slimgate-plan it prints the plan instead of running tests.
     """
     config = session.config
-    _tell_what_is_no_suite(session)
+    _print_files_without_suite(session)
     if config.option.collectonly or session.testsfailed or hasattr(config, "workerinput"):
         return None
     planned = config.getoption("slimgate_plan")
@@ -213,7 +213,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     try:
         for path in dict.fromkeys(suite.path for suite in chosen_suites):
             suite = state.suites[path]
-            names = _models_asked_for(session, suite)
+            names = _list_selected_models(session, suite)
             check_hub_models(suite, names)
             if not planned:
                 check_can_ask(suite, names)
@@ -243,7 +243,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return True if planned else None
 
 
-def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
+def _list_selected_models(session: pytest.Session, suite: Suite) -> list[str]:
     """The models that a suite's tests are run for; all of them if xdist's workers collect the tests."""
     items = getattr(session, "items", None)
     if not items:
@@ -254,7 +254,7 @@ def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
     return list(dict.fromkeys(name for item in suite_items for name in models_of(item)))
 
 
-def _tell_what_is_no_suite(session: pytest.Session) -> None:
+def _print_files_without_suite(session: pytest.Session) -> None:
     """Prints, in the head of a run, files next to suites that are no suites, and suites that do not run.
 
     For plain `pytest`, suites below its folder are named only if it collected nothing.

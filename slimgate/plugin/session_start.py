@@ -79,7 +79,7 @@ def start_session(
     if config.getoption("slimgate_confirm"):
         from slimgate.plugin.confirmation import Confirmation
 
-        refuse_beside_confirm(config)
+        refuse_options_with_confirm(config)
         state.confirmation = Confirmation(state)
     config.stash[SESSION] = state
     config.add_cleanup(state.stop_servers)
@@ -107,7 +107,7 @@ def _forget_tokenizer_threads() -> None:
     os.environ.pop(RAYON_NUM_THREADS, None)
 
 
-def refuse_beside_confirm(config: pytest.Config) -> None:
+def refuse_options_with_confirm(config: pytest.Config) -> None:
     """Raises SuiteError for options that cannot be combined with a run on the confirm rows."""
     from slimgate.plugin.confirmation import OPTION
 
@@ -311,12 +311,12 @@ class Stopping:
         result = yield
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
         if self._by is not None and reporter is not None:
-            for line in kept_lines(self._state, self._by):
+            for line in list_saved_work(self._state, self._by):
                 reporter.write_line(line)
         return result
 
 
-def kept_lines(state: Session, by: str) -> Iterator[str]:
+def list_saved_work(state: Session, by: str) -> Iterator[str]:
     """What a stopped run has kept, and how to continue."""
     store = os.path.relpath(state.store_root)
     yield f"slimgate: stopped by {by}. Kept: finished steps and answers, in {store}"

@@ -19,7 +19,7 @@ from slimgate.record.comparing import compare
 from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.demands import Demands
-from slimgate.record.files import LOGS, Kept, log_name
+from slimgate.record.files import LOGS, StoredRecord, log_name
 from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, read_record_if_valid, to_json
@@ -246,7 +246,7 @@ class SuiteSession:
         file = self.folder / COMPARISON
         file.unlink(missing_ok=True)  # from an earlier run
         if self.baseline is not None:
-            comparison = compare(self.baseline.run, Kept(self.folder / "run.json", record))
+            comparison = compare(self.baseline.run, StoredRecord(self.folder / "run.json", record))
             named = {"old": self.baseline.name, "new": "this run"}
             releases = {
                 side: getattr(comparison, side).model_copy(update={"name": name})

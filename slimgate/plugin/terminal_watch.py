@@ -98,7 +98,7 @@ def _is_live(config: pytest.Config, environment: Mapping[str, str]) -> bool:
         and config.get_verbosity() > -2
         and can_draw(environment)
         and _has_size()
-        and _quiet_beside(config)
+        and _is_output_captured(config)
         and "utf" in (sys.stdout.encoding or "").lower()
     )
 
@@ -111,7 +111,7 @@ def _has_size() -> bool:
         return False
 
 
-def _quiet_beside(config: pytest.Config) -> bool:
+def _is_output_captured(config: pytest.Config) -> bool:
     """Whether tests' output is captured (not -s): otherwise it would be mixed with the live lines."""
     live_logs = config.getini("log_cli") or config.getoption("log_cli_level", None) is not None
     return config.getoption("capture", "no") == "fd" and not live_logs

@@ -54,7 +54,7 @@ class BuildContext:
         selection, confirm or gate has it. A step that adds rows must skip those.
     share: keeps the folders of `shared_folder`, if there is a store.
     log: what the step reports about itself; it goes into the record.
-    kept: files to keep next to the artifact, such as the log of another program.
+    extra_files: files to store next to the artifact, such as the log of another program.
     """
 
     task: Task[Any]
@@ -71,7 +71,7 @@ class BuildContext:
     share: Share | None = None
     more_teachers: tuple[MoreTeacher, ...] = ()
     log: Json = field(default_factory=dict)
-    kept: list[Path] = field(default_factory=list)
+    extra_files: list[Path] = field(default_factory=list)
 
     def rows(self, split: str) -> Rows:
         """The rows of a split: a column `id` and the columns of the source, in random order.

@@ -22,7 +22,7 @@ from slimgate.plugins.source import Source
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.data.guess_input import FoundRows
+    from slimgate.data.guess_input import ExaminedRows
     from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective, Targets
 
@@ -33,14 +33,14 @@ class AnswerPlan:
 
     batch_size, batch_tokens: at most this many rows and tokens in a batch.
     order: the order of the rows; None: by length.
-    kept: a file for the answers of a server so far, so that a stopped run can continue.
+    reply_file: a file for the answers of a server so far, so that a stopped run can continue.
     """
 
     batch_size: int
     batch_tokens: int | None = None
     order: npt.NDArray[np.int64] | None = None
     progress: Progress = no_progress
-    kept: Path | None = None
+    reply_file: Path | None = None
 
 
 class Task(WithParams[P]):
@@ -388,7 +388,7 @@ class Task(WithParams[P]):
             One outcome for each row, with its id, in their order. Else the run fails with a MeasureError.
         """
 
-    def guess(self, sample: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses the options of [task] from the columns of some rows, for `slimgate init`.
 
         Only tasks that override it take part. The task with the lowest `guess_rank` guesses first, and the

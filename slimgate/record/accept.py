@@ -19,7 +19,7 @@ from slimgate.record.budgets import clean_reason, undecided_fails
 from slimgate.record.comparing.budgets import budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.earlier_results import describe_state
-from slimgate.record.files import OUTCOMES, RECORD, Kept, baselines_in, read_run
+from slimgate.record.files import OUTCOMES, RECORD, StoredRecord, baselines_in, read_run
 from slimgate.record.run import RunRecord, to_json
 from slimgate.record.verdicts import AcceptedFacts, LoosenedBudget, Weakening
 
@@ -29,8 +29,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def accept(
-    run: Kept, baselines: Path, name: str, *, reason: str | None, at: str, force: bool = False
-) -> Kept:
+    run: StoredRecord, baselines: Path, name: str, *, reason: str | None, at: str, force: bool = False
+) -> StoredRecord:
     """Keeps a run as the baseline of that name. at: the time.
 
     Raises DataError for an invalid name, a name that is taken (without `force`), and outcomes that are not
@@ -70,10 +70,10 @@ def accept(
         weaker=[weakening.model_copy(update={"reason": weakening.reason or why}) for _, weakening in weaker],
     )
     _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
-    return Kept(folder / RECORD, read_run(folder / RECORD))
+    return StoredRecord(folder / RECORD, read_run(folder / RECORD))
 
 
-def _check_free(folder: Path, run: Kept, *, force: bool) -> None:
+def _check_free(folder: Path, run: StoredRecord, *, force: bool) -> None:
     if not (folder / RECORD).is_file():
         return
     earlier = read_run(folder / RECORD)
@@ -88,14 +88,14 @@ def _check_free(folder: Path, run: Kept, *, force: bool) -> None:
         )
 
 
-def _earlier(run: Kept, baselines: Path, folder: Path) -> list[Kept]:
+def _earlier(run: StoredRecord, baselines: Path, folder: Path) -> list[StoredRecord]:
     """The newest of the other baselines, and the replaced baseline, because its budgets are given up too."""
     accepted = baselines_in(baselines, run.record.suite.path) if baselines.is_dir() else []
     others_before = [entry for entry in accepted if entry.file.parent != folder]
     return [*others_before[-1:], *(entry for entry in accepted if entry.file.parent == folder)]
 
 
-def _find_loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
+def _find_loosened(earlier: Sequence[StoredRecord], record: RunRecord) -> list[Loosened]:
     """Each budget once, with the baseline that it is looser than."""
     # the reason of a run that is accepted again does not count
     bare = record.model_copy(update={"accepted": None})
@@ -107,7 +107,7 @@ def _find_loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]
     return list(loosened.values())
 
 
-def _find_weaker(earlier: Sequence[Kept], record: RunRecord) -> list[tuple[str, Weakening]]:
+def _find_weaker(earlier: Sequence[StoredRecord], record: RunRecord) -> list[tuple[str, Weakening]]:
     """Each way in which the gate demands less once, with the baseline that it is weaker than."""
     bare = record.model_copy(update={"accepted": None})
     by_line: dict[str, tuple[str, Weakening]] = {}
@@ -117,7 +117,7 @@ def _find_weaker(earlier: Sequence[Kept], record: RunRecord) -> list[tuple[str, 
     return list(by_line.values())
 
 
-def why_reason_needed(run: Kept) -> str | None:
+def why_reason_needed(run: StoredRecord) -> str | None:
     """Why a run needs a reason to be kept or shipped: it fails, or is partial; None if it holds."""
     verdict = run.record.verdict
     if verdict.status == "FAIL" or undecided_fails(run.record):
@@ -128,7 +128,7 @@ def why_reason_needed(run: Kept) -> str | None:
     return None
 
 
-def _check_needs_no_reason(run: Kept, weaker: Sequence[tuple[str, Weakening]]) -> None:
+def _check_needs_no_reason(run: StoredRecord, weaker: Sequence[tuple[str, Weakening]]) -> None:
     if why := why_reason_needed(run):
         raise DataError(f'{run.file}: {why}; say why it is kept: --reason "…"')
     unexplained = [(name, weakening.change) for name, weakening in weaker if weakening.reason is None]
@@ -141,7 +141,7 @@ def _check_needs_no_reason(run: Kept, weaker: Sequence[tuple[str, Weakening]]) -
         )
 
 
-def _outcomes(run: Kept) -> list[Path]:
+def _outcomes(run: StoredRecord) -> list[Path]:
     """The outcomes of every model that was measured. Raises DataError if one is missing."""
     names = [model.name for model in run.record.variants if model.is_measured]
     files = [run.outcomes(name) for name in names]
@@ -155,7 +155,7 @@ def _outcomes(run: Kept) -> list[Path]:
     return files
 
 
-def _write(folder: Path, run: Kept, record: RunRecord, outcomes: Sequence[Path]) -> None:
+def _write(folder: Path, run: StoredRecord, record: RunRecord, outcomes: Sequence[Path]) -> None:
     try:
         with replacing_folder(folder) as new:
             (new / OUTCOMES).mkdir()

@@ -140,16 +140,16 @@ def read_answers(path: Path) -> Answers:
     return Answers(path.stem, table)
 
 
-def answers_beside(record: RunRecord, folder: Path) -> list[Answers]:
+def read_answers_of_record(record: RunRecord, folder: Path) -> list[Answers]:
     """The outcomes in the folder of a record, the teacher's first, then every judged variant's.
 
     Files of variants that the suite no longer has are not read. Empty if the teacher's file is missing.
     """
-    return [read_answers(path) for path in outcomes_beside(record, folder)]
+    return [read_answers(path) for path in find_outcome_files(record, folder)]
 
 
-def outcomes_beside(record: RunRecord, folder: Path) -> list[Path]:
-    """The files that `answers_beside` reads, for a caller that reads them one by one to save memory."""
+def find_outcome_files(record: RunRecord, folder: Path) -> list[Path]:
+    """The files that `read_answers_of_record` reads, for callers that read one at a time to save memory."""
     teacher, *variants = record.variants
     names = [teacher.name, *(model.name for model in variants if model.quality or model.behaviour)]
     paths = [folder / "outcomes" / f"{name}.parquet" for name in names]

@@ -18,7 +18,7 @@ RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
 TEACHER = "teacher"
 
 
-class Kept(NamedTuple):
+class StoredRecord(NamedTuple):
     """A record and the file that it was read from."""
 
     file: Path
@@ -97,13 +97,13 @@ def _first(error: ValidationError) -> str:
     return f"{where}: {problems[0]['msg']}{more}"
 
 
-def read_record_file(path: Path) -> Kept:
+def read_record_file(path: Path) -> StoredRecord:
     """The record of a run.json or of the folder that holds it. Raises DataError if there is none."""
     file = record_file(path)
-    return Kept(file, read_run(file))
+    return StoredRecord(file, read_run(file))
 
 
-def baselines_in(folder: Path, suite: str) -> list[Kept]:
+def baselines_in(folder: Path, suite: str) -> list[StoredRecord]:
     """The records of a suite in a folder of baselines, or in one release of it, the oldest first.
 
     suite: its path as records have it. Raises DataError for a run.json that is no record.
@@ -113,7 +113,7 @@ def baselines_in(folder: Path, suite: str) -> list[Kept]:
     )
 
 
-def earlier_releases(record: RunRecord, baseline: Path) -> list[Kept]:
+def earlier_releases(record: RunRecord, baseline: Path) -> list[StoredRecord]:
     """The releases of a run's suite next to its baseline, the oldest first, if they can be read.
 
     Args:
@@ -132,7 +132,7 @@ def earlier_releases(record: RunRecord, baseline: Path) -> list[Kept]:
     return [release for release in releases if release.record.created < record.created]
 
 
-def read_records_in(folder: Path) -> list[Kept]:
+def read_records_in(folder: Path) -> list[StoredRecord]:
     """All records in a folder of baselines, or in one release of it. Raises DataError for a bad record."""
     files = {*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")}
     # The remains of an interrupted `accept` begin with a dot.
@@ -141,4 +141,4 @@ def read_records_in(folder: Path) -> list[Kept]:
         for file in sorted(files)
         if not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
-    return [Kept(file, read_run(file)) for file in shown]
+    return [StoredRecord(file, read_run(file)) for file in shown]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from slimgate._system.digests import file_sha256
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.lines import Line, lines
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.shipping import model_status
@@ -49,14 +49,14 @@ class Experiment:
             experiment = self._client.get_experiment_by_name(name)
             self._id = experiment.experiment_id if experiment else self._client.create_experiment(name)
 
-    def find_run(self, run: Kept) -> str | None:
+    def find_run(self, run: StoredRecord) -> str | None:
         """The id of the run as which this run.json was logged before; deleted runs do not count."""
         query = f"tags.`{RECORD_TAG}` = '{file_sha256(run.file)}'"
         with _explain_errors():
             runs = self._client.search_runs([self._id], filter_string=query, max_results=1)
         return runs[0].info.run_id if runs else None
 
-    def log(self, run: Kept) -> str:
+    def log(self, run: StoredRecord) -> str:
         """Logs the record, with run.json and report.md; returns the id of the suite's run."""
         times = _times(run.record)
         with _explain_errors():

@@ -21,7 +21,7 @@ CLASSES = "slimgate.classes"
 STRAYS = "slimgate.strays"
 POSITIVE = "slimgate.positive"
 VALUES = "slimgate.values"
-GIVEN = "slimgate.given"
+GIVEN_COLUMNS = "slimgate.given"
 ANSWER = "answer"
 _RESERVED = ("id", "label", "prediction", "group", ANSWER)
 
@@ -38,7 +38,7 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
             f"names themselves ({', '.join(_RESERVED)}, p_0, p_1, …); give them other names"
         )
     columns: dict[str, Any] = {"id": outcomes.ids.tolist()}  # pyarrow before 26 does not read StringDType
-    metadata = {VALUES: json.dumps(list(outcomes.values)), GIVEN: json.dumps(outcomes.given)}
+    metadata = {VALUES: json.dumps(list(outcomes.values)), GIVEN_COLUMNS: json.dumps(outcomes.given)}
     if isinstance(outcomes, ClassOutcomes):
         columns |= {"label": outcomes.labels, "prediction": outcomes.predictions}
         metadata |= {CLASSES: json.dumps(outcomes.classes), STRAYS: json.dumps(outcomes.strays)}
@@ -61,7 +61,7 @@ def read_outcomes(path: Path) -> Outcomes:
     columns: dict[str, Any] = {
         "ids": np.asarray(table["id"].to_pylist(), dtype=np.str_),
         "values": {name: _read_floats(table, name) for name in _read_list(table, VALUES)},
-        "given": tuple(_read_list(table, GIVEN)),
+        "given": tuple(_read_list(table, GIVEN_COLUMNS)),
         "answers": np.asarray(table[ANSWER].to_pylist(), dtype=np.str_) if ANSWER in names else None,
         "groups": table["group"].to_numpy().astype(np.int64) if "group" in names else None,
     }

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from slimgate.record.files import RECORD, Kept, read_record_file, read_records_in
+from slimgate.record.files import RECORD, StoredRecord, read_record_file, read_records_in
 from slimgate.record.run import RunRecord
 from slimgate.store.prune import Stored
 
 
-def read_baselines(paths: Iterable[Path]) -> list[Kept]:
+def read_baselines(paths: Iterable[Path]) -> list[StoredRecord]:
     """Reads the records at paths: a run.json, its folder, or a folder of baselines.
 
     Raises DataError for a path without a record.
     """
-    runs: list[Kept] = []
+    runs: list[StoredRecord] = []
     for path in paths:
         is_run = not path.is_dir() or (path / RECORD).is_file()
         in_folder = [] if is_run else read_records_in(path)

@@ -27,7 +27,7 @@ _LONGEST = 60
 # The most slices and lost rows in report.md, for each variant and in all; report.html has them by variant.
 _SLICES_EACH, _MOST_WORST, _ROWS_EACH, _MOST_ROWS = 2, 20, 3, 15
 
-Found = tuple[VariantRecord, BehaviourFacts]
+VariantBehaviour = tuple[VariantRecord, BehaviourFacts]
 # A table of more slices than this is unreadable; run.json has them.
 _MOST_TABLED = 12
 _LONGEST_VALUE = 40
@@ -136,11 +136,11 @@ def _rows_of_models(record: RunRecord, choose: Callable[[Flips], Sequence[Quoted
     return table(without_empty(columns))
 
 
-def _find_behaviour(record: RunRecord) -> list[Found]:
+def _find_behaviour(record: RunRecord) -> list[VariantBehaviour]:
     return [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
 
 
-def _changes_table(behaviours: list[Found], names: Sides) -> str:
+def _changes_table(behaviours: list[VariantBehaviour], names: Sides) -> str:
     def column(head: str, cell: Callable[[BehaviourFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, facts in behaviours], right=True)
 
@@ -174,7 +174,7 @@ def _with_teacher(value: float | None, teacher: float | None) -> str:
     return shown if value is None or teacher is None else with_note(shown, f"teacher {to_fixed(teacher, 3)}")
 
 
-def _slices(model_behaviour: Found) -> str:
+def _slices(model_behaviour: VariantBehaviour) -> str:
     """A table for each metric that was sliced."""
     model, facts = model_behaviour
     slices = facts.slices or []
@@ -304,20 +304,20 @@ def _format_left_out(gap: SliceGapFacts) -> str:
     return f" ({count(gap.few_rows)} of few rows left out)" if gap.few_rows else ""
 
 
-def slice_tables(behaviours: Sequence[Found]) -> str:
+def slice_tables(behaviours: Sequence[VariantBehaviour]) -> str:
     """A table for each metric and column of up to 12 slices: a line a model, the teacher's first."""
     tables = [_models_by_slice(behaviours, metric, column) for metric, column in _sliced_columns(behaviours)]
     shown = [text for text in tables if text]
     return blocks(_ABOUT_GAPS, *shown) if shown else ""
 
 
-def _sliced_columns(behaviours: Sequence[Found]) -> list[tuple[str, str]]:
+def _sliced_columns(behaviours: Sequence[VariantBehaviour]) -> list[tuple[str, str]]:
     """Metrics and columns that have a gap, in the order met."""
     pairs = [(gap.metric, gap.column) for _, facts in behaviours for gap in facts.slice_gaps or []]
     return list(dict.fromkeys(pairs))
 
 
-def _models_by_slice(behaviours: Sequence[Found], metric: str, column: str) -> str:
+def _models_by_slice(behaviours: Sequence[VariantBehaviour], metric: str, column: str) -> str:
     known = [
         (model, parts) for model, facts in behaviours if (parts := _slices_of_column(facts, metric, column))
     ]
@@ -352,7 +352,9 @@ def _slices_of_column(facts: BehaviourFacts, metric: str, column: str) -> dict[s
     return {part.value: part for part in facts.slices or [] if (part.metric, part.column) == (metric, column)}
 
 
-def _gaps(behaviours: Sequence[Found], metric: str, column: str) -> Iterator[tuple[str, SliceGapFacts]]:
+def _gaps(
+    behaviours: Sequence[VariantBehaviour], metric: str, column: str
+) -> Iterator[tuple[str, SliceGapFacts]]:
     for model, facts in behaviours:
         for gap in facts.slice_gaps or []:
             if (gap.metric, gap.column) == (metric, column):

@@ -29,9 +29,9 @@ from slimgate.report.peaks import peak_ms, rates_of
 from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
+    choose_workloads,
     metrics,
     models,
-    shown_workloads,
     standing,
     workload_words,
     workloads,
@@ -61,7 +61,7 @@ def variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
                     [speed_cell(model.latency.get(name)) for model in models],
                     right=True,
                 )
-                for name in shown_workloads(record)
+                for name in choose_workloads(record)
             ),
             *(_metric_column(models, name) for name in _metrics_by_place(record)[0]),
         ]
@@ -123,7 +123,7 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
 
 def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
     """Metrics of the main table and of the second table: those without a budget, and those past its width."""
-    room = _WIDEST - _FIXED_COLUMNS - len(shown_workloads(record))
+    room = _WIDEST - _FIXED_COLUMNS - len(choose_workloads(record))
     gated = budgeted_metrics(record)[:room]
     return gated, [name for name in metrics(record) if name not in gated]
 

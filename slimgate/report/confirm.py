@@ -11,7 +11,7 @@ from slimgate.report.figures import count
 from slimgate.report.status import workload_words
 from slimgate.report.tables import blocks, bullets
 
-_WHAT = (
+_EXPLANATION = (
     "The confirm rows judge only what passed on the gate rows, and no step reads them. Nothing is chosen by "
     "them before their first look, so the variants that were tried before need no correction here."
 )
@@ -21,7 +21,9 @@ def confirm_section(record: RunRecord) -> str:
     """The section; empty if no run has used the confirm rows."""
     if record.confirm is None:
         return ""
-    return blocks("## Confirmed on rows of their own", _WHAT, bullets(map(escape, confirm_lines(record))))
+    return blocks(
+        "## Confirmed on rows of their own", _EXPLANATION, bullets(map(escape, confirm_lines(record)))
+    )
 
 
 def confirm_lines(record: RunRecord) -> Iterator[str]:

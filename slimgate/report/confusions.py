@@ -19,7 +19,7 @@ from slimgate.results.behaviour import BehaviourFacts, ReliabilityFacts, Tradeof
 _MOST_MODELS = 6
 
 T = TypeVar("T")
-Found = tuple[VariantRecord, BehaviourFacts]
+VariantBehaviour = tuple[VariantRecord, BehaviourFacts]
 # A larger matrix is unreadable, so only its changes are shown.
 MOST_CLASSES = 8
 _MOST_PAIRS = 10
@@ -30,7 +30,7 @@ _LONGEST = 60
 Cell = tuple[int, int, int, int]
 
 
-def calibration_tables(behaviours: Sequence[Found]) -> str:
+def calibration_tables(behaviours: Sequence[VariantBehaviour]) -> str:
     """Reliability bins that hold rows of some model: the accuracy by how sure the models were."""
     models = _models(
         [(model.name, facts.reliability, facts.reliability_teacher) for model, facts in behaviours]
@@ -45,7 +45,7 @@ def calibration_tables(behaviours: Sequence[Found]) -> str:
     return blocks(note, *_split_wide(Column("confidence", heads), columns))
 
 
-def tradeoff_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str:
+def tradeoff_tables(behaviours: Sequence[VariantBehaviour], classes: Sequence[str]) -> str:
     """Precision, recall and coverage at each threshold."""
     models = [(escape(name), points) for name, points in tradeoffs(behaviours)]
     if not models:
@@ -73,7 +73,7 @@ def tradeoff_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str:
     return blocks(note, *_split_wide(Column("threshold", heads, right=True), columns))
 
 
-def tradeoffs(behaviours: Sequence[Found]) -> list[tuple[str, list[TradeoffFacts]]]:
+def tradeoffs(behaviours: Sequence[VariantBehaviour]) -> list[tuple[str, list[TradeoffFacts]]]:
     """(name, points) of the teacher and of each variant that has points."""
     return _models([(model.name, facts.tradeoff, facts.tradeoff_teacher) for model, facts in behaviours])
 
@@ -100,7 +100,7 @@ def _reliability(bin_facts: ReliabilityFacts) -> str:
     )
 
 
-def confusion_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str:
+def confusion_tables(behaviours: Sequence[VariantBehaviour], classes: Sequence[str]) -> str:
     """The teacher's matrix and each variant's with the difference, or the pairs that changed most."""
     known = [(model, cells) for model, facts in behaviours if (cells := cells_of(facts))]
     if not known:
@@ -118,7 +118,7 @@ def confusion_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str
     )
 
 
-def worst_confusions(behaviours: Sequence[Found], classes: Sequence[str]) -> tuple[str, str]:
+def worst_confusions(behaviours: Sequence[VariantBehaviour], classes: Sequence[str]) -> tuple[str, str]:
     """How many of the confusions that grew are shown, and a table with the worst of each variant."""
     names = [escape(name, longest=_LONGEST) for name in classes]
     grown = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimgate._system.files import write_atomically
-from slimgate.record.files import Kept, earlier_releases
+from slimgate.record.files import StoredRecord, earlier_releases
 from slimgate.record.run import RunRecord
 from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.history import draw_history, gated_metrics, history_report
@@ -56,11 +56,11 @@ def write_reports(
     )
 
 
-def _list_releases(record: RunRecord, baseline: Path | None) -> list[Kept]:
+def _list_releases(record: RunRecord, baseline: Path | None) -> list[StoredRecord]:
     """The newest releases and this run, the oldest first; empty for fewer than two releases before it."""
     if record.baseline is None:
         return []
     earlier = earlier_releases(record, baseline or Path(record.baseline.path))
     if len(earlier) < 2:  # the only one is the baseline, which the report compares with anyway
         return []
-    return [*earlier[-_MOST_RELEASES:], Kept(Path("this run"), record)]
+    return [*earlier[-_MOST_RELEASES:], StoredRecord(Path("this run"), record)]

@@ -50,7 +50,7 @@ def broken_models(record: RunRecord) -> list[str]:
 def broken_lines(record: RunRecord, where: str) -> list[str]:
     """The same for a terminal, without the reason, which is shown above. where: the report."""
     return [
-        f"{visible(model.name)} was {_what(model)}"
+        f"{visible(model.name)} was {_name_gap(model)}"
         + (f", its log: {PurePath(where).parent / visible(model.error_log)}" if model.error_log else "")
         + f"; again: {visible(again(record, model))}"
         for model in models(record)
@@ -69,10 +69,10 @@ def _line(record: RunRecord, model: VariantRecord) -> str:
     log = f" · [its log]({quote(model.error_log)})" if model.error_log else ""
     command = visible(again(record, model))
     code = escape(command) if set("`@#") & set(command) else f"`{command}`"  # text that may call or link
-    return f"{escape(model.name)} was {_what(model)}: {escape(reason)}{log} · again: {code}"
+    return f"{escape(model.name)} was {_name_gap(model)}: {escape(reason)}{log} · again: {code}"
 
 
-def _what(model: VariantRecord) -> str:
+def _name_gap(model: VariantRecord) -> str:
     return "not built" if model.artifact is None else "not measured whole"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
 from slimgate.record.earlier_results import format_status
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
 from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import MISSING, megabytes, to_fixed, with_note
@@ -31,7 +31,7 @@ _HOLLOW: dict[str, Any] = {"marker": "o", "markerfacecolor": "white"}
 _WIDTH, _HEIGHT = 9.0, 3.2
 
 
-def history_report(releases: Sequence[Kept], picture_path: str | None = None) -> str:
+def history_report(releases: Sequence[StoredRecord], picture_path: str | None = None) -> str:
     """The section "History": a table of verdicts, then tables of gated metrics, sizes and speed-ups.
 
     Args:
@@ -57,14 +57,14 @@ def history_report(releases: Sequence[Kept], picture_path: str | None = None) ->
     )
 
 
-def model_names(releases: Sequence[Kept]) -> list[str]:
+def model_names(releases: Sequence[StoredRecord]) -> list[str]:
     """The models of all releases. Those of the newest release come first."""
     return list(
         dict.fromkeys(model.name for release in reversed(releases) for model in release.record.variants)
     )
 
 
-def gated_metrics(releases: Sequence[Kept]) -> list[str]:
+def gated_metrics(releases: Sequence[StoredRecord]) -> list[str]:
     """Metrics with a budget in any release; if there are none, the first metric of the newest release."""
     gated = list(
         dict.fromkeys(name for release in reversed(releases) for name in budgeted_metrics(release.record))
@@ -72,7 +72,7 @@ def gated_metrics(releases: Sequence[Kept]) -> list[str]:
     return gated or metrics(releases[-1].record)[:1]
 
 
-def _release_table(releases: Sequence[Kept]) -> str:
+def _release_table(releases: Sequence[StoredRecord]) -> str:
     records = [release.record for release in releases]
     columns = [
         Column("release", [escape(release.name) for release in releases]),
@@ -99,7 +99,7 @@ def _release_table(releases: Sequence[Kept]) -> str:
     return table(without_empty(columns))
 
 
-def _format_gate_rows(releases: Sequence[Kept]) -> list[str]:
+def _format_gate_rows(releases: Sequence[StoredRecord]) -> list[str]:
     """`3,080 (A)`: how many gate rows. Releases with the same rows share a letter, and can be compared."""
     letters: dict[str, str] = {}
     shown = []
@@ -113,13 +113,13 @@ def _format_gate_rows(releases: Sequence[Kept]) -> list[str]:
     return shown
 
 
-def _metric_table(releases: Sequence[Kept], names: Sequence[str], metric: str) -> str:
+def _metric_table(releases: Sequence[StoredRecord], names: Sequence[str], metric: str) -> str:
     return _table_by_model(
         escape(metric), releases, names, lambda model: quality_cell(model.quality.get(metric))
     )
 
 
-def _speed_table(releases: Sequence[Kept], names: Sequence[str], workload: str) -> str:
+def _speed_table(releases: Sequence[StoredRecord], names: Sequence[str], workload: str) -> str:
     def cell(model: VariantRecord) -> str:
         facts = model.latency.get(workload)
         if facts is None or facts.speedup is None or facts.speedup_interval is None:
@@ -132,7 +132,7 @@ def _speed_table(releases: Sequence[Kept], names: Sequence[str], workload: str) 
     )
 
 
-def _table_by_model(heading: str, releases: Sequence[Kept], names: Sequence[str], cell: Cell) -> str:
+def _table_by_model(heading: str, releases: Sequence[StoredRecord], names: Sequence[str], cell: Cell) -> str:
     columns = [
         Column(escape(name), [_cell(release, name, cell) for release in releases], right=True)
         for name in names
@@ -146,12 +146,12 @@ def _table_by_model(heading: str, releases: Sequence[Kept], names: Sequence[str]
     )
 
 
-def _cell(release: Kept, name: str, cell: Cell) -> str:
+def _cell(release: StoredRecord, name: str, cell: Cell) -> str:
     model = next((variant for variant in release.record.variants if variant.name == name), None)
     return MISSING if model is None else cell(model)
 
 
-def draw_history(releases: Sequence[Kept], path: Path) -> Path:
+def draw_history(releases: Sequence[StoredRecord], path: Path) -> Path:
     """Writes the plot as SVG. releases: the oldest first.
 
     A mark is hollow if its release had other gate rows than the newest one. A dotted line joins releases with
@@ -171,7 +171,7 @@ def draw_history(releases: Sequence[Kept], path: Path) -> Path:
     return path
 
 
-def _draw_panel(axes: Axes, releases: Sequence[Kept], metric: str) -> None:
+def _draw_panel(axes: Axes, releases: Sequence[StoredRecord], metric: str) -> None:
     gates = [release.record.task.find_digest("gate") for release in releases]
     for number, name in enumerate(model_names(releases)):
         points = [
@@ -192,7 +192,7 @@ def _draw_panel(axes: Axes, releases: Sequence[Kept], metric: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def metric_value(release: Kept, name: str, metric: str) -> float | None:
+def metric_value(release: StoredRecord, name: str, metric: str) -> float | None:
     """The value of a model's metric in a release. None if it has no value."""
     model = next((variant for variant in release.record.variants if variant.name == name), None)
     facts = model.quality.get(metric) if model else None

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from slimgate._system.escape import escape, visible
 from slimgate.record.earlier_results import describe_carried
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
@@ -58,7 +58,7 @@ def html_report(
     folder: Path | None = None,
     texts: Texts | None = None,
     *,
-    releases: Sequence[Kept] = (),
+    releases: Sequence[StoredRecord] = (),
 ) -> str:
     """report.html of one suite.
 

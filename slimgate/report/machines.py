@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slimgate._system.escape import escape
 from slimgate.errors import DataError
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.machine import RATE_WORDS, Machine
 from slimgate.record.run import RunRecord
 from slimgate.report.comparison import speed_cell
@@ -17,7 +17,7 @@ from slimgate.report.tables import Column, blocks, table, without_empty
 from slimgate.results.latency import LatencyFacts
 
 
-def machines_text(runs: Sequence[Kept]) -> str:
+def machines_text(runs: Sequence[StoredRecord]) -> str:
     """The page in markdown: the peaks of each machine, then a table of speed-ups for each workload.
 
     Raises DataError if two runs have no variant in common, or no run timed a variant.
@@ -44,7 +44,7 @@ def machines_text(runs: Sequence[Kept]) -> str:
     )
 
 
-def _common_variants(runs: Sequence[Kept]) -> list[str]:
+def _common_variants(runs: Sequence[StoredRecord]) -> list[str]:
     """The variants of all runs, in the order met. Raises DataError if a run is of another suite, or shares
     no variant with the first.
     """
@@ -104,7 +104,7 @@ def _digests(records: Sequence[RunRecord], name: str) -> set[str]:
     }
 
 
-def _machine_table(runs: Sequence[Kept], letters: Sequence[str]) -> str:
+def _machine_table(runs: Sequence[StoredRecord], letters: Sequence[str]) -> str:
     machines = [run.record.machine for run in runs]
     columns = [
         Column("", letters),

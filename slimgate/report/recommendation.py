@@ -11,9 +11,9 @@ from slimgate.report.figures import as_fast, bounded_drop_words, count, signific
 from slimgate.report.status import (
     MOST_WORKLOADS,
     budgeted_metrics,
+    choose_workloads,
     inside_budgets,
     median_ms,
-    shown_workloads,
     teacher,
     variants,
     verdicts,
@@ -137,7 +137,7 @@ def _speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
 
 def _speeds(record: RunRecord, model: VariantRecord, lines: list[str]) -> list[str]:
     """The speeds on the workloads of the tables; the others are counted: `on 4 more workloads`."""
-    chosen = [workload for workload in shown_workloads(record) if workload in lines]
+    chosen = [workload for workload in choose_workloads(record) if workload in lines]
     left = len(lines) - len(chosen)
     speeds = [_speed(record, model, workload) for workload in chosen]
     return [*speeds, f"on {format_count(left, 'more workload', 'more workloads')}"] if left else speeds
@@ -145,7 +145,7 @@ def _speeds(record: RunRecord, model: VariantRecord, lines: list[str]) -> list[s
 
 def _fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
     """A line on the fastest variants, and on the workloads on which none is shown to be faster."""
-    shown = shown_workloads(record)
+    shown = choose_workloads(record)
     named = [
         f"{_name(record.variant(name))}: {', '.join(_speeds(record, record.variant(name), faster))}"
         for name, faster in sorted(fastest.items(), key=lambda pair: not set(shown) & set(pair[1]))

@@ -69,7 +69,7 @@ def workloads(record: RunRecord) -> list[str]:
     return _distinct(name for model in models(record) for name in model.latency)
 
 
-def shown_workloads(record: RunRecord) -> list[str]:
+def choose_workloads(record: RunRecord) -> list[str]:
     """The workloads that tables have room for, in the suite's order: those with a budget come first."""
     names = workloads(record)
     judged = {name for model in models(record) for name, facts in model.latency.items() if facts.budgets}

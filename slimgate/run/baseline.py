@@ -13,7 +13,7 @@ from typing import NamedTuple
 from slimgate.errors import DataError, SuiteError, did_you_mean
 from slimgate.record.budgets import looser
 from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
-from slimgate.record.files import RECORD, Kept, baselines_in, read_run
+from slimgate.record.files import RECORD, StoredRecord, baselines_in, read_run
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import ONLY_WARNS, BaselineFacts, LoosenedBudget, Weakening
 from slimgate.results.checks import BASELINE
@@ -49,7 +49,7 @@ def find_loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBud
     ]
 
 
-def refuse_weaker_gate(suite: Suite, run: Kept, name: str, weaker: Sequence[Weakening]) -> None:
+def refuse_weaker_gate(suite: Suite, run: StoredRecord, name: str, weaker: Sequence[Weakening]) -> None:
     """Raises WeakerGate if the gate demands less than the baseline, without a reason.
 
     For a single looser limit the message names its place in the suite, where the reason belongs; else it
@@ -97,7 +97,7 @@ def _describe_change(budget: LoosenedBudget) -> str:
 class Baseline(NamedTuple):
     """The earlier release of one suite."""
 
-    run: Kept
+    run: StoredRecord
     facts: BaselineFacts
 
     @property
@@ -169,7 +169,7 @@ def refuse_last_run(
 
 def _find_by_option(
     source: BaselineSource, suites: Mapping[Path, Suite]
-) -> dict[Path, tuple[BaselineSource, Kept]]:
+) -> dict[Path, tuple[BaselineSource, StoredRecord]]:
     if not suites:
         raise SuiteError(f"{source.where} {source.shown}: this run has no suite to compare with it")
     runs = {path: (source, run) for path, suite in suites.items() if (run := _find_newest(source, suite))}
@@ -178,7 +178,7 @@ def _find_by_option(
     return runs
 
 
-def _find_by_suite(suite: Suite, root: Path) -> tuple[BaselineSource, Kept] | None:
+def _find_by_suite(suite: Suite, root: Path) -> tuple[BaselineSource, StoredRecord] | None:
     where = f"{suite.shown} [budgets.baseline]"
     if suite.baseline is None:
         if not suite.since_baseline:
@@ -193,12 +193,12 @@ def _find_by_suite(suite: Suite, root: Path) -> tuple[BaselineSource, Kept] | No
     return source, run
 
 
-def _find_newest(source: BaselineSource, suite: Suite) -> Kept | None:
+def _find_newest(source: BaselineSource, suite: Suite) -> StoredRecord | None:
     """The newest baseline of the suite; None if there is none."""
     try:
         if source.is_folder_of_baselines:
             return next(reversed(baselines_in(source.path, suite.shown)), None)
-        run = Kept(source.file, read_run(source.file))
+        run = StoredRecord(source.file, read_run(source.file))
     except DataError as error:
         folder = source.path.parent
         near = [] if source.path.exists() or not folder.is_dir() else [path.name for path in folder.iterdir()]
@@ -215,7 +215,7 @@ def _make_mismatch_error(source: BaselineSource, suites: Iterable[Suite]) -> Sui
     return SuiteError(f"{source.where} {source.shown}: it is of {suite_path}, expected a run of {names}")
 
 
-def _make_baseline(suite: Suite, source: BaselineSource, run: Kept) -> Baseline:
+def _make_baseline(suite: Suite, source: BaselineSource, run: StoredRecord) -> Baseline:
     _check_answers(suite, source, run)
     inside = run.file.relative_to(source.path) if source.path.is_dir() else None
     facts = BaselineFacts(
@@ -234,7 +234,7 @@ def _make_baseline(suite: Suite, source: BaselineSource, run: Kept) -> Baseline:
     return Baseline(run, facts)
 
 
-def _check_answers(suite: Suite, source: BaselineSource, run: Kept) -> None:
+def _check_answers(suite: Suite, source: BaselineSource, run: StoredRecord) -> None:
     """Raises if the baseline lacks the answers of a model that has budgets since the baseline."""
     names = {name for name, _ in suite.since_baseline}
     for model in run.record.variants:

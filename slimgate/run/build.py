@@ -31,7 +31,7 @@ from slimgate.run.step_context import ContextMaker
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
+from slimgate.store.store import Entry, Json, Store, files_of, make_scratch_folder
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, dump_params
@@ -317,7 +317,7 @@ class Builder:
             quiet.keep_back()
             torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
             with (
-                scratch_beside(folder) as scratch,
+                make_scratch_folder(folder) as scratch,
                 self._watch.stage(
                     f"{place.label}: {step_name}", expected=self._estimate_seconds(work)
                 ) as progress,
@@ -332,7 +332,7 @@ class Builder:
                         with context.time_stage("save"):
                             model.save(folder)
                         check()
-                        for file in context.kept:
+                        for file in context.extra_files:
                             shutil.copyfile(file, folder / file.name)
                 except SlimgateError as error:
                     seconds = time.perf_counter() - start
@@ -348,7 +348,7 @@ class Builder:
                 seconds = time.perf_counter() - start
             return {
                 **_make_manifest(
-                    folder, model, step_name, params, seconds, context.log, extra_files=context.kept
+                    folder, model, step_name, params, seconds, context.log, extra_files=context.extra_files
                 ),
                 "made": work.to_manifest,
                 "told": place.label,

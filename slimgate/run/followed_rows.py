@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from slimgate._system.files import replacing
 from slimgate.data.quoting import quoted_texts
 from slimgate.errors import DataError
-from slimgate.record.answers import Answers, answers_beside
+from slimgate.record.answers import Answers, read_answers_of_record
 from slimgate.record.run import FollowedRow, RunRecord
 from slimgate.run.run import SuiteRun
 
@@ -50,7 +50,7 @@ def open_gate_texts(folder: Path) -> Texts:
 
 def follow_rows(run: SuiteRun, record: RunRecord, folder: Path) -> list[FollowedRow]:
     """The rows of a run, from the outcomes in its record's folder."""
-    answers = answers_beside(record, folder)
+    answers = read_answers_of_record(record, folder)
     if not answers:
         return []
     return describe_followed_rows(answers[0], answers[1:], make_row_quoter(run))

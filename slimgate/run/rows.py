@@ -17,7 +17,7 @@ from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
-from slimgate.store.store import Json, Store, scratch_beside
+from slimgate.store.store import Json, Store, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteTask
 from slimgate.suite.suite import Suite, dump_params
 
@@ -118,7 +118,7 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
 def _cut_splits(suite: Suite, folder: Path) -> Json:
     setup = suite.setup
     before = setup.source.object.digest(setup.source.params)
-    with scratch_beside(folder) as scratch:
+    with make_scratch_folder(folder) as scratch:
         parts = setup.source.object.read(setup.source.params, scratch=scratch)
     if setup.source.object.digest(setup.source.params) != before:
         raise DataError("the rows changed while they were read; run again when no program changes them")

@@ -32,7 +32,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _BegunAnswer:
     """An answer after its first token. cached: tokens of all rows in the cache when it is complete."""
 
     writing: PausedWriting
@@ -70,18 +70,18 @@ class CTranslate2Predictor(ABC):
         self._stop()
         return self._to_ids(self._write(prepared))
 
-    def prefill(self, prepared: Texts) -> _Begun:
+    def prefill(self, prepared: Texts) -> _BegunAnswer:
         """The answer after its first token, after which the library's thread waits."""
         self._stop()
         self._paused = PausedWriting(lambda on_token: self._write(prepared, on_token))
         self._paused.wait()
-        return _Begun(self._paused, self._count_cached(prepared))
+        return _BegunAnswer(self._paused, self._count_cached(prepared))
 
-    def decode(self, state: _Begun) -> list[list[int]]:
+    def decode(self, state: _BegunAnswer) -> list[list[int]]:
         """The ids of each row's new tokens."""
         return self._to_ids(state.writing.finish())
 
-    def cache_bytes(self, state: _Begun) -> int:
+    def cache_bytes(self, state: _BegunAnswer) -> int:
         """Bytes of the keys and values of the complete answer, from their shapes: the library has none."""
         number = 2 if "float16" in self._engine.compute_type else 4
         return number * self._answers.cache_numbers * int(state.cached)

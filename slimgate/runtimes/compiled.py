@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import Cache
 
-    from slimgate.models.greedy import Begun
+    from slimgate.models.greedy import BegunAnswer
 
 MAX_GRAPHS = 64
 
@@ -172,13 +172,13 @@ class CompiledPredictor(EagerPredictor):
         check_answers(self.network, prepared["input_ids"], written, user, tolerance=tolerance)
         self._checked.add(shape)
 
-    def prefill(self, prepared: dict[str, torch.Tensor]) -> Begun:
+    def prefill(self, prepared: dict[str, torch.Tensor]) -> BegunAnswer:
         """The answer after its first token, which is not compiled, because prompts have many lengths."""
         with self._autocast():
-            begun: Begun = super().prefill(prepared)
+            begun: BegunAnswer = super().prefill(prepared)
         return begun
 
-    def decode(self, state: Begun) -> torch.Tensor:
+    def decode(self, state: BegunAnswer) -> torch.Tensor:
         """(rows, new tokens) ids, the later ones from the compiled step."""
         from slimgate.models.greedy import go_on
 

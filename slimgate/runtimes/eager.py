@@ -93,7 +93,7 @@ class EagerPredictor:
         return self.decode(self.prefill({**inputs, NEW_TOKENS: new_tokens}))
 
     def prefill(self, prepared: dict[str, torch.Tensor]) -> Any:
-        """The answer after its first token: a Begun; with a draft a SpeculativeAnswer for each row."""
+        """The answer after its first token: a BegunAnswer; with a draft a SpeculativeAnswer for each row."""
         from slimgate.models.greedy import begin_answer
 
         count = int(prepared[NEW_TOKENS])
@@ -128,7 +128,7 @@ class EagerPredictor:
         if not isinstance(state, list):
             return self._finish(go_on(self.network, state))
         for answer in state:
-            while answer.left:
+            while answer.remaining:
                 answer.extend()
         return self._finish(torch.tensor([answer.written for answer in state], device=self._device))
 

@@ -74,12 +74,12 @@ class _Texts:
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """An answer after its first token. token: (rows,); position: of the next one; left: how many follow."""
+class _BegunAnswer:
+    """An answer after its first token. token: (rows,); position: of the next token; remaining: tokens to come."""
 
     token: Ids
     position: int
-    left: int
+    remaining: int
 
 
 class LlamaPredictor:
@@ -187,7 +187,7 @@ class LlamaPredictor:
             part.append(text)
         yield part
 
-    def prefill(self, prepared: Prompts) -> _Begun:
+    def prefill(self, prepared: Prompts) -> _BegunAnswer:
         """The answer after its first token. Raises MeasureError for more rows than a call takes."""
         rows, tokens = prepared.ids.shape
         if rows > MAX_ROWS:
@@ -196,7 +196,7 @@ class LlamaPredictor:
                 f"a workload with batch = {MAX_ROWS} or less"
             )
         scores = self._begin(prepared.ids, prepared.count)
-        return _Begun(scores.argmax(-1), tokens, prepared.count - 1)
+        return _BegunAnswer(scores.argmax(-1), tokens, prepared.count - 1)
 
     def _begin(self, ids: Ids, new_tokens: int) -> Scores:
         """(rows, vocabulary) scores after the texts, which the cache then holds."""
@@ -212,14 +212,14 @@ class LlamaPredictor:
         outputs = np.ones((len(tokens), 1), dtype=np.bool_)
         return self._context.read(tokens[:, None], position=position, outputs=outputs)
 
-    def decode(self, state: _Begun) -> Ids:
+    def decode(self, state: _BegunAnswer) -> Ids:
         """(rows, new tokens) ids, possibly with end tokens, which do not end an answer here."""
         written = [state.token]
-        for step in range(state.left):
+        for step in range(state.remaining):
             written.append(self._next(written[-1], state.position + step).argmax(-1))
         return np.stack(written, axis=1)
 
-    def cache_bytes(self, state: _Begun) -> int:
+    def cache_bytes(self, state: _BegunAnswer) -> int:
         """Bytes of the keys and values, as llama.cpp writes them to a session file."""
         assert self._context is not None
         return self._context.cache_bytes()

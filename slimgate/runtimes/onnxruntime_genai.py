@@ -53,13 +53,13 @@ class Params(Table):
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _BegunAnswer:
     """A generator that has chosen the first token, and the number of tokens to follow."""
 
     generator: Any
     rows: int
     prompt: int
-    left: int
+    remaining: int
 
 
 class GenaiPredictor:
@@ -105,7 +105,7 @@ class GenaiPredictor:
         ]
         return np.concatenate(scores)
 
-    def prefill(self, prepared: Prompts) -> _Begun:
+    def prefill(self, prepared: Prompts) -> _BegunAnswer:
         """The answer after its first token. Raises MeasureError for more rows than the library takes."""
         if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
@@ -115,16 +115,16 @@ class GenaiPredictor:
         generator = self._start_generator(prepared.ids, prepared.count, min_new_tokens=prepared.count)
         generator.generate_next_token()
         rows, prompt = prepared.ids.shape
-        return _Begun(generator, rows, prompt, prepared.count - 1)
+        return _BegunAnswer(generator, rows, prompt, prepared.count - 1)
 
-    def decode(self, state: _Begun) -> Ids:
+    def decode(self, state: _BegunAnswer) -> Ids:
         """(rows, new tokens) ids without end tokens: the next likeliest token replaces them."""
-        for _ in range(state.left):
+        for _ in range(state.remaining):
             state.generator.generate_next_token()
         new_ids = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
         return np.stack(new_ids)
 
-    def cache_bytes(self, state: _Begun) -> int:
+    def cache_bytes(self, state: _BegunAnswer) -> int:
         """Bytes of the keys and values, including memory that is allocated ahead."""
         return sum(state.generator.get_output(name).nbytes for name in self._list_cache_names())
 
@@ -211,9 +211,9 @@ class OnnxRuntimeGenai(Runtime[Params]):
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> GenaiPredictor:
         """The model of an artifact or of an exported folder, on `threads` threads."""
-        from slimgate.models.saved_files import load_beside
+        from slimgate.models.saved_files import load_companions
 
-        return GenaiPredictor(folder, load_beside(folder)["tokenizer"], device=device, threads=threads)
+        return GenaiPredictor(folder, load_companions(folder)["tokenizer"], device=device, threads=threads)
 
     def load_model(self, folder: Path, device: str) -> OnnxGenaiModel:
         """The OnnxGenaiModel of a folder."""

@@ -55,11 +55,11 @@ class Params(Table):
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """An answer after its first token. token: (rows,); left: how many tokens follow."""
+class _BegunAnswer:
+    """An answer after its first token. token: (rows,); remaining: how many tokens follow."""
 
     token: Ids
-    left: int
+    remaining: int
 
 
 class DecoderPredictor:
@@ -98,20 +98,20 @@ class DecoderPredictor:
         self._bind(prepared.ids, np.arange(prepared.ids.shape[1]))
         return self._call()
 
-    def prefill(self, prepared: Prompts) -> _Begun:
+    def prefill(self, prepared: Prompts) -> _BegunAnswer:
         """The answer after its first token."""
         scores = self._read(prepared.ids)
         self._bind_next(len(prepared.ids))
-        return _Begun(scores.argmax(-1), prepared.count - 1)
+        return _BegunAnswer(scores.argmax(-1), prepared.count - 1)
 
-    def decode(self, state: _Begun) -> Ids:
+    def decode(self, state: _BegunAnswer) -> Ids:
         """(rows, new tokens) ids, possibly with end tokens, which do not end an answer here."""
         written = [state.token]
-        for _ in range(state.left):
+        for _ in range(state.remaining):
             written.append(self._next(written[-1]).argmax(-1))
         return np.stack(written, axis=1)
 
-    def cache_bytes(self, state: _Begun) -> int:
+    def cache_bytes(self, state: _BegunAnswer) -> int:
         """Bytes of the keys and values that the request holds, from their shapes and format.
 
         8-bit numbers count with the scale and the zero point of each token of a head, 4 bytes each. Memory

@@ -34,7 +34,7 @@ Scores = npt.NDArray[np.float32]
 BATCH_SIZE = 32
 # A vocabulary has 50,000 scores a token: 400 MB a batch during prediction, of which a part is kept.
 BATCH_TOKENS = 2048
-MOST_KEPT = 2**18
+MAX_NUMBERS = 2**18
 
 
 def predictor_of(model: Model, context: BuildContext) -> Predictor:
@@ -69,8 +69,8 @@ def scores(predictor: Predictor, batches: Sequence[Arrays]) -> list[Scores]:
 
 
 def _thin_scores(values: Scores) -> Scores:
-    """At most MOST_KEPT numbers, from the same positions for every array of one shape."""
-    step = -(-values.size // MOST_KEPT)
+    """At most MAX_NUMBERS numbers, from the same positions for every array of one shape."""
+    step = -(-values.size // MAX_NUMBERS)
     return values if step < 2 else values[..., ::step].copy()
 
 

@@ -156,7 +156,7 @@ def second_moments(
 ) -> dict[str, Tensor]:
     """Mean of x xᵀ over the tokens: (in_features, in_features) float64. Raises BuildError."""
     seen = input_moments(model, layers, batches)
-    _check_seen({name: moments.count for name, moments in seen.items()})
+    _check_coverage({name: moments.count for name, moments in seen.items()})
     return {name: moments.second_moment for name, moments in seen.items()}
 
 
@@ -189,11 +189,11 @@ def input_norms(
         tokens[name] += len(inputs)
 
     watch_inputs(model, layers, batches, see)
-    _check_seen(tokens)
+    _check_coverage(tokens)
     return {name: (sums[name] / tokens[name]).sqrt() for name in layers}
 
 
-def _check_seen(tokens: Mapping[str, int]) -> None:
+def _check_coverage(tokens: Mapping[str, int]) -> None:
     unseen = [name for name, count in tokens.items() if not count]
     if unseen:
         raise BuildError(

@@ -124,12 +124,12 @@ class Limits:
 class Pruned:
     """What a prune removed, or would remove.
 
-    used, kept: entries that exceed the limits and stay, because a process uses them, or they are protected.
+    used, protected: entries that exceed the limits and stay, because a process or a baseline uses them.
     """
 
     removed: list[Stored]
     used: list[Stored]
-    kept: list[Stored]
+    protected: list[Stored]
 
 
 def prune(
@@ -151,7 +151,7 @@ def prune(
         if not (old or (limits.max_bytes is not None and left > limits.max_bytes)):
             continue
         if entry.name in protected:
-            result.kept.append(entry)
+            result.protected.append(entry)
         elif not _remove_entry(root, entry, dry_run=dry_run):
             result.used.append(entry)
         else:

@@ -53,7 +53,7 @@ DAMAGED, UNFINISHED = "damaged", "unfinished"
 # How long a folder of another machine stays in tmp/ although no process seems to hold its lock: locks do not
 # reach from machine to machine on every shared disk.
 _OF_OTHERS_SECONDS = 24 * 60 * 60
-_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+_EXISTS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 @contextmanager
@@ -275,7 +275,7 @@ class Store:
             try:
                 os.rename(work, final)
             except OSError as error:
-                if error.errno not in _TAKEN:
+                if error.errno not in _EXISTS:
                     raise
             else:
                 note_use(self.root, name)
@@ -339,7 +339,7 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def scratch_beside(folder: Path) -> Iterator[Path]:
+def make_scratch_folder(folder: Path) -> Iterator[Path]:
     """An empty folder for temporary files of making an entry. After a kill, the next process removes both."""
     scratch = folder.with_name(f"{folder.name}.scratch")
     scratch.mkdir()

@@ -39,7 +39,7 @@ from slimgate.plugins.task import Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.data.guess_input import FoundRows
+    from slimgate.data.guess_input import ExaminedRows
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
     from slimgate.tasks.parts.language_model import Windows
@@ -86,7 +86,7 @@ class CausalLM(Task[Params]):
     tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
     guess_rank = 60
 
-    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses text alone, for a language model, or if the user asks for this task."""
         if data.stated.label or not (data.stated.task or data.causal):
             return None

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.language_model import Windows
-    from slimgate.tasks.parts.lm_eval_documents import Asked, Documents
+    from slimgate.tasks.parts.lm_eval_documents import Documents, TaskSelection
     from slimgate.tasks.parts.lm_eval_model import EncodedDocuments
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
@@ -88,11 +88,11 @@ class Params(Table):
     """Tokens that a model reads, at most; default: as many as its config.json has positions for."""
 
     @property
-    def request(self) -> Asked:
+    def request(self) -> TaskSelection:
         """The request to lm-evaluation-harness."""
-        from slimgate.tasks.parts.lm_eval_documents import Asked
+        from slimgate.tasks.parts.lm_eval_documents import TaskSelection
 
-        return Asked(self.tasks, self.fewshot, self.limit, self.fewshot_as_multiturn)
+        return TaskSelection(self.tasks, self.fewshot, self.limit, self.fewshot_as_multiturn)
 
 
 class LmEvalSource(Source[Params]):

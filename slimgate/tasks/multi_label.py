@@ -29,7 +29,7 @@ from pydantic import Field
 from slimgate.data.guess_input import LABELS
 from slimgate.data.labels import class_names, indicators, label_sets
 from slimgate.errors import DataError
-from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
+from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
@@ -39,7 +39,7 @@ from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
-    from slimgate.data.guess_input import FoundRows
+    from slimgate.data.guess_input import ExaminedRows
     from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective
 
@@ -72,7 +72,7 @@ class MultiLabel(TextTask[Params]):
     auto_class = SEQUENCE
     guess_rank = 20
 
-    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Text, and lists of labels, names joined by a sign, or a column of 0 and 1 for each label."""
         label_guess = _label_options(data)
         if label_guess is None:
@@ -156,7 +156,8 @@ class MultiLabel(TextTask[Params]):
         """The outcomes in which the given rows have exactly the labels predicted that they do not have."""
         classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
         gold, predicted = (
-            np.stack([outcomes.column(f"{prefix}{c}") for c in classes], axis=1) for prefix in (GOLD, SAID)
+            np.stack([outcomes.column(f"{prefix}{c}") for c in classes], axis=1)
+            for prefix in (GOLD, PREDICTED)
         )
         predicted[rows] = 1 - gold[rows]
         return replace(outcomes, values=_values(classes, gold, predicted), answers=None)
@@ -174,7 +175,7 @@ def _values(classes: tuple[str, ...], gold: Floats, predicted: Floats) -> dict[s
     wrong = np.asarray((gold != predicted).sum(axis=1), dtype=np.float64)
     return {
         **{f"{GOLD}{name}": column for name, column in zip(classes, gold.T, strict=True)},
-        **{f"{SAID}{name}": column for name, column in zip(classes, predicted.T, strict=True)},
+        **{f"{PREDICTED}{name}": column for name, column in zip(classes, predicted.T, strict=True)},
         WRONG: wrong,
         RIGHT: (wrong == 0).astype(np.float64),
     }
@@ -184,7 +185,7 @@ def _join_labels(predicted: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> 
     return ", ".join(name for name, yes in zip(classes, predicted, strict=True) if yes) or "(none)"
 
 
-def _label_options(data: FoundRows) -> tuple[dict[str, Any], str] | None:
+def _label_options(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
     """The options for the columns and form of labels, and the reason; None if there are none."""
     table, columns, stated = data.table, data.columns, data.stated
     lists = [n for n, c in columns.items() if c.kind == "list" and n not in stated.text]
@@ -196,7 +197,9 @@ def _label_options(data: FoundRows) -> tuple[dict[str, Any], str] | None:
         separator = _separator(table[name].to_pylist()) if columns[name].kind == "text" else None
         if separator is not None:
             return {"label": name, "separator": separator}, f'labels joined by "{separator}" in "{name}"'
-    marked = [n for n, c in columns.items() if c.kind in ("number", "flag") and c.distinct <= 2 and c.whole]
+    marked = [
+        n for n, c in columns.items() if c.kind in ("number", "flag") and c.distinct <= 2 and c.whole_numbers
+    ]
     marked = [n for n in marked if {str(value) for value in table[n].to_pylist()} <= {"0", "1"}]
     if len(marked) >= 3 and stated.label is None and not any(n.lower() in LABELS for n in columns):
         return {"label": marked}, f"{len(marked)} columns of 0 and 1"

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from slimgate.data.guess_input import FoundRows
+from slimgate.data.guess_input import ExaminedRows
 from slimgate.errors import DataError
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
@@ -128,7 +128,7 @@ class MultipleChoice(Task[Params]):
     guess_rank = 5
     takes_endpoints = True
 
-    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses a question, its choices and the right choice, for a language model."""
         return guess_choices(data)
 
@@ -184,7 +184,7 @@ class MultipleChoice(Task[Params]):
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedQuestions | AskedPrompts]:
         """Returns an encoder of rows with an artifact's tokenizer; for an endpoint, rows stay text."""
         if is_endpoint(folder):
-            return lambda rows: asked_questions(params, rows)
+            return lambda rows: make_prompts(params, rows)
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -282,7 +282,7 @@ class MultipleChoice(Task[Params]):
 task = MultipleChoice()
 
 
-def asked_questions(params: Params, rows: Rows) -> AskedPrompts:
+def make_prompts(params: Params, rows: Rows) -> AskedPrompts:
     """Every row as its prompt and the possible continuations."""
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
 

@@ -39,7 +39,7 @@ from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
 if TYPE_CHECKING:
-    from slimgate.data.guess_input import FoundRows
+    from slimgate.data.guess_input import ExaminedRows
     from slimgate.tasks.parts.objectives import Objective
 
 
@@ -59,7 +59,7 @@ class Params(SentenceParams):
         return self.pair or (str(self.text),)
 
     @model_validator(mode="after")
-    def _says_what_is_relevant(self) -> Params:
+    def _check_relevance(self) -> Params:
         options = [name for name in ("pair", "text", "label") if getattr(self, name) is not None]
         if options not in (["pair"], ["text", "label"]):
             raise ValueError(
@@ -86,7 +86,7 @@ class SentenceEmbedding(SentenceTask[Params]):
     # A query is ranked among all documents of the split. A part of the split would have fewer.
     whole_split = True
 
-    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses two texts without a label; if the task is named, also a text with a label. DataError."""
         label = data.label() if data.stated.label else None
         columns = data.texts((label,) if label else ())

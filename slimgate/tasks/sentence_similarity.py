@@ -30,7 +30,7 @@ from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
 if TYPE_CHECKING:
-    from slimgate.data.guess_input import FoundRows
+    from slimgate.data.guess_input import ExaminedRows
     from slimgate.tasks.parts.objectives import Objective
 
 GOLD, SCORE = "gold", "score"
@@ -65,7 +65,7 @@ class SentenceSimilarity(SentenceTask[Params]):
     also_called = ("sts",)
     pipeline = "sentence-similarity"
 
-    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses two texts and a number if the user names the task; None leaves them to a regression.
 
         Raises DataError if there are not two texts.

@@ -29,7 +29,7 @@ from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
-    from slimgate.data.guess_input import FoundRows
+    from slimgate.data.guess_input import ExaminedRows
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
     from slimgate.tasks.parts.objectives import Objective
@@ -64,7 +64,7 @@ class TextClassification(TextTask[C]):
     auto_class = SEQUENCE
     guess_rank = 40
 
-    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses the options: one or two columns of text, and a column with a class in each row.
 
         Args:

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slimgate.data.guess_input import FoundRows
+from slimgate.data.guess_input import ExaminedRows
 from slimgate.errors import DataError, SuiteError, in_one_line
 from slimgate.models.saved_files import check_language_model
 from slimgate.plugins.base import Json
@@ -85,7 +85,7 @@ class TextGeneration(GenerationTask[Params]):
     tokenizer_settings = MappingProxyType({"padding_side": "left", "truncation_side": "left"})
     guess_rank = 8
 
-    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses prompts with right answers, for a language model."""
         return guess_generation(data)
 
@@ -138,7 +138,7 @@ class TextGeneration(GenerationTask[Params]):
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
         """Returns an encoder of prompts with an artifact's tokenizer; for an endpoint, prompts stay plain."""
         if is_endpoint(folder):
-            return lambda rows: _to_asked(params, rows)
+            return lambda rows: _make_prompts(params, rows)
         return super().row_encoder(params, folder)
 
     def encode_prompts(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Prompts:
@@ -165,7 +165,7 @@ class TextGeneration(GenerationTask[Params]):
 task = TextGeneration()
 
 
-def _to_asked(params: Params, rows: Rows) -> AskedPrompts:
+def _make_prompts(params: Params, rows: Rows) -> AskedPrompts:
     from slimgate.tasks.parts.asked_prompts import asked_prompts
 
     prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)

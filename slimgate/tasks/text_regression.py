@@ -31,7 +31,7 @@ from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
-    from slimgate.data.guess_input import FoundRows
+    from slimgate.data.guess_input import ExaminedRows
     from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective
 
@@ -51,7 +51,7 @@ class TextRegression(TextTask[Params]):
     guess_rank = 30
     distill_options = MappingProxyType[str, float]({})
 
-    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses text and a column of measured numbers, or of any numbers if the user names the task."""
         score = data.score()
         if score is None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from slimgate.data.guess_input import FoundRows
+from slimgate.data.guess_input import ExaminedRows
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_text_to_text
 from slimgate.plugins.base import Json
@@ -61,7 +61,7 @@ class TextToText(GenerationTask[Params]):
 
     guess_rank = 7
 
-    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses texts with right answers, for an encoder-decoder."""
         return guess_text_to_text(data)
 

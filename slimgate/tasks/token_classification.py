@@ -37,7 +37,7 @@ from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.data.guess_input import FoundRows
+    from slimgate.data.guess_input import ExaminedRows
     from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
@@ -77,7 +77,7 @@ class TokenClassification(HeadTask[Params]):
     auto_class = TOKENS
     guess_rank = 10
 
-    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses lists of words with as many tags, or texts of both, separated by blanks."""
         table, columns, stated = data.table, data.columns, data.stated
         tags = (
@@ -239,7 +239,9 @@ def _as_many(words: list[list[str]], tags: list[list[str]]) -> bool:
     return all(len(row_words) == len(row_tags) for row_words, row_tags in zip(words, tags, strict=True))
 
 
-def _tagging(data: FoundRows, words: str, tags: str, *, numbers: bool) -> tuple[dict[str, Any], str] | None:
+def _tagging(
+    data: ExaminedRows, words: str, tags: str, *, numbers: bool
+) -> tuple[dict[str, Any], str] | None:
     stated = data.stated
     if numbers and not stated.names:
         if data.columns[words].kind != "list" and stated.task is None:

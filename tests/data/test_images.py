@@ -63,7 +63,7 @@ def plain(pictures: list[Any], *, return_tensors: str) -> dict[str, Any]:
 def test_many_images_are_processed_when_a_batch_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [[[k, 0], [0, 0]] for k in range(5)]
     few = Pixels(images, plain).of([3, 1])
-    monkeypatch.setattr("slimgate.data.images.KEPT_BYTES", 0)
+    monkeypatch.setattr("slimgate.data.images.CACHE_BYTES", 0)
     many = Pixels(images, plain)
     np.testing.assert_array_equal(many.of([3, 1]), few)
     assert few[:, 0, 0, 0].tolist() == [3, 1]

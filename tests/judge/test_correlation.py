@@ -13,7 +13,7 @@ from support.versions import needs
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quality
-from slimgate.judge.correlation import NO_PASS, Correlation, judge_correlation, with_made_up_pairs
+from slimgate.judge.correlation import NO_PASS, Correlation, add_extreme_pairs, judge_correlation
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
@@ -217,7 +217,7 @@ def test_a_correlation_of_groups_says_so() -> None:
 
 def test_the_made_up_pairs_of_ranks_go_from_one_end_to_the_other() -> None:
     gold, scores = np.array([1.0, 2, 3, 4]), np.array([2.0, 1, 4, 3])
-    (more_gold, before, after), groups = with_made_up_pairs((gold, scores, scores), None, has_ends=True)
+    (more_gold, before, after), groups = add_extreme_pairs((gold, scores, scores), None, has_ends=True)
     assert more_gold.tolist() == [1, 2, 3, 4, 0, 0]
     assert before.tolist() == [2, 1, 4, 3, 0, 5]
     assert after.tolist() == [2, 1, 4, 3, 5, 0]
@@ -226,7 +226,7 @@ def test_the_made_up_pairs_of_ranks_go_from_one_end_to_the_other() -> None:
 
 def test_the_made_up_pair_of_scores_without_ends_is_far_off() -> None:
     gold, scores = np.array([1.0, 2, 3, 4]), np.array([2.0, 1, 4, 3])
-    columns, groups = with_made_up_pairs((gold, scores, scores), np.array([0, 0, 1, 1]), has_ends=False)
+    columns, groups = add_extreme_pairs((gold, scores, scores), np.array([0, 0, 1, 1]), has_ends=False)
     assert columns[1][4:].tolist() == [1, 1, 4, 4]
     assert (columns[2][4:6] > 1e5).all()
     assert columns[2][6:].tolist() == [1, 1]

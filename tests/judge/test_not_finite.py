@@ -12,7 +12,7 @@ from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.budget_kinds import QualityBudget, suited_kinds
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
+from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import RIGHT, ClassOutcomes, Outcomes
 from slimgate.results.base import Verdict
@@ -47,7 +47,7 @@ def outcomes_for(metric: Metric, seed: int = 0) -> Outcomes:
         return ClassOutcomes(ids, labels, probabilities.argmax(axis=1), tuple("ab"[:CLASSES]), probabilities)
     if metric.needs == "labels_wrong":
         draw = np.random.default_rng(seed)
-        names = [*(f"{of}{label}" for of in (GOLD, SAID) for label in "ab"), WRONG, RIGHT]
+        names = [*(f"{of}{label}" for of in (GOLD, PREDICTED) for label in "ab"), WRONG, RIGHT]
         return Outcomes(ids, values={name: draw.integers(0, 2, ROWS).astype(np.float64) for name in names})
     found = Outcomes(ids)
     object.__setattr__(found, "values", Columns(seed))

@@ -13,7 +13,7 @@ from slimgate.judge.speed import (
     clearance,
     delay_message,
     estimate_speedup,
-    is_delay_seen,
+    is_delay_detected,
     is_settled,
     judge_speedup,
     log_ratio_interval,
@@ -170,7 +170,7 @@ def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
     interval: tuple[float, float], seen: bool
 ) -> None:
     found = Speedup(0.91, interval, 0.91, 0.05, 24)
-    assert is_delay_seen(found) is seen
+    assert is_delay_detected(found) is seen
     assert delay_message("b1", found, 0.1).endswith(
         "(noise floor 5.0 %, 24 rounds): seen" if seen else "this run's speed-up verdicts are INCONCLUSIVE"
     )

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from support.answer_server import serving
 
-from slimgate.models.retries import FIRST_PAUSE, LONGEST_PAUSE, pause, pause_asked_for, post
+from slimgate.models.retries import FIRST_PAUSE, LONGEST_PAUSE, pause, post, read_retry_after
 
 # What the server answers first, how many requests it then gets of one retry, and the status of the last.
 CASES = [
@@ -48,13 +48,13 @@ def test_a_server_says_when_it_can_be_asked_again(first: str, count: int, status
     ],
 )
 def test_the_pause_that_a_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
-    assert pause_asked_for(httpx2.Response(429, headers=headers)) == seconds
+    assert read_retry_after(httpx2.Response(429, headers=headers)) == seconds
 
 
 def test_the_pause_until_a_date_that_a_server_names() -> None:
     for seconds, expected in ((500, pytest.approx(500, abs=60)), (-500, None)):
         date = formatdate(time.time() + seconds, usegmt=True)
-        assert pause_asked_for(httpx2.Response(429, headers={"Retry-After": date})) == expected
+        assert read_retry_after(httpx2.Response(429, headers={"Retry-After": date})) == expected
 
 
 def test_pauses_grow_up_to_the_longest_one() -> None:

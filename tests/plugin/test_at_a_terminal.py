@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.terminal_session import Seen, pytest_at_a_terminal
+from support.terminal_session import SessionOutput, pytest_at_a_terminal
 from support.user_repository import pytest_in
 
 pytestmark = pytest.mark.slow
@@ -31,12 +31,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def narrow(trained: Path, store: str) -> Seen:
+def narrow(trained: Path, store: str) -> SessionOutput:
     """A run before 60 columns."""
     return pytest_at_a_terminal(trained, *SOME, "--slimgate-store", store, columns=60)
 
 
-def test_a_run_shows_what_it_builds_and_spares_pytests_output(narrow: Seen) -> None:
+def test_a_run_shows_what_it_builds_and_spares_pytests_output(narrow: SessionOutput) -> None:
     assert narrow.code == 0, narrow.last
     assert narrow.live("same · step 2 of 2: fine_tune · ")
     training = "\n".join(narrow.live("train rows "))
@@ -48,7 +48,7 @@ def test_a_run_shows_what_it_builds_and_spares_pytests_output(narrow: Seen) -> N
     assert not narrow.unknown
 
 
-def test_the_narrow_summary_is_blocks_in_colour(narrow: Seen) -> None:
+def test_the_narrow_summary_is_blocks_in_colour(narrow: SessionOutput) -> None:
     assert "\x1b[32mPASS" in narrow.raw
     assert "\x1b[33mINCONCLUSIVE" in narrow.raw
     own = narrow.last.partition(" slimgate ")[2].splitlines()
@@ -59,7 +59,7 @@ def test_the_narrow_summary_is_blocks_in_colour(narrow: Seen) -> None:
 def test_no_color_keeps_the_lines_and_leaves_out_the_colours(
     trained: Path,
     store: str,
-    narrow: Seen,  # noqa: ARG001  built
+    narrow: SessionOutput,  # noqa: ARG001  built
 ) -> None:
     again = ("-k", "latency and same", "--slimgate-store", store, "--slimgate-rebuild")
     seen = pytest_at_a_terminal(trained, "bench/two.toml", *again, NO_COLOR="1")
@@ -95,7 +95,7 @@ def test_moving_lines_that_would_spoil_are_one_a_step_or_none(
 def test_a_pipe_gets_no_control_characters(
     trained: Path,
     store: str,
-    narrow: Seen,  # noqa: ARG001  built
+    narrow: SessionOutput,  # noqa: ARG001  built
 ) -> None:
     ran = pytest_in(trained, *SOME, "--slimgate-store", store)
     assert ran.code == 0

@@ -16,7 +16,7 @@ from support.user_repository import pytest_in, user_environment
 from support.warm_python import Process, start_module
 
 from tools.trust import damaged_store, kill_nine, shared_store
-from tools.trust.kill_nine import WHOLE
+from tools.trust.kill_nine import UNDISTURBED
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +59,9 @@ def whole_seconds(repository: Path) -> float:
     with forked_runs():
         pytest_in(repository, "--version")  # the process to fork from is there
         began = time.monotonic()
-        assert kill_nine.finish(repository, WHOLE, *BUILDING) == []
+        assert kill_nine.finish(repository, UNDISTURBED, *BUILDING) == []
         seconds = time.monotonic() - began
-    assert len(kill_nine.entries(repository, WHOLE)) == kill_nine.ENTRIES
+    assert len(kill_nine.entries(repository, UNDISTURBED)) == kill_nine.ENTRIES
     return seconds
 
 
@@ -73,7 +73,7 @@ def test_a_run_killed_at_any_moment_resumes_where_it_was(repository: Path, whole
         assert kill.wrong == []
     assert kill_nine.finish(repository, "killed", *BUILDING) == []
     assert len(kill_nine.entries(repository, "killed")) == kill_nine.ENTRIES
-    assert kill_nine.outcomes(repository, "killed") == kill_nine.outcomes(repository, WHOLE)
+    assert kill_nine.outcomes(repository, "killed") == kill_nine.outcomes(repository, UNDISTURBED)
 
 
 @pytest.mark.usefixtures("whole_seconds")
@@ -83,13 +83,13 @@ def test_three_runs_on_one_store_make_each_entry_once_and_agree(repository: Path
     assert shared.wrong == []
     assert shared.made.total() == kill_nine.ENTRIES
     assert kill_nine.outcomes(repository, shared_store.STORE, reported=False) == kill_nine.outcomes(
-        repository, WHOLE, reported=False
+        repository, UNDISTURBED, reported=False
     )
 
 
 @pytest.mark.usefixtures("whole_seconds")
 def test_damage_to_a_run_s_store_is_seen_and_never_served(repository: Path) -> None:
-    shutil.copytree(repository / WHOLE, repository / "damaged")
+    shutil.copytree(repository / UNDISTURBED, repository / "damaged")
     shown = damaged_store.damage_all(repository / "damaged", 24)
     assert shown.wrong == []
     assert shown.entries == kill_nine.ENTRIES
@@ -98,7 +98,7 @@ def test_damage_to_a_run_s_store_is_seen_and_never_served(repository: Path) -> N
 
 @pytest.mark.usefixtures("whole_seconds", "forked")
 def test_a_damaged_store_entry_is_made_again_with_a_warning(repository: Path) -> None:
-    store = Path(shutil.copytree(repository / WHOLE, repository / "bitten"))
+    store = Path(shutil.copytree(repository / UNDISTURBED, repository / "bitten"))
     [outcomes] = list(store.glob("outcomes/*/outcomes.parquet"))[:1]
     content = bytearray(outcomes.read_bytes())
     content[len(content) // 2] ^= 1
@@ -108,14 +108,14 @@ def test_a_damaged_store_entry_is_made_again_with_a_warning(repository: Path) ->
     assert f"outcomes/{outcomes.parent.name} is damaged (outcomes.parquet: sha256" in log
     assert len(list((store / "damaged").iterdir())) == 1
     assert kill_nine.outcomes(repository, "bitten", reported=False) == kill_nine.outcomes(
-        repository, WHOLE, reported=False
+        repository, UNDISTURBED, reported=False
     )
 
 
 @pytest.fixture
 def duelling(repository: Path, whole_seconds: float) -> Iterator[Process]:  # noqa: ARG001
     """A run that has processes of its own: the contenders of a duel."""
-    run = start_forked(repository, WHOLE, "-k", "speedup")
+    run = start_forked(repository, UNDISTURBED, "-k", "speedup")
     deadline = time.monotonic() + 60
     while len(kill_nine.in_session(run.pid)) < 5 and run.poll() is None:  # server, tracker, contenders
         assert time.monotonic() < deadline, "no duel began"

@@ -26,7 +26,7 @@ from slimgate.store.store import Entry
 CODE = '''
 """Weights in a file of another name: a runtime, its model, and the step that makes one."""
 
-from slimgate import Form, Graph, Runtime, Step, Table, load_beside
+from slimgate import Form, Graph, Runtime, Step, Table, load_companions
 
 FILE = "model.flat"
 
@@ -81,10 +81,10 @@ class Flat(Runtime[Params]):
         import safetensors.torch
         from transformers import AutoModelForSequenceClassification
 
-        beside = load_beside(folder)
-        network = AutoModelForSequenceClassification.from_config(beside["config"])
+        companions = load_companions(folder)
+        network = AutoModelForSequenceClassification.from_config(companions["config"])
         network.load_state_dict(safetensors.torch.load_file(folder / FILE))
-        return FlatModel(network.to(device), **beside)
+        return FlatModel(network.to(device), **companions)
 
     def export(self, model, batches, folder):
         FlatModel(model.network, model.tokenizer, model.config).save(folder)

@@ -14,7 +14,7 @@ import pytest
 from support.large_record import large_record
 from support.sample_record import sample_record
 
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord
 from slimgate.report.html import html_report
 
@@ -77,7 +77,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
 
 
 def open_record(
-    browser: Any, record: RunRecord, folder: Path, *, releases: Sequence[Kept] = (), **options: Any
+    browser: Any, record: RunRecord, folder: Path, *, releases: Sequence[StoredRecord] = (), **options: Any
 ) -> Opened:
     path = folder / "report.html"
     path.write_text(html_report(record, folder, releases=releases), "utf-8")
@@ -122,7 +122,11 @@ def test_history_has_a_line_for_each_model(browser: Any, tmp_path: Path) -> None
     record = sample_record()
     other_rows = record.model_copy(deep=True)
     other_rows.task.splits["gate"] = record.task.splits["gate"].model_copy(update={"digest": "other"})
-    releases = [Kept(Path("v1"), other_rows), Kept(Path("v2"), record), Kept(Path("this run"), record)]
+    releases = [
+        StoredRecord(Path("v1"), other_rows),
+        StoredRecord(Path("v2"), record),
+        StoredRecord(Path("this run"), record),
+    ]
     page = open_record(browser, record, tmp_path, releases=releases).page
     drawn = page.locator("#history svg")
     assert drawn.locator("g.release").count() == len(

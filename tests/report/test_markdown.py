@@ -44,7 +44,7 @@ from slimgate.report.comparison import size_cell
 from slimgate.report.figures import MISSING
 from slimgate.report.head import MOST_CAUTIONS
 from slimgate.report.pr_comment import pr_comment
-from slimgate.report.status import shown_workloads
+from slimgate.report.status import choose_workloads
 from slimgate.report.terminal.summary import machine_lines, summary_table, to_text
 from slimgate.results.base import BudgetFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
@@ -352,7 +352,7 @@ def test_tables_show_the_workloads_with_budgets_before_others() -> None:
     budget = BudgetFacts(kind="speedup_min", limit=2.0, verdict=PASS)
     plain, judged = latency(3.0, speedup=2.0), latency(3.0, speedup=3.0, budgets=[budget])
     record = one_variant(latency={"b1": plain, "b2": plain, "b8": judged})
-    assert shown_workloads(record) == ["b1", "b8"]
+    assert choose_workloads(record) == ["b1", "b8"]
     assert "speed-up, batch 8" in suite_report(record)
 
 

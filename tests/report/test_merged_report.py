@@ -8,7 +8,7 @@ import pytest
 from support.sample_record import sample_record
 
 from slimgate.cli.merge.shards import _copy_logs, merge_records
-from slimgate.record.files import TEACHER, Kept
+from slimgate.record.files import TEACHER, StoredRecord
 from slimgate.record.machine import PeakRates
 from slimgate.record.run import ShardFacts
 from slimgate.record.verdicts import BaselineFacts, CarriedResult
@@ -17,7 +17,7 @@ from slimgate.results.base import Verdict
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
 
-def shard_of(folder: Path, number: int, own: str, broken: str) -> Kept:
+def shard_of(folder: Path, number: int, own: str, broken: str) -> StoredRecord:
     """A shard of two, in whose record one model could not be built."""
     facts = ShardFacts(number=number, of=2, variants=[own], code="c", machine="m", created="2026-11-01")
     sample = sample_record(baseline=BaselineFacts(path="b/run.json", created="2026-11-01"))
@@ -26,7 +26,7 @@ def shard_of(folder: Path, number: int, own: str, broken: str) -> Kept:
     record = sample.model_copy(update={"variants": models, "shards": [facts]})
     (folder / f"{number}/logs").mkdir(parents=True)
     (folder / f"{number}/logs/{broken}.log").write_text(f"of shard {number}")
-    return Kept(folder / f"{number}/run.json", record)
+    return StoredRecord(folder / f"{number}/run.json", record)
 
 
 def test_logs_of_what_was_not_built_come_from_their_shard(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_peak_rates_are_of_a_shard_unless_machines_differ(
         measured = {"peak_rates": rates if number == 2 else None}  # the first timed nothing
         ran_on = kept.record.machine.model_copy(update=measured)
         record = kept.record.model_copy(update={"machine": ran_on, "shards": [facts]})
-        shards.append(Kept(kept.file, record))
+        shards.append(StoredRecord(kept.file, record))
     assert merge_records(shards).machine.peak_rates == (rates if known else None)
 
 
@@ -96,11 +96,13 @@ def test_the_worst_self_test_of_all_shards_counts(
     ]
     found = (best, worst) if turned else (worst, best)
     ordered = [
-        Kept(kept.file, kept.record.model_copy(update={"self_test": SelfTest.model_validate({name: one})}))
+        StoredRecord(
+            kept.file, kept.record.model_copy(update={"self_test": SelfTest.model_validate({name: one})})
+        )
         for kept, one in zip(shards, found, strict=True)
     ]
     owned = [
-        Kept(kept.file, kept.record.model_copy(update={"shards": [facts]}))
+        StoredRecord(kept.file, kept.record.model_copy(update={"shards": [facts]}))
         for kept, own in zip(ordered, (names[:1], names[1:]), strict=True)
         for facts in [kept.record.shards[0].model_copy(update={"variants": own})]
     ]
@@ -119,7 +121,7 @@ def test_results_that_a_shard_took_over_are_partial_in_the_whole(tmp_path: Path)
         for one in sample_record().variants
     ]
     owned = [
-        Kept(kept.file, kept.record.model_copy(update={"shards": [facts], "variants": models}))
+        StoredRecord(kept.file, kept.record.model_copy(update={"shards": [facts], "variants": models}))
         for kept, own in zip(shards, (names[:1], names[1:]), strict=True)
         for facts in [kept.record.shards[0].model_copy(update={"variants": own})]
     ]

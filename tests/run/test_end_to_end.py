@@ -15,7 +15,7 @@ from support.tiny_suite import tiny_run
 
 from fixtures.models.tiny import write_tiny_bert
 from slimgate._system.threads import RAYON_NUM_THREADS, TOKENIZERS_PARALLELISM
-from slimgate.judge.speed import is_delay_seen
+from slimgate.judge.speed import is_delay_detected
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.workloads import END_TO_END, Workload
 from slimgate.run.duels import Duels
@@ -200,6 +200,6 @@ def test_a_slow_tokenizer_is_seen_end_to_end_only(slow_run: SuiteRun) -> None:
     finally:
         duels.close()
     assert end_to_end.interval[1] < SLOW_ON_ANY_MACHINE
-    assert not is_delay_seen(forward)
+    assert not is_delay_detected(forward)
     assert end_to_end.speedup < forward.speedup / 4
     assert other.interval[1] > SLOW_ON_ANY_MACHINE  # the tokenizer of a model of four blocks does not wait

@@ -72,7 +72,7 @@ class Vocabulary:
 def test_of_a_large_vocabulary_the_same_few_scores_are_kept(tmp_path: Path) -> None:
     [one], [other] = (scores(Vocabulary(), [BATCH]) for _ in range(2))
     assert one.shape[:2] == (2, 3)
-    assert one.size <= agreement.MOST_KEPT
+    assert one.size <= agreement.MAX_NUMBERS
     check_agreement([one], [other], [BATCH], tiny_context(tmp_path), tolerance=1e-6)
     with pytest.raises(BuildError, match="disagrees"):
         check_agreement([one], [other[..., ::-1]], [BATCH], tiny_context(tmp_path), tolerance=0.1)

@@ -18,7 +18,7 @@ import pytest
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError
 from slimgate.store.seal import Damaged, check_entry
-from slimgate.store.store import DamagedEntry, Store, files_of, scratch_beside
+from slimgate.store.store import DamagedEntry, Store, files_of, make_scratch_folder
 
 # A process that makes artifacts/k; each making leaves a line in made.txt.
 MAKER = """
@@ -301,7 +301,7 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
 
 def test_scratch_space_is_in_the_store_and_goes_with_its_entry(tmp_path: Path) -> None:
     def using_scratch(folder: Path) -> dict[str, Any]:
-        with scratch_beside(folder) as scratch:
+        with make_scratch_folder(folder) as scratch:
             (scratch / "cache.bin").write_text("x")
             assert scratch.parent == tmp_path / "s" / "tmp"
             return fill(folder)

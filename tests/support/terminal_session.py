@@ -70,7 +70,7 @@ class Screen:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SessionOutput:
     """raw: everything that was written; frames: the screen after each write that changed it."""
 
     code: int
@@ -89,7 +89,7 @@ class Seen:
 
 def pytest_at_a_terminal(
     folder: Path, *arguments: str, columns: int = 110, seconds: float = 280, **environment: str
-) -> Seen:
+) -> SessionOutput:
     """Runs pytest in a folder, before a terminal of that width."""
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
@@ -109,7 +109,7 @@ def pytest_at_a_terminal(
         os.close(ours)
 
 
-def _read(terminal: int, running: Process, until: float) -> Seen:
+def _read(terminal: int, running: Process, until: float) -> SessionOutput:
     raw, screen, frames = b"", Screen(), [[""]]
     while time.monotonic() < until:
         if not select.select([terminal], [], [], 0.2)[0]:
@@ -127,4 +127,4 @@ def _read(terminal: int, running: Process, until: float) -> Seen:
             frames.append(screen.lines)
     else:
         raise TimeoutError(raw.decode("utf-8", "replace")[-2000:])
-    return Seen(running.wait(timeout=30), raw.decode("utf-8", "replace"), frames, screen.unknown)
+    return SessionOutput(running.wait(timeout=30), raw.decode("utf-8", "replace"), frames, screen.unknown)

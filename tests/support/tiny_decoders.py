@@ -9,8 +9,8 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.tasks import text_generation
 
-ASKED = text_generation.Params(prompt="text", reference="label", max_new_tokens=6)
-UNASKED = text_generation.Params(prompt="text", max_new_tokens=6)
+WITH_REFERENCE = text_generation.Params(prompt="text", reference="label", max_new_tokens=6)
+WITHOUT_REFERENCE = text_generation.Params(prompt="text", max_new_tokens=6)
 
 
 def write_teacher_and_student(root: Path) -> dict[str, Path]:
@@ -24,6 +24,6 @@ def write_teacher_and_student(root: Path) -> dict[str, Path]:
 
 def answer_context(scratch: Path, folders: dict[str, Path]) -> Any:
     """What a step gets that learns answers with references."""
-    context = tiny_context(scratch, task=text_generation.task, params=ASKED)
+    context = tiny_context(scratch, task=text_generation.task, params=WITH_REFERENCE)
     context.load_teacher = lambda: load_tiny(folders["teacher"], context)
     return context

@@ -82,7 +82,7 @@ rounds = 3
 max_seconds = 0.2
 """
 
-ONE = """\
+ONE_SUITE = """\
 [suite]
 title = "methods of our own"
 extends = "_common.toml"
@@ -129,12 +129,12 @@ class Ran:
     seconds: float
     folder: Path
     lines: list[str] = field(default_factory=list)
-    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def record(self, suite: str) -> dict[str, Any]:
-        """run.json of a suite; the one that was kept, where later runs write over it."""
-        if suite in self.kept:
-            return self.kept[suite]
+        """run.json of a suite; the one in `records` if later runs wrote over the file."""
+        if suite in self.records:
+            return self.records[suite]
         return dict(json.loads((self.folder / f"reports/latest/{suite}/run.json").read_text()))
 
     def variant(self, suite: str, name: str) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def write_repository(folder: Path, model: Path, rows: Path) -> Path:
     bench = folder / "bench"
     bench.mkdir()
     shutil.copy(rows, bench / "rows.csv")
-    for name, text in (("_common", COMMON), ("one", ONE), ("two", TWO)):
+    for name, text in (("_common", COMMON), ("one", ONE_SUITE), ("two", TWO)):
         (bench / f"{name}.toml").write_text(text)
     return folder
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate._system.worker import SAID, Ended, last_words
+from slimgate._system.worker import LOG_FILE, Ended, last_words
 from support.warm_python import Process, Request, Server
 
 # auto-round changes transformers when it is imported, so that only its own workers have it.
@@ -51,7 +51,7 @@ def _run_forked(
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """As slimgate's run_worker."""
-    variables, log = {**os.environ, **(environment or {})}, folder / SAID
+    variables, log = {**os.environ, **(environment or {})}, folder / LOG_FILE
     request = Request(module, [str(folder)], str(folder), variables, (os.devnull, os.devnull, str(log)))
     worker = Process(_server(imports), request)
     try:

@@ -118,7 +118,9 @@ def paths(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("llama"), "llama", causal=True, initializer_range=0.5)
+    return write_tiny(
+        tmp_path_factory.mktemp("llama"), "llama", causal=True, initializer_range=0.5, num_hidden_layers=2
+    )
 
 
 def params_of(paths: dict[str, str], *names: str, **options: Any) -> task.Params:

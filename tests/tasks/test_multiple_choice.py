@@ -69,7 +69,8 @@ def random_rows(count: int, *, seed: int = 0) -> Rows:
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp(request.param)
-    return write_tiny(path, request.param, causal=True, initializer_range=0.5)
+    layers = {"n_layer" if request.param == "gpt2" else "num_hidden_layers": 2}
+    return write_tiny(path, request.param, causal=True, initializer_range=0.5, **layers)
 
 
 @pytest.fixture(scope="module")

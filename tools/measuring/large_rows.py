@@ -56,7 +56,7 @@ shorter = {{ steps = [{{ keep_layers = [0] }}] }}
 
 
 @dataclass(frozen=True)
-class Taken:
+class CutCost:
     """What one cut took; digests: of its splits."""
 
     seconds: float
@@ -122,7 +122,7 @@ def write_suite(folder: Path, kind: str, gate: str, *, grouped: bool = False) ->
     return path
 
 
-def cut(suite: Path) -> Taken:
+def cut(suite: Path) -> CutCost:
     """The splits of the suite in a process of its own and a store that is removed afterwards."""
     start, anonymous = time.perf_counter(), 0
     with TemporaryDirectory(dir=suite.parent) as store:
@@ -137,7 +137,7 @@ def cut(suite: Path) -> Taken:
     took = time.perf_counter() - start
     if process.returncode:
         raise RuntimeError(f"{suite}: no splits, exit code {process.returncode}")
-    return Taken(took, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, anonymous, json.loads(out))
+    return CutCost(took, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, anonymous, json.loads(out))
 
 
 def _anonymous(process: int) -> int:
@@ -160,7 +160,7 @@ def _cut_here(suite: Path, store: Path) -> None:
     sys.stdout.write(json.dumps(digests))
 
 
-def _line(kind: str, gate: str, path: Path, rows: int, floor: Taken, took: Taken) -> str:
+def _line(kind: str, gate: str, path: Path, rows: int, floor: CutCost, took: CutCost) -> str:
     size = path.stat().st_size
     each = (took.anonymous_bytes - floor.anonymous_bytes) / max(1, rows - FLOOR)
     mebibytes = [f"{value / MEBIBYTE:,.0f}" for value in (size, took.peak_bytes, took.anonymous_bytes)]

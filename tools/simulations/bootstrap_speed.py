@@ -47,7 +47,7 @@ class Load:
     resamples: int
 
 
-def made_up(classes: int, rows: int, variants: int) -> list[ClassOutcomes]:
+def make_outcomes(classes: int, rows: int, variants: int) -> list[ClassOutcomes]:
     """A teacher that is right in nine of ten rows, and variants that add noise to its scores."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, rows)
@@ -76,7 +76,7 @@ def measure(name: str, classes: int, load: Load) -> tuple[str, int, str, float, 
     """A line of the table: metric, classes, method, seconds and CPU seconds of all variants, MiB before and
     at the peak."""
     metric = load_metric(name)
-    teacher, *variants = made_up(classes, load.rows, load.variants)
+    teacher, *variants = make_outcomes(classes, load.rows, load.variants)
     peak, method = peak_mib(), ""
     began, began_cpu = time.perf_counter(), time.process_time()
     for variant in variants:

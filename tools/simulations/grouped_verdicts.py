@@ -46,8 +46,8 @@ CHANGES = (
 # of the logarithms of the sizes: equal groups, and sizes that differ by factors of ten
 SPREADS = (0.0, 1.0)
 # A row takes its group's fate with this chance; whole groups are lost, all as likely or the large ones more.
-WHOLE, BY_SIZE = "whole groups lost", "whole groups lost, by size"
-DEPENDENCE: tuple[float | str, ...] = (0.0, 0.3, 0.7, 1.0, WHOLE, BY_SIZE)
+WHOLE_GROUPS, BY_SIZE = "whole groups lost", "whole groups lost, by size"
+DEPENDENCE: tuple[float | str, ...] = (0.0, 0.3, 0.7, 1.0, WHOLE_GROUPS, BY_SIZE)
 
 
 @dataclass(frozen=True)

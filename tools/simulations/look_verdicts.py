@@ -45,7 +45,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Found:
+class LookRates:
     """Targets with a drop of nothing, of the budget, and of twice as much; None where so few rows change."""
 
     equal: Shares
@@ -66,7 +66,7 @@ def cells() -> Iterator[Cell]:
                     yield from (Cell(looks, late, n, psi, margin) for margin in MARGINS)
 
 
-def simulate(cell: Cell, seed: int, runs: int, number: int) -> Found:
+def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
     """number: of the round, so that each round draws anew."""
     drawn = (cell.looks, int(cell.late), cell.n, round(1e4 * cell.psi), round(1e4 * cell.margin))
     rng = np.random.default_rng([seed, number, *drawn])
@@ -79,7 +79,7 @@ def simulate(cell: Cell, seed: int, runs: int, number: int) -> Found:
 
     equal = of(0.0)
     assert equal is not None
-    return Found(equal, of(cell.margin), of(2 * cell.margin))
+    return LookRates(equal, of(cell.margin), of(2 * cell.margin))
 
 
 def page(options: Options) -> str:

@@ -48,7 +48,7 @@ CASES = {
     "0.5 % lose 4.0, exponential": Documents(mean=0.0, damaged=0.005, damage=4.0),
 }
 # Where the user states the limit of the share above the cap.
-STATED = {
+POPULATIONS = {
     "1 % lose exactly 8.0": Documents(mean=0.0, damaged=0.01, damage=8.0, fixed=True),
     "all lose 0.02, 0.5 % lose 3.0": Documents(mean=0.02, damaged=0.005, damage=3.0, fixed=True),
 }
@@ -119,7 +119,7 @@ def cells() -> Iterator[Cell]:
     for name in CEILINGS:
         for documents in DOCUMENTS:
             yield Cell(name, CASES[name], documents, "ceiling")
-    for name, population in STATED.items():
+    for name, population in POPULATIONS.items():
         for at in ("capped mean", "share above"):
             for documents in DOCUMENTS:
                 yield Cell(name, population, documents, "increase_relative", at)

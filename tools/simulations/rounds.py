@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from tools.simulations.page import TARGET, percent, table
 
 Cell = TypeVar("Cell")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 # So many of the worst cells are run again even if none is above the target.
 WORST = 20
@@ -26,22 +26,22 @@ Cells above 6 %, and the {WORST} worst, were run again with {TIMES[1]} times as 
 
 
 @dataclass(frozen=True)
-class Simulated(Generic[Cell, Found]):
+class Simulated(Generic[Cell, Result]):
     """A cell, what its last round gave, and the runs of that round; None where it is exact."""
 
     cell: Cell
-    result: Found
+    result: Result
     runs: int | None
 
 
 def in_rounds(
     cells: Iterable[Cell],
-    simulate: Callable[[Cell, int, int], Found],
-    worst: Callable[[Found], float],
+    simulate: Callable[[Cell, int, int], Result],
+    worst: Callable[[Result], float],
     *,
     reps: int,
     times: Sequence[int] = TIMES,
-) -> list[Simulated[Cell, Found]]:
+) -> list[Simulated[Cell, Result]]:
     """simulate(cell, runs, number of the round) -> what it gave; worst: its largest rate of wrong verdicts.
 
     times: how many times `reps` each round has.

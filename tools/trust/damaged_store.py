@@ -116,7 +116,7 @@ def _swap(first: Path, two: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Shown:
+class DamageReport:
     """How many entries were damaged by each kind; what went wrong by the rules."""
 
     damages: Counter[str]
@@ -124,13 +124,13 @@ class Shown:
     wrong: list[str]
 
 
-def damage_all(root: Path, damages: int, seed: int = 0) -> Shown:
+def damage_all(root: Path, damages: int, seed: int = 0) -> DamageReport:
     """Damages entries of a store, and looks each time what it serves."""
     draw = random.Random(seed)
     copy = Path(shutil.copytree(root, root.with_name(root.name + "-whole")))
     entries = [path.parent.relative_to(root) for path in sorted(root.glob("*/*/" + MANIFEST))]
     stored = [Store(root).find(entry.parent.name, entry.name) for entry in entries]
-    shown = Shown(Counter(), len(entries), ["an entry was damaged before"] if None in stored else [])
+    shown = DamageReport(Counter(), len(entries), ["an entry was damaged before"] if None in stored else [])
     while shown.damages.total() < damages:
         kind = KINDS[shown.damages.total() % len(KINDS)]
         entry = draw.choice(entries)

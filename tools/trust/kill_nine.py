@@ -76,7 +76,7 @@ def prune(model, context, *, amount: float):
 # The splits, 7 artifacts, the teacher's answers, 5 outcomes on gate rows, 5 of stages on selection, 5 of
 # shapes, and 5 counts of operations.
 ENTRIES = 29
-WHOLE = "whole"  # the store of the undisturbed run
+UNDISTURBED = "whole"  # the store of the undisturbed run
 
 
 def write_repository(folder: Path) -> Path:
@@ -181,7 +181,7 @@ def kill_after(folder: Path, store: str, seconds: float, *arguments: str) -> Kil
             json.loads(record.read_text())
         except ValueError as error:
             wrong.append(f"{record.name} is not JSON: {error}")
-    expected = outcomes(folder, WHOLE, reported=False).items()
+    expected = outcomes(folder, UNDISTURBED, reported=False).items()
     if not outcomes(folder, store, reported=False).items() <= expected:
         wrong.append("an outcome is another than the undisturbed run's")
     tmp = sorted(path.name for path in (folder / store / "tmp").glob("*"))
@@ -203,10 +203,10 @@ def main(kills: int = 10, seed: int = 0) -> int:
     """Prints a line a kill; 0 where all rules held and the outcomes are those of an undisturbed run."""
     folder = write_repository(Path(tempfile.mkdtemp(prefix="kill-nine-")))
     began = time.monotonic()
-    wrong = finish(folder, WHOLE)
+    wrong = finish(folder, UNDISTURBED)
     total_seconds = time.monotonic() - began
     say = sys.stdout.write
-    say(f"undisturbed: {total_seconds:.1f} s, {len(entries(folder, WHOLE))} entries\n")
+    say(f"undisturbed: {total_seconds:.1f} s, {len(entries(folder, UNDISTURBED))} entries\n")
     draw = random.Random(seed)
     for number in range(kills):
         latest = 0.4 if number % 2 else 1.0  # building is over early; half of the kills shall hit it
@@ -219,8 +219,8 @@ def main(kills: int = 10, seed: int = 0) -> int:
             f"{kill.workers} child processes, in tmp {kill.in_tmp or 'nothing'}, {kill.wrong or 'ok'}\n"
         )
     wrong += finish(folder, "killed")
-    same = outcomes(folder, WHOLE) == outcomes(folder, "killed")
-    count = len(outcomes(folder, WHOLE))
+    same = outcomes(folder, UNDISTURBED) == outcomes(folder, "killed")
+    count = len(outcomes(folder, UNDISTURBED))
     outcome = "all equal" if same else "NOT equal"
     say(f"finished: {count} outcome files, {outcome}; {wrong or 'no rule broken'}\n")
     shutil.rmtree(folder)

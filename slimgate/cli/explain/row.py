@@ -102,12 +102,12 @@ def _describe_missing(explained: Explained) -> str:
 
 def find_row(path: Path, row: str) -> Explained:
     """The row with that id or number. Raises DataError if there is no such run or row."""
-    from slimgate.record.answers import answers_beside
+    from slimgate.record.answers import read_answers_of_record
     from slimgate.record.files import read_run, record_file
 
     file = record_file(path)
     record = read_run(file)
-    answers = answers_beside(record, file.parent)
+    answers = read_answers_of_record(record, file.parent)
     if not answers:
         raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not in this folder")
     number = _number(answers[0], row, file)

@@ -16,7 +16,7 @@ from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
 from slimgate.plugins.loading import find_form, known_plugins, list_forms, load
 from slimgate.plugins.task import Task
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
 from slimgate.report.card import card
 from slimgate.report.card_metadata import TAG
@@ -24,7 +24,7 @@ from slimgate.report.figures import megabytes, significant
 from slimgate.report.tables import blocks, bullets
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import files_of, scratch_beside
+from slimgate.store.store import files_of, make_scratch_folder
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
@@ -63,7 +63,7 @@ def _is_export(folder: Path) -> bool:
 
 
 def export(
-    run: Kept,
+    run: StoredRecord,
     model: VariantRecord,
     artifact: Artifact,
     params: Json,
@@ -80,7 +80,7 @@ def export(
     variant; OtherAnswers if the folder does not answer like the model, and then there is no folder.
     """
     try:
-        with replacing_folder(folder) as new, scratch_beside(new) as scratch:
+        with replacing_folder(folder) as new, make_scratch_folder(new) as scratch:
             if artifact.kind == CASCADE:
                 return _export_cascade(
                     run, model, artifact, params, new, scratch, form=form, gate=gate, shipped=shipped
@@ -88,7 +88,7 @@ def export(
             _print_stage(f"writing {model.name}")
             written = write_form(artifact, form, new, scratch)
             task = _task(run, gate)
-            _write_beside(written, task, params, new)
+            _write_companions(written, task, params, new)
             if isinstance(gate, GateRows):
                 rows = len(gate.rows.splits["gate"])
                 _print_stage(f"comparing its answers on {rows:,} gate rows with those of the run")
@@ -114,7 +114,7 @@ def _print_stage(activity: str) -> None:
 
 
 def _export_cascade(
-    run: Kept,
+    run: StoredRecord,
     model: VariantRecord,
     artifact: Artifact,
     params: Json,
@@ -130,7 +130,7 @@ def _export_cascade(
 
     members, task = write_models(artifact, form, new, scratch), _task(run, gate)
     for member, written in zip(members.members, members.written, strict=True):
-        _write_beside(written, task, params, new / member.folder)
+        _write_companions(written, task, params, new / member.folder)
     write_loader(members, run.record.task.classes, new)
     checked = f"not compared on the gate rows: {gate}"
     if isinstance(gate, GateRows):
@@ -167,7 +167,7 @@ def _describe_check(
     return check_rows(artifact, written, folder, gate, scratch).message
 
 
-def _task(run: Kept, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
+def _task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
     """The suite's task; without the suite, the base class stands for a task from a plug-in."""
     if isinstance(gate, GateRows):
         return gate.suite.setup.task.object
@@ -177,7 +177,9 @@ def _task(run: Kept, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
     )  # a record's dotted path is not imported
 
 
-def _write_beside(written: Written, task: Task[Any] | type[Task[Any]], params: Json, folder: Path) -> None:
+def _write_companions(
+    written: Written, task: Task[Any] | type[Task[Any]], params: Json, folder: Path
+) -> None:
     """Writes config.json for graphs without one, and a tokenizer that cuts where the task did."""
     (folder / DESCRIPTION).unlink(missing_ok=True)
     if written.form != TRANSFORMERS and not find_form(written.form).own_config:

@@ -152,7 +152,7 @@ def _copy_graph(
     for name in own_form.files:
         if (artifact.folder / name).exists():
             shutil.copyfile(artifact.folder / name, folder / name)
-    other_files = saved_files.load_beside(artifact.folder)
+    other_files = saved_files.load_companions(artifact.folder)
     tokenizer, config = other_files["tokenizer"], other_files["config"]
     pad_(tokenizer)
     forced = saved_files.read_description(artifact.folder).get("forced", ())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
 from slimgate.record.demands import Demands
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.store.artifact import Artifact
 from slimgate.store.seal import Damaged, read_manifest
@@ -30,7 +30,7 @@ class GateRows:
     rows: PreparedRows
 
 
-def find_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
+def find_artifact(run: StoredRecord, model: VariantRecord, store: Path) -> Artifact:
     """Finds the artifact that a run judged, by its digest. It builds nothing and only reads the store.
 
     Raises DataError if the run did not build the model, BuildError if the store has no complete copy.
@@ -64,7 +64,7 @@ def format_build_command(record: RunRecord, model: VariantRecord, store: Path) -
     return f"pytest {test} --slimgate-store {shlex.quote(str(store))}"
 
 
-def read_task_params(run: Kept) -> Json:
+def read_task_params(run: StoredRecord) -> Json:
     """The options of [task] of the run.
 
     Old records do not hold them. Then they come from the suite, if its file is unchanged since the run.
@@ -99,7 +99,7 @@ def _read_suite_params(path: Path, digest: str) -> Json | None:
     return params
 
 
-def _is_task_of(suite: Suite, run: Kept) -> bool:
+def _is_task_of(suite: Suite, run: StoredRecord) -> bool:
     """Whether a changed suite still has the [task] of the run; its variants and budgets may differ."""
     from slimgate.suite.suite import dump_params
 
@@ -107,7 +107,7 @@ def _is_task_of(suite: Suite, run: Kept) -> bool:
     return (task.name, dump_params(task.params)) == (run.record.task.kind, run.record.task.params)
 
 
-def describe_changed_suite(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | None:
+def describe_changed_suite(run: StoredRecord, model: VariantRecord, gate: GateRows | str) -> str | None:
     """Says how the suite or its rows changed since the run, so that its verdict may no longer hold.
 
     gate: the gate rows, or why they cannot be read. Returns None without a change, and if the suite is not on
@@ -136,7 +136,7 @@ def _list_gates(demands: Demands, model: VariantRecord) -> list[Any]:
     return [demands.gated.get(model.name), *sorted(budgets, key=lambda budget: (budget.budget, budget.kind))]
 
 
-def read_gate_rows(run: Kept, store: Path) -> GateRows | str:
+def read_gate_rows(run: StoredRecord, store: Path) -> GateRows | str:
     """The rows that the run judged, or why they cannot be read on this machine.
 
     This needs the suite with the same [task], the same rows, and the store, which keeps the splits.

@@ -154,14 +154,14 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
     from slimgate.cli.init.draft import Draft
     from slimgate.cli.init.guessing import guess
     from slimgate.cli.init.models import find_model
-    from slimgate.data.guess_input import Stated
+    from slimgate.data.guess_input import UserColumns
 
     if options.model is None and ask is not None:
         options.model = ask("Model (a folder, a hub id, or package:NAME/PATH)", None)
     if options.model is None:
         raise DataError("--model is missing; give a folder, a hub id, or package:NAME/PATH")
     model, parts = find_model(options.model, folder), files.read()
-    stated = Stated(
+    stated = UserColumns(
         options.task, tuple(options.text), options.label, options.group, _split_list(options.names)
     )
     table = concat_parts(parts)
@@ -175,7 +175,7 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
         label = ask(
             "Column of the label (- for none)", (columns if isinstance(columns, str) else None) or "-"
         )
-        stated = Stated(task, stated.text, None if label == "-" else label, stated.group, stated.names)
+        stated = UserColumns(task, stated.text, None if label == "-" else label, stated.group, stated.names)
         guessed = guess(table, stated, causal=model.causal, encoder_decoder=model.encoder_decoder)
     return Draft(name, files, parts, model, guessed, _split_list(options.model_labels))
 

@@ -1,6 +1,6 @@
 """Guesses the task of rows: each task looks at the columns, after the user's own statements.
 
-guess(table, Stated(label="intent"), causal=False) -> Guess("text_classification", {"text": …}, …)
+guess(table, UserColumns(label="intent"), causal=False) -> Guess("text_classification", {"text": …}, …)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from slimgate.cli.init.look import Look, group_among
-from slimgate.data.guess_input import Stated
+from slimgate.data.guess_input import UserColumns
 from slimgate.errors import DataError, format_suggestion
 from slimgate.plugins.loading import known_plugins, load, suggest_task
 from slimgate.plugins.task import Task
@@ -37,7 +37,7 @@ class Guess:
     left: tuple[str, ...] = ()
 
 
-def guess(table: pa.Table, stated: Stated, *, causal: bool, encoder_decoder: bool = False) -> Guess:
+def guess(table: pa.Table, stated: UserColumns, *, causal: bool, encoder_decoder: bool = False) -> Guess:
     """The task. causal: the model is a language model; encoder_decoder: it is a model such as T5.
 
     Raises DataError if no task fits.
@@ -48,7 +48,7 @@ def guess(table: pa.Table, stated: Stated, *, causal: bool, encoder_decoder: boo
             raise DataError(f'the rows have no column "{name}"{format_suggestion(name, look.columns)}')
     if stated.label is not None and stated.label in stated.text:
         raise DataError(f'column "{stated.label}" is named by --text and by --label, expected two columns')
-    guess_made = _guess_asked(look, stated.task) if stated.task else _first(look, _tasks())
+    guess_made = _guess_named_task(look, stated.task) if stated.task else _first(look, _tasks())
     if guess_made is None:
         raise _nothing_fits(look)
     if stated.group in guess_made.columns:
@@ -66,7 +66,7 @@ def _tasks() -> dict[str, Task[Any]]:
     return dict(sorted(guessing.items(), key=lambda item: item[1].guess_rank))
 
 
-def _guess_asked(look: Look, name: str) -> Guess | None:
+def _guess_named_task(look: Look, name: str) -> Guess | None:
     """The guess of the task that the user named. Raises DataError if the rows look like another's."""
     tasks = _tasks()
     if ":" in name:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from slimgate.data.guess_input import LABELS, Column, Kind, Stated
+from slimgate.data.guess_input import LABELS, Column, Kind, UserColumns
 from slimgate.errors import DataError
 
 SCORES = ("score", "similarity", "rating", "similarity_score", "relatedness", "stars", "target", "label")
@@ -32,7 +32,7 @@ class Look:
     """
 
     table: pa.Table
-    stated: Stated
+    stated: UserColumns
     causal: bool
     encoder_decoder: bool = False
 
@@ -110,7 +110,7 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def texts_among(columns: Columns, stated: Stated, used: Iterable[str]) -> tuple[str, ...]:
+def texts_among(columns: Columns, stated: UserColumns, used: Iterable[str]) -> tuple[str, ...]:
     """One or two columns of text: those that the user stated, else a pair of usual names, else by the values.
 
     used: columns that have another role. Raises DataError if there is none.
@@ -140,11 +140,14 @@ def measurement_columns(columns: Columns) -> list[str]:
     return [
         name
         for name, column in columns.items()
-        if column.kind == "number" and not column.whole and not column.missing and column.distinct > 10
+        if column.kind == "number"
+        and not column.whole_numbers
+        and not column.missing
+        and column.distinct > 10
     ]
 
 
-def label_among(columns: Columns, stated: Stated) -> str | None:
+def label_among(columns: Columns, stated: UserColumns) -> str | None:
     """The column of classes: the stated column, else by its name, else the last with few short values.
 
     None if there is none. Raises DataError if a column is called "label" and all its values are equal.
@@ -170,7 +173,7 @@ def label_among(columns: Columns, stated: Stated) -> str | None:
     return with_few_values[-1] if with_few_values else None  # the label is usually the last column
 
 
-def score_among(columns: Columns, stated: Stated) -> str | None:
+def score_among(columns: Columns, stated: UserColumns) -> str | None:
     """The column of a measured number, unless a column has a usual name of classes."""
     measurements = measurement_columns(columns)
     if stated.label is not None:

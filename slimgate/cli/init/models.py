@@ -29,7 +29,7 @@ UNREADABLE = (
 
 
 @dataclass(frozen=True)
-class ModelFound:
+class LocalModel:
     """A model that was found, with its settings.
 
     text: the model, as a suite names it. folder: of its settings; config: its config.json.
@@ -109,7 +109,7 @@ class ModelFound:
         return "ready"
 
 
-def find_model(text: str, folder: Path) -> ModelFound:
+def find_model(text: str, folder: Path) -> LocalModel:
     """The model that was named from the current folder, as a suite in `folder` names it. SlimgateError."""
     ref = parse_model_ref(text)
     fresh = text.startswith(FRESH)
@@ -117,7 +117,7 @@ def find_model(text: str, folder: Path) -> ModelFound:
         if ref.revision is None:
             _check_not_mistyped(text)
         settings = fetch_settings(ref)
-        return ModelFound(text, settings, read_config(settings), False)
+        return LocalModel(text, settings, read_config(settings), False)
     check_tokenizer(ref)
     if ref.stored is not None:
         raise SuiteError(
@@ -134,7 +134,7 @@ def find_model(text: str, folder: Path) -> ModelFound:
     if not text.startswith("package:"):
         written = Path(os.path.relpath(ref.folder, folder)).as_posix()
         text = f"{FRESH}{written}" if fresh else written
-    return ModelFound(text, ref.folder, model_config(ref), fresh)
+    return LocalModel(text, ref.folder, model_config(ref), fresh)
 
 
 def _check_not_mistyped(text: str) -> None:
@@ -154,7 +154,7 @@ def _check_not_mistyped(text: str) -> None:
 
 
 @dataclass(frozen=True)
-class TokensFound:
+class TokenCounts:
     """How a tokenizer splits the examined rows.
 
     counts: tokens of each examined row. unreadable: share of these rows with mostly unknown tokens.
@@ -165,22 +165,22 @@ class TokensFound:
 
 
 def count_tokens(
-    model: ModelFound, table: pa.Table, columns: tuple[str, ...], *, rows: int = 2000
-) -> TokensFound:
+    model: LocalModel, table: pa.Table, columns: tuple[str, ...], *, rows: int = 2000
+) -> TokenCounts:
     """Counts the tokens of some rows with the model's tokenizer; estimates them without a tokenizer.json."""
     # spread over the file, because files may be sorted
     places = range(0, table.num_rows, max(1, table.num_rows // rows))
     texts = texts_of(table.take(list(places)[:rows]), columns)
     tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:
-        return TokensFound(
+        return TokenCounts(
             [max(len(text.split()) * 3 // 2, len(text) // 4) + 1 + len(columns) for text in texts]
         )
     tokenizer.no_truncation()
     tokenizer.no_padding()
     encodings = tokenizer.encode_batch(texts)
     unknown = getattr(tokenizer.model, "unk_token", None)  # byte-level models and Unigram have none
-    return TokensFound(
+    return TokenCounts(
         [len(encoding.ids) + len(columns) - 1 for encoding in encodings],
         sum(_is_unreadable(encoding, unknown) for encoding in encodings) / max(len(encodings), 1),
     )

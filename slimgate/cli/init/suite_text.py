@@ -221,7 +221,7 @@ def _teacher(draft: Draft) -> Iterator[str]:
 
 
 def _variants(draft: Draft) -> Iterator[str]:
-    blocks = proposing.kept_of(draft.model)
+    blocks = proposing.choose_blocks_of_model(draft.model)
     yield "# What you think of shipping; `slimgate steps` lists the steps. A model built elsewhere:"
     yield '# released = { model = "../exports/student" }'
     if blocks is None:
@@ -274,7 +274,7 @@ def _budgets(draft: Draft) -> Iterator[str]:
     if proposed.of_int8 != proposed.common:
         yield "[budgets.variants.int8]"
         yield f"{toml_key(metric)} = {toml_value(proposed.of_int8)}"
-    if proposing.kept_of(draft.model) is not None:
+    if proposing.choose_blocks_of_model(draft.model) is not None:
         yield "# After a first run, a little below what it showed:"
         yield "# [budgets.variants.student-int8]"
         yield "# size = { compression_min = 3.0 }"

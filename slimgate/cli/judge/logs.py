@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from slimgate.cli.judge.environment import add_environments, explain_environment
-from slimgate.cli.judge.options import OF_LOGS, OF_PREDICTIONS, flag_of, list_stated, name_targets
+from slimgate.cli.judge.options import OF_LOGS, OF_PREDICTIONS, flag_of, list_changed, name_targets
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
@@ -28,9 +28,9 @@ def reads_logs(options: argparse.Namespace) -> bool:
     """Whether the files are logs, and not tables of labels and predictions."""
     if options.format is not None or _has_several_runs(options):
         return True
-    if any(list_stated(options, (*OF_LOGS, "looks", "same_id"))):
+    if any(list_changed(options, (*OF_LOGS, "looks", "same_id"))):
         return True
-    stated = any(list_stated(options, OF_PREDICTIONS))
+    stated = any(list_changed(options, OF_PREDICTIONS))
     return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
 
 
@@ -44,9 +44,9 @@ def judge_log_files(options: argparse.Namespace) -> int:
     from slimgate.cli.judge.log_output import as_text, list_details
     from slimgate.logs.answers import JudgedAnswers
 
-    stated = list(list_stated(options, OF_PREDICTIONS))
+    stated = list(list_changed(options, OF_PREDICTIONS))
     if stated:
-        of_logs = list(list_stated(options, OF_LOGS))
+        of_logs = list(list_changed(options, OF_LOGS))
         if of_logs and all(
             holds_predictions(path, stated=True) for path in (options.teacher, *options.variants)
         ):

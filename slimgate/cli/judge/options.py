@@ -49,7 +49,7 @@ def flag_of(name: str) -> str:
     return f"--{_FLAGS.get(name, name).removesuffix('_column').replace('_', '-')}"
 
 
-def list_stated(options: argparse.Namespace, names: Iterable[str]) -> Iterator[str]:
+def list_changed(options: argparse.Namespace, names: Iterable[str]) -> Iterator[str]:
     """The options among `names` whose value differs from their default."""
     for name in names:
         value = getattr(options, name)
@@ -69,6 +69,6 @@ def refuse_options(
         accepted: Options of logs that these files also use.
     """
     names = dict.fromkeys((*_LIMITS, *OF_LOGS, *OF_PREDICTIONS, *_DEFAULTS))
-    for name in list_stated(options, (name for name in names if name not in tuple(accepted))):
+    for name in list_changed(options, (name for name in names if name not in tuple(accepted))):
         remedy = f"write --budgets FILE.toml, such as {example}" if name in _LIMITS else "leave it out"
         raise SuiteError(f"{flag_of(name)} cannot be used with {noun}; {remedy}")

@@ -19,10 +19,10 @@ from typing import Any
 
 from slimgate._system.files import replacing, write_atomically
 from slimgate.errors import DataError
-from slimgate.record.answers import answers_beside
+from slimgate.record.answers import read_answers_of_record
 from slimgate.record.budgets import undecided_failing
 from slimgate.record.comparing.separation import separate_variants
-from slimgate.record.files import RECORD, TEACHER, Kept, log_name
+from slimgate.record.files import RECORD, TEACHER, StoredRecord, log_name
 from slimgate.record.looks_log import merge_looks
 from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord, ShardFacts, VariantRecord, to_json
@@ -52,7 +52,7 @@ _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
 )
 
 
-def merge(shards: Sequence[Kept], folder: Path) -> Kept:
+def merge(shards: Sequence[StoredRecord], folder: Path) -> StoredRecord:
     """Writes the merged record, outcomes and reports into a folder.
 
     Raises DataError if the records are not the shards of one run, or if the folder is that of a shard.
@@ -69,10 +69,10 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
     )
     write_atomically(folder / RECORD, to_json(record))
     write_reports(record, folder, texts)
-    return Kept(folder / RECORD, record)
+    return StoredRecord(folder / RECORD, record)
 
 
-def merge_records(ordered: Sequence[Kept]) -> RunRecord:
+def merge_records(ordered: Sequence[StoredRecord]) -> RunRecord:
     """Merges the records of shards, which are in order. Its `followed` and `separation` are left empty."""
     records = [run.record for run in ordered]
     first, facts = records[0], [shard(run) for run in ordered]
@@ -158,7 +158,7 @@ def _worst_part(
     return min(known, key=lambda part: (not part.wrong, order.index(part.verdict)), default=None)
 
 
-def _machine(ordered: Sequence[Kept]) -> Machine:
+def _machine(ordered: Sequence[StoredRecord]) -> Machine:
     """The machine of the first shard, with the warnings of all shards.
 
     If they ran on several machines, it gets a further warning and no peak rates. Otherwise it has the peak
@@ -191,7 +191,7 @@ def _whole_command(command: str) -> str:
     return shlex.join(words_left)
 
 
-def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
+def _copy_outcomes(ordered: Sequence[StoredRecord], folder: Path) -> None:
     """Copies the answers of each variant from its shard, and the teacher's from the first that has them."""
     sources = [(name, run) for run in ordered for name in shard(run).variants]
     teacher = next((run for run in ordered if run.outcomes(TEACHER).is_file()), None)
@@ -204,7 +204,7 @@ def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
             raise DataError(f"{source}: no such file; the outcomes of a shard must be next to its {RECORD}")
 
 
-def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
+def _copy_logs(ordered: Sequence[StoredRecord], folder: Path) -> None:
     """Copies the logs of models that failed; of the teacher the log of the first shard that has one."""
     for run in reversed(ordered):
         for name in (TEACHER, *shard(run).variants):
@@ -214,12 +214,12 @@ def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
 
 
 def _follow_rows(record: RunRecord, folder: Path, texts: Texts) -> RunRecord:
-    answers = answers_beside(record, folder)
+    answers = read_answers_of_record(record, folder)
     rows = describe_followed_rows(answers[0], answers[1:], texts) if answers else []
     return record.model_copy(update={"followed": rows})
 
 
-def sort_shards(shards: Sequence[Kept]) -> list[Kept]:
+def sort_shards(shards: Sequence[StoredRecord]) -> list[StoredRecord]:
     """Sorts the shards by number. Raises DataError if they are not the shards of one run."""
     for run in shards:
         if len(run.record.shards) != 1:
@@ -237,12 +237,14 @@ def sort_shards(shards: Sequence[Kept]) -> list[Kept]:
     return sorted(shards, key=lambda run: shard(run).number)
 
 
-def shard(run: Kept) -> ShardFacts:
+def shard(run: StoredRecord) -> ShardFacts:
     """Which shard the record is of, and what it judged."""
     return run.record.shards[0]
 
 
-def _check_equal(shards: Sequence[Kept], name: str, read_value: Callable[[RunRecord], object]) -> None:
+def _check_equal(
+    shards: Sequence[StoredRecord], name: str, read_value: Callable[[RunRecord], object]
+) -> None:
     for run in shards[1:]:
         first, other = read_value(shards[0].record), read_value(run.record)
         if first != other:
@@ -252,7 +254,7 @@ def _check_equal(shards: Sequence[Kept], name: str, read_value: Callable[[RunRec
             )
 
 
-def _check_numbers(shards: Sequence[Kept]) -> None:
+def _check_numbers(shards: Sequence[StoredRecord]) -> None:
     numbers = [shard(run).number for run in shards]
     shard_count = shard(shards[0]).of
     for number, times in sorted(Counter(numbers).items()):
@@ -269,7 +271,7 @@ def _check_numbers(shards: Sequence[Kept]) -> None:
         )
 
 
-def _check_variants(shards: Sequence[Kept]) -> None:
+def _check_variants(shards: Sequence[StoredRecord]) -> None:
     names = [model.name for model in shards[0].record.variants[1:]]
     owned = Counter(name for run in shards for name in shard(run).variants)
     if wrong := [name for name in {**dict.fromkeys(names), **owned} if owned[name] != 1 or name not in names]:

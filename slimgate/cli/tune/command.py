@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     trials = options.max_trials or tuning.max_trials
     proposer = Proposer(tuning.spaces, seed=options.seed, trials=trials)
     root = store_root(options).resolve()
-    progress = _Told()
+    progress = _ProgressLines()
     bench = Bench(
         suite,
         Store(root),
@@ -143,7 +143,7 @@ def _print(
     sys.stdout.write(text + "\n")
 
 
-class _Told:
+class _ProgressLines:
     """Progress on standard error: a line for each trial, and more on a watched terminal."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from slimgate.cli.tune.clock import Clock
-from slimgate.cli.tune.trial import Found
+from slimgate.cli.tune.trial import Measurements
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, is_two_sided_kind
 from slimgate.judge.metrics import load_metric
@@ -71,7 +71,7 @@ class Bench:
         """Ends the processes of the duels."""
         self._arena.close()
 
-    def judge(self, variant: Variant) -> Found:
+    def judge(self, variant: Variant) -> Measurements:
         """The variant's figures without times. Raises BuildError, MeasureError, OutOfTime."""
         self._variants[variant.name] = variant
         built = self._run.build(variant.name)
@@ -84,7 +84,7 @@ class Bench:
             name: judge_quality(load_metric(name), teacher, outcomes, budgets, seed=seed)
             for name, budgets in _by_metric(self._tiers).items()
         }
-        return Found(
+        return Measurements(
             drops=drops,
             strains=tuple(_strain(tier, drops, teacher_bytes / size) for tier in self._tiers),
             inside=tuple(_inside(tier, drops, teacher_bytes / size) for tier in self._tiers),
@@ -95,7 +95,7 @@ class Bench:
             from_store=built.from_store,
         )
 
-    def time(self, variant: Variant, figures: Found) -> Found:
+    def time(self, variant: Variant, figures: Measurements) -> Measurements:
         """The figures with the speed-up on every workload of the suite. Raises MeasureError, OutOfTime."""
         speedups = {}
         for workload in self._run.suite.list_dueled_workloads(variant.name):

@@ -20,7 +20,7 @@ from slimgate._system.toml import toml_key, toml_value
 from slimgate.cli.tune.front import Chosen, holds_by_budget, pareto_front
 from slimgate.cli.tune.proposing import format_steps
 from slimgate.cli.tune.search import Searched
-from slimgate.cli.tune.trial import Found, State, Trial
+from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import DataError
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
@@ -89,7 +89,7 @@ def _table(suite: Suite, trials: Sequence[Any], front: list[Trial], chosen: Mapp
     return tabulate(rows, headers=headers, disable_numparse=True)
 
 
-def _drops(figures: Found) -> dict[str, str]:
+def _drops(figures: Measurements) -> dict[str, str]:
     return {
         name: drop_words(judged.drop_points, judged.interval, unit=judged.unit) or MISSING
         for name, judged in figures.drops.items()

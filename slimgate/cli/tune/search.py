@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from slimgate.cli.tune.clock import Clock, OutOfTime
 from slimgate.cli.tune.measuring import Bench
 from slimgate.cli.tune.proposing import Proposer
-from slimgate.cli.tune.trial import Found, State, Trial
+from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import SlimgateError, SuiteError
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite, Variant
@@ -77,7 +77,7 @@ def search(
 
 
 def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) -> Trial:
-    figures: Found | None = None
+    figures: Measurements | None = None
     try:
         figures = bench.judge(variant)
         if min(figures.strains) > 1:
@@ -93,6 +93,6 @@ def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) ->
 
 
 def _trial(
-    number: int, drawn: Drawn, state: State, reason: str | None = None, figures: Found | None = None
+    number: int, drawn: Drawn, state: State, reason: str | None = None, figures: Measurements | None = None
 ) -> Trial:
     return Trial(number, drawn.space, tuple(step for _, step in drawn.steps), state, reason, figures)

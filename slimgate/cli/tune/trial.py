@@ -21,7 +21,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Found:
+class Measurements:
     """The measurements of a built variant.
 
     drops: by metric, teacher and variant on the same selection rows. strains: by tier, the largest share of
@@ -49,7 +49,7 @@ class Trial:
     steps: tuple[Json, ...]
     state: State
     reason: str | None = None
-    figures: Found | None = field(default=None, repr=False)
+    figures: Measurements | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:

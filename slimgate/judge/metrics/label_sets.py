@@ -24,7 +24,7 @@ from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_
 from slimgate.outcomes import RIGHT, Floats, Outcomes
 
 # Prefixes of a label's value columns of 0 and 1: the row has the label, the model predicted it.
-GOLD, SAID, WRONG = "gold:", "said:", "labels_wrong"
+GOLD, PREDICTED, WRONG = "gold:", "said:", "labels_wrong"
 
 
 def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
@@ -32,7 +32,7 @@ def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
     names = [name.removeprefix(GOLD) for name in outcomes.values if name.startswith(GOLD)]
     if not names:
         raise MeasureError(f'outcomes have no values "{GOLD}…": they do not come from a multi_label task')
-    gold, predicted = ([outcomes.column(f"{of}{name}") for name in names] for of in (GOLD, SAID))
+    gold, predicted = ([outcomes.column(f"{of}{name}") for name in names] for of in (GOLD, PREDICTED))
     return np.stack(gold, axis=1), np.stack(predicted, axis=1)
 
 

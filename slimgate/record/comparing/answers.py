@@ -10,7 +10,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord
 
@@ -58,7 +58,7 @@ def _equal(before: Column, after: Column) -> bool:
 class PairedAnswers:
     """Reads both releases' outcomes of a model; `notes` says what could not be paired and why."""
 
-    def __init__(self, old: Kept, new: Kept) -> None:
+    def __init__(self, old: StoredRecord, new: StoredRecord) -> None:
         self._old, self._new = old, new
         self._same = same_gate_rows(old.record, new.record)
         self.notes: list[str] = []

@@ -20,7 +20,7 @@ SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
 # The outcome of a budget: its verdict, or that its variant failed, or that the run did not judge it.
 Outcome = Verdict | Literal["error", "not measured"]
 # What the gate rows show of a change, at the level of its interval.
-Shown = Literal["worse", "better", "no change shown"]
+ChangeVerdict = Literal["worse", "better", "no change shown"]
 
 
 class Release(Facts):
@@ -57,7 +57,7 @@ class Moved(Facts):
     wrong_to_right: int | None = None
 
     @property
-    def shown(self) -> Shown | None:
+    def shown(self) -> ChangeVerdict | None:
         """What the interval shows; None without an interval."""
         if self.interval is None:
             return None

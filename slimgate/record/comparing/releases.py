@@ -36,7 +36,7 @@ from slimgate.record.comparing.metrics import (
     pair_if_judged,
     reading,
 )
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.machine import RATE_WORDS, Machine
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.behaviour import SliceFacts
@@ -47,7 +47,7 @@ Interval = tuple[float, float] | None
 _NO_LOSS = 0.0
 
 
-def compare(old: Kept, new: Kept) -> Comparison:
+def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
     """Compares two releases. Answers are tested if both releases kept them and judged the same gate rows."""
     before, after = old.record, new.record
     answers = PairedAnswers(old, new)
@@ -76,7 +76,7 @@ def compare(old: Kept, new: Kept) -> Comparison:
     )
 
 
-def _release(run: Kept) -> Release:
+def _release(run: StoredRecord) -> Release:
     record = run.record
     return Release(
         name=run.name,

@@ -12,7 +12,7 @@ from slimgate.judge.metrics import Metric, value_of
 from slimgate.judge.separation import most_models, separate
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record.comparing.metrics import load_or_none, same_value
-from slimgate.record.files import RECORD, Kept
+from slimgate.record.files import RECORD, StoredRecord
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.separation import SeparationFacts
@@ -46,7 +46,7 @@ def separate_variants(
     metric = None if name is None else load_or_none(name)
     if metric is None or name is None:
         return None
-    run = Kept(folder / RECORD, record)
+    run = StoredRecord(folder / RECORD, record)
     answers = {
         model.name: (model.inputs_digests.get("quality"), run.outcomes(model.name)) for model in models
     }
@@ -89,7 +89,7 @@ def _find_shared_metric(record: RunRecord) -> tuple[str | None, list[VariantReco
     return None, []
 
 
-def _read_judged_outcomes(run: Kept, model: VariantRecord, metric: Metric) -> Outcomes | None:
+def _read_judged_outcomes(run: StoredRecord, model: VariantRecord, metric: Metric) -> Outcomes | None:
     """The answers that the record judged; None if the file is missing or is of another run."""
     file = run.outcomes(model.name)
     if not file.is_file():

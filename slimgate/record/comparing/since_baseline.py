@@ -10,7 +10,7 @@ from slimgate.judge.metrics import value_of
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing.answers import Pair, pair_answers, same_answers
 from slimgate.record.comparing.metrics import load_or_none, same_value
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.machine import Machine
 from slimgate.record.run import VariantRecord
 
@@ -29,7 +29,7 @@ class Since(NamedTuple):
     why_not: str | None
 
 
-def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
+def since(baseline: StoredRecord, name: str, now: Outcomes, gate_digest: str) -> Since:
     """Pairs a variant's answers with its own in the baseline. gate_digest: of the current gate rows."""
     model = next((variant for variant in baseline.record.variants if variant.name == name), None)
     if model is None:
@@ -50,7 +50,7 @@ def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
 
 def is_same_model(
     earlier: Since,
-    baseline: Kept,
+    baseline: StoredRecord,
     digest: str,
     runtime: str,
     runtime_params: Mapping[str, Any],

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.data.quoting import LONGEST, shorten
-from slimgate.record.answers import Answers, outcomes_beside, read_answers
+from slimgate.record.answers import Answers, find_outcome_files, read_answers
 from slimgate.record.run import RunRecord
 from slimgate.report.figures import format_number
 from slimgate.report.page.embedding import number
@@ -59,7 +59,7 @@ def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | N
 
     Without outcomes it has the rows that the record quotes; without `texts`, the record's texts.
     """
-    paths = [] if folder is None else outcomes_beside(record, folder)
+    paths = [] if folder is None else find_outcome_files(record, folder)
     teacher = read_answers(paths[0]) if paths else None
     rows, models = _Rows(), {}
     limit = min(MOST_ROWS, MOST_IN_ALL // max(1, len(record.variants)))

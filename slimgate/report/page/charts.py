@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from slimgate.record.files import Kept
+from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, as_fast, drop_words, megabytes, significant, smaller
 from slimgate.report.history import gated_metrics, metric_value, model_names
@@ -33,7 +33,7 @@ from slimgate.results.quality import QualityFacts
 _CURVE = 3
 
 
-def chart_data(record: RunRecord, releases: Sequence[Kept] = ()) -> dict[str, Any]:
+def chart_data(record: RunRecord, releases: Sequence[StoredRecord] = ()) -> dict[str, Any]:
     """The data for the scripts. metrics: those with a budget first; limits: the drop that all allow."""
     names = list(dict.fromkeys([*budgeted_metrics(record), *metrics(record)]))
     able = {model.name for model in inside_budgets(record)}
@@ -53,7 +53,7 @@ def chart_data(record: RunRecord, releases: Sequence[Kept] = ()) -> dict[str, An
     }
 
 
-def _history(releases: Sequence[Kept]) -> dict[str, Any] | None:
+def _history(releases: Sequence[StoredRecord]) -> dict[str, Any] | None:
     """Values of each gated metric by model, one for each release. None if there is nothing to compare."""
     if len(releases) < 2:
         return None
@@ -69,7 +69,7 @@ def _history(releases: Sequence[Kept]) -> dict[str, Any] | None:
     }
 
 
-def _values_by_model(releases: Sequence[Kept], metric: str) -> dict[str, list[float | None]]:
+def _values_by_model(releases: Sequence[StoredRecord], metric: str) -> dict[str, list[float | None]]:
     """A value for each release, of the models that have any."""
     lines = {
         name: [number(metric_value(release, name, metric)) for release in releases]

@@ -117,7 +117,7 @@ def _all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
         Head("verdict", number=False),
         [Cell(standing(record, model), KINDS.index(kind_of(record, model))) for model in shown],
     )
-    for name in _shown_metrics(record):
+    for name in _choose_metrics(record):
         scale = metric_scale(record, name)
         cells = [_make_quality_cell(model.quality.get(name), scale) for model in shown]
         yield Head(name, note=_budget_words(record, name)), cells
@@ -187,7 +187,7 @@ def _limits(*of_metric: QualityFacts) -> list[float]:
     return list(dict.fromkeys(limit for facts in of_metric for limit in drop_limits(facts)))
 
 
-def _shown_metrics(record: RunRecord) -> list[str]:
+def _choose_metrics(record: RunRecord) -> list[str]:
     gated = budgeted_metrics(record)
     free = [name for name in metrics(record) if name not in gated]
     return gated + free[: max(0, _METRICS - len(gated))]

@@ -21,8 +21,8 @@ from slimgate.report.head import broken_lines
 from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
+    choose_workloads,
     models,
-    shown_workloads,
     standing,
     verdicts,
     workloads,
@@ -141,7 +141,7 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
     # What fails the run, then what is undecided, then the rest.
     shown = sorted(models(record), key=_rank) if len(record.variants) > MOST + 1 else models(record)
     heads = {name: f"{name} {'growth, %' if _is_growth(record, name) else 'drop'}" for name in names}
-    timed = shown_workloads(record)
+    timed = choose_workloads(record)
     speeds = f"speed-up ({' / '.join(timed)})" if timed != workloads(record) else "speed-up"
     rows = [
         {

@@ -71,7 +71,7 @@ def run_script(params: Params, request: Mapping[str, object], folder: Path, cont
     """Runs the script to its end. Raises BuildError at the time limit, and for an exit code other than 0."""
     request_file, log = folder / "request.json", folder / LOG
     request_file.write_text(json.dumps(request, indent=1), "utf-8")
-    context.kept.append(log)
+    context.extra_files.append(log)
     with log.open("wb") as stream:
         try:
             process = subprocess.Popen(

@@ -21,9 +21,9 @@ from slimgate.steps.factorize._svd import (
     allot_ranks,
     decompose,
     even_ranks,
-    kept_energy,
     pays,
     rank_of_energy,
+    share_of_energy,
 )
 from slimgate.steps.importance import gradient_moments
 from slimgate.steps.layers.low_rank_linear import LowRankLinear
@@ -159,7 +159,7 @@ def _no_gain(decompositions: Mapping[str, Decomposition], params: LowRankParams)
 
 
 def _make_log(decompositions: Mapping[str, Decomposition], ranks: Mapping[str, int]) -> Json:
-    energies = [kept_energy(decompositions[name].values, rank) for name, rank in ranks.items()]
+    energies = [share_of_energy(decompositions[name].values, rank) for name, rank in ranks.items()]
     sizes = {name: int(np.prod(each.shape)) for name, each in decompositions.items()}
     after = {
         name: ranks[name] * sum(decompositions[name].shape) if name in ranks else size

@@ -79,7 +79,7 @@ def _cholesky(moments: Tensor, damping: float = _DAMPING) -> Tensor:
         damping *= 10
 
 
-def kept_energy(values: Values, rank: int) -> float:
+def share_of_energy(values: Values, rank: int) -> float:
     """Share of the squared singular values among the first `rank`, in [0, 1]."""
     squares = values**2
     return float(squares[:rank].sum() / squares.sum()) if squares.any() else 1.0

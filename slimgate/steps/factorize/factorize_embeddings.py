@@ -71,7 +71,7 @@ step = FactorizeEmbeddings()
 def factorize_embeddings_(model: TorchModel, params: Params, context: BuildContext) -> Json:
     """Replaces the token table; returns the log. Raises BuildError if it would not get smaller."""
     from slimgate.models.replace_modules import replace_modules_
-    from slimgate.steps.factorize._svd import kept_energy, pays, rank_of_energy
+    from slimgate.steps.factorize._svd import pays, rank_of_energy, share_of_energy
 
     name, table = _table(model)
     weights = _weights(model, params, context).to(table.weight.device)
@@ -85,7 +85,7 @@ def factorize_embeddings_(model: TorchModel, params: Params, context: BuildConte
         )
     factorized = _factorize_table(table, mean, directions[:, :rank])
     replace_modules_(model, "factorize_embeddings", {name: factorized, **_heads(model, table, factorized)})
-    energy_share = round(kept_energy(values, rank), 4)
+    energy_share = round(share_of_energy(values, rank), 4)
     return {"table": name, "shape": list(shape), "rank": rank, "energy_kept": energy_share}
 
 

@@ -58,7 +58,7 @@ class Pool:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class AnsweredRows:
     """Positions in the pool, in the order of the questions, and the teacher's logits: (rows, classes)."""
 
     positions: Ints
@@ -72,7 +72,7 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
     if warning := unlike(model, teacher, pool.encoded, pool.taught):
         context.log["warning"] = warning
     start = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
-    answered = Asked(np.empty(0, np.int64), np.empty((0, int(teacher.config.num_labels)), np.float32))
+    answered = AnsweredRows(np.empty(0, np.int64), np.empty((0, int(teacher.config.num_labels)), np.float32))
     rounds: list[Json] = []
     sizes = round_sizes(params.rows, 1 if params.strategy == "random" else params.rounds)
     for size in sizes:
@@ -80,7 +80,9 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
         rows = pool.taught.take(chosen.tolist())
         targets = teacher_answers(teacher, rows, None, ClassObjective(), context, precision=params.precision)
         answers = np.array(targets.values)
-        answered = Asked(np.append(answered.positions, chosen), np.concatenate([answered.logits, answers]))
+        answered = AnsweredRows(
+            np.append(answered.positions, chosen), np.concatenate([answered.logits, answers])
+        )
         model.network.load_state_dict(start)
         round_context = replace(context, log={})
         _learn(model, teacher, pool, answered, params, round_context)
@@ -129,7 +131,7 @@ def _pool(model: TorchModel, teacher: TorchModel, params: Params, context: Build
 
 
 def _choose(
-    model: TorchModel, pool: Pool, answered: Asked, size: int, params: Params, context: BuildContext
+    model: TorchModel, pool: Pool, answered: AnsweredRows, size: int, params: Params, context: BuildContext
 ) -> tuple[Ints, Json]:
     """Positions of the next rows, and their entries for the log."""
     free = np.setdiff1d(np.arange(len(pool)), answered.positions)
@@ -148,7 +150,12 @@ def _choose(
 
 
 def _learn(
-    model: TorchModel, teacher: TorchModel, pool: Pool, answered: Asked, params: Params, context: BuildContext
+    model: TorchModel,
+    teacher: TorchModel,
+    pool: Pool,
+    answered: AnsweredRows,
+    params: Params,
+    context: BuildContext,
 ) -> None:
     positions = answered.positions.tolist()
     own_encoded, theirs = pool.encoded.take(positions), pool.taught.take(positions)

@@ -24,7 +24,7 @@ COUNTS = ("num_attention_heads", "num_heads", "n_heads")
 WIDTHS = ("all_head_size", "split_size")
 
 
-def kept_attention(
+def cut_attention(
     model: TorchModel, attention: Attention, units: Sequence[int]
 ) -> tuple[dict[str, nn.Linear], dict[str, int]]:
     """The layers of an attention with only these units, and the settings of its module: heads and widths."""

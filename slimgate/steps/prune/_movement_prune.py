@@ -47,7 +47,7 @@ class MaskedWeight(nn.Module):
         self.scores = nn.Parameter(torch.where(sums > 0, start, -math.inf) if pruned else start)
 
     def forward(self, weight: Tensor) -> Tensor:
-        masked: Tensor = _Kept.apply(self.scores, self.threshold)  # type: ignore[no-untyped-call]
+        masked: Tensor = _Threshold.apply(self.scores, self.threshold)  # type: ignore[no-untyped-call]
         return weight * spread(masked, self.block, self.shape)
 
     @property
@@ -62,7 +62,7 @@ class MaskedWeight(nn.Module):
         return sums_by_block(ones_like_weight, self.block)
 
 
-class _Kept(torch.autograd.Function):
+class _Threshold(torch.autograd.Function):
     """1 for the scores at or above the threshold, else 0; the gradient passes as if it were the score."""
 
     @staticmethod
@@ -116,7 +116,7 @@ class MovementSchedule:
         """Does nothing: thresholds are set before each step."""
 
 
-def kept_weights(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]:
+def compute_final_masks(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]:
     """The final masks, (out, in) bool each: they prune blocks, lowest scores first, up to that share."""
     scores, sizes = _scores(group), torch.cat([mask.sizes().flatten() for mask in group])
     order = torch.argsort(scores, stable=True)

@@ -27,7 +27,7 @@ from slimgate.models.blocks import Attention, Block, blocks, encoder_layers, wid
 from slimgate.models.cut_layers import check_linear, cut_linear
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.steps.layers.removed import NoAttention, NoLinear
-from slimgate.steps.prune._attention_heads import kept_attention
+from slimgate.steps.prune._attention_heads import cut_attention
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -271,7 +271,7 @@ def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], 
     for block in blocks(model.network):
         attention, feed_forward = block.attention, block.feed_forward
         if units := kept_units.get(attention.output):
-            layers, values = kept_attention(model, attention, units)
+            layers, values = cut_attention(model, attention, units)
             modules |= layers
             settings |= {attention.module: values} if values else {}
         elif attention.output in kept_units:

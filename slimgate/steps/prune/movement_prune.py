@@ -130,9 +130,9 @@ def _block(params: Params, layer: nn.Linear) -> tuple[int, int]:
 def _zero(layers: Mapping[str, nn.Linear], groups: Sequence[Sequence[MaskedWeight]], sparsity: float) -> None:
     import torch
 
-    from slimgate.steps.prune._movement_prune import kept_weights
+    from slimgate.steps.prune._movement_prune import compute_final_masks
 
-    masks = [mask for group in groups for mask in kept_weights(group, sparsity)]
+    masks = [mask for group in groups for mask in compute_final_masks(group, sparsity)]
     with torch.no_grad():
         for layer, mask in zip(layers.values(), masks, strict=True):
             layer.weight.mul_(mask)

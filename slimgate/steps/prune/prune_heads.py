@@ -76,7 +76,7 @@ class PruneHeads(Step[Params]):
         from slimgate.models.cut_layers import check_linear
         from slimgate.models.plain_layers import to_plain_linear_
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.steps.prune._attention_heads import kept_attention
+        from slimgate.steps.prune._attention_heads import cut_attention
         from slimgate.steps.prune._unit_choice import check_some_go
 
         to_plain_linear_(model)
@@ -93,7 +93,7 @@ class PruneHeads(Step[Params]):
         modules: dict[str, Any] = {}
         settings: dict[str, Any] = {}
         for name, units in kept_heads.items():
-            layers, values = kept_attention(model, attentions[name], units)
+            layers, values = cut_attention(model, attentions[name], units)
             modules |= layers
             settings |= {name: values} if values else {}
         replace_modules_(model, "prune_heads", modules, settings)

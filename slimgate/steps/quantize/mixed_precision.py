@@ -60,7 +60,7 @@ class NamedStep(Table):
     """Options of the step weight_only."""
 
     @model_validator(mode="after")
-    def _one(self) -> NamedStep:
+    def _check_one_step(self) -> NamedStep:
         named = [name for name in STEPS if getattr(self, name) is not None]
         if len(named) != 1:
             raise ValueError(f"{named or 'no step'} was given, expected one of {', '.join(STEPS)}")

@@ -88,12 +88,12 @@ def ask_for_answers(
 ) -> npt.NDArray[np.object_]:
     """(rows, repeats) Written, in the order of the rows.
 
-    plan.kept: a file with a line for each reply. Requests that an earlier run has replies for are not sent
+    plan.reply_file: a file with a line for each reply. Requests with a reply of an earlier run are not sent
     again; failed ones are. Raises MeasureError as `ask` does.
     """
     answers = np.empty((len(prompts), repeats), dtype=np.object_)
     places = {f"{key}#{n}": (row, n) for row, key in enumerate(prompts.keys) for n in range(repeats)}
-    for name, reply in _kept_replies(plan.kept).items():
+    for name, reply in _read_replies(plan.reply_file).items():
         if name in places:
             answers[places.pop(name)] = to_written(reply, how)
     names, total = list(places), len(prompts) * repeats
@@ -109,7 +109,7 @@ def ask_for_choices(
     """(rows, choices, 2): log-likelihood and token count of each choice; 0 if a row has no such choice.
 
     The prompt of a row is (context, choices). The score of a choice is the score of context and choice minus
-    that of the context alone, so a row takes one request more than it has choices. plan.kept: as for
+    that of the context alone, so a row takes one request more than it has choices. plan.reply_file: as for
     `ask_for_answers`. Raises MeasureError as `ask` does, and if a request failed for good, because every
     choice must have a score.
     """
@@ -118,7 +118,7 @@ def ask_for_choices(
         for key, (context, choices) in zip(questions.keys, questions.prompts, strict=True)
         for place, choice in enumerate(("", *choices))
     }
-    replies = {name: reply for name, reply in _kept_replies(plan.kept).items() if name in texts}
+    replies = {name: reply for name, reply in _read_replies(plan.reply_file).items() if name in texts}
     names = [name for name in texts if name not in replies]
     requests = [Request(texts[name], dict(PROMPT_LOGPROBS)) for name in names]
     replies |= dict(_send(predictor, names, requests, plan, len(texts)))
@@ -153,7 +153,7 @@ def _send(
     """The replies by the names of their requests; each reply is stored when it arrives."""
     replies: list[tuple[str, Reply]] = []
     before = total - len(names)
-    with _log(plan.kept) as write:
+    with _log(plan.reply_file) as write:
 
         def answered(place: int, reply: Reply) -> None:
             write(json.dumps({"key": names[place], **vars(reply)}))
@@ -195,7 +195,7 @@ def request_options(how: Writing, repeat: int) -> dict[str, Any]:
     return {**body, "stop": list(how.stop)} if how.stop else body
 
 
-def _kept_replies(file: Path | None) -> dict[str, Reply]:
+def _read_replies(file: Path | None) -> dict[str, Reply]:
     """The replies that an earlier run received, by row and repeat."""
     replies = dict[str, Reply]()
     lines = file.read_text("utf-8", errors="replace").splitlines() if file and file.is_file() else []

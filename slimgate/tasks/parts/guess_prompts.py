@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.util import find_spec
 
-from slimgate.data.guess_input import FoundRows
+from slimgate.data.guess_input import ExaminedRows
 from slimgate.plugins.base import Json
 
 PROMPTS = ("prompt", "question", "instruction", "messages", "input")
@@ -25,14 +25,17 @@ _TOKENS_OF_A_WORD = 3
 _LIMITS = (8, 16, 32, 64, 128, 256, 512)
 
 
-def guess_generation(sample: FoundRows) -> tuple[Json, str] | None:
+def guess_generation(sample: ExaminedRows) -> tuple[Json, str] | None:
     """Guesses prompts with right answers, for a language model; prompts alone if the user names the task."""
     if sample.stated.task:
         reference = sample.stated.label or _named(sample, REFERENCES)
-        prompt = _said_text(sample) or _named(sample, PROMPTS, used=(reference,))
+        prompt = _read_text_column(sample) or _named(sample, PROMPTS, used=(reference,))
         return _generation(sample, prompt or sample.texts((reference,) if reference else ())[0], reference)
     prompt, reference = _named(sample, PROMPTS), _named(sample, REFERENCES)
-    has_other_text = _said_text(sample) not in (None, prompt) or sample.stated.label not in (None, reference)
+    has_other_text = _read_text_column(sample) not in (None, prompt) or sample.stated.label not in (
+        None,
+        reference,
+    )
     if not sample.causal or prompt is None or reference is None or has_other_text:
         return None
     if prompt.lower() not in SURE_PROMPTS and _is_class(sample, reference):
@@ -40,12 +43,12 @@ def guess_generation(sample: FoundRows) -> tuple[Json, str] | None:
     return _generation(sample, prompt, reference)
 
 
-def guess_text_to_text(sample: FoundRows) -> tuple[Json, str] | None:
+def guess_text_to_text(sample: ExaminedRows) -> tuple[Json, str] | None:
     """Guesses texts with answers, for an encoder-decoder; texts alone if the user names the task."""
     if not (sample.encoder_decoder or sample.stated.task):
         return None
     reference = sample.stated.label or _named(sample, TARGETS)
-    text = _said_text(sample) or _named(sample, SOURCES, used=(reference,))
+    text = _read_text_column(sample) or _named(sample, SOURCES, used=(reference,))
     if sample.stated.task:
         return _text_to_text(sample, text or sample.texts((reference,) if reference else ())[0], reference)
     if text is None or reference is None:
@@ -53,36 +56,36 @@ def guess_text_to_text(sample: FoundRows) -> tuple[Json, str] | None:
     return _text_to_text(sample, text, reference)
 
 
-def _text_to_text(sample: FoundRows, text: str, reference: str | None) -> tuple[Json, str]:
+def _text_to_text(sample: ExaminedRows, text: str, reference: str | None) -> tuple[Json, str]:
     if reference is None:
         return {"text": text}, f'texts in "{text}"'
     return {"text": text, **_learnt(sample, reference)}, f'texts in "{text}" and answers in "{reference}"'
 
 
-def _generation(sample: FoundRows, prompt: str, reference: str | None) -> tuple[Json, str]:
+def _generation(sample: ExaminedRows, prompt: str, reference: str | None) -> tuple[Json, str]:
     if reference is None:
         return {"prompt": prompt}, f'prompts in "{prompt}"'
     options = {"prompt": prompt, **_learnt(sample, reference)}
     return options, f'prompts in "{prompt}" and right answers in "{reference}"'
 
 
-def _learnt(sample: FoundRows, reference: str) -> Json:
+def _learnt(sample: ExaminedRows, reference: str) -> Json:
     """The options that depend on the references."""
     scores, max_tokens = _scores(sample, reference), _most_tokens(sample, reference)
     return {"reference": reference, "scores": scores, "max_new_tokens": max_tokens}
 
 
-def _said_text(sample: FoundRows) -> str | None:
+def _read_text_column(sample: ExaminedRows) -> str | None:
     return next(iter(sample.stated.text), None)
 
 
-def _is_class(sample: FoundRows, name: str) -> bool:
+def _is_class(sample: ExaminedRows, name: str) -> bool:
     """Whether a column is more likely to hold classes than answers."""
     column = sample.columns[name]
     return column.repeats and column.distinct <= _MOST_CLASSES
 
 
-def guess_choices(sample: FoundRows) -> tuple[Json, str] | None:
+def guess_choices(sample: ExaminedRows) -> tuple[Json, str] | None:
     """Guesses a question, its choices and the right choice, for a language model."""
     if not (sample.causal or sample.stated.task):
         return None
@@ -91,7 +94,7 @@ def guess_choices(sample: FoundRows) -> tuple[Json, str] | None:
         return None
     listed = (choices,) if isinstance(choices, str) else choices
     answer = sample.stated.label or _named(sample, RIGHT_CHOICES, used=listed)
-    context = _said_text(sample) or _named(sample, CONTEXTS, used=(*listed, answer))
+    context = _read_text_column(sample) or _named(sample, CONTEXTS, used=(*listed, answer))
     if answer is None:
         return None
     context = context or sample.texts((*listed, answer))[0]
@@ -99,7 +102,7 @@ def guess_choices(sample: FoundRows) -> tuple[Json, str] | None:
     return {"context": context, "choices": choices, "answer": answer}, why
 
 
-def _choices(sample: FoundRows) -> str | tuple[str, ...] | None:
+def _choices(sample: ExaminedRows) -> str | tuple[str, ...] | None:
     """A column of lists, or of {text, label} lists; or the columns A, B, …."""
     column = _named(sample, CHOICES)
     if column is not None and sample.columns[column].kind in ("list", "other"):
@@ -108,13 +111,13 @@ def _choices(sample: FoundRows) -> str | tuple[str, ...] | None:
     return lettered if len(lettered) >= 2 else None
 
 
-def _named(sample: FoundRows, names: Iterable[str], used: Iterable[str | None] = ()) -> str | None:
+def _named(sample: ExaminedRows, names: Iterable[str], used: Iterable[str | None] = ()) -> str | None:
     """The first column that has one of the names, in the order of the names."""
     lower = {name.lower(): name for name in sample.columns if name not in used}
     return next((lower[name] for name in names if name in lower), None)
 
 
-def _scores(sample: FoundRows, reference: str) -> tuple[str, ...]:
+def _scores(sample: ExaminedRows, reference: str) -> tuple[str, ...]:
     column = sample.columns[reference]
     if column.kind == "number":
         return ("exact_match", "numeric")
@@ -123,7 +126,7 @@ def _scores(sample: FoundRows, reference: str) -> tuple[str, ...]:
     return ("normalized_match",)
 
 
-def _most_tokens(sample: FoundRows, reference: str) -> int:
+def _most_tokens(sample: ExaminedRows, reference: str) -> int:
     """The number of tokens that the longest reference needs."""
     longest = max((_words(value) for value in sample.table[reference].to_pylist()), default=0)
     return next((limit for limit in _LIMITS if limit >= _TOKENS_OF_A_WORD * longest), _LIMITS[-1])

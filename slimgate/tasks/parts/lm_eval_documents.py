@@ -47,7 +47,7 @@ Template = Callable[..., str]
 
 
 @dataclass(frozen=True)
-class Asked:
+class TaskSelection:
     """Which tasks, by name or path of a YAML file, and the number of shots and documents of each.
 
     multiturn: with a chat template, whether shots are separate turns.
@@ -116,7 +116,7 @@ class Documents:
 
 @lru_cache(maxsize=4)
 def load_documents(
-    request: Asked, chat: Path | None = None, _state: tuple[tuple[str, str], ...] = ()
+    request: TaskSelection, chat: Path | None = None, _state: tuple[tuple[str, str], ...] = ()
 ) -> Documents:
     """Raises DataError for a task that does not exist or cannot be run here; MissingExtra.
 
@@ -205,7 +205,7 @@ def resolved_configuration(task: LmEvalTask) -> str:
     return _ADDRESS.sub("", json.dumps(settings, sort_keys=True, default=str))
 
 
-def _load_tasks(request: Asked) -> dict[str, Any]:
+def _load_tasks(request: TaskSelection) -> dict[str, Any]:
     package = import_extra("lm_eval.tasks", "lm_eval", "task lm_eval")
     files = all(name.endswith((".yaml", ".yml")) for name in request.tasks)
     manager = package.TaskManager(include_defaults=not files)
@@ -259,7 +259,7 @@ def put_into_chat(
     return [text.removeprefix(start) if adds else text for text in chats], [text.lstrip() for text in targets]
 
 
-def _prepare(name: str, task: LmEvalTask, request: Asked, prepared: Mapping[str, object]) -> None:
+def _prepare(name: str, task: LmEvalTask, request: TaskSelection, prepared: Mapping[str, object]) -> None:
     """Prepares shots and requests, as simple_evaluate makes them."""
     from lm_eval.evaluator_utils import get_sample_size
 

@@ -106,7 +106,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
     with isolated_seed(context.seed):  # fresh weights start from random numbers
-        weights, network = load_encoder(ref, config, {**_stated_options(params), "texts": len(params.texts)})
+        weights, network = load_encoder(ref, config, {**_list_options(params), "texts": len(params.texts)})
     require_weights(ref, weights, context)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -137,7 +137,7 @@ def load_encoder(
     return weights, network
 
 
-def _stated_options(params: SentenceParams) -> dict[str, Any]:
+def _list_options(params: SentenceParams) -> dict[str, Any]:
     stated: dict[str, Any] = {}
     if params.pooling != "model":
         stated["pooling"] = params.pooling

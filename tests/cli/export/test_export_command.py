@@ -14,7 +14,7 @@ import pytest
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
-from fixtures.models.kept_models import KeptRun, kept_run, predict_with_readme
+from fixtures.models.kept_models import StoredRun, predict_with_readme, store_run
 from slimgate._system import requirements
 from slimgate.cli.main import main
 from slimgate.models.predict import predict_scores
@@ -33,13 +33,14 @@ CLASSES = ("neg", "pos")
 ROUNDING = 1e-5
 # An int8 layer takes now and then the next of its 256 levels, and a tiny random network shows it.
 INTEGER_ROUNDING = 2e-3
+ONE_BLOCK: dict[str, Any] = {"initializer_range": 0.2, "num_hidden_layers": 1}
 
 
 @pytest.fixture
 def export(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Exports the model "small" to tmp_path/out: exit code, standard output, standard error."""
 
-    def run(kept: KeptRun, *arguments: str, name: str = "small") -> tuple[int, str, str]:
+    def run(kept: StoredRun, *arguments: str, name: str = "small") -> tuple[int, str, str]:
         where = (str(kept.record), name, str(tmp_path / "out"), "--store", str(kept.store))
         capsys.readouterr()  # what was printed while the model was made
         code = main(["export", *where, *arguments])
@@ -54,9 +55,16 @@ def context(tmp_path: Path) -> BuildContext:
     return tiny_context(tmp_path / "rows", calibration=16)
 
 
-def classifier(folder: Path, context: BuildContext, **task: Any) -> Any:
+def classifier(folder: Path, context: BuildContext, *, blocks: int = 1, **task: Any) -> Any:
+    """A BERT with a head. Its blocks are few, because an export takes two seconds more for each."""
     context.task_params = PARAMS.model_copy(update=task)
-    return load_tiny(write_tiny(folder / "hub", "bert", labels=CLASSES, initializer_range=0.2), context)
+    hub = write_tiny(folder / "hub", "bert", labels=CLASSES, initializer_range=0.2, num_hidden_layers=blocks)
+    return load_tiny(hub, context)
+
+
+def encoder(folder: Path, context: BuildContext) -> Any:
+    """A BERT of one block that gives a vector for each text."""
+    return load_encoder(write_tiny(folder / "hub", "bert", **ONE_BLOCK), context)
 
 
 def stepped(model: Any, context: BuildContext, *steps: str, **options: Any) -> Any:
@@ -69,9 +77,9 @@ def stepped(model: Any, context: BuildContext, *steps: str, **options: Any) -> A
     return model
 
 
-def kept(folder: Path, model: Any, context: BuildContext) -> KeptRun:
+def kept(folder: Path, model: Any, context: BuildContext) -> StoredRun:
     kind = module_of(context.task).rpartition(".")[2]
-    return kept_run(folder, "small", model, kind, context.task_params)
+    return store_run(folder, "small", model, kind, context.task_params)
 
 
 def selection(context: BuildContext) -> list[str]:
@@ -91,7 +99,7 @@ def own_shares(model: Any, context: BuildContext) -> npt.NDArray[np.float64]:
 def test_a_bert_with_own_pooling_loads_in_transformers(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
-    model = stepped(classifier(tmp_path, context), context, "keep_layers", root=[0, 2])
+    model = stepped(classifier(tmp_path, context, blocks=4), context, "keep_layers", root=[0, 2])
     expected = own_shares(model, context)
 
     code, out, _ = export(kept(tmp_path, model, context))
@@ -188,7 +196,7 @@ def test_a_language_model_predicts_as_its_outcomes_say(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     context.task, context.task_params = causal_lm.task, causal_lm.Params(text=("text",), max_tokens=32)
-    hub = write_tiny(tmp_path / "hub", "gpt2", causal=True, initializer_range=0.5)
+    hub = write_tiny(tmp_path / "hub", "gpt2", causal=True, initializer_range=0.5, n_layer=1)
     model, rows = load_tiny(hub, context), context.rows("selection")
     windows = causal_lm.judged_windows(context.task_params, rows, model.tokenizer)
     sums = predict_scores(
@@ -210,7 +218,7 @@ def test_a_language_model_predicts_as_its_outcomes_say(
 @pytest.mark.parametrize("params", [PAIRS, LABELS], ids=["pairs", "labels"])
 def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, params: Any) -> None:
     context = embedding_context(tmp_path / "rows", params)
-    model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
+    model = encoder(tmp_path, context)
     rows = context.rows("selection")
     encoded = context.task.encode_rows(params, rows, model.tokenizer)
     vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
@@ -227,7 +235,7 @@ def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, e
     library = pytest.importorskip("sentence_transformers", reason="loaded with sentence-transformers")
     params = LABELS.model_copy(update={"prompts": ("good ",)})
     context = embedding_context(tmp_path / "rows", params)
-    model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
+    model = encoder(tmp_path, context)
     model = stepped(model, context, "static_student", dims=8)
     encoded = context.task.encode_rows(params, context.rows("selection"), model.tokenizer)
     vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
@@ -261,7 +269,7 @@ def test_a_static_encoder_is_exported_without_slow_tokenizer(tmp_path: Path, exp
 
 def test_a_graph_of_pairs_keeps_the_order_of_the_texts(tmp_path: Path, export: Run) -> None:
     context = embedding_context(tmp_path / "rows", PAIRS, calibration=16)
-    model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
+    model = encoder(tmp_path, context)
     rows = context.rows("selection")
     encoded = context.task.encode_rows(PAIRS, rows, model.tokenizer)
     vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
@@ -410,7 +418,7 @@ def test_a_missing_artifact_names_the_command_that_builds_it(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     run = kept(tmp_path, classifier(tmp_path, context), context)
-    code, _, err = export(KeptRun(run.record, tmp_path / "other"))
+    code, _, err = export(StoredRun(run.record, tmp_path / "other"))
 
     assert (code, err.count("\n")) == (4, 1)
     assert "pytest 'bench/films.toml::test_size[small]' --slimgate-store" in err

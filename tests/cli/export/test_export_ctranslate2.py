@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fixtures.models.encoder_decoders import PARAMS, answers_of, tiny_pair_model
-from fixtures.models.kept_models import kept_run, run_readme
+from fixtures.models.kept_models import run_readme, store_run
 from fixtures.models.tiny_decoders import PARAMS as GENERATION
 from fixtures.models.tiny_decoders import answers_of as decoder_answers
 from fixtures.models.tiny_decoders import prompts_of, tiny_decoder
@@ -44,7 +44,7 @@ def export(root: Path, architecture: str, *, forced: str | None = None) -> Expor
     made = step.step.apply(model, step.Params(quantization="int8"), context)
     rows = context.rows("train")
     found = answers_of(runtime.runtime.open_model(made, context), made.tokenizer, rows)
-    run = kept_run(root, "small", made, "text_to_text", PARAMS)
+    run = store_run(root, "small", made, "text_to_text", PARAMS)
     code = main(["export", str(run.record), "small", str(root / "out"), "--store", str(run.store)])
     assert code == 0
     texts = rows.table["text"].to_pylist()
@@ -94,7 +94,7 @@ def test_a_decoder_alone_gives_the_same_answers(tmp_path: Path) -> None:
     texts = context.rows("train").table["text"].to_pylist()[:6]
     prompts, how = prompts_of(context, made.tokenizer)[:6], Writing(max_new_tokens=40)
     found = decoder_answers(runtime.runtime.open_model(made, context), made.tokenizer, prompts, how)
-    run = kept_run(tmp_path, "small", made, "text_generation", GENERATION)
+    run = store_run(tmp_path, "small", made, "text_generation", GENERATION)
     out = tmp_path / "out"
     assert main(["export", str(run.record), "small", str(out), "--store", str(run.store)]) == 0
     assert 'generator = ctranslate2.Generator(".")' in (out / "README.md").read_text("utf-8")

@@ -10,7 +10,7 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.kept_models import kept_run, run_readme
+from fixtures.models.kept_models import run_readme, store_run
 from slimgate.cli.main import main
 from slimgate.models.write_answers import Writing, write_answers
 from slimgate.runtimes import onnxruntime_genai as runtime
@@ -39,7 +39,7 @@ def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
     context.scratch = tmp_path
     made = step.step.apply(load_tiny(folder, context), step.Params(precision="int4"), context)
     texts, answers = answers_of(runtime.runtime.open_model(made, context), made, context)
-    run = kept_run(tmp_path, "small", made, "text_generation", PARAMS)
+    run = store_run(tmp_path, "small", made, "text_generation", PARAMS)
     out = tmp_path / "out"
     assert main(["export", str(run.record), "small", str(out), "--store", str(run.store)]) == 0
     assert not (out / "slimgate.json").exists()

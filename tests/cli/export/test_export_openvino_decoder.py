@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fixtures.models.kept_models import kept_run, run_readme
+from fixtures.models.kept_models import run_readme, store_run
 from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, tiny_decoder
 from slimgate.cli.main import main
 from slimgate.models.write_answers import Writing
@@ -22,7 +22,7 @@ HOW = Writing(max_new_tokens=40)
 
 
 def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
-    model, context = tiny_decoder(tmp_path, "llama", max_position_embeddings=128)
+    model, context = tiny_decoder(tmp_path, "llama", max_position_embeddings=128, num_hidden_layers=1)
     model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, 9]
     exported = step.step.apply(model, step.Params(), context)
     made = openvino_weights.step.apply(exported, openvino_weights.Params(), context)
@@ -30,7 +30,7 @@ def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
     prompts = prompts_of(context, made.tokenizer)[:6]
     found = answers_of(runtime.runtime.open_model(made, context), made.tokenizer, prompts, HOW)
     answers = [one.text for one in found]
-    run = kept_run(tmp_path, "small", made, "text_generation", PARAMS)
+    run = store_run(tmp_path, "small", made, "text_generation", PARAMS)
     out = tmp_path / "out"
     assert main(["export", str(run.record), "small", str(out), "--store", str(run.store)]) == 0
     assert not (out / "slimgate.json").exists()

@@ -12,7 +12,7 @@ import torch
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.gguf_models import NEXT_TOKEN, bert_encoder, byte_level_llama
-from fixtures.models.kept_models import kept_run, predict_with_readme
+from fixtures.models.kept_models import predict_with_readme, store_run
 from slimgate.cli.export.servers import LAYOUTS, describe_servers
 from slimgate.cli.main import main
 from slimgate.models.served import load_served
@@ -31,7 +31,7 @@ def kept(tmp_path: Path) -> Any:
     model = load_tiny(write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2), context)
     params = compressed_tensors.Params(scheme="W4A16", group_size=16)
     made = compressed_tensors.step.apply(model, params, context)
-    return kept_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN)
+    return store_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN)
 
 
 def export(kept: Any, tmp_path: Path, *more: str) -> int:
@@ -78,7 +78,7 @@ def test_a_gguf_file_loads_by_the_readmes_lines(tmp_path: Path) -> None:
     batch = made.tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.inference_mode():
         own = made.network(**batch).logits.numpy()
-    assert export(kept_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN), tmp_path) == 0
+    assert export(store_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN), tmp_path) == 0
     assert np.abs(predict_with_readme(tmp_path / "out", TEXTS, "scores") - own).max() < 1e-5
     assert "$ llama-server -m model.gguf\n" in (tmp_path / "out/README.md").read_text("utf-8")
 
@@ -90,7 +90,7 @@ def test_a_gguf_file_of_an_encoder_is_for_llama_cpp_alone(
 ) -> None:
     model, context = bert_encoder(tmp_path)
     made = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
-    kept = kept_run(tmp_path, "small", made, "sentence_embedding", context.task_params)
+    kept = store_run(tmp_path, "small", made, "sentence_embedding", context.task_params)
     assert export(kept, tmp_path) == 0
     assert "documented to load gguf of an encoder: llama.cpp\n" in capsys.readouterr().out
     readme = (tmp_path / "out" / "README.md").read_text("utf-8")

@@ -12,7 +12,7 @@ from support.tiny_suite import tiny_run
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
-from fixtures.models.kept_models import kept_run, predict_with_readme
+from fixtures.models.kept_models import predict_with_readme, store_run
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref, weights_sha256
@@ -33,8 +33,10 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """What `slimgate export` wrote of a classifier, in a folder named for its kind."""
     kind, folder = str(request.param), tmp_path_factory.mktemp("exported")
     context = tiny_context(folder / "rows", calibration=16)
-    hub = write_tiny(folder / "model", "bert", labels=("neg", "pos"), initializer_range=0.2)
-    run = kept_run(folder, "small", load_tiny(hub, context), "text_classification", PARAMS)
+    hub = write_tiny(
+        folder / "model", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=1
+    )
+    run = store_run(folder, "small", load_tiny(hub, context), "text_classification", PARAMS)
     where = (str(run.record), "small", str(folder / kind), "--store", str(run.store))
     assert main(["export", *where, "--format", kind]) == 0
     return folder / kind

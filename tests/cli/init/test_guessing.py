@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from slimgate.cli.init.guessing import guess
-from slimgate.data.guess_input import Stated
+from slimgate.data.guess_input import UserColumns
 from slimgate.errors import DataError
 
 N = 60
@@ -72,18 +72,18 @@ SHAPES: dict[str, tuple[dict[str, list[Any]], str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("rows", "kind", "options"), SHAPES.values(), ids=SHAPES)
 def test_the_columns_tell_the_task(rows: dict[str, list[Any]], kind: str, options: dict[str, Any]) -> None:
-    found = guess(pa.table(rows), Stated(), causal=False)
+    found = guess(pa.table(rows), UserColumns(), causal=False)
     assert (found.kind, dict(found.options)) == (kind, options)
 
 
 def test_text_alone_is_for_a_language_model_only() -> None:
     rows = pa.table({"text": TEXT})
-    assert guess(rows, Stated(), causal=True).kind == "causal_lm"
+    assert guess(rows, UserColumns(), causal=True).kind == "causal_lm"
     with pytest.raises(
         DataError,
         match=r"no column looks like the label of a task: the columns are text\. Name the label column with",
     ):
-        guess(rows, Stated(), causal=False)
+        guess(rows, UserColumns(), causal=False)
 
 
 ANSWERS = [str(i * 3) for i in range(N)]
@@ -145,7 +145,7 @@ OF_LANGUAGE_MODELS: dict[str, tuple[dict[str, list[Any]], str, dict[str, Any]]] 
 def test_prompts_and_choices_are_for_a_language_model(
     rows: dict[str, list[Any]], kind: str, options: dict[str, Any]
 ) -> None:
-    found = guess(pa.table(rows), Stated(), causal=True)
+    found = guess(pa.table(rows), UserColumns(), causal=True)
     assert (found.kind, dict(found.options)) == (kind, options)
 
 
@@ -154,65 +154,65 @@ def test_prompts_and_choices_are_for_a_language_model(
 )
 def test_texts_and_targets_are_for_an_encoder_decoder(text: str, target: str) -> None:
     rows = pa.table({target: OTHER, text: TEXT})
-    found = guess(rows, Stated(), causal=False, encoder_decoder=True)
+    found = guess(rows, UserColumns(), causal=False, encoder_decoder=True)
     assert (found.kind, found.options["text"], found.options["reference"]) == ("text_to_text", text, target)
-    assert guess(rows, Stated(), causal=False).kind != "text_to_text"
+    assert guess(rows, UserColumns(), causal=False).kind != "text_to_text"
 
 
 def test_an_encoder_decoder_writes_few_targets_too_but_no_labels() -> None:
     rows = pa.table({"text": TEXT, "target": CLASS})
-    assert guess(rows, Stated(), causal=False, encoder_decoder=True).kind == "text_to_text"
+    assert guess(rows, UserColumns(), causal=False, encoder_decoder=True).kind == "text_to_text"
     labels = rows.rename_columns(["text", "label"])
-    assert guess(labels, Stated(), causal=False, encoder_decoder=True).kind == "text_classification"
-    asked = guess(labels, Stated("text_to_text", label="label"), causal=False, encoder_decoder=True)
+    assert guess(labels, UserColumns(), causal=False, encoder_decoder=True).kind == "text_classification"
+    asked = guess(labels, UserColumns("text_to_text", label="label"), causal=False, encoder_decoder=True)
     assert (asked.kind, asked.options["reference"]) == ("text_to_text", "label")
 
 
 def test_two_texts_may_be_a_question_for_a_language_model() -> None:
     rows = pa.table({"query": TEXT, "document": OTHER})
     with pytest.raises(DataError, match=r"Say --task text_generation --text query --label document to judge"):
-        guess(rows, Stated(), causal=True)
-    asked = guess(rows, Stated("text_generation", ("query",), "document"), causal=True)
+        guess(rows, UserColumns(), causal=True)
+    asked = guess(rows, UserColumns("text_generation", ("query",), "document"), causal=True)
     assert (asked.options["prompt"], asked.options["reference"]) == ("query", "document")
-    alone = guess(rows, Stated(task="causal_lm", text=("document",)), causal=True)
+    alone = guess(rows, UserColumns(task="causal_lm", text=("document",)), causal=True)
     assert tuple(alone.options["text"]) == ("document",)
 
 
 def test_prompts_are_no_task_of_an_encoder_and_of_no_other_label() -> None:
     rows = pa.table({"prompt": TEXT, "answer": OTHER, "intent": CLASS})
-    assert guess(rows, Stated(label="intent"), causal=True).kind == "text_classification"
-    assert guess(rows, Stated(task="text_generation"), causal=False).options["reference"] == "answer"
-    pairs = guess(rows.select(["prompt", "answer"]), Stated(), causal=False)
+    assert guess(rows, UserColumns(label="intent"), causal=True).kind == "text_classification"
+    assert guess(rows, UserColumns(task="text_generation"), causal=False).options["reference"] == "answer"
+    pairs = guess(rows.select(["prompt", "answer"]), UserColumns(), causal=False)
     assert (pairs.kind, tuple(pairs.options["pair"])) == ("sentence_embedding", ("prompt", "answer"))
-    alone = guess(rows.select(["prompt"]), Stated(task="text_generation"), causal=True)
+    alone = guess(rows.select(["prompt"]), UserColumns(task="text_generation"), causal=True)
     assert dict(alone.options) == {"prompt": "prompt"}
 
 
 def test_what_is_said_goes_before_what_is_guessed() -> None:
     rows = pa.table({"text": TEXT, "stars": ["1", "2", "3"] * 20, "shop": CLASS})
-    assert guess(rows, Stated(), causal=False).options["label"] == "shop"
-    assert guess(rows, Stated(label="stars"), causal=False).options["label"] == "stars"
-    found = guess(rows, Stated(task="text_regression", label="stars"), causal=False)
+    assert guess(rows, UserColumns(), causal=False).options["label"] == "shop"
+    assert guess(rows, UserColumns(label="stars"), causal=False).options["label"] == "stars"
+    found = guess(rows, UserColumns(task="text_regression", label="stars"), causal=False)
     assert (found.options["score"], found.left) == ("stars", ("shop",))
 
 
 def test_a_column_of_documents_is_the_group() -> None:
     rows = pa.table({"text": TEXT, "label": CLASS, "document": [f"d{i // 4}" for i in range(N)]})
-    assert guess(rows, Stated(), causal=False).group == "document"
+    assert guess(rows, UserColumns(), causal=False).group == "document"
 
 
 WRONG = {
-    "column": (Stated(label="lable"), 'the rows have no column "lable". Did you mean label?'),
-    "task": (Stated(task="text_clasification"), "Did you mean text_classification"),
+    "column": (UserColumns(label="lable"), 'the rows have no column "lable". Did you mean label?'),
+    "task": (UserColumns(task="text_clasification"), "Did you mean text_classification"),
     "other task": (
-        Stated(task="token_classification"),
+        UserColumns(task="token_classification"),
         "the columns look like sentence|no column looks like",
     ),
 }
 
 
 @pytest.mark.parametrize(("said", "message"), WRONG.values(), ids=WRONG)
-def test_what_does_not_fit_is_told(said: Stated, message: str) -> None:
+def test_what_does_not_fit_is_told(said: UserColumns, message: str) -> None:
     with pytest.raises(DataError, match=message):
         guess(pa.table({"text": TEXT, "label": CLASS}), said, causal=False)
 
@@ -220,5 +220,5 @@ def test_what_does_not_fit_is_told(said: Stated, message: str) -> None:
 def test_tags_that_are_numbers_want_their_names() -> None:
     rows = pa.table({"tokens": [["a", "b"]] * N, "ner_tags": [[0, 1]] * N})
     with pytest.raises(DataError, match="name them with --names O,B-PER,I-PER"):
-        guess(rows, Stated(), causal=False)
-    assert guess(rows, Stated(names=("O", "B-X")), causal=False).options["names"] == ("O", "B-X")
+        guess(rows, UserColumns(), causal=False)
+    assert guess(rows, UserColumns(names=("O", "B-X")), causal=False).options["names"] == ("O", "B-X")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from slimgate.cli.init import proposing
-from slimgate.cli.init.models import ModelFound
-from slimgate.cli.init.proposing import budgets_for, int8_by_onnx, kept_blocks, split_sizes, window
+from slimgate.cli.init.models import LocalModel
+from slimgate.cli.init.proposing import budgets_for, choose_blocks, int8_by_onnx, split_sizes, window
 from slimgate.judge.rows_needed import planned_rows
 
 
@@ -19,7 +19,7 @@ from slimgate.judge.rows_needed import planned_rows
 def test_half_of_the_blocks_stay_with_the_first_and_the_last(
     blocks: int | None, kept: list[int] | None
 ) -> None:
-    assert kept_blocks(blocks) == kept
+    assert choose_blocks(blocks) == kept
 
 
 @pytest.mark.parametrize(("rows", "common", "tight"), [(4000, 2, 1), (1600, 3, 2), (800, 5, 2), (130, 10, 5)])
@@ -75,6 +75,6 @@ def test_int8_keeps_its_sums_exact_on_a_processor_without_vnni(
     instructions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proposing, "cpu_instructions", lambda: instructions)
-    model = ModelFound("model", Path("model"), {"model_type": "bert"}, fresh=False)
+    model = LocalModel("model", Path("model"), {"model_type": "bert"}, fresh=False)
     options = int8_by_onnx(model)[-1]["onnx_int8_static"]
     assert options.get("reduce_range", False) is (instructions == ["avx2"])

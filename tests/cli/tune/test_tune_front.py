@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from slimgate.cli.tune.front import choose_trials, holds_by_budget, pareto_front
-from slimgate.cli.tune.trial import Found, State, Trial
+from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.judge.speed import Speedup
 from slimgate.suite.tune_space import Space
 
@@ -20,7 +20,7 @@ def trial(number: int, speed: float, *strains: float, state: State = State.TIMED
         for load, s in (("a", speed), ("b", 2 * speed))
     }
     inside = tuple(strain < 1 for strain in strains)
-    found = Found({}, strains, inside, timed if state is State.TIMED else {}, 1, 1.0, 0.0, False)
+    found = Measurements({}, strains, inside, timed if state is State.TIMED else {}, 1, 1.0, 0.0, False)
     return Trial(number, SPACE, (), state, None, None if state is State.FAILED else found)
 
 

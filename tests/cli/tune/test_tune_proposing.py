@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from slimgate.cli.tune.proposing import Proposer, format_steps
-from slimgate.cli.tune.trial import Found, State, Trial
+from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.judge.speed import Speedup
 from slimgate.suite.tune_space import Choice, Drawn, Range, Space, StepTemplate
 
@@ -35,7 +35,7 @@ LARGE = Space(
 
 def trial(number: int, one: Drawn, strain: float, speed: float) -> Trial:
     speedup = Speedup(speed, (speed, speed), speed, noise_floor=0.0, rounds=12)
-    found = Found({}, (strain,), (strain < 1,), {"b1": speedup}, 1, 1.0, 0.0, False)
+    found = Measurements({}, (strain,), (strain < 1,), {"b1": speedup}, 1, 1.0, 0.0, False)
     return Trial(number, one.space, (), State.TIMED, None, found)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.cli.tune.front import Chosen
 from slimgate.cli.tune.output import HEADER, check_free, names_of, suite_text
-from slimgate.cli.tune.trial import Found, State, Trial
+from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text
 from slimgate.suite.load import load_suite
@@ -35,7 +35,7 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
     suite = load_suite(path, "bench/x.toml")
     assert suite.tuning is not None
     reader = Reader(read_suite_text(path, "bench/x.toml"), True)
-    found = Found({}, (0.5, 0.1), (True, True), {}, 2**20, 4.0, 1.0, False)
+    found = Measurements({}, (0.5, 0.1), (True, True), {}, 2**20, 4.0, 1.0, False)
     trials = [
         Trial(i, one.space, tuple(step for _, step in one.steps), State.BEYOND, None, found)
         for i, one in enumerate(iterate_step_lists(suite.tuning.spaces[0]), 1)

@@ -14,7 +14,7 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.exact_paired import paired_interval
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing import Comparison, compare
-from slimgate.record.files import Kept, read_record_file
+from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.record.run import RunRecord, to_json
@@ -356,7 +356,7 @@ def _renamed(folder: Path) -> Path:
 
 def test_a_baseline_is_called_by_its_name(tmp_path: Path) -> None:
     folder = write_release(tmp_path / "x", accepted=AcceptedFacts(name="v9", at="2026-11-21"))
-    kept: Kept = read_record_file(folder)
+    kept: StoredRecord = read_record_file(folder)
     assert (kept.name, kept.at) == ("v9", "2026-11-21")
 
 

@@ -10,14 +10,14 @@ import pytest
 from support.releases import write_release
 
 from slimgate.record.comparing.since_baseline import Since, is_same_model, since
-from slimgate.record.files import Kept, read_run
+from slimgate.record.files import StoredRecord, read_run
 from slimgate.record.outcome_files import read_outcomes
 
 
 def compare(folder: Path, **changes: Any) -> bool:
     """Whether int8 of a release is called the same, with what is said of it now changed."""
     run = write_release(folder) / "run.json"
-    baseline = Kept(run, read_run(run))
+    baseline = StoredRecord(run, read_run(run))
     gate = baseline.record.task.splits["gate"].digest
     answers = read_outcomes(baseline.outcomes("int8"))
     earlier = since(baseline, "int8", changes.pop("answers", lambda same: same)(answers), gate)
@@ -74,6 +74,6 @@ def test_another_processor_or_library_is_another_model(tmp_path: Path) -> None:
 
 def test_a_variant_without_answers_of_then_is_not_the_same(tmp_path: Path) -> None:
     run = write_release(tmp_path) / "run.json"
-    baseline = Kept(run, read_run(run))
+    baseline = StoredRecord(run, read_run(run))
     new = Since(None, None, "new since then")
     assert not is_same_model(new, baseline, "d", "eager", {}, baseline.record.machine)

@@ -13,14 +13,14 @@ from slimgate.judge.budget_tables import SliceBudget
 from slimgate.record.build import StepFacts
 from slimgate.record.comparing import BudgetChange, compare
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
-from slimgate.record.files import Kept, read_record_file
+from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.run import to_json
 from slimgate.report.compare import compare_report
 from slimgate.results.base import Verdict
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 
-def release(folder: Path, on_inconclusive: str | None, **changes: str) -> Kept:
+def release(folder: Path, on_inconclusive: str | None, **changes: str) -> StoredRecord:
     """A release whose one budget does this where it is undecided; None: a record from before it was kept."""
     file = write_release(folder, **changes) / "run.json"
     if on_inconclusive:
@@ -72,7 +72,7 @@ def test_accepting_it_takes_a_reason(tmp_path: Path, capsys: pytest.CaptureFixtu
     )
 
 
-def grouped(folder: Path) -> Kept:
+def grouped(folder: Path) -> StoredRecord:
     """A release whose rows were judged in groups, and which had a budget on slices of another column."""
     kept = read_record_file(
         write_release(folder, models={"int8": Model(slices=SliceBudget(drop_points=5.0))}) / "run.json"
@@ -135,7 +135,7 @@ def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:
         assert not more or main([*command, *more]) == 0
 
 
-def as_released(folder: Path, **changes: object) -> Kept:
+def as_released(folder: Path, **changes: object) -> StoredRecord:
     """A release of a suite's run: it has what the suite demands, and both self-tests."""
     kept = read_record_file(write_release(folder) / "run.json")
     demands = Demands(

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tools.trust import kill_nine
-from tools.trust.kill_nine import WHOLE
+from tools.trust.kill_nine import UNDISTURBED
 
 HAS_RAY = find_spec("ray") is not None
 with_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed")
@@ -67,8 +67,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def whole(repository: Path) -> dict[str, str]:
     """The outcomes of a local run."""
-    assert kill_nine.finish(repository, WHOLE, *BUILDING) == []
-    return kill_nine.outcomes(repository, WHOLE)
+    assert kill_nine.finish(repository, UNDISTURBED, *BUILDING) == []
+    return kill_nine.outcomes(repository, UNDISTURBED)
 
 
 def record(folder: Path, store: str) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def test_a_killed_worker_changes_no_verdict_and_no_outcome(repository: Path, who
     assert "Ray: 5 models in" in log(repository, "killed")
     assert (repository / "built.txt").read_text() == "pruned\n"
     assert kill_nine.outcomes(repository, "killed") == whole
-    assert judged(repository, "killed") == judged(repository, WHOLE)
+    assert judged(repository, "killed") == judged(repository, UNDISTURBED)
     assert len(kill_nine.entries(repository, "killed")) == kill_nine.ENTRIES
     assert list((repository / "killed/tmp").iterdir()) == []
 
@@ -144,7 +144,7 @@ def test_sigterm_during_a_build_leaves_a_record_and_no_process(repository: Path)
 
 @with_ray
 def test_a_method_that_raises_is_tried_once_and_fails_alone(repository: Path, whole: dict[str, str]) -> None:
-    shutil.copytree(repository / WHOLE, repository / "broken")
+    shutil.copytree(repository / UNDISTURBED, repository / "broken")
     _forget(repository / "broken", "noted:prune")
     (repository / "break").touch()
     try:
@@ -160,7 +160,7 @@ def test_a_method_that_raises_is_tried_once_and_fails_alone(repository: Path, wh
     others = {one["name"]: one["verdict_of"] for one in _verdicts(record(repository, "broken"))}
     assert others == {
         one["name"]: one["verdict_of"]
-        for one in _verdicts(record(repository, WHOLE))
+        for one in _verdicts(record(repository, UNDISTURBED))
         if one["name"] != "pruned"
     } | {"pruned": {}}
     assert whole
@@ -224,7 +224,7 @@ def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, who
         os.killpg(cluster.pid, signal.SIGTERM)
         cluster.wait(timeout=60)
     assert kill_nine.outcomes(repository, "hidden") == whole
-    assert judged(repository, "hidden") == judged(repository, WHOLE)
+    assert judged(repository, "hidden") == judged(repository, UNDISTURBED)
     assert not list(Path("/tmp").glob("slimgate-ray-*"))
 
 

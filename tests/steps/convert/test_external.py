@@ -90,7 +90,7 @@ def test_floats_come_back_as_a_model_for_further_steps(tmp_path: Path) -> None:
     assert torch.equal(made.network.lm_head.weight, before.network.lm_head.weight * 0.5)
     assert torch.equal(made.network.model.norm.weight, before.network.model.norm.weight)
     assert made.kind == "torch"
-    [log] = context.kept
+    [log] = context.extra_files
     assert log.read_text() == "halved 8 rows\n"
 
 

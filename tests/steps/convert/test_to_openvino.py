@@ -57,14 +57,14 @@ def test_the_graph_answers_as_the_network_and_reloads_the_same(
 @pytest.mark.parametrize("task", ["multi_label", "token_classification"])
 def test_further_tasks(tmp_path: Path, task: str) -> None:
     context = task_context(tmp_path / "rows", task)
-    model = load_task_model(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=2), context)
+    model = load_task_model(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
     to_openvino.step.apply(model, to_openvino.Params(), context)
     assert context.log["max_difference_relative"] < 1e-3
 
 
 def test_pairs_of_texts_stay_pairs(tmp_path: Path) -> None:
     context = embedding_context(tmp_path / "rows", calibration=16)
-    model = load_encoder(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=2), context)
+    model = load_encoder(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
     made = to_openvino.step.apply(model, to_openvino.Params(), context)
     assert model_scores(made, context).shape == (16, 2, 32)
 
@@ -79,14 +79,14 @@ def test_float16_storage_halves_the_bytes(tmp_path: Path) -> None:
 
 def test_a_disagreement_past_the_tolerance_is_one_line(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=2), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
     with pytest.raises(BuildError, match=r"disagrees .* expected at most 1e-12; set a larger `tolerance`"):
         to_openvino.step.apply(model, to_openvino.Params(tolerance=1e-12), context)
 
 
 def test_layers_that_compute_in_integers_are_named(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=2), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
     model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"its layers Int8Linear may be the reason") as caught:
         to_openvino.step.apply(model, to_openvino.Params(), context)
@@ -95,6 +95,6 @@ def test_layers_that_compute_in_integers_are_named(tmp_path: Path) -> None:
 
 def test_without_calibration_rows_it_says_so(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=2), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
     with pytest.raises(DataError, match="split calibration, which has none"):
         to_openvino.step.apply(model, to_openvino.Params(), context)

@@ -12,9 +12,9 @@ from slimgate.steps.factorize._svd import (
     allot_ranks,
     decompose,
     even_ranks,
-    kept_energy,
     pays,
     rank_of_energy,
+    share_of_energy,
 )
 
 
@@ -70,7 +70,7 @@ def test_a_matrix_of_zeros_gives_factors_of_zeros() -> None:
 
 def test_energy_and_rank_worked_by_hand() -> None:
     values = np.array([3.0, 2.0, 1.0])  # squares 9, 4, 1 of 14
-    assert kept_energy(values, 1) == pytest.approx(9 / 14)
+    assert share_of_energy(values, 1) == pytest.approx(9 / 14)
     assert [rank_of_energy(values, e) for e in (0.6, 0.65, 0.9, 0.95, 0.9999)] == [1, 2, 2, 3, 3]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from support.tiny_decoders import ASKED, UNASKED, answer_context, write_teacher_and_student
+from support.tiny_decoders import WITH_REFERENCE, WITHOUT_REFERENCE, answer_context, write_teacher_and_student
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -66,9 +66,9 @@ def test_the_teacher_answers_as_it_does_when_it_is_judged(
     teacher: Any, context: Any, folders: dict[str, Path]
 ) -> None:
     rows = context.rows("selection")
-    prompts = text_generation.task.row_encoder(ASKED, folders["teacher"])(rows)
+    prompts = text_generation.task.row_encoder(WITH_REFERENCE, folders["teacher"])(rows)
     judged = text_generation.task.answer(
-        ASKED, EagerPredictor(teacher.network, "cpu"), prompts, AnswerPlan(1)
+        WITH_REFERENCE, EagerPredictor(teacher.network, "cpu"), prompts, AnswerPlan(1)
     )
     assert written_answers(teacher, rows, context) == list(judged[:, 0])
 
@@ -99,7 +99,9 @@ def test_answers_are_written_once_for_all_students(teacher: Any, context: Any, t
     assert len(kept) == 1
 
 
-@pytest.mark.parametrize("params", [ASKED, UNASKED], ids=["in place of references", "without references"])
+@pytest.mark.parametrize(
+    "params", [WITH_REFERENCE, WITHOUT_REFERENCE], ids=["in place of references", "without references"]
+)
 def test_answers_are_what_is_learnt_and_prompts_are_not(
     teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch, params: text_generation.Params
 ) -> None:
@@ -159,7 +161,7 @@ def test_the_student_comes_to_write_what_its_teacher_writes(
     folders: dict[str, Path], context: Any, params: dict[str, Any], parts: set[str]
 ) -> None:
     teacher = taught(context, "nice plot")
-    own = replace(context, load_teacher=lambda: teacher, task_params=UNASKED)
+    own = replace(context, load_teacher=lambda: teacher, task_params=WITHOUT_REFERENCE)
     student = load_tiny(folders["student"], own)
     assert "nice plot" not in answers(student, own)
     options = sequence_distill.Params(

@@ -20,7 +20,7 @@ from slimgate.steps.prune._gradual_params import cubic_sparsity, progress_of_pru
 from slimgate.steps.prune._movement_prune import (
     MaskedWeight,
     MovementSchedule,
-    kept_weights,
+    compute_final_masks,
     sums_by_block,
     with_masks,
 )
@@ -148,12 +148,12 @@ def test_a_small_growing_weight_outlives_a_large_shrinking_one() -> None:
             optimizer.zero_grad()
             ((layer(inputs) - torch.tensor([[0.0], [1.0]])) ** 2).sum().backward()
             optimizer.step()
-    assert [mask.tolist() for mask in kept_weights([mask], 0.5)] == [[[False, True]]]
+    assert [mask.tolist() for mask in compute_final_masks([mask], 0.5)] == [[[False, True]]]
 
 
 def test_the_final_masks_are_exact_where_scores_are_equal() -> None:
     masks = [MaskedWeight(torch.ones(3, 4), (1, 1)), MaskedWeight(torch.ones(2, 4), (1, 1))]
-    kept = kept_weights(masks, 0.35)
+    kept = compute_final_masks(masks, 0.35)
     assert [tuple(mask.shape) for mask in kept] == [(3, 4), (2, 4)]
     assert sum(int((~mask).sum()) for mask in kept) == 7  # 0.35 of 20
 
@@ -173,7 +173,7 @@ def test_a_block_at_the_edge_is_cut() -> None:
     assert mask.area is None
     assert mask.sizes().tolist() == [[4, 4, 2], [2, 2, 1]]
     mask.scores.data = torch.tensor([[0.0, 5.0, 1.0], [2.0, 3.0, 4.0]])
-    (kept,) = kept_weights([mask], 0.4)  # 4 and 2 of 15
+    (kept,) = compute_final_masks([mask], 0.4)  # 4 and 2 of 15
     assert kept.int().tolist() == [[0, 0, 1, 1, 0], [0, 0, 1, 1, 0], [1, 1, 1, 1, 1]]
 
 

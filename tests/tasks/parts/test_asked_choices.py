@@ -50,10 +50,10 @@ def test_the_next_run_asks_only_failed_requests_again(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     with serving(lambda prompt, _: "status 500" if "pair" in prompt else "answer") as server:
         with pytest.raises(MeasureError, match=r"1 of 7 requests failed: status 500.* run again"):
-            ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8, kept=kept))
+            ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8, reply_file=kept))
         server.plan = lambda _prompt, _came: "answer"
         server.asked.clear()
-        found = ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8, kept=kept))
+        found = ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8, reply_file=kept))
         assert dict(server.asked) == {"one and one is a pair": 1}
     np.testing.assert_allclose(found, SCORES)
     assert len([line for line in kept.read_text().splitlines() if line and json.loads(line)]) == 8

@@ -34,7 +34,7 @@ def ask(url: str, rows: int, *, kept: Path | None = None, repeats: int = 1, **op
         [f"word{row}" for row in range(rows)], [str(row) for row in range(rows)], chat=False
     )
     predictor = EndpointPredictor(EndpointTable.model_validate(endpoint))
-    return ask_for_answers(predictor, prompts, HOW, AnswerPlan(1, kept=kept), repeats=repeats)
+    return ask_for_answers(predictor, prompts, HOW, AnswerPlan(1, reply_file=kept), repeats=repeats)
 
 
 def number(prompt: str) -> int:

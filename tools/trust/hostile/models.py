@@ -113,7 +113,7 @@ def _weights(content: bytes) -> Write:
     return write
 
 
-OWN = {"AutoConfig": "modeling_own.Config", "AutoModel": "modeling_own.Model"}
+OWN_CODE = {"AutoConfig": "modeling_own.Config", "AutoModel": "modeling_own.Model"}
 ELSEWHERE = {"x": "../../other/model.safetensors"}
 CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
     ("model: a pickle bomb as pytorch_model.bin", SUITE, _bin, (1,), True),
@@ -125,7 +125,7 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
     (
         "model: its own code in auto_map",
         SUITE,
-        _setting("config.json", model_type="own", auto_map=OWN),
+        _setting("config.json", model_type="own", auto_map=OWN_CODE),
         (4,),
         False,
     ),

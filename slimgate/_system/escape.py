@@ -20,6 +20,9 @@ _AUTOLINK = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)
 # entity for the sign does not prevent it; a zero-width space after the sign does.
 _REFERENCE = re.compile(r"@(?=\w)|#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
 APART = "&#8203;"
+# What `escape` puts into a text, for `unescape_markdown`.
+_ESCAPED = re.compile(r"\\([\\`*\[\]|~$#_=+-])|(?<=\d)\\(?=[.)])|&(amp|lt|gt|#46|#58|#8203);")
+_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "#46": ".", "#58": ":", "#8203": ""}
 _LIST_OR_RULE = re.compile(r"^(?:[-+](?=[-+\s]|$)|=|\d+(?=[.)](?:\s|$)))")
 
 
@@ -36,6 +39,11 @@ def escape(text: object, *, longest: int = _LONGEST) -> str:
     plain = without_references("".join(_HTML.get(character, character) for character in marked))
     unlinked = _AUTOLINK.sub(lambda match: f"&#{ord(match.group())};", plain)
     return _LIST_OR_RULE.sub(_harmless_start, unlinked)
+
+
+def unescape_markdown(markdown: str) -> str:
+    """Markdown with escaped texts as a terminal should show it: the texts as they were, on one line each."""
+    return _ESCAPED.sub(lambda match: match[1] or _ENTITIES.get(match[2], ""), markdown)
 
 
 def without_references(html: str) -> str:

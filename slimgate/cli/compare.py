@@ -66,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compares and prints. Raises SlimgateError for wrong input."""
+    from slimgate._system.escape import unescape_markdown
     from slimgate.errors import DataError
     from slimgate.record.comparing import compare
     from slimgate.record.files import read_record_file
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
             from slimgate.report.environments import format_environment
 
             text = f"{format_environment(environment)}\n\n{text}"
-        sys.stdout.write(text)
+        sys.stdout.write(unescape_markdown(text) if sys.stdout.isatty() else text)
     return int(_fails(comparison, options.fail_on or ()))
 
 

@@ -108,7 +108,10 @@ def _slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
 
 
 def _named_slice(part: SliceFacts, budget: BudgetFacts) -> str:
-    """`accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`."""
+    """The budget of a named slice.
+
+    Example: `accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`.
+    """
     low, high = part.interval
     drop = f"drop {part.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}], budget {budget.limit:g}"
     outcome = str(budget.verdict)

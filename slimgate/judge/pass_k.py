@@ -46,7 +46,7 @@ class Pass:
 
     @property
     def name(self) -> str:
-        """`pass^3`."""
+        """The name of the figure, such as `pass^3`."""
         return f"pass{self.kind}{self.k}"
 
 

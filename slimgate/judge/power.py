@@ -71,7 +71,9 @@ def plan(
     seed: int = 0,
     runs: int = RUNS,
 ) -> Plan:
-    """flips: the share of rows that change, either way; margin: the budget, a fraction.
+    """The shares of verdicts that so many rows lead to, and the number of rows that is needed.
+
+    flips: the share of rows that change, either way; margin: the budget, a fraction.
 
     two_sided: whether the budget limits a gain too.
     """

@@ -240,7 +240,10 @@ def _count_members(groups: Ints, column: Ints) -> tuple[Floats, csr_array]:
 def _weigh_sums(
     metric: Metric, terms: Floats, groups: Ints | None, rng: np.random.Generator, resamples: int
 ) -> RandomWeights:
-    """terms: (rows, 2k) the teacher's and the variant's; the last two rows (or groups) are made up."""
+    """The weighted sums of rows.
+
+    terms: (rows, 2k) the teacher's and the variant's; the last two rows (or groups) are made up.
+    """
     assert metric.row_sums is not None
     value = metric.row_sums.value
     units, counts = _equal_rows(terms) if groups is None else _sum_by_group(terms, groups)

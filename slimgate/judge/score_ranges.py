@@ -138,7 +138,7 @@ def check_range(low: float, high: float, shown: str) -> Range:
 
 
 def format_range(ends: Range) -> str:
-    """`0 to 1`."""
+    """A range as messages show it, such as `0 to 1`."""
     return f"{ends[0]:g} to {ends[1]:g}"
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class JudgedAnswers(JudgedFiles):
-    """verdicts: by target."""
+    """The judged figures of answers. verdicts: by target."""
 
     def __init__(self, verdicts: Mapping[str, LogVerdicts], on_inconclusive: OnInconclusive) -> None:
         self.verdicts = verdicts

@@ -79,7 +79,10 @@ def _measure_spread(samples: Samples, metric: str) -> JudgeSpread | None:
 
 
 def _spread_over_runs(scores: Floats, same_answers: npt.NDArray[np.bool_] | None) -> JudgeSpread | None:
-    """scores: (runs, rows). same_answers: (rows,) whether all runs have the same answer."""
+    """The spread of scores between runs.
+
+    scores: (runs, rows). same_answers: (rows,) whether all runs have the same answer.
+    """
     if same_answers is None:
         return None
     scores = scores[:, same_answers]

@@ -109,7 +109,7 @@ def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:
 
 
 def list_tasks(names: Sequence[str]) -> str:
-    """`the tasks a, b and 3 more`."""
+    """The names of tasks in a sentence, such as `the tasks a, b and 3 more`."""
     return f"the {'task' if len(names) == 1 else 'tasks'} {list_names(names, EXAMPLES)}"
 
 

@@ -235,7 +235,7 @@ def check_slices(
 
 
 def _describe_fields(tasks: Sequence[TaskLog]) -> str:
-    """`the samples have category, language`."""
+    """The fields that samples have, such as `the samples have category, language`."""
     known = list_fields(tasks)
     return (
         f"the samples have {list_names(known, _MOST_NAMED)}"

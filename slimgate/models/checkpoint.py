@@ -68,8 +68,10 @@ class Checkpoint(TorchModel):
         return [self.file] if self.file else [name for name in names if name != DESCRIPTION]
 
     def measure_size(self) -> dict[str, int]:
-        """parameters: of the architecture; nonzero_parameters: without zeros of unpacked weights;
-        state_bytes: of the weight files.
+        """The sizes that the record has.
+
+        parameters: of the architecture; nonzero_parameters: without zeros of unpacked weights; state_bytes:
+        of the weight files.
         """
         with silent(), torch.device("meta"):
             empty = _auto(self.architecture).from_config(_plain_config(self.config))

@@ -19,7 +19,7 @@ AT_ONCE = 128
 
 
 class Sampling(Protocol):
-    """tokens: the most new tokens; top_k = 0 draws from the whole vocabulary."""
+    """How answers are drawn. tokens: the most new tokens; top_k = 0 draws from the whole vocabulary."""
 
     @property
     def tokens(self) -> int: ...

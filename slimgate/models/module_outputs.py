@@ -31,7 +31,10 @@ _MOST_PROBABLE = 3
 
 @dataclass
 class Outputs:
-    """values: name of a module -> its last output, of a tuple the first part; rotary: (cos, sin) inputs."""
+    """What modules gave in a forward pass.
+
+    values: name of a module -> its last output, of a tuple the first part; rotary: (cos, sin) inputs.
+    """
 
     values: dict[str, torch.Tensor] = field(default_factory=dict)
     rotary: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)

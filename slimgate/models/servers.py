@@ -29,7 +29,7 @@ _EVERY, _PROBE = 0.2, 5.0  # seconds
 
 
 class ServerTable(Table):
-    """`server`: how slimgate starts the server of an endpoint.
+    """The table `server`: how slimgate starts the server of an endpoint.
 
     The command decides what the server answers, so it is in keys of the store and in records.
     The other fields are not.

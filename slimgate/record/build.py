@@ -108,7 +108,7 @@ class CascadeFacts(Facts):
 
 
 class ArtifactFacts(Facts):
-    """bytes: the files needed to predict; state_bytes: the state saved in memory.
+    """An artifact. bytes: the files needed to predict; state_bytes: the state saved in memory.
 
     runtime_params: its options, also those that no suite sets, such as the precision that it computes in;
     empty in a record from before this field.

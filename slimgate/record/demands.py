@@ -37,7 +37,9 @@ class DemandedRows(Facts):
 
 
 class Demands(Facts):
-    """budgets: of the teacher and the variants. gated: by variant; False if its verdicts fail no run.
+    """What a gate demands.
+
+    budgets: of the teacher and the variants. gated: by variant; False if its verdicts fail no run.
 
     switched_off: by variant, the common budgets that it does not have. settings: by dotted key of the suite,
     such as measure.rounds; the user's files and code by their digests. rows: by split; none before they are

@@ -25,7 +25,11 @@ def describe_carried(record: RunRecord) -> str | None:
 
 
 def describe_state(record: RunRecord) -> str | None:
-    """`partial: 5 results from 2026-11-20 14:02 UTC, 3 checks not run`; None if one run made all checks."""
+    """What earlier runs left in the record.
+
+    Example: `partial: 5 results from 2026-11-20 14:02 UTC, 3 checks not run`. None if one run made all
+    checks.
+    """
     missing = record.verdict.missing
     not_run = f"{format_count(missing, 'check', 'checks')} not run" if missing else None
     clauses = [clause for clause in (describe_carried(record), not_run) if clause]

@@ -113,7 +113,7 @@ class PlannedBudget:
 
     @property
     def answer(self) -> str:
-        """`6,000 gate rows in 1,015 groups can decide it`."""
+        """Whether the rows can decide the budget, such as `6,000 gate rows in 1,015 groups can decide it`."""
         if self.word == "unknown":
             return self.word
         return f"{self.gate} {self.word.replace('cannot', 'CANNOT')} it"

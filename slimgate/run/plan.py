@@ -120,7 +120,7 @@ def _plan_model(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel
 def _plan_step(
     run: SuiteRun, lookup: Lookup, variant: Variant, plugin: SuiteStep | None, recipe: str
 ) -> PlannedStep:
-    """plugin: None for loading the model that the variant names."""
+    """Plans a step. plugin: None for loading the model that the variant names."""
     name = (CASCADE if variant.cascade else LOAD) if plugin is None else plugin.name
     teachers = () if plugin is None else plugin.teachers
     shown_name = name if teachers in ((), (TEACHER,)) else f"{name} from {' and '.join(teachers)}"

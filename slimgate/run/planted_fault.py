@@ -57,7 +57,10 @@ class Fault:
 
     @property
     def line(self) -> str:
-        """`answers exchanged: accuracy drop 4.0 points of a budget of 2, 6,000 rows: FAIL`."""
+        """The result in one line.
+
+        Example: `answers exchanged: accuracy drop 4.0 points of a budget of 2, 6,000 rows: FAIL`.
+        """
         outcome = self.verdict or "no test"
         undecided = (
             ", too few rows to tell" if self.verdict is Verdict.INCONCLUSIVE and not self.wrong else ""

@@ -239,7 +239,7 @@ class SuiteRun:
     def _predict(
         self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str, *, again: bool = False
     ) -> Outcomes:
-        """again: in other batches and with another number of threads than the suite has."""
+        """Predicts a split. again: in other batches and with another number of threads than the suite has."""
         is_own = not again and artifact is self.build(name).artifact
         work = self.describe_prediction(name, runtime, split) if is_own else None
         expected = self.past.estimate_prediction(work) if work else None

@@ -44,7 +44,10 @@ class PlannedSlices:
 
     @property
     def line(self) -> str:
-        """`slices by label, accuracy: 0 of 77 can be decided at 5 points (40 rows each; …)`."""
+        """The plan of a column in one line.
+
+        Example: `slices by label, accuracy: 0 of 77 can be decided at 5 points (40 rows each; …)`.
+        """
         each = " each" if len(set(self.sizes)) == 1 and len(self.sizes) > 1 else ""
         rows = f"{_format_range(self.sizes)} rows{each}; about {_format_range(self.needed)} needed"
         counts = f"{self.count_decidable} of {len(self.sizes)} can be decided at {self.drop_points:g} points"

@@ -75,7 +75,10 @@ class _Texts:
 
 @dataclass(frozen=True)
 class _BegunAnswer:
-    """An answer after its first token. token: (rows,); position: of the next token; remaining: tokens to come."""
+    """An answer after its first token.
+
+    token: (rows,); position: of the next token; remaining: tokens to come.
+    """
 
     token: Ids
     position: int

@@ -74,6 +74,18 @@ def test_the_text_says_first_what_held_and_fails(compare: Run, old: Path, tmp_pa
     assert "- int8, accuracy: fell, and its teacher fell too" in out
 
 
+def test_on_a_terminal_no_name_is_escaped(
+    compare: Run, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = write_release(tmp_path / "new [a]*", models={"int8": FAILS})
+    escaped = compare(old, new)[1]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = compare(old, new)[1]
+    assert r"new \[a\]\*" in escaped
+    assert "new [a]*" in shown
+    assert "\\" not in shown
+
+
 def test_a_loosened_budget_has_its_reason_or_is_said_to_lack_one(
     compare: Run, old: Path, tmp_path: Path
 ) -> None:

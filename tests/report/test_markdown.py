@@ -25,7 +25,7 @@ from support.sample_record import (
 )
 
 import slimgate.report
-from slimgate._system.escape import escape, visible
+from slimgate._system.escape import escape, unescape_markdown, visible
 from slimgate.record.build import ClaimFacts, StepFacts
 from slimgate.record.run import (
     AnswerFacts,
@@ -565,6 +565,11 @@ def test_escaped_text_reads_as_written_and_stays_inert(text: str, place: str) ->
     html, plain = rendered(place.format(escape(text))), rendered(place.format("SAFE"))
     read = html.replace("\u200b", "")  # nothing to see: it stands behind what GitHub would link
     assert re.sub(r"\s", "", read) == re.sub(r"\s", "", plain.replace("SAFE", shown))
+
+
+@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
+def test_a_terminal_shows_escaped_text_as_it_was(text: str) -> None:
+    assert unescape_markdown(escape(text, longest=10**6)) == visible(text.strip())
 
 
 # As GitHub looks for them in the text that it has rendered.

@@ -65,7 +65,10 @@ class RowCheck:
 
     @property
     def message(self) -> str:
-        """`500 gate rows: 0 predictions differ, largest probability difference 0.004`"""
+        """The result in words.
+
+        Example: `500 gate rows: 0 predictions differ, largest probability difference 0.004`.
+        """
         noun, number = ("prediction", "probability") if self.of_classes else ("answer", "score")
         differ = (
             f"{format_count(self.changed, noun, f'{noun}s')} {'differs' if self.changed == 1 else 'differ'}"

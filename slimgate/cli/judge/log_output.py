@@ -123,7 +123,10 @@ def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
 
 
 def _totals(verdicts: LogVerdicts) -> str:
-    """`3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`."""
+    """The counts over all tasks.
+
+    Example: `3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`.
+    """
     comparisons = [row for row in verdicts.comparisons if row.length_in is None]
     scores = sum(row.counts.judged for row in comparisons)
     line = (

@@ -34,7 +34,10 @@ HEADER = "# Written by slimgate tune"
 
 
 def trial_line(trial: Trial) -> str:
-    """`trial-3 keep_layers [0, 2]: accuracy drop 0.3 [-0.5, 1.2]; at least 3.40×; 12.1 MB`."""
+    """What a trial was and gave.
+
+    Example: `trial-3 keep_layers [0, 2]: accuracy drop 0.3 [-0.5, 1.2]; at least 3.40×; 12.1 MB`.
+    """
     return f"{trial.name} {format_steps(trial.steps)}: {_result(trial)}"
 
 

@@ -279,7 +279,7 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
 
 
 def _order(names: Sequence[str]) -> str:
-    """`0 = neg, 1 = neutral, 2 = pos`"""
+    """The labels by number, such as `0 = neg, 1 = neutral, 2 = pos`"""
     listed = ", ".join(f"{k} = {name}" for k, name in enumerate(names[:EXAMPLES]))
     return listed + (", …" if len(names) > EXAMPLES else "")
 

@@ -90,7 +90,10 @@ def _judge_weights(
 
 
 def _describe_quantized(shares: WeightShares, judged: BudgetFacts) -> str:
-    """`; 0.0 % of the weights of its blocks have fewer than 16 bits (claimed: gptq, W4A16), budget 95 %`."""
+    """The end of a message on the quantized share.
+
+    Example: `; 0.0 % of the weights of its blocks have fewer than 16 bits (claimed: gptq), budget 95 %`.
+    """
     claimed = f" (claimed: {shares.claim})" if shares.claim else ""
     share = f"{100 * shares.quantized_share:.1f} % of the weights of its blocks"
     return f"; {share} have fewer than 16 bits{claimed}, budget {100 * judged.limit:g} %: {judged.verdict}"

@@ -31,7 +31,10 @@ class Moved:
 
 @dataclass(frozen=True)
 class Confusion:
-    """lines: (label, cells) of a whole matrix; pairs: (label, prediction, teacher, cell) of a large one."""
+    """A confusion matrix to draw.
+
+    lines: (label, cells) of a whole matrix; pairs: (label, prediction, teacher, cell) of a large one.
+    """
 
     names: Sequence[str]
     lines: Sequence[tuple[str, Sequence[Moved]]]
@@ -141,7 +144,10 @@ class Spot:
 
 @dataclass(frozen=True)
 class Curve:
-    """low: the values at the left and at the bottom; the other ends are 1. rows: the same as a table."""
+    """A curve to draw.
+
+    low: the values at the left and at the bottom; the other ends are 1. rows: the same as a table.
+    """
 
     low: str
     of_variant: Sequence[Spot]

@@ -16,7 +16,7 @@ _MOST_BUDGETS = 3.0
 
 @dataclass(frozen=True)
 class Scale:
-    """low, high: the values at 0 and at 100."""
+    """A linear scale of an axis. low, high: the values at 0 and at 100."""
 
     low: float
     high: float

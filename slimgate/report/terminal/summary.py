@@ -176,7 +176,10 @@ def _rank(model: VariantRecord) -> int:
 
 
 def _more(record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str], where: str) -> str:
-    """`… and 180 more (170 PASS, 10 not gated): reports/latest/x/report.md`."""
+    """How many lines are left out.
+
+    Example: `… and 180 more (170 PASS, 10 not gated): reports/latest/x/report.md`.
+    """
     counts: dict[str, int] = {}
     for model in left:
         word = standing(record, model, names).replace("*", "").partition(" (")[0].partition(",")[0]

@@ -88,7 +88,9 @@ class Answered:
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """tasks: lm-evaluation-harness's; rows: for each part (gate, train) one row for each document.
+    """The documents of tasks.
+
+    tasks: lm-evaluation-harness's; rows: for each part (gate, train) one row for each document.
 
     gate: for the id of a row the requests of its document; training: for a task its training documents;
     prepared: how their requests are made.

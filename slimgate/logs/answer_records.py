@@ -137,7 +137,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
 
 
 def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:
-    """The entry `slices` of the JSON: by name, the comparison, field and value of each; empty if there are none."""
+    """The JSON entry `slices`: by name, the comparison, field and value of each; empty without slices."""
     parts = {part.name: part.slice_of for part in verdicts.slices if part.slice_of is not None}
     slices = {
         name: {"of": part.name, "field": part.field, "value": part.value} for name, part in parts.items()

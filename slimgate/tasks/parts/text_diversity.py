@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from slimgate.models.generate import can_write, continue_prompts, room
 from slimgate.plugins.models import Compared
 
 Words = Sequence[str]
+Figures = dict[str, float | None]
 PROMPTS = 64
 PROMPT_TOKENS = 8
 WORDS = {
@@ -51,7 +53,11 @@ def repetition(texts: Sequence[str], n: int = 4) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-def diversity(texts: Sequence[str]) -> dict[str, float | None]:
+# By network, then by prompts and number of tokens: every variant is compared with the same loaded teacher.
+_figures_of_networks: WeakKeyDictionary[Any, dict[object, Figures]] = WeakKeyDictionary()
+
+
+def diversity(texts: Sequence[str]) -> Figures:
     """distinct_1, distinct_2, distinct_3 and repetition_4."""
     return {**{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)}, "repetition_4": repetition(texts)}
 
@@ -94,16 +100,23 @@ def _tokens(*models: Compared) -> int:
     return min([_Plain.tokens, *(room - PROMPT_TOKENS for room in rooms if room is not None)])
 
 
-def _diversity(model: Compared, tokens: int) -> dict[str, float | None]:
+def _diversity(model: Compared, tokens: int) -> Figures:
     network = _network(model)
     if tokens < 1 or not can_write(network):
         return {}
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=False)
     encoded: Any = model.encoded
     firsts = np.unique(encoded.row_of, return_index=True)[1]
     chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int))]
-    prompts = [list(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in chosen]
-    texts = continue_prompts(network, tokenizer, prompts, _Plain(tokens), seed=0, endless=True)
+    prompts = tuple(tuple(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in chosen)
+    figures = _figures_of_networks.setdefault(network, {})
+    if (prompts, tokens) not in figures:
+        figures[prompts, tokens] = _write_and_measure(model, prompts, tokens)
+    return figures[prompts, tokens]
+
+
+def _write_and_measure(model: Compared, prompts: Sequence[Sequence[int]], tokens: int) -> Figures:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=False)
+    texts = continue_prompts(_network(model), tokenizer, prompts, _Plain(tokens), seed=0, endless=True)
     return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

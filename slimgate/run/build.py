@@ -396,9 +396,16 @@ def _explain_errors(where: str) -> Iterator[None]:
     try:
         yield
     except SlimgateError as error:
-        raise type(error)(f"{where}: {error}") from error
+        raise type(error)(_join_message(where, str(error))) from error
     except Exception as error:  # a user's step may raise anything; the cause stays chained
         raise BuildError(f"{where}: {in_one_line(error)}") from error
+
+
+def _join_message(where: str, message: str) -> str:
+    """The message behind `where`, without repeating the model that both name."""
+    subject, _, problem = message.partition(": ")
+    is_repeated = bool(problem) and where.endswith(" " + subject.strip('"'))
+    return f"{where}: {problem if is_repeated else message}"
 
 
 def _make_manifest(

@@ -533,7 +533,7 @@ def test_a_model_whose_labels_do_not_fit_is_named(tiny: Tiny) -> None:
 def test_a_model_without_its_weights_is_named(tiny: Tiny) -> None:
     suite = tiny.suite()
     (tiny.folder / "hub" / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(BuildError, match=r"^teacher: model hub: "):
+    with pytest.raises(BuildError, match=r"^teacher: model hub: (?!hub)"):
         tiny.builder(suite).build("teacher")
 
 

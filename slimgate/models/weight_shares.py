@@ -98,9 +98,9 @@ def read_weight_shares(text: str) -> WeightShares:
         return _of_graph(path)
     models = ("*.safetensors", "*.gguf", "pytorch_model*.bin")
     if path.is_dir() and not any(file for pattern in models for file in path.glob(pattern)):
-        graph = find_graph(path)
-        if graph is not None:
-            return _of_graph(graph)
+        graph_shares = _of_graph_in(path)
+        if graph_shares is not None:
+            return graph_shares
     ref = parse_model_ref(text)
     if ref.folder is None:
         from slimgate.models.hub import fetch_model
@@ -125,14 +125,28 @@ def read_artifact_shares(kind: str, folder: Path) -> WeightShares | None:
         return None
     if kind in _KINDS_OF_GRAPHS:
         try:
-            graph = find_graph(folder)
-            return None if graph is None else _of_graph(graph)
+            return _of_graph_in(folder)
         except SuiteError:  # several graphs, or no package to read them: only a budget needs the shares
             return None
     if files := gguf_files(folder):
         return _of_gguf(files[0])
     replaced = _replaced_layers(read_description(folder))
     return _of_folder(folder, read_json(folder / "config.json"), replaced)
+
+
+def explain_missing_shares(kind: str, folder: Path) -> str:
+    """The reason why an artifact has no shares."""
+    if kind in _KINDS_OF_GRAPHS:
+        try:
+            _of_graph_in(folder)
+        except SuiteError as error:
+            return str(error)
+    return "its files do not say in which precision the weights are"
+
+
+def _of_graph_in(folder: Path) -> WeightShares | None:
+    graph = find_graph(folder)
+    return None if graph is None else _of_graph(graph)
 
 
 def _replaced_layers(description: Json) -> dict[str, Json]:

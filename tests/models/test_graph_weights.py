@@ -14,7 +14,12 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
-from slimgate.models.weight_shares import WeightShares, read_artifact_shares, read_weight_shares
+from slimgate.models.weight_shares import (
+    WeightShares,
+    explain_missing_shares,
+    read_artifact_shares,
+    read_weight_shares,
+)
 from slimgate.plugins.loading import load
 
 # Of the tiny BERT: three tables, and the matrices of its block with the pooler and the classifier.
@@ -323,3 +328,9 @@ def test_an_artifact_of_two_graphs_has_no_shares(tmp_path: Path) -> None:
     for name in ("encoder.onnx", "decoder.onnx"):
         write_graph(tmp_path / name, [])
     assert read_artifact_shares("onnx", tmp_path) is None
+    assert explain_missing_shares("onnx", tmp_path).endswith(
+        "has several graphs (decoder.onnx, encoder.onnx), expected one; name the file"
+    )
+    assert explain_missing_shares("torch", tmp_path) == (
+        "its files do not say in which precision the weights are"
+    )

@@ -20,7 +20,7 @@ from slimgate.judge.size import (
     memory_message,
     memory_ratio,
 )
-from slimgate.models.weight_shares import WeightShares, read_artifact_shares
+from slimgate.models.weight_shares import WeightShares, explain_missing_shares, read_artifact_shares
 from slimgate.plugin.gates.latency import describe_unpacked_times
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.results.base import BudgetFacts, worst_verdict
@@ -81,9 +81,10 @@ def _judge_weights(
     if shares is not None:
         return [judge_quantized(shares.quantized_share, budget.limit, budget.reason)]
     if variant.variant.gated:
+        artifact = variant.built.artifact
         off = f'size = {{ {budget.kind} = "off", reason = "not known" }}'
         raise MeasureError(
-            f"{variant.name}: its files do not say in which precision the weights are, so "
+            f"{variant.name}: {explain_missing_shares(artifact.kind, artifact.folder)}, so "
             f"{budget.kind} cannot be judged; switch it off: [budgets.variants.{variant.name}] {off}"
         )
     return []

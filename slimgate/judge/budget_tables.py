@@ -310,9 +310,9 @@ class KlBudgetTable(_LimitBudgets):
     """For mean_max: the largest share of the tokens that may be in documents above the cap; default: mean_max
     / (8 · cap)."""
     p99_max: float | None = Field(default=None, gt=0)
-    """At most 1 % of the tokens may be above this; takes about 300 documents."""
+    """Less than 1 % of the tokens may have a KL above this value; a PASS needs about 300 documents."""
     p999_max: float | None = Field(default=None, gt=0)
-    """At most 0.1 % of the tokens may be above this; takes about 3,000 documents."""
+    """Less than 0.1 % of the tokens may have a KL above this value; a PASS needs about 3,000 documents."""
 
     @model_validator(mode="after")
     def _caps_a_mean(self) -> Self:

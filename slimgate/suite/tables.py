@@ -100,7 +100,7 @@ def _check_endpoint(table: TeacherTable | VariantTable, options: dict[str, Any])
     """Raises ValueError if an endpoint has an option that only a loaded model can have."""
     if table.endpoint is None:
         if table.server is not None:
-            raise ValueError("server was given without endpoint = { url, model }, which says how it is asked")
+            raise ValueError("server was given without endpoint = { url, model }; give both")
         return
     if table.server is not None:
         table.server.check_url(table.endpoint.url)

@@ -60,9 +60,9 @@ class Params(Table):
     stride: int | None = Field(default=None, ge=1)
     """Tokens between the starts of two windows of the gate; default: half of max_tokens."""
     add_bos: bool = False
-    """Put a start token before each document, so that its first token is predicted too."""
+    """Put a start token before each document, so that the first token of the document is also predicted."""
     add_eos: bool = False
-    """Put an end token after each document, which is predicted too."""
+    """Put an end token after each document. The end token is also predicted."""
 
     @model_validator(mode="after")
     def _every_token(self) -> Self:

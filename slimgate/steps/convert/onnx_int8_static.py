@@ -34,9 +34,9 @@ class Params(Table):
     reduce_range: bool = False
     """Store weights in 7 bits, for CPUs without VNNI, on which sums of 8-bit products would saturate."""
     embeddings: bool = False
-    """Quantize the token tables too, with one scale for each table."""
+    """Also quantize the token embeddings, with one scale for each table."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
     tolerance: float = Field(default=1.0, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores."""
 

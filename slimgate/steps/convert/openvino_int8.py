@@ -54,9 +54,9 @@ class Params(Table):
     bias_correction: bool = True
     """Correct biases by the mean error of the outputs."""
     embeddings: bool = False
-    """Quantize the token tables too."""
+    """Also quantize the token embeddings."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
     ignored: tuple[str, ...] = ()
     """Regular expressions; operators whose names match stay in float."""
     accuracy_control: AccuracyControl | None = None

@@ -34,7 +34,7 @@ class Params(Table):
     ratio: float | None = Field(default=None, ge=0, le=1)
     """Share of the weights that int4 modes store in 4 bits, the least sensitive ones; default: nncf's."""
     all_layers: bool | None = None
-    """Store embeddings and the output layer in 4 bits too, in int4 modes."""
+    """In int4 modes, also store the embeddings and the output layer in 4 bits."""
     awq: bool | None = None
     """Scale channels by what calibration rows show (AWQ), in int4 modes."""
     scale_estimation: bool | None = None

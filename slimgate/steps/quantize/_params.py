@@ -22,7 +22,7 @@ class PackedParams(Table):
     """Bits of the token embeddings; default: they stay float. If the output layer is the same table, as in
     GPT-2 and many small decoders, it becomes a separate table: in float, unless output_layer is true."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
 
 
 class WeightGridParams(Table):

@@ -53,9 +53,9 @@ class Params(Table):
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.8
     """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
     embeddings: bool = False
-    """Quantize the token embeddings too."""
+    """Also quantize the token embeddings."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
 
     @model_validator(mode="after")
     def _percentile_has_its_observer(self) -> Params:

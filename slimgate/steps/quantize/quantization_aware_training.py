@@ -43,7 +43,7 @@ class Params(distill.Params, WeightGridParams):
     """Bits of the token embeddings, as in weight_only; default: they stay float. If the output layer is the
     same table, it becomes a separate table: in float, unless output_layer is true."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
 
 
 class QuantizationAwareTraining(distill.Distill[Params]):

@@ -25,8 +25,8 @@ PERCENTILE = 99.99
 
 class Params(Table):
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    """Range of the inputs that 256 levels cover: of all values ("minmax"), between percentiles, or of least
-    error ("mse", "entropy")."""
+    """Range of the inputs that the 256 levels cover: all values ("minmax"), the values between two
+    percentiles ("percentile"), or the range with the least error ("mse", "entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
     """Percentile of observer = "percentile"; default: 99.99."""
     symmetric_activations: bool = False

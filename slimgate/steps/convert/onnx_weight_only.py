@@ -28,7 +28,7 @@ class Params(Table):
     bits: Literal[4, 8] = 4
     """Bits of a weight in the matrices."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
-    """Weights that share a scale."""
+    """Number of weights that share a scale."""
     symmetric: bool = True
     """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     accuracy_level: Literal["float32", "int8"] = "int8"

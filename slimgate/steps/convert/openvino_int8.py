@@ -48,7 +48,7 @@ class Params(Table):
     preset: Literal["performance", "mixed"] = "mixed"
     """Levels of activations: symmetric ("performance"), or asymmetric, which is more accurate ("mixed")."""
     rows: int = Field(default=128, ge=1)
-    """Rows of `calibration` that show the ranges, at most."""
+    """Largest number of `calibration` rows that determine the ranges."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.95
     """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
     bias_correction: bool = True

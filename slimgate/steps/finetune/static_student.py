@@ -42,7 +42,7 @@ _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer")
 
 class Params(Table):
     dims: int = Field(default=256, ge=1)
-    """Numbers of a vector; at most the width of the model."""
+    """Dimensions of a vector; at most the width of the model."""
     bigrams: int = Field(default=0, ge=0)
     """Number of vectors for pairs of neighbouring tokens; a hash assigns each pair to a vector. 0: the order
     of tokens does not count."""

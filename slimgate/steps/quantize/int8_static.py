@@ -46,8 +46,8 @@ def _off(value: bool) -> bool:
 
 class Params(Table):
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    """Range of the inputs that 256 levels cover: of all values ("minmax"), between percentiles, or of least
-    error ("mse", "entropy")."""
+    """Range of the inputs that the 256 levels cover: all values ("minmax"), the values between two
+    percentiles ("percentile"), or the range with the least error ("mse", "entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
     """Percentile of observer = "percentile"; default: 99.99."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.8

@@ -43,7 +43,7 @@ class Params(Table):
     @model_validator(mode="after")
     def _percentile_has_its_observer(self) -> Params:
         if self.percentile is not None and self.observer != "percentile":
-            raise ValueError(f'percentile goes with observer = "percentile", but "{self.observer}" was given')
+            raise ValueError(f'percentile needs observer = "percentile", but "{self.observer}" was given')
         return self
 
 

@@ -245,8 +245,8 @@ def _find_float_file(model: Served, params: Params) -> Path:
         )
     if not params.by_llama_cpp:
         raise BuildError(
-            f'a GGUF file is made {params.type} by llama.cpp\'s quantizer; set quantizer = "llama_cpp", or '
-            "start from the model of PyTorch"
+            f"only llama.cpp's quantizer converts a GGUF file to {params.type}; set quantizer = "
+            '"llama_cpp", or start from the model of PyTorch'
         )
     return file
 

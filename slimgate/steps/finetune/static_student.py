@@ -64,7 +64,7 @@ class StaticStudent(Step[Params]):
             )
         width = next((config[name] for name in _WIDTHS if name in config), None)
         if isinstance(width, int) and params.dims > width:
-            raise SuiteError(f"dims = {params.dims}, but the model is {width} wide; expected at most that")
+            raise SuiteError(f"dims = {params.dims}, but the model is {width} wide; expected at most {width}")
         return {**config, **dict.fromkeys((name for name in _BLOCKS if name in config), 0)}
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:

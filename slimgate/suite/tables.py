@@ -173,7 +173,7 @@ class TeacherTable(Table):
 
 
 class VariantTable(Table):
-    """[variants.NAME]: a parent or a ready-made model, then steps."""
+    """[variants.NAME]: a parent or a finished model, then steps."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
     parent: str | None = Field(default=None, alias="from")

@@ -54,7 +54,7 @@ class Params(Table):
     """[task] of a causal language model."""
 
     text: tuple[str, ...] = Field(min_length=1, max_length=1)
-    """The column of documents, or of sentences, as a list of one."""
+    """The column of documents or sentences, as a list with one name."""
     max_tokens: int = Field(default=128, ge=2)
     """Tokens of a window; longer documents become several windows."""
     stride: int | None = Field(default=None, ge=1)

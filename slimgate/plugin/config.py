@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--slimgate-confirm",
         action="store_true",
-        help="Judge each variant again that passed on the gate rows, now on the rows of the split confirm",
+        help="Judge on the rows of the split confirm, and only the variants that passed on the gate rows",
     )
     add(
         "--slimgate-baseline",

@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         action="store_true",
-        help="Also check that the rows with their columns, the model folders, the packages and the "
-        "logs are on this machine, and that the budgets can judge the logs",
+        help="Also check that this machine has the rows with their columns, the model folders, the "
+        "packages and the logs, and that the logs can be compared",
     )
     parser.add_argument(
         "--without-budgets",

@@ -209,7 +209,7 @@ class SliceBudget(_UndecidedBudget):
     not_yet: ClassVar[frozenset[str]] = frozenset(metric_kinds()) - {"drop_points"}
     kind = "drop_points"
     drop_points: float = Field(gt=0, lt=100)
-    """Percentage points that each slice may lose; all must be shown to be inside."""
+    """Percentage points that each slice may lose. PASS: the rows show this for every slice."""
 
 
 @dataclass(frozen=True)
@@ -310,9 +310,9 @@ class KlBudgetTable(_LimitBudgets):
     """For mean_max: the largest share of the tokens that may be in documents above the cap; default: mean_max
     / (8 · cap)."""
     p99_max: float | None = Field(default=None, gt=0)
-    """At most 1 % of the tokens may be above this; takes about 300 documents."""
+    """Less than 1 % of the tokens may have a KL above this value; a PASS needs about 300 documents."""
     p999_max: float | None = Field(default=None, gt=0)
-    """At most 0.1 % of the tokens may be above this; takes about 3,000 documents."""
+    """Less than 0.1 % of the tokens may have a KL above this value; a PASS needs about 3,000 documents."""
 
     @model_validator(mode="after")
     def _caps_a_mean(self) -> Self:
@@ -399,29 +399,30 @@ class LatencyBudgetTable(_LimitBudgets):
     speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time; it applies to every workload."""
     p50_ms_max: float | None = Field(default=None, gt=0)
-    """Largest median of a call in milliseconds on this machine; it applies to every workload and load."""
+    """Largest median time of a call on this machine, in milliseconds; it applies to every workload and
+    load."""
     p95_ms_max: float | None = Field(default=None, gt=0)
-    """Milliseconds that 95 % of the calls stay under, on every workload and load; takes at least 59 rounds
-    or requests."""
+    """Largest 95th percentile of the time of a call, in milliseconds, on every workload and load; a PASS
+    needs at least 59 rounds or requests."""
     ttft_speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time until the first token, on workloads with new_tokens."""
     tpot_speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time of each later token, on workloads with new_tokens."""
     ttft_p95_ms_max: float | None = Field(default=None, gt=0)
-    """Milliseconds that 95 % of the first tokens stay under, on workloads with new_tokens and on loads; takes
-    at least 59 rounds or requests."""
+    """Largest 95th percentile of the time until the first token, in milliseconds, on workloads with
+    new_tokens and on loads; a PASS needs at least 59 rounds or requests."""
     tokens_per_second_min: float | None = Field(default=None, gt=0)
     """Least number of new tokens per second, summed over the rows of a call, on workloads with new_tokens.
     The time includes reading the prompts. The median call counts."""
     goodput_min: float | None = Field(default=None, gt=0)
-    """Least number of requests a second that meet the service_level of a load; by the median turn."""
+    """Least number of requests per second that meet the service_level of a load, in the median turn."""
     end_to_end_speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time from text to answer, with [measure] end_to_end = true."""
     end_to_end_p50_ms_max: float | None = Field(default=None, gt=0)
-    """Largest median from text to answer in milliseconds, with [measure] end_to_end = true."""
+    """Largest median time from text to answer, in milliseconds, with [measure] end_to_end = true."""
     end_to_end_p95_ms_max: float | None = Field(default=None, gt=0)
-    """Milliseconds that 95 % of the calls stay under from text to answer, with [measure] end_to_end = true;
-    takes at least 59 rounds."""
+    """Largest 95th percentile of the time from text to answer, in milliseconds, with [measure] end_to_end =
+    true; a PASS needs at least 59 rounds."""
 
     @property
     def speed(self) -> SpeedBudget | None:

@@ -166,8 +166,8 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
         if "score" in columns:
             raise DataError(
                 f"{path}: it may be predictions (columns label and prediction) or a log of scores (column "
-                "score); --prediction prediction or --format table says which, or in a suite [logs] kind = "
-                '"predictions" or "answers"'
+                "score); choose with --prediction prediction or --format table, or in a suite with [logs] "
+                'kind = "predictions" or "answers"'
             )
         return True
     if "score" in columns:

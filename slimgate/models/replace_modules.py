@@ -115,7 +115,7 @@ def describe(module: nn.Module) -> tuple[str, Json]:
     elif hasattr(module, "options"):
         options = module.options()  # type: ignore[operator]
     else:
-        raise BuildError(f"{type(module).__name__} does not say its options, so that it could not be loaded")
+        raise BuildError(f"{type(module).__name__} does not declare its options, so it could not be loaded")
     return f"{type(module).__module__}:{type(module).__qualname__}", options
 
 

@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--slimgate-confirm",
         action="store_true",
-        help="Judge the variants that passed on the gate once more, on the rows of the split confirm",
+        help="Judge on the rows of the split confirm, and only the variants that passed on the gate rows",
     )
     add(
         "--slimgate-baseline",
@@ -84,7 +84,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slimgate-time-limit",
         metavar="SECONDS",
         type=_seconds,
-        help="Time limit for building the own steps of a variant; if they take longer, its tests fail",
+        help="Time limit for the own steps of a variant; if they take longer, the tests of the variant fail",
     )
     parser.addini("slimgate_files", "Glob patterns of suite files", type="args", default=["bench/*.toml"])
 

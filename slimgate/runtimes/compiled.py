@@ -55,7 +55,8 @@ class Params(Table):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Format of products; "bfloat16" computes them under autocast."""
     tolerance: float = Field(default=0.1, gt=0)
-    """Largest allowed difference from the scores of the network uncompiled, in their root mean square."""
+    """Largest allowed difference from the scores of the uncompiled network, relative to the root mean square
+    of these scores."""
 
 
 class CompiledPredictor(EagerPredictor):

@@ -54,9 +54,9 @@ class Params(Table):
     """Map the weights from the file, whose pages are read when they are first used; false reads them into
     memory of the process. Weights that llama.cpp repacks for the processor are in both."""
     batch: int = Field(default=2048, ge=1)
-    """Tokens of a call, at most."""
+    """Largest number of tokens of a call."""
     micro_batch: int = Field(default=512, ge=1)
-    """Tokens that go through the network at once, at most."""
+    """Largest number of tokens that go through the network at once."""
     context: int | None = Field(default=None, ge=1)
     """Tokens of a text and its answer for which the key-value cache has room, as on a server; longer ones are
     refused. Default: room for each call's, up to the length that the model was trained on."""

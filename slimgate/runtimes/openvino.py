@@ -49,7 +49,8 @@ class Params(Table):
     static_shapes: bool = False
     """Compile the graph for the shape of each batch: faster calls, and a compilation for each new shape."""
     dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
-    """Activations that share a scale before compressed weights; 0: they stay float; default: OpenVINO's."""
+    """Number of activations that share a scale before compressed weights; 0: activations stay in float;
+    default: OpenVINO's."""
     execution_mode: Literal["PERFORMANCE", "ACCURACY"] = "PERFORMANCE"
     """OpenVINO's execution mode; "ACCURACY" avoids optimizations that change the answers."""
 

@@ -51,7 +51,8 @@ class Params(Table):
     """Format of the keys and values of earlier tokens; "u8": 8 bits, with a scale and a zero point for each
     token of a head. Default: that of inference_precision."""
     dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
-    """Activations that share a scale before compressed weights; 0: they stay float; default: OpenVINO's."""
+    """Number of activations that share a scale before compressed weights; 0: activations stay in float;
+    default: OpenVINO's."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ Threshold = Annotated[
 
 
 class CascadeTable(Table):
-    """`cascade` of a variant: each model answers the rows that it is sure of, and passes on the others."""
+    """`cascade` of a variant: a model answers the rows that it is sure of. The next model gets the rest."""
 
     models: tuple[str, ...]
     """Names of variants of this suite, the cheapest first; the last one may be teacher."""

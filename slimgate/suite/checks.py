@@ -76,7 +76,7 @@ def check_goodput(suite: Suite, error_at: ErrorAt) -> None:
         return
     if any(budget.kind == GOODPUT for budgets in suite.budgets.values() for budget in budgets.times):
         example = "{ concurrency = 8, service_level = { ttft_ms = 200, tpot_ms = 30 } }"
-        problem = f"needs a load that says what a good request is; give [measure] loads = [{example}]"
+        problem = f"needs a load that defines a good request; give [measure] loads = [{example}]"
         raise error_at(("budgets", LATENCY, GOODPUT), problem)
 
 

@@ -45,11 +45,12 @@ class SuiteTable(Table):
     """[suite]"""
 
     title: str
-    """What the suite asks; the heading of the report."""
+    """The question that the suite answers; the heading of the report."""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of the splits and of every step that draws numbers."""
     seeds: tuple[Seed, ...] | None = None
-    """Seeds that stochastic variants are built for; the first one replaces seed and makes what ships."""
+    """Seeds for the builds of stochastic variants. The first seed replaces `seed`, and its build is the one
+    that ships."""
     opt_in: bool = False
     """Run only if the suite is named on the command line."""
     extends: str | tuple[str, ...] | None = None
@@ -83,7 +84,8 @@ class TaskTable(Table):
     )
     """Where rows come from: { name = "files", train = "a.csv", gate = "b.csv" }, or name = "hub"."""
     group: str | None = None
-    """A column; rows of one value (a document, a user) stay in one split and are judged as one unit."""
+    """A column; rows with the same value (a document, a user) stay in one split and are judged as one
+    unit."""
     slices: tuple[str, ...] = ()
     """Columns whose values are judged separately; length_bucket is also possible."""
     splits: SplitSizes = SplitSizes()
@@ -100,7 +102,7 @@ def _check_endpoint(table: TeacherTable | VariantTable, options: dict[str, Any])
     """Raises ValueError if an endpoint has an option that only a loaded model can have."""
     if table.endpoint is None:
         if table.server is not None:
-            raise ValueError("server was given without endpoint = { url, model }, which says how it is asked")
+            raise ValueError("server was given without endpoint = { url, model }; give both")
         return
     if table.server is not None:
         table.server.check_url(table.endpoint.url)
@@ -149,7 +151,7 @@ class TeacherTable(Table):
     export` writes it), a GGUF file, a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER for random
     weights."""
     sha256: SHA256 | None = None
-    """sha256 of the model's weights, which are checked against it."""
+    """Expected sha256 of the model's weights. Loading fails if the weights differ."""
     dtype: Dtype | None = None
     """Floating-point format that the model is loaded in; default: the one that its weights are stored in."""
     endpoint: Endpoint | None = None
@@ -171,7 +173,7 @@ class TeacherTable(Table):
 
 
 class VariantTable(Table):
-    """[variants.NAME]: a parent or a ready-made model, then steps."""
+    """[variants.NAME]: a parent or a finished model, then steps."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
     parent: str | None = Field(default=None, alias="from")
@@ -185,7 +187,7 @@ class VariantTable(Table):
     cascade: Cascade | None = None
     """Several models of this suite as one: { models = ["small", "large"], threshold = "selection" }."""
     sha256: SHA256 | None = None
-    """sha256 of the model's weights, which are checked against it."""
+    """Expected sha256 of the model's weights. Loading fails if the weights differ."""
     dtype: Dtype | None = None
     """With model: the floating-point format that the model is loaded in; default: the format of its
     weights."""
@@ -199,7 +201,7 @@ class VariantTable(Table):
     gated: bool = True
     """false: the variant's verdicts are shown, but they fail no run."""
     reason: str | None = None
-    """Why it is not gated; required if gated = false."""
+    """Reason why the variant is not gated; required if gated = false."""
     runtime: Annotated[dict[str, Any], _require_table('{ name = "eager" }')] | None = None
     """The runtime that executes the model: its name and its options; default: by the artifact's kind."""
 
@@ -292,7 +294,7 @@ class WorkloadTable(Table):
     """For text generation, together with new_tokens: tokens that the prompts of gate rows are cut or repeated
     to."""
     new_tokens: int | None = Field(default=None, ge=2)
-    """Tokens of each answer, exactly; generation continues past end-of-sequence tokens."""
+    """Exact number of tokens of each answer; generation continues past end-of-sequence tokens."""
 
     @model_validator(mode="after")
     def _check_answer_tokens(self) -> Self:
@@ -365,7 +367,7 @@ class SuiteFile(Table):
     teacher: TeacherTable
     """The model that every variant is compared with."""
     variants: dict[Annotated[str, StringConstraints(pattern=VARIANT_NAME)], VariantTable] = Field(default={})
-    """The models that you think of shipping, by name: a parent or a ready-made model, then steps."""
+    """The models that you may ship, by name: a parent or a finished model, then steps."""
     budgets: dict[str, Any] = Field(default={})
     """What a variant may lose at most: metrics by name, size, latency, memory, flops, flips, slices;
     [budgets.variants.NAME] for one variant."""

@@ -34,7 +34,8 @@ def read_tuning(reader: Reader, suite: Suite, table: TuneTable) -> Tuning:
     names = [space.name for space in spaces]
     for i, name in enumerate(names):
         if (first := names.index(name)) < i:
-            raise reader.make_error(("tune", "space", i, "name"), f'"{name}": the same as space[{first}]')
+            problem = f'"{name}": space[{first}] has the same name'
+            raise reader.make_error(("tune", "space", i, "name"), problem)
     for space in spaces:
         _check_choices(reader, space)
         _check_some_can_build(reader, suite, space)

@@ -36,7 +36,7 @@ class RangeTable(Table):
     high: int | float
     """Highest value."""
     log: bool = False
-    """Draw on a logarithmic scale."""
+    """Draw values on a logarithmic scale."""
     step: int | float | None = Field(default=None, gt=0)
     """Distance between values; default: every value."""
 
@@ -88,6 +88,6 @@ class TuneTable(Table):
     keep: int = Field(default=3, ge=1)
     """Variants that are written for each budget."""
     split: Annotated[Literal["selection"], BeforeValidator(_refuse_gate)] = "selection"
-    """Rows on which variants are chosen; the gate rows only judge."""
+    """Rows on which the search chooses variants. The gate rows are used for verdicts only."""
     space: tuple[SpaceTable, ...] = Field(min_length=1)
     """Spaces that are searched."""

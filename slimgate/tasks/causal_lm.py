@@ -54,15 +54,15 @@ class Params(Table):
     """[task] of a causal language model."""
 
     text: tuple[str, ...] = Field(min_length=1, max_length=1)
-    """The column of documents, or of sentences, as a list of one."""
+    """The column of documents or sentences, as a list with one name."""
     max_tokens: int = Field(default=128, ge=2)
     """Tokens of a window; longer documents become several windows."""
     stride: int | None = Field(default=None, ge=1)
     """Tokens between the starts of two windows of the gate; default: half of max_tokens."""
     add_bos: bool = False
-    """Put a start token before each document, so that its first token is predicted too."""
+    """Put a start token before each document, so that the first token of the document is also predicted."""
     add_eos: bool = False
-    """Put an end token after each document, which is predicted too."""
+    """Put an end token after each document. The end token is also predicted."""
 
     @model_validator(mode="after")
     def _every_token(self) -> Self:

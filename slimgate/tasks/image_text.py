@@ -66,9 +66,9 @@ class Params(Table):
     """The positive one of two labels, for precision, recall, f1 and pr_auc; not needed for common pairs such
     as 0 and 1."""
     names: dict[str, str] | None = None
-    """What prompts call a label, if it is a number or a code."""
+    """The name of each label in prompts, if the label is a number or a code."""
     max_tokens: int = Field(default=77, ge=2)
-    """Tokens of a text, at most; longer texts are cut."""
+    """Largest number of tokens of a text; longer texts are cut."""
 
     @field_validator("prompt")
     @classmethod

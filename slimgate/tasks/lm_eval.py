@@ -72,11 +72,11 @@ class Params(Table):
     """[task] of tasks of lm-evaluation-harness."""
 
     tasks: tuple[Annotated[str, BeforeValidator(_task_name)], ...] = Field(min_length=1)
-    """Names of tasks, groups or tags, or YAML files from the suite's folder."""
+    """Names of tasks, groups or tags, or YAML files with a path relative to the suite's folder."""
     fewshot: int | None = Field(default=None, ge=0)
-    """Examples before each document; default: as each task states."""
+    """Number of examples before each document; default: the setting of each task."""
     limit: int | float | None = Field(default=None, gt=0)
-    """Documents of each task at most, the first ones; below 1 a share of them; default: all."""
+    """Largest number of documents of each task, from the first on; below 1: a share of them; default: all."""
     score: dict[str, str] = Field(default_factory=dict)
     """For each task name, the metric that task_score takes, "METRIC" or "METRIC,FILTER"; default: its first
     metric under its first filter."""
@@ -85,7 +85,7 @@ class Params(Table):
     fewshot_as_multiturn: bool = True
     """With a chat template: examples are turns of a user and an assistant; false: one message holds them."""
     max_tokens: int | None = Field(default=None, ge=2)
-    """Tokens that a model reads, at most; default: as many as its config.json has positions for."""
+    """Largest number of tokens that a model reads; default: the number of positions in its config.json."""
 
     @property
     def request(self) -> TaskSelection:

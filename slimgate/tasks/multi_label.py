@@ -57,11 +57,11 @@ class Params(texts.TextParams):
     separator: str = Field(default=",", min_length=1)
     """Text between labels, if a row has them in one string."""
     names: tuple[str, ...] | None = None
-    """The labels that numbers in the lists mean, from 0."""
+    """If the lists contain numbers: the label of each number, from 0 on."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a label is predicted."""
     labels: tuple[str, ...] | None = None
-    """The data's label of each output of a ready-made model, if the model's names differ."""
+    """The data's label for each output of a finished model, if the model's names differ."""
 
 
 class MultiLabel(TextTask[Params]):

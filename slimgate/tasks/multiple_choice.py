@@ -90,7 +90,7 @@ class Params(Table):
     normalize: Normalize = "none"
     """What a choice's log-likelihood is divided by before choices are compared: none, bytes or tokens."""
     max_tokens: int = Field(default=512, ge=2)
-    """Tokens of a prompt and a choice, at most; longer prompts are cut on the left."""
+    """Largest number of tokens of a prompt and a choice; longer prompts are cut on the left."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -49,7 +49,7 @@ class Params(SentenceParams):
     pair: tuple[str, str] | None = None
     """The columns of queries and of their documents."""
     text: str | None = None
-    """The column of text; it goes with label."""
+    """The column of text; only together with label."""
     label: str | None = None
     """The column of the label; a row belongs to every other row of its label."""
 

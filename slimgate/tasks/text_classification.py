@@ -41,7 +41,7 @@ class Params(texts.TextParams):
     label: str
     """The column of the label."""
     labels: tuple[str, ...] | None = None
-    """The data's label of each output of a ready-made model, if the model's names differ."""
+    """The data's label for each output of a finished model, if the model's names differ."""
     positive: str | None = None
     """The positive one of two labels, for precision, recall, f1 and pr_auc; not needed for common pairs such
     as 0 and 1."""

@@ -54,11 +54,11 @@ class Params(HeadParams):
     tags: str
     """The column of BIO tags, one for each word."""
     names: tuple[str, ...] | None = None
-    """The tags that numbers mean, from 0."""
+    """If tags are numbers: the tag of each number, from 0 on."""
     max_tokens: int = Field(default=128, ge=2)
-    """Tokens of a row, at most; words after that count as tagged O."""
+    """Largest number of tokens of a row; words after that count as tagged O."""
     labels: tuple[str, ...] | None = None
-    """The data's tag of each output of a ready-made model, if the model's names differ."""
+    """The data's tag for each output of a finished model, if the model's names differ."""
 
 
 class TokenClassification(HeadTask[Params]):

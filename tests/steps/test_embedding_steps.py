@@ -102,7 +102,7 @@ def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -
         ([("truncate_embeddings", {"dims": 32})], "dims = 32, but the embeddings have 32"),
         (
             [("quantize_embeddings", {}), ("truncate_embeddings", {"dims": 8})],
-            "quantized already; put it before quantize_embeddings",
+            "quantized already; put truncate_embeddings before quantize_embeddings",
         ),
         (
             [("truncate_embeddings", {"dims": 16, "by": "first"}), ("truncate_embeddings", {"dims": 8})],

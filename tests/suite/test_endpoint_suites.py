@@ -196,8 +196,8 @@ REFUSED_LOADS = [
         LOADS.replace("8 }", "8, service_level = {} }"),
         "expected at least one of ttft_ms, tpot_ms, e2el_ms",
     ),
-    ("no level", [TWO_SERVERS, NO_INT8], LOADS + GOODPUT, "goodput_min.*says what a good request is"),
-    ("no loads", [], GOODPUT, "goodput_min.*says what a good request is"),
+    ("no level", [TWO_SERVERS, NO_INT8], LOADS + GOODPUT, "goodput_min.*defines a good request"),
+    ("no loads", [], GOODPUT, "goodput_min.*defines a good request"),
     (
         "tokens a second",
         [TWO_SERVERS, NO_INT8],

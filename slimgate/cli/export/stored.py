@@ -78,8 +78,8 @@ def read_task_params(run: StoredRecord) -> Json:
     if params is None:
         state = "has changed since" if path.is_file() else "is missing"
         raise DataError(
-            f"{run.file}: an earlier slimgate wrote this record without [task], and {PurePosixPath(path)} "
-            f"{state}; restore the suite, or measure again"
+            f"{run.file}: this record of an earlier version of slimgate does not contain the suite's [task], "
+            f"and the suite {PurePosixPath(path)} {state}; restore the suite, or measure again"
         )
     return params
 

@@ -131,8 +131,8 @@ def add_arguments(parser: CommandParser) -> None:
         "--tokenizer",
         type=Path,
         metavar="FILE",
-        help="Logs without completion tokens: tokenizer.json, or its folder, which counts the tokens "
-        "of answers",
+        help="Logs without counts of completion tokens: the tokenizer that counts the tokens of answers "
+        "(tokenizer.json, or its folder)",
     )
     parser.add_argument(
         "--refusals",
@@ -147,7 +147,7 @@ def add_arguments(parser: CommandParser) -> None:
         metavar="WHAT",
         help="Logs: accept a difference in tasks, metrics, document, prompt, target, shots, limit, "
         "chat_template, version, generation or filters (load tests: load or prompt). Repeatable; "
-        "the output names the difference",
+        "the output names each accepted difference",
     )
     parser.add_argument(
         "--missing",

@@ -48,7 +48,7 @@ Paths = Annotated[
 
 
 class Params(Table):
-    """Exactly one of `path`, `by_label`, or one and more of train, calibration, selection, gate, confirm."""
+    """Either `path`, or `by_label`, or one or more of train, calibration, selection, gate, confirm."""
 
     path: Paths | None = None
     """One table, in one file or several, that all splits are cut from."""
@@ -63,15 +63,15 @@ class Params(Table):
     confirm: Paths | None = None
     """File or files of the part confirm."""
     by_label: dict[str, Paths] | None = None
-    """Files of text by the label of their rows, a row a line; the columns are text and label."""
+    """Text files by the label of their rows, with one row per line. The columns are text and label."""
     format: Literal["csv", "tsv", "jsonl", "json", "parquet", "text"] | None = None
     """How every file is read; default: by its suffix."""
     encoding: str = "utf-8"
     """Encoding of csv, tsv and text files."""
     quotes: bool = True
-    """false: a double quote in csv or tsv is a character like any other, as in GLUE's tsv."""
+    """false: a double quote in csv or tsv is a normal character, as in GLUE's tsv."""
     images: tuple[str, ...] = ()
-    """Columns that name images by their paths; the rows hold what is in the files."""
+    """Columns with the paths of images; slimgate reads the images into the rows."""
     real: bool = True
     """false: the rows were made up, and reports say so."""
 

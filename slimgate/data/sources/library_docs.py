@@ -42,11 +42,11 @@ class Params(Table):
     libraries: tuple[str, ...] = ("django", "networkx", "nltk", "sqlalchemy", "sympy")
     """Packages, by the names that import them; they are the labels."""
     min_words: int = Field(default=5, ge=1)
-    """Words of a paragraph, at least."""
+    """Least number of words of a paragraph."""
     max_words: int = Field(default=40, ge=1)
-    """Words of a paragraph, at most."""
+    """Largest number of words of a paragraph."""
     max_rows_per_file: int = Field(default=15, ge=1)
-    """Paragraphs from one file, at most."""
+    """Largest number of paragraphs from one file."""
     unlabelled: bool = False
     """Make all paragraphs, without the limit per file, a part unlabelled."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")

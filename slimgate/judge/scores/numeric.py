@@ -19,7 +19,7 @@ class Params(Table):
     """Options of numeric."""
 
     tolerance: float = Field(default=0.0, ge=0)
-    """How far the number may be from the reference."""
+    """Largest allowed difference between the number and the reference."""
 
 
 class Numeric(Score[Params]):

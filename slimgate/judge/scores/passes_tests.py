@@ -28,7 +28,7 @@ class Params(Table):
     """Options of passes_tests."""
 
     run_model_code: bool = False
-    """true: you let code that a model writes run on this machine."""
+    """true: code that a model writes may run on this machine."""
     cpu_seconds: int = Field(default=5, ge=1)
     """CPU time of one answer with its tests."""
     memory_mb: int = Field(default=1024, ge=64)

@@ -124,7 +124,9 @@ def read_result(model: TorchModel | Served, folder: Path, params: Params, contex
     name = params.script.name
     if gguf_file(folder) is None and not weight_files(folder):
         files = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
-        raise BuildError(f"{name} ended well, but its output folder has no weights (it has {files})")
+        raise BuildError(
+            f"{name} ended without an error, but its output folder has no weights (it has {files})"
+        )
     if gguf_file(folder) is None and not (folder / "config.json").is_file():
         raise BuildError(f"{name} wrote weights without config.json; save by save_pretrained")
     _copy_missing(model, folder)

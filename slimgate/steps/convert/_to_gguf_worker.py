@@ -92,7 +92,8 @@ def quantize(folder: Path, kind: str, source: str | None, options: Json) -> Json
     log |= _describe(gguf, target)
     if kind == "MXFP4_MOE" and "MXFP4" not in log["tensor_types"]:
         raise BuildError(
-            "MXFP4_MOE is a type of experts, and the model has none; take Q8_0, which it would get"
+            "MXFP4_MOE is a type of experts, and the model has none, so llama.cpp would write Q8_0; set "
+            'type = "Q8_0"'
         )
     return log
 

@@ -49,9 +49,10 @@ def _python_path(value: object) -> object:
 
 class Params(Table):
     python: Annotated[Path, BeforeValidator(_python_path), Strict(False)]
-    """The Python program of the other environment: a path from the suite's folder, or a name on PATH."""
+    """The Python program of the other environment: a path relative to the suite's folder, or a name on
+    PATH."""
     script: SuitePath
-    """The script, from the suite's folder."""
+    """The script, as a path relative to the suite's folder."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The `options` of the request to the script."""
     takes: Literal["transformers"] = "transformers"

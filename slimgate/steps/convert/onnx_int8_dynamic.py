@@ -32,9 +32,9 @@ class Params(Table):
     reduce_range: bool = False
     """Store weights in 7 bits, for CPUs without VNNI, on which sums of 8-bit products would saturate."""
     embeddings: bool = False
-    """Quantize the token tables too."""
+    """Also quantize the token embeddings."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
     weight_type: Literal["int8", "uint8"] = "int8"
     """Type of the weights: int8 is symmetric, uint8 has a zero point."""
     tolerance: float = Field(default=1.0, gt=0)

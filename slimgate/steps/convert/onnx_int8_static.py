@@ -25,8 +25,8 @@ PERCENTILE = 99.99
 
 class Params(Table):
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    """Range of the inputs that 256 levels cover: of all values ("minmax"), between percentiles, or of least
-    error ("mse", "entropy")."""
+    """Range of the inputs that the 256 levels cover: all values ("minmax"), the values between two
+    percentiles ("percentile"), or the range with the least error ("mse", "entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
     """Percentile of observer = "percentile"; default: 99.99."""
     symmetric_activations: bool = False
@@ -34,16 +34,16 @@ class Params(Table):
     reduce_range: bool = False
     """Store weights in 7 bits, for CPUs without VNNI, on which sums of 8-bit products would saturate."""
     embeddings: bool = False
-    """Quantize the token tables too, with one scale for each table."""
+    """Also quantize the token embeddings, with one scale for each table."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
     tolerance: float = Field(default=1.0, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores."""
 
     @model_validator(mode="after")
     def _percentile_has_its_observer(self) -> Params:
         if self.percentile is not None and self.observer != "percentile":
-            raise ValueError(f'percentile goes with observer = "percentile", but "{self.observer}" was given')
+            raise ValueError(f'percentile needs observer = "percentile", but "{self.observer}" was given')
         return self
 
 

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 class Params(Table):
     attention: bool = True
-    """Make attention one operator."""
+    """Fuse attention into one operator."""
     embeddings: bool = True
-    """Make the embeddings one operator."""
+    """Fuse the embeddings into one operator."""
     first_token: bool = True
     """Compute the last block for the first token alone if the head reads nothing else."""
     layer_norms: bool = False
-    """Join layer norms with the sums before them, and GELU with its bias; on a CPU this slows short texts."""
+    """Fuse layer norms with the sums before them, and GELU with its bias; on a CPU, short texts then take
+    longer."""
     gelu: Literal["exact", "tanh"] = "exact"
     """Compute GELU exactly, or by the approximation with tanh."""
     tolerance: float = Field(default=0.01, gt=0)

@@ -28,15 +28,15 @@ class Params(Table):
     bits: Literal[4, 8] = 4
     """Bits of a weight in the matrices."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
-    """Weights that share a scale."""
+    """Number of weights that share a scale."""
     symmetric: bool = True
     """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     accuracy_level: Literal["float32", "int8"] = "int8"
     """Format of products: "int8" rounds activations block by block within each token; "float32" is slower."""
     embeddings: bool = False
-    """Store the token tables in 4 bits too, whatever `bits` is."""
+    """Also store the token embeddings, always in 4 bits, whatever `bits` is."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
     tolerance: float = Field(default=2.0, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores."""
 

@@ -48,15 +48,15 @@ class Params(Table):
     preset: Literal["performance", "mixed"] = "mixed"
     """Levels of activations: symmetric ("performance"), or asymmetric, which is more accurate ("mixed")."""
     rows: int = Field(default=128, ge=1)
-    """Rows of `calibration` that show the ranges, at most."""
+    """Largest number of `calibration` rows that determine the ranges."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.95
     """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
     bias_correction: bool = True
     """Correct biases by the mean error of the outputs."""
     embeddings: bool = False
-    """Quantize the token tables too."""
+    """Also quantize the token embeddings."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
     ignored: tuple[str, ...] = ()
     """Regular expressions; operators whose names match stay in float."""
     accuracy_control: AccuracyControl | None = None

@@ -30,17 +30,17 @@ class Params(Table):
     mode: Literal["int8_asym", "int8_sym", "int4_asym", "int4_sym"] = "int8_asym"
     """Bits of a weight, and whether the levels have a zero point ("asym")."""
     group_size: int | None = Field(default=None, ge=-1)
-    """Weights that share a scale in int4 modes, -1: a channel; default: nncf's."""
+    """Number of weights that share a scale in int4 modes (-1: the whole channel); default: nncf's."""
     ratio: float | None = Field(default=None, ge=0, le=1)
     """Share of the weights that int4 modes store in 4 bits, the least sensitive ones; default: nncf's."""
     all_layers: bool | None = None
-    """Store embeddings and the output layer in 4 bits too, in int4 modes."""
+    """In int4 modes, also store the embeddings and the output layer in 4 bits."""
     awq: bool | None = None
-    """Scale channels by what calibration rows show (AWQ), in int4 modes."""
+    """In int4 modes, scale channels by their activations on calibration rows (AWQ)."""
     scale_estimation: bool | None = None
-    """Fit the scales to calibration rows, in int4 modes."""
+    """In int4 modes, fit the scales to calibration rows."""
     rows: int = Field(default=128, ge=1)
-    """Rows of `calibration` for awq and scale_estimation, at most."""
+    """Largest number of `calibration` rows for awq and scale_estimation."""
     tolerance: float = Field(default=2.0, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores."""
 

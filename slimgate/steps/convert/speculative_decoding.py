@@ -38,7 +38,7 @@ class Params(Table):
     draft: str = Field(pattern=VARIANT_NAME)
     """The variant that proposes tokens."""
     draft_tokens: int = Field(default=4, ge=1, le=MOST_DRAFT_TOKENS)
-    """How many tokens it proposes for each pass of the model."""
+    """Number of tokens that the draft proposes for each pass of the model."""
     tolerance: float = Field(default=0.01, gt=0)
     """Where an answer to a calibration row first changes, the expected token may score higher by at most
     this, in standard deviations of the scores."""

@@ -89,15 +89,15 @@ class Params(Table):
     type: Type = "Q8_0"
     """Format of the weights (see the table)."""
     quantizer: Literal["slimgate", "llama_cpp"] | None = None
-    """What writes the first eight types; default: slimgate, or llama.cpp if one of the options below is
-    given."""
+    """Program that writes the first eight types; default: slimgate, or llama.cpp if one of the options below
+    is given."""
     importance: bool | None = None
     """Weigh errors by the mean square of each input on the calibration rows; default: with types that need
     it."""
     tensor_types: dict[str, TensorType] = Field(default_factory=dict)
     """Types of some tensors, by regular expressions of their names in the file: { attn_v = "Q8_0" }."""
     pure: bool = False
-    """Use the one type for all matrices, instead of llama.cpp's mix."""
+    """Use one type for all matrices, instead of llama.cpp's mix of types."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores; default: 0.01 with F32,
     0.02 with F16, 0.2 with BF16, 0.5 with Q8_0, else any change."""
@@ -245,8 +245,8 @@ def _find_float_file(model: Served, params: Params) -> Path:
         )
     if not params.by_llama_cpp:
         raise BuildError(
-            f'a GGUF file is made {params.type} by llama.cpp\'s quantizer; set quantizer = "llama_cpp", or '
-            "start from the model of PyTorch"
+            f"only llama.cpp's quantizer converts a GGUF file to {params.type}; set quantizer = "
+            '"llama_cpp", or start from the model of PyTorch'
         )
     return file
 

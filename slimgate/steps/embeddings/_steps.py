@@ -90,7 +90,9 @@ def _encoder(model: TorchModel, step_name: str) -> SentenceEncoder:
             "and sentence_similarity"
         )
     if not isinstance(network.form, nn.Identity):
-        raise BuildError(f"{step_name}: the embeddings are quantized already; put it before {QUANTIZE}")
+        raise BuildError(
+            f"{step_name}: the embeddings are quantized already; put {step_name} before {QUANTIZE}"
+        )
     return network
 
 

@@ -40,7 +40,7 @@ class Params(Table):
     parameter_ratio: float | None = Field(default=None, gt=0, lt=1)
     """Share of the parameters that stays: in each matrix, or with loss_aware in all matrices together."""
     activation_aware: bool = True
-    """Keep what a matrix does to its inputs from `calibration`, instead of the matrix itself."""
+    """Approximate the outputs of a matrix on inputs from `calibration`, instead of the matrix itself."""
     loss_aware: bool = False
     """Weigh an output's error by how much it changes the loss on `calibration`."""
     parts: Literal["all", "attention", "feed_forward"] = "all"

@@ -33,7 +33,7 @@ class Params(Table):
     )
     """Splits whose tokens are counted."""
     min_count: int = Field(default=1, ge=1)
-    """Times that a token must be used to stay."""
+    """How often a token must be used to stay."""
     vocab_size: int | None = Field(default=None, ge=1)
     """Total number of tokens that stay; default: those that are used min_count times."""
     keep: tuple[str, ...] = ()

@@ -61,12 +61,14 @@ def static_model(model: TorchModel, params: StaticParams, context: BuildContext)
     network = model.network
     layer = None if isinstance(network, SentenceEncoder) else _head(model, context)
     if isinstance(network, SentenceEncoder) and not isinstance(network.form, nn.Identity):
-        raise BuildError(f"{STEP}: the embeddings are quantized already; put it before quantize_embeddings")
+        raise BuildError(
+            f"{STEP}: the embeddings are quantized already; put {STEP} before quantize_embeddings"
+        )
     vectors = token_vectors(model, layer, context)
     if params.dims > vectors.shape[1]:
         raise BuildError(
             f"{STEP}: dims = {params.dims}, but the vectors of {type(network).__name__} have "
-            f"{vectors.shape[1]} numbers; expected at most that"
+            f"{vectors.shape[1]} numbers; expected at most {vectors.shape[1]}"
         )
     tokens_before, tokens_behind = _around(model.tokenizer, context)
     frame = sorted({*tokens_before, *tokens_behind, model.config.pad_token_id or 0})

@@ -50,7 +50,7 @@ class Params(OneTeacherParams):
     keep_labels: bool = False
     """Chosen rows of `train` keep their labels."""
     stored_logits: Literal[True] | None = None
-    """Only true: the teacher's logits are always computed once, before training."""
+    """Can only be true: the teacher's logits are always computed once, before training."""
 
     @model_validator(mode="after")
     def _check_options(self) -> Params:

@@ -47,9 +47,9 @@ class Params(InnerParams):
     """Which blocks are dropped first: those whose absence changes the answers least ("importance"), or the
     last ones ("top")."""
     final_epochs: int | None = Field(default=None, ge=1, le=1000)
-    """Epochs after the last drop; default: epochs."""
+    """Epochs of training after the last blocks were removed; default: the value of `epochs`."""
     stored_logits: Literal[True] | None = None
-    """Only true: the teacher's logits are always computed once, before training."""
+    """Can only be true: the teacher's logits are always computed once, before training."""
 
 
 class ProgressiveDistill(TaughtStep[Params]):

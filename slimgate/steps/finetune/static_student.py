@@ -42,7 +42,7 @@ _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer")
 
 class Params(Table):
     dims: int = Field(default=256, ge=1)
-    """Numbers of a vector; at most the width of the model."""
+    """Dimensions of a vector; at most the width of the model."""
     bigrams: int = Field(default=0, ge=0)
     """Number of vectors for pairs of neighbouring tokens; a hash assigns each pair to a vector. 0: the order
     of tokens does not count."""
@@ -64,7 +64,7 @@ class StaticStudent(Step[Params]):
             )
         width = next((config[name] for name in _WIDTHS if name in config), None)
         if isinstance(width, int) and params.dims > width:
-            raise SuiteError(f"dims = {params.dims}, but the model is {width} wide; expected at most that")
+            raise SuiteError(f"dims = {params.dims}, but the model is {width} wide; expected at most {width}")
         return {**config, **dict.fromkeys((name for name in _BLOCKS if name in config), 0)}
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:

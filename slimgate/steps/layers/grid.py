@@ -55,7 +55,10 @@ class Scheme:
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 8 or self.group_size < 1:
-            raise BuildError(f"{self}: expected 2 to 8 bits and a group_size of at least 1")
+            raise BuildError(
+                f"bits = {self.bits}, group_size = {self.group_size} were given, expected 2 to 8 bits and a "
+                "group_size of at least 1"
+            )
 
     @property
     def top(self) -> int:

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 class Params(Table):
     layers: int | None = Field(default=None, ge=1)
-    """Number of blocks that go; give layers or pruning_ratio."""
+    """Number of blocks to remove; give either layers or pruning_ratio."""
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the blocks that goes, rounded to whole blocks."""
+    """Share of the blocks to remove, rounded to whole blocks."""
     strategy: Literal["alternate", "top", "influence", "loss"] = "alternate"
-    """Which blocks go: by their place ("alternate", "top"), or those that matter least on `calibration`
-    ("influence", "loss")."""
+    """Which blocks to remove: by their place ("alternate", "top"), or those that matter least on
+    `calibration` ("influence", "loss")."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -65,7 +65,7 @@ class DropLayers(Step[Params]):
         count = _count(params, blocks)
         if not 0 < count < blocks:
             raise SuiteError(
-                f"{count} of {blocks} blocks would go, expected 1 to {blocks - 1}: "
+                f"{count} of {blocks} blocks would be removed, expected 1 to {blocks - 1}: "
                 "change layers or pruning_ratio"
             )
         return {**config, "num_hidden_layers": blocks - count}

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 class Params(Table):
     n: int = Field(default=2, ge=1)
-    """Weights that stay in each group, at most."""
+    """Largest number of weights that stay in each group."""
     m: int = Field(default=4, ge=2, le=64)
-    """Weights of a group. A group is neighbours along a layer's inputs."""
+    """Number of weights in a group. A group has neighbours along a layer's inputs."""
     score: Literal["magnitude", "wanda"] = "magnitude"
     """Which weights stay: the largest, or with "wanda" those with the largest |w| · ‖x‖ on `calibration`."""
 

@@ -42,7 +42,7 @@ class Params(Table):
     multiple_of: int = Field(default=8, ge=1, le=1024)
     """Widths are rounded to a multiple of this number, because matrix kernels are slower on other widths."""
     blocks: BlockNumbers = ()
-    """Numbers, from 0, of the blocks that are narrowed; default: all."""
+    """Indices (from 0) of the blocks whose neurons may be removed; default: all."""
 
 
 class PruneFfn(Step[Params]):

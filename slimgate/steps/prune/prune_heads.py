@@ -46,7 +46,7 @@ class Params(Table):
     """What ranks heads: the loss's gradient on `calibration`, or the norm of their weights, which reads no
     rows."""
     blocks: BlockNumbers = ()
-    """Numbers, from 0, of the blocks that are cut; default: all."""
+    """Indices (from 0) of the blocks whose heads may be removed; default: all."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:

@@ -29,9 +29,9 @@ class Params(Table):
     sparsity: float | None = Field(default=None, gt=0, lt=1)
     """Share of each matrix that becomes zero; give sparsity, or n and m."""
     n: int | None = Field(default=None, ge=1)
-    """Weights that stay in each group, at most."""
+    """Largest number of weights that stay in each group."""
     m: int | None = Field(default=None, ge=2, le=64)
-    """Weights in a group of neighbours along a layer's inputs."""
+    """Number of weights in a group of neighbours along a layer's inputs."""
     block_size: int = Field(default=128, ge=1)
     """Columns whose weights are compared together."""
     damping: float = Field(default=0.01, gt=0, le=1)

@@ -19,10 +19,10 @@ class PackedParams(Table):
     """Inputs of the linear layers: "int8" rounds them row by row, as int8_dynamic does, and the weights once
     more, to 8 bits a channel."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
-    """Bits of the token embeddings; default: they stay float. If the output layer is the same table, as in
-    GPT-2 and many small decoders, it becomes a separate table: in float, unless output_layer is true."""
+    """Bits of the token embeddings; default: they stay float. If the output layer shares this table, as in
+    GPT-2 and many small decoders, it gets a copy of the table: in float, unless output_layer is true."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
 
 
 class WeightGridParams(Table):

@@ -70,11 +70,11 @@ class Params(Table):
     symmetric: bool = True
     """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     iterations: int = Field(default=200, ge=0)
-    """Steps of learning for each block; 0 rounds to the nearest level."""
+    """Optimization steps for each block; 0 rounds to the nearest level."""
     rows: int = Field(default=128, ge=1)
     """Largest number of sequences, each of the task's max_tokens, that are cut from `calibration`."""
     batch_size: int = Field(default=8, ge=1)
-    """Sequences in one step of learning."""
+    """Sequences in one optimization step."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores; default: any change."""
 

@@ -38,13 +38,13 @@ class Params(AnswerParams):
     epochs: int = Field(default=5, ge=1, le=1000)
     learning_rate: float = Field(default=5e-4, gt=0, lt=1)
     activations: bool = False
-    """Binarize the inputs of the layers too."""
+    """Also binarize the inputs of the layers."""
     embeddings: bool = False
-    """Binarize the token embeddings too."""
+    """Also binarize the token embeddings."""
     output_layer: bool = False
-    """Binarize the layer that gives the logits too."""
+    """Also binarize the output layer, which gives the logits."""
     float_blocks: BlockNumbers = ()
-    """Numbers, from 0, of the blocks that stay float, for example for a later step."""
+    """Indices (from 0) of the blocks that stay in float, for example because a later step quantizes them."""
     ramp: float = Field(default=0.5, ge=0, le=1)
     """Share of the training steps in which weights change gradually from float to binary."""
     alpha: float = Field(default=0.1, ge=0, le=1)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 class Params(Table):
     embeddings: bool = False
-    """Quantize the token embeddings too."""
+    """Also quantize the token embeddings."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
     granularity: Literal["channel", "tensor"] = "channel"
     """Weights that share a scale: an output channel, or the matrix ("tensor"), which loses more."""
 

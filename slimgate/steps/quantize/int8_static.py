@@ -46,21 +46,21 @@ def _off(value: bool) -> bool:
 
 class Params(Table):
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    """Range of the inputs that 256 levels cover: of all values ("minmax"), between percentiles, or of least
-    error ("mse", "entropy")."""
+    """Range of the inputs that the 256 levels cover: all values ("minmax"), the values between two
+    percentiles ("percentile"), or the range with the least error ("mse", "entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
     """Percentile of observer = "percentile"; default: 99.99."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.8
     """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
     embeddings: bool = False
-    """Quantize the token embeddings too."""
+    """Also quantize the token embeddings."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
 
     @model_validator(mode="after")
     def _percentile_has_its_observer(self) -> Params:
         if self.percentile is not None and self.observer != "percentile":
-            raise ValueError(f'percentile goes with observer = "percentile", but "{self.observer}" was given')
+            raise ValueError(f'percentile needs observer = "percentile", but "{self.observer}" was given')
         return self
 
 

@@ -76,13 +76,13 @@ class Params(Table):
     drop_points: float = Field(ge=0, lt=100)
     """Percentage points of accuracy on `selection` that may be lost."""
     narrow: NamedStep
-    """Step with few bits, which all layers take at first."""
+    """Step with few bits, which is applied to all layers at first."""
     wide: NamedStep | None = None
-    """Step that sensitive layers take instead; default: they stay unchanged."""
+    """Step that is applied to sensitive layers instead; default: these layers stay unchanged."""
     max_layers: int | None = Field(default=None, ge=0)
-    """Largest number of layers that take the step wide; default: all."""
+    """Largest number of layers that get the step `wide`; default: all."""
     ranking_rows: int = Field(default=256, ge=1)
-    """First rows of `calibration`, on which the sensitivity of layers is measured."""
+    """Number of the first `calibration` rows, on which the sensitivity of layers is measured."""
 
 
 class MixedPrecision(Step[Params]):

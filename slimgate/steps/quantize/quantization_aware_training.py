@@ -40,10 +40,10 @@ class Params(distill.Params, WeightGridParams):
     learned_scales: bool = True
     """Learn the scales with the weights; false keeps those that fit the first weights."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
-    """Bits of the token embeddings, as in weight_only; default: they stay float. If the output layer is the
-    same table, it becomes a separate table: in float, unless output_layer is true."""
+    """Bits of the token embeddings, as in weight_only; default: they stay float. If the output layer shares
+    this table, it gets a copy of the table: in float, unless output_layer is true."""
     output_layer: bool = False
-    """Quantize the layer that gives the logits too."""
+    """Also quantize the output layer, which gives the logits."""
 
 
 class QuantizationAwareTraining(distill.Distill[Params]):

@@ -34,7 +34,7 @@ NEEDS_GPU = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}
 
 class Params(Table):
     config: Literal["int8_dynamic", "int8_weight_only", "int4_weight_only", "float8_dynamic"]
-    """The configuration of torchao, which says the format of weights and activations."""
+    """The configuration of torchao. It sets the format of weights and activations."""
     group_size: Literal[32, 64, 128, 256] = 128
     """Weights that share a scale, with int4_weight_only."""
 

@@ -53,10 +53,10 @@ class InnerParams(AnswerParams):
     """Number of parts that the width is divided into for relations; default: the teacher's attention
     heads."""
     relation_block: int | None = Field(default=None, ge=0)
-    """Block of the teacher that relations are learnt from, counted from 0; default: the last."""
+    """Index (from 0) of the teacher's block whose relations the student learns; default: the last."""
     layer_mapping: LayerMapping = "even"
-    """The teacher's block for each of the student's: "even" spreads them, "last" takes the last ones, or a
-    list of numbers from 0."""
+    """The teacher's block for each block of the student: "even" spreads them, "last" takes the last blocks,
+    or a list of indices from 0."""
     projection_learning_rate: float | None = Field(default=None, gt=0, lt=1)
     """Learning rate of the projection of hidden states to another width; default: learning_rate."""
     stored_logits: bool | None = None

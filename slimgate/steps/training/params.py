@@ -15,11 +15,11 @@ class TrainingParams(Table):
     """Options of training, with the names and meanings of transformers."""
 
     epochs: int = Field(default=1, ge=1, le=1000)
-    """Times that training goes over all rows."""
+    """Number of passes over all training rows."""
     learning_rate: float = Field(default=1e-4, gt=0, lt=1)
     """Highest learning rate of AdamW; it falls linearly to 0."""
     batch_size: int = Field(default=32, ge=1)
-    """Rows in a training step."""
+    """Number of rows in a training step."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay of AdamW."""
     warmup_ratio: float = Field(default=0.06, ge=0, le=1)

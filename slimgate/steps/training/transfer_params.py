@@ -23,7 +23,7 @@ class Generate(Table):
     tokens: int = Field(default=50, ge=1)
     """Largest number of new tokens in a row."""
     prompt_tokens: int = Field(default=4, ge=0)
-    """First tokens of a train row that the teacher continues; 0: only its start token."""
+    """Number of first tokens of a train row that the teacher continues; 0: only its start token."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature of drawing; a higher one gives more varied text."""
     top_k: int = Field(default=50, ge=0)
@@ -54,7 +54,7 @@ class Augment(Table):
     """Changed copies of rows; each word of a copy is changed with these chances, one after another."""
 
     copies: int = Field(default=1, ge=1, le=100)
-    """Copies of each row whose words are changed."""
+    """Number of copies of each row with changed words."""
     word_dropout: Share = 0.0
     """Chance that a word is left out (Wei & Zou 2019, EDA)."""
     word_swap: Share = 0.0

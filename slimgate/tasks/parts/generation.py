@@ -79,9 +79,9 @@ class GenerationParams(Table):
     scores: tuple[str | dict[str, dict[str, Any]], ...] | None = None
     """Names of scores, or { name = options }; default with references: exact_match."""
     max_new_tokens: int = Field(default=64, ge=1)
-    """Tokens of an answer, at most."""
+    """Largest number of tokens of an answer."""
     stop: tuple[str, ...] = ()
-    """Texts that end an answer; they are no part of it."""
+    """Texts that end an answer; they are not part of the answer."""
     temperature: float = Field(default=0.0, ge=0)
     """0 takes the likeliest token; above 0, answers are drawn."""
     repeats: int = Field(default=1, ge=1)

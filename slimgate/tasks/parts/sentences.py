@@ -28,7 +28,7 @@ class SentenceParams(Table, ABC):
     """Options of how texts become vectors, and of their training."""
 
     max_tokens: int = Field(default=128, ge=2)
-    """Tokens of a text, at most; longer texts are cut."""
+    """Largest number of tokens of a text; longer texts are cut."""
     pooling: Literal["model", "mean", "cls", "max", "last"] = "model"
     """How token vectors become an embedding: "model" as the model's folder says, else by the mean."""
     normalize: bool | None = None

@@ -33,7 +33,7 @@ class TextParams(HeadParams):
     text: tuple[str, ...] = Field(min_length=1, max_length=2)
     """The column of text, or two columns for pairs: ["question1", "question2"]."""
     max_tokens: int = Field(default=128, ge=2)
-    """Tokens of a row, at most; longer rows are cut."""
+    """Largest number of tokens of a row; longer rows are cut."""
     pooling: Literal["model", "mean"] = "model"
     """Input of the head: "model" is the architecture's own way, "mean" a new head on the mean of the token
     vectors."""

@@ -178,7 +178,7 @@ def test_a_mistake_is_told_in_one_line(
 def test_two_spaces_of_one_name(bench: Path, suite_text: str) -> None:
     second = '[[tune.space]]\nname = "students"\nsteps = [{ int8_dynamic = {} }]\n'
     said = mistake(bench, suite_text + TUNE, "[[tune.space]]", second + "[[tune.space]]")
-    assert said == 'bench/x.toml [tune] space[1].name: "students": the same as space[0]'
+    assert said == 'bench/x.toml [tune] space[1].name: "students": space[0] has the same name'
 
 
 def test_an_impossible_step_list_is_named_with_its_place(bench: Path, suite_text: str) -> None:

@@ -139,7 +139,7 @@ def test_a_quantized_folder_is_judged_as_it_is(tmp_path: Path) -> None:
         (
             "pass",
             {},
-            "compress.py ended well, but its output folder has no weights (it has nothing)",
+            "compress.py ended without an error, but its output folder has no weights (it has nothing)",
         ),
         (
             START + "(output / 'model.safetensors').touch()",

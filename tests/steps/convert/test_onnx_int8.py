@@ -66,5 +66,5 @@ def test_a_graph_that_is_quantized_already_is_a_clear_error(
 
 
 def test_a_percentile_needs_its_observer() -> None:
-    with pytest.raises(ValueError, match='percentile goes with observer = "percentile"'):
+    with pytest.raises(ValueError, match='percentile needs observer = "percentile"'):
         onnx_int8_static.Params(percentile=99.9)

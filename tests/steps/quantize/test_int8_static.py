@@ -165,6 +165,6 @@ def test_an_alpha_that_is_no_share_is_refused(alpha: object) -> None:
 
 
 def test_a_percentile_without_its_observer_is_refused() -> None:
-    with pytest.raises(ValidationError, match='goes with observer = "percentile", but "mse" was given'):
+    with pytest.raises(ValidationError, match='needs observer = "percentile", but "mse" was given'):
         int8_static.Params(percentile=99.9)
     assert int8_static.Params(observer="percentile", percentile=99.9).percentile == 99.9

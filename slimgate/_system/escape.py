@@ -9,7 +9,7 @@ _LONGEST = 1000
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # Control, format, line and paragraph separators, lone surrogates, which would affect a terminal, a table row
 # or a text's direction.
-_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
 # Joiners in emoji, Persian and Indic words.
 _JOINERS = frozenset("\u200c\u200d")
 _MARKUP = re.compile(r"[\\`*\[\]|~$#]|(?<![^\W_])_|_(?![^\W_])")
@@ -33,12 +33,12 @@ def escape(text: object, *, longest: int = _LONGEST) -> str:
     shown as Python writes them. Past `longest` characters it is cut, and says so. It is safe in a table's
     cell, a list item and a heading, but not inside a code span.
     """
-    shown = _cut(visible(str(text).strip()), longest)
+    shown = _cut_text(visible(str(text).strip()), longest)
     marked = _MARKUP.sub(lambda match: "\\" + match.group(), shown)
     marked = _NUMBERS.sub(r"[\1]", marked)
     plain = without_references("".join(_HTML.get(character, character) for character in marked))
     unlinked = _AUTOLINK.sub(lambda match: f"&#{ord(match.group())};", plain)
-    return _LIST_OR_RULE.sub(_harmless_start, unlinked)
+    return _LIST_OR_RULE.sub(_escape_start, unlinked)
 
 
 def unescape_markdown(markdown: str) -> str:
@@ -66,16 +66,16 @@ def visible(text: str) -> str:
 
 
 def _make_visible(character: str) -> str:
-    if character in _JOINERS or unicodedata.category(character) not in _UNSEEN:
+    if character in _JOINERS or unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
         return character
     return character.encode("unicode_escape").decode("ascii")
 
 
-def _cut(text: str, longest: int) -> str:
-    left_out = len(text) - longest
-    return text if left_out <= 0 else f"{text[:longest]} … ({left_out:,} more characters)"
+def _cut_text(text: str, longest: int) -> str:
+    excess = len(text) - longest
+    return text if excess <= 0 else f"{text[:longest]} … ({excess:,} more characters)"
 
 
-def _harmless_start(match: re.Match[str]) -> str:
+def _escape_start(match: re.Match[str]) -> str:
     start = match.group()
     return f"{start}\\" if start.isdigit() else f"\\{start}"

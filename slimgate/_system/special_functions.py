@@ -46,9 +46,9 @@ def import_functions_alone() -> None:
     spec = PathFinder.find_spec(_PACKAGE, scipy.__path__)
     if spec is None or spec.submodule_search_locations is None:
         return
-    empty = ModuleType(_PACKAGE)
-    empty.__path__ = list(spec.submodule_search_locations)
-    sys.modules[_PACKAGE] = empty
+    empty_package = ModuleType(_PACKAGE)
+    empty_package.__path__ = list(spec.submodule_search_locations)
+    sys.modules[_PACKAGE] = empty_package
     try:
         with suppress(ImportError):  # raised by releases that keep them in another module
             import_module(_FUNCTIONS)

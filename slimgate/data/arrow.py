@@ -49,7 +49,7 @@ def keys_of(texts: Iterable[str]) -> Keys:
     return np.frombuffer(digests, np.uint64).reshape(-1, 2)
 
 
-def blank(keys: Keys) -> Mask:
+def is_empty_text(keys: Keys) -> Mask:
     """(rows,) which keys are those of the empty text."""
     empty: Mask = (keys == keys_of([""])).all(axis=1)
     return empty
@@ -75,12 +75,12 @@ def codes_of(parts: Sequence[Keys]) -> list[Ints]:
 def find_duplicates(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]:
     """How many strings occur in more than one row of all columns, and the first of these strings."""
     codes = np.concatenate(codes_of([keys_of(values_of(column)) for column in columns]))
-    twice = np.flatnonzero(np.bincount(codes) > 1)
-    if not len(twice):
+    repeated = np.flatnonzero(np.bincount(codes) > 1)
+    if not len(repeated):
         return 0, None
-    row = int(np.argmax(codes == twice[0]))
+    row = int(np.argmax(codes == repeated[0]))
     values = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
-    return len(twice), values[row].as_py()
+    return len(repeated), values[row].as_py()
 
 
 def chosen_rows(table: pa.Table, rows: Ints) -> pa.Table:
@@ -93,11 +93,13 @@ def _take_rows(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
     if column.num_chunks <= 1:
         return column.take(pa.array(rows))
     at_once = max(1, AT_ONCE_BYTES * len(column) // max(1, column.nbytes))
-    pieces = [_piece(column, rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+    pieces = [
+        _take_in_file_order(column, rows[start : start + at_once]) for start in range(0, len(rows), at_once)
+    ]
     return pa.chunked_array(pieces, column.type)
 
 
-def _piece(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
+def _take_in_file_order(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
     """Takes the rows in one pass over the chunks, in the order of the file."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
@@ -107,6 +109,6 @@ def _piece(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
         if until > start:
             pieces.append(chunk.take(pa.array(ordered[start:until] - (end - len(chunk)))))
         start = until
-    back = np.empty(len(rows), np.int64)
-    back[order] = np.arange(len(rows))
-    return pa.concat_arrays(pieces).take(pa.array(back))
+    positions = np.empty(len(rows), np.int64)
+    positions[order] = np.arange(len(rows))
+    return pa.concat_arrays(pieces).take(pa.array(positions))

@@ -184,8 +184,8 @@ def _list_types(runs: list[pa.Table], name: str) -> set[pa.DataType]:
 def _join_runs(runs: list[pa.Table], name: str, kind: pa.DataType) -> pa.ChunkedArray:
     chunks: list[pa.Array] = []
     for run in runs:
-        typed_here = "." + name in run.column_names and run["." + name].type == kind
-        chunks += run["." + name].chunks if typed_here else [pa.nulls(run.num_rows, kind)]
+        has_type = "." + name in run.column_names and run["." + name].type == kind
+        chunks += run["." + name].chunks if has_type else [pa.nulls(run.num_rows, kind)]
     return pa.chunked_array(chunks, kind)
 
 

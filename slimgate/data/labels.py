@@ -78,10 +78,10 @@ def label_sets(
     if isinstance(label, str):
         values = rows.table[label].to_pylist()
         return [
-            _to_names(_parts(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
+            _to_names(_split_labels(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
             for row, value in zip(rows.ids, values, strict=True)
         ]
-    columns = [_column(rows, name) for name in label]
+    columns = [_read_indicators(rows, name) for name in label]
     return [
         frozenset(name for name, yes in zip(label, row, strict=True) if yes)
         for row in zip(*columns, strict=True)
@@ -97,7 +97,7 @@ def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDA
     return marks
 
 
-def _parts(value: object, separator: str, where: str) -> list[str]:
+def _split_labels(value: object, separator: str, where: str) -> list[str]:
     if value is None:
         raise DataError(
             f"column {where}: null, expected labels; for a row without labels, give an empty list or text"
@@ -123,7 +123,7 @@ def _to_names(parts: Sequence[str], names: Sequence[str] | None, where: str) -> 
     return frozenset(names[int(part)] if part.isdecimal() else part for part in parts)
 
 
-def _column(rows: Rows, name: str) -> list[bool]:
+def _read_indicators(rows: Rows, name: str) -> list[bool]:
     texts = [str(value) for value in rows.table[name].to_pylist()]
     for row, text in zip(rows.ids, texts, strict=True):
         if text not in YES | NO:

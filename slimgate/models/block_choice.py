@@ -33,12 +33,12 @@ def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
         # GPT-2 may compute the scale from the number of the block, which changes.
         scaling = {}
         for block in blocks(model.network):
-            holder: Any = model.network.get_submodule(block.attention.module)
-            scaling[block.attention.module] = {"scaling": holder.scaling}
+            attention: Any = model.network.get_submodule(block.attention.module)
+            scaling[block.attention.module] = {"scaling": attention.scaling}
         replace_modules_(model, "keep_layers", {}, scaling)
 
 
-def keep_blocks_of_both_(model: TorchModel, encoder: Sequence[int], decoder: Sequence[int]) -> None:
+def keep_stack_blocks_(model: TorchModel, encoder: Sequence[int], decoder: Sequence[int]) -> None:
     """For an encoder-decoder: keeps these blocks of its encoder, and these of its decoder."""
     for (root, layers), remaining in zip(block_lists(model.network).items(), (encoder, decoder), strict=True):
         _keep_position_scores_(layers, remaining[0])
@@ -48,10 +48,10 @@ def keep_blocks_of_both_(model: TorchModel, encoder: Sequence[int], decoder: Seq
         if before.get(key) != value:
             setattr(model.config, key, value)
     for layers in block_lists(model.network).values():
-        _tell_stack(model, layers)
+        _update_stack_config(model, layers)
 
 
-def _tell_stack(model: TorchModel, layers: nn.ModuleList) -> None:
+def _update_stack_config(model: TorchModel, layers: nn.ModuleList) -> None:
     """Updates the number of blocks in the copies of the configuration that T5's two halves have."""
     network: Any = model.network
     for stack in (network.get_encoder(), network.get_decoder()):
@@ -75,10 +75,10 @@ def _self_attention(block: nn.Module) -> Any:
 
 
 def _keep_in_list_(model: TorchModel, root: str, layers: nn.ModuleList, remaining: Sequence[int]) -> None:
-    staying = [layers[i] for i in remaining]
+    remaining_blocks = [layers[i] for i in remaining]
     del layers[:]
-    layers.extend(nn.ModuleList(staying))
-    for number, block in enumerate(staying):
+    layers.extend(nn.ModuleList(remaining_blocks))
+    for number, block in enumerate(remaining_blocks):
         for module in block.modules():
             if hasattr(module, "layer_idx"):
                 setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
@@ -106,9 +106,9 @@ def _norms_in_other_places(
 
 def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
     """The blocks with these numbers, or all if there are none. Raises SuiteError for an unknown number."""
-    lists = blocks(network)
-    check_numbers(numbers, len(lists), "blocks")
-    return [block for number, block in enumerate(lists) if not numbers or number in numbers]
+    all_blocks = blocks(network)
+    check_numbers(numbers, len(all_blocks), "blocks")
+    return [block for number, block in enumerate(all_blocks) if not numbers or number in numbers]
 
 
 def evenly_spread(total: int, count: int) -> list[int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=nn.Module)
 # Random numbers of a constructor in this context leave the global random state unchanged.
-NOWHERE = "meta"
+META_DEVICE = "meta"
 
 
 def cut_linear(
@@ -40,7 +40,7 @@ def cut_linear(
     """
     layer = part_to_cut(model.network, name, nn.Linear)
     weight, bias = _take(_take(layer.weight, rows, 0), columns, 1), layer.bias
-    smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=NOWHERE)
+    smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=META_DEVICE)
     _set(smaller, "weight", weight, like=layer.weight)
     if bias is not None:
         _set(smaller, "bias", _take(bias, rows, 0), like=bias)
@@ -52,12 +52,12 @@ def cut_embedding(model: TorchModel, name: str, columns: Sequence[int]) -> nn.Em
     table = part_to_cut(model.network, name, nn.Embedding)
     weight = _take(table.weight, columns, 1)
     shape = (len(weight), weight.shape[1])
-    smaller = nn.Embedding(*shape, padding_idx=table.padding_idx, device=NOWHERE)
+    smaller = nn.Embedding(*shape, padding_idx=table.padding_idx, device=META_DEVICE)
     _set(smaller, "weight", weight, like=table.weight)
     return smaller
 
 
-def cut_own_embedding_(network: nn.Module, name: str, columns: Sequence[int]) -> None:
+def narrow_embedding_(network: nn.Module, name: str, columns: Sequence[int]) -> None:
     """Removes features from a table of a transformers class, in place; config.json states its width."""
     table = check_embedding(network, name)
     _set(table, "weight", _take(table.weight, columns, 1), like=table.weight)

@@ -80,7 +80,7 @@ class Confirmation:
         """Lines on what is judged, and whether these rows have been looked at before."""
         for path, passed in self.passed.items():
             run = self._session.run(self._session.suites[path])
-            rows, earlier = run.rows.reports[CONFIRM], self._looks(run).runs
+            rows, earlier = run.rows.reports[CONFIRM], self._read_looks(run).runs
             names = ", ".join(passed.metrics)
             before = format_count(earlier, "earlier run", "earlier runs")
             seen = f", which {before} looked at: the first look counts" if earlier else ""
@@ -92,7 +92,7 @@ class Confirmation:
             if isinstance(result.facts, QualityFacts) and result.kind == CONFIRMED:
                 self._verdicts.setdefault(path, {})[result.variant, result.name] = result.facts
         if path in self._verdicts:
-            self._note(path)
+            self._log_look(path)
 
     def finish(self) -> None:
         """Writes the record and the reports of every suite that has verdicts."""
@@ -120,19 +120,19 @@ class Confirmation:
             yield from confirm_lines(record)
             yield f"{record.suite.path}: {os.path.relpath(self._session.folder(path) / 'report.md')}"
 
-    def _note(self, path: Path) -> None:
+    def _log_look(self, path: Path) -> None:
         run, passed = self._session.run(self._session.suites[path]), self.passed[path]
         digest = run.rows.reports[CONFIRM].digest
         log = self._logs.setdefault(path, LookLog(self._session.store.root, digest, self._began))
         log.note(_make_model_id(passed.record, name) for name, _ in self._verdicts[path])
 
-    def _looks(self, run: SuiteRun) -> Looks:
+    def _read_looks(self, run: SuiteRun) -> Looks:
         return looks_at(self._session.store.root, run.rows.reports[CONFIRM].digest)
 
     def _confirm_record(self, path: Path) -> RunRecord:
         """The record of the gate, with the verdicts of this run and of earlier runs on the confirm rows."""
         run, record = self._session.run(self._session.suites[path]), self.passed[path].record
-        rows, looks = run.rows.reports[CONFIRM], self._looks(run)
+        rows, looks = run.rows.reports[CONFIRM], self._read_looks(run)
         models = [_add_verdicts(model, self._verdicts[path]) for model in record.variants]
         facts = ConfirmFacts(
             digest=rows.digest,
@@ -178,7 +178,7 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
             f"({state}), so there is nothing to confirm; {again}"
         )
     inputs = session.inputs(suite)
-    changed = [name for name in metrics if not _is_as_it_was(record.variant(name), inputs[name])]
+    changed = [name for name in metrics if not _is_unchanged(record.variant(name), inputs[name])]
     if changed:
         raise SuiteError(
             f"{where}: model, code or budgets of {', '.join(changed)} changed since {shown} passed; {again}"
@@ -186,7 +186,7 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
     return Passed(record, metrics)
 
 
-def _is_as_it_was(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
+def _is_unchanged(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
     """Whether everything that a variant's verdicts on metrics depend on is unchanged since the gate."""
     return "quality" in inputs and model.inputs_digests.get("quality") == inputs["quality"]
 

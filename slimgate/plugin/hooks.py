@@ -58,12 +58,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     If no file can be a suite, it imports nothing more of slimgate.
     """
     config = session.config
-    search = _search(config)
+    search = _make_search(config)
     config.stash[NOTES] = []
-    judges_baseline = config.getoption("slimgate_baseline") is not None or config.getoption(
-        "slimgate_confirm"
-    )
-    if not has_candidates(search) and not judges_baseline:
+    needs_suites = config.getoption("slimgate_baseline") is not None or config.getoption("slimgate_confirm")
+    if not has_candidates(search) and not needs_suites:
         return
     from slimgate._system.garbage import rare_collection
 
@@ -94,7 +92,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
             )
         state = start_session(config, suites, logs, blocked)
         if logs and (shard := shard_of(config)) is not None and shard.number > 1:
-            state.logs.is_judged_here = False
+            state.logs.is_judged_in_shard = False
             names = ", ".join(suite.shown for suite in logs.values())
             notes.append(f"not judged in shard {shard}, as shard 1 does: {names}")
         _check_engine(config, state)
@@ -117,13 +115,13 @@ def _make_usage_error(config: pytest.Config, error: SlimgateError) -> pytest.Usa
     """Makes the error that ends a run without verdicts; it says if records of an earlier run remain."""
     from slimgate.plugin.session_start import describe_earlier_records
 
-    _tell_weaker_gate(config, error)
+    _report_weaker_gate(config, error)
     writes = not (config.getoption("slimgate_plan") or config.option.collectonly)
     earlier = [line] if writes and (line := describe_earlier_records(config)) else []
     return pytest.UsageError("\n".join([_make_visible(error), *earlier]))
 
 
-def _tell_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
+def _report_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
     """Writes the comment for a pull request whose gate is weaker than the baseline; no test will run."""
     from slimgate.run.baseline import WeakerGate
 
@@ -170,7 +168,7 @@ def _add_import_folders(*folders: Path) -> None:
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
 
 
-def _search(config: pytest.Config) -> Search:
+def _make_search(config: pytest.Config) -> Search:
     folder = config.invocation_params.dir
     if hasattr(config, "workerinput"):
         paths = [Path(path) for path in config.workerinput["slimgate_suites"]]
@@ -239,7 +237,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         for line in state.confirmation.head_lines():
             reporter.write_line(line)
     if not planned and config.getoption("slimgate_engine") == "ray":
-        _build_elsewhere(session, state, reporter)
+        _build_on_ray(session, state, reporter)
     return True if planned else None
 
 
@@ -263,14 +261,14 @@ def _print_files_without_suite(session: pytest.Session) -> None:
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if hasattr(config, "workerinput") or reporter is None:
         return
-    search = _search(config)
-    nothing = getattr(session, "items", None) == []  # xdist's controller has no items
-    lines = suites_that_do_not_run(search, below=search.shallow and nothing)
+    search = _make_search(config)
+    is_empty = getattr(session, "items", None) == []  # xdist's controller has no items
+    lines = suites_that_do_not_run(search, below=search.shallow and is_empty)
     for line in (*config.stash[NOTES], *lines):
         reporter.write_line(_make_visible(line))
 
 
-def _build_elsewhere(session: pytest.Session, state: Session, reporter: pytest.TerminalReporter) -> None:
+def _build_on_ray(session: pytest.Session, state: Session, reporter: pytest.TerminalReporter) -> None:
     """Builds and predicts on Ray before the first test, so that nothing runs there while calls are timed."""
     from slimgate.plugin.ray import spread_over_ray
 
@@ -300,17 +298,17 @@ def _start_server_once(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     _start_server_once(item)
-    with _progress_of(item):
+    with _show_progress(item):
         yield
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with _progress_of(item):
+    with _show_progress(item):
         yield
 
 
-def _progress_of(item: pytest.Item) -> AbstractContextManager[object]:
+def _show_progress(item: pytest.Item) -> AbstractContextManager[object]:
     """Shows the progress of a long gate. While a gate times anything, it prints nothing."""
     state = item.config.stash.get(SESSION, None)
     if state is None or suite_of(item) is None:
@@ -337,14 +335,14 @@ def pytest_runtest_makereport(
 
     results = item.stash.get(RESULTS, [])
     error = call.excinfo.value if call.excinfo else None
-    foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
-    if error is not None and foreseen:
+    is_foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
+    if error is not None and is_foreseen:
         report.longrepr = _make_visible(error)
     fails = isinstance(error, pytest.fail.Exception) and not any(
         result.explains_failure for result in results
     )
     if isinstance(error, Exception) or fails:  # neither a skip nor a verdict that the record already has
-        message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
+        message = str(error) if is_foreseen else f"{item.name}: {type(error).__name__}: {error}"
         from slimgate.suite.suite import TEACHER
 
         log = format_error_log(error) if isinstance(error, Exception) else ""
@@ -413,7 +411,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     from slimgate.report.github import in_actions
 
     if in_actions(os.environ):
-        _tell_github(state, terminalreporter)
+        _annotate_github(state, terminalreporter)
 
 
 def _width(reporter: pytest.TerminalReporter) -> int | None:
@@ -429,7 +427,7 @@ def _write_lines(reporter: pytest.TerminalReporter, lines: Iterable[Line]) -> No
         reporter.line("")
 
 
-def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
+def _annotate_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
     """Prints annotations on the suites' files, and appends the comment to the summary of the step."""
     from slimgate.report.github import append_summary, budget_annotations
 

@@ -93,11 +93,11 @@ def load(kind: str, name: str) -> Any:
     if path := find_added_path(kind, name, list_modules(kind)):
         return _load_user_plugin(kind, name, path)
     if name not in list_modules(kind):
-        near = suggest_task(name) if kind == "task" else format_suggestion(name, known_plugins(kind))
+        suggestion = suggest_task(name) if kind == "task" else format_suggestion(name, known_plugins(kind))
         hint = '; your own is named "package.module:object"' if "." in name else ""
-        if kind == "step" and not hint and not near.startswith("."):
+        if kind == "step" and not hint and not suggestion.startswith("."):
             hint = "; `slimgate steps` describes them"
-        raise SuiteError(f'"{name}": no such {kind}{near}{hint}')
+        raise SuiteError(f'"{name}": no such {kind}{suggestion}{hint}')
     return getattr(importlib.import_module(list_modules(kind)[name]), OBJECTS[kind])
 
 

@@ -189,5 +189,5 @@ def _read_types(function: Callable[..., object], options: Collection[str]) -> di
 
 def _accept_array(annotation: object) -> object:
     """The type. A list or set also accepts a tuple, because arrays of TOML are read as tuples."""
-    collection = (get_origin(annotation) or annotation) in (list, set, frozenset)
-    return Annotated[annotation, Strict(False)] if collection else annotation
+    is_collection = (get_origin(annotation) or annotation) in (list, set, frozenset)
+    return Annotated[annotation, Strict(False)] if is_collection else annotation

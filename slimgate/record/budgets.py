@@ -47,13 +47,15 @@ class Judged(NamedTuple):
 def judged_budgets(model: VariantRecord) -> list[Judged]:
     """Every budget of a variant, in the record's order."""
     return [
-        Judged(_of(result, budget), result.detail, budget, *_value_and_interval(result.facts, budget))
+        Judged(
+            _name_limited(result, budget), result.detail, budget, *_value_and_interval(result.facts, budget)
+        )
         for result in model.results()
         for budget in result.facts.budgets
     ]
 
 
-def _of(result: Result, budget: BudgetFacts) -> str:
+def _name_limited(result: Result, budget: BudgetFacts) -> str:
     if result.kind == KL_LOG:
         return next((name for name, table in TOKEN_TABLES.items() if budget.kind in table.kinds), PERPLEXITY)
     return behaviour_of(budget.kind) if result.kind == BEHAVIOUR else result.of
@@ -116,7 +118,7 @@ def clean_reason(reason: str | None) -> str | None:
     return (reason or "").strip() or None
 
 
-def looser(kind: str, limit: float, before: float) -> bool:
+def is_looser(kind: str, limit: float, before: float) -> bool:
     """Whether a limit allows more than the one before."""
     return limit < before if _is_least(kind) else limit > before
 
@@ -136,28 +138,28 @@ def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
     """
     if kind == judged.facts.kind and limit == judged.facts.limit and judged.measured is not None:
         return judged.facts.verdict
-    verdict = _by_figures(kind, limit, judged)
-    recorded = judged.facts.verdict, _by_figures(kind, judged.facts.limit, judged)
+    verdict = _decide_by_figures(kind, limit, judged)
+    recorded = judged.facts.verdict, _decide_by_figures(kind, judged.facts.limit, judged)
     if recorded[0] is Verdict.INCONCLUSIVE and recorded[1] is not recorded[0]:
         return None if verdict is None else Verdict.INCONCLUSIVE
     return verdict
 
 
-def _by_figures(kind: str, limit: float, judged: Judged) -> Verdict | None:
+def _decide_by_figures(kind: str, limit: float, judged: Judged) -> Verdict | None:
     if judged.measured is None:
         return None
     low, high = judged.interval or (judged.measured, judged.measured)
     if is_two_sided_kind(kind):
-        return _of_both_sides(limit, (low, high), judged.facts.fail_interval)
+        return _decide_two_sided(limit, (low, high), judged.facts.fail_interval)
     if _is_least(kind):
         low, high, limit = -high, -low, -limit
     if low > limit:
         return Verdict.FAIL
     holds = high < limit or (judged.interval is None and high == limit)
-    return _by_share_above(judged.facts, limit, holds=holds)
+    return _decide_by_share_above(judged.facts, limit, holds=holds)
 
 
-def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict:
+def _decide_by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict:
     """The verdict of a mean that does not fail, together with that on the rows above its cap, if any."""
     capped = facts.capped
     if capped is None:
@@ -169,7 +171,7 @@ def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict
     return Verdict.PASS if holds and capped.above_interval[1] < largest_share else Verdict.INCONCLUSIVE
 
 
-def _of_both_sides(
+def _decide_two_sided(
     limit: float, interval: tuple[float, float], fail_interval: tuple[float, float] | None
 ) -> Verdict | None:
     """Inside by the 90 % interval, outside by the 95 % interval; None if that decides and is not known."""

@@ -48,19 +48,23 @@ class Course:
 
 def epochs_of(step: StepFacts) -> Epochs | None:
     """The epochs that a step logged, in order for a step in stages; None if it did not train."""
-    return _epochs(step.log) or [epoch for log in _in_stages(step) for epoch in _epochs(log) or []] or None
+    return (
+        _read_epochs(step.log)
+        or [epoch for log in _list_stage_logs(step) for epoch in _read_epochs(log) or []]
+        or None
+    )
 
 
 def logged_count(step: StepFacts, key: str) -> int | None:
     """A count that training logged: rows, or tokens; for a step in stages, that of the first stage."""
-    count = next((log[key] for log in (step.log, *_in_stages(step)) if key in log), None)
+    count = next((log[key] for log in (step.log, *_list_stage_logs(step)) if key in log), None)
     return count if isinstance(count, int) else None
 
 
 def seconds_of(step: StepFacts) -> dict[str, float]:
     """Stage of the work (tokenise, teacher, train, …) -> its seconds, summed for a step in stages."""
     totals: dict[str, float] = {}
-    for log in (step.log, *_in_stages(step)):
+    for log in (step.log, *_list_stage_logs(step)):
         spent = log.get("seconds")
         if isinstance(spent, Mapping):
             for stage, seconds in spent.items():
@@ -69,14 +73,14 @@ def seconds_of(step: StepFacts) -> dict[str, float]:
     return totals
 
 
-def _in_stages(step: StepFacts) -> Epochs:
+def _list_stage_logs(step: StepFacts) -> Epochs:
     """The logs of a step that trains several times (progressive_distill), or of steps in it (in_tower)."""
     logged = step.log.get("stages")
     stages = [log for log in logged if isinstance(log, Mapping)] if isinstance(logged, list) else []
-    return stages + [log for log in step.log.values() if isinstance(log, Mapping) and _epochs(log)]
+    return stages + [log for log in step.log.values() if isinstance(log, Mapping) and _read_epochs(log)]
 
 
-def _epochs(log: Mapping[str, object]) -> Epochs | None:
+def _read_epochs(log: Mapping[str, object]) -> Epochs | None:
     """The epochs of a log; None if it holds something else under that name."""
     epochs = log.get("epochs")
     if isinstance(epochs, list) and all(isinstance(entry, Mapping) for entry in epochs):
@@ -101,7 +105,7 @@ def epoch_table(record: RunRecord) -> str:
     columns = [
         Column("variant", [escape(course.model.name) for course in all_courses]),
         Column("step", [escape(course.step.name) for course in all_courses]),
-        Column("epochs", [_count(course) for course in all_courses], right=True),
+        Column("epochs", [_format_epoch_count(course) for course in all_courses], right=True),
         Column("loss, train", [_format_course(course.values(LOSS)) for course in all_courses]),
         Column("loss, selection", [_format_course(course.values(LOSS_SELECTION)) for course in all_courses]),
         *(
@@ -115,7 +119,7 @@ def epoch_table(record: RunRecord) -> str:
     return table(without_empty(columns)) if all_courses else ""
 
 
-def _count(course: Course) -> str:
+def _format_epoch_count(course: Course) -> str:
     """The number of epochs, and the epoch whose weights were kept if that is not the last."""
     best = course.step.log.get("best_epoch")
     return with_note(count(len(course.epochs)), None if best is None else f"kept: {escape(best)}")

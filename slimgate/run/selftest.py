@@ -59,8 +59,8 @@ def predict_damaged_copy(
     def damage(model: TorchModel) -> None:
         layers.append(damage_largest_matrix_(model.network, strength=strength, seed=seed))
 
-    stored, afresh = _predict_copy(teacher, damage, seed=seed, shuffle=False)
-    return stored, afresh, layers[0]
+    stored, predicted = _predict_copy(teacher, damage, seed=seed, shuffle=False)
+    return stored, predicted, layers[0]
 
 
 def _predict_copy(
@@ -72,8 +72,8 @@ def _predict_copy(
     """
     run = teacher.run
     generator = np.random.default_rng(seed)
-    together = run.suite.setup.task.object.whole_split
-    count = len(run.rows.gate) if together else min(ROWS, len(run.rows.gate))
+    needs_all_rows = run.suite.setup.task.object.whole_split
+    count = len(run.rows.gate) if needs_all_rows else min(ROWS, len(run.rows.gate))
     positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
     sample = Rows(run.rows.gate.table.take(positions))
     with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
@@ -83,7 +83,7 @@ def _predict_copy(
             change(model)
             model.save(Path(folder))
             copy = Artifact(Entry(Path(folder), copy.manifest, False))
-        afresh = predict_outcomes(
+        predicted = predict_outcomes(
             run.suite,
             run.rows,
             copy,
@@ -95,8 +95,8 @@ def _predict_copy(
     stored = teacher.outcomes.take(positions)
     compare = run.suite.setup.task.object.score_pair
     if compare is not None:
-        afresh = compare(run.suite.setup.task.params, afresh, stored)
-    return stored, replace(afresh, groups=stored.groups)
+        predicted = compare(run.suite.setup.task.params, predicted, stored)
+    return stored, replace(predicted, groups=stored.groups)
 
 
 def plant_fault(
@@ -134,9 +134,9 @@ def _order_rows(outcomes: Outcomes, generator: np.random.Generator, *, right_onl
     right = np.ones(len(outcomes)) if outcomes.right is None else outcomes.right
     order = generator.permutation(len(outcomes))
     if outcomes.groups is not None:
-        _, member = np.unique(outcomes.groups, return_inverse=True)
-        place = generator.permutation(int(member.max()) + 1)
-        order = order[np.argsort(place[member[order]], kind="stable")]
+        _, group_numbers = np.unique(outcomes.groups, return_inverse=True)
+        group_order = generator.permutation(int(group_numbers.max()) + 1)
+        order = order[np.argsort(group_order[group_numbers[order]], kind="stable")]
     right_rows, rest = order[right[order] > 0], order[right[order] == 0]
     return right_rows if right_only else np.concatenate([right_rows, rest])
 

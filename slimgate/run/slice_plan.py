@@ -38,7 +38,7 @@ class PlannedSlices:
     needed: tuple[int, ...]
 
     @property
-    def count_decidable(self) -> int:
+    def decidable_count(self) -> int:
         """The number of slices that can be decided."""
         return sum(size >= needed for size, needed in zip(self.sizes, self.needed, strict=True))
 
@@ -50,9 +50,9 @@ class PlannedSlices:
         """
         each = " each" if len(set(self.sizes)) == 1 and len(self.sizes) > 1 else ""
         rows = f"{_format_range(self.sizes)} rows{each}; about {_format_range(self.needed)} needed"
-        counts = f"{self.count_decidable} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
+        counts = f"{self.decidable_count} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
         line = f"slices by {self.name}, {self.metric}: {counts} ({rows})"
-        if self.count_decidable == len(self.sizes):
+        if self.decidable_count == len(self.sizes):
             return line
         return line + (", undecided ones fail" if self.undecided == "fail" else ", undecided ones only warn")
 

@@ -73,21 +73,21 @@ class GenaiPredictor:
             raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} was given as device")
         self._package: Any = import_extra(PACKAGE, KIND, "runtime onnxruntime_genai")
         model_config = read_json(folder / CONFIG)["model"]
-        self._longest = int(model_config["context_length"])
+        self._context_length = int(model_config["context_length"])
         self._layers = int(model_config["decoder"]["num_hidden_layers"])
         self._names = model_config["decoder"]["outputs"]
         self.end_tokens = frozenset(np.atleast_1d(model_config["eos_token_id"]).tolist())
-        self._greedy = Greedy("onnxruntime_genai", tokenizer, self._longest, self.end_tokens)
+        self._greedy = Greedy("onnxruntime_genai", tokenizer, self._context_length, self.end_tokens)
         config = self._package.Config(str(folder))
         config.overlay(json.dumps(_make_overlay(threads)))
         try:
             self._model: Any = self._package.Model(config)
         except Exception as error:  # its exceptions have no class of their own
-            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_to_one_line(error)}") from error
+            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_join_lines(error)}") from error
 
     def prepare(self, batch: Arrays) -> Prompts:
         """The ids of a batch, in the library's form."""
-        prompts = read_prompts(batch, self._longest)
+        prompts = read_prompts(batch, self._context_length)
         return replace(prompts, ids=prompts.ids.astype(np.int32))
 
     def forward(self, prepared: Prompts) -> object:
@@ -142,7 +142,7 @@ class GenaiPredictor:
             generator = self._package.Generator(self._model, generator_params)
             generator.append_tokens(ids)
         except RuntimeError as error:
-            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_to_one_line(error)}") from error
+            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_join_lines(error)}") from error
         return generator
 
     def fetch(self, output: npt.NDArray[np.float32] | Ids) -> npt.NDArray[np.float32]:
@@ -152,10 +152,10 @@ class GenaiPredictor:
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         return self._greedy.write(
-            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MAX_ROWS
+            prompts, how, lambda ids: self._generate_tokens(ids, how.max_new_tokens, least), max_rows=MAX_ROWS
         )
 
-    def _tokens(self, ids: npt.NDArray[np.int64], count: int, min_new_tokens: int) -> Iterator[Ids]:
+    def _generate_tokens(self, ids: npt.NDArray[np.int64], count: int, min_new_tokens: int) -> Iterator[Ids]:
         """(rows,) next tokens, one after another. ids: (rows, tokens); count: the most tokens."""
         generator = self._start_generator(ids.astype(np.int32), count, min_new_tokens=min_new_tokens)
         while True:
@@ -177,7 +177,7 @@ def _make_overlay(threads: int) -> dict[str, Any]:
     return {"model": {"decoder": {"session_options": session}, "pad_token_id": NO_TOKEN}}
 
 
-def _to_one_line(error: Exception) -> str:
+def _join_lines(error: Exception) -> str:
     return " ".join(str(error).split())
 
 

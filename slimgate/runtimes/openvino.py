@@ -224,9 +224,9 @@ def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
     """OpenVINO's properties. By default it uses hyper-threads if there are more threads than cores."""
     import psutil
 
-    siblings = params.hyper_threading
-    if siblings is None:
-        siblings = threads > (psutil.cpu_count(logical=False) or threads)
+    hyper_threads = params.hyper_threading
+    if hyper_threads is None:
+        hyper_threads = threads > (psutil.cpu_count(logical=False) or threads)
     properties: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": params.inference_precision,
         "INFERENCE_NUM_THREADS": threads,
@@ -234,7 +234,7 @@ def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
         "PERFORMANCE_HINT": params.performance_hint,
         "SCHEDULING_CORE_TYPE": params.scheduling,
         "ENABLE_CPU_PINNING": params.cpu_pinning,
-        "ENABLE_HYPER_THREADING": siblings,
+        "ENABLE_HYPER_THREADING": hyper_threads,
         "EXECUTION_MODE_HINT": params.execution_mode,
     }
     if params.dynamic_quantization_group_size is not None:

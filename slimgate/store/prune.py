@@ -22,7 +22,7 @@ from slimgate.store.seal import Damaged, check_entry, read_manifest
 from slimgate.store.store import DAMAGED, UNFINISHED, Json, make_temporary_name, remove, writing
 
 # folders of a store that hold no entries; record/looks_log.py writes looks
-_NO_KINDS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
+_OTHER_FOLDERS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
 
 
@@ -52,7 +52,7 @@ def list_entries(root: Path) -> list[Stored]:
         raise DataError(
             f"{root}: there is no store, expected a folder that slimgate made; name it by --store DIR"
         )
-    kinds = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in _NO_KINDS]
+    kinds = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in _OTHER_FOLDERS]
     return [entry for kind in kinds for path in sorted(kind.iterdir()) if (entry := _read_entry(root, path))]
 
 
@@ -145,10 +145,10 @@ def prune(
     protected: names of entries that always stay.
     """
     result = Pruned([], [], [])
-    left = sum(entry.bytes for entry in entries)
+    remaining_bytes = sum(entry.bytes for entry in entries)
     for entry in sorted(entries, key=age, reverse=True):
-        old = limits.older_than_days is not None and age(entry) > limits.older_than_days * DAY
-        if not (old or (limits.max_bytes is not None and left > limits.max_bytes)):
+        is_old = limits.older_than_days is not None and age(entry) > limits.older_than_days * DAY
+        if not (is_old or (limits.max_bytes is not None and remaining_bytes > limits.max_bytes)):
             continue
         if entry.name in protected:
             result.protected.append(entry)
@@ -156,21 +156,21 @@ def prune(
             result.used.append(entry)
         else:
             result.removed.append(entry)
-            left -= entry.bytes
+            remaining_bytes -= entry.bytes
     return result
 
 
 def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
     """Removes an entry, unless a process makes or uses it. Returns whether it did, or would."""
     key_lock = FileLock(root / "locks" / f"{entry.kind}-{entry.key}.lock", timeout=0)
-    gone = root / "tmp" / make_temporary_name(entry.kind, entry.key)
+    temporary = root / "tmp" / make_temporary_name(entry.kind, entry.key)
     with writing(root):
         try:
             with key_lock, lock_holds(root):
                 if entry.name in list_used_entries(root):
                     return False
                 if not dry_run:
-                    os.rename(entry.folder, gone)
+                    os.rename(entry.folder, temporary)
                     forget_use(root, entry.name)
         except Timeout:
             return False
@@ -179,7 +179,7 @@ def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
         finally:
             if entry.kind == DAMAGED:  # its name is never used again, so its lock is not needed
                 Path(key_lock.lock_file).unlink(missing_ok=True)
-        remove(gone)
+        remove(temporary)
     return True
 
 

@@ -43,7 +43,7 @@ def seal(folder: Path, name: str, facts: Mapping[str, object]) -> Json:
     JSON.
     """
     try:
-        files = _plain_files(folder)
+        files = _list_plain_files(folder)
     except Damaged as error:
         raise BuildError(f"{name}: {error}; an entry of the store may only contain plain files") from error
     digests = {path: file_sha256(folder / path) for path in files}
@@ -76,12 +76,12 @@ def check_entry(folder: Path, name: str) -> Json:
     """The manifest of an entry. Raises Damaged unless every file is as it was sealed."""
     manifest = read_manifest(folder, name)
     with _detect_damage("the folder"):
-        files = _plain_files(folder)
-    seen = {path: _signature(stat) for path, stat in files.items()}
+        files = _list_plain_files(folder)
+    signatures = {path: _read_signature(stat) for path, stat in files.items()}
     files.pop(MANIFEST, None)
-    if _READ.get(folder) != seen:
+    if _READ.get(folder) != signatures:
         _check_files(folder, files, manifest)
-        _READ[folder] = seen
+        _READ[folder] = signatures
     return manifest
 
 
@@ -106,11 +106,11 @@ def _format_manifest(manifest: Json) -> str:
 
 
 def _compute_seal(manifest: Json) -> str:
-    rest = {key: value for key, value in manifest.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    unsealed = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(unsealed, sort_keys=True).encode()).hexdigest()
 
 
-def _plain_files(folder: Path) -> Files:
+def _list_plain_files(folder: Path) -> Files:
     """Every file below a folder by its relative name. Raises Damaged for a link."""
     files: Files = {}
     for path in _iter_paths(folder):
@@ -132,7 +132,7 @@ def _iter_paths(folder: Path) -> Iterator[Path]:
             yield from _iter_paths(Path(entry.path))
 
 
-def _signature(stat: os.stat_result) -> tuple[int, ...]:
+def _read_signature(stat: os.stat_result) -> tuple[int, ...]:
     """A value that changes if the file is written or replaced, or if its times are set."""
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 

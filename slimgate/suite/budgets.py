@@ -107,15 +107,15 @@ def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
 def _read_teacher_limits(
     key: str, table: Mapping[str, object], loc: Loc, data: object, file: str
 ) -> tuple[QualityBudget, ...]:
-    takes = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
+    advice = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
     if key in EXAMPLES:
-        raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {takes}")
+        raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {advice}")
     _check_metric(key, loc, data, file, [*known_metrics(), "baseline"])
     _check_is_table(table, "{ floor = 0.85 }", loc, data, file)
     _refuse_over_key(table, loc, data, file)
     for kind in QualityBudgetTable.model_fields.keys() - TeacherBudgetTable.model_fields.keys():
         if kind in table:
-            raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {takes}")
+            raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {advice}")
     try:
         budgets = TeacherBudgetTable.model_validate(table).budgets()
     except ValidationError as error:
@@ -305,8 +305,8 @@ def _check_table(key: str, table: Any, loc: Loc, data: object, file: str) -> Non
 def _refuse_over_key(table: Mapping[str, object], loc: Loc, data: object, file: str) -> None:
     """Raises if a budget has the key `over` though it is judged on the first build alone."""
     if OVER in table:
-        takes = "only budgets on what a metric lost behind the teacher take it"
-        problem = f"{format_value(table[OVER])} was given, and {takes}; leave it out"
+        advice = "only budgets on what a metric lost behind the teacher take it"
+        problem = f"{format_value(table[OVER])} was given, and {advice}; leave it out"
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
 

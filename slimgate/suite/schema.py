@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from slimgate.plugins.base import Json
 
-OWN_PLUGIN = "^[^:]+:[^:]+$"
+DOTTED_PATH = "^[^:]+:[^:]+$"
 TITLE = "A suite of slimgate"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # Where the docs site is, and with it the schemas: the `$id` of each, which does not change between versions.
@@ -66,7 +66,7 @@ def make_suite_schema() -> dict[str, Any]:
         "minProperties": 1,
         "maxProperties": 1,
         "properties": steps,
-        "patternProperties": {OWN_PLUGIN: {}},
+        "patternProperties": {DOTTED_PATH: {}},
         "additionalProperties": False,
     }
     for table in ("TeacherTable", "VariantTable"):
@@ -193,7 +193,7 @@ def _make_metrics_schema(names: Iterable[str], table: dict[str, str]) -> dict[st
     return {
         "type": "object",
         "properties": dict.fromkeys(names, table),
-        "patternProperties": {OWN_PLUGIN: table},
+        "patternProperties": {DOTTED_PATH: table},
         "additionalProperties": False,
     }
 

@@ -253,8 +253,8 @@ class Suite:
         Raises:
             KeyError: if the suite has no such variant.
         """
-        both_serve = self.model(name).is_endpoint and self.teacher.is_endpoint
-        return bool(self.loads) and name != TEACHER and both_serve
+        are_servers = self.model(name).is_endpoint and self.teacher.is_endpoint
+        return bool(self.loads) and name != TEACHER and are_servers
 
     @property
     def sized(self) -> tuple[str, ...]:
@@ -311,8 +311,8 @@ class Suite:
         Raises:
             KeyError: if the suite has no such variant.
         """
-        is_wanted = self.measure.memory or self.find_budgets(name).memory is not None
-        return is_wanted and self.is_dueled(name)
+        is_requested = self.measure.memory or self.find_budgets(name).memory is not None
+        return is_requested and self.is_dueled(name)
 
     @property
     def since_baseline(self) -> tuple[tuple[str, str], ...]:
@@ -366,8 +366,8 @@ class Suite:
         if variant is None:
             return False
         has_stochastic_step = any(step.object.stochastic for step in variant.steps)
-        from_others = [name for name in (variant.parent, *variant.assistants) if name is not None]
-        return has_stochastic_step or any(self.is_stochastic(name) for name in from_others)
+        sources = [name for name in (variant.parent, *variant.assistants) if name is not None]
+        return has_stochastic_step or any(self.is_stochastic(name) for name in sources)
 
 
 def find_kind(variant: Variant, models: Mapping[str, Variant]) -> str:

@@ -74,7 +74,7 @@ class MultiLabel(TextTask[Params]):
 
     def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Text, and lists of labels, names joined by a sign, or a column of 0 and 1 for each label."""
-        label_guess = _label_options(data)
+        label_guess = _guess_labels(data)
         if label_guess is None:
             return None
         options, why = label_guess
@@ -96,7 +96,9 @@ class MultiLabel(TextTask[Params]):
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The labels of all splits. Raises DataError if there are none, or labels cannot be read."""
-        label_names = {name for rows in splits.values() for labels in _sets(params, rows) for name in labels}
+        label_names = {
+            name for rows in splits.values() for labels in _read_label_sets(params, rows) for name in labels
+        }
         classes = class_names(label_names) if isinstance(params.label, str) else params.label
         if not label_names:
             raise DataError(
@@ -108,7 +110,7 @@ class MultiLabel(TextTask[Params]):
         self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
     ) -> npt.NDArray[np.float32]:
         """The training targets: (rows, labels) 0 or 1."""
-        return indicators(_sets(params, rows), facts.classes).astype(np.float32)
+        return indicators(_read_label_sets(params, rows), facts.classes).astype(np.float32)
 
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
@@ -134,8 +136,8 @@ class MultiLabel(TextTask[Params]):
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_labels_head
 
-            train, held_out = texts.head_data(loaded, context)
-            context.log.update(fit_labels_head(loaded.layer, train, held_out, seed=context.seed))
+            train, validation = texts.head_data(loaded, context)
+            context.log.update(fit_labels_head(loaded.layer, train, validation, seed=context.seed))
         return loaded.model
 
     def outcomes(
@@ -143,10 +145,10 @@ class MultiLabel(TextTask[Params]):
     ) -> Outcomes:
         """The labels whose probability reaches the threshold, next to the labels of the row."""
         predicted = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
-        gold = indicators(_sets(params, rows), facts.classes)
+        gold = indicators(_read_label_sets(params, rows), facts.classes)
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
-            values=_values(facts.classes, gold, predicted.astype(np.float64)),
+            values=_make_values(facts.classes, gold, predicted.astype(np.float64)),
             given=tuple(f"{GOLD}{name}" for name in facts.classes),
             answers=np.asarray([_join_labels(line, facts.classes) for line in predicted], dtype=np.str_),
             groups=row_groups(rows, group),
@@ -160,17 +162,17 @@ class MultiLabel(TextTask[Params]):
             for prefix in (GOLD, PREDICTED)
         )
         predicted[rows] = 1 - gold[rows]
-        return replace(outcomes, values=_values(classes, gold, predicted), answers=None)
+        return replace(outcomes, values=_make_values(classes, gold, predicted), answers=None)
 
 
 task = MultiLabel()
 
 
-def _sets(params: Params, rows: Rows) -> list[frozenset[str]]:
+def _read_label_sets(params: Params, rows: Rows) -> list[frozenset[str]]:
     return label_sets(rows, params.label, separator=params.separator, names=params.names)
 
 
-def _values(classes: tuple[str, ...], gold: Floats, predicted: Floats) -> dict[str, Floats]:
+def _make_values(classes: tuple[str, ...], gold: Floats, predicted: Floats) -> dict[str, Floats]:
     """The columns of outcomes; gold, predicted: (rows, labels) 0 or 1."""
     wrong = np.asarray((gold != predicted).sum(axis=1), dtype=np.float64)
     return {
@@ -185,7 +187,7 @@ def _join_labels(predicted: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> 
     return ", ".join(name for name, yes in zip(classes, predicted, strict=True) if yes) or "(none)"
 
 
-def _label_options(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
+def _guess_labels(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
     """The options for the columns and form of labels, and the reason; None if there are none."""
     table, columns, stated = data.table, data.columns, data.stated
     lists = [n for n, c in columns.items() if c.kind == "list" and n not in stated.text]
@@ -194,7 +196,7 @@ def _label_options(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
     if lists:
         return {"label": lists[-1]}, f'lists of labels in "{lists[-1]}"'
     for name in [stated.label] if stated.label else [n for n in columns if n.lower() in SETS]:
-        separator = _separator(table[name].to_pylist()) if columns[name].kind == "text" else None
+        separator = _find_separator(table[name].to_pylist()) if columns[name].kind == "text" else None
         if separator is not None:
             return {"label": name, "separator": separator}, f'labels joined by "{separator}" in "{name}"'
     marked = [
@@ -206,7 +208,7 @@ def _label_options(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
     return None
 
 
-def _separator(values: Sequence[object]) -> str | None:
+def _find_separator(values: Sequence[object]) -> str | None:
     """The sign that joins labels: the parts of joined values recur, and are fewer than the values."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     for separator in SEPARATORS:

@@ -89,7 +89,7 @@ class TextGeneration(GenerationTask[Params]):
         """Guesses prompts with right answers, for a language model."""
         return guess_generation(data)
 
-    def asked_column(self, params: Params) -> str:
+    def prompt_column(self, params: Params) -> str:
         """The prompt."""
         return params.prompt
 

@@ -131,13 +131,16 @@ def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Pa
     """Writes each model into its folder. Raises BuildError that names the model."""
     members, written = read_cascade(artifact.folder).members, list[Written]()
     for number, member in enumerate(members):
-        target, own_folder = folder / member.folder, scratch / str(number)
+        target, scratch_folder = folder / member.folder, scratch / str(number)
         target.mkdir(parents=True)
-        own_folder.mkdir()
+        scratch_folder.mkdir()
         manifest = {"kind": member.kind, "digest": f"{artifact.digest} {number}"}
         try:
             exported = write_form(
-                Artifact(Entry(artifact.folder / member.folder, manifest, False)), form, target, own_folder
+                Artifact(Entry(artifact.folder / member.folder, manifest, False)),
+                form,
+                target,
+                scratch_folder,
             )
         except BuildError as error:
             raise type(error)(f"{member.name}: {error}") from error

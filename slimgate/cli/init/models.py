@@ -45,20 +45,20 @@ class LocalModel:
         """How many transformer blocks it has; None if it has two stacks, or does not say."""
         if self.encoder_decoder:
             return None
-        return self._number("num_hidden_layers", "n_layers", "n_layer")
+        return self._read_number("num_hidden_layers", "n_layers", "n_layer")
 
     @property
     def stacks(self) -> Mapping[str, int]:
         """How many blocks the encoder and the decoder have; empty for one stack, or if unknown."""
         if not self.encoder_decoder:
             return {}
-        encoder = self._number("encoder_layers", "num_layers")
-        decoder = self._number("decoder_layers", "num_decoder_layers", "num_layers")
+        encoder = self._read_number("encoder_layers", "num_layers")
+        decoder = self._read_number("decoder_layers", "num_decoder_layers", "num_layers")
         return {} if encoder is None or decoder is None else {"encoder": encoder, "decoder": decoder}
 
     @property
     def width(self) -> int | None:
-        return self._number("hidden_size", "dim", "n_embd")
+        return self._read_number("hidden_size", "dim", "n_embd")
 
     @property
     def longest(self) -> int | None:
@@ -84,7 +84,7 @@ class LocalModel:
         settings = self.folder / "tokenizer_config.json"
         return settings.is_file() and bool(read_json(settings).get("chat_template"))
 
-    def _number(self, *keys: str) -> int | None:
+    def _read_number(self, *keys: str) -> int | None:
         number = next((self.config[key] for key in keys if key in self.config), None)
         return number if isinstance(number, int) else None
 
@@ -132,8 +132,8 @@ def find_model(text: str, folder: Path) -> LocalModel:
             f'= "{text}" }}'
         )
     if not text.startswith("package:"):
-        written = Path(os.path.relpath(ref.folder, folder)).as_posix()
-        text = f"{FRESH}{written}" if fresh else written
+        relative_path = Path(os.path.relpath(ref.folder, folder)).as_posix()
+        text = f"{FRESH}{relative_path}" if fresh else relative_path
     return LocalModel(text, ref.folder, model_config(ref), fresh)
 
 
@@ -147,9 +147,9 @@ def _check_not_mistyped(text: str) -> None:
         place, name = Path(), text
     neighbours = [folder for folder in place.iterdir() if (folder / "config.json").is_file()]
     if did_you_mean(name, [folder.name for folder in neighbours]):
-        meant = did_you_mean(text, [folder.as_posix() for folder in neighbours])
+        suggestion = did_you_mean(text, [folder.as_posix() for folder in neighbours])
         raise SuiteError(
-            f"--model {text}: no such folder{meant} For a model of the hub, add a revision: {text}@main"
+            f"--model {text}: no such folder{suggestion} For a model of the hub, add a revision: {text}@main"
         )
 
 
@@ -169,9 +169,9 @@ def count_tokens(
 ) -> TokenCounts:
     """Counts the tokens of some rows with the model's tokenizer; estimates them without a tokenizer.json."""
     # spread over the file, because files may be sorted
-    places = range(0, table.num_rows, max(1, table.num_rows // rows))
-    texts = texts_of(table.take(list(places)[:rows]), columns)
-    tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
+    positions = range(0, table.num_rows, max(1, table.num_rows // rows))
+    texts = texts_of(table.take(list(positions)[:rows]), columns)
+    tokenizer = None if model.fresh else _read_tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:
         return TokenCounts(
             [max(len(text.split()) * 3 // 2, len(text) // 4) + 1 + len(columns) for text in texts]
@@ -193,7 +193,7 @@ def _is_unreadable(encoding: Encoding, unknown: str | None) -> bool:
     return unknown is not None and words.count(unknown) >= UNREADABLE * max(len(words), 1)
 
 
-def _tokenizer(file: Path) -> Any:
+def _read_tokenizer(file: Path) -> Any:
     from tokenizers import Tokenizer
 
     try:

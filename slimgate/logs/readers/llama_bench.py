@@ -63,16 +63,16 @@ class LlamaBench(Reader):
         # The settings in which tests of one shape differ, for example by `-t 4,8`.
         varied = (
             []
-            if max(Counter(map(_name, entries)).values()) == 1
+            if max(Counter(map(_name_test, entries)).values()) == 1
             else [key for key in _SETTINGS if len({str(entry.get(key)) for entry in entries}) > 1]
         )
         loads: dict[str, LoadRun] = {}
         notes = []
         for entry in entries:
-            name = _name(entry, varied)
+            name = _name_test(entry, varied)
             if name in loads:
                 raise DataError(f"{path}: two tests named {name}; write each run into its own file")
-            loads[name] = _run(path, name, entry)
+            loads[name] = _make_load_run(path, name, entry)
             speeds = entry["samples_ts"]
             notes.append(
                 f"{path}: {name} {fmean(speeds):,.6g} tokens a second, mean of {len(speeds)} repetitions"
@@ -96,7 +96,7 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
     if not entries:
         raise DataError(f"{path}: it has no test of llama-bench")
     if any(not entry.get("samples_ns") for entry in entries):
-        figures = [(f"{_name(entry)} t/s", entry["avg_ts"]) for entry in entries]
+        figures = [(f"{_name_test(entry)} t/s", entry["avg_ts"]) for entry in entries]
         raise figures_alone(path, figures, _NEEDED, _REMEDY)
     return entries
 
@@ -106,7 +106,7 @@ def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
     text = path.read_text("utf-8", "replace")
     if start.startswith("build_commit,"):
         for row in csv.DictReader(text.splitlines()):
-            yield f"{_name(row)} t/s", float(row["avg_ts"])
+            yield f"{_name_test(row)} t/s", float(row["avg_ts"])
     elif not _is_sql(start):
         for line in text.splitlines():
             cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
@@ -115,7 +115,7 @@ def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
                 yield f"{cells[-2].replace(' ', '')} t/s", float(speed)
 
 
-def _name(entry: Entry, varied: Sequence[str] = ()) -> str:
+def _name_test(entry: Entry, varied: Sequence[str] = ()) -> str:
     """pp512, tg128, pp512+tg128, with @d4096 after a context of 4096 tokens."""
     prompt, answer, depth = (int(entry.get(key) or 0) for key in ("n_prompt", "n_gen", "n_depth"))
     parts = [*([f"pp{prompt}"] if prompt else []), *([f"tg{answer}"] if answer else [])]
@@ -123,7 +123,7 @@ def _name(entry: Entry, varied: Sequence[str] = ()) -> str:
     return " ".join([name, *(f"{key}={entry.get(key)}" for key in varied)])
 
 
-def _run(path: Path, name: str, entry: Entry) -> LoadRun:
+def _make_load_run(path: Path, name: str, entry: Entry) -> LoadRun:
     times, prompt, answer = entry["samples_ns"], int(entry["n_prompt"]), int(entry["n_gen"])
     if len(times) != len(entry["samples_ts"]):
         raise DataError(

@@ -118,14 +118,14 @@ def test_latency(
         tokens=int(next(iter(batch.inputs.values())).shape[1]),
         turns=min(len(batch.timed), times.rounds) if suite.has_cascade else None,
         passed_on=None if cascade is None else list(cascade.passed_on),
-        tokenize_ms=None if workload.writes else _tokenize_ms(timed, batch),
+        tokenize_ms=None if workload.writes else _measure_tokenizing(timed, batch),
         limits=limits,
         measured=format_now(),
     )
     shown = {key: getattr(facts, key) for key in EXTRA_INFO}
     benchmark.extra_info.update({key: value for key, value in shown.items() if value is not None})
-    described = request.config.stash.setdefault(BENCHMARKS, {})
-    described[suite.path, timed.name, workload.id] = benchmark.extra_info
+    benchmark_entries = request.config.stash.setdefault(BENCHMARKS, {})
+    benchmark_entries[suite.path, timed.name, workload.id] = benchmark.extra_info
     report_result(GateResult(TIMES, timed.name, workload.id, facts))
     if limits is not None:
         conclude(timed, limits)
@@ -143,7 +143,7 @@ def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudg
     )
 
 
-def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
+def _measure_tokenizing(timed: ModelHandle, batch: WorkloadInputs) -> float:
     """Milliseconds to tokenize the rows of a call.
 
     For an end-to-end workload the rows keep their own lengths, and the tokenizer has the same threads.

@@ -8,8 +8,8 @@ from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
+    is_looser,
     judged_budgets,
-    looser,
     message_of,
     verdict_under,
 )
@@ -34,11 +34,11 @@ _ORDER: tuple[Outcome | None, ...] = (
 
 def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
     """Limits that changed, of the teacher and of variants in both releases; the looser limits come first."""
-    changes = demands.budget_changes(read_demands(old), read_demands(new), accepted=_accepted(new))
+    changes = demands.budget_changes(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
     return [_with_former_verdict(change, new) for change in changes]
 
 
-def _accepted(record: RunRecord) -> str | None:
+def _find_acceptance(record: RunRecord) -> str | None:
     """Why a whole release was accepted."""
     return clean_reason(record.accepted.reason) if record.accepted else None
 
@@ -46,7 +46,7 @@ def _accepted(record: RunRecord) -> str | None:
 def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange:
     """A looser limit with the verdict of the former limit on the new figures, the worst of all workloads."""
     before, after = change.before, change.after
-    if before is None or after is None or not looser(change.kind, after, before):
+    if before is None or after is None or not is_looser(change.kind, after, before):
         return change
     judged = [
         budget
@@ -60,18 +60,21 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
 
 def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
     """Every way in which the gate of the new record demands less; those without a reason come first."""
-    weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_accepted(new))
+    weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
     if old.demands is not None:
         return weaker
     judged = [
-        Weakening(about="settings", change=line, reason=_accepted(new)) for line in weaker_gates(old, new)
+        Weakening(about="settings", change=line, reason=_find_acceptance(new))
+        for line in weaker_gates(old, new)
     ]
     return sorted([*weaker, *judged], key=lambda weakening: weakening.reason is not None)
 
 
 def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
     """Verdicts that changed, for models in both releases; those that held and now fail come first."""
-    changes = [change for before, after in _in_both(old, new) for change in _verdicts_of(before, after)]
+    changes = [
+        change for before, after in _pair_models(old, new) for change in _compare_verdicts(before, after)
+    ]
     return sorted(
         changes, key=lambda verdict_change: (not verdict_change.regressed, _ORDER.index(verdict_change.after))
     )
@@ -90,7 +93,7 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
     intervals get narrower.
     """
     weaker: dict[str, None] = {}
-    for before, after in _in_both(old, new):
+    for before, after in _pair_models(old, new):
         for name, facts in after.quality.items() if after.gated else ():
             was = before.quality.get(name)
             if was is not None and facts.budgets:
@@ -140,20 +143,20 @@ def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord,
     return [(before[model.name], model) for model in new.variants[1:] if model.name in before]
 
 
-def _in_both(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
+def _pair_models(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
     """The teachers, and the variants that are in both."""
     return [(old.variants[0], new.variants[0]), *shared_variants(old, new)]
 
 
-def _gating(model: VariantRecord) -> dict[Key, Judged]:
+def _map_gating_budgets(model: VariantRecord) -> dict[Key, Judged]:
     """The judged budgets by budget and kind; empty if the variant is shown and not gated."""
     return (
         {(judged.name, judged.facts.kind): judged for judged in judged_budgets(model)} if model.gated else {}
     )
 
 
-def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
-    olds, news = _gating(before), _gating(after)
+def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
+    olds, news = _map_gating_budgets(before), _map_gating_budgets(after)
     for key in dict.fromkeys([*olds, *news]):
         was, now = (
             _outcome(before, olds.get(key), news.get(key)),
@@ -180,7 +183,7 @@ def _by_former_limit(
     now: Outcome | None, new: Judged | None, limits: tuple[float, float] | None
 ) -> Outcome | None:
     """The verdict by the former limit, if that is looser: a stricter limit makes no model worse."""
-    if new is None or limits is None or not looser(new.facts.kind, *limits):
+    if new is None or limits is None or not is_looser(new.facts.kind, *limits):
         return now
     return verdict_under(new.facts.kind, limits[0], new) or now
 

@@ -12,7 +12,7 @@ from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from slimgate.judge.score_metric import RECORD_KIND, RULES
-from slimgate.record.budgets import clean_reason, judged_budgets, looser
+from slimgate.record.budgets import clean_reason, is_looser, judged_budgets
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import TEACHER
@@ -40,20 +40,20 @@ _STRICTER_OPTIONS = ({"over": "builds"},)
 
 def read_demands(record: RunRecord) -> Demands:
     """What the gate of a record demanded; for a record without a suite, such as of logs, what it judged."""
-    demands = record.demands or _judged_demands(record)
+    demands = record.demands or _read_judged_demands(record)
     teacher = record.variants[0]
     # The files of a trained teacher differ between machines by rounding, so its settings and rows count.
     is_trained = any(step.name != _LOAD_MODEL or step.log.get("head") for step in teacher.steps)
     tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
-    known = {
-        "rows": demands.rows or _judging_rows(record),
+    facts = {
+        "rows": demands.rows or _read_judging_rows(record),
         "teacher": None if is_trained or teacher.artifact is None else teacher.artifact.digest,
         "self_tests": tests,
     }
-    return demands.model_copy(update=known)
+    return demands.model_copy(update=facts)
 
 
-def _judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
+def _read_judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
     splits = record.task.splits
     return {
         name: DemandedRows(n=splits[name].n, digest=splits[name].digest)
@@ -62,28 +62,28 @@ def _judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
     }
 
 
-def _judged_demands(record: RunRecord) -> Demands:
+def _read_judged_demands(record: RunRecord) -> Demands:
     return Demands(
-        budgets=[budget for model in record.variants for budget in _budgets_of(model)],
+        budgets=[budget for model in record.variants for budget in _list_budgets(model)],
         gated={model.name: model.gated for model in record.variants[1:]},
         switched_off={model.name: model.switched_off for model in record.variants if model.switched_off},
         settings={
             "suite.seeds": record.suite.seeds,
             "task.kind": record.task.kind,
             "teacher.model": record.variants[0].parent,
-            **_settings_of_logs(record),
+            **_read_log_settings(record),
         },
         unjudged={model.name: model.awaited for model in record.variants if model.awaited},
     )
 
 
-def _settings_of_logs(record: RunRecord) -> dict[str, object]:
+def _read_log_settings(record: RunRecord) -> dict[str, object]:
     """The rules by which logs were compared, as far as the record of the logs has them."""
     rules = (record.task.params or {}).get(RULES, {}) if record.task.kind == RECORD_KIND else {}
     return {f"logs.{name}": value for name, value in rules.items()}
 
 
-def _budgets_of(model: VariantRecord) -> Iterator[DemandedBudget]:
+def _list_budgets(model: VariantRecord) -> Iterator[DemandedBudget]:
     """One item per budget and kind; a latency budget counts once for all workloads."""
     judged = {
         ("latency" if budget.of == "latency" else budget.name, budget.facts.kind): budget.facts
@@ -145,17 +145,17 @@ def budget_changes(before: Demands, now: Demands, *, accepted: str | None = None
     """Limits that changed, for models that are in both gates; the looser ones first."""
     common = _common_reason(before, now, accepted)
     models = [TEACHER, *(name for name in now.gated if name in before.gated)]
-    changes = [change for name in models for change in _changes_of(name, before, now, common)]
+    changes = [change for name in models for change in _list_changes(name, before, now, common)]
     return sorted(changes, key=lambda change: (not change.looser, change.reason is not None))
 
 
-def _changes_of(name: str, before: Demands, now: Demands, common: str | None) -> Iterator[BudgetChange]:
+def _list_changes(name: str, before: Demands, now: Demands, common: str | None) -> Iterator[BudgetChange]:
     olds, news = _gating_budgets(before, name), _gating_budgets(now, name)
     is_gated = now.gated.get(name, True)
     off = {(budget.budget, budget.kind): budget.reason for budget in now.switched_off.get(name, ())}
     for key, old in olds.items():
         if key in news:
-            yield from _change(old, news[key], common)
+            yield from _compare_budgets(old, news[key], common)
         elif not (is_gated and _is_unjudged(now, old)):
             yield BudgetChange(
                 variant=name,
@@ -196,15 +196,15 @@ def _is_unjudged(demands: Demands, budget: DemandedBudget) -> bool:
     )
 
 
-def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Iterator[BudgetChange]:
+def _compare_budgets(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Iterator[BudgetChange]:
     # None if nothing changed, or if a record does not have it.
     was, now = old.on_inconclusive, new.on_inconclusive
     undecided = None if was is None or now is None or was == now else (was, now)
     options = None if old.options == new.options else (old.options, new.options)
     if old.limit == new.limit and undecided is None and options is None:
         return
-    is_looser = (
-        looser(new.kind, new.limit, old.limit)
+    is_weaker = (
+        is_looser(new.kind, new.limit, old.limit)
         or undecided == ONLY_WARNS
         or (options is not None and new.options not in _STRICTER_OPTIONS)
     )
@@ -216,8 +216,8 @@ def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Ite
         kind=new.kind,
         before=old.limit,
         after=new.limit,
-        looser=is_looser,
-        reason=new_reason or (common if is_looser else None),
+        looser=is_weaker,
+        reason=new_reason or (common if is_weaker else None),
         undecided=undecided,
         options=options,
     )

@@ -63,7 +63,7 @@ def diversity(texts: Sequence[str]) -> Figures:
 
 
 @dataclass(frozen=True)
-class _Plain:
+class _PlainSampling:
     """Sampling from the model's distribution, unchanged: text that it has forgotten does not occur.
 
     All texts have this length, because the share of different words falls with the amount of text.
@@ -76,32 +76,35 @@ class _Plain:
 
 def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
     """The figures: name -> what, teacher, variant; None for a model that PyTorch does not run."""
-    tokens = _tokens(teacher, variant)
-    theirs, ours = _diversity(teacher, tokens), _diversity(variant, tokens)
+    tokens = _count_tokens(teacher, variant)
+    teacher_figures, variant_figures = (
+        _measure_diversity(teacher, tokens),
+        _measure_diversity(variant, tokens),
+    )
     return {
         name: {
             "what": (
                 f"{label}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows"
             ),
-            "teacher": theirs.get(name),
-            "variant": ours.get(name),
+            "teacher": teacher_figures.get(name),
+            "variant": variant_figures.get(name),
         }
         for name, label in WORDS.items()
     }
 
 
-def _network(model: Compared) -> Any:
+def _find_network(model: Compared) -> Any:
     return getattr(model.predictor, "network", None)
 
 
-def _tokens(*models: Compared) -> int:
+def _count_tokens(*models: Compared) -> int:
     """The number of tokens that every model writes: fewer if a model has fewer positions."""
-    rooms = [room(_network(model)) for model in models if can_write(_network(model))]
-    return min([_Plain.tokens, *(room - PROMPT_TOKENS for room in rooms if room is not None)])
+    rooms = [room(_find_network(model)) for model in models if can_write(_find_network(model))]
+    return min([_PlainSampling.tokens, *(room - PROMPT_TOKENS for room in rooms if room is not None)])
 
 
-def _diversity(model: Compared, tokens: int) -> Figures:
-    network = _network(model)
+def _measure_diversity(model: Compared, tokens: int) -> Figures:
+    network = _find_network(model)
     if tokens < 1 or not can_write(network):
         return {}
     encoded: Any = model.encoded
@@ -118,5 +121,7 @@ def _write_and_measure(model: Compared, prompts: Sequence[Sequence[int]], tokens
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=False)
-    texts = continue_prompts(_network(model), tokenizer, prompts, _Plain(tokens), seed=0, endless=True)
+    texts = continue_prompts(
+        _find_network(model), tokenizer, prompts, _PlainSampling(tokens), seed=0, endless=True
+    )
     return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

@@ -7,17 +7,18 @@ import unicodedata
 
 _LONGEST = 1000
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# Control, format, line and paragraph separators, lone surrogates, which would affect a terminal, a table row
-# or a text's direction.
+# Unicode categories whose characters cannot be seen, and change a terminal, a table row or the direction of a
+# text: control, format, line separator, paragraph separator, lone surrogate.
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
-# Joiners in emoji, Persian and Indic words.
+# Format characters that stay, because emoji and words in Persian and Indic scripts need them.
 _JOINERS = frozenset("\u200c\u200d")
 _MARKUP = re.compile(r"[\\`*\[\]|~$#]|(?<![^\W_])_|_(?![^\W_])")
-# An interval or a list of numbers stays readable in the raw file: it is a link only if one of these follows.
+# Escaped brackets around numbers. They lose their backslashes, so that an interval is readable in the raw file.
+# Brackets make a link only if `(`, `[` or `:` follows.
 _NUMBERS = re.compile(r"\\\[([-\d., ]*\d)\\\](?!\(|\\\[|:)")
 _AUTOLINK = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)
-# A person, a team, an issue or a pull request, as GitHub finds them in rendered markdown. A backslash or an
-# entity for the sign does not prevent it; a zero-width space after the sign does.
+# The sign of a reference to a person, a team, an issue or a pull request, as GitHub finds it in rendered
+# markdown. A backslash or an entity does not prevent the link; a zero-width space after the sign does.
 _REFERENCE = re.compile(r"@(?=\w)|#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
 APART = "&#8203;"
 # What `escape` puts into a text, for `unescape_markdown`.
@@ -29,9 +30,9 @@ _LIST_OR_RULE = re.compile(r"^(?:[-+](?=[-+\s]|$)|=|\d+(?=[.)](?:\s|$)))")
 def escape(text: object, *, longest: int = _LONGEST) -> str:
     """The text on one line, as a reader should see it: no markdown, no HTML and no link takes effect.
 
-    GitHub does not notify the people or link the issues that it names. Line breaks and control characters are
-    shown as Python writes them. Past `longest` characters it is cut, and says so. It is safe in a table's
-    cell, a list item and a heading, but not inside a code span.
+    GitHub does not notify the people that the text names, and does not link its issues. Line breaks and
+    control characters are shown as Python writes them. A text of more than `longest` characters is cut, and
+    says so. The result is safe in a table's cell, a list item and a heading, but not inside a code span.
     """
     shown = _cut_text(visible(str(text).strip()), longest)
     marked = _MARKUP.sub(lambda match: "\\" + match.group(), shown)
@@ -59,8 +60,8 @@ def fence_code(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with control characters as Python's escapes."""
-    if text.isprintable():  # true for nearly every text, and a page has many thousands
+    """The text, in which characters that cannot be seen are Python's escapes."""
+    if text.isprintable():  # nearly every text is, and a page has many thousands
         return text
     return "".join(_make_visible(character) for character in text)
 

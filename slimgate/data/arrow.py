@@ -1,11 +1,11 @@
-"""Identifies rows by 16 bytes of a digest, so the texts of a file larger than memory are never held.
+"""Compares and takes rows of tables that are larger than memory.
 
-Keys are (rows, 2) parts of BLAKE2b, 128 bits, so that a file with colliding texts cannot be made. Columns
-joined by np.hstack are the key of a pair.
+Texts are compared by keys, so that they need not be in memory. A key is a BLAKE2b digest of 128 bits, in two
+parts. Nobody can make a file with two texts that have the same key. Keys joined by np.hstack are the keys of
+pairs.
 
-Also takes some rows of a table in mapped files, and reads only these rows into memory.
-
-`Table.take` would first join all chunks of a text column, which is the whole file.
+`chosen_rows` reads only the chosen rows of a mapped table into memory. `Table.take` would first join all
+chunks of a text column, which is the full file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Keys = npt.NDArray[np.uint64]
 
 AT_ONCE = 10_000
 _BYTES = 16
-# Size of a part that is reordered: a column of strings holds 2 GiB at most, and exists twice meanwhile.
+# Size of a part that is reordered. A chunk of strings has at most 2 GiB, and a part exists twice meanwhile.
 AT_ONCE_BYTES = 2**29
 
 
@@ -50,13 +50,13 @@ def keys_of(texts: Iterable[str]) -> Keys:
 
 
 def is_empty_text(keys: Keys) -> Mask:
-    """(rows,) which keys are those of the empty text."""
+    """(rows,) whether each key is that of the empty text."""
     empty: Mask = (keys == keys_of([""])).all(axis=1)
     return empty
 
 
 def codes_of(parts: Sequence[Keys]) -> list[Ints]:
-    """Codes that all parts share, by first appearance; codes are equal exactly if the keys are."""
+    """A code for each key, from 0 in order of first appearance; equal keys of all parts have one code."""
     keys = np.concatenate(parts)
     order = np.lexsort(keys.T)  # stable: among equal keys the first row comes first
     starts = np.ones(len(keys), dtype=np.bool_)
@@ -73,7 +73,7 @@ def codes_of(parts: Sequence[Keys]) -> list[Ints]:
 
 
 def find_duplicates(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]:
-    """How many strings occur in more than one row of all columns, and the first of these strings."""
+    """The number of strings that occur in more than one row of the columns, and the first such string."""
     codes = np.concatenate(codes_of([keys_of(values_of(column)) for column in columns]))
     repeated = np.flatnonzero(np.bincount(codes) > 1)
     if not len(repeated):

@@ -1,6 +1,6 @@
-"""Labels of rows and of ready-made models, and how both are matched.
+"""Reads the labels of rows, and matches them with the labels of ready-made models.
 
-Rows with any number of labels have lists, joined strings, or a column of 0 and 1 for each label.
+A row with any number of labels has a list, a joined string, or a column of 0 and 1 for each label.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check_positive(positive: str | None, classes: Sequence[str]) -> None:
 def output_order(
     model_labels: Sequence[str], classes: Sequence[str], stated: Sequence[str] | None, where: str
 ) -> list[int]:
-    """For each class of the data, the output of the model with that meaning.
+    """The model's output for each class of the data.
 
     model_labels: the model's label of each output; stated: the data's class of each output, if the suite
     states it. Raises SuiteError, with both label maps, if they do not fit.
@@ -71,9 +71,9 @@ def label_sets(
 ) -> list[frozenset[str]]:
     """The labels of each row.
 
-    label: the column of lists or joined strings, or the columns of 0 and 1. separator: between joined labels.
-    names: if labels are numbers, the label that each number means, from 0. Raises DataError with the first
-    row that cannot be read.
+    label: the column of lists or joined strings, or the columns of 0 and 1. separator: the text between
+    joined labels. names: the labels that the numbers 0, 1, … mean, if labels are numbers. Raises DataError
+    with the first row that cannot be read.
     """
     if isinstance(label, str):
         values = rows.table[label].to_pylist()

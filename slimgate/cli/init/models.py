@@ -1,4 +1,4 @@
-"""The model that a suite is written for, known by its config.json: its shape, and whether its head fits."""
+"""Reads from config.json which shape the model of a new suite has, and whether its head fits the task."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 Standing = Literal["ready", "other labels", "headless"]
-UNREADABLE = (
-    0.2  # share of unknown tokens, as in run/measure/quality.py, which imports more than a command needs
-)
+# The share of unknown tokens from which a row is unreadable, as in run/measure/quality.py, which imports more
+# than this command needs.
+UNREADABLE = 0.2
 
 
 @dataclass(frozen=True)
 class LocalModel:
     """A model that was found, with its settings.
 
-    text: the model, as a suite names it. folder: of its settings; config: its config.json.
+    text: the model, as a suite names it. folder: the folder of its settings; config: its config.json. fresh:
+    whether its weights are new.
     """
 
     text: str
@@ -58,6 +59,7 @@ class LocalModel:
 
     @property
     def width(self) -> int | None:
+        """The size of its hidden states; None if it does not say."""
         return self._read_number("hidden_size", "dim", "n_embd")
 
     @property
@@ -89,10 +91,10 @@ class LocalModel:
         return number if isinstance(number, int) else None
 
     def standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
-        """Whether it can do the task without training.
+        """How ready it is for the task without training. "headless": its head has to be trained first.
 
-        auto: transformers' class of models that can, None if any can; classes: labels of the data, empty for
-        numbers; stated: the data's label of each output, if any.
+        auto: transformers' class of models that can do the task, None if any can; classes: the labels of the
+        data, empty for numbers; stated: the data's label of each output, if the suite states it.
         """
         if self.fresh:
             return "headless"
@@ -110,7 +112,7 @@ class LocalModel:
 
 
 def find_model(text: str, folder: Path) -> LocalModel:
-    """The model that was named from the current folder, as a suite in `folder` names it. SlimgateError."""
+    """The model that --model names, under its name in a suite in `folder`. Raises SlimgateError."""
     ref = parse_model_ref(text)
     fresh = text.startswith(FRESH)
     if ref.folder is None:
@@ -138,9 +140,9 @@ def find_model(text: str, folder: Path) -> LocalModel:
 
 
 def _check_not_mistyped(text: str) -> None:
-    """Raises SuiteError if a hub id is nearly the name of a folder here that holds a model.
+    """Raises SuiteError if a hub id is nearly the path of a local folder that holds a model.
 
-    "models/minlm" may be meant for models/minilm: only the last names are compared.
+    "models/minlm" may mean models/minilm: only the last part of the path is compared.
     """
     place, name = Path(text).parent, Path(text).name
     if not place.is_dir():
@@ -155,9 +157,9 @@ def _check_not_mistyped(text: str) -> None:
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """How a tokenizer splits the examined rows.
+    """The tokens of the examined rows.
 
-    counts: tokens of each examined row. unreadable: share of these rows with mostly unknown tokens.
+    counts: the tokens of each row. unreadable: the share of the rows in which too many tokens are unknown.
     """
 
     counts: list[int]
@@ -187,7 +189,7 @@ def count_tokens(
 
 
 def _is_unreadable(encoding: Encoding, unknown: str | None) -> bool:
-    """Whether the tokenizer does not know one token in five, by the run's rule."""
+    """Whether the tokenizer does not know one token in five or more."""
     pairs = zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
     words = [token for token, special in pairs if not special]
     return unknown is not None and words.count(unknown) >= UNREADABLE * max(len(words), 1)

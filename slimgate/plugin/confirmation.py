@@ -1,7 +1,7 @@
-"""`pytest bench --slimgate-confirm`: judges variants that passed on the gate again, on unread rows.
+"""`pytest bench --slimgate-confirm`: judges the variants that passed on the gate, on the confirm rows.
 
 The models come from the store and must be those that passed. The record of the gate stays. The verdicts on
-the confirm rows are added to it, with the number of times that these rows have been looked at.
+the confirm rows are added to it, with the number of runs that have looked at these rows.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Confirmation:
         self.records: dict[Path, RunRecord] = {}
 
     def head_lines(self) -> Iterator[str]:
-        """Lines on what is judged, and whether these rows have been looked at before."""
+        """Lines that name the judged variants, and say how often the rows have been looked at before."""
         for path, passed in self.passed.items():
             run = self._session.run(self._session.suites[path])
             rows, earlier = run.rows.reports[CONFIRM], self._read_looks(run).runs
@@ -87,7 +87,7 @@ class Confirmation:
             yield f"{run.suite.shown}: confirms {names} on {rows.n:,} rows{seen}"
 
     def add(self, path: Path, results: Iterable[GateResult]) -> None:
-        """Takes the verdicts of a test. Notes the look at once: an interrupted run counts as a look too."""
+        """Adds the verdicts of a test. Notes the look at once, because an interrupted run has looked too."""
         for result in results:
             if isinstance(result.facts, QualityFacts) and result.kind == CONFIRMED:
                 self._verdicts.setdefault(path, {})[result.variant, result.name] = result.facts
@@ -103,7 +103,7 @@ class Confirmation:
             self.records[path] = record
 
     def failures(self) -> Iterator[str]:
-        """Why the run does not pass: a line for each suite with a budget that did not hold on these rows."""
+        """A line for each suite with a budget that did not hold on these rows, so that the run fails."""
         for path, results in self._verdicts.items():
             suite = self._session.suites[path]
             models = [
@@ -147,7 +147,7 @@ class Confirmation:
 
 
 def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
-    """The variants that a suite's last record shows within all budgets. Reads no row of confirm.
+    """The variants that a suite's last record shows within all budgets. It reads no row of confirm.
 
     Raises SuiteError if there are no confirm rows, or nothing passed on the current gate rows.
     """

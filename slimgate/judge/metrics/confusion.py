@@ -35,8 +35,8 @@ def weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     k = len(outcomes.classes)
     cells = outcomes.labels * k + outcomes.predictions
     by_line = np.atleast_2d(weights)
-    # The shorter loop is chosen; both sum in the same order. numpy's reduceat takes ten times as long over many
-    # small cells.
+    # The shorter loop is chosen; both sum in the same order. numpy's reduceat takes ten times as long over
+    # many small cells.
     if len(cells) < len(by_line):
         by_cell = np.zeros((k * k, len(by_line)))
         for cell, column in zip(cells, np.ascontiguousarray(by_line.T), strict=True):

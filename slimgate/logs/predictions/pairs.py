@@ -1,4 +1,4 @@
-"""Two prediction files -> the outcomes of both on the same rows: matched by id, over the classes of both."""
+"""Matches the rows of two prediction files by id, and makes the outcomes of both over the same classes."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from slimgate.logs.predictions.label_sets import (
 )
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 
-# Numbered probabilities have the order of the sorted labels if this share of a file's predictions agrees. A
-# threshold other than the largest probability moves fewer rows than a wrong order does.
+# The share of a file's predictions that must agree with its numbered probabilities in the order of the sorted
+# labels. Predictions by a threshold differ in fewer rows than those by a wrong order.
 _MIN_AGREEMENT = 0.9
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """ClassOutcomes of both on the rows of the teacher's file, in its order. warnings: likely mistakes."""
+    """Outcomes of two models on the rows of the teacher's file, in its order. warnings: likely mistakes."""
 
     teacher: ClassOutcomes
     variant: ClassOutcomes
@@ -59,8 +59,8 @@ def read_pair(
 ) -> Pair:
     """Reads two prediction files and matches their rows. Raises SuiteError or DataError in one line.
 
-    labels: all labels that a row can have, in order for numbered probabilities; default those of the rows.
-    positive: the label of two that precision, recall, F1 and PR-AUC are of.
+    labels: all labels that a row can have, in the order of numbered probabilities; default: the rows' labels.
+    positive: which of two labels precision, recall, F1 and PR-AUC are about.
     """
     check_declared(labels)
     if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
@@ -69,10 +69,9 @@ def read_pair(
     columns = [column for file in files for column in file.columns]
     has_groups = any(file.groups is not None for file in files)
     require_group(names, [file.shown for file in files], columns, has_groups=has_groups)
+    # The list gives up the files, so that nothing else references them and they can be freed.
     files.reverse()
-    pair = pair_predictions(
-        files.pop(), files.pop(), labels=labels, positive=positive
-    )  # nothing else may reference them, so that they are freed
+    pair = pair_predictions(files.pop(), files.pop(), labels=labels, positive=positive)
     pa.default_memory_pool().release_unused()
     return pair
 
@@ -138,9 +137,9 @@ def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
 
 
 def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequence[str]) -> None:
-    """Raises DataError if one of two files with probabilities lacks a class that rows are labelled.
+    """Raises DataError if only one of two files with probabilities has those of a label of the rows.
 
-    If it were taken as 0 in one file alone, that model would look worse than it is, and the other better.
+    If the other file's were taken as 0, its model would look worse than it is.
     """
     if not all(file.classes for file in files):
         return
@@ -156,7 +155,7 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
 def _find_positive_label(
     files: Sequence[Predictions], labels: Sequence[str], stated: str | None
 ) -> str | None:
-    """The label as stated, else as in slimgate's own outcomes. Raises SuiteError if it is not a label."""
+    """The positive label: as stated, or as slimgate's own outcomes state it. Raises SuiteError, DataError."""
     if stated is None:
         recorded = dict.fromkeys(file.positive for file in files if file.positive is not None)
         if len(recorded) > 1:
@@ -198,8 +197,9 @@ def _shown_ids(ids: pa.Array) -> Texts:
 
 
 def _drop_ids(file: Predictions) -> Predictions:
-    """The parts of a file that are needed once its rows are matched."""
-    return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))  # a slice would hold the whole
+    """The file without its ids, which are not needed once its rows are matched."""
+    # a slice of the ids would keep all of them in memory
+    return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))
 
 
 def _check_same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> None:
@@ -218,7 +218,7 @@ def _check_same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) 
 
 
 def _match_groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
-    """(rows,) int64, equal for rows of one group; from either file if only one has groups."""
+    """(rows,) int64, equal for rows of one group, from a file that has groups. Raises DataError if two differ."""
     variant_groups = None if variant.groups is None else variant.groups.take(pa.array(order))
     if teacher.groups is not None and variant_groups is not None:
         _check_same("group", teacher.ids, (teacher, teacher.groups), (variant, variant_groups))
@@ -235,10 +235,10 @@ def _list_names(columns: Sequence[pa.Array | None]) -> list[str]:
 def _name_probabilities(
     file: Predictions, declared: Sequence[str], stated: Sequence[str], warnings: list[str]
 ) -> Predictions:
-    """The file with its probabilities under the names of the labels, if they go by number.
+    """The file, in which numbered probabilities have got the names of the labels.
 
-    Raises DataError if no label is among the classes of the probabilities, or if nothing says which number is
-    which label.
+    Raises DataError if no label is among the classes of the probabilities, or if nothing says which number
+    means which label.
     """
     if not file.classes or set(stated) <= set(file.classes):
         return file
@@ -258,10 +258,10 @@ def _name_probabilities(
 
 
 def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
-    """The note on numbered probabilities that are taken for the sorted labels.
+    """A warning that numbered probabilities are taken for the sorted labels.
 
-    Raises DataError unless the file's own predictions agree: in another order of two classes each loss of
-    accuracy is a gain.
+    Raises DataError unless the file's own predictions agree. If two classes are exchanged, each loss of
+    accuracy looks like a gain.
     """
     expected = f"--labels {','.join(names)} says so, in the order of the numbers"
     if file.predictions is None or file.probabilities is None:
@@ -285,13 +285,13 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
 
 
 def _format_order(names: Sequence[str]) -> str:
-    """The labels by number, such as `0 = neg, 1 = neutral, 2 = pos`"""
+    """The labels by number, such as `0 = neg, 1 = neutral, 2 = pos`."""
     listed = ", ".join(f"{k} = {name}" for k, name in enumerate(names[:EXAMPLES]))
     return listed + (", …" if len(names) > EXAMPLES else "")
 
 
 def _spread_over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]) -> Floats | None:
-    """(rows, classes) in the order of the given rows and of all classes; 0 for a class that is missing."""
+    """(rows, classes) probabilities in the order of these rows and classes; 0 for a class without any."""
     if file.probabilities is None:
         return None
     if rows is None and file.classes == classes:
@@ -307,7 +307,7 @@ def _spread_over_classes(file: Predictions, rows: Ints | None, classes: tuple[st
 def _read_predicted(
     file: Predictions, rows: Ints | None, classes: tuple[str, ...], probabilities: Floats | None
 ) -> Ints:
-    """(rows,) the prediction of the file, or else the most probable class."""
+    """(rows,) the predictions of the file, or the most probable classes if it has none."""
     if file.predictions is not None:
         codes = find_places(file.predictions, classes)
         return codes if rows is None else codes[rows]
@@ -324,7 +324,7 @@ def _list_warnings(
     classes: tuple[str, ...],
     strays: int,
 ) -> list[str]:
-    """Warnings on values that are legal but likely a mistake. strays: how many of the last classes."""
+    """Warnings on values that are valid but likely a mistake. strays: how many classes at the end are no label."""
     warnings = []
     labelled = np.bincount(labels, minlength=len(classes))
     predicted = np.bincount(predictions, minlength=len(classes))

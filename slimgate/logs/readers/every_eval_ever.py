@@ -1,6 +1,6 @@
 """Every Eval Ever: `UUID.json` of a run in the shared schema, with its samples in `UUID_samples.jsonl`.
 
-The samples file has a line for each sample and result. For each result, the JSON states its metric, its
+The samples file has a line for each sample and result. The JSON states the metric of each result, with its
 direction and its range. A run without samples, such as a leaderboard's, has only figures and is refused.
 Schema: versions 0.2.0 to 0.3.0 (eval.schema.json, instance_level_eval.schema.json).
 """
@@ -22,7 +22,7 @@ from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _END = "_samples.jsonl"
-# A mean over samples by definition, in the unit of a sample's score.
+# Metrics that are by definition means over samples, in the unit of a sample's score.
 _MEANS = frozenset({"accuracy", "exact_match"})
 _NEEDED = "the score of each sample"
 Json = Mapping[str, Any]
@@ -63,7 +63,7 @@ def _summary_of(samples: Path) -> Path:
 
 
 def _open_run(path: Path) -> Run:
-    """The run of a JSON or samples file; a run without samples has a problem instead of tasks."""
+    """Reads the run of a JSON or samples file. A run without samples has a problem instead of tasks."""
     if path.suffix == ".jsonl":
         summary_file = _summary_of(path)
         summary = read_object(summary_file) if summary_file.is_file() else {}
@@ -99,7 +99,10 @@ def _read_model(summary: Json) -> str | None:
 
 
 def _read_run(samples: Path, summary: Json) -> Run:
-    """Tasks by result: samples name it by `evaluation_result_id`, or by the name of the evaluation."""
+    """Reads a run, with a task for each result.
+
+    Samples name their result by `evaluation_result_id`, or by the name of the evaluation.
+    """
     results = {_find_key(result): result for result in summary.get("evaluation_results") or ()}
     counts: Counter[str] = Counter()
     names: dict[str, str] = {}
@@ -140,7 +143,7 @@ def _make_task_log(samples: Path, key: str, result: Json, total: int | None) -> 
     config = result.get("metric_config") or {}
     metric = str(config.get("metric_id") or config.get("metric_name") or "score")
     low, high = _read_bound(config.get("min_score"), -inf), _read_bound(config.get("max_score"), inf)
-    # a figure in percent has the range of percent, and its samples may be 0 or 1
+    # The range of a figure in percent is not that of its samples, which may be 0 or 1.
     in_unit = config.get("metric_unit") != "percent" and high != 100
     stated = (result.get("score_details") or {}).get("score")
     generation = (result.get("generation_config") or {}).get("generation_args")
@@ -161,7 +164,7 @@ def _make_task_log(samples: Path, key: str, result: Json, total: int | None) -> 
 
 
 def _read_bound(value: float | str | None, unknown: float) -> float:
-    """A number, or a text such as "Infinity"."""
+    """Reads a number, or a text such as "Infinity"; `unknown` if it is neither."""
     with suppress(TypeError, ValueError):
         return float(value)  # type: ignore[arg-type]  # None gives a TypeError
     return unknown

@@ -1,8 +1,8 @@
 """llama-bench of llama.cpp: `-o json` or `-o jsonl`, an entry per test with the times of its repetitions.
 
-Each test is a load (pp512, tg128, pp512+tg128@d4096), and each repetition is a request with its time. So a
-speed-up has the rules of load tests, and is decided only with a second run of the base: five repetitions in
-one process do not predict the next process. `-o csv`, `md` and `sql` have only the mean and its deviation,
+Each test is a load (pp512, tg128, pp512+tg128@d4096), and each repetition is a request with its time. So the
+rules of load tests decide a speed-up, and only with a second run of the base: five repetitions in one process
+do not predict the next process. `-o csv`, `md` and `sql` have only the mean and its deviation,
 and are refused. Fields: tools/llama-bench/README.md of builds 5163 and 10700.
 """
 
@@ -21,7 +21,7 @@ from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import beginning, first_keys, read_array, read_objects
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
-# Settings that change the speed and do not belong to the model or the build: two files must share them.
+# Settings that change the speed and are not of the model or the build. Two files must share them.
 _SETTINGS = (
     "cpu_info",
     "gpu_info",
@@ -43,7 +43,7 @@ Entry = Mapping[str, Any]
 
 
 class LlamaBench(Reader):
-    """One output of one model."""
+    """A file with one output of llama-bench, of one model."""
 
     def recognizes(self, path: Path) -> bool:
         if path.suffix == ".jsonl":
@@ -60,7 +60,7 @@ class LlamaBench(Reader):
             raise DataError(
                 f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one model per file"
             )
-        # The settings in which tests of one shape differ, for example by `-t 4,8`.
+        # The settings that tell tests of one shape apart, for example with `-t 4,8`.
         varied = (
             []
             if max(Counter(map(_name_test, entries)).values()) == 1
@@ -116,7 +116,7 @@ def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
 
 
 def _name_test(entry: Entry, varied: Sequence[str] = ()) -> str:
-    """pp512, tg128, pp512+tg128, with @d4096 after a context of 4096 tokens."""
+    """The name of a test: pp512, tg128 or pp512+tg128, with @d4096 after a context of 4096 tokens."""
     prompt, answer, depth = (int(entry.get(key) or 0) for key in ("n_prompt", "n_gen", "n_depth"))
     parts = [*([f"pp{prompt}"] if prompt else []), *([f"tg{answer}"] if answer else [])]
     name = "+".join(parts) + (f"@d{depth}" if depth else "")

@@ -13,7 +13,7 @@ _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
 # Format characters that stay, because emoji and words in Persian and Indic scripts need them.
 _JOINERS = frozenset("\u200c\u200d")
 _MARKUP = re.compile(r"[\\`*\[\]|~$#]|(?<![^\W_])_|_(?![^\W_])")
-# Escaped brackets around numbers. They lose their backslashes, so that the raw file shows an interval as it is.
+# Escaped brackets around numbers. They lose their backslashes, so that an interval is plain in the raw file.
 # Brackets make a link only if `(`, `[` or `:` follows.
 _NUMBERS = re.compile(r"\\\[([-\d., ]*\d)\\\](?!\(|\\\[|:)")
 _AUTOLINK = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)

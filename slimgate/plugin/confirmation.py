@@ -40,7 +40,7 @@ OPTION = "--slimgate-confirm"
 
 @dataclass(frozen=True)
 class Passed:
-    """The variants of a suite that are within all budgets. metrics: variant -> its metrics with a budget."""
+    """The variants of a suite that are within all their budgets. metrics: by variant, those with a budget."""
 
     record: RunRecord
     metrics: Mapping[str, tuple[str, ...]]

@@ -218,7 +218,7 @@ def _check_same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) 
 
 
 def _match_groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
-    """(rows,) int64, equal for rows of one group, from a file that has groups. Raises DataError if two differ."""
+    """(rows,) int64, equal for rows of one group; None without groups. Raises DataError if they differ."""
     variant_groups = None if variant.groups is None else variant.groups.take(pa.array(order))
     if teacher.groups is not None and variant_groups is not None:
         _check_same("group", teacher.ids, (teacher, teacher.groups), (variant, variant_groups))
@@ -324,7 +324,7 @@ def _list_warnings(
     classes: tuple[str, ...],
     strays: int,
 ) -> list[str]:
-    """Warnings on values that are valid but likely a mistake. strays: how many classes at the end are no label."""
+    """Warnings on valid values that are likely a mistake. strays: how many of the last classes are no label."""
     warnings = []
     labelled = np.bincount(labels, minlength=len(classes))
     predicted = np.bincount(predictions, minlength=len(classes))

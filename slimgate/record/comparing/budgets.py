@@ -39,12 +39,12 @@ def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
 
 
 def _find_acceptance(record: RunRecord) -> str | None:
-    """Why a whole release was accepted."""
+    """The reason for which a release was accepted with all of its changes; None if it was not."""
     return clean_reason(record.accepted.reason) if record.accepted else None
 
 
 def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange:
-    """A looser limit with the verdict of the former limit on the new figures, the worst of all workloads."""
+    """Adds to a looser limit the worst verdict of the former limit on the new figures of all workloads."""
     before, after = change.before, change.after
     if before is None or after is None or not is_looser(change.kind, after, before):
         return change
@@ -59,7 +59,7 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
 
 
 def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
-    """Every way in which the gate of the new record demands less; those without a reason come first."""
+    """Everything that the gate of the new record demands less; weakenings without a reason come first."""
     weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
     if old.demands is not None:
         return weaker
@@ -71,7 +71,7 @@ def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
 
 
 def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
-    """Verdicts that changed, for models in both releases; those that held and now fail come first."""
+    """Verdicts that changed, for models in both releases; regressions come first."""
     changes = [
         change for before, after in _pair_models(old, new) for change in _compare_verdicts(before, after)
     ]
@@ -81,16 +81,16 @@ def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
 
 
 def missing_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Variants that gated and are not in the new record, so their budgets are missing too."""
+    """Variants that gated and are not in the new record, and neither are their budgets."""
     names = {model.name for model in new.variants}
     return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
 
 
 def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Budgets with the same limit that judge less than before: without groups, builds, or sliced columns.
+    """Lines on budgets with the same limit that judge less now: without groups, builds or sliced columns.
 
-    It uses the results if a record lacks the suite's demands. Without groups rows count as independent, so
-    intervals get narrower.
+    They are found from the results, for records without the demands of a suite. Without groups rows count as
+    independent, so intervals get narrower.
     """
     weaker: dict[str, None] = {}
     for before, after in _pair_models(old, new):
@@ -114,14 +114,14 @@ def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[
     if was.groups and now.groups is None:
         yield f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"
     builds = max((budget.builds or 1 for budget in was.budgets), default=1)
-    # 1: still over builds, which are all equal because no step is random now
+    # A budget over 1 build is still over builds, which are all equal because no step is random now.
     if builds > 1 and all(budget.builds is None for budget in now.budgets):
         yield f"{name} was judged over {builds} builds and is judged on one build now"
     yield from _weaker_caps(name, was.budgets, now.budgets)
 
 
 def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:
-    """A larger share of rows may lose more than the cap, by a limit that is not derived from the budget's."""
+    """Budgets that let a larger share of rows lose more than the cap, by a limit that the suite states."""
     before = {budget.kind: budget.capped for budget in was}
     for budget in now:
         old, new = before.get(budget.kind), budget.capped
@@ -144,12 +144,12 @@ def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord,
 
 
 def _pair_models(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
-    """The teachers, and the variants that are in both."""
+    """The pair of teachers, then the pairs of variants that are in both."""
     return [(old.variants[0], new.variants[0]), *shared_variants(old, new)]
 
 
 def _map_gating_budgets(model: VariantRecord) -> dict[Key, Judged]:
-    """The judged budgets by budget and kind; empty if the variant is shown and not gated."""
+    """(budget, kind) -> judged budget; empty for a variant that is shown and not gated."""
     return (
         {(judged.name, judged.facts.kind): judged for judged in judged_budgets(model)} if model.gated else {}
     )
@@ -182,7 +182,7 @@ def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[V
 def _by_former_limit(
     now: Outcome | None, new: Judged | None, limits: tuple[float, float] | None
 ) -> Outcome | None:
-    """The verdict by the former limit, if that is looser: a stricter limit makes no model worse."""
+    """The verdict by the former limit if that is looser, because a stricter limit makes no model worse."""
     if new is None or limits is None or not is_looser(new.facts.kind, *limits):
         return now
     return verdict_under(new.facts.kind, limits[0], new) or now
@@ -206,12 +206,12 @@ def _outcome(model: VariantRecord, judged: Judged | None, other: Judged | None) 
     return "error" if model.error is not None else "not measured"
 
 
-# The name of the awaited result if a suite has budgets on flips or slices, and maybe on tokens.
+# The name of the awaited result of a suite with budgets on flips or slices. It covers budgets on tokens too.
 _FLIPS = "flips and slices"
 
 
 def _is_awaited(model: VariantRecord, judged: Judged) -> bool:
-    """Whether the model's suite has a budget there that its run did not judge."""
+    """Whether the model's suite has this budget, and its run did not judge it."""
     if judged.of not in ("flips", "slices", *TOKEN_TABLES):
         return judged.name in model.awaited
     return any(judged.of in words.split(" and ") for words in model.awaited) or _FLIPS in model.awaited

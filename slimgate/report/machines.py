@@ -18,22 +18,22 @@ from slimgate.results.latency import LatencyFacts
 
 
 def machines_text(runs: Sequence[StoredRecord]) -> str:
-    """The page in markdown: the peaks of each machine, then a table of speed-ups for each workload.
+    """The page in markdown: a table of the machines, then a table of speed-ups for each workload.
 
-    Raises DataError if two runs have no variant in common, or no run timed a variant.
+    Raises DataError if a run has no variant in common with the first run, or no run timed a variant.
     """
     records = [run.record for run in runs]
     variants = _list_variants(runs)
     letters = _name_runs(records)
-    timed = dict.fromkeys(name for run in records for model in run.variants for name in model.latency)
+    timed = dict.fromkeys(name for record in records for model in record.variants for name in model.latency)
     tables = [_speed_table(records, letters, variants, workload) for workload in timed]
     if not any(tables):
         raise DataError(f"{runs[0].file}: no variant was timed together with its teacher, expected speed-ups")
-    machines = len({run.machine.hardware for run in records})
-    number = f"{machines} machines" if machines > 1 else "one machine"
+    machines = len({record.machine.hardware for record in records})
+    where = f"{machines} machines" if machines > 1 else "one machine"
     return (
         blocks(
-            f"# Speed-ups on {number}: {escape(records[-1].suite.title)}",
+            f"# Speed-ups on {where}: {escape(records[-1].suite.title)}",
             "Teacher time / variant time, from duels on that machine, with 95 % intervals."
             + ("" if machines > 1 else " On another machine they are others."),
             *_list_cautions(records, letters, variants),
@@ -45,8 +45,9 @@ def machines_text(runs: Sequence[StoredRecord]) -> str:
 
 
 def _list_variants(runs: Sequence[StoredRecord]) -> list[str]:
-    """The variants of all runs, in the order met. Raises DataError if a run is of another suite, or shares
-    no variant with the first.
+    """The variants of all runs, each once.
+
+    Raises DataError if a run is of another suite, or has no variant in common with the first run.
     """
     first = runs[0]
     names = [[model.name for model in run.record.variants if model.name != TEACHER] for run in runs]
@@ -66,7 +67,7 @@ def _list_variants(runs: Sequence[StoredRecord]) -> list[str]:
 
 
 def _name_runs(records: Sequence[RunRecord]) -> list[str]:
-    """A name for each run: A, B for machines, A1 and A2 for two runs on the same machine."""
+    """A name for each run: A or B for its machine, A1 and A2 for two runs on the same machine."""
     keys = [record.machine.hardware for record in records]
     order = list(dict.fromkeys(keys))
     letters = []
@@ -80,12 +81,10 @@ def _name_runs(records: Sequence[RunRecord]) -> list[str]:
 def _list_cautions(
     records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str]
 ) -> list[str]:
-    """Runs that did not see a planted delay, and models that are not the same files everywhere."""
+    """Sentences on runs that did not see a planted delay, and on models whose files differ."""
     delays = [record.self_test.planted_delay for record in records]
     blind = [
-        letter
-        for letter, record in zip(letters, delays, strict=True)
-        if record is not None and not record.seen
+        letter for letter, delay in zip(letters, delays, strict=True) if delay is not None and not delay.seen
     ]
     differ = [name for name in variants if len(_find_digests(records, name)) > 1]
     lines = []
@@ -110,13 +109,13 @@ def _machine_table(runs: Sequence[StoredRecord], letters: Sequence[str]) -> str:
     machines = [run.record.machine for run in runs]
     columns = [
         Column("", letters),
-        Column("processor", [escape(run.cpu) for run in machines]),
-        Column("instructions", [escape(" ".join(run.instructions)) for run in machines]),
-        Column("cores", [str(run.cores) for run in machines], right=True),
-        Column("threads", [str(run.threads) for run in machines], right=True),
-        Column("device", ["" if run.device == "cpu" else escape(run.device) for run in machines]),
+        Column("processor", [escape(machine.cpu) for machine in machines]),
+        Column("instructions", [escape(" ".join(machine.instructions)) for machine in machines]),
+        Column("cores", [str(machine.cores) for machine in machines], right=True),
+        Column("threads", [str(machine.threads) for machine in machines], right=True),
+        Column("device", ["" if machine.device == "cpu" else escape(machine.device) for machine in machines]),
         *(
-            Column(f"{words}, {unit}", [_format_rate(run, field) for run in machines], right=True)
+            Column(f"{words}, {unit}", [_format_rate(machine, field) for machine in machines], right=True)
             for field, (words, unit) in RATE_WORDS.items()
         ),
         Column("run", [escape(run.name) for run in runs]),
@@ -132,8 +131,8 @@ def _format_rate(machine: Machine, field: str) -> str:
 def _speed_table(
     records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str], workload: str
 ) -> str:
-    """A line for each variant that some run timed; empty if none did."""
-    times_by_name = {name: [_find_times(timing, name, workload) for timing in records] for name in variants}
+    """A table with a line for each variant that a run timed; empty if no run did."""
+    times_by_name = {name: [_find_times(record, name, workload) for record in records] for name in variants}
     times_by_name = {
         name: times
         for name, times in times_by_name.items()
@@ -163,7 +162,7 @@ def _find_times(record: RunRecord, name: str, workload: str) -> LatencyFacts | N
 
 
 def _format_lowest_bound(times: Sequence[LatencyFacts | None]) -> str:
-    """The lowest bound of all runs; a dash if one of them has no interval."""
+    """The lowest bound of all runs; a dash if a run has no interval."""
     bounds = [
         timing.speedup_interval[0]
         for timing in times

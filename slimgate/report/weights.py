@@ -1,4 +1,4 @@
-"""The precision of each model's stored weights, and what its configuration claims."""
+"""A table of the precisions of each model's stored weights, and of what its configuration claims."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ other matrices; fewer than 16 bits count as quantized."""
 
 
 def weights_table(record: RunRecord) -> str:
-    """A line for each model, and whether its claims hold; empty if no model is quantized or claims to be."""
+    """The table, and patterns that match no module; empty if no model is quantized or claims to be."""
     weighed = [(model, facts) for model in models(record) if (facts := _find_weights(model)) is not None]
     if not any(facts.quantized_share or facts.claim for _, facts in weighed):
         return ""
@@ -51,7 +51,7 @@ def _list_unmatched(record: RunRecord) -> Iterator[str]:
 
 
 def unquantized_models(record: RunRecord) -> Iterator[str]:
-    """Models whose configuration claims quantized weights, and whose files have none."""
+    """Sentences on models whose configuration claims quantized weights, and whose files have none."""
     for model in models(record):
         facts = _find_weights(model)
         if facts is not None and facts.claim and not facts.quantized_share:
@@ -64,7 +64,7 @@ def unquantized_models(record: RunRecord) -> Iterator[str]:
 
 
 def quantized_reference(record: RunRecord) -> str | None:
-    """The statement that the teacher's own weights are quantized; None if they are not."""
+    """A sentence that says that the teacher's weights are quantized; None if they are not."""
     original = teacher(record)
     facts = None if original is None else _find_weights(original)
     if facts is None or not facts.quantized_share:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing
 
 Ids = npt.NDArray[np.int32]
-# Search settings of a folder that greedy answers ignore.
+# Search settings that replace those of a folder, so that answers are greedy.
 GREEDY = {
     "do_sample": False,
     "num_beams": 1,
@@ -44,7 +44,7 @@ GREEDY = {
 }
 # The most rows of one call of the library.
 MAX_ROWS = 32
-# The id of no token, so that the library takes no token of a prompt for padding, which it would skip.
+# An id that no token has. Otherwise the library would take a token of a prompt for padding, and skip it.
 NO_TOKEN = -1
 
 
@@ -54,7 +54,7 @@ class Params(Table):
 
 @dataclass(frozen=True)
 class _BegunAnswer:
-    """A generator that has chosen the first token, and the number of tokens to follow."""
+    """A generator that has chosen the first token. prompt: tokens of a prompt; remaining: tokens to come."""
 
     generator: Any
     rows: int
@@ -86,7 +86,7 @@ class GenaiPredictor:
             raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_join_lines(error)}") from error
 
     def prepare(self, batch: Arrays) -> Prompts:
-        """The ids of a batch, in the library's form."""
+        """The ids of a batch, as the int32 that the library reads."""
         prompts = read_prompts(batch, self._context_length)
         return replace(prompts, ids=prompts.ids.astype(np.int32))
 
@@ -106,7 +106,7 @@ class GenaiPredictor:
         return np.concatenate(scores)
 
     def prefill(self, prepared: Prompts) -> _BegunAnswer:
-        """The answer after its first token. Raises MeasureError for more rows than the library takes."""
+        """Begins answers with their first token. Raises MeasureError for more rows than the library takes."""
         if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
                 f"ONNX Runtime GenAI writes at most {MAX_ROWS} answers at once, but {len(prepared.ids)} "
@@ -118,7 +118,7 @@ class GenaiPredictor:
         return _BegunAnswer(generator, rows, prompt, prepared.count - 1)
 
     def decode(self, state: _BegunAnswer) -> Ids:
-        """(rows, new tokens) ids without end tokens: the next likeliest token replaces them."""
+        """(rows, new tokens) ids without end tokens, which the next likeliest tokens replace."""
         for _ in range(state.remaining):
             state.generator.generate_next_token()
         new_ids = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
@@ -134,7 +134,10 @@ class GenaiPredictor:
                 yield self._names[kind] % layer
 
     def _start_generator(self, ids: npt.NDArray[np.integer], count: int, *, min_new_tokens: int) -> Any:
-        """A generator that has read the texts. ids: (rows, tokens); least: tokens before an end token."""
+        """A generator that has read the texts. ids: (rows, tokens). count: the largest number of new tokens.
+
+        min_new_tokens: the tokens before which no answer may end.
+        """
         generator_params = self._package.GeneratorParams(self._model)
         lengths = {"max_length": ids.shape[1] + count, "min_length": ids.shape[1] + min_new_tokens}
         generator_params.set_search_options(**GREEDY, batch_size=len(ids), **lengths)
@@ -156,7 +159,7 @@ class GenaiPredictor:
         )
 
     def _generate_tokens(self, ids: npt.NDArray[np.int64], count: int, min_new_tokens: int) -> Iterator[Ids]:
-        """(rows,) next tokens, one after another. ids: (rows, tokens); count: the most tokens."""
+        """Yields the (rows,) next tokens. ids: (rows, tokens). count: the largest number of new tokens."""
         generator = self._start_generator(ids.astype(np.int32), count, min_new_tokens=min_new_tokens)
         while True:
             generator.generate_next_token()

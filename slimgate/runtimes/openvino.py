@@ -66,7 +66,7 @@ class Prepared:
 class RequestPredictor:
     """A Predictor for a request of a compiled graph. It sets the inputs of the request when they change.
 
-    Read the output of `forward` before the next call, because the request owns it.
+    The request owns the output of `forward`, so read the output before the next call.
     """
 
     def __init__(self, request: ov.InferRequest) -> None:
@@ -91,7 +91,7 @@ class RequestPredictor:
         self._bound = prepared
 
     def forward(self, prepared: Prepared) -> object:
-        """One call, finished when it returns. `infer` is slower: it also makes dicts of the outputs."""
+        """Runs one call to its end. `infer` would be slower, because it also makes dicts of the outputs."""
         if self._bound is not prepared:
             self._bind(prepared)
         self._request.start_async()
@@ -103,7 +103,7 @@ class RequestPredictor:
         return np.array(output.get_output_tensor(0).data, dtype=np.float32)
 
     def close(self) -> None:
-        """Drops the request and with it the graph."""
+        """Drops the request, and the graph with it."""
         self._request = self._bound = None
 
 
@@ -116,7 +116,7 @@ class StaticPredictor:
         self._predictors: OrderedDict[Shape, RequestPredictor] = OrderedDict()
 
     def prepare(self, batch: Arrays) -> Prepared:
-        """The inputs, for the graph that is compiled for their shape."""
+        """The inputs of the graph for their shape, which is compiled first if it is new."""
         _check_inputs(self._names, batch)
         shape = tuple(batch[name].shape for name in self._names)
         if shape not in self._predictors:

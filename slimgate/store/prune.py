@@ -1,7 +1,7 @@
 """Lists the entries of a store, and removes the least recently used ones.
 
-It never removes an entry that a running process uses or makes, nor one that a baseline refers to: its
-artifacts, the artifacts that those were built from, their outcomes, its splits.
+It never removes an entry that a running process uses or makes, or that a baseline needs: the baseline's
+artifacts, the artifacts that they were built from, their outcomes, and its splits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slimgate.store.holds import FOLDERS, forget_use, last_use, list_used_entrie
 from slimgate.store.seal import Damaged, check_entry, read_manifest
 from slimgate.store.store import DAMAGED, UNFINISHED, Json, make_temporary_name, remove, writing
 
-# folders of a store that hold no entries; record/looks_log.py writes looks
+# The folders of a store without entries. record/looks_log.py writes looks.
 _OTHER_FOLDERS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
 
@@ -31,7 +31,7 @@ class Stored:
     """An entry of a store, or a damaged one that was set aside (kind "damaged").
 
     manifest: empty if the entry is damaged. bytes: the size of all its files. used: its last use, in seconds
-    since the epoch; if there is no note of a use, when it was made.
+    since the epoch, or when it was made if no use is noted.
     """
 
     kind: str
@@ -76,9 +76,9 @@ def _read_entry(root: Path, folder: Path) -> Stored | None:
 
 
 def find_damaged(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
-    """The entries whose files have changed since they were made, and what is wrong. It reads every file.
+    """The entries whose files have changed since they were made, and how. It reads every file.
 
-    Entries that were set aside are left out: they are known to be damaged.
+    Entries that were set aside are left out, because they are known to be damaged.
     """
     for entry in entries:
         if entry.kind == DAMAGED:
@@ -108,13 +108,13 @@ def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
 
 
 def age(entry: Stored, now: float | None = None) -> float:
-    """Seconds since the last use. It is at least 0, also if the clock was set back meanwhile."""
+    """Seconds since the last use of an entry; 0 if the clock was set back meanwhile."""
     return max(0.0, (time.time() if now is None else now) - entry.used)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a store may keep. None: no such limit."""
+    """The limits of a store. None: no such limit."""
 
     max_bytes: int | None = None
     older_than_days: float | None = None
@@ -122,9 +122,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a prune removed, or would remove.
+    """The entries that a prune removed or would remove.
 
-    used, protected: entries that exceed the limits and stay, because a process or a baseline uses them.
+    used, protected: entries over the limits that stay, because a process or a baseline uses them.
     """
 
     removed: list[Stored]

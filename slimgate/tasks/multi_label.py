@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
 
 
-# Usual names of columns with several labels, and the signs that join labels.
+# The usual names of columns with several labels, and the signs that join labels.
 SETS = ("labels", "topics", "genres", "categories", "emotions", "tags", "classes")
 SEPARATORS = (",", ";", "|")
 
@@ -73,7 +73,7 @@ class MultiLabel(TextTask[Params]):
     guess_rank = 20
 
     def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
-        """Text, and lists of labels, names joined by a sign, or a column of 0 and 1 for each label."""
+        """Guesses text, and lists of labels, joined labels or a column of 0 and 1 for each label."""
         label_guess = _guess_labels(data)
         if label_guess is None:
             return None
@@ -88,10 +88,10 @@ class MultiLabel(TextTask[Params]):
         return (*params.text, *([params.label] if isinstance(params.label, str) else params.label))
 
     def label_column(self, params: Params) -> None:
-        """None: sets of labels make no strata."""
+        """None, because sets of labels make no strata."""
 
     def metrics(self) -> frozenset[str]:
-        """The names of the outcomes: which labels were predicted for each row."""
+        """The names of the values of a row: the number of wrong labels, and whether all are right."""
         return frozenset({WRONG, RIGHT})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
@@ -115,11 +115,11 @@ class MultiLabel(TextTask[Params]):
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
     ) -> npt.NDArray[np.float32]:
-        """Targets for rows without labels: NaN, so that nothing is learnt by labels, (rows, labels)."""
+        """(rows, labels) NaN, so that models learn nothing from the labels."""
         return np.full((len(encoded.lengths), len(facts.classes)), np.nan, dtype=np.float32)
 
     def objective(self, params: Params) -> Objective:
-        """The loss for any number of labels per row."""
+        """The loss for rows with any number of labels."""
         from slimgate.tasks.parts.objectives import LabelsObjective
 
         return LabelsObjective()
@@ -130,7 +130,7 @@ class MultiLabel(TextTask[Params]):
         return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a folder; fits a missing head on `train`, one logistic regression per label."""
+        """Loads the model of a ref. Fits a missing head on `train`, with a logistic regression per label."""
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
@@ -143,7 +143,7 @@ class MultiLabel(TextTask[Params]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
     ) -> Outcomes:
-        """The labels whose probability reaches the threshold, next to the labels of the row."""
+        """The outcomes: labels whose probability reaches the threshold, and the labels of the row."""
         predicted = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
         gold = indicators(_read_label_sets(params, rows), facts.classes)
         return Outcomes(
@@ -155,7 +155,7 @@ class MultiLabel(TextTask[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes in which the given rows have exactly the labels predicted that they do not have."""
+        """The outcomes, in which exactly the labels that these rows do not have are predicted for them."""
         classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
         gold, predicted = (
             np.stack([outcomes.column(f"{prefix}{c}") for c in classes], axis=1)
@@ -188,7 +188,7 @@ def _join_labels(predicted: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> 
 
 
 def _guess_labels(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
-    """The options for the columns and form of labels, and the reason; None if there are none."""
+    """Guesses the options on labels, with the reason; None if no column has several labels."""
     table, columns, stated = data.table, data.columns, data.stated
     lists = [n for n, c in columns.items() if c.kind == "list" and n not in stated.text]
     if stated.label is not None:
@@ -209,7 +209,7 @@ def _guess_labels(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
 
 
 def _find_separator(values: Sequence[object]) -> str | None:
-    """The sign that joins labels: the parts of joined values recur, and are fewer than the values."""
+    """The sign that joins labels. A label has at most four words, and occurs five times on average."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     for separator in SEPARATORS:
         parts = [part.strip() for text in texts for part in text.split(separator)]

@@ -22,7 +22,7 @@ TRUNCATE, QUANTIZE = "truncate_embeddings", "quantize_embeddings"
 
 
 def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -> Json:
-    """Keeps `dims` dimensions, by "pca" or "first"; returns the log. Raises BuildError, DataError."""
+    """Reduces the embeddings to `dims` dimensions. by: "pca" or "first". Raises BuildError, DataError."""
     network = _require_encoder(model, TRUNCATE)
     vectors = calibration_embeddings(model, context)
     width = vectors.shape[-1]
@@ -75,7 +75,7 @@ def calibration_embeddings(model: TorchModel, context: BuildContext) -> torch.Te
 
 
 def principal_directions(vectors: torch.Tensor, dims: int) -> tuple[torch.Tensor, float]:
-    """(dims, width) orthonormal directions of the largest energy, largest first, and their share of it."""
+    """(dims, width) orthonormal directions of the largest squared length, and their share of its total."""
     squares, directions = torch.linalg.eigh(vectors.double().t() @ vectors.double())
     principal = directions[:, -dims:].flip(1).t()
     return principal.float().contiguous(), float(squares[-dims:].sum() / squares.sum())
@@ -95,7 +95,7 @@ def _require_encoder(model: TorchModel, step_name: str) -> SentenceEncoder:
 
 
 def _find_last_linear(network: SentenceEncoder) -> tuple[str, nn.Linear | None]:
-    """The float layer that gives the embeddings, and its name; None if the pooling gives them."""
+    """The name and the linear layer whose output the embeddings are; None if no plain nn.Linear is last."""
     if type(network.reduce) is nn.Linear:
         return "reduce", network.reduce
     last = len(network.dense) - 1
@@ -105,7 +105,7 @@ def _find_last_linear(network: SentenceEncoder) -> tuple[str, nn.Linear | None]:
 
 @torch.no_grad()
 def _merge_projection(layer: nn.Linear, directions: torch.Tensor) -> nn.Linear:
-    """Merges the layer and the projection after it into one layer."""
+    """Merges a layer and the projection after it into one layer."""
     directions = directions.to(layer.weight)
     merged = _make_projection(directions @ layer.weight)
     if layer.bias is not None:

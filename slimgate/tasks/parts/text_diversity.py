@@ -1,6 +1,6 @@
-"""How varied texts are, by their words.
+"""Measures how varied texts are by their words.
 
-It compares the texts that teacher and variant write after the first tokens of gate rows.
+The texts are those that the teacher and the variant write after the first tokens of gate rows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
 def repetition(texts: Sequence[str], n: int = 4) -> float | None:
     """The share of n-grams that have occurred before in the same text, mean over texts, in [0, 1].
 
-    Texts of fewer words than n do not count; None if no text is longer. Source: Welleck et al. 2020 (Neural
+    Texts of fewer than n words do not count; None if all are such texts. Source: Welleck et al. 2020 (Neural
     Text Generation with Unlikelihood Training), seq-rep-n.
     """
     by_text = [ngrams(text.split(), n) for text in texts]
@@ -53,7 +53,7 @@ def repetition(texts: Sequence[str], n: int = 4) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-# By network, then by prompts and number of tokens: every variant is compared with the same loaded teacher.
+# Network -> (prompts, number of tokens) -> figures. All variants are compared with the same loaded teacher.
 _figures_of_networks: WeakKeyDictionary[Any, dict[object, Figures]] = WeakKeyDictionary()
 
 
@@ -64,9 +64,9 @@ def diversity(texts: Sequence[str]) -> Figures:
 
 @dataclass(frozen=True)
 class _PlainSampling:
-    """Sampling from the model's distribution, unchanged: text that it has forgotten does not occur.
+    """Settings of sampling from the unchanged distribution of a model.
 
-    All texts have this length, because the share of different words falls with the amount of text.
+    tokens: the length of every text, because the share of different words falls with the amount of text.
     """
 
     tokens: int = 32
@@ -98,9 +98,10 @@ def _find_network(model: Compared) -> Any:
 
 
 def _count_tokens(*models: Compared) -> int:
-    """The number of tokens that every model writes: fewer if a model has fewer positions."""
-    rooms = [room(_find_network(model)) for model in models if can_write(_find_network(model))]
-    return min([_PlainSampling.tokens, *(room - PROMPT_TOKENS for room in rooms if room is not None)])
+    """The number of tokens that all models write, which is smaller if a model has few positions."""
+    networks = [_find_network(model) for model in models]
+    limits = [room(network) for network in networks if can_write(network)]
+    return min([_PlainSampling.tokens, *(limit - PROMPT_TOKENS for limit in limits if limit is not None)])
 
 
 def _measure_diversity(model: Compared, tokens: int) -> Figures:

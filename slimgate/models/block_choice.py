@@ -113,7 +113,7 @@ def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
 
 
 def evenly_spread(total: int, count: int) -> list[int]:
-    """The numbers of `count` blocks at equal distances, from the first to the last; one: the first."""
+    """Numbers of `count` of `total` blocks at equal distances, from the first to the last; one: the first."""
     if count == 1:
         return [0]
     return [round(i * (total - 1) / (count - 1)) for i in range(count)]

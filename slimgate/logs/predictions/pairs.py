@@ -324,7 +324,7 @@ def _list_warnings(
     classes: tuple[str, ...],
     strays: int,
 ) -> list[str]:
-    """Warnings on valid values that are likely mistakes. strays: how many classes at the end are none."""
+    """Warnings on valid values that are likely mistakes. strays: how many classes, the last, are no label."""
     warnings = []
     labelled = np.bincount(labels, minlength=len(classes))
     predicted = np.bincount(predictions, minlength=len(classes))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 class _Output(io.FileIO):
+    """A file to which writing succeeds, even if it is a pipe without a reader."""
+
     def write(self, data: ReadableBuffer) -> int:
         try:
             return super().write(data) or 0
@@ -34,7 +36,7 @@ def ignore_closed_pipes() -> Iterator[None]:
         ):
             if stream is None:
                 stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
-            elif is_standard:  # otherwise other code owns it, such as pytest
+            elif is_standard:  # another stream belongs to other code, such as pytest
                 reopened = _reopen(stream)
                 stack.enter_context(redirect(reopened))
                 stack.callback(reopened.flush)
@@ -42,7 +44,7 @@ def ignore_closed_pipes() -> Iterator[None]:
 
 
 def _reopen(stream: TextIO) -> TextIO:
-    """The same file, whose writes do not fail without a reader."""
+    """The same file as a stream to which writing does not fail without a reader."""
     stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False)),

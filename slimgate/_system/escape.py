@@ -7,17 +7,18 @@ import unicodedata
 
 _LONGEST = 1000
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# Control, format, line and paragraph separators, lone surrogates, which would affect a terminal, a table row
-# or a text's direction.
-_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
-# Joiners in emoji, Persian and Indic words.
+# Unicode categories whose characters cannot be seen, and change a terminal, a table row or the direction of a
+# text: control, format, line separator, paragraph separator, lone surrogate.
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+# Format characters that stay, because emoji and words in Persian and Indic scripts need them.
 _JOINERS = frozenset("\u200c\u200d")
 _MARKUP = re.compile(r"[\\`*\[\]|~$#]|(?<![^\W_])_|_(?![^\W_])")
-# An interval or a list of numbers stays readable in the raw file: it is a link only if one of these follows.
+# Escaped brackets around numbers. They lose their backslashes, so that an interval is plain in the raw file.
+# Brackets make a link only if `(`, `[` or `:` follows.
 _NUMBERS = re.compile(r"\\\[([-\d., ]*\d)\\\](?!\(|\\\[|:)")
 _AUTOLINK = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)
-# A person, a team, an issue or a pull request, as GitHub finds them in rendered markdown. A backslash or an
-# entity for the sign does not prevent it; a zero-width space after the sign does.
+# The sign of a reference to a person, a team, an issue or a pull request, as GitHub finds it in rendered
+# markdown. A backslash or an entity does not prevent the link; a zero-width space after the sign does.
 _REFERENCE = re.compile(r"@(?=\w)|#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
 APART = "&#8203;"
 # What `escape` puts into a text, for `unescape_markdown`.
@@ -29,16 +30,16 @@ _LIST_OR_RULE = re.compile(r"^(?:[-+](?=[-+\s]|$)|=|\d+(?=[.)](?:\s|$)))")
 def escape(text: object, *, longest: int = _LONGEST) -> str:
     """The text on one line, as a reader should see it: no markdown, no HTML and no link takes effect.
 
-    GitHub does not notify the people or link the issues that it names. Line breaks and control characters are
-    shown as Python writes them. Past `longest` characters it is cut, and says so. It is safe in a table's
-    cell, a list item and a heading, but not inside a code span.
+    GitHub does not notify the people that the text names, and does not link its issues. Line breaks and
+    control characters are shown as Python writes them. A text of more than `longest` characters is cut, and
+    says so. The result is safe in a table's cell, a list item and a heading, but not inside a code span.
     """
-    shown = _cut(visible(str(text).strip()), longest)
+    shown = _cut_text(visible(str(text).strip()), longest)
     marked = _MARKUP.sub(lambda match: "\\" + match.group(), shown)
     marked = _NUMBERS.sub(r"[\1]", marked)
     plain = without_references("".join(_HTML.get(character, character) for character in marked))
     unlinked = _AUTOLINK.sub(lambda match: f"&#{ord(match.group())};", plain)
-    return _LIST_OR_RULE.sub(_harmless_start, unlinked)
+    return _LIST_OR_RULE.sub(_escape_start, unlinked)
 
 
 def unescape_markdown(markdown: str) -> str:
@@ -59,23 +60,23 @@ def fence_code(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with control characters as Python's escapes."""
-    if text.isprintable():  # true for nearly every text, and a page has many thousands
+    """The text, in which characters that cannot be seen are Python's escapes."""
+    if text.isprintable():  # nearly every text is, and a page has many thousands
         return text
     return "".join(_make_visible(character) for character in text)
 
 
 def _make_visible(character: str) -> str:
-    if character in _JOINERS or unicodedata.category(character) not in _UNSEEN:
+    if character in _JOINERS or unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
         return character
     return character.encode("unicode_escape").decode("ascii")
 
 
-def _cut(text: str, longest: int) -> str:
-    left_out = len(text) - longest
-    return text if left_out <= 0 else f"{text[:longest]} … ({left_out:,} more characters)"
+def _cut_text(text: str, longest: int) -> str:
+    excess = len(text) - longest
+    return text if excess <= 0 else f"{text[:longest]} … ({excess:,} more characters)"
 
 
-def _harmless_start(match: re.Match[str]) -> str:
+def _escape_start(match: re.Match[str]) -> str:
     start = match.group()
     return f"{start}\\" if start.isdigit() else f"\\{start}"

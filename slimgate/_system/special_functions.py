@@ -18,14 +18,14 @@ from typing import Any
 
 _PACKAGE = "scipy.special"
 _FUNCTIONS = "scipy.special._ufuncs"
-# Names here -> names there. scipy.stats.binom.pmf is the last one, with checks of its arguments.
+# Name in this module -> name in scipy's. scipy.stats.binom.pmf checks its arguments and calls _binom_pmf.
 _NAMES = {name: name for name in ("bdtr", "betainc", "ndtr", "ndtri", "stdtrit")} | {
     "binom_pmf": "_binom_pmf"
 }
 
 
 def __getattr__(name: str) -> Any:
-    """A function of _NAMES, from scipy.special unless the functions were imported alone."""
+    """A function of _NAMES. Imports scipy.special unless the functions were imported alone."""
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _FUNCTIONS not in sys.modules:
@@ -36,8 +36,8 @@ def __getattr__(name: str) -> Any:
 def import_functions_alone() -> None:
     """Imports the functions, and leaves scipy.special to a later import.
 
-    Call it only in a process with one thread. Another thread could import the empty package that
-    replaces scipy.special meanwhile. It does nothing if scipy.special is imported, or has no such module.
+    An empty package replaces scipy.special meanwhile, and another thread could import it. So call this only
+    in a process with one thread. It does nothing if scipy.special is imported already, or is not a package.
     """
     if _PACKAGE in sys.modules:
         return
@@ -46,9 +46,9 @@ def import_functions_alone() -> None:
     spec = PathFinder.find_spec(_PACKAGE, scipy.__path__)
     if spec is None or spec.submodule_search_locations is None:
         return
-    empty = ModuleType(_PACKAGE)
-    empty.__path__ = list(spec.submodule_search_locations)
-    sys.modules[_PACKAGE] = empty
+    empty_package = ModuleType(_PACKAGE)
+    empty_package.__path__ = list(spec.submodule_search_locations)
+    sys.modules[_PACKAGE] = empty_package
     try:
         with suppress(ImportError):  # raised by releases that keep them in another module
             import_module(_FUNCTIONS)

@@ -1,7 +1,7 @@
 """The classes of budget kinds. A kind is an object with its key in the suite, its words and its direction.
 
 Every file of this package except base.py and registry.py has one object, named `kind`. The statistics that
-decide a budget are in judge/. A kind of budget on a metric selects one of the tests there with `question`.
+decide a budget are in judge/. The `question` of a budget on a metric selects one of the tests in judge/.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from slimgate.plugins.workloads import TimedPart
 # The `table` of budget kinds on metrics, as in `accuracy = { drop_points = 2.0 }`.
 METRIC = "metric"
 Unit = Literal["points", "percent"]
-# What is tested:
+# What a test decides about:
 #   drop             the drop
 #   change           the drop and the gain
 #   share of value   the drop as a share of the teacher's value
@@ -96,11 +96,11 @@ class MetricBudgetKind(BudgetKind):
     question: what is tested. "change" limits both sides: the drop and the gain.
     key: what the key means, for the schema and the docs. key_of_teacher: the same for a budget on the teacher
         itself; None: the teacher cannot have it.
-    above, below, at_most: bounds of the limit.
+    above, below: the bounds of the limit, which it may not equal. at_most: the largest limit.
     order: its place in lists of kinds.
     suits(metric): whether a metric can have it. why_not: the reason if a metric cannot.
-    allowed_drop(limit, teacher): the largest drop that it allows if the teacher has this value, in the unit
-        of the metric.
+    allowed_drop(limit, teacher): the largest drop that the limit allows, in the unit of the metric. teacher:
+        the teacher's value.
     """
 
     table: str = METRIC

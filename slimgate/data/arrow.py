@@ -1,11 +1,11 @@
-"""Identifies rows by 16 bytes of a digest, so the texts of a file larger than memory are never held.
+"""Compares and takes rows of tables that are larger than memory.
 
-Keys are (rows, 2) parts of BLAKE2b, 128 bits, so that a file with colliding texts cannot be made. Columns
-joined by np.hstack are the key of a pair.
+Texts are compared by keys, so that they need not be in memory. A key is a BLAKE2b digest of 128 bits, in two
+parts. Nobody can make a file with two texts that have the same key. Keys joined by np.hstack are the keys of
+pairs.
 
-Also takes some rows of a table in mapped files, and reads only these rows into memory.
-
-`Table.take` would first join all chunks of a text column, which is the whole file.
+`chosen_rows` reads only the chosen rows of a mapped table into memory. `Table.take` would first join all
+chunks of a text column, which is the full file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Keys = npt.NDArray[np.uint64]
 
 AT_ONCE = 10_000
 _BYTES = 16
-# Size of a part that is reordered: a column of strings holds 2 GiB at most, and exists twice meanwhile.
+# Size of a part that is reordered. A chunk of strings has at most 2 GiB, and a part exists twice meanwhile.
 AT_ONCE_BYTES = 2**29
 
 
@@ -49,14 +49,14 @@ def keys_of(texts: Iterable[str]) -> Keys:
     return np.frombuffer(digests, np.uint64).reshape(-1, 2)
 
 
-def blank(keys: Keys) -> Mask:
-    """(rows,) which keys are those of the empty text."""
+def is_empty_text(keys: Keys) -> Mask:
+    """(rows,) whether each key is that of the empty text."""
     empty: Mask = (keys == keys_of([""])).all(axis=1)
     return empty
 
 
 def codes_of(parts: Sequence[Keys]) -> list[Ints]:
-    """Codes that all parts share, by first appearance; codes are equal exactly if the keys are."""
+    """A code for each key, from 0 in order of first appearance; equal keys of all parts have one code."""
     keys = np.concatenate(parts)
     order = np.lexsort(keys.T)  # stable: among equal keys the first row comes first
     starts = np.ones(len(keys), dtype=np.bool_)
@@ -73,14 +73,14 @@ def codes_of(parts: Sequence[Keys]) -> list[Ints]:
 
 
 def find_duplicates(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]:
-    """How many strings occur in more than one row of all columns, and the first of these strings."""
+    """The number of strings that occur in more than one row of the columns, and the first such string."""
     codes = np.concatenate(codes_of([keys_of(values_of(column)) for column in columns]))
-    twice = np.flatnonzero(np.bincount(codes) > 1)
-    if not len(twice):
+    repeated = np.flatnonzero(np.bincount(codes) > 1)
+    if not len(repeated):
         return 0, None
-    row = int(np.argmax(codes == twice[0]))
+    row = int(np.argmax(codes == repeated[0]))
     values = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
-    return len(twice), values[row].as_py()
+    return len(repeated), values[row].as_py()
 
 
 def chosen_rows(table: pa.Table, rows: Ints) -> pa.Table:
@@ -93,11 +93,13 @@ def _take_rows(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
     if column.num_chunks <= 1:
         return column.take(pa.array(rows))
     at_once = max(1, AT_ONCE_BYTES * len(column) // max(1, column.nbytes))
-    pieces = [_piece(column, rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+    pieces = [
+        _take_in_file_order(column, rows[start : start + at_once]) for start in range(0, len(rows), at_once)
+    ]
     return pa.chunked_array(pieces, column.type)
 
 
-def _piece(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
+def _take_in_file_order(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
     """Takes the rows in one pass over the chunks, in the order of the file."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
@@ -107,6 +109,6 @@ def _piece(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
         if until > start:
             pieces.append(chunk.take(pa.array(ordered[start:until] - (end - len(chunk)))))
         start = until
-    back = np.empty(len(rows), np.int64)
-    back[order] = np.arange(len(rows))
-    return pa.concat_arrays(pieces).take(pa.array(back))
+    positions = np.empty(len(rows), np.int64)
+    positions[order] = np.arange(len(rows))
+    return pa.concat_arrays(pieces).take(pa.array(positions))

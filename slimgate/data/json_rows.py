@@ -3,9 +3,9 @@
 The package `datasets` is not used, because it turns text such as "2020-01-01" into a timestamp. In a column
 with numbers and strings it also keeps the JSON quotes of the strings.
 
-Lines are read in batches, which are written to Arrow files and mapped from there, so that they do not take
-memory. If all batches of a column have the same type, that is its type. Otherwise the column is read again as
-a whole, because its type depends on all of its values.
+Lines are read in batches. Each batch is written to an Arrow file and mapped from it, so that it does not take
+memory. If a column has the same type in all batches, that is its type. Otherwise all of its values are read
+again, because its type depends on them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ AT_ONCE = 10_000
 AT_ONCE_CHARACTERS = 2**23
 # A column that each batch has, so that a batch of empty objects has a length too.
 _COUNT = "rows"
+# Errors of Arrow for values that have no common type.
 _NO_TYPE = (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
 
 def spill_pieces(pieces: Iterable[pa.Table], scratch: Path) -> list[pa.Table]:
-    """Writes tables to files in `scratch` and maps them. It joins neighbours that have the same schema.
+    """Writes tables to files in `scratch`, and maps them from the files.
 
-    Returns a table for each run of neighbours. The files may be removed as soon as it returns.
+    Neighbours with the same schema are joined, so it returns a table for each run of neighbours. The files
+    may be removed as soon as it returns.
     """
     return [
         _map_pieces(schema, run, scratch)
@@ -56,8 +58,8 @@ def _map_pieces(schema: pa.Schema, pieces: Iterable[pa.Table], scratch: Path) ->
 class _BatchColumns:
     """The columns of the batches so far.
 
-    names: their names in order of first appearance. typeless: the columns with values of several types in a
-    batch.
+    names: the names of the columns in order of first appearance. typeless: the columns that had values of
+    several types in one batch.
     """
 
     names: dict[str, None] = field(default_factory=dict)
@@ -156,7 +158,7 @@ def _take_some_lines(lines: Iterator[str]) -> list[str]:
 
 
 def _make_piece(rows: list[Object], columns_seen: _BatchColumns) -> pa.Table:
-    """A table of the columns that have one type in these rows, and `_COUNT`. Adds all to `columns_seen`.
+    """A table of `_COUNT` and the columns that have one type in these rows. Notes all in `columns_seen`.
 
     Column names get a dot in front, so that none is `_COUNT`.
     """
@@ -176,7 +178,7 @@ def _typed_or_none(values: Sequence[object]) -> pa.Array | None:
 
 
 def _list_types(runs: list[pa.Table], name: str) -> set[pa.DataType]:
-    """The types of the column in the tables that have it, without null."""
+    """The types of a column in the tables that have it, without the type null."""
     kinds = {run["." + name].type for run in runs if "." + name in run.column_names}
     return {kind for kind in kinds if not pa.types.is_null(kind)}
 
@@ -184,8 +186,8 @@ def _list_types(runs: list[pa.Table], name: str) -> set[pa.DataType]:
 def _join_runs(runs: list[pa.Table], name: str, kind: pa.DataType) -> pa.ChunkedArray:
     chunks: list[pa.Array] = []
     for run in runs:
-        typed_here = "." + name in run.column_names and run["." + name].type == kind
-        chunks += run["." + name].chunks if typed_here else [pa.nulls(run.num_rows, kind)]
+        has_type = "." + name in run.column_names and run["." + name].type == kind
+        chunks += run["." + name].chunks if has_type else [pa.nulls(run.num_rows, kind)]
     return pa.chunked_array(chunks, kind)
 
 

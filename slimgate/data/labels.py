@@ -1,6 +1,6 @@
-"""Labels of rows and of ready-made models, and how both are matched.
+"""Reads the labels of rows, and matches them with the labels of ready-made models.
 
-Rows with any number of labels have lists, joined strings, or a column of 0 and 1 for each label.
+A row with any number of labels has a list, a joined string, or a column of 0 and 1 for each label.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check_positive(positive: str | None, classes: Sequence[str]) -> None:
 def output_order(
     model_labels: Sequence[str], classes: Sequence[str], stated: Sequence[str] | None, where: str
 ) -> list[int]:
-    """For each class of the data, the output of the model with that meaning.
+    """The model's output for each class of the data.
 
     model_labels: the model's label of each output; stated: the data's class of each output, if the suite
     states it. Raises SuiteError, with both label maps, if they do not fit.
@@ -71,17 +71,17 @@ def label_sets(
 ) -> list[frozenset[str]]:
     """The labels of each row.
 
-    label: the column of lists or joined strings, or the columns of 0 and 1. separator: between joined labels.
-    names: if labels are numbers, the label that each number means, from 0. Raises DataError with the first
-    row that cannot be read.
+    label: the column of lists or joined strings, or the columns of 0 and 1. separator: the text between
+    joined labels. names: the labels that the numbers 0, 1, … mean, if labels are numbers. Raises DataError
+    with the first row that cannot be read.
     """
     if isinstance(label, str):
         values = rows.table[label].to_pylist()
         return [
-            _to_names(_parts(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
+            _to_names(_split_labels(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
             for row, value in zip(rows.ids, values, strict=True)
         ]
-    columns = [_column(rows, name) for name in label]
+    columns = [_read_indicators(rows, name) for name in label]
     return [
         frozenset(name for name, yes in zip(label, row, strict=True) if yes)
         for row in zip(*columns, strict=True)
@@ -97,7 +97,7 @@ def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDA
     return marks
 
 
-def _parts(value: object, separator: str, where: str) -> list[str]:
+def _split_labels(value: object, separator: str, where: str) -> list[str]:
     if value is None:
         raise DataError(
             f"column {where}: null, expected labels; for a row without labels, give an empty list or text"
@@ -123,7 +123,7 @@ def _to_names(parts: Sequence[str], names: Sequence[str] | None, where: str) -> 
     return frozenset(names[int(part)] if part.isdecimal() else part for part in parts)
 
 
-def _column(rows: Rows, name: str) -> list[bool]:
+def _read_indicators(rows: Rows, name: str) -> list[bool]:
     texts = [str(value) for value in rows.table[name].to_pylist()]
     for row, text in zip(rows.ids, texts, strict=True):
         if text not in YES | NO:

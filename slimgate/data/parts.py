@@ -18,9 +18,9 @@ from slimgate.data.arrow import (
     Keys,
     Mask,
     batches_of,
-    blank,
     codes_of,
     find_duplicates,
+    is_empty_text,
     keys_of,
     values_of,
 )
@@ -220,7 +220,7 @@ def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
             f"part {part}: text column {name} has type {kind}, expected string or lists of strings"
         )
     exact, compared = _keys_of_words(column) if listed else _keys_of_texts(column)
-    if (empty := blank(exact)).any():
+    if (empty := is_empty_text(exact)).any():
         first = table["id"][int(empty.argmax())]
         raise DataError(
             f"part {part}: text column {name} is null or empty in {int(empty.sum())} of {len(exact)} rows "
@@ -315,7 +315,7 @@ def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
 def _group_keys(part: str, table: pa.Table, name: str) -> Keys:
     column = strings(_column(part, table, name, "group"), f"part {part}: group column {name}")
     keys = keys_of(value or "" for value in values_of(column))
-    if (missing := blank(keys)).any():
+    if (missing := is_empty_text(keys)).any():
         first = table["id"][int(missing.argmax())]
         raise DataError(
             f"part {part}: group column {name} is null or empty in {int(missing.sum())} of {len(keys)} rows "

@@ -1,4 +1,4 @@
-"""Which metrics are better when higher, by their names: a short list, and no guess beyond it.
+"""Decides by the name of a metric whether higher is better, from a short list and without guesses.
 
 A metric with the wrong direction can pass every budget while it doubles a harm. So a name is known only if
 each of its words is: one gives the direction, and the others change nothing, as in `exact_match_strict`.
@@ -16,7 +16,7 @@ match mcc meteor mrr ndcg pass pearson pem precision qem recall relevance releva
 sacrebleu spearman
 """
 _LOWER = "bits brier cer ece error errors loss mae mse nll perplexity ppl rmse ter wer"
-# Names that give the direction as a whole, but not as one word of a name: an `answer_length` is no answer.
+# Names that give the direction alone, but not as a word of a longer name: an `answer_length` is no answer.
 _HIGHER_ALONE = """
 answer choice exact includes model_graded_fact model_graded_qa passed pattern score success
 """
@@ -45,13 +45,13 @@ def known_direction(metric: str) -> bool | None:
 
 
 def score_direction(name: str, function: Callable[..., object]) -> bool | None:
-    """The direction of a user's score "package.module:function": its higher_is_better, else by its name."""
+    """The direction of a user's score "package.module:function": its higher_is_better, or by its name."""
     stated = getattr(function, "higher_is_better", None)
     return stated if isinstance(stated, bool) else known_direction(name.rpartition(":")[2])
 
 
 def _direction_of_word(word: str) -> str:
-    """higher, lower, neutral or unknown. Numbers at the end are ignored, as in rouge2 or recall_at_10."""
+    """`higher`, `lower`, `neutral` or `unknown`. Digits at the end are ignored, as in rouge2."""
     for text in (word, word.rstrip("0123456789")):
         if text in HIGHER:
             return "higher"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
-    """Keeps only these blocks, in this order; updates the configuration and the notes of earlier steps.
+    """Keeps only these blocks, in this order. Updates the configuration and the notes of earlier steps.
 
     remaining: numbers of blocks from 0, each once.
     """
@@ -30,16 +30,16 @@ def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
     if norms:
         replace_modules_(model, "keep_layers", norms)
     if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
-        # GPT-2 may compute the scale from the number of the block, which changes.
+        # GPT-2 computes the scale from the number of the block, which changes. The blocks keep their scales.
         scaling = {}
         for block in blocks(model.network):
-            holder: Any = model.network.get_submodule(block.attention.module)
-            scaling[block.attention.module] = {"scaling": holder.scaling}
+            attention: Any = model.network.get_submodule(block.attention.module)
+            scaling[block.attention.module] = {"scaling": attention.scaling}
         replace_modules_(model, "keep_layers", {}, scaling)
 
 
-def keep_blocks_of_both_(model: TorchModel, encoder: Sequence[int], decoder: Sequence[int]) -> None:
-    """For an encoder-decoder: keeps these blocks of its encoder, and these of its decoder."""
+def keep_stack_blocks_(model: TorchModel, encoder: Sequence[int], decoder: Sequence[int]) -> None:
+    """Keeps these blocks of the encoder and these of the decoder of an encoder-decoder."""
     for (root, layers), remaining in zip(block_lists(model.network).items(), (encoder, decoder), strict=True):
         _keep_position_scores_(layers, remaining[0])
         _keep_in_list_(model, root, layers, remaining)
@@ -48,11 +48,11 @@ def keep_blocks_of_both_(model: TorchModel, encoder: Sequence[int], decoder: Seq
         if before.get(key) != value:
             setattr(model.config, key, value)
     for layers in block_lists(model.network).values():
-        _tell_stack(model, layers)
+        _update_stack_config(model, layers)
 
 
-def _tell_stack(model: TorchModel, layers: nn.ModuleList) -> None:
-    """Updates the number of blocks in the copies of the configuration that T5's two halves have."""
+def _update_stack_config(model: TorchModel, layers: nn.ModuleList) -> None:
+    """Updates the number of blocks in the copies of the configuration that T5's encoder and decoder have."""
     network: Any = model.network
     for stack in (network.get_encoder(), network.get_decoder()):
         if stack.config is not model.config and getattr(stack, "block", None) is layers:
@@ -60,7 +60,7 @@ def _tell_stack(model: TorchModel, layers: nn.ModuleList) -> None:
 
 
 def _keep_position_scores_(layers: nn.ModuleList, first: int) -> None:
-    """Moves T5's table of relative positions, which all blocks of a list use, to the new first block."""
+    """Moves T5's table of relative positions to the new first block; all blocks of a list use it."""
     old, new = (_self_attention(layers[number]) for number in (0, first))
     if first and getattr(old, "has_relative_attention_bias", False):
         new.relative_attention_bias, new.has_relative_attention_bias = old.relative_attention_bias, True
@@ -75,10 +75,10 @@ def _self_attention(block: nn.Module) -> Any:
 
 
 def _keep_in_list_(model: TorchModel, root: str, layers: nn.ModuleList, remaining: Sequence[int]) -> None:
-    staying = [layers[i] for i in remaining]
+    remaining_blocks = [layers[i] for i in remaining]
     del layers[:]
-    layers.extend(nn.ModuleList(staying))
-    for number, block in enumerate(staying):
+    layers.extend(nn.ModuleList(remaining_blocks))
+    for number, block in enumerate(remaining_blocks):
         for module in block.modules():
             if hasattr(module, "layer_idx"):
                 setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
@@ -89,9 +89,10 @@ def _keep_in_list_(model: TorchModel, root: str, layers: nn.ModuleList, remainin
 def _norms_in_other_places(
     root: str, layers: list[nn.Module], remaining: Sequence[int]
 ) -> dict[str, nn.Module]:
-    """Norms that only one of two blocks has: a kept block, and the block whose number it gets.
+    """Norms that only a kept block has, or only the block whose number it gets.
 
-    ModernBERT's first block has no norm before its attention, so an empty network would have none there.
+    ModernBERT's first block has no norm before its attention, so a network that is made from the
+    configuration would have none in a block that moves to the front.
     """
     moved: dict[str, nn.Module] = {}
     for new, old in enumerate(remaining):
@@ -105,21 +106,21 @@ def _norms_in_other_places(
 
 
 def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
-    """The blocks with these numbers, or all if there are none. Raises SuiteError for an unknown number."""
-    lists = blocks(network)
-    check_numbers(numbers, len(lists), "blocks")
-    return [block for number, block in enumerate(lists) if not numbers or number in numbers]
+    """The blocks with these numbers; without numbers all blocks. Raises SuiteError for an unknown number."""
+    all_blocks = blocks(network)
+    check_numbers(numbers, len(all_blocks), "blocks")
+    return [block for number, block in enumerate(all_blocks) if not numbers or number in numbers]
 
 
 def evenly_spread(total: int, count: int) -> list[int]:
-    """`count` of `total` blocks at equal distances, the first and the last among them (one: the first)."""
+    """Numbers of `count` of `total` blocks at equal distances, from the first to the last; one: the first."""
     if count == 1:
         return [0]
     return [round(i * (total - 1) / (count - 1)) for i in range(count)]
 
 
 def _rename_blocks(noted: object, root: str, numbers: dict[str, str]) -> Any:
-    """The note with the new numbers of the kept blocks, and without the modules of removed blocks."""
+    """A note with the new numbers of the kept blocks, and without the modules of removed blocks."""
     if isinstance(noted, dict):
         names = {key: _new_name(key, root, numbers) for key in noted}
         return {
@@ -144,7 +145,7 @@ def _new_name(name: str, root: str, numbers: dict[str, str]) -> str | None:
 
 
 def _shorten(config: PreTrainedConfig, before: int, remaining: Sequence[int]) -> None:
-    """In settings that hold one value per block, keeps the values of the kept blocks."""
+    """Shortens the settings that have a value for each block to the values of the kept blocks."""
     for key, value in list(config.to_dict().items()):
         if isinstance(value, list | tuple) and len(value) == before and key.startswith("layer"):
             setattr(config, key, [value[i] for i in remaining])

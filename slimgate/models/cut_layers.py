@@ -1,4 +1,4 @@
-"""Linear layers, embeddings and norms from which some features are removed.
+"""Removes features from linear layers, embeddings and norms.
 
 cut_linear(model, "bert.encoder.layer.0.intermediate.dense", rows=[0, 2, 5])      fewer outputs
 cut_linear(model, "bert.encoder.layer.0.output.dense", columns=[0, 2, 5])         fewer inputs
@@ -18,29 +18,27 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 M = TypeVar("M", bound=nn.Module)
-# Random numbers of a constructor in this context leave the global random state unchanged.
-NOWHERE = "meta"
+# On this device a constructor draws no random numbers, so that the global random state stays unchanged.
+META_DEVICE = "meta"
 
 
 def cut_linear(
     model: TorchModel, name: str, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
 ) -> nn.Linear:
-    """Makes a linear layer with some of the outputs and inputs of another layer, in their order.
-
-    The model's own layer is not changed.
+    """Makes a linear layer of some outputs and inputs of the model's layer, which is not changed.
 
     Args:
         model: the model that has the layer.
         name: the name of the layer.
-        rows: the outputs to keep; None keeps all.
-        columns: the inputs to keep; None keeps all.
+        rows: the outputs to keep, in their new order; None keeps all.
+        columns: the inputs to keep, in their new order; None keeps all.
 
     Raises:
         BuildError: if the layer is not an nn.Linear.
     """
     layer = part_to_cut(model.network, name, nn.Linear)
     weight, bias = _take(_take(layer.weight, rows, 0), columns, 1), layer.bias
-    smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=NOWHERE)
+    smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=META_DEVICE)
     _set(smaller, "weight", weight, like=layer.weight)
     if bias is not None:
         _set(smaller, "bias", _take(bias, rows, 0), like=bias)
@@ -52,13 +50,13 @@ def cut_embedding(model: TorchModel, name: str, columns: Sequence[int]) -> nn.Em
     table = part_to_cut(model.network, name, nn.Embedding)
     weight = _take(table.weight, columns, 1)
     shape = (len(weight), weight.shape[1])
-    smaller = nn.Embedding(*shape, padding_idx=table.padding_idx, device=NOWHERE)
+    smaller = nn.Embedding(*shape, padding_idx=table.padding_idx, device=META_DEVICE)
     _set(smaller, "weight", weight, like=table.weight)
     return smaller
 
 
-def cut_own_embedding_(network: nn.Module, name: str, columns: Sequence[int]) -> None:
-    """Removes features from a table of a transformers class, in place; config.json states its width."""
+def narrow_embedding_(network: nn.Module, name: str, columns: Sequence[int]) -> None:
+    """Removes features, in place, from a table of a transformers class, whose width config.json states."""
     table = check_embedding(network, name)
     _set(table, "weight", _take(table.weight, columns, 1), like=table.weight)
     table.embedding_dim = len(columns)
@@ -74,7 +72,7 @@ def check_embedding(network: nn.Module, name: str) -> nn.Embedding:
 
 
 def cut_norm_(norm: nn.Module, channels: Sequence[int]) -> None:
-    """Removes features from a LayerNorm or RMSNorm, in place: its statistics are over those that remain."""
+    """Removes features from a LayerNorm or RMSNorm, in place. Its statistics are then over the others."""
     for name, parameter in list(norm.named_parameters(recurse=False)):
         _set(norm, name, _take(parameter, channels, 0), like=parameter)
     if isinstance(norm, nn.LayerNorm):
@@ -93,7 +91,7 @@ def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
 
 
 def check_linear(network: nn.Module, names: Iterable[str]) -> None:
-    """Raises BuildError if one of the layers is no nn.Linear, before scores are computed in vain."""
+    """Raises BuildError if a layer is no nn.Linear. Call it before scores are computed in vain."""
     for name in names:
         part_to_cut(network, name, nn.Linear)
 

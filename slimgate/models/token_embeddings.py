@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def plain_token_embeddings(model: TorchModel) -> dict[str, nn.Embedding]:
-    """`token_embeddings` of a model that a step may replace, after scaling tables have become plain ones."""
+    """`token_embeddings` of a model, for a step that replaces them. It makes scaling tables plain first."""
     to_plain_tables_(model)
     return token_embeddings(model.network)
 
@@ -26,10 +26,10 @@ def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
     tables = {name: m for name, m in by_name.items() if m.num_embeddings == vocabulary}
     if len(tables) < 2:
         return tables
-    # A vocabulary may have as many tokens as there are positions: then the model says which table is which.
-    inside = {id(m) for source in _inputs(network) for m in source.modules()}
-    # Marian has one table under three names, and calls two of them its inputs.
-    weights = {id(m.weight) for m in tables.values() if id(m) in inside}
+    # A model may have as many positions as tokens. Then its input embeddings are the tables of tokens.
+    input_modules = {id(m) for source in _find_input_tables(network) for m in source.modules()}
+    # Marian has one table under three names, and calls two of them its inputs, so the weights are compared.
+    weights = {id(m.weight) for m in tables.values() if id(m) in input_modules}
     return {name: m for name, m in tables.items() if id(m.weight) in weights} or tables
 
 
@@ -43,17 +43,17 @@ def tied_heads(network: nn.Module, tables: Mapping[str, nn.Module]) -> dict[str,
     }
 
 
-def sharing(layer: nn.Module, table: nn.Module, buffers: Sequence[str]) -> nn.Module:
-    """The layer, which shares the table's buffers from now on: both come from the same weight in one way."""
+def share_buffers(layer: nn.Module, table: nn.Module, buffers: Sequence[str]) -> nn.Module:
+    """Makes a layer share a table's buffers, which are computed from the same weight. Returns the layer."""
     for name in buffers:
         setattr(layer, name, getattr(table, name))
     return layer
 
 
-def _inputs(network: nn.Module) -> list[nn.Module]:
+def _find_input_tables(network: nn.Module) -> list[nn.Module]:
     tables: list[nn.Module] = []
     for module in network.modules():
-        get: Any = getattr(module, "get_input_embeddings", None)
-        if get is not None:
-            tables.append(get())
+        get_table: Any = getattr(module, "get_input_embeddings", None)
+        if get_table is not None:
+            tables.append(get_table())
     return tables

@@ -66,16 +66,16 @@ class Greedy:
         how: Writing,
         tokens_of: Callable[[Ids], Iterable[Tokens]],
         *,
-        most_rows: int | None = None,
+        max_rows: int | None = None,
     ) -> list[list[int]]:
         """The ids of the answers in the order of the prompts, each with its end token.
 
         tokens_of: (rows, tokens) ids of one length -> the next token of each row, repeatedly, until no more
-        are wanted. most_rows: how many prompts it takes at once. Raises MeasureError if `how` draws, or if an
+        are wanted. max_rows: how many prompts it takes at once. Raises MeasureError if `how` draws, or if an
         answer may get longer than the longest text.
         """
         return self.write_whole(
-            prompts, how, lambda ids: self._collect(tokens_of(ids), len(ids), how), most_rows=most_rows
+            prompts, how, lambda ids: self._collect(tokens_of(ids), len(ids), how), max_rows=max_rows
         )
 
     def write_whole(
@@ -84,7 +84,7 @@ class Greedy:
         how: Writing,
         answers_to: Callable[[Ids], Iterable[list[int]]],
         *,
-        most_rows: int | None = None,
+        max_rows: int | None = None,
     ) -> list[list[int]]:
         """The ids of answers, if the library ends them itself. answers_to: (rows, tokens) ids -> answers.
 
@@ -100,7 +100,7 @@ class Greedy:
         for row, prompt in enumerate(prompts):
             by_length.setdefault(len(prompt), []).append(row)
         for rows in by_length.values():
-            step = most_rows or len(rows)
+            step = max_rows or len(rows)
             for part in (rows[start : start + step] for start in range(0, len(rows), step)):
                 ids = np.asarray([prompts[row] for row in part], dtype=np.int64)
                 for row, answer in zip(part, answers_to(ids), strict=True):

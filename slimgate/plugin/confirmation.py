@@ -1,7 +1,7 @@
-"""`pytest bench --slimgate-confirm`: judges variants that passed on the gate again, on unread rows.
+"""`pytest bench --slimgate-confirm`: judges the variants that passed on the gate, on the confirm rows.
 
 The models come from the store and must be those that passed. The record of the gate stays. The verdicts on
-the confirm rows are added to it, with the number of times that these rows have been looked at.
+the confirm rows are added to it, with the number of runs that have looked at these rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OPTION = "--slimgate-confirm"
 
 @dataclass(frozen=True)
 class Passed:
-    """The variants of a suite that are within all budgets. metrics: variant -> its metrics with a budget."""
+    """The variants of a suite that are within all their budgets. metrics: by variant, those with a budget."""
 
     record: RunRecord
     metrics: Mapping[str, tuple[str, ...]]
@@ -77,22 +77,22 @@ class Confirmation:
         self.records: dict[Path, RunRecord] = {}
 
     def head_lines(self) -> Iterator[str]:
-        """Lines on what is judged, and whether these rows have been looked at before."""
+        """Lines that name the judged variants, and say how often the rows have been looked at before."""
         for path, passed in self.passed.items():
             run = self._session.run(self._session.suites[path])
-            rows, earlier = run.rows.reports[CONFIRM], self._looks(run).runs
+            rows, earlier = run.rows.reports[CONFIRM], self._read_looks(run).runs
             names = ", ".join(passed.metrics)
             before = format_count(earlier, "earlier run", "earlier runs")
             seen = f", which {before} looked at: the first look counts" if earlier else ""
             yield f"{run.suite.shown}: confirms {names} on {rows.n:,} rows{seen}"
 
     def add(self, path: Path, results: Iterable[GateResult]) -> None:
-        """Takes the verdicts of a test. Notes the look at once: an interrupted run counts as a look too."""
+        """Adds the verdicts of a test. Notes the look at once, because an interrupted run has looked too."""
         for result in results:
             if isinstance(result.facts, QualityFacts) and result.kind == CONFIRMED:
                 self._verdicts.setdefault(path, {})[result.variant, result.name] = result.facts
         if path in self._verdicts:
-            self._note(path)
+            self._log_look(path)
 
     def finish(self) -> None:
         """Writes the record and the reports of every suite that has verdicts."""
@@ -103,7 +103,7 @@ class Confirmation:
             self.records[path] = record
 
     def failures(self) -> Iterator[str]:
-        """Why the run does not pass: a line for each suite with a budget that did not hold on these rows."""
+        """A line for each suite with a budget that did not hold on these rows, so that the run fails."""
         for path, results in self._verdicts.items():
             suite = self._session.suites[path]
             models = [
@@ -120,19 +120,19 @@ class Confirmation:
             yield from confirm_lines(record)
             yield f"{record.suite.path}: {os.path.relpath(self._session.folder(path) / 'report.md')}"
 
-    def _note(self, path: Path) -> None:
+    def _log_look(self, path: Path) -> None:
         run, passed = self._session.run(self._session.suites[path]), self.passed[path]
         digest = run.rows.reports[CONFIRM].digest
         log = self._logs.setdefault(path, LookLog(self._session.store.root, digest, self._began))
         log.note(_make_model_id(passed.record, name) for name, _ in self._verdicts[path])
 
-    def _looks(self, run: SuiteRun) -> Looks:
+    def _read_looks(self, run: SuiteRun) -> Looks:
         return looks_at(self._session.store.root, run.rows.reports[CONFIRM].digest)
 
     def _confirm_record(self, path: Path) -> RunRecord:
         """The record of the gate, with the verdicts of this run and of earlier runs on the confirm rows."""
         run, record = self._session.run(self._session.suites[path]), self.passed[path].record
-        rows, looks = run.rows.reports[CONFIRM], self._looks(run)
+        rows, looks = run.rows.reports[CONFIRM], self._read_looks(run)
         models = [_add_verdicts(model, self._verdicts[path]) for model in record.variants]
         facts = ConfirmFacts(
             digest=rows.digest,
@@ -147,7 +147,7 @@ class Confirmation:
 
 
 def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
-    """The variants that a suite's last record shows within all budgets. Reads no row of confirm.
+    """The variants that a suite's last record shows within all budgets. It reads no row of confirm.
 
     Raises SuiteError if there are no confirm rows, or nothing passed on the current gate rows.
     """
@@ -178,7 +178,7 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
             f"({state}), so there is nothing to confirm; {again}"
         )
     inputs = session.inputs(suite)
-    changed = [name for name in metrics if not _is_as_it_was(record.variant(name), inputs[name])]
+    changed = [name for name in metrics if not _is_unchanged(record.variant(name), inputs[name])]
     if changed:
         raise SuiteError(
             f"{where}: model, code or budgets of {', '.join(changed)} changed since {shown} passed; {again}"
@@ -186,7 +186,7 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
     return Passed(record, metrics)
 
 
-def _is_as_it_was(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
+def _is_unchanged(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
     """Whether everything that a variant's verdicts on metrics depend on is unchanged since the gate."""
     return "quality" in inputs and model.inputs_digests.get("quality") == inputs["quality"]
 

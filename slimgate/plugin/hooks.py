@@ -53,17 +53,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Finds and validates the suites: a configuration error ends the run here, with exit code 4.
+    """Finds and validates the suites. A configuration error ends the run with exit code 4.
 
-    If no file can be a suite, it imports nothing more of slimgate.
+    If no file can be a suite, no other module of slimgate is imported.
     """
     config = session.config
-    search = _search(config)
+    search = _make_search(config)
     config.stash[NOTES] = []
-    judges_baseline = config.getoption("slimgate_baseline") is not None or config.getoption(
-        "slimgate_confirm"
-    )
-    if not has_candidates(search) and not judges_baseline:
+    needs_suites = config.getoption("slimgate_baseline") is not None or config.getoption("slimgate_confirm")
+    if not has_candidates(search) and not needs_suites:
         return
     from slimgate._system.garbage import rare_collection
 
@@ -85,7 +83,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
             block=blocked.__setitem__,
         )
         logs = find_log_suites(search, suites)
-        if blocked and (suites or not logs):  # else they are reported as errors next to the logs
+        if blocked and (suites or not logs):  # with logs alone, they are reported as errors
             raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
         if logs and config.getoption("slimgate_baseline") is not None:
             names = ", ".join(suite.shown for suite in logs.values())
@@ -94,7 +92,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
             )
         state = start_session(config, suites, logs, blocked)
         if logs and (shard := shard_of(config)) is not None and shard.number > 1:
-            state.logs.is_judged_here = False
+            state.logs.is_judged_in_shard = False
             names = ", ".join(suite.shown for suite in logs.values())
             notes.append(f"not judged in shard {shard}, as shard 1 does: {names}")
         _check_engine(config, state)
@@ -114,17 +112,17 @@ def require_budgets(suites: Mapping[Path, Suite]) -> None:
 
 
 def _make_usage_error(config: pytest.Config, error: SlimgateError) -> pytest.UsageError:
-    """Makes the error that ends a run without verdicts; it says if records of an earlier run remain."""
+    """Makes the error that ends a run without verdicts. It says if records of an earlier run remain."""
     from slimgate.plugin.session_start import describe_earlier_records
 
-    _tell_weaker_gate(config, error)
+    _report_weaker_gate(config, error)
     writes = not (config.getoption("slimgate_plan") or config.option.collectonly)
     earlier = [line] if writes and (line := describe_earlier_records(config)) else []
     return pytest.UsageError("\n".join([_make_visible(error), *earlier]))
 
 
-def _tell_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
-    """Writes the comment for a pull request whose gate is weaker than the baseline; no test will run."""
+def _report_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
+    """Writes the comment on a pull request whose gate is weaker than the baseline. No test will run."""
     from slimgate.run.baseline import WeakerGate
 
     if isinstance(error, WeakerGate) and not hasattr(config, "workerinput"):
@@ -145,7 +143,7 @@ def _check_engine(config: pytest.Config, state: Session) -> None:
 
 
 class XdistWorker(Protocol):
-    """A worker of xdist, before it starts. workerinput: the data that it gets."""
+    """A worker of xdist before it starts. workerinput: the data that the controller sends to it."""
 
     config: pytest.Config
     workerinput: dict[str, object]
@@ -156,7 +154,7 @@ def pytest_configure_node(node: XdistWorker) -> None:
     """Passes the suites to an xdist worker, because a worker does not see the command line."""
     config = node.config
     node.workerinput.update(slimgate_suites=[], slimgate_rebuild_mark=None)
-    if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # tests with a mark use it too
+    if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # tests with the mark use it too
         from slimgate.plugin.session_start import session_of
 
         state = session_of(config)
@@ -170,7 +168,7 @@ def _add_import_folders(*folders: Path) -> None:
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
 
 
-def _search(config: pytest.Config) -> Search:
+def _make_search(config: pytest.Config) -> Search:
     folder = config.invocation_params.dir
     if hasattr(config, "workerinput"):
         paths = [Path(path) for path in config.workerinput["slimgate_suites"]]
@@ -191,9 +189,9 @@ def _search(config: pytest.Config) -> Search:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Cuts and stores the splits, before the first test: too few rows end the run with exit code 4.
+    """Cuts and stores the splits before the first test. Too few rows end the run with exit code 4.
 
-    Under --slimgate-plan it prints the plan instead of running tests.
+    With --slimgate-plan it prints the plan, and no test runs.
     """
     config = session.config
     _print_files_without_suite(session)
@@ -207,7 +205,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     from slimgate.suite.checks import check_can_ask, check_hub_models
 
     chosen_suites = [suite for suite in map(suite_of, getattr(session, "items", None) or ()) if suite]
-    # xdist's workers collect the tests, so each suite may have some
+    # With xdist the workers collect the tests, so each suite may have some.
     if config.pluginmanager.hasplugin("dsession"):
         chosen_suites = list(state.suites.values())
     try:
@@ -239,7 +237,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         for line in state.confirmation.head_lines():
             reporter.write_line(line)
     if not planned and config.getoption("slimgate_engine") == "ray":
-        _build_elsewhere(session, state, reporter)
+        _build_on_ray(session, state, reporter)
     return True if planned else None
 
 
@@ -255,22 +253,22 @@ def _list_selected_models(session: pytest.Session, suite: Suite) -> list[str]:
 
 
 def _print_files_without_suite(session: pytest.Session) -> None:
-    """Prints, in the head of a run, files next to suites that are no suites, and suites that do not run.
+    """Prints which files next to suites are no suites, and which suites do not run.
 
-    For plain `pytest`, suites below its folder are named only if it collected nothing.
+    For `pytest` without arguments, suites below its folder are named only if it collected nothing.
     """
     config = session.config
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if hasattr(config, "workerinput") or reporter is None:
         return
-    search = _search(config)
-    nothing = getattr(session, "items", None) == []  # xdist's controller has no items
-    lines = suites_that_do_not_run(search, below=search.shallow and nothing)
+    search = _make_search(config)
+    is_empty = getattr(session, "items", None) == []  # xdist's controller has no items
+    lines = suites_that_do_not_run(search, below=search.shallow and is_empty)
     for line in (*config.stash[NOTES], *lines):
         reporter.write_line(_make_visible(line))
 
 
-def _build_elsewhere(session: pytest.Session, state: Session, reporter: pytest.TerminalReporter) -> None:
+def _build_on_ray(session: pytest.Session, state: Session, reporter: pytest.TerminalReporter) -> None:
     """Builds and predicts on Ray before the first test, so that nothing runs there while calls are timed."""
     from slimgate.plugin.ray import spread_over_ray
 
@@ -282,9 +280,9 @@ def _build_elsewhere(session: pytest.Session, state: Session, reporter: pytest.T
 
 
 def _start_server_once(item: pytest.Item) -> None:
-    """Starts the server of the timing processes before a suite's first test, if this run times anything.
+    """Starts the server of the timing processes before the first test of a suite, if this run times anything.
 
-    Its imports take seconds, so they run while quality is judged.
+    The imports of the server take seconds, so they run while quality is judged.
     """
     config = item.config
     if suite_of(item) is None or config.stash.get(SERVER_CONSIDERED, False):
@@ -300,18 +298,18 @@ def _start_server_once(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     _start_server_once(item)
-    with _progress_of(item):
+    with _show_progress(item):
         yield
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with _progress_of(item):
+    with _show_progress(item):
         yield
 
 
-def _progress_of(item: pytest.Item) -> AbstractContextManager[object]:
-    """Shows the progress of a long gate. While a gate times anything, it prints nothing."""
+def _show_progress(item: pytest.Item) -> AbstractContextManager[object]:
+    """Shows the progress of a long gate. It prints nothing while a gate times anything."""
     state = item.config.stash.get(SESSION, None)
     if state is None or suite_of(item) is None:
         return nullcontext()
@@ -324,7 +322,7 @@ def _progress_of(item: pytest.Item) -> AbstractContextManager[object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Adds the results of a test to its report, and shows slimgate's own errors in one line."""
+    """Adds the results of a test to its report. Shows slimgate's own errors without a traceback."""
     report = yield
     suite = suite_of(item)
     if suite is None:
@@ -337,14 +335,14 @@ def pytest_runtest_makereport(
 
     results = item.stash.get(RESULTS, [])
     error = call.excinfo.value if call.excinfo else None
-    foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
-    if error is not None and foreseen:
+    is_foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
+    if error is not None and is_foreseen:
         report.longrepr = _make_visible(error)
     fails = isinstance(error, pytest.fail.Exception) and not any(
         result.explains_failure for result in results
     )
     if isinstance(error, Exception) or fails:  # neither a skip nor a verdict that the record already has
-        message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
+        message = str(error) if is_foreseen else f"{item.name}: {type(error).__name__}: {error}"
         from slimgate.suite.suite import TEACHER
 
         log = format_error_log(error) if isinstance(error, Exception) else ""
@@ -352,10 +350,9 @@ def pytest_runtest_makereport(
         model = str(next(iter(models_of(item)), TEACHER))
         results = [*results, GateResult(ERROR, model, item.name, facts)]
     if report.when == "call" or report.failed or report.skipped:
-        chosen = item.config.getoption(
-            "benchmark_only", False
-        )  # pytest-benchmark's reason; its other skips are not reported
-        skipped = check_of(item) if report.skipped and not results and not chosen else None
+        # pytest-benchmark skips all other tests then, and these skips are not reported.
+        is_benchmark_only = item.config.getoption("benchmark_only", False)
+        skipped = check_of(item) if report.skipped and not results and not is_benchmark_only else None
         sent = [result.to_json() for result in results]
         report_facts = {"suite": str(suite.path), "test": item.name, "results": sent, "skipped": skipped}
         setattr(report, "slimgate", report_facts)  # noqa: B010  not declared
@@ -377,8 +374,8 @@ _JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes record, outcomes and report of every suite that reported something.
 
-    If the record says that the run does not pass, the exit code is 1, even if no test failed: a test may have
-    a mark xfail or skip. If a suite could not be judged, it is 4.
+    If the record says that the run does not pass, the exit code is 1. No test need have failed: a test may
+    have the mark xfail or skip. If a suite could not be judged, the exit code is 4.
     """
     state = session.config.stash.get(SESSION, None)
     if state is not None and not hasattr(session.config, "workerinput"):
@@ -413,7 +410,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     from slimgate.report.github import in_actions
 
     if in_actions(os.environ):
-        _tell_github(state, terminalreporter)
+        _annotate_github(state, terminalreporter)
 
 
 def _width(reporter: pytest.TerminalReporter) -> int | None:
@@ -429,8 +426,8 @@ def _write_lines(reporter: pytest.TerminalReporter, lines: Iterable[Line]) -> No
         reporter.line("")
 
 
-def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints annotations on the suites' files, and appends the comment to the summary of the step."""
+def _annotate_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints annotations on the files of the suites, and appends the comment to the summary of the step."""
     from slimgate.report.github import append_summary, budget_annotations
 
     root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
@@ -440,5 +437,5 @@ def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> N
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             append_summary(Path(summary), state.comment())
-        except OSError as error:  # a container may lack the file; that must not fail the run
+        except OSError as error:  # a container may lack the file, which must not fail the run
             terminalreporter.write_line(f"slimgate: no summary of the step was written: {error}")

@@ -27,12 +27,12 @@ class LogRuns:
     """The suites of logs of a run. A process reads and judges each of them once.
 
     suites: by path. blocked: path -> message, for suites of models in the same run that lack a package.
-    is_judged_here: False in every shard except the first.
+    is_judged_in_shard: False in every shard except the first.
     """
 
     def __init__(self, suites: Mapping[Path, LogSuite], blocked: Mapping[Path, str] | None = None) -> None:
         self.suites, self.blocked = suites, blocked or {}
-        self.is_judged_here = True
+        self.is_judged_in_shard = True
         self._judged: dict[Path, JudgedFiles] = {}
         self._reported: dict[Path, dict[str, list[str]]] = {}
         self._failures: list[str] = []
@@ -113,7 +113,7 @@ class LogFile(pytest.File):
         if path in self.runs.blocked:
             yield self._make_error(SuiteError(self.runs.blocked[path]), name="test_suite")
             return
-        if not self.runs.is_judged_here:
+        if not self.runs.is_judged_in_shard:
             return
         try:
             judged = self.runs.judge(path)

@@ -90,7 +90,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     yield from (f"{suite.shown}: {budget.line}" for budget in undecidable)
     yield from (f"{suite.shown}: {line}" for line in find_doubtful_budgets(suite))
     for slices in plan_slices(suite, run.rows.gate):
-        if slices.count_decidable < len(slices.sizes) and not quiet:
+        if slices.decidable_count < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
     if any(budget.decidable for budget in planned) and not undecidable and not quiet:
         good = "for a variant as good as the teacher"

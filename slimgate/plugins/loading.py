@@ -1,4 +1,4 @@
-"""Loads a plug-in by its name: one of slimgate, of an installed package, or "package.module:object".
+"""Loads plug-ins by name: those of slimgate and of installed packages, and "package.module:object".
 
 An installed package adds plug-ins by entry points, in the groups slimgate.steps, .tasks, .metrics, .sources,
 .runtimes and .logs (readers of other tools' logs):
@@ -57,10 +57,10 @@ def list_modules(kind: str) -> dict[str, str]:
 
 @cache
 def _entry_points_by_kind() -> dict[str, tuple[EntryPoint, ...]]:
-    """Those of installed packages for plug-ins. To parse the entry points of all packages takes longer."""
+    """Kind -> entry points of installed packages. Only files with a group of slimgate's are parsed."""
     texts = ((package, package.read_text("entry_points.txt") or "") for package in distributions())
     names = {package.name for package, text in texts if "[slimgate." in text}
-    # of two packages with one name, the first on the path is what is imported
+    # If two packages have one name, the first on the path is the one that is imported.
     points = [point for name in sorted(names) for point in distribution(name).entry_points]
     return {
         kind: tuple(point for point in points if point.group == f"slimgate.{kind}s")
@@ -93,16 +93,16 @@ def load(kind: str, name: str) -> Any:
     if path := find_added_path(kind, name, list_modules(kind)):
         return _load_user_plugin(kind, name, path)
     if name not in list_modules(kind):
-        near = suggest_task(name) if kind == "task" else format_suggestion(name, known_plugins(kind))
+        suggestion = suggest_task(name) if kind == "task" else format_suggestion(name, known_plugins(kind))
         hint = '; your own is named "package.module:object"' if "." in name else ""
-        if kind == "step" and not hint and not near.startswith("."):
+        if kind == "step" and not hint and not suggestion.startswith("."):
             hint = "; `slimgate steps` describes them"
-        raise SuiteError(f'"{name}": no such {kind}{near}{hint}')
+        raise SuiteError(f'"{name}": no such {kind}{suggestion}{hint}')
     return getattr(importlib.import_module(list_modules(kind)[name]), OBJECTS[kind])
 
 
 def suggest_task(name: str) -> str:
-    """`. Did you mean causal_lm?` for a synonym of a task's name, a word of it, or a metric of the task."""
+    """`. Did you mean causal_lm?` for a synonym of a task, a word of its name, or one of its metrics."""
     tasks = {task: load("task", task) for task in list_modules("task")}
     word = name.lower().replace("-", "_")
     called = [task for task, plugin in tasks.items() if word in plugin.also_called]
@@ -149,7 +149,7 @@ def list_graph_forms() -> dict[str, Form]:
 
 
 def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | None:
-    """The dotted path of the plug-in that an installed package adds under this name; None if there is none.
+    """The path of the plug-in that an installed package adds under this name; None if no package does.
 
     built_in: the names of slimgate's plug-ins. Raises SuiteError if two plug-ins have the name.
     """
@@ -213,7 +213,7 @@ def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
 
 
 def _load_user_plugin(kind: str, name: str, path: str) -> Any:
-    """Loads a plug-in from a path. name: as the suite has it, for messages; path: package.module:object."""
+    """Loads a plug-in from a path, package.module:object. name: its name in the suite, for messages."""
     from slimgate.plugins.user_plugins import make_plugin
 
     plugin = load_user_object(kind, path)

@@ -1,4 +1,4 @@
-"""The base class of all tables of a suite. It is strict and frozen, and suggests names for unknown keys."""
+"""The base class of the tables of a suite, which are strict and frozen; and the paths in a suite."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 def suite_path(base: Path, text: str, *, home: bool = False) -> Path:
-    """The absolute path of a text in a file.
+    """The absolute path that a text in a file means.
 
-    base: the folder of that file; the path may lead out of it. home: whether ~ is the home folder.
-    Raises ValueError for a path with a NUL, a name that is too long, a loop of links, a folder without
-    permission, a home of an unknown user.
+    base: the folder of the file; the path may lead out of it. home: whether ~ is the home folder. Raises
+    ValueError for a NUL, a name that is too long, a loop of links, a folder without permission, or the home
+    of an unknown user.
     """
     try:
         path = Path(base, Path(text).expanduser() if home else text).resolve()
@@ -55,7 +55,7 @@ SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
 
 
 class Table(BaseModel):
-    """A table of a suite. not_yet: keys that are planned; using one is an error.
+    """A table of a suite, which suggests names for unknown keys. not_yet: planned keys, which raise an error.
 
     The string under a field describes the option. `slimgate steps`, the JSON Schema and the reference pages
     of the docs show it:

@@ -1,4 +1,4 @@
-"""Makes plug-ins of what users and installed packages have: a plug-in, a class, a module, a function."""
+"""Makes plug-ins of the objects of users and installed packages: classes, instances, modules, functions."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR
 
 
 def make_plugin(kind: str, candidate: object) -> Any:
-    """Makes a plug-in of a user's object. Raises SuiteError if it is none.
+    """Makes a plug-in of a user's object. Raises SuiteError if it cannot.
 
-    The object may be a plug-in, a class or a module with the members of one, or a function for a step. If a
-    module has an object named `step`, `task`, `source` or `runtime`, that is taken.
+    The object may be a plug-in, a class or a module with the members of a plug-in, or a function for a step.
+    If a module has an object named `step`, `task`, `source`, `runtime` or `reader`, that object is used.
     """
     base = BASES[kind]
     if isinstance(candidate, ModuleType):
@@ -80,7 +80,7 @@ def _required_names(base: ABCMeta) -> list[str]:
 
 
 def _with_defaults(base: type, plugin: object) -> Any:
-    """Makes a plug-in of the base class with the members of another object or a module."""
+    """Makes a plug-in of the base class from the members of an object or a module."""
     stated = (name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))
     members = {name: getattr(plugin, name) for name in ("Params", *stated) if hasattr(plugin, name)}
     completed = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
@@ -119,8 +119,8 @@ class FunctionStep(Step[Any]):
 
         { "mytools.rounding:round_weights" = { digits = 2 } }
 
-    It returns a model, or nothing if it changed the model in place. Attributes of the function declare what
-    else a step declares, as in `round_weights.reads = ("train",)`; see step.py. Raises SuiteError if the
+    The function returns a model, or None if it changed the model in place. Its attributes are those of the
+    step, as in `round_weights.reads = ("train",)`; see step.py. Raises SuiteError if the
     signature has options that are not keyword-only or have no type. The types of model, context and the
     result are not read, so they may be imported under `if TYPE_CHECKING`.
     """
@@ -135,7 +135,7 @@ class FunctionStep(Step[Any]):
                 setattr(self, name, value)
 
     def apply(self, model: Model, params: BaseModel, context: BuildContext) -> Any:
-        """The model that the function returns. If it returns None, the model that it got."""
+        """The model that the function returns, or the model that was passed to it if it returns None."""
         options = {name: getattr(params, name) for name in type(params).model_fields}
         changed = self._function(model, context, **options)
         return model if changed is None else changed
@@ -173,7 +173,7 @@ def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
 
 
 def _read_types(function: Callable[..., object], options: Collection[str]) -> dict[str, Any]:
-    """The types of the options alone: those of model and context may be imported for type checkers only."""
+    """The types of the options. Those of model and context may be imported for type checkers only."""
 
     def stated() -> None: ...
 
@@ -189,5 +189,5 @@ def _read_types(function: Callable[..., object], options: Collection[str]) -> di
 
 def _accept_array(annotation: object) -> object:
     """The type. A list or set also accepts a tuple, because arrays of TOML are read as tuples."""
-    collection = (get_origin(annotation) or annotation) in (list, set, frozenset)
-    return Annotated[annotation, Strict(False)] if collection else annotation
+    is_collection = (get_origin(annotation) or annotation) in (list, set, frozenset)
+    return Annotated[annotation, Strict(False)] if is_collection else annotation

@@ -1,4 +1,4 @@
-"""The budgets of a record: which were judged, and whether a limit allows more than another."""
+"""The judged budgets of a record, and how other limits would have judged the same figures."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ class Judged(NamedTuple):
     """A judged budget. of: the metric, or flips, slices, kl, top1_agreement, size, memory, latency, baseline.
 
     detail: the workload of a latency, or the metric that is compared with the baseline.
-
-    measured: the value that the limit is compared with, in the limit's unit; interval: its interval, None if
-        exact.
+    measured: the value that the limit is compared with, in the unit of the limit.
+    interval: the interval of the value; None if the value is exact.
     """
 
     of: str
@@ -47,13 +46,15 @@ class Judged(NamedTuple):
 def judged_budgets(model: VariantRecord) -> list[Judged]:
     """Every budget of a variant, in the record's order."""
     return [
-        Judged(_of(result, budget), result.detail, budget, *_value_and_interval(result.facts, budget))
+        Judged(
+            _name_limited(result, budget), result.detail, budget, *_value_and_interval(result.facts, budget)
+        )
         for result in model.results()
         for budget in result.facts.budgets
     ]
 
 
-def _of(result: Result, budget: BudgetFacts) -> str:
+def _name_limited(result: Result, budget: BudgetFacts) -> str:
     if result.kind == KL_LOG:
         return next((name for name, table in TOKEN_TABLES.items() if budget.kind in table.kinds), PERPLEXITY)
     return behaviour_of(budget.kind) if result.kind == BEHAVIOUR else result.of
@@ -79,11 +80,11 @@ def _value_and_interval(
             return facts.compression, None
         case LatencyFacts():
             return facts.speedup, _deciding_interval(facts)
-    return budget.value, budget.interval  # none for slices: no single figure decides
+    return budget.value, budget.interval  # None for slices, because no single figure decides
 
 
 def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
-    """The interval of a speed-up, widened by the factor by which it must clear a budget."""
+    """The interval of a speed-up, wider by the factor by which it must clear a budget."""
     if times.speedup_interval is None or times.clearance is None:
         return times.speedup_interval
     low, high = times.speedup_interval
@@ -102,7 +103,7 @@ def _is_undecided_failing(budget: BudgetFacts) -> bool:
 
 
 def undecided_failing(model: VariantRecord) -> list[Judged]:
-    """The budgets of a variant that gate, are undecided, and fail the run for that."""
+    """The budgets of a gated variant that are undecided and therefore fail the run."""
     return [budget for budget in judged_budgets(model) if model.gated and _is_undecided_failing(budget.facts)]
 
 
@@ -116,13 +117,13 @@ def clean_reason(reason: str | None) -> str | None:
     return (reason or "").strip() or None
 
 
-def looser(kind: str, limit: float, before: float) -> bool:
+def is_looser(kind: str, limit: float, before: float) -> bool:
     """Whether a limit allows more than the one before."""
     return limit < before if _is_least(kind) else limit > before
 
 
 def _is_least(kind: str) -> bool:
-    """Whether a limit is the least that a variant must reach; else it is the most that it may lose."""
+    """Whether the limits of a kind are the least that a variant must reach, not the most that it may lose."""
     known = find_kind(kind)
     return known is not None and known.least
 
@@ -130,35 +131,35 @@ def _is_least(kind: str) -> bool:
 def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
     """The verdict of another limit of that kind on the same figures; None if the record does not show it.
 
-    An interval has the level of its test, so it decides as the test does. If the budget's own verdict is
-    undecided whatever its interval (a planted delay that was not seen, too few documents), the other verdict
-    is undecided too. At the budget's own limit the verdict is the recorded one.
+    An interval has the level of its test, so it decides as the test does. If the recorded verdict is
+    undecided for a reason other than the interval (a planted delay that was not seen, too few documents),
+    this verdict is undecided too. For the recorded limit it is the recorded verdict.
     """
     if kind == judged.facts.kind and limit == judged.facts.limit and judged.measured is not None:
         return judged.facts.verdict
-    verdict = _by_figures(kind, limit, judged)
-    recorded = judged.facts.verdict, _by_figures(kind, judged.facts.limit, judged)
+    verdict = _decide_by_figures(kind, limit, judged)
+    recorded = judged.facts.verdict, _decide_by_figures(kind, judged.facts.limit, judged)
     if recorded[0] is Verdict.INCONCLUSIVE and recorded[1] is not recorded[0]:
         return None if verdict is None else Verdict.INCONCLUSIVE
     return verdict
 
 
-def _by_figures(kind: str, limit: float, judged: Judged) -> Verdict | None:
+def _decide_by_figures(kind: str, limit: float, judged: Judged) -> Verdict | None:
     if judged.measured is None:
         return None
     low, high = judged.interval or (judged.measured, judged.measured)
     if is_two_sided_kind(kind):
-        return _of_both_sides(limit, (low, high), judged.facts.fail_interval)
+        return _decide_two_sided(limit, (low, high), judged.facts.fail_interval)
     if _is_least(kind):
         low, high, limit = -high, -low, -limit
     if low > limit:
         return Verdict.FAIL
     holds = high < limit or (judged.interval is None and high == limit)
-    return _by_share_above(judged.facts, limit, holds=holds)
+    return _decide_by_share_above(judged.facts, limit, holds=holds)
 
 
-def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict:
-    """The verdict of a mean that does not fail, together with that on the rows above its cap, if any."""
+def _decide_by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict:
+    """The verdict of a mean that does not fail and, if it has a cap, of the share of rows above the cap."""
     capped = facts.capped
     if capped is None:
         return Verdict.PASS if holds else Verdict.INCONCLUSIVE
@@ -169,10 +170,10 @@ def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict
     return Verdict.PASS if holds and capped.above_interval[1] < largest_share else Verdict.INCONCLUSIVE
 
 
-def _of_both_sides(
+def _decide_two_sided(
     limit: float, interval: tuple[float, float], fail_interval: tuple[float, float] | None
 ) -> Verdict | None:
-    """Inside by the 90 % interval, outside by the 95 % interval; None if that decides and is not known."""
+    """PASS by the 90 % interval, FAIL by the 95 % interval; None if the latter decides and is not known."""
     if -limit < interval[0] and interval[1] < limit:
         return Verdict.PASS
     if interval[0] <= limit and interval[1] >= -limit:
@@ -184,7 +185,7 @@ def _of_both_sides(
 
 
 def message_of(model: VariantRecord, budget: str, kind: str) -> str | None:
-    """The gate's own line on a budget of that name and kind; None if the record has none."""
+    """The line of the gate on a budget of that name and kind; None if the record has none."""
     title = BEHAVIOUR if budget in ("flips", "slices", *TOKEN_TABLES) else budget
     facts_of_title = [result.facts for result in model.results() if result.title == title]
     judging = [facts for facts in facts_of_title if any(judged.kind == kind for judged in facts.budgets)]

@@ -1,10 +1,10 @@
-"""The log of a training step by epoch: losses, and quality on `selection`."""
+"""A table of the epochs of training steps: losses, and quality on `selection`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimgate._system.escape import escape
 from slimgate.record.build import StepFacts
@@ -13,12 +13,9 @@ from slimgate.report.figures import MISSING, count, to_fixed, with_note
 from slimgate.report.status import models
 from slimgate.report.tables import Column, table, without_empty
 
-if TYPE_CHECKING:
-    pass
-
 LOSS, LOSS_SELECTION = "loss", "loss_selection"
 _SELECTION = "_selection"
-# A longer course is in run.json; the report shows its beginning and its end.
+# Epochs that the report shows of a longer training, from its beginning and its end. run.json has all.
 _FIRST, _LAST = 4, 3
 
 Epochs = list[Mapping[str, Any]]
@@ -26,20 +23,20 @@ Epochs = list[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Course:
-    """The epochs of one step of a model."""
+    """A step of a model that trained, with its epochs."""
 
     model: VariantRecord
     step: StepFacts
     epochs: Epochs
 
     def values(self, key: str) -> list[float | None]:
-        """The values that were logged under a key, one for each epoch; None if not measured."""
+        """The value of each epoch that was logged under a key; None if it was not measured."""
         entries = [entry.get(key) for entry in self.epochs]
         return [float(value) if isinstance(value, int | float) else None for value in entries]
 
     @property
     def qualities(self) -> list[str]:
-        """Names of the figures on `selection` other than the loss: accuracy, or a task's own."""
+        """Names of the figures on `selection` other than the loss, such as accuracy."""
         keys = dict.fromkeys(key for entry in self.epochs for key in entry)
         return [
             key.removesuffix(_SELECTION) for key in keys if key.endswith(_SELECTION) and key != LOSS_SELECTION
@@ -47,20 +44,24 @@ class Course:
 
 
 def epochs_of(step: StepFacts) -> Epochs | None:
-    """The epochs that a step logged, in order for a step in stages; None if it did not train."""
-    return _epochs(step.log) or [epoch for log in _in_stages(step) for epoch in _epochs(log) or []] or None
+    """The epochs that a step logged, in the order of its stages; None if it did not train."""
+    return (
+        _read_epochs(step.log)
+        or [epoch for log in _list_stage_logs(step) for epoch in _read_epochs(log) or []]
+        or None
+    )
 
 
 def logged_count(step: StepFacts, key: str) -> int | None:
-    """A count that training logged: rows, or tokens; for a step in stages, that of the first stage."""
-    count = next((log[key] for log in (step.log, *_in_stages(step)) if key in log), None)
-    return count if isinstance(count, int) else None
+    """A count that training logged, such as rows or tokens; that of the first stage for a step in stages."""
+    logged = next((log[key] for log in (step.log, *_list_stage_logs(step)) if key in log), None)
+    return logged if isinstance(logged, int) else None
 
 
 def seconds_of(step: StepFacts) -> dict[str, float]:
-    """Stage of the work (tokenise, teacher, train, …) -> its seconds, summed for a step in stages."""
+    """Part of the work (tokenise, teacher, train, …) -> its seconds, summed over the stages of a step."""
     totals: dict[str, float] = {}
-    for log in (step.log, *_in_stages(step)):
+    for log in (step.log, *_list_stage_logs(step)):
         spent = log.get("seconds")
         if isinstance(spent, Mapping):
             for stage, seconds in spent.items():
@@ -69,15 +70,15 @@ def seconds_of(step: StepFacts) -> dict[str, float]:
     return totals
 
 
-def _in_stages(step: StepFacts) -> Epochs:
-    """The logs of a step that trains several times (progressive_distill), or of steps in it (in_tower)."""
+def _list_stage_logs(step: StepFacts) -> Epochs:
+    """The logs of the stages of a step (progressive_distill), or of the steps inside it (in_tower)."""
     logged = step.log.get("stages")
     stages = [log for log in logged if isinstance(log, Mapping)] if isinstance(logged, list) else []
-    return stages + [log for log in step.log.values() if isinstance(log, Mapping) and _epochs(log)]
+    return stages + [log for log in step.log.values() if isinstance(log, Mapping) and _read_epochs(log)]
 
 
-def _epochs(log: Mapping[str, object]) -> Epochs | None:
-    """The epochs of a log; None if it holds something else under that name."""
+def _read_epochs(log: Mapping[str, object]) -> Epochs | None:
+    """The epochs of a log; None if it has none, or another value under that name."""
     epochs = log.get("epochs")
     if isinstance(epochs, list) and all(isinstance(entry, Mapping) for entry in epochs):
         return epochs
@@ -85,7 +86,7 @@ def _epochs(log: Mapping[str, object]) -> Epochs | None:
 
 
 def courses(record: RunRecord) -> list[Course]:
-    """Every step that trained, of the teacher first."""
+    """Every step that trained, those of the teacher first."""
     return [
         Course(model, step, epochs)
         for model in models(record)
@@ -101,7 +102,7 @@ def epoch_table(record: RunRecord) -> str:
     columns = [
         Column("variant", [escape(course.model.name) for course in all_courses]),
         Column("step", [escape(course.step.name) for course in all_courses]),
-        Column("epochs", [_count(course) for course in all_courses], right=True),
+        Column("epochs", [_format_epoch_count(course) for course in all_courses], right=True),
         Column("loss, train", [_format_course(course.values(LOSS)) for course in all_courses]),
         Column("loss, selection", [_format_course(course.values(LOSS_SELECTION)) for course in all_courses]),
         *(
@@ -115,14 +116,14 @@ def epoch_table(record: RunRecord) -> str:
     return table(without_empty(columns)) if all_courses else ""
 
 
-def _count(course: Course) -> str:
-    """The number of epochs, and the epoch whose weights were kept if that is not the last."""
+def _format_epoch_count(course: Course) -> str:
+    """The number of epochs, and the epoch whose weights the model has if the log states it."""
     best = course.step.log.get("best_epoch")
     return with_note(count(len(course.epochs)), None if best is None else f"kept: {escape(best)}")
 
 
 def _format_course(values: Sequence[float | None]) -> str:
-    """`0.8011, 0.6122`; for a long course, the first and the last epochs."""
+    """`0.8011, 0.6122`; only the first and the last values if there are many."""
     if all(value is None for value in values):
         return MISSING
     numbers = [to_fixed(value, 4) for value in values]

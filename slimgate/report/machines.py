@@ -18,25 +18,25 @@ from slimgate.results.latency import LatencyFacts
 
 
 def machines_text(runs: Sequence[StoredRecord]) -> str:
-    """The page in markdown: the peaks of each machine, then a table of speed-ups for each workload.
+    """The page in markdown: a table of the machines, then a table of speed-ups for each workload.
 
-    Raises DataError if two runs have no variant in common, or no run timed a variant.
+    Raises DataError if a run has no variant in common with the first run, or no run timed a variant.
     """
     records = [run.record for run in runs]
-    variants = _common_variants(runs)
-    letters = _letters(records)
-    timed = dict.fromkeys(name for run in records for model in run.variants for name in model.latency)
+    variants = _list_variants(runs)
+    letters = _name_runs(records)
+    timed = dict.fromkeys(name for record in records for model in record.variants for name in model.latency)
     tables = [_speed_table(records, letters, variants, workload) for workload in timed]
     if not any(tables):
         raise DataError(f"{runs[0].file}: no variant was timed together with its teacher, expected speed-ups")
-    machines = len({run.machine.hardware for run in records})
-    number = f"{machines} machines" if machines > 1 else "one machine"
+    machines = len({record.machine.hardware for record in records})
+    where = f"{machines} machines" if machines > 1 else "one machine"
     return (
         blocks(
-            f"# Speed-ups on {number}: {escape(records[-1].suite.title)}",
+            f"# Speed-ups on {where}: {escape(records[-1].suite.title)}",
             "Teacher time / variant time, from duels on that machine, with 95 % intervals."
             + ("" if machines > 1 else " On another machine they are others."),
-            *_cautions(records, letters, variants),
+            *_list_cautions(records, letters, variants),
             _machine_table(runs, letters),
             *tables,
         )
@@ -44,29 +44,30 @@ def machines_text(runs: Sequence[StoredRecord]) -> str:
     )
 
 
-def _common_variants(runs: Sequence[StoredRecord]) -> list[str]:
-    """The variants of all runs, in the order met. Raises DataError if a run is of another suite, or shares
-    no variant with the first.
+def _list_variants(runs: Sequence[StoredRecord]) -> list[str]:
+    """The variants of all runs, each once.
+
+    Raises DataError if a run is of another suite, or has no variant in common with the first run.
     """
     first = runs[0]
     names = [[model.name for model in run.record.variants if model.name != TEACHER] for run in runs]
-    for run, own_names in zip(runs, names, strict=True):
+    for run, run_names in zip(runs, names, strict=True):
         title, first_title = run.record.suite.title, first.record.suite.title
         if title != first_title:
             raise DataError(
                 f'{run.file}: a run of "{title}", and {first.file} is one of "{first_title}"; '
                 "expected one suite"
             )
-        if not set(own_names) & set(names[0]):
+        if not set(run_names) & set(names[0]):
             raise DataError(
-                f"{run.file}: no variant of {first.file} is in it (it has {', '.join(own_names) or 'none'}); "
+                f"{run.file}: no variant of {first.file} is in it (it has {', '.join(run_names) or 'none'}); "
                 "expected runs of one suite"
             )
-    return list(dict.fromkeys(name for own_names in names for name in own_names))
+    return list(dict.fromkeys(name for run_names in names for name in run_names))
 
 
-def _letters(records: Sequence[RunRecord]) -> list[str]:
-    """A name for each run: A, B for machines, A1 and A2 for two runs on the same machine."""
+def _name_runs(records: Sequence[RunRecord]) -> list[str]:
+    """A name for each run: A or B for its machine, A1 and A2 for two runs on the same machine."""
     keys = [record.machine.hardware for record in records]
     order = list(dict.fromkeys(keys))
     letters = []
@@ -77,15 +78,15 @@ def _letters(records: Sequence[RunRecord]) -> list[str]:
     return letters
 
 
-def _cautions(records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str]) -> list[str]:
-    """Runs that did not see a planted delay, and models that are not the same files everywhere."""
+def _list_cautions(
+    records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str]
+) -> list[str]:
+    """Sentences on runs that did not see a planted delay, and on models whose files differ."""
     delays = [record.self_test.planted_delay for record in records]
     blind = [
-        letter
-        for letter, record in zip(letters, delays, strict=True)
-        if record is not None and not record.seen
+        letter for letter, delay in zip(letters, delays, strict=True) if delay is not None and not delay.seen
     ]
-    differ = [name for name in variants if len(_digests(records, name)) > 1]
+    differ = [name for name in variants if len(_find_digests(records, name)) > 1]
     lines = []
     if blind:
         lines.append(f"**Too noisy**: the planted delay was not seen on {', '.join(blind)}.")
@@ -95,7 +96,7 @@ def _cautions(records: Sequence[RunRecord], letters: Sequence[str], variants: Se
     return lines
 
 
-def _digests(records: Sequence[RunRecord], name: str) -> set[str]:
+def _find_digests(records: Sequence[RunRecord], name: str) -> set[str]:
     return {
         model.artifact.digest
         for record in records
@@ -108,13 +109,13 @@ def _machine_table(runs: Sequence[StoredRecord], letters: Sequence[str]) -> str:
     machines = [run.record.machine for run in runs]
     columns = [
         Column("", letters),
-        Column("processor", [escape(run.cpu) for run in machines]),
-        Column("instructions", [escape(" ".join(run.instructions)) for run in machines]),
-        Column("cores", [str(run.cores) for run in machines], right=True),
-        Column("threads", [str(run.threads) for run in machines], right=True),
-        Column("device", ["" if run.device == "cpu" else escape(run.device) for run in machines]),
+        Column("processor", [escape(machine.cpu) for machine in machines]),
+        Column("instructions", [escape(" ".join(machine.instructions)) for machine in machines]),
+        Column("cores", [str(machine.cores) for machine in machines], right=True),
+        Column("threads", [str(machine.threads) for machine in machines], right=True),
+        Column("device", ["" if machine.device == "cpu" else escape(machine.device) for machine in machines]),
         *(
-            Column(f"{words}, {unit}", [_rate(run, field) for run in machines], right=True)
+            Column(f"{words}, {unit}", [_format_rate(machine, field) for machine in machines], right=True)
             for field, (words, unit) in RATE_WORDS.items()
         ),
         Column("run", [escape(run.name) for run in runs]),
@@ -122,7 +123,7 @@ def _machine_table(runs: Sequence[StoredRecord], letters: Sequence[str]) -> str:
     return table(without_empty(columns))
 
 
-def _rate(machine: Machine, field: str) -> str:
+def _format_rate(machine: Machine, field: str) -> str:
     rates = rates_of(machine)
     return significant(getattr(rates, field)) if rates is not None else MISSING
 
@@ -130,8 +131,8 @@ def _rate(machine: Machine, field: str) -> str:
 def _speed_table(
     records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str], workload: str
 ) -> str:
-    """A line for each variant that some run timed; empty if none did."""
-    times_by_name = {name: [_times(timing, name, workload) for timing in records] for name in variants}
+    """A table with a line for each variant that a run timed; empty if no run did."""
+    times_by_name = {name: [_find_times(record, name, workload) for record in records] for name in variants}
     times_by_name = {
         name: times
         for name, times in times_by_name.items()
@@ -148,18 +149,20 @@ def _speed_table(
     ]
     if len(records) > 1:
         columns.append(
-            Column("lowest bound", [_lowest(times) for times in times_by_name.values()], right=True)
+            Column(
+                "lowest bound", [_format_lowest_bound(times) for times in times_by_name.values()], right=True
+            )
         )
     return blocks(f"## {workload_words(workload).capitalize()}", table(columns))
 
 
-def _times(record: RunRecord, name: str, workload: str) -> LatencyFacts | None:
+def _find_times(record: RunRecord, name: str, workload: str) -> LatencyFacts | None:
     model = next((variant for variant in record.variants if variant.name == name), None)
     return model.latency.get(workload) if model is not None else None
 
 
-def _lowest(times: Sequence[LatencyFacts | None]) -> str:
-    """The lowest bound of all runs; a dash if one of them has no interval."""
+def _format_lowest_bound(times: Sequence[LatencyFacts | None]) -> str:
+    """The lowest bound of all runs; a dash if a run has no interval."""
     bounds = [
         timing.speedup_interval[0]
         for timing in times

@@ -1,4 +1,4 @@
-"""The precision of each model's stored weights, and what its configuration claims."""
+"""A table of the precisions of each model's stored weights, and of what its configuration claims."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ other matrices; fewer than 16 bits count as quantized."""
 
 
 def weights_table(record: RunRecord) -> str:
-    """A line for each model, and whether its claims hold; empty if no model is quantized or claims to be."""
-    weighed = [(model, facts) for model in models(record) if (facts := _weights_of(model)) is not None]
+    """The table, and patterns that match no module; empty if no model is quantized or claims to be."""
+    weighed = [(model, facts) for model in models(record) if (facts := _find_weights(model)) is not None]
     if not any(facts.quantized_share or facts.claim for _, facts in weighed):
         return ""
     columns = [
@@ -34,26 +34,26 @@ def weights_table(record: RunRecord) -> str:
     return blocks(_EXPLAINED, table(without_empty(columns)), bullets(_list_unmatched(record)))
 
 
-def format_precisions(numbers: Mapping[str, int]) -> str:
+def format_precisions(counts: Mapping[str, int]) -> str:
     """`int4 98.0 %, float32 2.0 %`; the precision alone if there is only one."""
-    total = sum(numbers.values())
-    if len(numbers) == 1:
-        return escape(next(iter(numbers)))
-    return ", ".join(f"{escape(name)} {percent(count / total)}" for name, count in numbers.items()) or MISSING
+    total = sum(counts.values())
+    if len(counts) == 1:
+        return escape(next(iter(counts)))
+    return ", ".join(f"{escape(name)} {percent(count / total)}" for name, count in counts.items()) or MISSING
 
 
 def _list_unmatched(record: RunRecord) -> Iterator[str]:
     for model in models(record):
-        facts = _weights_of(model)
+        facts = _find_weights(model)
         for pattern in facts.unmatched if facts is not None else ():
             name = escape(model.name)
             yield f'{name}: "{escape(pattern)}" of its quantization_config matches no module.'
 
 
 def unquantized_models(record: RunRecord) -> Iterator[str]:
-    """Models whose configuration claims quantized weights, and whose files have none."""
+    """Sentences on models whose configuration claims quantized weights, and whose files have none."""
     for model in models(record):
-        facts = _weights_of(model)
+        facts = _find_weights(model)
         if facts is not None and facts.claim and not facts.quantized_share:
             names = ", ".join(f'"{escape(pattern)}"' for pattern in facts.unmatched)
             reason = f"; {names} of its quantization_config matches no module" if names else ""
@@ -64,9 +64,9 @@ def unquantized_models(record: RunRecord) -> Iterator[str]:
 
 
 def quantized_reference(record: RunRecord) -> str | None:
-    """The statement that the teacher's own weights are quantized; None if they are not."""
+    """A sentence that says that the teacher's weights are quantized; None if they are not."""
     original = teacher(record)
-    facts = None if original is None else _weights_of(original)
+    facts = None if original is None else _find_weights(original)
     if facts is None or not facts.quantized_share:
         return None
     stored = f" ({escape(facts.claim)})" if facts.claim else ""
@@ -77,5 +77,5 @@ def quantized_reference(record: RunRecord) -> str | None:
     )
 
 
-def _weights_of(model: VariantRecord) -> WeightFacts | None:
+def _find_weights(model: VariantRecord) -> WeightFacts | None:
     return None if model.artifact is None else model.artifact.weights

@@ -7,9 +7,10 @@ from slimgate.results.facts import Facts
 
 
 class QuotedRow(Facts):
-    """A row that turned from right to wrong, or back. confidence: of the model's own answer; text: shortened.
+    """A row that turned from right to wrong, or from wrong to right.
 
-    Fields that the task does not have are None: a label, an answer in words.
+    teacher_confidence, variant_confidence: of each model's answer. text: shortened. A field that the task
+    does not have, such as a label, is None.
     """
 
     id: str
@@ -24,10 +25,9 @@ class QuotedRow(Facts):
 class Flips(Facts):
     """The rows that turned from right to wrong, or from wrong to right.
 
-    changed: other predictions, right or wrong. percent: right_to_wrong of all rows; interval: its 90 %.
-
-    quoted: the rows in whose wrong answer the variant is surest. quoted_better: rows that turned from wrong
-    to right, if a budget limits a gain too.
+    changed: rows with another prediction, right or wrong. percent: the share of right_to_wrong in all rows;
+    interval: its 90 % interval. quoted: the rows in whose wrong answer the variant is surest. quoted_better:
+    rows that turned from wrong to right, if a budget limits a gain too.
     """
 
     right_to_wrong: int
@@ -42,7 +42,7 @@ class Flips(Facts):
 
 
 class ReliabilityFacts(Facts):
-    """Rows whose confidence is in (low, high]. confidence, accuracy: their means; None in an empty bin."""
+    """The rows whose confidence is in (low, high]. confidence, accuracy: their means; None without rows."""
 
     low: float
     high: float
@@ -69,12 +69,12 @@ class TradeoffFacts(Facts):
 
 
 class SliceFacts(Facts):
-    """A metric on the rows that share a value of a column. drop_points, interval: points, 90 %.
+    """A metric on a slice: the rows that have a value in a column. drop_points: in points; interval: 90 %.
 
-    teacher, variant: in the metric's unit. p_value: one-sided, of the hypothesis that the true drop is within
-    the budget on all slices; p_holm: the same, corrected for all slices of the metric. verdict: FAIL if
-    p_holm is at most 5 %, PASS if the interval is below the budget, else INCONCLUSIVE; n_needed: the rows of
-    the slice that would decide it. All four are None without a budget. own_verdict, own_n_needed: the same
+    teacher, variant: in the unit of the metric. p_value: one-sided, of the hypothesis that the true drop is
+    within the budget on all slices; p_holm: the same, corrected for all slices of the metric. verdict: FAIL
+    if p_holm is at most 5 %, PASS if the interval is below the budget, else INCONCLUSIVE; n_needed: the rows
+    of the slice that would decide it. All four are None without a budget. own_verdict, own_n_needed: the same
     for a budget that names the slice.
     """
 
@@ -103,7 +103,7 @@ class SliceFacts(Facts):
 
 
 class FigureFacts(Facts):
-    """A figure that only one kind of task has, such as how varied generated text is. what: its meaning."""
+    """A figure of one kind of task, such as how varied generated text is. what: its meaning."""
 
     what: str
     teacher: float | None = None
@@ -115,11 +115,10 @@ class KlFacts(Facts):
 
     documents: rows; groups: of rows, which are the units of the intervals; None if each row is one.
     mean: a document counts for at most `cap` nats a token; uncapped_mean: the mean without the cap.
-    above_cap: the share of the tokens that are in documents above the cap. None in records from before there
-    was a cap.
-    same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio: ln(variant's /
-    teacher's). rest: the mean probability of the tokens beyond the teacher's likeliest, whose part of KL is
-    estimated from a sample of them.
+    above_cap: the share of the tokens that are in documents above the cap. All of these are None in old
+    records. same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio:
+    ln(variant's / teacher's). rest: the mean probability of the tokens beyond the teacher's likeliest, whose
+    part of KL is estimated from a sample of them.
     """
 
     tokens: int
@@ -158,11 +157,11 @@ class BlockErrorFacts(Facts):
 
 
 class PartedFacts(Facts):
-    """The parts of a network in their order. worst: the part with the largest error by itself.
+    """The errors of the parts of a network, in their order. worst: the part with the largest `own` error.
 
-    rows: the gate rows that were read. ratio: that error divided by the median error of the blocks; None if
-    that is 0. stands_out: whether it is far above the others, so that a fault is in that part and not spread
-    over all. note: why there are no figures.
+    rows: the gate rows that were read. ratio: the worst error divided by the median error of the blocks; None
+    if the median is 0. stands_out: whether the worst is far above the rest, so that a fault is in that part
+    and not spread over all. note: why there are no figures.
     """
 
     parts: list[BlockErrorFacts] = []
@@ -176,8 +175,9 @@ class PartedFacts(Facts):
 class SliceGapFacts(Facts):
     """The largest minus the smallest value of a metric over the slices of a column, in points.
 
-    slices: how many are compared; few_rows: how many more were left out, as their values are mostly chance.
-    This is a description, not a verdict: a largest minus a smallest is above 0 by chance too, in both models.
+    slices: how many are compared. few_rows: how many are left out, because they have few rows and their
+    values are mostly chance. The gap is a description, not a verdict: by chance it is above 0 in both models
+    too.
     """
 
     metric: str

@@ -9,8 +9,8 @@ from slimgate.results.facts import Facts
 class TimeLimitFacts(Facts):
     """The budgets on milliseconds of one workload, each with the quantile that it limits and its interval.
 
-    The interval is 90 %, and 3 % wider on both sides, because another process may be that much faster or
-    slower. rounds: how many were timed; counted: how many independent rounds they count as, because
+    An interval is a 90 % interval, 3 % wider on both sides, because another process may be that much faster
+    or slower. rounds: how many rounds were timed. counted: how many independent rounds they count as, because
     successive calls have similar times.
     """
 
@@ -71,11 +71,10 @@ class LatencyFacts(SpeedupFacts, TimesFacts):
     """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
 
     For a workload that ends in -e2e (b1-e2e), the call is timed end to end: from the text of the rows to
-    their answers, tokenizing included.
-    For a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
-    and -tpot the time of each token after it. new_tokens: tokens that each row gets; tokens_per_s: of all
-    rows, in whole answers or, for -tpot, after the first token; cache_bytes: of the key-value cache after the
-    answer.
+    their answers, tokenizing included. For a workload that writes (p128n64b1), the call is a whole answer;
+    -ttft is the time to its first token, and -tpot the time of each token after it. new_tokens: tokens that
+    each row gets; tokens_per_s: of all rows, in whole answers or, for -tpot, after the first token;
+    cache_bytes: of the key-value cache after the answer.
 
     A percentile is None if the rounds are too few for it (p90 needs 29, p95 59, p99 299).
     turns: how many different batches of rows the timed calls used in turn, in a suite with a cascade; None:

@@ -1,4 +1,4 @@
-"""A metric of one model compared with its teacher's."""
+"""The results on a metric of one model, compared with its teacher's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from slimgate.results.facts import Facts
 class DropFigures(Facts):
     """The drop of a metric between two models on the same rows, and the budgets on it; see QualityFacts.
 
-    level: of the interval. method: how the interval was computed. n_needed: the rows that would decide the
-    budgets; None if they are decided, or no number of rows would.
+    level: the level of the interval. method: how the interval was computed. n_needed: the number of rows that
+    would decide the budgets; None if they are decided, or if no number of rows would decide them.
     """
 
     drop_points: float | None = None
@@ -28,8 +28,8 @@ class DropFigures(Facts):
 class QualityFigures(DropFigures):
     """The judge's figures on a metric of two models; see QualityFacts.
 
-    n: rows. groups: groups of rows; None if each row is a group. band: a word for the size of the drop, such
-    as "negligible".
+    n: the number of rows. groups: the number of groups of rows; None if each row is a group. band: a word for
+    the size of the drop, such as "negligible".
     """
 
     teacher: float
@@ -44,12 +44,12 @@ class QualityFigures(DropFigures):
 
 
 class BuildsFacts(Facts):
-    """The drops of a variant that was built with each of several seeds. All in percentage points.
+    """The drops of a variant that was built with several seeds, in percentage points.
 
     seeds, drops_points: in the suite's order. The first seed's build is the one that ships. A verdict over
-    rows is about that build's drop and interval, whatever the others lost; a verdict over builds is about
-    all. mean_points: the mean drop of such builds.
-    sd_points: the standard deviation between builds (n - 1): what another seed would change, on these same
+    rows is about that build's drop and interval, whatever other builds lost. A verdict over builds is about
+    all builds. mean_points: the mean drop of the builds.
+    sd_points: the standard deviation between builds (n - 1): what another seed would change, on the same
     rows. More gate rows do not make it smaller. None for a single seed.
     sampling_se_points: the standard error of the first build's drop: what other gate rows would change, for
     the same weights; more gate rows make it smaller. None if there is no interval.
@@ -63,13 +63,14 @@ class BuildsFacts(Facts):
 
 
 class QualityFacts(QualityFigures):
-    """A metric of one model; drops and intervals in percentage points, None for the teacher.
+    """A metric of one model. Drops and intervals are in percentage points, and None for the teacher.
 
     teacher, value: in the metric's own unit. unit: of drop_points and interval: "points", or "percent" of
     the teacher's value that a perplexity grew.
     variance: n times the squared standard error of the drop as a fraction; a plan computes rows from it.
     near_chance: why the teacher may have learnt nothing, in words; None if it has, or it is not known.
-    strays: rows whose prediction is no label of the task, of teacher and variant; None if there are none.
+    strays: the numbers of rows whose prediction is no label of the task, of teacher and variant; None if both
+    are 0.
     among: how many variants with a budget on the metric were judged, from which the variant that ships is
     chosen; bound_among: the upper bound of the drop after that choice, by Bonferroni's correction.
     answered_on: the processor that computed the model's answers, if they came from the store.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slimgate.errors import DataError, SuiteError, did_you_mean
-from slimgate.record.budgets import looser
+from slimgate.record.budgets import is_looser
 from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
 from slimgate.record.files import RECORD, StoredRecord, baselines_in, read_run
 from slimgate.record.run import RunRecord
@@ -87,7 +87,7 @@ def _describe_looser_limit(suite: Suite, budget: LoosenedBudget, baseline: RunRe
 
 
 def _describe_change(budget: LoosenedBudget) -> str:
-    if budget.limit is not None and looser(budget.kind, budget.limit, budget.before):
+    if budget.limit is not None and is_looser(budget.kind, budget.limit, budget.before):
         return f"{budget.kind} = {budget.limit:g} is looser than {budget.before:g}"
     if budget.undecided == ONLY_WARNS:
         return f'{budget.kind}: on_inconclusive = "warn" is looser than "fail"'

@@ -1,4 +1,4 @@
-"""Makes what the self-test judges: a copy of the teacher, a damaged copy, and answers made wrong."""
+"""Makes the models and answers that the self-test judges: a copy of the teacher, a damaged copy, a fault."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def make_default_budget(metric: Metric) -> QualityBudget:
 
 
 def predict_identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcomes]:
-    """The teacher's outcomes, and those of a copy, on some 500 gate rows.
+    """The teacher's outcomes and those of a copy, on at most 500 gate rows, or on all if the task needs all.
 
-    The copy is saved, loaded again, and predicts the rows again in another order and in other batches. An
-    endpoint is asked again.
+    The copy is saved and loaded, and predicts the rows in another order and in other batches. An endpoint is
+    asked again instead.
     """
     return _predict_copy(teacher, lambda _: None, seed=seed, shuffle=True)
 
@@ -49,7 +49,7 @@ def predict_identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes
 def predict_damaged_copy(
     teacher: ModelHandle, *, strength: float, seed: int
 ) -> tuple[Outcomes, Outcomes, str]:
-    """Like predict_identical_copy, but with noise on the copy's largest matrix; also the name of its layer.
+    """Like predict_identical_copy, but the copy's largest matrix has noise. Also the name of its layer.
 
     strength: see damage_largest_matrix_. Raises NothingToDamage if there is no such matrix, MeasureError if
     the copy's scores are not finite.
@@ -59,31 +59,32 @@ def predict_damaged_copy(
     def damage(model: TorchModel) -> None:
         layers.append(damage_largest_matrix_(model.network, strength=strength, seed=seed))
 
-    stored, afresh = _predict_copy(teacher, damage, seed=seed, shuffle=False)
-    return stored, afresh, layers[0]
+    stored, predicted = _predict_copy(teacher, damage, seed=seed, shuffle=False)
+    return stored, predicted, layers[0]
 
 
 def _predict_copy(
     teacher: ModelHandle, change: Callable[[TorchModel], None], *, seed: int, shuffle: bool
 ) -> tuple[Outcomes, Outcomes]:
-    """The teacher's outcomes, and those of a copy changed by `change`, on the same rows.
+    """The teacher's outcomes and those of a copy that `change` has changed, on the same rows.
 
-    shuffle: rows in random order; they are padded more and take twice as long as rows sorted by length.
+    shuffle: whether the rows are in random order. They are then padded more, and take twice as long as rows
+    that are sorted by length.
     """
     run = teacher.run
     generator = np.random.default_rng(seed)
-    together = run.suite.setup.task.object.whole_split
-    count = len(run.rows.gate) if together else min(ROWS, len(run.rows.gate))
+    needs_all_rows = run.suite.setup.task.object.whole_split
+    count = len(run.rows.gate) if needs_all_rows else min(ROWS, len(run.rows.gate))
     positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
     sample = Rows(run.rows.gate.table.take(positions))
     with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
         copy = teacher.built.artifact
-        if not teacher.variant.is_endpoint:  # a server has no copy to save: it is asked again
+        if not teacher.variant.is_endpoint:  # a server cannot be copied, so it is asked again
             model = copy.load(run.device)
             change(model)
             model.save(Path(folder))
             copy = Artifact(Entry(Path(folder), copy.manifest, False))
-        afresh = predict_outcomes(
+        predicted = predict_outcomes(
             run.suite,
             run.rows,
             copy,
@@ -95,16 +96,16 @@ def _predict_copy(
     stored = teacher.outcomes.take(positions)
     compare = run.suite.setup.task.object.score_pair
     if compare is not None:
-        afresh = compare(run.suite.setup.task.params, afresh, stored)
-    return stored, replace(afresh, groups=stored.groups)
+        predicted = compare(run.suite.setup.task.params, predicted, stored)
+    return stored, replace(predicted, groups=stored.groups)
 
 
 def plant_fault(
     outcomes: Outcomes, metric: Metric, drop: float, *, seed: int, spoil: Spoil | None = None
 ) -> Outcomes:
-    """The outcomes with enough rows made wrong to lower a metric by at least `drop` (a fraction).
+    """The outcomes, with enough wrong rows to lower a metric by `drop`, a fraction, or with all wrong.
 
-    If rows come in groups, whole groups are made wrong, one after the other. A lost file or customer looks
+    If rows come in groups, the rows are made wrong group by group. A lost file or customer looks
     like that, and it is the hardest case for a verdict.
 
     spoil(outcomes, rows): the outcomes with those rows made wrong; by default, for a classification, it swaps
@@ -130,13 +131,13 @@ def plant_fault(
 
 
 def _order_rows(outcomes: Outcomes, generator: np.random.Generator, *, right_only: bool) -> Ints:
-    """Rows in random order, group by group; right rows first, because the others are not fully right."""
+    """Rows in random order, group by group. Rows that are right, or partly right, come before wrong rows."""
     right = np.ones(len(outcomes)) if outcomes.right is None else outcomes.right
     order = generator.permutation(len(outcomes))
     if outcomes.groups is not None:
-        _, member = np.unique(outcomes.groups, return_inverse=True)
-        place = generator.permutation(int(member.max()) + 1)
-        order = order[np.argsort(place[member[order]], kind="stable")]
+        _, group_numbers = np.unique(outcomes.groups, return_inverse=True)
+        group_order = generator.permutation(int(group_numbers.max()) + 1)
+        order = order[np.argsort(group_order[group_numbers[order]], kind="stable")]
     right_rows, rest = order[right[order] > 0], order[right[order] == 0]
     return right_rows if right_only else np.concatenate([right_rows, rest])
 

@@ -23,10 +23,11 @@ SLICE_CHANGES = 0.05
 
 @dataclass(frozen=True)
 class PlannedSlices:
-    """One budget on the slices of one column.
+    """A budget on the slices of a column, and the rows that they have and need.
 
-    name: `label`, or `label refund` for a budget that names its slice. sizes: the gate rows of each slice;
-    needed: the rows needed, more if they come in groups. undecided: whether undecided slices fail.
+    name: `label`, or `label refund` for a budget that names its slice. sizes: the gate rows of each slice.
+    needed: the rows that each slice needs, which are more if rows come in groups. undecided: what an
+    undecided slice does.
     """
 
     name: str
@@ -38,21 +39,21 @@ class PlannedSlices:
     needed: tuple[int, ...]
 
     @property
-    def count_decidable(self) -> int:
+    def decidable_count(self) -> int:
         """The number of slices that can be decided."""
         return sum(size >= needed for size, needed in zip(self.sizes, self.needed, strict=True))
 
     @property
     def line(self) -> str:
-        """The plan of a column in one line.
+        """The plan in one line.
 
         Example: `slices by label, accuracy: 0 of 77 can be decided at 5 points (40 rows each; …)`.
         """
         each = " each" if len(set(self.sizes)) == 1 and len(self.sizes) > 1 else ""
         rows = f"{_format_range(self.sizes)} rows{each}; about {_format_range(self.needed)} needed"
-        counts = f"{self.count_decidable} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
+        counts = f"{self.decidable_count} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
         line = f"slices by {self.name}, {self.metric}: {counts} ({rows})"
-        if self.count_decidable == len(self.sizes):
+        if self.decidable_count == len(self.sizes):
             return line
         return line + (", undecided ones fail" if self.undecided == "fail" else ", undecided ones only warn")
 
@@ -63,7 +64,7 @@ def _format_range(counts: Sequence[int]) -> str:
 
 
 class _Planned(NamedTuple):
-    """A budget on slices: on all slices, or on the slice `name`."""
+    """A budget on slices. name: the slice that it is on; None: all slices."""
 
     metric: str
     drop_points: float
@@ -72,7 +73,7 @@ class _Planned(NamedTuple):
 
 
 def plan_slices(suite: Suite, gate: Rows) -> list[PlannedSlices]:
-    """Each distinct budget on slices of gated variants, for each column that makes slices."""
+    """Plans each distinct budget on slices of gated variants, for each column that makes slices."""
     variants: dict[_Planned, list[str]] = {}
     for variant in (name for name in suite.variants if suite.variants[name].gated):
         for budget in _list_planned(suite, variant):
@@ -102,7 +103,7 @@ def _list_planned(suite: Suite, variant: str) -> Iterator[_Planned]:
 
 
 def _find_slices(budget: _Planned, slices: Mapping[str, Mapping[str, Ints]]) -> dict[str, list[Ints]]:
-    """The sizes of the groups in each slice that a budget covers, by the slices' name in the plan."""
+    """Name in the plan -> the sizes of the groups in each slice that a budget covers."""
     if budget.name is None:
         return {column: list(groups.values()) for column, groups in slices.items()}
     groups = slices.get(budget.name.column, {}).get(budget.name.value)
@@ -115,7 +116,7 @@ def _count_rows_needed(margin: float, sizes: Ints) -> int:
 
 
 def count_slice_groups(setup: TaskSetup, gate: Rows) -> dict[str, dict[str, Ints]]:
-    """For each slice (groups,) the rows of each group, by column, such as `label`, and value."""
+    """Column, such as `label` -> value -> (groups,) the number of rows of each group in that slice."""
     task = setup.task
     groups = find_group_ids(gate, task.object.text_columns(task.params), setup.group)
     member = np.arange(len(gate)) if groups is None else groups

@@ -4,8 +4,8 @@
     cascade = { models = ["one-block", "three-blocks"], threshold = "selection" }
 
 A model is sure of a row if its highest probability reaches its threshold. The probabilities are the softmax
-of its scores, divided by its temperature. The last model answers all rows that reach it. An answer is the
-answering model's own, or in an ensemble the weighted mean of the scores of all models that were asked.
+of its scores, divided by its temperature. The last model answers all rows that reach it. The scores of a row
+are those of the model that answers it, or in an ensemble the weighted mean of all models that read it.
 
 The artifact holds a copy of each model's artifact, and cascade.json. Each model runs in its own runtime.
 """
@@ -42,8 +42,9 @@ class Member(BaseModel):
 
     runtime, params: its runtime and options, from the suite. temperature: its scores are divided by it.
     threshold: the lowest probability of a sure answer; None for the last model.
-    inputs: the number of the inputs that it reads; its tokenizer may differ from the first model's.
-    weight: its scores' weight in the answer; the scores so far have 1 - weight. 1: only its scores count.
+    inputs: which inputs it reads, by their number from 0; its tokenizer may differ from the first model's.
+    weight: the weight of its scores in the answer; the scores so far have 1 - weight. 1: only its scores
+    count.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +61,7 @@ class Member(BaseModel):
 
 
 class Cascade(BaseModel):
-    """cascade.json: the models in order. packages: versions that their answers depend on."""
+    """cascade.json: the models in order. packages: versions that the answers depend on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -132,7 +133,7 @@ class _Prepared:
 
 
 class CascadePredictor:
-    """A Predictor for all models. One forward call runs only the models that it needs."""
+    """A Predictor of all models. A forward call runs only the models that some row reaches."""
 
     def __init__(self, members: Sequence[Member], predictors: Sequence[Predictor]) -> None:
         self._members, self._predictors = tuple(members), tuple(predictors)
@@ -146,11 +147,11 @@ class CascadePredictor:
         return [float(share) for share in self._row_counts[1:] / self._row_counts[0]]
 
     def forget(self) -> None:
-        """Starts to count the rows again from zero."""
+        """Sets the counts of rows to zero."""
         self._row_counts[:] = 0
 
     def prepare(self, batch: Arrays) -> object:
-        """The batch as each model's own tensors: a call with one row then copies nothing."""
+        """The batch as the tensors of each model, so that a call with one row copies nothing."""
         pairs = zip(self._members, self._predictors, strict=True)
         return _Prepared(
             batch, [predictor.prepare(select_inputs(batch, member.inputs)) for member, predictor in pairs]
@@ -163,7 +164,8 @@ class CascadePredictor:
     def answer(self, inputs: Callable[[int, Places | None], Arrays]) -> npt.NDArray[np.float32]:
         """Like `forward`, but makes the inputs of a model only for the rows that reach it.
 
-        inputs(number, places): the arrays of that number (Member.inputs). places: of which rows; None: all.
+        inputs(number, places): the arrays of the inputs with that number (Member.inputs), for the rows at
+        these places; None: for all.
         """
 
         def call(number: int, places: Places | None) -> object:

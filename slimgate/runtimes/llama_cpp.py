@@ -235,7 +235,7 @@ class LlamaPredictor:
         """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         greedy = Greedy("llama_cpp", self._tokenizer, self._longest, self.end_tokens)
         return greedy.write(
-            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MAX_ROWS
+            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), max_rows=MAX_ROWS
         )
 
     def _tokens(self, ids: Ids, new_tokens: int, min_new_tokens: int) -> Iterator[Ids]:

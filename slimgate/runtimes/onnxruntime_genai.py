@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing
 
 Ids = npt.NDArray[np.int32]
-# Search settings of a folder that greedy answers ignore.
+# Search settings that replace those of a folder, so that answers are greedy.
 GREEDY = {
     "do_sample": False,
     "num_beams": 1,
@@ -44,7 +44,7 @@ GREEDY = {
 }
 # The most rows of one call of the library.
 MAX_ROWS = 32
-# The id of no token, so that the library takes no token of a prompt for padding, which it would skip.
+# An id that no token has. Otherwise the library would take a token of a prompt for padding, and skip it.
 NO_TOKEN = -1
 
 
@@ -54,7 +54,7 @@ class Params(Table):
 
 @dataclass(frozen=True)
 class _BegunAnswer:
-    """A generator that has chosen the first token, and the number of tokens to follow."""
+    """A generator that has chosen the first token. prompt: tokens of a prompt; remaining: tokens to come."""
 
     generator: Any
     rows: int
@@ -73,21 +73,21 @@ class GenaiPredictor:
             raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} was given as device")
         self._package: Any = import_extra(PACKAGE, KIND, "runtime onnxruntime_genai")
         model_config = read_json(folder / CONFIG)["model"]
-        self._longest = int(model_config["context_length"])
+        self._context_length = int(model_config["context_length"])
         self._layers = int(model_config["decoder"]["num_hidden_layers"])
         self._names = model_config["decoder"]["outputs"]
         self.end_tokens = frozenset(np.atleast_1d(model_config["eos_token_id"]).tolist())
-        self._greedy = Greedy("onnxruntime_genai", tokenizer, self._longest, self.end_tokens)
+        self._greedy = Greedy("onnxruntime_genai", tokenizer, self._context_length, self.end_tokens)
         config = self._package.Config(str(folder))
         config.overlay(json.dumps(_make_overlay(threads)))
         try:
             self._model: Any = self._package.Model(config)
         except Exception as error:  # its exceptions have no class of their own
-            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_to_one_line(error)}") from error
+            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_join_lines(error)}") from error
 
     def prepare(self, batch: Arrays) -> Prompts:
-        """The ids of a batch, in the library's form."""
-        prompts = read_prompts(batch, self._longest)
+        """The ids of a batch, as the int32 that the library reads."""
+        prompts = read_prompts(batch, self._context_length)
         return replace(prompts, ids=prompts.ids.astype(np.int32))
 
     def forward(self, prepared: Prompts) -> object:
@@ -106,7 +106,7 @@ class GenaiPredictor:
         return np.concatenate(scores)
 
     def prefill(self, prepared: Prompts) -> _BegunAnswer:
-        """The answer after its first token. Raises MeasureError for more rows than the library takes."""
+        """Begins answers with their first token. Raises MeasureError for more rows than the library takes."""
         if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
                 f"ONNX Runtime GenAI writes at most {MAX_ROWS} answers at once, but {len(prepared.ids)} "
@@ -118,7 +118,7 @@ class GenaiPredictor:
         return _BegunAnswer(generator, rows, prompt, prepared.count - 1)
 
     def decode(self, state: _BegunAnswer) -> Ids:
-        """(rows, new tokens) ids without end tokens: the next likeliest token replaces them."""
+        """(rows, new tokens) ids without end tokens, which the next likeliest tokens replace."""
         for _ in range(state.remaining):
             state.generator.generate_next_token()
         new_ids = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
@@ -134,7 +134,10 @@ class GenaiPredictor:
                 yield self._names[kind] % layer
 
     def _start_generator(self, ids: npt.NDArray[np.integer], count: int, *, min_new_tokens: int) -> Any:
-        """A generator that has read the texts. ids: (rows, tokens); least: tokens before an end token."""
+        """A generator that has read the texts. ids: (rows, tokens). count: the largest number of new tokens.
+
+        min_new_tokens: the tokens before which no answer may end.
+        """
         generator_params = self._package.GeneratorParams(self._model)
         lengths = {"max_length": ids.shape[1] + count, "min_length": ids.shape[1] + min_new_tokens}
         generator_params.set_search_options(**GREEDY, batch_size=len(ids), **lengths)
@@ -142,7 +145,7 @@ class GenaiPredictor:
             generator = self._package.Generator(self._model, generator_params)
             generator.append_tokens(ids)
         except RuntimeError as error:
-            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_to_one_line(error)}") from error
+            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_join_lines(error)}") from error
         return generator
 
     def fetch(self, output: npt.NDArray[np.float32] | Ids) -> npt.NDArray[np.float32]:
@@ -152,11 +155,11 @@ class GenaiPredictor:
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         return self._greedy.write(
-            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MAX_ROWS
+            prompts, how, lambda ids: self._generate_tokens(ids, how.max_new_tokens, least), max_rows=MAX_ROWS
         )
 
-    def _tokens(self, ids: npt.NDArray[np.int64], count: int, min_new_tokens: int) -> Iterator[Ids]:
-        """(rows,) next tokens, one after another. ids: (rows, tokens); count: the most tokens."""
+    def _generate_tokens(self, ids: npt.NDArray[np.int64], count: int, min_new_tokens: int) -> Iterator[Ids]:
+        """Yields the (rows,) next tokens. ids: (rows, tokens). count: the largest number of new tokens."""
         generator = self._start_generator(ids.astype(np.int32), count, min_new_tokens=min_new_tokens)
         while True:
             generator.generate_next_token()
@@ -177,7 +180,7 @@ def _make_overlay(threads: int) -> dict[str, Any]:
     return {"model": {"decoder": {"session_options": session}, "pad_token_id": NO_TOKEN}}
 
 
-def _to_one_line(error: Exception) -> str:
+def _join_lines(error: Exception) -> str:
     return " ".join(str(error).split())
 
 

@@ -67,7 +67,7 @@ class Prepared:
 class RequestPredictor:
     """A Predictor for a request of a compiled graph. It sets the inputs of the request when they change.
 
-    Read the output of `forward` before the next call, because the request owns it.
+    The request owns the output of `forward`, so read the output before the next call.
     """
 
     def __init__(self, request: ov.InferRequest) -> None:
@@ -92,7 +92,7 @@ class RequestPredictor:
         self._bound = prepared
 
     def forward(self, prepared: Prepared) -> object:
-        """One call, finished when it returns. `infer` is slower: it also makes dicts of the outputs."""
+        """Runs one call to its end. `infer` would be slower, because it also makes dicts of the outputs."""
         if self._bound is not prepared:
             self._bind(prepared)
         self._request.start_async()
@@ -104,7 +104,7 @@ class RequestPredictor:
         return np.array(output.get_output_tensor(0).data, dtype=np.float32)
 
     def close(self) -> None:
-        """Drops the request and with it the graph."""
+        """Drops the request, and the graph with it."""
         self._request = self._bound = None
 
 
@@ -117,7 +117,7 @@ class StaticPredictor:
         self._predictors: OrderedDict[Shape, RequestPredictor] = OrderedDict()
 
     def prepare(self, batch: Arrays) -> Prepared:
-        """The inputs, for the graph that is compiled for their shape."""
+        """The inputs of the graph for their shape, which is compiled first if it is new."""
         _check_inputs(self._names, batch)
         shape = tuple(batch[name].shape for name in self._names)
         if shape not in self._predictors:
@@ -225,9 +225,9 @@ def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
     """OpenVINO's properties. By default it uses hyper-threads if there are more threads than cores."""
     import psutil
 
-    siblings = params.hyper_threading
-    if siblings is None:
-        siblings = threads > (psutil.cpu_count(logical=False) or threads)
+    hyper_threads = params.hyper_threading
+    if hyper_threads is None:
+        hyper_threads = threads > (psutil.cpu_count(logical=False) or threads)
     properties: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": params.inference_precision,
         "INFERENCE_NUM_THREADS": threads,
@@ -235,7 +235,7 @@ def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
         "PERFORMANCE_HINT": params.performance_hint,
         "SCHEDULING_CORE_TYPE": params.scheduling,
         "ENABLE_CPU_PINNING": params.cpu_pinning,
-        "ENABLE_HYPER_THREADING": siblings,
+        "ENABLE_HYPER_THREADING": hyper_threads,
         "EXECUTION_MODE_HINT": params.execution_mode,
     }
     if params.dynamic_quantization_group_size is not None:

@@ -1,4 +1,4 @@
-"""Artifacts: what their manifests say, and how they are loaded."""
+"""Stored models, which are called artifacts: reads their manifests, and loads them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Artifact:
 
     @property
     def loader(self) -> Callable[[Path, str], Any] | None:
-        """What loads its kind, ready for a step; None if no step can start from it."""
+        """The function that loads artifacts of its kind for a step; None if no step can start from them."""
         runtime = find_default_runtime(self.kind)
         return runtime[1].load_model if runtime else None
 

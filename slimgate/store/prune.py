@@ -1,7 +1,7 @@
 """Lists the entries of a store, and removes the least recently used ones.
 
-It never removes an entry that a running process uses or makes, nor one that a baseline refers to: its
-artifacts, the artifacts that those were built from, their outcomes, its splits.
+It never removes an entry that a running process uses or makes, or that a baseline needs: the baseline's
+artifacts, the artifacts that they were built from, their outcomes, and its splits.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from slimgate.store.holds import FOLDERS, forget_use, last_use, list_used_entrie
 from slimgate.store.seal import Damaged, check_entry, read_manifest
 from slimgate.store.store import DAMAGED, UNFINISHED, Json, make_temporary_name, remove, writing
 
-# folders of a store that hold no entries; record/looks_log.py writes looks
-_NO_KINDS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
+# The folders of a store without entries. record/looks_log.py writes looks.
+_OTHER_FOLDERS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
 
 
@@ -31,7 +31,7 @@ class Stored:
     """An entry of a store, or a damaged one that was set aside (kind "damaged").
 
     manifest: empty if the entry is damaged. bytes: the size of all its files. used: its last use, in seconds
-    since the epoch; if there is no note of a use, when it was made.
+    since the epoch, or when it was made if no use is noted.
     """
 
     kind: str
@@ -52,7 +52,7 @@ def list_entries(root: Path) -> list[Stored]:
         raise DataError(
             f"{root}: there is no store, expected a folder that slimgate made; name it by --store DIR"
         )
-    kinds = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in _NO_KINDS]
+    kinds = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in _OTHER_FOLDERS]
     return [entry for kind in kinds for path in sorted(kind.iterdir()) if (entry := _read_entry(root, path))]
 
 
@@ -76,9 +76,9 @@ def _read_entry(root: Path, folder: Path) -> Stored | None:
 
 
 def find_damaged(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
-    """The entries whose files have changed since they were made, and what is wrong. It reads every file.
+    """The entries whose files have changed since they were made, and how. It reads every file.
 
-    Entries that were set aside are left out: they are known to be damaged.
+    Entries that were set aside are left out, because they are known to be damaged.
     """
     for entry in entries:
         if entry.kind == DAMAGED:
@@ -108,13 +108,13 @@ def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
 
 
 def age(entry: Stored, now: float | None = None) -> float:
-    """Seconds since the last use. It is at least 0, also if the clock was set back meanwhile."""
+    """Seconds since the last use of an entry; 0 if the clock was set back meanwhile."""
     return max(0.0, (time.time() if now is None else now) - entry.used)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a store may keep. None: no such limit."""
+    """The limits of a store. None: no such limit."""
 
     max_bytes: int | None = None
     older_than_days: float | None = None
@@ -122,9 +122,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a prune removed, or would remove.
+    """The entries that a prune removed or would remove.
 
-    used, protected: entries that exceed the limits and stay, because a process or a baseline uses them.
+    used, protected: entries over the limits that stay, because a process or a baseline uses them.
     """
 
     removed: list[Stored]
@@ -145,10 +145,10 @@ def prune(
     protected: names of entries that always stay.
     """
     result = Pruned([], [], [])
-    left = sum(entry.bytes for entry in entries)
+    remaining_bytes = sum(entry.bytes for entry in entries)
     for entry in sorted(entries, key=age, reverse=True):
-        old = limits.older_than_days is not None and age(entry) > limits.older_than_days * DAY
-        if not (old or (limits.max_bytes is not None and left > limits.max_bytes)):
+        is_old = limits.older_than_days is not None and age(entry) > limits.older_than_days * DAY
+        if not (is_old or (limits.max_bytes is not None and remaining_bytes > limits.max_bytes)):
             continue
         if entry.name in protected:
             result.protected.append(entry)
@@ -156,21 +156,21 @@ def prune(
             result.used.append(entry)
         else:
             result.removed.append(entry)
-            left -= entry.bytes
+            remaining_bytes -= entry.bytes
     return result
 
 
 def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
     """Removes an entry, unless a process makes or uses it. Returns whether it did, or would."""
     key_lock = FileLock(root / "locks" / f"{entry.kind}-{entry.key}.lock", timeout=0)
-    gone = root / "tmp" / make_temporary_name(entry.kind, entry.key)
+    temporary = root / "tmp" / make_temporary_name(entry.kind, entry.key)
     with writing(root):
         try:
             with key_lock, lock_holds(root):
                 if entry.name in list_used_entries(root):
                     return False
                 if not dry_run:
-                    os.rename(entry.folder, gone)
+                    os.rename(entry.folder, temporary)
                     forget_use(root, entry.name)
         except Timeout:
             return False
@@ -179,7 +179,7 @@ def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
         finally:
             if entry.kind == DAMAGED:  # its name is never used again, so its lock is not needed
                 Path(key_lock.lock_file).unlink(missing_ok=True)
-        remove(gone)
+        remove(temporary)
     return True
 
 

@@ -1,9 +1,9 @@
-"""Seals entries: a manifest has the sha256 of every file, the name of the entry, and a digest of itself.
+"""Seals entries of a store with a manifest: the sha256 of every file, the entry's name, and its own digest.
 
     manifest = seal(folder, "artifacts/KEY", facts)     # writes manifest.json
     manifest = check_entry(folder, "artifacts/KEY")      # raises Damaged, which says what is wrong
 
-So `check_entry` detects a file that is cut, changed, swapped, missing or added, and a manifest that was
+`check_entry` detects a file that is cut, changed, swapped, missing or added, and a manifest that was
 changed or belongs to another entry. A process reads the files of an entry once, and again if one of them has
 changed.
 """
@@ -26,7 +26,7 @@ from slimgate.errors import BuildError
 Json = dict[str, Any]
 Files = dict[str, os.stat_result]
 MANIFEST = "manifest.json"
-# Errors of reading a file that is gone, that a disk cannot read, or that a share has lost.
+# Errors for a file that is gone, that a disk cannot read, or that a network share has lost.
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
 # Folder -> the signatures of its files when this process last read all of them.
 _READ: dict[Path, dict[str, tuple[int, ...]]] = {}
@@ -43,12 +43,12 @@ def seal(folder: Path, name: str, facts: Mapping[str, object]) -> Json:
     JSON.
     """
     try:
-        files = _plain_files(folder)
+        files = _list_plain_files(folder)
     except Damaged as error:
         raise BuildError(f"{name}: {error}; an entry of the store may only contain plain files") from error
     digests = {path: file_sha256(folder / path) for path in files}
-    sizes = {path: stat.st_size for path, stat in files.items()}
-    # through JSON and back, so that the digest is that of the facts as they will be read
+    sizes = {path: status.st_size for path, status in files.items()}
+    # The facts go through JSON and back, so that the digest is that of the facts as they will be read.
     manifest: Json = json.loads(json.dumps({**facts, "entry": name, "sizes": sizes, "sha256": digests}))
     manifest["seal"] = _compute_seal(manifest)
     (folder / MANIFEST).write_text(_format_manifest(manifest), "utf-8")
@@ -76,12 +76,12 @@ def check_entry(folder: Path, name: str) -> Json:
     """The manifest of an entry. Raises Damaged unless every file is as it was sealed."""
     manifest = read_manifest(folder, name)
     with _detect_damage("the folder"):
-        files = _plain_files(folder)
-    seen = {path: _signature(stat) for path, stat in files.items()}
+        files = _list_plain_files(folder)
+    signatures = {path: _read_signature(status) for path, status in files.items()}
     files.pop(MANIFEST, None)
-    if _READ.get(folder) != seen:
+    if _READ.get(folder) != signatures:
         _check_files(folder, files, manifest)
-        _READ[folder] = seen
+        _READ[folder] = signatures
     return manifest
 
 
@@ -106,11 +106,11 @@ def _format_manifest(manifest: Json) -> str:
 
 
 def _compute_seal(manifest: Json) -> str:
-    rest = {key: value for key, value in manifest.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    unsealed = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(unsealed, sort_keys=True).encode()).hexdigest()
 
 
-def _plain_files(folder: Path) -> Files:
+def _list_plain_files(folder: Path) -> Files:
     """Every file below a folder by its relative name. Raises Damaged for a link."""
     files: Files = {}
     for path in _iter_paths(folder):
@@ -132,14 +132,14 @@ def _iter_paths(folder: Path) -> Iterator[Path]:
             yield from _iter_paths(Path(entry.path))
 
 
-def _signature(stat: os.stat_result) -> tuple[int, ...]:
+def _read_signature(status: os.stat_result) -> tuple[int, ...]:
     """A value that changes if the file is written or replaced, or if its times are set."""
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @contextmanager
 def _detect_damage(path: str) -> Iterator[None]:
-    """Turns read errors into Damaged if the file is gone or unreadable. Refused access is no damage."""
+    """Turns errors of reading into Damaged if the file is gone or unreadable. Refused access is no damage."""
     try:
         yield
     except UnicodeDecodeError as error:

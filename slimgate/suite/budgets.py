@@ -90,7 +90,7 @@ def list_variant_tables(
 
 
 def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
-    """[budgets.teacher]: floors and ceilings of metrics, and drops since the baseline. Raises SuiteError."""
+    """Reads [budgets.teacher]: floors and ceilings of metrics, drops since the baseline. SuiteError."""
     prefix, table = ("budgets", "teacher"), data.get("budgets", {}).get("teacher", {})
     _check_is_table(table, "{ accuracy = { floor = 0.85 } }", prefix, data, file)
     quality: dict[str, tuple[QualityBudget, ...]] = {}
@@ -107,15 +107,15 @@ def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
 def _read_teacher_limits(
     key: str, table: Mapping[str, object], loc: Loc, data: object, file: str
 ) -> tuple[QualityBudget, ...]:
-    takes = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
+    advice = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
     if key in EXAMPLES:
-        raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {takes}")
+        raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {advice}")
     _check_metric(key, loc, data, file, [*known_metrics(), "baseline"])
     _check_is_table(table, "{ floor = 0.85 }", loc, data, file)
     _refuse_over_key(table, loc, data, file)
     for kind in QualityBudgetTable.model_fields.keys() - TeacherBudgetTable.model_fields.keys():
         if kind in table:
-            raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {takes}")
+            raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {advice}")
     try:
         budgets = TeacherBudgetTable.model_validate(table).budgets()
     except ValidationError as error:
@@ -127,7 +127,7 @@ def _read_teacher_limits(
 def read_budgets(
     budgets: Mapping[str, Any], prefix: Loc, data: object, file: str, *, without_builds: bool = False
 ) -> VariantBudgets:
-    """The budgets of the table at `prefix` in the suite. Raises SuiteError."""
+    """Reads the budgets of the table that is at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
     named_slices: dict[SliceName, SliceBudget] = {}
@@ -233,7 +233,7 @@ def _read_baseline_budgets(
 def _check_suits_metric(
     name: str, budgets: Sequence[QualityBudget], loc: Loc, data: object, file: str
 ) -> None:
-    """Raises if the metric cannot have a budget of this kind or size."""
+    """Raises SuiteError if the metric cannot have a budget of this kind or size."""
     metric = load_metric(name)
     if budgets and metric.correlated is not None and metric.correlated.kind == "pearson":
         raise make_suite_error(file, loc, data, NO_PASS)
@@ -247,9 +247,9 @@ def _check_suits_metric(
 def _read_slices(
     tables: Mapping[str, Any], prefix: Loc, data: object, file: str
 ) -> tuple[dict[str, SliceBudget], dict[SliceName, SliceBudget]]:
-    """[budgets.slices]: by metric the budgets on every slice, then the budgets on single slices.
+    """Reads [budgets.slices]: by metric the budgets on every slice, then the budgets on single slices.
 
-    A key is a column if its value is a table of tables, as in COLUMN.VALUE.METRIC; else it is a metric.
+    A key is a column if its value contains only tables, as in COLUMN.VALUE.METRIC, and otherwise a metric.
     checks.py checks that the columns exist.
     """
     budgets, named = dict[str, SliceBudget](), dict[SliceName, SliceBudget]()
@@ -277,7 +277,7 @@ def _has_only_tables(table: object) -> bool:
 
 
 def _read_slice_budget(metric: str, table: Any, loc: Loc, data: object, file: str) -> SliceBudget:
-    """A budget on a metric that is 0 or 1 for each row."""
+    """Reads a budget on slices, whose metric must be 0 or 1 for each row."""
     _check_metric(metric, loc, data, file, list_per_row_metrics())
     if load_metric(metric).per_row is None:
         raise make_suite_error(file, loc, data, NOT_PER_ROW)
@@ -290,7 +290,7 @@ def _read_slice_budget(metric: str, table: Any, loc: Loc, data: object, file: st
 
 
 def list_per_row_metrics() -> tuple[str, ...]:
-    """slimgate's own metrics that are 0 or 1 for each row; slices can be judged by these."""
+    """slimgate's metrics that are 0 or 1 for each row, by which slices can be judged."""
     return tuple(name for name in known_metrics() if load_metric(name).per_row is not None)
 
 
@@ -303,15 +303,15 @@ def _check_table(key: str, table: Any, loc: Loc, data: object, file: str) -> Non
 
 
 def _refuse_over_key(table: Mapping[str, object], loc: Loc, data: object, file: str) -> None:
-    """Raises if a budget has the key `over` though it is judged on the first build alone."""
+    """Raises SuiteError if a budget that is judged on the first build alone has the key `over`."""
     if OVER in table:
-        takes = "only budgets on what a metric lost behind the teacher take it"
-        problem = f"{format_value(table[OVER])} was given, and {takes}; leave it out"
+        advice = "only budgets on what a metric lost behind the teacher take it"
+        problem = f"{format_value(table[OVER])} was given, and {advice}; leave it out"
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
 def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: object, file: str) -> None:
-    """Raises if a budget is over builds and the suite has fewer than two seeds."""
+    """Raises SuiteError if a budget is over builds and the suite has fewer than two seeds."""
     if all(budget.over == "rows" for budget in budgets):
         return
     if loc[0] == "tune":

@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 
     from slimgate.plugins.base import Json
 
-OWN_PLUGIN = "^[^:]+:[^:]+$"
+DOTTED_PATH = "^[^:]+:[^:]+$"
 TITLE = "A suite of slimgate"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# Where the docs site is, and with it the schemas: the `$id` of each, which does not change between versions.
+# The site of the docs and the schemas. The `$id` of a schema begins with it, and stays the same in all
+# versions.
 SITE = "https://slimgate.github.io/slimgate/"
 SUITE_SCHEMA = "suite.schema.json"
 _ABOUT = ("title", "default", "description")
-# Of a step in [[tune.space]].
+# The prefix of the names of definitions for [[tune.space]].
 _PREFIX = "tune_"
 _CHOICE, _RANGE = {"$ref": "#/$defs/ChoiceTable"}, {"$ref": "#/$defs/RangeTable"}
 _CHOICE_OF_STEPS: dict[str, Any] = {
@@ -51,8 +52,8 @@ _CHOICE_OF_STEPS: dict[str, Any] = {
 def make_suite_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of SuiteFile, with the options of slimgate's own tasks, sources and steps.
 
-    The schema accepts any dotted path, because users name their own plug-ins so. It requires no table and no
-    title: they may be in a file that this one extends. A run reports what is missing.
+    The schema accepts any "package.module:object", because that is how users name their plug-ins. It requires
+    no table and no title, because they may be in a file that the suite extends. A run reports missing ones.
     """
     schema = SuiteFile.model_json_schema()
     schema = {"$schema": DIALECT, "$id": SITE + SUITE_SCHEMA} | schema | {"title": TITLE}
@@ -66,7 +67,7 @@ def make_suite_schema() -> dict[str, Any]:
         "minProperties": 1,
         "maxProperties": 1,
         "properties": steps,
-        "patternProperties": {OWN_PLUGIN: {}},
+        "patternProperties": {DOTTED_PATH: {}},
         "additionalProperties": False,
     }
     for table in ("TeacherTable", "VariantTable"):
@@ -137,7 +138,7 @@ _FAMILY_DESCRIPTION = (
 
 
 def _make_budgets_schema(definitions: Json) -> dict[str, Any]:
-    """[budgets]; in [budgets.variants.NAME] each limit may also be "off"."""
+    """The schema of [budgets]. In [budgets.variants.NAME] each limit may also be "off"."""
     of_all = make_limits_schema(definitions)
     file = BaselineTable.model_json_schema()["properties"]
     of_all["properties"]["baseline"]["properties"] |= file
@@ -193,7 +194,7 @@ def _make_metrics_schema(names: Iterable[str], table: dict[str, str]) -> dict[st
     return {
         "type": "object",
         "properties": dict.fromkeys(names, table),
-        "patternProperties": {OWN_PLUGIN: table},
+        "patternProperties": {DOTTED_PATH: table},
         "additionalProperties": False,
     }
 
@@ -208,7 +209,7 @@ def _make_slices_schema(table: dict[str, str]) -> dict[str, Any]:
 def make_tuned_step_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     """The schema of a step in [[tune.space]], whose options may be choices or ranges.
 
-    The schemas it refers to are added to `definitions`, each under its own name.
+    The schemas that it refers to are added to `definitions`.
     """
     definitions |= {
         "ChoiceTable": ChoiceTable.model_json_schema(),
@@ -226,7 +227,7 @@ def make_tuned_step_schema(definitions: dict[str, Any]) -> dict[str, Any]:
         "minProperties": 1,
         "maxProperties": 2,
         "properties": {**steps, "optional": {"type": "boolean", "default": False}},
-        "patternProperties": {"^[^:]+:[^:]+$": {}},
+        "patternProperties": {DOTTED_PATH: {}},
         "additionalProperties": False,
     }
     return {"anyOf": [step, _CHOICE_OF_STEPS]}

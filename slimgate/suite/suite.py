@@ -1,4 +1,4 @@
-"""The suite: the content of a TOML file, validated and frozen, with every name resolved."""
+"""The classes of a suite: the content of a TOML file, validated and frozen, with every name resolved."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TaskSetup:
 
 @dataclass(frozen=True)
 class Variant:
-    """One model of a suite. It starts from `ref` (weights) or from `parent`, and its steps follow."""
+    """A model of a suite. It starts from `ref` (weights) or from `parent`, and its steps follow."""
 
     name: str
     parent: str | None
@@ -67,10 +67,10 @@ class Variant:
 class Suite:
     """The content of a suite file, with every name resolved.
 
-    shown: its path as messages print it; reference: published figures as markdown, shown next to ours.
-    seeds: each stochastic variant is built with every seed; everything else uses the first seed.
+    shown: its path as messages print it. reference: published figures in markdown, which reports show too.
+    seeds: every stochastic variant is built with each seed; all else uses the first seed.
     tuning: what `slimgate tune` searches; None if the suite has no [tune].
-    teacher_budgets: on the teacher's own values, and since the baseline.
+    teacher_budgets: the budgets on the teacher's values, and on their drops since the baseline.
     loads: the loads that servers are timed under, each with its parts.
     family: how budgets on metrics are corrected over all gated variants; None if each is judged alone.
     baseline: a run.json, its folder, or a folder of baselines, if the suite names one.
@@ -135,7 +135,8 @@ class Suite:
     def find_weight_format(self, name: str) -> str | None:
         """The format of a model's quantized weights, as libraries that serve models call it.
 
-        If the model has steps, the last one says it. The format of a hub model is known once it is fetched.
+        If the model has steps, the last step states it. The format of a hub model is known once it is
+        fetched.
 
         Args:
             name: of a variant, or "teacher".
@@ -158,7 +159,7 @@ class Suite:
     def is_unpacked(self, name: str) -> bool:
         """Whether a model's runtime unpacks its quantized weights to floating point.
 
-        Its times are then not those of its format, so they are not measured.
+        The times of such a model are not those of its format, so they are not measured.
 
         Args:
             name: of a variant, or "teacher". A cascade is unpacked if one of its models is.
@@ -174,8 +175,9 @@ class Suite:
 
     @property
     def has_cascade(self) -> bool:
-        """Whether the suite has a cascade. A cascade's time depends on the row, so all models are timed on
-        many rows.
+        """Whether the suite has a cascade.
+
+        The time of a cascade depends on the row, so all models are then timed on many rows.
         """
         return any(variant.cascade is not None for variant in self.variants.values())
 
@@ -190,7 +192,7 @@ class Suite:
         return tuple(filter(self.is_timed, self.models))
 
     def is_timed(self, name: str) -> bool:
-        """Whether a model's latency is measured. It is not for a server, nor if weights are unpacked.
+        """Whether a model's latency is measured. That of a server or of unpacked weights is not.
 
         Args:
             name: of a variant, or "teacher".
@@ -253,8 +255,8 @@ class Suite:
         Raises:
             KeyError: if the suite has no such variant.
         """
-        both_serve = self.model(name).is_endpoint and self.teacher.is_endpoint
-        return bool(self.loads) and name != TEACHER and both_serve
+        are_servers = self.model(name).is_endpoint and self.teacher.is_endpoint
+        return bool(self.loads) and name != TEACHER and are_servers
 
     @property
     def sized(self) -> tuple[str, ...]:
@@ -311,8 +313,8 @@ class Suite:
         Raises:
             KeyError: if the suite has no such variant.
         """
-        is_wanted = self.measure.memory or self.find_budgets(name).memory is not None
-        return is_wanted and self.is_dueled(name)
+        is_requested = self.measure.memory or self.find_budgets(name).memory is not None
+        return is_requested and self.is_dueled(name)
 
     @property
     def since_baseline(self) -> tuple[tuple[str, str], ...]:
@@ -321,11 +323,11 @@ class Suite:
 
     @property
     def judged_metrics(self) -> tuple[tuple[str, str], ...]:
-        """The (model, metric) pairs that are judged: the teacher's with a budget, and all the variants'."""
+        """The (model, metric) pairs that are judged: those of the teacher with a budget, all of variants."""
         return tuple((name, metric) for name in self.models for metric in self.list_judged_metrics(name))
 
     def list_judged_metrics(self, name: str) -> tuple[str, ...]:
-        """The metrics that are judged of a model, in order.
+        """The judged metrics of a model, in order.
 
         Args:
             name: of a variant, or "teacher".
@@ -366,8 +368,8 @@ class Suite:
         if variant is None:
             return False
         has_stochastic_step = any(step.object.stochastic for step in variant.steps)
-        from_others = [name for name in (variant.parent, *variant.assistants) if name is not None]
-        return has_stochastic_step or any(self.is_stochastic(name) for name in from_others)
+        sources = [name for name in (variant.parent, *variant.assistants) if name is not None]
+        return has_stochastic_step or any(self.is_stochastic(name) for name in sources)
 
 
 def find_kind(variant: Variant, models: Mapping[str, Variant]) -> str:

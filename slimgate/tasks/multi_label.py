@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
 
 
-# Usual names of columns with several labels, and the signs that join labels.
+# The usual names of columns with several labels, and the signs that join labels.
 SETS = ("labels", "topics", "genres", "categories", "emotions", "tags", "classes")
 SEPARATORS = (",", ";", "|")
 
@@ -73,8 +73,8 @@ class MultiLabel(TextTask[Params]):
     guess_rank = 20
 
     def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
-        """Text, and lists of labels, names joined by a sign, or a column of 0 and 1 for each label."""
-        label_guess = _label_options(data)
+        """Guesses text, and lists of labels, joined labels or a column of 0 and 1 for each label."""
+        label_guess = _guess_labels(data)
         if label_guess is None:
             return None
         options, why = label_guess
@@ -88,15 +88,17 @@ class MultiLabel(TextTask[Params]):
         return (*params.text, *([params.label] if isinstance(params.label, str) else params.label))
 
     def label_column(self, params: Params) -> None:
-        """None: sets of labels make no strata."""
+        """None, because sets of labels make no strata."""
 
     def metrics(self) -> frozenset[str]:
-        """The names of the outcomes: which labels were predicted for each row."""
+        """The names of the values of a row: the number of wrong labels, and whether all are right."""
         return frozenset({WRONG, RIGHT})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The labels of all splits. Raises DataError if there are none, or labels cannot be read."""
-        label_names = {name for rows in splits.values() for labels in _sets(params, rows) for name in labels}
+        label_names = {
+            name for rows in splits.values() for labels in _read_label_sets(params, rows) for name in labels
+        }
         classes = class_names(label_names) if isinstance(params.label, str) else params.label
         if not label_names:
             raise DataError(
@@ -108,16 +110,16 @@ class MultiLabel(TextTask[Params]):
         self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
     ) -> npt.NDArray[np.float32]:
         """The training targets: (rows, labels) 0 or 1."""
-        return indicators(_sets(params, rows), facts.classes).astype(np.float32)
+        return indicators(_read_label_sets(params, rows), facts.classes).astype(np.float32)
 
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
     ) -> npt.NDArray[np.float32]:
-        """Targets for rows without labels: NaN, so that nothing is learnt by labels, (rows, labels)."""
+        """(rows, labels) NaN, so that models learn nothing from the labels."""
         return np.full((len(encoded.lengths), len(facts.classes)), np.nan, dtype=np.float32)
 
     def objective(self, params: Params) -> Objective:
-        """The loss for any number of labels per row."""
+        """The loss for rows with any number of labels."""
         from slimgate.tasks.parts.objectives import LabelsObjective
 
         return LabelsObjective()
@@ -128,49 +130,49 @@ class MultiLabel(TextTask[Params]):
         return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a folder; fits a missing head on `train`, one logistic regression per label."""
+        """Loads the model of a ref. Fits a missing head on `train`, with a logistic regression per label."""
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_labels_head
 
-            train, held_out = texts.head_data(loaded, context)
-            context.log.update(fit_labels_head(loaded.layer, train, held_out, seed=context.seed))
+            train, validation = texts.head_data(loaded, context)
+            context.log.update(fit_labels_head(loaded.layer, train, validation, seed=context.seed))
         return loaded.model
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
     ) -> Outcomes:
-        """The labels whose probability reaches the threshold, next to the labels of the row."""
+        """The outcomes: labels whose probability reaches the threshold, and the labels of the row."""
         predicted = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
-        gold = indicators(_sets(params, rows), facts.classes)
+        gold = indicators(_read_label_sets(params, rows), facts.classes)
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
-            values=_values(facts.classes, gold, predicted.astype(np.float64)),
+            values=_make_values(facts.classes, gold, predicted.astype(np.float64)),
             given=tuple(f"{GOLD}{name}" for name in facts.classes),
             answers=np.asarray([_join_labels(line, facts.classes) for line in predicted], dtype=np.str_),
             groups=row_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes in which the given rows have exactly the labels predicted that they do not have."""
+        """The outcomes, in which exactly the labels that these rows do not have are predicted for them."""
         classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
         gold, predicted = (
             np.stack([outcomes.column(f"{prefix}{c}") for c in classes], axis=1)
             for prefix in (GOLD, PREDICTED)
         )
         predicted[rows] = 1 - gold[rows]
-        return replace(outcomes, values=_values(classes, gold, predicted), answers=None)
+        return replace(outcomes, values=_make_values(classes, gold, predicted), answers=None)
 
 
 task = MultiLabel()
 
 
-def _sets(params: Params, rows: Rows) -> list[frozenset[str]]:
+def _read_label_sets(params: Params, rows: Rows) -> list[frozenset[str]]:
     return label_sets(rows, params.label, separator=params.separator, names=params.names)
 
 
-def _values(classes: tuple[str, ...], gold: Floats, predicted: Floats) -> dict[str, Floats]:
+def _make_values(classes: tuple[str, ...], gold: Floats, predicted: Floats) -> dict[str, Floats]:
     """The columns of outcomes; gold, predicted: (rows, labels) 0 or 1."""
     wrong = np.asarray((gold != predicted).sum(axis=1), dtype=np.float64)
     return {
@@ -185,8 +187,8 @@ def _join_labels(predicted: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> 
     return ", ".join(name for name, yes in zip(classes, predicted, strict=True) if yes) or "(none)"
 
 
-def _label_options(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
-    """The options for the columns and form of labels, and the reason; None if there are none."""
+def _guess_labels(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
+    """Guesses the options on labels, with the reason; None if no column has several labels."""
     table, columns, stated = data.table, data.columns, data.stated
     lists = [n for n, c in columns.items() if c.kind == "list" and n not in stated.text]
     if stated.label is not None:
@@ -194,7 +196,7 @@ def _label_options(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
     if lists:
         return {"label": lists[-1]}, f'lists of labels in "{lists[-1]}"'
     for name in [stated.label] if stated.label else [n for n in columns if n.lower() in SETS]:
-        separator = _separator(table[name].to_pylist()) if columns[name].kind == "text" else None
+        separator = _find_separator(table[name].to_pylist()) if columns[name].kind == "text" else None
         if separator is not None:
             return {"label": name, "separator": separator}, f'labels joined by "{separator}" in "{name}"'
     marked = [
@@ -206,8 +208,8 @@ def _label_options(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
     return None
 
 
-def _separator(values: Sequence[object]) -> str | None:
-    """The sign that joins labels: the parts of joined values recur, and are fewer than the values."""
+def _find_separator(values: Sequence[object]) -> str | None:
+    """The sign that joins labels. A label has at most four words, and occurs five times on average."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     for separator in SEPARATORS:
         parts = [part.strip() for text in texts for part in text.split(separator)]

@@ -66,7 +66,7 @@ class Params(GenerationParams):
 
     @property
     def default_scores(self) -> tuple[str, ...]:
-        """With tools, the scores of calls; else those of the base class."""
+        """The scores of calls if the task has tools, or else those of the base class."""
         if self.tools is None:
             return super().default_scores
         return ("tool_call_valid",) if self.reference is None else ("tool_call_exact", "tool_call_valid")
@@ -81,7 +81,7 @@ class TextGeneration(GenerationTask[Params]):
         "    written = model.generate(**prompt, max_new_tokens=64, do_sample=False)\n"
         "    print(tokenizer.decode(written[0, prompt['input_ids'].shape[1]:], skip_special_tokens=True))"
     )
-    # A model's answer directly follows its prompt, with no padding between.
+    # A model writes its answer directly after its prompt, so padding is on the left.
     tokenizer_settings = MappingProxyType({"padding_side": "left", "truncation_side": "left"})
     guess_rank = 8
 
@@ -89,12 +89,12 @@ class TextGeneration(GenerationTask[Params]):
         """Guesses prompts with right answers, for a language model."""
         return guess_generation(data)
 
-    def asked_column(self, params: Params) -> str:
-        """The prompt."""
+    def prompt_column(self, params: Params) -> str:
+        """The column of prompts."""
         return params.prompt
 
     def columns(self, params: Params) -> tuple[str, ...]:
-        """The prompt, the reference and the tools."""
+        """The columns of prompts, references and tools."""
         return (*super().columns(params), *(() if params.tools is None else (params.tools,)))
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
@@ -108,7 +108,7 @@ class TextGeneration(GenerationTask[Params]):
         return super().facts(params, splits)
 
     def compared_texts(self, params: Params, rows: Rows, kind: str) -> list[list[str]]:
-        """The references of each row, or its tools."""
+        """The references of each row; for the kind "tools" its tools."""
         if kind == "tools":
             return [[text] for text in read_tool_texts(rows, params.tools) or ()]
         return super().compared_texts(params, rows, kind)
@@ -116,12 +116,13 @@ class TextGeneration(GenerationTask[Params]):
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError if the model cannot serve this task, or its chat template ignores tools."""
         check_language_model(ref, config)
-        # Reading a suite (no facts) loads no transformers. For other models, encoding the rows checks it.
+        # A suite is read without facts, and without loading transformers. For other models, the template is
+        # checked when rows are encoded.
         if params.tools and facts and ref.folder and ref.file is None and not ref.fresh:
             _check_template(ref.folder, ref.text)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
+        """Loads the model of a ref. Raises BuildError for missing weights, or if it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: self.texts(params, context.rows("train")))
@@ -136,7 +137,7 @@ class TextGeneration(GenerationTask[Params]):
         return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
-        """Returns an encoder of prompts with an artifact's tokenizer; for an endpoint, prompts stay plain."""
+        """An encoder of prompts with the tokenizer of an artifact. Those for an endpoint stay plain."""
         if is_endpoint(folder):
             return lambda rows: _make_prompts(params, rows)
         return super().row_encoder(params, folder)
@@ -156,7 +157,7 @@ class TextGeneration(GenerationTask[Params]):
         return TokenTargets(encoded.labels(), side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
-        """Models learn the next token at each position of the answer."""
+        """The loss of the next token at each position of the answer."""
         from slimgate.tasks.parts.objectives import TokenObjective
 
         return TokenObjective(shifted=True)

@@ -65,7 +65,7 @@ class TextToText(GenerationTask[Params]):
         """Guesses texts with right answers, for an encoder-decoder."""
         return guess_text_to_text(data)
 
-    def asked_column(self, params: Params) -> str:
+    def prompt_column(self, params: Params) -> str:
         """The text."""
         return params.text
 

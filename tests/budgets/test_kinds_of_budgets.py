@@ -19,7 +19,7 @@ from slimgate.judge.budget_tables import (
     SizeBudget,
     SliceBudget,
 )
-from slimgate.record.budgets import Judged, looser, verdict_under
+from slimgate.record.budgets import Judged, is_looser, verdict_under
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.status import budget_words
 from slimgate.results.base import BudgetFacts
@@ -65,9 +65,9 @@ def test_the_words_of_a_limit_have_its_number(kind: BudgetKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_gets_looser_in_the_direction_of_its_kind(kind: BudgetKind) -> None:
-    assert looser(kind.name, 2.0, 1.0) is not kind.least
-    assert looser(kind.name, 1.0, 2.0) is kind.least
-    assert not looser(kind.name, 1.0, 1.0)
+    assert is_looser(kind.name, 2.0, 1.0) is not kind.least
+    assert is_looser(kind.name, 1.0, 2.0) is kind.least
+    assert not is_looser(kind.name, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

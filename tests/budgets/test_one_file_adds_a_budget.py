@@ -19,7 +19,7 @@ import numpy as np
 from slimgate import ClassOutcomes, QualityBudget, judge_quality, load_metric
 from slimgate.judge.message import message
 from slimgate.results.base import BudgetFacts
-from slimgate.record.budgets import Judged, looser, verdict_under
+from slimgate.record.budgets import Judged, is_looser, verdict_under
 from slimgate.report.page.budgets import limit_words
 from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.schema import make_suite_schema
@@ -35,7 +35,7 @@ print(json.dumps({
     "verdicts": [one.verdict for one in judged],
     "line": message("small", judged[0]),
     "words": limit_words(budget.kind, 0.5),
-    "looser": looser(budget.kind, 0.6, 0.5),
+    "looser": is_looser(budget.kind, 0.6, 0.5),
     "other limit": verdict_under(budget.kind, 0.3, Judged("accuracy", None, facts, 0.1, (0.0, 0.2))),
     "in schema": "more_errors_relative" in json.dumps(make_suite_schema()),
 }))

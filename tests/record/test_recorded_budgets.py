@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.record.budgets import Judged, clean_reason, judged_budgets, looser, verdict_under
+from slimgate.record.budgets import Judged, clean_reason, is_looser, judged_budgets, verdict_under
 from slimgate.record.run import VariantRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.latency import LatencyFacts
@@ -16,15 +16,15 @@ from slimgate.results.latency import LatencyFacts
      "ceiling", "flips_max_percent", "slices.accuracy", "memory_ratio_max"],
 )  # fmt: skip
 def test_more_is_looser_where_a_limit_is_the_most(kind: str) -> None:
-    assert looser(kind, 2.0, 1.0)
-    assert not looser(kind, 1.0, 2.0)
-    assert not looser(kind, 1.0, 1.0)
+    assert is_looser(kind, 2.0, 1.0)
+    assert not is_looser(kind, 1.0, 2.0)
+    assert not is_looser(kind, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("kind", ["floor", "speedup_min", "compression_min"])
 def test_less_is_looser_where_a_limit_is_the_least(kind: str) -> None:
-    assert looser(kind, 1.0, 2.0)
-    assert not looser(kind, 2.0, 1.0)
+    assert is_looser(kind, 1.0, 2.0)
+    assert not is_looser(kind, 2.0, 1.0)
 
 
 @pytest.mark.parametrize(

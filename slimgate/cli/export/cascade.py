@@ -3,7 +3,7 @@
     from cascade import Cascade
     scores, answered_by = Cascade().scores(["a text"])
 
-cascade.py does not need slimgate: it has the lines with which README.md of an export opens each model.
+cascade.py does not need slimgate: it opens each model with the lines that README.md of an export shows.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ class Cascade:
     """The models of cascade.json in this folder."""
 
     def __init__(self, folder=HERE):
-        told = json.loads((Path(folder) / "cascade.json").read_text("utf-8"))
-        self.labels = told["labels"]
-        self.models = [(OPEN[i](Path(folder) / one["folder"]), one) for i, one in enumerate(told["models"])]
+        cascade = json.loads((Path(folder) / "cascade.json").read_text("utf-8"))
+        self.labels = cascade["labels"]
+        self.models = [(OPEN[i](Path(folder) / m["folder"]), m) for i, m in enumerate(cascade["models"])]
 
     def scores(self, texts):
-        """(texts, classes) scores before softmax, and (texts,) which model was asked last, from 0."""
+        """(texts, classes) scores before softmax, and (texts,) the last model that read a text, from 0."""
         texts, rows = list(texts), np.arange(len(texts))
         answers, answered_by = None, np.zeros(len(texts), dtype=int)
-        for number, (predict, one) in enumerate(self.models):
+        for number, (predict, model) in enumerate(self.models):
             scores = np.asarray(predict([texts[i] for i in rows]))
             if answers is None:
                 answers = np.zeros((len(texts), scores.shape[1]), dtype=np.float32)
-            elif one["weight"] < 1:  # the mean with the models before
-                scores = (1 - one["weight"]) * answers[rows] + one["weight"] * scores
+            elif model["weight"] < 1:  # the mean with the models before
+                scores = (1 - model["weight"]) * answers[rows] + model["weight"] * scores
             answers[rows], answered_by[rows] = scores, number
-            if one["threshold"] is None:  # the last one
+            if model["threshold"] is None:  # the last model
                 break
-            shifted = scores.astype(float) / one["temperature"]
+            shifted = scores.astype(float) / model["temperature"]
             shifted -= shifted.max(axis=1, keepdims=True)
-            rows = rows[1 / np.exp(shifted).sum(axis=1) < one["threshold"]]
+            rows = rows[1 / np.exp(shifted).sum(axis=1) < model["threshold"]]
             if not len(rows):
                 break
         return answers, answered_by
@@ -110,7 +110,7 @@ for text, row, number in zip(texts, shares, answered_by):
 
 @dataclass(frozen=True)
 class WrittenCascade:
-    """The models of the folder as they were written, in order, each in its subfolder."""
+    """The models of an exported cascade in order, each in its subfolder."""
 
     members: tuple[Member, ...]
     written: tuple[Written, ...]
@@ -131,13 +131,16 @@ def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Pa
     """Writes each model into its folder. Raises BuildError that names the model."""
     members, written = read_cascade(artifact.folder).members, list[Written]()
     for number, member in enumerate(members):
-        target, own_folder = folder / member.folder, scratch / str(number)
+        target, scratch_folder = folder / member.folder, scratch / str(number)
         target.mkdir(parents=True)
-        own_folder.mkdir()
+        scratch_folder.mkdir()
         manifest = {"kind": member.kind, "digest": f"{artifact.digest} {number}"}
         try:
             exported = write_form(
-                Artifact(Entry(artifact.folder / member.folder, manifest, False)), form, target, own_folder
+                Artifact(Entry(artifact.folder / member.folder, manifest, False)),
+                form,
+                target,
+                scratch_folder,
             )
         except BuildError as error:
             raise type(error)(f"{member.name}: {error}") from error
@@ -189,7 +192,7 @@ def _indent(lines: str, by: int) -> str:
 
 
 def use(texts: Sequence[object]) -> str:
-    """The lines for README.md."""
+    """The lines of README.md that call the cascade."""
     return _USE.format(texts=json.dumps(list(texts), ensure_ascii=False))
 
 
@@ -211,7 +214,7 @@ def check_cascade(
 
 
 def _import_loader(folder: Path) -> Any:
-    """cascade.py of the folder as a module; it leaves no entry in sys.modules, and no file."""
+    """Imports cascade.py of the folder. It adds nothing to sys.modules, and writes no bytecode."""
     spec = importlib.util.spec_from_file_location("slimgate_exported_cascade", folder / LOADER)
     assert spec is not None
     assert spec.loader is not None

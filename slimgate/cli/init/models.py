@@ -1,4 +1,4 @@
-"""The model that a suite is written for, known by its config.json: its shape, and whether its head fits."""
+"""Reads from config.json which shape the model of a new suite has, and whether its head fits the task."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 Standing = Literal["ready", "other labels", "headless"]
-UNREADABLE = (
-    0.2  # share of unknown tokens, as in run/measure/quality.py, which imports more than a command needs
-)
+# The share of unknown tokens from which a row is unreadable, as in run/measure/quality.py, which imports more
+# than this command needs.
+UNREADABLE = 0.2
 
 
 @dataclass(frozen=True)
 class LocalModel:
     """A model that was found, with its settings.
 
-    text: the model, as a suite names it. folder: of its settings; config: its config.json.
+    text: the model, as a suite names it. folder: the folder of its settings; config: its config.json. fresh:
+    whether its weights are new.
     """
 
     text: str
@@ -45,20 +46,21 @@ class LocalModel:
         """How many transformer blocks it has; None if it has two stacks, or does not say."""
         if self.encoder_decoder:
             return None
-        return self._number("num_hidden_layers", "n_layers", "n_layer")
+        return self._read_number("num_hidden_layers", "n_layers", "n_layer")
 
     @property
     def stacks(self) -> Mapping[str, int]:
         """How many blocks the encoder and the decoder have; empty for one stack, or if unknown."""
         if not self.encoder_decoder:
             return {}
-        encoder = self._number("encoder_layers", "num_layers")
-        decoder = self._number("decoder_layers", "num_decoder_layers", "num_layers")
+        encoder = self._read_number("encoder_layers", "num_layers")
+        decoder = self._read_number("decoder_layers", "num_decoder_layers", "num_layers")
         return {} if encoder is None or decoder is None else {"encoder": encoder, "decoder": decoder}
 
     @property
     def width(self) -> int | None:
-        return self._number("hidden_size", "dim", "n_embd")
+        """The size of its hidden states; None if it does not say."""
+        return self._read_number("hidden_size", "dim", "n_embd")
 
     @property
     def longest(self) -> int | None:
@@ -84,15 +86,15 @@ class LocalModel:
         settings = self.folder / "tokenizer_config.json"
         return settings.is_file() and bool(read_json(settings).get("chat_template"))
 
-    def _number(self, *keys: str) -> int | None:
+    def _read_number(self, *keys: str) -> int | None:
         number = next((self.config[key] for key in keys if key in self.config), None)
         return number if isinstance(number, int) else None
 
     def standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
-        """Whether it can do the task without training.
+        """How ready it is for the task without training. "headless": its head has to be trained first.
 
-        auto: transformers' class of models that can, None if any can; classes: labels of the data, empty for
-        numbers; stated: the data's label of each output, if any.
+        auto: transformers' class of models that can do the task, None if any can; classes: the labels of the
+        data, empty for numbers; stated: the data's label of each output, if the suite states it.
         """
         if self.fresh:
             return "headless"
@@ -110,7 +112,7 @@ class LocalModel:
 
 
 def find_model(text: str, folder: Path) -> LocalModel:
-    """The model that was named from the current folder, as a suite in `folder` names it. SlimgateError."""
+    """The model that --model names, under its name in a suite in `folder`. Raises SlimgateError."""
     ref = parse_model_ref(text)
     fresh = text.startswith(FRESH)
     if ref.folder is None:
@@ -132,32 +134,32 @@ def find_model(text: str, folder: Path) -> LocalModel:
             f'= "{text}" }}'
         )
     if not text.startswith("package:"):
-        written = Path(os.path.relpath(ref.folder, folder)).as_posix()
-        text = f"{FRESH}{written}" if fresh else written
+        relative_path = Path(os.path.relpath(ref.folder, folder)).as_posix()
+        text = f"{FRESH}{relative_path}" if fresh else relative_path
     return LocalModel(text, ref.folder, model_config(ref), fresh)
 
 
 def _check_not_mistyped(text: str) -> None:
-    """Raises SuiteError if a hub id is nearly the name of a folder here that holds a model.
+    """Raises SuiteError if a hub id is nearly the path of a local folder that holds a model.
 
-    "models/minlm" may be meant for models/minilm: only the last names are compared.
+    "models/minlm" may mean models/minilm: only the last part of the path is compared.
     """
     place, name = Path(text).parent, Path(text).name
     if not place.is_dir():
         place, name = Path(), text
     neighbours = [folder for folder in place.iterdir() if (folder / "config.json").is_file()]
     if did_you_mean(name, [folder.name for folder in neighbours]):
-        meant = did_you_mean(text, [folder.as_posix() for folder in neighbours])
+        suggestion = did_you_mean(text, [folder.as_posix() for folder in neighbours])
         raise SuiteError(
-            f"--model {text}: no such folder{meant} For a model of the hub, add a revision: {text}@main"
+            f"--model {text}: no such folder{suggestion} For a model of the hub, add a revision: {text}@main"
         )
 
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """How a tokenizer splits the examined rows.
+    """The tokens of the examined rows.
 
-    counts: tokens of each examined row. unreadable: share of these rows with mostly unknown tokens.
+    counts: the tokens of each row. unreadable: the share of the rows in which too many tokens are unknown.
     """
 
     counts: list[int]
@@ -169,9 +171,9 @@ def count_tokens(
 ) -> TokenCounts:
     """Counts the tokens of some rows with the model's tokenizer; estimates them without a tokenizer.json."""
     # spread over the file, because files may be sorted
-    places = range(0, table.num_rows, max(1, table.num_rows // rows))
-    texts = texts_of(table.take(list(places)[:rows]), columns)
-    tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
+    positions = range(0, table.num_rows, max(1, table.num_rows // rows))
+    texts = texts_of(table.take(list(positions)[:rows]), columns)
+    tokenizer = None if model.fresh else _read_tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:
         return TokenCounts(
             [max(len(text.split()) * 3 // 2, len(text) // 4) + 1 + len(columns) for text in texts]
@@ -187,13 +189,13 @@ def count_tokens(
 
 
 def _is_unreadable(encoding: Encoding, unknown: str | None) -> bool:
-    """Whether the tokenizer does not know one token in five, by the run's rule."""
+    """Whether the tokenizer does not know one token in five or more."""
     pairs = zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
     words = [token for token, special in pairs if not special]
     return unknown is not None and words.count(unknown) >= UNREADABLE * max(len(words), 1)
 
 
-def _tokenizer(file: Path) -> Any:
+def _read_tokenizer(file: Path) -> Any:
     from tokenizers import Tokenizer
 
     try:

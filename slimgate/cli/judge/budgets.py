@@ -22,7 +22,7 @@ from slimgate.suite.budgets import resolve_budgets
 def read_budgets_of_targets(
     options: argparse.Namespace, kind: FileKind, targets: Collection[str]
 ) -> Mapping[str, FileBudgets]:
-    """The budgets of --budgets, by target; none without the option. Raises SuiteError."""
+    """The budgets in the file of --budgets, by target; without the option no target has any. SuiteError."""
     if options.budgets is None:
         return dict.fromkeys(targets, FileBudgets())
     flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")

@@ -1,4 +1,4 @@
-"""A slimgate metric as an `evaluate.Metric`, for users of the evaluate library; needs no network.
+"""Makes an `evaluate.Metric` of a slimgate metric, for users of the evaluate library. It needs no network.
 
 from slimgate.judge.metrics.as_evaluate import as_evaluate
 as_evaluate("f1_macro").compute(predictions=[0, 1, 1], references=[0, 1, 0])
@@ -25,8 +25,8 @@ def as_evaluate(name: str, *, cache_dir: str | None = None) -> evaluate.Metric:
     """An `evaluate.Metric` whose compute() returns {name: value}.
 
     references and predictions are class indices; prediction_scores are a row's probabilities of all
-    classes. cache_dir: the folder of evaluate's rows (default evaluate's). Raises SuiteError for an unknown
-    name; compute() raises MeasureError as the metric does.
+    classes. cache_dir: where evaluate stores the rows; default: its usual folder. Raises SuiteError for an
+    unknown name; compute() raises MeasureError as the metric does.
     """
     # evaluate loads torch and takes seconds
     import datasets
@@ -62,7 +62,7 @@ def value_of(
     predictions: Sequence[int] | None = None,
     prediction_scores: Sequence[Sequence[float]] | None = None,
 ) -> float:
-    """The plain metric of the columns that evaluate passes; predictions default to the highest score.
+    """The value of a metric on the columns that evaluate passes. Predictions default to the highest score.
 
     references, predictions: (rows,) class indices. prediction_scores: (rows, classes). Raises MeasureError
     for another shape, or without predictions and scores.

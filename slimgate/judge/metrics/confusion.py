@@ -12,7 +12,7 @@ from slimgate.outcomes import ClassOutcomes, Floats
 
 
 class ClassCounts(NamedTuple):
-    """Each (…, classes): rows right, rows with that label, rows with that prediction."""
+    """Counts of rows by class, each (…, classes): right rows, rows with the label, with the prediction."""
 
     right: Floats
     labelled: Floats
@@ -31,11 +31,12 @@ def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
 
 
 def weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
-    """As `confusion`, for rows and weights that were checked before."""
+    """Like `confusion`, but for rows and weights that were checked before."""
     k = len(outcomes.classes)
     cells = outcomes.labels * k + outcomes.predictions
     by_line = np.atleast_2d(weights)
-    # numpy's reduceat takes ten times as long over many small cells; both loops sum in the same order
+    # The shorter loop is chosen; both sum in the same order. numpy's reduceat takes ten times as long over
+    # many small cells.
     if len(cells) < len(by_line):
         by_cell = np.zeros((k * k, len(by_line)))
         for cell, column in zip(cells, np.ascontiguousarray(by_line.T), strict=True):
@@ -71,7 +72,7 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
-    """As `statistic_of`, for a metric of two labels. It raises MeasureError for another number of labels."""
+    """Like `statistic_of`, but the statistic raises MeasureError unless there are two labels."""
 
     def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         labels = len(outcomes.label_set)

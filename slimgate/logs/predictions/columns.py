@@ -93,9 +93,9 @@ def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) 
 
 
 def require_group(
-    names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, is_there: bool
+    names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, has_groups: bool
 ) -> None:
     """Raises DataError if --group names a column that neither file has."""
-    if "group" in names.by_user and not is_there:
+    if "group" in names.by_user and not has_groups:
         hint = format_suggestion(names.group, columns)
         raise DataError(f'{" and ".join(files)}: neither has a column "{names.group}"{hint}')

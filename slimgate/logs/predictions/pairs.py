@@ -1,4 +1,4 @@
-"""Two prediction files -> the outcomes of both on the same rows: matched by id, over the classes of both."""
+"""Matches the rows of two prediction files by id, and makes the outcomes of both over the same classes."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from slimgate.logs.predictions.label_sets import (
 )
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 
-# Numbered probabilities have the order of the sorted labels if this share of a file's predictions agrees. A
-# threshold other than the largest probability moves fewer rows than a wrong order does.
-_LEAST_AGREED = 0.9
+# The share of a file's predictions that must agree with its numbered probabilities in the order of the sorted
+# labels. Predictions by a threshold differ in fewer rows than those by a wrong order.
+_MIN_AGREEMENT = 0.9
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """ClassOutcomes of both on the rows of the teacher's file, in its order. warnings: likely mistakes."""
+    """Outcomes of two models on the rows of the teacher's file, in its order. warnings: likely mistakes."""
 
     teacher: ClassOutcomes
     variant: ClassOutcomes
@@ -59,8 +59,8 @@ def read_pair(
 ) -> Pair:
     """Reads two prediction files and matches their rows. Raises SuiteError or DataError in one line.
 
-    labels: all labels that a row can have, in order for numbered probabilities; default those of the rows.
-    positive: the label of two that precision, recall, F1 and PR-AUC are of.
+    labels: all labels that a row can have, in the order of numbered probabilities; default: the rows' labels.
+    positive: which of two labels precision, recall, F1 and PR-AUC are about.
     """
     check_declared(labels)
     if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
@@ -68,11 +68,10 @@ def read_pair(
     files = [read_predictions(path, names) for path in (teacher, variant)]
     columns = [column for file in files for column in file.columns]
     has_groups = any(file.groups is not None for file in files)
-    require_group(names, [file.shown for file in files], columns, is_there=has_groups)
+    require_group(names, [file.shown for file in files], columns, has_groups=has_groups)
+    # The list gives up the files, so that nothing else references them and they can be freed.
     files.reverse()
-    pair = pair_predictions(
-        files.pop(), files.pop(), labels=labels, positive=positive
-    )  # nothing else may reference them, so that they are freed
+    pair = pair_predictions(files.pop(), files.pop(), labels=labels, positive=positive)
     pa.default_memory_pool().release_unused()
     return pair
 
@@ -85,27 +84,29 @@ def pair_predictions(
     labels, positive: as in `read_pair`.
     """
     order = _match_rows(teacher, variant)
-    _same("label", teacher.ids, (teacher, teacher.labels), (variant, variant.labels.take(pa.array(order))))
+    _check_same(
+        "label", teacher.ids, (teacher, teacher.labels), (variant, variant.labels.take(pa.array(order)))
+    )
     check_answers(teacher, variant)
-    groups = _groups(teacher, variant, order)
+    groups = _match_groups(teacher, variant, order)
     shown_ids = _shown_ids(teacher.ids)
-    teacher, variant = _without_ids(teacher), _without_ids(variant)
-    stated = _names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
+    teacher, variant = _drop_ids(teacher), _drop_ids(variant)
+    stated = _list_names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
     warnings: list[str] = []
-    files = [_with_names(file, labels, stated, warnings) for file in (teacher, variant)]
+    files = [_name_probabilities(file, labels, stated, warnings) for file in (teacher, variant)]
     label_set = read_label_set(files[0], files[1], labels)
     for file in files:
         check_spelling(file, label_set)
     warnings += spelling_warnings(teacher.shown, label_set)
     strays = stray_names(files, label_set)
     classes = (*label_set, *strays)
-    positive = _positive_label(files, label_set, positive)
+    positive = _find_positive_label(files, label_set, positive)
     gold = find_places(teacher.labels, classes)
     outcomes = []
     for file, rows in ((files[0], None), (files[1], order)):
-        probabilities = _over_classes(file, rows, classes)
-        predictions = _predictions_of(file, rows, classes, probabilities)
-        warnings += _warnings(file, gold, predictions, probabilities, classes, len(strays))
+        probabilities = _spread_over_classes(file, rows, classes)
+        predictions = _read_predicted(file, rows, classes, probabilities)
+        warnings += _list_warnings(file, gold, predictions, probabilities, classes, len(strays))
         outcomes.append(
             ClassOutcomes(
                 shown_ids,
@@ -136,9 +137,9 @@ def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
 
 
 def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequence[str]) -> None:
-    """Raises DataError if one of two files with probabilities lacks a class that rows are labelled.
+    """Raises DataError if only one of two files with probabilities has those of a label of the rows.
 
-    If it were taken as 0 in one file alone, that model would look worse than it is, and the other better.
+    If the other file's were taken as 0, its model would look worse than it is.
     """
     if not all(file.classes for file in files):
         return
@@ -151,8 +152,10 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
             )
 
 
-def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated: str | None) -> str | None:
-    """The label as stated, else as in slimgate's own outcomes. Raises SuiteError if it is not a label."""
+def _find_positive_label(
+    files: Sequence[Predictions], labels: Sequence[str], stated: str | None
+) -> str | None:
+    """The positive label: as stated, or as slimgate's own outcomes state it. Raises SuiteError, DataError."""
     if stated is None:
         recorded = dict.fromkeys(file.positive for file in files if file.positive is not None)
         if len(recorded) > 1:
@@ -193,12 +196,13 @@ def _shown_ids(ids: pa.Array) -> Texts:
     return cast(Texts, ids_shown)
 
 
-def _without_ids(file: Predictions) -> Predictions:
-    """The parts of a file that are needed once its rows are matched."""
-    return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))  # a slice would hold the whole
+def _drop_ids(file: Predictions) -> Predictions:
+    """The file without its ids, which are not needed once its rows are matched."""
+    # a slice of the ids would keep all of them in memory
+    return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))
 
 
-def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> None:
+def _check_same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> None:
     """Raises DataError if two columns in the same order differ."""
     (base, before), (other, after) = sides
     rows = find_different(before, after)
@@ -213,34 +217,34 @@ def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> Non
     )
 
 
-def _groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
-    """(rows,) int64, equal for rows of one group; from either file if only one has groups."""
-    theirs = None if variant.groups is None else variant.groups.take(pa.array(order))
-    if teacher.groups is not None and theirs is not None:
-        _same("group", teacher.ids, (teacher, teacher.groups), (variant, theirs))
-    groups = theirs if teacher.groups is None else teacher.groups
+def _match_groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
+    """(rows,) int64, equal for rows of one group; None without groups. Raises DataError if they differ."""
+    variant_groups = None if variant.groups is None else variant.groups.take(pa.array(order))
+    if teacher.groups is not None and variant_groups is not None:
+        _check_same("group", teacher.ids, (teacher, teacher.groups), (variant, variant_groups))
+    groups = variant_groups if teacher.groups is None else teacher.groups
     return None if groups is None else groups.dictionary_encode().indices.to_numpy().astype(np.int64)
 
 
-def _names(columns: Sequence[pa.Array | None]) -> list[str]:
+def _list_names(columns: Sequence[pa.Array | None]) -> list[str]:
     return sorted(
         {name for column in columns if column is not None for name in pc.unique(column).to_pylist()}
     )
 
 
-def _with_names(
+def _name_probabilities(
     file: Predictions, declared: Sequence[str], stated: Sequence[str], warnings: list[str]
 ) -> Predictions:
-    """The file with its probabilities under the names of the labels, if they go by number.
+    """The file, in which numbered probabilities have got the names of the labels.
 
-    Raises DataError if no label is among the classes of the probabilities, or if nothing says which number is
-    which label.
+    Raises DataError if no label is among the classes of the probabilities, or if nothing says which number
+    means which label.
     """
     if not file.classes or set(stated) <= set(file.classes):
         return file
     if file.has_numbered_classes and len(declared) == len(file.classes):
         return file.with_classes(tuple(declared))
-    for names in (class_names(_names([file.labels])), class_names(stated)):
+    for names in (class_names(_list_names([file.labels])), class_names(stated)):
         if file.has_numbered_classes and len(names) == len(file.classes):
             warnings.append(_check_numbers(file, names))
             return file.with_classes(names)
@@ -254,10 +258,10 @@ def _with_names(
 
 
 def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
-    """The note on numbered probabilities that are taken for the sorted labels.
+    """A warning that numbered probabilities are taken for the sorted labels.
 
-    Raises DataError unless the file's own predictions agree: in another order of two classes each loss of
-    accuracy is a gain.
+    Raises DataError unless the file's own predictions agree. If two classes are exchanged, each loss of
+    accuracy looks like a gain.
     """
     expected = f"--labels {','.join(names)} says so, in the order of the numbers"
     if file.predictions is None or file.probabilities is None:
@@ -265,43 +269,45 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
             f"{file.shown}: its probabilities are numbered, but nothing says which label each number "
             f"means; {expected}, or add a column of predictions"
         )
-    predicted = find_places(file.predictions, [*names, *sorted(set(_names([file.predictions])) - set(names))])
-    agreed = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
-    if agreed < _LEAST_AGREED:
+    predicted = find_places(
+        file.predictions, [*names, *sorted(set(_list_names([file.predictions])) - set(names))]
+    )
+    agreement = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
+    if agreement < _MIN_AGREEMENT:
         raise DataError(
-            f"{file.shown}: taken for {_order(names)}, its numbered probabilities agree with its predictions "
-            f"on {100 * agreed:.1f} % of the rows; {expected}"
+            f"{file.shown}: taken for {_format_order(names)}, its numbered probabilities agree with its "
+            f"predictions on {100 * agreement:.1f} % of the rows; {expected}"
         )
     return (
-        f"{file.shown}: its numbered probabilities are taken for these classes: {_order(names)}; its "
-        f"predictions agree on {100 * agreed:.1f} % of the rows"
+        f"{file.shown}: its numbered probabilities are taken for these classes: {_format_order(names)}; its "
+        f"predictions agree on {100 * agreement:.1f} % of the rows"
     )
 
 
-def _order(names: Sequence[str]) -> str:
-    """The labels by number, such as `0 = neg, 1 = neutral, 2 = pos`"""
+def _format_order(names: Sequence[str]) -> str:
+    """The labels by number, such as `0 = neg, 1 = neutral, 2 = pos`."""
     listed = ", ".join(f"{k} = {name}" for k, name in enumerate(names[:EXAMPLES]))
     return listed + (", …" if len(names) > EXAMPLES else "")
 
 
-def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]) -> Floats | None:
-    """(rows, classes) in the order of the given rows and of all classes; 0 for a class that is missing."""
+def _spread_over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]) -> Floats | None:
+    """(rows, classes) probabilities in the order of these rows and classes; 0 for a class without any."""
     if file.probabilities is None:
         return None
     if rows is None and file.classes == classes:
         return file.probabilities
-    at = [classes.index(name) for name in file.classes]
+    positions = [classes.index(name) for name in file.classes]
     spread_out = np.zeros((len(file.probabilities), len(classes)))
-    for k, column in enumerate(at):
+    for k, column in enumerate(positions):
         values = file.probabilities[:, k]
         spread_out[:, column] = values if rows is None else values[rows]
     return spread_out
 
 
-def _predictions_of(
+def _read_predicted(
     file: Predictions, rows: Ints | None, classes: tuple[str, ...], probabilities: Floats | None
 ) -> Ints:
-    """(rows,) the prediction of the file, or else the most probable class."""
+    """(rows,) the predictions of the file, or the most probable classes if it has none."""
     if file.predictions is not None:
         codes = find_places(file.predictions, classes)
         return codes if rows is None else codes[rows]
@@ -310,7 +316,7 @@ def _predictions_of(
     return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
 
 
-def _warnings(
+def _list_warnings(
     file: Predictions,
     labels: Ints,
     predictions: Ints,
@@ -318,16 +324,16 @@ def _warnings(
     classes: tuple[str, ...],
     strays: int,
 ) -> list[str]:
-    """Warnings on values that are legal but likely a mistake. strays: how many of the last classes."""
+    """Warnings on valid values that are likely mistakes. strays: how many classes, the last, are no label."""
     warnings = []
     labelled = np.bincount(labels, minlength=len(classes))
     predicted = np.bincount(predictions, minlength=len(classes))
-    if len(odd := np.flatnonzero((labelled == 0) & (predicted > 0))):
-        no_label = odd[odd >= len(classes) - strays]
-        why = "which is the label of no row" if len(no_label) < len(odd) else "which is not a label"
+    if len(unlabelled := np.flatnonzero((labelled == 0) & (predicted > 0))):
+        no_label = unlabelled[unlabelled >= len(classes) - strays]
+        why = "which is the label of no row" if len(no_label) < len(unlabelled) else "which is not a label"
         warnings.append(
-            f"{file.shown} predicts {_list_classes(odd, classes)}, {why}, in {predicted[odd].sum():,} rows: "
-            "counted as wrong"
+            f"{file.shown} predicts {_list_classes(unlabelled, classes)}, {why}, in "
+            f"{predicted[unlabelled].sum():,} rows: counted as wrong"
         )
     if probabilities is None:
         return warnings

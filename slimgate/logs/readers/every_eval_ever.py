@@ -1,6 +1,6 @@
 """Every Eval Ever: `UUID.json` of a run in the shared schema, with its samples in `UUID_samples.jsonl`.
 
-The samples file has a line for each sample and result. For each result, the JSON states its metric, its
+The samples file has a line for each sample and result. The JSON states the metric of each result, with its
 direction and its range. A run without samples, such as a leaderboard's, has only figures and is refused.
 Schema: versions 0.2.0 to 0.3.0 (eval.schema.json, instance_level_eval.schema.json).
 """
@@ -22,7 +22,7 @@ from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _END = "_samples.jsonl"
-# A mean over samples by definition, in the unit of a sample's score.
+# Metrics that are by definition means over samples, in the unit of a sample's score.
 _MEANS = frozenset({"accuracy", "exact_match"})
 _NEEDED = "the score of each sample"
 Json = Mapping[str, Any]
@@ -43,11 +43,13 @@ class EveryEvalEver(Reader):
 
     def read(self, path: Path) -> Log:
         if path.is_file():
-            return make_log("every_eval_ever", str(path), [_run(path)])
+            return make_log("every_eval_ever", str(path), [_open_run(path)])
         files = [file for file in sorted(path.glob("*.json*")) if self.recognizes(file)]
         summaries = {file for file in files if file.suffix == ".json"}
-        alone = [file for file in files if file.suffix == ".jsonl" and _summary_of(file) not in summaries]
-        runs = [*map(_run, sorted(summaries)), *map(_run, alone)]
+        without_summary = [
+            file for file in files if file.suffix == ".jsonl" and _summary_of(file) not in summaries
+        ]
+        runs = [*map(_open_run, sorted(summaries)), *map(_open_run, without_summary)]
         models = sorted({str(run.model) for run in runs})
         if len(models) > 1:
             raise DataError(
@@ -60,8 +62,8 @@ def _summary_of(samples: Path) -> Path:
     return samples.with_name(samples.name.removesuffix(_END) + ".json")
 
 
-def _run(path: Path) -> Run:
-    """The run of a JSON or samples file; a run without samples has a problem instead of tasks."""
+def _open_run(path: Path) -> Run:
+    """Reads the run of a JSON or samples file. A run without samples has a problem instead of tasks."""
     if path.suffix == ".jsonl":
         summary_file = _summary_of(path)
         summary = read_object(summary_file) if summary_file.is_file() else {}
@@ -77,10 +79,12 @@ def _run(path: Path) -> Run:
         for result in summary.get("evaluation_results") or ()
     ]
     remedy = f"put {names[-1]} next to it" if detailed else "give a run that has a samples file"
-    return Run(_read_time(summary), {}, _read_model(summary), problem=_describe(path, figures, remedy))
+    return Run(
+        _read_time(summary), {}, _read_model(summary), problem=_describe_figures_alone(path, figures, remedy)
+    )
 
 
-def _describe(path: Path, figures: Sequence[tuple[str, float]], remedy: str) -> str:
+def _describe_figures_alone(path: Path, figures: Sequence[tuple[str, float]], remedy: str) -> str:
     return str(figures_alone(path, figures, _NEEDED, remedy)).removeprefix(f"{path}: ")
 
 
@@ -95,13 +99,16 @@ def _read_model(summary: Json) -> str | None:
 
 
 def _read_run(samples: Path, summary: Json) -> Run:
-    """Tasks by result: samples name it by `evaluation_result_id`, or by the name of the evaluation."""
-    results = {_key(result): result for result in summary.get("evaluation_results") or ()}
+    """Reads a run, with a task for each result.
+
+    Samples name their result by `evaluation_result_id`, or by the name of the evaluation.
+    """
+    results = {_find_key(result): result for result in summary.get("evaluation_results") or ()}
     counts: Counter[str] = Counter()
     names: dict[str, str] = {}
     models: set[str] = set()
     for _, row in read_objects(samples):
-        key = _key(row)
+        key = _find_key(row)
         counts[key] += 1
         names.setdefault(key, str(row["evaluation_name"]))
         models.add(str(row["model_id"]))
@@ -111,8 +118,8 @@ def _read_run(samples: Path, summary: Json) -> Run:
     detailed = summary.get("detailed_evaluation_results") or {}
     total = detailed.get("total_rows") if len(counts) == 1 else None
     tasks = {
-        name if shared[name] == 1 else key: _task(
-            samples, key, results.get(key) or _find(results, name), total
+        name if shared[name] == 1 else key: _make_task_log(
+            samples, key, results.get(key) or _find_result(results, name), total
         )
         for key, name in names.items()
     }
@@ -121,22 +128,22 @@ def _read_run(samples: Path, summary: Json) -> Run:
     return Run(_read_time(summary), tasks, model if model is not None else _read_model(summary), notes)
 
 
-def _key(entry: Json) -> str:
+def _find_key(entry: Json) -> str:
     """The key that joins a sample to its result."""
     return str(entry.get("evaluation_result_id") or entry["evaluation_name"])
 
 
-def _find(results: Mapping[str, Json], name: str) -> Json:
+def _find_result(results: Mapping[str, Json], name: str) -> Json:
     """The only result of an evaluation whose samples do not name its id; {} if there are several."""
     named = [result for result in results.values() if result["evaluation_name"] == name]
     return named[0] if len(named) == 1 else {}
 
 
-def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
+def _make_task_log(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
     config = result.get("metric_config") or {}
     metric = str(config.get("metric_id") or config.get("metric_name") or "score")
-    low, high = _bound(config.get("min_score"), -inf), _bound(config.get("max_score"), inf)
-    # a figure in percent has the range of percent, and its samples may be 0 or 1
+    low, high = _read_bound(config.get("min_score"), -inf), _read_bound(config.get("max_score"), inf)
+    # The range of a figure in percent is not that of its samples, which may be 0 or 1.
     in_unit = config.get("metric_unit") != "percent" and high != 100
     stated = (result.get("score_details") or {}).get("score")
     generation = (result.get("generation_config") or {}).get("generation_args")
@@ -147,7 +154,7 @@ def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
     if total is None or not all(has_decimals_for(mean, total) for mean in means.values()):
         means = {}
     return TaskLog(
-        partial(_rows, samples, key, metric),
+        partial(_read_rows, samples, key, metric),
         {metric: not config["lower_is_better"]} if "lower_is_better" in config else {},
         {"generation": generation} if generation else {},
         samples=total,
@@ -156,35 +163,37 @@ def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
     )
 
 
-def _bound(value: float | str | None, unknown: float) -> float:
-    """A number, or a text such as "Infinity"."""
+def _read_bound(value: float | str | None, unknown: float) -> float:
+    """Reads a number, or a text such as "Infinity"; `unknown` if it is neither."""
     with suppress(TypeError, ValueError):
         return float(value)  # type: ignore[arg-type]  # None gives a TypeError
     return unknown
 
 
-def _rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
+def _read_rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
     for line, row in read_objects(samples):
-        if _key(row) != key:
+        if _find_key(row) != key:
             continue
         try:
             question, answer = row["input"], row.get("output") or {}
-            right, error = as_text(question.get("reference")), row.get("error")
+            reference, error = as_text(question.get("reference")), row.get("error")
             prompt = as_text(question.get("formatted") or question.get("raw"))
-            document = as_text([question["raw"], right]) if question.get("raw") else row.get("sample_hash")
+            document = (
+                as_text([question["raw"], reference]) if question.get("raw") else row.get("sample_hash")
+            )
             raw = answer.get("raw") if row.get("output") else row.get("messages")
             yield Row(
                 id=str(row["sample_id"]),
                 scores={metric: None if error else row["evaluation"]["score"]},
                 keys={
                     name: text
-                    for name, text in ((DOCUMENT, document), (PROMPT, prompt), (TARGET, right))
+                    for name, text in ((DOCUMENT, document), (PROMPT, prompt), (TARGET, reference))
                     if text is not None
                 },
                 error=None if error is None else str(error),
                 prompt=prompt,
                 answer=as_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw),
-                target=right,
+                target=reference,
                 fields=row.get("metadata") or None,
                 answer_tokens=(row.get("token_usage") or {}).get("output_tokens"),
             )

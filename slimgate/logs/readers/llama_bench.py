@@ -1,8 +1,8 @@
 """llama-bench of llama.cpp: `-o json` or `-o jsonl`, an entry per test with the times of its repetitions.
 
-Each test is a load (pp512, tg128, pp512+tg128@d4096), and each repetition is a request with its time. So a
-speed-up has the rules of load tests, and is decided only with a second run of the base: five repetitions in
-one process do not predict the next process. `-o csv`, `md` and `sql` have only the mean and its deviation,
+Each test is a load (pp512, tg128, pp512+tg128@d4096), and each repetition is a request with its time. So the
+rules of load tests decide a speed-up, and only with a second run of the base: five repetitions in one process
+do not predict the next process. `-o csv`, `md` and `sql` have only the mean and its deviation,
 and are refused. Fields: tools/llama-bench/README.md of builds 5163 and 10700.
 """
 
@@ -21,7 +21,7 @@ from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import beginning, first_keys, read_array, read_objects
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
-# Settings that change the speed and do not belong to the model or the build: two files must share them.
+# Settings that change the speed and are not of the model or the build. Two files must share them.
 _SETTINGS = (
     "cpu_info",
     "gpu_info",
@@ -43,7 +43,7 @@ Entry = Mapping[str, Any]
 
 
 class LlamaBench(Reader):
-    """One output of one model."""
+    """A file with one output of llama-bench, of one model."""
 
     def recognizes(self, path: Path) -> bool:
         if path.suffix == ".jsonl":
@@ -60,19 +60,19 @@ class LlamaBench(Reader):
             raise DataError(
                 f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one model per file"
             )
-        # The settings in which tests of one shape differ, for example by `-t 4,8`.
+        # The settings that tell tests of one shape apart, for example with `-t 4,8`.
         varied = (
             []
-            if max(Counter(map(_name, entries)).values()) == 1
+            if max(Counter(map(_name_test, entries)).values()) == 1
             else [key for key in _SETTINGS if len({str(entry.get(key)) for entry in entries}) > 1]
         )
         loads: dict[str, LoadRun] = {}
         notes = []
         for entry in entries:
-            name = _name(entry, varied)
+            name = _name_test(entry, varied)
             if name in loads:
                 raise DataError(f"{path}: two tests named {name}; write each run into its own file")
-            loads[name] = _run(path, name, entry)
+            loads[name] = _make_load_run(path, name, entry)
             speeds = entry["samples_ts"]
             notes.append(
                 f"{path}: {name} {fmean(speeds):,.6g} tokens a second, mean of {len(speeds)} repetitions"
@@ -96,7 +96,7 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
     if not entries:
         raise DataError(f"{path}: it has no test of llama-bench")
     if any(not entry.get("samples_ns") for entry in entries):
-        figures = [(f"{_name(entry)} t/s", entry["avg_ts"]) for entry in entries]
+        figures = [(f"{_name_test(entry)} t/s", entry["avg_ts"]) for entry in entries]
         raise figures_alone(path, figures, _NEEDED, _REMEDY)
     return entries
 
@@ -106,7 +106,7 @@ def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
     text = path.read_text("utf-8", "replace")
     if start.startswith("build_commit,"):
         for row in csv.DictReader(text.splitlines()):
-            yield f"{_name(row)} t/s", float(row["avg_ts"])
+            yield f"{_name_test(row)} t/s", float(row["avg_ts"])
     elif not _is_sql(start):
         for line in text.splitlines():
             cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
@@ -115,15 +115,15 @@ def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
                 yield f"{cells[-2].replace(' ', '')} t/s", float(speed)
 
 
-def _name(entry: Entry, varied: Sequence[str] = ()) -> str:
-    """pp512, tg128, pp512+tg128, with @d4096 after a context of 4096 tokens."""
+def _name_test(entry: Entry, varied: Sequence[str] = ()) -> str:
+    """The name of a test: pp512, tg128 or pp512+tg128, with @d4096 after a context of 4096 tokens."""
     prompt, answer, depth = (int(entry.get(key) or 0) for key in ("n_prompt", "n_gen", "n_depth"))
     parts = [*([f"pp{prompt}"] if prompt else []), *([f"tg{answer}"] if answer else [])]
     name = "+".join(parts) + (f"@d{depth}" if depth else "")
     return " ".join([name, *(f"{key}={entry.get(key)}" for key in varied)])
 
 
-def _run(path: Path, name: str, entry: Entry) -> LoadRun:
+def _make_load_run(path: Path, name: str, entry: Entry) -> LoadRun:
     times, prompt, answer = entry["samples_ns"], int(entry["n_prompt"]), int(entry["n_gen"])
     if len(times) != len(entry["samples_ts"]):
         raise DataError(

@@ -54,8 +54,8 @@ from slimgate.suite.tables import MeasureTable
 if TYPE_CHECKING:
     from slimgate.plugins.base import Arrays
 
-# A budget on a 95th percentile needs more rounds than one on a median, and rounds that resemble the round
-# before them count as fewer. So it gets TIMES_FOR_P95 times the rounds, if they fit into the time.
+# A budget on a 95th percentile needs more rounds than a budget on a median, and rounds that resemble the
+# round before them count as fewer. So it gets this many times the rounds, if they fit into the time.
 TIMES_FOR_P95 = 10
 EXTRA_INFO = (
     "p50_ms",
@@ -80,7 +80,7 @@ def test_latency(
     """Times one workload of the teacher or a variant, and judges its budgets on milliseconds.
 
     It times the forward call on prepared tensors, or the call from text to answer. For a model that writes
-    text it times the whole answer or one of its phases. In the phase of the later tokens it times each token.
+    text it times the full answer, or the time to its first token, or each token after the first.
     """
     budgets = suite.find_budgets(timed.name).find_time_budgets(workload)
     reason = describe_not_timed(request.config) or describe_unpacked_times(timed)
@@ -118,21 +118,21 @@ def test_latency(
         tokens=int(next(iter(batch.inputs.values())).shape[1]),
         turns=min(len(batch.timed), times.rounds) if suite.has_cascade else None,
         passed_on=None if cascade is None else list(cascade.passed_on),
-        tokenize_ms=None if workload.writes else _tokenize_ms(timed, batch),
+        tokenize_ms=None if workload.writes else _measure_tokenizing(timed, batch),
         limits=limits,
         measured=format_now(),
     )
     shown = {key: getattr(facts, key) for key in EXTRA_INFO}
     benchmark.extra_info.update({key: value for key, value in shown.items() if value is not None})
-    described = request.config.stash.setdefault(BENCHMARKS, {})
-    described[suite.path, timed.name, workload.id] = benchmark.extra_info
+    benchmark_entries = request.config.stash.setdefault(BENCHMARKS, {})
+    benchmark_entries[suite.path, timed.name, workload.id] = benchmark.extra_info
     report_result(GateResult(TIMES, timed.name, workload.id, facts))
     if limits is not None:
         conclude(timed, limits)
 
 
 def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudget]) -> tuple[int, int]:
-    """Warms a call up. Returns the number of warm-up calls, and of rounds to time for these budgets."""
+    """Warms a call up. Returns the numbers of warm-up calls and of rounds to time for the budgets."""
     has_p95 = any(QUANTILES[budget.kind] == P95 for budget in budgets)
     return plan_rounds(
         call,
@@ -143,10 +143,10 @@ def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudg
     )
 
 
-def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
-    """Milliseconds to tokenize the rows of a call.
+def _measure_tokenizing(timed: ModelHandle, batch: WorkloadInputs) -> float:
+    """Measures the milliseconds to tokenize the rows of a call.
 
-    For an end-to-end workload the rows keep their own lengths, and the tokenizer has the same threads.
+    For an end-to-end workload the rows keep their own lengths, and the tokenizer has the threads of the call.
     """
     folder, first = timed.built.artifact.folder, batch.timed[0]
     if isinstance(first, Texts):
@@ -157,7 +157,7 @@ def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
 
 
 def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
-    """Times the rounds, without the untimed start of a call, such as reading the prompt."""
+    """Times the rounds. The start of a call, such as reading the prompt, is not timed."""
     if call.begins:
         benchmark.pedantic(call.call, setup=lambda: ((call.begin(),), {}), rounds=rounds, iterations=1)
     else:
@@ -181,7 +181,7 @@ def _describe_writing(timed: ModelHandle, workload: Workload, inputs: Arrays, ti
 def make_limit_facts(
     judged: CallTimes, budgets: Sequence[LimitBudget], default: OnInconclusive, line: str
 ) -> TimeLimitFacts:
-    """Budgets on times as the record stores them.
+    """Makes the facts on budgets on times that the record stores.
 
     default: the on_inconclusive of a budget that does not set it. line: the message.
     """
@@ -196,7 +196,7 @@ def make_limit_facts(
 
 
 def _label_benchmark(benchmark: Any, suite: Suite, name: str, workload: str) -> None:
-    """Sets the names in pytest-benchmark's table and files, which it copies when timing begins.
+    """Sets the names in pytest-benchmark's table and files. It copies them when timing begins.
 
     pytest-benchmark fills `params` with the test's parameters, and would write a Workload as
     "UNSERIALIZABLE".
@@ -290,7 +290,7 @@ def make_speedup_facts(
     clearance: float | None = 1.0,
     threads: int | None,
 ) -> SpeedupFacts:
-    """A duel as the record stores it.
+    """Makes the facts on a duel that the record stores.
 
     action: what an undecided budget does. line: the message. clearance: the factor by which the speed-up must
     clear its budget. threads: the threads of a call; None if the models ran in servers.

@@ -8,8 +8,8 @@ from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
+    is_looser,
     judged_budgets,
-    looser,
     message_of,
     verdict_under,
 )
@@ -34,19 +34,19 @@ _ORDER: tuple[Outcome | None, ...] = (
 
 def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
     """Limits that changed, of the teacher and of variants in both releases; the looser limits come first."""
-    changes = demands.budget_changes(read_demands(old), read_demands(new), accepted=_accepted(new))
+    changes = demands.budget_changes(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
     return [_with_former_verdict(change, new) for change in changes]
 
 
-def _accepted(record: RunRecord) -> str | None:
-    """Why a whole release was accepted."""
+def _find_acceptance(record: RunRecord) -> str | None:
+    """The reason for which a release was accepted with all of its changes; None if it was not."""
     return clean_reason(record.accepted.reason) if record.accepted else None
 
 
 def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange:
-    """A looser limit with the verdict of the former limit on the new figures, the worst of all workloads."""
+    """Adds to a looser limit the worst verdict of the former limit on the new figures of all workloads."""
     before, after = change.before, change.after
-    if before is None or after is None or not looser(change.kind, after, before):
+    if before is None or after is None or not is_looser(change.kind, after, before):
         return change
     judged = [
         budget
@@ -59,38 +59,41 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
 
 
 def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
-    """Every way in which the gate of the new record demands less; those without a reason come first."""
-    weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_accepted(new))
+    """Everything that the gate of the new record demands less; weakenings without a reason come first."""
+    weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
     if old.demands is not None:
         return weaker
     judged = [
-        Weakening(about="settings", change=line, reason=_accepted(new)) for line in weaker_gates(old, new)
+        Weakening(about="settings", change=line, reason=_find_acceptance(new))
+        for line in weaker_gates(old, new)
     ]
     return sorted([*weaker, *judged], key=lambda weakening: weakening.reason is not None)
 
 
 def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
-    """Verdicts that changed, for models in both releases; those that held and now fail come first."""
-    changes = [change for before, after in _in_both(old, new) for change in _verdicts_of(before, after)]
+    """Verdicts that changed, for models in both releases; regressions come first."""
+    changes = [
+        change for before, after in _pair_models(old, new) for change in _compare_verdicts(before, after)
+    ]
     return sorted(
         changes, key=lambda verdict_change: (not verdict_change.regressed, _ORDER.index(verdict_change.after))
     )
 
 
 def missing_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Variants that gated and are not in the new record, so their budgets are missing too."""
+    """Variants that gated and are not in the new record, and neither are their budgets."""
     names = {model.name for model in new.variants}
     return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
 
 
 def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Budgets with the same limit that judge less than before: without groups, builds, or sliced columns.
+    """Lines on budgets with the same limit that judge less now: without groups, builds or sliced columns.
 
-    It uses the results if a record lacks the suite's demands. Without groups rows count as independent, so
-    intervals get narrower.
+    They are found from the results, for records without the demands of a suite. Without groups rows count as
+    independent, so intervals get narrower.
     """
     weaker: dict[str, None] = {}
-    for before, after in _in_both(old, new):
+    for before, after in _pair_models(old, new):
         for name, facts in after.quality.items() if after.gated else ():
             was = before.quality.get(name)
             if was is not None and facts.budgets:
@@ -111,14 +114,14 @@ def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[
     if was.groups and now.groups is None:
         yield f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"
     builds = max((budget.builds or 1 for budget in was.budgets), default=1)
-    # 1: still over builds, which are all equal because no step is random now
+    # A budget over 1 build is still over builds, which are all equal because no step is random now.
     if builds > 1 and all(budget.builds is None for budget in now.budgets):
         yield f"{name} was judged over {builds} builds and is judged on one build now"
     yield from _weaker_caps(name, was.budgets, now.budgets)
 
 
 def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:
-    """A larger share of rows may lose more than the cap, by a limit that is not derived from the budget's."""
+    """Budgets that let a larger share of rows lose more than the cap, by a limit that the suite states."""
     before = {budget.kind: budget.capped for budget in was}
     for budget in now:
         old, new = before.get(budget.kind), budget.capped
@@ -140,20 +143,20 @@ def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord,
     return [(before[model.name], model) for model in new.variants[1:] if model.name in before]
 
 
-def _in_both(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
-    """The teachers, and the variants that are in both."""
+def _pair_models(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
+    """The pair of teachers, then the pairs of variants that are in both."""
     return [(old.variants[0], new.variants[0]), *shared_variants(old, new)]
 
 
-def _gating(model: VariantRecord) -> dict[Key, Judged]:
-    """The judged budgets by budget and kind; empty if the variant is shown and not gated."""
+def _map_gating_budgets(model: VariantRecord) -> dict[Key, Judged]:
+    """(budget, kind) -> judged budget; empty for a variant that is shown and not gated."""
     return (
         {(judged.name, judged.facts.kind): judged for judged in judged_budgets(model)} if model.gated else {}
     )
 
 
-def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
-    olds, news = _gating(before), _gating(after)
+def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
+    olds, news = _map_gating_budgets(before), _map_gating_budgets(after)
     for key in dict.fromkeys([*olds, *news]):
         was, now = (
             _outcome(before, olds.get(key), news.get(key)),
@@ -179,8 +182,8 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
 def _by_former_limit(
     now: Outcome | None, new: Judged | None, limits: tuple[float, float] | None
 ) -> Outcome | None:
-    """The verdict by the former limit, if that is looser: a stricter limit makes no model worse."""
-    if new is None or limits is None or not looser(new.facts.kind, *limits):
+    """The verdict by the former limit if that is looser, because a stricter limit makes no model worse."""
+    if new is None or limits is None or not is_looser(new.facts.kind, *limits):
         return now
     return verdict_under(new.facts.kind, limits[0], new) or now
 
@@ -203,12 +206,12 @@ def _outcome(model: VariantRecord, judged: Judged | None, other: Judged | None) 
     return "error" if model.error is not None else "not measured"
 
 
-# The name of the awaited result if a suite has budgets on flips or slices, and maybe on tokens.
+# The name of the awaited result of a suite with budgets on flips or slices. It covers budgets on tokens too.
 _FLIPS = "flips and slices"
 
 
 def _is_awaited(model: VariantRecord, judged: Judged) -> bool:
-    """Whether the model's suite has a budget there that its run did not judge."""
+    """Whether the model's suite has this budget, and its run did not judge it."""
     if judged.of not in ("flips", "slices", *TOKEN_TABLES):
         return judged.name in model.awaited
     return any(judged.of in words.split(" and ") for words in model.awaited) or _FLIPS in model.awaited

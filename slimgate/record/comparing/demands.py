@@ -1,7 +1,7 @@
-"""Whether the gate got weaker: compares what a gate demands with what an earlier gate demanded.
+"""Compares what a gate demands with what an earlier gate demanded: whether it got weaker.
 
-`slimgate compare`, `slimgate accept` and --slimgate-baseline share this check. A key of a suite
-without its own rule counts as weaker if its value has changed.
+`slimgate compare`, `slimgate accept` and --slimgate-baseline share this check. If a key of a suite has no
+rule, any change of its value counts as weaker.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from slimgate.judge.score_metric import RECORD_KIND, RULES
-from slimgate.record.budgets import clean_reason, judged_budgets, looser
+from slimgate.record.budgets import clean_reason, is_looser, judged_budgets
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import TEACHER
@@ -32,28 +32,29 @@ _LOAD_MODEL = "load_model"
 _JUDGING = ("gate", "confirm")
 _SELF_TESTS = ("identical", "planted_fault", "planted_delay")
 _LONGEST = 80
-# What samples without a score do in logs, the strictest first.
+# How samples without a score count in logs, the strictest first.
 _MISSING = ("fail", "as-wrong", "drop")
-# Options that make a limit stricter. `over = "builds"` covers all builds, not only the rows of one.
+# Options that make a limit stricter. `over = "builds"` covers all builds, not only the rows of one build.
 _STRICTER_OPTIONS = ({"over": "builds"},)
 
 
 def read_demands(record: RunRecord) -> Demands:
-    """What the gate of a record demanded; for a record without a suite, such as of logs, what it judged."""
-    demands = record.demands or _judged_demands(record)
+    """What the gate of a record demanded, or judged if the record has no suite, such as a record of logs."""
+    demands = record.demands or _read_judged_demands(record)
     teacher = record.variants[0]
-    # The files of a trained teacher differ between machines by rounding, so its settings and rows count.
+    # The files of a trained teacher differ between machines by rounding, so its settings and rows are
+    # compared.
     is_trained = any(step.name != _LOAD_MODEL or step.log.get("head") for step in teacher.steps)
     tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
-    known = {
-        "rows": demands.rows or _judging_rows(record),
+    facts = {
+        "rows": demands.rows or _read_judging_rows(record),
         "teacher": None if is_trained or teacher.artifact is None else teacher.artifact.digest,
         "self_tests": tests,
     }
-    return demands.model_copy(update=known)
+    return demands.model_copy(update=facts)
 
 
-def _judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
+def _read_judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
     splits = record.task.splits
     return {
         name: DemandedRows(n=splits[name].n, digest=splits[name].digest)
@@ -62,29 +63,29 @@ def _judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
     }
 
 
-def _judged_demands(record: RunRecord) -> Demands:
+def _read_judged_demands(record: RunRecord) -> Demands:
     return Demands(
-        budgets=[budget for model in record.variants for budget in _budgets_of(model)],
+        budgets=[budget for model in record.variants for budget in _list_budgets(model)],
         gated={model.name: model.gated for model in record.variants[1:]},
         switched_off={model.name: model.switched_off for model in record.variants if model.switched_off},
         settings={
             "suite.seeds": record.suite.seeds,
             "task.kind": record.task.kind,
             "teacher.model": record.variants[0].parent,
-            **_settings_of_logs(record),
+            **_read_log_settings(record),
         },
         unjudged={model.name: model.awaited for model in record.variants if model.awaited},
     )
 
 
-def _settings_of_logs(record: RunRecord) -> dict[str, object]:
-    """The rules by which logs were compared, as far as the record of the logs has them."""
+def _read_log_settings(record: RunRecord) -> dict[str, object]:
+    """The rules by which logs were compared, as far as the record states them."""
     rules = (record.task.params or {}).get(RULES, {}) if record.task.kind == RECORD_KIND else {}
     return {f"logs.{name}": value for name, value in rules.items()}
 
 
-def _budgets_of(model: VariantRecord) -> Iterator[DemandedBudget]:
-    """One item per budget and kind; a latency budget counts once for all workloads."""
+def _list_budgets(model: VariantRecord) -> Iterator[DemandedBudget]:
+    """Lists a budget once for each kind, and a latency budget once for all workloads."""
     judged = {
         ("latency" if budget.of == "latency" else budget.name, budget.facts.kind): budget.facts
         for budget in judged_budgets(model)
@@ -109,8 +110,8 @@ def _budgets_of(model: VariantRecord) -> Iterator[DemandedBudget]:
 def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = None) -> list[Weakening]:
     """Everything that the gate demands less now; changes without a reason come first.
 
-    accepted: why the whole new gate was accepted. Something that is unknown now, such as the rows, is no
-    weakening.
+    accepted: why the new gate was accepted with all of its changes. A demand that is unknown now, such as
+    that on the rows, is no weakening.
     """
     common = _common_reason(before, now, accepted)
     weaker = [
@@ -136,26 +137,26 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
 
 
 def _common_reason(before: Demands, now: Demands, accepted: str | None) -> str | None:
-    """The reason for the whole gate. A reason that was there before is not about this change."""
+    """The reason for all changes of the gate. A reason that the earlier gate had is not about them."""
     new_reason = clean_reason(now.reason) if now.reason != before.reason else None
     return accepted or new_reason
 
 
 def budget_changes(before: Demands, now: Demands, *, accepted: str | None = None) -> list[BudgetChange]:
-    """Limits that changed, for models that are in both gates; the looser ones first."""
+    """Limits that changed, for models that are in both gates; looser limits first."""
     common = _common_reason(before, now, accepted)
     models = [TEACHER, *(name for name in now.gated if name in before.gated)]
-    changes = [change for name in models for change in _changes_of(name, before, now, common)]
+    changes = [change for name in models for change in _list_changes(name, before, now, common)]
     return sorted(changes, key=lambda change: (not change.looser, change.reason is not None))
 
 
-def _changes_of(name: str, before: Demands, now: Demands, common: str | None) -> Iterator[BudgetChange]:
+def _list_changes(name: str, before: Demands, now: Demands, common: str | None) -> Iterator[BudgetChange]:
     olds, news = _gating_budgets(before, name), _gating_budgets(now, name)
     is_gated = now.gated.get(name, True)
     off = {(budget.budget, budget.kind): budget.reason for budget in now.switched_off.get(name, ())}
     for key, old in olds.items():
         if key in news:
-            yield from _change(old, news[key], common)
+            yield from _compare_budgets(old, news[key], common)
         elif not (is_gated and _is_unjudged(now, old)):
             yield BudgetChange(
                 variant=name,
@@ -165,7 +166,7 @@ def _changes_of(name: str, before: Demands, now: Demands, common: str | None) ->
                 after=None,
                 looser=True,
                 gates_no_more=not is_gated,
-                # The reason why a variant is not gated is no reason to drop its budget.
+                # The reason for which a variant is not gated is no reason to drop its budget.
                 reason=(clean_reason(off.get(key)) if is_gated else None) or common,
             )
     for key, new in news.items():
@@ -196,19 +197,19 @@ def _is_unjudged(demands: Demands, budget: DemandedBudget) -> bool:
     )
 
 
-def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Iterator[BudgetChange]:
-    # None if nothing changed, or if a record does not have it.
+def _compare_budgets(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Iterator[BudgetChange]:
+    # None if it did not change, or if a record does not state it.
     was, now = old.on_inconclusive, new.on_inconclusive
     undecided = None if was is None or now is None or was == now else (was, now)
     options = None if old.options == new.options else (old.options, new.options)
     if old.limit == new.limit and undecided is None and options is None:
         return
-    is_looser = (
-        looser(new.kind, new.limit, old.limit)
+    is_weaker = (
+        is_looser(new.kind, new.limit, old.limit)
         or undecided == ONLY_WARNS
         or (options is not None and new.options not in _STRICTER_OPTIONS)
     )
-    # A reason that was there before is not about this change.
+    # A reason that the earlier budget had is not about this change.
     new_reason = clean_reason(new.reason) if new.reason != old.reason else None
     yield BudgetChange(
         variant=new.variant,
@@ -216,8 +217,8 @@ def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Ite
         kind=new.kind,
         before=old.limit,
         after=new.limit,
-        looser=is_looser,
-        reason=new_reason or (common if is_looser else None),
+        looser=is_weaker,
+        reason=new_reason or (common if is_weaker else None),
         undecided=undecided,
         options=options,
     )
@@ -283,7 +284,7 @@ def _is_fewer(before: float | None, now: float | None) -> bool:
 
 
 def _is_removed_or_changed(before: object, now: object) -> bool:
-    """Whether a set value was removed or changed. A value that was not set before is stricter."""
+    """Whether a value was removed or changed. A value where none was set before is stricter."""
     return bool(before) and before != now
 
 
@@ -292,7 +293,7 @@ def _is_turned_on(before: object, now: object) -> bool:
 
 
 def _has_other_code(before: object, now: object) -> bool:
-    """Whether code changed that still counts."""
+    """Whether code that is still used has changed."""
     return now is not None and before != now
 
 
@@ -309,7 +310,7 @@ def _asks_less_of_servers(before: Sequence[Json] | None, now: Sequence[Json] | N
 
 
 def _is_laxer(before: str, now: str | None) -> bool:
-    """Whether samples without a score count for less than they did."""
+    """Whether samples without a score cost less than before."""
     return now is not None and _MISSING.index(now) > _MISSING.index(before)
 
 
@@ -317,7 +318,7 @@ def _allows_more(before: Sequence[str], now: Sequence[str] | None) -> bool:
     return not set(now or ()) <= set(before)
 
 
-# Key -> whether its new value demands less than its old one. For every other key any change does.
+# Key -> whether its new value demands less than its old value. For every other key any change does.
 _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_turned_on,
     "task.group": _is_removed_or_changed,
@@ -338,7 +339,7 @@ _RULES: Mapping[str, Rule] = {
 
 
 def _weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
-    """The settings that demand less. A setting that the earlier record does not have was not demanded."""
+    """The settings that demand less. A setting that the earlier record lacks was not demanded."""
     for key, old in before.items() if now else ():
         rule = _has_other_code if key.startswith(CODE) else _RULES.get(key, ne)
         if rule(old, now.get(key)):
@@ -355,6 +356,6 @@ def _describe_setting(key: str, old: object, new: object) -> str:
 
 
 def _format(value: object) -> str:
-    """A value as JSON, cut after its beginning if it is long."""
+    """A value as JSON; only its beginning if it is long."""
     text = "not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,4 +1,4 @@
-"""Makes the call that a workload times: a forward pass, text to answer, a written answer, or its phases.
+"""Makes the timed call of a workload: a forward pass, text to answer, a written answer, or a phase of it.
 
 | part    | before it, not timed | timed                                         |
 |---------|----------------------|-----------------------------------------------|
@@ -27,7 +27,7 @@ from slimgate.run.measure.end_to_end import Texts, read_texts
 
 @dataclass(frozen=True)
 class TimedCall:
-    """call(begin()) is one call; only `call` is timed. begins: whether `begin` does any work."""
+    """A call, `call(begin())`, of which only `call` is timed. begins: whether `begin` does any work."""
 
     begin: Callable[[], Any]
     call: Callable[[Any], object]
@@ -54,8 +54,9 @@ def prepare_inputs(predictor: Predictor, inputs: Sequence[CallInputs]) -> list[A
 
 
 def make_timed_call(predictor: Predictor, prepared: object, part: TimedPart) -> TimedCall:
-    """The call of a part. prepared: an item of `prepare_inputs`. Raises MeasureError if the predictor cannot
-    write answers in phases.
+    """The call of a part. prepared: an item of `prepare_inputs`.
+
+    Raises MeasureError if the predictor cannot write answers in phases.
     """
 
     def begin() -> Any:

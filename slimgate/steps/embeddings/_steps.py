@@ -22,8 +22,8 @@ TRUNCATE, QUANTIZE = "truncate_embeddings", "quantize_embeddings"
 
 
 def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -> Json:
-    """Keeps `dims` dimensions, by "pca" or "first"; returns the log. Raises BuildError, DataError."""
-    network = _encoder(model, TRUNCATE)
+    """Reduces the embeddings to `dims` dimensions. by: "pca" or "first". Raises BuildError, DataError."""
+    network = _require_encoder(model, TRUNCATE)
     vectors = calibration_embeddings(model, context)
     width = vectors.shape[-1]
     if dims >= width:
@@ -32,7 +32,7 @@ def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -
     if by == "first":
         directions = torch.eye(dims, width)
         energy = float(vectors[:, :dims].double().square().sum() / vectors.double().square().sum())
-    name, layer = _last_linear(network)
+    name, layer = _find_last_linear(network)
     if layer is None and not isinstance(network.reduce, nn.Identity):
         raise BuildError(
             f"{TRUNCATE}: an earlier step has cut the embeddings, and they cannot be cut again; cut them "
@@ -41,7 +41,7 @@ def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -
     if layer is not None:
         replace_modules_(model, TRUNCATE, {name: _merge_projection(layer, directions)})
     else:
-        reduce = LeadingDimensions(dims) if by == "first" else _projection(directions)
+        reduce = LeadingDimensions(dims) if by == "first" else _make_projection(directions)
         replace_modules_(model, TRUNCATE, {"reduce": reduce.to(context.device)})
     return {
         "dims_before": width,
@@ -54,7 +54,7 @@ def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -
 
 def quantize_(model: TorchModel, *, to: str, query: Query, context: BuildContext) -> Json:
     """Puts the embeddings into a form of fewer bits; returns the log. Raises BuildError, DataError."""
-    _encoder(model, QUANTIZE)
+    _require_encoder(model, QUANTIZE)
     vectors = calibration_embeddings(model, context)
     form: StoredForm = BinaryForm(vectors.shape[-1], query)
     if to == "int8":
@@ -75,13 +75,13 @@ def calibration_embeddings(model: TorchModel, context: BuildContext) -> torch.Te
 
 
 def principal_directions(vectors: torch.Tensor, dims: int) -> tuple[torch.Tensor, float]:
-    """(dims, width) orthonormal directions of the largest energy, largest first, and their share of it."""
+    """(dims, width) orthonormal directions of the largest squared length, and their share of its total."""
     squares, directions = torch.linalg.eigh(vectors.double().t() @ vectors.double())
     principal = directions[:, -dims:].flip(1).t()
     return principal.float().contiguous(), float(squares[-dims:].sum() / squares.sum())
 
 
-def _encoder(model: TorchModel, step_name: str) -> SentenceEncoder:
+def _require_encoder(model: TorchModel, step_name: str) -> SentenceEncoder:
     network = model.network
     if not isinstance(network, SentenceEncoder):
         raise BuildError(
@@ -96,26 +96,26 @@ def _encoder(model: TorchModel, step_name: str) -> SentenceEncoder:
     return network
 
 
-def _last_linear(network: SentenceEncoder) -> tuple[str, nn.Linear | None]:
-    """The float layer that gives the embeddings, and its name; None if the pooling gives them."""
+def _find_last_linear(network: SentenceEncoder) -> tuple[str, nn.Linear | None]:
+    """The name and the linear layer whose output the embeddings are; None if no plain nn.Linear is last."""
     if type(network.reduce) is nn.Linear:
         return "reduce", network.reduce
     last = len(network.dense) - 1
-    behind = network.dense[last] if last >= 0 and isinstance(network.reduce, nn.Identity) else None
-    return (f"dense.{last}", behind) if type(behind) is nn.Linear else ("", None)
+    last_layer = network.dense[last] if last >= 0 and isinstance(network.reduce, nn.Identity) else None
+    return (f"dense.{last}", last_layer) if type(last_layer) is nn.Linear else ("", None)
 
 
 @torch.no_grad()
 def _merge_projection(layer: nn.Linear, directions: torch.Tensor) -> nn.Linear:
-    """Merges the layer and the projection after it into one layer."""
+    """Merges a layer and the projection after it into one layer."""
     directions = directions.to(layer.weight)
-    merged = _projection(directions @ layer.weight)
+    merged = _make_projection(directions @ layer.weight)
     if layer.bias is not None:
         merged.bias = nn.Parameter(directions @ layer.bias)
     return merged
 
 
-def _projection(weight: torch.Tensor) -> nn.Linear:
+def _make_projection(weight: torch.Tensor) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device=weight.device)
     with torch.no_grad():
         layer.weight.copy_(weight)

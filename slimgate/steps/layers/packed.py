@@ -5,9 +5,9 @@
 
 The state is plain tensors: `packed` (rows, bytes of a row) uint8 without gaps, `scale` float16 (float32 if
 the weights are too small or too large for it), for affine grids `zero_points`, also packed, and `bias`
-float32. So files are small. With float activations memory is not smaller and layers are not faster: the first
-call of PackedLinear makes a float32 weight, kept outside the state. With int8 activations it makes an
-Int8Linear of that weight instead, and is as fast as one. PackedEmbedding unpacks only the rows of a lookup.
+float32. So files are small. With float activations a PackedLinear takes no less memory and no less time than
+an nn.Linear: its first call makes a float32 weight, which stays outside the state. With int8 activations it
+makes an Int8Linear of that weight, and is as fast. PackedEmbedding unpacks only the rows of a lookup.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class PackedWeight(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """(rows, columns) float32: made at its first use, and kept; no gradient goes into it."""
+        """(rows, columns) float32 weight without a gradient. It is made at its first use, and stored."""
         if self._weight is None:
             with torch.inference_mode(False), torch.no_grad():
                 self._weight = dequantize(self.levels(), self.grid())
         return self._weight
 
     def levels(self) -> Tensor:
-        """(rows, columns) uint8."""
+        """(rows, columns) uint8 levels."""
         return unpack(self.packed, self.scheme.bits, self.columns)
 
     def grid(self) -> Grid:
@@ -64,7 +64,7 @@ class PackedWeight(nn.Module):
         return Grid(self.scheme, self.scale, self._zero_point())
 
     def weight_numbers(self) -> tuple[int, int]:
-        """Weights that parameters() does not list: all, and those other than zero."""
+        """The number of weights that parameters() does not list, and how many of them are not zero."""
         return self.rows * self.columns, int(torch.count_nonzero(dequantize(self.levels(), self.grid())))
 
     def set_levels_(self, levels: Tensor, grid: Grid) -> Self:
@@ -84,7 +84,7 @@ class PackedWeight(nn.Module):
         return self
 
     def scheme_options(self) -> dict[str, Any]:
-        """The options that both layers have."""
+        """The options that a PackedLinear and a PackedEmbedding have in common."""
         return _options(self.scheme, self.scale)
 
     def _zero_point(self) -> Tensor:
@@ -114,8 +114,9 @@ class PackedWeight(nn.Module):
 class PackedLinear(PackedWeight):
     """y = x W' + b, with W stored in few bits.
 
-    activations "float32": computed in float; gradients reach x, so layers around it can learn. "int8": uses
-    an Int8Linear of the weight, which is rounded again to 8 bits per channel; gradients stop.
+    With activations "float32" it computes in float, and gradients reach x, so that layers before it can
+    learn. With "int8" it uses an Int8Linear of the weight, which is rounded again to 8 bits per channel, and
+    gradients stop.
     """
 
     bias: nn.Parameter | None
@@ -162,7 +163,7 @@ class PackedLinear(PackedWeight):
         bias: Tensor | None = None,
         activations: Activations = "float32",
     ) -> Self:
-        """The layer with the given levels (out_features, in_features)."""
+        """The layer with these levels (out_features, in_features)."""
         options = {**_options(grid.scheme, grid.scale), "activations": activations}
         layer = cls(levels.shape[1], levels.shape[0], bias is not None, **options)
         if bias is not None:
@@ -201,9 +202,9 @@ class PackedLinear(PackedWeight):
 
 
 class PackedEmbedding(PackedWeight):
-    """An embedding table in few bits; a lookup unpacks only its own rows, into float32.
+    """An embedding table in few bits. A lookup unpacks only the rows that it reads, into float32.
 
-    `padding_idx` is kept as information: without training it changes nothing.
+    `padding_idx` is only information, because it has no effect without training.
     """
 
     def __init__(

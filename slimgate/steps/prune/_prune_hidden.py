@@ -29,7 +29,7 @@ from slimgate.models.cut_layers import (
     cut_embedding,
     cut_linear,
     cut_norm_,
-    cut_own_embedding_,
+    narrow_embedding_,
     part_to_cut,
 )
 from slimgate.models.families import family_of
@@ -152,7 +152,7 @@ def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Seque
         if type(network.get_submodule(name)) is nn.Embedding  # a subclass may compute more
     }
     for name in set(stream.tables) - modules.keys():
-        cut_own_embedding_(network, name, kept_units)
+        narrow_embedding_(network, name, kept_units)
     modules |= {n: cut_linear(model, n, rows=kept_units) for n in stream.writers}
     modules |= {n: cut_linear(model, n, columns=kept_units) for n in stream.readers}
     for table in modules.keys() & set(

@@ -107,7 +107,7 @@ class KeepInBoth(KeepLayers):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with only these blocks. Raises BuildError for a model of one list."""
-        from slimgate.models.block_choice import keep_blocks_of_both_
+        from slimgate.models.block_choice import keep_stack_blocks_
         from slimgate.models.blocks import block_lists
 
         blocks_of_model, lists = block_lists(model.network), _lists(params)
@@ -122,7 +122,7 @@ class KeepInBoth(KeepLayers):
         ]
         for option, numbers, count in zip(("encoder", "decoder"), remaining, before, strict=True):
             check_numbers(numbers, count, option)
-        keep_blocks_of_both_(model, *remaining)
+        keep_stack_blocks_(model, *remaining)
         after = [len(numbers) for numbers in remaining]
         context.log.update(blocks_before=before, blocks_after=after)
         if model.config.model_type == "t5" and after[0] < after[1]:

@@ -54,7 +54,7 @@ class Cast(Step[Params]):
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.plain_layers import to_plain_tables_
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.models.token_embeddings import sharing, tied_heads
+        from slimgate.models.token_embeddings import share_buffers, tied_heads
         from slimgate.steps.layers.half_linear import HalfEmbedding, HalfLinear
 
         compute = computes_in(params, context.device)
@@ -69,7 +69,7 @@ class Cast(Step[Params]):
         for name, layer in linear.items():
             cast_layers[name] = HalfLinear.from_linear(layer, dtype=params.dtype, compute=compute)
             if name in tied:
-                sharing(cast_layers[name], cast_layers[tied[name]], ("weight",))
+                share_buffers(cast_layers[name], cast_layers[tied[name]], ("weight",))
         replace_modules_(model, "cast", cast_layers)
         context.log.update(
             dtype=params.dtype, computes_in=compute, linear_layers=len(linear), embedding_tables=len(tables)

@@ -40,7 +40,7 @@ class Int8Dynamic(Step[Params]):
         """The model with int8 layers in place of float ones."""
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import plain_token_embeddings, sharing, tied_heads
+        from slimgate.models.token_embeddings import plain_token_embeddings, share_buffers, tied_heads
         from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 
         tables = plain_token_embeddings(model) if params.embeddings else {}
@@ -54,7 +54,7 @@ class Int8Dynamic(Step[Params]):
         for name, layer in linear.items():
             layers[name] = Int8Linear.from_linear(layer, granularity=params.granularity)
             if name in tied:
-                sharing(layers[name], layers[tied[name]], ("weight", "weight_scale"))
+                share_buffers(layers[name], layers[tied[name]], ("weight", "weight_scale"))
         context.log.update(note_untied_tables(model.network, layers))
         replace_modules_(model, "int8_dynamic", layers)
         context.log.update(

@@ -143,16 +143,16 @@ class GenerationTask(Task[G]):
     writes = True
 
     @abstractmethod
-    def asked_column(self, params: G) -> str:
+    def prompt_column(self, params: G) -> str:
         """The column of the text that the model answers."""
 
     def columns(self, params: G) -> tuple[str, ...]:
         """The prompt column, and that of the reference."""
-        return (self.asked_column(params), *(() if params.reference is None else (params.reference,)))
+        return (self.prompt_column(params), *(() if params.reference is None else (params.reference,)))
 
     def text_columns(self, params: G) -> tuple[str, ...]:
         """The prompt column: no prompt may be in two splits."""
-        return (self.asked_column(params),)
+        return (self.prompt_column(params),)
 
     def label_column(self, params: G) -> None:
         """None: there are no classes."""
@@ -227,7 +227,7 @@ class GenerationTask(Task[G]):
 
     def texts(self, params: G, rows: Rows) -> list[str]:
         """All prompts and references, to train a tokenizer on."""
-        prompts = rows.table[self.asked_column(params)].to_pylist()
+        prompts = rows.table[self.prompt_column(params)].to_pylist()
         return [
             *map(str, prompts),
             *(reference for row_references in references(params, rows) for reference in row_references),

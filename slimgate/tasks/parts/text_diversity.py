@@ -1,6 +1,6 @@
-"""How varied texts are, by their words.
+"""Measures how varied texts are by their words.
 
-It compares the texts that teacher and variant write after the first tokens of gate rows.
+The texts are those that the teacher and the variant write after the first tokens of gate rows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
 def repetition(texts: Sequence[str], n: int = 4) -> float | None:
     """The share of n-grams that have occurred before in the same text, mean over texts, in [0, 1].
 
-    Texts of fewer words than n do not count; None if no text is longer. Source: Welleck et al. 2020 (Neural
+    Texts of fewer than n words do not count; None if all are such texts. Source: Welleck et al. 2020 (Neural
     Text Generation with Unlikelihood Training), seq-rep-n.
     """
     by_text = [ngrams(text.split(), n) for text in texts]
@@ -53,7 +53,7 @@ def repetition(texts: Sequence[str], n: int = 4) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-# By network, then by prompts and number of tokens: every variant is compared with the same loaded teacher.
+# Network -> (prompts, number of tokens) -> figures. All variants are compared with the same loaded teacher.
 _figures_of_networks: WeakKeyDictionary[Any, dict[object, Figures]] = WeakKeyDictionary()
 
 
@@ -63,10 +63,10 @@ def diversity(texts: Sequence[str]) -> Figures:
 
 
 @dataclass(frozen=True)
-class _Plain:
-    """Sampling from the model's distribution, unchanged: text that it has forgotten does not occur.
+class _PlainSampling:
+    """Settings of sampling from the unchanged distribution of a model.
 
-    All texts have this length, because the share of different words falls with the amount of text.
+    tokens: the length of every text, because the share of different words falls with the amount of text.
     """
 
     tokens: int = 32
@@ -76,32 +76,36 @@ class _Plain:
 
 def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
     """The figures: name -> what, teacher, variant; None for a model that PyTorch does not run."""
-    tokens = _tokens(teacher, variant)
-    theirs, ours = _diversity(teacher, tokens), _diversity(variant, tokens)
+    tokens = _count_tokens(teacher, variant)
+    teacher_figures, variant_figures = (
+        _measure_diversity(teacher, tokens),
+        _measure_diversity(variant, tokens),
+    )
     return {
         name: {
             "what": (
                 f"{label}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows"
             ),
-            "teacher": theirs.get(name),
-            "variant": ours.get(name),
+            "teacher": teacher_figures.get(name),
+            "variant": variant_figures.get(name),
         }
         for name, label in WORDS.items()
     }
 
 
-def _network(model: Compared) -> Any:
+def _find_network(model: Compared) -> Any:
     return getattr(model.predictor, "network", None)
 
 
-def _tokens(*models: Compared) -> int:
-    """The number of tokens that every model writes: fewer if a model has fewer positions."""
-    rooms = [room(_network(model)) for model in models if can_write(_network(model))]
-    return min([_Plain.tokens, *(room - PROMPT_TOKENS for room in rooms if room is not None)])
+def _count_tokens(*models: Compared) -> int:
+    """The number of tokens that all models write, which is smaller if a model has few positions."""
+    networks = [_find_network(model) for model in models]
+    limits = [room(network) for network in networks if can_write(network)]
+    return min([_PlainSampling.tokens, *(limit - PROMPT_TOKENS for limit in limits if limit is not None)])
 
 
-def _diversity(model: Compared, tokens: int) -> Figures:
-    network = _network(model)
+def _measure_diversity(model: Compared, tokens: int) -> Figures:
+    network = _find_network(model)
     if tokens < 1 or not can_write(network):
         return {}
     encoded: Any = model.encoded
@@ -118,5 +122,7 @@ def _write_and_measure(model: Compared, prompts: Sequence[Sequence[int]], tokens
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=False)
-    texts = continue_prompts(_network(model), tokenizer, prompts, _Plain(tokens), seed=0, endless=True)
+    texts = continue_prompts(
+        _find_network(model), tokenizer, prompts, _PlainSampling(tokens), seed=0, endless=True
+    )
     return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

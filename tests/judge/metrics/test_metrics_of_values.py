@@ -53,7 +53,7 @@ def label_sets(rows: int, seed: int, *, perfect: bool = False) -> Outcomes:
     said = gold if perfect else np.where(rng.random((rows, 3)) < 0.3, 1 - gold, gold)
     given = tuple(f"gold:{name}" for name in LABELS)
     return Outcomes(
-        np.arange(rows).astype(np.str_), values=multi_label._values(LABELS, gold, said), given=given
+        np.arange(rows).astype(np.str_), values=multi_label._make_values(LABELS, gold, said), given=given
     )
 
 
@@ -184,7 +184,9 @@ def test_metrics_of_label_sets_are_scikit_learns(name: str, expected: Callable[.
 def test_an_unused_label_counts_as_zero_in_the_macro_mean() -> None:
     gold, said = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 0.0], [1.0, 0.0]])
     found = Outcomes(
-        np.array(["a", "b"]), values=multi_label._values(("x", "y"), gold, said), given=("gold:x", "gold:y")
+        np.array(["a", "b"]),
+        values=multi_label._make_values(("x", "y"), gold, said),
+        given=("gold:x", "gold:y"),
     )
     assert value_of(load_metric("labels_f1_macro"), found) == 0.5
     assert value_of(load_metric("labels_f1_micro"), found) == 1

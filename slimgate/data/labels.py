@@ -114,13 +114,22 @@ def _split_labels(value: object, separator: str, where: str) -> list[str]:
 def _to_names(parts: Sequence[str], names: Sequence[str] | None, where: str) -> frozenset[str]:
     if names is None:
         return frozenset(parts)
-    for part in parts:
-        if not (part.isdecimal() and int(part) < len(names)) and part not in names:
-            raise DataError(
-                f"column {where}: label {part}, but [task] names has only {len(names)} entries, counted "
-                "from 0"
-            )
-    return frozenset(names[int(part)] if part.isdecimal() else part for part in parts)
+    return frozenset(_to_name(part, names, where) for part in parts)
+
+
+def _to_name(label: str, names: Sequence[str], where: str) -> str:
+    """A name as it is, or the name of a number. Raises DataError if it is neither, or could be both."""
+    by_number = names[int(label)] if label.isdecimal() and int(label) < len(names) else None
+    if label not in names and by_number is None:
+        raise DataError(
+            f"column {where}: label {label}, but [task] names has only {len(names)} entries, counted from 0"
+        )
+    if label in names and by_number not in (None, label):
+        raise DataError(
+            f'column {where}: label {label} is a name in [task] names and also the number of "{by_number}"; '
+            "leave names out if the labels are names"
+        )
+    return by_number or label
 
 
 def _read_indicators(rows: Rows, name: str) -> list[bool]:

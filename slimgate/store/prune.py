@@ -7,11 +7,12 @@ artifacts, the artifacts that they were built from, their outcomes, and its spli
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,6 +25,7 @@ from slimgate.store.store import DAMAGED, UNFINISHED, Json, make_temporary_name,
 # The folders of a store without entries. record/looks_log.py writes looks.
 _OTHER_FOLDERS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?) ?((?P<unit>[kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -185,10 +187,6 @@ def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
 
 def parse_size(text: str) -> int:
     """The bytes that "5GB", "500 MB", "1.5GiB" or "4096" mean; 1 GB = 1024³. Raises DataError."""
-    number = text.strip().upper().removesuffix("B").removesuffix("I").strip()
-    power = "KMGT".find(number[-1:]) + 1 if number[-1:] else 0
-    with suppress(ValueError, OverflowError):
-        value = float(number[:-1] if power else number) * 1024**power
-        if value >= 0:
-            return int(value)
+    if match := _SIZE.fullmatch(text.strip()):
+        return int(Decimal(match["number"]) * 1024 ** " KMGT".find((match["unit"] or " ").upper()))
     raise DataError(f'--max-size "{text}": expected a size such as 5GB, 500MB or 4096')

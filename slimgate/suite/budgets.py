@@ -113,8 +113,8 @@ def _read_teacher_limits(
     _check_metric(key, loc, data, file, [*known_metrics(), "baseline"])
     _check_is_table(table, "{ floor = 0.85 }", loc, data, file)
     _refuse_over_key(table, loc, data, file)
-    for kind in QualityBudgetTable.model_fields.keys() - TeacherBudgetTable.model_fields.keys():
-        if kind in table:
+    for kind in table:
+        if kind in QualityBudgetTable.model_fields and kind not in TeacherBudgetTable.model_fields:
             raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {advice}")
     try:
         budgets = TeacherBudgetTable.model_validate(table).budgets()
@@ -218,8 +218,8 @@ def _read_baseline_budgets(
         _check_metric(name, loc, data, file, [*known_metrics(), *BaselineTable.model_fields])
         _check_is_table(table, EXAMPLE, loc, data, file)
         _refuse_over_key(table, loc, data, file)
-        for kind in {*QualityBudgetTable.model_fields} - {*BaselineBudgetTable.model_fields}:
-            if kind in table:
+        for kind in table:
+            if kind in QualityBudgetTable.model_fields and kind not in BaselineBudgetTable.model_fields:
                 problem = "limits the current value, whatever the baseline's was; write it under [budgets]"
                 raise make_suite_error(file, (*loc, kind), data, problem)
         try:

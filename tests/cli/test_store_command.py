@@ -266,7 +266,7 @@ def test_sizes_are_read(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1", "inf", "nan", "5XB", "1e400"])
+@pytest.mark.parametrize("text", ["", "GB", "-1", "inf", "nan", "5XB", "1e400", "5I", "1_000", "٣"])
 def test_what_is_no_size_is_said(text: str) -> None:
     with pytest.raises(DataError, match="expected a size"):
         parse_size(text)

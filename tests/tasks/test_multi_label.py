@@ -42,9 +42,10 @@ def rows_of(**columns: list[Any]) -> Rows:
         (rows_of(topics=["b, a", "", "c"]), {}),
         (rows_of(topics=["b|a", "", "c"]), {"separator": "|"}),
         (rows_of(topics=[[1, 0], [], [2]]), {"names": ("a", "b", "c")}),
+        (rows_of(topics=["1, a", "", "c"]), {"names": ("a", "b", "c")}),
         (rows_of(a=[1, 0, 0], b=["1", "0", "0"], c=[False, False, True]), {"label": ("a", "b", "c")}),
     ],
-    ids=["lists", "joined", "another separator", "numbers", "a column each"],
+    ids=["lists", "joined", "another separator", "numbers", "a number or a name", "a column each"],
 )
 def test_labels_of_every_form_become_the_same(rows: Rows, options: dict[str, Any]) -> None:
     params = params_of(**options)
@@ -62,11 +63,29 @@ def test_labels_of_every_form_become_the_same(rows: Rows, options: dict[str, Any
             {"names": ("a", "b")},
             "row r1: label 3, but .* names has only 2 entries, counted from 0",
         ),
+        (
+            rows_of(topics=["2015", "1"]),
+            {"names": ("0", "2")},
+            "row r0: label 2015, but .* names has only 2 entries",
+        ),
+        (
+            rows_of(topics=["1"]),
+            {"names": ("1", "2")},
+            'label 1 is a name in .* names and also the number of "2"; leave names out',
+        ),
         (rows_of(a=["1", "yes"]), {"label": ("a",)}, "column a, row r1: 'yes', expected 0 or 1"),
         (rows_of(topics=["", ""]), {}, "the label columns topics contain no label"),
         (rows_of(topics=[1.5, 2.0]), {}, "row r0: 1.5, expected a list of labels, or names"),
     ],
-    ids=["null", "beyond the names", "no 0 or 1", "none at all", "numbers"],
+    ids=[
+        "null",
+        "beyond the names",
+        "a year beyond",
+        "name or number",
+        "no 0 or 1",
+        "none at all",
+        "numbers",
+    ],
 )
 def test_labels_that_cannot_be_read_are_named(rows: Rows, options: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from slimgate._system.json_text import read_json
 from slimgate.cli.init.look import texts_of
 from slimgate.data.labels import output_order
@@ -171,8 +173,8 @@ def count_tokens(
 ) -> TokenCounts:
     """Counts the tokens of some rows with the model's tokenizer; estimates them without a tokenizer.json."""
     # spread over the file, because files may be sorted
-    positions = range(0, table.num_rows, max(1, table.num_rows // rows))
-    texts = texts_of(table.take(list(positions)[:rows]), columns)
+    positions = np.linspace(0, table.num_rows - 1, min(rows, table.num_rows)).astype(int)
+    texts = texts_of(table.take(positions), columns)
     tokenizer = None if model.fresh else _read_tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:
         return TokenCounts(

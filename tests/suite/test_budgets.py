@@ -484,9 +484,13 @@ def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
             {"teacher": {"accuracy": {"equivalent_points": 1.0}}},
             "equivalent_points: limits the loss against the teacher",
         ),
+        (
+            {"teacher": {"accuracy": {"drop_relative": 0.1, "drop_points": 1.0, "equivalent_points": 1.0}}},
+            "drop_relative: limits the loss against the teacher",
+        ),
         ({"accuracy": {"equivalent_point": 1.0}}, r"Did you mean equivalent_points\?"),
     ],
-    ids=["zero", "always holds", "unsuited", "slices", "teacher", "mistyped"],
+    ids=["zero", "always holds", "unsuited", "slices", "teacher", "first in the file", "mistyped"],
 )
 def test_a_wrong_budget_on_both_sides_is_one_clear_error(table: dict[str, Any], problem: str) -> None:
     read = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 
 
 class _Output(io.FileIO):
-    """A file to which writing succeeds, even if it is a pipe without a reader."""
+    """A file to which writing succeeds, even if it is a pipe without a reader, or a full one."""
 
     def write(self, data: ReadableBuffer) -> int:
         try:
-            return super().write(data) or 0
+            while (written := super().write(data)) is None:  # a full pipe that does not block
+                select.select([], [self], [])
+            return written
         except BrokenPipeError:
             return memoryview(data).nbytes
 

@@ -98,9 +98,8 @@ def _norms_in_other_places(
     for new, old in enumerate(remaining):
         modules_of_place = dict(layers[new].named_modules())
         for name, module in layers[old].named_modules():
-            if nn.Identity in (type(module), type(modules_of_place.get(name))) and type(module) is not type(
-                modules_of_place[name]
-            ):
+            types = type(module), type(modules_of_place.get(name))
+            if nn.Identity in types and types[0] is not types[1]:
                 moved[f"{root}.{new}.{name}"] = module
     return moved
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -31,6 +32,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, columns in zip(("teacher", "int8"), turned(1000, lost=30), strict=True):
         write_predictions(path / f"{name}.csv", columns)
     return path
+
+
+def test_output_waits_for_a_slow_reader_of_a_full_pipe() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    command = subprocess.Popen([*SLIMGATE, "schema"], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    with pytest.raises(subprocess.TimeoutExpired):  # the schema is longer than the pipe
+        command.wait(timeout=6)
+    with os.fdopen(reading, "rb") as pipe:
+        schema = json.loads(pipe.read())
+    assert (command.communicate(timeout=30)[1], command.returncode) == (b"", 0)
+    assert "properties" in schema
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         action="store_true",
         help="Also check that this machine has the rows with their columns, the model folders, the "
-        "packages and the logs, and that the logs can be compared",
+        "packages and the logs, and that the budgets can judge the logs",
     )
     parser.add_argument(
         "--without-budgets",

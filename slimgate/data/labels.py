@@ -97,7 +97,8 @@ def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDA
     return marks
 
 
-def _split_labels(value: object, separator: str, where: str) -> list[str]:
+def _split_labels(value: object, separator: str, where: str) -> list[str | int]:
+    """The labels of a row; whole numbers stay numbers."""
     if value is None:
         raise DataError(
             f"column {where}: null, expected labels; for a row without labels, give an empty list or text"
@@ -108,28 +109,29 @@ def _split_labels(value: object, separator: str, where: str) -> list[str]:
         raise DataError(
             f"column {where}: {value!r}, expected a list of labels, or names joined by {separator!r}"
         )
-    return [str(part) for part in value]
+    return [part if type(part) is int else str(part) for part in value]
 
 
-def _to_names(parts: Sequence[str], names: Sequence[str] | None, where: str) -> frozenset[str]:
+def _to_names(parts: Sequence[str | int], names: Sequence[str] | None, where: str) -> frozenset[str]:
     if names is None:
-        return frozenset(parts)
+        return frozenset(map(str, parts))
     return frozenset(_to_name(part, names, where) for part in parts)
 
 
-def _to_name(label: str, names: Sequence[str], where: str) -> str:
-    """A name as it is, or the name of a number. Raises DataError if it is neither, or could be both."""
-    by_number = names[int(label)] if label.isdecimal() and int(label) < len(names) else None
-    if label not in names and by_number is None:
+def _to_name(label: str | int, names: Sequence[str], where: str) -> str:
+    """The name of a number, or a name as it is. Raises DataError for a text that is neither, or both."""
+    number = int(label) if isinstance(label, int) or label.isdecimal() else -1
+    by_number = names[number] if 0 <= number < len(names) else None
+    if by_number is None and label not in names:
         raise DataError(
             f"column {where}: label {label}, but [task] names has only {len(names)} entries, counted from 0"
         )
-    if label in names and by_number not in (None, label):
+    if isinstance(label, str) and label in names and by_number not in (None, label):
         raise DataError(
             f'column {where}: label {label} is a name in [task] names and also the number of "{by_number}"; '
             "leave names out if the labels are names"
         )
-    return by_number or label
+    return str(label) if by_number is None else by_number
 
 
 def _read_indicators(rows: Rows, name: str) -> list[bool]:

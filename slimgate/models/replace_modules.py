@@ -39,7 +39,7 @@ def replace_modules_(
         settings: name of a module ("" is the network) -> attribute -> value.
 
     Raises:
-        BuildError: for a module whose class does not say its options.
+        BuildError: for a module whose class does not declare its options.
     """
     spec: Json = {"modules": {name: describe(module) for name, module in modules.items()}}
     if settings:

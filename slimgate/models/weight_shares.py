@@ -140,7 +140,7 @@ def explain_missing_shares(kind: str, folder: Path) -> str:
         try:
             _of_graph_in(folder)
         except SuiteError as error:
-            return str(error)
+            return str(error).removesuffix("; name the file")  # nobody can name a file of the store
     return "its files do not say in which precision the weights are"
 
 

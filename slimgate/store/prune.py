@@ -25,7 +25,7 @@ from slimgate.store.store import DAMAGED, UNFINISHED, Json, make_temporary_name,
 # The folders of a store without entries. record/looks_log.py writes looks.
 _OTHER_FOLDERS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
-_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?) ?((?P<unit>[kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)\s*((?P<unit>[kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
     slimgate_x counts as slimgate's own package here, so that slimgate itself is not edited.
     """
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(digests, "OWN", "slimgate_x")
+    monkeypatch.setattr(digests, "OWN_PACKAGE", "slimgate_x")
     folder = tmp_path / "slimgate_x"
     folder.mkdir()
 

@@ -54,6 +54,14 @@ def test_labels_of_every_form_become_the_same(rows: Rows, options: dict[str, Any
     assert found.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
 
 
+def test_numbers_are_numbers_even_if_a_name_has_the_same_digits() -> None:
+    rows = rows_of(topics=[[0], [1, 2], []])
+    params = params_of(names=("1", "2", "3"))
+    assert task.task.facts(params, {"train": rows}).classes == ("1", "2", "3")
+    targets = task.task.targets(params, rows, TaskFacts(("1", "2", "3")), encoded=None)  # type: ignore[arg-type]
+    assert targets.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "said"),
     [

@@ -135,7 +135,7 @@ def ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:
 
     def ours() -> int:
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".jsonl") as file:
-            plan = AnswerPlan(1, kept=Path(file.name))
+            plan = AnswerPlan(1, reply_file=Path(file.name))
             replies = ask_for_answers(EndpointPredictor(endpoint), prompts, HOW, plan, repeats=1)
         return sum(reply.text == TEXT for (reply,) in replies)
 

@@ -124,7 +124,7 @@ def on_ray(suite: Suite, folder: Path, workers: int, cores: int) -> RayResult:
     done = build_on_ray(
         RayRequest(
             runs={suite.path: SuiteRun(suite, store, device="cpu")},
-            wishes={suite.path: read_goals(suite)},
+            goals={suite.path: read_goals(suite)},
             needs=RequestedNeeds(((None, {"cpus": cores / workers}),)),
             root=folder,
             rebuild_mark=now,

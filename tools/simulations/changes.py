@@ -146,7 +146,7 @@ def make_counts(
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
         before = rows.sound(rng, n)
-        new = rows.damaged(rng, before, whole=in_whole) if worse else before
+        new = rows.damaged(rng, before, in_whole=in_whole) if worse else before
         after = {name: np.where(changed, new[name], column) for name, column in before.items()}
         return Outcomes(_ids(n), values=before), Outcomes(_ids(n), values=after)
 

@@ -26,7 +26,7 @@ Columns = Mapping[str, Column]
 
 @dataclass(frozen=True)
 class Look:
-    """A table, what the user stated about it, and guesses about its columns: the FoundRows of `Task.guess`.
+    """A table, the columns that the user stated, and guesses about all: the ExaminedRows of `Task.guess`.
 
     causal: whether the model is a language model. encoder_decoder: whether it reads a text and writes one.
     """

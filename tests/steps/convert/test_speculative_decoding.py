@@ -97,7 +97,7 @@ def test_transformers_assisted_generation_writes_the_same(llama: tuple[Any, Any]
     for prompt in prompts_of(context, model.tokenizer)[:3]:
         answer = SpeculativeAnswer(model.network, Draft(draft.network, 3), prompt, 16)
         answer.begin()
-        while answer.left:
+        while answer.remaining:
             answer.extend()
         ids = torch.tensor([prompt])
         reference = model.network.generate(
@@ -120,7 +120,7 @@ def test_passes_by_hand(llama: tuple[Any, Any]) -> None:
     assert answer.begin() == answer.written[0]
     assert answer.passes == 0
     assert [len(answer.extend()) for _ in range(3)] == [4, 4, 1]
-    assert (answer.passes, answer.left, len(answer.written)) == (3, 0, 10)
+    assert (answer.passes, answer.remaining, len(answer.written)) == (3, 0, 10)
     for cache in answer.caches:  # the last token is read by nobody
         assert cache.get_seq_length() <= len(prompt) + 9
 

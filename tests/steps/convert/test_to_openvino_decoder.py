@@ -131,7 +131,7 @@ def test_answers_past_a_sliding_window_are_those_of_pytorch(by_family: Callable[
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
-    pair = tiny_decoder(tmp_path, "llama", num_hidden_layers=1)
+    pair = tiny_decoder(tmp_path, "llama", num_hidden_layers=2)
     assert_ends_at_both_end_tokens(pair, lambda: reopened(apply(pair), tmp_path / "saved"))
 
 

@@ -15,7 +15,6 @@ from pydantic import BaseModel, RootModel
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate._system.timestamps import format_now
 from slimgate._system.toml import toml_key, toml_value
 from slimgate.cli.tune.front import Chosen, holds_by_budget, pareto_front
 from slimgate.cli.tune.proposing import format_steps
@@ -176,8 +175,10 @@ def _facts(trial: Trial) -> dict[str, Any]:
 
 
 def _describe_drop(name: str, judged: QualityJudgement) -> dict[str, Any]:
-    facts = quality_facts(judged, message(name, judged), measured=format_now())
-    return facts.model_dump(mode="json")
+    """The judgement as run.json has it, without a time: trials of the store were not measured now."""
+    return quality_facts(judged, message(name, judged), measured="").model_dump(
+        mode="json", exclude={"measured"}
+    )
 
 
 def names_of(chosen: Sequence[Chosen], suite: Suite) -> list[str]:

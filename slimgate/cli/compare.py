@@ -82,15 +82,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write(_to_json(comparison, environment) + "\n")
     else:
-        if environment is not None:
-            from slimgate.report.environments import format_environment
-
-            sys.stdout.write(f"{format_environment(environment)}\n\n")
         try:
             text = _text(comparison, [*older, new], options.out)
         except OSError as error:
             raise DataError(f"--out {options.out}: cannot be written: {error.strerror}") from error
-        sys.stdout.write(unescape_markdown(text) if sys.stdout.isatty() else text)
+        if sys.stdout.isatty():
+            text = unescape_markdown(text)
+        if environment is not None:  # never escaped
+            from slimgate.report.environments import format_environment
+
+            text = f"{format_environment(environment)}\n\n{text}"
+        sys.stdout.write(text)
     return int(_fails(comparison, options.fail_on or ()))
 
 

@@ -14,7 +14,7 @@ from slimgate.cli.init import proposing
 from slimgate.cli.init.data import DataFiles, concat_parts
 from slimgate.cli.init.guessing import Guess, params_of
 from slimgate.cli.init.look import texts_of
-from slimgate.cli.init.models import LocalModel, Standing, TokenCounts, count_tokens
+from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count_tokens
 from slimgate.data.labels import label_map
 from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import normalize_row
@@ -37,7 +37,7 @@ class Draft:
     name: str
     files: DataFiles
     parts: Mapping[str, pa.Table]
-    model: LocalModel
+    model: ModelSettings
     guess: Guess
     stated: tuple[str, ...] = ()
 

@@ -31,8 +31,8 @@ UNREADABLE = 0.2
 
 
 @dataclass(frozen=True)
-class LocalModel:
-    """A model that was found, with its settings.
+class ModelSettings:
+    """The settings of the model that --model names, in a folder or on the hub.
 
     text: the model, as a suite names it. folder: the folder of its settings; config: its config.json. fresh:
     whether its weights are new.
@@ -113,7 +113,7 @@ class LocalModel:
         return "ready"
 
 
-def find_model(text: str, folder: Path) -> LocalModel:
+def find_model(text: str, folder: Path) -> ModelSettings:
     """The model that --model names, under its name in a suite in `folder`. Raises SlimgateError."""
     ref = parse_model_ref(text)
     fresh = text.startswith(FRESH)
@@ -121,7 +121,7 @@ def find_model(text: str, folder: Path) -> LocalModel:
         if ref.revision is None:
             _check_not_mistyped(text)
         settings = fetch_settings(ref)
-        return LocalModel(text, settings, read_config(settings), False)
+        return ModelSettings(text, settings, read_config(settings), False)
     check_tokenizer(ref)
     if ref.stored is not None:
         raise SuiteError(
@@ -138,7 +138,7 @@ def find_model(text: str, folder: Path) -> LocalModel:
     if not text.startswith("package:"):
         relative_path = Path(os.path.relpath(ref.folder, folder)).as_posix()
         text = f"{FRESH}{relative_path}" if fresh else relative_path
-    return LocalModel(text, ref.folder, model_config(ref), fresh)
+    return ModelSettings(text, ref.folder, model_config(ref), fresh)
 
 
 def _check_not_mistyped(text: str) -> None:
@@ -169,7 +169,7 @@ class TokenCounts:
 
 
 def count_tokens(
-    model: LocalModel, table: pa.Table, columns: tuple[str, ...], *, rows: int = 2000
+    model: ModelSettings, table: pa.Table, columns: tuple[str, ...], *, rows: int = 2000
 ) -> TokenCounts:
     """Counts the tokens of some rows with the model's tokenizer; estimates them without a tokenizer.json."""
     # spread over the file, because files may be sorted

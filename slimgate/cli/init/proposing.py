@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from slimgate._system.processor import cpu_instructions, sums_saturate
-from slimgate.cli.init.models import LocalModel, Standing
+from slimgate.cli.init.models import ModelSettings, Standing
 from slimgate.judge.budget_kinds import QualityBudget, suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
@@ -82,7 +82,7 @@ def _tightest_budget(sizes: tuple[int, ...], changes: tuple[float, float]) -> fl
     return next((p for p in POINTS if drop_outlook(sizes, p / 100, changes).word == "can decide"), None)
 
 
-def int8_by_onnx(model: LocalModel) -> list[Json]:
+def int8_by_onnx(model: ModelSettings) -> list[Json]:
     """Steps to int8 by ONNX Runtime; empty if it is not installed, or does not fuse the model's graphs.
 
     If sums of int8 products saturate, weights of 7 bits keep them exact.
@@ -121,7 +121,7 @@ def choose_blocks(blocks: int | None) -> list[int] | None:
     return [0] if half == 1 else [round(i * (blocks - 1) / (half - 1)) for i in range(half)]
 
 
-def choose_blocks_of_model(model: LocalModel) -> list[int] | Json | None:
+def choose_blocks_of_model(model: ModelSettings) -> list[int] | Json | None:
     """The blocks for keep_layers: half of them, of both stacks of an encoder-decoder; None: too few."""
     if not model.stacks:
         return choose_blocks(model.blocks)
@@ -129,7 +129,7 @@ def choose_blocks_of_model(model: LocalModel) -> list[int] | Json | None:
     return halves or None
 
 
-def int8_steps(model: LocalModel) -> list[Json]:
+def int8_steps(model: ModelSettings) -> list[Json]:
     """Steps to int8 by the fastest runtime that is installed and takes the model; else empty."""
     if model.encoder_decoder:
         known = model.config.get("model_type") in ENCODER_DECODERS
@@ -138,13 +138,13 @@ def int8_steps(model: LocalModel) -> list[Json]:
     return int8_by_onnx(model)
 
 
-def learning(model: LocalModel) -> Json:
+def learning(model: ModelSettings) -> Json:
     """Options of every training step: wide models learn at smaller steps."""
     narrow = (model.width or 0) <= 512
     return {"epochs": 2, "learning_rate": 2e-4 if narrow else 5e-5}
 
 
-def pooling(model: LocalModel, task: Task[Any], standing: Standing) -> str | None:
+def pooling(model: ModelSettings, task: Task[Any], standing: Standing) -> str | None:
     """[task] pooling if the model has no usable head: a new one on the mean of the tokens."""
     pooled = task.auto_class is not None and "pooling" in task.Params.model_fields
     return "mean" if pooled and standing != "ready" and not model.causal else None

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from slimgate.cli.init import proposing
-from slimgate.cli.init.models import LocalModel, count_tokens
+from slimgate.cli.init.models import ModelSettings, count_tokens
 from slimgate.cli.init.proposing import budgets_for, choose_blocks, int8_by_onnx, split_sizes, window
 from slimgate.judge.rows_needed import planned_rows
 
@@ -76,14 +76,14 @@ def test_int8_keeps_its_sums_exact_on_a_processor_without_vnni(
     instructions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proposing, "cpu_instructions", lambda: instructions)
-    model = LocalModel("model", Path("model"), {"model_type": "bert"}, fresh=False)
+    model = ModelSettings("model", Path("model"), {"model_type": "bert"}, fresh=False)
     options = int8_by_onnx(model)[-1]["onnx_int8_static"]
     assert options.get("reduce_range", False) is (instructions == ["avx2"])
 
 
 def test_rows_whose_tokens_are_counted_are_spread_over_the_file() -> None:
     """A file may be sorted: here the long texts are last."""
-    model = LocalModel("model", Path("model"), {"model_type": "bert"}, fresh=True)
+    model = ModelSettings("model", Path("model"), {"model_type": "bert"}, fresh=True)
     table = pa.table({"text": ["short"] * 3000 + ["long " * 100] * 999})
     counts = count_tokens(model, table, ("text",)).counts
     assert len(counts) == 2000

@@ -113,9 +113,15 @@ def _read_older(paths: Sequence[Path], new: StoredRecord) -> list[StoredRecord]:
         if not path.is_dir() or (path / RECORD).is_file():
             baselines.append(read_record_file(path))
             continue
-        below = baselines_in(path, new.record.suite.path)
+        suite = new.record.suite.path
+        below = baselines_in(path, suite)
         if not below:
-            raise DataError(f"{path}: no baseline of {new.record.suite.path} is in this folder")
+            origin = (
+                f"of {suite}"
+                if new.record.has_suite_file
+                else f"from a report folder named {Path(suite).stem}"
+            )
+            raise DataError(f"{path}: no baseline {origin} is in this folder")
         baselines += below
     older = [baseline for baseline in baselines if baseline.file.resolve() != new.file.resolve()]
     if not older:

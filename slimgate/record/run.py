@@ -268,6 +268,11 @@ class RunRecord(Facts):
     demands: Demands | None = None
 
     @property
+    def has_suite_file(self) -> bool:
+        """Whether a suite was run. `slimgate judge` has none, so `suite.path` is made from its folder."""
+        return not (self.task.is_of_files and self.command.startswith("slimgate judge "))
+
+    @property
     def carried_results(self) -> list[CarriedResult]:
         """The results of earlier runs, of all models."""
         return [result for model in self.variants for result in model.carried]

@@ -269,8 +269,9 @@ def _head(comparison: Comparison) -> str:
     status = f"**{new.status}**" + ("" if old.status == new.status else f", was {old.status}")
     parts = [status, *_counts(comparison)]
     reasons = [f"Accepted with the reason: {escape(new.reason)}"] if new.reason else []
-    origin = f"Suite {escape(new.suite)} · {escape(old.created)} → {escape(new.created)}"
-    return blocks(" · ".join(parts), *reasons, origin)
+    suite = [] if new.suite is None else [f"Suite {escape(new.suite)}"]
+    origin = [*suite, f"{escape(old.created)} → {escape(new.created)}"]
+    return blocks(" · ".join(parts), *reasons, " · ".join(origin))
 
 
 def _counts(comparison: Comparison) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The files of a record of judged files: their paths and digests, and whether a suite names them."""
+"""The files of a record of judged files: their paths and digests."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from slimgate.record.run import RunRecord
 from slimgate.report.figures import count
 
 _SHA256_DIGITS = 64
-
-
-def has_suite_file(record: RunRecord) -> bool:
-    """Whether the record is of a suite; a record of `slimgate judge` has only a name for its folder."""
-    return not (record.task.is_of_files and record.command.startswith("slimgate judge "))
 
 
 def describe_files(record: RunRecord) -> Iterator[str]:

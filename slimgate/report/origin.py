@@ -9,7 +9,7 @@ from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count, moment
 from slimgate.report.figures import count
-from slimgate.report.judged_files import describe_files, has_suite_file
+from slimgate.report.judged_files import describe_files
 from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import teacher
 from slimgate.report.trust import delay_words
@@ -27,7 +27,7 @@ def origin(record: RunRecord) -> str:
             return " · ".join([escape(str(record.task.source["name"])), moment(record.created), *commit])
         noun = "scores" if record.task.kind == RECORD_KIND else "rows"
         counted = [] if gate is None else [f"{count(gate.n)} {noun}"]
-        suite = [f"Suite {escape(record.suite.path)}"] if has_suite_file(record) else []
+        suite = [f"Suite {escape(record.suite.path)}"] if record.has_suite_file else []
         return " · ".join([*suite, *counted, moment(record.created), *commit])
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
     return " · ".join([f"Suite {escape(record.suite.path)}", *rows, moment(record.created), *commit])

@@ -138,6 +138,7 @@ def _reproduce(records: Sequence[RunRecord]) -> str:
     if not commands:
         return ""
     text = "\n".join(commands)
-    suites = ", ".join(dict.fromkeys(escape(record.suite.path) for record in records))
-    ran = f"{suites[:_LONGEST]} · {escape(records[-1].created)} · slimgate {escape(records[-1].slimgate)}"
-    return blocks("How to reproduce:", fence_code(text[:_LONGEST]), ran)
+    paths = dict.fromkeys(escape(record.suite.path) for record in records if record.has_suite_file)
+    suites = [", ".join(paths)[:_LONGEST]] if paths else []
+    ran = [*suites, escape(records[-1].created), f"slimgate {escape(records[-1].slimgate)}"]
+    return blocks("How to reproduce:", fence_code(text[:_LONGEST]), " · ".join(ran))

@@ -14,7 +14,7 @@ from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord
 from slimgate.record.task import SplitFacts
 from slimgate.report.figures import count, duration, percent, to_fixed, with_note
-from slimgate.report.judged_files import describe_source, has_suite_file
+from slimgate.report.judged_files import describe_source
 from slimgate.report.peaks import rate_lines
 from slimgate.report.stages import format_value
 from slimgate.report.status import models
@@ -120,7 +120,7 @@ def _run_lines(record: RunRecord) -> Iterator[str]:
     suite = record.suite
     seed = f"seed {', '.join(map(str, suite.seeds)) or 'not stated'}"
     named = f"suite {escape(suite.path)}, digest {escape(suite.digest[:12])}"
-    yield f"{named}, {seed}" if has_suite_file(record) else seed
+    yield f"{named}, {seed}" if record.has_suite_file else seed
     took = "" if record.seconds is None else f", took {duration(record.seconds)}"
     yield f"slimgate {escape(record.slimgate)}, {escape(record.created)}{took}"
     times = sorted(set(_times(record)))

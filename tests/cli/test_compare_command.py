@@ -233,6 +233,30 @@ def test_a_pipe_that_is_not_utf_8_gets_escapes(old: Path, tmp_path: Path) -> Non
     assert "\\u2192" in done.stdout
 
 
+def test_records_of_judged_files_name_no_suite(
+    compare: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = Path("docs/example_predictions")
+    for name, points in (("old", "2"), ("new", "1")):
+        pair = [str(examples / "teacher.csv"), str(examples / "small.csv")]
+        arguments = ["judge", *pair, "--drop-points", points, "--report", str(tmp_path / name)]
+        monkeypatch.setattr(sys, "argv", ["slimgate", *arguments])  # the record keeps the command
+        main(arguments)
+        assert "toml" not in (tmp_path / name / "pr-comment.md").read_text("utf-8")
+    folders = tmp_path / "old", tmp_path / "new"
+    compare()  # empties the captured output
+    code, out, err = compare(*folders, "--explain-environment")
+    assert (code, err) == (0, "")
+    assert "drop_points 2 → 1 (tighter)" in out
+    assert "uite" not in out
+    release = json.loads(compare(*folders, "--json")[1])["new"]
+    assert release["suite"] is None
+    (tmp_path / "accepted").mkdir()
+    code, _, err = compare(tmp_path / "accepted", folders[1])
+    assert code == 4
+    assert err.endswith("accepted: no baseline from a report folder named new is in this folder\n")
+
+
 def test_the_note_on_versions_agrees_with_the_environment_table(compare: Run, tmp_path: Path) -> None:
     """Two run.json, of which one has an engine, a library and a Python that the other lacks."""
     before = {"torch": "2.13.0", "transformers": "4.57.0", "onnxruntime": None, "hf_xet": "1.2"}

@@ -75,7 +75,9 @@ def environment_of_record(record: RunRecord) -> dict[str, dict[str, Any]]:
         make_environment(
             prompt={"task": record.task.kind, "task settings": record.task.params},
             sampling={"seeds": record.suite.seeds},
-            model={"suite": record.suite.path, "digest of the suite": record.suite.digest},
+            model={"suite": record.suite.path, "digest of the suite": record.suite.digest}
+            if record.has_suite_file
+            else {},
             engine={"threads": machine.threads},
             harness={"slimgate": record.slimgate},
             hardware={

@@ -24,12 +24,15 @@ ChangeVerdict = Literal["worse", "better", "no change shown"]
 
 
 class Release(Facts):
-    """One of the two records. name: of the baseline, or the file; reason: given when it was accepted."""
+    """One of the two records. name: of the baseline, or the file; reason: given when it was accepted.
+
+    suite: the path of the suite; None for files that `slimgate judge` judged.
+    """
 
     name: str
     file: str
     created: str
-    suite: str
+    suite: str | None
     slimgate: str
     status: Status
     reason: str | None = None

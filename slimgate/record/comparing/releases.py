@@ -82,7 +82,7 @@ def _release(run: StoredRecord) -> Release:
         name=run.name,
         file=run.file.as_posix(),
         created=record.created,
-        suite=record.suite.path,
+        suite=record.suite.path if record.has_suite_file else None,
         slimgate=record.slimgate,
         status=record.verdict.status,
         reason=record.accepted.reason if record.accepted else None,
@@ -136,7 +136,10 @@ def _read(model: ModelChange, teacher: ModelChange) -> ModelChange:
 
 def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """Other differences, which may be the cause of a change."""
-    if old.suite.path != new.suite.path:
+    if old.has_suite_file != new.has_suite_file:
+        of_suite, of_files = ("old", "new") if old.has_suite_file else ("new", "old")
+        yield f"The {of_suite} record is of a suite, and the {of_files} record is of `slimgate judge`."
+    elif old.has_suite_file and old.suite.path != new.suite.path:
         yield f"The records are of two suites, {old.suite.path} and {new.suite.path}."
     yield from _other_task(old, new)
     if old.slimgate != new.slimgate:

@@ -1,6 +1,6 @@
-"""Tools and tool calls: reads them from the answers of people and models, and compares and writes them.
+"""Tools and tool calls: what a call is, when two are equal, and the canonical form of calls.
 
-The canonical form of calls is a JSON list. Answers of a server with `tool_calls` become it:
+The canonical form is a JSON list. Answers of a server with `tool_calls` become it:
 
     [{"name": "get_weather", "arguments": {"city": "Paris"}}]
 """
@@ -8,7 +8,6 @@ The canonical form of calls is a JSON list. Answers of a server with `tool_calls
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,70 +16,45 @@ from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.plugins.base import Json
 
 _A_TOOL = '{"type": "function", "function": {"name", "description", "parameters"}}'
-# The markers before calls in the formats of Hermes and Qwen, of Mistral, and of Llama 3.1.
-_BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-_MARK = re.compile(r"\[TOOL_CALLS\]|<\|python_tag\|>")
-_END_OF_THOUGHT = "</think>"
-_JSON_OBJECTS = re.compile(r"\[?\s*\{")
+# Values that Python writes into a text for true, false and null.
+_CONSTANTS = {"True": True, "False": False, "None": None}
 
 
 @dataclass(frozen=True)
 class ToolCall:
     """A call of a tool.
 
-    arguments: an object in a call that is right, else any JSON value, or a text that is not JSON.
+    arguments: an object in a call that is right, else any JSON value, or a text that is not JSON. The values
+    of the object are Untyped if the format does not say whether they are texts.
     """
 
     name: str
     arguments: Any
 
 
-def read_calls(answer: str) -> list[ToolCall] | None:
-    """The calls in an answer, in their order.
+class Untyped(str):
+    """A value whose format does not say if it is a text: 42 is the number or the text."""
 
-    They are in <tool_call> blocks, or follow [TOOL_CALLS] or <|python_tag|>, after any text. Otherwise the
-    whole answer has to be JSON. Text up to </think> does not count.
-
-    Args:
-        answer: as a model writes it, or in the canonical form.
-
-    Returns:
-        The calls, none for plain text; None if the answer begins a call that cannot be read.
-    """
-    text = answer.rpartition(_END_OF_THOUGHT)[2].strip()
-    if blocks := _BLOCK.findall(text):
-        calls_of_blocks = [_parse_calls(block) for block in blocks]
-        return (
-            None if None in calls_of_blocks else [call for calls in calls_of_blocks for call in calls or ()]
-        )
-    if mark := _MARK.search(text):
-        return _parse_calls(text[mark.end() :])
-    calls = _parse_calls(text)
-    return [] if calls is None and not _JSON_OBJECTS.match(text) else calls
-
-
-def _parse_calls(text: str) -> list[ToolCall] | None:
-    """The calls of a JSON object, or of a list of them; None for anything else."""
-    try:
-        value = json.loads(text)
-    except NOT_JSON:
-        return None
-    items = value if isinstance(value, list) else [value]
-    calls = [call for call in map(to_call, items) if call is not None]
-    return calls if len(calls) == len(items) else None
+    def values(self) -> list[Any]:
+        """The values that it may be: the text, and what the text is as JSON or as a constant of Python."""
+        try:
+            return [str(self), _CONSTANTS[self] if self in _CONSTANTS else json.loads(self)]
+        except NOT_JSON:
+            return [str(self)]
 
 
 def to_call(value: object) -> ToolCall | None:
     """A call from {name, arguments} or {name, parameters}, possibly inside {function}; None for other values.
 
-    Arguments that are a text are read as JSON, as servers send them.
+    Arguments that are a text are read as JSON, as servers send them. Command models write tool_name for name.
     """
     if isinstance(value, Mapping) and isinstance(value.get("function"), Mapping):
         value = value["function"]
-    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+    if not isinstance(value, Mapping):
         return None
+    name = value.get("name", value.get("tool_name"))
     key = next((key for key in ("arguments", "parameters") if key in value), None)
-    return None if key is None else ToolCall(value["name"], _parse_arguments(value[key]))
+    return ToolCall(name, _parse_arguments(value[key])) if isinstance(name, str) and key is not None else None
 
 
 def _parse_arguments(value: object) -> object:
@@ -111,7 +85,14 @@ def write_calls(values: Sequence[object]) -> str:
 
 
 def is_same_json(first: object, second: object) -> bool:
-    """Whether two JSON values are equal: the order of keys does not count, and 1 is 1.0 but not true."""
+    """Whether two JSON values are equal: the order of keys does not count, and 1 is 1.0 but not true.
+
+    An untyped value equals another value if it may be that value; two of them are equal as texts.
+    """
+    if isinstance(first, Untyped) != isinstance(second, Untyped):
+        untyped, value = (first, second) if isinstance(first, Untyped) else (second, first)
+        assert isinstance(untyped, Untyped)
+        return any(is_same_json(possible, value) for possible in untyped.values())
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return first.keys() == second.keys() and all(is_same_json(first[key], second[key]) for key in first)
     if isinstance(first, list) and isinstance(second, list):

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 
 from slimgate.errors import MeasureError
+from slimgate.models.answer_text import decode_answer
 from slimgate.models.config import longest_text
 from slimgate.models.generate import can_write
 from slimgate.models.speculative import write_with_draft
@@ -306,7 +307,7 @@ def _read_answer(tokenizer: PreTrainedTokenizerBase, ids: Ids, ends: set[int], h
     """An answer cut before the first end token, and its text before the first stop string."""
     last = next((place for place, token in enumerate(ids) if token in ends), None)
     answer_ids = tuple(ids[:last])
-    text = tokenizer.decode(answer_ids, skip_special_tokens=True)
+    text = decode_answer(tokenizer, answer_ids)
     stops = [place for place in (text.find(stop) for stop in how.stop) if place >= 0]
     ended = last is not None or bool(stops)
     return Written(text[: min(stops, default=len(text))], answer_ids, ended)

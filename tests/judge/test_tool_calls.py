@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from slimgate.judge.tool_call_formats import read_calls
 from slimgate.judge.tool_calls import (
     ToolCall,
     is_same_json,
     list_tool_names,
-    read_calls,
     read_tools,
     write_calls,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from slimgate.errors import MeasureError, in_one_line
@@ -53,13 +55,29 @@ def is_valid(validator: Any, value: object, schema_name: str, score: str) -> boo
     Raises:
         MeasureError: if the schema refers to one that it does not contain.
     """
+    with _name_schema(schema_name, score):
+        try:
+            return bool(validator.is_valid(value))
+        except RecursionError:  # the schema refers to itself, and the value is nested as deeply
+            return False
+
+
+def find_wrong_keys(validator: Any, value: Mapping[str, Any], schema_name: str, score: str) -> set[str]:
+    """The keys of an object whose values do not fit. Arguments and errors are those of `is_valid`."""
+    with _name_schema(schema_name, score):
+        try:
+            return {error.path[0] for error in validator.iter_errors(value) if error.path}
+        except RecursionError:
+            return set()
+
+
+@contextmanager
+def _name_schema(name: str, score: str) -> Iterator[None]:
     unresolvable = import_for_score("referencing.exceptions", score).Unresolvable
     try:
-        return bool(validator.is_valid(value))
-    except RecursionError:  # the schema refers to itself, and the value is nested as deeply
-        return False
+        yield
     except unresolvable as error:
-        raise MeasureError(f"{schema_name} refers to a schema that it does not contain: {error}") from error
+        raise MeasureError(f"{name} refers to a schema that it does not contain: {error}") from error
 
 
 def _find_outside_reference(schema: Any, score: str) -> str | None:

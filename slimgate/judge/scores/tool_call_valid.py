@@ -6,9 +6,15 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from slimgate.judge.scores._json_schema import describe_problem, is_valid, make_validator
+from slimgate.judge.scores._json_schema import (
+    describe_problem,
+    find_wrong_keys,
+    is_valid,
+    make_validator,
+)
 from slimgate.judge.scores.base import Score, check_for_score
-from slimgate.judge.tool_calls import read_calls, read_tools
+from slimgate.judge.tool_call_formats import read_calls
+from slimgate.judge.tool_calls import Untyped, read_tools
 from slimgate.plugins.params import Table
 
 _CACHED = 1024
@@ -65,4 +71,12 @@ def _make_validators(tools: str) -> dict[str, Any]:
 def _is_valid(validator: Any, name: str, arguments: object) -> bool:
     if validator is None or not isinstance(arguments, dict):
         return False
-    return is_valid(validator, arguments, f'the schema of tool "{name}"', "tool_call_valid")
+    schema_name = f'the schema of tool "{name}"'
+    if any(isinstance(value, Untyped) for value in arguments.values()):
+        # a value is a text if that fits, else what the text is as JSON
+        wrong = find_wrong_keys(validator, arguments, schema_name, "tool_call_valid")
+        arguments = {
+            key: value.values()[-1] if isinstance(value, Untyped) and key in wrong else value
+            for key, value in arguments.items()
+        }
+    return is_valid(validator, arguments, schema_name, "tool_call_valid")

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate.errors import DataError
-from slimgate.judge.tool_calls import list_tool_names, read_calls, read_tools, to_call
+from slimgate.judge.tool_call_formats import read_calls
+from slimgate.judge.tool_calls import list_tool_names, read_tools, to_call
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Rows
 from slimgate.tasks.parts.json_columns import json_text, without_nulls

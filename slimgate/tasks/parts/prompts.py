@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError
+from slimgate.models.answer_text import decode_answer
 from slimgate.models.predict import batches
 from slimgate.models.write_answers import Writing, Written, write_answers
 from slimgate.plugins.base import Arrays, Json
@@ -171,7 +172,7 @@ def written_windows(
     """
     documents = []
     for prompt, answer in zip(prompts, answers, strict=True):
-        is_round_trip = answer.text == tokenizer.decode(answer.ids, skip_special_tokens=True)
+        is_round_trip = answer.text == decode_answer(tokenizer, answer.ids)
         ends = answer.ended and is_round_trip and tokenizer.eos_token_id is not None
         documents.append([*prompt, *answer.ids, *([tokenizer.eos_token_id] if ends else ())])
     return _answers_count(tokenizer, documents, list(map(len, prompts)))

@@ -82,7 +82,28 @@ class LlamaContext:
         rows, tokens = ids.shape
         sequences = np.repeat(np.arange(rows, dtype=np.int32), tokens)
         positions = np.tile(np.arange(position, position + tokens, dtype=np.int32), rows)
-        flat, outputs = ids.reshape(-1).astype(np.int32), outputs.reshape(-1)
+        return self._read(ids.reshape(-1).astype(np.int32), positions, sequences, outputs.reshape(-1))
+
+    def read_row(self, row: int, ids: Sequence[int], *, position: int, count: int) -> Scores:
+        """Reads further tokens of one row. Returns (count, vocabulary) scores, of its last `count` tokens."""
+        positions = np.arange(position, position + len(ids), dtype=np.int32)
+        outputs = np.arange(len(ids)) >= len(ids) - count
+        sequences = np.full(len(ids), row, dtype=np.int32)
+        return self._read(np.asarray(ids, dtype=np.int32), positions, sequences, outputs)
+
+    def keep_first(self, row: int, tokens: int) -> None:
+        """Removes the tokens of a row after its first `tokens`. Raises BuildError for a recurrent model."""
+        if not self._library.llama_memory_seq_rm(self._memory, row, tokens, -1):
+            raise BuildError("llama.cpp cannot remove tokens from the memory of a recurrent model")
+
+    def _read(
+        self,
+        flat: npt.NDArray[np.int32],
+        positions: npt.NDArray[np.int32],
+        sequences: npt.NDArray[np.int32],
+        outputs: npt.NDArray[np.bool_],
+    ) -> Scores:
+        """(wanted positions, vocabulary) scores. All arrays: (tokens,)."""
         scores = np.empty((int(outputs.sum()), self._model.vocabulary_size), dtype=np.float32)
         done, step = 0, int(self.options.n_batch)
         for start in range(0, len(flat), step):
@@ -148,3 +169,25 @@ class LlamaContext:
         if self._handle:
             self._library.llama_free(self._handle)
         self._handle = None
+
+
+class LlamaText:
+    """A CachedText (slimgate/models/speculative.py) in one row of a context, which is empty at first."""
+
+    def __init__(self, context: LlamaContext, row: int) -> None:
+        self._context, self._row = context, row
+        self.length = 0
+        context.keep_first(row, 0)
+
+    def predict(self, ids: Sequence[int], count: int) -> list[int]:
+        """See CachedText."""
+        scores = self._context.read_row(self._row, ids, position=self.length, count=count)
+        self.length += len(ids)
+        tokens: list[int] = scores.argmax(-1).tolist()
+        return tokens
+
+    def remove_last(self, count: int) -> None:
+        """See CachedText. Raises BuildError for a recurrent model."""
+        if count:
+            self.length -= count
+            self._context.keep_first(self._row, self.length)

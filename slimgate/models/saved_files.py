@@ -34,8 +34,9 @@ VOCABULARIES = (
 WITHOUT_VOCABULARY = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
 SETTINGS = "tokenizer_config.json"
 DESCRIPTION = "slimgate.json"
-# The kind of an artifact that also holds a draft model (slimgate/models/speculative_model.py).
+# The kinds of artifacts that also hold a draft model (speculative_model.py, speculative_gguf.py).
 SPECULATIVE = "speculative"
+SPECULATIVE_GGUF = "speculative_gguf"
 Json = dict[str, Any]
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
     from slimgate.models.write_answers import Writing
+
+
+class CachedText(Protocol):
+    """The text that a model has read so far, in its key-value cache. length: its tokens."""
+
+    length: int
+
+    def predict(self, ids: Sequence[int], count: int) -> list[int]:
+        """Reads further tokens, and returns the likeliest token after each of the last `count` of them."""
+
+    def remove_last(self, count: int) -> None:
+        """Removes the last tokens from the cache."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +53,22 @@ class Draft:
 class SpeculativeAnswer:
     """A greedy answer to one prompt, which `begin` and `extend` write.
 
-    count: how many tokens it gets; ends: end tokens, after which nothing is proposed. passes: how many passes
-    of the main model verified proposed tokens, without the first pass over the prompt.
+    texts: empty ones of the main model and of the draft; draft_tokens: how many the draft proposes for each
+    pass; count: how many tokens the answer gets; ends: end tokens, after which nothing is proposed. passes:
+    how many passes of the main model verified proposed tokens, without the first pass over the prompt.
     """
 
     def __init__(
         self,
-        network: PreTrainedModel,
-        draft: Draft,
+        texts: tuple[CachedText, CachedText],
+        draft_tokens: int,
         prompt: Sequence[int],
         count: int,
         ends: Collection[int] = (),
     ) -> None:
-        from transformers import DynamicCache
-
-        self._network, self._draft = network, draft
-        # Without the configuration, layers with a sliding window keep all tokens, so that some can be
-        # removed.
-        self._cache, self._draft_cache = DynamicCache(), DynamicCache()
+        self.texts, self._draft_tokens = texts, draft_tokens
         self._text, self._prompt_tokens = list(prompt), len(prompt)
-        self._count, self._ends = count, ends
+        self._count, self.ends = count, ends
         self.passes = 0
 
     @property
@@ -73,88 +81,98 @@ class SpeculativeAnswer:
         """How many tokens are still to be written."""
         return self._prompt_tokens + self._count - len(self._text)
 
-    @property
-    def caches(self) -> tuple[DynamicCache, DynamicCache]:
-        """The key-value caches of the main model and of the draft."""
-        return self._cache, self._draft_cache
-
-    @torch.inference_mode()
     def begin(self) -> int:
         """Writes the first token. Raises MeasureError for a main model that keeps no key-value cache."""
-        [token] = _predict(self._network, self._text, self._cache, 1)
-        if self._cache.get_seq_length() != len(self._text):
-            raise MeasureError(
-                f"{type(self._network).__name__} keeps no key-value cache, so a draft cannot speed it up"
-            )
+        [token] = self.texts[0].predict(self._text, 1)
         self._text.append(token)
         return token
 
-    @torch.inference_mode()
     def extend(self) -> list[int]:
         """Writes the tokens of one more pass, and returns them: at least one, at most `remaining`."""
-        proposed = self._propose(min(self._draft.tokens, self.remaining - 1))
-        predicted = _predict(self._network, [self._text[-1], *proposed], self._cache, len(proposed) + 1)
+        main, draft = self.texts
+        proposed = self._propose(min(self._draft_tokens, self.remaining - 1))
+        predicted = main.predict([self._text[-1], *proposed], len(proposed) + 1)
         accepted = _count_equal(proposed, predicted)
-        _remove_last(self._cache, len(proposed) - accepted)
-        _remove_last(self._draft_cache, len(proposed) - 1 - accepted)  # the draft has not read its last token
+        main.remove_last(len(proposed) - accepted)
+        draft.remove_last(max(0, len(proposed) - 1 - accepted))  # the draft has not read its last token
         self._text += predicted[: accepted + 1]
         self.passes += 1
         return predicted[: accepted + 1]
 
     def _propose(self, count: int) -> list[int]:
-        proposed: list[int] = []
-        unread = self._text[self._draft_cache.get_seq_length() :]
-        while len(proposed) < count and (not proposed or proposed[-1] not in self._ends):
-            proposed += _predict(self._draft.network, unread, self._draft_cache, 1)
+        draft, proposed = self.texts[1], list[int]()
+        unread = self._text[draft.length :]
+        while len(proposed) < count and (not proposed or proposed[-1] not in self.ends):
+            proposed += draft.predict(unread, 1)
             unread = proposed[-1:]
         return proposed
 
 
 def write_with_draft(
-    network: PreTrainedModel,
-    draft: Draft,
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: Sequence[int],
-    how: Writing,
-    ends: Collection[int],
+    answer: SpeculativeAnswer, tokenizer: PreTrainedTokenizerBase, how: Writing
 ) -> tuple[list[int], int]:
-    """The tokens of the answer to one prompt, with its end token, and the passes that verified them.
+    """The tokens of an answer, with its end token, and the passes that verified them.
 
     Raises MeasureError if `how` draws, and for a main model without a key-value cache.
     """
     if how.temperature:
         raise MeasureError("a draft model proposes the likeliest tokens; set temperature = 0")
-    answer = SpeculativeAnswer(network, draft, prompt, how.max_new_tokens, ends)
     written, fresh = list[int](), [answer.begin()]
     while True:
         for token in fresh:
             written.append(token)
-            if has_ended(tokenizer, written, ends, how.stop):
+            if has_ended(tokenizer, written, answer.ends, how.stop):
                 return written, answer.passes
         if not answer.remaining:
             return written, answer.passes
         fresh = answer.extend()
 
 
-def _predict(network: PreTrainedModel, ids: Sequence[int], cache: DynamicCache, count: int) -> list[int]:
-    """The likeliest token after each of the last `count` ids.
+class NetworkText:
+    """A CachedText of a network of transformers."""
 
-    ids: they follow the cached tokens, and join the cache.
-    """
-    inputs: dict[str, Any] = {"input_ids": torch.tensor([ids], device=next(network.parameters()).device)}
-    if "logits_to_keep" in signature(network.forward).parameters:
-        inputs["logits_to_keep"] = count
-    output = network(**inputs, past_key_values=cache, use_cache=True)
-    tokens: list[int] = output.logits[0, -count:].argmax(-1).tolist()
-    return tokens
+    def __init__(self, network: PreTrainedModel) -> None:
+        from transformers import DynamicCache
+
+        self._network = network
+        # Without the configuration, layers with a sliding window keep all tokens, so that some can be
+        # removed.
+        self.cache: DynamicCache = DynamicCache()
+        self.length = 0
+
+    @torch.inference_mode()
+    def predict(self, ids: Sequence[int], count: int) -> list[int]:
+        """See CachedText. Raises MeasureError for a network that keeps no key-value cache."""
+        inputs: dict[str, Any] = {
+            "input_ids": torch.tensor([ids], device=next(self._network.parameters()).device)
+        }
+        if "logits_to_keep" in signature(self._network.forward).parameters:
+            inputs["logits_to_keep"] = count
+        output = self._network(**inputs, past_key_values=self.cache, use_cache=True)
+        self.length += len(ids)
+        if self.cache.get_seq_length() != self.length:
+            raise MeasureError(
+                f"{type(self._network).__name__} keeps no key-value cache, so a draft cannot speed it up"
+            )
+        tokens: list[int] = output.logits[0, -count:].argmax(-1).tolist()
+        return tokens
+
+    def remove_last(self, count: int) -> None:
+        """See CachedText."""
+        if count:
+            self.cache.crop(-count)
+            self.length -= count
+
+
+def begin_on_networks(
+    network: PreTrainedModel, draft: Draft, prompt: Sequence[int], count: int, ends: Collection[int] = ()
+) -> SpeculativeAnswer:
+    """An answer of a network of transformers with a draft of transformers; see SpeculativeAnswer."""
+    texts = NetworkText(network), NetworkText(draft.network)
+    return SpeculativeAnswer(texts, draft.tokens, prompt, count, ends)
 
 
 def _count_equal(proposed: Sequence[int], predicted: Sequence[int]) -> int:
     """How many equal tokens both begin with."""
     pairs = enumerate(zip(proposed, predicted, strict=False))
     return next((place for place, (token, other) in pairs if token != other), len(proposed))
-
-
-def _remove_last(cache: DynamicCache, count: int) -> None:
-    if count > 0:
-        cache.crop(-count)

@@ -13,9 +13,10 @@ the batch. Teacher and variant get the same noise, so that they differ by their 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -26,7 +27,7 @@ from slimgate.errors import MeasureError
 from slimgate.models.answer_text import decode_answer
 from slimgate.models.config import longest_text
 from slimgate.models.generate import can_write
-from slimgate.models.speculative import write_with_draft
+from slimgate.models.speculative import SpeculativeAnswer, write_with_draft
 from slimgate.models.write_by_length import has_ended
 
 if TYPE_CHECKING:
@@ -75,6 +76,16 @@ class Writer(Protocol):
         """The ids of the greedy answers, with at least `least` each. Raises MeasureError if `how` draws."""
 
 
+@runtime_checkable
+class DraftWriter(Protocol):
+    """A predictor that may have a draft model, which proposes tokens to it. draft: None if it has none."""
+
+    draft: Any
+
+    def begin_with_draft(self, prompt: Ids, count: int, ends: Collection[int] = ()) -> SpeculativeAnswer:
+        """An answer of `count` tokens, of which none is written. ends: tokens that end an answer."""
+
+
 @torch.inference_mode()
 def write_answers(
     predictor: Predictor,
@@ -87,16 +98,18 @@ def write_answers(
 
     Raises MeasureError if a prompt and its answer do not fit into the model's positions.
     """
-    network, draft = getattr(predictor, "network", None), getattr(predictor, "draft", None)
+    network = getattr(predictor, "network", None)
     ends = end_tokens(tokenizer, network) | set(getattr(predictor, "end_tokens", ()))
     if can_write(network):
         _check_positions(network, prompts, how)
-        if draft is not None:
-            written = [write_with_draft(network, draft, tokenizer, prompt, how, ends) for prompt in prompts]
-            return [
-                replace(_read_answer(tokenizer, ids, ends, how), verified=(len(ids) - 1, passes))
-                for ids, passes in written
-            ]
+    if isinstance(predictor, DraftWriter) and predictor.draft is not None:
+        begin = partial(predictor.begin_with_draft, count=how.max_new_tokens, ends=ends)
+        written = [write_with_draft(begin(prompt), tokenizer, how) for prompt in prompts]
+        return [
+            replace(_read_answer(tokenizer, ids, ends, how), verified=(len(ids) - 1, passes))
+            for ids, passes in written
+        ]
+    if can_write(network):
         answers = _by_generate(network, tokenizer, prompts, keys, how, ends)
     elif isinstance(predictor, Writer):
         answers = predictor.write(prompts, how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -98,17 +99,21 @@ class EagerPredictor:
 
         count = int(prepared[NEW_TOKENS])
         if self.draft is not None:
-            return self._finish(self._begin_with_draft(self.draft, prepared["input_ids"], count))
+            answers = [self.begin_with_draft(row, count) for row in prepared["input_ids"].tolist()]
+            for answer in answers:
+                answer.begin()
+            return self._finish(answers)
         cache = self._empty_cache(prepared["input_ids"], count)
         return self._finish(begin_answer(self.network, prepared["input_ids"], count, cache))
 
-    def _begin_with_draft(self, draft: Draft, input_ids: torch.Tensor, count: int) -> list[SpeculativeAnswer]:
-        from slimgate.models.speculative import SpeculativeAnswer
+    def begin_with_draft(
+        self, prompt: Sequence[int], count: int, ends: Collection[int] = ()
+    ) -> SpeculativeAnswer:
+        """An answer of `count` tokens, of which none is written. ends: tokens that end an answer."""
+        from slimgate.models.speculative import begin_on_networks
 
-        answers = [SpeculativeAnswer(self.network, draft, row, count) for row in input_ids.tolist()]
-        for answer in answers:
-            answer.begin()
-        return answers
+        assert self.draft is not None
+        return begin_on_networks(self.network, self.draft, prompt, count, ends)
 
     def _empty_cache(self, input_ids: torch.Tensor, count: int) -> Cache:
         from slimgate.models.greedy import StaticCaches, new_cache
@@ -138,7 +143,7 @@ class EagerPredictor:
 
         if not isinstance(state, list):
             return cache_bytes(state.cache)
-        return sum(cache_bytes(cache) for answer in state for cache in answer.caches)
+        return sum(cache_bytes(text.cache) for answer in state for text in answer.texts)
 
     def _finish(self, output: Finished) -> Finished:
         """The output when a GPU has computed it."""

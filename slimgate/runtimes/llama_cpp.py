@@ -13,7 +13,7 @@ read: they still belong to the file (`mmap`), and the system may drop them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -26,10 +26,11 @@ from pydantic import Field
 
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.gguf_file import gguf_files
-from slimgate.models.llama_cpp_context import ContextOptions, LlamaContext
+from slimgate.models.llama_cpp_context import ContextOptions, LlamaContext, LlamaText
 from slimgate.models.llama_cpp_library import DISTRIBUTION, LlamaModel
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
-from slimgate.models.write_by_length import Greedy, Ids, Prompts, read_prompts
+from slimgate.models.saved_files import SPECULATIVE_GGUF
+from slimgate.models.write_by_length import Greedy, Ids, Prompts, check_length, read_prompts
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from slimgate.models.gguf_model import GgufModel
+    from slimgate.models.speculative import SpeculativeAnswer
+    from slimgate.models.speculative_gguf import DraftFile
     from slimgate.models.write_answers import Writing
     from slimgate.plugins.base import Json
 
@@ -85,11 +88,57 @@ class _BegunAnswer:
     remaining: int
 
 
+class _Room:
+    """A context of a model, which is made again if it is too small.
+
+    cells: tokens of a text for which it has room; None: as many as a call needs. embeddings: it gives vectors
+    instead of scores.
+    """
+
+    def __init__(
+        self, model: LlamaModel, options: ContextOptions, cells: int | None, *, embeddings: bool = False
+    ) -> None:
+        self._model, self._options, self._cells = model, options, cells
+        self._embeddings = embeddings
+        self._context: LlamaContext | None = None
+
+    @property
+    def context(self) -> LlamaContext:
+        """The context that `make` has made."""
+        assert self._context is not None
+        return self._context
+
+    def make(self, rows: int, tokens: int) -> LlamaContext:
+        """A context for `rows` rows, with room for `tokens` tokens each."""
+        cells, context = self._cells or tokens, self._context
+        if context is None or context.rows < rows or context.tokens < cells:
+            self.close()
+            context = self._context = LlamaContext(
+                self._model, self._options, rows=rows, tokens=cells, embeddings=self._embeddings
+            )
+        return context
+
+    def close(self) -> None:
+        """Frees the context."""
+        if self._context is not None:
+            self._context.close()
+        self._context = None
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """The model that proposes tokens, and how many it proposes for each pass."""
+
+    model: LlamaModel
+    room: _Room
+    tokens: int
+
+
 class LlamaPredictor:
     """Wraps a model as a Predictor.
 
     load_tokenizer(): called when an answer must end; loading it imports torch, which scores do not need.
-    config: the folder's config.json.
+    config: the folder's config.json. draft: the file of the model that proposes tokens.
     """
 
     def __init__(
@@ -100,11 +149,12 @@ class LlamaPredictor:
         params: Params,
         *,
         threads: int,
+        draft: DraftFile | None = None,
     ) -> None:
         """Raises BuildError for a file that llama.cpp cannot load, MissingExtra without the package."""
         self._model = LlamaModel(file, user=USER, mmap=params.mmap)
         self._params = params
-        self._options = ContextOptions(
+        options = ContextOptions(
             batch=params.batch,
             micro_batch=params.micro_batch,
             kv_cache=params.kv_cache,
@@ -114,7 +164,12 @@ class LlamaPredictor:
         self._sentence: Json | None = config.get("sentence")
         self._longest = params.context or self._model.longest
         self._load_tokenizer = load_tokenizer
-        self._context: LlamaContext | None = None
+        self._room = _Room(self._model, options, params.context, embeddings=self._sentence is not None)
+        self.draft: _Draft | None = None
+        if draft is not None:
+            draft_model = LlamaModel(draft.file, user=USER, mmap=params.mmap)
+            _check_sizes(self._model, draft_model)
+            self.draft = _Draft(draft_model, _Room(draft_model, options, params.context), draft.tokens)
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
@@ -132,25 +187,12 @@ class LlamaPredictor:
         if self._sentence is not None:
             masks = batch["attention_mask"].astype(bool)
             texts = [ids[mask] for ids, mask in zip(batch["input_ids"], masks, strict=True)]
-            self._make_room(MAX_ROWS, max(map(len, texts)))
+            self._room.make(MAX_ROWS, max(map(len, texts)))
             return _Texts(texts)
         prompts = read_prompts(batch, self._longest)
         rows, tokens = prompts.ids.shape
-        self._make_room(min(rows, MAX_ROWS), tokens + prompts.count)
+        self._room.make(min(rows, MAX_ROWS), tokens + prompts.count)
         return prompts
-
-    def _make_room(self, rows: int, tokens: int) -> LlamaContext:
-        """A context for `rows` rows, with room for `tokens` tokens each."""
-        cells = self._params.context or tokens
-        context = self._context
-        if context is None or context.rows < rows or context.tokens < cells:
-            if context is not None:
-                context.close()
-            embeddings = self._sentence is not None
-            context = self._context = LlamaContext(
-                self._model, self._options, rows=rows, tokens=cells, embeddings=embeddings
-            )
-        return context
 
     def forward(self, prepared: _Texts | Prompts) -> object:
         """The scores of whole texts, the vectors of sentences, or an answer."""
@@ -163,7 +205,7 @@ class LlamaPredictor:
 
     def _score(self, ids: Ids) -> Scores:
         """(rows, tokens, vocabulary) scores."""
-        context = self._make_room(*ids.shape)
+        context = self._room.make(*ids.shape)
         context.start()
         scores = context.read(ids, position=0, outputs=np.ones(ids.shape, dtype=np.bool_))
         return scores.reshape(*ids.shape, -1)
@@ -171,7 +213,7 @@ class LlamaPredictor:
     def _embed(self, texts: list[Ids]) -> Scores:
         """(rows, dims), or (rows, 2, dims) for rows of two texts, whose first texts come first."""
         assert self._sentence is not None
-        context = self._make_room(MAX_ROWS, max(map(len, texts)))
+        context = self._room.make(MAX_ROWS, max(map(len, texts)))
         vectors = np.concatenate([context.embed(part) for part in self._cut(texts)])
         if self._sentence["normalize"]:
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -190,20 +232,57 @@ class LlamaPredictor:
             part.append(text)
         yield part
 
-    def prefill(self, prepared: Prompts) -> _BegunAnswer:
-        """The answer after its first token. Raises MeasureError for more rows than a call takes."""
+    def prefill(self, prepared: Prompts) -> _BegunAnswer | list[SpeculativeAnswer]:
+        """The answer after its first token; with a draft, one for each row.
+
+        Raises MeasureError for more rows than a call takes.
+        """
         rows, tokens = prepared.ids.shape
         if rows > MAX_ROWS:
             raise MeasureError(
                 f"runtime llama_cpp writes at most {MAX_ROWS} answers at once, but {rows} were given; use "
                 f"a workload with batch = {MAX_ROWS} or less"
             )
+        if self.draft is not None:
+            self._make_rooms(rows, tokens + prepared.count)
+            answers = [
+                self._begin_in_row(row, ids, prepared.count) for row, ids in enumerate(prepared.ids.tolist())
+            ]
+            for answer in answers:
+                answer.begin()
+            return answers
         scores = self._begin(prepared.ids, prepared.count)
         return _BegunAnswer(scores.argmax(-1), tokens, prepared.count - 1)
 
+    def begin_with_draft(
+        self, prompt: Sequence[int], count: int, ends: Collection[int] = ()
+    ) -> SpeculativeAnswer:
+        """An answer of `count` tokens, of which none is written. ends: tokens that end an answer.
+
+        It replaces the answer before. Raises MeasureError if the answer may get longer than the longest text.
+        """
+        check_length(len(prompt), count, self._longest)
+        self._make_rooms(1, len(prompt) + count)
+        return self._begin_in_row(0, prompt, count, ends)
+
+    def _make_rooms(self, rows: int, tokens: int) -> None:
+        """Room for the texts of the model and of the draft."""
+        assert self.draft is not None
+        self._room.make(rows, tokens)
+        self.draft.room.make(rows, tokens)
+
+    def _begin_in_row(
+        self, row: int, prompt: Sequence[int], count: int, ends: Collection[int] = ()
+    ) -> SpeculativeAnswer:
+        from slimgate.models.speculative import SpeculativeAnswer
+
+        assert self.draft is not None
+        texts = LlamaText(self._room.context, row), LlamaText(self.draft.room.context, row)
+        return SpeculativeAnswer(texts, self.draft.tokens, prompt, count, ends)
+
     def _begin(self, ids: Ids, new_tokens: int) -> Scores:
         """(rows, vocabulary) scores after the texts, which the cache then holds."""
-        context = self._make_room(len(ids), ids.shape[1] + new_tokens)
+        context = self._room.make(len(ids), ids.shape[1] + new_tokens)
         context.start()
         last = np.zeros(ids.shape, dtype=np.bool_)
         last[:, -1] = True
@@ -211,21 +290,25 @@ class LlamaPredictor:
 
     def _next(self, tokens: Ids, position: int) -> Scores:
         """(rows, vocabulary) scores after one more token of each row. tokens: (rows,)."""
-        assert self._context is not None
         outputs = np.ones((len(tokens), 1), dtype=np.bool_)
-        return self._context.read(tokens[:, None], position=position, outputs=outputs)
+        return self._room.context.read(tokens[:, None], position=position, outputs=outputs)
 
-    def decode(self, state: _BegunAnswer) -> Ids:
+    def decode(self, state: _BegunAnswer | list[SpeculativeAnswer]) -> Ids:
         """(rows, new tokens) ids, possibly with end tokens, which do not end an answer here."""
+        if isinstance(state, list):
+            for answer in state:
+                while answer.remaining:
+                    answer.extend()
+            return np.asarray([answer.written for answer in state])
         written = [state.token]
         for step in range(state.remaining):
             written.append(self._next(written[-1], state.position + step).argmax(-1))
         return np.stack(written, axis=1)
 
-    def cache_bytes(self, state: _BegunAnswer) -> int:
-        """Bytes of the keys and values, as llama.cpp writes them to a session file."""
-        assert self._context is not None
-        return self._context.cache_bytes()
+    def cache_bytes(self, state: _BegunAnswer | list[SpeculativeAnswer]) -> int:
+        """Bytes of the keys and values, including a draft's, as llama.cpp writes them to a session file."""
+        rooms = [self._room, *([self.draft.room] if self.draft else [])]
+        return sum(room.context.cache_bytes() for room in rooms)
 
     def fetch(self, output: Scores | Ids) -> Scores:
         """(rows, tokens, vocabulary) scores, (rows, dims) vectors, or (rows, new tokens) ids."""
@@ -249,26 +332,42 @@ class LlamaPredictor:
             scores = self._next(tokens, ids.shape[1] + step)
 
     def close(self) -> None:
-        """Frees the context and the weights."""
-        if self._context is not None:
-            self._context.close()
-        self._context = None
+        """Frees the contexts and the weights."""
+        self._room.close()
         self._model.close()
+        if self.draft is not None:
+            self.draft.room.close()
+            self.draft.model.close()
+
+
+def _check_sizes(model: LlamaModel, draft: LlamaModel) -> None:
+    if model.vocabulary_size != draft.vocabulary_size:
+        raise BuildError(
+            f"the draft scores {draft.vocabulary_size:,} tokens and the model {model.vocabulary_size:,}, "
+            "expected the same number"
+        )
 
 
 class LlamaCpp(Runtime[Params]):
-    kinds = frozenset({GGUF, SERVED, CHECKPOINT})
+    kinds = frozenset({GGUF, SPECULATIVE_GGUF, SERVED, CHECKPOINT})
     formats = frozenset({GGUF})
-    default_for = frozenset({GGUF})
+    default_for = frozenset({GGUF, SPECULATIVE_GGUF})
     packages = (DISTRIBUTION, "gguf")
     times_writing = True
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> LlamaPredictor:
         """The file of an artifact's folder, on `threads` threads. Raises BuildError off the CPU."""
+        from slimgate.models.speculative_gguf import find_draft_file
+
         _check_device(device)
         config = json.loads((folder / "config.json").read_text("utf-8"))
         return LlamaPredictor(
-            _file_in(folder), lambda: _tokenizer_in(folder), config, params, threads=threads
+            _file_in(folder),
+            lambda: _tokenizer_in(folder),
+            config,
+            params,
+            threads=threads,
+            draft=find_draft_file(folder),
         )
 
     def check_rows(self, folder: Path, texts: Sequence[str]) -> None:
@@ -292,9 +391,19 @@ class LlamaCpp(Runtime[Params]):
 
     def open_model(self, model: GgufModel, context: BuildContext) -> LlamaPredictor:
         """A GgufModel, ready to predict."""
+        from slimgate.models.speculative_gguf import DraftFile, SpeculativeGguf
+
         _check_device(context.device)
+        draft = (
+            DraftFile(model.draft.file, model.draft_tokens) if isinstance(model, SpeculativeGguf) else None
+        )
         return LlamaPredictor(
-            model.file, lambda: model.tokenizer, vars(model.config), Params(), threads=context.threads
+            model.file,
+            lambda: model.tokenizer,
+            vars(model.config),
+            Params(),
+            threads=context.threads,
+            draft=draft,
         )
 
 

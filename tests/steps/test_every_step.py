@@ -180,11 +180,11 @@ def test_every_step_has_an_example() -> None:
     # test_sequence_distill.py those of a teacher that ends its answers, test_to_ctranslate2.py and
     # test_to_ctranslate2_decoder.py those of models that write, test_to_onnx_genai.py those of a decoder with
     # heads of 16, test_to_openvino_decoder.py those of a decoder that writes, test_speculative_decoding.py
-    # those of a draft that is another model
+    # and test_gguf_draft.py those of a draft that is another model
     elsewhere = {
         *("in_tower", "to_aoti", "external", "to_gguf"),
         *("sequence_distill", "to_ctranslate2", "to_onnx_genai", "to_openvino_decoder"),
-        "speculative_decoding",
+        *("speculative_decoding", "gguf_draft"),
     }
     assert {name for _, name, _ in cases()} | elsewhere == set(known_plugins("step"))
 

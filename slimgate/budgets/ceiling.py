@@ -8,8 +8,9 @@ kind = MetricBudgetKind(
     name="ceiling",
     order=6,
     question="own value",
-    key="Largest value of a loss; the variant's own interval decides.",
-    key_of_teacher="Largest value of a loss of the teacher.",
+    key="Largest value of the metric, for metrics where lower is better; the interval of the "
+    "variant's value decides.",
+    key_of_teacher="Largest value of the teacher's metric, for metrics where lower is better.",
     above=None,
     limit="at most {:g}",
     suits=is_better_lower,

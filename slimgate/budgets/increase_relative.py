@@ -9,8 +9,8 @@ kind = MetricBudgetKind(
     order=4,
     question="share of value",
     key=(
-        "Allowed growth of a loss or perplexity, as a share of the teacher's: 0.03 is 3 %. "
-        "From 1 on it needs a reason."
+        "Allowed growth of a loss or perplexity, as a share of the teacher's value: 0.03 is 3 %. A "
+        "limit of 1 or more needs a reason."
     ),
     limit="grows by at most {:g} %",
     percent=True,

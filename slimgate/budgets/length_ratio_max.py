@@ -8,7 +8,8 @@ kind = MetricBudgetKind(
     name="length_ratio_max",
     order=7,
     question="ratio",
-    key="Largest mean length of an answer, as a multiple of the teacher's: 1.1 allows 10 % more tokens.",
+    key="Largest mean length of an answer, as a multiple of the teacher's mean length: 1.1 allows "
+    "10 % more tokens.",
     limit="answers at most {:g}× as long",
     suits=is_answer_length,
     why_not="it is for answer_length",

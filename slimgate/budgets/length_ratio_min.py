@@ -8,7 +8,8 @@ kind = MetricBudgetKind(
     name="length_ratio_min",
     order=8,
     question="ratio",
-    key="Least mean length of an answer, as a multiple of the teacher's: 0.8 allows 20 % fewer tokens.",
+    key="Least mean length of an answer, as a multiple of the teacher's mean length: 0.8 allows 20 "
+    "% fewer tokens.",
     limit="answers at least {:g}× as long",
     least=True,
     suits=is_answer_length,

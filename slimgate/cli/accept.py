@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     add_run(parser)
     parser.add_argument("--name", required=True, help="Name of the release, such as v1.2")
-    parser.add_argument("--reason", help="Reason to keep a run that fails or has a weaker gate")
+    parser.add_argument(
+        "--reason", help="Reason to accept a run that fails, or whose gate demands less than the baseline's"
+    )
     parser.add_argument(
         "--baselines",
         type=Path,
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("reports/baselines"),
         help="Folder of the baselines (default: reports/baselines)",
     )
-    parser.add_argument("--force", action="store_true", help="Replace the baseline of that name")
+    parser.add_argument("--force", action="store_true", help="Replace an existing baseline of the same name")
     parser.set_defaults(run=run)
 
 

@@ -32,18 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="A suite file, such as bench/reviews.toml, or a folder with suites (its subfolders too)",
+        help="A suite file, such as bench/reviews.toml, or a folder with suites, also in its subfolders",
     )
     parser.add_argument(
         "--data",
         action="store_true",
         help="Also check that this machine has the rows with their columns, the model folders, the "
-        "packages and the logs, and that the budgets can judge the logs",
+        "packages and the logs, and that the logs can be compared and fit the budgets",
     )
     parser.add_argument(
         "--without-budgets",
         action="store_true",
-        help="Also accept suites without a budget, which only measure",
+        help="Also accept suites that have no budget and only measure",
     )
     parser.set_defaults(run=run)
 

@@ -23,7 +23,9 @@ _POWER = 0.80
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("--rows", type=int, required=True, metavar="N", help="Samples of the benchmark")
+    parser.add_argument(
+        "--rows", type=int, required=True, metavar="N", help="Number of samples in the benchmark"
+    )
     parser.add_argument(
         "--flip-rate",
         type=float,
@@ -58,12 +60,14 @@ def run(options: argparse.Namespace) -> int:
     if options.rows < 1:
         raise SuiteError(f"--rows {options.rows}: expected at least 1")
     if not 0 < options.flip_rate <= 1:
-        raise SuiteError(f"--flip-rate {options.flip_rate:g}: expected a share from 0 to 1, as 0.08")
+        raise SuiteError(
+            f"--flip-rate {options.flip_rate:g}: expected a share above 0, at most 1, such as 0.08"
+        )
     two_sided = options.equivalent_points is not None
     limit = options.equivalent_points if two_sided else options.drop_points
     if not 0 < limit < 100:
         flag = "--equivalent-points" if two_sided else "--drop-points"
-        raise SuiteError(f"{flag} {limit:g}: expected percentage points from 0 to 100")
+        raise SuiteError(f"{flag} {limit:g}: expected percentage points above 0 and under 100")
     if not 1 <= options.looks <= min(MOST_LOOKS, options.rows):
         raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
     planned = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)

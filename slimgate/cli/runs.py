@@ -57,7 +57,9 @@ def add_mlflow(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="Address of a server or store (default: MLFLOW_TRACKING_URI, else MLflow's own default)",
     )
-    parser.add_argument("--again", action="store_true", help="Also log runs that the experiment already has")
+    parser.add_argument(
+        "--again", action="store_true", help="Log all given runs, even if the experiment already has them"
+    )
     parser.set_defaults(run=log_to_mlflow)
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-size",
         metavar="SIZE",
-        help="Largest size after prune, such as 5GB or 500MB; 1 GB = 1024³ bytes",
+        help="Largest size of the store after prune, such as 5GB or 500MB; 1 GB = 1024³ bytes",
     )
     parser.add_argument(
         "--older-than", type=float, metavar="DAYS", help="Prune entries that were not used for this many days"
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="RECORD",
         help="Keep the models of these records when pruning: a run.json, its folder or a folder of "
-        f"baselines. The models of {BASELINES.as_posix()} always stay",
+        f"baselines. The models of {BASELINES.as_posix()} are always kept",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="List what prune would remove, and remove nothing"

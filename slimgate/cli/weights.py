@@ -24,13 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     parser.add_argument(
-        "model", metavar="MODEL", help="A folder, a GGUF file, a graph, or a model of the hub"
+        "model",
+        metavar="MODEL",
+        help="Model: a folder, a GGUF file, a graph (.onnx, .xml), or a hub id (name@revision)",
     )
     parser.add_argument(
         "--quantized-share-min",
         type=float,
         metavar="SHARE",
-        help="Least share of the weights in the blocks' matrices that have fewer than 16 bits, such as 0.95",
+        help="Least share, such as 0.95, of the weights in the transformer blocks' matrices that have "
+        "fewer than 16 bits; with a smaller share, the exit code is 1",
     )
     parser.set_defaults(run=run)
 

@@ -115,7 +115,7 @@ def _iter_paths(table: pa.Table, name: str, folder: Path) -> Iterator[Path]:
     if name not in table.column_names:
         known = table.column_names
         raise DataError(
-            f'images names column "{name}", which the rows do not have{format_suggestion(name, known)}'
+            f'images names the column "{name}", which the rows do not have{format_suggestion(name, known)}'
         )
     for row, value in enumerate(table[name].to_pylist()):
         yield _resolve_path(value, folder, f"column {name}, row {row}")

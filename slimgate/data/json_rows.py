@@ -201,8 +201,8 @@ def _to_array(values: Sequence[object], where: str) -> pa.Array:
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         if any(isinstance(value, dict | list) for value in values):
             raise DataError(
-                f"{where}: lists or objects are mixed with values of another type, expected one type; "
-                "objects that differ, such as tools and their arguments, can be written as JSON text"
+                f"{where}: lists or objects are mixed with values of another type, expected one type; write "
+                "objects that differ, such as tools and their arguments, as JSON text"
             ) from None
         return pa.array(
             [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]

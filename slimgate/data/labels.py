@@ -53,8 +53,8 @@ def output_order(
         names = [str(GENERIC.match(name)[1]) for name in names]  # type: ignore[index]
     if sorted(names) != sorted(classes) or len(names) != len(model_labels):
         raise SuiteError(
-            f"{where}: the model's labels do not fit the data's. Model: {label_map(model_labels)}; "
-            f"data: {label_map(classes)}. If they name the same classes, give [task] labels = [the data's "
+            f"{where}: the model's labels do not fit the data's labels. Model: {label_map(model_labels)}; "
+            f"data: {label_map(classes)}. If both name the same classes, give [task] labels = [the data's "
             "label of each output, in the model's order]"
         )
     return [names.index(name) for name in classes]

@@ -151,8 +151,8 @@ def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
         count, first = find_duplicates([table["id"] for table in tables.values()])
         if count:
             raise DataError(
-                f"column id: {count} ids occur more than once over all parts (first: {first}), expected "
-                "one row per id; rename the column, and slimgate numbers the rows"
+                f"column id: {count} ids occur more than once over all parts (first: {first}), expected one "
+                "row per id; rename the column: slimgate then numbers the rows"
             )
     return tables
 
@@ -292,8 +292,8 @@ def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
     if name not in table.column_names and part != "all" and part != "train":
         raise DataError(
             f"part {part} is unlabelled: it has no column {name} (it has "
-            f"{', '.join(table.column_names[1:])}); name a labelled part, or leave the part out, and "
-            "slimgate cuts the split from train"
+            f"{', '.join(table.column_names[1:])}); name a labelled part, or leave this part out: slimgate "
+            "then cuts the split from train"
         )
     return _column(part, table, name, "label")
 

@@ -224,8 +224,8 @@ def _objects(file: RowFile) -> Iterator[Object]:
     """The objects of a json file. It is read as a whole, because it may be one list."""
     if (size := file.path.stat().st_size) > MOST_BYTES:
         raise DataError(
-            f"{file.path} has {size:,} bytes, and {file.format} is read up to {MOST_BYTES:,}; "
-            "write it as jsonl or parquet"
+            f"{file.path} has {size:,} bytes, but slimgate reads at most {MOST_BYTES:,} bytes of "
+            f"{file.format}; save the rows as jsonl or parquet"
         )
     return parse_objects(file.path, "".join(text_blocks(file.path, file.encoding)))
 
@@ -328,7 +328,7 @@ def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:
     count = open_parquet(file.path).metadata.num_rows
     if count > MOST_ROWS:
         raise DataError(
-            f"{file.path} has {count:,} rows, but at most {MOST_ROWS:,} can be read; take a sample"
+            f"{file.path} has {count:,} rows, but at most {MOST_ROWS:,} can be read; use a sample of the rows"
         )
     if not count:  # datasets fails on it (its batch size becomes 0)
         return open_parquet(file.path).read()

@@ -159,7 +159,7 @@ def _rows(least: int) -> BeforeValidator:
         if value is None or value == "rest" or (type(value) is int and value >= least):
             return value
         raise PydanticCustomError(
-            "size", 'expected a whole number of rows from {least} on, or "rest"', {"least": least}
+            "size", 'expected a whole number of rows, at least {least}, or "rest"', {"least": least}
         )
 
     return BeforeValidator(check)
@@ -179,18 +179,19 @@ class SplitSizes(Table):
     """
 
     unlabelled: Size = None
-    """Rows whose labels no step may read; default: none."""
+    """Number of rows whose labels no step may read; default: none."""
     train: Size = None
-    """Rows that fit weights; default: "rest"."""
+    """Number of rows for training; default: "rest"."""
     calibration: SizeOrNone = None
-    """Rows that feed quantization and pruning; default: 5 %, at most 512."""
+    """Number of rows for quantization and pruning; default: 5 %, but at most 512 rows."""
     selection: SizeOrNone = None
-    """Rows that choose, such as the best epoch; default: 10 %, at most 1000."""
+    """Number of rows for choices, such as the best epoch; default: 10 %, but at most 1000 rows."""
     gate: Size = None
-    """Rows for verdicts only; default: 40 %, or all of a gate part that the source names."""
+    """Number of rows that are used for verdicts only; default: 40 %, or all of a gate part that the source
+    names."""
     confirm: Size = None
-    """Rows that only --slimgate-confirm reads, to judge what passed on gate once more; default: none, or all
-    of a confirm part that the source names."""
+    """Number of rows that only --slimgate-confirm reads, to judge the variants that passed on the gate once
+    more; default: none, or all of a confirm part that the source names."""
 
     def of(self, split: str) -> RequestedSize | None:
         """The size of a split as it is stated."""
@@ -368,7 +369,7 @@ def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Requeste
         if len(resting) > 1:
             raise DataError(
                 f"splits: {' and '.join(resting)} both take the rest of part {origin} (the default for "
-                "train); give a number to all but one"
+                "train); give a number of rows to all but one of them"
             )
     return plans
 

@@ -27,10 +27,11 @@ class _Limits(Table):
     """Base of the tables of several limits, which share a reason."""
 
     reason: str | None = None
-    """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
-    reason."""
+    """Reason for the budget, which the report shows. A budget that is looser than the baseline's budget needs
+    a reason."""
     on_inconclusive: OnInconclusive | None = None
-    """What happens if the verdict is undecided: fail, or warn and pass; default: that of [measure]."""
+    """What happens if the verdict is INCONCLUSIVE: "fail", or "warn" and pass; default: on_inconclusive of
+    [measure]."""
 
 
 class LimitsTable(_Limits):
@@ -61,11 +62,11 @@ class _CappedLimits(LimitsTable):
     """Base of the tables of limits on a metric that may have a cap: the limits, and the cap."""
 
     cap: float | None = Field(default=None, gt=0)
-    """For a metric without a bound: the most that one row counts for in the mean, in the metric's unit (for
-    perplexity, nats per token)."""
+    """For a metric whose values have no bound: the largest loss with which one row counts in the mean, in the
+    metric's unit (for perplexity, nats per token)."""
     above_cap_max: float | None = Field(default=None, gt=0, lt=1)
-    """For a metric without a bound: the largest share of rows that may lose more than the cap; default: the
-    budget / (8 · cap)."""
+    """For a metric whose values have no bound: the largest share of rows that may lose more than `cap`;
+    default: the budget / (8 · cap)."""
 
     @field_validator("*")
     @classmethod
@@ -86,8 +87,8 @@ class _CappedLimits(LimitsTable):
 
 class _OverBuilds(_CappedLimits):
     over: Over = "rows"
-    """What the verdict is about: "rows", the first build; "builds", the mean over the builds of all [suite]
-    seeds, so that one lucky build does not pass."""
+    """What the verdict is about: "rows" judges the first build; "builds" judges the mean over the builds of
+    all [suite] seeds, so that one lucky build does not pass."""
 
 
 def _limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
@@ -131,8 +132,8 @@ class Budget(Table):
 
     kind: ClassVar[str]
     reason: str | None = None
-    """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
-    reason."""
+    """Reason for the budget, which the report shows. A budget that is looser than the baseline's budget needs
+    a reason."""
 
     @property
     def limit(self) -> float:
@@ -171,7 +172,8 @@ class FlopsBudget(Budget):
 
     kind = "ratio_max"
     ratio_max: float = Field(gt=0)
-    """Largest value of the variant's operations / the teacher's: matrix products, convolutions, attention."""
+    """Largest value of the variant's operations / the teacher's operations; slimgate counts matrix products,
+    convolutions and attention."""
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
         """None: operations are counted, so they are exact."""
@@ -181,7 +183,8 @@ class _UndecidedBudget(Budget):
     """Base of the budgets that may say themselves what INCONCLUSIVE does."""
 
     on_inconclusive: OnInconclusive | None = None
-    """What happens if the verdict is undecided: fail, or warn and pass; default: that of [measure]."""
+    """What happens if the verdict is INCONCLUSIVE: "fail", or "warn" and pass; default: on_inconclusive of
+    [measure]."""
 
     def on_inconclusive_or(self, default: OnInconclusive | None) -> OnInconclusive | None:
         return self.on_inconclusive or default
@@ -192,7 +195,7 @@ class MemoryBudget(_UndecidedBudget):
 
     kind = "memory_ratio_max"
     memory_ratio_max: float = Field(gt=0)
-    """Largest value of the variant's peak memory / the teacher's."""
+    """Largest value of the variant's peak memory / the teacher's peak memory."""
 
 
 class FlipsBudget(_UndecidedBudget):
@@ -200,7 +203,7 @@ class FlipsBudget(_UndecidedBudget):
 
     kind = "flips_max_percent"
     flips_max_percent: float = Field(gt=0, lt=100)
-    """Percentage of the gate rows that may turn from right to wrong."""
+    """Largest percentage of the gate rows that may turn from right to wrong."""
 
 
 class SliceBudget(_UndecidedBudget):
@@ -209,7 +212,7 @@ class SliceBudget(_UndecidedBudget):
     not_yet: ClassVar[frozenset[str]] = frozenset(metric_kinds()) - {"drop_points"}
     kind = "drop_points"
     drop_points: float = Field(gt=0, lt=100)
-    """Percentage points that each slice may lose. PASS: the rows show this for every slice."""
+    """Percentage points that each slice may lose. A PASS needs proof for every slice."""
 
 
 @dataclass(frozen=True)
@@ -231,10 +234,10 @@ class SizeBudgetTable(Table):
     """Budgets on a variant's files, all of which must hold."""
 
     reason: str | None = None
-    """Reason for the budget, which the report shows. A budget that is looser than the baseline's needs a
-    reason."""
+    """Reason for the budget, which the report shows. A budget that is looser than the baseline's budget needs
+    a reason."""
     compression_min: float | None = Field(default=None, gt=0)
-    """Least value of teacher bytes / variant bytes: 4 is a quarter of the size. Under 0.5 it needs a
+    """Least value of teacher bytes / variant bytes: 4 is a quarter of the size. A value under 0.5 needs a
     reason."""
     quantized_share_min: float | None = Field(default=None, gt=0, le=1)
     """Least share of the weights in the blocks' matrices (attention, mlp, experts) that the files store in
@@ -303,16 +306,19 @@ class KlBudgetTable(_LimitBudgets):
     kinds: ClassVar = ("mean_max", "p99_max", "p999_max")
     example: ClassVar = "{ mean_max = 0.02 }"
     mean_max: float | None = Field(default=None, gt=0)
-    """Largest mean over all tokens, where a document counts for at most `cap` nats a token."""
+    """Largest mean KL of a token, in nats, over all tokens; a document counts with at most `cap` nats per
+    token."""
     cap: float | None = Field(default=None, gt=0)
-    """For mean_max: the most nats per token that a document counts for; default 1, or twice mean_max."""
+    """For mean_max: the largest value, in nats per token, with which a document counts; default: 1, or twice
+    mean_max if that is larger."""
     above_cap_max: float | None = Field(default=None, gt=0, lt=1)
-    """For mean_max: the largest share of the tokens that may be in documents above the cap; default: mean_max
-    / (8 · cap)."""
+    """For mean_max: the largest share of the tokens that may be in documents above `cap`; default: mean_max /
+    (8 · cap)."""
     p99_max: float | None = Field(default=None, gt=0)
-    """Less than 1 % of the tokens may have a KL above this value; a PASS needs about 300 documents."""
+    """Value in nats; less than 1 % of the tokens may have a larger KL. A PASS needs about 300 documents."""
     p999_max: float | None = Field(default=None, gt=0)
-    """Less than 0.1 % of the tokens may have a KL above this value; a PASS needs about 3,000 documents."""
+    """Value in nats; less than 0.1 % of the tokens may have a larger KL. A PASS needs about 3,000
+    documents."""
 
     @model_validator(mode="after")
     def _caps_a_mean(self) -> Self:
@@ -325,7 +331,7 @@ class KlBudgetTable(_LimitBudgets):
             )
         if self.cap is not None and self.cap < 1 and self.above_cap_max is None:
             raise ValueError(
-                f"cap is {self.cap:g}, under 1 nat: give above_cap_max too, the largest share of the "
+                f"cap is {self.cap:g}, under 1 nat: also give above_cap_max, the largest share of the "
                 "tokens in documents above the cap"
             )
         return self
@@ -346,7 +352,7 @@ class Top1BudgetTable(_LimitBudgets):
     kinds: ClassVar = ("floor",)
     example: ClassVar = "{ floor = 0.98 }"
     floor: float | None = Field(default=None, gt=0, lt=1)
-    """Least share of such tokens."""
+    """Least share of tokens for which variant and teacher have the same most likely next token."""
 
 
 # The tables of limits on tokens, by their names in [budgets].
@@ -402,20 +408,22 @@ class LatencyBudgetTable(_LimitBudgets):
     """Largest median time of a call on this machine, in milliseconds; it applies to every workload and
     load."""
     p95_ms_max: float | None = Field(default=None, gt=0)
-    """Largest 95th percentile of the time of a call, in milliseconds, on every workload and load; a PASS
-    needs at least 59 rounds or requests."""
+    """Largest 95th percentile of the time of a call, in milliseconds; it applies to every workload and load.
+    A PASS needs at least 59 rounds or requests."""
     ttft_speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time until the first token, on workloads with new_tokens."""
     tpot_speedup_min: float | None = Field(default=None, gt=0)
-    """Least value of teacher time / variant time of each later token, on workloads with new_tokens."""
+    """Least value of teacher time / variant time for each token after the first, on workloads with
+    new_tokens."""
     ttft_p95_ms_max: float | None = Field(default=None, gt=0)
     """Largest 95th percentile of the time until the first token, in milliseconds, on workloads with
-    new_tokens and on loads; a PASS needs at least 59 rounds or requests."""
+    new_tokens and on loads. A PASS needs at least 59 rounds or requests."""
     tokens_per_second_min: float | None = Field(default=None, gt=0)
     """Least number of new tokens per second, summed over the rows of a call, on workloads with new_tokens.
-    The time includes reading the prompts. The median call counts."""
+    The time includes the processing of the prompts. The limit applies to the median call."""
     goodput_min: float | None = Field(default=None, gt=0)
-    """Least number of requests per second that meet the service_level of a load, in the median turn."""
+    """Least number of requests per second that meet the service_level of their load; the limit applies to the
+    median turn."""
     end_to_end_speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time from text to answer, with [measure] end_to_end = true."""
     end_to_end_p50_ms_max: float | None = Field(default=None, gt=0)

@@ -51,7 +51,7 @@ def check_derived_share(name: str, cap: float, usual: float) -> None:
     """Raises SuiteError for a cap below the usual cap: the assumed worst loss, 8 caps, would be too small."""
     if cap < usual:
         raise SuiteError(
-            f"budget cap of {name} is {cap:g}, under {usual:g}: give above_cap_max too, the largest share "
+            f"budget cap of {name} is {cap:g}, under {usual:g}: also give above_cap_max, the largest share "
             "of the rows that may lose more than the cap"
         )
 

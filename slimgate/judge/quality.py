@@ -171,8 +171,8 @@ def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
         differing = int((teacher.column(name) != variant.column(name)).sum())
         if differing:
             raise MeasureError(
-                f"{metric.name} is per {name}, but teacher and variant have different {name} on "
-                f"{differing} of {len(teacher)} rows: it cannot compare them; use another metric, such as "
+                f"{metric.name} is per {name}, but teacher and variant have different {name} on {differing} "
+                f"of {len(teacher)} rows, so it cannot compare the two models; use another metric, such as "
                 "bits_per_byte"
             )
 

@@ -2,7 +2,8 @@
 
 Also Holm's correction: with many tests, the chance to reject any true hypothesis stays at its level.
 
-And the gap between the slices of a column, before and after: whether compression treats groups less equally.
+And the gap between the slices of a column, for teacher and variant: does compression treat groups less
+equally?
 """
 
 from __future__ import annotations

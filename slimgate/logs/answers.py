@@ -92,8 +92,8 @@ class JudgedAnswers(JudgedFiles):
         for name, judged in [*self.verdicts.items()][1:]:
             if not np.array_equal(outcomes_of(judged, of_base=True).ids, ids):
                 raise DataError(
-                    f"{name} has other tasks, metrics or samples than the first target, so one report cannot "
-                    "show both; judge each target in a call (or a suite) of its own"
+                    f"{name} has other tasks, metrics or samples than the first target, so one report "
+                    "cannot show both; judge each target with a separate command (or suite)"
                 )
 
     def outcomes(self) -> Mapping[str, Outcomes]:

@@ -198,8 +198,8 @@ def limits_of_each(
         if values and len(values) not in (1, len(metrics)):
             flag = f"--{kind.replace('_', '-')}"
             raise SuiteError(
-                f"{len(values)} {flag} for {len(metrics)} --metric, expected one for each, in order, or "
-                "one for all"
+                f"{len(values)} {flag} for {len(metrics)} --metric, expected one value for each metric, in "
+                "order, or one value for all"
             )
         each = [*values] * len(metrics) if len(values) == 1 else values
         for metric, limit in zip(metrics, each, strict=False):

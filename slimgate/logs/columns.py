@@ -276,7 +276,7 @@ def read_samples(
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(
-            f"{shown}: the log breaks the format of its tool after {read:,} samples ({problem})"
+            f"{shown}: the log does not follow the format of its tool after {read:,} samples ({problem})"
         ) from error
     if not columns:
         raise DataError(f"{shown}: no samples, expected at least one")

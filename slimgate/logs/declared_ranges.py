@@ -39,8 +39,8 @@ def check_range(
             for who, values in (("base", scores.base), ("target", scores.target))
         )
         raise DataError(
-            f"{name}: the logs have scores of two scales ({shown}), so they do not compare; write both as "
-            "shares or both as percent"
+            f"{name}: the logs have scores of two scales ({shown}), so they cannot be compared; write both "
+            "as shares or both as percent"
         )
     if ends is None:
         return
@@ -78,6 +78,6 @@ def find_declared_ranges(task: str, base: Log, target: Log) -> Mapping[str, Rang
         if metric in after and tuple(before[metric]) != tuple(after[metric]):
             raise DataError(
                 f"{task}: {metric} is from {format_range(before[metric])} in {base.shown} and from "
-                f"{format_range(after[metric])} in {target.shown}, so they do not compare"
+                f"{format_range(after[metric])} in {target.shown}, so they cannot be compared"
             )
     return {**after, **before}

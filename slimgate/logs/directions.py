@@ -36,13 +36,13 @@ def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapp
         }
         if len(by_user) > 1:
             raise SuiteError(
-                f"{name}: --higher-is-better and --lower-is-better name it; expected one of them"
+                f"{name}: both --higher-is-better and --lower-is-better match it; expected only one of them"
             )
         for better in by_user:
             if paired.higher_is_better.get(metric, better) is not better:
                 up = "lower" if better else "higher"
                 raise SuiteError(
-                    f"{name}: the log says that it is better when {up}, and you say the opposite"
+                    f"{name}: the log says that it is better when {up}, but your option says the opposite"
                 )
             directions[metric] = better
     return replace(paired, higher_is_better=directions)

@@ -30,7 +30,7 @@ def read_log(path: Path, name: str | None = None) -> Log:
     if log.kl is not None:
         raise DataError(
             f"{path}: it is a KL log, which contains base and target; judge it alone with `slimgate judge "
-            f"{path} --budgets FILE.toml`, in a test by assert_budgets(None, FILE, budgets)"
+            f"{path} --budgets FILE.toml`, in a test with assert_budgets(None, FILE, budgets)"
         )
     return log
 
@@ -84,8 +84,8 @@ def find_reader(path: Path) -> Reader:
         _refuse_folder_of_logs(path, readers)
         noun = "folder" if path.is_dir() else "file"
         raise DataError(
-            f"{path}: no reader knows this {noun}; expected a log of {', '.join(readers)}; "
-            "--format NAME forces one"
+            f"{path}: no reader knows this {noun}; expected a log of {', '.join(readers)}; --format NAME "
+            "forces a format"
         )
     return readers[matching[0]]
 
@@ -98,7 +98,7 @@ def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
         names = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(file)]
         if file.is_file() and names:
             raise DataError(
-                f"{path}: a folder was given, and a log of {names[0]} is one file; name it, such as "
+                f"{path}: a folder was given, and a log of {names[0]} is one file; name the file, such as "
                 f"{file.as_posix()}"
             )
 

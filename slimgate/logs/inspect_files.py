@@ -63,7 +63,7 @@ def read_samples(file: Path) -> Iterator[Json]:
         if chunked := [name for name in names if name.count("/") > 1]:
             raise DataError(
                 f"{file}: {chunked[0]}: a sample is in several files, a layout that slimgate does not read; "
-                "convert the log to .json by `inspect log convert`"
+                "convert the log to .json with `inspect log convert`"
             )
         for name in names:
             if name.endswith(".json"):
@@ -92,11 +92,11 @@ def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, A
     info = archive.getinfo(name)
     try:
         if info.file_size > _MOST_BYTES:
-            raise ValueError(f"{info.file_size:,} bytes, at most {_MOST_BYTES:,} are read")
+            raise ValueError(f"{info.file_size:,} bytes, but slimgate reads at most {_MOST_BYTES:,}")
         if info.file_size > _LARGE and info.file_size > _MOST_COMPRESSED * info.compress_size:
             raise ValueError(
-                f"{info.file_size:,} bytes in {info.compress_size:,}, at most {_MOST_COMPRESSED} times as "
-                "many are read"
+                f"{info.file_size:,} bytes are compressed to {info.compress_size:,}, but slimgate reads at "
+                f"most {_MOST_COMPRESSED} times the compressed size"
             )
         content = _decompress_zstd(file, info) if info.compress_type == ZSTD else archive.read(info)
         value = json.loads(content)

@@ -72,7 +72,8 @@ def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
         first = next(request.failed for request in run.requests if request.failed is not None)
         raise DataError(
             f"{file}: {failed:,} of {total:,} requests of load {name} failed ({first}); expected at most "
-            f"{100 * MOST_FAILED:g} %, because with more failures the other times say little"
+            f"{100 * MOST_FAILED:g} %, because with more failures the times of the other requests are not "
+            "reliable"
         )
 
 

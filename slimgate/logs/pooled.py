@@ -25,8 +25,8 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
     for comparison in comparisons:
         if comparison.score_range != SHARE:
             raise DataError(
-                f"{comparison.name}: its scores are not declared to be from 0 to 1, so they "
-                f"cannot be pooled; leave it out by --metric, or write --range {comparison.metric}=0:1"
+                f"{comparison.name}: its scores are not declared to be from 0 to 1, so they cannot be "
+                f"pooled; leave this comparison out with --metric, or write --range {comparison.metric}=0:1"
             )
     base = np.concatenate([_upwards(comparison, comparison.base) for comparison in comparisons])
     target = np.concatenate([_upwards(comparison, comparison.target) for comparison in comparisons])

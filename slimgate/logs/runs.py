@@ -146,7 +146,7 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
         return replace(first, notes=log.notes, further=(*further, *log.further))
     fitting = [run for run in log.runs if _plain_time(run.time).startswith(_plain_time(choice))]
     if len(fitting) != 1:
-        count = f"{len(fitting)} runs begin so" if fitting else "no run begins so"
+        count = f"{len(fitting)} runs begin with this time" if fitting else "no run begins with this time"
         raise DataError(f"--run {choice}: {count} in {log.shown}; it has {_list_runs(log.runs)}")
     return _pick(log, side, fitting[0])
 

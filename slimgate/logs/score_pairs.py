@@ -145,7 +145,7 @@ def _with_sizes(
     if scores.runs is not None:
         raise DataError(
             f"{where}: it is a ratio of sums over all samples, which can only be judged with one run of "
-            "each side; leave it out by --metric, or give one run of each"
+            "each side; leave it out with --metric, or give one run of each side"
         )
     missing = np.full(len(scores.base), np.nan)
     sizes, other = (

@@ -73,48 +73,58 @@ class LogsTable(Table):
     title: str | None = None
     """Title in the reports; default: the names of base and targets."""
     kind: Literal["answers", "predictions", "load_tests", "kl_logs"] | None = None
-    """What the files are; default: found from their content and the budgets."""
+    """What the files are; default: detected from their content and the budgets."""
     base: Paths | None = None
-    """The log of the base: a file, a folder, or a kept baseline, or a list of several runs; left out for KL
-    logs, which hold both."""
+    """The log of the base: a file, a folder, a kept baseline, or a list of several runs. Leave base out for
+    KL logs, which contain base and target."""
     targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], Paths] = Field(min_length=1)
     """The logs of the models to judge, by name; each is one log or a list of several runs."""
     repeat: str | None = None
-    """A second log of the base, from which its own noise is measured."""
+    """A second log of the base, to measure how much its scores change from run to run."""
     format: str | None = None
-    """Format of all logs; default: found from their content."""
+    """Format of all logs; default: detected from their content."""
     allow: list[str] = Field(default_factory=list)
     """What the logs may differ in, as `--allow` of `slimgate judge`."""
     missing: Missing = "fail"
-    """How samples without a score in one of the logs or both are handled."""
+    """What happens to samples without a score in one log or in both: an error ("fail"), they are left out
+    ("drop"), or a missing score counts as the worst score ("as-wrong")."""
     run: str | dict[str, str] | None = None
-    """Which run of a log that holds several, as `--run`; or by `base`, `target` and `repeat`."""
+    """For logs with several runs: the run to judge, as in `--run`; or a table with a run for `base`, `target`
+    and `repeat`."""
     model: str | dict[str, str] | None = None
-    """Which model of a log that holds answers of several, as `--model`; or by `base`, `target`, `repeat`."""
+    """For logs with answers of several models: the model to judge, as in `--model`; or a table with a model
+    for `base`, `target` and `repeat`."""
     same_id: SameId = "fail"
-    """Meaning of several rows with one id, as `--same-id`."""
+    """Meaning of several rows with the same id: an error ("fail"), repeats of a sample within a run
+    ("epochs"), or separate runs ("runs")."""
     higher_is_better: list[str] = Field(default_factory=list)
-    """Metrics, or patterns, that are better when higher, if neither the log nor their names say so."""
+    """Metrics, or patterns of metrics, that are better when higher; required if neither the log nor a
+    metric's name shows the direction."""
     lower_is_better: list[str] = Field(default_factory=list)
-    """Metrics, or patterns, that are better when lower."""
+    """Metrics, or patterns of metrics, that are better when lower; required if neither the log nor a metric's
+    name shows the direction."""
     slices: list[str] = Field(default_factory=list)
-    """Fields of the samples by which each comparison is sliced, as `--slice`."""
+    """Fields of the samples; slimgate also judges the samples separately for each value of such a field, as
+    with `--slice`."""
     answers: bool = False
-    """Whether to compare how answers behave too, as `--answers`; a budget on it does so as well."""
+    """true: also compare how long the answers are, and which are truncated, empty or refusals. A budget on
+    one of these has the same effect."""
     tokenizer: str | None = None
-    """A tokenizer.json, or its folder, that counts answers of logs without completion tokens."""
+    """A tokenizer.json, or its folder, that counts the tokens of answers if the logs have no such counts."""
     refusals: str | None = None
-    """A file with further patterns of refusals, or a function of the answer, as `--refusals`."""
+    """How to recognize refusals: a file with regular expressions, which slimgate adds to its own; or, instead
+    of them, your function of an answer, "package.module:function"."""
     on_inconclusive: OnInconclusive = "fail"
-    """What happens if the samples cannot decide a budget."""
+    """What happens if a budget is INCONCLUSIVE: "fail", or "warn" and pass."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the random weights."""
+    """Seed of the bootstrap's random weights."""
     columns: dict[Role, str] = Field(default_factory=dict)
     """For prediction files: the columns that are not called id, label, prediction and group."""
     labels: list[str] = Field(default_factory=list)
-    """For prediction files: all labels of the task, as `--labels`."""
+    """For prediction files: all labels of the task; if probability columns are numbered, in the order of
+    their numbers. A prediction that is none of the labels counts as wrong."""
     positive: str | None = None
-    """For prediction files: the positive one of two labels, for precision, recall and F1."""
+    """For prediction files: which of two labels is the positive label, for precision, recall and F1."""
 
     @property
     def states_columns(self) -> bool:
@@ -216,7 +226,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         )
     if not of_answers and several:
         raise SuiteError(
-            f"{shown} [logs]: several runs of a side were given; {kind} are judged by one run per side"
+            f"{shown} [logs]: several runs of a side were given; {kind} are judged with one run per side"
         )
     if not of_answers:
         _check_keys(table, kind, shown)

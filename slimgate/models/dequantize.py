@@ -43,7 +43,7 @@ def dequantized_state(
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise BuildError(
-            f"{text}: {packing.order} weights are read from safetensors files, and there are none"
+            f"{text}: {packing.order} weights are read from safetensors files, but there are none"
         )
     stored: Tensors = {}
     for file in files:
@@ -69,7 +69,7 @@ def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
         if packing.bits != 4 or packing.version != "gemm":
             raise BuildError(
                 f"AWQ weights of {packing.bits or 'several'} bits, version {packing.version}, were given, "
-                "expected 4 bits in the version gemm; install gptqmodel, or save them in that version"
+                "expected 4 bits in the version gemm; install gptqmodel, or save the weights in that version"
             )
         return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"])
     return gptq_weight(**tensors, bits=packing.bits or _bits_by_shape(tensors), first_zero=packing.first_zero)

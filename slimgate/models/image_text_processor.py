@@ -68,7 +68,7 @@ class ImageTextProcessor:
         sides = {int(side) for side in dict(size).values() if side}
         if sides != {expected}:
             raise BuildError(
-                f"{where}: its images are processed to {sorted(sides)} pixels, expected {expected}"
+                f"{where}: its image processor gives images of {sorted(sides)} pixels, but the model expects {expected}"
             )
 
     def __call__(self, *texts: str | Sequence[str], **options: object) -> BatchEncoding:

@@ -62,7 +62,7 @@ def exportable(network: nn.Module, attention: str) -> Iterator[None]:
 def example_batches(encoded: Encoded) -> Batches:
     """Two batches that differ in rows and in tokens. Raises BuildError if there are no rows."""
     if not len(encoded.lengths):
-        raise BuildError("there are no rows to take the shapes of inputs from")
+        raise BuildError("there are no rows from which to read the shapes of the inputs")
     longest = int(min(max(encoded.lengths), LONGEST_EXAMPLE))
     last = len(encoded.lengths) - 1
     tokens = max(longest, 4)

@@ -69,7 +69,7 @@ def _name(graph: openvino.Model, names: list[str]) -> None:
     for port, name in zip(graph.inputs, names, strict=True):
         port.get_tensor().set_names({name})
         if any(axis.is_static for axis in port.partial_shape):
-            raise BuildError(f"the exported graph takes {name} only in the shape {port.partial_shape}")
+            raise BuildError(f"the exported graph accepts {name} only in the shape {port.partial_shape}")
     graph.outputs[0].get_tensor().set_names({OUTPUT})
 
 

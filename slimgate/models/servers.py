@@ -36,11 +36,12 @@ class ServerTable(Table):
     """
 
     command: tuple[str, ...] = Field(min_length=1)
-    """The program and its arguments. {port} is the port of url; the variable PORT has the same value."""
+    """The program and its arguments. {port} is the port of url; the environment variable PORT has the same
+    value."""
     ready: str = Field(default="/v1/models", exclude=True)
-    """The path on the server that answers with a status below 400 when the model is loaded."""
+    """Path on the server; a status below 400 from this path shows that the model is loaded."""
     ready_timeout: float = Field(default=600.0, gt=0, exclude=True)
-    """Seconds that the server may take until the path ready answers."""
+    """Largest time in seconds from the start of the server until the path `ready` answers."""
     stop: Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL"] = Field(default="SIGTERM", exclude=True)
     """The signal that ends the server; after 15 seconds the server is killed."""
 

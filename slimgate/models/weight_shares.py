@@ -113,7 +113,7 @@ def read_weight_shares(text: str) -> WeightShares:
     if shares is None:
         raise SuiteError(
             f'"{text}": {ref.folder} has no readable *.safetensors and no graph (*.onnx, *.xml), expected '
-            "weights whose files say their precision; save the model by save_pretrained"
+            "weights whose files say their precision; save the model with save_pretrained"
         )
     return shares
 

@@ -92,7 +92,7 @@ class Greedy:
         """
         if how.temperature:
             raise MeasureError(
-                f"runtime {self.runtime} can only take the likeliest token; set temperature = 0"
+                f"runtime {self.runtime} can only choose the most likely token; set temperature = 0"
             )
         check_length(max(map(len, prompts)), how.max_new_tokens, self.longest, self.limit)
         answers: list[list[int]] = [[] for _ in prompts]

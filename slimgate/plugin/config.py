@@ -36,8 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add = group.addoption
     add("--slimgate-report", metavar="DIR", help="Folder of records and reports (default: reports/latest)")
     add("--slimgate-store", metavar="DIR", help="Folder of the store (default: .slimgate)")
-    add("--slimgate-rebuild", action="store_true", help="Build and predict everything again")
-    add("--slimgate-plan", action="store_true", help="Print what would be built and measured; build nothing")
+    add(
+        "--slimgate-rebuild",
+        action="store_true",
+        help="Build and predict everything again, even if the store has the results",
+    )
+    add(
+        "--slimgate-plan", action="store_true", help="Print what a run would build and measure; build nothing"
+    )
     add(
         "--slimgate-confirm",
         action="store_true",
@@ -46,8 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--slimgate-baseline",
         metavar="PATH",
-        help="Compare with an earlier run.json or a folder of baselines; the suite must give a reason "
-        "for a weaker gate",
+        help="Compare with an earlier run: a run.json, its folder, or a folder of baselines. If the gate "
+        "demands less than the baseline's, the suite must give a reason",
     )
     add(
         "--slimgate-require-budget",
@@ -84,7 +90,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slimgate-time-limit",
         metavar="SECONDS",
         type=_seconds,
-        help="Time limit for the own steps of a variant; if they take longer, the tests of the variant fail",
+        help="Time limit in seconds for the steps of each variant, without the steps of the variant that "
+        "it starts from; if the steps take longer, the tests of the variant fail",
     )
     parser.addini("slimgate_files", "Glob patterns of suite files", type="args", default=["bench/*.toml"])
 

@@ -161,7 +161,9 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
     again = f"run the gate first: pytest {suite.shown}"
     record = read_record_if_valid(file)
     if record is None:
-        raise SuiteError(f"{where} needs the record of a gate that passed, and {shown} is not one; {again}")
+        raise SuiteError(
+            f"{where} needs the record of a gate that passed, but {shown} is not such a record; {again}"
+        )
     if any(record.task.find_digest(split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
         raise SuiteError(f"{where}: {shown} has other gate or confirm rows; {again}")
     metrics = {

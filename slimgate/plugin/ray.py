@@ -29,7 +29,7 @@ def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
     ]
     if config.getoption("slimgate_engine") != "ray":
         if stated:
-            raise SuiteError(f"{stated[0]}: is for --slimgate-engine ray, and the engine is local")
+            raise SuiteError(f"{stated[0]}: is only for --slimgate-engine ray, but the engine is local")
         return
     if config.getoption("dist", "no") != "no":
         raise SuiteError("--slimgate-engine ray: Ray has its own workers; leave out pytest's -n")

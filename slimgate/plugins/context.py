@@ -32,7 +32,7 @@ def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
         DataError: always.
     """
     raise DataError(
-        "a build step asked which texts are held out; a step that adds rows must declare it by "
+        "a build step asked which texts are held out; a step that adds rows must declare this with "
         "adds_rows(params)"
     )
 

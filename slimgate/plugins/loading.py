@@ -160,7 +160,7 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
     if len(installed) + (name in built_in) > 1:
         sources = ["slimgate itself"] if name in built_in else []
         raise SuiteError(
-            f'{kind} "{name}" is the name of several: {", ".join([*sources, *installed])}; '
+            f'{kind} "{name}" is the name of several plug-ins: {", ".join([*sources, *installed])}; '
             "uninstall one, or rename it in its package's entry points"
         )
     return installed_plugins(kind)[name][0].value if installed else None

@@ -159,7 +159,7 @@ def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
     """(name, (annotation, default)) of each option."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) < 2 or any(parameter.kind not in POSITIONAL for parameter in parameters[:2]):
-        raise SuiteError(f"it does not take (model, context); {FORM}")
+        raise SuiteError(f"it does not accept (model, context); {FORM}")
     types = _read_types(function, {parameter.name for parameter in parameters[2:]})
     for parameter in parameters[2:]:
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:

@@ -126,7 +126,9 @@ class Answers:
         try:
             return parse_texts(metadata.get(f"slimgate.{key}".encode(), b"[]"))
         except ValueError as error:
-            raise DataError(f"outcomes of {self.model}: their metadata slimgate.{key}: {error}") from error
+            raise DataError(
+                f"the outcomes of {self.model} have a wrong value of slimgate.{key} in the metadata of their file: {error}"
+            ) from error
 
 
 def read_answers(path: Path) -> Answers:
@@ -136,7 +138,7 @@ def read_answers(path: Path) -> Answers:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: no outcomes of a model could be read ({error})") from error
     if "id" not in table.column_names:
-        raise DataError(f"{path}: columns {', '.join(table.column_names)} was given, expected id among them")
+        raise DataError(f"{path}: columns {', '.join(table.column_names)} were given, expected a column id")
     return Answers(path.stem, table)
 
 

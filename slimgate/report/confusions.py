@@ -1,4 +1,4 @@
-"""Confusion before and after with the difference: whole for few classes, else the largest changes.
+"""Confusion of teacher and variant with the difference: whole for few classes, else the largest changes.
 
 Teacher and variants next to each other: how often they are right at each confidence, and above each
 threshold.

@@ -55,8 +55,8 @@ def _list_variants(runs: Sequence[StoredRecord]) -> list[str]:
         title, first_title = run.record.suite.title, first.record.suite.title
         if title != first_title:
             raise DataError(
-                f'{run.file}: a run of "{title}", and {first.file} is one of "{first_title}"; '
-                "expected one suite"
+                f'{run.file}: a run of "{title}", and {first.file} is a run of "{first_title}"; expected '
+                "one suite"
             )
         if not set(run_names) & set(names[0]):
             raise DataError(

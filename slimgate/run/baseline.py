@@ -212,7 +212,9 @@ def _make_mismatch_error(source: BaselineSource, suites: Iterable[Suite]) -> Sui
     if source.is_folder_of_baselines:
         return SuiteError(f"{source.where} {source.shown}: no baseline of {names} is in this folder")
     suite_path = read_run(source.file).suite.path
-    return SuiteError(f"{source.where} {source.shown}: it is of {suite_path}, expected a run of {names}")
+    return SuiteError(
+        f"{source.where} {source.shown}: this is a run of {suite_path}, expected a run of {names}"
+    )
 
 
 def _make_baseline(suite: Suite, source: BaselineSource, run: StoredRecord) -> Baseline:

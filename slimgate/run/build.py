@@ -223,7 +223,9 @@ class Builder:
         plugin = step.object
         where = f"{self._format_variant(variant)}: step {step.name}"
         if parent.kind == CHECKPOINT and CHECKPOINT not in plugin.takes:  # a hub model's kind is known late
-            raise BuildError(f"{where}: this step cannot take an already quantized model ({parent.kind})")
+            raise BuildError(
+                f"{where}: this step cannot start from an already quantized model ({parent.kind})"
+            )
         teachers = self._build_teachers(where, step, parent)
         params = dump_params(step.params)
         with _explain_errors(where):

@@ -278,7 +278,7 @@ class SuiteRun:
         self.stored_answers[name] = text
         self._answered_on[name] = text
         warnings.warn(
-            f"{name}: answers from the store, of {text}; --slimgate-rebuild asks again",
+            f"{name}: the answers are from the store, of {text}; --slimgate-rebuild asks the server again",
             StoredAnswers,
             stacklevel=2,
         )

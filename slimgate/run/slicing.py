@@ -70,8 +70,8 @@ def check_budget_slices(suite: Suite, rows: Rows) -> None:
         task = suite.setup.task
         if "prediction" not in task.object.metrics():
             raise DataError(
-                f"[budgets.slices]: task {task.name} has no labels to slice by; name columns by "
-                '[task] slices, such as slices = ["length_bucket"]'
+                f"[budgets.slices]: task {task.name} has no labels to slice by; name columns with [task] "
+                'slices, such as slices = ["length_bucket"]'
             )
     names = dict.fromkeys(
         name for budgets in suite.budgets.values() for name in budgets.behaviour.named_slices

@@ -42,7 +42,7 @@ class TranslatorPredictor(CTranslate2Predictor):
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
         if how.temperature:
-            raise MeasureError(f"{USER} can only take the likeliest token; set temperature = 0")
+            raise MeasureError(f"{USER} can only choose the most likely token; set temperature = 0")
         self._stop()
         return self._to_ids(self._translate(self._to_tokens(prompts), how.max_new_tokens, least))
 

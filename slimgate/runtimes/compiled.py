@@ -45,15 +45,16 @@ MAX_GRAPHS = 64
 
 class Params(Table):
     mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
-    """How torch.compile works: "reduce-overhead" makes the calls of a shape one CUDA graph, for small batches
-    on a GPU; "max-autotune" chooses kernels by timing."""
+    """Mode of torch.compile: "reduce-overhead" makes a CUDA graph for each shape, for small batches on a GPU;
+    "max-autotune" chooses kernels by their times."""
     dynamic: Literal[True, "auto"] = True
-    """true: one program for all batch sizes and lengths; "auto": one for the first shape, which is faster if
-    shapes are few, and a dynamic one from the second."""
+    """true: one program for all batch sizes and lengths; "auto": a program for the first shape alone, which
+    is faster if there are few shapes, and a program for all shapes from the second shape on."""
     fullgraph: bool = False
-    """true: a network that cannot be one graph is an error, instead of a slower one."""
+    """true: an error if the network cannot be compiled as one graph; false: such a network runs as several
+    graphs, which are slower."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Format of products; "bfloat16" computes them under autocast."""
+    """Format of matrix products; "bfloat16" computes products under autocast."""
     tolerance: float = Field(default=0.1, gt=0)
     """Largest allowed difference from the scores of the uncompiled network, relative to the root mean square
     of these scores."""
@@ -278,8 +279,8 @@ def check_compiler(user: str, device: str) -> None:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
         raise BuildError(
-            f"{user} compiles a model for {device} by a C++ compiler, and there is none: "
-            "install g++ or clang++, or name one in CXX"
+            f"{user} compiles a model for {device} with a C++ compiler, but none was found: install g++ or "
+            "clang++, or name one in CXX"
         ) from error
 
 

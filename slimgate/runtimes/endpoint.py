@@ -54,10 +54,10 @@ class EndpointTable(Table):
     concurrency: int = Field(default=8, ge=1, le=1024, exclude=True)
     """Largest number of requests at the same time."""
     timeout: float = Field(default=120.0, gt=0, exclude=True)
-    """Seconds that the server may be silent in one request."""
+    """Largest time in seconds without data from the server during a request."""
     retries: int = Field(default=6, ge=0, le=100, exclude=True)
-    """How often a request is sent again after 429, 5xx, a lost connection or a timeout; each pause is longer
-    than the last."""
+    """Largest number of times that a request is sent again after status 429 or 5xx, a lost connection or a
+    timeout; each pause is longer than the pause before."""
 
     @field_validator("url")
     @classmethod

@@ -51,9 +51,9 @@ ERRORS_ONLY = 3
 
 class Params(Table):
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
-    """Rewritings that ONNX Runtime makes while it loads."""
+    """Level of ONNX Runtime's graph optimizations while a graph loads."""
     left_out: tuple[str, ...] = ("SkipLayerNormFusion",)
-    """Names of rewritings to leave out at any level of graph_optimization."""
+    """Names of graph optimizations to leave out at every level of graph_optimization."""
     spinning: bool = True
     """Let threads spin while they wait for the next operator of a call, which is faster."""
 

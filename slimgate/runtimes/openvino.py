@@ -39,18 +39,21 @@ class Params(Table):
     inference_precision: Literal["f32", "bf16", "f16"] = "f32"
     """Format in which floating-point operators compute; integer operators stay as they are."""
     performance_hint: Literal["LATENCY", "THROUGHPUT"] = "LATENCY"
-    """What OpenVINO schedules for: the time of a call, or calls per second."""
+    """What OpenVINO optimizes: the time of a call ("LATENCY"), or the number of calls per second
+    ("THROUGHPUT")."""
     scheduling: Literal["ANY_CORE", "PCORE_ONLY", "ECORE_ONLY"] = "ANY_CORE"
-    """Kind of cores to use: any, performance or efficient cores."""
+    """Kind of CPU cores to use: any cores, performance cores ("PCORE_ONLY") or efficient cores
+    ("ECORE_ONLY")."""
     cpu_pinning: bool = False
     """Bind each thread to a core."""
     hyper_threading: bool | None = None
-    """Use two threads on a core; default: if there are more threads than cores."""
+    """true: use two threads on a core; default: only if there are more threads than cores."""
     static_shapes: bool = False
-    """Compile the graph for the shape of each batch: faster calls, and a compilation for each new shape."""
+    """Compile the graph for the shape of each batch: calls are faster, but each new shape needs a
+    compilation."""
     dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
     """Number of activations that share a scale before compressed weights; 0: activations stay in float;
-    default: OpenVINO's."""
+    default: OpenVINO's default."""
     execution_mode: Literal["PERFORMANCE", "ACCURACY"] = "PERFORMANCE"
     """OpenVINO's execution mode; "ACCURACY" avoids optimizations that change the answers."""
 

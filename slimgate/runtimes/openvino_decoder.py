@@ -49,10 +49,10 @@ class Params(Table):
     """Format in which floating-point operators compute; integer operators stay as they are."""
     kv_cache: Literal["f32", "bf16", "f16", "u8"] | None = None
     """Format of the keys and values of earlier tokens; "u8": 8 bits, with a scale and a zero point for each
-    token of a head. Default: that of inference_precision."""
+    token of a head. Default: the format of inference_precision."""
     dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
     """Number of activations that share a scale before compressed weights; 0: activations stay in float;
-    default: OpenVINO's."""
+    default: OpenVINO's default."""
 
 
 @dataclass(frozen=True)

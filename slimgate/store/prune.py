@@ -52,7 +52,7 @@ def list_entries(root: Path) -> list[Stored]:
     """Every entry, sorted by kind and key. Raises DataError if the folder is not a store."""
     if not all((root / name).exists() for name in ("locks", "tmp", ".gitignore")):
         raise DataError(
-            f"{root}: there is no store, expected a folder that slimgate made; name it by --store DIR"
+            f"{root}: there is no store, expected a folder that slimgate made; name it with --store DIR"
         )
     kinds = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in _OTHER_FOLDERS]
     return [entry for kind in kinds for path in sorted(kind.iterdir()) if (entry := _read_entry(root, path))]

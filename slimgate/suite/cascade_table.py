@@ -38,14 +38,14 @@ class CascadeTable(Table):
     models: tuple[str, ...]
     """Names of variants of this suite, the cheapest first; the last one may be teacher."""
     threshold: Threshold = "selection"
-    """Smallest probability at which a model is sure: "selection" chooses it on the selection rows; or give a
-    number, or one number for each model but the last."""
+    """A model's answer is final if its highest probability reaches this threshold. Give one number, or one
+    number for each model but the last; "selection" chooses the thresholds on the selection rows."""
     drop_points: float = Field(default=0.5, ge=0, le=100)
-    """With threshold = "selection": points of accuracy that may be lost on the selection rows. A cascade is
-    compared with its last model, an ensemble with the mean of all its models."""
+    """With threshold = "selection": percentage points of accuracy that may be lost on the selection rows. A
+    cascade is compared with its last model, an ensemble with the mean of all its models."""
     ensemble: bool = False
-    """Average the scores of all models that a row reached, instead of taking the last one's. The weights are
-    chosen on the selection rows."""
+    """Average the scores of all models that a row reached, instead of using only the scores of the last
+    model. The weights of the average are chosen on the selection rows."""
 
     @model_validator(mode="after")
     def _check_models(self) -> Self:

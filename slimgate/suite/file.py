@@ -52,7 +52,7 @@ def parse_toml(path: Path, shown: str) -> dict[str, Any]:
     except OSError as error:
         raise SuiteError(f"{shown}: cannot be read: {error.strerror}") from error
     if size > MAX_BYTES:
-        raise SuiteError(f"{shown}: {size} bytes, a suite has at most {MAX_BYTES}")
+        raise SuiteError(f"{shown}: {size} bytes, a suite may have at most {MAX_BYTES}")
     try:
         text = raw.decode("utf-8-sig")  # Windows' editors begin a file with a byte order mark
         return dict(_load_tables(text))

@@ -378,7 +378,8 @@ class Reader:
                 raise self.make_error(("budgets", "slices", name), problem)
         if not stated and not budgeted:
             raise self.make_error(
-                ("measure", "metrics"), "[] was given and no budget names a metric; expected at least one"
+                ("measure", "metrics"),
+                "[] was given and no budget names a metric; expected at least one metric",
             )
         return tuple(dict.fromkeys(str(name) for name in (*stated, *budgeted)))
 
@@ -406,7 +407,8 @@ class Reader:
             return _expand_phases(DEFAULT_WORKLOADS, table)
         if not table.workloads:
             raise self.make_error(
-                ("measure", "workloads"), "[] was given, expected at least one, such as { batch = 1 }"
+                ("measure", "workloads"),
+                "[] was given, expected at least one workload, such as { batch = 1 }",
             )
         stated = [Workload(w.batch, w.tokens, w.prompt_tokens, w.new_tokens) for w in table.workloads]
         for i, workload in enumerate(stated):

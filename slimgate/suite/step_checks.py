@@ -73,7 +73,7 @@ class _Change(NamedTuple):
 
 def _describe_wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Sequence[_Change]) -> str:
     """Why a step of model `name` cannot take this kind. changes: the earlier steps that changed the kind."""
-    problem = f"cannot take an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
+    problem = f"cannot start from an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
     if kind == CHECKPOINT:
         return f"{problem}: the model is already quantized; start from the model before it was quantized"
     if change := next((earlier for earlier in reversed(changes) if earlier.kind_before in takes), None):

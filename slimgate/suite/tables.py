@@ -47,17 +47,17 @@ class SuiteTable(Table):
     title: str
     """The question that the suite answers; the heading of the report."""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    """Seed of the splits and of every step that draws numbers."""
+    """Seed of the splits and of every step that draws random numbers."""
     seeds: tuple[Seed, ...] | None = None
-    """Seeds for the builds of stochastic variants. The first seed replaces `seed`, and its build is the one
-    that ships."""
+    """Seeds: every stochastic variant is built once with each seed. The first seed replaces `seed`, and its
+    build is the one to ship."""
     opt_in: bool = False
-    """Run only if the suite is named on the command line."""
+    """true: the suite runs only if the command line names its file."""
     extends: str | tuple[str, ...] | None = None
     """Suite files that this file extends: tables are merged, lists are replaced."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """Threads of every build and call, even if OMP_NUM_THREADS differs; default: OMP_NUM_THREADS, else the
-    physical cores, at most those that the process may use."""
+    """Number of threads of every build and call, even if OMP_NUM_THREADS differs; default: OMP_NUM_THREADS,
+    else the number of physical cores, but never more than the CPUs that the process may use."""
     reference: SuitePath | None = None
     """A markdown file of published figures, which the report shows next to the measured ones."""
 
@@ -78,18 +78,20 @@ class TaskTable(Table):
     """[task]: what is common to all tasks; the other keys belong to the task's own Params."""
 
     kind: str
-    """The task, which decides what the other keys of this table are; your own as package.module:object."""
+    """Name of the task, which decides the other keys of this table; name your own task as
+    package.module:object."""
     source: Annotated[dict[str, Any], _require_table('{ name = "files", path = "rows.csv" }')] = Field(
         default_factory=dict
     )
-    """Where rows come from: { name = "files", train = "a.csv", gate = "b.csv" }, or name = "hub"."""
+    """Where rows come from: { name = "files", train = "a.csv", gate = "b.csv" }, or { name = "hub", … }."""
     group: str | None = None
-    """A column; rows with the same value (a document, a user) stay in one split and are judged as one
-    unit."""
+    """Column of the group, such as a document or a user; rows with the same value stay in one split and are
+    judged as one unit."""
     slices: tuple[str, ...] = ()
-    """Columns whose values are judged separately; length_bucket is also possible."""
+    """Columns; the gate rows of each value are also judged separately. "length_bucket" stands for the rows'
+    lengths."""
     splits: SplitSizes = SplitSizes()
-    """Rows of each split."""
+    """Number of rows in each split, such as { gate = 3000, calibration = 512 }."""
 
 
 Endpoint = Annotated[EndpointTable, _require_table(f"{{ {_SERVER} }}")]
@@ -153,7 +155,7 @@ class TeacherTable(Table):
     sha256: SHA256 | None = None
     """Expected sha256 of the model's weights. Loading fails if the weights differ."""
     dtype: Dtype | None = None
-    """Floating-point format that the model is loaded in; default: the one that its weights are stored in."""
+    """Floating-point format that the model is loaded in; default: the format of its weights."""
     endpoint: Endpoint | None = None
     """A model behind an OpenAI-compatible server, instead of model: { url, model, key_env, … }."""
     server: Server | None = None
@@ -161,7 +163,8 @@ class TeacherTable(Table):
     steps: Steps = ()
     """Steps that make the teacher from this model, such as fine_tune."""
     runtime: Annotated[dict[str, Any], _require_table('{ name = "eager" }')] | None = None
-    """The runtime that executes the model: its name and its options; default: by the artifact's kind."""
+    """The runtime that executes the model: its name and its options; default: the runtime for the artifact's
+    kind."""
 
     @model_validator(mode="after")
     def _check_model_or_endpoint(self) -> Self:
@@ -179,7 +182,7 @@ class VariantTable(Table):
     parent: str | None = Field(default=None, alias="from")
     """The variant that the steps start from; default: the teacher."""
     model: str | None = None
-    """A model instead of from, named as in [teacher]."""
+    """The model that the steps start from, instead of `from`; named as in [teacher]."""
     endpoint: Endpoint | None = None
     """A model behind an OpenAI-compatible server: { url, model, key_env, … }."""
     server: Server | None = None
@@ -192,18 +195,20 @@ class VariantTable(Table):
     """With model: the floating-point format that the model is loaded in; default: the format of its
     weights."""
     new_head: bool = False
-    """With model: true leaves out the head in its files and fits a new one on the train rows; false needs a
-    head and every weight in the files."""
+    """With model: true ignores the head in the model's files and fits a new head on the train rows; false
+    requires a head and every weight in the files."""
     steps: Steps = ()
     """The steps, in order."""
     twin: str | None = None
-    """A variant of the same shape that is built without a teacher's answers, to compare with."""
+    """Name of a variant of the same shape that is trained without a teacher's answers; the report compares
+    the two."""
     gated: bool = True
-    """false: the variant's verdicts are shown, but they fail no run."""
+    """false: the variant's verdicts are shown, but cannot fail the run."""
     reason: str | None = None
     """Reason why the variant is not gated; required if gated = false."""
     runtime: Annotated[dict[str, Any], _require_table('{ name = "eager" }')] | None = None
-    """The runtime that executes the model: its name and its options; default: by the artifact's kind."""
+    """The runtime that executes the model: its name and its options; default: the runtime for the artifact's
+    kind."""
 
     @model_validator(mode="before")
     @classmethod
@@ -227,7 +232,7 @@ class VariantTable(Table):
         _check_cascade(self)
         sources = (self.model, self.runtime, self.endpoint, self.cascade)
         if not self.steps and all(source is None for source in sources):
-            raise ValueError("a variant needs steps, a runtime, or model = … for one built elsewhere")
+            raise ValueError("a variant needs steps, a runtime, or model = … for a model built elsewhere")
         if not self.gated and not self.reason:
             raise ValueError('gated = false needs a reason = "…", which the report shows')
         if self.sha256 is not None and self.model is None:
@@ -243,29 +248,31 @@ class BaselineTable(Table):
     """[budgets.baseline]: the earlier release. Its other keys are metrics, as in [budgets]."""
 
     file: SuitePath | None = None
-    """A run.json, its folder, or a folder of baselines, of which the newest of this suite is taken;
-    --slimgate-baseline overrides it."""
+    """A run.json, its folder, or a folder of baselines, from which slimgate takes the newest baseline of this
+    suite; --slimgate-baseline overrides this key."""
     reason: str | None = None
-    """Why the gate demands less than the baseline's: other rows, fewer variants or budgets, other settings.
-    The report shows it. It counts until a baseline has the same reason."""
+    """Reason why this gate demands less than the baseline's gate: other rows, fewer variants or budgets, or
+    other settings. The report shows the reason. The reason is valid until a baseline contains the same
+    reason."""
 
 
 class MeasureTable(Table):
     """[measure]"""
 
     metrics: tuple[str, ...] | None = None
-    """Metrics to measure in addition to those with a budget; default: the task's."""
+    """Metrics to measure in addition to those with a budget; default: the default metrics of the task."""
     workloads: tuple[WorkloadTable, ...] | None = None
-    """Calls that are timed; default: one and 32 gate rows."""
+    """Calls that are timed; default: a call with one gate row and a call with 32 gate rows."""
     end_to_end: bool = False
     """Also time each workload from text to answer, tokenizing included, with a separate duel and separate
     budgets."""
     loads: tuple[LoadTable, ...] = ()
-    """Loads under which the servers of endpoints are timed; the teacher's and a variant's take turns."""
+    """Loads under which the servers of endpoints are timed; the teacher's server and the variant's server
+    take turns."""
     warmup: int = Field(default=10, ge=0)
-    """Calls before timing starts."""
+    """Number of calls before timing starts."""
     rounds: int = Field(default=100, ge=1)
-    """Largest number of timed calls of a workload; ten times as many with a budget p95_ms_max."""
+    """Largest number of timed calls of a workload; a budget p95_ms_max allows ten times as many."""
     max_seconds: float = Field(default=2.0, gt=0)
     """Largest time in seconds for one workload of one model: timed calls and duel together."""
     batch_size: int = Field(default=64, ge=1)
@@ -273,10 +280,10 @@ class MeasureTable(Table):
     batch_tokens: int | None = Field(default=None, ge=1)
     """Largest number of tokens in a batch of predictions, padding included; default: no limit."""
     on_inconclusive: OnInconclusive = "fail"
-    """What happens if a verdict is undecided: fail, or warn and pass."""
+    """What happens if a verdict is INCONCLUSIVE: "fail", or "warn" and pass."""
     memory: bool = False
-    """Measure the peak memory of every model, each loaded in its own process, which takes seconds. A variant
-    with a memory budget is always measured, three times."""
+    """Measure the peak memory of every model. slimgate loads each model in its own process, which takes
+    seconds. The memory of a variant with a memory budget is always measured, three times."""
 
 
 class WorkloadTable(Table):
@@ -287,12 +294,12 @@ class WorkloadTable(Table):
     """
 
     batch: int = Field(ge=1, le=65536)
-    """Gate rows of one call."""
+    """Number of gate rows in one call."""
     tokens: int | None = Field(default=None, ge=1)
-    """Tokens that rows are padded or cut to; default: the rows' own lengths."""
+    """Number of tokens to which each row is padded or cut; default: rows keep their lengths."""
     prompt_tokens: int | None = Field(default=None, ge=1)
-    """For text generation, together with new_tokens: tokens that the prompts of gate rows are cut or repeated
-    to."""
+    """For text generation, together with new_tokens: number of tokens to which the prompt of each gate row is
+    cut or repeated."""
     new_tokens: int | None = Field(default=None, ge=2)
     """Exact number of tokens of each answer; generation continues past end-of-sequence tokens."""
 
@@ -306,7 +313,8 @@ class WorkloadTable(Table):
             )
         if self.tokens is not None and self.prompt_tokens is not None:
             raise ValueError(
-                "tokens and prompt_tokens were given, expected one of them; prompt_tokens writes answers"
+                "tokens and prompt_tokens were given, expected one of them; prompt_tokens is for calls that "
+                "write answers"
             )
         return self
 
@@ -317,7 +325,7 @@ class ServiceLevelTable(Table):
     ttft_ms: float | None = Field(default=None, gt=0)
     """Largest time until the first token, in milliseconds."""
     tpot_ms: float | None = Field(default=None, gt=0)
-    """Largest time from one token to the next, in milliseconds, as the mean of a request."""
+    """Largest mean time from one token of a request to the next, in milliseconds."""
     e2el_ms: float | None = Field(default=None, gt=0)
     """Largest time until the answer is complete, in milliseconds."""
 
@@ -334,17 +342,18 @@ class LoadTable(Table):
     model."""
 
     concurrency: int | None = Field(default=None, ge=1, le=1024)
-    """Number of users; each user sends the next request when the last one is answered."""
+    """Number of users; each user sends the next request when the previous request is answered."""
     request_rate: float | None = Field(default=None, gt=0, le=10_000)
     """Requests per second; they arrive as a Poisson process and do not wait for each other."""
     requests: int = Field(default=32, ge=1, le=100_000)
-    """Requests in one turn. The prompts are gate rows of all lengths, in random order. Every turn has the
-    same prompts."""
+    """Number of requests in one turn. The prompts are gate rows of all lengths, in random order. Every turn
+    has the same prompts."""
     blocks: int = Field(default=12, ge=6, le=1000)
-    """Timed turns of the variant. The teacher has two turns for each, which show the noise."""
+    """Number of timed turns of the variant. For each of them, the teacher has two turns, which show the
+    noise."""
     service_level: ServiceLevelTable | None = None
-    """Limits that a good request meets, such as { ttft_ms = 200, tpot_ms = 30 }. Good requests are
-    counted."""
+    """Limits on the times of a request, such as { ttft_ms = 200, tpot_ms = 30 }. Requests that meet every
+    limit count for goodput."""
 
     @model_validator(mode="after")
     def _check_arrival(self) -> Self:
@@ -361,7 +370,7 @@ class SuiteFile(Table):
     """A whole suite file."""
 
     suite: SuiteTable
-    """What the suite is called, and how it is run."""
+    """Title of the suite, and how it runs."""
     task: dict[str, Any]
     """What the rows are, where they come from, and how they are split."""
     teacher: TeacherTable

@@ -38,7 +38,7 @@ class RangeTable(Table):
     log: bool = False
     """Draw values on a logarithmic scale."""
     step: int | float | None = Field(default=None, gt=0)
-    """Distance between values; default: every value."""
+    """Distance between the values to try; default: any value from low to high."""
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -47,7 +47,7 @@ class RangeTable(Table):
                 f"low = {self.low:g} and high = {self.high:g} were given, expected low under high"
             )
         if self.log and self.low <= 0:
-            raise ValueError(f"low = {self.low:g} was given, expected more than 0 where log = true")
+            raise ValueError(f"low = {self.low:g} was given, expected more than 0 if log = true")
         if self.log and self.step is not None:
             raise ValueError("log and step were given, expected one of them")
         if self.is_whole and isinstance(self.step, float):
@@ -80,14 +80,14 @@ class TuneTable(Table):
     """[tune]: what `slimgate tune` searches, and for how long."""
 
     budget: dict[str, Any] | tuple[dict[str, Any], ...] | None = None
-    """Budgets on metrics and size, or several such tables; default: [budgets]."""
+    """Budgets on metrics and size, or a list of several such tables; default: the suite's [budgets]."""
     max_minutes: float = Field(default=30.0, gt=0)
     """Minutes after which no new trial begins."""
     max_trials: int = Field(default=40, ge=1)
-    """Largest number of step lists that are tried."""
+    """Largest number of trials; each trial builds one list of steps."""
     keep: int = Field(default=3, ge=1)
-    """Variants that are written for each budget."""
+    """Number of variants that are written for each budget."""
     split: Annotated[Literal["selection"], BeforeValidator(_refuse_gate)] = "selection"
-    """Rows on which the search chooses variants. The gate rows are used for verdicts only."""
+    """Split on whose rows the search chooses variants. The gate rows are used for verdicts only."""
     space: tuple[SpaceTable, ...] = Field(min_length=1)
-    """Spaces that are searched."""
+    """Spaces to search: lists of steps whose options may be choices or ranges."""

@@ -56,9 +56,10 @@ class Params(Table):
     text: tuple[str, ...] = Field(min_length=1, max_length=1)
     """The column of documents or sentences, as a list with one name."""
     max_tokens: int = Field(default=128, ge=2)
-    """Tokens of a window; longer documents become several windows."""
+    """Number of tokens of a window; longer documents become several windows."""
     stride: int | None = Field(default=None, ge=1)
-    """Tokens between the starts of two windows of the gate; default: half of max_tokens."""
+    """Number of tokens between the starts of two neighbouring windows of a gate document; default: half of
+    max_tokens."""
     add_bos: bool = False
     """Put a start token before each document, so that the first token of the document is also predicted."""
     add_eos: bool = False

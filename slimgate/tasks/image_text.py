@@ -61,10 +61,11 @@ class Params(Table):
     caption: str | None = None
     """The column of captions for training; default: the first prompt of the row's label."""
     prompt: str | tuple[str, ...] = Field(default="a photo of a {label}", min_length=1)
-    """Prompt with {label} for the name of a class. If several prompts are given, a class takes their mean."""
+    """Prompt with {label} for the name of a class. With several prompts, the score of a class is the mean
+    over its prompts."""
     positive: str | None = None
-    """The positive one of two labels, for precision, recall, f1 and pr_auc; not needed for common pairs such
-    as 0 and 1."""
+    """Which of two labels is the positive label, for precision, recall, f1 and pr_auc; not needed for common
+    pairs, such as 0 and 1."""
     names: dict[str, str] | None = None
     """The name of each label in prompts, if the label is a number or a code."""
     max_tokens: int = Field(default=77, ge=2)

@@ -76,14 +76,16 @@ class Params(Table):
     fewshot: int | None = Field(default=None, ge=0)
     """Number of examples before each document; default: the setting of each task."""
     limit: int | float | None = Field(default=None, gt=0)
-    """Largest number of documents of each task, from the first on; below 1: a share of them; default: all."""
+    """Largest number of documents of each task, counted from the first document; a value below 1 is a share
+    of the documents; default: all."""
     score: dict[str, str] = Field(default_factory=dict)
-    """For each task name, the metric that task_score takes, "METRIC" or "METRIC,FILTER"; default: its first
-    metric under its first filter."""
+    """For each task name, the metric that becomes task_score, "METRIC" or "METRIC,FILTER"; default: the
+    task's first metric under its first filter."""
     apply_chat_template: bool = False
-    """Puts each document into the chat template of the model that answers it."""
+    """Put each document into the chat template of the model that answers."""
     fewshot_as_multiturn: bool = True
-    """With a chat template: examples are turns of a user and an assistant; false: one message holds them."""
+    """With a chat template: true makes the examples turns of a user and an assistant; false puts them into
+    one message."""
     max_tokens: int | None = Field(default=None, ge=2)
     """Largest number of tokens that a model reads; default: the number of positions in its config.json."""
 

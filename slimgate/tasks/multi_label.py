@@ -55,11 +55,11 @@ class Params(texts.TextParams):
     label: str | tuple[str, ...]
     """The column of lists of labels, or a column of 0 and 1 for each label."""
     separator: str = Field(default=",", min_length=1)
-    """Text between labels, if a row has them in one string."""
+    """Text between labels, if a row has its labels in one string."""
     names: tuple[str, ...] | None = None
-    """If the lists contain numbers: the label of each number, from 0 on."""
+    """If the lists contain numbers: the label of each number, counted from 0."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Probability from which a label is predicted."""
+    """Smallest probability at which a label is predicted."""
     labels: tuple[str, ...] | None = None
     """The data's label for each output of a finished model, if the model's names differ."""
 

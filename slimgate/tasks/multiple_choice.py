@@ -83,12 +83,13 @@ class Params(Table):
     letters: bool = False
     """true: the prompt lists the choices as A, B, C, and the model answers with a letter."""
     template: str | None = None
-    """The prompt, with {context} in it, and with letters also {choices}; default: the context alone, or with
-    letters the context, the choices and "Answer:" on separate lines."""
+    """The prompt: a text with {context} and, if letters = true, {choices}. Default: only the context; if
+    letters = true, the context, the choices and "Answer:" on separate lines."""
     separator: str = " "
     """Text between the prompt and a choice."""
     normalize: Normalize = "none"
-    """What a choice's log-likelihood is divided by before choices are compared: none, bytes or tokens."""
+    """By what a choice's log-likelihood is divided before choices are compared: nothing ("none"), its number
+    of bytes, or its number of tokens."""
     max_tokens: int = Field(default=512, ge=2)
     """Largest number of tokens of a prompt and a choice; longer prompts are cut on the left."""
 

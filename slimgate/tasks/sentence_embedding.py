@@ -96,7 +96,7 @@ class SentenceEmbedding(SentenceTask[Params]):
             if data.causal and data.stated.task is None:
                 raise DataError(
                     f"{' and '.join(columns)} are two columns of text, and the model is a language model. "
-                    f"Say --task text_generation --text {columns[0]} --label {columns[1]} to judge its "
+                    f"Use --task text_generation --text {columns[0]} --label {columns[1]} to judge its "
                     f"answers, --task causal_lm --text {columns[1]} for its perplexity, or --task "
                     "sentence_embedding if one text should find the other"
                 )

@@ -42,7 +42,7 @@ class Params(SentenceParams):
     pair: tuple[str, str]
     """The two columns of text that are compared."""
     score: str
-    """The column of scores that people gave."""
+    """The column of the human scores of similarity."""
     score_range: tuple[float, float] = (0.0, 1.0)
     """[lowest, highest] score; scores are scaled to 0 to 1, the range of cosines."""
 
@@ -75,7 +75,7 @@ class SentenceSimilarity(SentenceTask[Params]):
             return None
         pair = data.texts((score,))
         if len(pair) != 2:
-            raise DataError("--task sentence_similarity compares two texts; name both columns by --text")
+            raise DataError("--task sentence_similarity compares two texts; name both columns with --text")
         return {"pair": pair, "score": score}, f'the score "{score}"'
 
     def columns(self, params: Params) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class SentenceSimilarity(SentenceTask[Params]):
                 bounds = [low + (high - low) * float(end) for end in (scores.min(), scores.max())]
                 raise DataError(
                     f'column "{params.score}": {name} holds scores from {bounds[0]:g} to {bounds[1]:g}, '
-                    f"expected {low:g} to {high:g}; say [task] score_range = [lowest, highest]"
+                    f"expected {low:g} to {high:g}; set [task] score_range = [lowest, highest]"
                 )
         return TaskFacts(())
 

@@ -43,8 +43,8 @@ class Params(texts.TextParams):
     labels: tuple[str, ...] | None = None
     """The data's label for each output of a finished model, if the model's names differ."""
     positive: str | None = None
-    """The positive one of two labels, for precision, recall, f1 and pr_auc; not needed for common pairs such
-    as 0 and 1."""
+    """Which of two labels is the positive label, for precision, recall, f1 and pr_auc; not needed for common
+    pairs, such as 0 and 1."""
 
 
 # With at least this many rows, labels are counted; fewer rows may well have a label each.
@@ -83,8 +83,8 @@ class TextClassification(TextTask[C]):
         columns = data.texts((label,))
         if label in map(str, data.table[label].unique().to_pylist()):
             raise DataError(
-                f'"{label}" is the name of a column and also a label of its rows: slimgate takes the '
-                "first row for the header; add a header row, or remove a repeated one"
+                f'"{label}" is the name of a column and also a label of its rows: slimgate uses the first '
+                "row as the header; add a header row, or remove a repeated one"
             )
         pair = "two columns of text" if len(columns) == 2 else "text"
         why = f'{pair} and {data.columns[label].distinct} different values of "{label}"'

@@ -44,7 +44,7 @@ class Params(GenerationParams):
     text: str
     """The column of texts that are answered, with a prefix such as "summarize: " if the model wants one."""
     max_tokens: int = Field(default=512, ge=1)
-    """Tokens of a text, and of a reference in training; longer ones are cut."""
+    """Largest number of tokens of a text, and of a reference in training; longer texts are cut."""
 
 
 class TextToText(GenerationTask[Params]):

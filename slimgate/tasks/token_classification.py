@@ -54,7 +54,7 @@ class Params(HeadParams):
     tags: str
     """The column of BIO tags, one for each word."""
     names: tuple[str, ...] | None = None
-    """If tags are numbers: the tag of each number, from 0 on."""
+    """If tags are numbers: the tag of each number, counted from 0."""
     max_tokens: int = Field(default=128, ge=2)
     """Largest number of tokens of a row; words after that count as tagged O."""
     labels: tuple[str, ...] | None = None

@@ -299,7 +299,7 @@ WRONG = {
     ),
     "counts": (
         ["--metric", "mcc", "--drop-points", "1", "--drop-points", "2"],
-        "2 --drop-points for 1 --metric, expected one for each",
+        "2 --drop-points for 1 --metric, expected one value for each",
     ),
     "twice": (["--metric", "mcc", "--metric", "mcc"], "--metric mcc was given twice"),
     "both": (["--drop-points", "1", "--budgets", "x.toml"], "expected one of them"),

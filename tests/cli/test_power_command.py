@@ -55,8 +55,8 @@ def test_a_drop_larger_than_the_flips_is_not_simulated() -> None:
     ("options", "expected"),
     [
         (["0", "0.1", "1"], "--rows 0: expected at least 1"),
-        (["10", "8", "1"], "--flip-rate 8: expected a share from 0 to 1, as 0.08"),
-        (["10", "0.1", "0"], "--drop-points 0: expected percentage points from 0 to 100"),
+        (["10", "8", "1"], "--flip-rate 8: expected a share above 0, at most 1, such as 0.08"),
+        (["10", "0.1", "0"], "--drop-points 0: expected percentage points above 0 and under 100"),
     ],
 )
 def test_numbers_out_of_range_are_one_line(
@@ -84,4 +84,5 @@ def test_power_takes_one_budget(capsys: pytest.CaptureFixture[str]) -> None:
         assert main([*options, *more]) == 4
         assert problem in capsys.readouterr().err
     assert main([*options, "--equivalent-points", "0"]) == 4
-    assert "--equivalent-points 0: expected percentage points from 0 to 100" in capsys.readouterr().err
+    refused = capsys.readouterr().err
+    assert "--equivalent-points 0: expected percentage points above 0 and under 100" in refused

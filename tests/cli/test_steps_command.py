@@ -26,11 +26,11 @@ def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str])
     assert told.startswith("Sets the smallest weights")
     [sparsity] = [line.split() for line in told.splitlines() if line.startswith("sparsity ")]
     assert " ".join(sparsity).startswith(
-        "sparsity number, > 0, < 1 required Share of the blocks' linear weights"
+        "sparsity number, > 0, < 1 required Share of the weights in the blocks' linear layers"
     )
     [scope] = [line for line in told.splitlines() if line.startswith("scope ")]
     assert '"global" | "layer"' in scope
-    assert '"row"  "global"   Weights' in scope
+    assert '"row"  "global"   Which weights' in scope
     assert "promises             sparser" in told
 
 

@@ -49,7 +49,7 @@ def test_what_names_no_file_is_told_with_its_row(tmp_path: Path) -> None:
     (tmp_path / "pictures" / "light.png").unlink()
     with pytest.raises(DataError, match=r"column image, row 1: there is no file .*light\.png"):
         files.source.read(params, scratch=tmp_path)
-    with pytest.raises(DataError, match=r'images names column "imge".*Did you mean image'):
+    with pytest.raises(DataError, match=r'images names the column "imge".*Did you mean image'):
         files.source.read(params_of(tmp_path / "rows.csv", images=("imge",)), scratch=tmp_path)
 
 

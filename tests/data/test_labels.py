@@ -62,7 +62,7 @@ def test_labels_that_do_not_fit_are_an_error_that_shows_both(
     with pytest.raises(SuiteError) as caught:
         output_order(model, classes, stated, "../m")
     said = str(caught.value)
-    assert said.startswith("../m: the model's labels do not fit the data's. Model: 0=" + model[0])
+    assert said.startswith("../m: the model's labels do not fit the data's labels. Model: 0=" + model[0])
     assert "data: " + ", ".join(f"{i}={name}" for i, name in enumerate(classes)) in said
     assert "[task] labels" in said
 

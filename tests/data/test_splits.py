@@ -68,7 +68,7 @@ def kept(before: Cut, after: Cut, split: str) -> float:
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, True, "all", "Rest"])
 def test_a_size_is_a_positive_number_or_rest(size: Any) -> None:
-    with pytest.raises(ValidationError, match='expected a whole number of rows from 1 on, or "rest"'):
+    with pytest.raises(ValidationError, match='expected a whole number of rows, at least 1, or "rest"'):
         SplitSizes(gate=size)
 
 

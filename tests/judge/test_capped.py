@@ -236,7 +236,7 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
 @pytest.mark.parametrize(
     ("metric", "budget", "said"),
     [
-        ("accuracy", QualityBudget("drop_points", 1.0, cap=0.5), "whose rows are from 0 to 1"),
+        ("accuracy", QualityBudget("drop_points", 1.0, cap=0.5), "whose values per row are from 0 to 1"),
         (
             "mae",
             QualityBudget("drop_points", 50.0, cap=0.4),
@@ -251,7 +251,7 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
         (
             "perplexity",
             QualityBudget("increase_relative", 0.03, cap=0.05),
-            "cap of perplexity is 0.05, under 1: give above_cap_max too",
+            "cap of perplexity is 0.05, under 1: also give above_cap_max",
         ),
     ],
 )
@@ -266,7 +266,7 @@ def test_a_small_cap_would_make_the_worst_row_too_good() -> None:
     """8 caps of 0.1 are less than one loop: 60 rows without damage would pass 5 points."""
     same = scores(np.full(60, 0.1))
     budget = QualityBudget("drop_points", 5.0, cap=0.1)
-    with pytest.raises(SuiteError, match=r"cap of wer is 0\.1, under 1: give above_cap_max too"):
+    with pytest.raises(SuiteError, match=r"cap of wer is 0\.1, under 1: also give above_cap_max"):
         judge_quality(WER, same, same, [budget])
     stated = QualityBudget("drop_points", 5.0, cap=0.1, above_cap_max=0.06)
     assert judge_quality(WER, same, same, [stated]).verdict is Verdict.PASS
@@ -284,7 +284,7 @@ def test_tables_hold_caps() -> None:
     ]
     with pytest.raises(ValueError, match="above_cap_max needs mean_max"):
         KlBudgetTable.model_validate({"p99_max": 0.5, "above_cap_max": 0.05})
-    with pytest.raises(ValueError, match="under 1 nat: give above_cap_max too"):
+    with pytest.raises(ValueError, match="under 1 nat: also give above_cap_max"):
         KlBudgetTable.model_validate({"mean_max": 0.02, "cap": 0.4})
     with pytest.raises(ValueError, match="not above mean_max"):
         KlBudgetTable.model_validate({"mean_max": 0.5, "cap": 0.4})

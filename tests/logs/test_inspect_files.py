@@ -154,8 +154,8 @@ def test_a_member_that_claims_to_be_huge_is_not_unpacked(
     if compression == 93:
         _claim_zstandard(file)
     problem = (
-        r"^.*x\.eval: samples/1_epoch_1\.json is damaged \(3,000,[0-9]+ bytes in [0-9,]+, at most 200 times "
-        r"as many are read\); copy the log again$"
+        r"^.*x\.eval: samples/1_epoch_1\.json is damaged \(3,000,[0-9]+ bytes are compressed to [0-9,]+, "
+        r"but slimgate reads at most 200 times the compressed size\); copy the log again$"
     )
     with pytest.raises(DataError, match=problem):
         list(read_samples(file))

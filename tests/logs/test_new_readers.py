@@ -233,7 +233,7 @@ def test_opencompass_without_details_is_refused_with_its_figures(tmp_path: Path)
 def test_mlperf_without_labels_is_refused(tmp_path: Path) -> None:
     folder = write_mlperf(tmp_path / "log", BASE)
     (folder / "val_map.txt").unlink()
-    refused(folder, r"8 answers, but not which are right; put val_map\.txt next to it")
+    refused(folder, r"8 answers, but does not say which are right; put val_map\.txt next to it")
 
 
 # Repeats

@@ -146,8 +146,8 @@ def test_times_with_colons_are_found_by_dashes() -> None:
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        ("2027", "--run 2027: no run begins so in two; it has 2026-01 (a, b), 2026-02 (b)"),
-        ("2026", "--run 2026: 2 runs begin so in two; it has 2026-01 (a, b), 2026-02 (b)"),
+        ("2027", "--run 2027: no run begins with this time in two; it has 2026-01 (a, b), 2026-02 (b)"),
+        ("2026", "--run 2026: 2 runs begin with this time in two; it has 2026-01 (a, b), 2026-02 (b)"),
         ("base=2027", "--run 2027: no run of that time; there is one run in base (2026-01)"),
     ],
 )
@@ -424,7 +424,9 @@ def test_a_folder_of_outputs_names_one(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_bytes((WRITTEN / "promptfoo/base.json").read_bytes())
     with pytest.raises(
-        DataError, match=r"a folder was given, and a log of promptfoo is one file; name it, such as .*a\.json"
+        DataError,
+        match=r"a folder was given, and a log of promptfoo is one file; name the file, such "
+        r"as .*a\.json",
     ):
         read_log(tmp_path)
 

@@ -324,7 +324,7 @@ def test_a_load_test_takes_no_runs(tmp_path: Path) -> None:
         '[logs]\nbase = ["a.json", "b.json"]\ntargets = { int4 = "c.json" }\n'
         "[budgets]\nlatency = { speedup_min = 1.2 }\n"
     )
-    with pytest.raises(SuiteError, match="load tests are judged by one run per side"):
+    with pytest.raises(SuiteError, match="load tests are judged with one run per side"):
         load_log_suite(suite, "suite.toml")
 
 

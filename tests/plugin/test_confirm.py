@@ -220,8 +220,8 @@ def test_tests_by_hand_do_not_run_on_confirm_rows(confirmed: Ran) -> None:
         (
             SUITE.replace("5.0", "4.0"),
             False,
-            "--slimgate-confirm needs the record of a gate that passed, and reports/latest/other/run.json is "
-            "not one; run the gate first: pytest bench/other.toml",
+            "--slimgate-confirm needs the record of a gate that passed, but reports/latest/other/run.json "
+            "is not such a record; run the gate first: pytest bench/other.toml",
         ),
         (
             SUITE.replace("Same", "Invert"),

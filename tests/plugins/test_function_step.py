@@ -141,7 +141,7 @@ def private(model: Any, context: Any, *, _amount: int = 3) -> Any: ...
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        (only_a_model, f"it does not take (model, context); {FORM}"),
+        (only_a_model, f"it does not accept (model, context); {FORM}"),
         (positional, f"parameter amount: 'float' = 0.3 is not keyword-only; {FORM}"),
         (anything, f"parameter **options: 'Any' is not keyword-only; {FORM}"),
         (untyped, f"parameter amount has no type; {FORM}"),

@@ -46,7 +46,7 @@ def test_the_gap_is_said_in_one_line_a_variant() -> None:
 
 
 def test_every_model_stands_beside_the_teacher_on_every_slice() -> None:
-    text = section(all_sections(BOTH), "Slices before and after")
+    text = section(all_sections(BOTH), "Slices of teacher and variants")
     rows = [re.sub(" +", " ", line) for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == "| model | 5 to 9 words (200 rows) | 10 to 17 words (200 rows) | gap, points |"
     assert rows[2:] == [
@@ -62,17 +62,17 @@ def test_slices_of_few_rows_are_marked_and_said_to_be_left_out() -> None:
     )
     text = all_sections(record_of(x=facts))
     assert "teacher 10.0 points, x 20.0 (1 of few rows left out)." in text
-    assert "c (20 rows, few)" in section(text, "Slices before and after")
+    assert "c (20 rows, few)" in section(text, "Slices of teacher and variants")
 
 
 def test_columns_of_many_values_have_the_line_alone() -> None:
     slices = [one(f"v{k}", 0.9, 0.8) for k in range(13)]
     text = all_sections(record_of(x=BehaviourFacts(slices=slices, slice_gaps=[gap(1.0, 2.0)])))
-    assert "Slices before and after" not in text
+    assert "Slices of teacher and variants" not in text
     assert "Gap between slices of length" in text
 
 
 def test_a_record_of_before_says_nothing_of_gaps() -> None:
     text = all_sections(record_of(x=BehaviourFacts(slices=[one("a", 0.9, 0.8), one("b", 0.8, 0.8)])))
     assert "Gap between" not in text
-    assert "Slices before and after" not in text
+    assert "Slices of teacher and variants" not in text

@@ -376,7 +376,7 @@ def test_a_step_that_adds_no_rows_has_no_gate_in_its_key(tmp_path: Path) -> None
 
 def test_a_method_that_adds_no_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
     context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._contexts.make(("train",), (), tmp_path)
-    with pytest.raises(DataError, match="must declare it by adds_rows"):
+    with pytest.raises(DataError, match="must declare this with adds_rows"):
         context.are_held_out(["good film"])
 
 

@@ -453,7 +453,7 @@ def test_a_nested_cascade_or_one_without_selection_is_refused(tmp_path: Path) ->
         with pytest.raises(SuiteError, match=f"{told}{more}$"):
             tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 0"})
     step = CASCADE + 'more = { from = "fast", steps = [{ keep_layers = [0] }] }\n'
-    with pytest.raises(SuiteError, match="cannot take an artifact of kind cascade"):
+    with pytest.raises(SuiteError, match="cannot start from an artifact of kind cascade"):
         tiny_run(tmp_path, **{PRUNED: PRUNED + step})
 
 

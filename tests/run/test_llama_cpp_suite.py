@@ -90,5 +90,5 @@ def test_a_dtype_for_llama_cpp_is_one_line(folder: Path) -> None:
 
 def test_no_step_takes_the_file(folder: Path) -> None:
     text = SUITE + "[variants.pruned]\nsteps = [{ magnitude_prune = { sparsity = 0.5 } }]\n"
-    with pytest.raises(SuiteError, match="cannot take an artifact of kind gguf"):
+    with pytest.raises(SuiteError, match="cannot start from an artifact of kind gguf"):
         run_of(folder, text)

@@ -115,7 +115,7 @@ def test_a_budget_on_times_of_unpacked_weights_is_an_error(folder: Path, budget:
 
 
 def test_a_step_of_floats_does_not_take_a_quantized_model(folder: Path) -> None:
-    problem = r"cannot take an artifact of kind quantized_checkpoint, expected .* already quantized"
+    problem = r"cannot start from an artifact of kind quantized_checkpoint, expected .* already quantized"
     with pytest.raises(SuiteError, match=problem):
         run_of(folder, '[variants.twice]\nfrom = "w8"\nsteps = [{ int8_dynamic = {} }]\n')
 

@@ -122,7 +122,7 @@ def test_fullgraph_refuses_a_network_in_two_graphs_in_one_line() -> None:
 def test_without_a_compiler_there_is_one_clear_error() -> None:
     from torch._inductor import config
 
-    said = r"runtime compiled .* for cpu by a C\+\+ compiler.*install g\+\+"
+    said = r"runtime compiled .* for cpu with a C\+\+ compiler.*install g\+\+"
     with config.patch({"cpp.cxx": ("/nowhere/g++",)}), pytest.raises(BuildError, match=said):
         CompiledPredictor(Head(), Params(), "cpu")
 

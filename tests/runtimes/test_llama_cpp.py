@@ -112,7 +112,7 @@ def test_answers_to_prompts_of_any_length_end_right(llama: Converted) -> None:
         expected = greedy(llama, np.array([prompt]), 7)
         ends = [place for place, token in enumerate(expected) if token in predictor.end_tokens]
         assert answer == (expected[: ends[0] + 1] if ends else expected)
-    with pytest.raises(MeasureError, match=r"can only take the likeliest token; set temperature = 0"):
+    with pytest.raises(MeasureError, match=r"can only choose the most likely token; set temperature = 0"):
         predictor.write(prompts, Writing(max_new_tokens=7, temperature=1.0))
 
 

@@ -133,7 +133,7 @@ def test_a_mistake_that_another_file_shows_is_told(
 def test_bytes_that_are_no_suite_are_told(bench: Path, suite_text: str) -> None:
     latin = suite_text.replace("tiny", "tïny").encode("latin-1")
     assert problem(bench, latin) == "x.toml: not UTF-8 at byte 18; a TOML file is UTF-8"
-    assert problem(bench, b"#" * 1_000_001) == "x.toml: 1000001 bytes, a suite has at most 1000000"
+    assert problem(bench, b"#" * 1_000_001) == "x.toml: 1000001 bytes, a suite may have at most 1000000"
     assert "nested too deeply" in problem(bench, "[suite]\nx = " + "[" * 5000)
     assert "nested too deeply" in problem(bench, f"[{'a.' * 9000}a]\n[suite]")
     told = "x.toml line 29: not TOML: this key or table occurs twice: [budgets]"

@@ -89,5 +89,5 @@ def assert_another_model_is_found(other: tuple[Any, Any], converted: Any) -> Non
 
 
 def assert_draws_no_answers(model: Any, ours: Any) -> None:
-    with pytest.raises(MeasureError, match="can only take the likeliest token; set temperature = 0"):
+    with pytest.raises(MeasureError, match="can only choose the most likely token; set temperature = 0"):
         answers_of(ours, model.tokenizer, [[5]], Writing(4, temperature=1.0))

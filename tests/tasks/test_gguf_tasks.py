@@ -166,7 +166,9 @@ def test_without_references_the_answers_are_compared(folder: Path) -> None:
 
 def test_a_temperature_is_one_line(folder: Path) -> None:
     run = run_of(folder, SAME + "temperature = 0.7\n")
-    with pytest.raises(MeasureError, match="runtime llama_cpp can only take the likeliest token") as raised:
+    with pytest.raises(
+        MeasureError, match="runtime llama_cpp can only choose the most likely token"
+    ) as raised:
         run.outcomes("q8")
     assert "\n" not in str(raised.value)
 

@@ -251,7 +251,7 @@ def test_the_chat_template_is_the_models_and_must_be_there(
     assert one.count(" is ") >= 3  # two examples, each with its answer, before the document
     together = params_of(paths, "plain", apply_chat_template=True, fewshot_as_multiturn=False)
     assert load_documents(together.request, chat_hub).requests("plain/0")[0].args[0] != one
-    with pytest.raises(DataError, match="has no chat template; leave it out, or take a model"):
+    with pytest.raises(DataError, match="has no chat template; leave it out, or use a model"):
         task.task.row_encoder(turns, hub)
 
 

@@ -77,7 +77,7 @@ def test_scores_become_what_cosines_shall_be() -> None:
         (["high"], "a score is not a number"),
         ([None], "a score is not a number"),
         ([float("nan")], "a score is NaN or infinite"),
-        ([1.0, 7.0], r"gate holds scores from 1 to 7, expected 0 to 5; say \[task\] score_range"),
+        ([1.0, 7.0], r"gate holds scores from 1 to 7, expected 0 to 5; set \[task\] score_range"),
     ],
     ids=["text", "null", "nan", "range"],
 )

@@ -29,12 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="FORM",
-        help="Format: transformers, onnx, openvino, or the format of an installed runtime (default: "
-        "the one closest to the judged model)",
+        help="Format: transformers, onnx, openvino, or the format of an installed runtime (default: the "
+        "format closest to the judged model)",
     )
     add_store(parser)
     parser.add_argument("--reason", help="Reason to export a model that did not pass; the card shows it")
-    parser.add_argument("--force", action="store_true", help="Replace an earlier export completely")
+    parser.add_argument(
+        "--force", action="store_true", help="Replace an earlier export in DIR, with all its files"
+    )
     parser.set_defaults(run=run)
 
 

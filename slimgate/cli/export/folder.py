@@ -43,12 +43,12 @@ def check_free(folder: Path, *, force: bool) -> None:
         return
     if not force:
         raise DataError(
-            f"{folder}: the folder is not empty; name another folder, or replace this one with --force"
+            f"{folder}: the folder is not empty; name another folder, or replace this folder with --force"
         )
     if not _is_export(folder):
         raise DataError(
             f"{folder}: the folder is not an export, and --force replaces only exports; name another "
-            "folder, or empty this one"
+            "folder, or empty this folder"
         )
 
 

@@ -109,8 +109,8 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
         )
     if artifact.kind == saved_files.SPECULATIVE:
         raise BuildError(
-            "its artifact also contains a draft model. Export the model and the draft separately; "
-            "transformers takes the draft as generate(…, assistant_model=draft)"
+            "its artifact also contains a draft model. Export the model and the draft separately; in "
+            "transformers, call generate(…, assistant_model=draft)"
         )
     if artifact.kind in (SERVED, CHECKPOINT):
         return _copy_served(artifact.load("cpu"), form, folder)
@@ -171,7 +171,7 @@ def _from_torch(model: TorchModel, form: str | None, folder: Path, context: Buil
 
     if hasattr(model.network, "load_tokenizer"):
         raise BuildError(
-            f"{type(model.network).__name__} takes inputs other than text, which cannot be exported"
+            f"{type(model.network).__name__} has inputs other than text, which cannot be exported"
         )
     custom_module = not_stock(model) if form in (None, TRANSFORMERS) else None
     graphs = _graphs_of(model.kind)

@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="File of gate rows, which are never used for training (default: taken from --data)",
+        help="File of gate rows, which are never used for training (default: slimgate takes a part of "
+        "--data)",
     )
     add(
         "--by-label",
@@ -81,18 +82,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--names",
         metavar="A,B,…",
-        help="Names of tags or labels that are numbers in the data, in order from 0",
+        help="Names for tags or labels that are numbers in the data: the name of 0 first, then of 1, …",
     )
     add(
         "--model-labels",
         metavar="A,B,…",
-        help="The data's label for each output of the model, in order, if the names differ",
+        help="The data's label for each output of the model, in the order of the outputs, if the model "
+        "names its labels differently",
     )
     add("--name", help="Name of the suite file (default: from the name of the data file)")
     add("--encoding", default="utf-8", help="Encoding of the files (default utf-8)")
-    add("--no-quotes", action="store_true", help="Read double quotes in csv or tsv as normal characters")
+    add(
+        "--no-quotes",
+        action="store_true",
+        help="Treat double quotes in csv and tsv files as normal characters",
+    )
     add("--yes", action="store_true", help="Ask no questions")
-    add("--force", action="store_true", help="Replace an existing suite of that name")
+    add("--force", action="store_true", help="Replace an existing suite of the same name")
     parser.set_defaults(run=run)
 
 

@@ -126,14 +126,15 @@ def find_model(text: str, folder: Path) -> ModelSettings:
     if ref.stored is not None:
         raise SuiteError(
             f"--model {text}: this model is already quantized ({ref.stored['format']}, "
-            f"{ref.stored['scheme']}), expected the floating-point model that variants are made from. "
-            f'Name that model, and add this one to the suite: released = {{ model = "{text}" }}'
+            f"{ref.stored['scheme']}), expected the floating-point model that variants are made from. Name "
+            f"the floating-point model, and add the quantized model to the suite: released = {{ model = "
+            f'"{text}" }}'
         )
     if ref.kind != TORCH:
         raise SuiteError(
             f"--model {text}: the folder contains a graph ({ref.kind}), expected the PyTorch model that "
-            "variants are made from. Name that model, and add the graph to the suite: released = { model "
-            f'= "{text}" }}'
+            "variants are made from. Name the PyTorch model, and add the graph to the suite: released = { "
+            f'model = "{text}" }}'
         )
     if not text.startswith("package:"):
         relative_path = Path(os.path.relpath(ref.folder, folder)).as_posix()

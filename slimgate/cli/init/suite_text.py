@@ -323,7 +323,8 @@ def check_free(path: Path, *, force: bool) -> None:
     """Raises DataError if the suite or its schema would overwrite a user's own file."""
     if (path.exists() or path.is_symlink()) and not force:
         raise DataError(
-            f"{path}: this suite already exists; choose another name with --name, or replace it with --force"
+            f"{path}: this suite already exists; choose another name with --name, or replace this suite "
+            "with --force"
         )
     schema = path.with_name(SCHEMA_FILE)
     for file in (path, schema):

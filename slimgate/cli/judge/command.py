@@ -39,8 +39,8 @@ def add_arguments(parser: CommandParser) -> None:
         type=Path,
         nargs="*",
         metavar="TARGET",
-        help="File or folder of the model to compare with the base (leave it out for a KL log, such "
-        "as the output of llama-perplexity --kl-divergence)",
+        help="File or folder of the model to compare with the base (leave TARGET out if BASE is a KL "
+        "log, such as the output of llama-perplexity --kl-divergence)",
     )
     parser.add_argument(
         "--base",
@@ -48,8 +48,8 @@ def add_arguments(parser: CommandParser) -> None:
         nargs="+",
         dest="base_runs",
         metavar="RUN",
-        help="Logs and tables, instead of BASE: one or more runs of the base model. With several "
-        "runs, the intervals also contain the changes between runs",
+        help="Logs and tables, instead of BASE: one or more runs of the base model. With several runs, "
+        "the intervals also include the variation between runs",
     )
     parser.add_argument(
         "--target",
@@ -58,102 +58,109 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         dest="target_runs",
         metavar="RUN",
-        help="Logs and tables, instead of TARGET: one or more runs of one model to compare (once for "
-        "each model)",
+        help="Logs and tables, instead of TARGET: one or more runs of one model to compare; repeat the "
+        "option for each model",
     )
     parser.add_argument(
         "--metric",
         action="append",
         metavar="NAME",
-        help="Metric to judge (repeatable). Predictions: default accuracy, or the metrics with a "
-        "budget. Logs: a pattern of tasks, metrics or task/metric (default all), also pass@K and "
-        "pass^K if samples have several answers",
+        help="Metric to judge (repeatable). Predictions: a metric's name (default: the metrics with a "
+        "budget, else accuracy). Logs: a pattern of tasks, metrics or task/metric (default: all), "
+        "or pass@K or pass^K if samples have several answers",
     )
     parser.add_argument(
         "--drop-points",
         action="append",
         type=points,
         metavar="X",
-        help="Largest drop in percentage points, above 0: one for each --metric, in order, or one for all",
+        help="Largest drop in percentage points, above 0: give one value for each --metric, in order, or "
+        "one value for all metrics",
     )
     parser.add_argument(
         "--equivalent-points",
         action="append",
         type=points,
         metavar="X",
-        help="Largest change in percentage points, worse or better: one for each --metric, in order, "
-        "or one for all",
+        help="Largest change in percentage points, worse or better: give one value for each --metric, in "
+        "order, or one value for all metrics",
     )
     parser.add_argument(
-        "--budgets", type=Path, metavar="FILE.toml", help="File with [budgets], as in a suite"
+        "--budgets", type=Path, metavar="FILE.toml", help="TOML file with a table [budgets], as in a suite"
     )
     parser.add_argument(
         "--pooled-points",
         type=points,
         metavar="X",
-        help="Logs: largest drop of the mean over all samples of all tasks, each with its task's "
-        "first metric",
+        help="Logs: largest drop, in percentage points, of the mean over all samples of all tasks; "
+        "slimgate uses the first metric of each task",
     )
     parser.add_argument(
         "--range",
         action="append",
         metavar="NAME=LOW:HIGH",
-        help="Logs: lowest and highest score of a metric, such as grade=1:10 (repeatable). A metric without "
-        "a known range can fail but cannot pass",
+        help="Logs: lowest and highest score of a metric, such as grade=1:10 (repeatable). If the range "
+        "of a metric is not known, its budget can FAIL but cannot PASS",
     )
     parser.add_argument(
         "--slice",
         action="append",
         dest="slices",
         metavar="FIELD",
-        help="Logs: also judge the samples of each value of this field, such as category, "
+        help="Logs: also judge the samples separately for each value of this field, such as category, "
         "metadata.language or prompt_length (repeatable)",
     )
     parser.add_argument(
         "--slice-points",
         type=points,
         metavar="X",
-        help="Logs: largest drop of every slice in percentage points; --budgets can name single slices",
+        help="Logs: largest drop of every slice, in percentage points; for limits on single slices, use "
+        "--budgets",
     )
     parser.add_argument(
         "--answers",
         action="store_true",
-        help="Logs: also compare answer_length, and which answers are truncated, empty or refused",
+        help="Logs: also compare how long the answers are, and which are truncated, empty or refusals",
     )
     for flag, limit in (("--length-ratio-max", "at most"), ("--length-ratio-min", "at least")):
         parser.add_argument(
             flag,
             type=factor,
             metavar="X",
-            help=f"Logs: budget on the mean length of answers, {limit} X times that of the base",
+            help=f"Logs: the mean length of the target's answers must be {limit} X times the base's",
         )
     parser.add_argument(
         "--tokenizer",
         type=Path,
         metavar="FILE",
-        help="Logs without counts of completion tokens: the tokenizer that counts the tokens of answers "
-        "(tokenizer.json, or its folder)",
+        help="Logs: tokenizer that counts the tokens of answers if the logs have no such counts (a "
+        "tokenizer.json, or its folder)",
     )
     parser.add_argument(
         "--refusals",
         metavar="WHAT",
-        help="Logs: file with more patterns of refusals, one per line, or a function that takes the "
-        "answer, package.module:function",
+        help="Logs: how to recognize refusals: a file with regular expressions, one per line, which "
+        "slimgate adds to its own; or, instead of them, your function of an answer, "
+        "package.module:function",
     )
-    parser.add_argument("--format", metavar="NAME", help="Logs: format (default: found from the content)")
+    parser.add_argument(
+        "--format", metavar="NAME", help="Logs: format of the logs (default: detected from the content)"
+    )
     parser.add_argument(
         "--allow",
         action="append",
         metavar="WHAT",
-        help="Logs: accept a difference in tasks, metrics, document, prompt, target, shots, limit, "
-        "chat_template, version, generation or filters (load tests: load or prompt). Repeatable; "
-        "the output names each accepted difference",
+        help="Logs: accept a difference between the logs in tasks, metrics, document, prompt, target, "
+        "shots, limit, chat_template, version, generation or filters (for load tests, in load or "
+        "prompt). Repeatable; the output names each accepted difference",
     )
     parser.add_argument(
         "--missing",
         choices=("fail", "drop", "as-wrong"),
         default="fail",
-        help="Logs: handling of samples without a score in one log or both (default fail)",
+        help="Logs: what happens to samples without a score in one log or in both. fail: an error "
+        "(default). drop: slimgate leaves these samples out. as-wrong: a missing score counts as "
+        "the worst score",
     )
     for flag, direction in (("--higher-is-better", "higher"), ("--lower-is-better", "lower")):
         parser.add_argument(
@@ -161,18 +168,18 @@ def add_arguments(parser: CommandParser) -> None:
             action="append",
             default=[],
             metavar="NAME",
-            help=f"Logs: metric, or pattern, that is better when {direction}; needed if "
-            "neither the log nor the metric's name says so (repeatable)",
+            help=f"Logs: metric, or pattern of metrics, that is better when {direction} (repeatable); "
+            "required if neither the log nor the metric's name shows the direction",
         )
     parser.add_argument(
         "--run",
         action="append",
         dest="runs",
         metavar="[SIDE=]RUN",
-        help="Logs with several runs: the run to judge. RUN is latest, the beginning of a time "
-        "(2026-02-01T), each-task (the newest run of each task) or all (several runs of one "
-        "model). SIDE is base, target or repeat (default all); repeatable. Default: the newest "
-        "run, if it has every task of the other log",
+        help="Logs with several runs: the run to judge. RUN is latest (the newest run), the beginning of "
+        "a run's time (2026-02-01T), each-task (the newest run of each task) or all (all runs, "
+        "which must be of one model). SIDE is base, target or repeat (default: every side); "
+        "repeatable. Default: the newest run, if it has every task of the other log",
     )
     parser.add_argument(
         "--model",
@@ -180,22 +187,23 @@ def add_arguments(parser: CommandParser) -> None:
         dest="models",
         metavar="[SIDE=]NAME",
         help="Logs with answers of several models, such as the providers of promptfoo: the model to "
-        "judge. SIDE is base, target or repeat (default all); repeatable. If only BASE is given, "
-        "the target is in BASE too",
+        "judge. SIDE is base, target or repeat (default: every side); repeatable. If only BASE is "
+        "given, choose both models from BASE",
     )
     parser.add_argument(
         "--same-id",
         choices=("fail", "epochs", "runs"),
         default="fail",
-        help="Logs: meaning of several rows with one id. fail: an error (default). epochs: repeats of "
-        "one sample within a run, in row order. runs: separate runs; numbered epochs then are runs too",
+        help="Logs: meaning of several rows with the same id. fail: an error (default). epochs: repeats "
+        "of one sample within a run, in row order. runs: one row for each separate run; numbered "
+        "epochs also count as separate runs",
     )
     parser.add_argument(
         "--repeat",
         action="append",
         type=Path,
         metavar="BASE2",
-        help="Second log of the base model, to measure how much its scores change from run to run",
+        help="Second log of the base model, to measure how much scores change from run to run",
     )
     parser.add_argument(
         "--looks",
@@ -203,7 +211,7 @@ def add_arguments(parser: CommandParser) -> None:
         default=1,
         metavar="K",
         help="Logs: judge the target up to K times while it runs, each time after another 1/K of the "
-        "base's samples",
+        "base's samples (default 1)",
     )
     parser.add_argument(
         "--report",
@@ -215,31 +223,37 @@ def add_arguments(parser: CommandParser) -> None:
         "--on-inconclusive",
         choices=("fail", "warn"),
         default="fail",
-        help="Effect of an undecided budget on the exit code (default fail)",
+        help="What an INCONCLUSIVE budget does: fail (exit code 1, the default) or warn (the exit code "
+        "does not change)",
     )
-    parser.add_argument("--require-budget", action="store_true", help="Exit with code 4 if nothing was gated")
+    parser.add_argument(
+        "--require-budget", action="store_true", help="Exit with code 4 if a target has no budget"
+    )
     parser.add_argument(
         "--explain-environment",
         action="store_true",
-        help="Logs: also show how versions, settings, prompts, sampling and hardware differ between "
-        "the runs; what usually changes scores most comes first",
+        help="Logs: also show how versions, settings, prompts, sampling and hardware differ between the "
+        "runs; differences that usually change scores most come first",
     )
     parser.add_argument(
         "--json", action="store_true", help="Print JSON: for each target, the content of run.json"
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="Seed of the random weights (default 0)")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, help="Seed of the bootstrap's random weights (default 0)"
+    )
     parser.add_argument(
         "--labels",
         type=_labels,
         metavar="A,B,…",
-        help="Predictions: all labels of the task, in the order of numbered probabilities (default: "
-        "the labels of the rows). Any other prediction counts as wrong",
+        help="Predictions: all labels of the task; if probability columns are numbered, in the order of "
+        "their numbers (default: the labels of the rows). A prediction that is none of the labels "
+        "counts as wrong",
     )
     parser.add_argument(
         "--positive",
         metavar="LABEL",
-        help="Predictions: the positive one of two labels, for precision, recall, f1 and pr_auc (default: "
-        "chosen for common pairs, such as 1 for the labels 0 and 1)",
+        help="Predictions: which of two labels is the positive label, for precision, recall, f1 and "
+        "pr_auc (default: chosen for common pairs, such as 1 for the labels 0 and 1)",
     )
     for role, meaning in ROLES.items():
         parser.add_argument(

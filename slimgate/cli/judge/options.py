@@ -14,7 +14,7 @@ ROLES = {
     "id": "Column of the row ids",
     "label": "Column of the right answer",
     "prediction": "Column of the model's answer",
-    "group": "Column of the group, such as a document; rows of one group count as one unit",
+    "group": "Column of the group, such as a document; rows of one group are judged as one unit",
 }
 OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
 OF_LOGS = (

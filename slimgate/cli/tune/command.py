@@ -46,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Largest number of trials (default: tune.max_trials of the suite, or 40)",
     )
-    add("--out", type=Path, metavar="FILE", help="Suite to write (default: SUITE_tuned.toml next to it)")
+    add(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="Suite to write (default: SUITE_tuned.toml in the folder of SUITE)",
+    )
     add(
         "--seed",
         type=int,
@@ -64,9 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--time-again",
         action="store_true",
-        help="Measure speed-ups again instead of reusing those of an earlier search",
+        help="Measure speed-ups again instead of reusing the speed-ups of an earlier search",
     )
-    add("--all", action="store_true", help="Show every trial, also failed ones")
+    add("--all", action="store_true", help="Show every trial, including failed trials")
     add("--json", action="store_true", help="Print all trials as JSON")
     parser.set_defaults(run=run)
 

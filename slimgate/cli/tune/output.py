@@ -192,7 +192,10 @@ def check_free(path: Path) -> None:
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}")
     if path.exists() and not path.read_text("utf-8", errors="replace").startswith(HEADER):
-        raise DataError(f"{path}: was not written by slimgate tune; name another file by --out")
+        raise DataError(
+            f"{path}: slimgate tune did not write this file and does not replace it; name another file with "
+            "--out"
+        )
 
 
 def suite_text(

@@ -51,7 +51,7 @@ class Params(Table):
     """Either `path`, or `by_label`, or one or more of train, calibration, selection, gate, confirm."""
 
     path: Paths | None = None
-    """One table, in one file or several, that all splits are cut from."""
+    """One table, in one file or several files, from which all splits are cut."""
     train: Paths | None = None
     """File or files of the part train."""
     calibration: Paths | None = None
@@ -65,7 +65,7 @@ class Params(Table):
     by_label: dict[str, Paths] | None = None
     """Text files by the label of their rows, with one row per line. The columns are text and label."""
     format: Literal["csv", "tsv", "jsonl", "json", "parquet", "text"] | None = None
-    """How every file is read; default: by its suffix."""
+    """Format of all files; default: the format that each file's suffix shows."""
     encoding: str = "utf-8"
     """Encoding of csv, tsv and text files."""
     quotes: bool = True
@@ -111,7 +111,7 @@ class Params(Table):
             if label is None and self.format is None and path.suffix.lower() not in SUFFIXES:
                 raise _error(
                     f"{path.name}: suffix {path.suffix or 'none'} does not show the format; known: "
-                    f"{' '.join(SUFFIXES)}; or give format"
+                    f"{' '.join(SUFFIXES)}; or set format"
                 )
         return self
 
@@ -239,7 +239,9 @@ def _holds(kind: pa.DataType, columns: list[pa.ChunkedArray]) -> bool:
 
 def _common_type(name: str, types: list[pa.DataType]) -> pa.DataType:
     if any(pa.types.is_nested(kind) for kind in types) and len(set(types)) > 1:
-        raise DataError(f"column {name} has types {' and '.join(map(str, types))} in the files, expected one")
+        raise DataError(
+            f"column {name} has types {' and '.join(map(str, types))} in the files, expected one type"
+        )
     schemas = [pa.schema([(name, kind)]) for kind in types]
     try:
         return pa.unify_schemas(schemas, promote_options="permissive").field(name).type

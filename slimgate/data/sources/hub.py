@@ -75,7 +75,7 @@ class Params(Table):
     config: str | None = None
     """Configuration of the data set, if it has several."""
     revision: str | None = None
-    """Commit, tag or branch; default: the commit of main in the local cache, else the newest one."""
+    """Commit, tag or branch; default: the commit of main in the local cache, else the newest commit."""
     splits: PartNames | None = None
     """The hub's split of each part; default: train, and validation or test as the gate."""
     real: bool = True

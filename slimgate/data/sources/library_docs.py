@@ -50,13 +50,14 @@ class Params(Table):
     unlabelled: bool = False
     """Make all paragraphs, without the limit per file, a part unlabelled."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Digest of the rows; other rows, as of another version of a package, are an error."""
+    """Expected sha256 of the rows; other rows, for example from another version of a package, are an
+    error."""
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         if len(set(self.libraries)) < 2:
             raise ValueError(
-                f"libraries = {list(self.libraries)} was given, expected two different packages at least"
+                f"libraries = {list(self.libraries)} was given, expected at least two different packages"
             )
         if self.min_words > self.max_words:
             raise ValueError(f"min_words = {self.min_words} is above max_words = {self.max_words}")

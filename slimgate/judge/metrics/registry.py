@@ -55,7 +55,9 @@ def _load_own(name: str) -> Metric:
             "slimgate/judge/metrics/base.py), or a function that [task] scores names"
         )
     if metric.name in _metrics():
-        raise SuiteError(f'metric "{name}": {metric.name} is a metric of slimgate; give yours another name')
+        raise SuiteError(
+            f'metric "{name}": {metric.name} is a metric of slimgate; give your metric another name'
+        )
     return metric
 
 

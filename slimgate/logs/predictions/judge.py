@@ -101,7 +101,7 @@ class JudgedPredictions(JudgedFiles):
             if (teacher.classes, teacher.strays) != (first.classes, first.strays):
                 raise DataError(
                     f"{name} has other classes than the first target ({', '.join(first.classes)}), so one "
-                    "report cannot show both; judge each target in a call (or a suite) of its own"
+                    "report cannot show both; judge each target with a separate command (or suite)"
                 )
             same_rows(first, teacher)
 

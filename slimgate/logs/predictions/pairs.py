@@ -275,8 +275,8 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
     agreement = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
     if agreement < _MIN_AGREEMENT:
         raise DataError(
-            f"{file.shown}: taken for {_format_order(names)}, its numbered probabilities agree with its "
-            f"predictions on {100 * agreement:.1f} % of the rows; {expected}"
+            f"{file.shown}: if its numbered probabilities are of {_format_order(names)}, they agree with "
+            f"its predictions on {100 * agreement:.1f} % of the rows; {expected}"
         )
     return (
         f"{file.shown}: its numbered probabilities are taken for these classes: {_format_order(names)}; its "

@@ -209,7 +209,7 @@ def _list(file: Path) -> list[Any]:
     except NOT_JSON as error:
         raise DataError(f"{file} is not JSON: {describe_json_error(error)}") from None
     if not isinstance(value, list):
-        raise DataError(f"{file}: no list, expected the statistics of instances")
+        raise DataError(f"{file}: this is not a list, expected the list of the statistics of instances")
     return value
 
 

@@ -58,7 +58,9 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
     for file, header in logs:
         task = str(header["eval"]["task"])
         if task in tasks:
-            raise DataError(f"{path}: task {task} is in {at[task].name} and in {file.name}; name one")
+            raise DataError(
+                f"{path}: task {task} is in {at[task].name} and in {file.name}; name one of these files"
+            )
         models.add(str(header["eval"]["model"]))
         tasks[task], at[task] = _task(file, header), file
         problems += _describe_incomplete(file, header) or _describe_empty(file, header)

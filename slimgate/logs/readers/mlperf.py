@@ -64,8 +64,8 @@ def _read_labels(file: Path, answered: int) -> list[int]:
     labels = file.with_name(_LABELS)
     if not labels.is_file():
         raise DataError(
-            f"{file}: it has {answered:,} answers, but not which are right; put {_LABELS} next to it, "
-            "with a name and a label on each line, or score it by the benchmark's accuracy script and "
+            f"{file}: it has {answered:,} answers, but does not say which are right; put {_LABELS} next to "
+            "it, with a name and a label on each line, or score it by the benchmark's accuracy script and "
             "give a table with columns id and score"
         )
     numbers = []

@@ -128,7 +128,7 @@ def read_result(model: TorchModel | Served, folder: Path, params: Params, contex
             f"{name} ended without an error, but its output folder has no weights (it has {files})"
         )
     if gguf_file(folder) is None and not (folder / "config.json").is_file():
-        raise BuildError(f"{name} wrote weights without config.json; save by save_pretrained")
+        raise BuildError(f"{name} wrote weights without config.json; save the model with save_pretrained")
     _copy_missing(model, folder)
     method = quant_method(folder)
     if params.gives == "torch":

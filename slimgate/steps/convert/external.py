@@ -54,14 +54,14 @@ class Params(Table):
     script: SuitePath
     """The script, as a path relative to the suite's folder."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The `options` of the request to the script."""
+    """Options for the script, which finds them as `options` in its request file."""
     takes: Literal["transformers"] = "transformers"
-    """Form of the input: a folder that transformers loads."""
+    """Form of the script's input: a folder that transformers loads."""
     gives: Literal["transformers", "torch"] = "transformers"
-    """Form of the output: quantized weights, judged and exported as they are ("transformers"), or weights
-    that are not quantized, which further steps can change ("torch")."""
+    """Form of the script's output: "transformers" is quantized weights, which are judged and exported as they
+    are; "torch" is weights that are not quantized, which further steps can change."""
     timeout_minutes: float = Field(default=60.0, gt=0)
-    """Time limit in minutes; a script that takes longer is stopped with an error."""
+    """Time limit in minutes; slimgate stops a script that runs longer, with an error."""
 
 
 class External(Step[Params]):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 class Params(Table):
     tolerance: float = Field(default=0.1, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
 class OnnxCast(Step[Params]):
@@ -81,8 +81,8 @@ def _check_halvable(proto: onnx.ModelProto) -> None:
         values = array_of(tensor)
         if values.size > 1 and values.dtype.itemsize == 1 and values.dtype.kind != "b":
             raise BuildError(
-                f"the graph's {tensor.name} is in 8 bits or fewer; onnx_cast is for float graphs, "
-                "leave it out"
+                f"the graph's {tensor.name} is in 8 bits or fewer; onnx_cast is only for float graphs; "
+                "leave the step out"
             )
     counted = kinds_of(proto)
     if waves := counted["Cos"] + counted["Sin"]:

@@ -28,7 +28,7 @@ BY_BATCH = (
 
 class Params(Table):
     per_channel: bool = True
-    """One scale for each output channel; false: one for each matrix."""
+    """true: one scale for each output channel; false: one scale for each matrix."""
     reduce_range: bool = False
     """Store weights in 7 bits, for CPUs without VNNI, on which sums of 8-bit products would saturate."""
     embeddings: bool = False
@@ -38,7 +38,7 @@ class Params(Table):
     weight_type: Literal["int8", "uint8"] = "int8"
     """Type of the weights: int8 is symmetric, uint8 has a zero point."""
     tolerance: float = Field(default=1.0, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
 class OnnxInt8Dynamic(Step[Params]):

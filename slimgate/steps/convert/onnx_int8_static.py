@@ -25,12 +25,13 @@ PERCENTILE = 99.99
 
 class Params(Table):
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    """Range of the inputs that the 256 levels cover: all values ("minmax"), the values between two
-    percentiles ("percentile"), or the range with the least error ("mse", "entropy")."""
+    """Range of a layer's inputs that the 256 levels cover: all values ("minmax"), the values between two
+    percentiles ("percentile"), the range with the least squared error ("mse"), or the range that changes the
+    distribution least ("entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
-    """Percentile of observer = "percentile"; default: 99.99."""
+    """Upper percentile, with observer = "percentile"; default: 99.99."""
     symmetric_activations: bool = False
-    """Put 0 in the middle of the activations' range."""
+    """true: the range of the activations is symmetric around 0."""
     reduce_range: bool = False
     """Store weights in 7 bits, for CPUs without VNNI, on which sums of 8-bit products would saturate."""
     embeddings: bool = False
@@ -38,7 +39,7 @@ class Params(Table):
     output_layer: bool = False
     """Also quantize the output layer, which gives the logits."""
     tolerance: float = Field(default=1.0, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
     @model_validator(mode="after")
     def _percentile_has_its_observer(self) -> Params:

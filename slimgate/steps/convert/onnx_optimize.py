@@ -30,14 +30,14 @@ class Params(Table):
     embeddings: bool = True
     """Fuse the embeddings into one operator."""
     first_token: bool = True
-    """Compute the last block for the first token alone if the head reads nothing else."""
+    """Compute the last block only for the first token if the head uses no other token."""
     layer_norms: bool = False
     """Fuse layer norms with the sums before them, and GELU with its bias; on a CPU, short texts then take
     longer."""
     gelu: Literal["exact", "tanh"] = "exact"
-    """Compute GELU exactly, or by the approximation with tanh."""
+    """Compute GELU exactly ("exact"), or by its approximation with tanh ("tanh")."""
     tolerance: float = Field(default=0.01, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
 class OnnxOptimize(Step[Params]):

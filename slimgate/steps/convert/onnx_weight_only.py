@@ -26,19 +26,20 @@ ACCURACY = {"float32": 1, "int8": 4}
 
 class Params(Table):
     bits: Literal[4, 8] = 4
-    """Bits of a weight in the matrices."""
+    """Number of bits of a weight in the matrices."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
     """Number of weights that share a scale."""
     symmetric: bool = True
     """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     accuracy_level: Literal["float32", "int8"] = "int8"
-    """Format of products: "int8" rounds activations block by block within each token; "float32" is slower."""
+    """Format of matrix products: "int8" rounds activations block by block within each token; "float32" does
+    not round activations and is slower."""
     embeddings: bool = False
-    """Also store the token embeddings, always in 4 bits, whatever `bits` is."""
+    """Also quantize the token embeddings, always to 4 bits, whatever `bits` is."""
     output_layer: bool = False
     """Also quantize the output layer, which gives the logits."""
     tolerance: float = Field(default=2.0, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
 class OnnxWeightOnly(Step[Params]):

@@ -37,20 +37,23 @@ def _off(value: bool) -> bool:
 
 class AccuracyControl(Table):
     max_drop_points: float = Field(default=1.0, gt=0, le=100)
-    """Percentage points that the task's first metric may lose, or percent of a perplexity."""
+    """Percentage points that the task's first metric may lose; for perplexity, the percent by which it may
+    grow."""
     split: Literal["selection", "calibration"] = "selection"
-    """Rows that the metric is computed on."""
+    """Split on whose rows the metric is computed."""
     max_rounds: int = Field(default=20, ge=1)
-    """Largest number of rounds that remove quantizers."""
+    """Largest number of rounds; each round removes quantizers."""
 
 
 class Params(Table):
     preset: Literal["performance", "mixed"] = "mixed"
-    """Levels of activations: symmetric ("performance"), or asymmetric, which is more accurate ("mixed")."""
+    """Levels of the activations: symmetric ("performance"), or asymmetric, which is more accurate
+    ("mixed")."""
     rows: int = Field(default=128, ge=1)
     """Largest number of `calibration` rows that determine the ranges."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.95
-    """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
+    """SmoothQuant's alpha: the share of the quantization difficulty that moves from activations to weights;
+    false: no SmoothQuant."""
     bias_correction: bool = True
     """Correct biases by the mean error of the outputs."""
     embeddings: bool = False
@@ -58,11 +61,12 @@ class Params(Table):
     output_layer: bool = False
     """Also quantize the output layer, which gives the logits."""
     ignored: tuple[str, ...] = ()
-    """Regular expressions; operators whose names match stay in float."""
+    """Regular expressions; operators whose names match one of them stay in float."""
     accuracy_control: AccuracyControl | None = None
-    """Remove quantizers again until the metric holds; default: none is removed."""
+    """Remove quantizers again until the metric loses at most max_drop_points; default: no quantizer is
+    removed."""
     tolerance: float = Field(default=2.0, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
 class OpenVinoInt8(Step[Params]):

@@ -28,13 +28,16 @@ INT4_ONLY = ("group_size", "ratio", "all_layers", "awq", "scale_estimation")
 
 class Params(Table):
     mode: Literal["int8_asym", "int8_sym", "int4_asym", "int4_sym"] = "int8_asym"
-    """Bits of a weight, and whether the levels have a zero point ("asym")."""
+    """Number of bits of a weight (8 or 4), and whether the levels have a zero point ("asym") or are symmetric
+    around 0 ("sym")."""
     group_size: int | None = Field(default=None, ge=-1)
-    """Number of weights that share a scale in int4 modes (-1: the whole channel); default: nncf's."""
+    """Number of weights that share a scale in int4 modes (-1: the whole channel); default: the default of
+    nncf."""
     ratio: float | None = Field(default=None, ge=0, le=1)
-    """Share of the weights that int4 modes store in 4 bits, the least sensitive ones; default: nncf's."""
+    """In int4 modes, share of the weights, the least sensitive first, that are stored in 4 bits; default: the
+    default of nncf."""
     all_layers: bool | None = None
-    """In int4 modes, also store the embeddings and the output layer in 4 bits."""
+    """In int4 modes, also store the token embeddings and the output layer in 4 bits."""
     awq: bool | None = None
     """In int4 modes, scale channels by their activations on calibration rows (AWQ)."""
     scale_estimation: bool | None = None
@@ -42,7 +45,7 @@ class Params(Table):
     rows: int = Field(default=128, ge=1)
     """Largest number of `calibration` rows for awq and scale_estimation."""
     tolerance: float = Field(default=2.0, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
     @model_validator(mode="after")
     def _fits_the_mode(self) -> Params:

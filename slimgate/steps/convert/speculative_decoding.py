@@ -40,8 +40,8 @@ class Params(Table):
     draft_tokens: int = Field(default=4, ge=1, le=MOST_DRAFT_TOKENS)
     """Number of tokens that the draft proposes for each pass of the model."""
     tolerance: float = Field(default=0.01, gt=0)
-    """Where an answer to a calibration row first changes, the expected token may score higher by at most
-    this, in standard deviations of the scores."""
+    """Largest allowed change, in standard deviations of the scores: how much higher the expected token may
+    score at the first token that changes in an answer to a calibration row."""
 
     @model_validator(mode="after")
     def _another_model(self) -> Self:

@@ -42,10 +42,10 @@ LIMIT_SECONDS = 3600.0
 
 class Params(Table):
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Format of weights and products; "bfloat16" keeps weights and logits in 16 bits."""
+    """Format of weights and products; "bfloat16" stores weights and logits in 16 bits."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores; default: 0.01, or 0.1 with
-    bfloat16."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores; default:
+    0.01, or 0.1 with bfloat16."""
 
 
 class ToAoti(Export[Params]):

@@ -87,20 +87,20 @@ TensorType = Literal[
 
 class Params(Table):
     type: Type = "Q8_0"
-    """Format of the weights (see the table)."""
+    """Format of the weights; `slimgate steps to_gguf` explains each format."""
     quantizer: Literal["slimgate", "llama_cpp"] | None = None
-    """Program that writes the first eight types; default: slimgate, or llama.cpp if one of the options below
-    is given."""
+    """Program that quantizes to F32, F16, BF16, Q8_0, Q5_1, Q5_0, Q4_1 and Q4_0; default: slimgate, or
+    llama.cpp if importance, tensor_types or pure is given. llama.cpp writes all other types."""
     importance: bool | None = None
-    """Weigh errors by the mean square of each input on the calibration rows; default: with types that need
-    it."""
+    """Weigh errors by the mean square of each input on the calibration rows; default: only for types that
+    need this."""
     tensor_types: dict[str, TensorType] = Field(default_factory=dict)
     """Types of some tensors, by regular expressions of their names in the file: { attn_v = "Q8_0" }."""
     pure: bool = False
     """Use one type for all matrices, instead of llama.cpp's mix of types."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores; default: 0.01 with F32,
-    0.02 with F16, 0.2 with BF16, 0.5 with Q8_0, else any change."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores; default: 0.01
+    with F32, 0.02 with F16, 0.2 with BF16, 0.5 with Q8_0, else any change."""
 
     @property
     def by_llama_cpp(self) -> bool:

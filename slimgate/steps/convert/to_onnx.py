@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 class Params(Table):
     opset: int = Field(default=20, ge=18, le=23)
-    """Version of the graph's operators."""
+    """Version of the graph's operators (the ONNX opset)."""
     tolerance: float = Field(default=0.01, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
 class ToOnnx(Export[Params]):
@@ -47,7 +47,7 @@ class ToOnnx(Export[Params]):
 
         if hasattr(model.network, "load_tokenizer"):
             raise BuildError(
-                f"{type(model.network).__name__} takes inputs other than text, which to_onnx cannot export"
+                f"{type(model.network).__name__} has inputs other than text, which to_onnx cannot export"
             )
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)

@@ -49,16 +49,17 @@ LIMIT_SECONDS = 24 * 3600.0
 
 class Params(Table):
     precision: Literal["fp32", "int8", "int4"] = "int4"
-    """Format of the weights (see the table)."""
+    """Format of the weights; `slimgate steps to_onnx_genai` explains each format."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
-    """Weights of a row that share a scale, with int8 and int4."""
+    """Number of weights of a row that share a scale, for int8 and int4."""
     method: Literal["rtn", "k_quant"] = "rtn"
-    """How scales are found, with int8 and int4: "rtn" takes the largest weight of a block, "k_quant" searches
+    """How scales are chosen, for int8 and int4: "rtn" uses the largest weight of a block, "k_quant" searches
     for the least error, as llama.cpp does."""
     activations: Literal["int8", "float32"] = "int8"
-    """Format that a product rounds its input to, with int8 and int4; "float32" does not round."""
+    """Format to which a matrix product rounds its input, for int8 and int4; "float32" does not round."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of the scores, in standard deviations; default: 0.01 with fp32, else any."""
+    """Largest allowed change of the scores, in standard deviations; default: 0.01 with fp32, else any
+    change."""
 
 
 class ToOnnxGenai(Step[Params]):

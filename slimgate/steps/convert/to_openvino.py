@@ -29,11 +29,12 @@ class Params(Table):
     """Attention as one operator ("sdpa"), or as products and softmax ("eager"), which openvino_int8 can
     quantize and OpenVINO fuses again."""
     compress_to_fp16: bool = False
-    """Store weights as float16 and compute in the runtime's precision: half of the bytes."""
+    """Store weights as float16, in half of the bytes. The runtime computes in its own precision, as
+    before."""
     first_token: bool = True
-    """Compute the last block for the first token alone if the head reads nothing else."""
+    """Compute the last block only for the first token if the head uses no other token."""
     tolerance: float = Field(default=0.01, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
 class ToOpenVino(Export[Params]):
@@ -51,7 +52,7 @@ class ToOpenVino(Export[Params]):
 
         if hasattr(model.network, "load_tokenizer"):
             name = type(model.network).__name__
-            raise BuildError(f"{name} takes inputs other than text, which to_openvino cannot export")
+            raise BuildError(f"{name} has inputs other than text, which to_openvino cannot export")
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)
         network, example = model.network.eval(), _example(model, context)

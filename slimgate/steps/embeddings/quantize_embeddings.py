@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 class Params(Table):
     to: Literal["int8", "binary"] = "int8"
-    """Form of stored embeddings: 256 levels for each dimension ("int8"), or signs ("binary")."""
+    """Form of stored embeddings: 256 levels for each dimension ("int8"), or only the signs ("binary")."""
     query: Literal["same", "float"] = "same"
-    """Form of queries: the same, or float."""
+    """Form of the embeddings of queries: quantized as the stored embeddings ("same"), or not quantized
+    ("float")."""
 
 
 class QuantizeEmbeddings(Step[Params]):

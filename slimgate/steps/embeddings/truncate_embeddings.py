@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 class Params(Table):
     dims: int = Field(ge=1)
-    """Dimensions that stay."""
+    """Number of dimensions that the step keeps."""
     by: Literal["pca", "first"] = "pca"
-    """Which dimensions stay: the principal components ("pca"), or the first dimensions."""
+    """Which dimensions the step keeps: the largest principal components ("pca"), or the first dimensions
+    ("first")."""
 
 
 class TruncateEmbeddings(Step[Params]):

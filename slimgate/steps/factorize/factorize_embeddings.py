@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
 class Params(Table):
     rank: int | None = Field(default=None, ge=1)
-    """Width of the narrow table; give rank or energy."""
+    """Width of the narrow token table; give either rank or energy."""
     energy: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the vectors' energy that stays."""
+    """Share of the token vectors' energy (squared singular values) that the step keeps; give either rank or
+    energy."""
     weighting: Literal["frequency", "none"] = "frequency"
-    """Weight of a token: how often it occurs in `train` and `calibration`, or the same for all ("none")."""
+    """Weight of a token: how often the token occurs in `train` and `calibration` ("frequency"), or the same
+    for all tokens ("none")."""
     centre: bool = False
-    """Subtract the mean vector before the directions are computed; the projection adds it again."""
+    """Subtract the mean vector before the directions are computed; the projection adds the mean again."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> Params:

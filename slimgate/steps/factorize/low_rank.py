@@ -32,19 +32,22 @@ CHOICES = ("rank", "rank_ratio", "energy", "parameter_ratio")
 
 class Params(Table):
     rank: int | None = Field(default=None, ge=1)
-    """Rank of the factors; give one of rank, rank_ratio, energy and parameter_ratio."""
+    """Rank of the factors; give exactly one of rank, rank_ratio, energy and parameter_ratio."""
     rank_ratio: float | None = Field(default=None, gt=0, lt=1)
     """Rank as a share of the full rank min(out, in)."""
     energy: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the squared singular values that stays."""
+    """Share of the sum of squared singular values that the step keeps."""
     parameter_ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the parameters that stays: in each matrix, or with loss_aware in all matrices together."""
+    """Share of the parameters that the step keeps: in each matrix, or, with loss_aware = true, in all
+    matrices together."""
     activation_aware: bool = True
-    """Approximate the outputs of a matrix on inputs from `calibration`, instead of the matrix itself."""
+    """true: approximate the outputs of each matrix on `calibration` rows; false: approximate the matrix
+    itself."""
     loss_aware: bool = False
     """Weigh an output's error by how much it changes the loss on `calibration`."""
     parts: Literal["all", "attention", "feed_forward"] = "all"
-    """Layers that are replaced."""
+    """Which linear layers are replaced by factors: all, only those of attention, or only those of the
+    feed-forward part."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> Params:

@@ -31,13 +31,13 @@ class Params(Table):
     corpus: tuple[Literal["train", "calibration", "selection"], ...] = Field(
         default=("train", "calibration", "selection"), min_length=1
     )
-    """Splits whose tokens are counted."""
+    """Splits in which slimgate counts how often each token occurs."""
     min_count: int = Field(default=1, ge=1)
-    """How often a token must be used to stay."""
+    """Number of times that a token must occur in the splits of `corpus` to be kept."""
     vocab_size: int | None = Field(default=None, ge=1)
-    """Total number of tokens that stay; default: those that are used min_count times."""
+    """Total number of tokens to keep; default: all tokens that occur at least min_count times."""
     keep: tuple[str, ...] = ()
-    """Words whose tokens always stay."""
+    """Words whose tokens are always kept."""
 
 
 class TrimVocabulary(Step[Params]):

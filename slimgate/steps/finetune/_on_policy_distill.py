@@ -139,7 +139,8 @@ def _check_pair(student: TorchModel, teacher: TorchModel) -> None:
     network = student.network
     if not can_write(network) or student.config.is_encoder_decoder:
         raise BuildError(
-            f"on_policy_distill: {type(network).__name__} is not a decoder that writes; use sequence_distill"
+            f"on_policy_distill: {type(network).__name__} is not a decoder that generates text; use "
+            "sequence_distill"
         )
     if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         raise BuildError(

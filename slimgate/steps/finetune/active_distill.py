@@ -39,16 +39,18 @@ class Params(OneTeacherParams):
     """What the teacher is asked, in addition to the options of distillation."""
 
     rows: int = Field(ge=1)
-    """Rows that the teacher answers, in all rounds together."""
+    """Number of rows that the teacher answers, in all rounds together."""
     strategy: Strategy = "entropy"
-    """How rows are chosen: at random, by the student's uncertainty, or far from the chosen ones
-    ("k_center")."""
+    """How rows are chosen: at random ("random"), where the student is least certain ("least_confidence",
+    "margin", "entropy"), or far from the rows chosen so far ("k_center")."""
     rounds: int = Field(default=3, ge=1, le=1000)
-    """Rounds of choosing and learning; "random" has one."""
+    """Number of rounds; each round chooses rows and trains on them. With strategy = "random" there is one
+    round."""
     first: Literal["random", "strategy"] = "random"
-    """How the first round chooses; "strategy" is for a student that has been trained before."""
+    """How the first round chooses rows: at random ("random"), or as `strategy` says ("strategy"), for a
+    student that has been trained before."""
     keep_labels: bool = False
-    """Chosen rows of `train` keep their labels."""
+    """true: also learn from the labels of the chosen rows, which must be rows of `train`."""
     stored_logits: Literal[True] | None = None
     """Can only be true: the teacher's logits are always computed once, before training."""
 

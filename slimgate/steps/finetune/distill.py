@@ -60,16 +60,20 @@ class Params(OneTeacherParams):
     """Options of distillation, in addition to those of training."""
 
     more_teachers: tuple[Annotated[str, Field(pattern=VARIANT_NAME)], ...] = ()
-    """Models whose answers are averaged with the teacher's before the temperature, named as teacher is."""
+    """Further models to learn from, named as in `teacher`. Their answers are averaged with the teacher's
+    answers before the temperature is applied."""
 
     @model_validator(mode="after")
     def _an_ensemble(self) -> Params:
         if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
             raise ValueError(
-                f'more_teachers: "{repeated[0]}" was given twice (teacher counts too); name each model once'
+                f'more_teachers: "{repeated[0]}" was given twice (the model of `teacher` is already one of '
+                "them); name each model once"
             )
         if self.more_teachers and self.stored_logits is False:
-            raise ValueError("stored_logits = false computes one teacher's answers; leave it out")
+            raise ValueError(
+                "stored_logits = false is only possible with one teacher; leave stored_logits out"
+            )
         return self
 
 

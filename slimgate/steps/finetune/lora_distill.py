@@ -25,13 +25,13 @@ class Params(LoraParams):
     """Options of adapters, of training and of the loss."""
 
     label_weight: float = Field(default=0.1, ge=0, le=1)
-    """Weight of the labels; the rest is the weight of the teacher's answers."""
+    """Weight of the labels in the loss; 1 - label_weight is the weight of the teacher's answers."""
     temperature: float = Field(default=2.0, gt=0)
     """Divides the logits of both models before they are compared; more than 1 softens the answers."""
     mse_weight: float = Field(default=0.0, ge=0)
-    """Weight of the mean squared error of the logits, or of embeddings."""
+    """Weight in the loss of the mean squared error of the logits, or of the embeddings."""
     hidden_weight: float = Field(default=0.0, ge=0)
-    """Weight of the error of the hidden states."""
+    """Weight in the loss of the hidden states' error."""
 
 
 class LoraDistill(Step[Params]):

@@ -37,15 +37,16 @@ class Params(Table):
     """The shape of the new model; at least one of layers and hidden."""
 
     layers: int | None = Field(default=None, ge=1)
-    """Blocks of the new model; default: as many as before."""
+    """Number of blocks of the new model; default: as many as the model before the step has."""
     hidden: int | None = Field(default=None, ge=1)
-    """Width of the hidden states; default: as before."""
+    """Width of the hidden states; default: the width of the model before the step."""
     heads: int | None = Field(default=None, ge=1)
-    """Attention heads; default: in proportion to hidden."""
+    """Number of attention heads; default: in proportion to hidden."""
     intermediate: int | None = Field(default=None, ge=1)
     """Width of the feed-forward layers; default: in proportion to hidden."""
     embeddings: Literal["random", "pca"] = "random"
-    """Start of the token and position tables: random numbers, or the model's own by PCA."""
+    """First values of the token and position tables: random numbers ("random"), or the model's own tables,
+    reduced by PCA ("pca")."""
 
     @model_validator(mode="after")
     def _smaller_somehow(self) -> Params:
@@ -156,7 +157,7 @@ def _embed_by_pca(old: nn.Module, new: nn.Module) -> float:
     fresh = {name: module for name, module in new.named_modules() if isinstance(module, nn.Embedding)}
     if fresh.keys() - tables.keys():
         raise BuildError(
-            'new_student: embeddings = "pca" takes the model\'s tables, and an earlier step has replaced '
+            'new_student: embeddings = "pca" uses the model\'s tables, and an earlier step has replaced '
             'these tables; put new_student before it, or set embeddings = "random"'
         )
     width = next(table.embedding_dim for name, table in fresh.items() if tables[name] is tokens)

@@ -45,11 +45,12 @@ class Params(TrainingParams):
     teacher: str = Field(default="teacher", pattern=VARIANT_NAME)
     """The model to learn from: "teacher" (the suite's), "self" (the model before the step), or a variant."""
     student_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the batches whose answers the student writes; the others have the references."""
+    """Share of the batches whose answers the student writes; the other batches have the reference answers."""
     beta: float = Field(default=0.5, ge=0, le=1)
-    """Divergence: 0 is forward KL, 1 reverse KL, between them the generalized Jensen-Shannon divergence."""
+    """Kind of divergence, from 0 to 1: 0 is forward KL, 1 is reverse KL, and a value in between is a
+    generalized Jensen-Shannon divergence."""
     sampling_temperature: float = Field(default=1.0, ge=0)
-    """Temperature at which the student draws its tokens; 0 takes the likeliest one."""
+    """Temperature at which the student draws tokens; at 0 the student writes the most likely token."""
 
     @model_validator(mode="after")
     def _one_process(self) -> Self:

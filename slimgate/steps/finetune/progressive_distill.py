@@ -40,14 +40,14 @@ class Params(InnerParams):
     """Options of progressive dropping, in addition to those of distillation."""
 
     blocks: int = Field(ge=1)
-    """Blocks that stay."""
+    """Number of blocks that the step keeps."""
     at_once: int = Field(default=1, ge=1)
-    """Blocks that are dropped before each training."""
+    """Number of blocks that are dropped before each training."""
     order: Literal["importance", "top"] = "importance"
     """Which blocks are dropped first: those whose absence changes the answers least ("importance"), or the
     last ones ("top")."""
     final_epochs: int | None = Field(default=None, ge=1, le=1000)
-    """Epochs of training after the last blocks were removed; default: the value of `epochs`."""
+    """Number of epochs after the last blocks were removed; default: the value of `epochs`."""
     stored_logits: Literal[True] | None = None
     """Can only be true: the teacher's logits are always computed once, before training."""
 

@@ -30,7 +30,8 @@ class Params(InnerParams):
     """Options of distillation; alpha weighs the answers that the teacher wrote."""
 
     alpha: float = Field(default=1.0, ge=0, le=1)
-    """Weight of the teacher's written answers; 1 - alpha is the weight of its probabilities."""
+    """Weight of the teacher's written answers in the loss; 1 - alpha is the weight of the teacher's
+    probabilities."""
 
 
 class SequenceDistill(TaughtStep[Params]):

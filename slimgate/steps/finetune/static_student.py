@@ -42,13 +42,13 @@ _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer")
 
 class Params(Table):
     dims: int = Field(default=256, ge=1)
-    """Dimensions of a vector; at most the width of the model."""
+    """Number of dimensions of a token's vector; it cannot exceed the width of the model."""
     bigrams: int = Field(default=0, ge=0)
     """Number of vectors for pairs of neighbouring tokens; a hash assigns each pair to a vector. 0: the order
-    of tokens does not count."""
+    of tokens has no effect."""
     sif: float = Field(default=1e-3, gt=0)
-    """The a in a / (a + share of the token in `train`), the factor of a token's first vector; with a large a,
-    all tokens count the same."""
+    """At the start, each token's vector is multiplied by sif / (sif + the token's share in `train`). With a
+    large value, all tokens have about the same weight."""
 
 
 class StaticStudent(Step[Params]):

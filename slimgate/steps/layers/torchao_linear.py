@@ -89,7 +89,10 @@ class TorchaoLinear(nn.Module):
         wrapper = _describe_wrapper(inner.weight)
         shape = f"{linear.out_features} x {linear.in_features}"
         if wrapper is None:
-            raise BuildError(f"{type(config).__name__} leaves a weight of {shape} as it is: it does not fit")
+            raise BuildError(
+                f"{type(config).__name__} does not quantize a weight of {shape}: this shape does not fit "
+                "the configuration"
+            )
         tensors = {name: getattr(inner.weight, name) for name in wrapper["_tensor_data_names"]}
         descriptions = {
             name: (str(t.dtype).removeprefix("torch."), list(t.shape)) for name, t in tensors.items()

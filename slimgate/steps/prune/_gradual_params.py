@@ -12,10 +12,10 @@ class GradualParams(AnswerParams):
     """Options of training and distillation, and the shape of the schedule."""
 
     warm_up: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the training steps before pruning has any effect."""
+    """Share of the training steps that come before pruning has any effect."""
     cool_down: float = Field(default=0.3, ge=0, lt=1)
-    """Share of the training steps after pruning is complete; keep_best chooses among the epochs that end in
-    this part."""
+    """Share of the training steps that come after pruning is complete; keep_best chooses among the epochs
+    that end in this part."""
 
     @model_validator(mode="after")
     def _time_to_prune(self) -> GradualParams:

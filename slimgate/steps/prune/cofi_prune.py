@@ -38,9 +38,10 @@ class Params(GradualParams):
     """Options of CoFi, in addition to those of training and distillation."""
 
     pruning_ratio: float = Field(gt=0, lt=1)
-    """Share of the sublayers' parameters to take out."""
+    """Share of the parameters to remove from the attention and feed-forward layers."""
     layer_weight: float = Field(default=1.0, ge=0)
-    """Weight of the error of the hidden states of up to four of the teacher's layers."""
+    """Weight in the loss of the error of the hidden states, compared with up to four layers of the
+    teacher."""
     multiple_of: int = Field(default=8, ge=1, le=1024)
     """Feed-forward widths are rounded down to a multiple of this number, because matrix kernels are slower on
     other widths."""

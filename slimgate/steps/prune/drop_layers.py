@@ -40,10 +40,11 @@ class Params(Table):
     layers: int | None = Field(default=None, ge=1)
     """Number of blocks to remove; give either layers or pruning_ratio."""
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the blocks to remove, rounded to whole blocks."""
+    """Share of the blocks to remove, rounded to whole blocks; give either layers or pruning_ratio."""
     strategy: Literal["alternate", "top", "influence", "loss"] = "alternate"
-    """Which blocks to remove: by their place ("alternate", "top"), or those that matter least on
-    `calibration` ("influence", "loss")."""
+    """Which blocks to remove: the blocks between evenly spread blocks that are kept ("alternate"), the last
+    blocks ("top"), or the blocks that matter least on `calibration` rows, by how much they change the hidden
+    states ("influence") or the loss ("loss")."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:

@@ -29,18 +29,18 @@ class Params(distill.Params):
     """The schedule, in addition to the options of distillation and training."""
 
     sparsity: float = Field(gt=0, lt=1)
-    """Share of the blocks' linear weights that is zero at the end."""
+    """Share of the weights in the blocks' linear layers that is zero at the end."""
     initial_sparsity: float = Field(default=0.0, ge=0, lt=1)
-    """Share of these weights that is zero at the beginning."""
+    """Share of the weights in the blocks' linear layers that is zero at the beginning."""
     scope: Literal["global", "layer", "row"] = "global"
-    """Weights that are ranked together: all of them ("global"), of a matrix ("layer"), or of an output
-    ("row")."""
+    """Which weights are ranked together: all weights ("global"), the weights of a matrix ("layer"), or the
+    weights of one output ("row")."""
     begin: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training steps after which pruning begins."""
     end: float = Field(default=0.6, gt=0, le=1)
     """Share of the training steps after which the final sparsity is reached."""
     frequency: int = Field(default=10, ge=1)
-    """Training steps from one pruning to the next."""
+    """Number of training steps from one pruning to the next."""
 
     @model_validator(mode="after")
     def _rising(self) -> Params:

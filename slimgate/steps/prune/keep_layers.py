@@ -28,9 +28,9 @@ class Lists(Table):
     """The numbers of the blocks that stay, for an encoder-decoder."""
 
     encoder: BlockNumbers | None = None
-    """Blocks of the encoder; default: all."""
+    """Indices (from 0) of the encoder's blocks to keep; default: all blocks."""
     decoder: BlockNumbers | None = None
-    """Blocks of the decoder; default: all."""
+    """Indices (from 0) of the decoder's blocks to keep; default: all blocks."""
 
     @model_validator(mode="after")
     def _some(self) -> Self:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 class Params(Table):
     sparsity: float = Field(gt=0, lt=1)
-    """Share of the blocks' linear weights that is zero afterwards."""
+    """Share of the weights in the blocks' linear layers that is zero after the step."""
     scope: Literal["global", "layer", "row"] = "global"
-    """Weights that are ranked together: all of them ("global"), of a matrix ("layer"), or of an output
-    ("row")."""
+    """Which weights are ranked together: all weights ("global"), the weights of a matrix ("layer"), or the
+    weights of one output ("row")."""
 
 
 class MagnitudePrune(Step[Params]):

@@ -39,13 +39,14 @@ class Params(GradualParams):
     """Options of movement pruning, in addition to those of training and distillation."""
 
     sparsity: float = Field(gt=0, lt=1)
-    """Share of the blocks' linear weights that is zero afterwards."""
+    """Share of the weights in the blocks' linear layers that is zero after the step."""
     scope: Literal["global", "layer"] = "global"
-    """Scores that are ranked together: all of them ("global"), or those of a matrix ("layer")."""
+    """Which scores are ranked together: all scores ("global"), or the scores of a matrix ("layer")."""
     block: Annotated[tuple[Side, Side], Strict(False)] | Literal["row", "column"] = (1, 1)
-    """Weights that share a score: [rows, columns], a row or a column."""
+    """Weights that share a score: a block of [rows, columns], a whole row ("row"), or a whole column
+    ("column")."""
     initial_scores: Literal["magnitude", "zero"] = "magnitude"
-    """Scores at the start: the weights' relative magnitudes, or 0."""
+    """Scores at the start: the weights' relative magnitudes ("magnitude"), or 0 ("zero")."""
     scores_learning_rate: float = Field(default=1e-2, gt=0, lt=10)
     """Learning rate of the scores; it follows the schedule of the weights' learning rate."""
 

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 class Params(Table):
     n: int = Field(default=2, ge=1)
-    """Largest number of weights that stay in each group."""
+    """Largest number of weights in each group that are not set to zero."""
     m: int = Field(default=4, ge=2, le=64)
-    """Number of weights in a group. A group has neighbours along a layer's inputs."""
+    """Number of weights in a group. A group consists of neighbours along a layer's inputs."""
     score: Literal["magnitude", "wanda"] = "magnitude"
-    """Which weights stay: the largest, or with "wanda" those with the largest |w| · ‖x‖ on `calibration`."""
+    """Which weights are kept: those with the largest |w| ("magnitude"), or with the largest |w| · ‖x‖ on
+    `calibration` rows ("wanda")."""
 
     @model_validator(mode="after")
     def _some_go(self) -> Params:

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 
 class Params(Table):
     pruning_ratio: float = Field(gt=0, lt=1)
-    """Share of the intermediate neurons to take out, of these blocks together."""
+    """Share of the intermediate neurons to remove, counted over all blocks of `blocks` together."""
     scope: Literal["global", "layer"] = "global"
-    """Rank the neurons of all blocks together, or take the same share of every block ("layer")."""
+    """Rank the neurons of all blocks together ("global"), or remove the same share from every block
+    ("layer")."""
     importance: Literal["gradient", "magnitude"] = "gradient"
-    """What ranks neurons: the loss's gradient on `calibration`, or the norm of their weights, which reads no
-    rows."""
+    """How neurons are ranked: by the loss's gradient on `calibration` rows ("gradient"), or by the norm of
+    their weights ("magnitude"), which needs no rows."""
     multiple_of: int = Field(default=8, ge=1, le=1024)
     """Widths are rounded to a multiple of this number, because matrix kernels are slower on other widths."""
     blocks: BlockNumbers = ()

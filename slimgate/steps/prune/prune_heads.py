@@ -37,14 +37,15 @@ if TYPE_CHECKING:
 
 class Params(Table):
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the heads to take out; give pruning_ratio or heads."""
+    """Share of the attention heads to remove; give either pruning_ratio or heads."""
     heads: int | None = Field(default=None, ge=1)
-    """Heads that stay in each block."""
+    """Number of attention heads that each block keeps; give either pruning_ratio or heads."""
     scope: Literal["global", "layer"] = "global"
-    """Rank the heads of all blocks together, or take the same share of every block ("layer")."""
+    """Rank the heads of all blocks together ("global"), or remove the same share from every block
+    ("layer")."""
     importance: Literal["gradient", "magnitude"] = "gradient"
-    """What ranks heads: the loss's gradient on `calibration`, or the norm of their weights, which reads no
-    rows."""
+    """How heads are ranked: by the loss's gradient on `calibration` rows ("gradient"), or by the norm of
+    their weights ("magnitude"), which needs no rows."""
     blocks: BlockNumbers = ()
     """Indices (from 0) of the blocks whose heads may be removed; default: all."""
 

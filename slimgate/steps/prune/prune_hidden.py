@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 class Params(Table):
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the features to take out; give pruning_ratio or hidden_size."""
+    """Share of the hidden features to remove; give either pruning_ratio or hidden_size."""
     hidden_size: int | None = Field(default=None, ge=1)
-    """Features that stay, a multiple of the number of attention heads."""
+    """Number of hidden features that the step keeps: a multiple of the number of attention heads."""
     importance: Literal["gradient", "magnitude"] = "gradient"
-    """What ranks features: the loss's gradient on `calibration`, or the norm of their weights, which reads no
-    rows."""
+    """How features are ranked: by the loss's gradient on `calibration` rows ("gradient"), or by the norm of
+    their weights ("magnitude"), which needs no rows."""
     rescale_norms: bool = True
-    """Scale the norms to make up for what the average token of `calibration` loses."""
+    """Scale the normalization layers to compensate for what the average token of `calibration` loses."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:

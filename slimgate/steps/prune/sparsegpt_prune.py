@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 
 class Params(Table):
     sparsity: float | None = Field(default=None, gt=0, lt=1)
-    """Share of each matrix that becomes zero; give sparsity, or n and m."""
+    """Share of the weights of each matrix that becomes zero; give either sparsity, or n and m."""
     n: int | None = Field(default=None, ge=1)
-    """Largest number of weights that stay in each group."""
+    """Largest number of weights in each group that are not set to zero."""
     m: int | None = Field(default=None, ge=2, le=64)
     """Number of weights in a group of neighbours along a layer's inputs."""
     block_size: int = Field(default=128, ge=1)
-    """Columns whose weights are compared together."""
+    """Number of columns whose weights are compared with each other."""
     damping: float = Field(default=0.01, gt=0, le=1)
-    """Share of the mean squared input that is added to each squared input, to make the matrix invertible."""
+    """Share of the mean of the Hessian's diagonal that is added to the diagonal, so that the Hessian can be
+    inverted."""
 
     @model_validator(mode="after")
     def _one_pattern(self) -> Params:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 class Params(Table):
     sparsity: float = Field(gt=0, lt=1)
-    """Share of the blocks' linear weights that is zero afterwards."""
+    """Share of the weights in the blocks' linear layers that is zero after the step."""
     scope: Literal["row", "layer"] = "row"
-    """Weights that are ranked together: of an output ("row"), or of a matrix ("layer")."""
+    """Which weights are ranked together: the weights of one output ("row"), or of a matrix ("layer")."""
 
 
 class WandaPrune(Step[Params]):

@@ -16,11 +16,12 @@ class PackedParams(Table):
     """What is stored in few bits in addition to the inner linear layers, and how these compute."""
 
     activations: Literal["float32", "int8"] = "float32"
-    """Inputs of the linear layers: "int8" rounds them row by row, as int8_dynamic does, and the weights once
-    more, to 8 bits a channel."""
+    """Format of the linear layers' inputs: "int8" rounds the inputs row by row, as int8_dynamic does, and
+    also rounds the weights once more, to 8 bits with a scale for each channel."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
-    """Bits of the token embeddings; default: they stay float. If the output layer shares this table, as in
-    GPT-2 and many small decoders, it gets a copy of the table: in float, unless output_layer is true."""
+    """Number of bits of the token embeddings; default: the embeddings stay float. If the output layer shares
+    the embedding table, as in GPT-2 and many small decoders, the output layer gets its own copy: in float,
+    unless output_layer is true."""
     output_layer: bool = False
     """Also quantize the output layer, which gives the logits."""
 
@@ -29,12 +30,12 @@ class WeightGridParams(Table):
     """The levels that a weight may have (layers/grid.py)."""
 
     bits: int = Field(default=4, ge=2, le=8)
-    """Bits of a weight in the linear layers."""
+    """Number of bits of a weight in the linear layers."""
     granularity: Literal["group", "channel", "tensor"] = "group"
-    """Weights that share a scale: group_size neighbours in a row ("group"), a row ("channel"), or the matrix
-    ("tensor")."""
+    """Which weights share a scale: group_size neighbours in a row ("group"), a row ("channel"), or the whole
+    matrix ("tensor")."""
     group_size: int = Field(default=64, ge=8, le=4096)
-    """Weights of a group that shares a scale."""
+    """Number of weights in a group that shares a scale."""
     symmetric: bool = True
     """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     observer: Literal["minmax", "mse"] = "mse"

@@ -64,19 +64,21 @@ class Params(Table):
     """Bits of the weights (W) and of the activations (A); MXFP4: 4-bit floats for both, with one scale for 32
     values."""
     layout: Literal["auto_round", "gptq", "awq", "compressed_tensors", "gguf"] = "auto_round"
-    """Format of the folder (see the table)."""
+    """Format of the written folder; `slimgate steps auto_round` lists the schemes of each format."""
     group_size: int = Field(default=128, ge=16, le=4096)
-    """Weights of a row that share a scale; MXFP4 and gguf have 32."""
+    """Number of weights of a row that share a scale; MXFP4 and gguf always have 32."""
     symmetric: bool = True
     """Use the same levels on both sides of 0; false adds a zero point to each scale."""
     iterations: int = Field(default=200, ge=0)
     """Optimization steps for each block; 0 rounds to the nearest level."""
     rows: int = Field(default=128, ge=1)
-    """Largest number of sequences, each of the task's max_tokens, that are cut from `calibration`."""
+    """Largest number of sequences that are cut from `calibration` rows; each has max_tokens tokens, as in
+    [task]."""
     batch_size: int = Field(default=8, ge=1)
-    """Sequences in one optimization step."""
+    """Number of sequences in one optimization step."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of the answers, in standard deviations of the scores; default: any change."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores; default: any
+    change."""
 
     @model_validator(mode="after")
     def _fits_the_layout(self) -> Params:
@@ -139,8 +141,8 @@ def round_apart(model: TorchModel, request: Json, rows: int, context: BuildConte
     auto = model.architecture.partition(":")[2]
     if auto != CAUSAL:
         raise BuildError(
-            f"auto_round quantizes only causal language models ({CAUSAL}), and this is "
-            f"{auto or model.architecture}; use compressed_tensors, which quantizes others too"
+            f"auto_round quantizes only causal language models ({CAUSAL}), but this is "
+            f"{auto or model.architecture}; use compressed_tensors, which also quantizes other models"
         )
     folder = context.scratch / "auto_round"
     folder.mkdir()

@@ -38,7 +38,7 @@ class Params(AnswerParams):
     epochs: int = Field(default=5, ge=1, le=1000)
     learning_rate: float = Field(default=5e-4, gt=0, lt=1)
     activations: bool = False
-    """Also binarize the inputs of the layers."""
+    """Also binarize the inputs of the linear layers."""
     embeddings: bool = False
     """Also binarize the token embeddings."""
     output_layer: bool = False

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 class Params(Table):
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
-    """Format that weights are stored in."""
+    """Format in which weights are stored."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Format that products are computed in: "auto" takes dtype if the device computes in it natively, else
-    float32."""
+    """Format in which products are computed: "auto" is the format of `dtype` if the device supports it
+    natively, else float32."""
 
     @model_validator(mode="after")
     def _computes_in_the_same_or_in_float32(self) -> Params:

@@ -54,14 +54,15 @@ Json = dict[str, Any]
 
 class Params(Table):
     scheme: Literal["W8A8", "W8A16", "W4A16", "FP8", "FP8A16"] | None = None
-    """Format of float layers (see the table); default: only layers that are quantized already."""
+    """Format to which float layers are quantized; `slimgate steps compressed_tensors` explains each format.
+    Default: float layers stay float."""
     group_size: int = Field(default=128, ge=8, le=4096)
-    """Weights of a row that share a scale, with W8A16 and W4A16."""
+    """Number of weights of a row that share a scale, for W8A16 and W4A16."""
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     """Format of the weights that are not quantized, and of the scales; default: unchanged."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of the answers by the layout, in standard deviations of the scores; default:
-    0.01, 0.1 with another dtype, 1.0 if activations are rounded too."""
+    """Largest allowed change of the answers by this step, in standard deviations of the scores; default:
+    0.01, or 0.1 if dtype changes, or 1.0 if activations are also rounded."""
 
 
 class CompressedTensors(Step[Params]):

@@ -28,7 +28,8 @@ class Params(Table):
     output_layer: bool = False
     """Also quantize the output layer, which gives the logits."""
     granularity: Literal["channel", "tensor"] = "channel"
-    """Weights that share a scale: an output channel, or the matrix ("tensor"), which loses more."""
+    """Which weights share a scale: the weights of an output channel ("channel"), or of the whole matrix
+    ("tensor"), which is less accurate."""
 
 
 class Int8Dynamic(Step[Params]):

@@ -46,12 +46,14 @@ def _off(value: bool) -> bool:
 
 class Params(Table):
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    """Range of the inputs that the 256 levels cover: all values ("minmax"), the values between two
-    percentiles ("percentile"), or the range with the least error ("mse", "entropy")."""
+    """Range of a layer's inputs that the 256 levels cover: all values ("minmax"), the values between two
+    percentiles ("percentile"), the range with the least squared error ("mse"), or the range that changes the
+    distribution least ("entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
-    """Percentile of observer = "percentile"; default: 99.99."""
+    """Upper percentile, with observer = "percentile"; default: 99.99."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.8
-    """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
+    """SmoothQuant's alpha: the share of the quantization difficulty that moves from activations to weights;
+    false: no SmoothQuant."""
     embeddings: bool = False
     """Also quantize the token embeddings."""
     output_layer: bool = False

@@ -76,13 +76,14 @@ class Params(Table):
     drop_points: float = Field(ge=0, lt=100)
     """Percentage points of accuracy on `selection` that may be lost."""
     narrow: NamedStep
-    """Step with few bits, which is applied to all layers at first."""
+    """Step with few bits, which slimgate first applies to all layers."""
     wide: NamedStep | None = None
-    """Step that is applied to sensitive layers instead; default: these layers stay unchanged."""
+    """Step for the sensitive layers, instead of `narrow`; default: sensitive layers stay unchanged."""
     max_layers: int | None = Field(default=None, ge=0)
     """Largest number of layers that get the step `wide`; default: all."""
     ranking_rows: int = Field(default=256, ge=1)
-    """Number of the first `calibration` rows, on which the sensitivity of layers is measured."""
+    """Number of `calibration` rows, the first of the split, on which the sensitivity of layers is
+    measured."""
 
 
 class MixedPrecision(Step[Params]):

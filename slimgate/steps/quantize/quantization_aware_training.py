@@ -36,12 +36,14 @@ class Params(distill.Params, WeightGridParams):
     """Options of the grid and of distillation, and what is quantized in addition to the linear layers."""
 
     start: Literal["nearest", "gptq"] = "nearest"
-    """Rounding of the first weights: to the nearest level, or as gptq does, with `calibration` rows."""
+    """Rounding of the weights before training: to the nearest level ("nearest"), or as the step gptq does,
+    with `calibration` rows ("gptq")."""
     learned_scales: bool = True
-    """Learn the scales with the weights; false keeps those that fit the first weights."""
+    """true: the scales are trained with the weights; false: the scales keep their values from before
+    training."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
-    """Bits of the token embeddings, as in weight_only; default: they stay float. If the output layer shares
-    this table, it gets a copy of the table: in float, unless output_layer is true."""
+    """Number of bits of the token embeddings; default: the embeddings stay float. If the output layer shares
+    the embedding table, the output layer gets its own copy: in float, unless output_layer is true."""
     output_layer: bool = False
     """Also quantize the output layer, which gives the logits."""
 

@@ -36,7 +36,7 @@ class Params(Table):
     config: Literal["int8_dynamic", "int8_weight_only", "int4_weight_only", "float8_dynamic"]
     """The configuration of torchao. It sets the format of weights and activations."""
     group_size: Literal[32, 64, 128, 256] = 128
-    """Weights that share a scale, with int4_weight_only."""
+    """Number of weights that share a scale, for int4_weight_only."""
 
 
 class TorchaoQuantize(Step[Params]):
@@ -83,7 +83,7 @@ def check_device(config: str, device: str) -> None:
 
     capability = torch.cuda.get_device_capability(device)
     if capability < least:
-        raise BuildError(f"{needed}, and this one has {capability[0]}.{capability[1]}")
+        raise BuildError(f"{needed}, but this GPU has {capability[0]}.{capability[1]}")
 
 
 def configuration(params: Params, device: str) -> Any:

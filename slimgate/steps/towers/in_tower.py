@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 class Params(Table):
     tower: Literal["vision", "text", "both"] = "both"
-    """The tower that the steps change; "both": the vision tower, then the text tower."""
+    """The tower that the steps change; "both" changes the vision tower, then the text tower."""
     steps: tuple[dict[str, Any], ...] = Field(min_length=1)
-    """The steps, in order, in the form of a variant's steps."""
+    """The steps, in order, written as the steps of a variant."""
 
     @property
     def precision(self) -> str | None:
@@ -104,7 +104,9 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
             raise ValueError(f"steps[{i}] {name}: {problem}")
     _check_kinds(parsed_steps)
     if len(teachers := _teachers(parsed_steps)) > 1:
-        raise ValueError(f"steps learn from {' and '.join(teachers)}, expected one model; use two in_tower")
+        raise ValueError(
+            f"steps learn from {' and '.join(teachers)}, expected one model; use a separate in_tower for each"
+        )
     return tuple(parsed_steps)
 
 
@@ -123,7 +125,7 @@ def _check_kinds(steps: Sequence[InnerStep]) -> None:
         if kind is not None and kind not in step.plugin.takes:
             kinds = " or ".join(sorted(step.plugin.takes))
             raise ValueError(
-                f"steps[{i}]: {step.name} cannot take an artifact of kind {kind}, expected {kinds}"
+                f"steps[{i}]: {step.name} cannot start from an artifact of kind {kind}, expected {kinds}"
             )
         kind = step.plugin.gives or kind
 

@@ -39,8 +39,8 @@ class Workers:
             workers = cls(distributed.get_rank(), distributed.get_world_size())
         if workers.count != processes:
             raise BuildError(
-                f"processes = {processes}, but this step runs in {workers.count}: only a step of a "
-                "suite's own chain can start others; set processes = 1"
+                f"processes = {processes}, but this step runs in {workers.count}: only a step in a `steps` "
+                "list of the suite can start processes; set processes = 1"
             )
         if workers.count > 1 and objective.across_rows:
             raise BuildError(

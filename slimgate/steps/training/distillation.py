@@ -170,8 +170,8 @@ class DistillationLoss:
         known = objective.by_row or (targets is not None and objective.by_token)
         if stores and not known:
             raise BuildError(
-                "distill: stored_logits = true is only for answers that depend on nothing but their row; "
-                "leave it out"
+                "distill: stored_logits = true is only for answers that depend only on their own row; leave "
+                "it out"
             )
         if not self._taught or not known or self._matches or objective.by_row or stores is not None:
             return self._taught and known and (not self._matches if stores is None else stores)
@@ -207,7 +207,8 @@ class DistillationLoss:
         if self._compared_shape(logits) != self._compared_shape(teacher_logits):
             raise BuildError(
                 f"distill: the student's answers have shape {tuple(logits.shape)}, the teacher's "
-                f"{tuple(teacher_logits.shape)}; both must answer alike (vocabulary, labels, width)"
+                f"{tuple(teacher_logits.shape)}; both need outputs of the same shape (vocabulary, labels, "
+                "width)"
             )
         total = self._answers_loss(logits, teacher_logits, flat)
         for match in self._matches:

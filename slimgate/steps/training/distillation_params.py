@@ -44,24 +44,25 @@ class InnerParams(AnswerParams):
     teacher: str = Field(default="teacher", pattern=VARIANT_NAME)
     """The model to learn from: "teacher" (the suite's), "self" (the model before the step), or a variant."""
     hidden_loss: Literal["mse", "cosine"] = "mse"
-    """Error of hidden states: mean squared, or 1 - cosine."""
+    """Error of the hidden states: the mean squared error ("mse"), or 1 - cosine similarity ("cosine")."""
     attention_weight: float = Field(default=0.0, ge=0)
-    """Weight of the error of the attention scores; both models need the same number of heads."""
+    """Weight in the loss of the attention scores' error; both models need the same number of heads."""
     relation_weight: float = Field(default=0.0, ge=0)
-    """Weight of the divergence of relations among queries, keys and values, in the last block."""
+    """Weight in the loss of the divergence between both models' relations among queries, keys and values
+    (MiniLMv2), in the last block."""
     relation_heads: int | None = Field(default=None, ge=1)
     """Number of parts that the width is divided into for relations; default: the teacher's attention
     heads."""
     relation_block: int | None = Field(default=None, ge=0)
     """Index (from 0) of the teacher's block whose relations the student learns; default: the last."""
     layer_mapping: LayerMapping = "even"
-    """The teacher's block for each block of the student: "even" spreads them, "last" takes the last blocks,
-    or a list of indices from 0."""
+    """The teacher's block for each block of the student: "even" spreads the teacher's blocks evenly, "last"
+    uses the teacher's last blocks, or give a list of indices (from 0)."""
     projection_learning_rate: float | None = Field(default=None, gt=0, lt=1)
-    """Learning rate of the projection of hidden states to another width; default: learning_rate."""
+    """Learning rate of the projection between hidden states of different widths; default: learning_rate."""
     stored_logits: bool | None = None
     """true computes the teacher's logits once before training, false in each training step. Default: true,
-    unless something inside the teacher is compared or logits of tokens need more than 1 GiB."""
+    unless the loss compares something inside the models, or logits of tokens need more than 1 GiB."""
 
 
 class OneTeacherParams(InnerParams, TransferParams):

@@ -44,7 +44,9 @@ class MeanAnswers:
     def __init__(self, parts: Sequence[Answers]) -> None:
         for part in parts[1:]:
             if part.values.shape != parts[0].values.shape or (part.starts != parts[0].starts).any():
-                raise ValueError(f"{part.values.shape} answers, and the first {parts[0].values.shape}")
+                raise ValueError(
+                    f"{part.values.shape} answers, but the first teacher gives {parts[0].values.shape}"
+                )
         self._parts = tuple(parts)
 
     def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -107,7 +109,8 @@ def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
             MeanAnswers(parts)
         except ValueError as error:
             raise BuildError(
-                f'more_teachers: "{name}" gives {error}; teachers whose answers are averaged must be alike'
+                f'more_teachers: "{name}" gives {error}; teachers whose answers are averaged must give '
+                "answers of the same shape"
             ) from None
     return MeanAnswers(parts)
 
@@ -135,9 +138,7 @@ def _check_objective(objective: Objective) -> None:
             "correspond; learn from one teacher"
         )
     if not (objective.by_row or objective.by_token):
-        raise BuildError(
-            "more_teachers is only for answers that depend on nothing but their row; leave it out"
-        )
+        raise BuildError("more_teachers is only for answers that depend only on their own row; leave it out")
 
 
 def _check_size(teaching: Teaching, objective: Objective) -> None:

@@ -19,15 +19,16 @@ class Generate(Table):
     """Rows that the teacher, a causal language model, writes after the first tokens of train rows."""
 
     rows: int = Field(default=2000, ge=1)
-    """Rows that the teacher writes."""
+    """Number of rows that the teacher writes."""
     tokens: int = Field(default=50, ge=1)
     """Largest number of new tokens in a row."""
     prompt_tokens: int = Field(default=4, ge=0)
-    """Number of first tokens of a train row that the teacher continues; 0: only its start token."""
+    """Number of tokens at the beginning of a train row that the teacher continues; 0: only the start
+    token."""
     temperature: float = Field(default=1.0, gt=0)
-    """Temperature of drawing; a higher one gives more varied text."""
+    """Sampling temperature; a higher temperature makes the text more varied."""
     top_k: int = Field(default=50, ge=0)
-    """Draw from the k most likely tokens; 0: from the whole vocabulary."""
+    """Number of most likely tokens from which each token is drawn; 0: the whole vocabulary."""
 
 
 def _as_tuple(value: object) -> object:
@@ -54,21 +55,23 @@ class Augment(Table):
     """Changed copies of rows; each word of a copy is changed with these chances, one after another."""
 
     copies: int = Field(default=1, ge=1, le=100)
-    """Number of copies of each row with changed words."""
+    """Number of copies, with changed words, of each row."""
     word_dropout: Share = 0.0
-    """Chance that a word is left out (Wei & Zou 2019, EDA)."""
+    """Probability that a word is left out (Wei & Zou 2019, EDA)."""
     word_swap: Share = 0.0
-    """Chance that a word changes places with another word of the row (Wei & Zou 2019, EDA)."""
+    """Probability that a word changes places with another word of the row (Wei & Zou 2019, EDA)."""
     word_mask: Share = 0.0
-    """Chance that a word becomes the tokenizer's mask (Tang et al. 2019)."""
+    """Probability that a word is replaced by the tokenizer's mask token (Tang et al. 2019)."""
     word_replace: Share = 0.0
-    """Chance that a word becomes another one of the train rows, drawn by frequency (Xie et al. 2020, UDA)."""
+    """Probability that a word is replaced by another word of the train rows, drawn by frequency (Xie et al.
+    2020, UDA)."""
     translator: str | None = None
     """Your own function, "package.module:function", from a list of texts to a list of the same length, such
-    as a translation to another language and back (Sennrich et al. 2016; Xie et al. 2020). It gets the train
-    texts unchanged and adds one copy of each."""
+    as a translation to another language and back (Sennrich et al. 2016; Xie et al. 2020). The function gets
+    the unchanged train texts and adds one copy of each text."""
     unlabelled: bool = False
-    """Also copy and translate the rows of the split unlabelled; word_replace then uses their words too."""
+    """true: also copy and translate the rows of the split unlabelled; word_replace then also uses the words
+    of these rows."""
 
     @property
     def changes_words(self) -> bool:
@@ -95,13 +98,14 @@ class TransferParams(Table):
     transfer: TransferFiles = ()
     """Files of rows without labels, with the task's text columns."""
     augment: Augment | None = None
-    """Changed copies of rows."""
+    """Changed copies of rows, as further rows to learn from."""
     unlabelled: bool = False
     """Also learn from the split unlabelled, whose size is `[task] splits.unlabelled`."""
     generate: Generate | None = None
-    """Rows that the teacher writes, if it is a causal language model (Kim & Rush 2016)."""
+    """Further rows, which the teacher writes if the teacher is a causal language model (Kim & Rush 2016)."""
     only_transfer: bool = False
-    """Learn only from such added rows, not from `train`."""
+    """true: learn only from the rows that transfer, augment, unlabelled or generate adds, not from
+    `train`."""
 
     @model_validator(mode="after")
     def _check_suffixes(self) -> TransferParams:

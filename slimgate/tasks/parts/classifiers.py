@@ -109,7 +109,7 @@ def check_head(head: Head, ref: ModelRef, config: Json) -> None:
     if ref.stored is not None and not has_head(head, config):
         raise SuiteError(
             f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}: weights that are quantized "
-            "already cannot get a new one"
+            "already cannot get a new head"
         )
     if ref.fresh or ref.new_head is not False or ref.kind != TORCH:
         return

@@ -75,7 +75,7 @@ class GenerationParams(Table):
     """Options of how answers are written, and which of them are right."""
 
     reference: str | None = None
-    """The column with the right answer: a text, or a list of texts that are all right."""
+    """The column with the right answer: a text, or a list of texts, each of which is a right answer."""
     scores: tuple[str | dict[str, dict[str, Any]], ...] | None = None
     """Names of scores, or { name = options }; default with references: exact_match."""
     max_new_tokens: int = Field(default=64, ge=1)
@@ -83,9 +83,9 @@ class GenerationParams(Table):
     stop: tuple[str, ...] = ()
     """Texts that end an answer; they are not part of the answer."""
     temperature: float = Field(default=0.0, ge=0)
-    """0 takes the likeliest token; above 0, answers are drawn."""
+    """Sampling temperature: 0 always chooses the most likely token; above 0, tokens are drawn at random."""
     repeats: int = Field(default=1, ge=1)
-    """How many answers to draw for each prompt."""
+    """Number of answers to draw for each prompt."""
     seed: int = Field(default=0, ge=0)
     """Seed of the drawn answers."""
     encoder: Annotated[str, BeforeValidator(_encoder_folder)] | None = None
@@ -114,7 +114,8 @@ class GenerationParams(Table):
         toolless = [score.name for score in chosen if score.score.compares_with == "tools"]
         if toolless and getattr(self, "tools", None) is None:
             raise ValueError(
-                f"score {toolless[0]} reads the tools of a row; set tools of text_generation to their column"
+                f"score {toolless[0]} reads the tools of a row; set tools of text_generation to the column "
+                "of the tools"
             )
         return self
 
@@ -202,8 +203,8 @@ class GenerationTask(Task[G]):
             for row, row_references in zip(gate.ids, references(params, gate), strict=True):
                 if not row_references:
                     raise DataError(
-                        f'gate row {row} has no reference in column "{params.reference}"; give one, or leave '
-                        "the row out"
+                        f'gate row {row} has no reference in column "{params.reference}"; give a reference, '
+                        "or leave the row out"
                     )
         for chosen in params.chosen:
             for split in JUDGING:

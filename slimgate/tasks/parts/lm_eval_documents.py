@@ -236,8 +236,8 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
 
     if not getattr(tokenizer, "chat_template", None):
         raise DataError(
-            f"apply_chat_template = true, but {type(tokenizer).__name__} has no chat template; leave it out, "
-            "or take a model whose tokenizer has a chat_template"
+            f"apply_chat_template = true, but {type(tokenizer).__name__} has no chat template; leave it "
+            "out, or use a model whose tokenizer has a chat_template"
         )
     model = SimpleNamespace(tokenizer=tokenizer, chat_template_args={})
 

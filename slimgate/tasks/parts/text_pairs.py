@@ -104,8 +104,8 @@ class TextPairs(Prompts):
         for key, answer in zip(self.keys, self.answers, strict=True):
             if not answer:
                 raise DataError(
-                    f"row {key} has no reference to learn from; give one, leave the row out, or let the "
-                    "teacher write it: sequence_distill"
+                    f"row {key} has no reference to learn from; give a reference, leave the row out, or let "
+                    "the teacher write the answer: sequence_distill"
                 )
         return [list(answer) for answer in self.answers]
 

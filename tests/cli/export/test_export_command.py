@@ -365,8 +365,8 @@ def test_a_folder_with_files_is_refused_without_force(
 
     assert (code, err) == (
         4,
-        f"slimgate export: {tmp_path / 'out'}: the folder is not empty; name another folder, or replace this "
-        "one with --force\n",
+        f"slimgate export: {tmp_path / 'out'}: the folder is not empty; name another folder, or replace "
+        f"this folder with --force\n",
     )
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine"]
 

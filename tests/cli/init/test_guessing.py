@@ -170,7 +170,7 @@ def test_an_encoder_decoder_writes_few_targets_too_but_no_labels() -> None:
 
 def test_two_texts_may_be_a_question_for_a_language_model() -> None:
     rows = pa.table({"query": TEXT, "document": OTHER})
-    with pytest.raises(DataError, match=r"Say --task text_generation --text query --label document to judge"):
+    with pytest.raises(DataError, match=r"Use --task text_generation --text query --label document to judge"):
         guess(rows, UserColumns(), causal=True)
     asked = guess(rows, UserColumns("text_generation", ("query",), "document"), causal=True)
     assert (asked.options["prompt"], asked.options["reference"]) == ("query", "document")

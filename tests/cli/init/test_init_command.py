@@ -284,7 +284,8 @@ def test_a_suite_is_not_written_over(repository: Path, init: Init) -> None:
     (bench / "reviews.toml").write_text("# mine", "utf-8")
     code, _, err = init("--model", "model", "--data", "reviews.csv")
     assert (code, (bench / "reviews.toml").read_text("utf-8")) == (4, "# mine")
-    assert "this suite already exists; choose another name with --name, or replace it with --force" in err
+    known = "this suite already exists; choose another name with --name, or replace this suite with --force"
+    assert known in err
     assert init("--model", "model", "--data", "reviews.csv", "--force")[0] == 0
 
 

@@ -150,7 +150,10 @@ def test_the_time_limit_ends_a_search_that_then_writes_nothing(tuned: Tune, suit
 def test_a_file_of_somebodys_own_is_not_overwritten(tuned: Tune, suite: Path) -> None:
     code, _, err = tuned("--out", suite)
     assert code == 4
-    assert err.endswith("suite.toml: was not written by slimgate tune; name another file by --out\n")
+    assert err.endswith(
+        "suite.toml: slimgate tune did not write this file and does not replace it; name "
+        "another file with --out\n"
+    )
     assert tuned("--out", suite.parent / "nowhere/x.toml")[0] == 4
 
 

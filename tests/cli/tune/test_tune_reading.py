@@ -115,7 +115,7 @@ MISTAKES = [
     ),
     ("choices = [0.25, 0.5]", "low = 0.5", "pruning_ratio.high: missing, it must be given"),
     ("choices = [0.25, 0.5]", "low = 0.1, high = 2.0", "pruning_ratio: 2.0 was given, expected less than 1"),
-    ("choices = [0.25, 0.5]", "low = 0.0, high = 0.5, log = true", "expected more than 0 where log = true"),
+    ("choices = [0.25, 0.5]", "low = 0.0, high = 0.5, log = true", "expected more than 0 if log = true"),
     ("choices = [0.25, 0.5]", "low = 0.1, hihg = 0.5", "unknown key hihg. Did you mean high?"),
     ("[0.25, 0.5] }", "[0.25, 0.5], log = true }", "pruning_ratio: unknown key log; known: choices"),
     ("pruning_ratio =", "pruning_ration =", "unknown key pruning_ration. Did you mean pruning_ratio?"),
@@ -161,7 +161,7 @@ MISTAKES = [
     (
         STEP,
         "{ int8_dynamic = {} }, " + STEP.replace(", optional = true", ""),
-        "space[0].steps[2].prune_ffn: cannot take an artifact of kind torch_quantized, expected torch",
+        "space[0].steps[2].prune_ffn: cannot start from an artifact of kind torch_quantized, expected torch",
     ),
 ]
 

@@ -71,6 +71,6 @@ def test_only_a_file_of_its_own_is_written_over(tmp_path: Path) -> None:
     path.write_text(f"{HEADER} from y.toml\n")
     check_free(path)
     path.write_text("[suite]\n")
-    with pytest.raises(DataError, match="was not written by slimgate tune"):
+    with pytest.raises(DataError, match="slimgate tune did not write this file"):
         check_free(path)
     assert [file.name for file in tmp_path.iterdir()] == ["x.toml"]

@@ -265,7 +265,7 @@ def test_a_parquet_file_of_too_many_rows_is_refused_unread(
     pq.write_table(pa.table({"text": ["a", "b", "c", "d"]}), path)
     monkeypatch.setattr("slimgate.data.row_files.MOST_ROWS", 3)
     with pytest.raises(
-        DataError, match=r"many\.parquet has 4 rows, but at most 3 can be read; take a sample"
+        DataError, match=r"many\.parquet has 4 rows, but at most 3 can be read; use a sample of the rows"
     ):
         read(tmp_path, path=str(path))
 

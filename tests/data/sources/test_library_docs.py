@@ -143,8 +143,8 @@ def test_unexpected_rows_are_an_error_with_the_versions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"libraries": ("pandas",)}, "expected two different packages"),
-        ({"libraries": ("pandas", "pandas")}, "expected two different packages"),
+        ({"libraries": ("pandas",)}, "expected at least two different packages"),
+        ({"libraries": ("pandas", "pandas")}, "expected at least two different packages"),
         ({"min_words": 41}, "min_words = 41 is above max_words = 40"),
         ({"max_rows_per_file": 0}, "greater than or equal to 1"),
         ({"library": ("a", "b")}, "unknown key library. Did you mean libraries?"),

@@ -93,7 +93,7 @@ def test_a_dotted_path_means_a_users_own_metric() -> None:
         ),
         (
             "tests.judge.metrics.test_metric_registry:NAMED_AS_OURS",
-            "mcc is a metric of slimgate; give yours another name",
+            "mcc is a metric of slimgate; give your metric another name",
         ),
     ],
     ids=["dict", "no such object", "name of ours"],

@@ -262,7 +262,7 @@ def test_without_ray_one_line_says_what_to_install(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--slimgate-ray-address", "auto"), "--slimgate-ray-address: is for --slimgate-engine ray"),
+        (("--slimgate-ray-address", "auto"), "--slimgate-ray-address: is only for --slimgate-engine ray"),
         ((*RAY, "-n", "1"), "Ray has its own workers; leave out pytest's -n"),
     ],
     ids=["without the engine", "beside xdist"],

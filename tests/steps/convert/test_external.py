@@ -144,7 +144,7 @@ def test_a_quantized_folder_is_judged_as_it_is(tmp_path: Path) -> None:
         (
             START + "(output / 'model.safetensors').touch()",
             {},
-            "compress.py wrote weights without config.json; save by save_pretrained",
+            "compress.py wrote weights without config.json; save the model with save_pretrained",
         ),
         (
             QUANTIZE,

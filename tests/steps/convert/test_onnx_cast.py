@@ -67,7 +67,7 @@ def test_a_quantized_graph_is_refused(tiny: Exported, tmp_path: Path, method: ob
     model, context = tiny.copy_model(tmp_path / "scratch")
     options = {"block_size": 16} if method is onnx_weight_only.step else {}
     small = method.apply(model, method.Params(**options), context)  # type: ignore[attr-defined]
-    with pytest.raises(BuildError, match="is in 8 bits or fewer; onnx_cast is for float graphs"):
+    with pytest.raises(BuildError, match="is in 8 bits or fewer; onnx_cast is only for float graphs"):
         onnx_cast.step.apply(small, onnx_cast.Params(), context)
 
 

@@ -140,7 +140,7 @@ def test_it_gives_no_scores_and_draws_no_answers(t5: tuple[Any, Any], tmp_path: 
     ):
         predictor.prepare(encoded.batch([0]))
     drawn = PARAMS.model_copy(update={"temperature": 1.0})
-    with pytest.raises(MeasureError, match="can only take the likeliest token; set temperature = 0"):
+    with pytest.raises(MeasureError, match="can only choose the most likely token; set temperature = 0"):
         answers_of(predictor, model.tokenizer, context.rows("calibration"), params=drawn)
 
 

@@ -179,6 +179,6 @@ def test_a_classifier_is_refused_before_the_process_starts(tmp_path: Path) -> No
     with pytest.raises(BuildError) as caught:
         auto_round.step.apply(model, auto_round.Params(), context)
     assert str(caught.value) == (
-        "auto_round quantizes only causal language models (AutoModelForCausalLM), and this is "
-        "AutoModelForSequenceClassification; use compressed_tensors, which quantizes others too"
+        "auto_round quantizes only causal language models (AutoModelForCausalLM), but this is "
+        "AutoModelForSequenceClassification; use compressed_tensors, which also quantizes other models"
     )

@@ -188,6 +188,6 @@ def test_a_step_that_cannot_be_inside_is_named(tower: str, step: dict[str, Any],
 
 def test_steps_that_cannot_follow_each_other_are_an_error() -> None:
     with pytest.raises(
-        ValidationError, match="magnitude_prune cannot take an artifact of kind torch_quantized"
+        ValidationError, match="magnitude_prune cannot start from an artifact of kind torch_quantized"
     ):
         in_tower.Params(steps=({"int8_dynamic": {}}, {"magnitude_prune": {"sparsity": 0.5}}))

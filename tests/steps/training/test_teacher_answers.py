@@ -234,7 +234,7 @@ def test_token_answers_past_the_limit_are_computed_live(
     assert loss._stores(teacher, targets, None, context)
     assert not loss._stores(teacher, targets, False, context)
     with pytest.raises(
-        BuildError, match="stored_logits = true is only for answers that depend on nothing but their row"
+        BuildError, match="stored_logits = true is only for answers that depend only on their own row"
     ):
         loss._stores(teacher, None, True, context)
 

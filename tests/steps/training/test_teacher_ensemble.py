@@ -45,12 +45,12 @@ def test_the_mean_is_taken_of_the_rows_that_are_asked_for() -> None:
 
 
 def test_answers_of_different_shape_have_no_mean() -> None:
-    with pytest.raises(ValueError, match=r"\(1, 3\) answers, and the first \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"\(1, 3\) answers, but the first teacher gives \(1, 2\)"):
         MeanAnswers([answers([[0, 3]]), answers([[0, 3, 1]])])
     tokens = [
         Answers(np.zeros((3, 2), dtype=np.float32), np.array(starts)) for starts in ([0, 1, 3], [0, 2, 3])
     ]
-    with pytest.raises(ValueError, match="answers, and the first"):
+    with pytest.raises(ValueError, match="answers, but the first"):
         MeanAnswers(tokens)
 
 

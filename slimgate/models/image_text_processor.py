@@ -68,7 +68,8 @@ class ImageTextProcessor:
         sides = {int(side) for side in dict(size).values() if side}
         if sides != {expected}:
             raise BuildError(
-                f"{where}: its image processor gives images of {sorted(sides)} pixels, but the model expects {expected}"
+                f"{where}: its image processor gives images of {sorted(sides)} pixels, but the model expects "
+                f"{expected}"
             )
 
     def __call__(self, *texts: str | Sequence[str], **options: object) -> BatchEncoding:

@@ -127,7 +127,8 @@ class Answers:
             return parse_texts(metadata.get(f"slimgate.{key}".encode(), b"[]"))
         except ValueError as error:
             raise DataError(
-                f"the outcomes of {self.model} have a wrong value of slimgate.{key} in the metadata of their file: {error}"
+                f"the outcomes of {self.model} have a wrong value of slimgate.{key} in the metadata of their "
+                f"file: {error}"
             ) from error
 
 

@@ -177,8 +177,8 @@ def _first_token(tokenizer: PreTrainedTokenizerBase) -> Ids:
         if token is not None:
             return [int(token)]
     raise DataError(
-        f"a prompt is empty, and {type(tokenizer).__name__} has no start or end token that could be its first "
-        "token"
+        f"a prompt is empty, and {type(tokenizer).__name__} has no start or end token that could be its "
+        "first token"
     )
 
 

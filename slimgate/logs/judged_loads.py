@@ -121,7 +121,7 @@ def _judge_load(
 ) -> dict[str, Any]:
     repeat = None if pair.repeat is None else pair.repeat.requests
     compared = (
-        compare_times(pair.base.requests, pair.target.requests, repeat, part, quantile)
+        compare_times(pair.base.requests, pair.target_requests, repeat, part, quantile)
         for part in LOAD_PARTS
         for quantile in SHOWN_QUANTILES
     )
@@ -164,7 +164,7 @@ def _judge_budget(
             f"load {pair.name}: no answer has a time of {part}, which the budget {budget.kind} needs"
         )
     if isinstance(budget, LimitBudget) and budget.kind in PART_OF_LIMIT:
-        times = judge_call_times(part_ms(pair.target.requests, part), [budget])
+        times = judge_call_times(part_ms(pair.target_requests, part), [budget])
         return times.budgets[0], call_times_message(name, pair.name, times, of="requests")
     judged = judge_ratio(ratio, budget)
     return judged, ratio_message(f"{name}: {pair.name}", ratio, judged)

@@ -10,8 +10,10 @@ import numpy as np
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.plugins.reader import LOAD, OF_LOADS, PROMPT, LoadRequest, LoadRun, Log
 
-# Up to this share of a run's requests may fail; with more, the other times do not describe the server.
+# Up to this share of a run's requests may fail, and as many may be unfinished; with more, the other times do
+# not describe the server.
 MOST_FAILED = 0.05
+_CUT = LoadRequest(failed="cut off or cancelled")
 # Prompts, and answers, count as equally long up to this difference.
 ALIKE = 0.05
 _MANY = 3
@@ -24,6 +26,15 @@ class LoadPair(NamedTuple):
     base: LoadRun
     target: LoadRun
     repeat: LoadRun | None
+
+    @property
+    def target_requests(self) -> tuple[LoadRequest, ...]:
+        """The target's requests, with the unfinished ones as slower than all others, as if they had failed.
+
+        A run that ends early cuts off its slow requests, so leaving these out would make the target look fast.
+        For the same reason those of the base are left out: counting them would make the base look slow.
+        """
+        return self.target.requests + (_CUT,) * self.target.unfinished
 
 
 def check_load_options(allowed: Collection[str]) -> None:
@@ -46,6 +57,7 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
     for log in (base, *other_runs):
         for name, run in log.loads.items():
             _refuse_failures(log.shown, name, run)
+            _refuse_unfinished(log.shown, name, run)
     for other in other_runs:
         for name, run in base.loads.items():
             _refuse_differences(base.shown, other.shown, name, run, other.loads[name], allowed)
@@ -73,6 +85,16 @@ def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
         raise DataError(
             f"{file}: {failed:,} of {total:,} requests of load {name} failed ({first}); expected at most "
             f"{100 * MOST_FAILED:g} %, because with more failures the other times say little"
+        )
+
+
+def _refuse_unfinished(file: str, name: str, run: LoadRun) -> None:
+    total = len(run.requests) + run.unfinished
+    if run.unfinished > MOST_FAILED * total:
+        raise DataError(
+            f"{file}: {run.unfinished:,} of {total:,} requests of load {name} were cut off by the end of the "
+            f"run or cancelled; expected at most {100 * MOST_FAILED:g} %, because these are the slow ones; "
+            "run it for longer, or until all requests are answered"
         )
 
 

@@ -197,7 +197,7 @@ class LoadRun:
 
     requests: in the order in which they were sent, with those that failed.
     settings: settings of the load, as plain JSON values. seconds: from the first request to the last answer.
-    unfinished: how many more requests the end of the test cut off.
+    unfinished: how many more requests the end of the test cut off, or the client cancelled.
     """
 
     requests: tuple[LoadRequest, ...]

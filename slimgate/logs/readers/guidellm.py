@@ -36,6 +36,7 @@ class Guidellm(Reader):
                 raise DataError(
                     f"{path}: two benchmarks of the load {name}; write each run into its own file"
                 )
+            _refuse_sample(path, name, benchmark, results)
             loads[name] = _run(benchmark)
         if not loads:
             raise DataError(f"{path}: it has no benchmark")
@@ -89,6 +90,21 @@ def _name(strategy: Mapping[str, Any]) -> str:
     if rate is None:
         return str(kind)
     return f"r{rate:g}" if kind == "poisson" else f"{kind}-r{rate:g}"
+
+
+def _refuse_sample(path: Path, name: str, benchmark: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Raises DataError if the report keeps only some requests: then it hides how many failed or were cut off."""
+    size = benchmark["config"].get("sample_size")
+    if size is None:
+        size = (results.get("args") or {}).get("sample_requests")
+    if size is None:
+        return
+    kept = [len(requests) for requests in benchmark["requests"].values() if isinstance(requests, list)]
+    if max(kept, default=0) >= size:
+        raise DataError(
+            f"{path}: load {name} has a sample of {size} requests of each status, expected all requests; run "
+            "guidellm without --sample-requests"
+        )
 
 
 def _run(benchmark: Mapping[str, Any]) -> LoadRun:

@@ -84,16 +84,20 @@ def _list_models(results: Mapping[str, Any]) -> Iterator[str]:
 def _name(strategy: Mapping[str, Any]) -> str:
     """c8 for eight users, r5 for a Poisson process; else the strategy's name comes first."""
     kind, rate = strategy["type_"], strategy.get("rate")
-    users = strategy.get("streams") or strategy.get("max_concurrency")
     if kind in _CLOSED:
-        return f"c{users or 1}"
+        return f"c{_users(strategy)}"
     if rate is None:
         return str(kind)
     return f"r{rate:g}" if kind == "poisson" else f"{kind}-r{rate:g}"
 
 
+def _users(strategy: Mapping[str, Any]) -> int | None:
+    users = strategy.get("streams") or strategy.get("max_concurrency")
+    return users or (1 if strategy["type_"] in _CLOSED else None)
+
+
 def _refuse_sample(path: Path, name: str, benchmark: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Raises DataError if the report keeps only some requests: then it hides how many failed or were cut off."""
+    """Raises DataError for a sample of the requests: it hides how many failed or were cut off."""
     size = benchmark["config"].get("sample_size")
     if size is None:
         size = (results.get("args") or {}).get("sample_requests")
@@ -118,7 +122,14 @@ def _run(benchmark: Mapping[str, Any]) -> LoadRun:
     strategy = benchmark["config"]["strategy"]
     settings = {name: strategy[name] for name in _SETTINGS if strategy.get(name) is not None}
     requests = tuple(request for _, request in entries)
-    return LoadRun(requests, settings, _count_seconds(benchmark), len(by_status.get("incomplete") or ()))
+    return LoadRun(
+        requests,
+        settings,
+        _count_seconds(benchmark),
+        len(by_status.get("incomplete") or ()),
+        users=_users(strategy),
+        rate=None if strategy["type_"] in _CLOSED else strategy.get("rate"),
+    )
 
 
 def _count_seconds(benchmark: Mapping[str, Any]) -> float:

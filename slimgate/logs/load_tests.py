@@ -44,7 +44,9 @@ def check_load_options(allowed: Collection[str]) -> None:
     for name in allowed:
         if name not in OF_LOADS:
             near = format_suggestion(name, OF_LOADS)
-            raise SuiteError(f"--allow {name}: load tests differ in {' or '.join(OF_LOADS)}{near}")
+            raise SuiteError(
+                f"--allow {name}: load tests differ in {', '.join(OF_LOADS[:-1])} or {OF_LOADS[-1]}{near}"
+            )
 
 
 def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[str]) -> list[LoadPair]:
@@ -153,7 +155,8 @@ def _is_as_busy(base: LoadRun, other: LoadRun) -> bool:
     ]
     if abs(at_once[1] - at_once[0]) > (0 if base.rate is None else ALIKE * max(at_once)):
         return False
-    return at_once[1] / sent[1] - at_once[0] / sent[0] <= ALIKE
+    early = [(users - 1) / n for users, n in zip(at_once, sent, strict=True)]
+    return early[1] - early[0] <= ALIKE
 
 
 def _prompt_lengths(run: LoadRun) -> Floats | None:

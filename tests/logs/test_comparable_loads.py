@@ -175,6 +175,7 @@ def vllm_runs(folder: Path, base: dict[str, Any], target: dict[str, Any]) -> tup
         # 8 of 60 requests found an idle server, and 8 of 600
         ({"concurrency": 8}, 600, 60, "60 requests for 600"),
         ({"concurrency": 8}, 600, 400, None),
+        ({"concurrency": 1}, 200, 40, None),
         # an overloaded server has a queue that grows with the number of requests
         ({"concurrency": None, "rate": 5.0}, 200, 100, "100 requests for 200"),
         ({"concurrency": None, "rate": 5.0}, 200, 191, None),

@@ -103,8 +103,8 @@ def _refuse_sample(path: Path, name: str, benchmark: Mapping[str, Any], results:
         size = (results.get("args") or {}).get("sample_requests")
     if size is None:
         return
-    kept = [len(requests) for requests in benchmark["requests"].values() if isinstance(requests, list)]
-    if max(kept, default=0) >= size:
+    sizes = [len(requests) for requests in benchmark["requests"].values() if isinstance(requests, list)]
+    if max(sizes, default=0) >= size:
         raise DataError(
             f"{path}: load {name} has a sample of {size} requests of each status, expected all requests; run "
             "guidellm without --sample-requests"

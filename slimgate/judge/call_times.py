@@ -201,14 +201,16 @@ def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
     return max(len(ms) + 1, ceil(independent * len(ms) / counted))
 
 
-def call_times_message(name: str, workload: str, times: CallTimes, *, of: str = "rounds") -> str:
-    """The line of the gate. of: what was timed."""
-    parts = "; ".join(_format_budget(budget, of) for budget in times.budgets)
+def call_times_message(
+    name: str, workload: str, times: CallTimes, *, of: str = "rounds", undecided: str | None = None
+) -> str:
+    """The line of the gate. of: what was timed. undecided: why it is INCONCLUSIVE, if not by its times."""
+    parts = "; ".join(_format_budget(budget, of, undecided) for budget in times.budgets)
     counted = "" if times.counted == times.rounds else f", which count as {times.counted}"
     return f"{name}: {workload} {parts} ({times.rounds} {of}{counted})"
 
 
-def _format_budget(budget: BudgetFacts, of: str) -> str:
+def _format_budget(budget: BudgetFacts, of: str, undecided: str | None) -> str:
     low, high = budget.interval or (0.0, inf)
     bounds = f"[{low:.3g}, {high:.3g}]" if isfinite(high) else f"[{low:.3g}, no bound]"
     kind = find_kind(budget.kind)
@@ -216,6 +218,8 @@ def _format_budget(budget: BudgetFacts, of: str) -> str:
     line = f"{kind.line} {budget.value:.3g} {kind.unit} {bounds}, budget {budget.limit:g}: {budget.verdict}"
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return line
+    if undecided is not None:
+        return f"{line}, {undecided}"
     if budget.n_needed is None:
         return f"{line}, it is within {100 * LAYOUT:.0f} % of the limit"
     return f"{line}, about {budget.n_needed:,} {of} would decide"

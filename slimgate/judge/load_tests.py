@@ -145,8 +145,13 @@ def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> Bud
     )
 
 
-def ratio_message(name: str, comparison: TimeRatio, judged: BudgetFacts) -> str:
-    """The line of the gate. name: of target and load."""
+def ratio_message(
+    name: str, comparison: TimeRatio, judged: BudgetFacts, *, undecided: str | None = None
+) -> str:
+    """The line of the gate. name: of target and load.
+
+    undecided: why it is INCONCLUSIVE, if not by its times.
+    """
     part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[comparison.part]
     line = (
         f"{name}{part} {comparison.ratio:.2f}× the base's speed {_format_claim(comparison)}, "
@@ -155,6 +160,8 @@ def ratio_message(name: str, comparison: TimeRatio, judged: BudgetFacts) -> str:
     line += str(judged.verdict)
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return line
+    if undecided is not None:
+        return f"{line}, {undecided}"
     low, high = comparison.interval
     if comparison.noise_floor is None:
         return f"{line}, {ONE_RUN}"

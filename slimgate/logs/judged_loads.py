@@ -23,13 +23,20 @@ from slimgate.judge.load_tests import (
 )
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
-from slimgate.logs.load_tests import LoadPair, describe_lengths, failures, pair_loads
+from slimgate.logs.load_tests import (
+    LoadPair,
+    describe_answers,
+    describe_missing_times,
+    failures,
+    find_open_question,
+    pair_loads,
+)
 from slimgate.plugins.reader import LoadRun, Log
-from slimgate.plugins.workloads import LOAD_PARTS
+from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record.files import TEACHER
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import LOAD_TESTS, TaskFactsRecord
-from slimgate.results.base import BudgetFacts, OnInconclusive, worst_verdict
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
 
 Budget = SpeedBudget | LimitBudget
 
@@ -82,7 +89,13 @@ def judge_load_tests(
         base,
         {
             name: _judge_target(
-                name, base, target, pair_loads(base, target, repeat, allow), budgets[name], on_inconclusive
+                name,
+                base,
+                target,
+                pair_loads(base, target, repeat, allow),
+                budgets[name],
+                allow,
+                on_inconclusive,
             )
             for name, target in targets.items()
         },
@@ -107,26 +120,33 @@ def _judge_target(
     target: Log,
     pairs: Sequence[LoadPair],
     budgets: FileBudgets,
+    allow: Sequence[str],
     on_inconclusive: OnInconclusive,
 ) -> VariantRecord:
-    loads = {pair.name: _judge_load(name, pair, budgets.limits.on_times, on_inconclusive) for pair in pairs}
-    notes = [*budgets.notes, *base.notes, *target.notes, *describe_lengths(pairs)]
+    loads = {
+        pair.name: _judge_load(name, pair, budgets.limits.on_times, allow, on_inconclusive) for pair in pairs
+    }
+    notes = [*budgets.notes, *base.notes, *target.notes, *describe_answers(pairs)]
     return VariantRecord.model_validate(
         {"name": name, "parent": target.model, "load_tests": loads, "notes": notes}
     )
 
 
 def _judge_load(
-    name: str, pair: LoadPair, budgets: Sequence[Budget], on_inconclusive: OnInconclusive
+    name: str,
+    pair: LoadPair,
+    budgets: Sequence[Budget],
+    allow: Sequence[str],
+    on_inconclusive: OnInconclusive,
 ) -> dict[str, Any]:
     repeat = None if pair.repeat is None else pair.repeat.requests
     compared = (
-        compare_times(pair.base.requests, pair.target.requests, repeat, part, quantile)
+        compare_times(pair.base.requests, pair.target_requests, repeat, part, quantile)
         for part in LOAD_PARTS
         for quantile in SHOWN_QUANTILES
     )
     ratios = [ratio for ratio in compared if ratio is not None]  # None: a test lacks these times
-    judged = [_judge_budget(name, pair, ratios, budget) for budget in budgets]
+    judged = [_judge_budget(name, pair, ratios, budget, allow) for budget in budgets]
     verdict = worst_verdict([budget_verdict.verdict for budget_verdict, _ in judged])
     return {
         "base": _describe_run(pair.base),
@@ -154,7 +174,7 @@ def _describe_run(run: LoadRun) -> dict[str, Any]:
 
 
 def _judge_budget(
-    name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget
+    name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget, allow: Sequence[str]
 ) -> tuple[BudgetFacts, str]:
     """The verdict and its line. Raises DataError if the tests have no time that the budget limits."""
     part = PART_OF_SPEEDUP.get(budget.kind) or PART_OF_LIMIT[budget.kind]
@@ -164,7 +184,21 @@ def _judge_budget(
             f"load {pair.name}: no answer has a time of {part}, which the budget {budget.kind} needs"
         )
     if isinstance(budget, LimitBudget) and budget.kind in PART_OF_LIMIT:
-        times = judge_call_times(part_ms(pair.target.requests, part), [budget])
-        return times.budgets[0], call_times_message(name, pair.name, times, of="requests")
-    judged = judge_ratio(ratio, budget)
-    return judged, ratio_message(f"{name}: {pair.name}", ratio, judged)
+        times = judge_call_times(part_ms(pair.target_requests, part), [budget])
+        judged, undecided = _doubt(times.budgets[0], pair, part, allow)
+        times = replace(times, budgets=(judged,))
+        return judged, call_times_message(name, pair.name, times, of="requests", undecided=undecided)
+    judged, undecided = _doubt(judge_ratio(ratio, budget), pair, part, allow)
+    return judged, ratio_message(f"{name}: {pair.name}", ratio, judged, undecided=undecided)
+
+
+def _doubt(
+    judged: BudgetFacts, pair: LoadPair, part: LoadPart, allow: Sequence[str]
+) -> tuple[BudgetFacts, str | None]:
+    """INCONCLUSIVE with its reason, if the times are of too few answers, or a PASS of unlike ones."""
+    undecided = describe_missing_times(pair, part)
+    if undecided is None and judged.verdict is Verdict.PASS:
+        undecided = find_open_question(pair, part, allow)
+    if undecided is None:
+        return judged, None
+    return replace(judged, verdict=Verdict.INCONCLUSIVE, n_needed=None), undecided

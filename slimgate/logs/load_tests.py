@@ -8,12 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.plugins.reader import LOAD, OF_LOADS, PROMPT, LoadRequest, LoadRun, Log
+from slimgate.judge.load_tests import part_ms
+from slimgate.logs.token_lengths import ALIKE, describe_lengths, is_alike
+from slimgate.outcomes import Floats
+from slimgate.plugins.reader import ANSWERS, LOAD, OF_LOADS, PROMPT, LoadRequest, LoadRun, Log
+from slimgate.plugins.workloads import LoadPart
 
-# Up to this share of a run's requests may fail; with more, the other times do not describe the server.
+# Up to this share of a run's requests may fail, and as many may be unfinished; with more, the other times do
+# not describe the server.
 MOST_FAILED = 0.05
-# Prompts, and answers, count as equally long up to this difference.
-ALIKE = 0.05
+_CUT = LoadRequest(failed="cut off or cancelled")
 _MANY = 3
 
 
@@ -25,13 +29,24 @@ class LoadPair(NamedTuple):
     target: LoadRun
     repeat: LoadRun | None
 
+    @property
+    def target_requests(self) -> tuple[LoadRequest, ...]:
+        """The target's requests, with the unfinished ones as slower than all others, as if they had failed.
+
+        A run that ends early cuts off its slow requests, so leaving these out flatters the target.
+        For the same reason those of the base are left out: counting them would make the base look slow.
+        """
+        return self.target.requests + (_CUT,) * self.target.unfinished
+
 
 def check_load_options(allowed: Collection[str]) -> None:
     """Raises SuiteError for a name that is not a difference of load tests."""
     for name in allowed:
         if name not in OF_LOADS:
             near = format_suggestion(name, OF_LOADS)
-            raise SuiteError(f"--allow {name}: load tests differ in {' or '.join(OF_LOADS)}{near}")
+            raise SuiteError(
+                f"--allow {name}: load tests differ in {', '.join(OF_LOADS[:-1])} or {OF_LOADS[-1]}{near}"
+            )
 
 
 def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[str]) -> list[LoadPair]:
@@ -46,6 +61,7 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
     for log in (base, *other_runs):
         for name, run in log.loads.items():
             _refuse_failures(log.shown, name, run)
+            _refuse_unfinished(log.shown, name, run)
     for other in other_runs:
         for name, run in base.loads.items():
             _refuse_differences(base.shown, other.shown, name, run, other.loads[name], allowed)
@@ -77,6 +93,16 @@ def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
         )
 
 
+def _refuse_unfinished(file: str, name: str, run: LoadRun) -> None:
+    total = len(run.requests) + run.unfinished
+    if run.unfinished > MOST_FAILED * total:
+        raise DataError(
+            f"{file}: {run.unfinished:,} of {total:,} requests of load {name} were cut off by the end of the "
+            f"run or cancelled; expected at most {100 * MOST_FAILED:g} %, because these are the slow ones; "
+            "run it for longer, or until all requests are answered"
+        )
+
+
 def _refuse_differences(
     base_file: str, file: str, name: str, base: LoadRun, other: LoadRun, allowed: Collection[str]
 ) -> None:
@@ -91,30 +117,109 @@ def _refuse_differences(
             f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow "
             f"{LOAD} compares them anyway"
         )
-    before, after = (_mean(run.requests, "prompt_tokens") for run in (base, other))
-    if PROMPT not in allowed and not _alike(before, after):
+    if LOAD not in allowed and not _is_as_busy(base, other):
         raise DataError(
-            f"{file}: prompts of load {name} have {after:.1f} tokens on average, and {before:.1f} in "
-            f"{base_file}: expected the same prompts; --allow {PROMPT} compares them anyway"
+            f"{file} has another load than {base_file}, {name}: {_sent(other):,} requests for "
+            f"{_sent(base):,}, and fewer requests make a shorter queue; send the same number; --allow "
+            f"{LOAD} compares them anyway"
+        )
+    if PROMPT in allowed:
+        return
+    before, after = _prompt_lengths(base), _prompt_lengths(other)
+    for path, lengths in ((base_file, before), (file, after)):
+        if lengths is None:
+            raise DataError(
+                f"{path}: it lacks the prompt lengths of load {name}, expected those of at least "
+                f"{100 * (1 - MOST_FAILED):g} % of the requests; --allow {PROMPT} compares it anyway"
+            )
+    if before is not None and after is not None and not is_alike(before, after):
+        raise DataError(
+            f"{file}: prompts of load {name} have {describe_lengths(before, after)}: expected the "
+            f"prompts of {base_file}; --allow {PROMPT} compares them anyway"
         )
 
 
-def describe_lengths(pairs: Sequence[LoadPair]) -> Iterator[str]:
+def _sent(run: LoadRun) -> int:
+    return len(run.requests) + run.unfinished
+
+
+def _is_as_busy(base: LoadRun, other: LoadRun) -> bool:
+    """Whether the number of requests makes as long a queue in both.
+
+    Without a limit of users all requests may be open at once, so there must be as many. At a rate their
+    number may vary by ALIKE. With a limit, a run starts with one request per user, and these do not wait for
+    others; `other` must not have a larger share of them.
+    """
+    sent = _sent(base), _sent(other)
+    at_once = [
+        n if run.users is None else min(n, run.users) for n, run in zip(sent, (base, other), strict=True)
+    ]
+    if abs(at_once[1] - at_once[0]) > (0 if base.rate is None else ALIKE * max(at_once)):
+        return False
+    early = [(users - 1) / n for users, n in zip(at_once, sent, strict=True)]
+    return early[1] - early[0] <= ALIKE
+
+
+def _prompt_lengths(run: LoadRun) -> Floats | None:
+    """Of all requests; None if too many answered requests lack theirs."""
+    missing = sum(request.failed is None and request.prompt_tokens is None for request in run.requests)
+    if missing > MOST_FAILED * len(run.requests):
+        return None
+    known = [request.prompt_tokens for request in run.requests if request.prompt_tokens is not None]
+    return np.asarray(known, dtype=np.float64)
+
+
+def describe_answers(pairs: Sequence[LoadPair]) -> Iterator[str]:
     """Loads whose answers differ in length between base and target, which changes the time of answers."""
     for pair in pairs:
-        before, after = (_mean(run.requests, "tokens") for run in (pair.base, pair.target))
-        if not _alike(before, after):
-            yield (
-                f"{pair.name}: answers have {before:.1f} tokens in the base and {after:.1f} in "
-                "the target, so complete answers differ in time for that reason too"
+        if (difference := _describe_other_answers(pair, median=True)) is not None:
+            yield f"{pair.name}: {difference}, so complete answers differ in time for that reason too"
+
+
+def find_open_question(pair: LoadPair, part: LoadPart, allowed: Collection[str]) -> str | None:
+    """Why the times of this part cannot show that the target is fast enough; None if they can.
+
+    The times until the first token and from one to the next depend on the work of the server, so the lengths
+    of all answers count for them. For complete answers the median length counts too.
+    """
+    if ANSWERS in allowed:
+        return None
+    difference = _describe_other_answers(pair, median=part == "answer")
+    return None if difference is None else f"{difference}; --allow {ANSWERS} judges them anyway"
+
+
+def describe_missing_times(pair: LoadPair, part: LoadPart) -> str | None:
+    """Which run has this time for too few of its answers, such as answers of one token; None if none."""
+    runs = {"base": pair.base, "target": pair.target, "second run of the base": pair.repeat}
+    for name, run in runs.items():
+        if run is None:
+            continue
+        answered = len(run.requests) - failures(run)
+        timed = int(np.isfinite(part_ms(run.requests, part)).sum())
+        if answered - timed > MOST_FAILED * answered:
+            return (
+                f"only {timed:,} of {answered:,} answers of the {name} have this time, expected at least "
+                f"{100 * (1 - MOST_FAILED):g} %"
             )
+    return None
 
 
-def _mean(requests: Sequence[LoadRequest], field: str) -> float:
-    values = [getattr(request, field) for request in requests if request.failed is None]
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else 0.0
+def _describe_other_answers(pair: LoadPair, *, median: bool) -> str | None:
+    lengths = [_answer_lengths(run) for run in (pair.base, pair.target)]
+    before, after = lengths
+    if before is None or after is None:
+        return "the lengths of the answers are not known"
+    if is_alike(before, after, median=median):
+        return None
+    return f"answers have {describe_lengths(before, after)}"
 
 
-def _alike(before: float, after: float) -> bool:
-    return abs(after - before) <= ALIKE * max(before, after)
+def _answer_lengths(run: LoadRun) -> Floats | None:
+    """In tokens; None if too many answers lack theirs. Empty if the load has no answers."""
+    if not run.generates:
+        return np.zeros(0)
+    answered = [request.tokens for request in run.requests if request.failed is None]
+    known = [tokens for tokens in answered if tokens is not None]
+    if len(answered) - len(known) > MOST_FAILED * len(answered):
+        return None
+    return np.asarray(known, dtype=np.float64)

@@ -44,8 +44,10 @@ COMPARED = (TASKS, METRICS, *PER_SAMPLE, *SETTINGS)
 BASE_LOG = "base.parquet"
 FURTHER_BASE_LOGS = "base-*.parquet"
 # What two load tests must share; `--allow NAME` accepts a difference.
-LOAD = "load"
-OF_LOADS = (LOAD, PROMPT)
+LOAD, ANSWERS = "load", "answers"
+OF_LOADS = (LOAD, PROMPT, ANSWERS)
+# Why a request failed whose answer has no token.
+EMPTY = "an answer of 0 tokens"
 # What a reader may raise if a value of a log has another type than its tool writes.
 NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
 
@@ -197,13 +199,30 @@ class LoadRun:
 
     requests: in the order in which they were sent, with those that failed.
     settings: settings of the load, as plain JSON values. seconds: from the first request to the last answer.
-    unfinished: how many more requests the end of the test cut off.
+    unfinished: how many more requests the end of the test cut off, or the client cancelled.
+    users: how many requests may be open at once; None without such a limit. rate: requests a second; None if
+        they do not arrive at a rate. Without both, all are sent at once, so their number is the load.
+    generates: False if no request writes an answer, as in the prompt tests of llama-bench. Otherwise an
+        answer of 0 tokens counts as a failed request.
     """
 
     requests: tuple[LoadRequest, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     unfinished: int = 0
+    users: int | None = None
+    rate: float | None = None
+    generates: bool = True
+
+    def __post_init__(self) -> None:
+        if self.generates:
+            requests = tuple(
+                LoadRequest(prompt_tokens=request.prompt_tokens, failed=EMPTY)
+                if request.failed is None and request.tokens == 0
+                else request
+                for request in self.requests
+            )
+            object.__setattr__(self, "requests", requests)
 
 
 @dataclass(frozen=True, eq=False)

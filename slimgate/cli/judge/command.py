@@ -151,8 +151,8 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         metavar="WHAT",
         help="Logs: accept a difference between the logs in tasks, metrics, document, prompt, target, "
-        "shots, limit, chat_template, version, generation or filters (for load tests, in load or "
-        "prompt). Repeatable; the output names each accepted difference",
+        "shots, limit, chat_template, version, generation or filters (for load tests, in load, prompt "
+        "or answers). Repeatable; the output names each accepted difference",
     )
     parser.add_argument(
         "--missing",

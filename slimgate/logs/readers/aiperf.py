@@ -3,7 +3,7 @@
 Version 0.1.1 calls the time until the first token `ttft`, later versions `time_to_first_token`. The
 `inter_token_latency` of a request is the mean time from one token to the next. Requests of the warm-up are
 left out.
-Requests that aiperf cancelled itself (`--request-cancellation-rate`) are counted as unfinished, and not as
+Requests that aiperf cancelled itself (`--request-cancellation-rate`) are unfinished, and not
 failures of the server.
 """
 
@@ -98,9 +98,14 @@ def _model(config: Json) -> str | None:
 
 def _name(load: Json) -> str:
     """c8, r5, r5-c8, or all, if the log does not state the load."""
-    rate, users = load.get("request_rate", load.get("rate")), load.get("concurrency")
+    rate, users = _rate(load), load.get("concurrency")
     parts = [*([] if rate is None else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
     return "-".join(parts) or "all"
+
+
+def _rate(load: Json) -> float | None:
+    rate = load.get("request_rate", load.get("rate"))
+    return None if rate == float("inf") else rate
 
 
 def _run(path: Path, load: Json) -> LoadRun:
@@ -125,7 +130,14 @@ def _run(path: Path, load: Json) -> LoadRun:
             ) from None
     entries.sort(key=lambda pair: pair[0])
     seconds = (max(ends) - entries[0][0]) / 1e9 if entries else None
-    return LoadRun(tuple(request for _, request in entries), dict(load), seconds, unfinished)
+    return LoadRun(
+        tuple(request for _, request in entries),
+        dict(load),
+        seconds,
+        unfinished,
+        users=load.get("concurrency"),
+        rate=_rate(load),
+    )
 
 
 def _request(metrics: Json, error: Json | None) -> LoadRequest:

@@ -36,6 +36,7 @@ class Guidellm(Reader):
                 raise DataError(
                     f"{path}: two benchmarks of the load {name}; write each run into its own file"
                 )
+            _refuse_sample(path, name, benchmark, results)
             loads[name] = _run(benchmark)
         if not loads:
             raise DataError(f"{path}: it has no benchmark")
@@ -83,12 +84,31 @@ def _list_models(results: Mapping[str, Any]) -> Iterator[str]:
 def _name(strategy: Mapping[str, Any]) -> str:
     """c8 for eight users, r5 for a Poisson process; else the strategy's name comes first."""
     kind, rate = strategy["type_"], strategy.get("rate")
-    users = strategy.get("streams") or strategy.get("max_concurrency")
     if kind in _CLOSED:
-        return f"c{users or 1}"
+        return f"c{_users(strategy)}"
     if rate is None:
         return str(kind)
     return f"r{rate:g}" if kind == "poisson" else f"{kind}-r{rate:g}"
+
+
+def _users(strategy: Mapping[str, Any]) -> int | None:
+    users = strategy.get("streams") or strategy.get("max_concurrency")
+    return users or (1 if strategy["type_"] in _CLOSED else None)
+
+
+def _refuse_sample(path: Path, name: str, benchmark: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Raises DataError for a sample of the requests: it hides how many failed or were cut off."""
+    size = benchmark["config"].get("sample_size")
+    if size is None:
+        size = (results.get("args") or {}).get("sample_requests")
+    if size is None:
+        return
+    sizes = [len(requests) for requests in benchmark["requests"].values() if isinstance(requests, list)]
+    if max(sizes, default=0) >= size:
+        raise DataError(
+            f"{path}: load {name} has a sample of {size} requests of each status, expected all requests; run "
+            "guidellm without --sample-requests"
+        )
 
 
 def _run(benchmark: Mapping[str, Any]) -> LoadRun:
@@ -102,7 +122,14 @@ def _run(benchmark: Mapping[str, Any]) -> LoadRun:
     strategy = benchmark["config"]["strategy"]
     settings = {name: strategy[name] for name in _SETTINGS if strategy.get(name) is not None}
     requests = tuple(request for _, request in entries)
-    return LoadRun(requests, settings, _count_seconds(benchmark), len(by_status.get("incomplete") or ()))
+    return LoadRun(
+        requests,
+        settings,
+        _count_seconds(benchmark),
+        len(by_status.get("incomplete") or ()),
+        users=_users(strategy),
+        rate=None if strategy["type_"] in _CLOSED else strategy.get("rate"),
+    )
 
 
 def _count_seconds(benchmark: Mapping[str, Any]) -> float:

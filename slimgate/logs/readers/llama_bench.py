@@ -132,7 +132,7 @@ def _make_load_run(path: Path, name: str, entry: Entry) -> LoadRun:
         )
     settings = {key: str(entry[key]).strip() for key in _SETTINGS if key in entry}
     requests = (LoadRequest(total=time / 1e6, prompt_tokens=prompt, tokens=answer) for time in times)
-    return LoadRun(tuple(requests), settings, sum(times) / 1e9)
+    return LoadRun(tuple(requests), settings, sum(times) / 1e9, users=1, generates=answer > 0)
 
 
 reader = LlamaBench()

@@ -13,7 +13,7 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import beginning, read_objects
-from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
+from slimgate.plugins.reader import EMPTY, LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("input_lens", "output_lens", "ttfts", "itls", "errors")
 _SETTINGS = (
@@ -60,13 +60,18 @@ class Sglang(Reader):
 
 def _name(result: Mapping[str, Any]) -> str:
     """c8, r5, r5-c8, or all, if all requests are sent at once."""
-    rate, users = result["request_rate"], result.get("max_concurrency")
-    known = isinstance(rate, int | float) and rate != float("inf")
+    rate, users = _rate(result), result.get("max_concurrency")
     parts = [
-        *([f"r{rate:g}"] if known else [rate] if rate == "trace" else []),
+        *([] if rate is None else [f"r{rate:g}"]),
+        *(["trace"] if result["request_rate"] == "trace" else []),
         *([] if users is None else [f"c{users}"]),
     ]
     return "-".join(parts) or "all"
+
+
+def _rate(result: Mapping[str, Any]) -> float | None:
+    rate = result["request_rate"]
+    return rate if isinstance(rate, int | float) and rate != float("inf") else None
 
 
 def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
@@ -79,7 +84,11 @@ def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
         )
     requests = tuple(_requests(result))
     answered = sum(request.failed is None for request in requests)
-    if answered != result["completed"]:
+    # bench_serving counts an answer without tokens as completed.
+    empty = sum(
+        not (tokens or error) for tokens, error in zip(result["output_lens"], result["errors"], strict=True)
+    )
+    if not answered <= result["completed"] <= answered + empty:
         raise DataError(
             f"{path}: line {line}: {answered} requests have an answer, and completed says "
             f"{result['completed']}; expected the file as bench_serving writes it"
@@ -89,14 +98,16 @@ def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
         for name in _SETTINGS
         if result.get(name) is not None
     }
-    return LoadRun(requests, settings, result["duration"])
+    return LoadRun(
+        requests, settings, result["duration"], users=result.get("max_concurrency"), rate=_rate(result)
+    )
 
 
 def _requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
     """The requests in the order of sending. The time of an answer ends with the last of its pieces."""
     for prompt, tokens, first, between, error in zip(*(result[name] for name in _LISTS), strict=True):
         if error or not tokens:
-            yield LoadRequest(prompt_tokens=prompt, failed=" ".join(str(error).split())[-200:] or "no answer")
+            yield LoadRequest(prompt_tokens=prompt, failed=" ".join(str(error or EMPTY).split())[-200:])
             continue
         later = sum(between)
         yield LoadRequest(

@@ -20,7 +20,14 @@ from slimgate.plugins.environments import Environment, join_environments, make_e
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("ttfts", "itls", "output_lens", "errors")
-_SETTINGS = ("request_rate", "max_concurrency", "burstiness", "ramp_up_strategy")
+_SETTINGS = (
+    "request_rate",
+    "max_concurrency",
+    "burstiness",
+    "ramp_up_strategy",
+    "ramp_up_start_rps",
+    "ramp_up_end_rps",
+)
 # Keys of every result: before the lists of the requests, or after them in programs with another order.
 _NAMED_FIRST = ('"num_prompts"', '"request_rate"', '"model_id"')
 _NAMED_ANYWHERE = ('"num_prompts"', '"ttfts"', '"itls"')
@@ -130,7 +137,14 @@ def _run(path: Path, result: Mapping[str, Any]) -> LoadRun:
     order = result.get("start_times") or range(len(requests))
     sent = sorted(range(len(requests)), key=lambda at: order[at])
     settings = {name: result[name] for name in _SETTINGS if result.get(name) is not None}
-    return LoadRun(tuple(requests[at] for at in sent), settings, result["duration"])
+    rate = result["request_rate"]
+    return LoadRun(
+        tuple(requests[at] for at in sent),
+        settings,
+        result["duration"],
+        users=result.get("max_concurrency"),
+        rate=None if rate == "inf" else rate,
+    )
 
 
 def _requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:

@@ -52,7 +52,7 @@ class PairedTask:
     only_base, only_target: how many samples only one log has; not_run: how many the target has yet to run.
     metrics: those with scores in both logs; base_alone: those with scores in the base only.
     corpus: how the scores of all samples are combined, for metrics that are a ratio of two sums.
-    ranges: the ends of metrics that slimgate computed from the answers.
+    known_directions: as in TaskLog. ranges: the ends of metrics that slimgate computed from the answers.
     length_in: the unit of answer lengths, such as "tokens".
     """
 
@@ -71,6 +71,7 @@ class PairedTask:
     corpus: Mapping[str, CorpusKind] = field(default_factory=dict)
     ranges: Mapping[str, Range] = field(default_factory=dict)
     length_in: str | None = None
+    known_directions: Mapping[str, bool] = field(default_factory=dict)
 
 
 def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
@@ -131,7 +132,10 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     )
     tasks = base.tasks[name], target.tasks[name]
     corpus = {**tasks[1].corpus, **tasks[0].corpus}
-    known = [replace(paired, corpus=corpus) for paired in pairs if paired is not None]
+    directions = {**tasks[1].known_directions, **tasks[0].known_directions}
+    known = [
+        replace(paired, corpus=corpus, known_directions=directions) for paired in pairs if paired is not None
+    ]
     return [
         paired if checks is None else _add_behaviour(paired, tasks, checks, differences.notes)
         for paired in known

@@ -144,7 +144,9 @@ class TaskLog:
     """One task of a log. A reader leaves out what the log does not say.
 
     rows(): gives a new iterator at each call, so that millions of rows need not be in memory.
-    higher_is_better: metric -> whether higher is better.
+    higher_is_better: metric -> whether higher is better, as the log states it.
+    known_directions: metric -> whether higher is better, as the tool's documentation states it. The user may
+        say the opposite.
     settings: name in SETTINGS -> plain JSON value.
     optional_metrics: whether a metric may belong to some samples only, such as an assertion of one test. Then
         a row without an entry in `scores` has no such metric. Otherwise its score is missing. An entry None
@@ -172,6 +174,7 @@ class TaskLog:
     corpus: Mapping[str, CorpusKind] = field(default_factory=dict)
     most_tokens: int | None = None
     written: bool = True
+    known_directions: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,27 @@ from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 # The model in a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; the text after it stays.
 _MODEL = re.compile(r"[:,]model=([^,]*)")
 # HELM's own ranges: from 0 to 1, whereas sacrebleu has 0 to 100.
-_RANGES = dict.fromkeys(("bleu_1", "bleu_4"), (0.0, 1.0))
+_SHARES = ("bleu_1", "bleu_4", "mer_score", "wip_score", "chinese_mer_score", "chinese_wip_score")
+_ERROR_RATES = ("wer_score", "cer_score", "ter_score", "chinese_wer_score", "chinese_cer_score")
+_RANGES = {**dict.fromkeys(_SHARES, (0.0, 1.0)), **dict.fromkeys(_ERROR_RATES, (0.0, inf))}
 _STATS, _STATE = "per_instance_stats.json", "scenario_state.json"
 # Statistics of cost, size and bookkeeping, and of the model's own probability of its answer.
 _NO_QUALITY = re.compile(
     r"num_.*|training_.*|inference_.*|estimated_.*|finish_reason_.*|batch_size|prompt_truncated|max_prob"
     r"|logprob(_per_byte)?|predicted_index|.*_(cost|runtime|time|tokens)"
 )
-# Grades of safety judges: 1 is safe. Every score of HELM with such a name is better when higher.
-_SAFETY = re.compile(r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team).*_score")
-_SCORE = re.compile(r".*_score")
+# Grades of safety judges: 1 is safe.
+_SAFETY = re.compile(
+    r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team)(_gpt|_llama|_claude)?_score"
+)
+# Further names whose direction HELM's schemas (schema_*.yaml) state, and which `known_direction` lacks.
+_AIR = re.compile(r"air(_category_\d+(_\d+)*)?_score")
+_HIGHER = (
+    *("live_qa_score", "medication_qa_score", "wildbench_score", "wildbench_score_rescaled"),
+    *("adjusted_macro_f1_score", "wip_score", "chinese_wip_score"),
+)
+_LOWER = ("mer_score", *(f"chinese_{name}_score" for name in ("wer", "mer", "cer")))
+_DIRECTIONS = {**dict.fromkeys(_HIGHER, True), **dict.fromkeys(_LOWER, False)}
 _MOST_NAMED = 4
 # The figures of a run; each entry begins with a name and a count.
 _FIGURES = "stats.json"
@@ -133,7 +145,8 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     ]
     log = TaskLog(
         rows=partial(_rows, file, frozenset(scores)),
-        higher_is_better={name: True for name in scores if _SCORE.fullmatch(name)},
+        known_directions=_DIRECTIONS
+        | {name: True for name in scores if _SAFETY.fullmatch(name) or _AIR.fullmatch(name)},
         ranges=_RANGES | {name: (0.0, 1.0) for name in scores if _SAFETY.fullmatch(name)},
     )
     return log, notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,31 @@ def test_a_table_of_columns_alone_has_slices_and_answer_lengths(
     files = [str(tmp_path / "base.parquet"), str(tmp_path / "target.parquet")]
     assert main(["judge", *files, *arguments]) == 0
     assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_truncated_is_read_in_each_spelling(suffix: str, tmp_path: Path) -> None:
+    flags = ["1.0", "0.0", "Length", "stop", "TRUE", "false", "yes", "no", "1", "0", None]
+    table = pa.table({"id": [*map(str, range(11))], "score": [1.0] * 11, "truncated": flags})
+    path = tmp_path / f"table{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()), "utf-8")
+    else:
+        (pq.write_table if suffix == ".parquet" else pa.csv.write_csv)(table, path)
+    rows = read_log(path).tasks[""].rows()
+    assert [row.truncated for row in rows] == [True, False] * 5 + [None]
+
+
+def test_a_float_column_of_pandas_is_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    flags = [1.0, 0.0, float("nan")]
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "score": [1.0] * 3, "truncated": flags}), path)
+    assert [row.truncated for row in read_log(path).tasks[""].rows()] == [True, False, None]
+
+
+@pytest.mark.parametrize("value", ["cut", "2", "0.5", "max_tokens"])
+def test_another_value_of_truncated_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"id,score,truncated\na,1,true\nb,1,{value}\n", "utf-8")
+    with pytest.raises(DataError, match=f'id b: truncated is "{value}", expected true or false'):
+        read_samples("x", read_log(path).tasks[""])

@@ -19,6 +19,8 @@ from slimgate.plugins.reader import DOCUMENT, PROMPT, Log, Reader, Row, TaskLog
 
 # failureReason of a row that has no answer: 0 is none, 1 a failed assertion.
 _ERROR = 2
+# Reasons why an answer ended at its length limit, as providers call it.
+_CUT_OFF = ("length", "max_tokens")
 
 
 class Promptfoo(Reader):
@@ -129,7 +131,7 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
             response = row.get("response") or {}
             failed = _is_failed(row)
             scores = {
-                "pass": float(bool(row["success"])),
+                "pass": float(row["success"]),
                 "score": row["score"],
                 **dict.fromkeys(_list_assertions(test)),
                 **(row.get("namedScores") or {}),
@@ -145,7 +147,9 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
                     PROMPT: prompt.get("raw") or "",
                 },
                 error=str(row.get("error") or response.get("error")) if failed else None,
-                truncated=None if (reason := response.get("finishReason")) is None else reason == "length",
+                truncated=None
+                if (reason := response.get("finishReason")) is None
+                else str(reason).lower() in _CUT_OFF,
                 prompt=prompt.get("raw"),
                 answer=as_text(response.get("output")),
                 target=as_text([assertion.get("value") for assertion in test.get("assert") or ()]),

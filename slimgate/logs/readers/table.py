@@ -33,7 +33,12 @@ _NO_FIELDS = (
     *("id", "score", "metric", "epoch", "higher_is_better", "prediction", "answer", "error", "answer_tokens"),
     "truncated",
 )
-_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+# pandas writes 1.0 and 0.0 for flags of a column with missing values.
+_FLAGS = {
+    **dict.fromkeys(("true", "1", "1.0", "yes"), True),
+    **dict.fromkeys(("false", "0", "0.0", "no"), False),
+}
+_CUT_OFF = {**_FLAGS, "length": True, "stop": False}
 Values = Mapping[str, Any]
 
 
@@ -121,12 +126,12 @@ def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
 
 def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) -> None:
     """Raises DataError for a text that is neither true nor false, and if two rows of a metric differ."""
-    stated = text.strip().lower()
-    if not stated:
+    if not text.strip():
         return
-    if stated not in (*_TRUE, *_FALSE):
+    stated = _FLAGS.get(text.strip().lower())
+    if stated is None:
         raise DataError(f'{path}: column "higher_is_better" of {metric} has "{text}", expected true or false')
-    if better.setdefault(metric, stated in _TRUE) is not (stated in _TRUE):
+    if better.setdefault(metric, stated) is not stated:
         raise DataError(
             f'{path}: column "higher_is_better" of {metric} has true and false, expected only one of them'
         )
@@ -229,8 +234,22 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
         target=target,
         fields={name: value for name, value in row.items() if name not in _NO_FIELDS} or None,
         answer_tokens=None if (count := row.get("answer_tokens")) in (None, "") else float(count),
-        truncated=None if (cut := row.get("truncated")) in (None, "") else str(cut).lower() in _TRUE,
+        truncated=_is_cut_off(path, row),
     )
+
+
+def _is_cut_off(path: Path, row: Values) -> bool | None:
+    """Whether the answer was cut off; None if the table does not say it. Raises DataError for another value."""
+    value = row.get("truncated")
+    text = "" if value is None or value != value else str(value).strip()  # NaN differs from itself
+    if not text:
+        return None
+    if text.lower() not in _CUT_OFF:
+        raise DataError(
+            f'{path}: id {row["id"]}: truncated is "{text}", expected true or false (or the reason why the '
+            "answer ended, length or stop); name the column differently if it is something else"
+        )
+    return _CUT_OFF[text.lower()]
 
 
 reader = Table()

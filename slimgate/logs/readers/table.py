@@ -239,7 +239,10 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
 
 
 def _is_cut_off(path: Path, row: Values) -> bool | None:
-    """Whether the answer was cut off; None if the table does not say it. Raises DataError for another value."""
+    """Whether the answer was cut off; None if the table does not say it.
+
+    Raises DataError for a value that is neither true nor false.
+    """
     value = row.get("truncated")
     text = "" if value is None or value != value else str(value).strip()  # NaN differs from itself
     if not text:

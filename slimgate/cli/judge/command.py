@@ -153,7 +153,8 @@ def add_arguments(parser: CommandParser) -> None:
         "--missing",
         choices=("fail", "drop", "as-wrong"),
         default="fail",
-        help="Logs: handling of samples without a score in one log or both (default fail)",
+        help="Logs: handling of samples without a score in one log or both (default fail). as-wrong: a "
+        "sample that only the target lacks gets the worst score; one that the base lacks is left out",
     )
     for flag, direction in (("--higher-is-better", "higher"), ("--lower-is-better", "lower")):
         parser.add_argument(

@@ -166,6 +166,40 @@ def test_helm_joins_the_entries_of_an_instance_for_quality_alone(tmp_path: Path)
     )
 
 
+def write_perturbed(folder: Path, originals: Sequence[float], perturbed: Sequence[float]) -> Path:
+    """A run folder with a copy with typos before each instance, and an instance of the split valid."""
+    stats: list[dict[str, Any]] = []
+    for at, scores in enumerate(zip(originals, perturbed, strict=True)):
+        for score, changed in zip(reversed(scores), ({"perturbation": {"name": "typos"}}, {}), strict=True):
+            name = {"name": "exact_match", "split": "test", **changed}
+            stats.append({"instance_id": f"i{at}", **changed, "stats": [{"name": name, "mean": score}]})
+    valid = {"name": {"name": "exact_match", "split": "valid"}, "mean": 1.0}
+    stats.append({"instance_id": "v", "stats": [valid]})
+    path = folder / "boolq:model=a/per_instance_stats.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(stats), "utf-8")
+    return folder
+
+
+def test_perturbed_copies_and_splits_of_helm_are_apart(tmp_path: Path) -> None:
+    base = write_perturbed(tmp_path / "base", [1.0] * 90 + [0.0] * 10, [0.0, 1.0] * 50)
+    target = write_perturbed(tmp_path / "target", [1.0] * 80 + [0.0] * 20, [0.0, 1.0] * 50)
+    verdicts = judge(base, target, drop_budgets(["boolq/exact_match"], [2.0], None))
+    figures = {
+        part.name: (part.counts.judged, part.judged.teacher, part.judged.value)
+        for part in verdicts.comparisons
+    }
+    assert figures == {"boolq/exact_match": (100, 0.9, 0.8)}
+    names = {part.name: part.counts.judged for part in judge(base, target).comparisons}
+    assert names == {
+        "boolq/exact_match": 100,
+        "boolq/typos/exact_match": 100,
+        "boolq/valid/exact_match": 1,
+    }
+    rows = [*read_log(base).tasks["boolq"].rows()]
+    assert [row.filter for row in rows[:100]] == [""] * 100
+
+
 def helm_scores(folder: Path, name: str, scores: Sequence[float]) -> Path:
     """A run folder with one statistic."""
     return write_helm(folder / "asr:model=a", [(f"i{at}", {name: score}) for at, score in enumerate(scores)])

@@ -34,6 +34,7 @@ from slimgate.logs.several_runs import join_samples, list_tasks, with_tasks_of_a
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import (
     PER_SAMPLE,
+    SCORERS,
     SETTING_WORDS,
     SETTINGS,
     TASKS,
@@ -205,6 +206,10 @@ def _compare_settings(
     name: str, base: TaskLog, target: TaskLog, rules: Rules, differences: Differences
 ) -> None:
     before, after = plain_json(base.settings), plain_json(target.settings)
+    if SCORERS in before and SCORERS in after:  # a scorer in one log only has no metric to judge
+        shared = before[SCORERS].keys() & after[SCORERS].keys()
+        for settings in (before, after):
+            settings[SCORERS] = {name: part for name, part in settings[SCORERS].items() if name in shared}
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
             continue

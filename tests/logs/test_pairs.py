@@ -68,7 +68,7 @@ def test_what_may_differ_has_a_name() -> None:
         check_options(["shot"])
     assert str(error.value) == (
         "--allow shot: expected one of tasks, metrics, document, prompt, target, shots, limit, "
-        "chat_template, version, generation, filters. Did you mean shots?"
+        "chat_template, version, generation, filters, task_args, scorers. Did you mean shots?"
     )
 
 

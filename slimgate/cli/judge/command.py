@@ -146,7 +146,8 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         metavar="WHAT",
         help="Logs: accept a difference in tasks, metrics, document, prompt, target, shots, limit, "
-        "chat_template, version, generation or filters (load tests: load or prompt). Repeatable; "
+        "chat_template, version, generation, filters, task_args or scorers (load tests: load or "
+        "prompt). Repeatable; "
         "the output names each accepted difference",
     )
     parser.add_argument(

@@ -21,8 +21,9 @@ from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError, list_names
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import as_text, beginning, read_array, read_object
+from slimgate.logs.readers._settings import number_names, without_unset
 from slimgate.plugins.environments import Environment, join_environments, make_environment
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog
 
 # The model in a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; the text after it stays.
 _MODEL = re.compile(r"[:,]model=([^,]*)")
@@ -110,7 +111,12 @@ def _list_figures(file: Path) -> Iterator[tuple[str, float]]:
             yield " ".join(str(name[key]) for key in ("name", "split") if key in name), entry["mean"]
 
 
-_SAMPLING = ("temperature", "max_tokens", "num_outputs", "stop_sequences", "random", "max_eval_instances")
+_GENERATION = ("temperature", "max_tokens", "num_outputs", "stop_sequences", "random")
+_LIMIT = "max_eval_instances"
+# An argument of a class of metrics that only chooses which it computes.
+_NAMES_OF_METRICS = ("names",)
+_SAMPLING = (*_GENERATION, _LIMIT)
+_SHOTS = ("max_train_instances", "num_train_trials", "sample_train")
 _MODEL_KEYS = ("model", "model_deployment")
 
 
@@ -132,6 +138,31 @@ def _environment(file: Path) -> Environment:
     )
 
 
+def _read_settings(file: Path) -> dict[str, Any]:
+    """The settings in run_spec.json that two logs must share; empty without the file."""
+    if not file.is_file():
+        return {}
+    spec = read_object(file)
+    adapter = spec.get("adapter_spec") or {}
+    elsewhere = {*_SHOTS, *_GENERATION, *_MODEL_KEYS, _LIMIT}
+    arguments = {name: value for name, value in adapter.items() if name not in elsewhere}
+    graders = [*(spec.get("metric_specs") or ()), *(spec.get("annotators") or ())]
+    own = {str(adapter[name]) for name in _MODEL_KEYS if adapter.get(name)}
+    return {
+        "shots": {name: adapter[name] for name in _SHOTS if name in adapter},
+        "limit": {"limit": as_text(adapter.get(_LIMIT))},
+        "generation": {name: adapter[name] for name in _GENERATION if name in adapter},
+        "task_args": without_unset({**arguments, "scenario": spec.get("scenario_spec")}, own=own),
+        SCORERS: number_names(
+            (
+                str(grader["class_name"]).rpartition(".")[2],
+                without_unset(grader.get("args") or {}, ignored=_NAMES_OF_METRICS),
+            )
+            for grader in graders
+        ),
+    }
+
+
 def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     """The task of a run folder, and notes on statistics that are not judged."""
     statistics = _find_statistics(file, _list(file))
@@ -148,6 +179,7 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     ]
     log = TaskLog(
         rows=partial(_rows, file, frozenset(scores)),
+        settings=_read_settings(file.with_name(_SPEC)),
         known_directions=_DIRECTIONS
         | {name: True for name in scores if _SAFETY.fullmatch(name) or _AIR.fullmatch(name)},
         ranges=_RANGES | {name: (0.0, 1.0) for name in scores if _SAFETY.fullmatch(name)},

@@ -106,7 +106,8 @@ def test_names_of_the_model_itself_are_no_difference(tmp_path: Path) -> None:
         )
         for name, extra in (("base", None), ("int4", {}))
     ]
-    assert judge(*files).comparisons
+    base, target = files
+    assert judge(base, target).comparisons
 
 
 def test_a_scorer_of_one_log_alone_is_no_difference(tmp_path: Path) -> None:

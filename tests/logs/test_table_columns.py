@@ -150,3 +150,46 @@ def test_another_value_of_truncated_is_refused(tmp_path: Path, value: str) -> No
     path.write_text(f"id,score,truncated\na,1,true\nb,1,{value}\n", "utf-8")
     with pytest.raises(DataError, match=f'id b: truncated is "{value}", expected true or false'):
         read_samples("x", read_log(path).tasks[""])
+
+
+def write_answers(path: Path, table: pa.Table) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()), "utf-8")
+    else:
+        (pq.write_table if path.suffix == ".parquet" else pa.csv.write_csv)(table, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_another_spelling_of_a_label_is_refused(suffix: str, tmp_path: Path) -> None:
+    answers = {"id": ["a", "b", "c"], "label": ["Yes", "No", "Yes"], "prediction": ["yes", "No", "yes"]}
+    path = write_answers(tmp_path / f"table{suffix}", pa.table(answers))
+    words = 'table.*: 2 of 3 rows predict "yes", and the label is "Yes": such answers are neither right'
+    for columns in ({}, {"cat": ["x"] * 3}):
+        write_answers(path, pa.table({**answers, **columns}))
+        with pytest.raises(DataError, match=words):
+            read_log(path, "table")
+
+
+def test_labels_of_another_task_are_not_compared(tmp_path: Path) -> None:
+    answers = {"id": ["a", "b"], "label": ["Yes", "no"], "prediction": ["No", "no"], "task": ["s", "t"]}
+    path = write_answers(tmp_path / "table.csv", pa.table(answers))
+    assert [row.scores for row in read_log(path, "table").tasks["s"].rows()] == [{"accuracy": 0.0}]
+
+
+def test_a_whole_float_of_pandas_is_its_number(tmp_path: Path) -> None:
+    answers = {"id": ["a", "b", "c"], "label": [1, 0, 1], "prediction": [1.0, 1.0, float("nan")]}
+    path = write_answers(tmp_path / "table.parquet", pa.table(answers))
+    rows = read_log(path, "table").tasks[""].rows()
+    assert [row.scores["accuracy"] for row in rows] == [1.0, 0.0, None]
+
+
+def test_labels_that_are_lists_are_checked_by_rows(tmp_path: Path) -> None:
+    answers = {"id": ["a", "b"], "label": [["x"], ["y"]], "prediction": [["x"], ["X"]]}
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table(answers), path)
+    with pytest.raises(DataError, match="1 of 2 rows predict"):
+        read_log(path, "table")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"table\.parquet"):
+        read_log(path, "table")

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import as_text, read_objects
 from slimgate.logs.predictions.files import FORMATS
+from slimgate.logs.predictions.label_sets import refuse_other_spellings
 from slimgate.logs.readers._table_columns import TableRows
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
 
@@ -59,6 +62,8 @@ class Table(Reader):
                 "to score"
                 f"{format_suggestion('score', columns)}"
             )
+        if "score" not in columns:
+            _check_spelling(path, columns)
         names, better = _tasks(path, columns)
         rows = (
             _rows
@@ -107,6 +112,37 @@ def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
         return
     with open_csv(path, kind, names, {name: pa.string() for name in names}) as reader:
         yield from reader
+
+
+def _check_spelling(path: Path, columns: list[str]) -> None:
+    """Raises DataError for predictions that are a label of their task in another spelling."""
+    labels: dict[str, set[str]] = {}
+    predicted: dict[str, Counter[str]] = {}
+    rows = 0
+    for task, label, prediction, count in _count_answers(path, columns):
+        rows += count
+        if label is not None:
+            labels.setdefault(task, set()).add(label)
+        if prediction is not None:
+            predicted.setdefault(task, Counter())[prediction] += count
+    for task, of_task in predicted.items():
+        refuse_other_spellings(str(path), labels.get(task, set()), of_task, rows)
+
+
+def _count_answers(path: Path, columns: list[str]) -> Iterator[tuple[str, str | None, str | None, int]]:
+    """(task, label, prediction, rows); of a table that is read by columns, each pair once a block."""
+    names = [name for name in ("label", "prediction", "task") if name in columns]
+    if "task" not in names and FORMATS[path.suffix.lower()] != "jsonl":
+        try:
+            for batch in _batches(path, names):
+                counted = pa.Table.from_batches([batch]).group_by(names).aggregate([([], "count_all")])
+                for row in counted.to_pylist():
+                    yield "", _as_label(row["label"]), _as_label(row["prediction"]), row["count_all"]
+            return
+        except (pa.ArrowException, OSError):
+            pass  # values of another type, such as lists; a file that cannot be read fails below
+    for label, prediction, *task in _values(path, names):
+        yield str(task[0]) if task else "", _as_label(label), _as_label(prediction), 1
 
 
 def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
@@ -199,7 +235,8 @@ def _metric(row: Values) -> str:
 
 def _score(path: Path, row: Values) -> float | None:
     if "score" not in row:
-        return None if row["prediction"] is None else float(_same(row["label"], row["prediction"]))
+        prediction = _as_label(row["prediction"])
+        return None if prediction is None else float(_as_label(row["label"]) == prediction)
     value = row["score"]
     if value is None:
         return None
@@ -211,8 +248,11 @@ def _score(path: Path, row: Values) -> float | None:
         raise DataError(f"{path}: id {row['id']}: score {value!r}, expected a number") from None
 
 
-def _same(label: object, prediction: object) -> bool:
-    return as_text(label) == as_text(prediction)
+def _as_label(value: object) -> str | None:
+    """The text of a label; pandas writes whole numbers as floats, and NaN for none."""
+    if isinstance(value, float):
+        return None if isnan(value) else as_text(int(value) if value.is_integer() else value)
+    return as_text(value)
 
 
 def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:

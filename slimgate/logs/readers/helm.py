@@ -147,12 +147,14 @@ def _read_settings(file: Path) -> dict[str, Any]:
     elsewhere = {*_SHOTS, *_GENERATION, *_MODEL_KEYS, _LIMIT}
     arguments = {name: value for name, value in adapter.items() if name not in elsewhere}
     graders = [*(spec.get("metric_specs") or ()), *(spec.get("annotators") or ())]
-    own = {str(adapter[name]) for name in _MODEL_KEYS if adapter.get(name)}
+    model_names = {str(adapter[name]) for name in _MODEL_KEYS if adapter.get(name)}
     return {
         "shots": {name: adapter[name] for name in _SHOTS if name in adapter},
         "limit": {"limit": as_text(adapter.get(_LIMIT))},
         "generation": {name: adapter[name] for name in _GENERATION if name in adapter},
-        "task_args": without_unset({**arguments, "scenario": spec.get("scenario_spec")}, own=own),
+        "task_args": without_unset(
+            {**arguments, "scenario": spec.get("scenario_spec")}, model_names=model_names
+        ),
         SCORERS: number_names(
             (
                 str(grader["class_name"]).rpartition(".")[2],

@@ -160,7 +160,7 @@ def _task(file: Path, header: Json) -> TaskLog:
     generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
     names = (spec.get("dataset") or {}).get("sample_ids") or ()
     epochs = config.get("epochs") or 1
-    own = _list_own_names(spec)
+    model_names = _list_own_names(spec)
     return TaskLog(
         rows=partial(_rows, file),
         ids=tuple(_row_id(name, epoch) for epoch in range(1, epochs + 1) for name in names),
@@ -174,8 +174,8 @@ def _task(file: Path, header: Json) -> TaskLog:
                 for key, value in generation.items()
                 if value is not None and key not in _NOT_ANSWERS
             },
-            "filters": _read_solvers(plan, own) if plan else None,
-            "task_args": without_unset(spec.get("task_args") or {}, own=own),
+            "filters": _read_solvers(plan, model_names) if plan else None,
+            "task_args": without_unset(spec.get("task_args") or {}, model_names=model_names),
             **_read_scorers(header),
         },
     )
@@ -188,11 +188,11 @@ def _list_own_names(spec: Json) -> set[str]:
     return {model, model.partition("/")[2], *(value for value in stated if isinstance(value, str))} - {""}
 
 
-def _read_solvers(plan: Json, own: Collection[str]) -> dict[str, Any]:
+def _read_solvers(plan: Json, model_names: Collection[str]) -> dict[str, Any]:
     """The solvers in order, each with its parameters, such as the template of a system message."""
     steps = plan.get("steps") or ()
     return {
-        f"{at} {step['solver']}": without_unset(step.get("params") or {}, own=own)
+        f"{at} {step['solver']}": without_unset(step.get("params") or {}, model_names=model_names)
         for at, step in enumerate(steps, 1)
     }
 

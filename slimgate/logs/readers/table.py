@@ -130,19 +130,30 @@ def _check_spelling(path: Path, columns: list[str]) -> None:
 
 
 def _count_answers(path: Path, columns: list[str]) -> Iterator[tuple[str, str | None, str | None, int]]:
-    """(task, label, prediction, rows); of a table that is read by columns, each pair once a block."""
+    """(task, label, prediction, rows); of a table that is read by columns, each pair once."""
+    by_columns = "task" not in columns and FORMATS[path.suffix.lower()] != "jsonl"
+    counts = _count_by_columns(path) if by_columns else None
+    if counts is not None:
+        for (label, prediction), rows in counts.items():
+            yield "", label, prediction, rows
+        return
     names = [name for name in ("label", "prediction", "task") if name in columns]
-    if "task" not in names and FORMATS[path.suffix.lower()] != "jsonl":
-        try:
-            for batch in _batches(path, names):
-                counted = pa.Table.from_batches([batch]).group_by(names).aggregate([([], "count_all")])
-                for row in counted.to_pylist():
-                    yield "", _as_label(row["label"]), _as_label(row["prediction"]), row["count_all"]
-            return
-        except (pa.ArrowException, OSError):
-            pass  # values of another type, such as lists; a file that cannot be read fails below
     for label, prediction, *task in _values(path, names):
         yield str(task[0]) if task else "", _as_label(label), _as_label(prediction), 1
+
+
+def _count_by_columns(path: Path) -> Counter[tuple[str | None, str | None]] | None:
+    """The rows of each label and prediction; None if they are no plain values, such as lists."""
+    names = ["label", "prediction"]
+    counts: Counter[tuple[str | None, str | None]] = Counter()
+    try:
+        for batch in _batches(path, names):
+            counted = pa.Table.from_batches([batch]).group_by(names).aggregate([([], "count_all")])
+            for row in counted.to_pylist():
+                counts[_as_label(row["label"]), _as_label(row["prediction"])] += row["count_all"]
+    except (pa.ArrowException, OSError):
+        return None
+    return counts
 
 
 def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:

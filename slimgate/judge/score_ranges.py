@@ -84,6 +84,7 @@ _NAMES: Mapping[Range, tuple[str, ...]] = {
     (-100.0, 100.0): ("bleu_diff", "rouge1_diff", "rouge2_diff", "rougel_diff"),
     (0.0, inf): (
         *("wer", "cer", "word_error_rate", "char_error_rate", "ter", "perplexity", "word_perplexity", "mse"),
+        *("wer_score", "cer_score", "ter_score"),
         *("byte_perplexity", "bits_per_byte", "mae", "rmse", "loss", "nll", "log_loss", "latency"),
         "answer_length",
     ),
@@ -95,7 +96,9 @@ _SHARES = re.compile(
     r"|(ndcg|recall|precision|map|mrr|hits?|hit_rate|pass|acc|accuracy)(@|_at_)k?\d*"
 )
 # The most that a row counts for in the mean of a score without an upper end.
-_CAPS: Mapping[str, float] = dict.fromkeys(("wer", "cer", "word_error_rate", "char_error_rate"), 1.0)
+_CAPS: Mapping[str, float] = dict.fromkeys(
+    ("wer", "cer", "word_error_rate", "char_error_rate", "wer_score", "cer_score"), 1.0
+)
 # If the scores of two logs differ by this factor, one log is in percent and the other in shares.
 _TIMES_APART = 10.0
 

@@ -70,6 +70,7 @@ def write_base_log(log: Log, path: Path) -> None:
             tasks[name] = {
                 "row_groups": [first, groups],
                 "higher_is_better": dict(task.higher_is_better),
+                "known_directions": dict(task.known_directions),
                 "settings": plain_json(task.settings),
                 "optional_metrics": task.optional_metrics,
                 "samples": task.samples,
@@ -133,6 +134,7 @@ def read_base_log(file: Path, shown: str) -> Log:
         name: TaskLog(
             rows=partial(_rows, file, range(*task["row_groups"])),
             higher_is_better=task["higher_is_better"],
+            known_directions=task.get("known_directions", {}),
             settings=task["settings"],
             optional_metrics=task["optional_metrics"],
             samples=task["samples"],

@@ -12,6 +12,7 @@ import pyarrow as pa
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, is_two_sided
+from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.over_runs import RunScores
@@ -385,10 +386,11 @@ def judge_scores(
         for scores_of_side in (base, target)
     )
     try:
-        return judge_quality(metric, before, after, budgets, seed=seed, runs=runs)
+        judged = judge_quality(metric, before, after, budgets, seed=seed, runs=runs)
     except SuiteError as error:
         hint = "" if is_bounded(metric) else f"; {metric.open_range}"
         raise SuiteError(f"{metric.name}: {error}{hint}") from error
+    return withhold_sure_passes(metric, judged)
 
 
 def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:

@@ -9,7 +9,7 @@ from slimgate.errors import DataError, list_names
 
 _MOST_REFUSED = 8
 _MOST_TASKS = 3
-HINT = "--missing drop leaves them out, --missing as-wrong counts them as wrong"
+HINT = "--missing drop leaves them out, --missing as-wrong counts those that only the target lacks as wrong"
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Whether a metric of a log is better when higher: by the user, by the log, or by a known name."""
+"""Whether a metric of a log is better when higher: by the user, the log, its tool, or a known name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapp
 
     stated: as in Rules. Raises SuiteError if it contradicts the log, or itself.
     """
-    known = {metric: known_direction(metric) for metric in measured}
+    known = {metric: paired.known_directions.get(metric, known_direction(metric)) for metric in measured}
     directions = {metric: better for metric, better in known.items() if better is not None}
     directions |= paired.higher_is_better
     for metric, name in measured.items():

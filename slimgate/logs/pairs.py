@@ -34,6 +34,7 @@ from slimgate.logs.several_runs import join_samples, list_tasks, with_tasks_of_a
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import (
     PER_SAMPLE,
+    SCORERS,
     SETTING_WORDS,
     SETTINGS,
     TASKS,
@@ -52,7 +53,7 @@ class PairedTask:
     only_base, only_target: how many samples only one log has; not_run: how many the target has yet to run.
     metrics: those with scores in both logs; base_alone: those with scores in the base only.
     corpus: how the scores of all samples are combined, for metrics that are a ratio of two sums.
-    ranges: the ends of metrics that slimgate computed from the answers.
+    known_directions: as in TaskLog. ranges: the ends of metrics that slimgate computed from the answers.
     length_in: the unit of answer lengths, such as "tokens".
     """
 
@@ -71,6 +72,7 @@ class PairedTask:
     corpus: Mapping[str, CorpusKind] = field(default_factory=dict)
     ranges: Mapping[str, Range] = field(default_factory=dict)
     length_in: str | None = None
+    known_directions: Mapping[str, bool] = field(default_factory=dict)
 
 
 def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
@@ -131,7 +133,10 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     )
     tasks = base.tasks[name], target.tasks[name]
     corpus = {**tasks[1].corpus, **tasks[0].corpus}
-    known = [replace(paired, corpus=corpus) for paired in pairs if paired is not None]
+    directions = {**tasks[1].known_directions, **tasks[0].known_directions}
+    known = [
+        replace(paired, corpus=corpus, known_directions=directions) for paired in pairs if paired is not None
+    ]
     return [
         paired if checks is None else _add_behaviour(paired, tasks, checks, differences.notes)
         for paired in known
@@ -201,6 +206,10 @@ def _compare_settings(
     name: str, base: TaskLog, target: TaskLog, rules: Rules, differences: Differences
 ) -> None:
     before, after = plain_json(base.settings), plain_json(target.settings)
+    if SCORERS in before and SCORERS in after:  # a scorer in one log only has no metric to judge
+        shared = before[SCORERS].keys() & after[SCORERS].keys()
+        for settings in (before, after):
+            settings[SCORERS] = {name: part for name, part in settings[SCORERS].items() if name in shared}
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
             continue

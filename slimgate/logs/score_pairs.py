@@ -2,8 +2,9 @@
 
 Nothing is dropped silently: samples that only one log has, that failed, or that have no score in one log
 or in both are counted, and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong"
-gives them the worst score if they have none. In some logs a metric belongs to some samples only, such as
-an assertion of one test (`TaskLog.optional_metrics`). The other samples then do not count as missing.
+gives them the worst score in the target, and leaves out those without a score in the base. In some logs a
+metric belongs to some samples only, such as an assertion of one test (`TaskLog.optional_metrics`). The other
+samples then do not count as missing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ from slimgate.logs.pairs import PairedTask
 from slimgate.logs.predictions.files import some
 from slimgate.logs.rules import Rules
 from slimgate.outcomes import Floats, Ints
+
+# What happens to samples without a score, for notes.
+_DONE = {
+    "drop": "left out",
+    "as-wrong": "wrong if only the target has no score, left out if the base has none",
+}
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,10 @@ class Counts:
 class PairedScores:
     """The scores of one metric. base, target: (rows,), nothing missing. clusters: (rows,) digests, or None.
 
-    base_rows, target_rows: (rows,) positions in both logs, -1 if a log lacks the sample. documents: (rows,)
-    digests of the samples' documents, from `same_documents`. sizes: (rows,) for a ratio of sums,
-    the same in both logs; None for a mean of scores. runs: the scores of each run, if there are several; base
-    and target are then their means.
+    base_rows, target_rows: (rows,) positions in both logs, -1 if the target lacks the sample.
+    documents: (rows,) digests of the samples' documents, from `same_documents`. sizes: (rows,) for a ratio
+    of sums, the same in both logs; None for a mean of scores. runs: the scores of each run, if there are
+    several; base and target are then their means.
     """
 
     base: Floats
@@ -118,7 +125,7 @@ def pair_scores(
         if rules.missing == "fail":
             differences.add_missing(text + _describe_first_error(paired))
             return None
-        done = "left out" if rules.missing == "drop" else "counted as wrong where they have no score"
+        done = _DONE[rules.missing]
         differences.notes.append(f"{text}: {done} (--missing {rules.missing})")
         if rules.missing == "as-wrong":
             return _score_missing_as_wrong(where, paired, metric, counts, not_of_metric)
@@ -192,10 +199,10 @@ def _make_scores(
         base, target = runs.base.mean(axis=0), runs.target.mean(axis=0)
     clusters = None
     if paired.base.clusters is not None and paired.target.clusters is not None:
-        clusters = _take_either(paired.base.clusters, paired.target.clusters, base_rows, target_rows)
+        clusters = paired.base.clusters[base_rows]
     documents = -1 - np.arange(len(base))
     if paired.base.documents is not None and paired.target.documents is not None:
-        documents = _take_either(paired.base.documents, paired.target.documents, base_rows, target_rows)
+        documents = paired.base.documents[base_rows]
     counts = replace(counts, judged=len(base))
     return PairedScores(base, target, base_rows, target_rows, clusters, documents, counts, runs=runs)
 
@@ -205,11 +212,6 @@ def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) ->
     lines = samples.scores[metric][None] if samples.runs is None else samples.runs[metric]
     scores = np.where(rows >= 0, lines[:, rows], nan)
     return np.where(np.isnan(scores), wrong, scores)
-
-
-def _take_either(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
-    """(rows,) the base's values; those of the target for samples that the base lacks."""
-    return np.where(base_rows >= 0, before[base_rows], after[target_rows])
 
 
 def _describe_missing(where: str, paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
@@ -250,35 +252,36 @@ def _describe_first_error(paired: PairedTask) -> str:
 def _score_missing_as_wrong(
     where: str, paired: PairedTask, metric: str, counts: Counts, not_of_metric: npt.NDArray[np.bool_]
 ) -> PairedScores:
-    """Every sample of either log that has the metric; wrong in a log in which it has no score."""
-    scores = [paired.base.scores[metric], paired.target.scores[metric]]
-    known = np.concatenate([values[~np.isnan(values)] for values in scores])
-    if not len(known):
-        raise DataError(f"{where}: no sample has a score in either log{_describe_first_error(paired)}")
+    """Every sample that the base scored; wrong in the target if it has no score there.
+
+    A sample without a score in the base is left out. As wrong it would lower the base, and so allow the
+    target to lose as many others.
+    """
+    base_scores, target_scores = paired.base.scores[metric], paired.target.scores[metric]
+    known = np.concatenate([values[~np.isnan(values)] for values in (base_scores, target_scores)])
+    if np.isnan(base_scores).all():
+        raise DataError(
+            f"{where}: no sample has a score in the base's log{_describe_first_error(paired)}; run the base "
+            "again"
+        )
     if known.min() < 0 or known.max() > 1:
         raise DataError(
             f"{where}: scores from {known.min():g} to {known.max():g} have no value that is wrong; "
             "--missing as-wrong needs scores from 0 to 1"
         )
     wrong = 0.0 if paired.higher_is_better[metric] else 1.0
-    filled = [np.where(np.isnan(values), wrong, values) for values in scores]
-    lone = [
-        np.setdiff1d(np.flatnonzero(~np.isnan(values) | _has_metric(samples, metric)), rows)
-        for values, samples, rows in zip(
-            scores,
-            (paired.base, paired.target),
-            (paired.base_rows, paired.target_rows),
-            strict=True,
-        )
-    ]
+    scored = ~np.isnan(base_scores)
+    shared = scored[paired.base_rows] & ~not_of_metric
+    lone = np.setdiff1d(np.flatnonzero(scored), paired.base_rows)
     if paired.not_run:
-        lone[0] = lone[0][:0]
-    shared = paired.base_rows[~not_of_metric], paired.target_rows[~not_of_metric]
-    base = np.concatenate([filled[0][shared[0]], filled[0][lone[0]], np.full(len(lone[1]), wrong)])
-    target = np.concatenate([filled[1][shared[1]], np.full(len(lone[0]), wrong), filled[1][lone[1]]])
-    base_rows = np.concatenate([shared[0], lone[0], np.full(len(lone[1]), -1)])
-    target_rows = np.concatenate([shared[1], np.full(len(lone[0]), -1), lone[1]])
-    return _make_scores(paired, metric, base, target, base_rows, target_rows, counts, wrong)
+        lone = lone[:0]
+    base_rows = np.concatenate([paired.base_rows[shared], lone])
+    target_rows = np.concatenate([paired.target_rows[shared], np.full(len(lone), -1)])
+    if not len(base_rows):
+        raise DataError(f"{where}: no sample that the target has run has a score in the base's log")
+    target = np.where(target_rows >= 0, target_scores[target_rows], nan)
+    target = np.where(np.isnan(target), wrong, target)
+    return _make_scores(paired, metric, base_scores[base_rows], target, base_rows, target_rows, counts, wrong)
 
 
 def comparison_name(task: str, filter_: str, metric: str) -> str:

@@ -143,11 +143,13 @@ def describe_runs(base: Log, target: Log, *, has_epochs: bool) -> str:
 
 def without_seeds(task: TaskLog) -> TaskLog:
     """The task without the seeds in its settings."""
-    generation = task.settings.get("generation")
-    if not isinstance(generation, Mapping):
-        return task
-    settings = {name: value for name, value in generation.items() if name not in _SEEDS}
-    return replace(task, settings={**task.settings, "generation": settings})
+    settings = {
+        name: {key: value for key, value in setting.items() if key not in _SEEDS}
+        if name in ("generation", "task_args") and isinstance(setting, Mapping)
+        else setting
+        for name, setting in task.settings.items()
+    }
+    return replace(task, settings=settings)
 
 
 def join_samples(runs: Sequence[Samples]) -> Samples:

@@ -31,12 +31,14 @@ from slimgate.plugins.environments import Environment
 # What two logs must share to be compared; `--allow NAME` accepts a difference.
 DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
 PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
-SETTINGS = ("shots", "limit", "chat_template", "version", "generation", "filters")
+SCORERS = "scorers"
+SETTINGS = ("shots", "limit", "chat_template", "version", "generation", "filters", "task_args", SCORERS)
 # Words for messages.
 SETTING_WORDS = {
     "chat_template": "chat template",
     "version": "task version",
     "generation": "generation settings",
+    "task_args": "task arguments",
 }
 TASKS, METRICS = "tasks", "metrics"
 COMPARED = (TASKS, METRICS, *PER_SAMPLE, *SETTINGS)
@@ -146,8 +148,11 @@ class TaskLog:
     """One task of a log. A reader leaves out what the log does not say.
 
     rows(): gives a new iterator at each call, so that millions of rows need not be in memory.
-    higher_is_better: metric -> whether higher is better.
-    settings: name in SETTINGS -> plain JSON value.
+    higher_is_better: metric -> whether higher is better, as the log states it.
+    known_directions: metric -> whether higher is better, as the tool's documentation states it. The user may
+        say the opposite.
+    settings: name in SETTINGS -> plain JSON value. Of SCORERS, a mapping by scorer, those of both logs are
+        compared.
     optional_metrics: whether a metric may belong to some samples only, such as an assertion of one test. Then
         a row without an entry in `scores` has no such metric. Otherwise its score is missing. An entry None
         is a missing score in both cases.
@@ -174,6 +179,7 @@ class TaskLog:
     corpus: Mapping[str, CorpusKind] = field(default_factory=dict)
     most_tokens: int | None = None
     written: bool = True
+    known_directions: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

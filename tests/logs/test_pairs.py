@@ -68,7 +68,7 @@ def test_what_may_differ_has_a_name() -> None:
         check_options(["shot"])
     assert str(error.value) == (
         "--allow shot: expected one of tasks, metrics, document, prompt, target, shots, limit, "
-        "chat_template, version, generation, filters. Did you mean shots?"
+        "chat_template, version, generation, filters, task_args, scorers. Did you mean shots?"
     )
 
 
@@ -386,7 +386,8 @@ def test_differences_of_many_tasks_are_in_one_message() -> None:
         "base and target are not comparable: a, b, c and 2 more: shots 0 and 5; a, b, c and 2 more: "
         "prompts differ in "
         '1 of 1 samples ("0"); accept them by --allow shots --allow prompt; and '
-        f"{'; '.join(missing)}: --missing drop leaves them out, --missing as-wrong counts them as wrong"
+        f"{'; '.join(missing)}: --missing drop leaves them out, --missing as-wrong counts "
+        "those that only the target lacks as wrong"
     )
 
 
@@ -450,8 +451,7 @@ def test_a_score_that_is_missing_in_one_log_or_both_is_one_rule(name: str) -> No
     assert pair_scores(paired_of(base, target), "em", Rules(), differences) is None
     assert refused(differences) == (
         f'gsm8k/em: of 2 samples {words} ("0"): --missing drop leaves them out, --missing as-wrong '
-        f"counts them as "
-        "wrong"
+        "counts those that only the target lacks as wrong"
     )
     dropped, scores, noted = counts_of(base, target, Rules(missing="drop"))
     assert dropped == counts
@@ -463,13 +463,14 @@ def test_a_score_that_is_missing_in_one_log_or_both_is_one_rule(name: str) -> No
 def test_missing_scores_as_wrong_are_the_worst_value() -> None:
     base, target = rows_of([1.0, None, None, 1.0]), rows_of([None, 1.0, None, 1.0])
     counts, scores, noted = counts_of(base, target, Rules(missing="as-wrong"))
-    assert counts == Counts(4, unscored_base=1, unscored_target=1, unscored_both=1)
+    assert counts == Counts(2, unscored_base=1, unscored_target=1, unscored_both=1)
     assert counts.missing == 3
-    assert scores == [[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]]
+    assert scores == [[1.0, 1.0], [0.0, 1.0]]
     assert noted.notes == [
         "gsm8k/em: of 4 samples 1 have no score in the base's log, 1 have no score in the target's log, "
         "1 have no "
-        'score in either log ("0", "1", "2"): counted as wrong where they have no score (--missing as-wrong)'
+        'score in either log ("0", "1", "2"): wrong if only the target has no score, left out if the base '
+        "has none (--missing as-wrong)"
     ]
 
 
@@ -479,7 +480,7 @@ def test_of_an_error_the_worst_value_is_one() -> None:
     rules = Rules(missing="as-wrong")
     scores = pair_scores(paired_of(*rows), "wer", rules, differences)
     assert scores is not None
-    assert (scores.base.tolist(), scores.target.tolist()) == ([0.2, 1.0], [1.0, 0.3])
+    assert (scores.base.tolist(), scores.target.tolist()) == ([0.2], [1.0])
 
 
 def test_samples_of_one_log_alone_are_counted_with_examples() -> None:
@@ -495,17 +496,25 @@ def test_samples_of_one_log_alone_are_counted_with_examples() -> None:
     assert scores == [SCORED[1:]] * 2
 
 
-def test_samples_of_one_log_alone_are_wrong_in_the_other() -> None:
+def test_a_hole_of_the_base_never_makes_room_for_the_target() -> None:
+    base: list[float | None] = [1.0] * 90 + [None] * 10
+    target = [0.0] * 10 + [1.0] * 90
+    counts, scores, _ = counts_of(rows_of(base), rows_of(target), Rules(missing="as-wrong"))
+    assert counts == Counts(90, unscored_base=10)
+    assert np.mean(scores[0]) - np.mean(scores[1]) == pytest.approx(10 / 90)
+
+
+def test_samples_of_the_base_alone_are_wrong_in_the_target() -> None:
     base, target = rows_of([1.0, 1.0]), rows_of([0.0, 1.0], first=1)
     differences = differences_of()
     rules = Rules(missing="as-wrong")
     scores = pair_scores(paired_of(base, target, rules=rules), "em", rules, differences)
     assert scores is not None
-    assert scores.counts == Counts(3, only_base=1, only_target=1)
-    assert scores.base_rows.tolist() == [1, 0, -1]
-    assert scores.target_rows.tolist() == [0, -1, 1]
-    assert scores.base.tolist() == [1.0, 1.0, 0.0]
-    assert scores.target.tolist() == [0.0, 0.0, 1.0]
+    assert scores.counts == Counts(2, only_base=1, only_target=1)
+    assert scores.base_rows.tolist() == [1, 0]
+    assert scores.target_rows.tolist() == [0, -1]
+    assert scores.base.tolist() == [1.0, 1.0]
+    assert scores.target.tolist() == [0.0, 0.0]
 
 
 def test_both_kinds_of_missing_samples_are_in_one_count() -> None:
@@ -542,7 +551,8 @@ def test_without_any_score_nothing_is_judged() -> None:
     with pytest.raises(DataError) as error:
         pair_scores(paired, "em", Rules(missing="as-wrong"), differences_of())
     assert str(error.value) == (
-        'gsm8k/em: no sample has a score in either log, first error "time-out of the server"'
+        'gsm8k/em: no sample has a score in the base\'s log, first error "time-out of the server"; run the '
+        "base again"
     )
 
 
@@ -601,9 +611,9 @@ def test_samples_that_a_metric_is_not_of_are_never_wrong() -> None:
     base = [Row("0", {"em": 1.0}), Row("1", {"f": 1.0}), Row("2", {"f": 1.0}), Row("3", {"em": None})]
     rules = Rules(missing="as-wrong")
     counts, scores, _ = counts_of(base, base[:2], rules, optional_metrics=True)
-    # row 2 is in the base alone and is not of the metric; row 3 should have had a score
-    assert counts == Counts(2, only_base=2, not_of_metric=1)
-    assert scores == [[1.0, 0.0], [1.0, 0.0]]
+    # row 2 is in the base alone and is not of the metric; row 3 has no score in the base
+    assert counts == Counts(1, only_base=2, not_of_metric=1)
+    assert scores == [[1.0], [1.0]]
 
 
 def test_answers_that_were_cut_off_are_counted() -> None:
@@ -628,8 +638,8 @@ def test_a_growing_log_may_still_lack_scores() -> None:
 
 
 def test_clusters_need_both_logs_and_follow_the_base() -> None:
-    base = [Row("0", {"em": 1.0}, cluster="a"), Row("1", {"em": 1.0}, cluster="a")]
-    target = [*base, Row("2", {"em": 1.0}, cluster="b")]
+    target = [Row("0", {"em": 1.0}, cluster="a"), Row("1", {"em": 1.0}, cluster="a")]
+    base = [*target, Row("2", {"em": 1.0}, cluster="b")]
     rules, differences = Rules(missing="as-wrong"), differences_of()
     scores = pair_scores(paired_of(base, target, rules=rules), "em", rules, differences)
     assert scores is not None

@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from slimgate.cli.main import main
-from slimgate.errors import DataError
+from slimgate.errors import DataError, SuiteError
 from slimgate.logs.budgets import LogBudgets, drop_budgets
 from slimgate.logs.find import find_reader, read_any_log, read_log
 from slimgate.logs.readers.helm import Helm
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import LoadRun
+from slimgate.results.base import Verdict
 
 TIME = "2026-08-10T17-22-11.385681"
 
@@ -163,6 +164,74 @@ def test_helm_joins_the_entries_of_an_instance_for_quality_alone(tmp_path: Path)
         "harm_bench: statistics that are not a measure of quality, and are not judged: num_prompt_tokens, "
         "inference_runtime",
     )
+
+
+def write_perturbed(folder: Path, originals: Sequence[float], perturbed: Sequence[float]) -> Path:
+    """A run folder with a copy with typos before each instance, and an instance of the split valid."""
+    stats: list[dict[str, Any]] = []
+    for at, scores in enumerate(zip(originals, perturbed, strict=True)):
+        for score, changed in zip(reversed(scores), ({"perturbation": {"name": "typos"}}, {}), strict=True):
+            name = {"name": "exact_match", "split": "test", **changed}
+            stats.append({"instance_id": f"i{at}", **changed, "stats": [{"name": name, "mean": score}]})
+    valid = {"name": {"name": "exact_match", "split": "valid"}, "mean": 1.0}
+    stats.append({"instance_id": "v", "stats": [valid]})
+    path = folder / "boolq:model=a/per_instance_stats.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(stats), "utf-8")
+    return folder
+
+
+def test_perturbed_copies_and_splits_of_helm_are_apart(tmp_path: Path) -> None:
+    base = write_perturbed(tmp_path / "base", [1.0] * 90 + [0.0] * 10, [0.0, 1.0] * 50)
+    target = write_perturbed(tmp_path / "target", [1.0] * 80 + [0.0] * 20, [0.0, 1.0] * 50)
+    verdicts = judge(base, target, drop_budgets(["boolq/exact_match"], [2.0], None))
+    figures = {
+        part.name: (part.counts.judged, part.judged.teacher, part.judged.value)
+        for part in verdicts.comparisons
+    }
+    assert figures == {"boolq/exact_match": (100, 0.9, 0.8)}
+    names = {part.name: part.counts.judged for part in judge(base, target).comparisons}
+    assert names == {
+        "boolq/exact_match": 100,
+        "boolq/typos/exact_match": 100,
+        "boolq/valid/exact_match": 1,
+    }
+    rows = [*read_log(base).tasks["boolq"].rows()]
+    assert [row.filter for row in rows[:100]] == [""] * 100
+
+
+def helm_scores(folder: Path, name: str, scores: Sequence[float]) -> Path:
+    """A run folder with one statistic."""
+    return write_helm(folder / "asr:model=a", [(f"i{at}", {name: score}) for at, score in enumerate(scores)])
+
+
+@pytest.mark.parametrize("name", ["wer_score", "cer_score", "ter_score", "mer_score", "chinese_wer_score"])
+def test_an_error_rate_of_helm_is_better_when_lower(tmp_path: Path, name: str) -> None:
+    base = helm_scores(tmp_path / "base", name, [0.0, 0.1] * 50)
+    target = helm_scores(tmp_path / "target", name, [0.9, 0.8] * 50)
+    for directions in ({}, {name: False}):
+        (comparison,) = judge(base, target, drop_budgets([], [2.0], None), directions=directions).comparisons
+        assert comparison.higher_is_better is False
+        assert comparison.judged.budgets[0].verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    "name", ["safety_gpt_score", "air_category_1_2_score", "wip_score", "wildbench_score", "f1_score"]
+)
+def test_a_quality_score_of_helm_is_better_when_higher(tmp_path: Path, name: str) -> None:
+    base = helm_scores(tmp_path / "base", name, [1.0, 0.9] * 50)
+    target = helm_scores(tmp_path / "target", name, [0.1, 0.0] * 50)
+    (comparison,) = judge(base, target, drop_budgets([], [2.0], None)).comparisons
+    assert comparison.higher_is_better is True
+    (comparison,) = judge(base, target, directions={name: False}).comparisons
+    assert comparison.higher_is_better is False
+
+
+def test_an_unknown_score_of_helm_needs_a_direction(tmp_path: Path) -> None:
+    base = helm_scores(tmp_path / "base", "toxic_score", [1.0, 0.0])
+    target = helm_scores(tmp_path / "target", "toxic_score", [1.0, 1.0])
+    with pytest.raises(SuiteError, match=r'toxic_score: neither .* write --higher-is-better "toxic_score"'):
+        judge(base, target, drop_budgets([], [2.0], None))
 
 
 def test_two_values_of_one_statistic_are_refused(tmp_path: Path) -> None:

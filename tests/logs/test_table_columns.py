@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,74 @@ def test_a_table_of_columns_alone_has_slices_and_answer_lengths(
     files = [str(tmp_path / "base.parquet"), str(tmp_path / "target.parquet")]
     assert main(["judge", *files, *arguments]) == 0
     assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_truncated_is_read_in_each_spelling(suffix: str, tmp_path: Path) -> None:
+    flags = ["1.0", "0.0", "Length", "stop", "TRUE", "false", "yes", "no", "1", "0", None]
+    table = pa.table({"id": [*map(str, range(11))], "score": [1.0] * 11, "truncated": flags})
+    path = tmp_path / f"table{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()), "utf-8")
+    else:
+        (pq.write_table if suffix == ".parquet" else pa.csv.write_csv)(table, path)
+    rows = read_log(path).tasks[""].rows()
+    assert [row.truncated for row in rows] == [True, False] * 5 + [None]
+
+
+def test_a_float_column_of_pandas_is_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    flags = [1.0, 0.0, float("nan")]
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "score": [1.0] * 3, "truncated": flags}), path)
+    assert [row.truncated for row in read_log(path).tasks[""].rows()] == [True, False, None]
+
+
+@pytest.mark.parametrize("value", ["cut", "2", "0.5", "max_tokens"])
+def test_another_value_of_truncated_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"id,score,truncated\na,1,true\nb,1,{value}\n", "utf-8")
+    with pytest.raises(DataError, match=f'id b: truncated is "{value}", expected true or false'):
+        read_samples("x", read_log(path).tasks[""])
+
+
+def write_answers(path: Path, table: pa.Table) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()), "utf-8")
+    else:
+        (pq.write_table if path.suffix == ".parquet" else pa.csv.write_csv)(table, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_another_spelling_of_a_label_is_refused(suffix: str, tmp_path: Path) -> None:
+    answers = {"id": ["a", "b", "c"], "label": ["Yes", "No", "Yes"], "prediction": ["yes", "No", "yes"]}
+    path = write_answers(tmp_path / f"table{suffix}", pa.table(answers))
+    words = 'table.*: 2 of 3 rows predict "yes", and the label is "Yes": such answers are neither right'
+    for columns in ({}, {"cat": ["x"] * 3}):
+        write_answers(path, pa.table({**answers, **columns}))
+        with pytest.raises(DataError, match=words):
+            read_log(path, "table")
+
+
+def test_labels_of_another_task_are_not_compared(tmp_path: Path) -> None:
+    answers = {"id": ["a", "b"], "label": ["Yes", "no"], "prediction": ["No", "no"], "task": ["s", "t"]}
+    path = write_answers(tmp_path / "table.csv", pa.table(answers))
+    assert [row.scores for row in read_log(path, "table").tasks["s"].rows()] == [{"accuracy": 0.0}]
+
+
+def test_a_whole_float_of_pandas_is_its_number(tmp_path: Path) -> None:
+    answers = {"id": ["a", "b", "c"], "label": [1, 0, 1], "prediction": [1.0, 1.0, float("nan")]}
+    path = write_answers(tmp_path / "table.parquet", pa.table(answers))
+    rows = read_log(path, "table").tasks[""].rows()
+    assert [row.scores["accuracy"] for row in rows] == [1.0, 0.0, None]
+
+
+def test_labels_that_are_lists_are_checked_by_rows(tmp_path: Path) -> None:
+    answers = {"id": ["a", "b"], "label": [["x"], ["y"]], "prediction": [["x"], ["X"]]}
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table(answers), path)
+    with pytest.raises(DataError, match="1 of 2 rows predict"):
+        read_log(path, "table")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"table\.parquet"):
+        read_log(path, "table")

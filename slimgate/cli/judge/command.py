@@ -151,16 +151,16 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         metavar="WHAT",
         help="Logs: accept a difference between the logs in tasks, metrics, document, prompt, target, "
-        "shots, limit, chat_template, version, generation or filters (for load tests, in load, prompt "
-        "or answers). Repeatable; the output names each accepted difference",
+        "shots, limit, chat_template, version, generation, filters, task_args or scorers (for load "
+        "tests, in load, prompt or answers). Repeatable; the output names each accepted difference",
     )
     parser.add_argument(
         "--missing",
         choices=("fail", "drop", "as-wrong"),
         default="fail",
         help="Logs: what happens to samples without a score in one log or in both. fail: an error "
-        "(default). drop: slimgate leaves these samples out. as-wrong: a missing score counts as "
-        "the worst score",
+        "(default). drop: slimgate leaves these samples out. as-wrong: a sample that only the target "
+        "lacks gets the worst score; slimgate leaves out a sample that the base lacks",
     )
     for flag, direction in (("--higher-is-better", "higher"), ("--lower-is-better", "lower")):
         parser.add_argument(

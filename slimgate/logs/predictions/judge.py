@@ -20,6 +20,7 @@ from slimgate.judge.behaviour import (
 from slimgate.judge.behaviour_budgets import LABEL, SLICED, BehaviourBudgets
 from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_kinds import is_two_sided, list_actions
+from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import Metric, known_metrics, load_metric
@@ -187,6 +188,7 @@ def judge_pair(
     for key, metric in loaded.items():
         limits = quality.get(key, ())
         of_metric = judge_quality(metric, pair.teacher, pair.variant, limits, seed=seed)
+        of_metric = withhold_sure_passes(metric, of_metric)
         actions = list_actions(limits, on_inconclusive)
         judged[key] = JudgedMetric(of_metric, message(name, of_metric), actions)
     doubt = describe_near_chance(pair.teacher)

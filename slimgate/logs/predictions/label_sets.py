@@ -13,7 +13,7 @@ without any error. So a column of predictions must hold values of the same kind 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -74,22 +74,31 @@ def stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> list[str
 
 def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
     """Raises DataError if a prediction, or the class of a probability, is a label in another spelling."""
+    rows = _count_rows(file.predictions)
+    probabilities = {name: 0 for name in file.classes if name not in rows}
+    refuse_other_spellings(file.shown, labels, {**rows, **probabilities}, len(file.labels))
+
+
+def refuse_other_spellings(
+    shown: str, labels: Collection[str], predicted: Mapping[str, int], rows: int
+) -> None:
+    """Raises DataError if something predicted is a label in another spelling.
+
+    predicted: how many of the rows predict it; 0 if there is only a probability of it.
+    """
     by_plain = {plain_spelling(label): label for label in labels}
-    names = sorted((_distinct(file.predictions) | set(file.classes)) - set(labels))
+    names = sorted(predicted.keys() - set(labels))
     alike = [(name, by_plain[plain_spelling(name)]) for name in names if plain_spelling(name) in by_plain]
     if not alike:
         return
     name, label = alike[0]
-    if file.predictions is not None and name in _distinct(file.predictions):
-        rows = int(
-            np.sum(pc.equal(file.predictions.cast(pa.large_string()), name).to_numpy(zero_copy_only=False))
-        )
-        actual = f"{rows:,} of {len(file.labels):,} rows predict {quoted(name)}"
+    if predicted[name]:
+        actual = f"{predicted[name]:,} of {rows:,} rows predict {quoted(name)}"
     else:
         actual = f"it has a probability of {quoted(name)}"
     more = f" ({len(alike) - 1} more are so)" if len(alike) > 1 else ""
     raise DataError(
-        f"{file.shown}: {actual}, and the label is {quoted(label)}{more}: such answers are neither right "
+        f"{shown}: {actual}, and the label is {quoted(label)}{more}: such answers are neither right "
         "nor wrong; write predictions exactly like the labels"
     )
 
@@ -105,6 +114,14 @@ def spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
         for names in by_plain.values()
         if len(names) > 1
     ]
+
+
+def _count_rows(column: pa.Array | None) -> dict[str, int]:
+    """The rows of each different text."""
+    if column is None:
+        return {}
+    counted = pc.value_counts(column.cast(pa.large_string()))
+    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
 
 
 def _distinct(column: pa.Array | None) -> set[str]:

@@ -13,10 +13,12 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_object
-from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog
 
 # The fields of a test case in addition to its metadata.
 _FIELDS = ("tags", "comments")
+# What decides a score and its success.
+_OF_SCORER = ("threshold", "strictMode", "evaluationModel")
 
 
 class Deepeval(Reader):
@@ -27,7 +29,12 @@ class Deepeval(Reader):
 
     def read(self, path: Path) -> Log:
         ranges = dict.fromkeys(_list_metrics(path), (0.0, 1.0))
-        task = TaskLog(partial(_rows, path), optional_metrics=True, ranges=ranges)
+        task = TaskLog(
+            partial(_rows, path),
+            settings={SCORERS: _read_scorers(path)},
+            optional_metrics=True,
+            ranges=ranges,
+        )
         return Log("deepeval", str(path), {"": task})
 
 
@@ -50,6 +57,19 @@ def _list_metrics(path: Path) -> list[str]:
             [m for m in case.get("metricsData") or () if isinstance(m, dict) and "name" in m]
         )
     ]
+
+
+def _read_scorers(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The settings of each metric: one entry, or several if they differ between test cases."""
+    settings: dict[str, list[dict[str, Any]]] = {}
+    for case in _run(path)["testCases"]:
+        metrics = case.get("metricsData") if isinstance(case, dict) else None
+        for metric in metrics or ():
+            if isinstance(metric, dict) and "name" in metric:
+                stated = {name: metric[name] for name in _OF_SCORER if metric.get(name) is not None}
+                known = settings.setdefault(str(metric["name"]), [])
+                known += [stated] if stated not in known else []
+    return {name: sorted(known, key=str) for name, known in settings.items()}
 
 
 def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -155,7 +155,7 @@ def _make_task_log(samples: Path, key: str, result: Json, total: int | None) -> 
         means = {}
     return TaskLog(
         partial(_read_rows, samples, key, metric),
-        {metric: not config["lower_is_better"]} if "lower_is_better" in config else {},
+        {metric: not lower} if isinstance(lower := config.get("lower_is_better"), bool) else {},
         {"generation": generation} if generation else {},
         samples=total,
         ranges={metric: (low, high)} if in_unit and (low, high) != (-inf, inf) else {},

@@ -1,9 +1,10 @@
 """HELM: a run folder with `per_instance_stats.json`, one or more entries per instance and trial.
 
 Each class of metrics may write a separate entry, so the entries of an instance are joined. Each statistic of
-quality (`exact_match`, `quasi_exact_match`, ...) is a metric: its mean over the instance. HELM also stores
-the cost and size of a run (`inference_runtime`, `num_prompt_tokens`), which are not quality.
-`scenario_state.json` has the answers, if it exists.
+quality (`exact_match`, `quasi_exact_match`, ...) is a metric: its mean over the instance. Perturbed copies of
+instances, and other splits than `test`, are filters of their own. HELM also stores the cost and size of a run
+(`inference_runtime`, `num_prompt_tokens`), which are not quality. `scenario_state.json` has the answers, if
+it exists.
 """
 
 from __future__ import annotations
@@ -12,30 +13,45 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError, list_names
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import as_text, beginning, read_array, read_object
+from slimgate.logs.readers._settings import number_names, without_unset
 from slimgate.plugins.environments import Environment, join_environments, make_environment
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog
 
 # The model in a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; the text after it stays.
 _MODEL = re.compile(r"[:,]model=([^,]*)")
 # HELM's own ranges: from 0 to 1, whereas sacrebleu has 0 to 100.
-_RANGES = dict.fromkeys(("bleu_1", "bleu_4"), (0.0, 1.0))
+_SHARES = ("bleu_1", "bleu_4", "mer_score", "wip_score", "chinese_mer_score", "chinese_wip_score")
+_ERROR_RATES = ("wer_score", "cer_score", "ter_score", "chinese_wer_score", "chinese_cer_score")
+_RANGES = {**dict.fromkeys(_SHARES, (0.0, 1.0)), **dict.fromkeys(_ERROR_RATES, (0.0, inf))}
 _STATS, _STATE = "per_instance_stats.json", "scenario_state.json"
 # Statistics of cost, size and bookkeeping, and of the model's own probability of its answer.
 _NO_QUALITY = re.compile(
     r"num_.*|training_.*|inference_.*|estimated_.*|finish_reason_.*|batch_size|prompt_truncated|max_prob"
     r"|logprob(_per_byte)?|predicted_index|.*_(cost|runtime|time|tokens)"
 )
-# Grades of safety judges: 1 is safe. Every score of HELM with such a name is better when higher.
-_SAFETY = re.compile(r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team).*_score")
-_SCORE = re.compile(r".*_score")
+# Grades of safety judges: 1 is safe.
+_SAFETY = re.compile(
+    r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team)(_gpt|_llama|_claude)?_score"
+)
+# Further names whose direction HELM's schemas (schema_*.yaml) state, and which `known_direction` lacks.
+_AIR = re.compile(r"air(_category_\d+(_\d+)*)?_score")
+_HIGHER = (
+    *("live_qa_score", "medication_qa_score", "wildbench_score", "wildbench_score_rescaled"),
+    *("adjusted_macro_f1_score", "wip_score", "chinese_wip_score"),
+)
+_LOWER = ("mer_score", *(f"chinese_{name}_score" for name in ("wer", "mer", "cer")))
+_DIRECTIONS = {**dict.fromkeys(_HIGHER, True), **dict.fromkeys(_LOWER, False)}
 _MOST_NAMED = 4
+# The split of most scenarios; others are named in the comparison.
+_MAIN_SPLIT = "test"
 # The figures of a run; each entry begins with a name and a count.
 _FIGURES = "stats.json"
 _START_OF_FIGURES = re.compile(r'\[\s*\{\s*"name": \{[^}]*\},\s*"count":')
@@ -95,7 +111,12 @@ def _list_figures(file: Path) -> Iterator[tuple[str, float]]:
             yield " ".join(str(name[key]) for key in ("name", "split") if key in name), entry["mean"]
 
 
-_SAMPLING = ("temperature", "max_tokens", "num_outputs", "stop_sequences", "random", "max_eval_instances")
+_GENERATION = ("temperature", "max_tokens", "num_outputs", "stop_sequences", "random")
+_LIMIT = "max_eval_instances"
+# An argument of a class of metrics that only chooses which it computes.
+_NAMES_OF_METRICS = ("names",)
+_SAMPLING = (*_GENERATION, _LIMIT)
+_SHOTS = ("max_train_instances", "num_train_trials", "sample_train")
 _MODEL_KEYS = ("model", "model_deployment")
 
 
@@ -117,6 +138,33 @@ def _environment(file: Path) -> Environment:
     )
 
 
+def _read_settings(file: Path) -> dict[str, Any]:
+    """The settings in run_spec.json that two logs must share; empty without the file."""
+    if not file.is_file():
+        return {}
+    spec = read_object(file)
+    adapter = spec.get("adapter_spec") or {}
+    elsewhere = {*_SHOTS, *_GENERATION, *_MODEL_KEYS, _LIMIT}
+    arguments = {name: value for name, value in adapter.items() if name not in elsewhere}
+    graders = [*(spec.get("metric_specs") or ()), *(spec.get("annotators") or ())]
+    model_names = {str(adapter[name]) for name in _MODEL_KEYS if adapter.get(name)}
+    return {
+        "shots": {name: adapter[name] for name in _SHOTS if name in adapter},
+        "limit": {"limit": as_text(adapter.get(_LIMIT))},
+        "generation": {name: adapter[name] for name in _GENERATION if name in adapter},
+        "task_args": without_unset(
+            {**arguments, "scenario": spec.get("scenario_spec")}, model_names=model_names
+        ),
+        SCORERS: number_names(
+            (
+                str(grader["class_name"]).rpartition(".")[2],
+                without_unset(grader.get("args") or {}, ignored=_NAMES_OF_METRICS),
+            )
+            for grader in graders
+        ),
+    }
+
+
 def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     """The task of a run folder, and notes on statistics that are not judged."""
     statistics = _find_statistics(file, _list(file))
@@ -133,43 +181,59 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     ]
     log = TaskLog(
         rows=partial(_rows, file, frozenset(scores)),
-        higher_is_better={name: True for name in scores if _SCORE.fullmatch(name)},
+        settings=_read_settings(file.with_name(_SPEC)),
+        known_directions=_DIRECTIONS
+        | {name: True for name in scores if _SAFETY.fullmatch(name) or _AIR.fullmatch(name)},
         ranges=_RANGES | {name: (0.0, 1.0) for name in scores if _SAFETY.fullmatch(name)},
     )
     return log, notes
 
 
+class _Place(NamedTuple):
+    """What a row is the scores of. perturbation: how the instance was changed; "" for the original."""
+
+    instance: str
+    trial: int
+    split: str
+    perturbation: str
+
+    @property
+    def filter(self) -> str:
+        """Splits and perturbed copies are judged apart, as HELM's own figures are; "" for the test split."""
+        return " ".join(part for part in (self.split, self.perturbation) if part)
+
+
+def _name_perturbation(holder: Mapping[str, Any]) -> str:
+    return str((holder.get("perturbation") or {}).get("name") or "")
+
+
 def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
-    """The rows of a file. names: of the statistics that are scores."""
+    """The rows of a file, the originals first. names: of the statistics that are scores."""
     answers = _answers(file.with_name(_STATE))
-    instances: dict[tuple[str, int], dict[str, float | None]] = {}
-    clusters: dict[tuple[str, int], str] = {}
+    instances: dict[_Place, dict[str, float | None]] = {}
     for at, entry in enumerate(_list(file)):
         try:
-            trial = int(entry.get("train_trial_index") or 0)
-            name = str(entry["instance_id"])
-            perturbed = (entry.get("perturbation") or {}).get("name")
-            key = name if perturbed is None else f"{name} {perturbed}", trial
-            clusters[key] = name
-            scores = instances.setdefault(key, {})
-            for statistic, value in _read_scores(entry["stats"], names).items():
+            for place, statistic, value in _read_scores(entry, names):
+                scores = instances.setdefault(place, {})
                 if scores.setdefault(statistic, value) != value:
                     raise DataError(
-                        f"{file}: entry {at}: {statistic} of instance {key[0]} is {value}, and "
-                        f"{scores[statistic]} in an earlier entry; expected one value per instance and trial"
+                        f"{file}: entry {at}: {statistic} of instance {place.instance} is {value}, and "
+                        f"{scores[statistic]} in an earlier entry; expected one value per instance, trial, "
+                        "split and perturbation"
                     )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{file}: entry {at} does not have HELM's format ({type(error).__name__}: {error})"
             ) from None
-    for key, scores in instances.items():
+    for place in sorted(instances, key=lambda place: place.filter != ""):
+        key = place.instance, place.perturbation, place.trial
         prompt, answer, target, more = answers.get(key, (None, None, None, {}))
-        instance, trial = key
         yield Row(
-            id=instance if not trial else f"{instance} trial {trial}",
-            scores=scores,
+            id=place.instance if not place.trial else f"{place.instance} trial {place.trial}",
+            scores=instances[place],
+            filter=place.filter,
             keys={} if prompt is None else {PROMPT: prompt, TARGET: target or ""},
-            cluster=clusters[key],
+            cluster=place.instance,
             prompt=prompt,
             answer=answer,
             target=target,
@@ -192,15 +256,18 @@ def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
     return has_mean
 
 
-def _read_scores(stats: list[Any], names: Collection[str]) -> dict[str, float | None]:
-    """The mean by name. If a name occurs twice, as for another split, the second name includes the split."""
-    scores: dict[str, float | None] = {}
-    for stat in stats:
-        name = str(stat["name"]["name"])
-        if name in names:
-            key = name if name not in scores else f"{name} {stat['name'].get('split')}"
-            scores[key] = stat.get("mean")
-    return scores
+def _read_scores(
+    entry: Mapping[str, Any], names: Collection[str]
+) -> Iterator[tuple[_Place, str, float | None]]:
+    """The place, name and mean of each statistic that is a score."""
+    instance, trial = str(entry["instance_id"]), int(entry.get("train_trial_index") or 0)
+    for stat in entry["stats"]:
+        name = stat["name"]
+        if str(name["name"]) in names:
+            split = str(name.get("split") or "")
+            perturbation = _name_perturbation(name) or _name_perturbation(entry)
+            place = _Place(instance, trial, "" if split == _MAIN_SPLIT else split, perturbation)
+            yield place, str(name["name"]), stat.get("mean")
 
 
 def _list(file: Path) -> list[Any]:
@@ -225,8 +292,8 @@ def _is_cut_off(completion: Mapping[str, Any]) -> bool | None:
 
 def _answers(
     file: Path,
-) -> dict[tuple[str, int], tuple[str | None, str | None, str | None, dict[str, Any]]]:
-    """Prompt, answer, right answer and the other values of a Row, by instance and trial.
+) -> dict[tuple[str, str, int], tuple[str | None, str | None, str | None, dict[str, Any]]]:
+    """Prompt, answer, right answer and the other values of a Row, by instance, perturbation and trial.
 
     Empty if the file does not exist.
     """
@@ -235,9 +302,6 @@ def _answers(
     answers = {}
     for state in read_object(file).get("request_states") or ():
         instance, result = state.get("instance") or {}, state.get("result") or {}
-        perturbed = (instance.get("perturbation") or {}).get("name")
-        name = str(instance.get("id"))
-        key = name if perturbed is None else f"{name} {perturbed}"
         completions = result.get("completions") or [{}]
         right = [
             (reference.get("output") or {}).get("text")
@@ -245,7 +309,8 @@ def _answers(
             if "correct" in (reference.get("tags") or ())
         ]
         prompt = as_text((state.get("request") or {}).get("prompt"))
-        answers[key, int(state.get("train_trial_index") or 0)] = (
+        trial = int(state.get("train_trial_index") or 0)
+        answers[str(instance.get("id")), _name_perturbation(instance), trial] = (
             prompt,
             as_text(completions[0].get("text")),
             as_text(right[0] if right else None),

@@ -7,7 +7,7 @@ gives a mapping is one metric a key. C, I, P and N count 1, 0, 0.5 and 0, as `in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,21 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.json_lines import as_text, beginning
+from slimgate.logs.readers._settings import number_names, without_unset
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
-from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_epoch
+from slimgate.plugins.reader import (
+    DOCUMENT,
+    PROMPT,
+    SCORERS,
+    TARGET,
+    Log,
+    Reader,
+    Row,
+    Run,
+    TaskLog,
+    name_epoch,
+)
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
@@ -150,6 +162,7 @@ def _task(file: Path, header: Json) -> TaskLog:
     generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
     names = (spec.get("dataset") or {}).get("sample_ids") or ()
     epochs = config.get("epochs") or 1
+    model_names = _list_own_names(spec)
     return TaskLog(
         rows=partial(_rows, file),
         ids=tuple(_row_id(name, epoch) for epoch in range(1, epochs + 1) for name in names),
@@ -163,12 +176,49 @@ def _task(file: Path, header: Json) -> TaskLog:
                 for key, value in generation.items()
                 if value is not None and key not in _NOT_ANSWERS
             },
-            "filters": [step["solver"] for step in plan.get("steps") or ()] if plan else None,
+            "filters": _read_solvers(plan, model_names) if plan else None,
+            "task_args": without_unset(spec.get("task_args") or {}, model_names=model_names),
+            **_read_scorers(header),
         },
     )
 
 
+def _list_own_names(spec: Json) -> set[str]:
+    """The names and paths of the evaluated model."""
+    model = str(spec["model"])
+    stated = (spec.get("model_args") or {}).values()
+    return {model, model.partition("/")[2], *(value for value in stated if isinstance(value, str))} - {""}
+
+
+def _read_solvers(plan: Json, model_names: Collection[str]) -> dict[str, Any]:
+    """The solvers in order, each with its parameters, such as the template of a system message."""
+    steps = plan.get("steps") or ()
+    return {
+        f"{at} {step['solver']}": without_unset(step.get("params") or {}, model_names=model_names)
+        for at, step in enumerate(steps, 1)
+    }
+
+
+def _read_scorers(header: Json) -> dict[str, Any]:
+    """The options of each scorer, and the models in roles, such as the grader. Old logs: from the results.
+
+    A grader that is the evaluated model itself differs between the logs, as its grades may.
+    """
+    spec = header["eval"]
+    listed = spec.get("scorers")
+    if listed is not None:
+        options = number_names((str(scorer["name"]), scorer.get("options") or {}) for scorer in listed)
+    else:
+        scores = (header.get("results") or {}).get("scores")
+        if not scores:
+            return {}
+        options = {str(score.get("scorer") or score["name"]): score.get("params") or {} for score in scores}
+    scorers = {**options, _ROLES: spec.get("model_roles") or {}}
+    return {SCORERS: {name: without_unset(part, ignored=_NOT_GRADES) for name, part in scorers.items()}}
+
+
 _MOST_FIGURES = 4
+_ROLES = "(model roles)"
 _CUT_OFF = ("max_tokens", "model_length")
 # Scorers of inspect_ai that give C, I, P or N, or a share.
 _SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
@@ -182,6 +232,8 @@ _NOT_ANSWERS = (
     "attempt_timeout",
     "batch",
 )
+# Options of a grader's model that do not change its grades.
+_NOT_GRADES = (*_NOT_ANSWERS, "base_url")
 
 
 def _row_id(sample: Any, epoch: int) -> str:

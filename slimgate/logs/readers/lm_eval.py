@@ -226,7 +226,7 @@ def _read_directions(better: Mapping[str, Any], config: Mapping[str, Any]) -> di
         for entry in _list_metrics(config)
         if isinstance(entry.get("higher_is_better"), bool)
     }
-    stated = {name: bool(value) for name, value in better.items() if value is not None}
+    stated = {name: value for name, value in better.items() if isinstance(value, bool)}
     return {**directions, **stated}
 
 

@@ -14,11 +14,19 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.readers._settings import without_unset
 from slimgate.plugins.environments import Environment, make_environment
-from slimgate.plugins.reader import DOCUMENT, PROMPT, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, SCORERS, Log, Reader, Row, TaskLog
 
 # failureReason of a row that has no answer: 0 is none, 1 a failed assertion.
 _ERROR = 2
+# Options of a provider that change its answers.
+_GENERATION = (
+    *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens", "seed"),
+    *("stop", "frequency_penalty", "presence_penalty", "reasoning_effort", "reasoning"),
+)
+# Reasons why an answer ended at its length limit, as providers call it.
+_CUT_OFF = ("length", "max_tokens")
 
 
 class Promptfoo(Reader):
@@ -36,12 +44,12 @@ class Promptfoo(Reader):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
         providers: list[str | None] = [*sorted({_provider(row) for row in rows})] or [None]
         config = results.get("config") or {}
-        settings, environment = _settings(config), _environment(config, results.get("metadata") or {})
+        environment = _environment(config, results.get("metadata") or {})
         logs = [
             Log(
                 "promptfoo",
                 str(path),
-                {"": _task(path, provider, settings)},
+                {"": _task(path, provider, _settings(config, provider))},
                 provider,
                 environment=environment,
             )
@@ -86,9 +94,22 @@ def _count_tokens(response: Mapping[str, Any]) -> float | None:
     return usage.get("completion")
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(config: Mapping[str, Any], provider: str | None) -> dict[str, Any]:
+    """Assertions and grader of all tests, and the generation of a provider that the configuration lists."""
     shared = config.get("defaultTest")
-    return {"filters": shared.get("assert") if isinstance(shared, dict) else None}
+    shared = shared if isinstance(shared, dict) else {}
+    listed = config.get("providers")
+    options = [
+        entry.get("config") or {}
+        for entry in (listed if isinstance(listed, list) else ())
+        if isinstance(entry, dict) and provider in (entry.get("label"), entry.get("id"))
+    ]
+    generation = {name: options[0][name] for name in _GENERATION if name in options[0]} if options else None
+    return {
+        "filters": shared.get("assert"),
+        SCORERS: {"defaultTest": without_unset(shared.get("options") or {})},
+        **({} if generation is None else {"generation": generation}),
+    }
 
 
 def _list_assertions(test: Mapping[str, Any]) -> list[str]:
@@ -129,7 +150,7 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
             response = row.get("response") or {}
             failed = _is_failed(row)
             scores = {
-                "pass": float(bool(row["success"])),
+                "pass": float(row["success"]),
                 "score": row["score"],
                 **dict.fromkeys(_list_assertions(test)),
                 **(row.get("namedScores") or {}),
@@ -145,7 +166,9 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
                     PROMPT: prompt.get("raw") or "",
                 },
                 error=str(row.get("error") or response.get("error")) if failed else None,
-                truncated=None if (reason := response.get("finishReason")) is None else reason == "length",
+                truncated=None
+                if (reason := response.get("finishReason")) is None
+                else str(reason).lower() in _CUT_OFF,
                 prompt=prompt.get("raw"),
                 answer=as_text(response.get("output")),
                 target=as_text([assertion.get("value") for assertion in test.get("assert") or ()]),

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import as_text, read_objects
 from slimgate.logs.predictions.files import FORMATS
+from slimgate.logs.predictions.label_sets import refuse_other_spellings
 from slimgate.logs.readers._table_columns import TableRows
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
 
@@ -33,7 +36,12 @@ _NO_FIELDS = (
     *("id", "score", "metric", "epoch", "higher_is_better", "prediction", "answer", "error", "answer_tokens"),
     "truncated",
 )
-_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+# pandas writes 1.0 and 0.0 for flags of a column with missing values.
+_FLAGS = {
+    **dict.fromkeys(("true", "1", "1.0", "yes"), True),
+    **dict.fromkeys(("false", "0", "0.0", "no"), False),
+}
+_CUT_OFF = {**_FLAGS, "length": True, "stop": False}
 Values = Mapping[str, Any]
 
 
@@ -54,6 +62,8 @@ class Table(Reader):
                 "to score"
                 f"{format_suggestion('score', columns)}"
             )
+        if "score" not in columns:
+            _check_spelling(path, columns)
         names, better = _tasks(path, columns)
         rows = (
             _rows
@@ -104,6 +114,48 @@ def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
         yield from reader
 
 
+def _check_spelling(path: Path, columns: list[str]) -> None:
+    """Raises DataError for predictions that are a label of their task in another spelling."""
+    labels: dict[str, set[str]] = {}
+    predicted: dict[str, Counter[str]] = {}
+    rows = 0
+    for task, label, prediction, count in _count_answers(path, columns):
+        rows += count
+        if label is not None:
+            labels.setdefault(task, set()).add(label)
+        if prediction is not None:
+            predicted.setdefault(task, Counter())[prediction] += count
+    for task, of_task in predicted.items():
+        refuse_other_spellings(str(path), labels.get(task, set()), of_task, rows)
+
+
+def _count_answers(path: Path, columns: list[str]) -> Iterator[tuple[str, str | None, str | None, int]]:
+    """(task, label, prediction, rows); of a table that is read by columns, each pair once."""
+    by_columns = "task" not in columns and FORMATS[path.suffix.lower()] != "jsonl"
+    counts = _count_by_columns(path) if by_columns else None
+    if counts is not None:
+        for (label, prediction), rows in counts.items():
+            yield "", label, prediction, rows
+        return
+    names = [name for name in ("label", "prediction", "task") if name in columns]
+    for label, prediction, *task in _values(path, names):
+        yield str(task[0]) if task else "", _as_label(label), _as_label(prediction), 1
+
+
+def _count_by_columns(path: Path) -> Counter[tuple[str | None, str | None]] | None:
+    """The rows of each label and prediction; None if they are no plain values, such as lists."""
+    names = ["label", "prediction"]
+    counts: Counter[tuple[str | None, str | None]] = Counter()
+    try:
+        for batch in _batches(path, names):
+            counted = pa.Table.from_batches([batch]).group_by(names).aggregate([([], "count_all")])
+            for row in counted.to_pylist():
+                counts[_as_label(row["label"]), _as_label(row["prediction"])] += row["count_all"]
+    except (pa.ArrowException, OSError):
+        return None
+    return counts
+
+
 def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
     """The tasks of the file, and the direction of each metric for which the file states it."""
     named = [name for name in ("task", "metric", "higher_is_better") if name in columns]
@@ -121,12 +173,12 @@ def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
 
 def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) -> None:
     """Raises DataError for a text that is neither true nor false, and if two rows of a metric differ."""
-    stated = text.strip().lower()
-    if not stated:
+    if not text.strip():
         return
-    if stated not in (*_TRUE, *_FALSE):
+    stated = _FLAGS.get(text.strip().lower())
+    if stated is None:
         raise DataError(f'{path}: column "higher_is_better" of {metric} has "{text}", expected true or false')
-    if better.setdefault(metric, stated in _TRUE) is not (stated in _TRUE):
+    if better.setdefault(metric, stated) is not stated:
         raise DataError(
             f'{path}: column "higher_is_better" of {metric} has true and false, expected only one of them'
         )
@@ -194,7 +246,8 @@ def _metric(row: Values) -> str:
 
 def _score(path: Path, row: Values) -> float | None:
     if "score" not in row:
-        return None if row["prediction"] is None else float(_same(row["label"], row["prediction"]))
+        prediction = _as_label(row["prediction"])
+        return None if prediction is None else float(_as_label(row["label"]) == prediction)
     value = row["score"]
     if value is None:
         return None
@@ -206,8 +259,11 @@ def _score(path: Path, row: Values) -> float | None:
         raise DataError(f"{path}: id {row['id']}: score {value!r}, expected a number") from None
 
 
-def _same(label: object, prediction: object) -> bool:
-    return as_text(label) == as_text(prediction)
+def _as_label(value: object) -> str | None:
+    """The text of a label; pandas writes whole numbers as floats, and NaN for none."""
+    if isinstance(value, float):
+        return None if isnan(value) else as_text(int(value) if value.is_integer() else value)
+    return as_text(value)
 
 
 def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
@@ -229,8 +285,25 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
         target=target,
         fields={name: value for name, value in row.items() if name not in _NO_FIELDS} or None,
         answer_tokens=None if (count := row.get("answer_tokens")) in (None, "") else float(count),
-        truncated=None if (cut := row.get("truncated")) in (None, "") else str(cut).lower() in _TRUE,
+        truncated=_is_cut_off(path, row),
     )
+
+
+def _is_cut_off(path: Path, row: Values) -> bool | None:
+    """Whether the answer was cut off; None if the table does not say it.
+
+    Raises DataError for a value that is neither true nor false.
+    """
+    value = row.get("truncated")
+    text = "" if value is None or value != value else str(value).strip()  # NaN differs from itself
+    if not text:
+        return None
+    if text.lower() not in _CUT_OFF:
+        raise DataError(
+            f'{path}: id {row["id"]}: truncated is "{text}", expected true or false (or the reason why the '
+            "answer ended, length or stop); name the column differently if it is something else"
+        )
+    return _CUT_OFF[text.lower()]
 
 
 reader = Table()

@@ -1,0 +1,39 @@
+"""Settings that tools write as nested options, in a form in which two logs can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+# In place of the name or path of the model itself, which always differs between two logs.
+OWN_MODEL = "(the model)"
+
+
+def without_unset(value: Any, *, model_names: Collection[str] = (), ignored: Collection[str] = ()) -> Any:
+    """The options without those that are empty or None: another version of a tool may not write them.
+
+    model_names: names and paths of the model itself, which become OWN_MODEL. ignored: keys that change no
+    answer and no score.
+    """
+    if isinstance(value, Mapping):
+        options = {
+            str(name): without_unset(part, model_names=model_names, ignored=ignored)
+            for name, part in value.items()
+            if name not in ignored
+        }
+        return {name: part for name, part in options.items() if part not in (None, "", [], {})}
+    if isinstance(value, list | tuple):
+        return [without_unset(part, model_names=model_names, ignored=ignored) for part in value]
+    return OWN_MODEL if isinstance(value, str) and value in model_names else value
+
+
+def number_names(parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The parts by name; the second one of the same name is `NAME 2`."""
+    by_name: dict[str, Any] = {}
+    for name, part in parts:
+        count, key = 1, name
+        while key in by_name:
+            count += 1
+            key = f"{name} {count}"
+        by_name[key] = part
+    return by_name

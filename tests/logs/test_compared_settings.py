@@ -1,0 +1,210 @@
+"""Settings of solvers, scorers and prompts that two logs of a tool must share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate.errors import DataError
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.find import read_log
+from slimgate.logs.rules import Rules
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
+
+
+def judge(base: Path, target: Path, *allow: str) -> LogVerdicts:
+    return judge_logs(read_log(base), read_log(target), LogBudgets(), Rules(frozenset(allow)))
+
+
+def write(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), "utf-8")
+    return path
+
+
+def check_named(base: Path, target: Path, name: str, words: str) -> None:
+    """The difference is refused, accepted by its name, and none between a log and its copy."""
+    with pytest.raises(DataError) as refusal:
+        judge(base, target)
+    assert words in str(refusal.value)
+    assert f"accept it by --allow {name}" in str(refusal.value)
+    assert any(words in note for note in judge(base, target, name).notes)
+
+
+# ---- Inspect
+
+
+def inspect_log(path: Path, model: str, params: Mapping[str, Any] | None = None, **spec: Any) -> Path:
+    samples = [
+        {
+            "id": at,
+            "epoch": 1,
+            "input": f"{at}?",
+            "target": "1",
+            "scores": {"match": {"value": "C"}},
+            "output": {"choices": [{"message": {"content": "1"}, "stop_reason": "stop"}]},
+        }
+        for at in range(3)
+    ]
+    stated = {"task": "sums", "model": model, "run_id": model, "created": "2026-01-01", "config": {}, **spec}
+    plan = {"steps": [{"solver": "system_message", "params": params or {}}], "config": {}}
+    log = {"version": 2, "status": "success", "eval": stated, "plan": plan, "samples": samples}
+    return write(path, log)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name", "words"),
+    [
+        (
+            {"params": {"template": "Be short."}},
+            {"params": {"template": "Think."}},
+            "filters",
+            'filters {"1 system_message": {"template": "Be short."}} and {"1 system_message": {"template"',
+        ),
+        (
+            {"task_args": {"fewshot": 0}},
+            {"task_args": {"fewshot": 10}},
+            "task_args",
+            'task arguments {"fewshot": 0} and {"fewshot": 10}',
+        ),
+        (
+            {"scorers": [{"name": "match", "options": {"model": "openai/judge"}}]},
+            {"scorers": [{"name": "match", "options": {"model": "local/tiny"}}]},
+            "scorers",
+            'scorers {"match": {"model": "openai/judge"}} and {"match": {"model": "local/tiny"}}',
+        ),
+        (
+            {"scorers": [{"name": "match"}], "model_roles": {"grader": {"model": "openai/judge"}}},
+            {"scorers": [{"name": "match"}], "model_roles": {"grader": {"model": "local/tiny"}}},
+            "scorers",
+            'scorers {"(model roles)": {"grader": {"model": "openai/judge"}}}',
+        ),
+    ],
+    ids=["solver", "task arguments", "grader", "grader as a role"],
+)
+def test_settings_of_inspect_are_compared(
+    tmp_path: Path, before: Any, after: Any, name: str, words: str
+) -> None:
+    base = inspect_log(tmp_path / "base.json", "vllm/base", **before)
+    target = inspect_log(tmp_path / "int4.json", "vllm/int4", **after)
+    check_named(base, target, name, words)
+
+
+def test_names_of_the_model_itself_are_no_difference(tmp_path: Path) -> None:
+    files = [
+        inspect_log(
+            tmp_path / f"{name}.json",
+            f"hf/{name}",
+            {"model": f"hf/{name}", "kwargs": extra},
+            model_args={"model_path": f"./{name}"},
+            task_args={"path": f"./{name}", "label": name, "shuffle": None},
+            scorers=[{"name": "match", "options": {"base_url": f"http://{name}", "numeric": True}}],
+        )
+        for name, extra in (("base", None), ("int4", {}))
+    ]
+    base, target = files
+    assert judge(base, target).comparisons
+
+
+def test_a_scorer_of_one_log_alone_is_no_difference(tmp_path: Path) -> None:
+    scorers = [{"name": "match", "options": {}}, {"name": "length", "options": {"most": 5}}]
+    base = inspect_log(tmp_path / "base.json", "vllm/base", scorers=scorers)
+    target = inspect_log(tmp_path / "int4.json", "vllm/int4", scorers=scorers[:1])
+    assert judge(base, target).comparisons
+
+
+# ---- deepeval
+
+
+def deepeval_log(path: Path, **metric: Any) -> Path:
+    cases = [
+        {"name": f"case {at}", "input": "?", "metricsData": [{"name": "Match", "score": 0.5, **metric}]}
+        for at in range(3)
+    ]
+    return write(path, {"testCases": cases})
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after"),
+    [("threshold", 0.7, 0.3), ("evaluationModel", "gpt-4o", "tiny"), ("strictMode", True, False)],
+)
+def test_a_threshold_and_judge_of_deepeval_are_compared(
+    tmp_path: Path, key: str, before: Any, after: Any
+) -> None:
+    base = deepeval_log(tmp_path / "base.json", success=True, **{key: before})
+    target = deepeval_log(tmp_path / "int4.json", success=True, **{key: after})
+    check_named(base, target, "scorers", f'scorers {{"Match": [{{"{key}": {json.dumps(before)}}}]}}')
+
+
+# ---- HELM
+
+
+def helm_log(folder: Path, adapter: Mapping[str, Any], **spec: Any) -> Path:
+    run = folder / f"boolq:model={folder.name}"
+    stat = {"name": {"name": "exact_match", "split": "test"}, "mean": 1.0}
+    write(run / "per_instance_stats.json", [{"instance_id": f"i{at}", "stats": [stat]} for at in range(3)])
+    model = {"model": folder.name, "model_deployment": f"host/{folder.name}"}
+    write(run / "run_spec.json", {"adapter_spec": {**model, **adapter}, **spec})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "name", "words"),
+    [
+        ("max_train_instances", 0, 10, "shots", 'shots {"max_train_instances": 0} and'),
+        ("temperature", 0.0, 1.0, "generation", 'generation settings {"temperature": 0.0} and'),
+        ("instructions", "", "Think.", "task_args", 'task arguments {"instructions": null} and'),
+        ("max_eval_instances", 10, 20, "limit", 'limit {"limit": "10"} and'),
+    ],
+)
+def test_the_run_spec_of_helm_is_compared(
+    tmp_path: Path, key: str, before: Any, after: Any, name: str, words: str
+) -> None:
+    base, target = helm_log(tmp_path / "base", {key: before}), helm_log(tmp_path / "int4", {key: after})
+    check_named(base, target, name, words)
+
+
+def test_the_graders_of_helm_are_compared(tmp_path: Path) -> None:
+    base, target = (
+        helm_log(
+            tmp_path / name,
+            {"input_prefix": "Q: "},
+            annotators=[{"class_name": "helm.Judge", "args": {"models": judges}}],
+        )
+        for name, judges in (("base", 2), ("int4", 1))
+    )
+    check_named(base, target, "scorers", 'scorers {"Judge": {"models": 2}} and {"Judge": {"models": 1}}')
+
+
+# ---- promptfoo
+
+
+def promptfoo_log(path: Path, grader: str, temperature: float) -> Path:
+    row = {
+        "success": True,
+        "score": 1,
+        "testIdx": 0,
+        "promptIdx": 0,
+        "vars": {},
+        "provider": {"id": path.stem},
+    }
+    config = {
+        "defaultTest": {"options": {"provider": grader}},
+        "providers": [{"id": path.stem, "config": {"temperature": temperature, "apiHost": path.stem}}],
+    }
+    return write(path, {"evalId": "e", "results": {"version": 3, "results": [row]}, "config": config})
+
+
+def test_the_grader_of_promptfoo_is_compared(tmp_path: Path) -> None:
+    base, target = (promptfoo_log(tmp_path / f"{name}.json", name, 0.0) for name in ("base", "int4"))
+    check_named(base, target, "scorers", 'scorers {"defaultTest": {"provider": "base"}} and')
+
+
+def test_the_temperature_of_promptfoo_is_compared(tmp_path: Path) -> None:
+    base = promptfoo_log(tmp_path / "base.json", "judge", 0.0)
+    target = promptfoo_log(tmp_path / "int4.json", "judge", 1.0)
+    check_named(base, target, "generation", 'generation settings {"temperature": 0.0} and')

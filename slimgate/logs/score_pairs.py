@@ -191,6 +191,7 @@ def _make_scores(
         )
         base, target = runs.base.mean(axis=0), runs.target.mean(axis=0)
     clusters = None
+    # paired samples have groups in both logs or in neither
     if paired.base.clusters is not None and paired.target.clusters is not None:
         clusters = _take_either(paired.base.clusters, paired.target.clusters, base_rows, target_rows)
     documents = -1 - np.arange(len(base))

@@ -22,6 +22,7 @@ from slimgate.logs.differences import Differences
 from slimgate.logs.find import is_copy, read_log
 from slimgate.logs.predictions.codes import by_id
 from slimgate.logs.predictions.files import EXAMPLES
+from slimgate.logs.row_groups import join_run_groups
 from slimgate.logs.sample_fields import Field
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
@@ -200,7 +201,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         empty=_join_empty(runs, ids),
         keys={name: values for name, values in keys.items() if values is not None},
         answers=None,
-        clusters=first([run.clusters for run in runs]),
+        clusters=join_run_groups([run.clusters for run in runs], places),
         errors=flags["errors"].astype(np.uint8),
         truncated=flags["truncated"].astype(np.uint8),
         not_numbers={name: sum(run.not_numbers.get(name, 0) for run in runs) for name in runs[0].not_numbers},

@@ -34,8 +34,8 @@ from slimgate.plugins.reader import (
 
 # How many ids wait to become Arrow text.
 _BLOCK = 50_000
-# Codes of `Samples.clusters`: from STATED for groups that a log states, from OWN_NAMES for groups that have the
-# name of their sample, such as its epochs. Smaller codes are for rows without a group.
+# Codes of `Samples.clusters`: from STATED for groups that a log states, from OWN_NAMES for groups that have
+# the name of their sample, such as its epochs. Smaller codes are for rows without a group.
 STATED, OWN_NAMES = 2**50, 2**51
 # The key of `Samples.empty` for the samples without a metric.
 NO_METRIC = ""

@@ -182,8 +182,8 @@ class LogBudgets:
         for (pattern,), budget, ((later,), other) in find_replaced(by_comparison):
             raise SuiteError(
                 f'"{pattern}" {budget.kind} = {budget.limit:g} decides no comparison: "{later}" comes later '
-                f"and has {other.kind} = {other.limit:g} for all of them; write the narrower pattern last, or "
-                "leave one out"
+                f"and has {other.kind} = {other.limit:g} for all of them; write the narrower pattern last, "
+                "or leave one out"
             )
 
 

@@ -275,6 +275,7 @@ def test_answers_are_judged_by_one_run(judge: Judge, sides: Any) -> None:
     assert (code, "need one run of each side" in err) == (4, True)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`
 def test_suites_and_assertions_take_lists(tmp_path: Path, sides: Any, judge: Judge) -> None:
     base, target = sides
     names = [[file.name for file in side] for side in sides]

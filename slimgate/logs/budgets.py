@@ -2,7 +2,7 @@
 
 [budgets]
 "*" = { drop_points = 2.0 }
-"gsm8k*" = { drop_points = 1.0 }       # the last pattern that matches counts
+"gsm8k*" = { drop_points = 1.0 }       # of each kind, the last pattern that matches counts
 [pooled]
 drop_points = 0.5
 [budgets.slices.category.medical]      # see slice_budgets
@@ -13,7 +13,7 @@ grade = [1, 10]                        # the lowest and the highest score of a m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -52,19 +52,35 @@ class LogBudgets:
     slices: tuple[SliceBudgets, ...] = ()
 
     def of(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
-        """The budgets of a comparison: those of the last pattern that matches."""
-        matching: tuple[QualityBudget, ...] = ()
-        for pattern, budgets in self.patterns:
-            if matches(pattern, name, task, metric) and is_pattern_for(pattern, metric):
-                matching = budgets
-        return matching
+        """The budgets of a comparison: of each kind, that of the last pattern that matches.
+
+        A pattern with another kind of budget adds to the ones before it. If it replaced them, a floor for all
+        metrics would remove every limit on a drop.
+        """
+        return keep_last_of_kind(
+            budget
+            for pattern, budgets in self.patterns
+            if matches(pattern, name, task, metric) and is_pattern_for(pattern, metric)
+            for budget in budgets
+        )
 
     def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
         """The budgets of a slice of a comparison; None if there are none.
 
-        Budgets that name the field of the slice count before those of every slice. Of several, the last
-        counts. slice_name: the field and its value.
+        Of each kind, budgets that name the field of the slice count before those of every slice. Of several,
+        the last counts. slice_name: the field and its value.
         """
+        tables = self.slice_tables(slice_name, name, task, metric)
+        if not tables:
+            return None
+        return replace(
+            tables[-1], budgets=keep_last_of_kind(budget for table in tables for budget in table.budgets)
+        )
+
+    def slice_tables(
+        self, slice_name: tuple[str, str], name: str, task: str, metric: str
+    ) -> list[SliceBudgets]:
+        """The tables of a slice of a comparison, the deciding ones last."""
         matching = [
             budgets
             for budgets in self.slices
@@ -72,8 +88,7 @@ class LogBudgets:
             and matches(budgets.pattern, name, task, metric)
             and is_pattern_for(budgets.pattern, metric)
         ]
-        named = [budgets for budgets in matching if budgets.field is not None]
-        return next(reversed(named or matching), None)
+        return sorted(matching, key=lambda budgets: budgets.field is not None)
 
     def range_of(self, name: str, task: str, metric: str) -> Range | None:
         """The range that the user declares for a comparison: by the last pattern that matches, or None."""
@@ -137,7 +152,7 @@ class LogBudgets:
         return list(dict.fromkeys(metric for metric in named if metric is not None))
 
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
-        """Raises SuiteError for a pattern that matches no comparison."""
+        """Raises SuiteError for a pattern that matches no comparison, and for a budget that decides none."""
         for pattern in (*(pattern for pattern, _ in (*self.patterns, *self.ranges)), *self.measured):
             if not any(matches(pattern, *name) for name in names):
                 known = [name for name, _, _ in names]
@@ -150,6 +165,68 @@ class LogBudgets:
                 raise SuiteError(
                     f'no comparison matches "{pattern}"; available: {list_names(known, _MOST_NAMED)}{hint}'
                 )
+        self._check_decides(names)
+
+    def _check_decides(self, names: Sequence[tuple[str, str, str]]) -> None:
+        """Raises SuiteError for a budget that later patterns replace in every comparison."""
+        by_comparison = [
+            [
+                ((pattern,), budget)
+                for pattern, budgets in self.patterns
+                if matches(pattern, *name) and is_pattern_for(pattern, name[2])
+                for budget in budgets
+            ]
+            for name in names
+            if self.is_measured(*name)
+        ]
+        for (pattern,), budget, ((later,), other) in find_replaced(by_comparison):
+            raise SuiteError(
+                f'"{pattern}" {budget.kind} = {budget.limit:g} decides no comparison: "{later}" comes later '
+                f"and has {other.kind} = {other.limit:g} for all of them; write the narrower pattern last, "
+                "or leave one out"
+            )
+
+
+# The names and patterns of a table of budgets, from the outside in.
+Place = tuple[str, ...]
+Limit = tuple[Place, QualityBudget]
+
+
+def keep_last_of_kind(budgets: Iterable[QualityBudget]) -> tuple[QualityBudget, ...]:
+    """The last budget of each kind, in the order in which they come."""
+    last: dict[str, QualityBudget] = {}
+    for budget in budgets:
+        last.pop(budget.kind, None)
+        last[budget.kind] = budget
+    return tuple(last.values())
+
+
+def find_replaced(by_comparison: Sequence[Sequence[Limit]]) -> Iterator[tuple[Place, QualityBudget, Limit]]:
+    """The budgets that decide nothing, each with one that replaces it.
+
+    by_comparison: for each comparison or slice, its budgets; the last of a kind decides. A default is not
+    replaced by exceptions from it, even if there is an exception for everything that is judged.
+    """
+    replacing: dict[Limit, Limit | None] = {}
+    for limits in by_comparison:
+        last = {budget.kind: (place, budget) for place, budget in limits}
+        for limit in limits:
+            decides = last[limit[1].kind]
+            if decides == limit or _is_exception(decides[0], limit[0]):
+                replacing[limit] = None
+            else:
+                replacing.setdefault(limit, decides)
+    for (place, budget), decides_instead in replacing.items():
+        if decides_instead is not None:
+            yield place, budget, decides_instead
+
+
+def _is_exception(place: Place, default: Place) -> bool:
+    """Whether a table is an exception from a default, which is for everything (`*`)."""
+    if len(place) > len(default):  # of a named slice, from every slice
+        return True
+    pairs = [(name, other) for name, other in zip(place, default, strict=True) if name != other]
+    return bool(pairs) and all(set(other) == {"*"} != set(name) for name, other in pairs)
 
 
 def is_pattern_for(pattern: str, metric: str) -> bool:
@@ -274,15 +351,18 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
 def as_growth(name: str, budgets: Sequence[QualityBudget], notes: list[str]) -> tuple[QualityBudget, ...]:
     """Budgets on a perplexity, with drop_points as percent of its growth. Adds a line to `notes` for each.
 
-    A perplexity has no points, but a limit for all metrics may be in points.
+    A perplexity has no points, but a limit for all metrics may be in points. A later budget on its growth
+    replaces such a limit, and a limit in points an earlier budget on its growth.
     """
-    for budget in budgets:
-        if budget.kind == _POINTS:
+    growths = [
+        replace(budget, kind=_GROWTH, limit=budget.limit / 100) if budget.kind == _POINTS else budget
+        for budget in budgets
+    ]
+    kept = keep_last_of_kind(growths)
+    for budget, growth in zip(budgets, growths, strict=True):
+        if budget.kind == _POINTS and growth in kept:
             notes.append(
                 f"{name}: a perplexity has no points, so {_POINTS} {budget.limit:g} is a growth of "
                 f"{budget.limit:g} %: {_GROWTH} = {budget.limit / 100:g}"
             )
-    return tuple(
-        replace(budget, kind=_GROWTH, limit=budget.limit / 100) if budget.kind == _POINTS else budget
-        for budget in budgets
-    )
+    return kept

@@ -34,6 +34,9 @@ from slimgate.plugins.reader import (
 
 # How many ids wait to become Arrow text.
 _BLOCK = 50_000
+# Codes of `Samples.clusters`: from STATED for groups that a log states, from OWN_NAMES for groups that have
+# the name of their sample, such as its epochs. Smaller codes are for rows without a group.
+STATED, OWN_NAMES = 2**50, 2**51
 # The key of `Samples.empty` for the samples without a metric.
 NO_METRIC = ""
 # A stated perplexity may be rounded by this share of itself.
@@ -104,6 +107,7 @@ class _Column:
     keys: dict[str, array[int]] = field(default_factory=dict)
     answers: array[int] | None = None
     clusters: array[int] | None = None
+    with_other_names: set[int] = field(default_factory=set)
     sizes: dict[str, array[float]] = field(default_factory=dict)
     flags: bytearray = field(default_factory=bytearray)
     not_numbers: dict[str, int] = field(default_factory=dict)
@@ -144,7 +148,7 @@ class _Column:
             # rows so far are independent: each gets a separate number
             self.clusters = array("q", range(before))
         if self.clusters is not None:
-            self.clusters.append(before if row.cluster is None else digest(row.cluster) + 2**50)
+            self.clusters.append(before if row.cluster is None else self._cluster(row.id, row.cluster))
         self.flags.append((row.error is not None) + 2 * (row.truncated or False))
         for column_of_field in self.fields:
             column_of_field.add(row)
@@ -153,6 +157,21 @@ class _Column:
         lacks_score = len(row.scores) < len(self.scores) or len(row.sizes) < len(self.sizes)
         if lacks_score or len(row.keys) < len(self.keys):
             self._even()
+
+    def _cluster(self, name: str, cluster: str) -> int:
+        code = STATED + digest(cluster)
+        if name != cluster and not name.startswith(f"{cluster} "):
+            self.with_other_names.add(code)
+        return code
+
+    def finish_clusters(self) -> Ints | None:
+        """(rows,) as `Samples.clusters`. A group has its sample's name if all of its rows have that name."""
+        if self.clusters is None:
+            return None
+        codes = np.frombuffer(self.clusters, np.int64)
+        other = np.fromiter(self.with_other_names, np.int64, len(self.with_other_names))
+        own = (codes >= STATED) & ~np.isin(codes, other)
+        return np.where(own, codes + (OWN_NAMES - STATED), codes)
 
     def _even(self) -> None:
         """Fills a row that lacks a score or a key with NaN or 0."""
@@ -347,7 +366,7 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         else None,
         keys={key: np.frombuffer(values, np.int64) for key, values in column.keys.items()},
         answers=None if column.answers is None else np.frombuffer(column.answers, np.int64),
-        clusters=None if column.clusters is None else np.frombuffer(column.clusters, np.int64),
+        clusters=column.finish_clusters(),
         errors=(flags & 1).astype(np.uint8),
         truncated=(flags >> 1).astype(np.uint8),
         not_numbers=column.not_numbers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from slimgate.data.row_files import RowFile, columns_of, require
@@ -119,6 +120,16 @@ def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> Non
             )
 
 
+def check_repeat_rows(repeat: Log, base: Log, target: Log) -> None:
+    """Raises DataError if `--repeat` has the rows of the base or the target in another layout."""
+    for log in (base, target):
+        if hold_same_rows(repeat, log):
+            raise DataError(
+                f"--repeat {repeat.shown}: it has the same rows as {log.shown}, so it shows no noise; "
+                "expected another run of the base"
+            )
+
+
 def is_copy(path: Path, other: Path) -> bool:
     """Whether two files, or all files of two folders, hold the same bytes. Their names may differ."""
     from slimgate._system.digests import file_sha256
@@ -128,6 +139,22 @@ def is_copy(path: Path, other: Path) -> bool:
     if sorted(map(_file_size, files)) != sorted(map(_file_size, other_files)):
         return False
     return sorted(map(file_sha256, files)) == sorted(map(file_sha256, other_files))
+
+
+def hold_same_rows(log: Log, other: Log) -> bool:
+    """Whether two logs are one run: all rows are the same, and the time if the logs say when they ran.
+
+    A file may be written again in another layout, such as indented JSON, and is still no other run.
+    """
+    if log.time != other.time or log.tasks.keys() != other.tasks.keys() or log.loads != other.loads:
+        return False
+    if not log.tasks:
+        return bool(log.loads)
+    return all(
+        row == other_row
+        for name, task in log.tasks.items()
+        for row, other_row in zip_longest(task.rows(), other.tasks[name].rows())
+    )
 
 
 def _list_files(path: Path) -> list[Path]:

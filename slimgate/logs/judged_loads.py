@@ -22,6 +22,7 @@ from slimgate.judge.load_tests import (
     ratio_message,
 )
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
+from slimgate.logs.find import check_repeat_rows
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.logs.load_tests import (
     LoadPair,
@@ -85,6 +86,9 @@ def judge_load_tests(
     repeat: another run of the base, which shows the noise; None if there is none. budgets: by target. allow:
     names of settings that may differ. on_inconclusive: for budgets that do not state it. Raises DataError.
     """
+    if repeat is not None:
+        for target in targets.values():
+            check_repeat_rows(repeat, base, target)
     return JudgedLoadTests(
         base,
         {

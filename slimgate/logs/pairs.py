@@ -28,6 +28,7 @@ from slimgate.logs.pair_notes import (
 )
 from slimgate.logs.predictions.codes import AT_ONCE, match_ids
 from slimgate.logs.predictions.files import some
+from slimgate.logs.row_groups import share_groups
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import digest_documents
 from slimgate.logs.several_runs import join_samples, list_tasks, with_tasks_of_all, without_seeds
@@ -195,7 +196,9 @@ def _read_runs(
             continue
         for filter_, first in runs[0].items():
             rows = _match_samples(first, samples[filter_])
-            _compare_keys(format_place(where, filter_), first, samples[filter_], *rows, differences)
+            place = format_place(where, filter_)
+            _compare_keys(place, first, samples[filter_], *rows, differences)
+            share_groups(place, first, samples[filter_], *rows, differences)
     return {
         filter_: join_samples([samples[filter_] for samples in runs if filter_ in samples])
         for filter_ in [*runs[0]]
@@ -248,6 +251,7 @@ def _pair_samples(
         differences.refuse(where, f"no sample in common: {some(base.ids)} and {some(target.ids)}")
         return None
     _compare_keys(where, base, target, base_rows, target_rows, differences)
+    base, target = share_groups(where, base, target, base_rows, target_rows, differences)
     metrics = tuple(metric for metric in base.scores if metric in target.scores)
     if not metrics:
         names = [list_metrics(samples) for samples in (base, target)]

@@ -14,6 +14,7 @@ from slimgate.logs.base_log import write_base_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
 from slimgate.record.budgets import judged_budgets
+from slimgate.record.comparing.demands import read_judged_demands
 from slimgate.record.files import OUTCOMES, RECORD
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord, to_json
@@ -86,8 +87,9 @@ def _make_record(
     if chosen is not None:
         pairs = [drop_unchosen(target, chosen.get(target.name, ())) for target in targets]
         targets, missing = [target for target, _ in pairs], sum(dropped for _, dropped in pairs)
-    variants = [judged.base_record(), *targets]
-    return RunRecord(
+    base = judged.base_record()
+    variants = [base, *targets]
+    record = RunRecord(
         slimgate=__version__,
         created=format_now(),
         command=command,
@@ -105,6 +107,9 @@ def _make_record(
         verdict=verdict(variants, SelfTest(), missing),
         this_run=verdict_of_this_run(variants, SelfTest(), missing),
     )
+    # results that this run was not asked for are demanded too
+    everything = record.model_copy(update={"variants": [base, *judged.targets.values()]})
+    return record.model_copy(update={"demands": read_judged_demands(everything)})
 
 
 def drop_unchosen(target: VariantRecord, titles: Collection[str]) -> tuple[VariantRecord, int]:

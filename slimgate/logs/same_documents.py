@@ -46,7 +46,7 @@ def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:
     if shared is None:
         return explicit
     if explicit is not None:
-        return _join(explicit, shared)
+        return join_groups(explicit, shared)
     sizes = np.bincount(shared)
     return None if (sizes**2).sum() <= (1 + _NEGLIGIBLE) * len(shared) else shared
 
@@ -57,7 +57,7 @@ def _number_codes(codes: Ints) -> Ints | None:
     return None if len(values) == len(codes) else numbers
 
 
-def _join(codes: Ints, further: Ints) -> Ints:
+def join_groups(codes: Ints, further: Ints) -> Ints:
     """(rows,) the connected components of rows that share a code of either kind, from 0."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components

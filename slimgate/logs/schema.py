@@ -16,8 +16,8 @@ LOGS_SCHEMA = "logs.schema.json"
 _OF_MODELS = frozenset({"size", "flops", "memory", "baseline"})
 _QUALITY = {"$ref": "#/$defs/QualityBudget"}
 _BUDGETS = (
-    "limits of each comparison, by a pattern of its name, task or metric; the last pattern that matches "
-    "counts. Or limits by metric, flips, slices, latency or KL, as in a suite of models"
+    "limits of each comparison, by a pattern of its name, task or metric; of each kind, the last "
+    "pattern that matches counts. Or limits by metric, flips, slices, latency or KL, as in a suite of models"
 )
 _POOLED = "limits on the mean over all samples"
 _RANGES = "the lowest and the highest score of a metric, by pattern, such as grade = [1, 10]"

@@ -198,6 +198,7 @@ def _make_scores(
         )
         base, target = runs.base.mean(axis=0), runs.target.mean(axis=0)
     clusters = None
+    # paired samples have groups in both logs or in neither
     if paired.base.clusters is not None and paired.target.clusters is not None:
         clusters = paired.base.clusters[base_rows]
     documents = -1 - np.arange(len(base))

@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 from slimgate.errors import DataError, list_names
 from slimgate.logs.columns import Samples, number_epochs
 from slimgate.logs.differences import Differences
-from slimgate.logs.find import is_copy, read_log
+from slimgate.logs.find import hold_same_rows, is_copy, read_log
 from slimgate.logs.predictions.codes import by_id
 from slimgate.logs.predictions.files import EXAMPLES
+from slimgate.logs.row_groups import join_run_groups
 from slimgate.logs.sample_fields import Field
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
@@ -51,7 +52,14 @@ def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
                 f"{other}: it is the same as {path}{'' if path.samefile(other) else ', byte by byte'}, so "
                 "it is not another run; a model that always gives the same answers needs one run"
             )
-    return join_logs([read_log(path, form) for path in paths])
+    logs = [read_log(path, form) for path in paths]
+    for log, other_log in combinations(logs, 2):
+        if hold_same_rows(log, other_log):
+            raise DataError(
+                f"{other_log.shown}: it has the same rows as {log.shown}, so it is not another run; a model "
+                "that always gives the same answers needs one run"
+            )
+    return join_logs(logs)
 
 
 def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
@@ -202,7 +210,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         empty=_join_empty(runs, ids),
         keys={name: values for name, values in keys.items() if values is not None},
         answers=None,
-        clusters=first([run.clusters for run in runs]),
+        clusters=join_run_groups([run.clusters for run in runs], places),
         errors=flags["errors"].astype(np.uint8),
         truncated=flags["truncated"].astype(np.uint8),
         not_numbers={name: sum(run.not_numbers.get(name, 0) for run in runs) for name in runs[0].not_numbers},

@@ -36,9 +36,12 @@ class SliceBudgets:
     @property
     def key(self) -> str:
         """The path of its table in [budgets]."""
-        return ".".join(
-            (SLICES, *(() if self.field is None else (self.field, self.value or "")), self.pattern)
-        )
+        return ".".join((SLICES, *self.place))
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The path of its table in [budgets.slices]."""
+        return (*(() if self.field is None else (self.field, self.value or "")), self.pattern)
 
     @property
     def shown(self) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 
 from slimgate.errors import DataError, SuiteError, did_you_mean, format_suggestion, list_names
 from slimgate.judge.over_runs import RunScores
-from slimgate.logs.budgets import PERPLEXITY, LogBudgets, as_growth, matches
+from slimgate.logs.budgets import PERPLEXITY, Limit, LogBudgets, as_growth, find_replaced, matches
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.row_ids import shorten_id
 from slimgate.logs.sample_fields import Field, Value, list_fields
 from slimgate.logs.score_pairs import Counts, PairedScores
-from slimgate.logs.slice_budgets import SliceBudgets
+from slimgate.logs.slice_budgets import SLICES, SliceBudgets
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import TaskLog
 
@@ -232,6 +232,23 @@ def check_slices(
                 f"{format_suggestion(limits.value or '', known)}; {limits.field} is "
                 f"{list_names(known, _MOST_NAMED)}"
             )
+    _check_decide(slices, budgets)
+
+
+def _check_decide(slices: Sequence[Comparison], budgets: LogBudgets) -> None:
+    """Raises SuiteError for a budget that later tables replace in every slice."""
+    by_slice: list[list[Limit]] = []
+    for part in slices:
+        assert part.slice_of is not None
+        slice_name = part.slice_of.field, part.slice_of.value
+        tables = budgets.slice_tables(slice_name, part.slice_of.name, part.task, part.metric)
+        by_slice.append([(table.place, budget) for table in tables for budget in table.budgets])
+    for place, budget, (later, other) in find_replaced(by_slice):
+        raise SuiteError(
+            f"[budgets.{SLICES}] {'.'.join(place)} {budget.kind} = {budget.limit:g} decides no slice: "
+            f"{'.'.join(later)} comes later and has {other.kind} = {other.limit:g} for all of them; write "
+            "the narrower table last, or leave one out"
+        )
 
 
 def _describe_fields(tasks: Sequence[TaskLog]) -> str:

@@ -29,6 +29,7 @@ from slimgate.logs.directions import (
     check_directions_used,
     describe_unknown,
 )
+from slimgate.logs.find import check_repeat_rows
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import pair_task, shared_tasks
@@ -103,6 +104,8 @@ def judge_logs(
                 f"--repeat {repeat.shown}: this is a log of {repeat.model}, the target's model; expected "
                 f"a second log of the base {base.model or base.shown}"
             )
+    if repeat is not None:
+        check_repeat_rows(repeat, base, target)
     verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)
     return replace(verdicts, notes=(*notes, *verdicts.notes))
 

@@ -176,12 +176,7 @@ def assert_budgets(
         files["repeat"] = str(Path(cast("str | Path", repeat)).resolve())
     suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / "assert_budgets", shown)
     judged = judge_log_suite(suite).targets["target"]
-    for note in judged.notes:
-        if note not in (
-            ONE_RUN,
-            EPOCHS_OF_ONE_RUN,
-        ):  # for every pair of single runs, so it needs no warning
-            warnings.warn(note, stacklevel=2)
+    _warn_of(judged.notes, stacklevel=3)
     lines = [
         str(result.facts.message)
         for result in judged.results()
@@ -190,6 +185,13 @@ def assert_budgets(
     if lines:
         raise AssertionError("\n".join(lines))
     return judged
+
+
+def _warn_of(notes: Sequence[str], *, stacklevel: int) -> None:
+    """A Python warning for each note, without those that every pair of single runs has."""
+    for note in notes:
+        if note not in (ONE_RUN, EPOCHS_OF_ONE_RUN):
+            warnings.warn(note, stacklevel=stacklevel)
 
 
 def _list_runs(paths: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -216,7 +218,9 @@ def _assert_logs_within(
     sides = read_side(base), read_side(target)
     if not sides[0].models:
         check_sides(base, target)
-    comparisons = judge_logs(*sides, budgets, rules, seed=seed).comparisons
+    verdicts = judge_logs(*sides, budgets, rules, seed=seed)
+    _warn_of(verdicts.notes, stacklevel=4)
+    comparisons = verdicts.comparisons
     wrong = [comparison.judged for comparison in comparisons if comparison.judged.verdict is not Verdict.PASS]
     if wrong:
         raise AssertionError("\n".join(message(target[0].stem, judged) for judged in wrong))

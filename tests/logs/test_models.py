@@ -139,6 +139,7 @@ def test_the_command_takes_one_file(both: Path, capsys: pytest.CaptureFixture[st
     assert 'choose one by --model base="large"' in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`
 def test_a_test_takes_the_choice(both: Path) -> None:
     with pytest.raises(AssertionError, match=r"pass 0\.875 vs 1\.000"):
         assert_within(both, both, metric="pass", model={"base": "large", "target": "small"})

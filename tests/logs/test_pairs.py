@@ -637,7 +637,7 @@ def test_a_growing_log_may_still_lack_scores() -> None:
     assert scores == [[1.0, 0.0], [0.0, 0.0]]
 
 
-def test_clusters_need_both_logs_and_follow_the_base() -> None:
+def test_groups_of_either_log_count() -> None:
     target = [Row("0", {"em": 1.0}, cluster="a"), Row("1", {"em": 1.0}, cluster="a")]
     base = [*target, Row("2", {"em": 1.0}, cluster="b")]
     rules, differences = Rules(missing="as-wrong"), differences_of()
@@ -646,9 +646,44 @@ def test_clusters_need_both_logs_and_follow_the_base() -> None:
     assert scores.clusters is not None
     assert len(np.unique(scores.clusters)) == 2
     assert scores.clusters[0] == scores.clusters[1]
-    scores = pair_scores(paired_of(base, rows_of([1.0, 1.0])), "em", rules, differences)
+    bare = [Row(row.id, row.scores) for row in target]
+    for sides in ((base, bare), (bare[:2], target)):
+        scores = pair_scores(paired_of(*sides, rules=rules), "em", rules, differences)
+        assert scores is not None
+        assert scores.clusters is not None
+        assert scores.clusters[0] == scores.clusters[1] != scores.clusters[2]
+    scores = pair_scores(paired_of(bare, bare), "em", rules, differences)
     assert scores is not None
     assert scores.clusters is None
+
+
+def grouped(*groups: str | None) -> list[Row]:
+    return [Row(f"q{at}", {"em": 1.0}, cluster=group) for at, group in enumerate(groups)]
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "differing"),
+    [
+        pytest.param(grouped(*"aabb"), grouped(*"xxyy"), None, id="the same under other names"),
+        pytest.param(grouped(*"aabb"), grouped("x", "x", None, None), None, id="some rows have none"),
+        pytest.param(grouped("q0", "q1", "q2", "q3"), grouped(*"aabb"), None, id="names of the samples"),
+        pytest.param(grouped(*"abcd"), grouped(*"xxyy"), ("q1", "q3"), id="finer in the base"),
+        pytest.param(grouped(*"aaaa"), grouped(*"xxyy"), ("q2", "q3"), id="finer in the target"),
+        pytest.param(grouped(*"aabb"), grouped(*"xyyx"), ("q1", "q2", "q3"), id="crossed"),
+    ],
+)
+def test_groups_that_differ_are_refused(
+    base: list[Row], target: list[Row], differing: tuple[str, ...] | None
+) -> None:
+    differences = differences_of()
+    paired = paired_of(base, target, differences=differences)
+    if differing is None:
+        differences.check()
+        assert len(set(paired.base.clusters[paired.base_rows].tolist())) == 2
+        return
+    with pytest.raises(DataError, match=f"groups differ in {len(differing)} of 4 samples") as error:
+        differences.check()
+    assert all(f'"{name}"' in str(error.value) or "more" in str(error.value) for name in differing)
 
 
 def test_documents_go_with_the_scores() -> None:

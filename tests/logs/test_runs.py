@@ -434,6 +434,7 @@ def test_a_folder_of_outputs_names_one(tmp_path: Path) -> None:
 # ---- other ways in, and the second log of the base
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`
 def test_a_run_is_chosen_in_a_test(tmp_path: Path) -> None:
     base = write_lm_eval(tmp_path / "base", {"arc": RIGHT}, time=JANUARY)
     int4 = write_lm_eval(tmp_path / "int4", {"arc": RIGHT}, time=JANUARY)

@@ -115,12 +115,25 @@ def test_epochs_as_runs_are_those_runs(judge: Judge, tmp_path: Path, sides: Any)
     assert f"n={3 * N} in {N} groups" in out
 
 
-@pytest.mark.parametrize(("clusters", "epochs"), [("abc", False), ("aab", True)])
-def test_rows_with_a_cluster_each_are_no_epochs(clusters: str, epochs: bool) -> None:
-    """As Inspect, lighteval and HELM have them."""
-
+@pytest.mark.parametrize(
+    ("ids", "clusters", "epochs"),
+    [
+        pytest.param(("q0", "q1", "q2"), ("q0", "q1", "q2"), False, id="a cluster each, as Inspect has them"),
+        pytest.param(("q0", "q1", "q2"), ("u0", "u0", "u1"), False, id="groups of samples"),
+        pytest.param(
+            ("q0", "q0 typos", "q1"), ("q0", "q0", "q1"), False, id="perturbations, as HELM has them"
+        ),
+        pytest.param(("q0", "q0 epoch 2", "q1"), ("q0", "q0", "q1"), True, id="epochs"),
+        pytest.param(("q0", "q0 epoch 2", "q1"), ("u0", "u0", "u0"), True, id="epochs of samples in groups"),
+    ],
+)
+def test_only_repeats_of_a_sample_are_epochs(
+    ids: tuple[str, ...], clusters: tuple[str, ...], epochs: bool
+) -> None:
     def read() -> Iterator[Row]:
-        yield from (Row(str(at), {"acc": 1.0}, cluster=cluster) for at, cluster in enumerate(clusters))
+        yield from (
+            Row(name, {"acc": 1.0}, cluster=cluster) for name, cluster in zip(ids, clusters, strict=True)
+        )
 
     sides = [Log("simulated", name, {"task": TaskLog(read)}) for name in ("a", "b")]
     notes = judge_logs(*sides, LogBudgets(), Rules()).notes
@@ -261,6 +274,7 @@ def test_answers_are_judged_by_one_run(judge: Judge, sides: Any) -> None:
     assert (code, "need one run of each side" in err) == (4, True)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`
 def test_suites_and_assertions_take_lists(tmp_path: Path, sides: Any, judge: Judge) -> None:
     base, target = sides
     names = [[file.name for file in side] for side in sides]
@@ -336,3 +350,36 @@ def test_metrics_with_the_same_note_on_their_judge_share_it() -> None:
     notes = [note for note in judge_logs(*sides, LogBudgets(), Rules()).notes if "a judge model" in note]
     assert len(notes) == 1
     assert notes[0].startswith("task/judge_a, task/judge_b: a judge model scored each answer once: ")
+
+
+def write_groups(path: Path, scores: list[int], *, rows: int = 0) -> Path:
+    """A table. rows: of each group; 0: it has no groups."""
+    header = "id,score,group" if rows else "id,score"
+    lines = (f"q{at},{score}" + (f",u{at // rows}" if rows else "") for at, score in enumerate(scores))
+    path.write_text("\n".join([header, *lines]) + "\n", "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("sides", [(20, 20), (20, 0), (0, 20)], ids=["both", "base", "target"])
+def test_groups_in_one_table_are_those_of_both(judge: Judge, tmp_path: Path, sides: tuple[int, int]) -> None:
+    """6 of the 600 samples get worse, all in one of 30 groups."""
+    base = write_groups(tmp_path / "base.csv", [1] * 600, rows=sides[0])
+    target = write_groups(tmp_path / "target.csv", [0] * 6 + [1] * 594, rows=sides[1])
+    code, out, _ = judge(base, target, "--drop-points", 3)
+    assert code != 0
+    assert "n=600 in 30 groups" in out
+    assert "epochs" not in out
+
+
+def test_groups_of_any_run_are_those_of_all_runs(judge: Judge, tmp_path: Path) -> None:
+    bases = [
+        write_groups(tmp_path / f"base{at}.csv", [1] * 599 + [at], rows=rows)
+        for at, rows in ((0, 0), (1, 20))
+    ]
+    target = write_groups(tmp_path / "target.csv", [0] * 6 + [1] * 594)
+    _, out, _ = judge("--base", *bases, "--target", target, "--drop-points", 3)
+    assert "in 30 groups" in out
+    other = write_groups(tmp_path / "other.csv", [1] * 598 + [0, 0], rows=30)
+    code, _, err = judge("--base", bases[1], other, "--target", target, "--drop-points", 3)
+    assert code == 4
+    assert f"({other} beside {bases[1]}): groups differ in 400 of 600 samples" in err

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from slimgate.errors import SuiteError
+from slimgate.errors import DataError, SuiteError
 
 # The columns of prediction files that the user may name -> their help.
 ROLES = {
@@ -32,9 +32,11 @@ _FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
 
 
 def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
-    """The paths by their name in a record, in order."""
+    """The paths by their name in a record, in order. Raises DataError for a path that is given twice."""
     named: dict[str, Path] = {}
     for path in paths:
+        if path.resolve() in {other.resolve() for other in named.values()}:
+            raise DataError(f"{path}: this target was given twice, expected each target once; leave one out")
         # The file's or folder's name, with a number if two targets share it.
         stem = path.resolve().name if path.is_dir() else path.stem
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"

@@ -21,6 +21,7 @@ _BEGINNING = 2**20
 _NUMBER = r"(-?(?:\d+\.\d+|inf|nan))"
 _PAIR = rf"\s+{_NUMBER} ±\s+{_NUMBER}"
 _CHUNK = re.compile(rf"^\s*(\d+)\s{_PAIR}{_PAIR}{_PAIR}{_PAIR} %{_PAIR} %\s*$")
+_PLANNED = re.compile(r"\bcomputing over (\d+) chunks\b")
 _QUANTILE = re.compile(rf"^\s*(Median|99\.0%|99\.9%|Maximum)\s+KLD:\s+{_NUMBER}\s*$")
 _NAMES = {"Median": "median", "99.0%": "p99", "99.9%": "p999", "Maximum": "maximum"}
 
@@ -38,6 +39,7 @@ class LlamaPerplexity(Reader):
         """Raises DataError if lines of chunks are missing or cut off."""
         chunks: list[list[float]] = []
         quantiles: dict[str, float] = {}
+        planned: int | None = None
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             if match := _CHUNK.match(line):
                 if int(match[1]) != len(chunks) + 1:
@@ -45,6 +47,8 @@ class LlamaPerplexity(Reader):
                         f"{path}:{number}: chunk {match[1]} was given, expected chunk {len(chunks) + 1}"
                     )
                 chunks.append([float(match[at]) for at in (6, 4, 10)])
+            elif head := _PLANNED.search(line):
+                planned = int(head[1])
             elif quantile := _QUANTILE.match(line):
                 quantiles[_NAMES[quantile[1]]] = float(quantile[2])
         if len(chunks) < 2:
@@ -57,7 +61,20 @@ class LlamaPerplexity(Reader):
         kl, log_ratio, same_top = np.diff(sums, prepend=0.0)
         shares = np.clip(same_top / 100, 0.0, 1.0)
         kl_chunks = KlChunks(kl.tolist(), log_ratio.tolist(), shares.tolist(), quantiles)
-        return Log("llama_perplexity", str(path), {}, kl=kl_chunks)
+        notes = _describe_end(path, len(chunks), planned, is_complete=bool(quantiles))
+        return Log("llama_perplexity", str(path), {}, kl=kl_chunks, notes=notes)
+
+
+def _describe_end(path: Path, chunks: int, planned: int | None, *, is_complete: bool) -> tuple[str, ...]:
+    """A note if the log was cut off: the later part of the text may be the harder one."""
+    if planned is not None and chunks < planned:
+        return (
+            f"{path}: it says that {planned:,} chunks are computed, but has {chunks:,}: the log was cut off, "
+            "and the rest of the text is not judged",
+        )
+    if not is_complete:
+        return (f"{path}: it has no final statistics of the KL: the log may have been cut off",)
+    return ()
 
 
 reader = LlamaPerplexity()

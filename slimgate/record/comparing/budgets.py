@@ -61,7 +61,7 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
 def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
     """Everything that the gate of the new record demands less; weakenings without a reason come first."""
     weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
-    if old.demands is not None:
+    if old.demands is not None and not old.task.is_of_files:
         return weaker
     judged = [
         Weakening(about="settings", change=line, reason=_find_acceptance(new))
@@ -90,14 +90,14 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
     """Lines on budgets with the same limit that judge less now: without groups, builds or sliced columns.
 
     They are found from the results, for records without the demands of a suite. Without groups rows count as
-    independent, so intervals get narrower.
+    independent, so intervals get narrower. The demands of judged files include the caps.
     """
     weaker: dict[str, None] = {}
     for before, after in _pair_models(old, new):
         for name, facts in after.quality.items() if after.gated else ():
             was = before.quality.get(name)
             if was is not None and facts.budgets:
-                weaker |= dict.fromkeys(_weaker_metric(name, was, facts))
+                weaker |= dict.fromkeys(_weaker_metric(name, was, facts, of_files=new.task.is_of_files))
         if after.gated and before.behaviour is not None and after.behaviour is not None:
             weaker |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
         for column in (
@@ -110,14 +110,15 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
     return list(weaker)
 
 
-def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[str]:
+def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts, *, of_files: bool) -> Iterator[str]:
     if was.groups and now.groups is None:
         yield f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"
     builds = max((budget.builds or 1 for budget in was.budgets), default=1)
     # A budget over 1 build is still over builds, which are all equal because no step is random now.
     if builds > 1 and all(budget.builds is None for budget in now.budgets):
         yield f"{name} was judged over {builds} builds and is judged on one build now"
-    yield from _weaker_caps(name, was.budgets, now.budgets)
+    if not of_files:
+        yield from _weaker_caps(name, was.budgets, now.budgets)
 
 
 def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:

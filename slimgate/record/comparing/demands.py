@@ -17,6 +17,7 @@ from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import TEACHER
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import ONLY_WARNS, Weakening
 from slimgate.results.base import BudgetFacts
 from slimgate.results.baseline import WaitingBudget
@@ -36,11 +37,18 @@ _LONGEST = 80
 _MISSING = ("fail", "as-wrong", "drop")
 # Options that make a limit stricter. `over = "builds"` covers all builds, not only the rows of one build.
 _STRICTER_OPTIONS = ({"over": "builds"},)
+_ABOVE_CAP = "above_cap_max"
+# Keys of the settings of judged files. Those of a comparison end in its name.
+_LOGS = "logs."
+_DIRECTION, _RANGE, _UNIT = "higher_is_better of ", "range of ", "unit of "
+_RIGHT_OR_WRONG, _NOT_DECLARED = "right or wrong", "not declared"
+# The comparison of all samples of logs.
+POOLED = "pooled"
 
 
 def read_demands(record: RunRecord) -> Demands:
     """What the gate of a record demanded, or judged if the record has no suite, such as a record of logs."""
-    demands = record.demands or _read_judged_demands(record)
+    demands = record.demands or read_judged_demands(record)
     teacher = record.variants[0]
     # The files of a trained teacher differ between machines by rounding, so its settings and rows are
     # compared.
@@ -63,9 +71,11 @@ def _read_judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
     }
 
 
-def _read_judged_demands(record: RunRecord) -> Demands:
+def read_judged_demands(record: RunRecord) -> Demands:
+    """The demands as far as the results show them, for a record of judged files, or without demands."""
+    of_files = record.task.is_of_files
     return Demands(
-        budgets=[budget for model in record.variants for budget in _list_budgets(model)],
+        budgets=[budget for model in record.variants for budget in _list_budgets(model, with_caps=of_files)],
         gated={model.name: model.gated for model in record.variants[1:]},
         switched_off={model.name: model.switched_off for model in record.variants if model.switched_off},
         settings={
@@ -79,13 +89,40 @@ def _read_judged_demands(record: RunRecord) -> Demands:
 
 
 def _read_log_settings(record: RunRecord) -> dict[str, object]:
-    """The rules by which logs were compared, as far as the record states them."""
-    rules = (record.task.params or {}).get(RULES, {}) if record.task.kind == RECORD_KIND else {}
-    return {f"logs.{name}": value for name, value in rules.items()}
+    """The rules by which files were compared, as far as the record states them."""
+    params = record.task.params or {}
+    if record.task.kind == PREDICTIONS:
+        return {} if params.get("positive") is None else {f"{_LOGS}positive": params["positive"]}
+    if record.task.kind != RECORD_KIND:
+        return {}
+    settings = {f"{_LOGS}{name}": value for name, value in params.get(RULES, {}).items()}
+    limited = _list_limited(record)
+    for comparison in params.get("comparisons", []):
+        name = comparison["name"]
+        if name not in limited and POOLED not in limited:
+            continue
+        settings[f"{_LOGS}{_DIRECTION}{name}"] = comparison["higher_is_better"]
+        is_share = comparison["zero_one"] and comparison.get("range") in (None, [0, 1])
+        settings[f"{_LOGS}{_RANGE}{name}"] = (
+            _RIGHT_OR_WRONG if is_share else comparison.get("range") or _NOT_DECLARED
+        )
+        if comparison.get("length_in") is not None:
+            settings[f"{_LOGS}{_UNIT}{name}"] = comparison["length_in"]
+    return settings
 
 
-def _list_budgets(model: VariantRecord) -> Iterator[DemandedBudget]:
-    """Lists a budget once for each kind, and a latency budget once for all workloads."""
+def _list_limited(record: RunRecord) -> set[str]:
+    """The comparisons that a budget of any target limits, all together or in slices."""
+    limited = {name for model in record.variants for name, facts in model.quality.items() if facts.budgets}
+    slices = (record.task.params or {}).get("slices", {})
+    return {slices[name]["of"] if name in slices else name for name in limited}
+
+
+def _list_budgets(model: VariantRecord, *, with_caps: bool) -> Iterator[DemandedBudget]:
+    """Lists a budget once for each kind, and a latency budget once for all workloads.
+
+    with_caps: whether the options include the cap of a mean without a bound, which a suite states itself.
+    """
     judged = {
         ("latency" if budget.of == "latency" else budget.name, budget.facts.kind): budget.facts
         for budget in judged_budgets(model)
@@ -103,8 +140,17 @@ def _list_budgets(model: VariantRecord) -> Iterator[DemandedBudget]:
             kind=kind,
             limit=facts.limit,
             on_inconclusive=facts.on_inconclusive,
+            options=_read_cap(facts) if with_caps and isinstance(facts, BudgetFacts) else {},
             reason=facts.reason,
         )
+
+
+def _read_cap(budget: BudgetFacts) -> dict[str, Any]:
+    """The cap that a row counts for, and the share of rows above it if the user stated it."""
+    capped = budget.capped
+    if capped is None:
+        return {}
+    return {"cap": capped.cap} if capped.derived else {"cap": capped.cap, _ABOVE_CAP: capped.above_max}
 
 
 def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = None) -> list[Weakening]:
@@ -207,7 +253,7 @@ def _compare_budgets(old: DemandedBudget, new: DemandedBudget, common: str | Non
     is_weaker = (
         is_looser(new.kind, new.limit, old.limit)
         or undecided == ONLY_WARNS
-        or (options is not None and new.options not in _STRICTER_OPTIONS)
+        or (options is not None and not _is_stricter(*options))
     )
     # A reason that the earlier budget had is not about this change.
     new_reason = clean_reason(new.reason) if new.reason != old.reason else None
@@ -221,6 +267,19 @@ def _compare_budgets(old: DemandedBudget, new: DemandedBudget, common: str | Non
         reason=new_reason or (common if is_weaker else None),
         undecided=undecided,
         options=options,
+    )
+
+
+def _is_stricter(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether changed options of a budget are known to make it stricter."""
+    if now in _STRICTER_OPTIONS:
+        return True
+    changed = {name for name in {**before, **now} if before.get(name) != now.get(name)}
+    return (
+        changed == {_ABOVE_CAP}
+        and _ABOVE_CAP in before
+        and _ABOVE_CAP in now
+        and now[_ABOVE_CAP] < before[_ABOVE_CAP]
     )
 
 
@@ -318,6 +377,19 @@ def _allows_more(before: Sequence[str], now: Sequence[str] | None) -> bool:
     return not set(now or ()) <= set(before)
 
 
+def _is_other(before: object, now: object) -> bool:
+    """Whether a value that is still used has changed: nobody knows what that does to the verdict."""
+    return now is not None and before != now
+
+
+def _has_other_range(before: object, now: object) -> bool:
+    """Whether a declared range has changed. Whether scores are only 0 and 1 depends on the answers."""
+    if now is None or before == now:
+        return False
+    by_answers = (_RIGHT_OR_WRONG, _NOT_DECLARED, [0, 1])
+    return _RIGHT_OR_WRONG not in (before, now) or before not in by_answers or now not in by_answers
+
+
 # Key -> whether its new value demands less than its old value. For every other key any change does.
 _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_turned_on,
@@ -328,6 +400,7 @@ _RULES: Mapping[str, Rule] = {
     "budgets.family": _is_removed_or_changed,
     "logs.missing": _is_laxer,
     "logs.allow": _allows_more,
+    "logs.positive": _is_other,
     "measure.metrics": _lacks_item,
     "measure.workloads": _lacks_item,
     "measure.loads": _asks_less_of_servers,
@@ -341,9 +414,18 @@ _RULES: Mapping[str, Rule] = {
 def _weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
     """The settings that demand less. A setting that the earlier record lacks was not demanded."""
     for key, old in before.items() if now else ():
-        rule = _has_other_code if key.startswith(CODE) else _RULES.get(key, ne)
-        if rule(old, now.get(key)):
+        if _find_rule(key)(old, now.get(key)):
             yield Weakening(about="settings", change=_describe_setting(key, old, now.get(key)))
+
+
+def _find_rule(key: str) -> Rule:
+    by_prefix: Mapping[str, Rule] = {
+        CODE: _has_other_code,
+        f"{_LOGS}{_DIRECTION}": _is_other,
+        f"{_LOGS}{_RANGE}": _has_other_range,
+        f"{_LOGS}{_UNIT}": _is_other,
+    }
+    return _RULES.get(key) or next((by_prefix[start] for start in by_prefix if key.startswith(start)), ne)
 
 
 def _describe_setting(key: str, old: object, new: object) -> str:

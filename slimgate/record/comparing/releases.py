@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from slimgate.judge.metrics import Metric
 from slimgate.judge.slices import judge_slices, label_slices
 from slimgate.record.comparing.answers import Pair, PairedAnswers, same_gate_rows
+from slimgate.record.comparing.base import describe_other_base
 from slimgate.record.comparing.budgets import (
     budget_changes,
     find_weaker,
@@ -142,6 +143,7 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     elif old.has_suite_file and old.suite.path != new.suite.path:
         yield f"The records are of two suites, {old.suite.path} and {new.suite.path}."
     yield from _other_task(old, new)
+    yield from describe_other_base(old, new)
     if old.slimgate != new.slimgate:
         yield f"slimgate {old.slimgate} judged the old release, {new.slimgate} the new one."
     if not same_hardware(old.machine, new.machine):

@@ -137,6 +137,7 @@ def test_outcomes_that_cannot_be_are_refused(labels: list[Any], given: dict[str,
         class_outcomes(labels, **given)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`
 def test_logs_are_asserted_as_slimgate_judge_judges_them(tmp_path: Path) -> None:
     right = [1.0] * 270 + [0.0] * 30
     base = write_lm_eval(tmp_path / "base", {"arc": right, "gsm8k": right})

@@ -1,0 +1,89 @@
+"""One run in another layout is no second run; a target that is given twice is refused; notes are warnings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.judge_command import Judge
+from support.kl_logs import write_kl_log
+from support.lm_eval_logs import write_lm_eval
+
+from slimgate import assert_within
+from slimgate.errors import DataError
+from slimgate.logs.find import hold_same_rows, read_log
+from slimgate.logs.readers.llama_perplexity import reader
+
+SCORES = [float(at % 5 > 0) for at in range(400)]
+
+
+def write_table(path: Path, scores: list[float], *, more: str = "") -> Path:
+    rows = [{"id": str(at), "score": score} for at, score in enumerate(scores)]
+    path.write_text("\n".join(json.dumps(row) + more for row in rows) + "\n", "utf-8")
+    return path
+
+
+def test_rows_in_another_layout_are_no_repeat(judge: Judge, tmp_path: Path) -> None:
+    base = write_table(tmp_path / "base.jsonl", SCORES)
+    again = write_table(tmp_path / "again.jsonl", SCORES, more=" ")
+    target = write_table(tmp_path / "target.jsonl", [0.0, 0.0, *SCORES[2:]])
+    code, _, err = judge(base, target, "--repeat", again, "--drop-points", 5)
+    assert code == 4
+    assert f"--repeat {again}: it has the same rows as {base}, so it shows no noise" in err
+    code, _, err = judge("--base", base, again, "--target", target, "--drop-points", 5)
+    assert code == 4
+    assert f"{again}: it has the same rows as {base}, so it is not another run" in err
+    other = write_table(tmp_path / "other.jsonl", [*SCORES[:-1], 0.0])
+    assert judge(base, target, "--repeat", other, "--drop-points", 5)[0] == 0
+
+
+def test_a_run_at_another_time_is_another_run(tmp_path: Path) -> None:
+    first = read_log(write_lm_eval(tmp_path / "a", {"gsm8k": SCORES}))
+    second = read_log(write_lm_eval(tmp_path / "b", {"gsm8k": SCORES}))
+    assert hold_same_rows(first, second) is (first.time == second.time)
+    assert not hold_same_rows(first, read_log(write_lm_eval(tmp_path / "c", {"gsm8k": SCORES[1:]})))
+
+
+def test_a_target_that_is_given_twice_is_refused(judge: Judge, tmp_path: Path) -> None:
+    base = write_table(tmp_path / "base.jsonl", SCORES)
+    target = write_table(tmp_path / "int8.jsonl", [*SCORES[:-1], 0.0])
+    code, _, err = judge(base, target, target, "--drop-points", 5)
+    assert code == 4
+    assert f"{target}: this target was given twice, expected each target once" in err
+    folder = tmp_path / "other"
+    folder.mkdir()
+    shutil.copy(target, folder)
+    assert judge(base, target, folder / target.name, "--drop-points", 5)[0] == 0
+
+
+def test_assert_within_warns_of_the_notes_on_logs(tmp_path: Path) -> None:
+    base = write_table(tmp_path / "base.jsonl", SCORES)
+    target = write_table(tmp_path / "target.jsonl", SCORES[:-1])
+    with pytest.warns(UserWarning, match="of 400 samples 1 are only in the base's log") as warned:
+        assert_within(base, target, drop_points=5, missing="drop")
+    assert warned[0].filename == __file__
+    with pytest.raises(DataError, match="1 are only in the base's log"):
+        assert_within(base, target, drop_points=5)
+
+
+@pytest.mark.parametrize(
+    ("planned", "lines", "has_end", "note"),
+    [
+        pytest.param(200, 200, True, None, id="whole"),
+        pytest.param(None, 200, True, None, id="without the head"),
+        pytest.param(200, 120, False, "it says that 200 chunks are computed, but has 120", id="cut off"),
+        pytest.param(None, 120, False, "it has no final statistics of the KL", id="no head and no end"),
+    ],
+)
+def test_a_kl_log_that_was_cut_off_has_a_note(
+    tmp_path: Path, planned: int | None, lines: int, has_end: bool, note: str | None
+) -> None:
+    path = write_kl_log(tmp_path / "kl.txt", np.full(200, 0.01), lines=lines)
+    text = path.read_text("utf-8")
+    head = "" if planned is None else f"kl_divergence: computing over {planned} chunks, n_ctx=512\n"
+    path.write_text(head + (text if has_end else text.partition("\n====== Perplexity")[0]), "utf-8")
+    notes = reader.read(path).notes
+    assert (len(notes) == 0) if note is None else (note in notes[0])

@@ -1,0 +1,175 @@
+"""`compare` and `accept` name each way in which a gate on judged files demands less than an earlier one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.kl_logs import write_kl_log
+
+from slimgate.cli.main import main
+from slimgate.errors import DataError
+from slimgate.record.accept import accept
+from slimgate.record.comparing import compare
+from slimgate.record.files import StoredRecord, read_run
+
+N = 800
+
+
+def write_scores(path: Path, metric: str, scores: list[float]) -> Path:
+    lines = (f"{at},{score},{metric}" for at, score in enumerate(scores))
+    path.write_text("\n".join(["id,score,metric", *lines]) + "\n", "utf-8")
+    return path
+
+
+def write_predictions(path: Path, wrong: int) -> Path:
+    """Half of the rows are fraud. wrong: how many of the first rows are predicted wrongly."""
+    labels = ["fraud" if at % 2 else "ok" for at in range(N)]
+    swapped = {"fraud": "ok", "ok": "fraud"}
+    lines = (f"{at},{label},{swapped[label] if at < wrong else label}" for at, label in enumerate(labels))
+    path.write_text("\n".join(["id,label,prediction", *lines]) + "\n", "utf-8")
+    return path
+
+
+def write_budgets(path: Path, text: str) -> Path:
+    path.write_text(f"[budgets]\n{text}\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
+    """By name: the files, the earlier and the later options of `judge`, and what gets weaker."""
+    graded = [float(4 + at % 2) for at in range(N)]
+    toxic = [float(at % 5 == 0) for at in range(N)]
+    spread = [at % 10 / 100 for at in range(N)]
+    base = {
+        name: write_scores(tmp_path / f"{name}.csv", name, scores)
+        for name, scores in (("toxicity", toxic), ("grade", graded), ("wer", spread))
+    }
+    target = {
+        name: write_scores(tmp_path / f"{name}-int8.csv", name, scores)
+        for name, scores in (("toxicity", [*toxic[:-1], 0.0]), ("grade", graded), ("wer", spread))
+    }
+    predictions = [write_predictions(tmp_path / "f.csv", 0), write_predictions(tmp_path / "f-int8.csv", 2)]
+    kl_log = write_kl_log(tmp_path / "kl.txt", np.full(200, 0.01))
+    budgets = {
+        name: write_budgets(tmp_path / f"{name}.toml", text)
+        for name, text in (
+            ("kl", "kl = { mean_max = 0.2, above_cap_max = 0.05 }"),
+            ("more_above", "kl = { mean_max = 0.2, above_cap_max = 0.2 }"),
+            ("kl_cap", "kl = { mean_max = 0.2, above_cap_max = 0.05, cap = 3.0 }"),
+            ("wer", "wer = { drop_points = 2.0, above_cap_max = 0.1 }"),
+            ("wer_cap", "wer = { drop_points = 2.0, above_cap_max = 0.1, cap = 0.2 }"),
+        )
+    }
+    points = ["--drop-points", 20]
+    of_fraud = [*predictions, "--metric", "recall", *points, "--positive"]
+    grades = [base["grade"], target["grade"], "--higher-is-better", "grade", *points, "--range"]
+    toxicity = [base["toxicity"], target["toxicity"], *points]
+    return {
+        "direction": (
+            [*toxicity, "--lower-is-better", "toxicity"],
+            [*toxicity, "--higher-is-better", "toxicity"],
+            "[logs] higher_is_better of toxicity was false and is true",
+        ),
+        "range": (
+            [*grades, "grade=0:10"],
+            [*grades, "grade=3:5"],
+            "[logs] range of grade was [0.0, 10.0] and is [3.0, 5.0]",
+        ),
+        "positive": ([*of_fraud, "fraud"], [*of_fraud, "ok"], '[logs] positive was "fraud" and is "ok"'),
+        "share above the cap": (
+            [kl_log, "--budgets", budgets["kl"]],
+            [kl_log, "--budgets", budgets["more_above"]],
+            '"above_cap_max": 0.05} and is with {"cap": 1.0, "above_cap_max": 0.2}',
+        ),
+        "cap of KL": (
+            [kl_log, "--budgets", budgets["kl"]],
+            [kl_log, "--budgets", budgets["kl_cap"]],
+            '"above_cap_max": 0.05} and is with {"cap": 3.0, "above_cap_max": 0.05}',
+        ),
+        "cap of scores": (
+            [base["wer"], target["wer"], "--lower-is-better", "wer", "--budgets", budgets["wer"]],
+            [base["wer"], target["wer"], "--lower-is-better", "wer", "--budgets", budgets["wer_cap"]],
+            'wer: drop_points was with {"cap": 1.0, "above_cap_max": 0.1} and is with {"cap": 0.2,',
+        ),
+    }
+
+
+GATES = ("direction", "range", "positive", "share above the cap", "cap of KL", "cap of scores")
+
+
+def report(folder: Path, options: list[object]) -> StoredRecord:
+    assert main(["judge", *map(str, options), "--report", str(folder)]) == 0
+    return StoredRecord(folder / "run.json", read_run(folder / "run.json"))
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("has_demands", [True, False], ids=["this", "an earlier slimgate"])
+def test_a_weaker_gate_of_judged_files_is_named(
+    gates: dict[str, tuple[list[object], list[object], str]], tmp_path: Path, name: str, has_demands: bool
+) -> None:
+    earlier, later, change = gates[name]
+    old = report(tmp_path / "old" / "int8", earlier)
+    assert old.record.demands is not None
+    if not has_demands:
+        facts = json.loads(old.file.read_text("utf-8"))
+        old.file.write_text(json.dumps({**facts, "demands": None}), "utf-8")
+        old = StoredRecord(old.file, read_run(old.file))
+    baselines = tmp_path / "baselines"
+    accept(old, baselines, "v1", reason=None, at="2026-01-01")
+    (tmp_path / "old").rename(tmp_path / "moved")
+    new = report(tmp_path / "old" / "int8", later)
+    old = StoredRecord(tmp_path / "moved" / "int8" / "run.json", old.record)
+    [weakening] = compare(old, new).weaker
+    assert change in weakening.change
+    with pytest.raises(DataError, match="the gate demands less than the baseline v1"):
+        accept(new, baselines, "v2", reason=None, at="2026-01-02")
+    accept(new, baselines, "v2", reason="the metric is another", at="2026-01-02")
+    assert compare(old, old).weaker == []
+
+
+def test_a_lower_share_above_the_cap_is_stricter(
+    gates: dict[str, tuple[list[object], list[object], str]], tmp_path: Path
+) -> None:
+    stricter, looser, _ = gates["share above the cap"]
+    old, new = report(tmp_path / "old" / "int8", looser), report(tmp_path / "new" / "int8", stricter)
+    comparison = compare(old, new)
+    assert comparison.weaker == []
+    assert [change.looser for change in comparison.budgets] == [False]
+
+
+def test_a_base_that_fell_is_a_note_and_needs_a_reason(tmp_path: Path) -> None:
+    right = [float(at % 5 > 0) for at in range(N)]
+    ruined = [float(at % 5 > 1) for at in range(N)]
+    records = []
+    for number, scores in enumerate((right, ruined)):
+        files = tmp_path / f"logs{number}"
+        files.mkdir()
+        sides = [write_scores(files / f"{side}.csv", "acc", scores) for side in ("base", "int8")]
+        records.append(report(tmp_path / str(number) / "int8", [*sides, "--drop-points", 5]))
+    note = "The base is another one: its acc was 0.8 and is 0.6."
+    assert note in compare(*records).notes
+    assert compare(*records).weaker == []
+    baselines = tmp_path / "baselines"
+    first, second = (
+        StoredRecord(record.file, record.record.model_copy(update={"suite": records[0].record.suite}))
+        for record in records
+    )
+    accept(first, baselines, "v1", reason=None, at="2026-01-01")
+    with pytest.raises(DataError, match=r"the base is another one: its acc was 0\.8 and is 0\.6"):
+        accept(second, baselines, "v2", reason=None, at="2026-01-02")
+    accept(second, baselines, "v2", reason="a new base", at="2026-01-02")
+    better = StoredRecord(records[0].file, first.record)
+    accept(better, baselines, "v3", reason=None, at="2026-01-03")
+
+
+def test_a_comparison_without_a_budget_demands_nothing(tmp_path: Path) -> None:
+    scores = [float(at % 5 > 0) for at in range(N)]
+    sides = [write_scores(tmp_path / f"{side}.csv", "acc", scores) for side in ("base", "int8")]
+    options = [*sides, "--higher-is-better", "acc"]
+    demands = report(tmp_path / "report" / "int8", options).record.demands
+    assert demands is not None
+    assert not [key for key in demands.settings if key.endswith(" acc")]

@@ -358,11 +358,11 @@ def as_growth(name: str, budgets: Sequence[QualityBudget], notes: list[str]) -> 
         replace(budget, kind=_GROWTH, limit=budget.limit / 100) if budget.kind == _POINTS else budget
         for budget in budgets
     ]
-    kept = keep_last_of_kind(growths)
+    last_of_kind = keep_last_of_kind(growths)
     for budget, growth in zip(budgets, growths, strict=True):
-        if budget.kind == _POINTS and growth in kept:
+        if budget.kind == _POINTS and growth in last_of_kind:
             notes.append(
                 f"{name}: a perplexity has no points, so {_POINTS} {budget.limit:g} is a growth of "
                 f"{budget.limit:g} %: {_GROWTH} = {budget.limit / 100:g}"
             )
-    return kept
+    return last_of_kind

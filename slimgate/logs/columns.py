@@ -170,8 +170,8 @@ class _Column:
             return None
         codes = np.frombuffer(self.clusters, np.int64)
         other = np.fromiter(self.with_other_names, np.int64, len(self.with_other_names))
-        own = (codes >= STATED) & ~np.isin(codes, other)
-        return np.where(own, codes + (OWN_NAMES - STATED), codes)
+        names_sample = (codes >= STATED) & ~np.isin(codes, other)
+        return np.where(names_sample, codes + (OWN_NAMES - STATED), codes)
 
     def _even(self) -> None:
         """Fills a row that lacks a score or a key with NaN or 0."""

@@ -68,16 +68,16 @@ def join_run_groups(columns: Sequence[Ints | None], places: Sequence[Ints]) -> I
     """
     if all(column is None for column in columns):
         return None
-    stated, own, _ = _merge(columns, places)
-    named = np.max(own, axis=0)  # equal in every run that has the sample
+    stated, sample_names, _ = _merge(columns, places)
+    named = np.max(sample_names, axis=0)  # equal in every run that has the sample
     return np.where(stated >= 0, stated, np.where(named >= 0, named, np.arange(len(stated))))
 
 
 def _merge_groups(columns: Sequence[Ints | None], places: Sequence[Ints]) -> tuple[Ints, Ints]:
     """(samples,) from 0: the group of each sample over both logs; and positions where the logs differ."""
-    stated, own, differing = _merge(columns, places)
+    stated, sample_names, differing = _merge(columns, places)
     groups = _number(stated)
-    for names in own:
+    for names in sample_names:
         if (names >= 0).any():
             groups = join_groups(groups, _number(names))
     return groups, differing
@@ -99,15 +99,15 @@ def _merge(columns: Sequence[Ints | None], places: Sequence[Ints]) -> tuple[Ints
         shared = (merged >= 0) & (stated >= 0)
         differs[shared] |= _differ(merged[shared], stated[shared])
         merged = np.where(merged >= 0, merged, _translate(stated, merged, shared))
-    own = [np.where(column >= OWN_NAMES, column, _UNKNOWN) for column in codes]
-    return merged, own, np.flatnonzero(differs)
+    sample_names = [np.where(column >= OWN_NAMES, column, _UNKNOWN) for column in codes]
+    return merged, sample_names, np.flatnonzero(differs)
 
 
 def _differ(before: Ints, after: Ints) -> Bools:
     """(rows,) whether a row is in a group with other rows in one log than in the other."""
     differs = np.zeros(len(before), np.bool_)
-    for one, other in ((before, after), (after, before)):
-        _, first, member = np.unique(one, return_index=True, return_inverse=True)
+    for groups, other in ((before, after), (after, before)):
+        _, first, member = np.unique(groups, return_index=True, return_inverse=True)
         differs |= other != other[first][member]
     return differs
 

@@ -106,7 +106,10 @@ def test_one_limit_for_each_metric_or_one_for_all(judge: Judge, tmp_path: Path) 
     better = write_answers(tmp_path / "better.csv", range(180))
     metrics = ("--metric", "accuracy", "--metric", "f1_macro")
     code, _, err = judge(base, better, *metrics, *("--equivalent-points", 1) * 3)
-    assert (code, "3 --equivalent-points for 2 --metric, expected one for each" in err) == (4, True)
+    assert (code, "3 --equivalent-points for 2 --metric, expected one value for each metric" in err) == (
+        4,
+        True,
+    )
     code, out, _ = judge(base, better, "--equivalent-points", 1, *metrics)
     assert (code, out.count("±1 ")) == (1, 2)
     _, _, err = judge(base, better, "--equivalent-points", 0.01)

@@ -646,8 +646,8 @@ def test_groups_of_either_log_count() -> None:
     assert scores.clusters is not None
     assert len(np.unique(scores.clusters)) == 2
     assert scores.clusters[0] == scores.clusters[1]
-    bare = [Row(row.id, row.scores) for row in target]
-    for sides in ((base, bare), (bare[:2], target)):
+    bare = [Row(row.id, row.scores) for row in base]
+    for sides in ((base, bare[:2]), (bare, target)):
         scores = pair_scores(paired_of(*sides, rules=rules), "em", rules, differences)
         assert scores is not None
         assert scores.clusters is not None

@@ -64,7 +64,7 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
             ("wer_cap", "wer = { drop_points = 2.0, above_cap_max = 0.1, cap = 0.2 }"),
         )
     }
-    points = ["--drop-points", 20]
+    points = ["--drop-points", 10]
     of_fraud = [*predictions, "--metric", "recall", *points, "--positive"]
     grades = [base["grade"], target["grade"], "--higher-is-better", "grade", *points, "--range"]
     toxicity = [base["toxicity"], target["toxicity"], *points]

@@ -2,56 +2,45 @@
 
     steps = [{ to_gguf = { type = "Q8_0" } }, { gguf_draft = { draft = "half-q4", draft_tokens = 4 } }]
 
-It is speculative decoding, as `llama-server --model-draft` does it: the draft writes `draft_tokens` tokens
-one by one, and one pass of the model says which of them it would have written itself, and gives the token
+This is speculative decoding, as in `llama-server --model-draft`: the draft writes `draft_tokens` tokens one
+by one, and one pass of the model says which of them it would have written itself, and gives the token
 after them (slimgate/models/speculative.py). So the answers stay those of the model, and take fewer of its
 passes. The metric acceptance_length is the number of tokens per pass.
 
 The artifact holds both files, unchanged, and the runtime llama_cpp executes it. Put the step last. The draft
 is a variant with a GGUF file of its own, and the same tokenizer.
 
-The answers to the calibration rows are compared with those of the model alone. The step fails if one of them
-changes at a token that is no near tie.
+The step compares the answers to the calibration rows with those of the model alone. It fails if an answer
+changes at a token whose score is clearly below the score of the expected token.
 """
 
 from __future__ import annotations
 
 import filecmp
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from slimgate.errors import BuildError
-from slimgate.judge.metrics.answers import MOST_DRAFT_TOKENS
 from slimgate.models.llama_cpp_library import DISTRIBUTION, load_library
 from slimgate.models.quantized_files import SERVED
 from slimgate.models.saved_files import SPECULATIVE_GGUF
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.params import VARIANT_NAME, Table
 from slimgate.plugins.step import Step
+from slimgate.steps.convert import speculative_decoding
 
 if TYPE_CHECKING:
     from slimgate.models.gguf_model import GgufModel
     from slimgate.models.speculative_gguf import SpeculativeGguf
 
 
-class Params(Table):
-    draft: str = Field(pattern=VARIANT_NAME)
-    """The variant that proposes tokens. It has a GGUF file."""
-    draft_tokens: int = Field(default=4, ge=1, le=MOST_DRAFT_TOKENS)
-    """Number of tokens that the draft proposes for each pass of the model."""
+class Params(speculative_decoding.Params):
+    """The options of speculative_decoding. Quantized products round more, so the tolerance is larger."""
+
     tolerance: float = Field(default=0.05, gt=0)
     """Where an answer to a calibration row first changes, the expected token may score higher by at most
     this, in standard deviations of the scores."""
-
-    @model_validator(mode="after")
-    def _another_model(self) -> Self:
-        if self.draft in ("teacher", "self"):
-            raise ValueError(
-                f'draft = "{self.draft}" was given, expected a variant that is smaller than the model'
-            )
-        return self
 
 
 class GgufDraft(Step[Params]):
@@ -74,11 +63,7 @@ class GgufDraft(Step[Params]):
         from slimgate.steps.answer_agreement import check_answers
 
         load_library("step gguf_draft")
-        if temperature := getattr(context.task_params, "temperature", 0):
-            raise BuildError(
-                f"[task] temperature = {temperature:g} was given, and a draft proposes the likeliest tokens; "
-                "set temperature = 0, or leave the step out"
-            )
+        speculative_decoding.refuse_drawn_answers(context)
         main = _open(model, "the model", context.scratch / "main")
         draft = _open(context.load_teacher(), f'draft "{params.draft}"', context.scratch / "draft")
         _check_draft(main, draft, params.draft)

@@ -9,8 +9,8 @@ the model, and take fewer of its passes. The metric acceptance_length is the num
 The artifact holds both models, unchanged. Put the step last: steps that change one of the two models come
 before it, or belong to the draft's variant. The draft has the same tokenizer and vocabulary.
 
-The answers to the calibration rows are compared with those of the model alone. The step fails if one of them
-changes at a token that is no near tie.
+The step compares the answers to the calibration rows with those of the model alone. It fails if an answer
+changes at a token whose score is clearly below the score of the expected token.
 """
 
 from __future__ import annotations
@@ -80,11 +80,7 @@ class SpeculativeDecoding(Step[Params]):
         from slimgate.steps.answer_agreement import check_answers
 
         self.check(params, model.config.to_dict())
-        if temperature := getattr(context.task_params, "temperature", 0):
-            raise BuildError(
-                f"[task] temperature = {temperature:g} was given, and a draft proposes the likeliest tokens; "
-                "set temperature = 0, or leave the step out"
-            )
+        refuse_drawn_answers(context)
         draft: Any = context.load_teacher()
         _check_draft(model, draft, params.draft)
         combined = with_draft(model, draft, params.draft_tokens)
@@ -93,6 +89,15 @@ class SpeculativeDecoding(Step[Params]):
 
 
 step = SpeculativeDecoding()
+
+
+def refuse_drawn_answers(context: BuildContext) -> None:
+    """Raises BuildError if the task draws its answers, because a draft proposes the most likely tokens."""
+    if temperature := getattr(context.task_params, "temperature", 0):
+        raise BuildError(
+            f"[task] temperature = {temperature:g} was given, and a draft proposes the most likely tokens; "
+            "set temperature = 0, or leave the step out"
+        )
 
 
 def _check_draft(model: TorchModel, draft: object, name: str) -> None:

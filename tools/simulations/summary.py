@@ -20,7 +20,7 @@ has one line for each rule that decides a budget. A cell is one simulated settin
 column explains its name. "False PASS" is the share of runs in which a variant exactly at its limit passes,
 in the cell where this share is highest. "False FAIL" is the share of runs in which a variant that equals its
 teacher fails, in the cell where this share is highest. If a page does not simulate equal variants, "false
-FAIL" is for a variant exactly at its limit.
+FAIL" shows a variant exactly at its limit.
 
 The rules are designed so that at most 5 % of the verdicts are wrong. If a cell had a rate above 6 %, it was
 simulated again with more runs. A rate is bold if it is above 6 % by more than two standard errors. If the

@@ -249,7 +249,9 @@ def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasse
         strays = int(metadata.get(b"slimgate.strays", b"0"))
         positive = parse_texts(b"[" + metadata.get(b"slimgate.positive", b"") + b"]")
     except ValueError as error:
-        raise DataError(f"{shown}: its metadata slimgate.classes: {error}") from error
+        raise DataError(
+            f"{shown} has a wrong value of slimgate.classes, strays or positive in its metadata: {error}"
+        ) from error
     if not classes:
         return None
     return StatedClasses(tuple(classes), tuple(classes[: len(classes) - strays]), next(iter(positive), None))

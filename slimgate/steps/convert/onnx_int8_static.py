@@ -29,7 +29,8 @@ class Params(Table):
     percentiles ("percentile"), the range with the least squared error ("mse"), or the range that changes the
     distribution least ("entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
-    """Upper percentile, with observer = "percentile"; default: 99.99."""
+    """The p of observer = "percentile", whose range goes from the (100 - p)-th to the p-th percentile;
+    default: 99.99."""
     symmetric_activations: bool = False
     """true: the range of the activations is symmetric around 0."""
     reduce_range: bool = False

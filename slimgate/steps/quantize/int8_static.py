@@ -50,7 +50,8 @@ class Params(Table):
     percentiles ("percentile"), the range with the least squared error ("mse"), or the range that changes the
     distribution least ("entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
-    """Upper percentile, with observer = "percentile"; default: 99.99."""
+    """The p of observer = "percentile", whose range goes from the (100 - p)-th to the p-th percentile;
+    default: 99.99."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.8
     """SmoothQuant's alpha: the share of the quantization difficulty that moves from activations to weights;
     false: no SmoothQuant."""

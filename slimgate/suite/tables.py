@@ -378,8 +378,8 @@ class SuiteFile(Table):
     variants: dict[Annotated[str, StringConstraints(pattern=VARIANT_NAME)], VariantTable] = Field(default={})
     """The models that you may ship, by name: a parent or a finished model, then steps."""
     budgets: dict[str, Any] = Field(default={})
-    """Limits on what a variant may lose or cost. Keys: the names of metrics, and size, latency, memory, flops,
-    flips, slices. [budgets.variants.NAME] is for one variant."""
+    """Limits on what a variant may lose or cost. Keys: the names of metrics, and size, latency, memory,
+    flops, flips, slices. [budgets.variants.NAME] is for one variant."""
     measure: MeasureTable = MeasureTable()
     """Which metrics and timed calls are measured, and for how long."""
     tune: TuneTable | None = None

@@ -165,7 +165,8 @@ def _format_message(
     order: OrderTrial, where: str, *, names: Sequence[str], classes_in_order: list[str], right: list[str]
 ) -> str:
     return (
-        f"{where}: the order of its outputs is probably not the order of the classes. The model's names: {label_map(names)}. "
+        f"{where}: the order of its outputs is probably not the order of the classes. The model's names: "
+        f"{label_map(names)}. "
         f"On {order.rows} rows of selection, taken for {label_map(classes_in_order)} they have "
         "balanced accuracy "
         f"{order.accuracy_as_is:.3f}, taken for {label_map(right)} {order.accuracy_in_order:.3f}. If the "

@@ -77,7 +77,8 @@ def test_a_dozen_rows_are_too_few_to_contradict() -> None:
 def test_a_head_in_the_wrong_order_is_one_clear_error(tmp_path: Path) -> None:
     write_ready_made(tmp_path / "hub", labels=("pos", "neg"))
     message = (
-        r"hub: the order of its outputs is probably not the order of the classes\. The model's names: 0=pos, 1=neg\. On 100 "
+        r"hub: the order of its outputs is probably not the order of the classes\. The model's names: "
+        r"0=pos, 1=neg\. On 100 "
         r"rows of selection, taken for 0=pos, 1=neg they have balanced accuracy 0\.0[01]\d, "
         r"taken for 0=neg, 1=pos (0\.99\d|1\.000)\. "
         r'If the second order is right, set \[task\] labels = \["neg", "pos"\]$'

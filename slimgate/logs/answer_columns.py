@@ -92,7 +92,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _load_tokenizer(path: Path) -> Callable[[str], int]:
-    tokenizers = import_extra("tokenizers", "torch", "--tokenizer")
+    tokenizers = import_extra("tokenizers", "models", "--tokenizer")
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
         raise SuiteError(f"--tokenizer {path}: no such file, expected a tokenizer.json or a folder with one")

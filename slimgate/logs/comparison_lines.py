@@ -60,6 +60,15 @@ def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
     return ["all answers and scores are the same in both logs: check that they are of two models"]
 
 
+def describe_same_model(base: Log, target: Log) -> list[str]:
+    """A line if two logs state one model with the same settings: the target may be the base again."""
+    if base.model is None or base.model != target.model:
+        return []
+    if base.environment.get("model") != target.environment.get("model"):
+        return []
+    return [f'both logs state the model "{base.model}": check that the target is not the base again']
+
+
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:
     """A line if a budget in points is on scores up to 100, because such a point is a hundredth of 1."""
     names_by_limit: dict[float, list[str]] = {}

@@ -290,7 +290,7 @@ def _counts(comparison: Comparison) -> Iterator[str]:
         were = "budget was undecided and fails" if undecided == 1 else "budgets were undecided and fail"
         yield f"{count(undecided)} {were} now"
     if comparison.fell:
-        yield f"{format_count(len(comparison.fell), 'metric', 'metrics')} fell"
+        yield f"{format_count(len(comparison.fell), 'metric', 'metrics')} got worse"
     if gone := len(comparison.gates_gone):
         yield f"{count(gone)} gated {'variant is' if gone == 1 else 'variants are'} gone"
     if loosened:

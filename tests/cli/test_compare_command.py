@@ -71,7 +71,7 @@ def test_the_text_says_first_what_held_and_fails(compare: Run, old: Path, tmp_pa
     assert sections.index("## The teacher") < sections.index("## The variants")
     assert "| int8      | accuracy, drop_points | PASS  | **FAIL** |" in out
     assert "| int8    | label loan     |" in out
-    assert "- int8, accuracy: fell, and its teacher fell too" in out
+    assert "- int8, accuracy: got worse, and its teacher too" in out
 
 
 def test_on_a_terminal_no_name_is_escaped(
@@ -192,7 +192,7 @@ def test_a_teacher_that_fell_fails_where_it_is_asked_for(compare: Run, old: Path
     others = ("--fail-on", "regressed", "--fail-on", "loosened", "--fail-on", "removed")
     assert compare(old, new, *others)[0] == 0
     code, out, _ = compare(old, new, "--fail-on", "fell")
-    assert (code, "1 metric fell" in out) == (1, True)
+    assert (code, "1 metric got worse" in out) == (1, True)
     assert compare(old, write_release(tmp_path / "same"), "--fail-on", "fell")[0] == 0
 
 

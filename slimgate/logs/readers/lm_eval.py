@@ -35,8 +35,6 @@ from slimgate.plugins.environments import (
 from slimgate.plugins.reader import Log, Reader, Run, TaskLog
 
 _MOST_NAMED = 3
-# Names of the limit of an answer's tokens.
-_LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
 class LmEval(Reader):
@@ -188,17 +186,8 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
             metric: "rate" if aggregation == "bits_per_byte" else "perplexity"
             for metric, aggregation in aggregations.items()
         },
-        most_tokens=_find_most_tokens(results, config),
         written=config.get("output_type", "generate_until") == "generate_until",
     )
-
-
-def _find_most_tokens(results: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
-    """The most tokens of an answer, by the command line or the task; None if neither states it."""
-    run = (results.get("config") or {}).get("gen_kwargs")
-    stated = [part for part in (run, config.get("generation_kwargs")) if isinstance(part, dict)]
-    limits = (settings.get(name) for settings in stated for name in _LIMITS)
-    return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
 def _list_metrics(config: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -162,12 +162,12 @@ def reading(change: MetricChange, teacher: MetricChange | None) -> str | None:
 
 
 _READINGS = {
-    ("worse", "worse"): "fell, and its teacher fell too: the drop behind the teacher does not show all of it",
-    ("worse", None): "fell; its teacher did not",
-    ("worse", "better"): "fell while its teacher rose",
-    (None, "worse"): "held; its drop is smaller because the teacher fell",
-    (None, "better"): "held; its drop is larger because the teacher rose",
-    ("better", "worse"): "rose while its teacher fell",
-    ("better", None): "rose; its teacher did not",
-    ("better", "better"): "rose with its teacher",
+    ("worse", "worse"): "got worse, and its teacher too: the drop behind the teacher does not show all of it",
+    ("worse", None): "got worse; its teacher did not",
+    ("worse", "better"): "got worse while its teacher got better",
+    (None, "worse"): "held; its drop is smaller because the teacher got worse",
+    (None, "better"): "held; its drop is larger because the teacher got better",
+    ("better", "worse"): "got better while its teacher got worse",
+    ("better", None): "got better; its teacher did not",
+    ("better", "better"): "got better with its teacher",
 }

@@ -61,15 +61,15 @@ def test_a_variant_is_tested_against_its_older_self_by_the_judge(tmp_path: Path)
     assert (accuracy.right_to_wrong, accuracy.wrong_to_right, accuracy.n) == (30, 0, 8000)
     assert accuracy.drop_points == pytest.approx(30 / 80)
     assert accuracy.interval == pytest.approx(tuple(100 * bound for bound in paired_interval(30, 0, 8000)))
-    assert accuracy.reading == "fell; its teacher did not"
+    assert accuracy.reading == "got worse; its teacher did not"
 
 
 @pytest.mark.parametrize(
     ("wrong", "reading"),
     [
-        ({name: range(125) for name in CLASSES}, "fell, and its teacher fell too: the drop behind"),
-        (INT8, "held; its drop is smaller because the teacher fell"),
-        ({name: range(90) for name in CLASSES}, "rose while its teacher fell"),
+        ({name: range(125) for name in CLASSES}, "got worse, and its teacher too: the drop behind"),
+        (INT8, "held; its drop is smaller because the teacher got worse"),
+        ({name: range(90) for name in CLASSES}, "got better while its teacher got worse"),
     ],
     ids=["with the teacher", "held", "against the teacher"],
 )
@@ -225,7 +225,7 @@ def test_a_metric_that_fell_is_told_whatever_the_budgets_say(tmp_path: Path) -> 
     )
     assert [(name, one.metric) for name, one in both.fell] == [("teacher", "accuracy"), ("int8", "accuracy")]
     assert both.regressed == []
-    assert "2 metrics fell" in compare_report(both)
+    assert "2 metrics got worse" in compare_report(both)
     rose = releases(tmp_path, teacher={name: range(60) for name in CLASSES})
     assert rose.fell == []
 

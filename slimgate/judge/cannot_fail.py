@@ -42,8 +42,9 @@ def withhold_sure_passes(metric: Measured, judged: QualityJudgement) -> QualityJ
     )
     limit = max(budget.limit for budget, is_sure in zip(judged.budgets, sure, strict=True) if is_sure)
     why = (
-        f"the base is {judged.teacher:.3g} and the worst value is {worst:g}, so no model can lose more than "
-        f"{limit:g} points: a budget that cannot fail shows nothing; choose "
+        f"the base is {judged.teacher:.3g} and the worst value is {worst:g}, so a model can lose at most "
+        f"{distance:.3g} points, and the budget allows {limit:g}: a budget that cannot fail shows nothing; "
+        "choose "
         f"{'another metric' if distance <= _ROUNDING else 'a smaller limit or another metric'}"
     )
     return replace(

@@ -46,7 +46,7 @@ CALL_TOKENS = frozenset(
 )
 _END_OF_THOUGHT = re.compile(r"</think>|\[/THINK\]")
 _JSON_OBJECTS = re.compile(r"\[?\s*\{")
-_PYTHON_CALLS = re.compile(r"\[\s*[A-Za-z_][\w.]*\(")
+_PYTHON_CALLS = re.compile(r"\[\s*[A-Za-z_][\w.]*\(.*\)\s*\]", re.DOTALL)
 
 
 def read_calls(answer: str) -> Calls:
@@ -59,13 +59,16 @@ def read_calls(answer: str) -> Calls:
         The calls, none for plain text; None if the answer begins a call that cannot be read.
     """
     text = _END_OF_THOUGHT.split(answer)[-1].strip()
-    for mark, read in _FORMATS:
-        if begin := mark.search(text):
-            return read(text[begin.start() :])
-    if _PYTHON_CALLS.match(text):
-        return _read_python_calls(text)
     calls = _read_json_calls(text)
-    return [] if calls is None and not _JSON_OBJECTS.match(text) else calls
+    if calls is not None:  # its texts may contain marks
+        return calls
+    starts = [(begin.start(), read) for mark, read in _FORMATS if (begin := mark.search(text))]
+    if starts:
+        start, read = min(starts, key=lambda pair: pair[0])
+        return read(text[start:])
+    if _PYTHON_CALLS.fullmatch(text):
+        return _read_python_calls(text)
+    return None if _JSON_OBJECTS.match(text) else []
 
 
 def _read_json_calls(text: str) -> Calls:
@@ -126,7 +129,7 @@ def _read_blocks(text: str) -> Calls:
 
 
 def _read_block(block: str) -> Calls:
-    if "<function=" in block:
+    if block.lstrip().startswith("<function="):
         return _read_functions(block)
     if call := _GLM_CALL.fullmatch(block):
         pairs = _GLM_ARGUMENT.findall(block)
@@ -158,9 +161,10 @@ _MISTRAL_CALL = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*\w+)?\s*(?:\[ARGS\]
 
 def _read_mistral(text: str) -> Calls:
     """JSON after [TOOL_CALLS], or [TOOL_CALLS]NAME[ARGS]{…} once for each call."""
+    after_mark = text.removeprefix("[TOOL_CALLS]")
+    if _JSON_OBJECTS.match(after_mark.strip()):
+        return _read_json_calls(after_mark)
     parts = text.split("[TOOL_CALLS]")[1:]
-    if len(parts) == 1 and _JSON_OBJECTS.match(parts[0].strip()):
-        return _read_json_calls(parts[0])
     matches = [_MISTRAL_CALL.fullmatch(part) for part in parts]
     return _all(None if match is None else _make_call(match[1], match[2]) for match in matches)
 
@@ -216,7 +220,8 @@ _KIMI_CALL = re.compile(
 )
 # The recipient stands before or after the channel.
 _HARMONY_CALL = re.compile(
-    r"to=(?:functions\.)?([\w.-]+)[^{}]*?<\|message\|>(.*?)(?:<\|call\|>|<\|end\|>|<\|start\|>|\Z)", re.DOTALL
+    r"to=(?:functions\.)?([\w.-]+)[^{}=]{0,100}<\|message\|>(.*?)(?:<\|call\|>|<\|end\|>|<\|start\|>|\Z)",
+    re.DOTALL,
 )
 
 
@@ -272,7 +277,7 @@ def _read_gemma_call(match: re.Match[str]) -> ToolCall | None:
     return _make_call(match[1], "".join(texts))
 
 
-# A format is read if its mark is in the answer. The first such format counts.
+# A format is read if its mark is in the answer. The first mark counts.
 _FORMATS: tuple[tuple[re.Pattern[str], Reader], ...] = (
     (re.compile("<tool_call>"), _read_blocks),
     (re.compile("<function="), _read_functions),
@@ -280,7 +285,10 @@ _FORMATS: tuple[tuple[re.Pattern[str], Reader], ...] = (
     (re.compile("<｜tool▁calls?▁begin｜>"), _read_deepseek),
     (re.compile(r"<minimax:tool_call>|<(?:｜DSML｜)?invoke name="), _read_invokes),
     (re.compile(r"<\|tool_calls_section_begin\|>|<\|tool_call_begin\|>"), _read_pairs(_KIMI_CALL)),
-    (re.compile(r"to=functions\.|<\|channel\|>commentary to="), _read_pairs(_HARMONY_CALL)),
+    (
+        re.compile(r"to=functions\.[^{}=]{0,100}<\|message\|>|<\|channel\|>commentary to="),
+        _read_pairs(_HARMONY_CALL),
+    ),
     (re.compile(r"<\|python_start\|>|<\|tool_call_start\|>"), _read_python_block),
     (
         re.compile(r"<\|tool_call>|<start_function_call>"),

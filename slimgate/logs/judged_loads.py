@@ -199,10 +199,10 @@ def _judge_budget(
 def _doubt(
     judged: BudgetFacts, pair: LoadPair, part: LoadPart, allow: Sequence[str]
 ) -> tuple[BudgetFacts, str | None]:
-    """INCONCLUSIVE with its reason, if the times are of too few answers, or a PASS of unlike ones."""
-    undecided = describe_missing_times(pair, part)
-    if undecided is None and judged.verdict is Verdict.PASS:
-        undecided = find_open_question(pair, part, allow)
+    """A PASS becomes INCONCLUSIVE, with the reason, if its times are of too few answers or of unlike ones."""
+    if judged.verdict is not Verdict.PASS:
+        return judged, None
+    undecided = describe_missing_times(pair, part) or find_open_question(pair, part, allow)
     if undecided is None:
         return judged, None
     return replace(judged, verdict=Verdict.INCONCLUSIVE, n_needed=None), undecided

@@ -11,7 +11,16 @@ from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.judge.load_tests import part_ms
 from slimgate.logs.token_lengths import ALIKE, describe_lengths, is_alike
 from slimgate.outcomes import Floats
-from slimgate.plugins.reader import ANSWERS, LOAD, OF_LOADS, PROMPT, LoadRequest, LoadRun, Log
+from slimgate.plugins.reader import (
+    ANSWERS,
+    LOAD,
+    OF_LOADS,
+    PROMPT,
+    UNFINISHED,
+    LoadRequest,
+    LoadRun,
+    Log,
+)
 from slimgate.plugins.workloads import LoadPart
 
 # Up to this share of a run's requests may fail, and as many may be unfinished; with more, the other times do
@@ -61,7 +70,8 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
     for log in (base, *other_runs):
         for name, run in log.loads.items():
             _refuse_failures(log.shown, name, run)
-            _refuse_unfinished(log.shown, name, run)
+            if UNFINISHED not in allowed:
+                _refuse_unfinished(log.shown, name, run)
     for other in other_runs:
         for name, run in base.loads.items():
             _refuse_differences(base.shown, other.shown, name, run, other.loads[name], allowed)
@@ -98,8 +108,9 @@ def _refuse_unfinished(file: str, name: str, run: LoadRun) -> None:
     if run.unfinished > MOST_FAILED * total:
         raise DataError(
             f"{file}: {run.unfinished:,} of {total:,} requests of load {name} were cut off by the end of the "
-            f"run or cancelled; expected at most {100 * MOST_FAILED:g} %, because these are the slow ones; "
-            "run it for longer, or until all requests are answered"
+            f"run or cancelled by the client; expected at most {100 * MOST_FAILED:g} %, because slow requests "
+            "are cut off first; run it until all are answered, without cancellation; "
+            f"--allow {UNFINISHED} judges it anyway"
         )
 
 

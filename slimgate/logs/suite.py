@@ -87,7 +87,8 @@ class LogsTable(Table):
     """What the logs may differ in, as `--allow` of `slimgate judge`."""
     missing: Missing = "fail"
     """What happens to samples without a score in one log or in both: an error ("fail"), they are left out
-    ("drop"), or a missing score counts as the worst score ("as-wrong")."""
+    ("drop"), or a sample that only the target lacks gets the worst score and the others are left out
+    ("as-wrong")."""
     run: str | dict[str, str] | None = None
     """For logs with several runs: the run to judge, as in `--run`; or a table with a run for `base`, `target`
     and `repeat`."""

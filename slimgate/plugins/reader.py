@@ -46,8 +46,8 @@ COMPARED = (TASKS, METRICS, *PER_SAMPLE, *SETTINGS)
 BASE_LOG = "base.parquet"
 FURTHER_BASE_LOGS = "base-*.parquet"
 # What two load tests must share; `--allow NAME` accepts a difference.
-LOAD, ANSWERS = "load", "answers"
-OF_LOADS = (LOAD, PROMPT, ANSWERS)
+LOAD, ANSWERS, UNFINISHED = "load", "answers", "unfinished"
+OF_LOADS = (LOAD, PROMPT, ANSWERS, UNFINISHED)
 # Why a request failed whose answer has no token.
 EMPTY = "an answer of 0 tokens"
 # What a reader may raise if a value of a log has another type than its tool writes.

@@ -160,7 +160,7 @@ def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.Captu
     [
         (["--drop-points", "2"], "--drop-points cannot be used with load tests"),
         (["--looks", "2"], "--looks cannot be used with load tests"),
-        (["--allow", "shots"], "load tests differ in load, prompt or answers"),
+        (["--allow", "shots"], "load tests differ in load, prompt, answers or unfinished"),
         (["--length-ratio-max", "1.1"], "--length-ratio-max cannot be used with load tests; write --budgets"),
         (["--slice", "language"], "--slice cannot be used with load tests; leave it out"),
         (["--missing", "drop"], "--missing cannot be used with load tests"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -155,6 +156,23 @@ def test_two_values_without_types_are_compared_as_texts(answer: str, reference: 
 
 
 @pytest.mark.parametrize(
+    "mark", ["<function=x>", "to=functions.x<|message|>", "<invoke name=1>", "[TOOL_CALLS]", "<tool_call>"]
+)
+def test_a_mark_in_an_argument_is_part_of_its_text(mark: str) -> None:
+    call = json.dumps({"name": "f", "arguments": {"code": mark}})
+    for answer in (call, f"[{call}]", f"[TOOL_CALLS] [{call}]", f"<tool_call>{call}</tool_call>"):
+        assert exact.rate(ExactParams(), answer, call) == 1.0
+
+
+def test_a_looping_answer_is_read_in_a_moment() -> None:
+    answer = "to=functions." + "to=a " * 20_000
+    start = time.process_time()
+    assert read_calls(answer) == []
+    assert read_calls(f"<|channel|>commentary {answer}") is None
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         "[TOOL_CALLS]weather[ARGS]{",
@@ -173,7 +191,6 @@ def test_two_values_without_types_are_compared_as_texts(answer: str, reference: 
         "[weather('Paris')]",
         "[weather(city=name)]",
         "[weather(city={1, 2})]",
-        "[weather(",
         "<|tool_call>call:weather{city:Paris}<tool_call|>",
         "<|START_ACTION|>[]]<|END_ACTION|>",
     ],

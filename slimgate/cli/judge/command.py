@@ -152,7 +152,8 @@ def add_arguments(parser: CommandParser) -> None:
         metavar="WHAT",
         help="Logs: accept a difference between the logs in tasks, metrics, document, prompt, target, "
         "shots, limit, chat_template, version, generation, filters, task_args or scorers (for load "
-        "tests, in load, prompt or answers). Repeatable; the output names each accepted difference",
+        "tests, in load, prompt, answers or unfinished). Repeatable; the output names each accepted "
+        "difference",
     )
     parser.add_argument(
         "--missing",

@@ -194,6 +194,19 @@ class TestByLlamaCpp:
         with pytest.raises(BuildError, match="expected the same tokenizer"):
             pair.apply()
 
+    def test_fewer_positions_are_refused(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened = gguf_draft._open
+
+        def open_short(model: Any, owner: str, scratch: Path) -> Any:
+            gguf = opened(model, owner, scratch)
+            if owner.startswith("draft"):
+                gguf.config.max_position_embeddings = 8
+            return gguf
+
+        monkeypatch.setattr(gguf_draft, "_open", open_short)
+        with pytest.raises(BuildError, match='draft "small" has positions for 8 tokens, the model for'):
+            pair.apply()
+
     def test_drawn_answers_are_refused(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
         drawn = ANSWERS.model_copy(update={"temperature": 0.7})
         monkeypatch.setattr(pair.context, "task_params", drawn)

@@ -108,7 +108,7 @@ def _refuse_unfinished(file: str, name: str, run: LoadRun) -> None:
     if run.unfinished > MOST_FAILED * total:
         raise DataError(
             f"{file}: {run.unfinished:,} of {total:,} requests of load {name} were cut off by the end of the "
-            f"run or cancelled by the client; expected at most {100 * MOST_FAILED:g} %, because slow requests "
+            f"run or by the client; expected at most {100 * MOST_FAILED:g} %, because slow requests "
             "are cut off first; run it until all are answered, without cancellation; "
             f"--allow {UNFINISHED} judges it anyway"
         )

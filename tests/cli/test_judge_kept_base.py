@@ -131,7 +131,7 @@ def test_directions_an_old_base_of_helm_guessed_are_dropped(
     write_base_log(Log(tool, "base", {"speech": task}), tmp_path / "base.parquet")
     about = read_about(tmp_path / "base.parquet")
     del about["tasks"]["speech"]["known_directions"]
-    monkeypatch.setattr(base_log, "read_about", lambda file: about)
+    monkeypatch.setattr(base_log, "read_about", lambda _: about)
     kept = base_log.read_base_log(tmp_path / "base.parquet", "base")
     assert kept.tasks["speech"].higher_is_better == stated
 
@@ -150,7 +150,7 @@ def test_an_old_base_of_helm_takes_the_targets_directions(
     write_base_log(make_log(0.2, higher_is_better={"wer_score": True}), tmp_path / "base.parquet")
     about = read_about(tmp_path / "base.parquet")
     del about["tasks"]["speech"]["known_directions"]
-    monkeypatch.setattr(base_log, "read_about", lambda file: about)
+    monkeypatch.setattr(base_log, "read_about", lambda _: about)
     kept = base_log.read_base_log(tmp_path / "base.parquet", "base")
     budgets = LogBudgets((("*", (QualityBudget("drop_points", 2.0),)),))
     judged = judge_logs(kept, make_log(0.4, known_directions={"wer_score": False}), budgets, RULES)

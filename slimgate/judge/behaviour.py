@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class BehaviourJudgement:
     flips: None if rows are neither right nor wrong. slices: of each metric, the largest drop first.
 
     tokens: what budgets on tokens were judged by; None if it was not measured. verdict: None without a
-    budget.
+    budget. withheld: by the kind of a budget on slices, why it gives no PASS.
     """
 
     flips: FlipShare | None
@@ -64,6 +64,7 @@ class BehaviourJudgement:
     budgets: tuple[BudgetFacts, ...]
     verdict: Verdict | None
     tokens: TokenKl | None = None
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge_behaviour(

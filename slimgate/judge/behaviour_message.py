@@ -30,7 +30,9 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     by_kind = {budget.kind: budget for budget in judged.budgets}
     clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(FlipsBudget.kind))]
     clauses += [
-        _slice_clause(judged.slices, budget) for budget in judged.budgets if is_slices_kind(budget.kind)
+        _slice_clause(judged.slices, budget, judged.withheld.get(budget.kind))
+        for budget in judged.budgets
+        if is_slices_kind(budget.kind)
     ]
     clauses += [
         _tokens(judged.tokens, budget)
@@ -87,12 +89,16 @@ def _behaviour_outcome(budget: BudgetFacts, n: int) -> str:
     return f"INCONCLUSIVE, {rows_would_decide(budget.n_needed, n)}"
 
 
-def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts) -> str:
+def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts, withheld: str | None) -> str:
+    """withheld: why the budget gives no PASS; None if it may."""
     covered = budget_slices(slices, budget.kind)
     if not covered:
         where = f"{budget.kind.replace('.', ' ', 1)}, budget {budget.limit:g} points"
         return f"{where}: {budget.verdict}, no gate row is in such a slice"
-    return _named_slice(covered[0], budget) if names_slice(budget.kind) else _slices(covered, budget)
+    if names_slice(budget.kind):
+        return _named_slice(covered[0], budget, withheld)
+    clause = _slices(covered, budget)
+    return clause if withheld is None else f"{clause}; {withheld}"
 
 
 def _slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
@@ -107,7 +113,7 @@ def _slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
 
 
-def _named_slice(part: SliceFacts, budget: BudgetFacts) -> str:
+def _named_slice(part: SliceFacts, budget: BudgetFacts, withheld: str | None) -> str:
     """The budget of a named slice.
 
     Example: `accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`.
@@ -118,7 +124,7 @@ def _named_slice(part: SliceFacts, budget: BudgetFacts) -> str:
     if budget.verdict is Verdict.INCONCLUSIVE:
         needed = budget.n_needed
         words = "the drop equals its budget" if needed is None else rows_would_decide(needed, part.n)
-        outcome += f", {words.replace('gate rows', 'rows of it')}"
+        outcome += f", {withheld or words.replace('gate rows', 'rows of it')}"
     return f"{part.metric} of {part.column} {part.value}: {drop} (n={part.n}): {outcome}"
 
 

@@ -5,16 +5,24 @@ If the base has 1 % of the rows right, no variant can lose 2 points. A PASS woul
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 
 from slimgate.budgets.base import Measured
 from slimgate.budgets.registry import metric_kinds
+from slimgate.errors import list_names
+from slimgate.judge.behaviour import BehaviourJudgement
+from slimgate.judge.behaviour_budgets import names_slice
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.slices import budget_slices
 from slimgate.judge.verdict import QualityJudgement, most_rows, withhold_budget
-from slimgate.results.base import Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.behaviour import SliceFacts
 
 # Rounding of a mean; a limit that equals the distance cannot be exceeded either.
 _ROUNDING = 1e-9
+_MOST_NAMED = 3
 
 
 def withhold_sure_passes(metric: Measured, judged: QualityJudgement) -> QualityJudgement:
@@ -23,8 +31,7 @@ def withhold_sure_passes(metric: Measured, judged: QualityJudgement) -> QualityJ
     Only for metrics with a worst value, and for budgets that limit only the drop: a gain can break the
     others.
     """
-    low, high = metric.value_range
-    worst = low if metric.higher_is_better else high
+    worst = _worst_value(metric)
     if not isfinite(worst):
         return judged
     distance = 100 * abs(judged.teacher - worst)
@@ -54,3 +61,51 @@ def withhold_sure_passes(metric: Measured, judged: QualityJudgement) -> QualityJ
         n_needed=most_rows(budgets),
         withheld=judged.withheld or why,
     )
+
+
+def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgement) -> BehaviourJudgement:
+    """The judgement in which no slice passes whose base can fall to the worst value within the limit.
+
+    metrics: by the names that slices have. A budget on every slice does not pass then either: such a slice is
+    not shown to be inside.
+    """
+    slices, budgets, withheld = judged.slices, list[BudgetFacts](), dict[str, str]()
+    for budget in judged.budgets:
+        sure = [
+            part
+            for part in budget_slices(slices, budget.kind)
+            if _is_sure(metrics[part.metric], part, budget.limit)
+        ]
+        named = names_slice(budget.kind)
+        sure = [part for part in sure if (part.own_verdict if named else part.verdict) is not Verdict.FAIL]
+        if not sure:
+            budgets.append(budget)
+            continue
+        changes: dict[str, object] = {"own_verdict" if named else "verdict": Verdict.INCONCLUSIVE}
+        changes["own_n_needed" if named else "n_needed"] = None
+        slices = tuple(part.replace(**changes) if part in sure else part for part in slices)
+        budgets.append(withhold_budget(budget))
+        withheld[budget.kind] = _describe_sure(metrics, sure, budget.limit)
+    if not withheld:
+        return judged
+    verdict = worst_verdict([budget.verdict for budget in budgets])
+    return replace(judged, slices=slices, budgets=tuple(budgets), verdict=verdict, withheld=withheld)
+
+
+def _is_sure(metric: Metric, part: SliceFacts, limit: float) -> bool:
+    worst = _worst_value(metric)
+    return isfinite(worst) and limit >= 100 * abs(part.teacher - worst) - _ROUNDING
+
+
+def _describe_sure(metrics: Mapping[str, Metric], sure: Sequence[SliceFacts], limit: float) -> str:
+    values = [f"{part.teacher:.3g} for {part.column} {part.value}" for part in sure]
+    worst = _worst_value(metrics[sure[0].metric])
+    return (
+        f"the base is {list_names(values, _MOST_NAMED)}, and the worst value is {worst:g}, so no model can "
+        f"lose more than {limit:g} points there: a budget that cannot fail shows nothing"
+    )
+
+
+def _worst_value(metric: Measured) -> float:
+    low, high = metric.value_range
+    return low if metric.higher_is_better else high

@@ -133,7 +133,7 @@ def read_base_log(file: Path, shown: str) -> Log:
     tasks = {
         name: TaskLog(
             rows=partial(_rows, file, range(*task["row_groups"])),
-            higher_is_better=task["higher_is_better"],
+            higher_is_better={} if _is_guess(about["tool"], task) else task["higher_is_better"],
             known_directions=task.get("known_directions", {}),
             settings=task["settings"],
             optional_metrics=task["optional_metrics"],
@@ -149,6 +149,11 @@ def read_base_log(file: Path, shown: str) -> Log:
     }
     notes = (f"{shown}: the base is the kept log of {about['log']}", *about["notes"])
     return Log(about["tool"], shown, tasks, about["model"], notes)
+
+
+def _is_guess(tool: str, task: Json) -> bool:
+    """Whether slimgate guessed the directions. It did for HELM, and took a word error rate for a score."""
+    return tool == "helm" and "known_directions" not in task
 
 
 def read_about(file: Path) -> Any:

@@ -205,7 +205,8 @@ def find_replaced(by_comparison: Sequence[Sequence[Limit]]) -> Iterator[tuple[Pl
     """The budgets that decide nothing, each with one that replaces it.
 
     by_comparison: for each comparison or slice, its budgets; the last of a kind decides. A default is not
-    replaced by exceptions from it, even if there is an exception for everything that is judged.
+    replaced by exceptions from it, even if there is an exception for everything that is judged. A wider
+    pattern is a default, because the same file may be for logs with more metrics.
     """
     replacing: dict[Limit, Limit | None] = {}
     for limits in by_comparison:
@@ -222,11 +223,22 @@ def find_replaced(by_comparison: Sequence[Sequence[Limit]]) -> Iterator[tuple[Pl
 
 
 def _is_exception(place: Place, default: Place) -> bool:
-    """Whether a table is an exception from a default, which is for everything (`*`)."""
+    """Whether a table is an exception from an earlier one, which is for everything (`*`) or for more."""
     if len(place) > len(default):  # of a named slice, from every slice
         return True
     pairs = [(name, other) for name, other in zip(place, default, strict=True) if name != other]
-    return bool(pairs) and all(set(other) == {"*"} != set(name) for name, other in pairs)
+    return bool(pairs) and all(_is_narrower(name, other) for name, other in pairs)
+
+
+def _is_narrower(pattern: str, other: str) -> bool:
+    """Whether `other` matches everything that the pattern matches, and not the reverse."""
+    return _covers(other, pattern) and not _covers(pattern, other)
+
+
+def _covers(pattern: str, other: str) -> bool:
+    """Whether a pattern of names, tasks or metrics matches everything that another matches."""
+    text = other.replace("*", "\0\0")  # a ? matches one character and no *
+    return any(fnmatchcase(text, wider) for wider in (pattern, f"{pattern}/*", f"*/{pattern}"))
 
 
 def is_pattern_for(pattern: str, metric: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from math import exp, isfinite, isnan, nan
@@ -15,10 +16,11 @@ from math import exp, isfinite, isnan, nan
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
-from slimgate.logs.predictions.codes import TEXT, by_id, find_duplicates
+from slimgate.logs.predictions.codes import AT_ONCE, TEXT, by_id, find_duplicates
 from slimgate.logs.predictions.files import some
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
@@ -37,6 +39,10 @@ _BLOCK = 50_000
 # Codes of `Samples.clusters`: from STATED for groups that a log states, from OWN_NAMES for groups that have
 # the name of their sample, such as its epochs. Smaller codes are for rows without a group.
 STATED, OWN_NAMES = 2**50, 2**51
+# The bits of a row while rows are read.
+_ERROR, _TRUNCATED, _OTHER_NAME = 1, 2, 4
+# The end of the id of a further answer to a sample, as readers write it.
+_EPOCH = r" (epoch|match|repeat|row|run|trial) \d+$"
 # The key of `Samples.empty` for the samples without a metric.
 NO_METRIC = ""
 # A stated perplexity may be rounded by this share of itself.
@@ -83,6 +89,14 @@ class Samples:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def has_epochs(self) -> bool:
+        """Whether several rows are answers to one sample. The rows of a group of samples are not."""
+        if self.clusters is None or len(np.unique(self.clusters)) == len(self):
+            return False
+        names = pc.replace_substring_regex(self.ids, pattern=_EPOCH, replacement="")
+        return int(pc.count_distinct(names).as_py()) < len(self)
+
     def quote(self, numbers: Iterable[int]) -> dict[int, Row]:
         """The rows at some positions, read again."""
         places = sorted(set(numbers))
@@ -107,7 +121,6 @@ class _Column:
     keys: dict[str, array[int]] = field(default_factory=dict)
     answers: array[int] | None = None
     clusters: array[int] | None = None
-    with_other_names: set[int] = field(default_factory=set)
     sizes: dict[str, array[float]] = field(default_factory=dict)
     flags: bytearray = field(default_factory=bytearray)
     not_numbers: dict[str, int] = field(default_factory=dict)
@@ -148,8 +161,12 @@ class _Column:
             # rows so far are independent: each gets a separate number
             self.clusters = array("q", range(before))
         if self.clusters is not None:
-            self.clusters.append(before if row.cluster is None else self._cluster(row.id, row.cluster))
-        self.flags.append((row.error is not None) + 2 * (row.truncated or False))
+            self.clusters.append(before if row.cluster is None else STATED + digest(row.cluster))
+        self.flags.append(
+            _ERROR * (row.error is not None)
+            + _TRUNCATED * (row.truncated or False)
+            + _OTHER_NAME * _has_other_name(row.id, row.cluster)
+        )
         for column_of_field in self.fields:
             column_of_field.add(row)
         if self.behaviour is not None:
@@ -158,20 +175,21 @@ class _Column:
         if lacks_score or len(row.keys) < len(self.keys):
             self._even()
 
-    def _cluster(self, name: str, cluster: str) -> int:
-        code = STATED + digest(cluster)
-        if name != cluster and not name.startswith(f"{cluster} "):
-            self.with_other_names.add(code)
-        return code
-
     def finish_clusters(self) -> Ints | None:
         """(rows,) as `Samples.clusters`. A group has its sample's name if all of its rows have that name."""
         if self.clusters is None:
             return None
-        codes = np.frombuffer(self.clusters, np.int64)
-        other = np.fromiter(self.with_other_names, np.int64, len(self.with_other_names))
-        names_sample = (codes >= STATED) & ~np.isin(codes, other)
-        return np.where(names_sample, codes + (OWN_NAMES - STATED), codes)
+        codes = np.frombuffer(self.clusters, np.int64).copy()
+        flags = np.frombuffer(self.flags, np.uint8)
+        other = np.unique(codes[(flags & _OTHER_NAME) > 0])
+        for start in range(0, len(codes), AT_ONCE):
+            part = codes[start : start + AT_ONCE]
+            names_sample = part >= STATED
+            if len(other):
+                nearest = other[np.minimum(np.searchsorted(other, part), len(other) - 1)]
+                names_sample &= nearest != part
+            part[names_sample] += OWN_NAMES - STATED
+        return codes
 
     def _even(self) -> None:
         """Fills a row that lacks a score or a key with NaN or 0."""
@@ -183,6 +201,11 @@ class _Column:
     def flush(self) -> None:
         self.ids.append(pa.array(self.waiting, TEXT))
         self.waiting.clear()
+
+
+def _has_other_name(name: str, cluster: str | None) -> bool:
+    """Whether a row's group is not named after its sample, as that of epochs is."""
+    return cluster is not None and name != cluster and not name.startswith(f"{cluster} ")
 
 
 def answer_digest(row: Row) -> int | None:
@@ -367,8 +390,8 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         keys={key: np.frombuffer(values, np.int64) for key, values in column.keys.items()},
         answers=None if column.answers is None else np.frombuffer(column.answers, np.int64),
         clusters=column.finish_clusters(),
-        errors=(flags & 1).astype(np.uint8),
-        truncated=(flags >> 1).astype(np.uint8),
+        errors=((flags & _ERROR) > 0).astype(np.uint8),
+        truncated=((flags & _TRUNCATED) > 0).astype(np.uint8),
         not_numbers=column.not_numbers,
         rows=rows,
         sizes={metric: np.frombuffer(values, np.float64) for metric, values in column.sizes.items()},

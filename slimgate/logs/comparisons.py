@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
@@ -49,8 +48,6 @@ from slimgate.plugins.reader import METRICS, CorpusKind
 
 # The most flipped samples of a comparison that are kept to quote.
 MAX_CHANGED_ROWS = 10
-# The end of the id of a further answer to a sample, as readers write it.
-_EPOCH = r" (epoch|repeat|run) \d+$"
 Bools = npt.NDArray[np.bool_]
 
 
@@ -311,17 +308,9 @@ def _comparison(
         corpus=corpus,
         length_in=paired.length_in if metric == ANSWER_LENGTH else None,
         runs=scores.runs,
-        has_epochs=_has_epochs(paired.base),
+        has_epochs=paired.base.has_epochs,
         judge_noise=measure_judge_noise(paired, metric) if metric in paired.metrics else None,
     )
-
-
-def _has_epochs(samples: Samples) -> bool:
-    """Whether several rows are answers to one sample. The rows of a group of samples are not."""
-    if samples.clusters is None:
-        return False
-    names = pc.replace_substring_regex(samples.ids, pattern=_EPOCH, replacement="")
-    return int(pc.count_distinct(names).as_py()) < len(samples)
 
 
 def _turned_in_first_runs(scores: PairedScores, *, better: bool) -> tuple[Bools, Bools]:

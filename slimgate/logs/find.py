@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
+from math import isnan
 from pathlib import Path
 
 from slimgate.data.row_files import RowFile, columns_of, require
 from slimgate.errors import DataError, SlimgateError
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.plugins.loading import installed_plugins, known_plugins, load
-from slimgate.plugins.reader import NOT_AS_WRITTEN, Log, Reader
+from slimgate.plugins.reader import NOT_AS_WRITTEN, Log, Reader, Row, TaskLog
 
 _LAST = "table"
+# The key of what every row has: its id.
+_SAMPLE = ""
 
 
 def read_log(path: Path, name: str | None = None) -> Log:
@@ -142,19 +146,57 @@ def is_copy(path: Path, other: Path) -> bool:
 
 
 def hold_same_rows(log: Log, other: Log) -> bool:
-    """Whether two logs are one run: all rows are the same, and the time if the logs say when they ran.
+    """Whether two logs are one run: the same scores and answers, and the time if the logs say when they ran.
 
-    A file may be written again in another layout, such as indented JSON, and is still no other run.
+    A file may be written again in another layout, such as indented JSON, another order of its rows or with
+    more columns, and is still no other run.
     """
     if log.time != other.time or log.tasks.keys() != other.tasks.keys() or log.loads != other.loads:
         return False
     if not log.tasks:
         return bool(log.loads)
-    return all(
-        row == other_row
-        for name, task in log.tasks.items()
-        for row, other_row in zip_longest(task.rows(), other.tasks[name].rows())
-    )
+    try:
+        return all(_hold_same_answers(task, other.tasks[name]) for name, task in log.tasks.items())
+    except NOT_AS_WRITTEN:  # the code that judges the rows reports this
+        return False
+
+
+def _hold_same_answers(task: TaskLog, other: TaskLog) -> bool:
+    """Whether two tasks have the same samples, with the same scores and answers, in any order.
+
+    What only one of them has, such as a metric, is not compared. Most runs differ in one of the first rows,
+    so it stops there. Sums of hashes stand for the rows in another order, however many there are.
+    """
+    compares_values = False
+    sums: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    for row, other_row in zip_longest(task.rows(), other.rows()):
+        if row is None or other_row is None:
+            return False
+        pair = [_values_of(each) for each in (row, other_row)]
+        shared = pair[0].keys() & pair[1].keys()
+        compares_values = compares_values or len(shared) > 1  # all have the id
+        if row.id == other_row.id and row.filter == other_row.filter:
+            if any(pair[0][name] != pair[1][name] for name in shared):
+                return False
+            continue
+        for of_side, each, values in zip(sums, (row, other_row), pair, strict=True):
+            for name, value in values.items():
+                of_side[name] += hash(f"{each.filter}\0{each.id}\0{value}")
+    shared_sums = sums[0].keys() & sums[1].keys()
+    return compares_values and all(sums[0][name] == sums[1][name] for name in shared_sums)
+
+
+def _values_of(row: Row) -> dict[str, float | int | None]:
+    """The scores by metric, None for NaN, and the digest of the answer; under "" the row itself."""
+    from slimgate.logs.columns import answer_digest
+
+    values: dict[str, float | int | None] = {_SAMPLE: None}
+    for name, score in row.scores.items():
+        number = None if score is None else float(score)
+        values[f"score {name}"] = None if number is None or isnan(number) else number
+    if (answer := answer_digest(row)) is not None:
+        values["answer"] = answer
+    return values
 
 
 def _list_files(path: Path) -> list[Path]:

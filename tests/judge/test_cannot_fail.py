@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from support.prediction_rows import write_predictions
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
+from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
+from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.judge.verdict import QualityJudgement
+from slimgate.logs.predictions.columns import ColumnNames
+from slimgate.logs.predictions.files import read_predictions
+from slimgate.logs.predictions.judge import judge_changes
+from slimgate.logs.predictions.pairs import pair_predictions
 
 
 def judge(
@@ -53,3 +63,48 @@ def test_only_the_budget_that_cannot_fail_is_withheld() -> None:
         Verdict.INCONCLUSIVE,
         Verdict.FAIL,
     ]
+
+
+def judge_labels(tmp_path: Path, budgets: BehaviourBudgets, right: dict[str, tuple[int, int]]) -> Any:
+    """right: by label, how many of 1,000 rows base and target have right."""
+    files = []
+    for side, name in enumerate(("base", "target")):
+        rows = [
+            (f"{label}{at}", label, label if at < counts[side] else "other")
+            for label, counts in right.items()
+            for at in range(1000)
+        ]
+        columns = dict(zip(("id", "label", "prediction"), map(list, zip(*rows, strict=True)), strict=True))
+        files.append(read_predictions(write_predictions(tmp_path / f"{name}.jsonl", columns), ColumnNames()))
+    return judge_changes("int8", pair_predictions(*files), budgets, on_inconclusive="fail")
+
+
+RARE = {"a": (900, 900), "c": (4, 0)}
+SURE = (
+    "the base is 0.004 for label c, and the worst value is 0, so no model can lose more than 3 points there: "
+    "a budget that cannot fail shows nothing"
+)
+
+
+def test_a_named_slice_near_the_worst_value_is_inconclusive(tmp_path: Path) -> None:
+    name = SliceName("label", "c", "accuracy")
+    budgets = BehaviourBudgets(named_slices={name: SliceBudget(drop_points=3.0)})
+    facts = judge_labels(tmp_path, budgets, RARE)
+    assert facts.verdict is Verdict.INCONCLUSIVE
+    assert facts.message.endswith(f"INCONCLUSIVE, {SURE}")
+    (part,) = [part for part in facts.slices if part.value == "c"]
+    assert (part.own_verdict, part.own_n_needed) == (Verdict.INCONCLUSIVE, None)
+    smaller = BehaviourBudgets(named_slices={name: SliceBudget(drop_points=0.3)})
+    assert SURE[-30:] not in judge_labels(tmp_path, smaller, RARE).message
+
+
+def test_a_slice_that_cannot_fail_is_not_shown_inside(tmp_path: Path) -> None:
+    budgets = BehaviourBudgets(slices={"accuracy": SliceBudget(drop_points=3.0)})
+    facts = judge_labels(tmp_path, budgets, RARE)
+    assert facts.verdict is Verdict.INCONCLUSIVE
+    assert "INCONCLUSIVE, 1 inside, 1 undecided (worst: label c" in facts.message
+    assert facts.message.endswith(SURE)
+    others = judge_labels(tmp_path, budgets, {"a": (900, 900), "b": (500, 500)})
+    assert (others.verdict, "cannot fail" in others.message) == (Verdict.PASS, False)
+    lost = judge_labels(tmp_path, budgets, {**RARE, "a": (900, 700)})
+    assert lost.verdict is Verdict.FAIL

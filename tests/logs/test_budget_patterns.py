@@ -77,7 +77,9 @@ def test_another_kind_removes_no_limit_of_a_slice() -> None:
     ("stated", "message"),
     [
         pytest.param({"gsm8k*": DROP, "*": LOOSE}, '"gsm8k*" drop_points = 2 decides no', id="all"),
-        pytest.param({"gsm8k*": DROP, "gsm8k/*": LOOSE}, '"gsm8k/*" comes later', id="the same comparisons"),
+        pytest.param({"gsm8k/*": DROP, "gsm8k*": LOOSE}, '"gsm8k*" comes later', id="the same comparisons"),
+        pytest.param({"gsm8k/acc": DROP, "gsm8k": LOOSE}, '"gsm8k" comes later', id="a task"),
+        pytest.param({"gsm?k": DROP, "gsm*": LOOSE}, '"gsm*" comes later', id="a question mark"),
         pytest.param({"*": DROP, "**": LOOSE}, '"**" comes later', id="two patterns of everything"),
         pytest.param(
             {"gsm8k*": DROP, "variants": {"int4": {"*": LOOSE}}},
@@ -98,6 +100,15 @@ def test_a_default_may_have_exceptions_for_everything() -> None:
     read({"*": DROP, "gsm8k*": LOOSE, "arc*": LOOSE}).check_used(NAMES)
     slices = {"acc": DROP, "topic": {"a": {"acc": LOOSE}, "b": {"acc": LOOSE}}}
     assert judge({"*": LOOSE, "slices": slices}, "topic").slices
+
+
+@pytest.mark.parametrize(
+    ("wider", "narrower"),
+    [("gs*", "gsm8k"), ("gsm*", "gsm8k/*"), ("gsm*", "gsm?k"), ("gsm8k", "gsm8k/acc"), ("acc", "gsm8k/acc")],
+)
+def test_a_wider_pattern_may_decide_nothing_in_one_log(wider: str, narrower: str) -> None:
+    """The same file is for logs with more metrics."""
+    read({wider: DROP, narrower: LOOSE}).check_used(NAMES[:1])
 
 
 def test_a_slice_budget_that_decides_nothing_is_refused() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from math import nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from slimgate import assert_within
 from slimgate.errors import DataError
 from slimgate.logs.find import hold_same_rows, read_log
 from slimgate.logs.readers.llama_perplexity import reader
+from slimgate.plugins.reader import Log, Row, TaskLog
 
 SCORES = [float(at % 5 > 0) for at in range(400)]
 
@@ -45,6 +49,59 @@ def test_a_run_at_another_time_is_another_run(tmp_path: Path) -> None:
     second = read_log(write_lm_eval(tmp_path / "b", {"gsm8k": SCORES}))
     assert hold_same_rows(first, second) is (first.time == second.time)
     assert not hold_same_rows(first, read_log(write_lm_eval(tmp_path / "c", {"gsm8k": SCORES[1:]})))
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        pytest.param(lambda rows: rows[::-1], True, id="another order"),
+        pytest.param(lambda rows: [{**row, "seconds": 0.5} for row in rows], True, id="a further column"),
+        pytest.param(
+            lambda rows: [{**row, "seconds": at} for at, row in enumerate(rows)][::-1], True, id="both"
+        ),
+        pytest.param(lambda rows: rows[:-1], False, id="a row less"),
+        pytest.param(lambda rows: [rows[0], *rows[:0:-1]], True, id="the same first row"),
+        pytest.param(
+            lambda rows: [{**row, "score": rows[at - 1]["score"]} for at, row in enumerate(rows)][::-1],
+            False,
+            id="scores of other rows",
+        ),
+        pytest.param(
+            lambda rows: [{**row, "answer": "x" * (at == 9)} for at, row in enumerate(rows)][::-1],
+            False,
+            id="another answer",
+        ),
+        pytest.param(
+            lambda rows: [{**row, "score": 1.0 if row["id"] == "0" else row["score"]} for row in rows][::-1],
+            False,
+            id="another score",
+        ),
+        pytest.param(lambda rows: [{**row, "id": f"n{row['id']}"} for row in rows], False, id="other ids"),
+    ],
+)
+def test_rows_are_matched_by_id(
+    tmp_path: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], is_same: bool
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": str(at), "score": score, "answer": f"a{at}"} for at, score in enumerate(SCORES)
+    ]
+    paths = tmp_path / "base.jsonl", tmp_path / "again.jsonl"
+    for path, lines in zip(paths, (rows, change(rows)), strict=True):
+        path.write_text("".join(json.dumps(row) + "\n" for row in lines), "utf-8")
+    assert hold_same_rows(*map(read_log, paths)) is is_same
+
+
+def test_no_score_equals_no_score() -> None:
+    def make_log(*scores: float | None, name: str = "em") -> Log:
+        def rows() -> Iterator[Row]:
+            return (Row(str(at), {name: score}) for at, score in enumerate(scores))
+
+        return Log("simulated", "log", {"task": TaskLog(rows)})
+
+    assert hold_same_rows(make_log(1.0, nan), make_log(1.0, float("nan")))
+    assert hold_same_rows(make_log(1.0, nan), make_log(1.0, None))
+    assert not hold_same_rows(make_log(1.0, nan), make_log(1.0, 0.0))
+    assert not hold_same_rows(make_log(1.0), make_log(1.0, name="f1"))
 
 
 def test_a_target_that_is_given_twice_is_refused(judge: Judge, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from support.judge_command import Judge
 
 from slimgate import assert_budgets, assert_within
 from slimgate.errors import DataError, SuiteError
+from slimgate.logs import columns
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.rules import Rules
 from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, join_logs
@@ -124,6 +125,9 @@ def test_epochs_as_runs_are_those_runs(judge: Judge, tmp_path: Path, sides: Any)
             ("q0", "q0 typos", "q1"), ("q0", "q0", "q1"), False, id="perturbations, as HELM has them"
         ),
         pytest.param(("q0", "q0 epoch 2", "q1"), ("q0", "q0", "q1"), True, id="epochs"),
+        pytest.param(("q0", "q0 trial 1", "q1"), ("q0", "q0", "q1"), True, id="trials, as HELM has them"),
+        pytest.param(("q0", "q0 match 2", "q1"), ("q0", "q0", "q1"), True, id="matches of openai_evals"),
+        pytest.param(("q0", "q0 row 2", "q1"), ("q0", "q0", "q1"), True, id="rows of lighteval"),
         pytest.param(("q0", "q0 epoch 2", "q1"), ("u0", "u0", "u0"), True, id="epochs of samples in groups"),
     ],
 )
@@ -138,6 +142,43 @@ def test_only_repeats_of_a_sample_are_epochs(
     sides = [Log("simulated", name, {"task": TaskLog(read)}) for name in ("a", "b")]
     notes = judge_logs(*sides, LogBudgets(), Rules()).notes
     assert (ONE_RUN in notes, EPOCHS_OF_ONE_RUN in notes) == (not epochs, epochs)
+
+
+def test_ids_are_searched_for_epochs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> Iterator[Row]:
+        for name in ("q0", "q0 epoch 2", "q1"):
+            yield Row(name, {f"m{at}": 1.0 for at in range(5)}, cluster=name[:2])
+
+    calls = []
+
+    def count(ids: Any, **options: Any) -> Any:
+        calls.append(ids)
+        return replace_substring(ids, **options)
+
+    replace_substring = columns.pc.replace_substring_regex
+    monkeypatch.setattr(columns.pc, "replace_substring_regex", count)
+    sides = [Log("simulated", name, {"task": TaskLog(read)}) for name in ("a", "b")]
+    directions = {f"m{at}": True for at in range(5)}
+    judged = judge_logs(*sides, LogBudgets(), Rules(directions=directions))
+    assert [part.has_epochs for part in judged.comparisons] == [True] * 5
+    assert len(calls) == 1
+
+
+def test_groups_with_other_names_take_no_memory_by_group() -> None:
+    def read() -> Iterator[Row]:
+        yield Row("q0", {"acc": 1.0}, cluster="q0", truncated=True)
+        yield Row("q0 epoch 2", {"acc": 1.0}, cluster="q0")
+        yield Row("x", {"acc": 1.0}, cluster="u1", error="failed")
+        yield Row("u1 epoch 2", {"acc": 1.0}, cluster="u1", truncated=True)
+        yield Row("alone", {"acc": 1.0})
+
+    (samples,) = columns.read_samples("a", TaskLog(read)).values()
+    assert samples.clusters is not None
+    assert (samples.clusters >= columns.OWN_NAMES).tolist() == [True, True, False, False, False]
+    assert (samples.clusters >= columns.STATED).tolist() == [True, True, True, True, False]
+    assert len(set(samples.clusters.tolist())) == 3
+    assert samples.errors.tolist() == [0, 0, 1, 0, 0]
+    assert samples.truncated.tolist() == [1, 0, 0, 1, 0]
 
 
 def test_a_copy_is_no_other_run(judge: Judge, tmp_path: Path, sides: Any) -> None:

@@ -21,6 +21,7 @@ from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError, list_names
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import as_text, beginning, read_array, read_object
+from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.readers._settings import number_names, plain_options
 from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, TASK_ARGS, Log, Reader, Row, TaskLog
@@ -285,10 +286,10 @@ def _list(file: Path) -> list[Any]:
 _FIELDS = ("split", "sub_split", "extra_data")
 
 
-def _is_cut_off(completion: Mapping[str, Any]) -> bool | None:
+def _read_cut_off(completion: Mapping[str, Any]) -> bool | None:
     """Whether the answer ended at the limit of its length; None if the log does not state why it ended."""
     reason = (completion.get("finish_reason") or {}).get("reason")
-    return None if reason in (None, "unknown") else reason == "length"
+    return None if reason == "unknown" else is_cut_off(reason)
 
 
 def _answers(
@@ -318,7 +319,7 @@ def _answers(
             {
                 "fields": {name: instance[name] for name in _FIELDS if instance.get(name) is not None},
                 "answer_tokens": len(completions[0].get("tokens") or ()) or None,
-                "truncated": _is_cut_off(completions[0]),
+                "truncated": _read_cut_off(completions[0]),
             },
         )
     return answers

@@ -15,6 +15,7 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.json_lines import as_text, beginning
+from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.readers._settings import number_names, plain_options
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
@@ -224,7 +225,6 @@ def _read_scorers(header: Json) -> dict[str, Any]:
 _MOST_FIGURES = 4
 # A role in one log only is another grader, and not an option of which the other log states no default.
 _ROLES, _NAMES_OF_ROLES = "(model roles)", "(names of model roles)"
-_CUT_OFF = ("max_tokens", "model_length")
 # Scorers of inspect_ai that give C, I, P or N, or a share.
 _SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
 _RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
@@ -265,7 +265,7 @@ def _rows(file: Path) -> Iterator[Row]:
             keys={DOCUMENT: as_text(inputs) or "", PROMPT: text, TARGET: as_text(target) or ""},
             cluster=str(sample["id"]),
             error=None if error is None else str(error.get("message")),
-            truncated=None if (reason := choices[0].get("stop_reason")) is None else reason in _CUT_OFF,
+            truncated=is_cut_off(choices[0].get("stop_reason")),
             prompt=text,
             answer=str(stated) if stated else _content_text((choices[0].get("message") or {}).get("content")),
             target=as_text(target),

@@ -14,6 +14,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.readers._settings import without_unset
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import DOCUMENT, PROMPT, SCORERS, Log, Reader, Row, TaskLog
@@ -25,8 +26,6 @@ _GENERATION = (
     *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens", "seed"),
     *("stop", "frequency_penalty", "presence_penalty", "reasoning_effort", "reasoning"),
 )
-# Reasons why an answer ended at its length limit, as providers call it.
-_CUT_OFF = ("length", "max_tokens")
 
 
 class Promptfoo(Reader):
@@ -166,9 +165,7 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
                     PROMPT: prompt.get("raw") or "",
                 },
                 error=str(row.get("error") or response.get("error")) if failed else None,
-                truncated=None
-                if (reason := response.get("finishReason")) is None
-                else str(reason).lower() in _CUT_OFF,
+                truncated=is_cut_off(response.get("finishReason")),
                 prompt=prompt.get("raw"),
                 answer=as_text(response.get("output")),
                 target=as_text([assertion.get("value") for assertion in test.get("assert") or ()]),

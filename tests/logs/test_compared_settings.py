@@ -273,3 +273,11 @@ def test_the_temperature_of_promptfoo_is_compared(tmp_path: Path) -> None:
     base = promptfoo_log(tmp_path / "base.json", "judge", 0.0)
     target = promptfoo_log(tmp_path / "int4.json", "judge", 1.0)
     check_named(base, target, "generation", 'generation settings {"temperature": 0.0} and')
+
+
+def test_a_config_of_promptfoo_in_another_file_is_not_read(tmp_path: Path) -> None:
+    base, target = (promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
+    log = json.loads(base.read_text("utf-8"))
+    log["config"]["providers"][0]["config"] = "file://options.yaml"
+    assert "generation" not in read_log(write(base, log)).tasks[""].settings
+    assert judge(base, target).comparisons

@@ -98,11 +98,13 @@ def _settings(config: Mapping[str, Any], provider: str | None) -> dict[str, Any]
     shared = config.get("defaultTest")
     shared = shared if isinstance(shared, dict) else {}
     listed = config.get("providers")
-    options = [
+    configs = [
         entry.get("config") or {}
         for entry in (listed if isinstance(listed, list) else ())
         if isinstance(entry, dict) and provider in (entry.get("label"), entry.get("id"))
     ]
+    # A text is the name of a file with the options, such as file://options.yaml.
+    options = [config for config in configs if isinstance(config, Mapping)]
     generation = {name: options[0][name] for name in _GENERATION if name in options[0]} if options else None
     return {
         "filters": shared.get("assert"),

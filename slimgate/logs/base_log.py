@@ -80,6 +80,7 @@ def write_base_log(log: Log, path: Path) -> None:
                 "ranges": {name: [*map(str, ends)] for name, ends in task.ranges.items()},
                 "most_tokens": task.most_tokens,
                 "written": task.written,
+                "shared_options": task.shared_options,
             }
         about = {"tool": log.tool, "log": log.shown, "model": log.model, "notes": log.notes, "tasks": tasks}
         writer.add_key_value_metadata({_ABOUT: json.dumps(about, ensure_ascii=False).encode()})
@@ -144,6 +145,7 @@ def read_base_log(file: Path, shown: str) -> Log:
             ranges={key: (float(low), float(high)) for key, (low, high) in task["ranges"].items()},
             most_tokens=task.get("most_tokens"),
             written=task.get("written", True),
+            shared_options=tuple(task.get("shared_options", ())),
         )
         for name, task in about["tasks"].items()
     }

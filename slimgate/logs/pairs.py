@@ -9,17 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate._system.json_text import plain_json
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import cut_text
 from slimgate.logs.columns import Samples, read_samples
+from slimgate.logs.compared_settings import compare_settings
 from slimgate.logs.differences import Differences
-from slimgate.logs.json_lines import as_text
 from slimgate.logs.pair_notes import (
-    LONGEST_QUOTE,
     describe_counts,
     describe_not_numbers,
     describe_scored_errors,
@@ -35,9 +33,6 @@ from slimgate.logs.several_runs import join_samples, list_tasks, with_tasks_of_a
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import (
     PER_SAMPLE,
-    SCORERS,
-    SETTING_WORDS,
-    SETTINGS,
     TASKS,
     CorpusKind,
     Digest,
@@ -109,7 +104,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
 
     differences: gets everything that must be the same in both logs and is not.
     """
-    _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
+    compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
     is_written = base.tasks[name].written and target.tasks[name].written
     checks = rules.checks if is_written and not (base.further or target.further) else None
     before, after = (_read_runs(name, log, rules, checks, differences) for log in (base, target))
@@ -188,7 +183,7 @@ def _read_runs(
         if run is log:
             continue
         where = f"{name} ({run.shown} beside {log.shown})".lstrip()
-        _compare_settings(
+        compare_settings(
             where, without_seeds(log.tasks[name]), without_seeds(run.tasks[name]), rules, differences
         )
         if set(samples) != set(runs[0]):
@@ -203,36 +198,6 @@ def _read_runs(
         filter_: join_samples([samples[filter_] for samples in runs if filter_ in samples])
         for filter_ in [*runs[0]]
     }
-
-
-def _compare_settings(
-    name: str, base: TaskLog, target: TaskLog, rules: Rules, differences: Differences
-) -> None:
-    before, after = plain_json(base.settings), plain_json(target.settings)
-    if SCORERS in before and SCORERS in after:  # a scorer in one log only has no metric to judge
-        shared = before[SCORERS].keys() & after[SCORERS].keys()
-        for settings in (before, after):
-            settings[SCORERS] = {name: part for name, part in settings[SCORERS].items() if name in shared}
-    for setting in SETTINGS:
-        if setting not in before or setting not in after or before[setting] == after[setting]:
-            continue
-        if setting == "limit" and rules.looks > 1:  # the target's log has only the samples so far
-            continue
-        values = " and ".join(_shorten(value) for value in _keep_differing(before[setting], after[setting]))
-        differences.add(setting, name, f"{SETTING_WORDS.get(setting, setting)} {values}")
-
-
-def _keep_differing(before: object, after: object) -> tuple[object, object]:
-    """If both are mappings, only their entries that differ; else both as they are."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-        return {key: before.get(key) for key in keys}, {key: after.get(key) for key in keys}
-    return before, after
-
-
-def _shorten(value: object) -> str:
-    text = as_text(value) or "none"
-    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
 
 
 def _pair_samples(

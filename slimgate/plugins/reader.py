@@ -31,14 +31,14 @@ from slimgate.plugins.environments import Environment
 # What two logs must share to be compared; `--allow NAME` accepts a difference.
 DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
 PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
-SCORERS = "scorers"
-SETTINGS = ("shots", "limit", "chat_template", "version", "generation", "filters", "task_args", SCORERS)
+FILTERS, TASK_ARGS, SCORERS = "filters", "task_args", "scorers"
+SETTINGS = ("shots", "limit", "chat_template", "version", "generation", FILTERS, TASK_ARGS, SCORERS)
 # Words for messages.
 SETTING_WORDS = {
     "chat_template": "chat template",
     "version": "task version",
     "generation": "generation settings",
-    "task_args": "task arguments",
+    TASK_ARGS: "task arguments",
 }
 TASKS, METRICS = "tasks", "metrics"
 COMPARED = (TASKS, METRICS, *PER_SAMPLE, *SETTINGS)
@@ -165,6 +165,8 @@ class TaskLog:
     corpus: metric -> how the figure of all samples is computed, for metrics with `Row.sizes`.
     most_tokens: the most tokens that an answer may have.
     written: whether the model wrote the answers, instead of choosing among given ones.
+    shared_options: the settings of which only the options that both logs have are compared, because another
+        version of the tool may write more of them, with their defaults.
     """
 
     rows: Callable[[], Iterator[Row]]
@@ -180,6 +182,7 @@ class TaskLog:
     most_tokens: int | None = None
     written: bool = True
     known_directions: Mapping[str, bool] = field(default_factory=dict)
+    shared_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slimgate.errors import DataError
+from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
@@ -117,6 +119,56 @@ def test_a_scorer_of_one_log_alone_is_no_difference(tmp_path: Path) -> None:
     assert judge(base, target).comparisons
 
 
+def test_options_of_one_inspect_log_alone_are_a_note(tmp_path: Path) -> None:
+    base = inspect_log(tmp_path / "base.json", "a/b", task_args={"seed": 1}, scorers=[{"name": "match"}])
+    target = inspect_log(
+        tmp_path / "int4.json",
+        "a/c",
+        {"mode": "w" * 200, "tags": [], "inner": {"name": None}},
+        task_args={"seed": 1, "shuffle": False},
+        scorers=[{"name": "match", "options": {"numeric": True}}],
+    )
+    words = "that only one of the logs has, and that are not compared:"
+    for logs in ((base, target), (target, base)):
+        notes = [note for note in judge(*logs).notes if words in note]
+        assert notes == [
+            f"sums: filters {words} 1 system_message.mode",
+            f"sums: task arguments {words} shuffle = false",
+            f"sums: scorers {words} match.numeric = true",
+        ]
+
+
+def test_a_solver_or_role_of_one_inspect_log_is_refused(tmp_path: Path) -> None:
+    base = inspect_log(tmp_path / "base.json", "a/b", scorers=[])
+    role = inspect_log(tmp_path / "role.json", "a/c", scorers=[], model_roles={"grader": {"model": "j"}})
+    check_named(base, role, "scorers", 'scorers {"(names of model roles)": []} and')
+    log = json.loads(base.read_text("utf-8"))
+    log["plan"]["steps"].append({"solver": "critique", "params": {}})
+    check_named(base, write(tmp_path / "int4.json", log), "filters", "filters {")
+
+
+def test_a_kept_base_with_names_of_solvers_is_compared(tmp_path: Path) -> None:
+    log = read_log(inspect_log(tmp_path / "base.json", "a/b", {"template": "Be short."}))
+    settings = {**log.tasks["sums"].settings, "filters": ["system_message"]}  # as older versions wrote it
+    old = replace(log, tasks={"sums": replace(log.tasks["sums"], settings=settings, shared_options=())})
+    write_base_log(old, tmp_path / "base.parquet")
+    kept = read_base_log(tmp_path / "base.parquet", "base")
+    target = read_log(inspect_log(tmp_path / "int4.json", "a/c", {"template": "Be short."}))
+    for logs in ((kept, target), (target, kept)):
+        assert judge_logs(*logs, LogBudgets(), Rules()).comparisons
+    steps = {"filters": {"1 generate": {}}}
+    other = replace(target, tasks={"sums": replace(target.tasks["sums"], settings=steps)})
+    with pytest.raises(DataError, match=r'filters \["system_message"\] and \["generate"\]'):
+        judge_logs(kept, other, LogBudgets(), Rules())
+
+
+def test_a_kept_base_keeps_how_options_are_compared(tmp_path: Path) -> None:
+    log = read_log(inspect_log(tmp_path / "base.json", "a/b"))
+    write_base_log(log, tmp_path / "base.parquet")
+    kept = read_base_log(tmp_path / "base.parquet", "base").tasks["sums"]
+    assert kept.shared_options == log.tasks["sums"].shared_options != ()
+
+
 # ---- deepeval
 
 
@@ -157,7 +209,7 @@ def helm_log(folder: Path, adapter: Mapping[str, Any], **spec: Any) -> Path:
     [
         ("max_train_instances", 0, 10, "shots", 'shots {"max_train_instances": 0} and'),
         ("temperature", 0.0, 1.0, "generation", 'generation settings {"temperature": 0.0} and'),
-        ("instructions", "", "Think.", "task_args", 'task arguments {"instructions": null} and'),
+        ("instructions", "", "Think.", "task_args", 'task arguments {"instructions": ""} and'),
         ("max_eval_instances", 10, 20, "limit", 'limit {"limit": "10"} and'),
     ],
 )
@@ -178,6 +230,19 @@ def test_the_graders_of_helm_are_compared(tmp_path: Path) -> None:
         for name, judges in (("base", 2), ("int4", 1))
     )
     check_named(base, target, "scorers", 'scorers {"Judge": {"models": 2}} and {"Judge": {"models": 1}}')
+
+
+def test_more_options_of_a_newer_helm_are_a_note(tmp_path: Path) -> None:
+    newer = {"chain_of_thought_suffix": "\n", "sample_train": True, "image_parameters": None}
+    scenario = {"class_name": "BoolQ", "args": {}}
+    base = helm_log(tmp_path / "base", {"method": "generation"}, scenario_spec=scenario)
+    more = {**scenario, "args": {"only": "x"}}
+    target = helm_log(tmp_path / "int4", {"method": "generation", **newer}, scenario_spec=more)
+    words = "that only one of the logs has, and that are not compared:"
+    assert [note for note in judge(base, target).notes if words in note] == [
+        f"boolq: shots {words} sample_train = true",
+        f'boolq: task arguments {words} chain_of_thought_suffix = "\\n", scenario.args.only = "x"',
+    ]
 
 
 # ---- promptfoo
@@ -208,3 +273,11 @@ def test_the_temperature_of_promptfoo_is_compared(tmp_path: Path) -> None:
     base = promptfoo_log(tmp_path / "base.json", "judge", 0.0)
     target = promptfoo_log(tmp_path / "int4.json", "judge", 1.0)
     check_named(base, target, "generation", 'generation settings {"temperature": 0.0} and')
+
+
+def test_a_config_of_promptfoo_in_another_file_is_not_read(tmp_path: Path) -> None:
+    base, target = (promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
+    log = json.loads(base.read_text("utf-8"))
+    log["config"]["providers"][0]["config"] = "file://options.yaml"
+    assert "generation" not in read_log(write(base, log)).tasks[""].settings
+    assert judge(base, target).comparisons

@@ -16,6 +16,7 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.columns import Samples, read_samples
 from slimgate.logs.find import read_log
+from slimgate.logs.readers import table
 from slimgate.logs.readers._table_columns import TableRows
 
 TABLES: dict[str, dict[str, list[Any]]] = {
@@ -144,12 +145,23 @@ def test_a_float_column_of_pandas_is_truncated(tmp_path: Path) -> None:
     assert [row.truncated for row in read_log(path).tasks[""].rows()] == [True, False, None]
 
 
-@pytest.mark.parametrize("value", ["cut", "2", "0.5", "max_tokens"])
+@pytest.mark.parametrize("value", ["cut", "2", "0.5", "abort"])
 def test_another_value_of_truncated_is_refused(tmp_path: Path, value: str) -> None:
     path = tmp_path / "table.csv"
     path.write_text(f"id,score,truncated\na,1,true\nb,1,{value}\n", "utf-8")
-    with pytest.raises(DataError, match=f'id b: truncated is "{value}", expected true or false'):
+    with pytest.raises(DataError, match=f'id b: truncated is "{value}", expected true or false') as refusal:
         read_samples("x", read_log(path).tasks[""])
+    assert "(cut off: length, max_tokens, max_output_tokens, model_length; else stop, " in str(refusal.value)
+
+
+def test_each_known_finish_reason_is_truncated_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    cut_off = ["length", "MAX_TOKENS", "max_output_tokens", "model_length"]
+    ended = ["stop", "eos", "end_turn", "stop_sequence", "tool_calls", "function_call", "content_filter"]
+    flags = [*cut_off, *ended]
+    path.write_text("".join(["id,score,truncated\n", *(f"{flag},1,{flag}\n" for flag in flags)]), "utf-8")
+    rows = read_log(path).tasks[""].rows()
+    assert [row.truncated for row in rows] == [True] * len(cut_off) + [False] * len(ended)
 
 
 def write_answers(path: Path, table: pa.Table) -> Path:
@@ -164,17 +176,31 @@ def write_answers(path: Path, table: pa.Table) -> Path:
 def test_another_spelling_of_a_label_is_refused(suffix: str, tmp_path: Path) -> None:
     answers = {"id": ["a", "b", "c"], "label": ["Yes", "No", "Yes"], "prediction": ["yes", "No", "yes"]}
     path = write_answers(tmp_path / f"table{suffix}", pa.table(answers))
-    words = 'table.*: 2 of 3 rows predict "yes", and the label is "Yes": such answers are neither right'
+    words = 'table.*: id a: the prediction is "yes", and the label is "Yes": such answers are neither right'
     for columns in ({}, {"cat": ["x"] * 3}):
         write_answers(path, pa.table({**answers, **columns}))
         with pytest.raises(DataError, match=words):
-            read_log(path, "table")
+            read_samples("x", read_log(path, "table").tasks[""])
 
 
-def test_labels_of_another_task_are_not_compared(tmp_path: Path) -> None:
-    answers = {"id": ["a", "b"], "label": ["Yes", "no"], "prediction": ["No", "no"], "task": ["s", "t"]}
-    path = write_answers(tmp_path / "table.csv", pa.table(answers))
-    assert [row.scores for row in read_log(path, "table").tasks["s"].rows()] == [{"accuracy": 0.0}]
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("columns", [{}, {"cat": ["x"] * 4}], ids=["by columns", "by rows"])
+def test_a_label_of_another_row_is_just_wrong(suffix: str, columns: Any, tmp_path: Path) -> None:
+    names = ["Rome", "May", "Wien", None]
+    answers = {"id": ["a", "b", "c", "d"], "label": names, "prediction": ["may", "May", None, "x"]}
+    path = write_answers(tmp_path / f"table{suffix}", pa.table({**answers, **columns}))
+    samples = read_samples("x", read_log(path, "table").tasks[""])[""]
+    assert samples.scores["accuracy"][:2].tolist() == [0, 1]
+
+
+def test_rows_of_label_and_prediction_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table.jsonl"
+    path.write_text('{"id": 1, "label": "x", "prediction": "x"}\n', "utf-8")
+    calls = []
+    read = table.read_objects
+    monkeypatch.setattr(table, "read_objects", lambda path: calls.append(path) or read(path))
+    read_samples("x", read_log(path, "table").tasks[""])
+    assert calls == [path]
 
 
 def test_a_whole_float_of_pandas_is_its_number(tmp_path: Path) -> None:
@@ -185,11 +211,11 @@ def test_a_whole_float_of_pandas_is_its_number(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_lists_are_checked_by_rows(tmp_path: Path) -> None:
-    answers = {"id": ["a", "b"], "label": [["x"], ["y"]], "prediction": [["x"], ["X"]]}
+    answers = {"id": ["a", "b"], "label": [["x"], ["y"]], "prediction": [["x"], ["Y"]]}
     path = tmp_path / "table.parquet"
     pq.write_table(pa.table(answers), path)
-    with pytest.raises(DataError, match="1 of 2 rows predict"):
-        read_log(path, "table")
+    with pytest.raises(DataError, match="id b: the prediction is"):
+        read_samples("x", read_log(path, "table").tasks[""])
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DataError, match=r"table\.parquet"):
         read_log(path, "table")

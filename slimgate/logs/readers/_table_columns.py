@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.logs.columns import TextColumn
+from slimgate.outcomes import plain_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, ColumnRows, Row, RowColumns
 
 # Columns that this module reads. A table with another recognized column, such as epoch, is read by rows.
@@ -125,8 +126,22 @@ def _scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.float64
     else:
         label, prediction = _column(batch, "label"), _column(batch, "prediction")
         equal = pc.fill_null(pc.equal(label, prediction), False)
+        _check_spellings(label, prediction, equal)
         scores = pc.if_else(pc.is_valid(prediction), pc.cast(equal, pa.float64()), None)
     numbers = np.asarray(pc.fill_null(scores, np.nan).to_numpy(zero_copy_only=False), np.float64)
     if np.isinf(numbers).any():
         raise _NotPlain
     return numbers
+
+
+def _check_spellings(label: pa.Array, prediction: pa.Array, equal: pa.Array) -> None:
+    """Raises _NotPlain for a prediction that is the label of its row in another spelling."""
+    wrong = pa.table({"label": label, "prediction": prediction}).filter(pc.invert(equal)).drop_null()
+    for row in wrong.group_by(wrong.column_names).aggregate([]).to_pylist():
+        if is_other_spelling(row["label"], row["prediction"]):
+            raise _NotPlain
+
+
+def is_other_spelling(label: str, prediction: str) -> bool:
+    """Whether two texts that are not equal differ only in case, spaces or the writing of a number."""
+    return plain_spelling(label) == plain_spelling(prediction)

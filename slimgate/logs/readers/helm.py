@@ -21,9 +21,10 @@ from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError, list_names
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import as_text, beginning, read_array, read_object
-from slimgate.logs.readers._settings import number_names, without_unset
+from slimgate.logs.readers._finish_reasons import is_cut_off
+from slimgate.logs.readers._settings import number_names, plain_options
 from slimgate.plugins.environments import Environment, join_environments, make_environment
-from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, TASK_ARGS, Log, Reader, Row, TaskLog
 
 # The model in a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; the text after it stays.
 _MODEL = re.compile(r"[:,]model=([^,]*)")
@@ -152,13 +153,13 @@ def _read_settings(file: Path) -> dict[str, Any]:
         "shots": {name: adapter[name] for name in _SHOTS if name in adapter},
         "limit": {"limit": as_text(adapter.get(_LIMIT))},
         "generation": {name: adapter[name] for name in _GENERATION if name in adapter},
-        "task_args": without_unset(
+        TASK_ARGS: plain_options(
             {**arguments, "scenario": spec.get("scenario_spec")}, model_names=model_names
         ),
         SCORERS: number_names(
             (
                 str(grader["class_name"]).rpartition(".")[2],
-                without_unset(grader.get("args") or {}, ignored=_NAMES_OF_METRICS),
+                plain_options(grader.get("args") or {}, ignored=_NAMES_OF_METRICS),
             )
             for grader in graders
         ),
@@ -182,6 +183,7 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     log = TaskLog(
         rows=partial(_rows, file, frozenset(scores)),
         settings=_read_settings(file.with_name(_SPEC)),
+        shared_options=("shots", "generation", TASK_ARGS, SCORERS),
         known_directions=_DIRECTIONS
         | {name: True for name in scores if _SAFETY.fullmatch(name) or _AIR.fullmatch(name)},
         ranges=_RANGES | {name: (0.0, 1.0) for name in scores if _SAFETY.fullmatch(name)},
@@ -284,10 +286,10 @@ def _list(file: Path) -> list[Any]:
 _FIELDS = ("split", "sub_split", "extra_data")
 
 
-def _is_cut_off(completion: Mapping[str, Any]) -> bool | None:
+def _read_cut_off(completion: Mapping[str, Any]) -> bool | None:
     """Whether the answer ended at the limit of its length; None if the log does not state why it ended."""
     reason = (completion.get("finish_reason") or {}).get("reason")
-    return None if reason in (None, "unknown") else reason == "length"
+    return None if reason == "unknown" else is_cut_off(reason)
 
 
 def _answers(
@@ -317,7 +319,7 @@ def _answers(
             {
                 "fields": {name: instance[name] for name in _FIELDS if instance.get(name) is not None},
                 "answer_tokens": len(completions[0].get("tokens") or ()) or None,
-                "truncated": _is_cut_off(completions[0]),
+                "truncated": _read_cut_off(completions[0]),
             },
         )
     return answers

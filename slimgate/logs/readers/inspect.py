@@ -15,14 +15,17 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.json_lines import as_text, beginning
-from slimgate.logs.readers._settings import number_names, without_unset
+from slimgate.logs.readers._finish_reasons import is_cut_off
+from slimgate.logs.readers._settings import number_names, plain_options
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
 from slimgate.plugins.reader import (
     DOCUMENT,
+    FILTERS,
     PROMPT,
     SCORERS,
     TARGET,
+    TASK_ARGS,
     Log,
     Reader,
     Row,
@@ -176,10 +179,11 @@ def _task(file: Path, header: Json) -> TaskLog:
                 for key, value in generation.items()
                 if value is not None and key not in _NOT_ANSWERS
             },
-            "filters": _read_solvers(plan, model_names) if plan else None,
-            "task_args": without_unset(spec.get("task_args") or {}, model_names=model_names),
+            FILTERS: _read_solvers(plan, model_names) if plan else None,
+            TASK_ARGS: plain_options(spec.get("task_args") or {}, model_names=model_names),
             **_read_scorers(header),
         },
+        shared_options=(FILTERS, TASK_ARGS, SCORERS),
     )
 
 
@@ -194,7 +198,7 @@ def _read_solvers(plan: Json, model_names: Collection[str]) -> dict[str, Any]:
     """The solvers in order, each with its parameters, such as the template of a system message."""
     steps = plan.get("steps") or ()
     return {
-        f"{at} {step['solver']}": without_unset(step.get("params") or {}, model_names=model_names)
+        f"{at} {step['solver']}": plain_options(step.get("params") or {}, model_names=model_names)
         for at, step in enumerate(steps, 1)
     }
 
@@ -213,13 +217,14 @@ def _read_scorers(header: Json) -> dict[str, Any]:
         if not scores:
             return {}
         options = {str(score.get("scorer") or score["name"]): score.get("params") or {} for score in scores}
-    scorers = {**options, _ROLES: spec.get("model_roles") or {}}
-    return {SCORERS: {name: without_unset(part, ignored=_NOT_GRADES) for name, part in scorers.items()}}
+    roles = spec.get("model_roles") or {}
+    scorers = {**options, _ROLES: roles, _NAMES_OF_ROLES: sorted(roles)}
+    return {SCORERS: {name: plain_options(part, ignored=_NOT_GRADES) for name, part in scorers.items()}}
 
 
 _MOST_FIGURES = 4
-_ROLES = "(model roles)"
-_CUT_OFF = ("max_tokens", "model_length")
+# A role in one log only is another grader, and not an option of which the other log states no default.
+_ROLES, _NAMES_OF_ROLES = "(model roles)", "(names of model roles)"
 # Scorers of inspect_ai that give C, I, P or N, or a share.
 _SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
 _RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
@@ -260,7 +265,7 @@ def _rows(file: Path) -> Iterator[Row]:
             keys={DOCUMENT: as_text(inputs) or "", PROMPT: text, TARGET: as_text(target) or ""},
             cluster=str(sample["id"]),
             error=None if error is None else str(error.get("message")),
-            truncated=None if (reason := choices[0].get("stop_reason")) is None else reason in _CUT_OFF,
+            truncated=is_cut_off(choices[0].get("stop_reason")),
             prompt=text,
             answer=str(stated) if stated else _content_text((choices[0].get("message") or {}).get("content")),
             target=as_text(target),

@@ -14,6 +14,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.readers._settings import without_unset
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import DOCUMENT, PROMPT, SCORERS, Log, Reader, Row, TaskLog
@@ -25,8 +26,6 @@ _GENERATION = (
     *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens", "seed"),
     *("stop", "frequency_penalty", "presence_penalty", "reasoning_effort", "reasoning"),
 )
-# Reasons why an answer ended at its length limit, as providers call it.
-_CUT_OFF = ("length", "max_tokens")
 
 
 class Promptfoo(Reader):
@@ -99,11 +98,13 @@ def _settings(config: Mapping[str, Any], provider: str | None) -> dict[str, Any]
     shared = config.get("defaultTest")
     shared = shared if isinstance(shared, dict) else {}
     listed = config.get("providers")
-    options = [
+    configs = [
         entry.get("config") or {}
         for entry in (listed if isinstance(listed, list) else ())
         if isinstance(entry, dict) and provider in (entry.get("label"), entry.get("id"))
     ]
+    # A text is the name of a file with the options, such as file://options.yaml.
+    options = [config for config in configs if isinstance(config, Mapping)]
     generation = {name: options[0][name] for name in _GENERATION if name in options[0]} if options else None
     return {
         "filters": shared.get("assert"),
@@ -166,9 +167,7 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
                     PROMPT: prompt.get("raw") or "",
                 },
                 error=str(row.get("error") or response.get("error")) if failed else None,
-                truncated=None
-                if (reason := response.get("finishReason")) is None
-                else str(reason).lower() in _CUT_OFF,
+                truncated=is_cut_off(response.get("finishReason")),
                 prompt=prompt.get("raw"),
                 answer=as_text(response.get("output")),
                 target=as_text([assertion.get("value") for assertion in test.get("assert") or ()]),

@@ -15,6 +15,7 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import as_text, beginning, read_object, read_objects
+from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
@@ -117,7 +118,7 @@ def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
                     keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                     cluster=name if len(files) > 1 else None,
                     error="finish_reason is error" if failed else None,
-                    truncated=ending == "length",
+                    truncated=bool(is_cut_off(ending)),
                     prompt=prompt,
                     answer=as_text(row["generation"]),
                     target=right,

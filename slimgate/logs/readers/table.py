@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from math import isnan
@@ -20,12 +19,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import as_text, read_objects
 from slimgate.logs.predictions.files import FORMATS
-from slimgate.logs.predictions.label_sets import refuse_other_spellings
-from slimgate.logs.readers._table_columns import TableRows
+from slimgate.logs.readers._finish_reasons import CUT_OFF, ENDED
+from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
 
 _ROWS_AT_ONCE = 20_000
@@ -41,7 +41,7 @@ _FLAGS = {
     **dict.fromkeys(("true", "1", "1.0", "yes"), True),
     **dict.fromkeys(("false", "0", "0.0", "no"), False),
 }
-_CUT_OFF = {**_FLAGS, "length": True, "stop": False}
+_CUT_OFF = {**_FLAGS, **dict.fromkeys(CUT_OFF, True), **dict.fromkeys(ENDED, False)}
 Values = Mapping[str, Any]
 
 
@@ -62,8 +62,6 @@ class Table(Reader):
                 "to score"
                 f"{format_suggestion('score', columns)}"
             )
-        if "score" not in columns:
-            _check_spelling(path, columns)
         names, better = _tasks(path, columns)
         rows = (
             _rows
@@ -112,48 +110,6 @@ def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
         return
     with open_csv(path, kind, names, {name: pa.string() for name in names}) as reader:
         yield from reader
-
-
-def _check_spelling(path: Path, columns: list[str]) -> None:
-    """Raises DataError for predictions that are a label of their task in another spelling."""
-    labels: dict[str, set[str]] = {}
-    predicted: dict[str, Counter[str]] = {}
-    rows = 0
-    for task, label, prediction, count in _count_answers(path, columns):
-        rows += count
-        if label is not None:
-            labels.setdefault(task, set()).add(label)
-        if prediction is not None:
-            predicted.setdefault(task, Counter())[prediction] += count
-    for task, of_task in predicted.items():
-        refuse_other_spellings(str(path), labels.get(task, set()), of_task, rows)
-
-
-def _count_answers(path: Path, columns: list[str]) -> Iterator[tuple[str, str | None, str | None, int]]:
-    """(task, label, prediction, rows); of a table that is read by columns, each pair once."""
-    by_columns = "task" not in columns and FORMATS[path.suffix.lower()] != "jsonl"
-    counts = _count_by_columns(path) if by_columns else None
-    if counts is not None:
-        for (label, prediction), rows in counts.items():
-            yield "", label, prediction, rows
-        return
-    names = [name for name in ("label", "prediction", "task") if name in columns]
-    for label, prediction, *task in _values(path, names):
-        yield str(task[0]) if task else "", _as_label(label), _as_label(prediction), 1
-
-
-def _count_by_columns(path: Path) -> Counter[tuple[str | None, str | None]] | None:
-    """The rows of each label and prediction; None if they are no plain values, such as lists."""
-    names = ["label", "prediction"]
-    counts: Counter[tuple[str | None, str | None]] = Counter()
-    try:
-        for batch in _batches(path, names):
-            counted = pa.Table.from_batches([batch]).group_by(names).aggregate([([], "count_all")])
-            for row in counted.to_pylist():
-                counts[_as_label(row["label"]), _as_label(row["prediction"])] += row["count_all"]
-    except (pa.ArrowException, OSError):
-        return None
-    return counts
 
 
 def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
@@ -246,8 +202,7 @@ def _metric(row: Values) -> str:
 
 def _score(path: Path, row: Values) -> float | None:
     if "score" not in row:
-        prediction = _as_label(row["prediction"])
-        return None if prediction is None else float(_as_label(row["label"]) == prediction)
+        return _score_prediction(path, row)
     value = row["score"]
     if value is None:
         return None
@@ -257,6 +212,20 @@ def _score(path: Path, row: Values) -> float | None:
         if str(value).lower() in ("true", "false"):
             return float(str(value).lower() == "true")
         raise DataError(f"{path}: id {row['id']}: score {value!r}, expected a number") from None
+
+
+def _score_prediction(path: Path, row: Values) -> float | None:
+    """1 if label and prediction are equal. Raises DataError if they differ only in their spelling."""
+    label, prediction = _as_label(row["label"]), _as_label(row["prediction"])
+    if prediction is None:
+        return None
+    if label is not None and label != prediction and is_other_spelling(label, prediction):
+        raise DataError(
+            f"{path}: id {row['id']}: the prediction is {quoted(prediction)}, and the label is "
+            f"{quoted(label)}: such answers are neither right nor wrong; write predictions exactly like the "
+            "labels"
+        )
+    return float(label == prediction)
 
 
 def _as_label(value: object) -> str | None:
@@ -292,7 +261,7 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
 def _is_cut_off(path: Path, row: Values) -> bool | None:
     """Whether the answer was cut off; None if the table does not say it.
 
-    Raises DataError for a value that is neither true nor false.
+    Raises DataError for a value that is neither true nor false, nor a known reason why an answer ended.
     """
     value = row.get("truncated")
     text = "" if value is None or value != value else str(value).strip()  # NaN differs from itself
@@ -300,8 +269,9 @@ def _is_cut_off(path: Path, row: Values) -> bool | None:
         return None
     if text.lower() not in _CUT_OFF:
         raise DataError(
-            f'{path}: id {row["id"]}: truncated is "{text}", expected true or false (or the reason why the '
-            "answer ended, length or stop); name the column differently if it is something else"
+            f'{path}: id {row["id"]}: truncated is "{text}", expected true or false, or the reason why the '
+            f"answer ended (cut off: {', '.join(CUT_OFF)}; else {', '.join(ENDED)}); name the column "
+            "differently if it is something else"
         )
     return _CUT_OFF[text.lower()]
 

@@ -1,0 +1,108 @@
+"""Compares the settings of a task in two logs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from slimgate._system.json_text import plain_json
+from slimgate.errors import list_names
+from slimgate.logs.differences import Differences
+from slimgate.logs.json_lines import as_text
+from slimgate.logs.pair_notes import LONGEST_QUOTE
+from slimgate.logs.rules import Rules
+from slimgate.plugins.reader import FILTERS, SCORERS, SETTING_WORDS, SETTINGS, TaskLog
+
+_MOST_NAMED = 4
+
+
+def compare_settings(
+    name: str, base: TaskLog, target: TaskLog, rules: Rules, differences: Differences
+) -> None:
+    """differences: gets the settings that differ, and a note on options that only one log has."""
+    before, after = plain_json(base.settings), plain_json(target.settings)
+    if SCORERS in before and SCORERS in after:  # a scorer in one log only has no metric to judge
+        shared = before[SCORERS].keys() & after[SCORERS].keys()
+        for settings in (before, after):
+            settings[SCORERS] = {name: part for name, part in settings[SCORERS].items() if name in shared}
+    for setting in SETTINGS:
+        if setting not in before or setting not in after or before[setting] == after[setting]:
+            continue
+        if setting == "limit" and rules.looks > 1:  # the target's log has only the samples so far
+            continue
+        values, words = (before[setting], after[setting]), SETTING_WORDS.get(setting, setting)
+        if setting == FILTERS:
+            values = _as_names_alone(*values)
+        if setting in (*base.shared_options, *target.shared_options) and _has_same_steps(setting, *values):
+            lone: list[str] = []
+            values = _keep_shared(*values, "", lone)
+            if lone:
+                differences.notes.append(
+                    f"{name}: {words} that only one of the logs has, and that are not compared: "
+                    f"{list_names(lone, _MOST_NAMED)}".removeprefix(": ")
+                )
+        if values[0] != values[1]:
+            texts = " and ".join(_shorten(value) for value in _keep_differing(*values))
+            differences.add(setting, name, f"{words} {texts}")
+
+
+def _as_names_alone(before: Any, after: Any) -> tuple[Any, Any]:
+    """Filters of which one log, such as a kept base of an older slimgate, has only the names in order."""
+    if isinstance(before, list) and isinstance(after, dict):
+        return before, _list_names(after)
+    if isinstance(before, dict) and isinstance(after, list):
+        return _list_names(before), after
+    return before, after
+
+
+def _list_names(steps: dict[str, Any]) -> list[str]:
+    """The names in the keys `1 system_message`, `2 generate`."""
+    return [key.partition(" ")[2] for key in steps]
+
+
+def _has_same_steps(setting: str, before: Any, after: Any) -> bool:
+    """Whether only options can differ: a step that one log lacks is no option."""
+    return setting != FILTERS or (
+        isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys()
+    )
+
+
+def _keep_shared(before: Any, after: Any, at: str, lone: list[str]) -> tuple[Any, Any]:
+    """The options that both have, at every depth. lone: gets the options of one, unless they are empty."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key, value in {**before, **after}.items():
+            if not (key in before and key in after) and not _is_empty(value):
+                lone.append(_describe_option(f"{at}{key}", value))
+        parts = {
+            key: _keep_shared(before[key], after[key], f"{at}{key}.", lone) for key in before if key in after
+        }
+        return {key: part[0] for key, part in parts.items()}, {key: part[1] for key, part in parts.items()}
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = [_keep_shared(*values, at, lone) for values in zip(before, after, strict=True)]
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return (None, None) if _is_empty(before) and _is_empty(after) else (before, after)
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_empty, value.values()))
+    return value in (None, "", [])
+
+
+def _describe_option(name: str, value: Any) -> str:
+    """`name = value`, or the name alone if the value is long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return f"{name} = {text}" if len(text) <= LONGEST_QUOTE else name
+
+
+def _keep_differing(before: object, after: object) -> tuple[object, object]:
+    """If both are mappings, only their entries that differ; else both as they are."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return {key: before.get(key) for key in keys}, {key: after.get(key) for key in keys}
+    return before, after
+
+
+def _shorten(value: object) -> str:
+    text = as_text(value) or "none"
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"

@@ -11,15 +11,32 @@ from slimgate.logs.differences import Differences
 from slimgate.logs.json_lines import as_text
 from slimgate.logs.pair_notes import LONGEST_QUOTE
 from slimgate.logs.rules import Rules
-from slimgate.plugins.reader import FILTERS, SCORERS, SETTING_WORDS, SETTINGS, TaskLog
+from slimgate.plugins.environments import HARNESS
+from slimgate.plugins.reader import FILTERS, SCORERS, SETTING_WORDS, SETTINGS, Log, TaskLog
 
 _MOST_NAMED = 4
 
 
+def is_same_version(base: Log, target: Log) -> bool:
+    """Whether both logs state the same version of their tool; then it writes the same options into both."""
+    versions = base.environment.get(HARNESS), target.environment.get(HARNESS)
+    return bool(versions[0]) and versions[0] == versions[1]
+
+
 def compare_settings(
-    name: str, base: TaskLog, target: TaskLog, rules: Rules, differences: Differences
+    name: str,
+    base: TaskLog,
+    target: TaskLog,
+    rules: Rules,
+    differences: Differences,
+    *,
+    same_version: bool,
 ) -> None:
-    """differences: gets the settings that differ, and a note on options that only one log has."""
+    """Compares the settings of a task.
+
+    differences: gets the settings that differ, and a note on options that only one log has. same_version:
+    whether one version of the tool wrote both logs, so that an option in only one of them is a difference.
+    """
     before, after = plain_json(base.settings), plain_json(target.settings)
     if SCORERS in before and SCORERS in after:  # a scorer in one log only has no metric to judge
         shared = before[SCORERS].keys() & after[SCORERS].keys()
@@ -33,7 +50,8 @@ def compare_settings(
         values, words = (before[setting], after[setting]), SETTING_WORDS.get(setting, setting)
         if setting == FILTERS:
             values = _as_names_alone(*values)
-        if setting in (*base.shared_options, *target.shared_options) and _has_same_steps(setting, *values):
+        shared_options = () if same_version else (*base.shared_options, *target.shared_options)
+        if setting in shared_options and _has_same_steps(setting, *values):
             lone: list[str] = []
             values = _keep_shared(*values, "", lone)
             if lone:

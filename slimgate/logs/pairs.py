@@ -15,7 +15,7 @@ from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import cut_text
 from slimgate.logs.columns import Samples, read_samples
-from slimgate.logs.compared_settings import compare_settings
+from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
     describe_counts,
@@ -104,7 +104,14 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
 
     differences: gets everything that must be the same in both logs and is not.
     """
-    compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
+    compare_settings(
+        name,
+        base.tasks[name],
+        target.tasks[name],
+        rules,
+        differences,
+        same_version=is_same_version(base, target),
+    )
     is_written = base.tasks[name].written and target.tasks[name].written
     checks = rules.checks if is_written and not (base.further or target.further) else None
     before, after = (_read_runs(name, log, rules, checks, differences) for log in (base, target))
@@ -184,7 +191,12 @@ def _read_runs(
             continue
         where = f"{name} ({run.shown} beside {log.shown})".lstrip()
         compare_settings(
-            where, without_seeds(log.tasks[name]), without_seeds(run.tasks[name]), rules, differences
+            where,
+            without_seeds(log.tasks[name]),
+            without_seeds(run.tasks[name]),
+            rules,
+            differences,
+            same_version=is_same_version(log, run),
         )
         if set(samples) != set(runs[0]):
             differences.refuse(where, f"filters {', '.join(map(repr, sorted(set(samples) ^ set(runs[0]))))}")

@@ -138,6 +138,22 @@ def test_options_of_one_inspect_log_alone_are_a_note(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize(("versions", "refused"), [(("0.3.1", "0.3.1"), True), (("0.3.1", "0.3.2"), False)])
+def test_options_of_one_log_differ_in_one_version(
+    tmp_path: Path, versions: tuple[str, str], refused: bool
+) -> None:
+    base, target = (
+        inspect_log(
+            tmp_path / f"{model}.json", f"a/{model}", packages={"inspect_ai": version}, task_args=args
+        )
+        for model, version, args in (("b", versions[0], {}), ("c", versions[1], {"fewshot": 10}))
+    )
+    if refused:
+        check_named(base, target, "task_args", 'task arguments {"fewshot": null} and {"fewshot": 10}')
+    else:
+        assert any("fewshot = 10" in note for note in judge(base, target).notes)
+
+
 def test_a_solver_or_role_of_one_inspect_log_is_refused(tmp_path: Path) -> None:
     base = inspect_log(tmp_path / "base.json", "a/b", scorers=[])
     role = inspect_log(tmp_path / "role.json", "a/c", scorers=[], model_roles={"grader": {"model": "j"}})

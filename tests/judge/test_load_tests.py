@@ -10,6 +10,7 @@ import pytest
 from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.call_times import independent_rounds, quantile_interval
 from slimgate.judge.load_tests import (
+    AS_NOISY,
     MEDIAN,
     ONE_RUN,
     TOO_FEW,
@@ -107,13 +108,13 @@ def test_most_requests_failed_is_no_speed() -> None:
             (1.6, 2.0),
             0.3,
             Verdict.INCONCLUSIVE,
-            "INCONCLUSIVE, the two runs of the base may differ",
+            f"INCONCLUSIVE, {AS_NOISY}",
         ),
         (
             (1.0, 1.4),
             0.3,
             Verdict.INCONCLUSIVE,
-            "INCONCLUSIVE, the two runs of the base may differ",
+            f"INCONCLUSIVE, {AS_NOISY}",
         ),
         ((1.6, 2.0), None, Verdict.INCONCLUSIVE, f"INCONCLUSIVE, {ONE_RUN}"),
         ((1.6, 2.0), inf, Verdict.INCONCLUSIVE, f"INCONCLUSIVE, {TOO_FEW}"),

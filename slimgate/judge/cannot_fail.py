@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from slimgate.budgets.base import Measured
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import list_names
-from slimgate.judge.behaviour import BehaviourJudgement
-from slimgate.judge.behaviour_budgets import names_slice
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.slices import budget_slices
 from slimgate.judge.verdict import QualityJudgement, most_rows, withhold_budget
 from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
-from slimgate.results.behaviour import SliceFacts
+
+if TYPE_CHECKING:
+    from slimgate.judge.behaviour import BehaviourJudgement
+    from slimgate.results.behaviour import SliceFacts
 
 # Rounding of a mean; a limit that equals the distance cannot be exceeded either.
 _ROUNDING = 1e-9
@@ -69,6 +70,10 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
     metrics: by the names that slices have. A budget on every slice does not pass then either: such a slice is
     not shown to be inside.
     """
+    # here, because judging scores does not need what these modules import
+    from slimgate.judge.behaviour_budgets import names_slice
+    from slimgate.judge.slices import budget_slices
+
     slices, budgets, withheld = judged.slices, list[BudgetFacts](), dict[str, str]()
     for budget in judged.budgets:
         sure = [

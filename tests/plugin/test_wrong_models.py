@@ -51,7 +51,7 @@ def write_folder(folder: Path, **config: object) -> None:
     [
         ("models/teacher", r'no folder {bench}/models/teacher \(a model of the hub of that name is "models'),
         ("team/unknown", "team/unknown: there is no folder {bench}/team/unknown; not in the local cache"),
-        ("../models/gptq", r"steps\[0\].keep_layers: cannot take .* the model is already quantized"),
+        ("../models/gptq", r"steps\[0\].keep_layers: cannot start from .* the model is already quantized"),
     ],
     ids=["wrong path", "unknown name", "quantized"],
 )

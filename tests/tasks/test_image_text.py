@@ -148,7 +148,7 @@ def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
     settings = json.loads((other / "preprocessor_config.json").read_text())
     settings["crop_size"] = {"height": 16, "width": 16}
     (other / "preprocessor_config.json").write_text(json.dumps(settings))
-    with pytest.raises(BuildError, match=r"processed to \[16\] pixels, expected 8"):
+    with pytest.raises(BuildError, match=r"images of \[16\] pixels, but the model expects 8"):
         load_clip(other, clip_context(tmp_path / "rows"))
 
 

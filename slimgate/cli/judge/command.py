@@ -224,7 +224,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--on-inconclusive",
         choices=("fail", "warn"),
         default="fail",
-        help="What an INCONCLUSIVE budget does: fail (exit code 1, the default) or warn (the exit code "
+        help="Effect of an INCONCLUSIVE budget: fail (exit code 1, the default) or warn (the exit code "
         "does not change)",
     )
     parser.add_argument(

@@ -156,7 +156,8 @@ def test_a_teacher_with_more_outputs_is_refused(tmp_path: Path) -> None:
     wide.network.classifier = torch.nn.Linear(wide.config.hidden_size, 3)
     ensemble.context.more_teachers = (MoreTeacher(lambda: wide),)
     with pytest.raises(
-        BuildError, match=r'more_teachers: "second" gives \(48, 3\) answers, and the first \(48, 2\)'
+        BuildError,
+        match=r'more_teachers: "second" gives \(48, 3\) answers, but the first teacher gives \(48, 2\)',
     ):
         distill.step.apply(ensemble.student, distill.Params(more_teachers=("second",)), ensemble.context)
 

@@ -32,14 +32,10 @@ def withhold_sure_passes(metric: Measured, judged: QualityJudgement) -> QualityJ
     Only for metrics with a worst value, and for budgets that limit only the drop: a gain can break the
     others.
     """
-    worst = _worst_value(metric)
-    if not isfinite(worst):
-        return judged
-    distance = 100 * abs(judged.teacher - worst)
     sure = [
         budget.verdict is not Verdict.FAIL
         and metric_kinds()[budget.kind].question == "drop"
-        and budget.limit >= distance - _ROUNDING
+        and _cannot_fail(metric, judged.teacher, budget.limit)
         for budget in judged.budgets
     ]
     if not any(sure):
@@ -48,6 +44,8 @@ def withhold_sure_passes(metric: Measured, judged: QualityJudgement) -> QualityJ
         withhold_budget(budget) if is_sure else budget
         for budget, is_sure in zip(judged.budgets, sure, strict=True)
     )
+    worst = _worst_value(metric)
+    distance = 100 * abs(judged.teacher - worst)
     limit = max(budget.limit for budget, is_sure in zip(judged.budgets, sure, strict=True) if is_sure)
     why = (
         f"the base is {judged.teacher:.3g} and the worst value is {worst:g}, so a model can lose at most "
@@ -79,7 +77,7 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
         sure = [
             part
             for part in budget_slices(slices, budget.kind)
-            if _is_sure(metrics[part.metric], part, budget.limit)
+            if _cannot_fail(metrics[part.metric], part.teacher, budget.limit)
         ]
         named = names_slice(budget.kind)
         sure = [part for part in sure if (part.own_verdict if named else part.verdict) is not Verdict.FAIL]
@@ -97,9 +95,10 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
     return replace(judged, slices=slices, budgets=tuple(budgets), verdict=verdict, withheld=withheld)
 
 
-def _is_sure(metric: Metric, part: SliceFacts, limit: float) -> bool:
+def _cannot_fail(metric: Measured, base: float, limit: float) -> bool:
+    """Whether a fall from the base's value to the worst value is within a limit in points."""
     worst = _worst_value(metric)
-    return isfinite(worst) and limit >= 100 * abs(part.teacher - worst) - _ROUNDING
+    return isfinite(worst) and limit >= 100 * abs(base - worst) - _ROUNDING
 
 
 def _describe_sure(metrics: Mapping[str, Metric], sure: Sequence[SliceFacts], limit: float) -> str:

@@ -39,12 +39,12 @@ def share_groups(
     """
     if base.clusters is None and target.clusters is None:
         return base, target
-    places = np.arange(len(base)), np.full(len(base), _UNKNOWN)
-    places[1][base_rows] = target_rows
+    in_target = np.full(len(base), _UNKNOWN)
+    in_target[base_rows] = target_rows
     alone = np.setdiff1d(np.arange(len(target)), target_rows)
     places = (
-        np.concatenate([places[0], np.full(len(alone), _UNKNOWN)]),
-        np.concatenate([places[1], alone]),
+        np.concatenate([np.arange(len(base)), np.full(len(alone), _UNKNOWN)]),
+        np.concatenate([in_target, alone]),
     )
     groups, differing = _merge_groups([base.clusters, target.clusters], places)
     if len(differing):

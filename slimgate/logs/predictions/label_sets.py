@@ -13,7 +13,7 @@ without any error. So a column of predictions must hold values of the same kind 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -75,30 +75,19 @@ def stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> list[str
 def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
     """Raises DataError if a prediction, or the class of a probability, is a label in another spelling."""
     rows = _count_rows(file.predictions)
-    probabilities = {name: 0 for name in file.classes if name not in rows}
-    refuse_other_spellings(file.shown, labels, {**rows, **probabilities}, len(file.labels))
-
-
-def refuse_other_spellings(
-    shown: str, labels: Collection[str], predicted: Mapping[str, int], rows: int
-) -> None:
-    """Raises DataError if something predicted is a label in another spelling.
-
-    predicted: how many of the rows predict it; 0 if there is only a probability of it.
-    """
     by_plain = {plain_spelling(label): label for label in labels}
-    names = sorted(predicted.keys() - set(labels))
+    names = sorted((rows.keys() | set(file.classes)) - set(labels))
     alike = [(name, by_plain[plain_spelling(name)]) for name in names if plain_spelling(name) in by_plain]
     if not alike:
         return
     name, label = alike[0]
-    if predicted[name]:
-        actual = f"{predicted[name]:,} of {rows:,} rows predict {quoted(name)}"
+    if name in rows:
+        actual = f"{rows[name]:,} of {len(file.labels):,} rows predict {quoted(name)}"
     else:
         actual = f"it has a probability of {quoted(name)}"
     more = f" ({len(alike) - 1} more are so)" if len(alike) > 1 else ""
     raise DataError(
-        f"{shown}: {actual}, and the label is {quoted(label)}{more}: such answers are neither right "
+        f"{file.shown}: {actual}, and the label is {quoted(label)}{more}: such answers are neither right "
         "nor wrong; write predictions exactly like the labels"
     )
 

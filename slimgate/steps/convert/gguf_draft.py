@@ -109,8 +109,6 @@ def _open(model: Any, owner: str, scratch: Path) -> GgufModel:
 
 def _check_draft(main: GgufModel, draft: GgufModel, name: str) -> None:
     """Raises BuildError if the draft cannot propose tokens to the model. name: of the draft."""
-    from slimgate.models.config import longest_text
-
     for owner, model in (("the model", main), (f'draft "{name}"', draft)):
         if getattr(model.config, "sentence", None) is not None:
             raise BuildError(f"{owner} is a sentence encoder, expected a decoder")
@@ -120,11 +118,6 @@ def _check_draft(main: GgufModel, draft: GgufModel, name: str) -> None:
             f'draft "{name}" has another vocabulary ({sizes[1]:,} tokens) than the model ({sizes[0]:,}); '
             "expected the same tokenizer"
         )
-    longest = [longest_text(vars(model.config)) for model in (main, draft)]
-    if longest[1] is not None and (longest[0] is None or longest[1] < longest[0]):
-        raise BuildError(
-            f'draft "{name}" has positions for {longest[1]:,} tokens, the model for '
-            f"{longest[0] or 'any number'}; expected at least as many"
-        )
+    speculative_decoding.check_positions(vars(main.config), vars(draft.config), name)
     if filecmp.cmp(main.file, draft.file, shallow=False):
         raise BuildError(f'draft "{name}" is the model itself, which saves no time; name a smaller variant')

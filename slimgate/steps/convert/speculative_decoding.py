@@ -100,9 +100,20 @@ def refuse_drawn_answers(context: BuildContext) -> None:
         )
 
 
+def check_positions(config: Json, draft_config: Json, name: str) -> None:
+    """Raises BuildError if the draft reads shorter texts than the model. name: of the draft."""
+    from slimgate.models.config import longest_text
+
+    longest, draft_longest = longest_text(config), longest_text(draft_config)
+    if draft_longest is not None and (longest is None or draft_longest < longest):
+        raise BuildError(
+            f'draft "{name}" has positions for {draft_longest:,} tokens, the model for '
+            f"{longest or 'any number'}; expected at least as many"
+        )
+
+
 def _check_draft(model: TorchModel, draft: object, name: str) -> None:
     """Raises BuildError if the draft cannot propose tokens to the model. name: of the draft."""
-    from slimgate.models.config import longest_text
     from slimgate.models.torch_model import TorchModel
 
     if type(draft) is not TorchModel:
@@ -119,12 +130,7 @@ def _check_draft(model: TorchModel, draft: object, name: str) -> None:
             f'draft "{name}" has another vocabulary ({sizes[1]:,} tokens) than the model ({sizes[0]:,}); '
             "expected the same tokenizer and the same number of tokens"
         )
-    longest = [longest_text(side.config.to_dict()) for side in (model, draft)]
-    if longest[1] is not None and (longest[0] is None or longest[1] < longest[0]):
-        raise BuildError(
-            f'draft "{name}" has positions for {longest[1]:,} tokens, the model for '
-            f"{longest[0] or 'any number'}; expected at least as many"
-        )
+    check_positions(model.config.to_dict(), draft.config.to_dict(), name)
     if _has_equal_weights(model.network, draft.network):
         raise BuildError(f'draft "{name}" is the model itself, which saves no time; name a smaller variant')
 

@@ -95,7 +95,7 @@ def _ls(entries: Sequence[Stored]) -> int:
 def _table(entries: Sequence[Stored]) -> str:
     from tabulate import tabulate
 
-    from slimgate.report.figures import megabytes
+    from slimgate._system.number_text import megabytes
     from slimgate.store.prune import describe_entry
 
     descriptions = {
@@ -122,7 +122,7 @@ def _table(entries: Sequence[Stored]) -> str:
 
 
 def _count(entries: Sequence[Stored]) -> str:
-    from slimgate.report.figures import megabytes
+    from slimgate._system.number_text import megabytes
 
     noun = "entry" if len(entries) == 1 else "entries"
     return f"{len(entries)} {noun}, {megabytes(sum(entry.bytes for entry in entries))} MB"

@@ -9,7 +9,13 @@ from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
 from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
 from slimgate.judge.flips import FlipShare
-from slimgate.judge.message import digits_apart, format_rows, format_share_above, rows_would_decide
+from slimgate.judge.message import (
+    describe_undecided,
+    digits_apart,
+    format_rows,
+    format_share_above,
+    rows_would_decide,
+)
 from slimgate.judge.slices import budget_slices, slice_counts
 from slimgate.judge.token_kl import TokenKl
 from slimgate.results.base import BudgetFacts, Verdict
@@ -18,7 +24,7 @@ from slimgate.results.behaviour import PartedFacts, SliceFacts
 _MOST_NAMED = 3
 _NO_ROWS_TELL = (
     "the limited value equals its limit, or the rows above the cap lose more than the budget: no number of "
-    "gate rows would decide"
+    "rows would decide"
 )
 
 
@@ -85,8 +91,8 @@ def _behaviour_outcome(budget: BudgetFacts, n: int) -> str:
     if budget.n_needed is None and budget.capped is not None:
         return f"INCONCLUSIVE, {_NO_ROWS_TELL}"
     if budget.n_needed is None:
-        return "INCONCLUSIVE, the share equals its budget: no number of gate rows would decide"
-    return f"INCONCLUSIVE, {rows_would_decide(budget.n_needed, n)}"
+        return "INCONCLUSIVE, the share equals its budget: no number of rows would decide"
+    return f"INCONCLUSIVE, {describe_undecided([budget])}{rows_would_decide(budget.n_needed, n)}"
 
 
 def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts, withheld: str | None) -> str:
@@ -124,7 +130,7 @@ def _named_slice(part: SliceFacts, budget: BudgetFacts, withheld: str | None) ->
     if budget.verdict is Verdict.INCONCLUSIVE:
         needed = budget.n_needed
         words = "the drop equals its budget" if needed is None else rows_would_decide(needed, part.n)
-        outcome += f", {withheld or words.replace('gate rows', 'rows of it')}"
+        outcome += f", {withheld or words.replace(' rows would', ' rows of it would')}"
     return f"{part.metric} of {part.column} {part.value}: {drop} (n={part.n}): {outcome}"
 
 

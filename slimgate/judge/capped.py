@@ -153,6 +153,9 @@ def with_share_above(
             above_interval=above.interval(),
             above_max=share,
             derived=above_max is None,
+            undecided=tuple(
+                name for name, p in zip(("mean", "share", "sum"), p_values, strict=False) if p > ALPHA
+            ),
         ),
     )
 

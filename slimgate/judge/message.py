@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimgate._system.number_text import significant
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
+from slimgate.judge.capped import WORST
 from slimgate.judge.over_builds import MOST_BUILDS
 from slimgate.judge.over_runs import MOST_RUNS
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 
 _FURTHER_DECIMALS = 3
-# The interval of these kinds is that of the growth that they limit.
-GROWTHS = ("increase_relative",)
 # factor on the rows of the run, above which a message suggests no number: labelling is too much work
 _OUT_OF_REACH = 100
 
@@ -118,8 +118,13 @@ def format_share_above(capped: CappedFacts) -> str:
     numbers = (100 * share for share in (capped.above, *capped.above_interval))
     share, low, high = (f"{number:.2g}" for number in numbers)
     limit = f"{100 * capped.above_max:.2g}"
-    uncapped = f", {capped.uncapped:.3g} without the cap" if capped.above > 0 else ""
-    return f"above the cap of {capped.cap:.3g}: {share} % [{low}, {high}], limit {limit} %{uncapped}"
+    uncapped = f", {significant(capped.uncapped)} without the cap" if capped.above > 0 else ""
+    return f"above the cap of {_format_cap(capped.cap)}: {share} % [{low}, {high}], limit {limit} %{uncapped}"
+
+
+def _format_cap(cap: float) -> str:
+    """`0.25`, or `1,000`."""
+    return f"{cap:,.0f}" if cap >= 100 else f"{cap:.3g}"
 
 
 def _sign_of(kind: str) -> str:
@@ -155,19 +160,22 @@ def _outcome(judgement: QualityJudgement) -> str:
             clauses = [f"{_named(budget)}: {text}" for budget, text in zip(undecided, clauses, strict=True)]
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.n_needed is None:
-        return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would decide"
+        return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of rows would decide"
     words = rows_would_decide(judgement.n_needed, judgement.n)
-    if undecided and all(map(_is_share_undecided, undecided)):
-        words = f"the mean is inside, and the share above the cap (above_cap_max) is undecided: {words}"
-    return f"INCONCLUSIVE, {words}"
+    return f"INCONCLUSIVE, {describe_undecided(undecided)}{words}"
 
 
-def _is_share_undecided(budget: BudgetFacts) -> bool:
-    """Whether the capped mean is inside its limit, and only the share above the cap is undecided."""
-    capped = budget.capped
-    if capped is None or budget.interval is None or budget.kind not in GROWTHS:
-        return False
-    return budget.interval[1] < budget.limit and capped.above_interval[1] >= capped.above_max
+def describe_undecided(budgets: Sequence[BudgetFacts]) -> str:
+    """Of a capped mean that is inside: what else has to be shown; empty if the mean itself is undecided."""
+    conditions = [() if budget.capped is None else budget.capped.undecided for budget in budgets]
+    if not conditions or any(not names or "mean" in names for names in conditions):
+        return ""
+    if any("share" in names for names in conditions):
+        return "the mean is inside, and the share above the cap (above_cap_max) is undecided: "
+    return (
+        "the mean and the share above the cap are inside, but not the mean in which a row counts for up to "
+        f"{WORST:g} caps: "
+    )
 
 
 def _named(budget: BudgetFacts) -> str:
@@ -181,13 +189,13 @@ def _would_decide(budget: BudgetFacts, judgement: QualityJudgement) -> str:
     if (budget.builds or 1) > 1:
         return builds_would_decide(budget, judgement.n)
     if budget.n_needed is None:
-        return "at its limit, no number of gate rows would decide"
+        return "at its limit, no number of rows would decide"
     return rows_would_decide(budget.n_needed, judgement.n)
 
 
 def rows_would_decide(needed: int, n: int) -> str:
-    """`about 3,500 gate rows would decide`; or that this is far more than n."""
-    words = f"{_about(needed)} gate rows would decide"
+    """`about 3,500 rows would decide`; or that this is far more than n."""
+    words = f"{_about(needed)} rows would decide"
     return f"too close to its budget: {words}" if needed > _OUT_OF_REACH * n else words
 
 
@@ -196,7 +204,7 @@ def _about(rows: int) -> str:
 
 
 def builds_would_decide(budget: BudgetFacts, n: int) -> str:
-    """`5 builds in place of 3, or about 4,000 gate rows, would decide`: more builds, rows or both.
+    """`5 builds in place of 3, or about 4,000 rows, would decide`: more builds, rows or both.
 
     budget: undecided, over builds. The line suggests no rows if they are far more than n.
     """
@@ -205,17 +213,17 @@ def builds_would_decide(budget: BudgetFacts, n: int) -> str:
         None if budget.builds_needed is None else f"{budget.builds_needed} builds in place of {budget.builds}"
     )
     if budget.needs_both and rows is not None:
-        return f"{builds} together with {_about(rows)} gate rows would decide"
+        return f"{builds} together with {_about(rows)} rows would decide"
     if builds is not None and not budget.needs_both:
-        also = f", or {_about(rows)} gate rows," if rows is not None else ""
-        return f"{builds}{also} would decide" + ("" if also else "; more gate rows alone would not")
+        also = f", or {_about(rows)} rows," if rows is not None else ""
+        return f"{builds}{also} would decide" + ("" if also else "; more rows alone would not")
     if rows is not None:
-        return f"{_about(rows)} gate rows would decide; more builds alone would not"
-    return f"too close to its budget: no number of gate rows, nor {MOST_BUILDS} builds, would decide"
+        return f"{_about(rows)} rows would decide; more builds alone would not"
+    return f"too close to its budget: no number of rows, nor {MOST_BUILDS} builds, would decide"
 
 
 def runs_would_decide(budget: BudgetFacts, n: int, counts: tuple[int, int]) -> str:
-    """`5 runs of each, or about 4,000 gate rows, would decide`: more runs, rows or both.
+    """`5 runs of each, or about 4,000 rows, would decide`: more runs, rows or both.
 
     budget: undecided, over runs. counts: the runs that there are. The line suggests no rows if they are far
     more than n.
@@ -223,14 +231,14 @@ def runs_would_decide(budget: BudgetFacts, n: int, counts: tuple[int, int]) -> s
     rows = budget.n_needed if (budget.n_needed or 0) <= _OUT_OF_REACH * n else None
     runs = f"{budget.runs_needed} runs of each"
     if budget.needs_both and rows is not None:
-        return f"{runs} together with {_about(rows)} gate rows would decide"
+        return f"{runs} together with {_about(rows)} rows would decide"
     if budget.runs_needed is not None and not budget.needs_both:
-        also = f", or {_about(rows)} gate rows," if rows is not None else ""
-        return f"{runs}{also} would decide" + ("" if also else "; more gate rows alone would not")
+        also = f", or {_about(rows)} rows," if rows is not None else ""
+        return f"{runs}{also} would decide" + ("" if also else "; more rows alone would not")
     if rows is not None:
-        return f"{_about(rows)} gate rows would decide; more runs alone would not"
+        return f"{_about(rows)} rows would decide; more runs alone would not"
     limit = max(MOST_RUNS, *counts)
-    return f"too close to its budget: no number of gate rows, nor {limit} runs of each, would decide"
+    return f"too close to its budget: no number of rows, nor {limit} runs of each, would decide"
 
 
 def _at_the_limit(judgement: QualityJudgement) -> str:

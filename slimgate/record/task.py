@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.results.facts import Facts
@@ -11,6 +11,13 @@ from slimgate.results.facts import Facts
 PREDICTIONS = "predictions"
 LOAD_TESTS = "load tests"
 KL_LOGS = "KL logs"
+
+
+class Sides(NamedTuple):
+    """The name in reports of the model that all others are compared with, and of the others."""
+
+    original: str
+    other: str
 
 
 class SuiteFacts(Facts):
@@ -64,6 +71,12 @@ class TaskFactsRecord(Facts):
     def is_of_files(self) -> bool:
         """Whether files of other tools were judged: slimgate has built no model of them."""
         return self.kind in (RECORD_KIND, PREDICTIONS) or not self.has_rows
+
+    @property
+    def sides(self) -> Sides:
+        """`base` and `target` for logs, as in their command; else `teacher` and `variant`."""
+        of_logs = self.kind in (RECORD_KIND, LOAD_TESTS, KL_LOGS)
+        return Sides("base", "target") if of_logs else Sides("teacher", "variant")
 
     def find_digest(self, split: str) -> str | None:
         """The digest of the rows of a split; None if the record has no such split."""

@@ -6,15 +6,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, percent, significant, to_fixed
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import Sides
 from slimgate.report.confusions import (
     calibration_tables,
     confusion_tables,
     tradeoff_tables,
     worst_confusions,
 )
-from slimgate.report.figures import MISSING, count, drop_words, percent, significant, to_fixed, with_note
-from slimgate.report.status import Sides, sides, variants
+from slimgate.report.figures import drop_words, with_note
+from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, fold, table, with_heading, without_empty
 from slimgate.report.task_figures import task_figures
 from slimgate.report.token_kl import kl_tables
@@ -38,7 +40,7 @@ rows. It is above 0 by chance too, in the teacher as in a variant; look at how f
 
 def behaviour(record: RunRecord) -> str:
     """The whole section; empty if no behaviour was measured."""
-    behaviours, names = _find_behaviour(record), sides(record)
+    behaviours, names = _find_behaviour(record), record.task.sides
     return with_heading(
         "## Behaviour",
         blocks(
@@ -67,7 +69,7 @@ def behaviour(record: RunRecord) -> str:
 
 def answers_changed(record: RunRecord) -> str:
     """A line a variant: flips, agreement and calibration; empty if no behaviour was measured."""
-    return _changes_table(_find_behaviour(record), sides(record))
+    return _changes_table(_find_behaviour(record), record.task.sides)
 
 
 def worst_slices(record: RunRecord) -> tuple[str, str]:
@@ -125,7 +127,7 @@ def _rows_of_models(record: RunRecord, choose: Callable[[Flips], Sequence[Quoted
         for model, facts in by_gated
         for row in (choose(facts.flips) if facts.flips else [])[:_ROWS_EACH]
     ][:_MOST_ROWS]
-    names = sides(record)
+    names = record.task.sides
     columns = [
         Column(names.other, [escape(model.name) for model, _ in quoted]),
         *_row_columns([row for _, row in quoted], names),

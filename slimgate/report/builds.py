@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, to_fixed
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided, measure_harm
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import MISSING, to_fixed
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, table
 from slimgate.results.base import BudgetFacts

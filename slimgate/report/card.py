@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape, fence_code
+from slimgate._system.number_text import MISSING, count, format_number, megabytes, percent, significant
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.run import RunRecord, VariantRecord
@@ -12,18 +13,7 @@ from slimgate.report.alarms import teacher_doubt
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
 from slimgate.report.cascades import format_passed_on
 from slimgate.report.confirm import look_cautions
-from slimgate.report.figures import (
-    MISSING,
-    as_fast,
-    count,
-    drop_words,
-    flops_words,
-    format_number,
-    megabytes,
-    percent,
-    significant,
-    smaller,
-)
+from slimgate.report.figures import as_fast, drop_words, flops_words, smaller
 from slimgate.report.stages import params_cell
 from slimgate.report.status import (
     TEACHER,

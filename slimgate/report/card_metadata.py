@@ -8,10 +8,10 @@ from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
+from slimgate._system.number_text import percent, to_fixed
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.shipping import model_status
-from slimgate.report.figures import percent, to_fixed
 from slimgate.results.quality import QualityFacts
 
 LOAD = "load_model"

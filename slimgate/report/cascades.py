@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, percent, significant, to_fixed
 from slimgate.record.build import CascadeFacts
 from slimgate.record.run import RunRecord
-from slimgate.report.figures import MISSING, count, percent, significant, to_fixed
 from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, table
 

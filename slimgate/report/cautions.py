@@ -8,6 +8,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import count, percent, significant, to_fixed
 from slimgate._system.processor import sums_saturate
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.decision import band
@@ -19,7 +20,7 @@ from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
-from slimgate.report.figures import as_fast, count, percent, significant, to_fixed, with_note
+from slimgate.report.figures import as_fast, with_note
 from slimgate.report.peaks import slow_runtimes
 from slimgate.report.servers import other_server_settings
 from slimgate.report.status import (

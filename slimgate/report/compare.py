@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, megabytes, percent, significant, to_fixed
 from slimgate._system.toml import format_value
 from slimgate.judge.slices import FEW_ROWS
 from slimgate.record.comparing import (
@@ -23,16 +24,7 @@ from slimgate.record.comparing import (
     VerdictChange,
 )
 from slimgate.record.words import format_count
-from slimgate.report.figures import (
-    MISSING,
-    as_fast,
-    count,
-    megabytes,
-    percent,
-    significant,
-    smaller,
-    to_fixed,
-)
+from slimgate.report.figures import as_fast, smaller
 from slimgate.report.separation import separation
 from slimgate.report.status import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
@@ -63,11 +55,11 @@ _UNDECIDED = {
 }
 
 
-def metric_table(models: Sequence[ModelChange]) -> str:
+def metric_table(comparison: Comparison, models: Sequence[ModelChange]) -> str:
     """A line for each model and metric: between the releases, and compared with the teacher in each."""
     changes = [(model, change) for model in models for change in model.metrics]
     columns = [
-        Column("model", [escape(model.name) for model, _ in changes]),
+        Column("model", [_name(comparison, model) for model, _ in changes]),
         Column("metric", [escape(change.metric) for _, change in changes]),
         Column("old → new", [_values(change) for _, change in changes], right=True),
         Column("drop between releases", [_drop(change) for _, change in changes], right=True),
@@ -76,14 +68,23 @@ def metric_table(models: Sequence[ModelChange]) -> str:
             ["the same" if change.interval == (0.0, 0.0) else _WORDS[change.shown] for _, change in changes],
         ),
         Column("right to wrong / back", [_rows(change) for _, change in changes], right=True),
-        Column("behind its teacher, old → new", [_behind(change) for _, change in changes], right=True),
+        Column(
+            f"behind its {comparison.original}, old → new",
+            [_behind(change) for _, change in changes],
+            right=True,
+        ),
     ]
     readings = [
-        f"{escape(model.name)}, {escape(change.metric)}: {change.reading}."
+        f"{_name(comparison, model)}, {escape(change.metric)}: {change.reading}."
         for model, change in changes
         if change.reading
     ]
     return blocks(table(without_empty(columns)), bullets(readings))
+
+
+def _name(comparison: Comparison, model: ModelChange) -> str:
+    """The model's name in the text: the report's word for the model that all others are compared with."""
+    return comparison.original if model is comparison.teacher else escape(model.name)
 
 
 def slice_table(comparison: Comparison) -> str:
@@ -98,7 +99,7 @@ def slice_table(comparison: Comparison) -> str:
     if not shown:
         return ""
     columns = [
-        Column("model", [escape(model.name) for model, _ in shown]),
+        Column("model", [_name(comparison, model) for model, _ in shown]),
         Column(
             "slice", [f"{escape(change.column)} {escape(change.value, longest=60)}" for _, change in shown]
         ),
@@ -108,7 +109,11 @@ def slice_table(comparison: Comparison) -> str:
         Column("drop between releases", [_slice_drop(change) for _, change in shown], right=True),
         Column("the new one is", [_slice_word(change) for _, change in shown]),
         Column("p (Holm)", [significant(change.p_holm, 2) for _, change in shown], right=True),
-        Column("behind its teacher, old → new", [_drops(change) for _, change in shown], right=True),
+        Column(
+            f"behind its {comparison.original}, old → new",
+            [_drops(change) for _, change in shown],
+            right=True,
+        ),
     ]
     hidden = len(moved) - len(shown)
     return blocks(
@@ -129,7 +134,7 @@ def size_table(comparison: Comparison) -> str:
     return table(
         without_empty(
             [
-                Column("model", [escape(model.name) for model, _ in sized]),
+                Column("model", [_name(comparison, model) for model, _ in sized]),
                 Column("old, MB", [megabytes(size.old_bytes) for _, size in sized], right=True),
                 Column("new, MB", [megabytes(size.new_bytes) for _, size in sized], right=True),
                 Column(
@@ -152,7 +157,7 @@ def latency_table(comparison: Comparison) -> str:
     models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
     timed = [(model, change) for model in models for change in model.latency]
     columns = [
-        Column("model", [escape(model.name) for model, _ in timed]),
+        Column("model", [_name(comparison, model) for model, _ in timed]),
         Column("workload", [workload_words(change.workload) for _, change in timed]),
         Column(
             "median ms, old → new",
@@ -164,8 +169,16 @@ def latency_table(comparison: Comparison) -> str:
             ],
             right=True,
         ),
-        Column("old, against its teacher", [_duel(change, new=False) for _, change in timed], right=True),
-        Column("new, against its teacher", [_duel(change, new=True) for _, change in timed], right=True),
+        Column(
+            f"old, against its {comparison.original}",
+            [_duel(change, new=False) for _, change in timed],
+            right=True,
+        ),
+        Column(
+            f"new, against its {comparison.original}",
+            [_duel(change, new=True) for _, change in timed],
+            right=True,
+        ),
         Column("change", [_change(comparison, change) for _, change in timed]),
     ]
     return table(without_empty(columns))
@@ -250,9 +263,12 @@ def compare_report(comparison: Comparison) -> str:
             with_heading("Before you trust this:", bullets(map(escape, comparison.notes))),
             with_heading("## Verdicts that changed", _verdicts(comparison)),
             with_heading("## Budgets that changed", bullets(map(_budget, comparison.budgets))),
-            with_heading("## Variants that came, went, or are the same", _list_variants(comparison)),
-            with_heading("## The teacher", _model(comparison.teacher)),
-            with_heading("## The variants", metric_table(comparison.variants)),
+            with_heading(
+                f"## {comparison.other.capitalize()}s that came, went, or are the same",
+                _list_variants(comparison),
+            ),
+            with_heading(f"## The {comparison.original}", _original(comparison)),
+            with_heading(f"## The {comparison.other}s", metric_table(comparison, comparison.variants)),
             with_heading("### Slices", slice_table(comparison)),
             with_heading("### Size", size_table(comparison)),
             with_heading("### Latency", latency_table(comparison)),
@@ -310,7 +326,7 @@ def _verdicts(comparison: Comparison) -> str:
     return blocks(
         table(
             [
-                Column("variant", [escape(verdict_change.variant) for verdict_change in changes]),
+                Column(comparison.other, [escape(verdict_change.variant) for verdict_change in changes]),
                 Column("budget", [_format_limits(verdict_change) for verdict_change in changes]),
                 Column("was", [_outcome(verdict_change.before) for verdict_change in changes]),
                 Column("is", [_emphasise(verdict_change) for verdict_change in changes]),
@@ -394,8 +410,10 @@ def _list_variants(comparison: Comparison) -> str:
     return bullets(lines)
 
 
-def _model(model: ModelChange | None) -> str:
+def _original(comparison: Comparison) -> str:
+    """The section on the model that all others are compared with."""
+    model = comparison.teacher
     if model is None:
         return ""
     same = "Its files are the same, byte by byte." if model.same_artifact else ""
-    return blocks(same, metric_table([model]))
+    return blocks(same, metric_table(comparison, [model]))

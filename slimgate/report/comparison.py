@@ -8,23 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, megabytes, percent, significant, to_fixed
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
 from slimgate.judge.message import format_builds
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.cascades import format_passed_on
-from slimgate.report.figures import (
-    MISSING,
-    count,
-    drop_words,
-    megabytes,
-    percent,
-    significant,
-    smaller,
-    times_words,
-    to_fixed,
-    with_note,
-)
+from slimgate.report.figures import drop_words, smaller, times_words, with_note
 from slimgate.report.peaks import peak_ms, rates_of
 from slimgate.report.status import (
     TEACHER,
@@ -184,7 +174,10 @@ def _metric_table(record: RunRecord, names: list[str]) -> str:
     if not names:
         return ""
     models_shown = models(record)
-    columns = [Column("variant", [escape(model.name) for model in models_shown])]
+    names_shown = [
+        record.task.sides.original if model.name == TEACHER else escape(model.name) for model in models_shown
+    ]
+    columns = [Column(record.task.sides.other, names_shown)]
     return "\n\n".join(
         table(
             [*columns, *(_metric_column(models_shown, name) for name in names[start : start + _WIDEST - 1])]

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, percent, to_fixed
 from slimgate.record.run import VariantRecord
-from slimgate.report.figures import MISSING, count, percent, to_fixed, with_note
+from slimgate.report.figures import with_note
 from slimgate.report.tables import Column, blocks, table
 from slimgate.results.behaviour import BehaviourFacts, ReliabilityFacts, TradeoffFacts
 

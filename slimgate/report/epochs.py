@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, to_fixed
 from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import MISSING, count, to_fixed, with_note
+from slimgate.report.figures import with_note
 from slimgate.report.status import models
 from slimgate.report.tables import Column, table, without_empty
 

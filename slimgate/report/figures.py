@@ -1,68 +1,16 @@
-"""Numbers in the form of the report. A value that was not measured or is not finite is an en dash."""
+"""Speed-ups, sizes, drops and limits in the words of the report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor, isfinite, log10
+from math import isfinite
 from typing import Protocol
 
+from slimgate._system.number_text import MISSING, count, significant, to_fixed
 from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
+from slimgate.judge.message import digits_apart
 
-MISSING = "–"
-_MEGABYTE = 1024**2
 _GIGA = 10**9
-_MOST_DECIMALS = 4
-_TINY = 1e-4
-
-
-def to_fixed(value: float | None, digits: int) -> str:
-    """The value with this many decimals and commas for thousands, without -0.0."""
-    if value is None or not isfinite(value):
-        return MISSING
-    return f"{value:z,.{digits}f}"
-
-
-def significant(value: float | None, digits: int = 3) -> str:
-    """The value with this many significant digits, whole numbers in full: 1,234, 12.3, 0.0412."""
-    if value is None or not isfinite(value):
-        return MISSING
-    if 0 < abs(value) < _TINY:
-        return f"{value:.{digits - 1}e}"
-    return to_fixed(value, _decimals(value, digits))
-
-
-def format_number(value: float | None, digits: int = 4) -> str:
-    """A number with an unknown unit: whole numbers without decimals, others to this many digits."""
-    if value is None or not isfinite(value) or value != round(value):
-        return significant(value, digits)
-    return to_fixed(value, 0)
-
-
-def count(value: int | None) -> str:
-    return MISSING if value is None else f"{value:,}"
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share from 0 to 1 as a percentage."""
-    shown = to_fixed(None if share is None else 100 * share, digits)
-    return shown if shown == MISSING else f"{shown} %"
-
-
-def megabytes(size: int | None) -> str:
-    """Megabytes of 1024² bytes, with one decimal, or more below 1."""
-    if size is None:
-        return MISSING
-    return to_fixed(size / _MEGABYTE, 1) if size >= _MEGABYTE else significant(size / _MEGABYTE, 2)
-
-
-def duration(seconds: float | None) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`."""
-    if seconds is None or not isfinite(seconds):
-        return MISSING
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def smaller(compression: float | None) -> str | None:
@@ -129,7 +77,7 @@ def drop_words(
     if points is None or not isfinite(points):
         return None
     bounds = () if interval is None or not all(map(isfinite, interval)) else interval
-    digits = _digits_apart((points, *bounds), limits)
+    digits = digits_apart((points, *bounds), limits, fewest=1)
     shown = f"grown {to_fixed(points, digits)} %" if unit == "percent" else f"drop {to_fixed(points, digits)}"
     if not bounds:
         return shown
@@ -159,9 +107,9 @@ def bounded_drop_words(
     """`drop 0.3, at most 1.1`: one decimal, and more for a number that would be rounded to its budget."""
     if points is None or not isfinite(points):
         return None
-    drop = to_fixed(points, _digits_apart([points], limits))
+    drop = to_fixed(points, digits_apart([points], limits, fewest=1))
     shown = f"grown {drop} %" if unit == "percent" else f"drop {drop}"
-    return f"{shown}, at most {to_fixed(bound, _digits_apart([bound], limits))}"
+    return f"{shown}, at most {to_fixed(bound, digits_apart([bound], limits, fewest=1))}"
 
 
 def with_note(value: str, *notes: str | None) -> str:
@@ -173,18 +121,3 @@ def with_note(value: str, *notes: str | None) -> str:
 def _times(ratio: float) -> str:
     """One decimal, or two if one decimal would give 1.0."""
     return to_fixed(ratio, 1 if ratio >= 1.05 else 2)
-
-
-def _decimals(value: float, digits: int) -> int:
-    return digits - 1 if value == 0 else max(0, digits - 1 - floor(log10(abs(value))))
-
-
-def _digits_apart(shown: Sequence[float], limits: Sequence[float]) -> int:
-    for digits in range(1, _MOST_DECIMALS):
-        if all(
-            round(value, digits) != round(limit, digits) or value == limit
-            for value in shown
-            for limit in limits
-        ):
-            return digits
-    return _MOST_DECIMALS

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, format_number, to_fixed
 from slimgate.record.run import AnswerFacts, FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
-from slimgate.report.figures import MISSING, count, format_number, to_fixed, with_note
+from slimgate.report.figures import with_note
 from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, table, with_heading, without_empty
 

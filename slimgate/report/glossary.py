@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slimgate._system.number_text import percent
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.run import RunRecord
-from slimgate.report.figures import percent
-from slimgate.report.status import sides
 from slimgate.report.tables import blocks, bullets
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.latency import LatencyFacts
@@ -88,7 +87,7 @@ def _explain(record: RunRecord) -> Iterator[str]:
 def _explain_drops(
     record: RunRecord, quality: list[QualityFacts], latency: list[LatencyFacts]
 ) -> Iterator[str]:
-    names, dropped = sides(record), any(facts.drop_points is not None for facts in quality)
+    names, dropped = record.task.sides, any(facts.drop_points is not None for facts in quality)
     if dropped:
         points = "percentage points"
         if any("log_loss" in model.quality for model in record.variants):

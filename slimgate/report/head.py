@@ -10,6 +10,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape, visible
+from slimgate._system.number_text import to_fixed
 from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.run import RunRecord, VariantRecord
@@ -18,7 +19,7 @@ from slimgate.report.alarms import alarms
 from slimgate.report.cautions import Severity, notes, warnings
 from slimgate.report.comparison import variants_table
 from slimgate.report.confusions import new_mistakes
-from slimgate.report.figures import drop_words, to_fixed
+from slimgate.report.figures import drop_words
 from slimgate.report.log_comparison import log_table
 from slimgate.report.origin import describe_run, origin
 from slimgate.report.recommendation import recommend
@@ -26,7 +27,6 @@ from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import (
     TEACHER,
     models,
-    sides,
     variants,
     verdicts,
 )
@@ -107,9 +107,9 @@ def _tables(record: RunRecord) -> tuple[str, ...]:
     if record.task.is_of_files:
         if not record.task.has_rows:
             return (tool_files_section(record),)
-        heading = "## Metrics" if sides(record).original == "teacher" else "## Tasks"
+        heading = "## Metrics" if record.task.sides.original == "teacher" else "## Tasks"
         return (
-            blocks(heading, *(log_table(model, sides(record)) for model in variants(record))),
+            blocks(heading, *(log_table(model, record.task.sides) for model in variants(record))),
             table_words(record),
         )
     return ("## Variants", variants_table(record, models(record)), table_words(record))
@@ -121,7 +121,7 @@ def table_words(record: RunRecord, *, in_report: bool = True) -> str:
     in_report: whether the text has the glossary.
     """
     words = [f"[{word}](#how-to-read-this)" if in_report else word for word in ("brackets", "duels")]
-    drop = f"A drop is how much worse than the {sides(record).original}; {words[0]} hold its interval."
+    drop = f"A drop is how much worse than the {record.task.sides.original}; {words[0]} hold its interval."
     timed = any(facts.speedup is not None for model in record.variants for facts in model.latency.values())
     return f"{drop} Speed-ups come from {words[1]} with the teacher." if timed else drop
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, megabytes, to_fixed
 from slimgate.record.earlier_results import format_status
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
 from slimgate.report.comparison import quality_cell
-from slimgate.report.figures import MISSING, megabytes, to_fixed, with_note
+from slimgate.report.figures import with_note
 from slimgate.report.pictures import picture
 from slimgate.report.status import TEACHER, budgeted_metrics, metrics, workload_words, workloads
 from slimgate.report.tables import Column, blocks, table, without_empty

@@ -18,12 +18,12 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from slimgate._system.escape import escape, visible
+from slimgate._system.number_text import count
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
-from slimgate.report.figures import count
 from slimgate.report.head import (
     broken_models,
     count_shown,

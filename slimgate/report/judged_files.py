@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import count
 from slimgate.record.run import RunRecord
-from slimgate.report.figures import count
 
 _SHA256_DIGITS = 64
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import count, to_fixed
 from slimgate.judge.budget_kinds import is_two_sided, measure_harm
 from slimgate.record.run import VariantRecord
-from slimgate.report.figures import count, format_drop, format_limits, to_fixed
-from slimgate.report.status import Sides
+from slimgate.record.task import Sides
+from slimgate.report.figures import format_drop, format_limits
 from slimgate.report.tables import Column, blocks, table
 from slimgate.results.quality import QualityFacts
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, significant
 from slimgate.errors import DataError
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import RATE_WORDS, Machine
 from slimgate.record.run import RunRecord
 from slimgate.report.comparison import speed_cell
-from slimgate.report.figures import MISSING, significant, times_words
+from slimgate.report.figures import times_words
 from slimgate.report.peaks import rates_of
 from slimgate.report.status import TEACHER, workload_words
 from slimgate.report.tables import Column, blocks, table, without_empty

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import count, significant, to_fixed
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.run import RunRecord, VariantRecord
@@ -28,7 +29,7 @@ from slimgate.report.cascades import cascades
 from slimgate.report.comparison import latency_table, memory_table, other_metrics, quality_cell, twins
 from slimgate.report.confirm import confirm_section
 from slimgate.report.epochs import epoch_table
-from slimgate.report.figures import as_fast, count, flops_words, significant, smaller, to_fixed
+from slimgate.report.figures import as_fast, flops_words, smaller
 from slimgate.report.followed_rows import followed_section
 from slimgate.report.glossary import how_to_read
 from slimgate.report.head import head, reasons
@@ -319,5 +320,5 @@ def _format_figures(result: Result) -> str:
 def _format_rows(facts: QualityFacts) -> str:
     needed = facts.n_needed
     return f"(n={count(facts.n)})" + (
-        "" if needed is None else f", about {significant(needed, 2)} gate rows would decide"
+        "" if needed is None else f", about {significant(needed, 2)} rows would decide"
     )

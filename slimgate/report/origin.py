@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import count
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count, moment
-from slimgate.report.figures import count
 from slimgate.report.judged_files import describe_files
 from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import teacher

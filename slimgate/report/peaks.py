@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import significant
 from slimgate.record.machine import RATE_WORDS, Machine, Rates
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import significant
 from slimgate.report.status import models, workload_words
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.latency import LatencyFacts

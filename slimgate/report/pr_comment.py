@@ -24,7 +24,7 @@ from slimgate.report.head import (
 from slimgate.report.log_comparison import log_table
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name, since_table
-from slimgate.report.status import sides, teacher, variants, verdicts
+from slimgate.report.status import teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
 from slimgate.report.tool_files import figure_rows, tool_files_table
 from slimgate.report.weaker import weaker_gate
@@ -120,7 +120,7 @@ def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
             for model in models
         ]
     return [
-        Piece("tasks", len(model.quality), partial(log_table, model, sides(record)), _MOST_ROWS)
+        Piece("tasks", len(model.quality), partial(log_table, model, record.task.sides), _MOST_ROWS)
         for model in models
     ]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import count, significant
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.comparison import quality_cell, size_cell, value_words
-from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
+from slimgate.report.figures import as_fast, bounded_drop_words, with_note
 from slimgate.report.status import (
     MOST_WORKLOADS,
     budgeted_metrics,
@@ -25,10 +26,11 @@ from slimgate.results.base import Verdict
 
 def recommend(record: RunRecord) -> list[str]:
     """The variants to ship: the smallest and the fastest inside their budgets, or the one that is both."""
+    original, other = record.task.sides
     if not variants(record):
-        return ["**Ship nothing**: there is no variant, only the teacher was measured."]
+        return [f"**Ship nothing**: there is no {other}, only the {original} was measured."]
     if not any(verdicts(model) for model in variants(record)):
-        return ["**Ship nothing yet**: no variant has been judged against a budget."]
+        return [f"**Ship nothing yet**: no {other} has been judged against a budget."]
     if failures := record.self_test.failures:
         names = " and ".join(name.replace("_", " ") for name in failures)
         return [f"**Ship nothing**: the gate failed its self-test ({names}), so no verdict can be trusted."]
@@ -36,7 +38,7 @@ def recommend(record: RunRecord) -> list[str]:
     if not able and record.verdict.missing and _may_ship(record):
         return [f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."]
     if not able:
-        return ["**Ship nothing**: no variant passed all of its budgets."]
+        return [f"**Ship nothing**: no {other} passed all of its budgets."]
     small, fast = _smallest(record, able), _fastest(record, able)
     if small is None:
         measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)

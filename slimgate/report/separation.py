@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, to_fixed
 from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count
 from slimgate.report.comparison import value_words
-from slimgate.report.figures import MISSING, count, to_fixed
 from slimgate.report.tables import Column, blocks, bullets, fold, table
 from slimgate.results.separation import PairFacts, SeparationFacts
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING
 from slimgate.plugins.environments import ENGINE, PROMPT, SAMPLING
 from slimgate.record.comparing.environment import describe_differences, list_server_settings
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import MISSING
 from slimgate.report.status import models, teacher, variants
 from slimgate.report.tables import Column, blocks, table
 

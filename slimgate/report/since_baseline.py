@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, to_fixed
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import MISSING, count, drop_words, to_fixed
+from slimgate.report.figures import drop_words
 from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
 from slimgate.results.baseline import SinceFacts

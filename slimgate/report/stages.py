@@ -11,11 +11,12 @@ from math import isfinite
 from typing import Any
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, duration, megabytes, significant, to_fixed
 from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED
 from slimgate.record.build import ArtifactFacts, StageFacts, StepFacts
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.epochs import epoch_table, epochs_of, logged_count, seconds_of
-from slimgate.report.figures import MISSING, count, duration, megabytes, significant, to_fixed, with_note
+from slimgate.report.figures import with_note
 from slimgate.report.status import models, variants
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading, without_empty
 

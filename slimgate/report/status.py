@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from slimgate._system.escape import escape
 from slimgate.budgets.registry import find_kind
-from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import SwitchedOffBudget
@@ -24,18 +22,6 @@ _LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?(?:-(e2e))?")
 _WRITING = re.compile(r"p(\d+)n(\d+)b(\d+)(?:-(ttft|tpot))?")
 _PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
-
-
-class Sides(NamedTuple):
-    """The report's name for the model that all others are compared with, and its name for the others."""
-
-    original: str
-    other: str
-
-
-def sides(record: RunRecord) -> Sides:
-    """`base` and `target` for logs, as in their command; else `teacher` and `variant`."""
-    return Sides("base", "target") if record.task.kind == RECORD_KIND else Sides("teacher", "variant")
 
 
 def models(record: RunRecord) -> list[VariantRecord]:

@@ -13,7 +13,7 @@ from html import escape
 from tabulate import tabulate
 
 from slimgate._system.escape import visible, without_references
-from slimgate.report.figures import count
+from slimgate._system.number_text import count
 
 # The most characters of the note on pieces that are left out.
 _NOTE = 400

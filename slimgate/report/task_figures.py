@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, significant, to_fixed
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import MISSING, count, drop_words, significant, to_fixed
+from slimgate.report.figures import drop_words
 from slimgate.report.status import budgeted_metrics, metrics, variants
 from slimgate.report.tables import Column, blocks, table, with_heading, without_empty
 from slimgate.results.behaviour import BehaviourFacts

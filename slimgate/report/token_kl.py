@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import isinf
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, percent, significant
 from slimgate.judge.behaviour_message import describe_parted
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
-from slimgate.report.figures import MISSING, count, percent, significant
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, fold, table, without_empty
 from slimgate.results.behaviour import BehaviourFacts, KlFacts, PartedFacts

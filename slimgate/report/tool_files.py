@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import count, significant
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import count
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, bullets, table
 from slimgate.results.kl_log import KlLogFacts
@@ -137,4 +137,4 @@ def _format_run(run: LoadRunFacts) -> str:
     answered = run.requests - run.failed
     words = f"{count(run.requests)} requests, {count(run.failed)} failed"
     words += f", {count(run.unfinished)} cancelled or cut off by its end" if run.unfinished else ""
-    return words + (f", {answered / run.seconds:.3g} answered a second" if run.seconds else "")
+    return words + (f", {significant(answered / run.seconds)} answered a second" if run.seconds else "")

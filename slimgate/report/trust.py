@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from slimgate._system.escape import escape, fence_code, visible
+from slimgate._system.number_text import count, duration, percent, to_fixed
 from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord
 from slimgate.record.task import SplitFacts
-from slimgate.report.figures import count, duration, percent, to_fixed, with_note
+from slimgate.report.figures import with_note
 from slimgate.report.judged_files import describe_source
 from slimgate.report.peaks import rate_lines
 from slimgate.report.stages import format_value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from slimgate._system.number_text import percent
 from slimgate.record.run import RunRecord
-from slimgate.report.figures import percent
 
 # Tokenizers of real models leave almost no row unreadable; those of another language or alphabet, most rows.
 MOST_UNREADABLE = 0.1

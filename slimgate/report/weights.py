@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, percent
 from slimgate.record.build import WeightFacts
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import MISSING, percent
 from slimgate.report.status import models, teacher
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
 

@@ -52,6 +52,8 @@ class CappedFacts:
     cap: the most that a row counts for in the mean, such as nats a token. uncapped: the mean without the cap,
     in the unit of the budget's value. above: the share of rows (of documents by their tokens) that lost more,
     with its 90 % interval and its limit. derived: the limit is derived from the budget, not the user's.
+    undecided: which of the three conditions of a PASS the rows do not show: "mean", "share", or "sum" (the
+    mean in which a row counts for up to 8 caps).
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = AS_IN_RECORD
@@ -62,6 +64,7 @@ class CappedFacts:
     above_interval: tuple[float, float]
     above_max: float
     derived: bool
+    undecided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

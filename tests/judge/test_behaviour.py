@@ -166,8 +166,8 @@ def test_undecided_flips_say_how_many_rows_would_decide(counted: Make) -> None:
     told = judged_line(counted(90, 0, 0), BOTH)
     assert told == (
         "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 500 "
-        "gate rows would decide; accuracy on 2 slices, budget 5 points: INCONCLUSIVE, 0 "
-        "inside, 2 undecided (worst: label c0, drop 0.0 [-6.6, 6.6], n=45), about 240 gate rows would decide"
+        "rows would decide; accuracy on 2 slices, budget 5 points: INCONCLUSIVE, 0 "
+        "inside, 2 undecided (worst: label c0, drop 0.0 [-6.6, 6.6], n=45), about 240 rows would decide"
     )
     judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
     assert judged.verdict is Verdict.INCONCLUSIVE
@@ -186,7 +186,7 @@ def test_flips_that_hold_make_no_pass_of_undecided_slices(counted: Make) -> None
 
 def test_no_number_of_rows_decides_a_share_at_its_budget(counted: Make) -> None:
     told = judged_line(counted(1000, 10, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=1.0)))
-    assert told.endswith("INCONCLUSIVE, the share equals its budget: no number of gate rows would decide")
+    assert told.endswith("INCONCLUSIVE, the share equals its budget: no number of rows would decide")
 
 
 def test_a_bound_is_never_rounded_onto_the_budget(counted: Make) -> None:

@@ -222,7 +222,7 @@ def test_at_the_limit_no_number_of_rows_tells(counted: Counted) -> None:
     assert two_sided_stretch(-0.01, 0.01) is None
     found = judged(counted(1000, 20, 30), 1.0)
     assert (found.verdict, found.n_needed) == (Verdict.INCONCLUSIVE, None)
-    assert message("int8", found).endswith("the drop equals its budget: no number of gate rows would decide")
+    assert message("int8", found).endswith("the drop equals its budget: no number of rows would decide")
 
 
 @pytest.mark.parametrize(("lost", "won"), [(30, 30), (36, 30), (30, 36), (50, 30), (30, 50)])

@@ -78,19 +78,19 @@ UNDECIDED = replace(
         pytest.param(
             UNDECIDED,
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
-            "INCONCLUSIVE, about 3,500 gate rows would decide",
+            "INCONCLUSIVE, about 3,500 rows would decide",
             id="INCONCLUSIVE of style.md",
         ),
         pytest.param(
             replace(UNDECIDED, n_needed=12_345_678),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
-            "INCONCLUSIVE, too close to its budget: about 12,000,000 gate rows would decide",
+            "INCONCLUSIVE, too close to its budget: about 12,000,000 rows would decide",
             id="rows that nobody has",
         ),
         pytest.param(
             replace(UNDECIDED, n_needed=None, budgets=(replace(UNDECIDED.budgets[0], n_needed=None),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
-            "INCONCLUSIVE, the drop equals its budget: no number of gate rows would decide",
+            "INCONCLUSIVE, the drop equals its budget: no number of rows would decide",
             id="no number of rows",
         ),
         pytest.param(
@@ -115,7 +115,7 @@ UNDECIDED = replace(
             replace(UNDECIDED, n_needed=None, budgets=(replace(FLOOR, verdict=Verdict.INCONCLUSIVE),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], "
             "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
-            "INCONCLUSIVE, the value that floor limits equals its limit: no number of gate rows would decide",
+            "INCONCLUSIVE, the value that floor limits equals its limit: no number of rows would decide",
             id="no number of rows for a floor",
         ),
         pytest.param(
@@ -126,7 +126,7 @@ UNDECIDED = replace(
             ),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0, "
             "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
-            "INCONCLUSIVE, the value that floor limits equals its limit: no number of gate rows would decide",
+            "INCONCLUSIVE, the value that floor limits equals its limit: no number of rows would decide",
             id="of two budgets the floor can never be decided",
         ),
         pytest.param(

@@ -95,7 +95,7 @@ def test_builds_that_differ_ask_for_builds(counted: Counted) -> None:
     one, said = undecided(counted, 20_000, [0, 100, 200], 1.3)
     assert (one.n_needed, one.needs_both) == (None, False)
     assert one.builds_needed is not None
-    assert said == f"{one.builds_needed} builds in place of 3 would decide; more gate rows alone would not"
+    assert said == f"{one.builds_needed} builds in place of 3 would decide; more rows alone would not"
 
 
 def test_few_rows_ask_for_rows(counted: Counted) -> None:
@@ -103,7 +103,7 @@ def test_few_rows_ask_for_rows(counted: Counted) -> None:
     assert one.builds_needed is None
     assert one.n_needed is not None
     assert one.n_needed > 100
-    assert said.endswith("gate rows would decide; more builds alone would not")
+    assert said.endswith("rows would decide; more builds alone would not")
     # so many rows of the same kind do tell
     copies = -(-one.n_needed // 100)
     assert judged(counted, 100 * copies, [2 * copies] * 3, over(3.0)).verdict is Verdict.PASS
@@ -118,7 +118,7 @@ def test_where_neither_is_enough_both_are_asked_for(counted: Counted) -> None:
 def test_a_drop_at_its_budget_asks_for_nothing(counted: Counted) -> None:
     one, said = undecided(counted, 1000, [10, 20, 30], 2.0)
     assert (one.n_needed, one.builds_needed) == (None, None)
-    assert said == "too close to its budget: no number of gate rows, nor 20 builds, would decide"
+    assert said == "too close to its budget: no number of rows, nor 20 builds, would decide"
 
 
 def test_each_undecided_budget_says_what_would_decide_it(counted: Counted) -> None:
@@ -130,7 +130,7 @@ def test_each_undecided_budget_says_what_would_decide_it(counted: Counted) -> No
     said = message("x", found).partition("INCONCLUSIVE, ")[2]
     of_first, _, of_floor = said.partition("; floor 0.985 over 2 builds: ")
     assert of_first.startswith("budget 1: about ")
-    assert of_first.endswith(" gate rows would decide")
+    assert of_first.endswith(" rows would decide")
     assert of_floor.endswith(" would decide")
 
 

@@ -139,7 +139,7 @@ def test_samples_alone_do_not_tell_where_runs_differ_too_much() -> None:
     result = judged(base, target, QualityBudget("drop_points", 5.0))
     (budget,) = result.budgets
     assert (result.verdict, budget.n_needed) == (Verdict.INCONCLUSIVE, None)
-    assert message("int4", result).endswith("runs of each would decide; more gate rows alone would not")
+    assert message("int4", result).endswith("runs of each would decide; more rows alone would not")
 
 
 def test_as_many_runs_as_the_line_says_decide() -> None:

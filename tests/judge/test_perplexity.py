@@ -213,6 +213,15 @@ def test_the_line_says_that_only_the_share_is_undecided() -> None:
     assert "INCONCLUSIVE, the mean is inside, and the share above the cap (above_cap_max) is undecided: " in (
         message("int8", undecided)
     )
+    # 1,300 show the share, but not the mean of rows with up to 8 caps
+    nats, tokens = np.full(1300, 300.0), np.full(1300, 100)
+    together = message("int8", judged((nats, nats + np.tile([0.5, 0.0], 650), tokens), 0.02))
+    assert "[0, 0.23], limit 0.25 %" in together
+    assert (
+        "INCONCLUSIVE, the mean and the share above the cap are inside, but not the mean in which a row "
+        "counts for up to 8 caps: about " in together
+    )
+    nats, tokens = np.full(400, 300.0), np.full(400, 100)
     # a mean that is undecided itself is not said to be inside
     changes = np.tile([91.0, -89.0], 200)
     noisy = judged((nats, nats + changes, tokens), 0.02)

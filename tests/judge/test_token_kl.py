@@ -160,7 +160,7 @@ def test_a_warning_budget_does_not_fail_where_it_is_undecided() -> None:
     for action in ("fail", "warn"):
         line, facts = judged(few, LimitBudget("mean_max", 0.02, None, action))  # type: ignore[arg-type]
         assert facts.verdict == "INCONCLUSIVE"
-        assert "gate rows would decide" in line
+        assert "rows would decide" in line
         assert [budget.on_inconclusive for budget in facts.budgets] == [action]
 
 

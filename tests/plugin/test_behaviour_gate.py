@@ -89,7 +89,7 @@ def test_undecided_slices_are_inconclusive_in_all_outputs(ran: Ran) -> None:
     assert [one["verdict"] for one in found["budgets"]] == ["PASS", "INCONCLUSIVE"]
     assert [one["on_inconclusive"] for one in found["budgets"]] == ["fail", "fail"]
     assert re.search(
-        r"INCONCLUSIVE, 0 inside, 6 undecided \(worst: length_bucket .*, n=\d+\), about [\d,]+ gate rows",
+        r"INCONCLUSIVE, 0 inside, 6 undecided \(worst: length_bucket .*, n=\d+\), about [\d,]+ rows",
         found["message"],
     )
     properties = dict(list_gate_properties(gate_result("behaviour", "fine", **found)))

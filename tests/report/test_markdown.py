@@ -25,7 +25,9 @@ from support.sample_record import (
 )
 
 import slimgate.report
+from slimgate._system import number_text
 from slimgate._system.escape import escape, unescape_markdown, visible
+from slimgate._system.number_text import MISSING
 from slimgate.record.build import ClaimFacts, StepFacts
 from slimgate.record.run import (
     AnswerFacts,
@@ -41,7 +43,6 @@ from slimgate.record.task import SplitFacts, SuiteFacts
 from slimgate.record.verdicts import RunVerdict
 from slimgate.report import figures, index_report, suite_report
 from slimgate.report.comparison import size_cell
-from slimgate.report.figures import MISSING
 from slimgate.report.head import MOST_CAUTIONS
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.status import choose_workloads
@@ -529,17 +530,17 @@ def test_a_verdict_on_latency_counts_and_has_its_line() -> None:
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (figures.significant(1234.4), "1,234"),
-        (figures.significant(0.04123), "0.0412"),
-        (figures.significant(0.000012), "1.20e-05"),
-        (figures.significant(0.0), "0.00"),
-        (figures.to_fixed(-0.04, 1), "0.0"),
-        (figures.to_fixed(None, 1), "–"),
-        (figures.duration(9.96), "10.0 s"),
-        (figures.duration(59.6), "1 min 0 s"),
-        (figures.duration(None), "–"),
-        (figures.megabytes(1_048_576), "1.0"),
-        (figures.megabytes(45_000), "0.043"),
+        (number_text.significant(1234.4), "1,234"),
+        (number_text.significant(0.04123), "0.0412"),
+        (number_text.significant(0.000012), "1.20e-05"),
+        (number_text.significant(0.0), "0.00"),
+        (number_text.to_fixed(-0.04, 1), "0.0"),
+        (number_text.to_fixed(None, 1), "–"),
+        (number_text.duration(9.96), "10.0 s"),
+        (number_text.duration(59.6), "1 min 0 s"),
+        (number_text.duration(None), "–"),
+        (number_text.megabytes(1_048_576), "1.0"),
+        (number_text.megabytes(45_000), "0.043"),
         (figures.smaller(1.02), "1.02× smaller"),
         (figures.smaller(0.5), "2.0× larger"),
         (figures.smaller(0.0), None),

@@ -64,7 +64,7 @@ def quality(
     teacher = TEACHER[metric]
     value = teacher - (drop or 0.0) / 100
     needed = fields.get("n_needed")
-    outcome = f"{verdict}, about {needed:,} gate rows would decide" if needed else str(verdict or "not gated")
+    outcome = f"{verdict}, about {needed:,} rows would decide" if needed else str(verdict or "not gated")
     shown = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
     budget = ", budget 2.0" if verdict else ""
     method = METHODS[metric]

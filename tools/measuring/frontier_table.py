@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from slimgate._system.number_text import to_fixed
 from slimgate.record.machine import Rates
 from slimgate.record.run import RunRecord, VariantRecord, read_record
-from slimgate.report.figures import to_fixed
 from slimgate.report.peaks import peak_ms, rates_of
 from slimgate.report.status import TEACHER
 from slimgate.results.latency import LatencyFacts

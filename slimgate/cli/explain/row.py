@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate._system.number_text import count, format_number
 from slimgate.errors import DataError
 from slimgate.record.run import AnswerFacts, RunRecord
-from slimgate.report.figures import count, format_number
 from slimgate.report.followed_rows import answer_columns
 
 if TYPE_CHECKING:

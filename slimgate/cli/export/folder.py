@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape, visible
 from slimgate._system.files import replacing_folder
+from slimgate._system.number_text import megabytes, significant
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of, start_commands
 from slimgate.cli.export.snippets import TEXTS, example_texts, snippet
@@ -20,7 +21,6 @@ from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
 from slimgate.report.card import card
 from slimgate.report.card_metadata import TAG
-from slimgate.report.figures import megabytes, significant
 from slimgate.report.tables import blocks, bullets
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.store.artifact import Artifact

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from slimgate._system.number_text import count, significant
 from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
@@ -28,7 +29,6 @@ from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.runtime import Runtime
 from slimgate.record.words import format_count
-from slimgate.report.figures import count, significant
 from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry

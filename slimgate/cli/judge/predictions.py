@@ -10,6 +10,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate._system.number_text import count, percent, to_fixed
 from slimgate.cli.judge.budgets import read_prediction_budgets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.options import ROLES, name_targets
@@ -19,7 +20,7 @@ from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
 from slimgate.record.verdicts import RunVerdict
-from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
+from slimgate.report.figures import format_drop, format_limits
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.counts import format_verdict
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, RootModel
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate._system.number_text import MISSING, duration, megabytes, to_fixed
 from slimgate._system.toml import toml_key, toml_value
 from slimgate.cli.tune.front import Chosen, holds_by_budget, pareto_front
 from slimgate.cli.tune.proposing import format_steps
@@ -24,7 +25,7 @@ from slimgate.errors import DataError
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.report.figures import MISSING, drop_words, duration, megabytes, to_fixed
+from slimgate.report.figures import drop_words
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import TEACHER, Suite
 from slimgate.suite.tune_space import Json, Tier

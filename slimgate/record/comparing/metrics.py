@@ -154,20 +154,27 @@ def _higher_is_better(*recorded: QualityFacts) -> bool | None:
     return None
 
 
-def reading(change: MetricChange, teacher: MetricChange | None) -> str | None:
-    """Whether the variant moved, its teacher did, or both; None if neither is shown to have moved."""
+def reading(change: MetricChange, teacher: MetricChange | None, original: str) -> str | None:
+    """Whether the variant moved, its teacher did, or both; None if neither is shown to have moved.
+
+    original: the teacher's name in the text.
+    """
     if teacher is None or change.drop_points is None or teacher.drop_points is None:
         return None
-    return _READINGS.get((change.direction, teacher.direction))
+    words = _READINGS.get((change.direction, teacher.direction))
+    return None if words is None else words.format(original=original)
 
 
 _READINGS = {
-    ("worse", "worse"): "got worse, and its teacher too: the drop behind the teacher does not show all of it",
-    ("worse", None): "got worse; its teacher did not",
-    ("worse", "better"): "got worse while its teacher got better",
-    (None, "worse"): "held; its drop is smaller because the teacher got worse",
-    (None, "better"): "held; its drop is larger because the teacher got better",
-    ("better", "worse"): "got better while its teacher got worse",
-    ("better", None): "got better; its teacher did not",
-    ("better", "better"): "got better with its teacher",
+    (
+        "worse",
+        "worse",
+    ): "got worse, and its {original} too: the drop behind the {original} does not show all of it",
+    ("worse", None): "got worse; its {original} did not",
+    ("worse", "better"): "got worse while its {original} got better",
+    (None, "worse"): "held; its drop is smaller because the {original} got worse",
+    (None, "better"): "held; its drop is larger because the {original} got better",
+    ("better", "worse"): "got better while its {original} got worse",
+    ("better", None): "got better; its {original} did not",
+    ("better", "better"): "got better with its {original}",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from slimgate._system.number_text import format_number
 from slimgate.judge.metrics import Metric
 from slimgate.judge.slices import judge_slices, label_slices
 from slimgate.record.comparing.answers import Pair, PairedAnswers, same_gate_rows
@@ -72,8 +73,10 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         gates_gone=missing_gates(before, after),
         weaker=find_weaker(before, after),
         teacher=teacher,
-        variants=[_read(variant, teacher) for variant in variants],
+        variants=[_read(variant, teacher, after.task.sides.original) for variant in variants],
         separation=after.separation,
+        original=after.task.sides.original,
+        other=after.task.sides.other,
     )
 
 
@@ -126,10 +129,10 @@ def _slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
     return {name: load_or_none(name) for name in sorted(names - named) if ":" not in name}
 
 
-def _read(model: ModelChange, teacher: ModelChange) -> ModelChange:
+def _read(model: ModelChange, teacher: ModelChange, original: str) -> ModelChange:
     theirs: dict[str, MetricChange] = {change.metric: change for change in teacher.metrics}
     metrics = [
-        change.model_copy(update={"reading": reading(change, theirs.get(change.metric))})
+        change.model_copy(update={"reading": reading(change, theirs.get(change.metric), original)})
         for change in model.metrics
     ]
     return model.model_copy(update={"metrics": metrics})
@@ -191,7 +194,7 @@ def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
     for name, (words, unit) in RATE_WORDS.items():
         before, after = (getattr(rate, name, None) for rate in rates)
         if before and after and max(before / after, after / before) > _OTHER_RATE:
-            yield f"{words} {before:.3g} → {after:.3g} {unit}"
+            yield f"{words} {format_number(before, 3)} → {format_number(after, 3)} {unit}"
 
 
 def _machine(machine: Machine, with_instructions: bool) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape, visible
+from slimgate._system.number_text import MISSING, percent, significant
 from slimgate.budgets.base import MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST, shorten
@@ -15,7 +16,7 @@ from slimgate.judge.budget_tables import QuantizedBudget
 from slimgate.judge.message import format_builds
 from slimgate.judge.slices import budget_slices
 from slimgate.record.run import VariantRecord
-from slimgate.report.figures import MISSING, as_fast, drop_words, percent, significant, smaller
+from slimgate.report.figures import as_fast, drop_words, smaller
 from slimgate.report.page.drawing import Drawn, draw_bar, draw_margin, scale_of
 from slimgate.report.status import budget_words, workload_words
 from slimgate.results.base import BudgetFacts, Verdict

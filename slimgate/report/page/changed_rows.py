@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimgate._system.number_text import format_number
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.record.answers import Answers, find_outcome_files, read_answers
 from slimgate.record.run import RunRecord
-from slimgate.report.figures import format_number
 from slimgate.report.page.embedding import number
 from slimgate.report.status import variants
 from slimgate.results.behaviour import QuotedRow

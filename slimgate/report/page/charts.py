@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from slimgate._system.number_text import MISSING, megabytes, significant
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import MISSING, as_fast, drop_words, megabytes, significant, smaller
+from slimgate.report.figures import as_fast, drop_words, smaller
 from slimgate.report.history import gated_metrics, metric_value, model_names
 from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number

@@ -7,20 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import MISSING, count, duration, megabytes, percent, significant, to_fixed
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import (
-    MISSING,
-    as_fast,
-    count,
-    drop_words,
-    duration,
-    flops_words,
-    megabytes,
-    percent,
-    significant,
-    to_fixed,
-)
+from slimgate.report.figures import as_fast, drop_words, flops_words
 from slimgate.report.page.budgets import Budget, budgets
 from slimgate.report.page.diagrams import (
     Confusion,

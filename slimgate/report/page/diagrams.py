@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
 
+from slimgate._system.number_text import MISSING, count, percent, to_fixed
 from slimgate.data.quoting import shorten
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells
-from slimgate.report.figures import MISSING, count, percent, to_fixed
 from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
 
 _LONGEST_NAME = 40

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from slimgate._system.number_text import MISSING
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.comparison import parameters_cell, quality_cell, size_cell, speed_cell
-from slimgate.report.figures import MISSING
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.page.drawing import Drawn, Scale, draw_bar, drop_limits, scale_of
 from slimgate.report.status import (
@@ -17,7 +17,6 @@ from slimgate.report.status import (
     median_ms,
     metrics,
     models,
-    sides,
     standing,
     teacher,
     unjudged_budgets,
@@ -91,7 +90,7 @@ def heads(record: RunRecord) -> list[Head]:
 def rows(record: RunRecord) -> list[Row]:
     """A row for each model: the teacher first, then the variants in the suite's order."""
     columns = [cells for _, cells in _columns(record)]
-    original = sides(record).original
+    original = record.task.sides.original
     return [
         Row(
             model.name,

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate._system.number_text import significant
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
-from slimgate.report.figures import significant
 from slimgate.report.head import broken_lines
 from slimgate.report.status import (
     TEACHER,

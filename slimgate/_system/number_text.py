@@ -1,0 +1,63 @@
+"""Numbers as text, for messages and reports. A value that was not measured or is not finite is an en dash."""
+
+from __future__ import annotations
+
+from math import floor, isfinite, log10
+
+MISSING = "–"
+_MEGABYTE = 1024**2
+_TINY = 1e-4
+
+
+def to_fixed(value: float | None, digits: int) -> str:
+    """The value with this many decimals and commas for thousands, without -0.0."""
+    if value is None or not isfinite(value):
+        return MISSING
+    return f"{value:z,.{digits}f}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """The value with this many significant digits, whole numbers in full: 1,234, 12.3, 0.0412."""
+    if value is None or not isfinite(value):
+        return MISSING
+    if 0 < abs(value) < _TINY:
+        return f"{value:.{digits - 1}e}"
+    return to_fixed(value, _decimals(value, digits))
+
+
+def format_number(value: float | None, digits: int = 4) -> str:
+    """A number with an unknown unit: whole numbers without decimals, others to this many digits."""
+    if value is None or not isfinite(value) or value != round(value):
+        return significant(value, digits)
+    return to_fixed(value, 0)
+
+
+def count(value: int | None) -> str:
+    return MISSING if value is None else f"{value:,}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share from 0 to 1 as a percentage."""
+    shown = to_fixed(None if share is None else 100 * share, digits)
+    return shown if shown == MISSING else f"{shown} %"
+
+
+def megabytes(size: int | None) -> str:
+    """Megabytes of 1024² bytes, with one decimal, or more below 1."""
+    if size is None:
+        return MISSING
+    return to_fixed(size / _MEGABYTE, 1) if size >= _MEGABYTE else significant(size / _MEGABYTE, 2)
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`."""
+    if seconds is None or not isfinite(seconds):
+        return MISSING
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _decimals(value: float, digits: int) -> int:
+    return digits - 1 if value == 0 else max(0, digits - 1 - floor(log10(abs(value))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from slimgate.report.files import PR_COMMENT
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ci.md").read_text()
-GITHUB, COMPARE, GITLAB, GITHUB_SHARDS, GITLAB_SHARDS = (
+GITHUB, COMPARE, GITHUB_LOGS, GITLAB, GITHUB_SHARDS, GITLAB_SHARDS = (
     yaml.safe_load(block.text) for block in blocks("docs/ci.md", "yaml")
 )
 INPUTS: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
@@ -45,6 +46,18 @@ def test_the_table_names_every_input_with_its_default() -> None:
 def test_the_step_that_compares_uses_options_that_there_are() -> None:
     (step,) = COMPARE
     assert re.findall(r"--fail-on (\w+)", step["run"]) == [compare.REGRESSED]
+
+
+def test_the_job_that_judges_gets_the_logs_that_its_suite_names() -> None:
+    evaluate, gate = (GITHUB_LOGS["jobs"][name]["steps"] for name in ("evaluate", "gate"))
+    _, command, uploaded = evaluate
+    _, downloaded, action = gate
+    assert uploaded["with"] == downloaded["with"]
+    assert set(action["with"]) <= set(INPUTS)
+    (suite,) = blocks("docs/ci.md", "toml")
+    logs = tomllib.loads(suite.text)["logs"]
+    models = re.findall(r"for model in (.*?);", command["run"])[0].split()
+    assert [logs["base"], *logs["targets"].values()] == [f"../logs/{model}" for model in models]
 
 
 def test_the_gitlab_job_posts_the_comment_and_keeps_the_results() -> None:

@@ -36,7 +36,7 @@ REFUSED = "refused"
 ANSWER_METRICS = (ANSWER_LENGTH, TRUNCATED, EMPTY, REFUSED)
 WHY_ABSENT: Mapping[str, str] = {
     ANSWER_LENGTH: "the logs contain neither the answers nor their lengths",
-    TRUNCATED: "the logs do not say why answers ended",
+    TRUNCATED: "the logs do not say why answers ended (a budget on answer_length limits longer answers)",
     EMPTY: "the logs do not contain the answers",
     REFUSED: "the logs do not contain the answers",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from slimgate.errors import DataError, list_names
@@ -25,7 +25,8 @@ class Differences:
     notes: list[str] = field(default_factory=list)
     _refused: dict[str, list[str]] = field(default_factory=dict)
     _flags: dict[str, None] = field(default_factory=dict)
-    _missing: list[str] = field(default_factory=list)
+    _missing: dict[str, list[str]] = field(default_factory=dict)
+    _noted: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     _is_final: bool = False
 
     @property
@@ -47,9 +48,15 @@ class Differences:
         places += [where] if where not in places else []
         self._is_final = True
 
-    def add_missing(self, text: str) -> None:
-        """Adds samples without a score, if `--missing` is not given."""
-        self._missing.append(text)
+    def add_missing(self, where: str, text: str) -> None:
+        """Adds samples without a score, if `--missing` is not given. where: the comparison."""
+        self._missing.setdefault(text, []).append(where)
+
+    def note_missing(self, where: str, text: str) -> None:
+        """Adds the note on samples without a score, if `--missing` is given. where: the comparison."""
+        place, comparisons = self._noted.setdefault(text, (len(self.notes), []))
+        comparisons.append(where)
+        self.notes[place : place + 1] = [f"{_list_places(comparisons)}{text}"]
 
     def check(self) -> None:
         """Raises DataError with every difference that is not accepted."""
@@ -57,15 +64,14 @@ class Differences:
         if self._refused:
             parts.append(self._describe_refused())
         if self._missing:
-            parts.append(f"{_join(self._missing)}: {HINT}")
+            parts.append(f"{_join(_describe_places(self._missing))}: {HINT}")
         if parts:
             raise DataError("; and ".join(parts))
 
     def _describe_refused(self) -> str:
         base, target = self.shown
         count = len(self._refused)
-        texts = [f"{_list_places(places)}{text}" for text, places in self._refused.items()]
-        words = f"{base} and {target} are not comparable: {_join(texts)}"
+        words = f"{base} and {target} are not comparable: {_join(_describe_places(self._refused))}"
         if not self._flags:
             return words
         accepted = "the rest" if self._is_final else "it" if count == 1 else "them"
@@ -75,6 +81,11 @@ class Differences:
 def _join(texts: list[str]) -> str:
     more = len(texts) - _MOST_REFUSED
     return "; ".join(texts[:_MOST_REFUSED]) + (f"; and {more} more like these" if more > 0 else "")
+
+
+def _describe_places(places_of: Mapping[str, list[str]]) -> list[str]:
+    """Each text with the places that differ in it."""
+    return [f"{_list_places(places)}{text}" for text, places in places_of.items()]
 
 
 def _list_places(places: list[str]) -> str:

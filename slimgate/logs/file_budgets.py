@@ -85,7 +85,10 @@ def read_budget_tables(path: Path) -> Mapping[str, Any]:
 def _check_tables(tables: Mapping[str, object], shown: str) -> Mapping[str, Any]:
     for name in tables:
         if name not in _TABLES:
-            raise SuiteError(f"{shown}: no table [{name}] here{format_suggestion(name, _TABLES)}")
+            raise SuiteError(
+                f"{shown}: no table [{name}] here{format_suggestion(name, _TABLES)}; a budget is a line in "
+                '[budgets], such as "gsm8k*" = { drop_points = 1 }'
+            )
     return tables
 
 

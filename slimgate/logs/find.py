@@ -96,15 +96,16 @@ def find_reader(path: Path) -> Reader:
 
 
 def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
-    """Raises DataError if a file in the folder is a log by itself, such as one of several of promptfoo."""
+    """Raises DataError if a part of the folder is a log by itself, such as a file of promptfoo."""
     if not path.is_dir():
         return
-    for file in sorted(path.iterdir()):
-        names = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(file)]
-        if file.is_file() and names:
+    for part in sorted(path.iterdir()):
+        names = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(part)]
+        if names:
+            noun = "folder" if part.is_dir() else "file"
             raise DataError(
-                f"{path}: a folder was given, and a log of {names[0]} is one file; name the file, such as "
-                f"{file.as_posix()}"
+                f"{path}: a folder was given, and a log of {names[0]} is one {noun} in it; name the {noun}, "
+                f"such as {part.as_posix()}"
             )
 
 

@@ -116,17 +116,17 @@ def pair_scores(
     )
     where = comparison_name(paired.task, paired.filter, metric)
     if counts.missing:
-        text = _describe_missing(where, paired, counts, (no_base | no_target) & ~not_of_metric)
+        text = _describe_missing(paired, counts, (no_base | no_target) & ~not_of_metric)
         if rules.missing == "fail" and (
             all_failed := describe_all_failed(paired.base, paired.target, differences.shown)
         ):
             differences.refuse(format_place(paired.task, paired.filter), all_failed)
             return None
         if rules.missing == "fail":
-            differences.add_missing(text + _describe_first_error(paired))
+            differences.add_missing(where, text + _describe_first_error(paired))
             return None
         done = _DONE[rules.missing]
-        differences.notes.append(f"{text}: {done} (--missing {rules.missing})")
+        differences.note_missing(where, f"{text}: {done} (--missing {rules.missing})")
         if rules.missing == "as-wrong":
             return _score_missing_as_wrong(where, paired, metric, counts, not_of_metric)
     scored = ~(no_base | no_target)
@@ -215,7 +215,7 @@ def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) ->
     return np.where(np.isnan(scores), wrong, scores)
 
 
-def _describe_missing(where: str, paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
+def _describe_missing(paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
     parts = [
         f"{count:,} {words}"
         for count, words in (
@@ -235,7 +235,7 @@ def _describe_missing(where: str, paired: PairedTask, counts: Counts, unscored: 
     else:
         examples = paired.base.ids.take(pa.array(rows))
     total = len(paired.base_rows) + counts.only_base + counts.only_target
-    return f"{where}: of {total:,} samples {', '.join(parts)} ({some(examples)})"
+    return f"of {total:,} samples {', '.join(parts)} ({some(examples)})"
 
 
 def _describe_first_error(paired: PairedTask) -> str:

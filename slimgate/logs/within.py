@@ -16,7 +16,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.logs.budgets import drop_budgets, range_options
+from slimgate.logs.budgets import RANGES, drop_budgets, range_options
 from slimgate.logs.directions import read_directions
 from slimgate.logs.file_budgets import read_budget_tables
 from slimgate.logs.find import holds_predictions
@@ -135,6 +135,8 @@ def assert_budgets(
     base: str | Path | Sequence[str | Path] | None,
     target: str | Path | Sequence[str | Path],
     budgets: Mapping[str, object] | str | Path,
+    *,
+    ranges: Mapping[str, Sequence[float]] | None = None,
     **options: object,
 ) -> VariantRecord:
     """Asserts that the target's files hold all budgets: predictions, logs, load tests or KL logs.
@@ -147,6 +149,8 @@ def assert_budgets(
         target: the same of the model to compare.
         budgets: the content of a table [budgets], such as {"latency": {"speedup_min": 1.2}}, or a TOML file
             that has one.
+        ranges: for logs, as [ranges] of a suite: {"answer_length": (0, 2048)}. They replace those of the
+            file.
         options: other keys of `[logs]` in a suite, such as repeat="base2.json", allow=["prompt"] or
             on_inconclusive="warn".
 
@@ -167,6 +171,8 @@ def assert_budgets(
         tables = read_budget_tables(Path(budgets))
     else:
         raise SuiteError(f"assert_budgets: {budgets!r} was given as budgets, expected a table or a TOML file")
+    if ranges is not None:
+        tables = {**tables, RANGES: {name: list(bounds) for name, bounds in ranges.items()}}
     if wrong := sorted({"base", "targets"} & options.keys()):
         raise SuiteError(f"{shown}: {wrong[0]} was given; the files are arguments of assert_budgets")
     files: dict[str, Any] = {"targets": {"target": [str(path.resolve()) for path in _list_runs(target)]}}

@@ -378,7 +378,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         _interrupted,
         "line 2 is not JSON .*; the line is incomplete: was the run that wrote it interrupted",
     ),
-    "no samples": (_no_samples, "target gsm8k: no samples, expected at least one"),
+    "no samples": (_no_samples, r"/samples_gsm8k_.*\.jsonl: no samples, expected at least one; run "),
     "fewer samples": (
         _fewer_samples,
         r'1 are only in the base\'s log \("1"\): --missing drop leaves them out',

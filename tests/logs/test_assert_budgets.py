@@ -42,6 +42,10 @@ def test_logs_and_predictions_hold_budgets_of_their_own(tmp_path: Path) -> None:
         (tmp_path / f"{name}.csv").write_text("\n".join(["id,label,prediction", *rows]))
     record = assert_budgets(tmp_path / "base", tmp_path / "target", {"*": {"drop_points": 5.0}})
     assert "gsm8k/acc" in record.quality
+    # the same rows cannot show it for a score that may go up to 10
+    wider = {"gsm8k*": (0, 10)}
+    with pytest.raises(AssertionError, match="INCONCLUSIVE"):
+        assert_budgets(tmp_path / "base", tmp_path / "target", {"*": {"drop_points": 5.0}}, ranges=wider)
     budgets = {"accuracy": {"drop_points": 5.0}, "flips": {"flips_max_percent": 5.0}}
     record = assert_budgets(tmp_path / "base.csv", tmp_path / "target.csv", budgets)
     assert record.quality["accuracy"].verdict == "PASS"

@@ -381,13 +381,12 @@ def test_differences_of_many_tasks_are_in_one_message() -> None:
     for name in shared_tasks(base, target, differences):
         for paired in pair_task(name, base, target, Rules(), differences):
             assert pair_scores(paired, "em", Rules(), differences) is None
-    missing = [f'{name}/em: of 1 samples 1 have no score in the target\'s log ("0")' for name in names]
     assert refused(differences) == (
         "base and target are not comparable: a, b, c and 2 more: shots 0 and 5; a, b, c and 2 more: "
         "prompts differ in "
-        '1 of 1 samples ("0"); accept them by --allow shots --allow prompt; and '
-        f"{'; '.join(missing)}: --missing drop leaves them out, --missing as-wrong counts "
-        "those that only the target lacks as wrong"
+        '1 of 1 samples ("0"); accept them by --allow shots --allow prompt; and a/em, b/em, c/em and 2 more: '
+        'of 1 samples 1 have no score in the target\'s log ("0"): --missing drop leaves them out, --missing '
+        "as-wrong counts those that only the target lacks as wrong"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate._system.number_text import count, to_fixed
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.comparison_lines import format_comparison
@@ -15,7 +16,7 @@ from slimgate.logs.comparisons import Comparison
 from slimgate.logs.quotes import QuotedSample, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.record.words import format_count
-from slimgate.report.figures import count, format_drop, format_limits, to_fixed
+from slimgate.report.figures import format_drop, format_limits
 from slimgate.results.base import Verdict
 from slimgate.results.counts import BudgetCounts, format_verdict
 
@@ -127,14 +128,17 @@ def _totals(verdicts: LogVerdicts) -> str:
 
     Example: `3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`.
     """
-    comparisons = [row for row in verdicts.comparisons if row.length_in is None]
-    scores = sum(row.counts.judged for row in comparisons)
+    every = verdicts.comparisons
+    comparisons = [row for row in every if row.length_in is None]
+    scores = sum(row.counts.judged for row in every)
     line = (
-        f"{format_count(len({row.task for row in comparisons}), 'task', 'tasks')}, "
-        f"{format_count(len(comparisons), 'comparison', 'comparisons')}, {count(scores)} scores: "
+        f"{format_count(len({row.task for row in every}), 'task', 'tasks')}, "
+        f"{format_count(len(every), 'comparison', 'comparisons')}, {count(scores)} scores: "
         f"{count(sum(row.worse for row in comparisons))} worse, "
         f"{count(sum(row.better for row in comparisons))} better"
     )
+    if len(comparisons) < len(every):
+        line += " without the lengths of answers"
     missing = sum(row.counts.missing for row in comparisons)
     by_filter = {(row.task, row.filter): row.counts for row in comparisons}
     cut = [sum(getattr(row, f"truncated_{who}") for row in by_filter.values()) for who in ("base", "target")]

@@ -68,6 +68,8 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
                 f"{file}: {place} is not a sample of lm-eval ({type(error).__name__}: {error}); expected "
                 "doc_id, metrics and a number for each metric"
             ) from None
+    if not seen:
+        raise DataError(f"{file}: no samples, expected at least one; run the benchmark again")
 
 
 def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:

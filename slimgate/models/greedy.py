@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from slimgate.errors import BuildError, MeasureError
+from slimgate.models.cache_argument import CACHE_NAMES, cache_argument
 from slimgate.models.divergence import Divergence, find_divergence
 from slimgate.models.write_answers import is_encoder_decoder, start_of_answers
 
@@ -153,8 +154,8 @@ def next_token(
         more = {"input_ids": ids}
         if "logits_to_keep" in signature(network.forward).parameters:
             more["logits_to_keep"] = 1
-    output = network(**more, past_key_values=cache, use_cache=True)
-    if getattr(output, "past_key_values", None) is None:
+    output = network(**more, **cache_argument(network, cache), use_cache=True)
+    if all(getattr(output, name, None) is None for name in CACHE_NAMES):
         raise MeasureError(
             f"{type(network).__name__} keeps no key-value cache, so the time of a token cannot be measured"
         )

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
+from slimgate.models.cache_argument import CACHE_NAMES, cache_argument
 from slimgate.models.openvino_model import OUTPUT
 from slimgate.models.openvino_package import load_openvino
 
@@ -78,12 +79,12 @@ def _example(network: nn.Module) -> dict[str, Any]:
     device, cache = next(network.parameters()).device, DynamicCache()
     network(
         input_ids=torch.ones((_ROWS, _PAST), dtype=torch.int64, device=device),
-        past_key_values=cache,
+        **cache_argument(network, cache),
         use_cache=True,
     )
     return {
         IDS: torch.ones((_ROWS, _TOKENS), dtype=torch.int64, device=device),
-        "past_key_values": cache,
+        **cache_argument(network, cache),
         PLACES: torch.arange(_PLACES, device=device),
         "use_cache": True,
     }
@@ -94,10 +95,11 @@ def _dynamic_shapes(example: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     varies = torch.export.Dim.AUTO
-    tensors = 2 * len(example["past_key_values"].layers)  # keys and values
+    [name] = [name for name in CACHE_NAMES if name in example]
+    tensors = 2 * len(example[name].layers)  # keys and values
     return {
         IDS: {0: varies, 1: varies},
-        "past_key_values": [{0: varies, 2: varies} for _ in range(tensors)],
+        name: [{0: varies, 2: varies} for _ in range(tensors)],
         PLACES: {0: varies},
     }
 

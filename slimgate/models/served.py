@@ -26,6 +26,7 @@ from slimgate.models.pretrained import weights_of
 from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description
 from slimgate.plugins.models import ModelRef
+from slimgate.store.seal import MANIFEST
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,8 +123,9 @@ def load_served(folder: Path, device: str) -> Served:
 
 
 def copy_served(source: Path, target: Path) -> None:
-    """Copies the files into an existing folder, without slimgate.json."""
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DESCRIPTION))
+    """Copies the files into an existing folder, without slimgate.json and the manifest of the store."""
+    not_copied = shutil.ignore_patterns(DESCRIPTION, MANIFEST)
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=not_copied)
 
 
 def gguf_file(folder: Path) -> Path | None:

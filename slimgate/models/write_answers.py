@@ -25,6 +25,7 @@ import torch
 
 from slimgate.errors import MeasureError
 from slimgate.models.answer_text import decode_answer
+from slimgate.models.cache_argument import cache_argument
 from slimgate.models.config import longest_text
 from slimgate.models.generate import can_write
 from slimgate.models.speculative import SpeculativeAnswer, write_with_draft
@@ -182,8 +183,9 @@ def _cache_of(network: PreTrainedModel) -> dict[str, Any]:
     """For an encoder-decoder, a cache sized by its decoder: transformers sizes T5's by its encoder."""
     from transformers import DynamicCache, EncoderDecoderCache
 
-    encoder_decoder = is_encoder_decoder(network)
-    return {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())} if encoder_decoder else {}
+    if not is_encoder_decoder(network):
+        return {}
+    return cache_argument(network, EncoderDecoderCache(DynamicCache(), DynamicCache()))
 
 
 def _by_generate(

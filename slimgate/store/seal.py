@@ -39,13 +39,18 @@ class Damaged(Exception):
 def seal(folder: Path, name: str, facts: Mapping[str, object]) -> Json:
     """Writes the manifest of a folder into it, and returns it.
 
-    Raises BuildError for a link or anything else that is not a plain file, TypeError for facts that are not
-    JSON.
+    Raises BuildError for a link or anything else that is not a plain file and for a file of the manifest's
+    name, TypeError for facts that are not JSON.
     """
     try:
         files = _list_plain_files(folder)
     except Damaged as error:
         raise BuildError(f"{name}: {error}; an entry of the store may only contain plain files") from error
+    if MANIFEST in files:
+        raise BuildError(
+            f"{name}: a file {MANIFEST} was written, but the store writes its own file of this name; use "
+            "another name, or a folder"
+        )
     digests = {path: file_sha256(folder / path) for path in files}
     sizes = {path: status.st_size for path, status in files.items()}
     # The facts go through JSON and back, so that the digest is that of the facts as they will be read.

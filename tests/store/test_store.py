@@ -194,6 +194,18 @@ def test_a_link_is_not_taken_into_an_entry(tmp_path: Path) -> None:
     assert list((tmp_path / "s/tmp").iterdir()) == []
 
 
+def test_a_file_of_the_manifests_name_is_refused(tmp_path: Path) -> None:
+    """It would be overwritten, and the entry would be damaged from the start."""
+
+    def fill(folder: Path) -> dict[str, Any]:
+        (folder / "manifest.json").write_text("{}", "utf-8")
+        return {}
+
+    with pytest.raises(BuildError, match=r"artifacts/a: a file manifest\.json was written, but the store"):
+        Store(tmp_path).make("artifacts", "a", fill)
+    assert not (tmp_path / "artifacts" / "a").exists()
+
+
 def test_a_file_in_the_place_of_an_entry_is_set_aside(tmp_path: Path) -> None:
     store = Store(tmp_path / "s")
     (tmp_path / "s/artifacts").mkdir()

@@ -10,13 +10,12 @@ The parts keep the names that their family gives them (blocks.py), with a width 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from transformers import Cache
+from slimgate.models.cache_argument import CACHE_NAMES
 
 
 class NoLinear(nn.Module):
@@ -61,13 +60,12 @@ class NoAttention(nn.Module):
         for name, (inputs, outputs) in layers.items():
             self.add_module(name, NoLinear(inputs, outputs))
 
-    def forward(
-        self, hidden_states: Tensor, *_: object, past_key_values: Cache | None = None, **__: object
-    ) -> tuple[Tensor, None]:
-        if past_key_values is not None and self.layer_idx is not None:
+    def forward(self, hidden_states: Tensor, *_: object, **arguments: Any) -> tuple[Tensor, None]:
+        caches = [arguments[name] for name in CACHE_NAMES if arguments.get(name) is not None]
+        if caches and self.layer_idx is not None:
             # a cache counts the earlier tokens by its layers
             unread = hidden_states.new_zeros(len(hidden_states), 1, hidden_states.shape[1], 1)
-            past_key_values.update(unread, unread, self.layer_idx)
+            caches[0].update(unread, unread, self.layer_idx)
         context = hidden_states.new_zeros(*hidden_states.shape[:-1], 0)
         return (context if self.output is None else self.get_submodule(self.output)(context)), None
 

@@ -128,7 +128,7 @@ class KeepInBoth(KeepLayers):
         if model.config.model_type == "t5" and after[0] < after[1]:
             context.log["warning"] = (
                 "transformers sizes the cache of a T5 by its encoder: for `generate` outside of slimgate "
-                "give past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())"
+                "give the cache EncoderDecoderCache(DynamicCache(), DynamicCache())"
             )
         return model
 

@@ -65,7 +65,7 @@ def metric_table(comparison: Comparison, models: Sequence[ModelChange]) -> str:
         Column("drop between releases", [_drop(change) for _, change in changes], right=True),
         Column(
             "the new one is",
-            ["the same" if change.interval == (0.0, 0.0) else _WORDS[change.shown] for _, change in changes],
+            [_describe_metric(change) for _, change in changes],
         ),
         Column("right to wrong / back", [_rows(change) for _, change in changes], right=True),
         Column(
@@ -80,6 +80,12 @@ def metric_table(comparison: Comparison, models: Sequence[ModelChange]) -> str:
         if change.reading
     ]
     return blocks(table(without_empty(columns)), bullets(readings))
+
+
+def _describe_metric(change: MetricChange) -> str:
+    if change.interval == (0.0, 0.0):
+        return "the same"
+    return "not tested" if change.of_log_slice and change.shown is None else _WORDS[change.shown]
 
 
 def _name(comparison: Comparison, model: ModelChange) -> str:

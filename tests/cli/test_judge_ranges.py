@@ -100,7 +100,7 @@ def test_a_wer_is_capped_and_the_answers_that_loop_are_judged(judge: Judge, tmp_
     code, out, _ = judge(*logs, "--drop-points", 5)
     assert code == 1
     assert "above the cap of 1: 2 % [" in out
-    assert "limit 0.62 %, 10 without the cap" in out
+    assert "limit 0.62 %, 10.0 without the cap" in out
     assert judge(*pair(tmp_path, base, base, "wer", up=False), "--drop-points", 5)[0] == 0
 
 

@@ -68,7 +68,7 @@ def test_the_figures_of_its_sentences_are_the_records() -> None:
     assert by_label["sympy"] < 0
     assert f"{student.quality['accuracy'].design_effect:.2f}" == "1.79"
     assert "drop 2.01 points" in str(pruned.quality["f1_macro"].message)
-    assert "110,000,000 gate rows" in str(pruned.quality["f1_macro"].message)
+    assert "110,000,000 rows" in str(pruned.quality["f1_macro"].message)
     assert record.variant("int8").behaviour.flips.changed == 27  # type: ignore[union-attr]
 
 

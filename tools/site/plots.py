@@ -277,6 +277,41 @@ def frontier(figure: Figure, ink: str) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, labelcolor=ink)
 
 
+def gguf(figure: Figure, ink: str) -> None:
+    """KL of each GGUF type by its size, and by the speed of an answer with one thread."""
+    quality = {_name(row): row for row in table("gguf", "# Quantization types")}
+    speed = {_name(row): row for row in table("gguf", "## Speed")}
+    # F32 and F16 have a KL of rounding alone, which would squeeze the others together
+    shown = {name: row for name, row in quality.items() if row["mean KL"] and number(row["mean KL"]) > 1e-6}
+    families = {"legacy types": r"q\d_\d|gptq-q", "K-quants": r"q\d_k", "IQ types": "iq", "ternary types": "tq"}
+    panels = _axes(figure, ink, columns=2)
+    for axes, read_x in zip(
+        panels,
+        (
+            lambda name: number(quality[name]["bytes"]) / 1e6,
+            lambda name: number(speed[name]["answer, 1 thr."]),
+        ),
+        strict=True,
+    ):
+        left = dict(shown)
+        for (family, pattern), colour, marker in zip(families.items(), LINES, "so^v", strict=False):
+            names = [name for name in left if re.match(pattern, name)]
+            for name in names:
+                del left[name]
+            points = [(read_x(name), number(quality[name]["mean KL"])) for name in names]
+            axes.plot(*zip(*points, strict=True), marker, color=colour, label=family, markersize=5)
+            for name, (x, y) in zip(names, points, strict=True):
+                axes.annotate(
+                    name, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=5.5, color=ink
+                )
+        axes.set_yscale("log")
+    _words(panels[0], ink, x="size of the file, MB")
+    _words(panels[1], ink, x="tokens of an answer a second, one thread")
+    panels[0].set_ylabel("mean KL a token, nats", color=ink)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, labelcolor=ink)
+
+
 def cost_growth(figure: Figure, ink: str) -> None:
     """CPU seconds of each stage by the size of the work, for what may grow: variants, rows, slices, logs."""
     titles = (
@@ -327,5 +362,6 @@ PLOTS: Mapping[str, tuple[tuple[float, float], Callable[[Figure, str], None]]] =
     "choosing": ((7.6, 2.8), choosing),
     "log_rules": ((7.6, 3.0), log_rules),
     "frontier": ((7.6, 4.2), frontier),
+    "gguf": ((9.6, 4.6), gguf),
     "cost_growth": ((9.6, 3.2), cost_growth),
 }

@@ -79,15 +79,22 @@ class Moved(Facts):
 class MetricChange(Moved):
     """A metric of one model. old_drop, new_drop: of a variant from its own teacher in each release.
 
-    reading: in words, whether the variant moved, or its teacher, or both.
+    reading: in words, whether the variant moved, or its teacher, or both. of_log_slice: it is a slice of
+    logs, of which the record has the values alone. It has few samples, so without a test nothing is claimed.
     """
 
     metric: str
+    of_log_slice: bool = False
     old_drop: float | None = None
     old_drop_interval: tuple[float, float] | None = None
     new_drop: float | None = None
     new_drop_interval: tuple[float, float] | None = None
     reading: str | None = None
+
+    @property
+    def direction(self) -> Literal["worse", "better"] | None:
+        """What the test shows. Without a test, what the values show; nothing for a slice of logs."""
+        return None if self.of_log_slice and self.shown is None else super().direction
 
 
 class SliceChange(Moved):

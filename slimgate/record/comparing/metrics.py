@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from math import isclose
 
 from slimgate.errors import MeasureError, SlimgateError
@@ -66,8 +67,12 @@ def metric_changes(
     metrics: dict[str, Metric | None],
     pair: Pair | None,
     answers: PairedAnswers,
+    log_slices: Container[str] = (),
 ) -> list[MetricChange]:
-    """Each metric that both releases measured on a model. pair: its answers in both."""
+    """Each metric that both releases measured on a model.
+
+    pair: its answers in both. log_slices: the names of those that are slices of logs.
+    """
     changes = []
     unchanged = pair is not None and same_answers(*pair)
     for name, after in new.quality.items():
@@ -89,6 +94,7 @@ def metric_changes(
             MetricChange(
                 **{**moved.model_dump(), "old": before.value, "new": after.value},
                 metric=name,
+                of_log_slice=name in log_slices,
                 old_drop=before.drop_points,
                 old_drop_interval=before.interval,
                 new_drop=after.drop_points,

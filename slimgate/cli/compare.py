@@ -54,9 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-on",
         action="append",
         choices=(REGRESSED, FELL, *WEAKER, NOTHING),
-        help="Exit with code 1 if this happened (repeatable). regressed: a budget that held or was "
-        "undecided now fails its old limit. fell: a metric of the teacher or of a variant got "
-        "worse, even if all budgets hold. The next ones weaken the gate. They always count, except "
+        help="Exit with code 1 if this happened (repeatable). regressed: a budget that held does not "
+        "hold any more, or an undecided one fails; not if only the limit became stricter, or was "
+        "relaxed so far that the budget holds. fell: a metric of the teacher or of a variant got "
+        "worse, whether or not a budget fails. The next ones weaken the gate. They always count, except "
         "with nothing, unless the suite gives a new reason: loosened (a limit was relaxed or "
         "removed), removed (a variant is gone or not gated), rows (the gate rows changed), settings "
         "(another task, teacher, metric, seed, load or self-test). nothing: never exit with 1",

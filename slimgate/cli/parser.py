@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from slimgate.errors import did_you_mean
 
@@ -31,6 +32,10 @@ class CommandParser(argparse.ArgumentParser):
             near = did_you_mean(option.partition("=")[0], self._option_string_actions)
             self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
         return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the message alone: a usage of 20 lines would hide it."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def format_help(self) -> str:
         """As argparse's, with the examples."""

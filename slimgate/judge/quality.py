@@ -13,7 +13,7 @@ from math import isfinite
 import numpy as np
 
 from slimgate.errors import MeasureError, list_names
-from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.budget_kinds import QualityBudget, check_budget, list_point_limits
 from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
@@ -23,7 +23,7 @@ from slimgate.judge.over_runs import OverRuns, RunScores, over_runs
 from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
 from slimgate.judge.verdict import QualityJudgement, as_growth, judgement_of, withhold_pass
-from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
 from slimgate.results.base import BudgetFacts, Verdict
 
 # Below these there is a warning, which changes no verdict. By the rule of three, 50 rows without a loss
@@ -107,7 +107,7 @@ def judge_quality(
     over = None
     if builds and any(budget.over == "builds" for budget in budgets):
         over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
-    warnings = _warnings(metric, teacher, variant, evidence)
+    warnings = _warnings(metric, teacher, variant, evidence, budgets)
     of_runs = None
     if runs is not None and max(runs.counts) > 1:
         evidence, of_runs = _over_runs(metric, teacher, variant, evidence, runs)
@@ -184,7 +184,13 @@ def _value(metric: Metric, outcomes: Outcomes) -> float:
     return value
 
 
-def _warnings(metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Evidence) -> tuple[str, ...]:
+def _warnings(
+    metric: Metric,
+    teacher: Outcomes,
+    variant: Outcomes,
+    evidence: Evidence,
+    budgets: Sequence[QualityBudget],
+) -> tuple[str, ...]:
     warnings = []
     if metric.row_sums is not None and metric.row_sums.missing_limit is not None:
         warnings += [reason for reason in [metric.row_sums.missing_limit(teacher)] if reason]
@@ -196,7 +202,22 @@ def _warnings(metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Ev
         warnings.append(f"{len(teacher)} rows, under {_FEW_ROWS}")
     if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
         warnings.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
+    elif (groups := shared_groups(teacher, variant)) is not None:
+        warnings += _large_group(groups, budgets)
     return tuple(warnings)
+
+
+def _large_group(groups: Ints, budgets: Sequence[QualityBudget]) -> list[str]:
+    """A warning if one group has more rows than the strictest budget may lose."""
+    limit = min((abs(limit) for limit in list_point_limits(budgets)), default=None)
+    sizes = np.unique(groups, return_counts=True)[1]
+    share = 100 * sizes.max() / sizes.sum()
+    if limit is None or share <= limit:
+        return []
+    return [
+        f"the largest of {len(sizes):,} groups has {share:.2g} % of the rows; if another group of this size "
+        f"is lost, that alone is more than {limit:g} points, so use smaller groups or many more of them"
+    ]
 
 
 def _small_classes(teacher: ClassOutcomes) -> list[str]:

@@ -100,12 +100,13 @@ def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
     if not path.is_dir():
         return
     for part in sorted(path.iterdir()):
-        names = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(part)]
+        names = [name for name, reader in readers.items() if reader.recognizes(part)]
         if names:
             noun = "folder" if part.is_dir() else "file"
+            log = "a table" if names[0] == _LAST else f"a log of {names[0]}"
             raise DataError(
-                f"{path}: a folder was given, and a log of {names[0]} is one {noun} in it; name the {noun}, "
-                f"such as {part.as_posix()}"
+                f"{path}: a folder was given, and {log} is one {noun} in it; name the {noun}, such as "
+                f"{part.as_posix()}"
             )
 
 

@@ -138,6 +138,8 @@ def _judge_runs(
             ):
                 collected.comparisons.append(comparison)
                 collected.slices += slice_comparison(comparison, scores, fields, budgets, seed)
+    if base.tool != target.tool and differences.refused:
+        differences.refuse("", f"the base was read as {base.tool}, the target as {target.tool}")
     differences.check()
     budgets.check_used(collected.names)
     judged_names = [(part.name, part.task, part.metric) for part in collected.comparisons]

@@ -240,8 +240,16 @@ def _lost_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str
     if facts.flips is None or not facts.flips.quoted:
         return ""
     rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
-    part = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
-    return fold(model.name, f", most confidently wrong first{part}", _answers_table(model, rows, names))
+    about = [
+        *(["most confidently wrong first"] if has_confidence(rows) else []),
+        *([f"{count(len(rows))} of {count(lost)}"] if len(rows) < lost else []),
+    ]
+    return fold(model.name, "".join(f", {words}" for words in about), _answers_table(model, rows, names))
+
+
+def has_confidence(rows: Sequence[QuotedRow]) -> bool:
+    """Whether the rows have how sure the variant was; without it they are in the order of the file."""
+    return any(row.variant_confidence is not None for row in rows)
 
 
 def _won_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:

@@ -397,7 +397,7 @@ def _judge_warnings(record: RunRecord) -> Iterator[str]:
             for warning in facts.warnings:
                 models_by_warning.setdefault(warning, []).append(name)
     for warning, names in models_by_warning.items():
-        yield f"Few rows behind {_join(names)}: {escape(warning)}."
+        yield f"{_join(names)}: {escape(warning)}."
 
 
 def _new_heads(record: RunRecord) -> Iterator[str]:

@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import count, significant, to_fixed
-from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.behaviour import (
     answers_changed,
     behaviour,
+    has_confidence,
     lost_rows,
     won_rows,
     worst_mistakes,
@@ -133,8 +133,7 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any(
             "Rows from right to wrong",
             lost_rows(record),
-            # A log does not contain how sure an answer was.
-            "" if record.task.kind == RECORD_KIND else ", where each variant is most confidently wrong",
+            ", where each variant is most confidently wrong" if _has_confidence(record) else "",
         ),
         _fold_if_any("Rows from wrong to right", won_rows(record), ", which a budget limits too"),
         _fold_if_any("Metrics without a budget (not gated)", other_metrics(record)),
@@ -157,6 +156,11 @@ def _details(record: RunRecord) -> list[str]:
             _without_heading(machine(record)),
         ),
     ]
+
+
+def _has_confidence(record: RunRecord) -> bool:
+    flips = [model.behaviour.flips for model in record.variants if model.behaviour is not None]
+    return any(has_confidence(counted.quoted) for counted in flips if counted is not None)
 
 
 def _describe_page(record: RunRecord) -> str:

@@ -202,6 +202,15 @@ def test_few_groups_are_warned_of(counted: MakePair) -> None:
     assert judgement.warnings == ("the gate rows come in 10 groups, under 30",)
 
 
+def test_a_group_larger_than_the_budget_is_warned_of(counted: MakePair) -> None:
+    """Nobody sees by the count of groups that one of them has a third of the rows."""
+    groups = np.r_[np.zeros(50, np.int64), np.arange(1, 101)]
+    [warning] = judged(counted(150, 2, 1, groups=groups), 2.0).warnings
+    assert warning.startswith("the largest of 101 groups has 33 % of the rows; if another group of this size")
+    assert "that alone is more than 2 points" in warning
+    assert judged(counted(150, 2, 1, groups=groups), 40.0).warnings == ()
+
+
 @pytest.mark.parametrize("limit", [0.0, -1.0, nan, inf])
 def test_a_budget_that_is_no_number_above_zero_is_an_error(counted: MakePair, limit: float) -> None:
     with pytest.raises(SuiteError, match="expected a finite number above 0"):

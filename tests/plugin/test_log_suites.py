@@ -170,6 +170,15 @@ def test_a_suite_of_logs_is_found_in_bench_or_by_its_name(repository: Path) -> N
     assert found(repository / "other.toml") == ["other.toml"]
 
 
+def test_a_plan_says_what_plans_rows_of_logs(repository: Path) -> None:
+    ran = pytest_in(repository, "bench/logs.toml", "--slimgate-plan")
+    text = "\n".join(ran.lines)
+    assert (
+        "bench/logs.toml: its logs are already written, so there is nothing to plan; `slimgate power`" in text
+    )
+    assert not (repository / "reports").exists()
+
+
 def test_a_suite_of_logs_takes_a_budget_on_both_sides(repository: Path) -> None:
     """`bad` and the base with both logs exchanged: it gains 25 points."""
     suite = SUITE.replace("../logs/base", "../logs/bad").replace('../logs/bad" }', '../logs/base" }')

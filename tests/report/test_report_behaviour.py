@@ -80,6 +80,11 @@ def test_lost_rows_are_quoted_with_the_confidence_of_both() -> None:
     assert "| all/8012 | networkx | networkx (0.93) | sympy (0.98) |" in re.sub(" +", " ", text)
     assert r"Returns a view of the array \| with \`axis\` \*last\* &lt;b&gt;…" in text
     assert "distilled" not in text
+    unsure = [QuotedRow(id="a", label="x", teacher="x", variant="y")]
+    flips = Flips(right_to_wrong=3, wrong_to_right=1, changed=4, quoted=unsure)
+    text = section(all_sections(record_of(BehaviourFacts(flips=flips))), "Rows from right to wrong")
+    assert "<summary><b>x0</b>, 1 of 3</summary>" in text
+    assert "confident" not in text
 
 
 def test_calibration_shows_the_bins_that_hold_rows() -> None:

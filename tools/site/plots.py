@@ -282,8 +282,13 @@ def gguf(figure: Figure, ink: str) -> None:
     quality = {_name(row): row for row in table("gguf", "# Quantization types")}
     speed = {_name(row): row for row in table("gguf", "## Speed")}
     # F32 and F16 have a KL of rounding alone, which would squeeze the others together
-    shown = {name: row for name, row in quality.items() if row["mean KL"] and number(row["mean KL"]) > 1e-6}
-    families = {"legacy types": r"q\d_\d|gptq-q", "K-quants": r"q\d_k", "IQ types": "iq", "ternary types": "tq"}
+    lossy = [name for name, row in quality.items() if number(row["mean KL"] or "0") > 1e-6]
+    families = {
+        "legacy types": r"q\d_\d|gptq-q",
+        "K-quants": r"q\d_k",
+        "IQ types": "iq",
+        "ternary types": "tq",
+    }
     panels = _axes(figure, ink, columns=2)
     for axes, read_x in zip(
         panels,
@@ -293,7 +298,7 @@ def gguf(figure: Figure, ink: str) -> None:
         ),
         strict=True,
     ):
-        left = dict(shown)
+        left = dict.fromkeys(lossy)
         for (family, pattern), colour, marker in zip(families.items(), LINES, "so^v", strict=False):
             names = [name for name in left if re.match(pattern, name)]
             for name in names:

@@ -71,9 +71,7 @@ class JudgedPair:
         for name, metric in self.metrics.items():
             for warning in metric.judged.warnings:
                 metrics_by_warning.setdefault(warning, []).append(name)
-        of_rows = (
-            f"few rows behind {', '.join(names)}: {text}" for text, names in metrics_by_warning.items()
-        )
+        of_rows = (f"{', '.join(names)}: {text}" for text, names in metrics_by_warning.items())
         return [*self.warnings, *of_rows]
 
 

@@ -278,38 +278,36 @@ def frontier(figure: Figure, ink: str) -> None:
 
 
 def gguf(figure: Figure, ink: str) -> None:
-    """KL of each GGUF type by its size, and by the speed of an answer with one thread."""
+    """KL of each GGUF type by the size of its file, and by the speed of an answer with one thread."""
     quality = {_name(row): row for row in table("gguf", "# Quantization types")}
     speed = {_name(row): row for row in table("gguf", "## Speed")}
-    # F32 and F16 have a KL of rounding alone, which would squeeze the others together
-    lossy = [name for name, row in quality.items() if number(row["mean KL"] or "0") > 1e-6]
     families = {
-        "legacy types": r"q\d_\d|gptq-q",
-        "K-quants": r"q\d_k",
-        "IQ types": "iq",
-        "ternary types": "tq",
+        "legacy types": r"q\d_\d",
+        "K-quants": r"q\d_k(_\w)?",
+        "IQ types": r"iq\w+",
+        "ternary": r"tq\w+",
     }
+    sizes = {name: number(row["bytes"]) / 1e6 for name, row in quality.items()}
+    rates = {name: number(row["answer, 1 thr."]) for name, row in speed.items()}
     panels = _axes(figure, ink, columns=2)
-    for axes, read_x in zip(
-        panels,
-        (
-            lambda name: number(quality[name]["bytes"]) / 1e6,
-            lambda name: number(speed[name]["answer, 1 thr."]),
-        ),
-        strict=True,
-    ):
-        left = dict.fromkeys(lossy)
-        for (family, pattern), colour, marker in zip(families.items(), LINES, "so^v", strict=False):
-            names = [name for name in left if re.match(pattern, name)]
-            for name in names:
-                del left[name]
-            points = [(read_x(name), number(quality[name]["mean KL"])) for name in names]
-            axes.plot(*zip(*points, strict=True), marker, color=colour, label=family, markersize=5)
-            for name, (x, y) in zip(names, points, strict=True):
-                axes.annotate(
-                    name, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=5.5, color=ink
-                )
+    for axes, places in zip(panels, (sizes, rates), strict=True):
         axes.set_yscale("log")
+        for (family, pattern), colour, marker in zip(families.items(), LINES, "so^v", strict=False):
+            names = [name for name in quality if re.fullmatch(pattern, name)]
+            points = [(places[name], number(quality[name]["mean KL"])) for name in names]
+            axes.plot(*zip(*points, strict=True), marker, color=colour, label=family, markersize=4)
+            for at, (name, point) in enumerate(zip(names, points, strict=True)):
+                side, shift = ("left", 4) if at % 2 else ("right", -4)
+                axes.annotate(
+                    name,
+                    point,
+                    xytext=(shift, 0),
+                    textcoords="offset points",
+                    ha=side,
+                    va="center",
+                    fontsize=6,
+                    color=ink,
+                )
     _words(panels[0], ink, x="size of the file, MB")
     _words(panels[1], ink, x="tokens of an answer a second, one thread")
     panels[0].set_ylabel("mean KL a token, nats", color=ink)

@@ -52,9 +52,9 @@ def judge_log_files(options: argparse.Namespace) -> int:
         ):
             if "slices" in of_logs:
                 raise SuiteError(
-                    f"--slice and {flag_of(stated[0])} were given: with --slice, prediction files are read as "
-                    "tables, whose columns have the names id, label, prediction and group; rename the columns "
-                    f"in the files, and leave {flag_of(stated[0])} out"
+                    f"--slice and {flag_of(stated[0])} were given: with --slice, prediction files are read "
+                    "as tables, whose columns have the names id, label, prediction and group; rename the "
+                    f"columns in the files, and leave {flag_of(stated[0])} out"
                 )
             raise SuiteError(
                 f"{flag_of(of_logs[0])} was given with prediction files, but is only for logs; leave it out"

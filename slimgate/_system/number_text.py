@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor, isfinite, log10
 
 MISSING = "–"
 _MEGABYTE = 1024**2
 _TINY = 1e-4
+_FURTHER_DECIMALS = 3
 
 
 def to_fixed(value: float | None, digits: int) -> str:
@@ -61,3 +63,22 @@ def duration(seconds: float | None) -> str:
 
 def _decimals(value: float, digits: int) -> int:
     return digits - 1 if value == 0 else max(0, digits - 1 - floor(log10(abs(value))))
+
+
+def digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
+    """The fewest decimals that round no number to a limit that it does not equal."""
+    most_digits = fewest + _FURTHER_DECIMALS
+    for digits in range(fewest, most_digits):
+        if all(
+            round(value, digits) != round(limit, digits) or value == limit
+            for value in shown
+            for limit in limits
+        ):
+            return digits
+    return most_digits
+
+
+def format_apart(shown: Sequence[float], limit: float) -> list[str]:
+    """The numbers with one decimal, or with more if one would round a number to the limit."""
+    digits = digits_apart(shown, [limit], fewest=1)
+    return [f"{value:z.{digits}f}" for value in shown]

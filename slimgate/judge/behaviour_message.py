@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimgate._system.number_text import digits_apart, format_apart
 from slimgate.budgets.registry import find_kind
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
@@ -11,7 +12,6 @@ from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.message import (
     describe_undecided,
-    digits_apart,
     format_rows,
     format_share_above,
     rows_would_decide,
@@ -113,8 +113,8 @@ def _slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
     if not failed:
         rows = sum(part.n for part in judged if part.column == judged[0].column)
         needed = "" if budget.n_needed is None else f", {rows_would_decide(budget.n_needed, rows)}"
-        return f"{shown}: {budget.verdict}, {slice_counts(judged)}{needed}"
-    named = [_slice(part) for part in failed[:_MOST_NAMED]]
+        return f"{shown}: {budget.verdict}, {slice_counts(judged, budget.limit)}{needed}"
+    named = [_slice(part, budget.limit) for part in failed[:_MOST_NAMED]]
     rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
 
@@ -124,8 +124,8 @@ def _named_slice(part: SliceFacts, budget: BudgetFacts, withheld: str | None) ->
 
     Example: `accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`.
     """
-    low, high = part.interval
-    drop = f"drop {part.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}], budget {budget.limit:g}"
+    drop, low, high = format_apart((part.drop_points, *part.interval), budget.limit)
+    drop = f"drop {drop} points [{low}, {high}], budget {budget.limit:g}"
     outcome = str(budget.verdict)
     if budget.verdict is Verdict.INCONCLUSIVE:
         needed = budget.n_needed
@@ -134,7 +134,6 @@ def _named_slice(part: SliceFacts, budget: BudgetFacts, withheld: str | None) ->
     return f"{part.metric} of {part.column} {part.value}: {drop} (n={part.n}): {outcome}"
 
 
-def _slice(part: SliceFacts) -> str:
-    low, high = part.interval
-    drop = f"{part.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}]"
-    return f"{part.column} {part.value} (drop {drop}, n={part.n})"
+def _slice(part: SliceFacts, limit: float) -> str:
+    drop, low, high = format_apart((part.drop_points, *part.interval), limit)
+    return f"{part.column} {part.value} (drop {drop} points [{low}, {high}], n={part.n})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimgate._system.number_text import significant
+from slimgate._system.number_text import digits_apart, significant
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
 from slimgate.judge.capped import WORST
 from slimgate.judge.over_builds import MOST_BUILDS
@@ -12,7 +12,6 @@ from slimgate.judge.over_runs import MOST_RUNS
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 
-_FURTHER_DECIMALS = 3
 # factor on the rows of the run, above which a message suggests no number: labelling is too much work
 _OUT_OF_REACH = 100
 
@@ -77,19 +76,6 @@ def _decimals(judgement: QualityJudgement) -> int:
     ends = [end for budget in over_builds for end in budget.interval or ()]
     shown = (*(judgement.interval or ()), judgement.drop_points, *ends)
     return digits_apart(shown, list_point_limits(judgement.budgets), fewest=1)
-
-
-def digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
-    """The fewest decimals that round no number to a limit that it does not equal."""
-    most_digits = fewest + _FURTHER_DECIMALS
-    for digits in range(fewest, most_digits):
-        if all(
-            round(value, digits) != round(limit, digits) or value == limit
-            for value in shown
-            for limit in limits
-        ):
-            return digits
-    return most_digits
 
 
 def _budget(budget: BudgetFacts, digits: int) -> str:

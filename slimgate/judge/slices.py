@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slimgate._system.number_text import format_apart
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour_budgets import (
     LABEL,
@@ -49,16 +50,19 @@ def adjust_by_holm(p_values: Floats) -> Floats:
     return adjusted
 
 
-def slice_counts(slices: Sequence[SliceFacts]) -> str:
-    """`12 inside, 65 undecided (worst: label refund, drop 25.0 [15.6, 37.6], n=40)`, or `all 77 inside`."""
+def slice_counts(slices: Sequence[SliceFacts], limit: float) -> str:
+    """`12 inside, 65 undecided (worst: label refund, drop 25.0 [15.6, 37.6], n=40)`, or `all 77 inside`.
+
+    limit: in points; no figure is rounded to it.
+    """
     undecided = [part for part in slices if part.verdict is Verdict.INCONCLUSIVE]
     if not undecided:
         return f"all {len(slices)} inside"
     worst = max(undecided, key=lambda part: (part.drop_points, -part.n))
     inside = sum(part.verdict is Verdict.PASS for part in slices)
-    low, high = worst.interval
-    drop = f"drop {worst.drop_points:.1f} [{low:.1f}, {high:.1f}], n={worst.n:,}"
-    return f"{inside} inside, {len(undecided)} undecided (worst: {worst.column} {worst.value}, {drop})"
+    drop, low, high = format_apart((worst.drop_points, *worst.interval), limit)
+    where = f"worst: {worst.column} {worst.value}, drop {drop} [{low}, {high}], n={worst.n:,}"
+    return f"{inside} inside, {len(undecided)} undecided ({where})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Protocol
 
-from slimgate._system.number_text import MISSING, count, significant, to_fixed
+from slimgate._system.number_text import MISSING, count, digits_apart, significant, to_fixed
 from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
-from slimgate.judge.message import digits_apart
 
 _GIGA = 10**9
 

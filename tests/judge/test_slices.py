@@ -138,7 +138,7 @@ def test_a_label_that_lost_12_of_40_rows_among_77_is_no_pass() -> None:
     assert found[0].drop_points == pytest.approx(30)
     assert {one.verdict for one in found} == {Verdict.INCONCLUSIVE}
     assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.INCONCLUSIVE
-    assert slice_counts(found) == "0 inside, 77 undecided (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
+    assert slice_counts(found, 5.0) == "0 inside, 77 undecided (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
 
 
 def test_an_undecided_slice_says_the_rows_that_would_decide_it() -> None:

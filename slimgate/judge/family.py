@@ -11,7 +11,7 @@ from dataclasses import replace
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_sequential import Look
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.results.base import Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 
 # The search for a bound ends at this many interval widths.
 _FURTHEST = 2**30
@@ -99,12 +99,18 @@ def _decided_at(judged: QualityJudgement, look: Look | None) -> QualityJudgement
     """The judgement in which a verdict must hold at the level of its look."""
     if look is None:
         return judged
+    judged = replace(judged, budgets=tuple(map(_without_conditions, judged.budgets)))
     level = look.level()
     why = f"decided alone, but not at look {look.number} of {look.of} (level {100 * level:.2g} %)"
     for verdict, name in ((Verdict.PASS, "p_value"), (Verdict.FAIL, "p_holds")):
         p_values = [getattr(budget, name) for budget in judged.budgets]
         judged = _undecided_if(judged, [p is None or p > level for p in p_values], verdict, why)
     return judged
+
+
+def _without_conditions(budget: BudgetFacts) -> BudgetFacts:
+    """The budget without the conditions of a capped mean that are undecided at 5 %: a look is stricter."""
+    return budget if budget.capped is None else replace(budget, capped=replace(budget.capped, undecided=()))
 
 
 def _undecided_if(

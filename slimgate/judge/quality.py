@@ -203,20 +203,24 @@ def _warnings(
     if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
         warnings.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
     elif (groups := shared_groups(teacher, variant)) is not None:
-        warnings += _large_group(groups, budgets)
+        warnings += _large_group(metric, groups, budgets)
     return tuple(warnings)
 
 
-def _large_group(groups: Ints, budgets: Sequence[QualityBudget]) -> list[str]:
-    """A warning if one group has more rows than the strictest budget may lose."""
+def _large_group(metric: Metric, groups: Ints, budgets: Sequence[QualityBudget]) -> list[str]:
+    """A warning if the loss of one group may be larger than the strictest budget in points, for a mean."""
     limit = min((abs(limit) for limit in list_point_limits(budgets)), default=None)
+    low, high = metric.value_range
+    is_mean = metric.per_row is not None or metric.row_mean is not None
+    if limit is None or not is_mean or not isfinite(high - low):
+        return []
     sizes = np.unique(groups, return_counts=True)[1]
     share = 100 * sizes.max() / sizes.sum()
-    if limit is None or share <= limit:
+    if share * (high - low) <= limit:
         return []
     return [
         f"the largest of {len(sizes):,} groups has {share:.2g} % of the rows; if another group of this size "
-        f"is lost, that alone is more than {limit:g} points, so use smaller groups or many more of them"
+        f"is lost, that alone may be more than {limit:g} points, so use smaller groups or many more of them"
     ]
 
 

@@ -17,12 +17,13 @@ class Differences:
     """The differences so far while two logs are compared.
 
     shown: base and target, as messages name them. allow: what may differ (`--allow`). notes: what was
-    accepted.
+    accepted. tools: that wrote base and target; a refusal names them if they differ.
     """
 
     shown: tuple[str, str]
     allow: Collection[str] = ()
     notes: list[str] = field(default_factory=list)
+    tools: tuple[str, str] | None = None
     _refused: dict[str, list[str]] = field(default_factory=dict)
     _flags: dict[str, None] = field(default_factory=dict)
     _missing: dict[str, list[str]] = field(default_factory=dict)
@@ -71,7 +72,10 @@ class Differences:
     def _describe_refused(self) -> str:
         base, target = self.shown
         count = len(self._refused)
-        words = f"{base} and {target} are not comparable: {_join(_describe_places(self._refused))}"
+        tools = ""
+        if self.tools is not None and self.tools[0] != self.tools[1]:
+            tools = " (read as {} and as {})".format(*self.tools)
+        words = f"{base} and {target} are not comparable{tools}: {_join(_describe_places(self._refused))}"
         if not self._flags:
             return words
         accepted = "the rest" if self._is_final else "it" if count == 1 else "them"

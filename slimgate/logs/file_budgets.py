@@ -164,7 +164,7 @@ def _list_quality_budgets(budgets: FileBudgets) -> Iterator[QualityBudget]:
 def _refuse(kind: FileKind, loc: Loc, tables: Mapping[str, Any], shown: str) -> SuiteError:
     """The error about a table that files of this kind are not judged by."""
     actual = format_value(find_value(tables, loc))
-    problem = f"{actual} was given, and {kind} are judged by {JUDGED_BY[kind]}; leave it out"
+    problem = f"{actual} was given, but {kind} are judged by {JUDGED_BY[kind]}; leave it out"
     if kind == KL or loc[-1] in TOKEN_TABLES:
         problem += " (KL logs contain both models and have no base; files of two models have one)"
     return make_suite_error(shown, loc, tables, problem)
@@ -223,7 +223,7 @@ def _read_limits(
     """Reads a suite's tables for the other kinds. Raises SuiteError for a limit that they do not decide."""
     limits = resolve_budgets(tables, tuple(names), shown, without_builds=True)[target]
     for words, key in _list_unjudged(kind, limits):
-        raise SuiteError(f"{shown} [budgets] {key} was given, and {words}; leave it out")
+        raise SuiteError(f"{shown} [budgets] {key} was given, but {words}; leave it out")
     return FileBudgets(limits=limits), limits.switched_off
 
 

@@ -105,7 +105,7 @@ def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
             noun = "folder" if part.is_dir() else "file"
             log = "a table" if names[0] == _LAST else f"a log of {names[0]}"
             raise DataError(
-                f"{path}: a folder was given, and {log} is one {noun} in it; name the {noun}, such as "
+                f"{path}: a folder was given, but {log} is one {noun} in it; name the {noun}, such as "
                 f"{part.as_posix()}"
             )
 

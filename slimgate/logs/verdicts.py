@@ -127,7 +127,9 @@ def _judge_runs(
             "given; leave these budgets out, or give one run of each"
         )
     rules = replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
-    differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])
+    differences = Differences(
+        (base.shown, target.shown), rules.allow, [*base.notes, *target.notes], (base.tool, target.tool)
+    )
     collected = Collected(notes=differences.notes)
     for task in shared_tasks(base, target, differences):
         ranges = find_declared_ranges(task, base, target)
@@ -138,8 +140,6 @@ def _judge_runs(
             ):
                 collected.comparisons.append(comparison)
                 collected.slices += slice_comparison(comparison, scores, fields, budgets, seed)
-    if base.tool != target.tool and differences.refused:
-        differences.refuse("", f"the base was read as {base.tool}, the target as {target.tool}")
     differences.check()
     budgets.check_used(collected.names)
     judged_names = [(part.name, part.task, part.metric) for part in collected.comparisons]

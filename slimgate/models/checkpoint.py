@@ -29,6 +29,7 @@ from slimgate.models.quantized_files import CHECKPOINT, method_of
 from slimgate.models.saved_files import save_tokenizer
 from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.models.torch_model import DESCRIPTION, TorchModel
+from slimgate.store.seal import MANIFEST
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -246,7 +247,7 @@ def checkpoint_files(folder: Path, file: str | None) -> list[Path]:
     neighbours = [
         path
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.suffix in _COMPANIONS and path.name != DESCRIPTION
+        if path.is_file() and path.suffix in _COMPANIONS and path.name not in (DESCRIPTION, MANIFEST)
     ]
     return [*checkpoint_weights(folder, None), *neighbours]
 

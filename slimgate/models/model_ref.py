@@ -300,7 +300,7 @@ def _local_folder(text: str) -> Path | None:
         raise SuiteError(f'"{text}": no such folder{_looked_for(text, folder)}{hint}')
     if meant := _suggest_folder(text):
         raise SuiteError(
-            f'"{text}": no folder {folder} (a model of the hub of that name is "{text}@main"){meant}'
+            f'"{text}": no such folder {folder}; for the hub model of this name, write "{text}@main"{meant}'
         )
     return None
 

@@ -55,7 +55,7 @@ class ServerTable(Table):
                 word.partition("=")[0] in _KEY_OPTIONS
             ):  # the command is in records, so the error does not repeat the value
                 raise ValueError(
-                    f"{word.partition('=')[0]} was given, and a key may not be in a suite; name its "
+                    f"{word.partition('=')[0]} was given, but a key may not be in a suite; name its "
                     "variable by key_env, and the server reads it from its environment, such as VLLM_API_KEY"
                 )
         return command

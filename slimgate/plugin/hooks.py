@@ -233,7 +233,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         state.inputs(run.suite)  # reads them before anything is built
         for line in head_lines(run, earlier, quiet=config.get_verbosity() < 0):
             reporter.write_line(line)
-    if planned:
+    if planned and reporter is not None:
         for log_suite in state.logs.suites.values():
             reporter.write_line(
                 f"{log_suite.shown}: its logs are already written, so there is nothing to plan; "

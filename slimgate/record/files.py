@@ -80,7 +80,9 @@ def read_run(file: Path) -> RunRecord:
         raise DataError(f"{file}: its variants are {actual}, expected {TEACHER} first, and each name once")
     paths = [name for name in (*names, PurePosixPath(record.suite.path).stem) if not _is_plain(name)]
     if paths:
-        raise DataError(f"{file}: the name {paths[0]!r} points to another folder, which no name may do")
+        raise DataError(
+            f"{file}: the name {paths[0]!r} cannot be the name of a file; expected a name without a path"
+        )
     return record
 
 

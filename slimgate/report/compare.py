@@ -45,7 +45,10 @@ _HOW = (
     "only the two values are compared."
 )
 
-
+# of logs
+_HOW_SLICES = (
+    "A slice is worse or better if the interval of its new drop does not overlap that of its old drop."
+)
 _NEW_ALONE = "## Which variants of the new release can be told apart"
 _WORDS = {"worse": "**worse**", "better": "better", "no change shown": "no change shown", None: MISSING}
 _UNDECIDED = {
@@ -85,7 +88,9 @@ def metric_table(comparison: Comparison, models: Sequence[ModelChange]) -> str:
 def _describe_metric(change: MetricChange) -> str:
     if change.interval == (0.0, 0.0):
         return "the same"
-    return "not tested" if change.of_log_slice and change.shown is None else _WORDS[change.shown]
+    if change.of_log_slice and change.shown is None:
+        return _WORDS[change.direction or "no change shown"]
+    return _WORDS[change.shown]
 
 
 def _name(comparison: Comparison, model: ModelChange) -> str:
@@ -280,6 +285,9 @@ def compare_report(comparison: Comparison) -> str:
             with_heading("### Latency", latency_table(comparison)),
             separation(comparison.separation, _NEW_ALONE),
             _HOW,
+            _HOW_SLICES
+            if any(change.of_log_slice for model in comparison.variants for change in model.metrics)
+            else "",
         )
         + "\n"
     )

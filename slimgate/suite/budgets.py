@@ -306,7 +306,7 @@ def _refuse_over_key(table: Mapping[str, object], loc: Loc, data: object, file: 
     """Raises SuiteError if a budget that is judged on the first build alone has the key `over`."""
     if OVER in table:
         advice = "only budgets on what a metric lost behind the teacher take it"
-        problem = f"{format_value(table[OVER])} was given, and {advice}; leave it out"
+        problem = f"{format_value(table[OVER])} was given, but {advice}; leave it out"
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
@@ -315,13 +315,13 @@ def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: object, file:
     if all(budget.over == "rows" for budget in budgets):
         return
     if loc[0] == "tune":
-        problem = '"builds" was given, and a search judges one build of each variant; leave it out'
+        problem = '"builds" was given, but a search judges one build of each variant; leave it out'
         raise make_suite_error(file, (*loc, OVER), data, problem)
     seeds = find_value(data, ("suite", "seeds"))
     if not isinstance(seeds, list | tuple) or len(seeds) < 2:
         actual = "no seeds" if seeds is None else f"seeds = {format_value(seeds)}"
         problem = (
-            f'"builds" was given, and [suite] has {actual}; expected two or more, such as seeds = [0, 1, 2]'
+            f'"builds" was given, but [suite] has {actual}; expected two or more, such as seeds = [0, 1, 2]'
         )
         raise make_suite_error(file, (*loc, OVER), data, problem)
 

@@ -349,8 +349,8 @@ class LoadTable(Table):
     """Number of requests in one turn. The prompts are gate rows of all lengths, in random order. Every turn
     has the same prompts."""
     blocks: int = Field(default=12, ge=6, le=1000)
-    """Number of timed turns of the variant. For each of them, the teacher has two turns, which show the
-    noise."""
+    """Number of timed turns of the variant. For each turn of the variant, the teacher has two turns; the
+    difference between these two is the noise."""
     service_level: ServiceLevelTable | None = None
     """Limits on the times of a request, such as { ttft_ms = 200, tpot_ms = 30 }. Requests that meet every
     limit count for goodput."""

@@ -158,7 +158,7 @@ def _read_tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc,
     _, over_builds = budgets.drop_over_builds()
     if over_builds:
         problem = (
-            '"builds" was given, and a search judges one build of each variant; give it its own [tune] budget'
+            '"builds" was given, but a search judges one build of each variant; give it its own [tune] budget'
         )
         raise reader.make_error((*loc, over_builds[0], "over"), problem)
     needs = suite.setup.task.object.needs(suite.setup.task.params)

@@ -226,7 +226,7 @@ def test_budgets_over_builds_are_not_judged_from_one_build(
     code, _, err = judge(*pair, "--budgets", tmp_path / "x.toml")
     assert code == 4
     problem = (
-        '[budgets] accuracy over = "builds" was given, and prediction files come from one build of each model'
+        '[budgets] accuracy over = "builds" was given, but prediction files come from one build of each model'
     )
     assert problem in err
 
@@ -309,7 +309,7 @@ WRONG = {
     "no-table": (["--budgets", "table.toml"], "table.toml: no table [budget] here. Did you mean budgets?"),
     "no-quality": (
         ["--budgets", "size.toml"],
-        "[budgets.size]: { compression_min = 2 } was given, and prediction files "
+        "[budgets.size]: { compression_min = 2 } was given, but prediction files "
         "are judged by metrics, flips",
     ),
     "not-a-table": (["--budgets", "flat.toml"], "flat.toml budgets: 1 was given, expected a table [budgets]"),

@@ -310,7 +310,7 @@ def test_budgets_that_load_tests_do_not_answer_are_refused(
     base, again, target = files(tmp_path, slower=0.5)
     assert main(["judge", base, target, "--repeat", again, "--budgets", budgets]) == 4
     problem = (
-        f"{budgets} [budgets.accuracy]: {{ drop_points = 1.0 }} was given, and load "
+        f"{budgets} [budgets.accuracy]: {{ drop_points = 1.0 }} was given, but load "
         "tests are judged by latency"
     )
     assert problem in capsys.readouterr().err

@@ -420,13 +420,13 @@ def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tm
     assert "--slice and --id were given: with --slice, prediction files are read as tables, whose" in err
     code, _, err = judge(tmp_path, files[1], "--drop-points", 2)
     assert code == 4
-    assert "a folder was given, and a table is one file in it; name the file, such as " in err
+    assert "a folder was given, but a table is one file in it; name the file, such as " in err
     write_lm_eval(tmp_path / "log", {"gsm8k": [1.0, 0.0]})
     table = tmp_path / "scores.csv"
     table.write_text("id,task,metric,score\na,gsm8k,acc,1\nb,gsm8k,acc,0\n")
     code, _, err = judge(table, tmp_path / "log", "--drop-points", 2)
     assert code == 4
-    assert "the base was read as table, the target as lm_eval" in err
+    assert "are not comparable (read as table and as lm_eval): " in err
 
 
 @pytest.mark.parametrize(

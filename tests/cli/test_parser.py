@@ -34,7 +34,7 @@ HELPS = {
         (["judge", "a.csv", "b.csv", "--on-inconclusive", "wran"], "Did you mean warn?"),
         (
             ["accept", "run.json", "v1", "--name", "v1"],
-            "slimgate accept: unrecognized arguments: v1; see slimgate accept --help\n",
+            "slimgate accept: unrecognized arguments: v1. See slimgate accept --help.\n",
         ),
     ],
     ids=["command", "option", "option with a value", "choice", "argument"],

@@ -172,7 +172,7 @@ def test_the_command_and_suites_refuse_the_same(tmp_path: Path, judge: Judge) ->
         path = _write(tmp_path, f"{OWN[kind]}memory = {{ memory_ratio_max = 0.8 }}")
         base = [] if kind == KL else [tmp_path / f"base{suffix}"]
         code, out, err = judge(*base, tmp_path / f"target{suffix}", "--budgets", path)
-        problem = f"[budgets.memory]: {{ memory_ratio_max = 0.8 }} was given, and {kind} are judged by "
+        problem = f"[budgets.memory]: {{ memory_ratio_max = 0.8 }} was given, but {kind} are judged by "
         assert (code, out) == (4, "")
         assert problem in err
         logs = f'[logs]\ntargets = {{ target = "target{suffix}" }}\n'

@@ -139,7 +139,7 @@ def test_budgets_that_a_kl_log_does_not_answer_are_refused(
     text = "kl = { mean_max = 0.03, above_cap_max = 0.01 }\nsize = { compression_min = 2.0 }"
     file = budgets(tmp_path, text)
     assert main(["judge", str(log), "--budgets", file]) == 4
-    problem = f"{file} [budgets.size]: {{ compression_min = 2.0 }} was given, and KL logs are judged by kl, "
+    problem = f"{file} [budgets.size]: {{ compression_min = 2.0 }} was given, but KL logs are judged by kl, "
     assert problem in capsys.readouterr().err
 
 

@@ -425,7 +425,7 @@ def test_a_folder_of_outputs_names_one(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((WRITTEN / "promptfoo/base.json").read_bytes())
     with pytest.raises(
         DataError,
-        match=r"a folder was given, and a log of promptfoo is one file in it; name the file, such "
+        match=r"a folder was given, but a log of promptfoo is one file in it; name the file, such "
         r"as .*a\.json",
     ):
         read_log(tmp_path)

@@ -118,7 +118,7 @@ def test_a_path_with_a_mistake_is_no_model_of_the_hub(tmp_path: Path, text: str,
         parse_model_ref(Located.at(text, bench))
     said = str(caught.value)
     assert said.startswith(
-        f'"{text}": no folder {bench / text} (a model of the hub of that name is "{text}@main")'
+        f'"{text}": no such folder {bench / text}; for the hub model of this name, write "{text}@main"'
     )
     assert re.search(hint, said)
     assert parse_model_ref(Located.at(f"{text}@main", bench)).hub_id == text

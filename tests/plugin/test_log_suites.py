@@ -319,7 +319,7 @@ def test_budgets_of_models_do_not_go_with_prediction_files(predictions: Path, ta
     ran = pytest_in(predictions, "bench")
     assert ran.code == 4
     problem = (
-        rf"\[budgets[\] .]+{table.split(' ')[0]}\S* .* was given, and prediction files are judged by metrics"
+        rf"\[budgets[\] .]+{table.split(' ')[0]}\S* .* was given, but prediction files are judged by metrics"
     )
     assert re.search(problem, "\n".join(ran.lines)), ran.lines
 

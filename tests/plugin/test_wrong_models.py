@@ -49,7 +49,10 @@ def write_folder(folder: Path, **config: object) -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("models/teacher", r'no folder {bench}/models/teacher \(a model of the hub of that name is "models'),
+        (
+            "models/teacher",
+            r'no such folder {bench}/models/teacher; for the hub model of this name, write "models',
+        ),
         ("team/unknown", "team/unknown: there is no folder {bench}/team/unknown; not in the local cache"),
         ("../models/gptq", r"steps\[0\].keep_layers: cannot start from .* the model is already quantized"),
     ],

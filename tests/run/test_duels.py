@@ -91,6 +91,6 @@ def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun
 def test_a_process_that_dies_ends_all_of_them(duels: Duels, run: SuiteRun) -> None:
     duels.speedup(run.handle("shorter"), Workload(1))
     duels._contenders["shorter"]._process.kill()
-    with pytest.raises(MeasureError, match="shorter: the process that times it failed"):
+    with pytest.raises(MeasureError, match="shorter: the timing process failed"):
         duels.speedup(run.handle("shorter"), Workload(1))
     assert duels._contenders == {}

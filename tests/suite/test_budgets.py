@@ -441,7 +441,7 @@ def test_a_budget_over_builds_replaces_the_common_one_and_reach() -> None:
 
 def test_a_search_and_logs_have_one_build() -> None:
     table = {"drop_points": 1.0, "over": "builds"}
-    with pytest.raises(SuiteError, match='over: "builds" was given, and a search judges one build of each'):
+    with pytest.raises(SuiteError, match='over: "builds" was given, but a search judges one build of each'):
         read_budgets({"accuracy": table}, ("tune", "budget"), {"suite": {"seeds": (0, 1)}}, "x.toml")
     with pytest.raises(
         SuiteError, match='over = "builds" was given, but logs come from one build of each model'

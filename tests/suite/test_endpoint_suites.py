@@ -269,7 +269,7 @@ REFUSED_SERVERS = [
     (
         "a key by =",
         STARTED.replace('"mine"', '"--api-key=sk-5309"'),
-        "--api-key was given, and a key may not",
+        "--api-key was given, but a key may not",
     ),
     (
         "a path",

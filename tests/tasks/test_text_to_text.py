@@ -138,7 +138,10 @@ def test_a_folder_without_a_start_token_is_refused(tmp_path: Path) -> None:
     ("config", "problem"),
     [
         ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM, expected an encoder-decoder"),
-        ({"is_encoder_decoder": False}, "model of one stack, expected an encoder-decoder"),
+        (
+            {"is_encoder_decoder": False},
+            "model with only an encoder or only a decoder, expected an encoder-decoder",
+        ),
         (
             {"is_encoder_decoder": True, "model_type": "bart", "max_position_embeddings": 16},
             "max_tokens = 32, but .* has positions for 16 tokens",

@@ -3,7 +3,7 @@
 Version 0.1.1 calls the time until the first token `ttft`, later versions `time_to_first_token`. The
 `inter_token_latency` of a request is the mean time from one token to the next. Requests of the warm-up are
 left out.
-Requests that aiperf cancelled itself (`--request-cancellation-rate`) are unfinished, and not
+Requests that aiperf cancelled on purpose (`--request-cancellation-rate`) are unfinished, and not
 failures of the server.
 """
 

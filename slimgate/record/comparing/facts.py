@@ -80,7 +80,7 @@ class MetricChange(Moved):
     """A metric of one model. old_drop, new_drop: of a variant from its own teacher in each release.
 
     reading: in words, whether the variant moved, or its teacher, or both. of_log_slice: it is a slice of
-    logs, of which the record has the values alone. It has few samples, so without a test nothing is claimed.
+    logs, of which the record has no answers, so the two drops are compared by their intervals.
     """
 
     metric: str
@@ -93,8 +93,11 @@ class MetricChange(Moved):
 
     @property
     def direction(self) -> Literal["worse", "better"] | None:
-        """What the test shows. Without a test, what the values show; nothing for a slice of logs."""
-        return None if self.of_log_slice and self.shown is None else super().direction
+        """What the test shows. Without a test, what the values show; for a slice of logs, the intervals."""
+        old, new = self.old_drop_interval, self.new_drop_interval
+        if not self.of_log_slice or self.shown is not None or old is None or new is None:
+            return super().direction
+        return "worse" if new[0] > old[1] else "better" if new[1] < old[0] else None
 
 
 class SliceChange(Moved):

@@ -156,7 +156,7 @@ class Contender:
             self._process.join(timeout=5)
             answer = {"error": describe_end(self._process.exitcode)}
         if "error" in answer:
-            raise MeasureError(f"{self.spec.name}: the process that times it failed: {answer['error']}")
+            raise MeasureError(f"{self.spec.name}: the timing process failed: {answer['error']}")
         return answer
 
 

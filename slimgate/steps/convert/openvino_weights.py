@@ -28,8 +28,8 @@ INT4_ONLY = ("group_size", "ratio", "all_layers", "awq", "scale_estimation")
 
 class Params(Table):
     mode: Literal["int8_asym", "int8_sym", "int4_asym", "int4_sym"] = "int8_asym"
-    """Number of bits of a weight (8 or 4). The levels of modes that end in _asym have a zero point; those of
-    modes that end in _sym are symmetric around 0."""
+    """Number of bits of a weight (8 or 4). Modes that end in _asym use a zero point. In modes that end in
+    _sym, the levels are symmetric around 0."""
     group_size: int | None = Field(default=None, ge=-1)
     """Number of weights that share a scale in int4 modes (-1: the whole channel); default: the default of
     nncf."""

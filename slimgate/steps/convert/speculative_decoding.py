@@ -95,7 +95,7 @@ def refuse_drawn_answers(context: BuildContext) -> None:
     """Raises BuildError if the task draws its answers, because a draft proposes the most likely tokens."""
     if temperature := getattr(context.task_params, "temperature", 0):
         raise BuildError(
-            f"[task] temperature = {temperature:g} was given, and a draft proposes the most likely tokens; "
+            f"[task] temperature = {temperature:g} was given, but a draft proposes the most likely tokens; "
             "set temperature = 0, or leave the step out"
         )
 

@@ -46,9 +46,9 @@ class Params(Table):
     quantization: Literal["float32", "int8", "int8_float32"] = "int8"
     """Format of the weights; `slimgate steps to_ctranslate2` explains each format."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of a decoder's scores, in standard deviations. At the first token that changes
-    in an answer, the expected token may score higher by at most this value. Default: 0.01 with float32, else
-    any change."""
+    """Largest allowed change of a decoder's scores, in standard deviations of the scores. At the first
+    token that changes in an answer, the expected token may score higher by at most this value. Default:
+    0.01 with float32, else any change."""
 
 
 class ToCTranslate2(Step[Params]):

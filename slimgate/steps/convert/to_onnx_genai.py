@@ -58,8 +58,8 @@ class Params(Table):
     activations: Literal["int8", "float32"] = "int8"
     """Format to which a matrix product rounds its input, for int8 and int4; "float32" does not round."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of the scores, in standard deviations; default: 0.01 with fp32, else any
-    change."""
+    """Largest allowed change of the scores, in standard deviations of the scores; default: 0.01 with fp32,
+    else any change."""
 
 
 class ToOnnxGenai(Step[Params]):

@@ -31,8 +31,8 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "gpt2")
 
 class Params(Table):
     tolerance: float = Field(default=0.01, gt=0)
-    """Largest allowed change of the scores, in standard deviations. At the first token that changes in an
-    answer, the expected token may score higher by at most this value."""
+    """Largest allowed change of the scores, in standard deviations of the scores. At the first token that
+    changes in an answer, the expected token may score higher by at most this value."""
 
 
 class ToOpenVinoDecoder(Step[Params]):

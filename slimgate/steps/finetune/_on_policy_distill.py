@@ -140,7 +140,7 @@ def _check_pair(student: TorchModel, teacher: TorchModel) -> None:
     if not can_write(network) or student.config.is_encoder_decoder:
         raise BuildError(
             f"on_policy_distill: {type(network).__name__} is not a decoder that generates text; use "
-            "sequence_distill"
+            "the step sequence_distill"
         )
     if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         raise BuildError(

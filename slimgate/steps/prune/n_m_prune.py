@@ -26,7 +26,7 @@ class Params(Table):
     n: int = Field(default=2, ge=1)
     """Largest number of weights in each group that are not set to zero."""
     m: int = Field(default=4, ge=2, le=64)
-    """Number of weights in a group. A group consists of neighbours along a layer's inputs."""
+    """Number of weights in a group. A group consists of adjacent weights along a layer's inputs."""
     score: Literal["magnitude", "wanda"] = "magnitude"
     """Which weights are kept: those with the largest |w| ("magnitude"), or with the largest |w| · ‖x‖ on
     `calibration` rows ("wanda")."""

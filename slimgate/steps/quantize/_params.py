@@ -32,8 +32,8 @@ class WeightGridParams(Table):
     bits: int = Field(default=4, ge=2, le=8)
     """Number of bits of a weight in the linear layers."""
     granularity: Literal["group", "channel", "tensor"] = "group"
-    """Which weights share a scale: group_size neighbours in a row ("group"), a row ("channel"), or the whole
-    matrix ("tensor")."""
+    """Which weights share a scale: group_size adjacent weights in a row ("group"), a row ("channel"), or
+    the whole matrix ("tensor")."""
     group_size: int = Field(default=64, ge=8, le=4096)
     """Number of weights in a group that shares a scale."""
     symmetric: bool = True

@@ -34,7 +34,7 @@ NEEDS_GPU = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}
 
 class Params(Table):
     config: Literal["int8_dynamic", "int8_weight_only", "int4_weight_only", "float8_dynamic"]
-    """The configuration of torchao. It sets the format of weights and activations."""
+    """The quantization configuration of torchao, which sets the format of weights and activations."""
     group_size: Literal[32, 64, 128, 256] = 128
     """Number of weights that share a scale, for int4_weight_only."""
 

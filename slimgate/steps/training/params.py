@@ -39,9 +39,9 @@ class TrainingParams(Table):
     process, up to rounding. More than one process is not possible with losses that compare tokens inside the
     models."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Format of arithmetic: "auto" uses bfloat16 if the machine supports it natively, else float32. For a
-    teacher's answers that are stored before training, "auto" uses bfloat16 only if a sample of the answers
-    agrees with float32."""
+    """Number format of the computation: "auto" uses bfloat16 if the machine supports it natively, else
+    float32. For a teacher's answers that are stored before training, "auto" uses bfloat16 only if a sample
+    of the answers agrees with float32."""
 
     @model_validator(mode="after")
     def _a_row_for_each_process(self) -> Self:

@@ -104,8 +104,8 @@ class TextPairs(Prompts):
         for key, answer in zip(self.keys, self.answers, strict=True):
             if not answer:
                 raise DataError(
-                    f"row {key} has no reference to learn from; give a reference, leave the row out, or let "
-                    "the teacher write the answer: sequence_distill"
+                    f"row {key} has no reference to learn from; add a reference, leave the row out, or use "
+                    "the step sequence_distill, which learns from the teacher's answers"
                 )
         return [list(answer) for answer in self.answers]
 

@@ -177,21 +177,22 @@ def test_a_comparison_without_a_budget_demands_nothing(tmp_path: Path) -> None:
     assert not [key for key in demands.settings if key.endswith(" acc")]
 
 
-def test_a_slice_of_logs_without_a_test_is_not_said_to_be_worse(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lost", "fell"), [(2, []), (60, ["qa/acc[cat=a]"])], ids=["noise", "a loss"])
+def test_a_slice_of_logs_is_worse_by_its_intervals_alone(tmp_path: Path, lost: int, fell: list[str]) -> None:
     """A slice has few samples, and the record has no answers of its own for it."""
     lines = [{"id": str(k), "task": "qa", "metric": "acc", "cat": "ab"[k % 2]} for k in range(400)]
     records = []
-    for name, wrong in (("old", range(0)), ("new", range(0, 20, 2))):
+    for name, wrong in (("old", range(0)), ("new", range(0, 2 * lost, 2))):
         for side, missed in (("base", range(0)), ("target", wrong)):
             rows = [{**line, "score": float(k not in missed)} for k, line in enumerate(lines)]
             (tmp_path / f"{side}.jsonl").write_text("\n".join(map(json.dumps, rows)))
         report = tmp_path / name
         files = [str(tmp_path / "base.jsonl"), str(tmp_path / "target.jsonl")]
-        assert main(["judge", *files, "--drop-points", "9", "--slice", "cat", "--report", str(report)]) == 0
+        assert main(["judge", *files, "--drop-points", "20", "--slice", "cat", "--report", str(report)]) == 0
         records.append(read_record_file(report))
     found = compare(*records)
     slices = {change.metric: change for change in found.variants[0].metrics if change.of_log_slice}
-    assert slices["qa/acc[cat=a]"].drop_points == pytest.approx(5.0)
-    assert slices["qa/acc[cat=a]"].direction is None
-    assert [metric.metric for _, metric in found.fell] == ["qa/acc"]
-    assert re.search(r"qa/acc\\\[cat=a\\\] .* not tested", compare_report(found))
+    assert slices["qa/acc[cat=a]"].drop_points == pytest.approx(lost / 2)
+    assert [metric.metric for _, metric in found.fell if metric.of_log_slice] == fell
+    words = r"\*\*worse\*\*" if fell else "no change shown"
+    assert re.search(rf"qa/acc\\\[cat=a\\\] .* {words}", compare_report(found))

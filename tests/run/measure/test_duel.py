@@ -221,14 +221,12 @@ def test_two_runtimes_never_share_a_process(spec: ContenderSpec, plain: Contende
 
 
 def test_what_cannot_be_loaded_or_dies_is_an_error_with_its_name(spec: ContenderSpec) -> None:
-    with pytest.raises(MeasureError, match="gone: the process that times it failed: FileNotFoundError"):
+    with pytest.raises(MeasureError, match="gone: the timing process failed: FileNotFoundError"):
         Contender(named(spec, "gone", folder=Path("/no/such/folder")))
     dying = Contender(named(spec, "dying"))
     dying.prepare([INPUTS])
     dying._process.kill()
-    with pytest.raises(
-        MeasureError, match="dying: the process that times it failed: it was killed by SIGKILL"
-    ):
+    with pytest.raises(MeasureError, match="dying: the timing process failed: it was killed by SIGKILL"):
         dying.block(1, discard=0)
     dying.close()
 

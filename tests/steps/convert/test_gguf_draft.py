@@ -210,7 +210,7 @@ class TestByLlamaCpp:
     def test_drawn_answers_are_refused(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
         drawn = ANSWERS.model_copy(update={"temperature": 0.7})
         monkeypatch.setattr(pair.context, "task_params", drawn)
-        with pytest.raises(BuildError, match=r"temperature = 0.7 was given, and a draft proposes"):
+        with pytest.raises(BuildError, match=r"temperature = 0.7 was given, but a draft proposes"):
             pair.apply()
 
     def test_both_files_are_exported_apart(self, saved: Path, tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_drawn_answers_are_refused(llama: tuple[Any, Any], monkeypatch: pytest.M
     drawn = context.task_params.model_copy(update={"temperature": 0.7})
     monkeypatch.setattr(context, "task_params", drawn)
     with pytest.raises(
-        BuildError, match=r"temperature = 0.7 was given, and a draft proposes the most likely"
+        BuildError, match=r"temperature = 0.7 was given, but a draft proposes the most likely"
     ):
         apply(llama)
 

@@ -89,8 +89,8 @@ def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
     if not shared and "" in {**base.tasks, **target.tasks}:
         raise DataError(
             f"{base.shown} (log of {base.tool}) and {target.shown} (log of {target.tool}) have no task "
-            "name in common: a table without a column task names no task; expected two logs of one tool, or a table "
-            f"whose column task has {list_tasks([name for name in (*base.tasks, *target.tasks) if name])}"
+            "name in common: a table without a column task names no task; expected two logs of one tool, "
+            f"or a table whose column task has {list_tasks([name for name in (*base.tasks, *target.tasks) if name])}"
         )
     if not shared:
         raise DataError(f"no task in common: {'; '.join(lacking)}")

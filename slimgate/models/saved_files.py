@@ -62,7 +62,8 @@ def check_text_to_text(ref: ModelRef, config: Json) -> None:
     if config.get("is_encoder_decoder") is False or (names and not config.get("is_encoder_decoder")):
         raise SuiteError(
             f"{ref.text} is a {next(iter(names), 'model with only an encoder or only a decoder')}, "
-            "expected an encoder-decoder such as T5, BART or Marian; for a decoder, use the task text_generation"
+            "expected an encoder-decoder such as T5, BART or Marian; for a decoder, use the task "
+            "text_generation"
         )
 
 

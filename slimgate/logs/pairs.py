@@ -87,10 +87,11 @@ def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
         if names
     ]
     if not shared and "" in {**base.tasks, **target.tasks}:
+        named = list_tasks([name for name in (*base.tasks, *target.tasks) if name])
         raise DataError(
             f"{base.shown} (log of {base.tool}) and {target.shown} (log of {target.tool}) have no task "
             "name in common: a table without a column task names no task; expected two logs of one tool, "
-            f"or a table whose column task has {list_tasks([name for name in (*base.tasks, *target.tasks) if name])}"
+            f"or a table whose column task has {named}"
         )
     if not shared:
         raise DataError(f"no task in common: {'; '.join(lacking)}")

@@ -507,7 +507,7 @@ def test_a_table_without_a_task_beside_a_log_is_one_line(judge: Judge, tmp_path:
     code, _, err = judge(log, table, "--drop-points", 2)
     assert (code, err.count("\n")) == (4, 1)
     assert "is a log of lm_eval and" in err
-    assert "expected two logs of one tool, or a column task with the task gsm8k in it" in err
+    assert "expected two logs of one tool, or a table whose column task has the task gsm8k" in err
 
 
 def test_a_target_that_is_much_better_may_be_the_base(judge: Judge, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.metadata import version
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,14 @@ _RENAMED = Version("5.24.0")
 
 
 def cache_argument(network: nn.Module, cache: Cache) -> dict[str, Any]:
-    """The cache by the name that the network's `forward` has for it. It suits `generate` too.
+    """The cache by the name that the network's `forward` has for it. It suits `generate` too."""
+    return {_name_for(type(network)): cache}  # type: ignore[arg-type]  # torch types __hash__ of a Module
 
-    A wrapper's `forward` may name neither; then the version of transformers decides.
-    """
-    names = signature(network.forward).parameters
-    usual = NEW if Version(version("transformers")) >= _RENAMED else OLD
-    return {next((name for name in CACHE_NAMES if name in names), usual): cache}
+
+@lru_cache(maxsize=64)  # called for each token that is timed
+def _name_for(of: type[nn.Module]) -> str:
+    """The name in `forward` of a class. A wrapper may have neither; then the version decides."""
+    names = signature(of.forward).parameters
+    if named := [name for name in CACHE_NAMES if name in names]:
+        return named[0]
+    return NEW if Version(version("transformers")) >= _RENAMED else OLD

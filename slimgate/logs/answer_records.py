@@ -114,7 +114,11 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
         params={
             "comparisons": comparisons,
             **_describe_slices(first),
-            RULES: {"missing": first.rules.missing, "allow": sorted(first.rules.allow)},
+            RULES: {
+                "missing": first.rules.missing,
+                "allow": sorted(first.rules.allow),
+                "looks": first.rules.looks,
+            },
         },
         source={
             "name": first.base.tool,

@@ -401,6 +401,7 @@ _RULES: Mapping[str, Rule] = {
     "logs.missing": _is_laxer,
     "logs.allow": _allows_more,
     "logs.positive": _is_other,
+    "logs.looks": _is_fewer,
     "measure.metrics": _lacks_item,
     "measure.workloads": _lacks_item,
     "measure.loads": _asks_less_of_servers,

@@ -70,6 +70,7 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
     of_fraud = [*predictions, "--metric", "recall", *points, "--positive"]
     grades = [base["grade"], target["grade"], "--higher-is-better", "grade", *points, "--range"]
     toxicity = [base["toxicity"], target["toxicity"], *points]
+    toxicity_up = [*toxicity, "--higher-is-better", "toxicity"]
     return {
         "direction": (
             [*toxicity, "--lower-is-better", "toxicity"],
@@ -81,6 +82,7 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
             [*grades, "grade=3:5"],
             "[logs] range of grade was [0.0, 10.0] and is [3.0, 5.0]",
         ),
+        "looks": ([*toxicity_up, "--looks", 4], toxicity_up, "[logs] looks was 4 and is 1"),
         "positive": ([*of_fraud, "fraud"], [*of_fraud, "ok"], '[logs] positive was "fraud" and is "ok"'),
         "share above the cap": (
             [kl_log, "--budgets", budgets["kl"]],
@@ -100,7 +102,15 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
     }
 
 
-GATES = ("direction", "range", "positive", "share above the cap", "cap of KL", "cap of scores")
+GATES = (
+    "direction",
+    "range",
+    "looks",
+    "positive",
+    "share above the cap",
+    "cap of KL",
+    "cap of scores",
+)
 
 
 def report(folder: Path, options: list[object]) -> StoredRecord:

@@ -242,4 +242,7 @@ def _list_unjudged(kind: FileKind, limits: VariantBudgets) -> Iterator[tuple[str
             yield f"load tests decide {', '.join(able)}", f"{LATENCY} {limit.kind} = {limit.limit:g}"
     for name in limits.behaviour.named_slices:
         if name.column != LABEL:
-            yield f"prediction files are sliced by {LABEL}", f"{SLICES}.{name.column}"
+            yield (
+                f'prediction files are sliced by {LABEL} (format = "table" slices by a column)',
+                f"{SLICES}.{name.column}",
+            )

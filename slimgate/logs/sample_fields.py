@@ -115,5 +115,5 @@ def _list_names(fields: Mapping[str, object], before: str = "") -> Iterable[str]
     for name, value in fields.items():
         if isinstance(value, Mapping):
             yield from _list_names(value, f"{before}{name}.")
-        elif not (isinstance(value, str) and len(value) > _LONGEST):
+        elif value not in (None, "") and not (isinstance(value, str) and len(value) > _LONGEST):
             yield f"{before}{name}"

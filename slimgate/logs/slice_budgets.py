@@ -86,7 +86,10 @@ def _read_named(
             raise SuiteError(f"{where}: {limits!r} was given, expected limits by metric, as in {_EXAMPLE}")
         for pattern, entry in limits.items():
             if not isinstance(entry, Mapping):
-                raise SuiteError(f'{where} "{pattern}": {entry!r} was given; name a metric, as in {_EXAMPLE}')
+                raise SuiteError(
+                    f'{where} "{pattern}": {entry!r} was given; name a metric, as in '
+                    f'[budgets.slices.{field}."{value}"] accuracy = {{ {pattern} = {entry!r} }}'
+                )
             yield SliceBudgets(pattern, read_limits(entry, f'{where} "{pattern}"'), field, value)
 
 

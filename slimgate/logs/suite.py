@@ -290,7 +290,8 @@ def _check_keys(table: LogsTable, kind: FileKind, shown: str) -> None:
     """Raises SuiteError for a key of [logs] that does not go with the kind of file."""
     for key in LogsTable.model_fields:
         if key in table.model_fields_set - _KEYS[kind]:
-            raise SuiteError(f"{shown} [logs] {key}: cannot be used with {kind}; leave it out")
+            hint = ', or set format = "table" to slice by a column' if key == "slices" else ""
+            raise SuiteError(f"{shown} [logs] {key}: cannot be used with {kind}; leave it out{hint}")
 
 
 def _read_budgets(

@@ -147,9 +147,10 @@ def _suites_in(search: Search, *, matched: bool) -> list[str]:
 
 
 def _mentions_suite(path: Path) -> bool:
-    """Whether "suite" occurs in the file. If no file has it, nothing more of slimgate is imported."""
+    """Whether "suite" or "logs" is in the file. If no file has them, nothing more of slimgate is imported."""
     try:
-        return b"suite" in path.read_bytes().lower()
+        text = path.read_bytes().lower()
+        return b"suite" in text or b"logs" in text
     except OSError:
         return False
 

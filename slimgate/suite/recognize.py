@@ -80,14 +80,16 @@ def _describe_headless(data: Mapping[str, object]) -> str | None:
 
 
 def has_tables_of_a_suite(path: Path) -> bool:
-    """Whether the TOML has [suite] and a further table of a suite, or extends another file."""
+    """Whether the TOML has [suite] and a further table of a suite or extends another file, or [logs]."""
     from slimgate.suite.file import parse_toml
 
     try:
         data: Mapping[str, Any] = parse_toml(path, path.name)
     except SuiteError:
         return False
-    suite_table = data.get("suite")
+    suite_table, logs = data.get("suite"), data.get("logs")
+    if isinstance(logs, dict) and "targets" in logs:
+        return True
     return isinstance(suite_table, dict) and ("extends" in suite_table or not OTHER_TABLES.isdisjoint(data))
 
 

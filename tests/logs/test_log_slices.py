@@ -200,7 +200,11 @@ def test_a_base_without_the_field_takes_the_targets() -> None:
         ),
         (("category",), {"f1": {"drop_points": 5.0}}, r'\[budgets.slices\] no comparison matches "f1"'),
         (("category",), {"category": {"law": 3}}, "unknown key law"),
-        (("category",), {"category": {"law": {"drop_points": 3}}}, "name a metric, as in"),
+        (
+            ("category",),
+            {"category": {"law": {"drop_points": 3}}},
+            r'name a metric, as in \[budgets.slices.category."law"\] accuracy = \{ drop_points = 3 \}',
+        ),
         (("category",), {}, "expected a table"),
         (("category",), {"acc": {"drop_pints": 3}}, "drop_pints"),
     ],

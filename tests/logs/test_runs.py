@@ -431,6 +431,14 @@ def test_a_folder_of_outputs_names_one(tmp_path: Path) -> None:
         read_log(tmp_path)
 
 
+def test_json_lines_of_promptfoo_say_how_to_write_json(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    line = {"promptIdx": 0, "testIdx": 0, "gradingResult": {"pass": True, "score": 1}, "success": True}
+    file.write_text(f"{json.dumps(line)}\n")
+    with pytest.raises(DataError, match=r"out\.jsonl: promptfoo's JSON lines .* promptfoo eval -o out\.json"):
+        read_log(file)
+
+
 # ---- other ways in, and the second log of the base
 
 

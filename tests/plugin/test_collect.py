@@ -126,6 +126,8 @@ def test_pytest_alone_names_the_suites_below_if_it_has_no_test(root: Path) -> No
     assert "not run:" not in pytest_in(root).out
     (root / "test_python.py").unlink()
     assert "not run: bench/x.toml: pytest runs suites where it is given their folder" in pytest_in(root).out
+    (root / "bench/x.toml").write_text('[logs]\nbase = "a"\ntargets = { b = "b" }\n')
+    assert "not run: bench/x.toml: pytest runs suites where it is given their folder" in pytest_in(root).out
 
 
 def test_python_tests_beside_suites_run_as_ever(root: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.json_lines import as_text, beginning, first_keys, read_object
 from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.readers._settings import without_unset
 from slimgate.plugins.environments import Environment, make_environment
@@ -28,14 +28,25 @@ _GENERATION = (
 )
 
 
+# Keys of a line of `--output x.jsonl`.
+_OF_LINES = frozenset({"promptIdx", "testIdx", "gradingResult"})
+
+
 class Promptfoo(Reader):
     """One output file."""
 
     def recognizes(self, path: Path) -> bool:
+        if path.suffix == ".jsonl":
+            return first_keys(path) >= _OF_LINES
         start = beginning(path, 20_000)
         return path.suffix == ".json" and '"evalId"' in start[:200] and '"results"' in start
 
     def read(self, path: Path) -> Log:
+        if path.suffix == ".jsonl":
+            raise DataError(
+                f"{path}: promptfoo's JSON lines do not have the settings of the run; write one JSON file "
+                "with promptfoo eval -o out.json"
+            )
         results = read_object(path)
         table = results.get("results")
         rows = table.get("results") if isinstance(table, dict) else None

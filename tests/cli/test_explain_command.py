@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -141,6 +142,18 @@ def test_other_tasks_show_every_number_beside_the_teachers(explain: Explain, tmp
     assert cells(out, "teacher") == ["teacher", "2", "3"]
     assert cells(out, "int8") == ["int8", "1.500 (-0.500)", "3 (+0)"]
     assert "right" not in out
+
+
+def test_a_sample_of_logs_shows_its_scores_alone(explain: Explain, tmp_path: Path) -> None:
+    for name, last in (("base", 1), ("int8", 0)):
+        rows = [f"q{k},acc,{1 if k < 99 else last}" for k in range(100)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["id,metric,score", *rows]))
+    files = [str(tmp_path / f"{name}.csv") for name in ("base", "int8")]
+    assert main(["judge", *files, "--drop-points", "9", "--report", str(tmp_path / "report")]) == 0
+    code, out, _ = explain(tmp_path / "report", "99")
+    assert code == 0
+    assert "comparison" not in out
+    assert re.search(r"int8 +0 \(-1\)", out)
 
 
 def test_an_unknown_row_names_the_nearest(explain: Explain, run: Path) -> None:

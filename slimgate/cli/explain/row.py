@@ -102,6 +102,7 @@ def _describe_missing(explained: Explained) -> str:
 
 def find_row(path: Path, row: str) -> Explained:
     """The row with that id or number. Raises DataError if there is no such run or row."""
+    from slimgate.judge.score_metric import COMPARISON
     from slimgate.record.answers import read_answers_of_record
     from slimgate.record.files import read_run, record_file
 
@@ -128,7 +129,8 @@ def find_row(path: Path, row: str) -> Explained:
             ),
             None,
         ),
-        given=answers[0].given_numbers(number),
+        # the number of a row's comparison is in its id already, by name
+        given={name: value for name, value in answers[0].given_numbers(number).items() if name != COMPARISON},
         answers=[table.of(place) for table, place in holders],
     )
 

@@ -152,7 +152,7 @@ def test_a_sample_of_logs_shows_its_scores_alone(explain: Explain, tmp_path: Pat
     assert main(["judge", *files, "--drop-points", "9", "--report", str(tmp_path / "report")]) == 0
     code, out, _ = explain(tmp_path / "report", "99")
     assert code == 0
-    assert "comparison" not in out
+    assert "comparison: " not in out
     assert re.search(r"int8 +0 \(-1\)", out)
 
 

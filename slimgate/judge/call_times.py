@@ -24,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 
-from slimgate._system.number_text import significant
+from slimgate._system.number_text import format_number
 from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import (
@@ -213,11 +213,11 @@ def call_times_message(
 
 def _format_budget(budget: BudgetFacts, of: str, undecided: str | None) -> str:
     low, high = budget.interval or (0.0, inf)
-    bounds = f"[{significant(low)}, {significant(high) if isfinite(high) else 'no bound'}]"
+    bounds = f"[{format_number(low, 3)}, {format_number(high, 3) if isfinite(high) else 'no bound'}]"
     kind = find_kind(budget.kind)
     assert kind is not None
     limit = f"budget {budget.limit:g}: {budget.verdict}"
-    line = f"{kind.line} {significant(budget.value)} {kind.unit} {bounds}, {limit}"
+    line = f"{kind.line} {format_number(budget.value, 3)} {kind.unit} {bounds}, {limit}"
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return line
     if undecided is not None:

@@ -506,7 +506,7 @@ def test_a_table_without_a_task_beside_a_log_is_one_line(judge: Judge, tmp_path:
     table.write_text("id,score\n0,1\n1,0\n")
     code, _, err = judge(log, table, "--drop-points", 2)
     assert (code, err.count("\n")) == (4, 1)
-    assert "is a log of lm_eval and" in err
+    assert "(log of lm_eval) and " in err
     assert "expected two logs of one tool, or a table whose column task has the task gsm8k" in err
 
 

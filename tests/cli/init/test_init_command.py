@@ -110,7 +110,7 @@ def test_nor_is_one_in_a_folder_of_models(init: Init, repository: Path) -> None:
     (repository / "model").rename(repository / "models/minilm")
     code, _, err = init("--model", "models/minlm", "--data", "reviews.csv")
     assert code == 4
-    assert '/models/minlm (a model of the hub of that name is "models/minlm@main"). Did you' in err
+    assert '/models/minlm; for the hub model of this name, write "models/minlm@main". Did you' in err
     assert err.endswith("Did you mean minilm?\n")
 
 
@@ -119,9 +119,9 @@ def test_a_hub_id_like_a_folder_keeps_its_revision(init: Init, repository: Path)
     (repository / "org").mkdir()
     (repository / "model").rename(repository / "org/all-minilm-l6")
     _, _, err = init("--model", "org/roberta-base-l6", "--data", "reviews.csv")
-    assert "no such folder" not in err
+    assert "no such folder. Did you mean" not in err
     _, _, err = init("--model", "org/all-minilm-l12@main", "--data", "reviews.csv")
-    assert "no such folder" not in err
+    assert "no such folder. Did you mean" not in err
     assert "org/all-minilm-l12" in err
 
 

@@ -195,6 +195,7 @@ def test_another_vocabulary_is_refused(student: Any, context: Any) -> None:
 def test_an_encoder_decoder_is_refused(student: Any, context: Any) -> None:
     student.network.config.is_encoder_decoder = True
     with pytest.raises(
-        BuildError, match="LlamaForCausalLM is not a decoder that generates text; use sequence_distill"
+        BuildError,
+        match="LlamaForCausalLM is not a decoder that generates text; use the step sequence_distill",
     ):
         on_policy_distill.step.apply(student, on_policy_distill.Params(), context)

@@ -23,7 +23,7 @@ from slimgate.judge.over_runs import OverRuns, RunScores, over_runs
 from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
 from slimgate.judge.verdict import QualityJudgement, as_growth, judgement_of, withhold_pass
-from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 from slimgate.results.base import BudgetFacts, Verdict
 
 # Below these there is a warning, which changes no verdict. By the rule of three, 50 rows without a loss
@@ -202,17 +202,22 @@ def _warnings(
         warnings.append(f"{len(teacher)} rows, under {_FEW_ROWS}")
     if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
         warnings.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
-    elif (groups := shared_groups(teacher, variant)) is not None:
-        warnings += _large_group(metric, groups, budgets)
+    else:
+        warnings += _large_group(metric, teacher, variant, budgets)
     return tuple(warnings)
 
 
-def _large_group(metric: Metric, groups: Ints, budgets: Sequence[QualityBudget]) -> list[str]:
+def _large_group(
+    metric: Metric, teacher: Outcomes, variant: Outcomes, budgets: Sequence[QualityBudget]
+) -> list[str]:
     """A warning if the loss of one group may be larger than the strictest budget in points, for a mean."""
     limit = min((abs(limit) for limit in list_point_limits(budgets)), default=None)
     low, high = metric.value_range
     is_mean = metric.per_row is not None or metric.row_mean is not None
     if limit is None or not is_mean or not isfinite(high - low):
+        return []  # before the groups are computed, which takes time for millions of rows
+    groups = shared_groups(teacher, variant)
+    if groups is None:
         return []
     sizes = np.unique(groups, return_counts=True)[1]
     share = 100 * sizes.max() / sizes.sum()

@@ -22,6 +22,7 @@ from slimgate.report.status import (
     choose_workloads,
     metrics,
     models,
+    shown_name,
     standing,
     workload_words,
     workloads,
@@ -174,9 +175,7 @@ def _metric_table(record: RunRecord, names: list[str]) -> str:
     if not names:
         return ""
     models_shown = models(record)
-    names_shown = [
-        record.task.sides.original if model.name == TEACHER else escape(model.name) for model in models_shown
-    ]
+    names_shown = [escape(shown_name(record, model)) for model in models_shown]
     columns = [Column(record.task.sides.other, names_shown)]
     return "\n\n".join(
         table(

@@ -29,6 +29,11 @@ def models(record: RunRecord) -> list[VariantRecord]:
     return sorted(record.variants, key=lambda model: model.name != TEACHER)
 
 
+def shown_name(record: RunRecord, model: VariantRecord) -> str:
+    """The model's name in the report, where the first model of logs is their base."""
+    return record.task.sides.original if model.name == TEACHER else model.name
+
+
 def variants(record: RunRecord) -> list[VariantRecord]:
     return [model for model in record.variants if model.name != TEACHER]
 

@@ -17,6 +17,7 @@ from slimgate.report.status import (
     median_ms,
     metrics,
     models,
+    shown_name,
     standing,
     teacher,
     unjudged_budgets,
@@ -90,11 +91,10 @@ def heads(record: RunRecord) -> list[Head]:
 def rows(record: RunRecord) -> list[Row]:
     """A row for each model: the teacher first, then the variants in the suite's order."""
     columns = [cells for _, cells in _columns(record)]
-    original = record.task.sides.original
     return [
         Row(
             model.name,
-            original if model.name == TEACHER else model.name,
+            shown_name(record, model),
             place,
             kind_of(record, model),
             [cells[place] for cells in columns],

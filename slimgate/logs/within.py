@@ -172,7 +172,7 @@ def assert_budgets(
     else:
         raise SuiteError(f"assert_budgets: {budgets!r} was given as budgets, expected a table or a TOML file")
     if ranges is not None:
-        tables = {**tables, RANGES: {name: list(bounds) for name, bounds in ranges.items()}}
+        tables = {**tables, RANGES: ranges}
     if wrong := sorted({"base", "targets"} & options.keys()):
         raise SuiteError(f"{shown}: {wrong[0]} was given; the files are arguments of assert_budgets")
     files: dict[str, Any] = {"targets": {"target": [str(path.resolve()) for path in _list_runs(target)]}}

@@ -46,6 +46,13 @@ def test_logs_and_predictions_hold_budgets_of_their_own(tmp_path: Path) -> None:
     wider = {"gsm8k*": (0, 10)}
     with pytest.raises(AssertionError, match="INCONCLUSIVE"):
         assert_budgets(tmp_path / "base", tmp_path / "target", {"*": {"drop_points": 5.0}}, ranges=wider)
+    with pytest.raises(SuiteError, match=r'\[ranges\] "gsm8k": 5 was given, expected \[LOW, HIGH\]'):
+        assert_budgets(
+            tmp_path / "base",
+            tmp_path / "target",
+            {"*": {"drop_points": 5.0}},
+            ranges={"gsm8k": 5},  # type: ignore[dict-item]
+        )
     budgets = {"accuracy": {"drop_points": 5.0}, "flips": {"flips_max_percent": 5.0}}
     record = assert_budgets(tmp_path / "base.csv", tmp_path / "target.csv", budgets)
     assert record.quality["accuracy"].verdict == "PASS"

@@ -49,11 +49,11 @@ def make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInc
 
 
 def make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
-    """Flips over all comparisons of right and wrong; None if there are none."""
+    """Flips over all comparisons of right and wrong, equal ones once; None if there are none."""
     comparisons = [
         comparison
         for comparison in verdicts.comparisons
-        if comparison.zero_one and comparison.metric not in ANSWER_METRICS
+        if comparison.zero_one and comparison.same_as is None and comparison.metric not in ANSWER_METRICS
     ]
     if not comparisons:
         return None

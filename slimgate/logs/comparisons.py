@@ -93,7 +93,8 @@ class Comparison:
     and how it is computed from them; None for a mean of scores. slice_of: for a slice, the comparison that it
     is part of. length_in: the unit of the length of answers. runs: for several runs, the scores of each.
     judge_noise: how much the scores of one answer differ, if it was scored again. has_epochs: several rows
-    may be of one sample.
+    may be of one sample. same_as: the name of an earlier metric of the task with the same scores in both
+    logs and the same budgets, so that totals count them once.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Comparison:
     runs: RunScores | None = None
     judge_noise: JudgeNoise | None = None
     has_epochs: bool = False
+    same_as: str | None = None
 
     @property
     def flips_share(self) -> float:

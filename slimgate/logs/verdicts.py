@@ -214,7 +214,7 @@ def _correct_failures(
     """The comparisons after Holm's correction, and the number of budgets that it counts.
 
     Two metrics of a task with the same scores in both logs and the same budgets are one hypothesis: both get
-    the verdict of the first. notes: gets their names.
+    the verdict of the first, and the second names the first as `same_as`. notes: gets their names.
     """
     first_of = _find_first_same(comparisons)
     distinct = [at for at, first in enumerate(first_of) if at == first]
@@ -223,15 +223,16 @@ def _correct_failures(
     for first in dict.fromkeys(first for at, first in enumerate(first_of) if at != first):
         same = [comparisons[at] for at, place in enumerate(first_of) if place == first != at]
         notes.append(
-            f"{comparisons[first].name} has in both logs the scores of {_list_names(same)}; Holm's "
-            "correction counts them once"
+            f"{comparisons[first].name} has in both logs the scores of {_list_names(same)}; the totals and "
+            "Holm's correction count them once"
         )
     corrected = []
     for comparison, first in zip(comparisons, first_of, strict=True):
-        judgement = by_place[first]
+        judgement, same_as = by_place[first], None
         if comparison is not comparisons[first]:
+            same_as = comparisons[first].name
             judgement = replace(judgement, metric=comparison.judged.metric)
-        corrected.append(replace(comparison, judged=judgement))
+        corrected.append(replace(comparison, judged=judgement, same_as=same_as))
     return corrected, sum(len(judgement.budgets) for judgement in judged)
 
 
@@ -244,7 +245,7 @@ def _find_first_same(comparisons: Sequence[Comparison]) -> list[int]:
             for first, earlier in enumerate(comparisons[:at])
             if earlier.task == comparison.task and _is_same_hypothesis(earlier, comparison)
         )
-        first_of.append(next(same, at) if comparison.budgets else at)
+        first_of.append(next(same, at))
     return first_of
 
 

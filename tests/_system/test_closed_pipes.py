@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from support.prediction_rows import turned, write_predictions
 
-PIPE_BYTES = 1 << 16
 SLIMGATE = (sys.executable, "-m", "slimgate.cli.main")
 
 
@@ -23,6 +22,16 @@ def count_waiting_bytes(pipe: int) -> int:
     waiting = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, waiting)
     return waiting[0]
+
+
+def wait_until_full(reading: int) -> None:
+    """Waits until the waiting bytes stay the same: a page of the pipe that is not filled counts less."""
+    deadline = time.monotonic() + 60
+    before, waiting = -1, 0
+    while (waiting == 0 or waiting != before) and time.monotonic() < deadline:
+        before = waiting
+        time.sleep(0.5)
+        waiting = count_waiting_bytes(reading)
 
 
 def run_with_closed_pipe(folder: Path, *arguments: str) -> tuple[int, str]:
@@ -50,10 +59,7 @@ def test_output_waits_for_a_slow_reader_of_a_full_pipe() -> None:
     os.set_blocking(writing, False)
     command = subprocess.Popen([*SLIMGATE, "schema"], stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
-    deadline = time.monotonic() + 60
-    while count_waiting_bytes(reading) < PIPE_BYTES and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
+    wait_until_full(reading)
     assert command.poll() is None, "the schema is longer than the pipe"
     with os.fdopen(reading, "rb") as pipe:
         schema = json.loads(pipe.read())

@@ -141,7 +141,11 @@ def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
         "score",
         "correctness",
     ]
-    assert "pass has in both logs the scores of score; Holm's correction counts them once" in verdicts.notes
+    assert [comparison.same_as for comparison in verdicts.comparisons] == [None, "pass", None]
+    assert (
+        "pass has in both logs the scores of score; the totals and Holm's correction count them once"
+        in verdicts.notes
+    )
     patterns = [
         ("*", drop_budgets([], [2.0], None).patterns[0][1]),
         ("score", (QualityBudget("drop_points", 1.0),)),

@@ -117,18 +117,19 @@ def _changes(comparison: Comparison) -> dict[str, str]:
 
 def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
     """A line for each comparison that does not hold; for a log with one comparison, its line."""
-    wrong = [row for row in verdicts.everything if row.judged.verdict not in (None, Verdict.PASS)]
-    shown = wrong or (verdicts.everything if len(verdicts.everything) == 1 else ())
+    distinct = [row for row in verdicts.everything if row.same_as is None]
+    wrong = [row for row in distinct if row.judged.verdict not in (None, Verdict.PASS)]
+    shown = wrong or (distinct if len(distinct) == 1 else ())
     lines = [visible(format_comparison(name, row)) for row in shown[:_MOST_ROWS]]
     return lines + ([f"{count(len(shown) - _MOST_ROWS)} more"] if len(shown) > _MOST_ROWS else [])
 
 
 def _totals(verdicts: LogVerdicts) -> str:
-    """The counts over all tasks.
+    """The counts over all tasks; metrics with the same scores count once.
 
     Example: `3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`.
     """
-    every = verdicts.comparisons
+    every = [row for row in verdicts.comparisons if row.same_as is None]
     comparisons = [row for row in every if row.length_in is None]
     scores = sum(row.counts.judged for row in every)
     line = (

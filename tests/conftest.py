@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import sys
 from collections.abc import Generator
@@ -13,6 +14,9 @@ import pytest
 from support.judge_command import Judge
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
+
+# Workers of pytest-xdist share the cores, and tiny models run no faster with a second thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NOT_ALWAYS_THERE = (
     "torch",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slimgate.errors import DataError, format_suggestion, list_names
+from slimgate.errors import DataError, did_you_mean, list_names
 from slimgate.logs.runs import ANY, BASE, REPEAT, SIDES, TARGET, parse_by_side
 from slimgate.plugins.reader import Log
 
@@ -34,24 +34,18 @@ def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[L
     Raises DataError if a choice fits no model, if a log holds several models without a choice, or if both
     sides are the same model of the same file.
     """
-    problems = [
-        f"{log.shown} has answers of {len(log.models)} models ({_list_models(log)}): choose one by "
-        f"{_describe_choices(log, side, 1)}"
-        for log, side in ((base, BASE), (target, TARGET))
+    unchosen = {
+        side: log
+        for side, log in ((BASE, base), (TARGET, target))
         if log.models and not {side, ANY} & choices.keys()
-    ]
-    if problems:
-        raise DataError("; and ".join(problems))
+    }
+    if unchosen:
+        raise DataError(_describe_unchosen(unchosen, choices, is_one_file=_is_same_file(base, target)))
     chosen = _choose(base, BASE, choices), _choose(target, TARGET, choices)
-    if (
-        base.models
-        and target.models
-        and Path(base.shown).resolve() == Path(target.shown).resolve()
-        and chosen[0].model == chosen[1].model
-    ):
+    if base.models and target.models and _is_same_file(base, target) and chosen[0].model == chosen[1].model:
         raise DataError(
             f"{base.shown}: base and target are both {chosen[0].model}; choose two models by "
-            f"{_describe_choices(base, BASE, 1)} {_describe_choices(target, TARGET, 2)}"
+            f"{_suggest_choices({BASE: base, TARGET: target}, {})}"
         )
     return chosen
 
@@ -82,14 +76,34 @@ def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
         return log
     models = {str(part.model): part for part in log.models}
     if name not in models:
-        near = format_suggestion(name, models)
+        near = did_you_mean(name, models)
         raise DataError(f"{shown}: no such model in {log.shown}; it has {_list_models(log)}{near}")
     return models[name]
 
 
-def _describe_choices(log: Log, side: str, number: int) -> str:
-    """`--model base=NAME` with a model of the log. number: its place, from 1."""
-    return f'--model {side}="{log.models[min(number, len(log.models)) - 1].model}"'
+def _is_same_file(base: Log, target: Log) -> bool:
+    return Path(base.shown).resolve() == Path(target.shown).resolve()
+
+
+def _describe_unchosen(unchosen: Mapping[str, Log], choices: Mapping[str, str], *, is_one_file: bool) -> str:
+    """What the logs hold, each file once, and options that choose a model. unchosen: by side."""
+    logs = {log.shown: log for log in unchosen.values()}
+    held = " and ".join(
+        f"{log.shown} has answers of {len(log.models)} models ({_list_models(log)})" for log in logs.values()
+    )
+    return f"{held}: choose by {_suggest_choices(unchosen, choices if is_one_file else {})}"
+
+
+def _suggest_choices(logs: Mapping[str, Log], chosen: Mapping[str, str]) -> str:
+    """`--model base=NAME --model target=OTHER`. logs: by side. chosen: models that are taken already."""
+    taken = {(log.shown, name) for log in logs.values() for name in chosen.values()}
+    options = []
+    for side, log in logs.items():
+        names = [str(part.model) for part in log.models]
+        name = next((name for name in names if (log.shown, name) not in taken), names[0])
+        taken.add((log.shown, name))
+        options.append(f'--model {side}="{name}"')
+    return " ".join(options)
 
 
 def _list_models(log: Log) -> str:

@@ -86,7 +86,7 @@ def test_a_model_that_is_not_chosen_is_asked_for(both: Path) -> None:
     with pytest.raises(DataError) as error:
         judge(log, log, base="large")
     assert str(error.value) == (
-        f'{both} has answers of 2 models (large, small): choose one by --model target="large"'
+        f'{both} has answers of 2 models (large, small): choose by --model target="small"'
     )
     with pytest.raises(DataError, match=r"both\.json: base and target are both large; choose two models by"):
         judge(log, log, **{"": "large"})
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_chosen_is_asked_for(both: Path) -> None:
             {"base": "larg", "target": "small"},
             "--model base=larg: no such model in .*large, small.*Did you mean",
         ),
-        ({"": "medium"}, "--model medium: no such model in .*; it has large, small"),
+        ({"": "medium"}, "--model medium: no such model in .*; it has large, small$"),
     ],
 )
 def test_a_choice_that_fits_no_model_is_refused(both: Path, choices: dict[str, str], expected: str) -> None:
@@ -136,7 +136,9 @@ def test_the_command_takes_one_file(both: Path, capsys: pytest.CaptureFixture[st
     assert main(["judge", str(both), *options]) == 0
     assert "both: small against large, read as logs of promptfoo" in capsys.readouterr().out
     assert main(["judge", str(both), str(both)]) == 4
-    assert 'choose one by --model base="large"' in capsys.readouterr().err
+    assert capsys.readouterr().err.count("large, small") == 1
+    assert main(["judge", str(both), str(both)]) == 4
+    assert 'choose by --model base="large" --model target="small"' in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`

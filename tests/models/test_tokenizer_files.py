@@ -18,6 +18,7 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows
 from slimgate.report.cautions import warnings
 from slimgate.report.unreadable import unreadable_rows
+from slimgate.run import contents
 from slimgate.run.measure.quality import Encoder
 from slimgate.suite.suite import TEACHER
 from slimgate.tasks import image_text
@@ -54,6 +55,20 @@ def test_a_model_of_images_and_texts_needs_its_processor_too(tmp_path: Path) -> 
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(SuiteError, match=r'^"clip": .* has no preprocessor_config\.json or processor_config'):
         image_text.task.check_model(PARAMS, ModelRef("clip", folder), config, None)
+
+
+def test_a_tokenizer_is_read_once_for_all_tests_of_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run(tmp_path)
+    artifact = run.build(TEACHER).artifact
+    folders: list[Path] = []
+    digest = contents.digest_tokenizer
+    monkeypatch.setattr(contents, "digest_tokenizer", lambda folder: folders.append(folder) or digest(folder))
+    encoder = Encoder(run.suite, run.rows.gate)
+    assert encoder.of(artifact) is encoder.of(artifact)
+    assert encoder.measure_unreadable(artifact) == 0
+    assert folders == [artifact.folder]
 
 
 def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ class Encoder:
 
     def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
         self._task, self.rows, self.split = suite.setup.task, rows, split
+        self._tokenizers: dict[str, str] = {}
         self._encoded: dict[str, Encoded] = {}
         self._unreadable: dict[str, float | None] = {}
 
@@ -68,7 +69,7 @@ class Encoder:
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
-        key = contents.digest_tokenizer(artifact.folder)
+        key = self._digest_tokenizer(artifact)
         if key not in self._encoded:
             self._encoded[key] = make_row_encoder(self._task, artifact.folder)(self.rows)
         return self._encoded[key]
@@ -78,7 +79,7 @@ class Encoder:
 
         Only the first rows are checked; rows are in random order. None if the rows are not text alone.
         """
-        key = contents.digest_tokenizer(artifact.folder)
+        key = self._digest_tokenizer(artifact)
         if key not in self._unreadable:
             encode, table = make_row_encoder(self._task, artifact.folder), self.rows.table
             share: float | None = None
@@ -88,6 +89,12 @@ class Encoder:
                 share = float(np.mean(encoded.unknown_shares() >= UNREADABLE))
             self._unreadable[key] = share
         return self._unreadable[key]
+
+    def _digest_tokenizer(self, artifact: Artifact) -> str:
+        """The digest of the tokenizer, computed once: each test of a variant asks for it."""
+        if artifact.digest not in self._tokenizers:
+            self._tokenizers[artifact.digest] = contents.digest_tokenizer(artifact.folder)
+        return self._tokenizers[artifact.digest]
 
 
 def make_outcomes(

@@ -134,6 +134,9 @@ def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
     An interval has the level of its test, so it decides as the test does. If the recorded verdict is
     undecided for a reason other than the interval (a planted delay that was not seen, too few documents),
     this verdict is undecided too. For the recorded limit it is the recorded verdict.
+
+    A derived share above a cap comes with a third condition (`judge.capped`), of which the record has no
+    figure. So PASS is known only if the recorded limit is not looser and has passed.
     """
     if kind == judged.facts.kind and limit == judged.facts.limit and judged.measured is not None:
         return judged.facts.verdict
@@ -141,6 +144,10 @@ def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
     recorded = judged.facts.verdict, _decide_by_figures(kind, judged.facts.limit, judged)
     if recorded[0] is Verdict.INCONCLUSIVE and recorded[1] is not recorded[0]:
         return None if verdict is None else Verdict.INCONCLUSIVE
+    capped = judged.facts.capped
+    if verdict is Verdict.PASS and capped is not None and capped.derived:
+        has_passed = recorded[0] is Verdict.PASS and not is_looser(kind, judged.facts.limit, limit)
+        return Verdict.PASS if has_passed else None
     return verdict
 
 

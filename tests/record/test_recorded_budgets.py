@@ -92,10 +92,11 @@ def test_a_reason_of_blanks_is_none(reason: str | None, found: str | None) -> No
         (2.9, (0.02, 0.04), False, Verdict.FAIL),
         (2.9, (0.02, 0.04), True, Verdict.FAIL),
         (6.0, (0.01, 0.019), True, Verdict.PASS),
+        (2.5, (0.0, 0.008), True, None),  # whether the third condition holds is not known
     ],
 )
 def test_a_capped_mean_is_also_held_to_the_share_above_the_cap(
-    limit: float, above: tuple[float, float], derived: bool, verdict: Verdict
+    limit: float, above: tuple[float, float], derived: bool, verdict: Verdict | None
 ) -> None:
     """Of a budget of 3 at most 1 % may be above the cap; a derived limit moves with the budget."""
     capped = CappedFacts(

@@ -1,12 +1,15 @@
-"""The table of tools.measuring.server_duels, from duels by hand."""
+"""The suite and the table of tools.measuring.server_duels, from duels by hand."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
-from tools.measuring.server_duels import Duel, make_table, read_duels
+from tools.measuring.server_duels import Duel, make_table, read_duels, write_suite
+from tools.measuring.slow_proxy import SERVER_PORT
 
 DUELS = [
     Duel(0, "again", "c1", 1.01, 0.9, 1.1, 0.05),
@@ -32,3 +35,21 @@ def test_duels_are_read_again_and_counted(tmp_path: Path) -> None:
         ["slower", "c1-ttft", "2", "1", "0"],
     ]
     assert runs == "again: claimed in 1 of 2 runs; slower: claimed in 1 of 2 runs"
+
+
+def test_the_proxy_and_its_server_have_ports_of_their_own() -> None:
+    options = argparse.Namespace(
+        command="serve a --port {port}",
+        other="serve b --port {port}",
+        model="m",
+        slower=0.1,
+        tokens=8,
+        users=1,
+        requests=1,
+        blocks=1,
+    )
+    suite = tomllib.loads(write_suite(options))
+    for model in (suite["teacher"], suite["variants"]["other"], suite["variants"]["slower"]):
+        proxy, server = " ".join(model["server"]["command"]).split(" -- ")
+        assert proxy.endswith("{port}")
+        assert server.endswith(f"--port {SERVER_PORT}")

@@ -27,6 +27,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from slimgate.record.run import read_record
+from tools.measuring.slow_proxy import SERVER_PORT
 
 SUITE = """\
 [suite]
@@ -133,7 +134,8 @@ def write_suite(options: argparse.Namespace) -> str:
     ]
 
     def behind_proxy(share: str, command: str) -> str:
-        return json.dumps([*proxy, share, "{port}", "--", *shlex.split(command)])
+        words = [word.replace("{port}", SERVER_PORT) for word in shlex.split(command)]
+        return json.dumps([*proxy, share, "{port}", "--", *words])
 
     suite = SUITE.format(**vars(options), teacher=behind_proxy("0", options.command))
     # "0.0", because models with the same command share one server.

@@ -1,9 +1,10 @@
 """A proxy in front of a server that makes each answer slower by a known share: a planted slowdown.
 
-    python -m tools.measuring.slow_proxy 0.10 PORT -- llama-server -m model.gguf --port {port}
+    python -m tools.measuring.slow_proxy 0.10 PORT -- llama-server -m model.gguf --port {server_port}
 
-It starts the command with a free port in place of `{port}` and listens on PORT. Each part of an answer that
-came t seconds after its request is sent on after (1 + share) x t seconds. Share 0 only passes bytes on.
+It starts the command with a free port in place of `{server_port}` and listens on PORT. Each part of an
+answer that came t seconds after its request is sent on after (1 + share) x t seconds. Share 0 only passes
+bytes on.
 It imports nothing of slimgate, so that it starts at once and takes little CPU.
 """
 
@@ -18,13 +19,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+# The proxy fills in its own server's port. {port} is the port that slimgate gives the proxy.
+SERVER_PORT = "{server_port}"
 CHUNK = 1 << 16
 
 
 async def serve(share: float, port: int, command: Sequence[str]) -> int:
     """Passes connections on until the command ends or SIGTERM comes; the command's exit status."""
     upstream_port = find_free_port()
-    words = [word.replace("{port}", str(upstream_port)) for word in command]
+    words = [word.replace(SERVER_PORT, str(upstream_port)) for word in command]
     upstream = subprocess.Popen(words, env={**os.environ, "PORT": str(upstream_port)})
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, upstream.terminate)
 

@@ -310,7 +310,8 @@ def range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
     return tuple(ranges)
 
 
-def _ranges_of_table(data: Mapping[str, object], shown: str) -> tuple[tuple[str, Range], ...]:
+def read_ranges(data: Mapping[str, object], shown: str) -> tuple[tuple[str, Range], ...]:
+    """Reads the table [ranges] of `data`: the pattern, and the two ends. Raises SuiteError."""
     stated = data.get(RANGES, {})
     if not isinstance(stated, Mapping):
         raise SuiteError(f"{shown} [{RANGES}]: expected a table such as grade = [1, 10]")
@@ -337,7 +338,7 @@ def budgets_of_table(data: Mapping[str, Any], shown: str) -> LogBudgets:
         if name != SLICES
     )
     pooled = read_limits(data[POOLED], f"{shown} [{POOLED}]") if POOLED in data else ()
-    return LogBudgets(patterns, pooled, ranges=_ranges_of_table(data, shown), slices=slices)
+    return LogBudgets(patterns, pooled, ranges=read_ranges(data, shown), slices=slices)
 
 
 def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:

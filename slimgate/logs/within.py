@@ -16,7 +16,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.logs.budgets import RANGES, drop_budgets, range_options
+from slimgate.logs.budgets import RANGES, drop_budgets, read_ranges
 from slimgate.logs.directions import read_directions
 from slimgate.logs.file_budgets import read_budget_tables
 from slimgate.logs.find import holds_predictions
@@ -51,7 +51,7 @@ def assert_within(
     run: str | Mapping[str, str] | None = None,
     model: str | Mapping[str, str] | None = None,
     same_id: SameId = "fail",
-    ranges: Mapping[str, tuple[float, float]] | None = None,
+    ranges: Mapping[str, Sequence[float]] | None = None,
 ) -> QualityJudgement:
     """Asserts that the variant is at most `drop_points` percentage points worse than the teacher.
 
@@ -216,18 +216,18 @@ def _assert_logs_within(
     equivalent: Sequence[float],
     seed: int,
     rules: Rules,
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: Mapping[str, Sequence[float]],
 ) -> QualityJudgement:
-    stated = [f"{name}={low}:{high}" for name, (low, high) in ranges.items()]
     budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
-    budgets = replace(budgets, ranges=range_options(stated))
+    budgets = replace(budgets, ranges=read_ranges({RANGES: ranges}, "assert_within"))
     sides = read_side(base), read_side(target)
     if not sides[0].models:
         check_sides(base, target)
     verdicts = judge_logs(*sides, budgets, rules, seed=seed)
     _warn_of(verdicts.notes, stacklevel=4)
     comparisons = verdicts.comparisons
-    wrong = [comparison.judged for comparison in comparisons if comparison.judged.verdict is not Verdict.PASS]
+    distinct = [comparison.judged for comparison in comparisons if comparison.same_as is None]
+    wrong = [judged for judged in distinct if judged.verdict is not Verdict.PASS]
     if wrong:
         raise AssertionError("\n".join(message(target[0].stem, judged) for judged in wrong))
     return comparisons[0].judged

@@ -11,7 +11,7 @@ from support.kl_logs import write_kl_log
 from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
 
-from slimgate import SuiteError, assert_budgets
+from slimgate import SuiteError, assert_budgets, assert_within
 
 SPEED = {"latency": {"speedup_min": 1.5}}
 
@@ -53,6 +53,10 @@ def test_logs_and_predictions_hold_budgets_of_their_own(tmp_path: Path) -> None:
             {"*": {"drop_points": 5.0}},
             ranges={"gsm8k": 5},  # type: ignore[dict-item]
         )
+    with pytest.raises(
+        SuiteError, match=r'assert_within \[ranges\] "gsm8k": 5 was given, expected \[LOW, HIGH'
+    ):
+        assert_within(tmp_path / "base", tmp_path / "target", ranges={"gsm8k": 5})  # type: ignore[dict-item]
     budgets = {"accuracy": {"drop_points": 5.0}, "flips": {"flips_max_percent": 5.0}}
     record = assert_budgets(tmp_path / "base.csv", tmp_path / "target.csv", budgets)
     assert record.quality["accuracy"].verdict == "PASS"

@@ -12,6 +12,10 @@ from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
 from slimgate.plugins.reader import Log
 
 _MOST_NAMED = 5
+UNSTATED_SETTINGS = (
+    "the logs do not state the settings of their runs, such as temperature and few-shot examples: check that "
+    "both runs had the same"
+)
 # The upper end of scores in percent.
 _PERCENT = 100.0
 
@@ -67,6 +71,16 @@ def describe_same_model(base: Log, target: Log) -> list[str]:
     if base.environment.get("model") != target.environment.get("model"):
         return []
     return [f'both logs state the model "{base.model}": check that the target is not the base again']
+
+
+def describe_unstated_settings(base: Log, target: Log) -> list[str]:
+    """A line if no setting is in both logs, so that a difference cannot be seen. A table never states any."""
+    if "table" in (base.tool, target.tool):
+        return []
+    shared = base.tasks.keys() & target.tasks.keys()
+    if any(base.tasks[name].settings.keys() & target.tasks[name].settings.keys() for name in shared):
+        return []
+    return [UNSTATED_SETTINGS]
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:

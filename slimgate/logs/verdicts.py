@@ -22,6 +22,7 @@ from slimgate.logs.comparison_lines import (
     describe_judges,
     describe_percent,
     describe_same_model,
+    describe_unstated_settings,
 )
 from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task
 from slimgate.logs.declared_ranges import find_declared_ranges
@@ -174,6 +175,7 @@ def _judge_runs(
     collected.notes += [
         *describe_equal_answers(alone),
         *describe_same_model(base, target),
+        *describe_unstated_settings(base, target),
         *describe_large_gains((comparison.name, comparison.judged) for comparison in alone),
         *describe_percent(alone),
     ]

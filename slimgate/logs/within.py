@@ -17,6 +17,7 @@ from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import RANGES, drop_budgets, read_ranges
+from slimgate.logs.comparison_lines import UNSTATED_SETTINGS
 from slimgate.logs.directions import read_directions
 from slimgate.logs.file_budgets import read_budget_tables
 from slimgate.logs.find import holds_predictions
@@ -194,9 +195,9 @@ def assert_budgets(
 
 
 def _warn_of(notes: Sequence[str], *, stacklevel: int) -> None:
-    """A Python warning for each note, without those that every pair of single runs has."""
+    """A Python warning for each note, without those that every pair of such logs has."""
     for note in notes:
-        if note not in (ONE_RUN, EPOCHS_OF_ONE_RUN):
+        if note not in (ONE_RUN, EPOCHS_OF_ONE_RUN, UNSTATED_SETTINGS):
             warnings.warn(note, stacklevel=stacklevel)
 
 

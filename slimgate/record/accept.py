@@ -16,7 +16,6 @@ from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
 from slimgate.record.budgets import clean_reason, undecided_fails
-from slimgate.record.comparing.base import find_worse_base
 from slimgate.record.comparing.budgets import budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.earlier_results import describe_state
@@ -113,8 +112,7 @@ def _find_weaker(earlier: Sequence[StoredRecord], record: RunRecord) -> list[tup
     bare = record.model_copy(update={"accepted": None})
     by_line: dict[str, tuple[str, Weakening]] = {}
     for baseline in earlier:
-        weaker = [*find_weaker(baseline.record, bare), *find_worse_base(baseline.record, bare)]
-        for weakening in weaker:
+        for weakening in find_weaker(baseline.record, bare):
             by_line.setdefault(weakening.change, (baseline.name, weakening))
     return list(by_line.values())
 

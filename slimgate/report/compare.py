@@ -394,7 +394,8 @@ def _budget(change: BudgetChange) -> str:
         return f"{words} (tighter)"
     why = escape(change.reason) if change.reason else "no reason given"
     under = {
-        Verdict.FAIL: f"; under {change.before:g} this release would FAIL",
+        # of several tasks or slices, Holm's correction decides whether it would FAIL
+        Verdict.FAIL: f"; under {change.before:g} this release would not pass",
         Verdict.INCONCLUSIVE: f"; under {change.before:g} this release would be INCONCLUSIVE",
         Verdict.PASS: f"; this release holds {change.before:g} too",
         None: "",

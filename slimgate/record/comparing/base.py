@@ -17,8 +17,11 @@ def describe_other_base(old: RunRecord, new: RunRecord) -> Iterator[str]:
         yield f"The base is another one: its {', '.join(changes)}."
 
 
-def find_worse_base(old: RunRecord, new: RunRecord) -> list[Weakening]:
-    """A weakening for each metric with a budget of which the base has a worse value now."""
+def find_worse_base(old: RunRecord, new: RunRecord, *, accepted: str | None) -> list[Weakening]:
+    """A weakening for each metric with a budget of which the base has a worse value now.
+
+    accepted: the reason for which the new record was accepted with all of its changes.
+    """
     metrics = known_metrics(old)
     limited = {name for model in new.variants[1:] for name, facts in model.quality.items() if facts.budgets}
     weaker = []
@@ -26,7 +29,7 @@ def find_worse_base(old: RunRecord, new: RunRecord) -> list[Weakening]:
         metric = metrics.get(name)
         if name in limited and (metric is None or (now < was) is metric.higher_is_better):
             change = f"the base is another one: its {name} was {was:.4g} and is {now:.4g}"
-            weaker.append(Weakening(about="settings", change=change))
+            weaker.append(Weakening(about="settings", change=change, reason=accepted))
     return weaker
 
 

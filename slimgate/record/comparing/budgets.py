@@ -14,6 +14,7 @@ from slimgate.record.budgets import (
     verdict_under,
 )
 from slimgate.record.comparing import demands
+from slimgate.record.comparing.base import find_worse_base
 from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.facts import BudgetChange, Outcome, VerdictChange
 from slimgate.record.run import RunRecord, VariantRecord
@@ -60,13 +61,12 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
 
 def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
     """Everything that the gate of the new record demands less; weakenings without a reason come first."""
-    weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
+    accepted = _find_acceptance(new)
+    weaker = find_weakenings(read_demands(old), read_demands(new), accepted=accepted)
+    weaker += find_worse_base(old, new, accepted=accepted)
     if old.demands is not None and not old.task.is_of_files:
         return weaker
-    judged = [
-        Weakening(about="settings", change=line, reason=_find_acceptance(new))
-        for line in weaker_gates(old, new)
-    ]
+    judged = [Weakening(about="settings", change=line, reason=accepted) for line in weaker_gates(old, new)]
     return sorted([*weaker, *judged], key=lambda weakening: weakening.reason is not None)
 
 

@@ -14,7 +14,7 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.record.accept import accept
 from slimgate.record.comparing import compare
-from slimgate.record.files import StoredRecord, read_record_file, read_run
+from slimgate.record.files import StoredRecord, baselines_in, read_record_file, read_run
 from slimgate.report.compare import compare_report
 
 N = 800
@@ -153,7 +153,7 @@ def test_a_lower_share_above_the_cap_is_stricter(
     assert [change.looser for change in comparison.budgets] == [False]
 
 
-def test_a_base_that_fell_is_a_note_and_needs_a_reason(tmp_path: Path) -> None:
+def test_a_base_that_fell_weakens_the_gate_and_needs_a_reason(tmp_path: Path) -> None:
     right = [float(at % 5 > 0) for at in range(N)]
     ruined = [float(at % 5 > 1) for at in range(N)]
     records = []
@@ -164,7 +164,10 @@ def test_a_base_that_fell_is_a_note_and_needs_a_reason(tmp_path: Path) -> None:
         records.append(report(tmp_path / str(number) / "int8", [*sides, "--drop-points", 5]))
     note = "The base is another one: its acc was 0.8 and is 0.6."
     assert note in compare(*records).notes
-    assert compare(*records).weaker == []
+    assert [weakening.change for weakening in compare(*records).unaccepted] == [
+        "the base is another one: its acc was 0.8 and is 0.6"
+    ]
+    assert compare(*reversed(records)).weaker == []
     baselines = tmp_path / "baselines"
     first, second = (
         StoredRecord(record.file, record.record.model_copy(update={"suite": records[0].record.suite}))
@@ -174,6 +177,8 @@ def test_a_base_that_fell_is_a_note_and_needs_a_reason(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the base is another one: its acc was 0\.8 and is 0\.6"):
         accept(second, baselines, "v2", reason=None, at="2026-01-02")
     accept(second, baselines, "v2", reason="a new base", at="2026-01-02")
+    [accepted] = [entry for entry in baselines_in(baselines, first.record.suite.path) if entry.name == "v2"]
+    assert not compare(first, accepted).unaccepted
     better = StoredRecord(records[0].file, first.record)
     accept(better, baselines, "v3", reason=None, at="2026-01-03")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.outcome_tables import Shares, write_class_answers, write_values
+from support.prediction_rows import turned, write_predictions
 
 from slimgate.cli.explain.row import place_of_row
 from slimgate.cli.main import main
@@ -119,6 +120,21 @@ def test_a_text_that_the_record_does_not_quote_is_elsewhere(explain: Explain, ru
 def test_a_row_of_one_file_is_found_in_it(row: str, place: str) -> None:
     source = {"name": "files", "path": ["../a.csv"], "gate": ["../g.csv"], "train": ["1.csv", "2.csv"]}
     assert place_of_row(source, row) == place
+
+
+def test_a_row_of_judged_files_is_in_the_file_of_the_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = zip(("base", "small"), turned(1000, lost=4), strict=True)
+    files = [str(write_predictions(tmp_path / f"{name}.csv", columns)) for name, columns in sides]
+    command = ["judge", *files, "--drop-points", "5", "--report", str(tmp_path / "report")]
+    monkeypatch.setattr(sys, "argv", ["slimgate", *command])
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main(["explain", str(tmp_path / "report"), "r999"]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "row r999, number 999 of 1,000"
+    assert f"text: the record quotes only a few rows; the text is in row r999 of {files[0]}" in lines
 
 
 def test_json_has_the_answers_as_the_record_has_them(explain: Explain, run: Path) -> None:

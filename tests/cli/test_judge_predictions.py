@@ -42,6 +42,19 @@ def test_the_positive_label_is_asked_for(tmp_path: Path, capsys: pytest.CaptureF
     assert "--positive scam: no such label; known: fraud, ok" in capsys.readouterr().err
 
 
+def test_missing_rows_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = turned(1000, lost=0)
+    shorter = {name: values[40:] for name, values in after.items()}
+    arguments = ["judge", *files(tmp_path, teacher=before, shorter=shorter), "--drop-points", "2"]
+    assert main(arguments) == 4
+    assert "shorter.csv lacks 40 of the 1,000 ids" in capsys.readouterr().err
+    assert main([*arguments, "--missing", "drop"]) == 0
+    printed = capsys.readouterr().out
+    assert "of 1,000 samples 40 are only in the base's log" in printed
+    assert "n=960" in printed
+    assert main([*arguments, "--missing", "as-wrong"]) == 1
+
+
 def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher, variant = turned(500, lost=100)
     said = ["unknown"] * 6 + list(teacher["prediction"])[6:]

@@ -63,10 +63,10 @@ def as_text(explained: Explained) -> str:
     )
     known = {"label": explained.label, "text": text}
     known |= {name: format_number(value) for name, value in explained.given.items()}
-    head = [
-        f"row {explained.id}, number {count(explained.number)} of {count(explained.rows)}, "
-        f"{explained.record.suite.path}"
-    ]
+    record = explained.record
+    head = [f"row {explained.id}, number {count(explained.number)} of {count(explained.rows)}"]
+    if record.has_suite_file:
+        head = [f"{head[0]}, {record.suite.path}"]
     if explained.alike is not None:
         head.append(
             f"Did you mean {explained.alike}? A number means a position in the gate, not a part of an id."
@@ -90,6 +90,8 @@ def place_of_row(source: Mapping[str, object], row: str) -> str:
     files = source.get("path" if part == "all" else part)
     if number.isdigit() and isinstance(files, Sequence) and len(files) == 1:
         return f"row {number}, counted from 0, of {files[0]}"
+    if "base" in source:  # of judged files
+        return f"row {row} of {source['base']}"
     return f"row {row} of source {source.get('name', '?')}"
 
 

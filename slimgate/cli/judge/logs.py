@@ -28,7 +28,7 @@ def reads_logs(options: argparse.Namespace) -> bool:
     """Whether the files are logs, and not tables of labels and predictions."""
     if options.format is not None or _has_several_runs(options):
         return True
-    if any(list_changed(options, (*OF_LOGS, "looks", "same_id"))):
+    if any(list_changed(options, OF_LOGS)):
         return True
     stated = any(list_changed(options, OF_PREDICTIONS))
     return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))

@@ -10,6 +10,7 @@ stays, and the number 7 is "7". slimgate's own outcomes/*.parquet name their cla
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,8 @@ EXAMPLES = 3
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
 # Rows of a block of a parquet file.
 ROWS_AT_ONCE = 250_000
+# What pyarrow says of a line with another number of columns.
+_RAGGED = re.compile(r"Expected (\d+) columns, got (\d+): (.*)")
 # The roles with few different texts.
 WORDS = ("label", "prediction")
 
@@ -154,6 +157,9 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     try:
         columns, texts, numbers, stated_classes = _READERS.get(file.format, _read_csv)(file, names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
+        ragged = _RAGGED.search(str(error)) if path.is_file() else None
+        if ragged is not None and (line := _describe_ragged_line(path, *ragged.groups())):
+            raise DataError(f"{shown}: {line}") from error
         message = " ".join(str(error).split())
         raise DataError(f"{shown} cannot be read as {file.format}: {message[:300]}") from error
     if not sum(map(len, texts["id"])):
@@ -195,6 +201,21 @@ class StatedClasses(NamedTuple):
 Blocks = list[pa.Array]
 # Columns of the file; role -> blocks of text or codes; class -> blocks of float64; the stated classes.
 Read = tuple[list[str], dict[str, Blocks], dict[str, Blocks], StatedClasses | None]
+
+
+def _describe_ragged_line(path: Path, expected: str, actual: str, text: str) -> str | None:
+    """The place of a line with another number of columns, and its likely cause; None if it is not found."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.decode("utf-8", "replace").strip() == text.strip():
+                is_cut = not line.endswith(b"\n")
+                cause = (
+                    "the line is incomplete: was the program that wrote it interrupted?"
+                    if is_cut
+                    else "put a text that has the separator or a quote in double quotes"
+                )
+                return f"line {number:,} has {actual} columns, expected {expected} ({text[:100]}); {cause}"
+    return None
 
 
 def _row_file(path: Path) -> RowFile:

@@ -320,7 +320,8 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
     (folder / "no.parquet").write_text("id,label\n")
     (folder / "latin.jsonl").write_bytes(b'{"id": "\xe9"}\n')
     (folder / "latin.csv").write_bytes(b"id,label,prediction\n1,\xe9,x\n")
-    (folder / "ragged.csv").write_text("id,label,prediction\n1,x\n")
+    (folder / "ragged.csv").write_text("id,label,prediction\n1,x,x,x\n2,x,x\n")
+    (folder / "cut.csv").write_text("id,label,prediction\n1,x,x\n2,x")
     (folder / "double.csv").write_text("id,label,label\n1,x,x\n")
     (folder / "blank.jsonl").write_text("\n\n")
     pq.write_table(pa.table({**PLAIN, "p_x": [[1.0]] * 3}), folder / "lists.parquet")
@@ -334,7 +335,11 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
         "not-parquet": (folder / "no.parquet", "is not parquet"),
         "not-utf-8": (folder / "latin.jsonl", "is not UTF-8"),
         "not-utf-8-csv": (folder / "latin.csv", "cannot be read as csv"),
-        "ragged": (folder / "ragged.csv", "Expected 3 columns, got 2"),
+        "ragged": (
+            folder / "ragged.csv",
+            "line 2 has 4 columns, expected 3 (1,x,x,x); put a text that has the separator",
+        ),
+        "cut": (folder / "cut.csv", "line 3 has 2 columns, expected 3 (2,x); the line is incomplete"),
         "double": (folder / "double.csv", "column 'label' twice"),
         "blank": (folder / "blank.jsonl", "has no rows"),
         "double-parquet": (folder / "double.parquet", 'column "id" occurs twice'),

@@ -88,20 +88,20 @@ def _is_same_file(base: Log, target: Log) -> bool:
 def _describe_unchosen(unchosen: Mapping[str, Log], choices: Mapping[str, str], *, is_one_file: bool) -> str:
     """What the logs hold, each file once, and options that choose a model. unchosen: by side."""
     logs = {log.shown: log for log in unchosen.values()}
-    held = " and ".join(
+    models_by_file = " and ".join(
         f"{log.shown} has answers of {len(log.models)} models ({_list_models(log)})" for log in logs.values()
     )
-    return f"{held}: choose by {_suggest_choices(unchosen, choices if is_one_file else {})}"
+    return f"{models_by_file}: choose by {_suggest_choices(unchosen, choices if is_one_file else {})}"
 
 
 def _suggest_choices(logs: Mapping[str, Log], chosen: Mapping[str, str]) -> str:
-    """`--model base=NAME --model target=OTHER`. logs: by side. chosen: models that are taken already."""
-    taken = {(log.shown, name) for log in logs.values() for name in chosen.values()}
+    """`--model base=NAME --model target=OTHER`. logs: by side. chosen: what the user has chosen."""
+    suggested = {(log.shown, name) for log in logs.values() for name in chosen.values()}
     options = []
     for side, log in logs.items():
         names = [str(part.model) for part in log.models]
-        name = next((name for name in names if (log.shown, name) not in taken), names[0])
-        taken.add((log.shown, name))
+        name = next((name for name in names if (log.shown, name) not in suggested), names[0])
+        suggested.add((log.shown, name))
         options.append(f'--model {side}="{name}"')
     return " ".join(options)
 

@@ -32,7 +32,7 @@ from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record.run import VariantRecord
-from slimgate.results.base import Verdict, ends_run
+from slimgate.results.base import Verdict, any_ends_run
 
 
 def assert_within(
@@ -184,11 +184,7 @@ def assert_budgets(
     suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / "assert_budgets", shown)
     judged = judge_log_suite(suite).targets["target"]
     _warn_of(judged.notes, stacklevel=3)
-    lines = [
-        str(result.facts.message)
-        for result in judged.results()
-        if any(ends_run(budget.verdict, budget.on_inconclusive) for budget in result.facts.budgets)
-    ]
+    lines = [str(result.facts.message) for result in judged.results() if any_ends_run(result.facts.budgets)]
     if lines:
         raise AssertionError("\n".join(lines))
     return judged

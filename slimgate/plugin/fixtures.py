@@ -122,13 +122,14 @@ def duel(duels: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
 @pytest.fixture
 def report_result(request: pytest.FixtureRequest) -> Callable[[GateResult], None]:
     """Adds a result to the record, and its figures to the properties of the gate's test."""
-    from slimgate.plugin.gates.reporting import list_gate_properties
+    from slimgate.report.gate_properties import list_gate_properties
 
     results: list[GateResult] = request.node.stash.setdefault(RESULTS, [])
 
     def report(new: GateResult) -> None:
         results.append(new)
-        request.node.user_properties.extend(list_gate_properties(new))
+        properties = list_gate_properties(new.variant, new.kind, new.name, new.facts)
+        request.node.user_properties.extend(properties)
 
     return report
 

@@ -121,12 +121,16 @@ class LogFile(pytest.File):
             shown, text = self.runs.suites[path].shown, str(error)
             yield self._make_error(error if text.startswith(shown) else SuiteError(f"{shown}: {text}"))
             return
+        from slimgate.report.gate_properties import list_gate_properties
+
         results = [(target, result) for target in judged.targets.values() for result in target.results()]
         budgeted = [(target, result) for target, result in results if result.facts.budgets]
         for target, result in budgeted:
             name = f"{_NAME}[{target.name}-{result.title}]"
             chosen = (target.name, result.title)
-            yield LogItem.from_parent(self, name=name, facts=result.facts, result=chosen)
+            item: LogItem = LogItem.from_parent(self, name=name, facts=result.facts, result=chosen)
+            item.user_properties.extend(list_gate_properties(target.name, *result))
+            yield item
         if not budgeted:
             from slimgate.run.gate_results import NO_BUDGET
 
@@ -159,11 +163,11 @@ class LogItem(pytest.Item):
     def describe_failure(self) -> str | None:
         """Why the test fails; None if it passes."""
         from slimgate._system.escape import visible
-        from slimgate.results.base import ends_run
+        from slimgate.results.base import any_ends_run
 
         if self._facts is None:
             return visible(str(self.error))
-        if any(ends_run(budget.verdict, budget.on_inconclusive) for budget in self._facts.budgets):
+        if any_ends_run(self._facts.budgets):
             return visible(str(self._facts.message))
         return None
 

@@ -7,7 +7,7 @@ and write them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
@@ -104,3 +104,8 @@ class BudgetFacts:
     needs_both: bool = False
     runs_needed: int | None = None
     capped: CappedFacts | None = None
+
+
+def any_ends_run(budgets: Iterable[BudgetFacts]) -> bool:
+    """Whether a budget of a result ends the run: then the test of the result fails."""
+    return any(ends_run(budget.verdict, budget.on_inconclusive) for budget in budgets)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.junit import read_junit
 from support.load_test_files import vllm_result, write_vllm
 
 from slimgate.cli.main import main
@@ -235,7 +236,14 @@ def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
     assert "first token p50" in report
     assert "budget 1.5×: PASS" in report
     assert "first token p50" in (folder / "report.html").read_text("utf-8")
-    assert 'name="latency c8"' in (folder / "junit.xml").read_text("utf-8")
+    failures, cases = read_junit(folder / "junit.xml")
+    found = cases["latency c8"].properties
+    assert (failures, found["slimgate.variant"], found["slimgate.workload"]) == (0, "target", "c8")
+    assert (found["slimgate.budget.speedup_min"], found["slimgate.verdict"]) == ("1.5", "PASS")
+    [judged_budget] = record.variants[1].load_tests["c8"].budgets
+    assert float(found["slimgate.value.speedup_min"]) == judged_budget.value
+    assert judged_budget.interval is not None
+    assert found["slimgate.interval.speedup_min"] == "[{:.6g}, {:.6g}]".format(*judged_budget.interval)
     assert "read as load tests of vllm" in capsys.readouterr().out
     suite = tmp_path / "loads.toml"
     suite.write_text(
@@ -244,6 +252,16 @@ def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
     )
     judged = judge_log_suite(load_log_suite(suite, "loads.toml"))
     assert judged.verdict_of("faster").status == "PASS"
+
+
+def test_load_tests_that_only_warn_have_no_junit_failure(tmp_path: Path, budgets: str) -> None:
+    base, _, target = files(tmp_path, slower=0.5)
+    options = ["--budgets", budgets, "--on-inconclusive", "warn", "--report", str(tmp_path / "report")]
+    assert main(["judge", base, target, *options]) == 0
+    failures, cases = read_junit(tmp_path / "report/junit.xml")
+    case = cases["latency c8"]
+    assert (failures, case.failure, case.properties["slimgate.verdict"]) == (0, None, "INCONCLUSIVE")
+    assert "budget 1.5×: INCONCLUSIVE" in str(case.output)
 
 
 LOADS = 'base = "base.json"\ntargets = { faster = "target.json" }\n'

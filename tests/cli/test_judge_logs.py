@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.judge_command import Judge
+from support.junit import read_junit
 from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
@@ -471,7 +472,12 @@ def test_a_report_is_accepted_and_compared_as_that_of_a_run(
     assert (flips.flips.right_to_wrong, len(flips.flips.quoted)) == (60, 10)
     for name in ("report.md", "report.html", "pr-comment.md", "junit.xml"):
         assert "gsm8k/acc" in (folders[1] / name).read_text("utf-8")
-    assert 'failures="1"' in (folders[1] / "junit.xml").read_text("utf-8")
+    failures, cases = read_junit(folders[1] / "junit.xml")
+    assert failures == 1
+    found = cases["gsm8k/acc"].properties
+    assert (found["slimgate.metric"], found["slimgate.verdict"]) == ("gsm8k/acc", "FAIL")
+    assert float(found["slimgate.drop_points"]) == pytest.approx(15)
+    assert found["slimgate.budget.drop_points"] == "4.0"
     passed = (folders[0] / "report.md").read_text("utf-8")
     assert "Ship **target**: inside all budgets." in passed  # no size is known
     assert "self-test" not in passed
@@ -482,6 +488,29 @@ def test_a_report_is_accepted_and_compared_as_that_of_a_run(
     assert re.search(
         r"\| target +\| gsm8k/acc +\| 0\.7\d+ → 0\.6\d+ \| +\*\*14\.0 \[11\.3, 17\.2\]\*\*", out
     ), out
+
+
+def test_logs_that_only_warn_have_no_failure_in_junit(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    logs, report = pair_of(tmp_path, base, lost(base, 14)), tmp_path / "report"
+    judge(*logs, "--drop-points", 4, "--on-inconclusive", "warn", "--report", report)
+    failures, cases = read_junit(report / "junit.xml")
+    case = cases["gsm8k/acc"]
+    assert (failures, case.failure, case.properties["slimgate.verdict"]) == (0, None, "INCONCLUSIVE")
+    assert "drop 3.5 points" in str(case.output)
+
+
+def test_junit_shows_characters_that_xml_does_not_have(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    write_lm_eval(tmp_path / "base", {"a\x07": base})
+    write_lm_eval(tmp_path / "bad", {"a\x07": lost(base, 60)})
+    judge(tmp_path / "base", tmp_path / "bad", "--drop-points", 4, "--report", tmp_path / "report")
+    _, cases = read_junit(tmp_path / "report/junit.xml")
+    case = cases["a\\x07/acc"]
+    assert str(case.failure).startswith("bad: a\\x07/acc 0.")
+    assert case.properties["slimgate.metric"] == "a\\x07/acc"
 
 
 def test_a_report_names_the_logs_with_digests_of_what_was_read(

@@ -7,9 +7,9 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
+from support.junit import read_junit
 from support.prediction_rows import turned, write_predictions
 
 from slimgate.cli.main import main
@@ -124,10 +124,46 @@ def test_a_report_of_predictions_has_what_every_report_has(
     for absent in ("real text", "suite report.toml", "torch", "**duel**", "later split", "**Memory**"):
         assert absent not in text
     assert "<small>MB</small>" not in page
-    suite = ElementTree.parse(folder / "junit.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    failures, cases = read_junit(folder / "junit.xml")
+    assert (failures, [*cases]) == (1, ["f1_macro"])
+    properties = cases["f1_macro"].properties
+    assert (properties["slimgate.variant"], properties["slimgate.metric"]) == ("small", "f1_macro")
+    assert (properties["slimgate.budget.drop_points"], properties["slimgate.verdict"]) == ("2.0", "FAIL")
+    assert properties["slimgate.teacher"] == "1.0"
+    drop = record.variant("small").quality["f1_macro"].drop_points
+    assert float(properties["slimgate.drop_points"]) == drop
+    assert drop == pytest.approx(15, abs=0.1)
     main([*arguments, "--report", str(tmp_path / "again")])
     assert main(["compare", str(folder), str(tmp_path / "again")]) == 0
+
+
+@pytest.mark.parametrize("action", ["warn", "fail"])
+def test_what_only_warns_is_no_failure_in_junit(tmp_path: Path, action: str) -> None:
+    base, unsure = turned(400, lost=7)
+    trio = files(tmp_path, base=base, unsure=unsure, good=base)
+    options = ["--drop-points", "2", "--on-inconclusive", action, "--report", str(tmp_path / "report")]
+    code = main(["judge", *trio, *options])
+    failures, cases = read_junit(tmp_path / "report/junit.xml", key="classname")
+    assert (code, failures) == ((0, 0) if action == "warn" else (1, 1))
+    case = cases["unsure"]
+    shown, absent = (case.output, case.failure) if action == "warn" else (case.failure, case.output)
+    assert absent is None
+    assert str(shown).startswith("unsure: accuracy 0.983 vs 1.000, drop 1.7 points")
+    assert "INCONCLUSIVE" in str(shown)
+    assert case.properties["slimgate.verdict"] == "INCONCLUSIVE"
+    good = cases["good"]
+    assert (good.output, good.failure, good.properties["slimgate.verdict"]) == (None, None, "PASS")
+
+
+def test_a_fail_stays_a_failure_where_others_warn(tmp_path: Path) -> None:
+    base, unsure = turned(400, lost=7)
+    _, bad = turned(400, lost=60)
+    trio = files(tmp_path, base=base, unsure=unsure, bad=bad)
+    options = ["--drop-points", "2", "--on-inconclusive", "warn", "--report", str(tmp_path / "report")]
+    assert main(["judge", *trio, *options]) == 1
+    failures, cases = read_junit(tmp_path / "report/junit.xml", key="classname")
+    assert failures == 1
+    assert [name for name, case in cases.items() if case.failure is not None] == ["bad"]
 
 
 def test_the_report_says_which_wrong_answers_grew_most(tmp_path: Path) -> None:

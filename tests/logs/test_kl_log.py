@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.added_package import add_package
+from support.junit import read_junit
 from support.kl_logs import write_kl_log as written
 
 from slimgate import assert_budgets
@@ -224,3 +225,20 @@ def test_a_kl_log_is_judged_alone(log: Path, tmp_path: Path, capsys: pytest.Capt
     )
     with pytest.raises(DataError, match=r"q3.txt: it is a KL log, .* leave \[logs\] base out"):
         judge_log_suite(load_log_suite(suite, "kl.toml"))
+
+
+@pytest.mark.parametrize("action", ["warn", "fail"])
+def test_junit_of_a_kl_log_fails_as_the_exit_code(log: Path, tmp_path: Path, action: str) -> None:
+    """A quantile has no interval, so a budget on it is undecided."""
+    text = "kl = { p99_max = 0.2 }\ntop1_agreement = { floor = 0.97 }"
+    options = ["--on-inconclusive", action, "--report", str(tmp_path / "report")]
+    code = main(["judge", str(log), "--budgets", budgets(tmp_path, text), *options])
+    failures, cases = read_junit(tmp_path / "report/junit.xml")
+    case = cases["kl_log"]
+    assert (code, failures) == ((0, 0) if action == "warn" else (1, 1))
+    assert "INCONCLUSIVE" in str(case.output if action == "warn" else case.failure)
+    found = case.properties
+    assert (found["slimgate.value.p99_max"], found["slimgate.budget.p99_max"]) == ("0.123456", "0.2")
+    assert "slimgate.interval.p99_max" not in found
+    assert (found["slimgate.verdict.p99_max"], found["slimgate.verdict.floor"]) == ("INCONCLUSIVE", "PASS")
+    assert found["slimgate.verdict"] == "INCONCLUSIVE"

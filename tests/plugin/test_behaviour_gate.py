@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from support.gate_results import gate_result
+from support.gate_results import gate_result, properties_of
 from support.user_repository import Ran, pytest_in
 
-from slimgate.plugin.gates.reporting import list_gate_properties
 from slimgate.record.outcome_files import read_outcomes
 
 pytestmark = pytest.mark.slow
@@ -92,7 +91,7 @@ def test_undecided_slices_are_inconclusive_in_all_outputs(ran: Ran) -> None:
         r"INCONCLUSIVE, 0 inside, 6 undecided \(worst: length_bucket .*, n=\d+\), about [\d,]+ rows",
         found["message"],
     )
-    properties = dict(list_gate_properties(gate_result("behaviour", "fine", **found)))
+    properties = properties_of(gate_result("behaviour", "fine", **found))
     assert properties["slimgate.verdict.slices.accuracy"] == "INCONCLUSIVE"
     assert properties["slimgate.verdict.flips_max_percent"] == "PASS"
     report = (ran.folder / "reports/latest/rows/report.md").read_text()

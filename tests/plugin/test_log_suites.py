@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support.junit import read_junit
+from support.kl_logs import write_kl_log
 from support.lm_eval_logs import write_lm_eval
+from support.load_test_files import write_vllm
 from support.user_repository import pytest_in
 
 from slimgate.cli.main import main
@@ -60,6 +64,33 @@ def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tupl
     for name in ("report.md", "report.html", "pr-comment.md"):
         assert "bad" in (folder / name).read_text("utf-8")
         assert "gsm8k/acc" in (folder / "logs" / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
+def test_junit_of_logs_has_the_figures_of_a_gate(repository: Path, workers: tuple[str, ...]) -> None:
+    ran = pytest_in(repository, "bench/logs.toml", "--junitxml", "junit.xml", *workers)
+    failures, cases = read_junit(repository / "junit.xml")
+    assert (ran.code, failures) == (1, 1)
+    bad = cases["test_logs[bad-gsm8k/acc]"]
+    facts = read_record(repository / "reports/latest/logs/run.json").variant("bad").quality["gsm8k/acc"]
+    assert facts.interval is not None
+    assert bad.properties == {
+        "slimgate.variant": "bad",
+        "slimgate.metric": "gsm8k/acc",
+        "slimgate.teacher": "0.75",
+        "slimgate.value": "0.5",
+        "slimgate.n": "200",
+        "slimgate.method": str(facts.method),
+        "slimgate.drop_points": "25.0",
+        "slimgate.interval": "[{:.6g}, {:.6g}]".format(*facts.interval),
+        "slimgate.budget.drop_points": "5.0",
+        "slimgate.verdict.drop_points": "FAIL",
+        "slimgate.verdict": "FAIL",
+    }
+    assert str(bad.failure).startswith("Failed: bad: gsm8k/acc")
+    warned = cases["test_logs[bad-arc/acc]"]
+    assert (warned.failure, warned.properties["slimgate.verdict"]) == (None, "INCONCLUSIVE")
+    assert all(case.properties["slimgate.budget.drop_points"] == "5.0" for case in cases.values())
 
 
 @pytest.mark.parametrize(
@@ -229,6 +260,21 @@ def test_prediction_files_are_a_suite(predictions: Path) -> None:
     assert "bad" in (predictions / "reports/latest/files/report.md").read_text("utf-8")
 
 
+def test_junit_of_predictions_has_their_figures(predictions: Path) -> None:
+    ran = pytest_in(predictions, "bench/files.toml", "--junitxml", "junit.xml")
+    failures, cases = read_junit(predictions / "junit.xml")
+    assert (ran.code, failures) == (1, 2)
+    bad = cases["test_logs[bad-accuracy]"].properties
+    assert (bad["slimgate.metric"], bad["slimgate.verdict"]) == ("accuracy", "FAIL")
+    assert (bad["slimgate.teacher"], bad["slimgate.value"]) == ("0.95", "0.7")
+    assert float(bad["slimgate.drop_points"]) == pytest.approx(25)
+    flips = cases["test_logs[bad-behaviour]"].properties
+    assert (flips["slimgate.flips_percent"], flips["slimgate.budget.flips_max_percent"]) == ("25.0", "5.0")
+    assert flips["slimgate.verdict.flips_max_percent"] == "FAIL"
+    good = cases["test_logs[good-behaviour]"]
+    assert (good.failure, good.properties["slimgate.verdict"]) == (None, "PASS")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
@@ -331,6 +377,35 @@ def test_a_kl_log_that_is_missing_is_one_line(repository: Path) -> None:
     assert ran.code == 4
     assert any("gone.txt: no such file" in line for line in ran.lines), ran.lines
     assert not any("Ctrl-C" in line or "Traceback" in line for line in ran.lines)
+
+
+def test_junit_of_kl_logs_and_load_tests_has_figures(repository: Path) -> None:
+    kl = np.random.default_rng(0).exponential(0.01, 580)
+    write_kl_log(repository / "bench/q4.txt", kl)
+    budgets = "kl = { mean_max = 0.005 }\ntop1_agreement = { floor = 0.97 }\n"
+    text = f'[logs]\ntargets = {{ q4 = "q4.txt" }}\n[budgets]\n{budgets}'
+    (repository / "bench/kl.toml").write_text(text, "utf-8")
+    for seed, (name, slower) in enumerate({"base": 1.0, "again": 1.0, "new": 0.5}.items()):
+        write_vllm(repository / f"bench/{name}.json", seed, slower=slower)
+    (repository / "bench/loads.toml").write_text(
+        '[logs]\nbase = "base.json"\nrepeat = "again.json"\ntargets = { new = "new.json" }\n'
+        "[budgets]\nlatency = { speedup_min = 1.5 }\n",
+        "utf-8",
+    )
+    ran = pytest_in(repository, "bench/kl.toml", "bench/loads.toml", "--junitxml", "junit.xml")
+    failures, cases = read_junit(repository / "junit.xml")
+    assert (ran.code, failures) == (1, 1)
+    found = cases["test_logs[q4-kl_log]"].properties
+    assert float(found["slimgate.value.mean_max"]) == pytest.approx(kl.mean(), abs=1e-4)
+    low, high = map(float, found["slimgate.interval.mean_max"].strip("[]").split(", "))
+    assert 0.005 < low < kl.mean() < high
+    assert (found["slimgate.budget.mean_max"], found["slimgate.verdict.mean_max"]) == ("0.005", "FAIL")
+    assert (found["slimgate.budget.floor"], found["slimgate.verdict.floor"]) == ("0.97", "PASS")
+    assert (found["slimgate.variant"], found["slimgate.verdict"]) == ("q4", "FAIL")
+    found = cases["test_logs[new-latency c8]"].properties
+    assert (found["slimgate.variant"], found["slimgate.workload"]) == ("new", "c8")
+    assert float(found["slimgate.value.speedup_min"]) == pytest.approx(2, rel=0.1)
+    assert (found["slimgate.budget.speedup_min"], found["slimgate.verdict"]) == ("1.5", "PASS")
 
 
 def test_a_suite_of_switched_off_budgets_is_named_or_refused(predictions: Path) -> None:

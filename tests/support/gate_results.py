@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slimgate.report.gate_properties import list_gate_properties
 from slimgate.run.gate_results import BUILD, GateResult
 
 # What a kind of result must say, besides what a test is about.
@@ -29,3 +30,8 @@ def built(name: str, digest: str | None = None) -> GateResult:
     sizes = {"bytes": 9, "parameters": 3, "nonzero_parameters": 3}
     artifact = {"kind": "torch", "digest": digest or f"artifact of {name}", "runtime": "eager", **sizes}
     return gate_result(BUILD, name, steps=[], artifact=artifact, from_store=True, claims=[])
+
+
+def properties_of(result: GateResult) -> dict[str, object]:
+    """The JUnit properties of the test that reports this result."""
+    return dict(list_gate_properties(result.variant, result.kind, result.name, result.facts))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate._system.escape import visible
 from slimgate._system.files import write_atomically
 from slimgate.errors import SuiteError
-from slimgate.results.base import Verdict
+from slimgate.results.base import Verdict, any_ends_run
 from slimgate.results.counts import NOTHING_GATED, ends_in_failure, is_gated
 
 if TYPE_CHECKING:
@@ -88,18 +88,33 @@ def write_report(record: RunRecord, folder: Path) -> None:
 
 
 def _junit(record: RunRecord) -> str:
-    """A test case for each result that has a budget, as JUnit."""
+    """A test case for each result that has a budget, as JUnit, with the properties of a suite's test.
+
+    A result that only warns has no failure, as in pytest's JUnit file. Its message is the case's output.
+    """
     from xml.etree import ElementTree
 
-    suite = ElementTree.Element("testsuite", name=f"slimgate judge {record.suite.title}")
+    from slimgate.report.gate_properties import list_gate_properties
+
+    suite = ElementTree.Element("testsuite", name=visible(f"slimgate judge {record.suite.title}"))
+    failures = 0
     for model in record.variants[1:]:
         for result in model.results():
-            if result.facts.verdict is None:
+            facts = result.facts
+            if facts.verdict is None:
                 continue
-            case = ElementTree.SubElement(suite, "testcase", classname=model.name, name=result.title)
-            if result.facts.verdict is not Verdict.PASS:
-                ElementTree.SubElement(case, "failure", message=result.facts.message or "")
-    failures = sum(len(case) for case in suite)
+            names = {"classname": visible(model.name), "name": visible(result.title)}
+            case = ElementTree.SubElement(suite, "testcase", names)
+            properties = ElementTree.SubElement(case, "properties")
+            for name, value in list_gate_properties(model.name, *result):
+                shown = {"name": visible(name), "value": visible(str(value))}
+                ElementTree.SubElement(properties, "property", shown)
+            message = visible(facts.message or "")
+            if any_ends_run(facts.budgets):
+                ElementTree.SubElement(case, "failure", message=message)
+                failures += 1
+            elif facts.verdict is not Verdict.PASS:
+                ElementTree.SubElement(case, "system-out").text = message
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(failures))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

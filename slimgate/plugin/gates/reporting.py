@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,23 +11,8 @@ from slimgate._system.escape import visible
 from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED, weight_format_of
 from slimgate.models.weight_shares import WeightShares, read_artifact_shares
 from slimgate.record.build import ArtifactFacts, BuildFacts, ClaimFacts, StepFacts, StoredFacts, WeightFacts
-from slimgate.results.base import ends_run
-from slimgate.results.baseline import SinceFacts
-from slimgate.results.behaviour import BehaviourFacts
-from slimgate.results.checks import (
-    BEHAVIOUR,
-    FLOPS,
-    MEMORY,
-    QUALITY,
-    SINCE,
-    SIZE,
-    SPEEDUP,
-    TIMES,
-    JudgedFacts,
-)
-from slimgate.results.latency import SpeedupFacts, TimesFacts
-from slimgate.results.memory import MemoryFacts
-from slimgate.results.quality import QualityFacts
+from slimgate.results.base import any_ends_run
+from slimgate.results.checks import JudgedFacts
 from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import check_step_claims
 from slimgate.run.gate_results import BUILD, GateResult
@@ -37,16 +22,6 @@ from slimgate.suite.suite import dump_params
 
 Report = Callable[[GateResult], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
-Property = tuple[str, object]
-_GATES = frozenset({QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, SPEEDUP, TIMES})
-_UNITS = {
-    QUALITY: "drop_points",
-    SINCE: "drop_points",
-    SIZE: "compression",
-    MEMORY: "ratio",
-    FLOPS: "ratio",
-    SPEEDUP: "speedup",
-}
 
 
 def report_build(model: ModelHandle, report: Report) -> None:
@@ -116,11 +91,7 @@ def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
 
 def conclude(model: ModelHandle, *results: JudgedFacts) -> None:
     """Fails the running test if the model is gated and a budget of the results ends the run."""
-    lines = [
-        facts.message or ""
-        for facts in results
-        if any(ends_run(budget.verdict, budget.on_inconclusive) for budget in facts.budgets)
-    ]
+    lines = [facts.message or "" for facts in results if any_ends_run(facts.budgets)]
     if lines and model.variant.gated:
         pytest.fail("\n".join(map(visible, lines)), pytrace=False)
 
@@ -136,50 +107,3 @@ def check_claims(model: ModelHandle) -> list[ClaimFacts]:
         for step, before, after in zip(model.variant.steps, chain[:-1], chain[1:], strict=True)
         for claim in check_step_claims(step.name, step.object.claims, before, after)
     ]
-
-
-def list_gate_properties(result: GateResult) -> list[Property]:
-    """JUnit properties of a test; empty if nothing was compared, as for the teacher's size."""
-    facts = result.facts.limits if isinstance(result.facts, TimesFacts) else result.facts
-    if result.kind not in _GATES or not isinstance(facts, JudgedFacts) or facts.message is None:
-        return []
-    return [
-        (f"slimgate.{name}", value) for name, value in _iter_properties(result, facts) if value is not None
-    ]
-
-
-def _iter_properties(result: GateResult, facts: JudgedFacts) -> Iterator[Property]:
-    yield "variant", result.variant
-    if isinstance(facts, QualityFacts | SinceFacts):
-        yield "metric", result.name
-        names = ("teacher",) if isinstance(facts, QualityFacts) else ("baseline", "note")
-        yield from ((name, getattr(facts, name)) for name in (*names, "value", "n", "method"))
-    if result.kind in (SPEEDUP, TIMES):
-        yield "workload", result.name
-    if result.kind in _UNITS:
-        yield _UNITS[result.kind], getattr(facts, _UNITS[result.kind])
-    interval = _find_interval(facts)
-    yield "interval", None if interval is None else f"[{interval[0]:.6g}, {interval[1]:.6g}]"
-    if isinstance(facts, BehaviourFacts) and facts.flips is not None:
-        yield "flips_percent", facts.flips.percent
-    for budget in facts.budgets:
-        if result.kind == TIMES:
-            yield f"value.{budget.kind}", budget.value
-        yield f"budget.{budget.kind}", budget.limit
-        yield f"verdict.{budget.kind}", budget.verdict.value
-    yield "verdict", facts.verdict.value if facts.verdict is not None else "not gated"
-
-
-def _find_interval(facts: JudgedFacts) -> Sequence[float] | None:
-    """The interval of the judged value, or for memory the spread of its readings."""
-    match facts:
-        case QualityFacts() | SinceFacts():
-            return facts.interval
-        case SpeedupFacts():
-            return facts.speedup_interval
-        case MemoryFacts():
-            return facts.spread
-        case BehaviourFacts():
-            return None if facts.flips is None else facts.flips.interval
-        case _:
-            return None

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.gate_results import built, gate_result
-
-from slimgate.plugin.gates.reporting import list_gate_properties
+from support.gate_results import built, gate_result, properties_of
 
 BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}
 
 
 def told(kind: str, name: str = "", **facts: Any) -> dict[str, object]:
-    return dict(list_gate_properties(gate_result(kind, "int8", name, **facts)))
+    return properties_of(gate_result(kind, "int8", name, **facts))
 
 
 def test_a_metric_has_its_figures_budget_and_verdict() -> None:
@@ -64,5 +62,5 @@ def test_size_and_flips_have_their_own() -> None:
 
 
 def test_what_is_no_judgement_has_none() -> None:
-    assert list_gate_properties(built("int8")) == []
+    assert properties_of(built("int8")) == {}
     assert told("quality", "accuracy", teacher=0.9, value=0.9, n=800) == {}

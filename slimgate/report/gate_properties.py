@@ -1,0 +1,92 @@
+"""The JUnit properties of a gate: of a test of a suite, and of a result that `slimgate judge` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from slimgate.results.baseline import SinceFacts
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import (
+    BEHAVIOUR,
+    FLOPS,
+    KL_LOG,
+    LOAD_TEST,
+    MEMORY,
+    QUALITY,
+    SINCE,
+    SIZE,
+    SPEEDUP,
+    TIMES,
+    JudgedFacts,
+)
+from slimgate.results.facts import Facts
+from slimgate.results.latency import SpeedupFacts, TimesFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.quality import QualityFacts
+
+Property = tuple[str, object]
+_GATES = frozenset({QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, SPEEDUP, TIMES, LOAD_TEST, KL_LOG})
+_OF_A_WORKLOAD = frozenset({SPEEDUP, TIMES, LOAD_TEST})
+_UNITS = {
+    QUALITY: "drop_points",
+    SINCE: "drop_points",
+    SIZE: "compression",
+    MEMORY: "ratio",
+    FLOPS: "ratio",
+    SPEEDUP: "speedup",
+}
+# Each budget of these kinds limits another figure, so each has its own value and interval.
+_FIGURE_PER_BUDGET = frozenset({TIMES, LOAD_TEST, KL_LOG})
+
+
+def list_gate_properties(variant: str, kind: str, name: str, facts: Facts) -> list[Property]:
+    """JUnit properties of a result; empty if nothing was compared, as for the teacher's size.
+
+    kind, name: of the result's check, such as quality and accuracy.
+    """
+    judged = facts.limits if kind == TIMES and isinstance(facts, TimesFacts) else facts
+    if kind not in _GATES or not isinstance(judged, JudgedFacts) or judged.message is None:
+        return []
+    properties = _iter_properties(variant, kind, name, judged)
+    return [(f"slimgate.{key}", value) for key, value in properties if value is not None]
+
+
+def _iter_properties(variant: str, kind: str, name: str, facts: JudgedFacts) -> Iterator[Property]:
+    yield "variant", variant
+    if isinstance(facts, QualityFacts | SinceFacts):
+        yield "metric", name
+        keys = ("teacher",) if isinstance(facts, QualityFacts) else ("baseline", "note")
+        yield from ((key, getattr(facts, key)) for key in (*keys, "value", "n", "method"))
+    if kind in _OF_A_WORKLOAD:
+        yield "workload", name
+    if kind in _UNITS:
+        yield _UNITS[kind], getattr(facts, _UNITS[kind])
+    yield "interval", _format_interval(_find_interval(facts))
+    if isinstance(facts, BehaviourFacts) and facts.flips is not None:
+        yield "flips_percent", facts.flips.percent
+    for budget in facts.budgets:
+        if kind in _FIGURE_PER_BUDGET:
+            yield f"value.{budget.kind}", budget.value
+            yield f"interval.{budget.kind}", _format_interval(budget.interval)
+        yield f"budget.{budget.kind}", budget.limit
+        yield f"verdict.{budget.kind}", budget.verdict.value
+    yield "verdict", facts.verdict.value if facts.verdict is not None else "not gated"
+
+
+def _format_interval(interval: Sequence[float] | None) -> str | None:
+    return None if interval is None else f"[{interval[0]:.6g}, {interval[1]:.6g}]"
+
+
+def _find_interval(facts: JudgedFacts) -> Sequence[float] | None:
+    """The interval of the judged value, or for memory the spread of its readings."""
+    match facts:
+        case QualityFacts() | SinceFacts():
+            return facts.interval
+        case SpeedupFacts():
+            return facts.speedup_interval
+        case MemoryFacts():
+            return facts.spread
+        case BehaviourFacts():
+            return None if facts.flips is None else facts.flips.interval
+        case _:
+            return None

@@ -64,7 +64,7 @@ from slimgate.results.size import SizeFacts
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 _MORE_GATED, _FREE = "More metrics with a budget", "Metrics without a budget (not gated)"
 _MORE = """\
-report.html beside this file has more: {parts}. run.json has every figure."""
+report.html beside this file shows more of {parts}. run.json has every figure, and outcomes/ every row."""
 
 
 def suite_report(record: RunRecord, plots: Sequence[str] = (), history: str = "") -> str:
@@ -174,10 +174,10 @@ def _has_confidence(record: RunRecord) -> bool:
 
 
 def _describe_page(record: RunRecord) -> str:
-    """The content that report.html has and report.md lacks."""
+    """The content of which report.html has more than report.md; of very many rows it has some too."""
     if not record.task.is_of_files:
-        return "every changed row, slice, confusion, calibration and build step"
-    return "every changed row, slice and confusion" if record.task.classes else "every changed row"
+        return "the rows that changed, slices, confusions, calibration and build steps"
+    return "the rows that changed" + (", slices and confusions" if record.task.classes else "")
 
 
 def _fold_if_any(name: str, text: str, rest: str = "") -> str:

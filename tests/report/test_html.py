@@ -23,6 +23,7 @@ from slimgate.record.run import RunRecord
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import RunVerdict
 from slimgate.report.html import html_index, html_report
+from slimgate.report.markdown import suite_report
 from slimgate.report.page.changed_rows import BETTER, LOST, MOVED, WON, WORSE, changed_rows
 from slimgate.report.page.drawing import draw_bar, scale_of
 from slimgate.results.base import BudgetFacts
@@ -449,3 +450,14 @@ def test_no_text_is_so_long_that_the_page_is() -> None:
     )
     assert len(html_report(record)) < 200_000
     assert len(html_index([record], ["x/report.html"])) < 60_000
+
+
+def test_each_report_points_to_the_other_without_a_contradiction() -> None:
+    page, report = html_report(sample_record()), suite_report(sample_record())
+    assert "all of it as text" not in page
+    assert "The verdicts and the other tables are below and, as text, in report.md beside this file" in page
+    assert "every changed row" not in report
+    assert (
+        "report.html beside this file shows more of the rows that changed, slices, confusions, calibration "
+        "and build steps. run.json has every figure, and outcomes/ every row."
+    ) in report

@@ -27,7 +27,7 @@ from slimgate.report.status import (
     budgeted_metrics,
     format_switched_off,
     median_ms,
-    metrics,
+    metrics_without_budget,
     models,
     teacher,
     unjudged_budgets,
@@ -222,7 +222,7 @@ def _ungated_variants(record: RunRecord) -> Iterator[str]:
 
 
 def _metrics_without_budget(record: RunRecord) -> Iterator[str]:
-    free = [name for name in metrics(record) if name not in budgeted_metrics(record)]
+    free = metrics_without_budget(record)
     if free and variants(record):
         yield f"No budget, so not gated: {_join(free)}."
 

@@ -21,6 +21,7 @@ from slimgate.report.status import (
     budgeted_metrics,
     choose_workloads,
     metrics,
+    metrics_without_budget,
     models,
     shown_name,
     standing,
@@ -65,9 +66,17 @@ def twins(record: RunRecord) -> str:
     return with_heading("What distillation gained over the same student without a teacher:", bullets(lines))
 
 
-def other_metrics(record: RunRecord) -> str:
-    """The metrics without a column in the table of variants; empty if it has all."""
-    return _metric_table(record, _metrics_by_place(record)[1])
+def more_gated_metrics(record: RunRecord) -> str:
+    """The gated metrics that the table of variants has no room for; empty if there are none.
+
+    Empty for files too, whose first table has a line for each metric.
+    """
+    return "" if record.task.is_of_files else _metric_table(record, _metrics_by_place(record)[1])
+
+
+def free_metrics(record: RunRecord) -> str:
+    """The metrics that no budget gates; empty if there are none."""
+    return _metric_table(record, metrics_without_budget(record))
 
 
 def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
@@ -113,10 +122,13 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
 
 
 def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
-    """Metrics of the main table and of the second table: those without a budget, and those past its width."""
+    """Gated metrics: those of the main table, and those that it has no room for.
+
+    A metric that has a budget only since the baseline is among the latter.
+    """
     room = _WIDEST - _FIXED_COLUMNS - len(choose_workloads(record))
-    gated = budgeted_metrics(record)[:room]
-    return gated, [name for name in metrics(record) if name not in gated]
+    shown, free = budgeted_metrics(record)[:room], metrics_without_budget(record)
+    return shown, [name for name in metrics(record) if name not in shown and name not in free]
 
 
 def parameters_cell(artifact: ArtifactFacts | None) -> str:

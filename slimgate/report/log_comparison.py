@@ -3,46 +3,60 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, to_fixed
+from slimgate._system.number_text import MISSING, count, to_fixed
+from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
 from slimgate.judge.budget_kinds import is_two_sided, measure_harm
+from slimgate.judge.slices import budget_slices
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import Sides
-from slimgate.report.figures import format_drop, format_limits
+from slimgate.report.figures import drop_words, format_drop, format_limits
+from slimgate.report.page.budgets import behaviour_budget
+from slimgate.report.status import budget_words
 from slimgate.report.tables import Column, blocks, table
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts, SliceFacts
 from slimgate.results.quality import QualityFacts
 
 _MOST_LINES = 300
+# The slices that a line names, of those that do not hold.
+_MOST_NAMED, _LONGEST = 3, 60
+
+Line = tuple[str, str, str, str, str, str, str]
+
+
+def count_lines(model: VariantRecord) -> int:
+    """The lines of a target's table, if none is left out."""
+    return len(model.quality) + len(model.behaviour.budgets if model.behaviour else ())
 
 
 def log_table(model: VariantRecord, names: Sides, limit: int = _MOST_LINES) -> str:
-    """The table of one target, of at most `limit` lines, with the target's name above it."""
+    """The table of one target, of at most `limit` lines, with the target's name above it.
+
+    Metrics are left out before budgets on flips and slices, which are in the last lines.
+    """
     metrics = sorted(
         model.quality.items(), key=lambda pair: -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
     )
-    shown = metrics[:limit]
+    changes = _behaviour_lines(model.behaviour)[:limit]
+    shown = metrics[: limit - len(changes)]
     more = len(metrics) - len(shown)
     two_sided = any(is_two_sided(facts.budgets) for _, facts in metrics)
+    lines = [*(_metric_line(name, facts) for name, facts in shown), *changes]
+    heads = (
+        "metric" if names.original == "teacher" else "task/metric",
+        "n",
+        names.original,
+        names.other,
+        "drop, points",
+        "budget",
+        "verdict",
+    )
     return blocks(
         f"### {escape(model.name)}",
         table(
             [
-                Column(
-                    "metric" if names.original == "teacher" else "task/metric",
-                    [escape(name) for name, _ in shown],
-                ),
-                Column("n", [count(facts.n) for _, facts in shown], right=True),
-                Column(names.original, [_value(facts.teacher) for _, facts in shown], right=True),
-                Column(names.other, [_value(facts.value) for _, facts in shown], right=True),
-                Column(
-                    "drop, points",
-                    [
-                        format_drop(facts.drop_points, facts.interval, facts.budgets, unit=facts.unit)
-                        for _, facts in shown
-                    ],
-                    right=True,
-                ),
-                Column("budget", [format_limits(facts.budgets) for _, facts in shown], right=True),
-                Column("verdict", [_verdict(facts) for _, facts in shown]),
+                Column(head, [line[place] for line in lines], right=0 < place < len(heads) - 1)
+                for place, head in enumerate(heads)
             ]
         ),
         f"{count(more)} more that {'differ' if two_sided else 'lost'} less; run.json has them."
@@ -51,11 +65,57 @@ def log_table(model: VariantRecord, names: Sides, limit: int = _MOST_LINES) -> s
     )
 
 
+def _metric_line(name: str, facts: QualityFacts) -> Line:
+    return (
+        escape(name),
+        count(facts.n),
+        _value(facts.teacher),
+        _value(facts.value),
+        format_drop(facts.drop_points, facts.interval, facts.budgets, unit=facts.unit),
+        format_limits(facts.budgets),
+        "not gated" if facts.verdict is None else _verdict(facts.verdict),
+    )
+
+
+def _behaviour_lines(facts: BehaviourFacts | None) -> list[Line]:
+    """A line for each budget on flips, slices and other changes of answers."""
+    return [] if facts is None else [_behaviour_line(facts, budget) for budget in facts.budgets]
+
+
+def _behaviour_line(facts: BehaviourFacts, budget: BudgetFacts) -> Line:
+    name, verdict = budget_words(budget.kind), _verdict(budget.verdict)
+    if not is_slices_kind(budget.kind):
+        known = behaviour_budget(facts, budget)
+        return name, count(facts.n), MISSING, known.measured, MISSING, known.limit, verdict
+    parts = budget_slices(facts.slices or [], budget.kind)
+    limit = f"{budget.limit:g}"
+    if names_slice(budget.kind) and parts:
+        part = parts[0]
+        drop = str(drop_words(part.drop_points, part.interval, [budget.limit])).removeprefix("drop ")
+        return name, count(part.n), _value(part.teacher), _value(part.variant), drop, limit, verdict
+    return name, count(facts.n), MISSING, MISSING, MISSING, limit, f"{verdict}{_describe_slices(parts)}"
+
+
+def _describe_slices(parts: list[SliceFacts]) -> str:
+    """`: 4 of 5 hold, not label: cancel`; empty if no slice was judged by the budget on all of them."""
+    parts = [part for part in parts if part.verdict is not None]
+    if not parts:
+        return ""
+    open_parts = [part for part in parts if part.verdict is not Verdict.PASS]
+    open_parts.sort(key=lambda part: (part.verdict is not Verdict.FAIL, -part.drop_points))
+    if not open_parts:
+        return f": all {count(len(parts))} hold"
+    names = [f"{escape(part.column)}: {escape(part.value, longest=_LONGEST)}" for part in open_parts]
+    more = f" and {count(len(names) - _MOST_NAMED)} more" if len(names) > _MOST_NAMED else ""
+    holding = f"{count(len(parts) - len(names))} of {count(len(parts))} hold"
+    return f": {holding}, not {', '.join(names[:_MOST_NAMED])}{more}"
+
+
 def _value(value: float) -> str:
     return to_fixed(value, 3 if abs(value) < 10 else 2)
 
 
-def _verdict(facts: QualityFacts) -> str:
-    if facts.verdict is None:
-        return "not gated"
-    return facts.verdict.value if facts.verdict == "PASS" else f"**{facts.verdict.value}**"
+def _verdict(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return MISSING
+    return verdict.value if verdict is Verdict.PASS else f"**{verdict.value}**"

@@ -26,7 +26,14 @@ from slimgate.report.behaviour import (
 )
 from slimgate.report.builds import builds
 from slimgate.report.cascades import cascades
-from slimgate.report.comparison import latency_table, memory_table, other_metrics, quality_cell, twins
+from slimgate.report.comparison import (
+    free_metrics,
+    latency_table,
+    memory_table,
+    more_gated_metrics,
+    quality_cell,
+    twins,
+)
 from slimgate.report.confirm import confirm_section
 from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import as_fast, flops_words, smaller
@@ -55,8 +62,9 @@ from slimgate.results.quality import QualityFacts
 from slimgate.results.size import SizeFacts
 
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
+_MORE_GATED, _FREE = "More metrics with a budget", "Metrics without a budget (not gated)"
 _MORE = """\
-report.html beside this file has more: {parts}. run.json has every figure."""
+report.html beside this file shows more of {parts}. run.json has every figure, and outcomes/ every row."""
 
 
 def suite_report(record: RunRecord, plots: Sequence[str] = (), history: str = "") -> str:
@@ -90,7 +98,7 @@ def full_sections(record: RunRecord, history: str = "") -> list[str]:
 
     history: the section on earlier releases.
     """
-    metrics, latency, memory = other_metrics(record), latency_table(record), memory_table(record)
+    latency, memory = latency_table(record), memory_table(record)
     sections = [
         tool_files_section(record),
         verdict_section(record),
@@ -99,7 +107,8 @@ def full_sections(record: RunRecord, history: str = "") -> list[str]:
         confirm_section(record),
         separation_section(record, folded=False),
         behaviour(record),
-        with_heading("## Metrics without a budget (not gated)", metrics),
+        with_heading(f"## {_MORE_GATED}", more_gated_metrics(record)),
+        with_heading(f"## {_FREE}", free_metrics(record)),
         with_heading("## Cascades", cascades(record)),
         with_heading("## Latency in full", latency),
         with_heading("## Memory", memory),
@@ -136,7 +145,8 @@ def _details(record: RunRecord) -> list[str]:
             ", where each variant is most confidently wrong" if _has_confidence(record) else "",
         ),
         _fold_if_any("Rows from wrong to right", won_rows(record), ", which a budget limits too"),
-        _fold_if_any("Metrics without a budget (not gated)", other_metrics(record)),
+        _fold_if_any(_MORE_GATED, more_gated_metrics(record)),
+        _fold_if_any(_FREE, free_metrics(record)),
         _fold_if_any("Figures of this task", task_figures(record)),
         _fold_if_any("Cascades", cascades(record), ", which model answers when"),
         _fold_if_any("Latency in full", latency_table(record)),
@@ -164,10 +174,10 @@ def _has_confidence(record: RunRecord) -> bool:
 
 
 def _describe_page(record: RunRecord) -> str:
-    """The content that report.html has and report.md lacks."""
+    """The content of which report.html has more than report.md; of very many rows it has some too."""
     if not record.task.is_of_files:
-        return "every changed row, slice, confusion, calibration and build step"
-    return "every changed row, slice and confusion" if record.task.classes else "every changed row"
+        return "the rows that changed, slices, confusions, calibration and build steps"
+    return "the rows that changed" + (", slices and confusions" if record.task.classes else "")
 
 
 def _fold_if_any(name: str, text: str, rest: str = "") -> str:

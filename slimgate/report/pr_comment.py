@@ -21,7 +21,7 @@ from slimgate.report.head import (
     this_run_line,
     verdict_line,
 )
-from slimgate.report.log_comparison import log_table
+from slimgate.report.log_comparison import count_lines, log_table
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
@@ -120,7 +120,7 @@ def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
             for model in models
         ]
     return [
-        Piece("tasks", len(model.quality), partial(log_table, model, record.task.sides), _MOST_ROWS)
+        Piece("tasks", count_lines(model), partial(log_table, model, record.task.sides), _MOST_ROWS)
         for model in models
     ]
 

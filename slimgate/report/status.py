@@ -56,6 +56,15 @@ def budgeted_metrics(record: RunRecord) -> list[str]:
     ]
 
 
+def metrics_without_budget(record: RunRecord) -> list[str]:
+    """The metrics that no variant has a budget for, also not since the baseline."""
+    since = {
+        name for model in variants(record) for name, facts in model.since_baseline.items() if facts.budgets
+    }
+    gated = since.union(budgeted_metrics(record))
+    return [name for name in metrics(record) if name not in gated]
+
+
 def workloads(record: RunRecord) -> list[str]:
     return _distinct(name for model in models(record) for name in model.latency)
 

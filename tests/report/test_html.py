@@ -15,6 +15,7 @@ import pytest
 from support.page_reader import Element, read_page
 from support.sample_record import FAIL, PASS, artifact, latency, quality, sample_record, variant
 
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record.build import StepFacts
 from slimgate.record.outcome_files import write_outcomes
@@ -22,7 +23,8 @@ from slimgate.record.run import RunRecord
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import RunVerdict
 from slimgate.report.html import html_index, html_report
-from slimgate.report.page.changed_rows import LOST, MOVED, WON, changed_rows
+from slimgate.report.markdown import suite_report
+from slimgate.report.page.changed_rows import BETTER, LOST, MOVED, WON, WORSE, changed_rows
 from slimgate.report.page.drawing import draw_bar, scale_of
 from slimgate.results.base import BudgetFacts
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
@@ -215,6 +217,7 @@ def test_changed_rows_come_from_the_outcomes_the_surest_first(tmp_path: Path) ->
     found = changed_rows(record, folder, lambda rows: [f"text {row}" for row in rows])
     own = found["models"]["student"]
     assert (own["lost"], own["won"]) == (2, 1)
+    assert own["about"] == "2 rows turned from right to wrong, 1 from wrong to right."
     words, rows = found["words"], found["rows"]
     assert [(rows[row][0], kind, words[said], sure) for row, kind, said, sure in own["shown"]] == [
         ("all/2", LOST, "numpy", 0.95),
@@ -237,6 +240,10 @@ def test_of_very_many_rows_the_page_holds_some_and_counts_all(tmp_path: Path) ->
     found = changed_rows(record, folder)
     assert found["models"]["student"]["lost"] == 1000
     assert len(found["models"]["student"]["shown"]) == 300
+    assert found["models"]["student"]["about"] == (
+        "1,000 rows turned from right to wrong, 0 from wrong to right. 300 of them are in this page, the "
+        "most confident answers first; all are in outcomes/*.parquet."
+    )
     assert len(found["rows"]) == 300, "a row that two variants lost stands once"
     assert found["rows"][0][2] is None, "nobody gave its text"
 
@@ -245,6 +252,8 @@ def test_without_outcomes_the_rows_are_those_the_record_quotes() -> None:
     found = changed_rows(sample_record())
     assert list(found["models"]) == ["student", "distilled"]
     assert found["models"]["student"]["lost"] == 361
+    about = found["models"]["student"]["about"]
+    assert about.endswith("2 of them are in this page."), "no outcomes are beside it"
     assert [found["rows"][one[0]][0] for one in found["models"]["student"]["shown"]] == ["all/8012", "all/77"]
 
 
@@ -262,9 +271,63 @@ def test_rows_neither_right_nor_wrong_are_those_that_moved_most(tmp_path: Path) 
     assert [(found["rows"][row][0], kind, found["words"][said]) for row, kind, said, _ in shown] == [
         ("c", MOVED, "score 1"),
         ("a", MOVED, "score 1.500"),
-        ("b", MOVED, "score 2"),
-    ]
+    ], "b did not move"
+    assert found["models"]["student"]["moved"] == 2
+    assert found["models"]["student"]["about"] == (
+        "The score of 2 of 3 rows changed. All of them are in this page, those that moved furthest first."
+    )
     assert found["words"][found["rows"][0][1]] == "3"
+
+
+def of_logs(folder: Path, base: list[float], target: list[float], *, higher_is_better: bool) -> Any:
+    """The rows of a record of logs with one comparison, whose scores are these."""
+    ids, zeros = np.array([str(row) for row in range(len(base))]), np.zeros(len(base))
+
+    def scores(values: list[float]) -> Outcomes:
+        columns = {"score": np.array(values), "comparison": zeros}
+        return Outcomes(ids, values=columns, given=("comparison",))
+
+    record = sample_record(variants=[sample_record().variant("teacher"), judged("int4")])
+    params = {"comparisons": [{"name": "gsm8k/acc", "higher_is_better": higher_is_better}]}
+    task = record.task.model_copy(update={"kind": RECORD_KIND, "params": params})
+    outcomes_folder = written(folder, teacher=scores(base), int4=scores(target))
+    return changed_rows(record.model_copy(update={"task": task}), outcomes_folder)
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "kinds", "ways"),
+    [(True, [WORSE, BETTER, WORSE], (2, 1)), (False, [BETTER, WORSE, BETTER], (1, 2))],
+)
+def test_rows_of_logs_got_worse_or_better(
+    tmp_path: Path, higher_is_better: bool, kinds: list[int], ways: tuple[int, int]
+) -> None:
+    base, target = [1.0, 0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.0, 1.0]
+    found = of_logs(tmp_path, base, target, higher_is_better=higher_is_better)
+    own = found["models"]["int4"]
+    assert [row[1] for row in found["rows"]] == [None] * 3, "the number of a comparison is no label"
+    assert [kind for _, kind, _, _ in own["shown"]] == kinds
+    assert (own["moved"], own["worse"], own["better"]) == (3, *ways)
+    assert own["about"] == (
+        f"The score of 3 of 5 rows changed: {ways[0]} got worse, {ways[1]} better. "
+        "All of them are in this page, those that moved furthest first."
+    )
+
+
+def test_of_very_many_moved_rows_the_page_tells_how_many(tmp_path: Path) -> None:
+    base, target = [1.0] * 6_000, [0.0] * 1_200 + [1.0] * 4_800
+    own = of_logs(tmp_path, base, target, higher_is_better=True)["models"]["int4"]
+    assert len(own["shown"]) == 300
+    assert own["about"] == (
+        "The score of 1,200 of 6,000 rows changed: 1,200 got worse, 0 better. 300 of them are in this page, "
+        "those that moved furthest; all are in outcomes/*.parquet."
+    )
+
+
+def test_of_equal_scores_no_row_is_in_the_page(tmp_path: Path) -> None:
+    found = of_logs(tmp_path, [1.0, 0.0], [1.0, 0.0], higher_is_better=True)
+    own = found["models"]["int4"]
+    assert (own["shown"], found["rows"]) == ([], [])
+    assert own["about"] == "The score of all 2 rows is unchanged."
 
 
 def test_charts_stand_at_what_is_proved() -> None:
@@ -387,3 +450,14 @@ def test_no_text_is_so_long_that_the_page_is() -> None:
     )
     assert len(html_report(record)) < 200_000
     assert len(html_index([record], ["x/report.html"])) < 60_000
+
+
+def test_each_report_points_to_the_other_without_a_contradiction() -> None:
+    page, report = html_report(sample_record()), suite_report(sample_record())
+    assert "all of it as text" not in page
+    assert "The verdicts and the other tables are below and, as text, in report.md beside this file" in page
+    assert "every changed row" not in report
+    assert (
+        "report.html beside this file shows more of the rows that changed, slices, confusions, calibration "
+        "and build steps. run.json has every figure, and outcomes/ every row."
+    ) in report

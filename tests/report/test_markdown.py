@@ -28,6 +28,7 @@ import slimgate.report
 from slimgate._system import number_text
 from slimgate._system.escape import escape, unescape_markdown, visible
 from slimgate._system.number_text import MISSING
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.build import ClaimFacts, StepFacts
 from slimgate.record.run import (
     AnswerFacts,
@@ -39,7 +40,7 @@ from slimgate.record.run import (
     read_record,
     to_json,
 )
-from slimgate.record.task import SplitFacts, SuiteFacts
+from slimgate.record.task import PREDICTIONS, SplitFacts, SuiteFacts
 from slimgate.record.verdicts import RunVerdict
 from slimgate.report import figures, index_report, suite_report
 from slimgate.report.comparison import size_cell
@@ -47,7 +48,7 @@ from slimgate.report.head import MOST_CAUTIONS
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.status import choose_workloads
 from slimgate.report.terminal.summary import machine_lines, summary_table, to_text
-from slimgate.results.base import BudgetFacts
+from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 from slimgate.results.size import SizeFacts
 
@@ -241,6 +242,37 @@ def test_a_metric_without_a_budget_stands_in_a_table_of_its_own() -> None:
     assert "roc_auc" not in section(report, "Variants")
     assert "0.950 (drop 0.8 [0.5, 1.1])" in section(report, "Metrics without a budget (not gated)")
     assert "so not gated: roc_auc." in report
+
+
+def of_many_metrics(kind: str = "classification") -> RunRecord:
+    """One variant with a budget on each of twelve metrics, and `free`, which has none."""
+    names = [f"metric_{place}" for place in range(12)]
+    facts = {name: quality("x", "accuracy", 0.3, (0.0, 0.6), Verdict.PASS) for name in names}
+    record = one_variant(quality={**facts, "free": quality("x", "accuracy", 0.3, (0.0, 0.6), None)})
+    task = record.task.model_copy(update={"kind": kind})
+    return record.model_copy(update={"task": task})
+
+
+def metric_names(text: str) -> set[str]:
+    """The metrics that a text names."""
+    return set(re.findall(r"metric_\d+|free", text.replace("\\", "")))
+
+
+@pytest.mark.parametrize("kind", ["classification", RECORD_KIND, PREDICTIONS])
+def test_only_free_metrics_are_called_not_gated(kind: str) -> None:
+    record = of_many_metrics(kind)
+    for text in (suite_report(record), all_sections(record)):
+        assert metric_names(section(text, "Metrics without a budget (not gated)")) == {"free"}
+
+
+def test_each_gated_metric_is_in_one_of_two_tables() -> None:
+    report = suite_report(of_many_metrics())
+    first, more = (metric_names(section(report, name)) for name in ("Variants", "More metrics with a budget"))
+    assert first | more == {f"metric_{place}" for place in range(12)}
+    assert not first & more
+    assert len(first) == 5  # beside the three fixed columns and two workloads
+    for kind in (RECORD_KIND, PREDICTIONS):
+        assert "More metrics with a budget" not in suite_report(of_many_metrics(kind))
 
 
 def test_a_variant_without_the_budget_that_others_have_is_marked() -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from markdown_it import MarkdownIt
-from support.sample_record import quality, sample_record, variant
+from support.sample_record import quality, sample_record, sliced, variant
 
-from slimgate.record.run import RunRecord
+from slimgate.judge.behaviour_budgets import slices_kind
+from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import BaselineFacts, LoosenedBudget, RunVerdict, Weakening
+from slimgate.report.log_comparison import count_lines, log_table
+from slimgate.report.markdown import suite_report
 from slimgate.report.pr_comment import LIMIT, MARKER, pr_comment, weaker_comment
-from slimgate.results.base import Verdict
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts
 
 pytestmark = pytest.mark.slow
 
@@ -170,3 +176,59 @@ def test_a_weaker_gate_is_the_first_line_below_the_marker() -> None:
     alone = weaker_comment("the | suite", "the baseline v1", weaker).splitlines()
     assert (alone[0], alone[2]) == (MARKER, lines[2])
     assert "Nothing was built or judged." in alone[-1]
+
+
+def of_predictions(*models: VariantRecord) -> RunRecord:
+    """A record of prediction files: the sample's teacher and these variants."""
+    record = sample_record(variants=[sample_record().variant("teacher"), *models])
+    return record.model_copy(update={"task": record.task.model_copy(update={"kind": PREDICTIONS})})
+
+
+def line_of(text: str, name: str) -> list[str]:
+    """The cells of the line of a table that begins with the name."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def with_slices(*verdicts: Verdict, budgets: list[BudgetFacts] | None = None) -> VariantRecord:
+    """A variant with a budget on slices; each slice has one of the verdicts."""
+    slices = [
+        sliced("label", f"l{place}", 100, 1.0, (0.0, 2.0), verdict=verdict)
+        for place, verdict in enumerate(verdicts)
+    ]
+    budgets = budgets or [BudgetFacts(kind=slices_kind("accuracy"), limit=3.0, verdict=verdicts[-1])]
+    behaviour = BehaviourFacts(n=1000, slices=slices, budgets=budgets, verdict=verdicts[-1])
+    return variant("x", behaviour=behaviour)
+
+
+@pytest.mark.parametrize("write", [lambda record: pr_comment([record]), suite_report])
+def test_a_table_of_predictions_has_flips_and_slices(write: Callable[[RunRecord], str]) -> None:
+    text = write(of_predictions(sample_record().variant("student")))
+    limit = "at most 4 % of the rows right to wrong"
+    assert line_of(text, "flips") == ["flips", "6,000", "–", "6.02 % [5.39, 6.71]", "–", limit, "**FAIL**"]
+    open_slices = "label: networkx, section: guide, length_bucket: 10 to 19 words and 1 more"
+    told = f"**FAIL**: 6 of 10 hold, not {open_slices}"
+    assert line_of(text, "slices accuracy") == ["slices accuracy", "6,000", "–", "–", "–", "5", told]
+
+
+def test_slices_that_all_hold_are_one_line() -> None:
+    comment = pr_comment([of_predictions(with_slices(Verdict.PASS, Verdict.PASS))])
+    assert line_of(comment, "slices accuracy")[-1] == "PASS: all 2 hold"
+
+
+def test_a_slice_with_a_budget_of_its_own_has_its_figures() -> None:
+    kind = slices_kind("accuracy", "label", "l1")
+    budget = BudgetFacts(kind=kind, limit=5.0, verdict=Verdict.PASS)
+    comment = pr_comment([of_predictions(with_slices(Verdict.FAIL, Verdict.PASS, budgets=[budget]))])
+    line = line_of(comment, "slices accuracy\\[label=l1\\]")
+    assert line[1:] == ["100", "0.829", "0.819", "1.0 [0.0, 2.0]", "5", "PASS"]
+
+
+def test_a_short_table_leaves_out_metrics_before_flips() -> None:
+    student = sample_record().variant("student")
+    names = of_predictions(student).task.sides
+    assert count_lines(student) == len(student.quality) + 2
+    text = log_table(student, names, 3)
+    (cells,) = tables(text)
+    assert [*cells[:1], *cells[2:]] == ["metric", "flips", "slices accuracy"]
+    assert f"{len(student.quality) - 1} more that lost less" in text

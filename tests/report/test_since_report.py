@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from support.report_sections import section
 from support.sample_record import sample_record
 
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import BaselineFacts
 from slimgate.report.html import html_report
 from slimgate.report.markdown import suite_report
+from slimgate.report.page.table import heads
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since_baseline import since_baseline
 from slimgate.report.status import standing
@@ -86,3 +88,17 @@ def test_a_new_variant_is_called_new_if_there_is_a_baseline() -> None:
     assert "- **New since the baseline v1**, so not compared with it: int8." in suite_report(record(new))
     assert "new, not gated" in since_baseline(record(new))
     assert since_baseline(sample_record()) == ""
+
+
+def test_a_metric_with_a_budget_since_then_is_gated() -> None:
+    sample = record(LOST)
+    models = [
+        one.model_copy(update={"since_baseline": {"roc_auc": LOST}}) if one.name == "int8" else one
+        for one in sample.variants
+    ]
+    changed = sample.model_copy(update={"variants": models})
+    text = suite_report(changed)
+    assert "roc_auc" in section(text, "More metrics with a budget")
+    assert "Metrics without a budget" not in text
+    assert "No budget, so not gated" not in text
+    assert ("roc_auc", "budget since the baseline") in [(head.text, head.note) for head in heads(changed)]

@@ -80,7 +80,7 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
         case SinceFacts() as since:
             return _quality(f"{escape(result.name)}, since the baseline", since, budget)
         case BehaviourFacts() as behaviour:
-            return _behaviour(behaviour, budget)
+            return behaviour_budget(behaviour, budget)
         case SizeFacts() if budget.kind == QuantizedBudget.kind:
             words = f"{percent(budget.value)} of the blocks' weights"
             return _line("quantized weights", words, budget, budget.value, None)
@@ -125,7 +125,8 @@ def _quality(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -
     return _line(f"{name}{format_builds(budget.builds)}", words, budget, value, interval)
 
 
-def _behaviour(behaviour: BehaviourFacts, budget: BudgetFacts) -> Budget:
+def behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> Budget:
+    """A budget on flips, slices, calibration or the tokens of a language model."""
     value, interval = budget.value, budget.interval
     if value is None and budget.kind.startswith("flips") and behaviour.flips is not None:
         value, interval = behaviour.flips.percent, behaviour.flips.interval

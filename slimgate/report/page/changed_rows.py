@@ -3,7 +3,11 @@
 {"rows": [[id, label, text, answer, confidence], …],        of the teacher; answers and labels as
  "words": [answer, …],                                      places in `words`
  "models": {name: {"lost": 361, "won": 187,                 of all rows
+                   "about": "361 rows turned from …",       what the page has of them
                    "shown": [[row, kind, answer, confidence], …]}}}
+
+A model whose answers are neither right nor wrong has "moved": 150, the rows whose score changed, in place of
+"lost" and "won"; in logs also "worse": 111 and "better": 39 of them.
 """
 
 from __future__ import annotations
@@ -16,21 +20,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.number_text import format_number
+from slimgate._system.number_text import count, format_number
 from slimgate.data.quoting import LONGEST, shorten
+from slimgate.judge.score_metric import COMPARISON, RECORD_KIND
 from slimgate.record.answers import Answers, find_outcome_files, read_answers
 from slimgate.record.run import RunRecord
+from slimgate.record.words import format_count
 from slimgate.report.page.embedding import number
 from slimgate.report.status import variants
 from slimgate.results.behaviour import QuotedRow
 
-LOST, WON, MOVED = 0, 1, 2
+LOST, WON, MOVED, WORSE, BETTER = range(5)
 # A page is opened, searched and sent, so it shows only the most informative of very many rows.
 MOST_ROWS = 300
 MOST_WON = 60
 MOST_IN_ALL = 16_000
 
+_ALL_ROWS = "all are in outcomes/*.parquet"
+
 Places = npt.NDArray[np.int64]
+Kinds = Sequence[tuple[int, int]]
+Counts = dict[str, int | str]
 Texts = Callable[[Iterable[int]], Sequence[str]]
 
 
@@ -68,7 +78,10 @@ def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | N
     for path in paths[1:]:
         answers = read_answers(path)
         if teacher is not None and answers.table["id"].equals(teacher.table["id"]):
-            models[answers.model] = _of_outcomes(rows, places, teacher, answers, limit)
+            kinds, counts = _choose_rows(record, teacher, answers, limit)
+            if counts:
+                shown = _shown_rows(rows, places, (teacher, answers), kinds)
+                models[answers.model] = {**counts, "shown": shown}
     for row, place in zip(rows.rows, _texts(rows, places, texts, by_id), strict=True):
         row[2] = place
     models |= dict(_of_record(record, rows, set(models)))
@@ -84,15 +97,71 @@ def _texts(
     return list(texts(places))
 
 
-def _of_outcomes(
-    rows: _Rows, places: dict[int, int], teacher: Answers, model: Answers, limit: int
-) -> dict[str, Any]:
-    lost, won = _flipped_places(teacher, model)
+def _choose_rows(record: RunRecord, teacher: Answers, model: Answers, limit: int) -> tuple[Kinds, Counts]:
+    """The rows to show, each with its kind, and the counts of all; no counts if no number can change."""
     if teacher.right is None:
-        kinds = [(int(row), MOVED) for row in _moved_places(teacher, model)[:limit]]
-    else:
-        kinds = [(int(row), LOST) for row in _surest(model, lost)[:limit]]
-        kinds += [(int(row), WON) for row in _surest(model, won)[: min(MOST_WON, limit)]]
+        return _choose_moved(record, teacher, model, limit)
+    lost, won = _flipped_places(teacher, model)
+    kinds = [(int(row), LOST) for row in _surest(model, lost)[:limit]]
+    kinds += [(int(row), WON) for row in _surest(model, won)[: min(MOST_WON, limit)]]
+    order = "" if model.probabilities is None else ", the most confident answers first"
+    about = _describe_flips(len(lost), len(won), len(kinds), f"{order}; {_ALL_ROWS}")
+    return kinds, {"lost": len(lost), "won": len(won), "about": about}
+
+
+def _choose_moved(record: RunRecord, teacher: Answers, model: Answers, limit: int) -> tuple[Kinds, Counts]:
+    """The same for rows that are neither right nor wrong, those furthest from the teacher first."""
+    if not teacher.values or teacher.values[0] not in model.values:
+        return [], {}
+    name = teacher.values[0]
+    gains = model.numbers(name) - teacher.numbers(name)
+    moved = np.flatnonzero(gains)
+    moved = moved[np.argsort(-np.abs(gains[moved]), kind="stable")]
+    counts: Counts = {"moved": len(moved)}
+    kinds, ways = np.full(len(moved), MOVED), ""
+    if (signs := _better_signs(record, teacher)) is not None:
+        kinds = np.where(signs[moved] * gains[moved] < 0, WORSE, BETTER)
+        worse, better = int((kinds == WORSE).sum()), int((kinds == BETTER).sum())
+        counts |= {"worse": worse, "better": better}
+        ways = f": {count(worse)} got worse, {count(better)} better"
+    shown = list(zip(moved[:limit].tolist(), kinds[:limit].tolist(), strict=True))
+    about = _describe_moved(f"The {name} of", ways, len(moved), len(model), len(shown))
+    return shown, {**counts, "about": about}
+
+
+def _better_signs(record: RunRecord, teacher: Answers) -> npt.NDArray[np.float64] | None:
+    """(rows,) 1 where a larger score is better and -1 where a smaller one is; None if it is not known."""
+    comparisons = (record.task.params or {}).get("comparisons")
+    if record.task.kind != RECORD_KIND or not comparisons or COMPARISON not in teacher.given_columns:
+        return None
+    signs = np.array([1.0 if comparison["higher_is_better"] else -1.0 for comparison in comparisons])
+    return signs[teacher.numbers(COMPARISON).astype(np.int64)]
+
+
+def _describe_flips(lost: int, won: int, shown: int, rest: str) -> str:
+    """What changed and how much of it the page has. rest: which rows those are, and where all are."""
+    turned = (
+        f"{format_count(lost, 'row', 'rows')} turned from right to wrong, {count(won)} from wrong to right."
+    )
+    return turned if shown == lost + won else f"{turned} {count(shown)} of them are in this page{rest}."
+
+
+def _describe_moved(subject: str, ways: str, moved: int, rows: int, shown: int) -> str:
+    """The same for rows that moved. ways: how many got worse and better, if it is known."""
+    in_all = format_count(rows, "row", "rows")
+    if not moved:
+        return f"{subject} all {in_all} is unchanged."
+    about = f"{subject} {count(moved)} of {in_all} changed{ways}."
+    if shown == moved:
+        return f"{about} All of them are in this page, those that moved furthest first."
+    return f"{about} {count(shown)} of them are in this page, those that moved furthest; {_ALL_ROWS}."
+
+
+def _shown_rows(
+    rows: _Rows, places: dict[int, int], pair: tuple[Answers, Answers], kinds: Kinds
+) -> list[list[Any]]:
+    """The chosen rows as the page has them. pair: the teacher's answers and the model's."""
+    teacher, model = pair
     sure = _confidences(model), _confidences(teacher)
 
     def of_teacher(row: int) -> list[Any]:
@@ -101,7 +170,7 @@ def _of_outcomes(
         answer = rows.word(_format_answer(teacher, row))
         return [shorten(teacher.ids[row], LONGEST), rows.word(label), None, answer, _at(sure[1], row)]
 
-    shown = [
+    return [
         [
             rows.row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
             kind,
@@ -110,8 +179,6 @@ def _of_outcomes(
         ]
         for row, kind in kinds
     ]
-    counts = {"moved": len(model)} if teacher.right is None else {"lost": len(lost), "won": len(won)}
-    return {**counts, "shown": shown}
 
 
 def _flipped_places(teacher: Answers, model: Answers) -> tuple[Places, Places]:
@@ -119,14 +186,6 @@ def _flipped_places(teacher: Answers, model: Answers) -> tuple[Places, Places]:
     if teacher.right is None or model.right is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     return np.flatnonzero(teacher.right & ~model.right), np.flatnonzero(~teacher.right & model.right)
-
-
-def _moved_places(teacher: Answers, model: Answers) -> Places:
-    """Places of rows that are neither right nor wrong, those furthest from the teacher first."""
-    if not teacher.values or teacher.values[0] not in model.values:
-        return np.zeros(0, np.int64)
-    name = teacher.values[0]
-    return np.argsort(-np.abs(model.numbers(name) - teacher.numbers(name)), kind="stable")
 
 
 def _surest(model: Answers, rows: Places) -> Places:
@@ -150,8 +209,11 @@ def _format_answer(model: Answers, row: int) -> str | None:
 
 
 def _format_given(teacher: Answers, row: int) -> str | None:
-    """The gold score in place of a label; with several numbers, there is no label."""
-    numbers = teacher.given_numbers(row) if len(teacher.given_columns) == 1 else {}
+    """The gold score in place of a label; there is none among several numbers, nor in logs."""
+    given_columns = teacher.given_columns
+    numbers = (
+        teacher.given_numbers(row) if len(given_columns) == 1 and COMPARISON not in given_columns else {}
+    )
     return next((format_number(value) for value in numbers.values()), None)
 
 
@@ -177,7 +239,9 @@ def _of_record(record: RunRecord, page_rows: _Rows, known: set[str]) -> Iterator
             for kind, rows in ((LOST, flips.quoted), (WON, flips.quoted_better))
             for row in rows
         ]
-        yield model.name, {"lost": flips.right_to_wrong, "won": flips.wrong_to_right, "shown": shown}
+        lost, won = flips.right_to_wrong, flips.wrong_to_right
+        about = _describe_flips(lost, won, len(shown), "")
+        yield model.name, {"lost": lost, "won": won, "about": about, "shown": shown}
 
 
 def _quoted_row(rows: _Rows, row: QuotedRow) -> list[Any]:

@@ -1,4 +1,4 @@
-const KINDS_OF_CHANGE = ["right to wrong", "wrong to right", "moved"];
+const KINDS_OF_CHANGE = ["right to wrong", "wrong to right", "moved", "worse", "better"];
 const ROWS_AT_ONCE = 10;
 
 /** A row's answers and text beside the teacher's. */
@@ -15,24 +15,11 @@ function changedRow([row, kind, answer, sure], found) {
   };
 }
 
-/** What the page holds of a model's changes, of how many in all. */
-function changedWords(own) {
-  if (own.moved !== undefined) {
-    return `${own.shown.length} of ${counted(own.moved, "row", "rows")} are in this page, those that moved furthest.`;
-  }
-  const turned = `${counted(own.lost, "row", "rows")} turned from right to wrong, ${own.won.toLocaleString("en")} from wrong to right.`;
-  const total = own.lost + own.won;
-  const held = own.shown.length < total
-    ? ` ${own.shown.length} of them are in this page, the most confident answers first; all are in outcomes/*.parquet.`
-    : "";
-  return turned + held;
-}
-
 /** The rows that changed under a model, some at a time, with a filter; nothing where none are known. */
 function fillChanged(name, host) {
   const own = changed().models[name];
   if (!own) return;
-  host.append(make("h3", {}, "Rows that changed"), make("p", { className: "quiet" }, changedWords(own)));
+  host.append(make("h3", {}, "Rows that changed"), make("p", { className: "quiet" }, own.about));
   if (!own.shown.length) return;
   const all = own.shown.map((one) => changedRow(one, changed()));
   const filter = make("input", { type: "search", autocomplete: "off" });

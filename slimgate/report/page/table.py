@@ -16,6 +16,7 @@ from slimgate.report.status import (
     budgeted_metrics,
     median_ms,
     metrics,
+    metrics_without_budget,
     models,
     shown_name,
     standing,
@@ -199,4 +200,6 @@ def _budget_words(record: RunRecord, metric: str) -> str:
     limits = {(budget.kind, budget.limit) for facts in of_metric for budget in facts.budgets}
     if len(limits) == 1:
         return limit_words(*limits.pop())
-    return "budgets differ" if limits else "no budget"
+    if limits:
+        return "budgets differ"
+    return "no budget" if metric in metrics_without_budget(record) else "budget since the baseline"

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from slimgate.errors import DataError, SuiteError, list_names
 from slimgate.judge.budget_kinds import measure_harm
@@ -202,7 +204,8 @@ def _correct_slices(slices: Sequence[Comparison]) -> list[Comparison]:
     for is_named in (False, True):
         family = [part for part in slices if part.slice_of and part.slice_of.is_named is is_named]
         corrected += _correct_failures(family, [None] * len(family), [])[0]
-    return corrected
+    # no note names equal slices, so each is shown
+    return [replace(part, same_as=None) for part in corrected]
 
 
 def _number_log_epochs(log: Log) -> Log:
@@ -225,8 +228,8 @@ def _correct_failures(
     for first in dict.fromkeys(first for at, first in enumerate(first_of) if at != first):
         same = [comparisons[at] for at, place in enumerate(first_of) if place == first != at]
         notes.append(
-            f"{comparisons[first].name} has in both logs the scores of {_list_names(same)}; the totals and "
-            "Holm's correction count them once"
+            f"{_list_names([comparisons[first], *same])} have the same scores in both logs, so Holm's "
+            "correction and the totals count them once"
         )
     corrected = []
     for comparison, first in zip(comparisons, first_of, strict=True):
@@ -252,15 +255,27 @@ def _find_first_same(comparisons: Sequence[Comparison]) -> list[int]:
 
 
 def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
+    """Whether the verdicts of both depend on the same scores, budgets, direction and range."""
     return (
         earlier.budgets == later.budgets
         and earlier.higher_is_better is later.higher_is_better
-        and np.array_equal(earlier.base, later.base)
-        and np.array_equal(earlier.target, later.target)
-        and np.array_equal(earlier.ids, later.ids)
-        and (earlier.sizes is None) is (later.sizes is None)
-        and (earlier.sizes is None or later.sizes is None or np.array_equal(earlier.sizes, later.sizes))
+        and (earlier.score_range, earlier.cap, earlier.corpus) == (later.score_range, later.cap, later.corpus)
+        and all(map(_are_equal, _list_arrays(earlier), _list_arrays(later)))
     )
+
+
+def _list_arrays(comparison: Comparison) -> list[npt.NDArray[Any] | None]:
+    runs = comparison.runs
+    return [
+        *(comparison.ids, comparison.base, comparison.target, comparison.sizes),
+        *(runs and runs.base, runs and runs.target),
+    ]
+
+
+def _are_equal(first: npt.NDArray[Any] | None, second: npt.NDArray[Any] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second)
 
 
 def _list_names(comparisons: Sequence[Comparison]) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.logs.budgets import LogBudgets, drop_budgets
 from slimgate.logs.columns import digest, read_samples
@@ -143,7 +146,7 @@ def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
     ]
     assert [comparison.same_as for comparison in verdicts.comparisons] == [None, "pass", None]
     assert (
-        "pass has in both logs the scores of score; the totals and Holm's correction count them once"
+        "pass, score have the same scores in both logs, so Holm's correction and the totals count them once"
         in verdicts.notes
     )
     patterns = [
@@ -151,6 +154,50 @@ def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
         ("score", (QualityBudget("drop_points", 1.0),)),
     ]
     assert judged({"": rows}, {"": rows}, LogBudgets(tuple(patterns))).tests == 3
+
+
+def test_equal_scores_of_two_ranges_are_two_hypotheses() -> None:
+    """The verdict of a range of 50 is not that of a range of 1."""
+    rows = [Row(str(at), {"q1": at / 400, "q2": at / 400}) for at in range(400)]
+    budgets = replace(drop_budgets([], [2.0], None), ranges=(("q1", (0.0, 1.0)), ("q2", (0.0, 50.0))))
+    logs = log_of("base", {"": rows}), log_of("target", {"": rows})
+    both = {
+        part.name: part for part in judge_logs(*logs, budgets, Rules(directions={"q*": True})).comparisons
+    }
+    assert [part.same_as for part in both.values()] == [None, None]
+    assert (both["q1"].judged.verdict, both["q2"].judged.verdict) == ("PASS", "INCONCLUSIVE")
+
+
+def test_equal_means_of_other_runs_are_two_hypotheses() -> None:
+    """Both runs of m1 are half right. The first run of m2 is right, and the second one wrong."""
+    runs = [
+        {"": [Row(str(at), {"m1": float(at % 2 == run), "m2": float(run == 0)}) for at in range(400)]}
+        for run in (0, 1)
+    ]
+    logs = [log_of(f"run{number}", tasks) for number, tasks in enumerate([*runs, *runs])]
+    sides = (replace(logs[0], further=(logs[1],)), replace(logs[2], further=(logs[3],)))
+    budgets = drop_budgets([], [2.0], None)
+    both = {
+        part.name: part for part in judge_logs(*sides, budgets, Rules(directions={"m*": True})).comparisons
+    }
+    assert np.array_equal(both["m1"].base, both["m2"].base)
+    assert both["m2"].same_as is None
+    assert (both["m1"].judged.verdict, both["m2"].judged.verdict) == ("PASS", "INCONCLUSIVE")
+
+
+def test_equal_slices_both_have_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, wrong in (("base", 0), ("small", 40)):
+        lines = ["id,metric,score,lang,hard"]
+        lines += [f"{k},em,{int(k >= wrong)},{'en' if k < 200 else 'de'},{k < 200}" for k in range(400)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    files = [str(tmp_path / "base.csv"), str(tmp_path / "small.csv")]
+    options = ["--drop-points", "30", "--slice", "lang", "--slice", "hard", "--slice-points", "3"]
+    assert main(["judge", *files, *options]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("FAIL")]
+    assert [line.split("[")[1].split("]")[0] for line in lines if line.startswith("small: ")] == [
+        "lang=en",
+        "hard=True",
+    ]
 
 
 def test_long_ids_stay_distinct() -> None:

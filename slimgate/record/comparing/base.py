@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate.record.comparing.answers import same_gate_rows
+from slimgate.record.comparing.demands import POOLED
 from slimgate.record.comparing.metrics import known_metrics
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import Weakening
@@ -20,14 +21,16 @@ def describe_other_base(old: RunRecord, new: RunRecord) -> Iterator[str]:
 def find_worse_base(old: RunRecord, new: RunRecord, *, accepted: str | None) -> list[Weakening]:
     """A weakening for each metric with a budget of which the base has a worse value now.
 
-    accepted: the reason for which the new record was accepted with all of its changes.
+    Where the direction of a metric is not known, any other value counts. accepted: the reason for which the
+    new record was accepted with all of its changes.
     """
-    metrics = known_metrics(old)
+    metrics, slices = known_metrics(old), (old.task.params or {}).get("slices", {})
     limited = {name for model in new.variants[1:] for name, facts in model.quality.items() if facts.budgets}
     weaker = []
     for name, was, now in _list_changes(old, new):
-        metric = metrics.get(name)
-        if name in limited and (metric is None or (now < was) is metric.higher_is_better):
+        metric = metrics.get(slices[name]["of"] if name in slices else name)
+        better_when_higher = True if name == POOLED else metric and metric.higher_is_better
+        if name in limited and better_when_higher in (None, now < was):
             change = f"the base is another one: its {name} was {was:.4g} and is {now:.4g}"
             weaker.append(Weakening(about="settings", change=change, reason=accepted))
     return weaker

@@ -183,6 +183,24 @@ def test_a_base_that_fell_weakens_the_gate_and_needs_a_reason(tmp_path: Path) ->
     accept(better, baselines, "v3", reason=None, at="2026-01-03")
 
 
+def test_only_a_worse_base_weakens_the_gate_of_a_slice(tmp_path: Path) -> None:
+    records = []
+    for number, share in enumerate((5, 3)):
+        lines = ["id,metric,score,lang"]
+        lines += [f"{at},acc,{int(at % share > 0)},{'en' if at % 4 < 2 else 'de'}" for at in range(N)]
+        files = tmp_path / f"logs{number}"
+        files.mkdir()
+        for side in ("base", "int8"):
+            (files / f"{side}.csv").write_text("\n".join(lines))
+        options = ["--drop-points", 20, "--slice", "lang", "--slice-points", 20, "--pooled-points", 20]
+        sides = [files / "base.csv", files / "int8.csv"]
+        records.append(report(tmp_path / str(number) / "int8", [*sides, *options]))
+    worse = {weakening.change.split(" was ")[0] for weakening in compare(*records).weaker}
+    names = ("acc", "acc[lang=de]", "acc[lang=en]", "pooled")
+    assert worse == {f"the base is another one: its {name}" for name in names}
+    assert compare(*reversed(records)).weaker == []
+
+
 def test_a_comparison_without_a_budget_demands_nothing(tmp_path: Path) -> None:
     scores = [float(at % 5 > 0) for at in range(N)]
     sides = [write_scores(tmp_path / f"{side}.csv", "acc", scores) for side in ("base", "int8")]

@@ -318,6 +318,8 @@ def read_ranges(data: Mapping[str, object], shown: str) -> tuple[tuple[str, Rang
     ranges = []
     for pattern, ends in stated.items():
         where = f'{shown} [{RANGES}] "{pattern}"'
+        if not isinstance(pattern, str):
+            raise SuiteError(f"{where}: a name of type {type(pattern).__name__} was given, expected a text")
         is_pair = isinstance(ends, list | tuple) and len(ends) == 2
         if not is_pair or not all(type(end) in (int, float) for end in ends):
             raise SuiteError(f"{where}: {ends!r} was given, expected [LOW, HIGH] such as [1, 10]")

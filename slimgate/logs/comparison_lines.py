@@ -13,9 +13,11 @@ from slimgate.plugins.reader import Log
 
 _MOST_NAMED = 5
 UNSTATED_SETTINGS = (
-    "the logs do not state the settings of their runs, such as temperature and few-shot examples: check that "
-    "both runs had the same"
+    "the generation settings, such as the temperature, and the number of few-shot examples are not compared, "
+    "because the logs do not both state them: check that both runs had the same"
 )
+# Settings that change the answers of a model.
+_OF_ANSWERS = ("generation", "shots")
 # The upper end of scores in percent.
 _PERCENT = 100.0
 
@@ -74,13 +76,12 @@ def describe_same_model(base: Log, target: Log) -> list[str]:
 
 
 def describe_unstated_settings(base: Log, target: Log) -> list[str]:
-    """A line if no setting is in both logs, so that a difference cannot be seen. A table never states any."""
+    """A line if a difference in the settings of the answers cannot be seen. A table never states any."""
     if "table" in (base.tool, target.tool):
         return []
     shared = base.tasks.keys() & target.tasks.keys()
-    if any(base.tasks[name].settings.keys() & target.tasks[name].settings.keys() for name in shared):
-        return []
-    return [UNSTATED_SETTINGS]
+    stated = (base.tasks[name].settings.keys() & target.tasks[name].settings.keys() for name in shared)
+    return [] if any(not keys.isdisjoint(_OF_ANSWERS) for keys in stated) else [UNSTATED_SETTINGS]
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:

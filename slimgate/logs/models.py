@@ -82,12 +82,16 @@ def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
 
 
 def _is_same_file(base: Log, target: Log) -> bool:
-    return Path(base.shown).resolve() == Path(target.shown).resolve()
+    return _resolve(base) == _resolve(target)
+
+
+def _resolve(log: Log) -> Path:
+    return Path(log.shown).resolve()
 
 
 def _describe_unchosen(unchosen: Mapping[str, Log], choices: Mapping[str, str], *, is_one_file: bool) -> str:
     """What the logs hold, each file once, and options that choose a model. unchosen: by side."""
-    logs = {log.shown: log for log in unchosen.values()}
+    logs = {_resolve(log): log for log in unchosen.values()}
     models_by_file = " and ".join(
         f"{log.shown} has answers of {len(log.models)} models ({_list_models(log)})" for log in logs.values()
     )
@@ -96,12 +100,12 @@ def _describe_unchosen(unchosen: Mapping[str, Log], choices: Mapping[str, str], 
 
 def _suggest_choices(logs: Mapping[str, Log], chosen: Mapping[str, str]) -> str:
     """`--model base=NAME --model target=OTHER`. logs: by side. chosen: what the user has chosen."""
-    suggested = {(log.shown, name) for log in logs.values() for name in chosen.values()}
+    suggested = {(_resolve(log), name) for log in logs.values() for name in chosen.values()}
     options = []
     for side, log in logs.items():
         names = [str(part.model) for part in log.models]
-        name = next((name for name in names if (log.shown, name) not in suggested), names[0])
-        suggested.add((log.shown, name))
+        name = next((name for name in names if (_resolve(log), name) not in suggested), names[0])
+        suggested.add((_resolve(log), name))
         options.append(f'--model {side}="{name}"')
     return " ".join(options)
 

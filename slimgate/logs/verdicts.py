@@ -265,11 +265,10 @@ def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
 
 
 def _list_arrays(comparison: Comparison) -> list[npt.NDArray[Any] | None]:
+    """The ids and scores, with the sizes and the scores of each run where there are any."""
     runs = comparison.runs
-    return [
-        *(comparison.ids, comparison.base, comparison.target, comparison.sizes),
-        *(runs and runs.base, runs and runs.target),
-    ]
+    arrays = [comparison.ids, comparison.base, comparison.target, comparison.sizes]
+    return [*arrays, *((None, None) if runs is None else (runs.base, runs.target))]
 
 
 def _are_equal(first: npt.NDArray[Any] | None, second: npt.NDArray[Any] | None) -> bool:

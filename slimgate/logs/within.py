@@ -108,6 +108,10 @@ def assert_within(
                 same_id=same_id,
             )
             return _assert_logs_within(*runs, metric, points, equivalent, seed, rules, ranges or {})
+        if missing != "fail":
+            raise SuiteError(
+                f"assert_within: missing={missing!r} is only for logs; give both files the same ids"
+            )
         pair = read_pair(*sides, ColumnNames(), labels=labels, positive=positive)
         teacher, variant = pair.teacher, pair.variant
         doubt = describe_near_chance(pair.teacher)
@@ -191,7 +195,7 @@ def assert_budgets(
 
 
 def _warn_of(notes: Sequence[str], *, stacklevel: int) -> None:
-    """A Python warning for each note, without those that every pair of such logs has."""
+    """A Python warning for each note, without those of every pair of single runs or of a tool's logs."""
     for note in notes:
         if note not in (ONE_RUN, EPOCHS_OF_ONE_RUN, UNSTATED_SETTINGS):
             warnings.warn(note, stacklevel=stacklevel)

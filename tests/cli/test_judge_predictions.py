@@ -12,6 +12,7 @@ import pytest
 from support.junit import read_junit
 from support.prediction_rows import turned, write_predictions
 
+from slimgate import SuiteError, assert_within
 from slimgate.cli.main import main
 from slimgate.record.run import read_record
 
@@ -42,17 +43,24 @@ def test_the_positive_label_is_asked_for(tmp_path: Path, capsys: pytest.CaptureF
     assert "--positive scam: no such label; known: fraud, ok" in capsys.readouterr().err
 
 
-def test_missing_rows_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_rows_are_left_out_of_tables_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before, after = turned(1000, lost=0)
     shorter = {name: values[40:] for name, values in after.items()}
-    arguments = ["judge", *files(tmp_path, teacher=before, shorter=shorter), "--drop-points", "2"]
+    paths = files(tmp_path, teacher=before, shorter=shorter)
+    arguments = ["judge", *paths, "--drop-points", "2", "--missing", "drop"]
     assert main(arguments) == 4
-    assert "shorter.csv lacks 40 of the 1,000 ids" in capsys.readouterr().err
-    assert main([*arguments, "--missing", "drop"]) == 0
+    assert capsys.readouterr().err == (
+        "slimgate judge: --missing was given with prediction files, which must have the same ids; add "
+        "--format table to judge them as tables of scores\n"
+    )
+    assert main([*arguments, "--format", "table"]) == 0
     printed = capsys.readouterr().out
     assert "of 1,000 samples 40 are only in the base's log" in printed
     assert "n=960" in printed
-    assert main([*arguments, "--missing", "as-wrong"]) == 1
+    with pytest.raises(SuiteError, match="missing='drop' is only for logs"):
+        assert_within(*paths, missing="drop")
 
 
 def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

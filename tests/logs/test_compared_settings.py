@@ -13,6 +13,7 @@ import pytest
 from slimgate.errors import DataError
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.comparison_lines import UNSTATED_SETTINGS
 from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -295,5 +296,6 @@ def test_a_config_of_promptfoo_in_another_file_is_not_read(tmp_path: Path) -> No
     base, target = (promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
     log = json.loads(base.read_text("utf-8"))
     log["config"]["providers"][0]["config"] = "file://options.yaml"
+    assert UNSTATED_SETTINGS not in judge(base, target).notes
     assert "generation" not in read_log(write(base, log)).tasks[""].settings
-    assert judge(base, target).comparisons
+    assert UNSTATED_SETTINGS in judge(base, target).notes

@@ -139,6 +139,8 @@ def test_the_command_takes_one_file(both: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err.count("large, small") == 1
     assert main(["judge", str(both), str(both)]) == 4
     assert 'choose by --model base="large" --model target="small"' in capsys.readouterr().err
+    assert main(["judge", str(both), str(both.parent / ".." / both.parent.name / both.name)]) == 4
+    assert 'choose by --model base="large" --model target="small"' in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`

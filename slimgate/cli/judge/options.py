@@ -20,7 +20,7 @@ OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_colum
 OF_LOGS = (
     *("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs", "models"),
     *("explain_environment", "slices", "slice_points", "answers", "tokenizer", "refusals"),
-    *("length_ratio_max", "length_ratio_min", "missing", "same_id", "looks"),
+    *("length_ratio_max", "length_ratio_min", "same_id", "looks"),
 )
 # Limits of scores. Load tests and KL logs take a file of budgets instead.
 _LIMITS = (
@@ -70,7 +70,7 @@ def refuse_options(
         example: A budget for such files.
         accepted: Options of logs that these files also use.
     """
-    names = dict.fromkeys((*_LIMITS, *OF_LOGS, *OF_PREDICTIONS))
+    names = dict.fromkeys((*_LIMITS, *OF_LOGS, *OF_PREDICTIONS, *_DEFAULTS))
     for name in list_changed(options, (name for name in names if name not in tuple(accepted))):
         remedy = f"write --budgets FILE.toml, such as {example}" if name in _LIMITS else "leave it out"
         raise SuiteError(f"{flag_of(name)} cannot be used with {noun}; {remedy}")

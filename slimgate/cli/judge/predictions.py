@@ -31,6 +31,11 @@ def judge_prediction_files(options: argparse.Namespace) -> int:
         raise SuiteError(
             "--explain-environment was given with prediction files, which do not record how they were made"
         )
+    if options.missing != "fail":
+        raise SuiteError(
+            "--missing was given with prediction files, which must have the same ids; add --format table to "
+            "judge them as tables of scores"
+        )
     paths = name_targets(options.variants)
     budgets = read_prediction_budgets(options, paths)
     pairs = {name: _judge_file(options, name, path, budgets[name]) for name, path in paths.items()}

@@ -207,14 +207,16 @@ def _describe_ragged_line(path: Path, expected: str, actual: str, text: str) -> 
     """The place of a line with another number of columns, and its likely cause; None if it is not found."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if line.decode("utf-8", "replace").strip() == text.strip():
-                is_cut = not line.endswith(b"\n")
-                cause = (
-                    "the line is incomplete: was the program that wrote it interrupted?"
-                    if is_cut
-                    else "put a text that has the separator or a quote in double quotes"
-                )
-                return f"line {number:,} has {actual} columns, expected {expected} ({text[:100]}); {cause}"
+            shown = line.decode("utf-8", "replace").rstrip("\r\n")
+            if shown and shown == text.rstrip("\r\n"):
+                columns = "1 column" if actual == "1" else f"{actual} columns"
+                if int(actual) > int(expected):
+                    cause = "put a text that has the separator or a quote in double quotes"
+                elif not line.endswith(b"\n"):
+                    cause = "the line is incomplete: was the program that wrote it interrupted?"
+                else:
+                    cause = "a value or a separator is missing"
+                return f"line {number:,} has {columns}, expected {expected} ({shown[:100]}); {cause}"
     return None
 
 

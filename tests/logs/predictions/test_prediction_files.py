@@ -322,6 +322,8 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
     (folder / "latin.csv").write_bytes(b"id,label,prediction\n1,\xe9,x\n")
     (folder / "ragged.csv").write_text("id,label,prediction\n1,x,x,x\n2,x,x\n")
     (folder / "cut.csv").write_text("id,label,prediction\n1,x,x\n2,x")
+    (folder / "short.csv").write_text("id,label,prediction\n\n1,x,x\n2\n3,x,x\n")
+    (folder / "last.csv").write_text("id,label,prediction\n1,x,x\n2,x,well, x")
     (folder / "double.csv").write_text("id,label,label\n1,x,x\n")
     (folder / "blank.jsonl").write_text("\n\n")
     pq.write_table(pa.table({**PLAIN, "p_x": [[1.0]] * 3}), folder / "lists.parquet")
@@ -339,6 +341,8 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
             folder / "ragged.csv",
             "line 2 has 4 columns, expected 3 (1,x,x,x); put a text that has the separator",
         ),
+        "short": (folder / "short.csv", "line 4 has 1 column, expected 3 (2); a value or a separator is"),
+        "last": (folder / "last.csv", "line 3 has 4 columns, expected 3 (2,x,well, x); put a text that has"),
         "cut": (folder / "cut.csv", "line 3 has 2 columns, expected 3 (2,x); the line is incomplete"),
         "double": (folder / "double.csv", "column 'label' twice"),
         "blank": (folder / "blank.jsonl", "has no rows"),

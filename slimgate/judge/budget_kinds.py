@@ -83,8 +83,8 @@ def _check_cap(metric: Measured, budget: QualityBudget) -> None:
     low, high = metric.value_range
     if isfinite(low) and isfinite(high):
         raise SuiteError(
-            f"budget {stated[0]} does not suit {metric.name}, whose values per row are from {low:g} to "
-            f"{high:g}; it is only for metrics without a bound; leave it out"
+            f"budget {stated[0]} does not suit {metric.name}: the value of a row is from {low:g} to "
+            f"{high:g}, and {stated[0]} is for values without an end on one side; leave it out"
         )
     if budget.cap is not None and not (isfinite(budget.cap) and budget.cap > 0):
         raise SuiteError(f"budget cap is {budget.cap:g}, expected a finite number above 0")

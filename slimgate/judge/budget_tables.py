@@ -411,10 +411,11 @@ class LatencyBudgetTable(_LimitBudgets):
     """Largest 95th percentile of the time of a call, in milliseconds; it applies to every workload and load.
     A PASS needs at least 59 rounds or requests."""
     ttft_speedup_min: float | None = Field(default=None, gt=0)
-    """Least value of teacher time / variant time until the first token, on workloads with new_tokens."""
-    tpot_speedup_min: float | None = Field(default=None, gt=0)
-    """Least value of teacher time / variant time for each token after the first, on workloads with
+    """Smallest speed-up (teacher time / variant time) of the time until the first token, on workloads with
     new_tokens."""
+    tpot_speedup_min: float | None = Field(default=None, gt=0)
+    """Smallest speed-up (teacher time / variant time) of the time per token after the first one, on workloads
+    with new_tokens."""
     ttft_p95_ms_max: float | None = Field(default=None, gt=0)
     """Largest 95th percentile of the time until the first token, in milliseconds, on workloads with
     new_tokens and on loads. A PASS needs at least 59 rounds or requests."""

@@ -80,7 +80,8 @@ def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Te
     for before, state in zip(theirs, after, strict=True):
         if before.shape != state.shape:
             raise BuildError(
-                f"hidden states of {tuple(before.shape)} and {tuple(state.shape)} cannot be compared"
+                f"the teacher's hidden states have the shape {tuple(before.shape)}, and the variant's have "
+                f"{tuple(state.shape)}; only equal shapes can be compared"
             )
     return Parted(
         tuple(

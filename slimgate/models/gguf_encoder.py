@@ -36,7 +36,7 @@ def write_encoder(model: TorchModel, folder: Path) -> None:
     network, stated = cast("SentenceEncoder", model.network), model.config.sentence
     if (family := model.config.model_type) not in FAMILIES:
         raise BuildError(
-            f"to_gguf writes encoders of the families {', '.join(FAMILIES)}, and this is {family}"
+            f"to_gguf writes only encoders of {', '.join(FAMILIES)}; the family of this model is {family}"
         )
     if stated["pooling"] not in POOLING:
         raise BuildError(f'llama.cpp has no pooling "{stated["pooling"]}", expected {", ".join(POOLING)}')

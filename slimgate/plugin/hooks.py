@@ -237,7 +237,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         for log_suite in state.logs.suites.values():
             reporter.write_line(
                 f"{log_suite.shown}: its logs are already written, so there is nothing to plan; "
-                "`slimgate power` says whether a number of rows can decide a budget"
+                "`slimgate power` says how many rows a budget needs"
             )
     if state.confirmation is not None and not planned:
         for line in state.confirmation.head_lines():

@@ -72,7 +72,7 @@ class OnnxPredictor:
         from onnxruntime import OrtValue
 
         if missing := [name for name in self._inputs if name not in batch]:
-            raise BuildError(f"the graph reads {missing[0]}, which the rows do not have: {', '.join(batch)}")
+            raise BuildError(f"the graph reads {missing[0]}, but a batch has only {', '.join(batch)}")
         binding = self._session.io_binding()
         for name, kind in self._inputs.items():
             values = np.ascontiguousarray(batch[name], dtype=kind)

@@ -148,7 +148,7 @@ class StaticPredictor:
 
 def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
     if missing := [name for name in names if name not in batch]:
-        raise BuildError(f"the graph reads {missing[0]}, which the rows do not have: {', '.join(batch)}")
+        raise BuildError(f"the graph reads {missing[0]}, but a batch has only {', '.join(batch)}")
 
 
 class OpenVino(Runtime[Params]):

@@ -38,8 +38,9 @@ class CascadeTable(Table):
     models: tuple[str, ...]
     """Names of variants of this suite, the cheapest first; the last one may be teacher."""
     threshold: Threshold = "selection"
-    """A model's answer is final if its highest probability reaches this threshold. Give one number, or one
-    number for each model but the last; "selection" chooses the thresholds on the selection rows."""
+    """A model's answer is final if its highest probability reaches this threshold. Give one threshold
+    for all models, or a list with one for each model except the last. With "selection", slimgate chooses them
+    on the selection rows."""
     drop_points: float = Field(default=0.5, ge=0, le=100)
     """With threshold = "selection": percentage points of accuracy that may be lost on the selection rows. A
     cascade is compared with its last model, an ensemble with the mean of all its models."""

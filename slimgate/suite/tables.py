@@ -157,7 +157,7 @@ class TeacherTable(Table):
     dtype: Dtype | None = None
     """Floating-point format that the model is loaded in; default: the format of its weights."""
     endpoint: Endpoint | None = None
-    """A model behind an OpenAI-compatible server, instead of model: { url, model, key_env, … }."""
+    """A model behind an OpenAI-compatible server: { url, model, key_env, … }. Write endpoint or model."""
     server: Server | None = None
     """With endpoint: how slimgate starts the server for the run: { command = [...], ready, stop, … }."""
     steps: Steps = ()

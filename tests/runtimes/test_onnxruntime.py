@@ -56,7 +56,7 @@ def test_threads_and_spinning_are_set() -> None:
 
 
 def test_rows_without_what_the_graph_reads_are_a_clear_error(folder: Path) -> None:
-    with pytest.raises(BuildError, match="the graph reads input_ids, which the rows do not have: pixels"):
+    with pytest.raises(BuildError, match="the graph reads input_ids, but a batch has only pixels"):
         load(folder).prepare({"pixels": IDS})
 
 

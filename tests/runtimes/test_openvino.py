@@ -110,7 +110,7 @@ def test_only_the_latest_shapes_are_kept(
 
 def test_inputs_that_the_rows_lack_are_named(saved: tuple[Path, Any, Any]) -> None:
     batch, _ = batches(saved)
-    with pytest.raises(BuildError, match=r"the graph reads \w+, which the rows do not have"):
+    with pytest.raises(BuildError, match=r"the graph reads \w+, but a batch has only"):
         loaded(saved[0]).prepare({"input_ids": batch["input_ids"]})
 
 

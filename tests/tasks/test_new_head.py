@@ -85,7 +85,7 @@ def test_a_head_of_slimgate_is_not_in_transformers_folders(tmp_path: Path, pooli
     if pooling == "model":
         text_classification.task.check_model(params, found[False], config, None)
         return
-    with pytest.raises(SuiteError, match='pooling = "mean" uses a head of slimgate'):
+    with pytest.raises(SuiteError, match='pooling = "mean" needs a head of slimgate'):
         text_classification.task.check_model(params, found[False], config, None)
 
 

@@ -147,8 +147,8 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
     for file, other in (files, files[::-1]):
         if lacking := sorted((labelled - set(file.classes)) & set(other.classes)):
             raise DataError(
-                f"{file.shown} has no probability of {some(pa.array(lacking))}, although rows have this "
-                f"label and {other.shown} has its probability; expected the same classes in both"
+                f"{file.shown} has no probability of {some(pa.array(lacking))}, but {other.shown} has one, "
+                "and rows have this label; expected probabilities of the same classes in both files"
             )
 
 

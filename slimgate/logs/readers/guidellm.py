@@ -42,7 +42,7 @@ class Guidellm(Reader):
             raise DataError(f"{path}: it has no benchmark")
         models = sorted(set(_list_models(results)))
         if len(models) > 1:
-            raise DataError(f"{path}: results of {' and '.join(models)}; write one model per file")
+            raise DataError(f"{path} has results of {' and '.join(models)}; expected one model in a file")
         return Log(
             "guidellm",
             str(path),

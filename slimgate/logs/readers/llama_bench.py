@@ -58,7 +58,8 @@ class LlamaBench(Reader):
         models = sorted({Path(str(entry["model_filename"])).name for entry in entries})
         if len(models) > 1:
             raise DataError(
-                f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one model per file"
+                f"{path} has tests of {len(models)} models ({', '.join(models[:3])}); expected one model in "
+                "a file"
             )
         # The settings that tell tests of one shape apart, for example with `-t 4,8`.
         varied = (

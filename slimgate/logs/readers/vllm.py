@@ -63,7 +63,7 @@ class Vllm(Reader):
             dates[name] = str(result.get("date"))
         if len(set(models)) > 1:
             raise DataError(
-                f"{path}: results of {' and '.join(sorted(set(models)))}; write one model per file"
+                f"{path} has results of {' and '.join(sorted(set(models)))}; expected one model in a file"
             )
         _check_one_run(path, dates)
         environment = join_environments(*environments)

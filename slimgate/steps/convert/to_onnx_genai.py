@@ -103,7 +103,7 @@ def convert(model: TorchModel, options: Json, context: BuildContext) -> OnnxGena
     import_extra(PACKAGE, KIND, "to_onnx_genai")
     if not can_write(model.network):
         raise BuildError(
-            f"{type(model.network).__name__} is not a causal language model, which ONNX Runtime GenAI runs"
+            f"ONNX Runtime GenAI runs causal language models, and {type(model.network).__name__} is not one"
         )
     folder = context.scratch / "to_onnx_genai"
     folder.mkdir()

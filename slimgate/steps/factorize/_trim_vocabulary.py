@@ -113,8 +113,9 @@ def rebuilt(tokenizer: PreTrainedTokenizerBase, state: Json, kept_ids: Sequence[
         rebuilt_tokenizer
     ) != len(kept_ids):
         raise BuildError(
-            f"{type(tokenizer).__name__}: after writing {len(kept_ids)} of its {len(tokenizer)} tokens "
-            f"and loading them again, it has {len(rebuilt_tokenizer)} tokens or other ids"
+            f"{type(tokenizer).__name__} cannot be trimmed: it was written with {len(kept_ids)} of its "
+            f"{len(tokenizer)} tokens; loaded again, it has {len(rebuilt_tokenizer)} tokens, or some of them "
+            "have other ids"
         )
     return rebuilt_tokenizer
 

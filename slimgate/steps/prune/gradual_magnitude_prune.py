@@ -29,9 +29,9 @@ class Params(distill.Params):
     """The schedule, in addition to the options of distillation and training."""
 
     sparsity: float = Field(gt=0, lt=1)
-    """Share of the weights in the blocks' linear layers that is zero at the end."""
+    """Share of the weights in the blocks' linear layers that is zero from `end` on."""
     initial_sparsity: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the weights in the blocks' linear layers that is zero at the beginning."""
+    """Share of the weights in the blocks' linear layers that is zero at `begin`."""
     scope: Literal["global", "layer", "row"] = "global"
     """Which weights are ranked together: all weights ("global"), the weights of a matrix ("layer"), or the
     weights of one output ("row")."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 class Params(Table):
     n: int = Field(default=2, ge=1)
-    """Largest number of weights in each group that are not set to zero."""
+    """At most this many weights of each group stay; the others become zero."""
     m: int = Field(default=4, ge=2, le=64)
     """Number of weights in a group. A group consists of adjacent weights along a layer's inputs."""
     score: Literal["magnitude", "wanda"] = "magnitude"

@@ -29,7 +29,7 @@ class Params(Table):
     sparsity: float | None = Field(default=None, gt=0, lt=1)
     """Share of the weights of each matrix that becomes zero; give either sparsity, or n and m."""
     n: int | None = Field(default=None, ge=1)
-    """Largest number of weights in each group that are not set to zero."""
+    """At most this many weights of each group stay; the others become zero."""
     m: int | None = Field(default=None, ge=2, le=64)
     """Number of weights in a group of neighbours along a layer's inputs."""
     block_size: int = Field(default=128, ge=1)

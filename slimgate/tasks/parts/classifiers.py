@@ -115,8 +115,8 @@ def check_head(head: Head, ref: ModelRef, config: Json) -> None:
         return
     if head.mean:
         raise SuiteError(
-            f'{ref.text}: [task] pooling = "mean" uses a head of slimgate, which a folder of transformers '
-            f"cannot contain; name a graph of the model (`slimgate export` writes one), or {NEW_HEAD}"
+            f'{ref.text}: [task] pooling = "mean" needs a head of slimgate, and a folder of transformers has '
+            f"none; write the path of an exported graph (`slimgate export` writes one), or {NEW_HEAD}"
         )
     if not has_head(head, config):
         raise SuiteError(f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}, or {NEW_HEAD}")

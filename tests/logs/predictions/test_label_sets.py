@@ -168,7 +168,7 @@ def test_a_missing_number_is_a_missing_prediction(tmp_path: Path) -> None:
 
 def test_a_class_with_probabilities_in_one_file_only_is_refused(tmp_path: Path) -> None:
     narrow, wide = {"p_neg": [1.0] * 400}, {"p_neg": [0.9, 0.2] * 200, "p_pos": [0.1, 0.8] * 200}
-    with pytest.raises(DataError, match=r't\.jsonl has no probability of "pos", .* and .*v\.jsonl has'):
+    with pytest.raises(DataError, match=r't\.jsonl has no probability of "pos", but .*v\.jsonl has one'):
         pair(tmp_path, {**narrow, "prediction": LABELS}, wide)
     both = pair(tmp_path, {**narrow, "prediction": LABELS}, {**narrow, "prediction": wrong(3)})
     assert sum("taken as 0" in warning for warning in both.warnings) == 2

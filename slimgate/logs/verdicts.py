@@ -250,7 +250,9 @@ def _find_first_same(comparisons: Sequence[Comparison]) -> list[int]:
             for first, earlier in enumerate(comparisons[:at])
             if earlier.task == comparison.task and _is_same_hypothesis(earlier, comparison)
         )
-        first_of.append(next(same, at))
+        # of many slices without a budget, nothing depends on which are the same
+        is_needed = comparison.budgets or comparison.slice_of is None
+        first_of.append(next(same, at) if is_needed else at)
     return first_of
 
 

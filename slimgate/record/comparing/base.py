@@ -24,10 +24,13 @@ def find_worse_base(old: RunRecord, new: RunRecord, *, accepted: str | None) -> 
     Where the direction of a metric is not known, any other value counts. accepted: the reason for which the
     new record was accepted with all of its changes.
     """
+    changes = list(_list_changes(old, new))
+    if not changes:  # as for all suites of models, whose metrics may be slow to import
+        return []
     metrics, slices = known_metrics(old), (old.task.params or {}).get("slices", {})
     limited = {name for model in new.variants[1:] for name, facts in model.quality.items() if facts.budgets}
     weaker = []
-    for name, was, now in _list_changes(old, new):
+    for name, was, now in changes:
         metric = metrics.get(slices[name]["of"] if name in slices else name)
         better_when_higher = True if name == POOLED else metric and metric.higher_is_better
         if name in limited and better_when_higher in (None, now < was):

@@ -236,7 +236,7 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
 @pytest.mark.parametrize(
     ("metric", "budget", "said"),
     [
-        ("accuracy", QualityBudget("drop_points", 1.0, cap=0.5), "whose values per row are from 0 to 1"),
+        ("accuracy", QualityBudget("drop_points", 1.0, cap=0.5), "the value of a row is from 0 to 1"),
         (
             "mae",
             QualityBudget("drop_points", 50.0, cap=0.4),

@@ -385,8 +385,8 @@ def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
     for stray in strays:
         if label := by_spelling.get(plain_spelling(stray)):
             raise MeasureError(
-                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, so it '
-                "is neither right nor wrong; write both the same way"
+                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, so '
+                "slimgate cannot tell whether it is right; write both the same way"
             )
 
 

@@ -99,8 +99,9 @@ def _check_cap(metric: Measured, budget: QualityBudget) -> None:
         smallest["increase_relative"] = 0.0  # the teacher's value, which it multiplies, is not known yet
     if budget.cap is not None and budget.cap <= smallest.get(budget.kind, 0.0):
         raise SuiteError(
-            f"budget cap is {budget.cap:g}, not above the mean that {budget.kind} = {budget.limit:g} "
-            "allows, so the budget would always hold; expected a larger cap"
+            f"budget cap is {budget.cap:g}, but {budget.kind} = {budget.limit:g} allows a mean loss of "
+            f"{smallest[budget.kind]:g}. A row counts for at most the cap, so the budget would always hold; "
+            f"expected a cap above {smallest[budget.kind]:g}"
         )
 
 

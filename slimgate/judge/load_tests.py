@@ -39,7 +39,7 @@ PART_OF_SPEEDUP: dict[str, LoadPart] = {
     TTFT_SPEEDUP: "ttft",
     TPOT_SPEEDUP: "tpot",
 }
-AS_NOISY = "the two runs of the base may differ by as much, as far as their requests show; send more requests"
+AS_NOISY = "the requests do not rule out that two runs of the base differ by as much; send more requests"
 TOO_FEW = "the two runs of the base have too few requests to tell how much they differ; give longer runs"
 ONE_RUN = "one run of each does not tell how much two runs of one server differ; give --repeat BASE2"
 

@@ -40,7 +40,8 @@ def find_root(
         return current
     if (at_previous < 0) == (at_current < 0):
         raise ValueError(
-            f"the function is {at_previous} at {low} and {at_current} at {high}, expected two signs"
+            f"the function is {at_previous} at {low} and {at_current} at {high}, expected values with "
+            "opposite signs"
         )
     for _ in range(_MOST_STEPS):
         if at_previous != 0 and at_current != 0 and (at_previous < 0) != (at_current < 0):

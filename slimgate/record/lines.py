@@ -46,7 +46,11 @@ class Line(Facts):
     gated: bool = Field(description="whether the model can fail the run")
     artifact_digest: str | None = _column("digest of the files needed to predict")
     runtime: str | None = _column("the runtime that executes these files")
-    kind: Kind = Field(description="metric, since_baseline, behaviour, size, memory, flops or latency")
+    kind: Kind = Field(
+        description="the subject of the line: `metric`, `since_baseline` (a metric compared with the "
+        "baseline), `behaviour` (flips and agreement with the teacher), `size`, `memory`, "
+        "`flops` or `latency`"
+    )
     name: str | None = _column("the name of the metric, or the workload of a latency")
     value: float | None = _column("the metric's value")
     beside: float | None = _column(

@@ -72,7 +72,8 @@ class Params(SentenceParams):
             )
         if self.prompts and len(self.prompts) != len(self.texts):
             raise ValueError(
-                f"{len(self.prompts)} prompts were given, expected one for each of {len(self.texts)} texts"
+                f"prompts has {len(self.prompts)} entries, expected {len(self.texts)}: one for each column "
+                f"of texts ({', '.join(self.texts)})"
             )
         return self
 

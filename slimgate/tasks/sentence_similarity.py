@@ -56,7 +56,9 @@ class Params(SentenceParams):
         if self.score_range[0] >= self.score_range[1]:
             raise ValueError(f"score_range = {list(self.score_range)} was given, expected [lowest, highest]")
         if len(self.prompts) not in (0, 2):
-            raise ValueError(f"{len(self.prompts)} prompts were given, expected one for each of 2 texts")
+            raise ValueError(
+                f"prompts has {len(self.prompts)} entries, expected 2: one for each column of texts"
+            )
         return self
 
 

@@ -240,7 +240,7 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
         (
             "mae",
             QualityBudget("drop_points", 50.0, cap=0.4),
-            "cap is 0.4, not above the mean that drop_points = 50",
+            "cap is 0.4, but drop_points = 50 allows a mean loss of 0.5",
         ),
         ("mae", QualityBudget("drop_points", 1.0, above_cap_max=2.0), "expected a share between 0 and 1"),
         (

@@ -53,7 +53,7 @@ def test_an_end_may_be_the_root() -> None:
 
 
 def test_equal_signs_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected two signs"):
+    with pytest.raises(ValueError, match="expected values with opposite signs"):
         find_root(lambda x: x * x + 1, 0.0, 1.0)
 
 

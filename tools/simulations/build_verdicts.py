@@ -272,11 +272,13 @@ _HEADER = (
     "runs",
 )
 _TEXT = f"""\
-A recipe loses the margin on average. Its builds differ by a normal number of the given standard deviation.
-Each build changes {100 * PSI:g} % of the rows; a share of the rows changes alike in all builds. With
-`over = "builds"` the recipe should pass in at most 5 % of the runs, and an equal recipe should fail in no
-more. "By the first build alone" is Tango's test of one build, read as if it were about the recipe: it is not
-made for that. Power: how often an equal recipe passes, and one that loses twice the margin fails.
+A recipe loses exactly the margin, which is the budget, on average. The drops of its builds are drawn from a
+normal distribution with the given standard deviation. Each build changes {100 * PSI:g} % of the rows; a
+share of the rows changes alike in all builds. With `over = "builds"`, this recipe should pass in at most 5
+% of the runs. A recipe that is as good as the teacher ("equal") should fail in at most 5 %. The column "by
+the first build alone" shows Tango's test of the first build, taken as a verdict on the recipe; Tango's test
+is not made for this. Power is how often a recipe as good as the teacher passes, and how often a recipe that
+loses twice the margin fails.
 """
 _ASSUMED = f"""
 ## What is assumed: builds that differ by chance, not one that breaks

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="Text file with the rows of one label, one per line (repeatable)",
+        help="Text file with the rows of one label, one row per line (repeatable)",
     )
     add("--task", help="Task (default: guessed from the columns)")
     add(

@@ -119,8 +119,8 @@ def check_files(params: Params) -> None:
     """Raises SuiteError if the program or the script does not exist."""
     if not params.python.is_file() or not os.access(params.python, os.X_OK):
         raise SuiteError(
-            f"python = {str(params.python)!r}: no such program, expected the Python of an environment, such "
-            "as ../venv/bin/python"
+            f"python = {str(params.python)!r}: no such program, or not executable; expected the Python of an "
+            "environment, such as ../venv/bin/python"
         )
     if not params.script.is_file():
         raise SuiteError(f"script = {str(params.script)!r}: no such file, expected a Python script")

@@ -211,8 +211,8 @@ def test_what_the_script_started_ends_with_it(tmp_path: Path, how: str) -> None:
     [
         (
             {"python": Path("gone/bin/python")},
-            "python = 'gone/bin/python': no such program, expected the Python of an environment, such as "
-            "../venv/bin/python",
+            "python = 'gone/bin/python': no such program, or not executable; expected the Python of an "
+            "environment, such as ../venv/bin/python",
         ),
         ({"script": Path("/gone.py")}, "script = '/gone.py': no such file, expected a Python script"),
     ],

@@ -86,8 +86,8 @@ def _check_tables(tables: Mapping[str, object], shown: str) -> Mapping[str, Any]
     for name in tables:
         if name not in _TABLES:
             raise SuiteError(
-                f"{shown}: no table [{name}] here{format_suggestion(name, _TABLES)}; a budget is a line in "
-                '[budgets], such as "gsm8k*" = { drop_points = 1 }'
+                f"{shown}: no table [{name}] here; a budget is a line in [budgets], such as "
+                f'"gsm8k*" = {{ drop_points = 1 }}{format_suggestion(name, _TABLES)}'
             )
     return tables
 

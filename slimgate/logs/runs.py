@@ -238,8 +238,8 @@ def _join_newest(log: Log) -> Log:
     newest = {task: run for run in judgeable for task in run.tasks}
     if len(models) > 1:
         raise DataError(
-            f"{log.shown}: its runs are of {len(models)} models ({', '.join(models[:EXAMPLES])}), which "
-            f"{EACH_TASK} cannot join; choose one run by --run"
+            f"{log.shown}: its runs are of {len(models)} models ({', '.join(models[:EXAMPLES])}), and "
+            f"--run {EACH_TASK} joins only runs of one model; choose one run by --run"
         )
     tasks = {task: newest[task].tasks[task] for task in sorted(newest)}
     by_run: dict[str, list[str]] = {}

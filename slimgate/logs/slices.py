@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slimgate.errors import DataError, SuiteError, did_you_mean, format_suggestion, list_names
+from slimgate.errors import DataError, SuiteError, did_you_mean, list_names
 from slimgate.judge.over_runs import RunScores
 from slimgate.logs.budgets import PERPLEXITY, Limit, LogBudgets, as_growth, find_replaced, matches
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric
@@ -213,24 +213,23 @@ def check_slices(
         if not of_field:
             known = list_fields(tasks)
             raise SuiteError(
-                f"--slice {name}: no sample has this field{did_you_mean(name, known)}; "
-                f"{_describe_fields(tasks)}"
+                f"--slice {name}: no sample has this field; {_describe_fields(tasks)}"
+                f"{did_you_mean(name, known)}"
             )
     for limits in budgets.slices:
         if not any(matches(limits.pattern, *comparison) for comparison in comparisons):
             known = [name for name, _, _ in comparisons]
             raise SuiteError(
-                f'[budgets.{limits.shown}] no comparison matches "{limits.pattern}"'
-                f"{format_suggestion(limits.pattern, known)}; there are {list_names(known, _MOST_NAMED)}"
+                f'[budgets.{limits.shown}] no comparison matches "{limits.pattern}"; there are '
+                f"{list_names(known, _MOST_NAMED)}{did_you_mean(limits.pattern, known)}"
             )
         if not any(
             part.slice_of and limits.is_of(part.slice_of.field, part.slice_of.value) for part in slices
         ):
             known = [*values[limits.field or names[0]]]
             raise SuiteError(
-                f"[budgets.{limits.shown}]: no sample has this value"
-                f"{format_suggestion(limits.value or '', known)}; {limits.field} is "
-                f"{list_names(known, _MOST_NAMED)}"
+                f"[budgets.{limits.shown}]: no sample has this value; the values of {limits.field} are "
+                f"{list_names(known, _MOST_NAMED)}{did_you_mean(limits.value or '', known)}"
             )
     _check_decide(slices, budgets)
 

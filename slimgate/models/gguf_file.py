@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.requirements import describe_too_low
-from slimgate.errors import MissingExtra, SuiteError, format_suggestion
+from slimgate.errors import MissingExtra, SuiteError, did_you_mean
 from slimgate.models.quantized_files import Quantized, without_numbers
 
 if TYPE_CHECKING:
@@ -95,9 +95,8 @@ def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:
         known = _architectures()
         raise SuiteError(
             f'"{text}": {file.name} is of the architecture {header.architecture!r}, which transformers does '
-            f"not read from GGUF{format_suggestion(header.architecture, known)}; known: "
-            f"{', '.join(sorted(known))}; "
-            'llama.cpp runs others: pip install "slimgate[llama-cpp]"'
+            f"not read from GGUF; known: {', '.join(sorted(known))}; llama.cpp runs others: "
+            f'pip install "slimgate[llama-cpp]"{did_you_mean(header.architecture, known)}'
         )
     return header.config, header.stored
 

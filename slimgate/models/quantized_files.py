@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import SuiteError, format_suggestion
+from slimgate.errors import SuiteError, did_you_mean
 from slimgate.models.integer_packing import Packing, packing_of
 from slimgate.models.saved_weights import Stored, describe_names, read_stored_tensors
 
@@ -108,7 +108,7 @@ def quantization_of(config: Json, text: str) -> Json | None:
         actual = f"quant_method {method!r}" if method else "a quantization_config without quant_method"
         raise SuiteError(
             f'"{text}": config.json has {actual}, which transformers does not read'
-            f"{format_suggestion(method, PACKAGES) if method else ''}; known: {', '.join(PACKAGES)}"
+            f"; known: {', '.join(PACKAGES)}{did_you_mean(method, PACKAGES) if method else ''}"
         )
     return quantization
 

@@ -46,7 +46,7 @@ def behaviour(record: RunRecord) -> str:
         blocks(
             with_heading("### Answers that changed", _changes_table(behaviours, names)),
             with_heading("### KL to the teacher, token by token", kl_tables(record)),
-            with_heading("### Quality beside what only this task has", task_figures(record)),
+            with_heading("### Quality, and figures of this task alone", task_figures(record)),
             with_heading("### Slices, the largest drop first", blocks(*map(_slices, behaviours))),
             with_heading("### Slices of teacher and variants", slice_tables(behaviours)),
             with_heading(

@@ -128,7 +128,10 @@ class ImageText(Task[Params]):
         if len(classes) < 2:
             raise DataError(f'column "{params.label}" has only one label ({classes}); expected at least two')
         if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
-            raise DataError(f'names has no {", ".join(unnamed)}, which column "{params.label}" holds')
+            labels = ", ".join(f'"{name}"' for name in unnamed)
+            raise DataError(
+                f'[task] names: no name for {labels}, but column "{params.label}" contains these labels'
+            )
         check_positive(params.positive, classes)
         return TaskFacts(classes)
 

@@ -306,7 +306,10 @@ WRONG = {
     "no-budget-file": (["--budgets", "nosuch.toml"], "nosuch.toml: cannot be read"),
     "wrong-key": (["--budgets", "key.toml"], "unknown key drop_point. Did you mean drop_points?"),
     "wrong-metric": (["--budgets", "metric.toml"], "no such metric. Did you mean accuracy?"),
-    "no-table": (["--budgets", "table.toml"], "table.toml: no table [budget] here. Did you mean budgets?"),
+    "no-table": (
+        ["--budgets", "table.toml"],
+        "table.toml: no table [budget] here; a budget is a line in [budgets]",
+    ),
     "no-quality": (
         ["--budgets", "size.toml"],
         "[budgets.size]: { compression_min = 2 } was given, but prediction files "

@@ -185,7 +185,7 @@ def test_a_base_without_the_field_takes_the_targets() -> None:
         (
             ("categry",),
             None,
-            r"--slice categry: no sample has this field. Did you mean category\?; the samples have",
+            r"--slice categry: no sample has this field; the samples have .*\. Did you mean category\?",
         ),
         (("zzz",), None, "--slice zzz: no sample has this field; the samples have category"),
         (
@@ -196,7 +196,7 @@ def test_a_base_without_the_field_takes_the_targets() -> None:
         (
             (),
             {"category": {"medcal": {"acc": {"drop_points": 5.0}}}},
-            r'category."medcal"\]: no sample has this value. Did you mean medical\?; category is code, law',
+            r'category."medcal"\]: no sample has this value; the values .* law.*\. Did you mean medical\?',
         ),
         (("category",), {"f1": {"drop_points": 5.0}}, r'\[budgets.slices\] no comparison matches "f1"'),
         (("category",), {"category": {"law": 3}}, "unknown key law"),

@@ -132,7 +132,7 @@ def test_each_task_has_the_settings_of_its_own_run() -> None:
 
 def test_tasks_of_two_models_are_not_joined() -> None:
     log = log_of("x", run_of("2026-01", ["a"], model="m"), run_of("2026-02", ["b"], model="other"))
-    assert "its runs are of 2 models (m, other), which each-task cannot join" in error_of(
+    assert "its runs are of 2 models (m, other), and --run each-task joins only runs of one" in error_of(
         BASE, log, "each-task"
     )
 

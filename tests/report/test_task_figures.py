@@ -8,7 +8,7 @@ from support.sample_record import sample_record, variant
 from slimgate.report.task_figures import task_figures
 from slimgate.results.behaviour import BehaviourFacts, FigureFacts
 
-HEADING = "Quality beside what only this task has"
+HEADING = "Quality, and figures of this task alone"
 
 
 def figures(teacher: float, value: float | None) -> BehaviourFacts:

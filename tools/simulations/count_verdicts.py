@@ -191,10 +191,10 @@ _TEXT = f"""\
 Flips: every group turns as a whole from right to wrong, with a chance that is the limit; the
 chances of the verdicts of `judge_flips` are exact binomial sums. Slices: verdicts of `judge_slices`
 on a budget of {POINTS:g} points of accuracy for every slice; {100 * PSI:g} % of the rows change.
-FAIL is corrected by Holm's method over the slices, PASS takes every slice to be shown inside. "all
-at their budget" is neither of the two errors that a verdict is made to avoid: Tango's approximation
-is too generous there, so far out. Bold: above 6 %, where simulated by more than two standard
-errors.
+FAIL is corrected by Holm's method over the slices; a PASS needs proof for every slice. "all at their
+budget" is neither of the two errors that a verdict is made to avoid: Tango's approximation is too
+generous so far in the tail. A rate is bold if it is above 6 %. A simulated rate must be above it by
+more than two standard errors.
 """
 
 if __name__ == "__main__":

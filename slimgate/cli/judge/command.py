@@ -48,8 +48,8 @@ def add_arguments(parser: CommandParser) -> None:
         nargs="+",
         dest="base_runs",
         metavar="RUN",
-        help="Logs and tables, instead of BASE: one or more runs of the base model. With several runs, "
-        "the intervals also include the variation between runs",
+        help="One or more runs of the base model, instead of BASE (only for logs and tables). With several "
+        "runs, the intervals also include the variation between runs",
     )
     parser.add_argument(
         "--target",
@@ -58,8 +58,8 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         dest="target_runs",
         metavar="RUN",
-        help="Logs and tables, instead of TARGET: one or more runs of one model to compare; repeat the "
-        "option for each model",
+        help="One or more runs of a model to compare, instead of TARGET (only for logs and tables); repeat "
+        "the option for each model",
     )
     parser.add_argument(
         "--metric",

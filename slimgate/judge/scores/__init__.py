@@ -65,7 +65,8 @@ def load_score(name: str, options: dict[str, object]) -> ChosenScore:
     if name not in score_names():
         near = format_suggestion(name, score_names())
         raise SuiteError(
-            f'"{name}": no such score{near}; your own function is named "package.module:function"'
+            f'"{name}": no such score, and not a function of your own, which has the form '
+            f'"package.module:function"{near}'
         )
     score: Score[Any] = importlib.import_module(f"slimgate.judge.scores.{name}").score
     params = score.Params.model_validate(options)

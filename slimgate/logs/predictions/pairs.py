@@ -263,7 +263,7 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
     Raises DataError unless the file's own predictions agree. If two classes are exchanged, each loss of
     accuracy looks like a gain.
     """
-    expected = f"--labels {','.join(names)} says so, in the order of the numbers"
+    expected = f"give the labels in the order of the numbers, such as --labels {','.join(names)}"
     if file.predictions is None or file.probabilities is None:
         raise DataError(
             f"{file.shown}: its probabilities are numbered, but nothing says which label each number "
@@ -275,8 +275,9 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
     agreement = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
     if agreement < _MIN_AGREEMENT:
         raise DataError(
-            f"{file.shown}: if its numbered probabilities are of {_format_order(names)}, they agree with "
-            f"its predictions on {100 * agreement:.1f} % of the rows; {expected}"
+            f"{file.shown}: nothing says which label each numbered probability means; with "
+            f"{_format_order(names)}, the largest probability is the prediction on only "
+            f"{100 * agreement:.1f} % of the rows; {expected}"
         )
     return (
         f"{file.shown}: its numbered probabilities are taken for these classes: {_format_order(names)}; its "

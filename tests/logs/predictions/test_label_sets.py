@@ -147,7 +147,7 @@ def test_numbered_probabilities_are_of_labels_that_agree(tmp_path: Path) -> None
     ):
         pair(tmp_path, numbered, {"prediction": LABELS})
     turned = {"p_0": numbered["p_1"], "p_1": numbered["p_0"]}
-    with pytest.raises(DataError, match=r"agree with its predictions on 0\.0 % of the rows"):
+    with pytest.raises(DataError, match=r"is the prediction on only 0\.0 % of the rows"):
         pair(tmp_path, {**turned, "prediction": LABELS}, {"prediction": LABELS})
     found = pair(tmp_path, turned, {"prediction": LABELS}, labels=("pos", "neg"))
     assert value_of(load_metric("accuracy"), found.teacher) == 1

@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     parser.add_argument(
-        "--rows", type=int, required=True, metavar="N", help="Number of samples in the benchmark"
+        "--rows",
+        type=int,
+        required=True,
+        metavar="N",
+        help="Number of samples in the benchmark; if samples share documents, the number of documents",
     )
     parser.add_argument(
         "--flip-rate",

@@ -41,6 +41,8 @@ _BYTES_OF_WORD = 5
 RECORD_KIND = "logs"
 # Key of the record's settings for the allowed differences of the logs and for samples without a score.
 RULES = "rules"
+# In params, by task the digests of what the base's samples hold; in a comparison, the key of its task there.
+CONTENTS = "contents"
 
 
 def score_metric(

@@ -12,10 +12,12 @@ from slimgate._system.digests import json_digest
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import quality_facts
-from slimgate.judge.score_metric import RECORD_KIND, RULES
+from slimgate.judge.score_metric import CONTENTS, RECORD_KIND, RULES
 from slimgate.logs.answer_columns import ANSWER_METRICS
 from slimgate.logs.comparison_lines import format_comparison
+from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judged import digest_logs
+from slimgate.logs.pair_notes import format_place
 from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
@@ -25,6 +27,7 @@ from slimgate.results.base import OnInconclusive
 from slimgate.results.behaviour import BehaviourFacts
 
 _LONGEST = 400
+ALL_SAMPLES = "all samples"  # the place of a log without tasks
 
 
 def make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> VariantRecord:
@@ -106,6 +109,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             "cap": same[0].cap,
             **({} if same[0].corpus is None else {"corpus": same[0].corpus}),
             **({} if same[0].length_in is None else {"length_in": same[0].length_in}),
+            **({} if not same[0].contents else {CONTENTS: _name_place(same[0])}),
         }
         for same in zip(*by_target, strict=True)
     ]
@@ -113,6 +117,9 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
         kind=RECORD_KIND,
         params={
             "comparisons": comparisons,
+            CONTENTS: {
+                _name_place(judged): dict(judged.contents) for judged in by_target[0] if judged.contents
+            },
             **_describe_slices(first),
             RULES: {
                 "missing": first.rules.missing,
@@ -131,13 +138,17 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
         splits={
             "gate": SplitFacts(
                 n=len(base),
-                digest=json_digest([base.ids.tolist()]),
+                digest=json_digest([sorted(base.ids.tolist())]),
                 dropped_overlap=0,
                 repeats=0,
                 groups=None if base.groups is None else len(np.unique(base.groups)),
             )
         },
     )
+
+
+def _name_place(comparison: Comparison) -> str:
+    return format_place(comparison.task, comparison.filter) or ALL_SAMPLES
 
 
 def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:

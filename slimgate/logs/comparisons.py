@@ -33,6 +33,7 @@ from slimgate.logs.declared_ranges import check_range, list_scores
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import (
     add_directions,
+    describe_contradictions,
     describe_unknown,
 )
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
@@ -94,7 +95,7 @@ class Comparison:
     is part of. length_in: the unit of the length of answers. runs: for several runs, the scores of each.
     judge_noise: how much the scores of one answer differ, if it was scored again. has_epochs: several rows
     may be of one sample. same_as: the name of an earlier metric of the task with the same scores in both
-    logs and the same budgets, so that totals count them once.
+    logs and the same budgets, so that totals count them once. contents: as in PairedTask.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Comparison:
     judge_noise: JudgeNoise | None = None
     has_epochs: bool = False
     same_as: str | None = None
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def flips_share(self) -> float:
@@ -178,6 +180,7 @@ def compare_task(
     if any(budgets.pooled or budgets.of(name, paired.task, metric) for metric, name in unknown.items()):
         raise SuiteError(describe_unknown([*unknown.values()]))
     collected.undirected += unknown.values()
+    differences.notes += describe_contradictions(paired, measured, rules.directions)
     for metric, name in measured.items():
         if metric in unknown:
             continue
@@ -311,6 +314,7 @@ def _comparison(
         length_in=paired.length_in if metric == ANSWER_LENGTH else None,
         runs=scores.runs,
         has_epochs=paired.base.has_epochs,
+        contents=paired.contents,
         judge_noise=measure_judge_noise(paired, metric) if metric in paired.metrics else None,
     )
 

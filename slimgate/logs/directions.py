@@ -48,6 +48,31 @@ def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapp
     return replace(paired, higher_is_better=directions)
 
 
+def describe_contradictions(
+    paired: PairedTask, measured: Mapping[str, str], stated: Mapping[str, bool]
+) -> list[str]:
+    """A note for each metric whose direction is not the usual one of its name.
+
+    The arguments are those of `add_directions`.
+    """
+    notes = []
+    for metric, name in measured.items():
+        usual, better = known_direction(metric), paired.higher_is_better.get(metric)
+        if usual is None or better is None or better is usual:
+            continue
+        is_stated = any(matches(pattern, name, paired.task, metric) for pattern in stated)
+        notes.append(
+            f"{name} is judged as better when {_word(better)}, as "
+            f"{'your option' if is_stated else 'the log'} says; a metric of this name is usually better when "
+            f"{_word(usual)}"
+        )
+    return notes
+
+
+def _word(better_when_higher: bool) -> str:
+    return "higher" if better_when_higher else "lower"
+
+
 def describe_unknown(names: Sequence[str]) -> str:
     """Which comparisons have no direction, and what to write."""
     names = list(dict.fromkeys(names))

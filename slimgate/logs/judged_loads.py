@@ -45,11 +45,18 @@ Budget = SpeedBudget | LimitBudget
 class JudgedLoadTests(JudgedFiles):
     """The judged load tests of a base and its targets.
 
-    targets: by name, each with its judged loads. logs: the logs of the targets.
+    targets: by name, each with its judged loads. logs: the logs of the targets. repeat: the second run of the
+    base, or None.
     """
 
-    def __init__(self, base: Log, targets: Mapping[str, VariantRecord], logs: Sequence[Log]) -> None:
-        self.base, self.targets, self._logs = base, targets, logs
+    def __init__(
+        self,
+        base: Log,
+        targets: Mapping[str, VariantRecord],
+        logs: Sequence[Log],
+        repeat: Log | None = None,
+    ) -> None:
+        self.base, self.targets, self._logs, self._repeat = base, targets, logs, repeat
 
     @property
     def base_name(self) -> str:
@@ -65,7 +72,10 @@ class JudgedLoadTests(JudgedFiles):
             source={
                 "name": self.base.tool,
                 "base": self.base.shown,
-                "files": digest_logs([self.base, *self._logs]),
+                **({} if self._repeat is None else {"repeat": self._repeat.shown}),
+                "files": digest_logs(
+                    [self.base, *([] if self._repeat is None else [self._repeat]), *self._logs]
+                ),
             },
             real=True,
             classes=[],
@@ -87,6 +97,11 @@ def judge_load_tests(
     names of settings that may differ. on_inconclusive: for budgets that do not state it. Raises DataError.
     """
     if repeat is not None:
+        if repeat.model is not None and base.model is not None and repeat.model != base.model:
+            raise DataError(
+                f"--repeat {repeat.shown}: this is a load test of {repeat.model}, expected another run of "
+                f"the base {base.model}"
+            )
         for target in targets.values():
             check_repeat_rows(repeat, base, target)
     return JudgedLoadTests(
@@ -104,6 +119,7 @@ def judge_load_tests(
             for name, target in targets.items()
         },
         list(targets.values()),
+        repeat,
     )
 
 

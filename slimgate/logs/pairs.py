@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
@@ -50,7 +51,8 @@ class PairedTask:
     metrics: those with scores in both logs; base_alone: those with scores in the base only.
     corpus: how the scores of all samples are combined, for metrics that are a ratio of two sums.
     known_directions: as in TaskLog. ranges: the ends of metrics that slimgate computed from the answers.
-    length_in: the unit of answer lengths, such as "tokens".
+    length_in: the unit of answer lengths, such as "tokens". contents: by name in PER_SAMPLE, and "answer",
+    digests of what all samples of the base hold.
     """
 
     task: str
@@ -69,6 +71,7 @@ class PairedTask:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     length_in: str | None = None
     known_directions: Mapping[str, bool] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
@@ -255,7 +258,16 @@ def _pair_samples(
         higher_is_better=better,
         metrics=metrics,
         base_alone=tuple(metric for metric in base.scores if metric not in target.scores),
+        contents=_digest_contents(base),
     )
+
+
+def _digest_contents(samples: Samples) -> dict[str, str]:
+    """A digest of each key of all samples, and of their answers. The order of the rows does not matter."""
+    columns = {**samples.keys, **({} if samples.answers is None else {"answer": samples.answers})}
+    return {
+        name: sha256(column[samples.order].tobytes()).hexdigest()[:16] for name, column in columns.items()
+    }
 
 
 def _without_columns_of_matching(samples: Samples) -> Samples:

@@ -10,6 +10,7 @@ from slimgate._system.digests import json_digest
 from slimgate._system.files import write_atomically
 from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
+from slimgate.judge.score_metric import CONTENTS
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
@@ -97,7 +98,9 @@ def _make_record(
         suite=SuiteFacts(
             path=suite,
             title=title,
-            digest=json_digest(task.params),
+            digest=json_digest(
+                {name: value for name, value in (task.params or {}).items() if name != CONTENTS}
+            ),
             seeds=[seed],
             commit=describe_commit(Path.cwd()),
         ),

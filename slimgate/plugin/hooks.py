@@ -404,8 +404,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     terminalreporter.section("slimgate")
     for line in errors if exitstatus in _JUDGED else ():
         terminalreporter.write_line(_make_visible(f"exit code 4: {line}"))
-    if not state.written_records:
-        return
     if state.confirmation is not None:
         for line in state.confirmation.summary():
             terminalreporter.write_line(line)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from slimgate.results.checks import JudgedFacts
 
 _NAME = "test_logs"
+# The record of an earlier run, in the folder of a suite that could not be judged since.
+EARLIER_RECORD = "run.earlier.json"
 
 
 class LogRuns:
@@ -36,7 +38,7 @@ class LogRuns:
         self._judged: dict[Path, JudgedFiles] = {}
         self._reported: dict[Path, dict[str, list[str]]] = {}
         self._failures: list[str] = []
-        self._errors: list[str] = []
+        self._errors: dict[Path, str] = {}
 
     def judge(self, path: Path) -> JudgedFiles:
         """Judges a suite. Raises SlimgateError if it cannot be judged."""
@@ -56,7 +58,10 @@ class LogRuns:
             target, title = result
             self._reported.setdefault(path, {}).setdefault(target, []).append(title)
         if failure is not None:
-            (self._errors if result is None else self._failures).append(failure)
+            if result is None:
+                self._errors[path] = failure
+            else:
+                self._failures.append(failure)
 
     def failures(self) -> Iterator[str]:
         """Why this run does not pass. Tests with a mark xfail or skip count too."""
@@ -64,13 +69,17 @@ class LogRuns:
 
     def errors(self) -> Iterator[str]:
         """Why suites could not be judged."""
-        yield from self._errors
+        yield from self._errors.values()
 
     def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
         """Writes record, outcomes and reports of every suite with a reported verdict.
 
-        It leaves out results whose tests did not run.
+        It leaves out results whose tests did not run. A suite that could not be judged has no record then,
+        because the record of an earlier run would look like its result.
         """
+        for path, error in self._errors.items():
+            if path in self.suites:
+                _set_earlier_record_aside(root / path.stem, error)
         if not self._reported:
             return {}
         from slimgate.logs.record import write_record
@@ -90,6 +99,21 @@ class LogRuns:
             )
             write_reports(records[path], folder, None)
         return records
+
+
+def _set_earlier_record_aside(folder: Path, error: str) -> None:
+    """Renames run.json to run.earlier.json, and removes the reports that were made from it."""
+    from slimgate._system.files import write_atomically
+    from slimgate.record.files import RECORD
+    from slimgate.report.files import REPORTS
+    from slimgate.report.markdown import unjudged_report
+
+    if not (folder / RECORD).is_file():
+        return
+    (folder / RECORD).replace(folder / EARLIER_RECORD)
+    for name in REPORTS:
+        (folder / name).unlink(missing_ok=True)
+    write_atomically(folder / "report.md", unjudged_report([error]))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

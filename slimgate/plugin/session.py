@@ -170,8 +170,8 @@ class Session:
 
     def _write_over_all(self, *, index: bool = False) -> None:
         """Writes the comment on all suites; index: also the index pages that link to their reports."""
-        written = self.written_records
-        if not written:
+        written, unjudged = self.written_records, list(self.errors())
+        if not written and not unjudged:
             return
         from slimgate.report.files import PR_COMMENT
 
@@ -181,16 +181,16 @@ class Session:
             from slimgate.report.markdown import index_report
 
             records, stems = list(written.values()), [path.stem for path in written]
-            report = index_report(records, [f"{stem}/report.md" for stem in stems])
+            report = index_report(records, [f"{stem}/report.md" for stem in stems], unjudged)
             write_atomically(self.report_root / "report.md", report)
-            page = html_index(records, [f"{stem}/report.html" for stem in stems])
+            page = html_index(records, [f"{stem}/report.html" for stem in stems], unjudged)
             write_atomically(self.report_root / "report.html", page)
 
     def comment(self) -> str:
         """The comment for a pull request on all suites of the run."""
         from slimgate.report.pr_comment import pr_comment
 
-        return pr_comment(list(self.written_records.values()))
+        return pr_comment(list(self.written_records.values()), unjudged=list(self.errors()))
 
     @property
     def records(self) -> dict[Path, RunRecord]:

@@ -18,6 +18,7 @@ from slimgate.report.pr_comment import pr_comment
 # More columns and marks are not distinguishable.
 _MOST_RELEASES = 12
 PR_COMMENT = "pr-comment.md"
+REPORTS = ("report.md", PR_COMMENT, "report.html")
 
 
 def write_reports(

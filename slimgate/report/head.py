@@ -5,12 +5,12 @@ It lists the models that could not be built or measured: which, why, their logs,
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape, visible
-from slimgate._system.number_text import to_fixed
+from slimgate._system.number_text import count, to_fixed
 from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.run import RunRecord, VariantRecord
@@ -20,7 +20,7 @@ from slimgate.report.cautions import Severity, notes, warnings
 from slimgate.report.comparison import variants_table
 from slimgate.report.confusions import new_mistakes
 from slimgate.report.figures import drop_words
-from slimgate.report.log_comparison import log_table
+from slimgate.report.log_comparison import log_table, slice_names
 from slimgate.report.origin import describe_run, origin
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name
@@ -109,7 +109,13 @@ def _tables(record: RunRecord) -> tuple[str, ...]:
             return (tool_files_section(record),)
         heading = "## Metrics" if record.task.sides.original == "teacher" else "## Tasks"
         return (
-            blocks(heading, *(log_table(model, record.task.sides) for model in variants(record))),
+            blocks(
+                heading,
+                *(
+                    log_table(model, record.task.sides, slices=slice_names(record))
+                    for model in variants(record)
+                ),
+            ),
             table_words(record),
         )
     return ("## Variants", variants_table(record, models(record)), table_words(record))
@@ -148,6 +154,16 @@ def fold_warnings(record: RunRecord) -> str:
     shown, rest = lines[:shown_count], lines[shown_count:]
     more = format_count(len(rest), "more note", "more notes")
     return blocks(bullets(shown), fold("", more, bullets(rest)) if rest else "")
+
+
+def unjudged_heading(unjudged: Sequence[str], level: str, *, of: int) -> str:
+    """A heading and a list of the suites that could not be judged; of: how many suites the run had."""
+    share = f"{count(len(unjudged))} of {format_count(of, 'suite', 'suites')}"
+    return blocks(
+        f"{level} slimgate: ERROR, {share} could not be judged",
+        bullets([escape(line) for line in unjudged]),
+        "The verdicts of other suites say nothing about them." if of > len(unjudged) else "",
+    )
 
 
 def verdict_line(record: RunRecord) -> str:

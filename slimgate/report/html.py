@@ -98,8 +98,13 @@ def html_report(
     )
 
 
-def html_index(records: Sequence[RunRecord], paths: Sequence[str | PurePath]) -> str:
-    """The page over all suites of a run. paths: the suites' pages, relative to this page."""
+def html_index(
+    records: Sequence[RunRecord], paths: Sequence[str | PurePath], unjudged: Sequence[str] = ()
+) -> str:
+    """The page over all suites of a run. paths: the suites' pages, relative to this page.
+
+    unjudged: for each suite that could not be judged, the line that says why.
+    """
     suites = [
         (
             record,
@@ -109,7 +114,7 @@ def html_index(records: Sequence[RunRecord], paths: Sequence[str | PurePath]) ->
         )
         for record, path in zip(records, paths, strict=True)
     ]
-    return _render("index.html", suites=suites)
+    return _render("index.html", suites=suites, unjudged=unjudged)
 
 
 def _split_section(markdown: str) -> tuple[str, Markup]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, to_fixed
 from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
-from slimgate.judge.budget_kinds import is_two_sided, measure_harm
+from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.slices import budget_slices
-from slimgate.record.run import VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import Sides
 from slimgate.report.figures import drop_words, format_drop, format_limits
 from slimgate.report.page.budgets import behaviour_budget
@@ -29,18 +31,35 @@ def count_lines(model: VariantRecord) -> int:
     return len(model.quality) + len(model.behaviour.budgets if model.behaviour else ())
 
 
-def log_table(model: VariantRecord, names: Sides, limit: int = _MOST_LINES) -> str:
+def slice_names(record: RunRecord) -> Collection[str]:
+    """The metrics of slices in a record of logs."""
+    names: Mapping[str, object] = (record.task.params or {}).get("slices", {})
+    return names.keys()
+
+
+def log_table(
+    model: VariantRecord, names: Sides, limit: int = _MOST_LINES, *, slices: Collection[str] = ()
+) -> str:
     """The table of one target, of at most `limit` lines, with the target's name above it.
 
-    Metrics are left out before budgets on flips and slices, which are in the last lines.
+    Metrics are left out before budgets on flips and slices, which are in the last lines. Of the metrics,
+    those that FAIL stay first, then those with a budget on all samples, then those with another budget.
+    slices: the metrics of slices.
     """
-    metrics = sorted(
-        model.quality.items(), key=lambda pair: -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
-    )
+
+    def harm(pair: tuple[str, QualityFacts]) -> float:
+        return -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
+
+    def place(pair: tuple[str, QualityFacts]) -> tuple[int, float]:
+        name, facts = pair
+        if facts.verdict is Verdict.FAIL:
+            return 0, harm(pair)
+        return (1 if name not in slices else 2) if facts.budgets else 3, harm(pair)
+
     changes = _behaviour_lines(model.behaviour)[:limit]
-    shown = metrics[: limit - len(changes)]
-    more = len(metrics) - len(shown)
-    two_sided = any(is_two_sided(facts.budgets) for _, facts in metrics)
+    first = sorted(model.quality.items(), key=place)[: limit - len(changes)]
+    shown = sorted(first, key=harm)
+    more = len(model.quality) - len(shown)
     lines = [*(_metric_line(name, facts) for name, facts in shown), *changes]
     heads = (
         "metric" if names.original == "teacher" else "task/metric",
@@ -59,9 +78,7 @@ def log_table(model: VariantRecord, names: Sides, limit: int = _MOST_LINES) -> s
                 for place, head in enumerate(heads)
             ]
         ),
-        f"{count(more)} more that {'differ' if two_sided else 'lost'} less; run.json has them."
-        if more
-        else "",
+        f"{count(more)} more; run.json has them." if more else "",
     )
 
 

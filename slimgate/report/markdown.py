@@ -39,7 +39,7 @@ from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import as_fast, flops_words, smaller
 from slimgate.report.followed_rows import followed_section
 from slimgate.report.glossary import how_to_read
-from slimgate.report.head import head, reasons
+from slimgate.report.head import head, reasons, unjudged_heading
 from slimgate.report.recommendation import recommend
 from slimgate.report.separation import separation_section
 from slimgate.report.servers import servers_table
@@ -189,9 +189,14 @@ def _without_heading(section: str) -> str:
     return section.partition("\n\n")[2]
 
 
-def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] | None = None) -> str:
+def index_report(
+    records: Sequence[RunRecord],
+    paths: Sequence[str | PurePath] | None = None,
+    unjudged: Sequence[str] = (),
+) -> str:
     """reports/latest/report.md: a line for each suite, with a link to its report.
 
+    unjudged: for each suite that could not be judged, the line that says why.
     paths: the suites' reports, relative to this one, in the order of `records`. The default is
     `<stem of the suite file>/report.md`.
     """
@@ -201,16 +206,22 @@ def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] |
         else [path.as_posix() if isinstance(path, PurePath) else path for path in paths]
     )
     pairs = list(zip(records, links, strict=True))
-    if not pairs:
+    if not pairs and not unjudged:
         return "# slimgate\n\nNo suite has run.\n"
     return (
         blocks(
-            f"# slimgate: {_format_overall(records)}",
-            _suite_table(pairs),
+            "" if unjudged else f"# slimgate: {_format_overall(records)}",
+            unjudged_heading(unjudged, "#", of=len(records) + len(unjudged)) if unjudged else "",
+            _suite_table(pairs) if pairs else "",
             *(_suite_reasons(*pair) for pair in pairs),
         )
         + "\n"
     )
+
+
+def unjudged_report(unjudged: Sequence[str]) -> str:
+    """The report of suites that could not be judged. unjudged: for each, the line that says why."""
+    return unjudged_heading(unjudged, "#", of=len(unjudged)) + "\n"
 
 
 def _gallery(pictures: Sequence[str]) -> str:

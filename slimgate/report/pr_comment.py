@@ -19,9 +19,10 @@ from slimgate.report.head import (
     reasons_title,
     table_words,
     this_run_line,
+    unjudged_heading,
     verdict_line,
 )
-from slimgate.report.log_comparison import count_lines, log_table
+from slimgate.report.log_comparison import count_lines, log_table, slice_names
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
@@ -41,12 +42,16 @@ _LONGEST = 2_000
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, None, Verdict.PASS)
 
 
-def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
+def pr_comment(records: Sequence[RunRecord], *, unjudged: Sequence[str] = (), limit: int = LIMIT) -> str:
     """The comment on the run of a suite, or of several suites, in fewer than `limit` characters.
 
-    For one suite it has at most 60 lines, except for long tables since a baseline.
+    For one suite it has at most 60 lines, except for long tables since a baseline. unjudged: for each suite
+    that could not be judged, the line that says why.
     """
     pieces = [uncut("the marker", MARKER)]
+    if unjudged:
+        heading = unjudged_heading(unjudged, "##", of=len(records) + len(unjudged))
+        pieces.append(uncut("the suites that could not be judged", heading))
     if len(records) > 1:
         verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
         pieces.append(uncut("the verdicts", bullets(verdicts)))
@@ -120,7 +125,12 @@ def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
             for model in models
         ]
     return [
-        Piece("tasks", count_lines(model), partial(log_table, model, record.task.sides), _MOST_ROWS)
+        Piece(
+            "tasks",
+            count_lines(model),
+            partial(log_table, model, record.task.sides, slices=slice_names(record)),
+            _MOST_ROWS,
+        )
         for model in models
     ]
 

@@ -74,6 +74,16 @@ def test_a_base_that_differs_from_itself_as_much_decides_nothing(
     assert "two runs of the base differ by as much" in capsys.readouterr().out
 
 
+def test_a_load_test_of_another_model_is_no_repeat(
+    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path)
+    of_target = str(write_vllm(tmp_path / "other.json", 1, model="m-int4"))
+    assert main(["judge", base, target, "--repeat", of_target, "--budgets", budgets]) == 4
+    error = capsys.readouterr().err
+    assert f"--repeat {of_target}: this is a load test of m-int4, expected another run of the base m" in error
+
+
 def test_limits_on_milliseconds_are_of_the_targets_own_requests(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

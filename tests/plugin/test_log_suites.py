@@ -533,3 +533,31 @@ def test_laxer_rules_of_logs_are_a_weaker_gate(
     assert code == (change is not None)
     if change is not None:
         assert f"- {change} (no reason)" in capsys.readouterr().out.replace("\\", "")  # of Markdown
+
+
+def test_reports_begin_with_the_suites_that_could_not_be_judged(repository: Path) -> None:
+    """A PASS of the others, and the record of an earlier run, must not look like the result."""
+    (repository / "bench/logs.toml").rename(repository / "bench/broken.toml")
+    good = SUITE.replace(', bad = "../logs/bad"', "")
+    (repository / "bench/whole.toml").write_text(good, "utf-8")
+    (repository / "bench/broken.toml").write_text(good.replace("good", "bad"), "utf-8")
+    latest = repository / "reports/latest"
+    assert pytest_in(repository, "bench").code == 1
+    assert (latest / "broken/run.json").is_file()
+
+    next((repository / "logs/bad").glob("samples_arc*")).unlink()
+    ran = pytest_in(repository, "bench")
+
+    assert ran.code == 4
+    heading = "slimgate: ERROR, 1 of 2 suites could not be judged"
+    assert (latest / "report.md").read_text("utf-8").startswith(f"# {heading}\n\n- bench/broken.toml: ")
+    assert f"## {heading}\n\n- bench/broken.toml: " in (latest / "pr-comment.md").read_text("utf-8")
+    page = (latest / "report.html").read_text("utf-8")
+    assert page.index("ERROR: 1 of 2 suites could not be judged") < page.index("<h2>Suites</h2>")
+    assert sorted(file.name for file in (latest / "broken").glob("r*")) == ["report.md", "run.earlier.json"]
+    assert main(["accept", str(latest / "broken"), "--name", "v1", "--baselines", str(repository / "b")]) == 4
+
+    next((repository / "logs/good").glob("samples_arc*")).unlink()
+    assert pytest_in(repository, "bench").code == 4
+    for name in ("report.md", "pr-comment.md"):
+        assert "ERROR, 2 of 2 suites could not be judged" in (latest / name).read_text("utf-8"), name

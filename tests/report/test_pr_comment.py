@@ -231,4 +231,4 @@ def test_a_short_table_leaves_out_metrics_before_flips() -> None:
     text = log_table(student, names, 3)
     (cells,) = tables(text)
     assert [*cells[:1], *cells[2:]] == ["metric", "flips", "slices accuracy"]
-    assert f"{len(student.quality) - 1} more that lost less" in text
+    assert f"{len(student.quality) - 1} more; run.json has them" in text

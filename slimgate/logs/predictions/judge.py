@@ -110,6 +110,8 @@ class JudgedPredictions(JudgedFiles):
 
     def task_facts(self) -> TaskFactsRecord:
         teacher = self._first.pair.teacher
+        by_id = np.argsort(teacher.ids, kind="stable")
+        rows = [teacher.ids[by_id].tolist(), teacher.labels[by_id].tolist(), teacher.classes]
         sizes = np.bincount(teacher.labels, minlength=len(teacher.classes)).tolist()
         return TaskFactsRecord(
             kind=PREDICTIONS,
@@ -124,7 +126,7 @@ class JudgedPredictions(JudgedFiles):
             splits={
                 "gate": SplitFacts(
                     n=len(teacher),
-                    digest=json_digest([teacher.ids.tolist(), teacher.labels.tolist(), teacher.classes]),
+                    digest=json_digest(rows),
                     dropped_overlap=0,
                     repeats=0,
                     groups=None if teacher.groups is None else len(np.unique(teacher.groups)),

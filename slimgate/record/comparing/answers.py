@@ -38,13 +38,17 @@ def same_answers(old: Outcomes, new: Outcomes) -> bool:
 def pair_answers(file: Path, new: Outcomes) -> Pair:
     """The kept answers of a release, and newer answers. Raises MeasureError if the rows differ.
 
-    Groups are of the rows, not of the answers. An older slimgate may have grouped rows differently, so the
-    newer groups count.
+    The old rows get the order of the new ones. Groups are of the rows, not of the answers. An older slimgate
+    may have grouped rows differently, so the newer groups count.
     """
     old = read_outcomes(file)
     if type(old) is not type(new):
         kinds = " and ".join(type(table).__name__ for table in (old, new))
         raise MeasureError(f"the answers are of two kinds, {kinds}")
+    if not np.array_equal(old.ids, new.ids):
+        before, after = np.argsort(old.ids, kind="stable"), np.argsort(new.ids, kind="stable")
+        if np.array_equal(old.ids[before], new.ids[after]):
+            old = old.take(before[np.argsort(after, kind="stable")])
     same_rows(old, new)
     return replace(old, groups=new.groups), new
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import ne
 from typing import TYPE_CHECKING, Any
 
-from slimgate.judge.score_metric import RECORD_KIND, RULES
+from slimgate.judge.score_metric import CONTENTS, RECORD_KIND, RULES
 from slimgate.record.budgets import clean_reason, is_looser, judged_budgets
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
@@ -41,6 +41,8 @@ _ABOVE_CAP = "above_cap_max"
 # Keys of the settings of judged files. Those of a comparison end in its name.
 _LOGS = "logs."
 _DIRECTION, _RANGE, _UNIT = "higher_is_better of ", "range of ", "unit of "
+# Prefix of the keys that hold a digest of the base's questions, prompts or targets. Its answers may change.
+_CONTENTS, ANSWER = "contents.", "answer"
 _RIGHT_OR_WRONG, _NOT_DECLARED = "right or wrong", "not declared"
 # The comparison of all samples of logs.
 POOLED = "pooled"
@@ -108,6 +110,11 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
         )
         if comparison.get("length_in") is not None:
             settings[f"{_LOGS}{_UNIT}{name}"] = comparison["length_in"]
+        if (place := comparison.get(CONTENTS)) is not None:
+            contents = params[CONTENTS][place]
+            settings |= {
+                f"{_CONTENTS}{key}s of {place}": value for key, value in contents.items() if key != ANSWER
+            }
     return settings
 
 
@@ -425,6 +432,7 @@ def _find_rule(key: str) -> Rule:
         f"{_LOGS}{_DIRECTION}": _is_other,
         f"{_LOGS}{_RANGE}": _has_other_range,
         f"{_LOGS}{_UNIT}": _is_other,
+        _CONTENTS: _is_removed_or_changed,
     }
     return _RULES.get(key) or next((by_prefix[start] for start in by_prefix if key.startswith(start)), ne)
 
@@ -433,6 +441,8 @@ def _describe_setting(key: str, old: object, new: object) -> str:
     if key.startswith(CODE):
         return f"the code of {key.removeprefix(CODE)} is another"
     table, _, name = key.partition(".")
+    if key.startswith(_CONTENTS):
+        return f"the {name} in the base's log {'are gone' if new is None else 'have changed'}"
     if key == "teacher.files":
         return "the teacher is another model: its files differ"
     return f"[{table}] {name} was {_format(old)} and is {_format(new)}"

@@ -69,7 +69,7 @@ def write_guidellm(
     benchmark = {"config": {"strategy": strategy, **config}, "requests": requests, "duration": 60.0}
     report = {
         "metadata": {"version": 1, "guidellm_version": "0.5.0"},
-        "args": {"model": path.stem},
+        "args": {"model": "m"},
         "benchmarks": [benchmark],
     }
     path.write_text(json.dumps(report), "utf-8")

@@ -54,8 +54,10 @@ class Table(Reader):
     def read(self, path: Path) -> Log:
         columns = _columns(path)
         if "id" not in columns:
-            hint = format_suggestion("id", columns)
-            raise DataError(f'{path}: no column "id", which names each sample{hint}')
+            raise DataError(
+                f'{path}: no column "id", which names each sample; a table of scores has the columns id and '
+                f"score, and metric if it has several scores, so rename them{format_suggestion('id', columns)}"
+            )
         if "score" not in columns and not {"label", "prediction"} <= set(columns):
             raise DataError(
                 f'{path}: no column "score", and no label and prediction: rename the column of scores '

@@ -53,7 +53,7 @@ def test_the_two_files_are_judged_as_the_readme_shows(
 
 
 def test_the_function_that_is_a_step_runs_in_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [step] = re.findall(r"a suite's step `(\{.*?\})`", OWN_STEP, re.DOTALL)
+    [step] = re.findall(r"write the step `(\{.*?\})`", OWN_STEP, re.DOTALL)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mytools").mkdir()
     (tmp_path / "mytools/rounding.py").write_text(files("docs/own_step.md")["mytools/rounding.py"])

@@ -56,7 +56,7 @@ class Table(Reader):
         if "id" not in columns:
             raise DataError(
                 f'{path}: no column "id", which names each sample; a table of scores has the columns id and '
-                f"score, and metric if it has several scores, so rename them{format_suggestion('id', columns)}"
+                f"score, and metric if it has several scores; rename them{format_suggestion('id', columns)}"
             )
         if "score" not in columns and not {"label", "prediction"} <= set(columns):
             raise DataError(

@@ -143,7 +143,7 @@ def test_declared_labels_are_the_classes_of_both(tmp_path: Path) -> None:
 def test_numbered_probabilities_are_of_labels_that_agree(tmp_path: Path) -> None:
     numbered = {"p_0": [0.9, 0.1] * 200, "p_1": [0.1, 0.9] * 200}
     with pytest.raises(
-        DataError, match="nothing says which label each number means; give the labels .* --labels neg,pos,"
+        DataError, match=r"nothing says which label each number means; give the labels .* --labels neg,pos,"
     ):
         pair(tmp_path, numbered, {"prediction": LABELS})
     turned = {"p_0": numbered["p_1"], "p_1": numbered["p_0"]}

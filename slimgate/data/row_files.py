@@ -271,6 +271,11 @@ def _header(file: RowFile) -> tuple[str, ...]:
             f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
             "save the file with commas as .csv, or with tabs as .tsv"
         )
+    if names and names[0].lstrip().startswith(("{", "[{")):
+        raise DataError(
+            f"{file.path}: it begins with {names[0].lstrip()[:20]!r}, as JSON does; expected names of "
+            "columns; rename the file to .jsonl (one object per line) or .json"
+        )
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice is not None or not all(names):
         problem = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"

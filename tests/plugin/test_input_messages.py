@@ -21,6 +21,16 @@ def test_a_csv_with_another_separator_is_told_so(tmp_path: Path, sign: str, name
         columns_of(RowFile(file, "csv"))
 
 
+@pytest.mark.parametrize("text", ['{"text": "a film", "label": "pos"}\n', '[{"text": "a film"}]'])
+def test_json_in_a_csv_file_names_the_extension(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(text)
+    with pytest.raises(
+        DataError, match=r"as JSON does; expected names of columns; rename the file to \.jsonl"
+    ):
+        columns_of(RowFile(file, "csv"))
+
+
 def test_quotes_inside_of_texts_name_the_option(tmp_path: Path) -> None:
     file = tmp_path / "rows.tsv"
     file.write_text('text\tlabel\na film\tpos\n"a" b" film\tneg\nbad "plot"\tx\tneg\n')

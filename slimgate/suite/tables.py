@@ -283,7 +283,7 @@ class MeasureTable(Table):
     """What happens if a verdict is INCONCLUSIVE: "fail", or "warn" and pass."""
     memory: bool = False
     """Measure the peak memory of every model. slimgate loads each model in its own process, which takes
-    seconds. The memory of a variant with a memory budget is always measured, three times."""
+    seconds. The memory of a variant with a memory budget is always measured, six times."""
 
 
 class WorkloadTable(Table):

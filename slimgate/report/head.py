@@ -14,6 +14,7 @@ from slimgate._system.number_text import count, to_fixed
 from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.run_verdict import results
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import Severity, notes, warnings
@@ -33,11 +34,13 @@ from slimgate.report.status import (
 from slimgate.report.tables import blocks, bullets, fold, with_heading
 from slimgate.report.tool_files import tool_files_section
 from slimgate.report.weaker import weaker_gate
-from slimgate.results.base import Verdict
+from slimgate.results.base import Verdict, any_ends_run
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.counts import Status
 
 # The cautions that matter come first; more than this are folded.
 MOST_CAUTIONS = 5
+_WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 # The longest name of a slice or a class.
 _LONGEST = 60
 
@@ -133,9 +136,34 @@ def table_words(record: RunRecord, *, in_report: bool = True) -> str:
 
 
 def reasons(record: RunRecord) -> list[str]:
-    """The verdict's messages, without the errors of models, which `broken_models` lists."""
+    """The verdict's messages, without the errors of models, which `broken_models` lists.
+
+    Messages of undecided budgets that do not end the run say that they only warn.
+    """
     errors = tuple(model.error for model in record.variants if model.error is not None)
-    return [message for message in list_messages(record) if not message.startswith(errors)]
+    warning = tuple(_list_warning_messages(record))
+    return [
+        f"{message} (only warns)" if message.startswith(warning) else message
+        for message in list_messages(record)
+        if not message.startswith(errors)
+    ]
+
+
+def _list_warning_messages(record: RunRecord) -> Iterator[str]:
+    for model in record.variants:
+        for _, _, facts in results(model):
+            is_undecided = facts.verdict is Verdict.INCONCLUSIVE and bool(facts.budgets)
+            if model.gated and is_undecided and not any_ends_run(facts.budgets) and facts.message:
+                yield facts.message
+
+
+def format_overall(records: Sequence[RunRecord]) -> str:
+    """`FAIL, 2 of 3 suites hold`: the worst status of several suites, and how many suites PASS."""
+    statuses = [record.verdict.status for record in records]
+    worst = next(status for status in _WORST_FIRST if status in statuses)
+    line = f"{worst}, {count(statuses.count('PASS'))} of {count(len(statuses))} suites hold"
+    bare = statuses.count("measured")
+    return line + (f", {format_count(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
 
 def explain_verdict(record: RunRecord) -> list[str]:

@@ -39,7 +39,7 @@ from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import as_fast, flops_words, smaller
 from slimgate.report.followed_rows import followed_section
 from slimgate.report.glossary import how_to_read
-from slimgate.report.head import head, reasons, unjudged_heading
+from slimgate.report.head import format_overall, head, reasons, unjudged_heading
 from slimgate.report.recommendation import recommend
 from slimgate.report.separation import separation_section
 from slimgate.report.servers import servers_table
@@ -54,14 +54,12 @@ from slimgate.report.trust import data, machine, published_section, self_test
 from slimgate.report.weights import weights_table
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.checks import SPEEDUP, Result
-from slimgate.results.counts import Status
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.latency import LatencyFacts, TimeLimitFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.size import SizeFacts
 
-_WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 _MORE_GATED, _FREE = "More metrics with a budget", "Metrics without a budget (not gated)"
 _MORE = """\
 report.html beside this file shows more of {parts}. run.json has every figure, and outcomes/ every row."""
@@ -210,7 +208,7 @@ def index_report(
         return "# slimgate\n\nNo suite has run.\n"
     return (
         blocks(
-            "" if unjudged else f"# slimgate: {_format_overall(records)}",
+            "" if unjudged else f"# slimgate: {format_overall(records)}",
             unjudged_heading(unjudged, "#", of=len(records) + len(unjudged)) if unjudged else "",
             _suite_table(pairs) if pairs else "",
             *(_suite_reasons(*pair) for pair in pairs),
@@ -229,14 +227,6 @@ def _gallery(pictures: Sequence[str]) -> str:
     first, rest = pictures[:1], pictures[1:]
     more = format_count(len(rest), "more picture", "more pictures")
     return blocks(*first, fold("", f"Show {more}", blocks(*rest)) if rest else "")
-
-
-def _format_overall(records: Sequence[RunRecord]) -> str:
-    statuses = [record.verdict.status for record in records]
-    worst = next(status for status in _WORST_FIRST if status in statuses)
-    line = f"{worst}, {count(statuses.count('PASS'))} of {count(len(statuses))} suites hold"
-    bare = statuses.count("measured")
-    return line + (f", {format_count(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
 
 def _suite_table(pairs: Sequence[tuple[RunRecord, str]]) -> str:

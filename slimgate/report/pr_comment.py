@@ -15,6 +15,7 @@ from slimgate.report.confirm import confirm_lines
 from slimgate.report.head import (
     broken_models,
     fold_warnings,
+    format_overall,
     reasons,
     reasons_title,
     table_words,
@@ -54,7 +55,7 @@ def pr_comment(records: Sequence[RunRecord], *, unjudged: Sequence[str] = (), li
         pieces.append(uncut("the suites that could not be judged", heading))
     if len(records) > 1:
         verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
-        pieces.append(uncut("the verdicts", bullets(verdicts)))
+        pieces.append(uncut("the verdicts", blocks(f"**{format_overall(records)}**", bullets(verdicts))))
     weaker = [
         weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")
         for record in records

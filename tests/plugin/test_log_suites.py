@@ -64,6 +64,11 @@ def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tupl
     for name in ("report.md", "report.html", "pr-comment.md"):
         assert "bad" in (folder / name).read_text("utf-8")
         assert "gsm8k/acc" in (folder / "logs" / name).read_text("utf-8")
+    warned = [
+        line for line in (folder / "logs/report.md").read_text("utf-8").splitlines() if "(only warns)" in line
+    ]
+    assert len(warned) == 1
+    assert warned[0].startswith("- bad: arc/acc")
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
@@ -544,6 +549,7 @@ def test_reports_begin_with_the_suites_that_could_not_be_judged(repository: Path
     latest = repository / "reports/latest"
     assert pytest_in(repository, "bench").code == 1
     assert (latest / "broken/run.json").is_file()
+    assert "**FAIL, 1 of 2 suites hold**" in (latest / "pr-comment.md").read_text("utf-8")
 
     next((repository / "logs/bad").glob("samples_arc*")).unlink()
     ran = pytest_in(repository, "bench")

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from pyarrow.csv import CSVStreamingReader
 
 _LONGEST = 16
+# The beginning of JSON; a header in braces, such as {id}, is none.
+_JSON_START, _LONGEST_START = re.compile(r'\s*(\[\s*(\{|$)|\{\s*("|$))'), 1_000
 # A csv is read in blocks of this many bytes, and a row (with its text columns) must fit into one.
 LONGEST_ROW = 16 * 2**20
 _KNOWN = (
@@ -260,6 +262,14 @@ def _header(file: RowFile) -> tuple[str, ...]:
         try:
             if stream.read(1) != "\ufeff":
                 stream.seek(0)
+            start = stream.tell()
+            first = stream.readline(_LONGEST_START)
+            if _JSON_START.match(first):
+                raise DataError(
+                    f"{file.path}: it begins with {first.strip()[:20]!r}, as JSON does; expected names of "
+                    "columns; rename the file to .jsonl (one object per line) or .json"
+                )
+            stream.seek(start)
             reader = csv.reader(stream, delimiter=SEPARATORS[file.format], quoting=quoting)
             names = next((row for row in reader if row), [])
         except csv.Error as error:
@@ -270,11 +280,6 @@ def _header(file: RowFile) -> tuple[str, ...]:
         raise DataError(
             f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
             "save the file with commas as .csv, or with tabs as .tsv"
-        )
-    if names and names[0].lstrip().startswith(("{", "[{")):
-        raise DataError(
-            f"{file.path}: it begins with {names[0].lstrip()[:20]!r}, as JSON does; expected names of "
-            "columns; rename the file to .jsonl (one object per line) or .json"
         )
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice is not None or not all(names):

@@ -42,7 +42,7 @@ RECORD_KIND = "logs"
 # Key of the record's settings for the allowed differences of the logs and for samples without a score.
 RULES = "rules"
 # In params, by task the digests of what the base's samples hold; in a comparison, the key of its task there.
-CONTENTS = "contents"
+CONTENTS, ANSWER = "contents", "answer"
 
 
 def score_metric(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from math import isfinite
 from typing import Any
 
@@ -12,10 +13,11 @@ from slimgate._system.digests import json_digest
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import quality_facts
-from slimgate.judge.score_metric import CONTENTS, RECORD_KIND, RULES
+from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
 from slimgate.logs.answer_columns import ANSWER_METRICS
 from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
+from slimgate.logs.judge_noise import is_scored_by_judge
 from slimgate.logs.judged import digest_logs
 from slimgate.logs.pair_notes import format_place
 from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
@@ -109,7 +111,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             "cap": same[0].cap,
             **({} if same[0].corpus is None else {"corpus": same[0].corpus}),
             **({} if same[0].length_in is None else {"length_in": same[0].length_in}),
-            **({} if not same[0].contents else {CONTENTS: _name_place(same[0])}),
+            **_describe_contents(same[0], first.base.tool),
         }
         for same in zip(*by_target, strict=True)
     ]
@@ -145,6 +147,21 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             )
         },
     )
+
+
+def _describe_contents(comparison: Comparison, tool: str) -> dict[str, str]:
+    """The entries of a comparison that later releases are compared with; none without `contents`.
+
+    scores: a digest of the base's scores, to 6 decimals, in the order of the ids. It is there if the answers
+    alone decide the scores: not if a judge model does, and not for choices by their probabilities.
+    """
+    if not comparison.contents:
+        return {}
+    entry = {CONTENTS: _name_place(comparison)}
+    if ANSWER in comparison.contents and not is_scored_by_judge(comparison.metric, tool):
+        scores = comparison.base[np.argsort(comparison.ids, kind="stable")].round(6)
+        entry["scores"] = sha256(scores.tobytes()).hexdigest()[:16]
+    return entry
 
 
 def _name_place(comparison: Comparison) -> str:

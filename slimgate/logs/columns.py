@@ -60,12 +60,13 @@ class Samples:
     have a score and have none, and under "" of the samples without a metric; None if every metric is of every
     sample. keys: by name, digests of what both logs must share. answers: digests, or None if there are none;
     clusters: digests, or None if each row is independent. errors, truncated: uint8, 1 if so. not_numbers: by
-    metric the samples whose value is not a number. rows(): the rows again, to quote some. documents: digests
-    of each sample's question (`same_documents`), once the keys are dropped. sizes: by metric whose figure is
-    a ratio of two sums, the size that each score is a sum over; NaN if the log has none. fields: by name the
-    fields by which samples are sliced. behaviour: of the answers, if it is read. runs: for several runs, by
-    metric the (runs, rows) scores, of which `scores` has the means. same_answers: whether all runs hold the
-    same answer; None if the logs hold no answers.
+    metric the samples whose value is not a number. rows(): the rows again, to quote some. responses: digests
+    of what the model wrote, if a filter took the answers from it; None if these are the answers. documents:
+    digests of each sample's question (`same_documents`), once the keys are dropped. sizes: by metric whose
+    figure is a ratio of two sums, the size that each score is a sum over; NaN if the log has none. fields: by
+    name the fields by which samples are sliced. behaviour: of the answers, if it is read. runs: for several
+    runs, by metric the (runs, rows) scores, of which `scores` has the means. same_answers: whether all runs
+    hold the same answer; None if the logs hold no answers.
     """
 
     ids: pa.Array
@@ -85,6 +86,7 @@ class Samples:
     behaviour: AnswerColumns | None = None
     runs: Mapping[str, Floats] | None = None
     same_answers: npt.NDArray[np.bool_] | None = None
+    responses: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,6 +122,7 @@ class _Column:
     empty: dict[str, array[int]] = field(default_factory=dict)
     keys: dict[str, array[int]] = field(default_factory=dict)
     answers: array[int] | None = None
+    responses: array[int] | None = None
     clusters: array[int] | None = None
     sizes: dict[str, array[float]] = field(default_factory=dict)
     flags: bytearray = field(default_factory=bytearray)
@@ -150,6 +153,10 @@ class _Column:
         if not row.scores:
             self.empty.setdefault(NO_METRIC, array("q")).append(before)
         answer = answer_digest(row)
+        if self.responses is None and row.response is not None:
+            self.responses = array("q", [0]) * before if self.answers is None else array("q", self.answers)
+        if self.responses is not None:
+            self.responses.append((answer or 0) if row.response is None else digest(row.response))
         if self.answers is None and answer is not None:
             self.answers = array("q", [0]) * before
         if self.answers is not None:
@@ -389,6 +396,7 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         else None,
         keys={key: np.frombuffer(values, np.int64) for key, values in column.keys.items()},
         answers=None if column.answers is None else np.frombuffer(column.answers, np.int64),
+        responses=None if column.responses is None else np.frombuffer(column.responses, np.int64),
         clusters=column.finish_clusters(),
         errors=((flags & _ERROR) > 0).astype(np.uint8),
         truncated=((flags & _TRUNCATED) > 0).astype(np.uint8),

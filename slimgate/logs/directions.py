@@ -61,10 +61,10 @@ def describe_contradictions(
         if usual is None or better is None or better is usual:
             continue
         is_stated = any(matches(pattern, name, paired.task, metric) for pattern in stated)
+        who = "you state" if is_stated else "the log or its tool states"
         notes.append(
-            f"{name} is judged as better when {_word(better)}, as "
-            f"{'your option' if is_stated else 'the log'} says; a metric of this name is usually better when "
-            f"{_word(usual)}"
+            f"{name} is judged as better when {_word(better)}, as {who}; a metric of this name is usually "
+            f"better when {_word(usual)}"
         )
     return notes
 

@@ -97,7 +97,8 @@ def judge_load_tests(
     names of settings that may differ. on_inconclusive: for budgets that do not state it. Raises DataError.
     """
     if repeat is not None:
-        if repeat.model is not None and base.model is not None and repeat.model != base.model:
+        names = [PurePath(log.model).name for log in (repeat, base) if log.model is not None]
+        if len(set(names)) > 1:  # the same model may lie in two folders
             raise DataError(
                 f"--repeat {repeat.shown}: this is a load test of {repeat.model}, expected another run of "
                 f"the base {base.model}"

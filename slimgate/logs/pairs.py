@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError
+from slimgate.judge.score_metric import ANSWER
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import cut_text
@@ -51,8 +52,8 @@ class PairedTask:
     metrics: those with scores in both logs; base_alone: those with scores in the base only.
     corpus: how the scores of all samples are combined, for metrics that are a ratio of two sums.
     known_directions: as in TaskLog. ranges: the ends of metrics that slimgate computed from the answers.
-    length_in: the unit of answer lengths, such as "tokens". contents: by name in PER_SAMPLE, and "answer",
-    digests of what all samples of the base hold.
+    length_in: the unit of answer lengths, such as "tokens". contents: by name in PER_SAMPLE, digests of what
+    all samples of the base hold; "answer", if the model wrote the answers: of what it wrote.
     """
 
     task: str
@@ -142,7 +143,16 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     corpus = {**tasks[1].corpus, **tasks[0].corpus}
     directions = {**tasks[1].known_directions, **tasks[0].known_directions}
     known = [
-        replace(paired, corpus=corpus, known_directions=directions) for paired in pairs if paired is not None
+        replace(
+            paired,
+            corpus=corpus,
+            known_directions=directions,
+            contents={
+                name: value for name, value in paired.contents.items() if name != ANSWER or tasks[0].written
+            },
+        )
+        for paired in pairs
+        if paired is not None
     ]
     return [
         paired if checks is None else _add_behaviour(paired, tasks, checks, differences.notes)
@@ -264,7 +274,8 @@ def _pair_samples(
 
 def _digest_contents(samples: Samples) -> dict[str, str]:
     """A digest of each key of all samples, and of their answers. The order of the rows does not matter."""
-    columns = {**samples.keys, **({} if samples.answers is None else {"answer": samples.answers})}
+    wrote = samples.answers if samples.responses is None else samples.responses
+    columns = {**samples.keys, **({} if wrote is None else {ANSWER: wrote})}
     return {
         name: sha256(column[samples.order].tobytes()).hexdigest()[:16] for name, column in columns.items()
     }

@@ -74,8 +74,8 @@ class LogRuns:
     def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
         """Writes record, outcomes and reports of every suite with a reported verdict.
 
-        It leaves out results whose tests did not run. A suite that could not be judged has no record then,
-        because the record of an earlier run would look like its result.
+        It leaves out results whose tests did not run. A suite of logs that could not be judged has no record
+        then, because the record of an earlier run would look like its result.
         """
         for path, error in self._errors.items():
             if path in self.suites:
@@ -98,6 +98,7 @@ class LogRuns:
                 chosen=chosen,
             )
             write_reports(records[path], folder, None)
+            (folder / EARLIER_RECORD).unlink(missing_ok=True)
         return records
 
 
@@ -108,9 +109,10 @@ def _set_earlier_record_aside(folder: Path, error: str) -> None:
     from slimgate.report.files import REPORTS
     from slimgate.report.markdown import unjudged_report
 
-    if not (folder / RECORD).is_file():
+    if not folder.is_dir():
         return
-    (folder / RECORD).replace(folder / EARLIER_RECORD)
+    if (folder / RECORD).is_file():
+        (folder / RECORD).replace(folder / EARLIER_RECORD)
     for name in REPORTS:
         (folder / name).unlink(missing_ok=True)
     write_atomically(folder / "report.md", unjudged_report([error]))

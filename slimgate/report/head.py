@@ -185,13 +185,9 @@ def fold_warnings(record: RunRecord) -> str:
 
 
 def unjudged_heading(unjudged: Sequence[str], level: str, *, of: int) -> str:
-    """A heading and a list of the suites that could not be judged; of: how many suites the run had."""
+    """A heading on the suites that could not be judged; of: how many suites the run had."""
     share = f"{count(len(unjudged))} of {format_count(of, 'suite', 'suites')}"
-    return blocks(
-        f"{level} slimgate: ERROR, {share} could not be judged",
-        bullets([escape(line) for line in unjudged]),
-        "The verdicts of other suites say nothing about them." if of > len(unjudged) else "",
-    )
+    return f"{level} slimgate: ERROR, {share} could not be judged"
 
 
 def verdict_line(record: RunRecord) -> str:

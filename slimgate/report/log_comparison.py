@@ -15,7 +15,7 @@ from slimgate.report.figures import drop_words, format_drop, format_limits
 from slimgate.report.page.budgets import behaviour_budget
 from slimgate.report.status import budget_words
 from slimgate.report.tables import Column, blocks, table
-from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.base import BudgetFacts, Verdict, any_ends_run
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts
 from slimgate.results.quality import QualityFacts
 
@@ -43,8 +43,8 @@ def log_table(
     """The table of one target, of at most `limit` lines, with the target's name above it.
 
     Metrics are left out before budgets on flips and slices, which are in the last lines. Of the metrics,
-    those that FAIL stay first, then those with a budget on all samples, then those with another budget.
-    slices: the metrics of slices.
+    those that end the run stay first, FAIL before INCONCLUSIVE, then those with a budget on all samples,
+    then those with another budget. slices: the metrics of slices.
     """
 
     def harm(pair: tuple[str, QualityFacts]) -> float:
@@ -54,7 +54,9 @@ def log_table(
         name, facts = pair
         if facts.verdict is Verdict.FAIL:
             return 0, harm(pair)
-        return (1 if name not in slices else 2) if facts.budgets else 3, harm(pair)
+        if any_ends_run(facts.budgets):
+            return 1, harm(pair)
+        return (2 if name not in slices else 3) if facts.budgets else 4, harm(pair)
 
     changes = _behaviour_lines(model.behaviour)[:limit]
     first = sorted(model.quality.items(), key=place)[: limit - len(changes)]

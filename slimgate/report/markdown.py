@@ -210,6 +210,7 @@ def index_report(
         blocks(
             "" if unjudged else f"# slimgate: {format_overall(records)}",
             unjudged_heading(unjudged, "#", of=len(records) + len(unjudged)) if unjudged else "",
+            bullets([escape(line) for line in unjudged]),
             _suite_table(pairs) if pairs else "",
             *(_suite_reasons(*pair) for pair in pairs),
         )
@@ -219,7 +220,8 @@ def index_report(
 
 def unjudged_report(unjudged: Sequence[str]) -> str:
     """The report of suites that could not be judged. unjudged: for each, the line that says why."""
-    return unjudged_heading(unjudged, "#", of=len(unjudged)) + "\n"
+    heading = unjudged_heading(unjudged, "#", of=len(unjudged))
+    return blocks(heading, bullets([escape(line) for line in unjudged])) + "\n"
 
 
 def _gallery(pictures: Sequence[str]) -> str:

@@ -52,7 +52,8 @@ def pr_comment(records: Sequence[RunRecord], *, unjudged: Sequence[str] = (), li
     pieces = [uncut("the marker", MARKER)]
     if unjudged:
         heading = unjudged_heading(unjudged, "##", of=len(records) + len(unjudged))
-        pieces.append(uncut("the suites that could not be judged", heading))
+        lines = [escape(line, longest=_LONGEST) for line in unjudged]
+        pieces += [uncut("an error", heading), _lines("", "suites that could not be judged", lines)]
     if len(records) > 1:
         verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
         pieces.append(uncut("the verdicts", blocks(f"**{format_overall(records)}**", bullets(verdicts))))
@@ -61,7 +62,8 @@ def pr_comment(records: Sequence[RunRecord], *, unjudged: Sequence[str] = (), li
         for record in records
         if record.baseline
     ]
-    pieces[1:1] = [uncut("how the gate got weaker", text) for text in weaker if text]
+    first = 3 if unjudged else 1
+    pieces[first:first] = [uncut("how the gate got weaker", text) for text in weaker if text]
     for record in records:
         pieces += _pieces(record)
     return fit_pieces(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")

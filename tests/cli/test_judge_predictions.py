@@ -263,6 +263,28 @@ def test_directions_that_contradict_are_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("stated", "options", "who"),
+    [("", ("--lower-is-better", "f1"), "you state"), ("false", (), "the log or its tool states")],
+    ids=["an option", "a column"],
+)
+def test_a_direction_that_is_unusual_for_a_name_is_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stated: str, options: tuple[str, ...], who: str
+) -> None:
+    pair = [
+        table(tmp_path / f"{name}.csv", "f1", score, higher_is_better=stated)
+        for name, score in (("b", 0.8), ("t", 0.77))
+    ]
+    assert main(["judge", *pair, "--drop-points", "2", *options]) == 0
+    assert (
+        f"note: f1 is judged as better when lower, as {who}; a metric of this name is usually better "
+        "when higher"
+    ) in capsys.readouterr().out
+    if options:
+        assert main(["judge", *pair, "--drop-points", "2"]) == 1
+        assert "usually better" not in capsys.readouterr().out
+
+
 def test_a_table_states_the_direction(tmp_path: Path) -> None:
     pair = [
         table(tmp_path / f"{name}.csv", "toxicity", score, higher_is_better="false")

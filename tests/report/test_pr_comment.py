@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
@@ -18,6 +19,7 @@ from slimgate.report.markdown import suite_report
 from slimgate.report.pr_comment import LIMIT, MARKER, pr_comment, weaker_comment
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.quality import QualityFacts
 
 pytestmark = pytest.mark.slow
 
@@ -232,3 +234,42 @@ def test_a_short_table_leaves_out_metrics_before_flips() -> None:
     (cells,) = tables(text)
     assert [*cells[:1], *cells[2:]] == ["metric", "flips", "slices accuracy"]
     assert f"{len(student.quality) - 1} more; run.json has them" in text
+
+
+def test_a_short_table_keeps_what_fails_and_then_what_is_of_all_rows() -> None:
+    student = sample_record().variant("student")
+    [facts] = [*student.quality.values()][:1]
+    [budget] = facts.budgets[:1]
+
+    def judged(verdict: Verdict, *, warns: bool = False) -> QualityFacts:
+        own = replace(budget, verdict=verdict, on_inconclusive="warn" if warns else "fail")
+        return facts.model_copy(update={"verdict": verdict, "budgets": [own]})
+
+    quality = {
+        "loose": facts.model_copy(update={"verdict": None, "budgets": []}),
+        "acc[a]": judged(Verdict.INCONCLUSIVE, warns=True),
+        "acc[b]": judged(Verdict.PASS),
+        "acc": judged(Verdict.PASS),
+        "acc[c]": judged(Verdict.INCONCLUSIVE),
+        "acc[d]": judged(Verdict.FAIL),
+    }
+    model = student.model_copy(update={"quality": quality, "behaviour": None})
+    slices = ("acc[a]", "acc[b]", "acc[c]", "acc[d]")
+
+    def shown(limit: int) -> set[str]:
+        [cells] = tables(log_table(model, of_predictions(student).task.sides, limit, slices=slices))
+        return {name.replace("\\", "") for name in cells[1:]}
+
+    assert shown(1) == {"acc[d]"}
+    assert shown(2) == {"acc[d]", "acc[c]"}
+    assert shown(3) == {"acc[d]", "acc[c]", "acc"}
+    assert shown(6) == set(quality)
+
+
+def test_many_suites_that_could_not_be_judged_keep_the_error_first() -> None:
+    unjudged = [f"bench/{number}.toml: {'no such file ' * 60}" for number in range(120)]
+    comment = pr_comment([sample_record()], unjudged=unjudged)
+    assert len(comment) < LIMIT
+    heading = "## slimgate: ERROR, 120 of 121 suites could not be judged"
+    assert comment.startswith(f"{MARKER}\n\n{heading}")
+    assert "- bench/0.toml: no such file" in comment

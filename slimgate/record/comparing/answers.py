@@ -46,9 +46,9 @@ def pair_answers(file: Path, new: Outcomes) -> Pair:
         kinds = " and ".join(type(table).__name__ for table in (old, new))
         raise MeasureError(f"the answers are of two kinds, {kinds}")
     if not np.array_equal(old.ids, new.ids):
-        before, after = np.argsort(old.ids, kind="stable"), np.argsort(new.ids, kind="stable")
-        if np.array_equal(old.ids[before], new.ids[after]):
-            old = old.take(before[np.argsort(after, kind="stable")])
+        old_order, new_order = np.argsort(old.ids, kind="stable"), np.argsort(new.ids, kind="stable")
+        if np.array_equal(old.ids[old_order], new.ids[new_order]):
+            old = old.take(old_order[np.argsort(new_order, kind="stable")])
     same_rows(old, new)
     return replace(old, groups=new.groups), new
 

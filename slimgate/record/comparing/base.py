@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import exp
 
-from slimgate.judge.score_metric import CONTENTS
+from slimgate.judge.score_metric import ANSWER, CONTENTS
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.comparing.answers import same_gate_rows
-from slimgate.record.comparing.demands import ANSWER, POOLED
+from slimgate.record.comparing.demands import POOLED, list_limited
 from slimgate.record.comparing.metrics import known_metrics
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import Weakening
@@ -26,78 +26,76 @@ def describe_other_base(old: RunRecord, new: RunRecord) -> Iterator[str]:
 
 
 def find_worse_base(old: RunRecord, new: RunRecord, *, accepted: str | None) -> list[Weakening]:
-    """A weakening for each metric with a budget of which the base has a worse value now, or other scores for
-    the same answers.
+    """What makes the base easier to reach: worse values, other rules for its scores, or slower answers.
 
-    Where the direction of a metric is not known, any other value counts. accepted: the reason for which the
-    new record was accepted with all of its changes.
+    Only metrics and times with a budget count. Where the direction of a metric is not known, any other value
+    counts. accepted: the reason for which the new record was accepted with all of its changes.
     """
-    slower = [
-        Weakening(about="settings", change=change, reason=accepted) for change in _list_slower(old, new)
-    ]
-    if slower:
-        return slower
+    worse = [*_list_slower(old, new), *_list_rescored(old, new), *_list_worse(old, new)]
+    return [Weakening(about="settings", change=change, reason=accepted) for change in worse]
+
+
+def _list_worse(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """Each metric with a budget of which the base has a worse value now."""
     changes = list(_list_changes(old, new))
     if not changes:  # as for all suites of models, whose metrics may be slow to import
-        return []
-    rescored = _list_rescored(old, new)
+        return
     metrics, slices = known_metrics(old), (old.task.params or {}).get("slices", {})
     limited = {name for model in new.variants[1:] for name, facts in model.quality.items() if facts.budgets}
-    weaker = []
     for name, was, now in changes:
         metric = metrics.get(slices[name]["of"] if name in slices else name)
         better_when_higher = True if name == POOLED else metric and metric.higher_is_better
-        if name in limited and name in rescored:
-            change = (
-                f"the base's answers are the same, and {name} was {was:.4g} and is {now:.4g}: they are "
-                "scored by other rules"
-            )
-            weaker.append(Weakening(about="settings", change=change, reason=accepted))
-        elif name in limited and better_when_higher in (None, now < was):
-            change = f"the base is another one: its {name} was {was:.4g} and is {now:.4g}"
-            weaker.append(Weakening(about="settings", change=change, reason=accepted))
-    return weaker
+        if name in limited and better_when_higher in (None, now < was):
+            yield f"the base is another one: its {name} was {was:.4g} and is {now:.4g}"
 
 
 def _list_slower(old: RunRecord, new: RunRecord) -> Iterator[str]:
-    """For load tests, each median of the base that is slower now than two runs of the base differ.
+    """Each time with a budget on the speed-up of which the base's median in load tests is slower now.
 
-    A slower base makes every target look faster. Servers of different days differ more than two runs of one
-    day do, so less than 10 % never counts.
+    A slower base makes every target look faster. By how much two runs of the new base differ is already part
+    of the verdict. Servers of different days differ more than two runs of one day, so less than 10 % never
+    counts.
     """
+    if not any(model.load_tests for model in new.variants):
+        return
     medians = _base_medians(old)
-    for key, (now, noise) in _base_medians(new).items():
-        was, earlier_noise = medians.get(key, (now, 0.0))
-        if now > was * max(_LEAST_SLOWER, exp(max(noise, earlier_noise))):
-            load, part = key
+    for (load, part), (now, noise) in _base_medians(new).items():
+        was, _ = medians.get((load, part), (now, 0.0))
+        if now > was * max(_LEAST_SLOWER, exp(noise)):
             yield f"the base is slower: its {load} {part} p50 was {was:.4g} ms and is {now:.4g} ms"
 
 
 def _base_medians(record: RunRecord) -> dict[tuple[str, str], tuple[float, float]]:
     """(load, part) -> the base's median in ms, and the noise floor on the log scale (0: not known)."""
+    from slimgate.judge.load_tests import PART_OF_SPEEDUP
+
     return {
         (load, _PART_WORDS[ratio.part]): (ratio.base, ratio.noise_floor or 0.0)
         for model in record.variants[1:]
         for load, facts in model.load_tests.items()
         for ratio in facts.times
         if ratio.quantile == _MEDIAN
+        and ratio.part in {PART_OF_SPEEDUP.get(budget.kind) for budget in facts.budgets}
     }
 
 
-def _list_rescored(old: RunRecord, new: RunRecord) -> set[str]:
-    """The comparisons of logs for which the base gave the same answers to all samples in both records."""
+def _list_rescored(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """Each comparison with a budget in which the base gave the same answers and got other scores."""
+    before, after, limited = _base_scores(old), _base_scores(new), list_limited(new)
+    for name, (answers, scores) in after.items():
+        was = before.get(name)
+        if was is not None and was[0] == answers and was[1] != scores and {name, POOLED} & limited:
+            yield f"the base's answers are the same, and its scores of {name} differ: other rules score them"
 
-    def digests(record: RunRecord) -> dict[str, str]:
-        params = record.task.params or {}
-        contents = params.get(CONTENTS, {})
-        return {
-            comparison["name"]: contents[comparison[CONTENTS]][ANSWER]
-            for comparison in params.get("comparisons", [])
-            if ANSWER in contents.get(comparison.get(CONTENTS), {})
-        }
 
-    before, after = digests(old), digests(new)
-    return {name for name, digest in before.items() if after.get(name) == digest}
+def _base_scores(record: RunRecord) -> dict[str, tuple[str, str]]:
+    """Comparison -> digests of the base's answers and of its scores, if the answers decide the scores."""
+    params = record.task.params or {}
+    return {
+        comparison["name"]: (params[CONTENTS][comparison[CONTENTS]][ANSWER], comparison["scores"])
+        for comparison in params.get("comparisons", [])
+        if "scores" in comparison
+    }
 
 
 def _list_changes(old: RunRecord, new: RunRecord) -> Iterator[tuple[str, float, float]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import ne
 from typing import TYPE_CHECKING, Any
 
-from slimgate.judge.score_metric import CONTENTS, RECORD_KIND, RULES
+from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
 from slimgate.record.budgets import clean_reason, is_looser, judged_budgets
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
@@ -41,8 +41,8 @@ _ABOVE_CAP = "above_cap_max"
 # Keys of the settings of judged files. Those of a comparison end in its name.
 _LOGS = "logs."
 _DIRECTION, _RANGE, _UNIT = "higher_is_better of ", "range of ", "unit of "
-# Prefix of the keys that hold a digest of the base's questions, prompts or targets. Its answers may change.
-_CONTENTS, ANSWER = "contents.", "answer"
+# Prefix of the keys that hold a digest of the base's documents, prompts or targets.
+_CONTENTS = "contents."
 _RIGHT_OR_WRONG, _NOT_DECLARED = "right or wrong", "not declared"
 # The comparison of all samples of logs.
 POOLED = "pooled"
@@ -98,7 +98,7 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
     if record.task.kind != RECORD_KIND:
         return {}
     settings = {f"{_LOGS}{name}": value for name, value in params.get(RULES, {}).items()}
-    limited = _list_limited(record)
+    limited = list_limited(record)
     for comparison in params.get("comparisons", []):
         name = comparison["name"]
         if name not in limited and POOLED not in limited:
@@ -111,14 +111,17 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
         if comparison.get("length_in") is not None:
             settings[f"{_LOGS}{_UNIT}{name}"] = comparison["length_in"]
         if (place := comparison.get(CONTENTS)) is not None:
-            contents = params[CONTENTS][place]
+            allowed = params.get(RULES, {}).get("allow", ())
             settings |= {
-                f"{_CONTENTS}{key}s of {place}": value for key, value in contents.items() if key != ANSWER
+                # the answers may change, but a log without answers does not show how they were scored
+                f"{_CONTENTS}{key}s of {place}": True if key == ANSWER else value
+                for key, value in params[CONTENTS][place].items()
+                if key not in allowed
             }
     return settings
 
 
-def _list_limited(record: RunRecord) -> set[str]:
+def list_limited(record: RunRecord) -> set[str]:
     """The comparisons that a budget of any target limits, all together or in slices."""
     limited = {name for model in record.variants for name, facts in model.quality.items() if facts.budgets}
     slices = (record.task.params or {}).get("slices", {})

@@ -219,7 +219,7 @@ def _stored_bits(folder: Path) -> int:
     if not path.is_file():
         return FLOAT_BITS
     description: Json = json.loads(path.read_text("utf-8"))
-    forms = [change["spec"].get("modules", {}).get("form") for change in description["modifications"]]
+    forms = [change["spec"].get("modules", {}).get("form") for change in description.get("modifications", [])]
     kinds = [form[0].rpartition(":")[2] for form in forms if form is not None]
     return {"Int8Form": 8, "BinaryForm": 1}[kinds[-1]] if kinds else FLOAT_BITS
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from support.kl_logs import write_kl_log
-from support.load_test_files import write_vllm
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
@@ -231,78 +229,3 @@ def test_a_slice_of_logs_is_worse_by_its_intervals_alone(tmp_path: Path, lost: i
     assert [metric.metric for _, metric in found.fell if metric.of_log_slice] == fell
     words = r"\*\*worse\*\*" if fell else "no change shown"
     assert re.search(rf"qa/acc\\\[cat=a\\\] .* {words}", compare_report(found))
-
-
-def write_exam(
-    folder: Path, *, target: str = "gold", rule: str = "strict", reverse: bool = False
-) -> list[Path]:
-    """Answers of base and target. rule: strict gives 4 of 5 answers a 1, lenient gives all of them a 1."""
-    folder.mkdir()
-    files = []
-    for side in ("base", "int8"):
-        lines = [
-            json.dumps(
-                {
-                    "id": f"{at}",
-                    "metric": "acc",
-                    "score": float(at % 5 > 0 or rule == "lenient"),
-                    "prompt": f"question {at}",
-                    "target": f"{target} {at}",
-                    "answer": f"answer {at % 7}",
-                }
-            )
-            for at in range(N)
-        ]
-        files.append(folder / f"{side}.jsonl")
-        files[-1].write_text("\n".join(reversed(lines) if reverse else lines), "utf-8")
-    return files
-
-
-def exam_record(folder: Path, **exam: Any) -> StoredRecord:
-    return report(
-        folder / "int8", [*write_exam(folder.with_name(f"logs-{folder.name}"), **exam), "--drop-points", 5]
-    )
-
-
-def test_an_easier_exam_weakens_the_gate(tmp_path: Path) -> None:
-    old = exam_record(tmp_path / "v1")
-
-    def changes(name: str, **exam: Any) -> list[str]:
-        return [weakening.change for weakening in compare(old, exam_record(tmp_path / name, **exam)).weaker]
-
-    assert changes("same") == []
-    assert changes("targets", target="any") == ["the targets of all samples in the base's log have changed"]
-    assert changes("scorer", rule="lenient") == [
-        "the base's answers are the same, and acc was 0.8 and is 1: they are scored by other rules"
-    ]
-
-
-def test_rows_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
-    old, new = exam_record(tmp_path / "v1"), exam_record(tmp_path / "v2", reverse=True)
-    comparison = compare(old, new)
-    assert comparison.weaker == []
-    assert comparison.same_rows
-    assert not any("no test was made" in note for note in comparison.notes)
-    assert comparison.teacher is not None
-    for model in (comparison.teacher, *comparison.variants):
-        [change] = model.metrics
-        assert (change.n, change.right_to_wrong, change.wrong_to_right) == (N, 0, 0)
-
-
-@pytest.mark.parametrize(("slower", "is_named"), [(1.4, True), (1.02, False)])
-def test_a_slower_base_of_load_tests_weakens_the_gate(tmp_path: Path, slower: float, is_named: bool) -> None:
-    records = []
-    for number, times in enumerate((1.0, slower)):
-        (logs := tmp_path / f"logs{number}").mkdir()
-        files = [logs / f"{name}.json" for name in ("base", "again", "int8")]
-        for seed, (file, own) in enumerate(zip(files, (times, times, 0.5), strict=True)):
-            write_vllm(file, np.random.default_rng(10 * number + seed), slower=own)
-        budgets = write_budgets(tmp_path / "speed.toml", "latency = { speedup_min = 1.05 }")
-        options = [files[0], files[2], "--repeat", files[1], "--budgets", budgets]
-        records.append(report(tmp_path / str(number) / "int8", options))
-    weaker = [weakening.change for weakening in compare(*records).weaker]
-    assert any("the base is slower: its c8 answer p50 was" in change for change in weaker) is is_named
-    assert compare(*reversed(records)).weaker == []
-    source = records[0].record.task.source
-    assert source["repeat"].endswith("again.json")
-    assert any(name.endswith("again.json") for name in source["files"])

@@ -16,12 +16,14 @@ from fixtures.models.gguf_models import NEXT_TOKEN, SHAPE, bert_encoder, byte_le
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_converter import name_pre_tokenizer
 from slimgate.models.served import load_served
+from slimgate.plugins.models import Compared
 from slimgate.steps.convert import to_gguf
 from slimgate.steps.convert._to_gguf_worker import quantize_q4_0
 from slimgate.steps.embeddings import truncate_embeddings
 from slimgate.steps.layers.float_layers import quantized_layers
 from slimgate.steps.quantize import auto_round, gptq
 from slimgate.tasks import causal_lm
+from slimgate.tasks.parts.sentence_models import bytes_per_embedding
 
 gguf = pytest.importorskip("gguf")
 torch.set_num_threads(1)
@@ -168,6 +170,9 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
     assert 0 <= np.abs(vectors_of(again, context) - before).max() < apart
     assert again.measure_size() == made.measure_size()
     assert again.measure_size()["parameters"] == parameters
+    width = before.shape[-1]
+    side = Compared(None, None, folder, "cpu")  # type: ignore[arg-type]
+    assert bytes_per_embedding(side, width) == 4 * width
     reader = gguf.GGUFReader(folder / "model.gguf")
     assert reader.fields["general.architecture"].contents() == "bert"
     wanted = {"mean": gguf.PoolingType.MEAN, "cls": gguf.PoolingType.CLS}[pooling]

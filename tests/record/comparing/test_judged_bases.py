@@ -1,0 +1,212 @@
+"""`compare` and `accept` name what makes the base of judged files easier to reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.load_test_files import write_vllm
+
+from slimgate.cli.main import main
+from slimgate.logs.answers import JudgedAnswers
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.rules import Rules
+from slimgate.logs.verdicts import judge_logs
+from slimgate.plugins.reader import Log, Row, TaskLog
+from slimgate.record.comparing import compare
+from slimgate.record.files import StoredRecord, read_run
+
+N = 800
+POINTS = ("--drop-points", 5)
+RESCORED = "the base's answers are the same, and its scores of acc differ: other rules score them"
+# by name, the samples that get a 1
+RULES = {
+    "strict": lambda at: at % 5 > 0,
+    "lenient": lambda at: at >= 0,
+    "other": lambda at: at % 5 < 4,
+}
+
+
+def report(folder: Path, options: Sequence[object]) -> StoredRecord:
+    assert main(["judge", *map(str, options), "--report", str(folder)]) == 0
+    return StoredRecord(folder / "run.json", read_run(folder / "run.json"))
+
+
+def write_exam(
+    folder: Path,
+    *,
+    target: str = "gold",
+    prompt: str = "question",
+    rule: str = "strict",
+    answer: str | None = "answer",
+    metric: str = "acc",
+    reverse: bool = False,
+) -> list[Path]:
+    """Base and target with the same rows. rule: in RULES."""
+    folder.mkdir()
+    files = []
+    for side in ("base", "int8"):
+        rows: list[dict[str, object]] = [
+            {
+                "id": f"{at}",
+                "metric": metric,
+                "score": float(RULES[rule](at)),
+                "prompt": f"{prompt} {at}",
+                "target": f"{target} {at}",
+                "lang": "en" if at % 2 else "de",
+                **({} if answer is None else {"answer": f"{answer} {at % 7}"}),
+            }
+            for at in range(N)
+        ]
+        files.append(folder / f"{side}.jsonl")
+        lines = [json.dumps(row) for row in (reversed(rows) if reverse else rows)]
+        files[-1].write_text("\n".join(lines), "utf-8")
+    return files
+
+
+def exam_record(folder: Path, options: Sequence[object] = POINTS, **exam: Any) -> StoredRecord:
+    return report(folder / "int8", [*write_exam(folder.with_name(f"logs-{folder.name}"), **exam), *options])
+
+
+def changes(old: StoredRecord, new: StoredRecord) -> list[str]:
+    return [weakening.change for weakening in compare(old, new).weaker]
+
+
+@pytest.mark.parametrize(
+    ("exam", "named"),
+    [
+        pytest.param({}, [], id="the same exam"),
+        pytest.param({"answer": "another"}, [], id="a base that is run again"),
+        pytest.param({"answer": "another", "rule": "lenient"}, [], id="a better base"),
+        pytest.param(
+            {"target": "any"}, ["the targets of all samples in the base's log have changed"], id="targets"
+        ),
+        pytest.param(
+            {"prompt": "hint"}, ["the prompts of all samples in the base's log have changed"], id="prompts"
+        ),
+        pytest.param({"rule": "lenient"}, [RESCORED], id="a lenient scorer"),
+        pytest.param({"rule": "other"}, [RESCORED], id="another scorer with the same mean"),
+        pytest.param(
+            {"answer": None}, ["the answers of all samples in the base's log are gone"], id="no answers"
+        ),
+    ],
+)
+def test_an_easier_exam_weakens_the_gate(tmp_path: Path, exam: dict[str, Any], named: list[str]) -> None:
+    assert changes(exam_record(tmp_path / "v1"), exam_record(tmp_path / "v2", **exam)) == named
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--slice", "lang", "--slice-points", 20), ("--pooled-points", 20)],
+    ids=["a budget on slices", "a budget on all tasks together"],
+)
+def test_a_lenient_scorer_is_named_under_every_budget(tmp_path: Path, options: tuple[object, ...]) -> None:
+    old, new = (
+        exam_record(tmp_path / name, options, rule=rule)
+        for name, rule in (("v1", "strict"), ("v2", "lenient"))
+    )
+    assert changes(old, new) == [RESCORED]
+
+
+def test_scores_that_the_answers_do_not_decide_may_change(tmp_path: Path) -> None:
+    options = (*POINTS, "--higher-is-better", "llm_judge")
+    old, new = (
+        exam_record(tmp_path / name, options, rule=rule, metric="llm_judge")
+        for name, rule in (("v1", "strict"), ("v2", "lenient"))
+    )
+    assert changes(old, new) == []
+
+
+def test_prompts_that_may_differ_are_no_weaker_gate(tmp_path: Path) -> None:
+    old, new = (
+        exam_record(tmp_path / name, (*POINTS, "--allow", "prompt"), prompt=name) for name in ("v1", "v2")
+    )
+    assert changes(old, new) == []
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["written", "chosen"])
+def test_the_answer_is_what_the_model_wrote(written: bool) -> None:
+    """A laxer filter takes other answers from the same text, and changes the scores."""
+
+    def contents(answer: str) -> dict[str, str]:
+        def rows() -> Iterator[Row]:
+            for at in range(60):
+                yield Row(f"{at}", {"acc": 1.0}, answer=answer, response=f"the answer is {at}")
+
+        base, target = (Log("t", name, {"qa": TaskLog(rows, written=written)}) for name in ("base", "int8"))
+        judged = judge_logs(base, target, LogBudgets(), Rules())
+        params = JudgedAnswers({"int8": judged}, "fail").task_facts().params
+        assert params is not None
+        assert all(("scores" in comparison) is written for comparison in params["comparisons"])
+        return dict(params["contents"].get("qa", {}))
+
+    assert contents("[invalid]") == contents("42")
+    assert ("answer" in contents("42")) is written
+
+
+def test_rows_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
+    old, new = exam_record(tmp_path / "v1"), exam_record(tmp_path / "v2", reverse=True)
+    comparison = compare(old, new)
+    assert comparison.weaker == []
+    assert comparison.same_rows
+    assert not any("no test was made" in note for note in comparison.notes)
+    assert comparison.teacher is not None
+    for model in (comparison.teacher, *comparison.variants):
+        [change] = model.metrics
+        assert (change.n, change.right_to_wrong, change.wrong_to_right) == (N, 0, 0)
+
+
+def test_predictions_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
+    records = []
+    for name in ("v1", "v2"):
+        files = []
+        (tmp_path / name).mkdir()
+        for side in ("base", "int8"):
+            lines = [f"{at},{'pos' if at % 3 else 'neg'},{'pos' if at % 4 else 'neg'}" for at in range(N)]
+            files.append(tmp_path / name / f"{side}.csv")
+            rows = lines if name == "v1" else lines[::-1]
+            files[-1].write_text("\n".join(["id,label,prediction", *rows]), "utf-8")
+        records.append(report(tmp_path / f"report-{name}" / "int8", [*files, *POINTS]))
+    comparison = compare(*records)
+    assert (comparison.same_rows, comparison.weaker) == (True, [])
+
+
+def load_record(folder: Path, seed: int, slower: float, budget: str, *, again: float = 1.0) -> StoredRecord:
+    """again: how much slower the second run of the base is than the first."""
+    folder.mkdir()
+    files = [folder / f"{name}.json" for name in ("base", "again", "int8")]
+    for number, (file, own) in enumerate(zip(files, (slower, slower * again, 0.5), strict=True)):
+        write_vllm(file, np.random.default_rng(seed + number), slower=own)
+    budgets = folder / "speed.toml"
+    budgets.write_text(f'[budgets]\nlatency = {{ {budget}, on_inconclusive = "warn" }}\n', "utf-8")
+    options = [files[0], files[2], "--repeat", files[1], "--budgets", budgets]
+    return report(folder / "report" / "int8", options)
+
+
+@pytest.mark.parametrize(
+    ("slower", "budget", "again", "named"),
+    [
+        (1.4, "speedup_min = 1.05", 1.0, ["answer"]),
+        (1.4, "ttft_speedup_min = 1.05", 1.0, ["first token"]),
+        (1.4, "p50_ms_max = 500.0", 1.0, []),
+        (1.02, "speedup_min = 1.05", 1.0, []),
+        (1.4, "speedup_min = 1.05", 1.6, ["answer"]),
+    ],
+    ids=["slower", "another time", "a limit of the target alone", "as fast", "an unsteady base before"],
+)
+def test_a_slower_base_of_load_tests_weakens_the_gate(
+    tmp_path: Path, slower: float, budget: str, again: float, named: list[str]
+) -> None:
+    old = load_record(tmp_path / "v1", 0, 1.0, budget, again=again)
+    new = load_record(tmp_path / "v2", 10, slower, budget)
+    assert [change.split(" p50 ")[0] for change in changes(old, new)] == [
+        f"the base is slower: its c8 {part}" for part in named
+    ]
+    assert changes(new, new) == []
+    source = new.record.task.source
+    assert source["repeat"].endswith("again.json")
+    assert any(name.endswith("again.json") for name in source["files"])

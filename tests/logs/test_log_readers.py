@@ -216,7 +216,10 @@ def test_tables_have_a_number_a_row(tmp_path: Path, suffix: str) -> None:
         ("id,scor\n1,1\n", 'no column "score", and no label and prediction.*Did you mean scor'),
         ("id,acc\n1,1\n", "no label and prediction: rename the column of scores to score; known: acc, id"),
         ("idd,score\n1,1\n", 'no column "id".*Did you mean idd'),
-        ("case,score\n1,1\n", 'no column "id", which names each sample; known: case, score'),
+        (
+            "case,score\n1,1\n",
+            'no column "id", which names each sample; a table of scores has the columns id',
+        ),
         ("id,score\n1,good\n", "id 1: score 'good', expected a number"),
         ("id,score\n,1\n", "a row has no id"),
     ],

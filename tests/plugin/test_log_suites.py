@@ -158,7 +158,7 @@ def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments:
             'targets = "../logs/good"',
             r'\[logs\] targets: "../logs/good" was given, expected a table of names and paths',
         ),
-        ("[budgets]", "[budget]", r"bench/logs.toml: no table \[budget\] here. Did you mean budgets\?"),
+        ("[budgets]", "[budget]", r"bench/logs.toml: no table \[budget\] here;.* Did you mean budgets\?"),
     ],
     ids=["key", "budget", "name", "allow", "targets", "table"],
 )

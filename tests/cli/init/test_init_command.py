@@ -370,7 +370,7 @@ WRONG = {
         "a task text_classification cannot use these columns: text: ",
     ),
     "pair of labels": (["--model", "model", "--by-label", "x"], "expected NAME=FILE"),
-    "name": (["--model", "model", "--data", "reviews.csv", "--name", "../x"], "expected letters"),
+    "name": (["--model", "model", "--data", "reviews.csv", "--name", "../x"], "expected a name of letters"),
     "validation": (["--model", "model", "--data", "unlabelled.csv"], "partly unlabelled"),
     "text is label": (
         ["--model", "model", "--data", "reviews.csv", "--text", "text", "--label", "text"],

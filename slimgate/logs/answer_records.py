@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 from math import isfinite
 from typing import Any
 
@@ -15,6 +14,7 @@ from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
 from slimgate.logs.answer_columns import ANSWER_METRICS
+from slimgate.logs.columns import column_digest
 from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import is_scored_by_judge
@@ -160,7 +160,7 @@ def _describe_contents(comparison: Comparison, tool: str) -> dict[str, str]:
     entry = {CONTENTS: _name_place(comparison)}
     if ANSWER in comparison.contents and not is_scored_by_judge(comparison.metric, tool):
         scores = comparison.base[np.argsort(comparison.ids, kind="stable")].round(6)
-        entry["scores"] = sha256(scores.tobytes()).hexdigest()[:16]
+        entry["scores"] = column_digest(scores)
     return entry
 
 

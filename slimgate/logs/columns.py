@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from itertools import islice
 from math import exp, isfinite, isnan, nan
 
@@ -225,6 +225,11 @@ def digest(text: str | Digest) -> int:
     if isinstance(text, Digest):
         return text
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
+
+
+def column_digest(values: Ints | Floats) -> str:
+    """A digest of a whole column, in the order of its values."""
+    return sha256(values.tobytes()).hexdigest()[:16]
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from slimgate.judge.score_metric import ANSWER
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import cut_text
-from slimgate.logs.columns import Samples, read_samples
+from slimgate.logs.columns import Samples, column_digest, read_samples
 from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
@@ -136,23 +135,23 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
                 "the other",
             )
     pairs = (
-        _pair_samples(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
+        _pair_samples(
+            name,
+            filter_,
+            before.pop(filter_),
+            after.pop(filter_),
+            better,
+            rules,
+            differences,
+            is_written=base.tasks[name].written,
+        )
         for filter_ in filters
     )
     tasks = base.tasks[name], target.tasks[name]
     corpus = {**tasks[1].corpus, **tasks[0].corpus}
     directions = {**tasks[1].known_directions, **tasks[0].known_directions}
     known = [
-        replace(
-            paired,
-            corpus=corpus,
-            known_directions=directions,
-            contents={
-                name: value for name, value in paired.contents.items() if name != ANSWER or tasks[0].written
-            },
-        )
-        for paired in pairs
-        if paired is not None
+        replace(paired, corpus=corpus, known_directions=directions) for paired in pairs if paired is not None
     ]
     return [
         paired if checks is None else _add_behaviour(paired, tasks, checks, differences.notes)
@@ -234,6 +233,8 @@ def _pair_samples(
     better: Mapping[str, bool],
     rules: Rules,
     differences: Differences,
+    *,
+    is_written: bool,
 ) -> PairedTask | None:
     """Pairs the samples under one filter. None if they share no sample or no metric, which is refused."""
     where = format_place(name, filter_)
@@ -268,17 +269,18 @@ def _pair_samples(
         higher_is_better=better,
         metrics=metrics,
         base_alone=tuple(metric for metric in base.scores if metric not in target.scores),
-        contents=_digest_contents(base),
+        contents=_digest_contents(base, is_written=is_written),
     )
 
 
-def _digest_contents(samples: Samples) -> dict[str, str]:
-    """A digest of each key of all samples, and of their answers. The order of the rows does not matter."""
+def _digest_contents(samples: Samples, *, is_written: bool) -> dict[str, str]:
+    """A digest of each key of all samples, and of their answers. The order of the rows does not matter.
+
+    is_written: whether the model wrote the answers; else they are left out.
+    """
     wrote = samples.answers if samples.responses is None else samples.responses
-    columns = {**samples.keys, **({} if wrote is None else {ANSWER: wrote})}
-    return {
-        name: sha256(column[samples.order].tobytes()).hexdigest()[:16] for name, column in columns.items()
-    }
+    columns = {**samples.keys, **({ANSWER: wrote} if is_written and wrote is not None else {})}
+    return {name: column_digest(column[samples.order]) for name, column in columns.items()}
 
 
 def _without_columns_of_matching(samples: Samples) -> Samples:

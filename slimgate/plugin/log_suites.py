@@ -103,11 +103,11 @@ class LogRuns:
 
 
 def _set_earlier_record_aside(folder: Path, error: str) -> None:
-    """Renames run.json to run.earlier.json, and removes the reports that were made from it."""
+    """Renames run.json to run.earlier.json, and replaces the reports that were made from it by the error."""
     from slimgate._system.files import write_atomically
     from slimgate.record.files import RECORD
     from slimgate.report.files import REPORTS
-    from slimgate.report.markdown import unjudged_report
+    from slimgate.report.markdown import index_report
 
     if not folder.is_dir():
         return
@@ -115,7 +115,7 @@ def _set_earlier_record_aside(folder: Path, error: str) -> None:
         (folder / RECORD).replace(folder / EARLIER_RECORD)
     for name in REPORTS:
         (folder / name).unlink(missing_ok=True)
-    write_atomically(folder / "report.md", unjudged_report([error]))
+    write_atomically(folder / "report.md", index_report([], unjudged=[error]))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from slimgate.judge.score_metric import RECORD_KIND
@@ -77,6 +78,12 @@ class TaskFactsRecord(Facts):
         """`base` and `target` for logs, as in their command; else `teacher` and `variant`."""
         of_logs = self.kind in (RECORD_KIND, LOAD_TESTS, KL_LOGS)
         return Sides("base", "target") if of_logs else Sides("teacher", "variant")
+
+    @property
+    def log_slices(self) -> Mapping[str, Mapping[str, str]]:
+        """For logs: the name of each slice -> the comparison (`of`), the field and the value; else empty."""
+        slices: Mapping[str, Mapping[str, str]] = (self.params or {}).get("slices", {})
+        return slices
 
     def find_digest(self, split: str) -> str | None:
         """The digest of the rows of a split; None if the record has no such split."""

@@ -21,7 +21,7 @@ from slimgate.report.cautions import Severity, notes, warnings
 from slimgate.report.comparison import variants_table
 from slimgate.report.confusions import new_mistakes
 from slimgate.report.figures import drop_words
-from slimgate.report.log_comparison import log_table, slice_names
+from slimgate.report.log_comparison import log_table
 from slimgate.report.origin import describe_run, origin
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name
@@ -115,7 +115,7 @@ def _tables(record: RunRecord) -> tuple[str, ...]:
             blocks(
                 heading,
                 *(
-                    log_table(model, record.task.sides, slices=slice_names(record))
+                    log_table(model, record.task.sides, slices=record.task.log_slices)
                     for model in variants(record)
                 ),
             ),

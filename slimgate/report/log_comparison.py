@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, to_fixed
 from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
 from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.slices import budget_slices
-from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.run import VariantRecord
 from slimgate.record.task import Sides
 from slimgate.report.figures import drop_words, format_drop, format_limits
 from slimgate.report.page.budgets import behaviour_budget
@@ -29,12 +29,6 @@ Line = tuple[str, str, str, str, str, str, str]
 def count_lines(model: VariantRecord) -> int:
     """The lines of a target's table, if none is left out."""
     return len(model.quality) + len(model.behaviour.budgets if model.behaviour else ())
-
-
-def slice_names(record: RunRecord) -> Collection[str]:
-    """The metrics of slices in a record of logs."""
-    names: Mapping[str, object] = (record.task.params or {}).get("slices", {})
-    return names.keys()
 
 
 def log_table(

@@ -208,20 +208,15 @@ def index_report(
         return "# slimgate\n\nNo suite has run.\n"
     return (
         blocks(
-            "" if unjudged else f"# slimgate: {format_overall(records)}",
-            unjudged_heading(unjudged, "#", of=len(records) + len(unjudged)) if unjudged else "",
+            unjudged_heading(unjudged, "#", of=len(records) + len(unjudged))
+            if unjudged
+            else f"# slimgate: {format_overall(records)}",
             bullets([escape(line) for line in unjudged]),
             _suite_table(pairs) if pairs else "",
             *(_suite_reasons(*pair) for pair in pairs),
         )
         + "\n"
     )
-
-
-def unjudged_report(unjudged: Sequence[str]) -> str:
-    """The report of suites that could not be judged. unjudged: for each, the line that says why."""
-    heading = unjudged_heading(unjudged, "#", of=len(unjudged))
-    return blocks(heading, bullets([escape(line) for line in unjudged])) + "\n"
 
 
 def _gallery(pictures: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from slimgate.report.head import (
     unjudged_heading,
     verdict_line,
 )
-from slimgate.report.log_comparison import count_lines, log_table, slice_names
+from slimgate.report.log_comparison import count_lines, log_table
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
@@ -54,16 +54,15 @@ def pr_comment(records: Sequence[RunRecord], *, unjudged: Sequence[str] = (), li
         heading = unjudged_heading(unjudged, "##", of=len(records) + len(unjudged))
         lines = [escape(line, longest=_LONGEST) for line in unjudged]
         pieces += [uncut("an error", heading), _lines("", "suites that could not be judged", lines)]
-    if len(records) > 1:
-        verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
-        pieces.append(uncut("the verdicts", blocks(f"**{format_overall(records)}**", bullets(verdicts))))
     weaker = [
         weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")
         for record in records
         if record.baseline
     ]
-    first = 3 if unjudged else 1
-    pieces[first:first] = [uncut("how the gate got weaker", text) for text in weaker if text]
+    pieces += [uncut("how the gate got weaker", text) for text in weaker if text]
+    if len(records) > 1:
+        verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
+        pieces.append(uncut("the verdicts", blocks(f"**{format_overall(records)}**", bullets(verdicts))))
     for record in records:
         pieces += _pieces(record)
     return fit_pieces(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")
@@ -131,7 +130,7 @@ def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
         Piece(
             "tasks",
             count_lines(model),
-            partial(log_table, model, record.task.sides, slices=slice_names(record)),
+            partial(log_table, model, record.task.sides, slices=record.task.log_slices),
             _MOST_ROWS,
         )
         for model in models

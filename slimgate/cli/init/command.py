@@ -145,12 +145,12 @@ def _by_label(arguments: list[str]) -> Mapping[str, tuple[Path, ...]] | None:
 
 def _name(options: argparse.Namespace, files: DataFiles) -> str:
     """The stated name, else the file's; if data files often have that name, the name of its folder."""
+    from slimgate.plugins.params import VARIANT_NAME
+    from slimgate.suite.errors import PATTERNS
+
     if options.name is not None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", options.name):
-            raise DataError(
-                f'--name "{options.name}" was given, expected a name of letters, digits and . _ - that '
-                "begins with a letter or digit"
-            )
+        if not re.fullmatch(VARIANT_NAME, options.name):
+            raise DataError(f'--name "{options.name}" was given, expected {PATTERNS[VARIANT_NAME]}')
         return str(options.name)
     first = files.first.absolute()
     plain = first.stem.lower() not in GENERIC and files.by_label is None

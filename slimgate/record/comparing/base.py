@@ -40,7 +40,7 @@ def _list_worse(old: RunRecord, new: RunRecord) -> Iterator[str]:
     changes = list(_list_changes(old, new))
     if not changes:  # as for all suites of models, whose metrics may be slow to import
         return
-    metrics, slices = known_metrics(old), (old.task.params or {}).get("slices", {})
+    metrics, slices = known_metrics(old), old.task.log_slices
     limited = {name for model in new.variants[1:] for name, facts in model.quality.items() if facts.budgets}
     for name, was, now in changes:
         metric = metrics.get(slices[name]["of"] if name in slices else name)

@@ -124,7 +124,7 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
 def list_limited(record: RunRecord) -> set[str]:
     """The comparisons that a budget of any target limits, all together or in slices."""
     limited = {name for model in record.variants for name, facts in model.quality.items() if facts.budgets}
-    slices = (record.task.params or {}).get("slices", {})
+    slices = record.task.log_slices
     return {slices[name]["of"] if name in slices else name for name in limited}
 
 

@@ -106,9 +106,7 @@ def _model(
     return ModelChange(
         name=now.name,
         same_artifact=None if None in artifacts else _digest(was) == _digest(now),
-        metrics=metric_changes(
-            was, now, metrics, pair, answers, log_slices=(after.task.params or {}).get("slices", {})
-        ),
+        metrics=metric_changes(was, now, metrics, pair, answers, log_slices=after.task.log_slices),
         slices=slice_changes(old, new, metrics, pair),
         size=size_change(was, now),
         latency=latency_changes(was, now, same=same_hardware(before.machine, after.machine)),

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.judge_command import judge_into
 from support.load_test_files import write_vllm
 
-from slimgate.cli.main import main
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
 from slimgate.record.comparing import compare
-from slimgate.record.files import StoredRecord, read_run
+from slimgate.record.files import StoredRecord
 
 N = 800
 POINTS = ("--drop-points", 5)
@@ -29,11 +29,6 @@ RULES = {
     "lenient": lambda at: at >= 0,
     "other": lambda at: at % 5 < 4,
 }
-
-
-def report(folder: Path, options: Sequence[object]) -> StoredRecord:
-    assert main(["judge", *map(str, options), "--report", str(folder)]) == 0
-    return StoredRecord(folder / "run.json", read_run(folder / "run.json"))
 
 
 def write_exam(
@@ -69,7 +64,9 @@ def write_exam(
 
 
 def exam_record(folder: Path, options: Sequence[object] = POINTS, **exam: Any) -> StoredRecord:
-    return report(folder / "int8", [*write_exam(folder.with_name(f"logs-{folder.name}"), **exam), *options])
+    return judge_into(
+        folder / "int8", [*write_exam(folder.with_name(f"logs-{folder.name}"), **exam), *options]
+    )
 
 
 def changes(old: StoredRecord, new: StoredRecord) -> list[str]:
@@ -170,7 +167,7 @@ def test_predictions_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
             files.append(tmp_path / name / f"{side}.csv")
             rows = lines if name == "v1" else lines[::-1]
             files[-1].write_text("\n".join(["id,label,prediction", *rows]), "utf-8")
-        records.append(report(tmp_path / f"report-{name}" / "int8", [*files, *POINTS]))
+        records.append(judge_into(tmp_path / f"report-{name}" / "int8", [*files, *POINTS]))
     comparison = compare(*records)
     assert (comparison.same_rows, comparison.weaker) == (True, [])
 
@@ -184,7 +181,7 @@ def load_record(folder: Path, seed: int, slower: float, budget: str, *, again: f
     budgets = folder / "speed.toml"
     budgets.write_text(f'[budgets]\nlatency = {{ {budget}, on_inconclusive = "warn" }}\n', "utf-8")
     options = [files[0], files[2], "--repeat", files[1], "--budgets", budgets]
-    return report(folder / "report" / "int8", options)
+    return judge_into(folder / "report" / "int8", options)
 
 
 @pytest.mark.parametrize(

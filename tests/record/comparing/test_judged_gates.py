@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.judge_command import judge_into
 from support.kl_logs import write_kl_log
 
 from slimgate.cli.main import main
@@ -113,18 +114,13 @@ GATES = (
 )
 
 
-def report(folder: Path, options: list[object]) -> StoredRecord:
-    assert main(["judge", *map(str, options), "--report", str(folder)]) == 0
-    return StoredRecord(folder / "run.json", read_run(folder / "run.json"))
-
-
 @pytest.mark.parametrize("name", GATES)
 @pytest.mark.parametrize("has_demands", [True, False], ids=["this", "an earlier slimgate"])
 def test_a_weaker_gate_of_judged_files_is_named(
     gates: dict[str, tuple[list[object], list[object], str]], tmp_path: Path, name: str, has_demands: bool
 ) -> None:
     earlier, later, change = gates[name]
-    old = report(tmp_path / "old" / "int8", earlier)
+    old = judge_into(tmp_path / "old" / "int8", earlier)
     assert old.record.demands is not None
     if not has_demands:
         facts = json.loads(old.file.read_text("utf-8"))
@@ -133,7 +129,7 @@ def test_a_weaker_gate_of_judged_files_is_named(
     baselines = tmp_path / "baselines"
     accept(old, baselines, "v1", reason=None, at="2026-01-01")
     (tmp_path / "old").rename(tmp_path / "moved")
-    new = report(tmp_path / "old" / "int8", later)
+    new = judge_into(tmp_path / "old" / "int8", later)
     old = StoredRecord(tmp_path / "moved" / "int8" / "run.json", old.record)
     [weakening] = compare(old, new).weaker
     assert change in weakening.change
@@ -147,7 +143,7 @@ def test_a_lower_share_above_the_cap_is_stricter(
     gates: dict[str, tuple[list[object], list[object], str]], tmp_path: Path
 ) -> None:
     stricter, looser, _ = gates["share above the cap"]
-    old, new = report(tmp_path / "old" / "int8", looser), report(tmp_path / "new" / "int8", stricter)
+    old, new = judge_into(tmp_path / "old" / "int8", looser), judge_into(tmp_path / "new" / "int8", stricter)
     comparison = compare(old, new)
     assert comparison.weaker == []
     assert [change.looser for change in comparison.budgets] == [False]
@@ -161,7 +157,7 @@ def test_a_base_that_fell_weakens_the_gate_and_needs_a_reason(tmp_path: Path) ->
         files = tmp_path / f"logs{number}"
         files.mkdir()
         sides = [write_scores(files / f"{side}.csv", "acc", scores) for side in ("base", "int8")]
-        records.append(report(tmp_path / str(number) / "int8", [*sides, "--drop-points", 5]))
+        records.append(judge_into(tmp_path / str(number) / "int8", [*sides, "--drop-points", 5]))
     note = "The base is another one: its acc was 0.8 and is 0.6."
     assert note in compare(*records).notes
     assert [weakening.change for weakening in compare(*records).unaccepted] == [
@@ -194,7 +190,7 @@ def test_only_a_worse_base_weakens_the_gate_of_a_slice(tmp_path: Path) -> None:
             (files / f"{side}.csv").write_text("\n".join(lines))
         options = ["--drop-points", 20, "--slice", "lang", "--slice-points", 20, "--pooled-points", 20]
         sides = [files / "base.csv", files / "int8.csv"]
-        records.append(report(tmp_path / str(number) / "int8", [*sides, *options]))
+        records.append(judge_into(tmp_path / str(number) / "int8", [*sides, *options]))
     worse = {weakening.change.split(" was ")[0] for weakening in compare(*records).weaker}
     names = ("acc", "acc[lang=de]", "acc[lang=en]", "pooled")
     assert worse == {f"the base is another one: its {name}" for name in names}
@@ -205,7 +201,7 @@ def test_a_comparison_without_a_budget_demands_nothing(tmp_path: Path) -> None:
     scores = [float(at % 5 > 0) for at in range(N)]
     sides = [write_scores(tmp_path / f"{side}.csv", "acc", scores) for side in ("base", "int8")]
     options = [*sides, "--higher-is-better", "acc"]
-    demands = report(tmp_path / "report" / "int8", options).record.demands
+    demands = judge_into(tmp_path / "report" / "int8", options).record.demands
     assert demands is not None
     assert not [key for key in demands.settings if key.endswith(" acc")]
 

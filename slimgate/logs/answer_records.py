@@ -153,12 +153,14 @@ def _describe_contents(comparison: Comparison, tool: str) -> dict[str, str]:
     """The entries of a comparison that later releases are compared with; none without `contents`.
 
     scores: a digest of the base's scores, to 6 decimals, in the order of the ids. It is there if the answers
-    alone decide the scores: not if a judge model does, and not for choices by their probabilities.
+    alone decide the scores: not if a judge model does, and not for choices by their probabilities. It is not
+    there for several runs, whose answers are not compared.
     """
     if not comparison.contents:
         return {}
     entry = {CONTENTS: _name_place(comparison)}
-    if ANSWER in comparison.contents and not is_scored_by_judge(comparison.metric, tool):
+    written = ANSWER in comparison.contents and comparison.runs is None
+    if written and not is_scored_by_judge(comparison.metric, tool):
         scores = comparison.base[np.argsort(comparison.ids, kind="stable")].round(6)
         entry["scores"] = column_digest(scores)
     return entry

@@ -41,6 +41,9 @@ from slimgate.plugins.reader import (
     TaskLog,
 )
 
+# In place of a digest of the answers, where a side has several runs.
+SEVERAL_RUNS = "several runs"
+
 
 @dataclass(frozen=True, eq=False)
 class PairedTask:
@@ -276,11 +279,16 @@ def _pair_samples(
 def _digest_contents(samples: Samples, *, is_written: bool) -> dict[str, str]:
     """A digest of each key of all samples, and of their answers. The order of the rows does not matter.
 
-    is_written: whether the model wrote the answers; else they are left out.
+    is_written: whether the model wrote the answers; else they are left out. Of several runs only the fact that
+    they have answers is stated, as the number of runs may change between releases.
     """
+    contents = {name: column_digest(column[samples.order]) for name, column in samples.keys.items()}
     wrote = samples.answers if samples.responses is None else samples.responses
-    columns = {**samples.keys, **({ANSWER: wrote} if is_written and wrote is not None else {})}
-    return {name: column_digest(column[samples.order]) for name, column in columns.items()}
+    if is_written and samples.same_answers is not None:
+        contents[ANSWER] = SEVERAL_RUNS
+    elif is_written and wrote is not None:
+        contents[ANSWER] = column_digest(wrote[samples.order])
+    return contents
 
 
 def _without_columns_of_matching(samples: Samples) -> Samples:

@@ -145,6 +145,14 @@ def test_the_answer_is_what_the_model_wrote(written: bool) -> None:
     assert ("answer" in contents("42")) is written
 
 
+def test_more_runs_of_the_base_are_no_weaker_gate(tmp_path: Path) -> None:
+    one = exam_record(tmp_path / "v1")
+    first, target = write_exam(tmp_path / "logs-v2")
+    second, _ = write_exam(tmp_path / "more", answer="another")
+    runs = ["--base", first, second, "--target", target, *POINTS]
+    assert changes(one, judge_into(tmp_path / "v2" / "int8", runs)) == []
+
+
 def test_rows_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
     old, new = exam_record(tmp_path / "v1"), exam_record(tmp_path / "v2", reverse=True)
     comparison = compare(old, new)

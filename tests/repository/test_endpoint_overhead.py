@@ -10,7 +10,7 @@ import pytest
 from tools.measuring.endpoint_overhead import Way, measure, serving, streamed_ways, ways
 
 USERS, REQUESTS, ROUNDS = 8, 80, 6
-MOST_MS = 0.3
+MOST = 0.15
 
 
 @pytest.mark.slow
@@ -20,5 +20,6 @@ def test_a_request_costs_little_more_than_by_httpx_alone(
 ) -> None:
     with serving(0.005) as url:
         costs = measure(make(url, USERS, REQUESTS, tmp_path), USERS, REQUESTS, rounds=ROUNDS)
-    _, least, _ = costs.cpu_ms()  # the end of the interval: a busy machine does not fail the test
-    assert least < MOST_MS
+    # a share, as a slower processor takes longer for both; the end of the interval, as others share the machine
+    _, least, _ = costs.cpu_share()
+    assert least < MOST

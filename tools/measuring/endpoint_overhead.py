@@ -55,6 +55,10 @@ class Costs:
         """Wall time that slimgate takes more, as a share of the bare loop's: median and interval."""
         return median_and_interval(self.wall[OURS] / self.wall[BARE] - 1)
 
+    def cpu_share(self) -> tuple[float, float, float]:
+        """CPU time that slimgate takes more, as a share of the bare loop's: median and interval."""
+        return median_and_interval(self.cpu[OURS] / self.cpu[BARE] - 1)
+
     def cpu_ms(self) -> tuple[float, float, float]:
         """CPU milliseconds that slimgate takes more: median and interval."""
         return median_and_interval(1000 * (self.cpu[OURS] - self.cpu[BARE]))

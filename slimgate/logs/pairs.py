@@ -279,8 +279,8 @@ def _pair_samples(
 def _digest_contents(samples: Samples, *, is_written: bool) -> dict[str, str]:
     """A digest of each key of all samples, and of their answers. The order of the rows does not matter.
 
-    is_written: whether the model wrote the answers; else they are left out. Of several runs only the fact that
-    they have answers is stated, as the number of runs may change between releases.
+    is_written: whether the model wrote the answers; else they are left out. For several runs, the text is a
+    constant, because the number of runs may change between releases.
     """
     contents = {name: column_digest(column[samples.order]) for name, column in samples.keys.items()}
     wrote = samples.answers if samples.responses is None else samples.responses

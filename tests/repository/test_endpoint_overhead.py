@@ -20,6 +20,6 @@ def test_a_request_costs_little_more_than_by_httpx_alone(
 ) -> None:
     with serving(0.005) as url:
         costs = measure(make(url, USERS, REQUESTS, tmp_path), USERS, REQUESTS, rounds=ROUNDS)
-    # a share, as a slower processor takes longer for both; the end of the interval, as others share the machine
+    # the end of the interval: a busy machine does not fail the test
     _, least, _ = costs.cpu_share()
     assert least < MOST

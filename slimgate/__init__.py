@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel, load_torch_model
     from slimgate.outcomes import ClassOutcomes, Outcomes, class_outcomes
     from slimgate.plugins.context import BuildContext
+    from slimgate.plugins.measurement import MeasuredModel, Measurement
     from slimgate.plugins.models import ModelRef, Predictor
     from slimgate.plugins.params import SuitePath, Table
     from slimgate.plugins.reader import KlChunks, LoadRequest, LoadRun, Log, TaskLog
@@ -85,6 +86,8 @@ HOMES = {
     # base classes of plug-ins, and what they are given
     "BuildContext": "slimgate.plugins.context",
     "Encoded": "slimgate.plugins.rows",
+    "MeasuredModel": "slimgate.plugins.measurement",
+    "Measurement": "slimgate.plugins.measurement",
     "ModelRef": "slimgate.plugins.models",
     "Predictor": "slimgate.plugins.models",
     "Rows": "slimgate.plugins.rows",
@@ -150,6 +153,8 @@ __all__ = [
     "LogReader",
     "LogRow",
     "MeasureError",
+    "MeasuredModel",
+    "Measurement",
     "Metric",
     "MissingExtra",
     "ModelRef",

@@ -346,6 +346,17 @@ class KlBudgetTable(_LimitBudgets):
         )
 
 
+class MeasurementBudgetTable(_LimitBudgets):
+    """Budgets on a figure that a measurement gives, all of which must hold. A smaller figure is better."""
+
+    kinds: ClassVar = ("value_ratio_max", "value_max")
+    example: ClassVar = "{ value_ratio_max = 0.8 }"
+    value_ratio_max: float | None = Field(default=None, gt=0)
+    """Largest value of the variant's figure / the teacher's figure."""
+    value_max: float | None = Field(default=None, gt=0)
+    """Largest value of the variant's figure, in the unit of the measurement."""
+
+
 class Top1BudgetTable(_LimitBudgets):
     """A budget on the share of tokens for which variant and teacher have the same most likely next token."""
 

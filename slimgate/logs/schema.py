@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from slimgate.logs.budgets import POOLED, RANGES
 from slimgate.logs.suite import LOGS, LogsTable
 from slimgate.suite.schema import DIALECT, SITE, make_limits_schema
+from slimgate.suite.switched_off import MEASUREMENTS
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 LOGS_SCHEMA = "logs.schema.json"
 # Budgets that files of other tools cannot decide.
-_OF_MODELS = frozenset({"size", "flops", "memory", "baseline"})
+_OF_MODELS = frozenset({"size", "flops", "memory", "baseline", MEASUREMENTS})
 _QUALITY = {"$ref": "#/$defs/QualityBudget"}
 _BUDGETS = (
     "limits of each comparison, by a pattern of its name, task or metric; of each kind, the last "

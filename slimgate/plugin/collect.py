@@ -52,6 +52,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "baseline_metric" in names and module:
         ids = [f"{v}-{m}" for v, m in suite.since_baseline]
         _parametrize(metafunc, ("variant", "baseline_metric"), list(suite.since_baseline), ids)
+    elif "measurement" in names and module:
+        ids = [f"{v}-{m}" for v, m in suite.measurements]
+        _parametrize(metafunc, ("variant", "measurement"), list(suite.measurements), ids)
     elif "metric" in names:
         pairs = list(suite.judged_metrics)
         _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
@@ -121,6 +124,7 @@ PHASES = (
     "test_behaviour",
     "test_size",
     "test_memory",
+    "test_measurement",
     "test_selftest",
     "test_latency",
     "test_speedup",
@@ -210,6 +214,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
         "metric": suite.metrics,
         "baseline_metric": suite.metrics,
         "confirm_metric": suite.metrics,
+        "measurement": [name for _, name in suite.measurements],
         "workload": suite.workloads,
         "load": suite.loads,
         "check": SELF_TESTS,
@@ -225,7 +230,7 @@ def params_of(item: pytest.Item) -> dict[str, Any]:
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     """The check of a gate, as the record keys it: kind, model, name. None for tests that judge nothing."""
-    from slimgate.results.checks import SELF_TEST, SINCE, TIMES
+    from slimgate.results.checks import MEASUREMENT, SELF_TEST, SINCE, TIMES
     from slimgate.suite.suite import TEACHER
 
     params = params_of(item)
@@ -237,6 +242,7 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
         "test_behaviour": ("behaviour", model, ""),
         "test_size": ("size", model, ""),
         "test_memory": ("memory", model, ""),
+        "test_measurement": (MEASUREMENT, model, params.get("measurement", "")),
         "test_latency": (TIMES, model, "" if workload is None else workload.id),
         "test_speedup": ("speedup", model, "" if workload is None else workload.id),
         "test_load": ("speedup", model, "" if load is None else load.id),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from slimgate._system.escape import visible
 from slimgate.judge.outlook import Word
+from slimgate.plugins import loading
 from slimgate.plugins.rows import CONFIRM
 from slimgate.record.run import RunRecord
 from slimgate.report.terminal.progress import duration
@@ -176,6 +177,11 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
             "budgets on next tokens: the teacher and each variant predict the gate rows once more, more "
             "slowly than before"
         )
+    if suite.measurements:
+        names = dict.fromkeys(name for _, name in suite.measurements)
+        readings = {name: loading.load("measurement", name).readings for name in names}
+        each = ", ".join(f"{name}, {2 * number} readings" for name, number in readings.items())
+        yield f"measurements of each variant that has a budget on them, in turns with {TEACHER}: {each}"
     yield from _describe_loads(suite)
     if len(suite.seeds) > 1:
         yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"

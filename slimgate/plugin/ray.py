@@ -17,7 +17,14 @@ from slimgate.run.cluster.tasks import Goal
 from slimgate.suite.suite import TEACHER, Suite
 
 # Gates that use no answers of models. Any other test may use them.
-GATES_WITHOUT_ANSWERS = ("test_size", "test_memory", "test_latency", "test_speedup", "test_load")
+GATES_WITHOUT_ANSWERS = (
+    "test_size",
+    "test_memory",
+    "test_measurement",
+    "test_latency",
+    "test_speedup",
+    "test_load",
+)
 
 
 def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:

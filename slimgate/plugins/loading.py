@@ -1,7 +1,7 @@
 """Loads plug-ins by name: those of slimgate and of installed packages, and "package.module:object".
 
 An installed package adds plug-ins by entry points, in the groups slimgate.steps, .tasks, .metrics, .sources,
-.runtimes and .logs (readers of other tools' logs):
+.runtimes, .measurements and .logs (readers of other tools' logs):
 
     [project.entry-points."slimgate.runtimes"]
     llama_cpp = "slimgate_gguf.runtime:LlamaCpp"
@@ -29,13 +29,21 @@ if TYPE_CHECKING:
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 # Kind -> the name that a module of slimgate gives its plug-in.
-OBJECTS = {"source": "source", "task": "task", "step": "step", "runtime": "runtime", "log": "reader"}
+OBJECTS = {
+    "source": "source",
+    "task": "task",
+    "step": "step",
+    "runtime": "runtime",
+    "measurement": "measurement",
+    "log": "reader",
+}
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "source": "data/sources",
     "task": "tasks",
     "step": "steps/*",
     "runtime": "runtimes",
+    "measurement": "measurements",
     "log": "logs/readers",
 }
 # folders of steps/ with code that steps share

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Strict, create_model
 
 from slimgate.errors import SuiteError
 from slimgate.plugins.context import BuildContext
+from slimgate.plugins.measurement import LEAST_ROUNDS, Measurement
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.params import Table
 from slimgate.plugins.reader import Reader
@@ -30,8 +31,10 @@ BASES: dict[str, ABCMeta] = {
     "task": Task,
     "step": Step,
     "runtime": Runtime,
+    "measurement": Measurement,
     "log": Reader,
 }
+WITHOUT_PARAMS = (Reader, Measurement)
 READABLE = ("train", "calibration", "selection", "unlabelled")
 Plugin = TypeVar("Plugin")
 FORM = "a step's form is def name(model, context, *, option: type = default)"
@@ -42,7 +45,8 @@ def make_plugin(kind: str, candidate: object) -> Any:
     """Makes a plug-in of a user's object. Raises SuiteError if it cannot.
 
     The object may be a plug-in, a class or a module with the members of a plug-in, or a function for a step.
-    If a module has an object named `step`, `task`, `source`, `runtime` or `reader`, that object is used.
+    If a module has an object with the name of the kind (`step`, `task`, `source`, `runtime`, `measurement` or
+    `reader`), that object is used.
     """
     base = BASES[kind]
     if isinstance(candidate, ModuleType):
@@ -50,7 +54,7 @@ def make_plugin(kind: str, candidate: object) -> Any:
     if kind == "step" and inspect.isfunction(candidate):
         return _check_plugin(kind, FunctionStep(candidate))
     params = getattr(candidate, "Params", None)
-    if base is not Reader and not (inspect.isclass(params) and issubclass(params, BaseModel)):
+    if base not in WITHOUT_PARAMS and not (inspect.isclass(params) and issubclass(params, BaseModel)):
         raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/plugins/base.py")
     _check_complete(base, sorted(getattr(candidate, "__abstractmethods__", ())))
     try:
@@ -91,7 +95,22 @@ def _with_defaults(base: type, plugin: object) -> Any:
 def _check_plugin(kind: str, plugin: Plugin) -> Plugin:
     if kind == "step":
         _check_declared(plugin)
+    if kind == "measurement":
+        _check_readings(plugin)
     return plugin
+
+
+def _check_readings(measurement: Any) -> None:
+    """Raises SuiteError if the attributes of a measurement have a wrong type or value."""
+    for name in ("title", "unit"):
+        if not isinstance(getattr(measurement, name), str):
+            raise SuiteError(f"{name} is {getattr(measurement, name)!r}, expected a text")
+    readings = measurement.readings
+    if type(readings) is not int or not (readings == 1 or readings >= LEAST_ROUNDS):
+        raise SuiteError(
+            f"readings is {readings!r}, expected 1 for a figure that is counted, or a whole number from "
+            f"{LEAST_ROUNDS} on"
+        )
 
 
 def _check_declared(step: Any) -> None:

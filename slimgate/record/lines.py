@@ -18,7 +18,7 @@ from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 
-Kind = Literal["metric", "since_baseline", "behaviour", "size", "memory", "flops", "latency"]
+Kind = Literal["metric", "since_baseline", "behaviour", "size", "memory", "flops", "measurement", "latency"]
 Bounds = tuple[float, float] | None
 
 
@@ -49,13 +49,12 @@ class Line(Facts):
     kind: Kind = Field(
         description="the subject of the line: `metric`, `since_baseline` (a metric compared with the "
         "baseline), `behaviour` (flips and agreement with the teacher), `size`, `memory`, "
-        "`flops` or `latency`"
+        "`flops`, `measurement` or `latency`"
     )
-    name: str | None = _column("the name of the metric, or the workload of a latency")
-    value: float | None = _column("the metric's value")
-    beside: float | None = _column(
-        "the teacher's value of the metric; for since_baseline, the baseline's value"
-    )
+    name: str | None = _column("the name of the metric or measurement, or the workload of a latency")
+    value: float | None = _column("the value of the metric or measurement")
+    beside: float | None = _column("the teacher's value; for since_baseline, the baseline's value")
+    value_ratio: float | None = _column("variant / teacher of a measurement, the median over rounds")
     drop: float | None = _column("how much worse the model is, in `drop_unit`")
     drop_low: float | None = _column("lower bound of the drop's 90 % interval")
     drop_high: float | None = _column("upper bound of the drop's 90 % interval")
@@ -128,6 +127,10 @@ def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
     if (flops := model.flops) is not None:
         figures = {"flops": flops.flops, "flops_ratio": flops.ratio}
         yield {"kind": "flops", **figures, **_budgets_and_verdict(flops.budgets, flops.verdict)}
+    for name, figure in model.measurements.items():
+        values = {"value": figure.value, "beside": figure.teacher, "value_ratio": figure.ratio}
+        judged = _budgets_and_verdict(figure.budgets, figure.verdict)
+        yield {"kind": "measurement", "name": name, **values, **judged}
     yield from _times(model)
 
 

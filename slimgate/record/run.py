@@ -31,6 +31,7 @@ from slimgate.results.checks import (
     FLOPS,
     KL_LOG,
     LOAD_TEST,
+    MEASUREMENT,
     MEMORY,
     QUALITY,
     SINCE,
@@ -44,6 +45,7 @@ from slimgate.results.flops import FlopsFacts
 from slimgate.results.kl_log import KlLogFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.load_test import LoadTestFacts
+from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest
@@ -176,7 +178,8 @@ class VariantRecord(Facts):
     since_baseline: metrics that have a budget against the same variant of the baseline. confirm: metrics with
     a budget, judged again on rows that nothing had read. awaited: what has a budget and was not measured by
     any run yet. switched_off: budgets that its table removes. load_tests, kl_log: from files of other tools,
-    by load. notes: for logs, which differences were allowed, and what was left out or could not be compared.
+    by load. measurements: by name. notes: for logs, which differences were allowed, and what was left out or
+    could not be compared.
     """
 
     name: str
@@ -196,6 +199,7 @@ class VariantRecord(Facts):
     latency: dict[str, LatencyFacts] = {}
     memory: MemoryFacts | None = None
     flops: FlopsFacts | None = None
+    measurements: dict[str, MeasurementFacts] = {}
     load_tests: dict[str, LoadTestFacts] = {}
     kl_log: KlLogFacts | None = None
     shapes: RowShapes | None = None
@@ -226,6 +230,7 @@ class VariantRecord(Facts):
             yield Result(MEMORY, "", self.memory)
         if self.flops is not None:
             yield Result(FLOPS, "", self.flops)
+        yield from (Result(MEASUREMENT, name, facts) for name, facts in self.measurements.items())
         for workload, times in self.latency.items():
             yield Result(SPEEDUP, workload, times)
             if times.limits is not None:

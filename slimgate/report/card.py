@@ -121,7 +121,14 @@ def _verdicts(model: VariantRecord) -> Iterator[str]:
     if model.behaviour is not None and model.behaviour.message:
         yield escape(model.behaviour.message)
     limits = [times.limits for times in model.latency.values()]
-    for facts in (model.size, model.memory, model.flops, *model.latency.values(), *limits):
+    for facts in (
+        model.size,
+        model.memory,
+        model.flops,
+        *model.measurements.values(),
+        *model.latency.values(),
+        *limits,
+    ):
         if facts is not None and facts.verdict is not None and facts.message:
             yield escape(facts.message)
 

@@ -25,12 +25,14 @@ from slimgate.report.status import (
     models,
     shown_name,
     standing,
+    variants,
     workload_words,
     workloads,
 )
 from slimgate.report.tables import Column, bullets, table, with_heading, without_empty
 from slimgate.results.base import BudgetFacts
 from slimgate.results.latency import LatencyFacts
+from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 
@@ -281,6 +283,33 @@ def memory_table(record: RunRecord) -> str:
         column("processes", lambda facts: count(facts.readings)),
     ]
     return table(without_empty(columns)) if measured else ""
+
+
+def measurements_table(record: RunRecord) -> str:
+    """A line for each figure of each variant that a measurement gave; empty text if there is none."""
+    measured = [
+        (model.name, name, facts) for model in variants(record) for name, facts in model.measurements.items()
+    ]
+
+    def column(head: str, cell: Callable[[MeasurementFacts], str]) -> Column:
+        return Column(head, [cell(facts) for *_, facts in measured], right=True)
+
+    columns = [
+        Column("variant", [escape(name) for name, *_ in measured]),
+        Column("measurement", [escape(name) for _, name, _ in measured]),
+        Column("what", [escape(facts.title) for *_, facts in measured]),
+        column("value", lambda facts: significant(facts.value)),
+        column("teacher's", lambda facts: significant(facts.teacher)),
+        Column("unit", [escape(facts.unit) for *_, facts in measured]),
+        column("value / teacher's", _ratio_of_readings),
+        column("rounds", lambda facts: count(len(facts.readings))),
+    ]
+    return table(without_empty(columns)) if measured else ""
+
+
+def _ratio_of_readings(facts: MeasurementFacts) -> str:
+    interval = "" if facts.interval is None else " [{}, {}]".format(*map(significant, facts.interval))
+    return significant(facts.ratio) + interval
 
 
 def _ratio(facts: MemoryFacts) -> str:

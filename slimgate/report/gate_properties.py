@@ -11,6 +11,7 @@ from slimgate.results.checks import (
     FLOPS,
     KL_LOG,
     LOAD_TEST,
+    MEASUREMENT,
     MEMORY,
     QUALITY,
     SINCE,
@@ -21,11 +22,14 @@ from slimgate.results.checks import (
 )
 from slimgate.results.facts import Facts
 from slimgate.results.latency import SpeedupFacts, TimesFacts
+from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 
 Property = tuple[str, object]
-_GATES = frozenset({QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, SPEEDUP, TIMES, LOAD_TEST, KL_LOG})
+_GATES = frozenset(
+    {QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, SPEEDUP, TIMES, LOAD_TEST, KL_LOG}
+)
 _OF_A_WORKLOAD = frozenset({SPEEDUP, TIMES, LOAD_TEST})
 _UNITS = {
     QUALITY: "drop_points",
@@ -33,10 +37,11 @@ _UNITS = {
     SIZE: "compression",
     MEMORY: "ratio",
     FLOPS: "ratio",
+    MEASUREMENT: "ratio",
     SPEEDUP: "speedup",
 }
 # Each budget of these kinds limits another figure, so each has its own value and interval.
-_FIGURE_PER_BUDGET = frozenset({TIMES, LOAD_TEST, KL_LOG})
+_FIGURE_PER_BUDGET = frozenset({TIMES, LOAD_TEST, KL_LOG, MEASUREMENT})
 
 
 def list_gate_properties(variant: str, kind: str, name: str, facts: Facts) -> list[Property]:
@@ -57,6 +62,8 @@ def _iter_properties(variant: str, kind: str, name: str, facts: JudgedFacts) -> 
         yield "metric", name
         keys = ("teacher",) if isinstance(facts, QualityFacts) else ("baseline", "note")
         yield from ((key, getattr(facts, key)) for key in (*keys, "value", "n", "method"))
+    if kind == MEASUREMENT:
+        yield "measurement", name
     if kind in _OF_A_WORKLOAD:
         yield "workload", name
     if kind in _UNITS:
@@ -86,6 +93,8 @@ def _find_interval(facts: JudgedFacts) -> Sequence[float] | None:
             return facts.speedup_interval
         case MemoryFacts():
             return facts.spread
+        case MeasurementFacts():
+            return facts.interval
         case BehaviourFacts():
             return None if facts.flips is None else facts.flips.interval
         case _:

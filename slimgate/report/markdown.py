@@ -29,6 +29,7 @@ from slimgate.report.cascades import cascades
 from slimgate.report.comparison import (
     free_metrics,
     latency_table,
+    measurements_table,
     memory_table,
     more_gated_metrics,
     quality_cell,
@@ -110,6 +111,7 @@ def full_sections(record: RunRecord, history: str = "") -> list[str]:
         with_heading("## Cascades", cascades(record)),
         with_heading("## Latency in full", latency),
         with_heading("## Memory", memory),
+        with_heading("## Measurements", measurements_table(record)),
         with_heading("## Precision of the weights", weights_table(record)),
         with_heading("## Servers", servers_table(record)),
         with_heading("## Twins", twins(record)),
@@ -149,6 +151,7 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any("Cascades", cascades(record), ", which model answers when"),
         _fold_if_any("Latency in full", latency_table(record)),
         _fold_if_any("Memory", memory_table(record)),
+        _fold_if_any("Measurements", measurements_table(record)),
         _fold_if_any("Builds by seed", builds(record)),
         _fold_if_any("What the teacher labelled", _without_heading(teacher_labels(record))),
         _fold_if_any("Published figures", _without_heading(published_section(record))),

@@ -139,6 +139,7 @@ def _times(record: RunRecord) -> Iterator[str]:
             yield model.memory.measured
         if model.flops is not None:
             yield model.flops.measured
+        yield from (facts.measured for facts in model.measurements.values())
         if model.behaviour is not None and model.behaviour.measured is not None:
             yield model.behaviour.measured
 

@@ -12,6 +12,7 @@ from slimgate.results.flops import FlopsFacts
 from slimgate.results.kl_log import KlLogFacts
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
 from slimgate.results.load_test import LoadTestFacts
+from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTestFacts
@@ -22,6 +23,7 @@ QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "mem
 SINCE = "since"  # a metric compared with the baseline's
 TIMES = "latency"  # a model's own times
 FLOPS = "flops"
+MEASUREMENT = "measurement"  # a figure that a plug-in measures
 LOAD_TEST = "load_test"  # of a server, by another tool
 KL_LOG = "kl_log"
 CONFIRMED = "confirm"  # a metric on the rows of the split confirm
@@ -39,6 +41,7 @@ JudgedFacts = (
     | SizeFacts
     | MemoryFacts
     | FlopsFacts
+    | MeasurementFacts
     | SpeedupFacts
     | TimeLimitFacts
     | LoadTestFacts
@@ -53,6 +56,7 @@ FACTS: Mapping[str, type[Facts]] = {
     SIZE: SizeFacts,
     MEMORY: MemoryFacts,
     FLOPS: FlopsFacts,
+    MEASUREMENT: MeasurementFacts,
     TIMES: TimesFacts,
     SPEEDUP: SpeedupFacts,
     SELF_TEST: SelfTestFacts,  # of planted_delay: PlantedDelay
@@ -69,13 +73,13 @@ class Result(NamedTuple):
 
     @property
     def of(self) -> str:
-        """The subject of the verdict in [budgets]: the metric, baseline, behaviour, size, memory, latency."""
+        """The subject of the verdict in [budgets]: the metric, baseline, behaviour, size, measurement, …"""
         return self.name if self.kind == QUALITY else _OF.get(self.kind, self.kind)
 
     @property
     def detail(self) -> str | None:
-        """The metric that is compared with the baseline, or the workload of a latency."""
-        return self.name if self.kind in (SINCE, SPEEDUP, TIMES, LOAD_TEST) else None
+        """The metric that is compared with the baseline, the workload of a latency, or the measurement."""
+        return self.name if self.kind in (SINCE, SPEEDUP, TIMES, LOAD_TEST, MEASUREMENT) else None
 
     @property
     def title(self) -> str:

@@ -92,6 +92,7 @@ def list_settings(suite: Suite) -> dict[str, Any]:
     """Every setting that says how the gate judges, by its dotted key, as JSON."""
     tables = suite.tables
     task, base = suite.setup.task, suite.path.parent
+    figures = sorted({figure for budgets in suite.budgets.values() for figure in budgets.measurements})
     values = {
         "suite.seeds": list(suite.seeds),
         **_list_fields("suite", tables.suite, SuiteTable),
@@ -104,6 +105,7 @@ def list_settings(suite: Suite) -> dict[str, Any]:
         **_list_fields("measure", suite.measure, type(suite.measure)),
         "measure.metrics": list(suite.metrics),
         "measure.workloads": [workload.id for workload in suite.workloads],
+        **({"measure.measurements": figures} if figures else {}),
         "budgets.family": suite.family,
     }
     portable = {key: _to_portable(value, base) for key, value in values.items() if key not in NO_DEMAND}

@@ -27,6 +27,7 @@ from slimgate.results.checks import (
     FACTS,
     FLOPS,
     LATENCY,
+    MEASUREMENT,
     MEMORY,
     QUALITY,
     SELF_TEST,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 # What is reported of how a model was built; no check is named so.
 BUILD, STAGES, SHAPES = "build", "stages", "shapes"
 # What judges or measures; a later run may carry it over.
-RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, TIMES, SPEEDUP, SELF_TEST, ERROR)
+RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, TIMES, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
 
 
@@ -151,6 +152,8 @@ def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
             yield (MEMORY, name, ""), "memory" if budgets.memory else None
         if budgets.flops is not None:
             yield (FLOPS, name, ""), FLOPS
+        for figure in suite.list_measurements(name):
+            yield (MEASUREMENT, name, figure), f"{MEASUREMENT} {figure}"
         for workload in suite.list_dueled_workloads(name):
             yield (
                 (SPEEDUP, name, workload.id),
@@ -385,6 +388,7 @@ def _make_variant_record(
             "latency": latency,
             MEMORY: results.find_facts(MEMORY, name),
             FLOPS: results.find_facts(FLOPS, name),
+            "measurements": results.list_facts(MEASUREMENT, name),
             SHAPES: results.find_facts(SHAPES, name),
             "since_baseline": results.list_facts(SINCE, name),
             CONFIRMED: results.list_facts(CONFIRMED, name),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_jsonable_python
 
 from slimgate._system.digests import code_digest, file_sha256, json_digest, own_code_digest
-from slimgate.plugins.loading import installed_plugins
-from slimgate.results.checks import CONFIRMED, SELF_TEST, SINCE
+from slimgate.plugins.loading import installed_plugins, load
+from slimgate.plugins.module_of import module_of
+from slimgate.results.checks import CONFIRMED, MEASUREMENT, SELF_TEST, SINCE
 from slimgate.run.key_inputs import describe_arithmetic
 from slimgate.store.store import Json
 from slimgate.suite.suite import Suite
@@ -28,6 +29,7 @@ KINDS = (
     "size",
     "memory",
     "flops",
+    MEASUREMENT,
     "latency",
     "speedup",
     SELF_TEST,
@@ -39,7 +41,7 @@ _TIMED = frozenset({"latency", "speedup", SELF_TEST})
 # Keys of [measure] and kinds of budgets that affect only some kinds of results; all others affect every kind.
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "metrics": frozenset({"behaviour", SELF_TEST}),
-    "workloads": _TIMED | {"memory"},
+    "workloads": _TIMED | {"memory", MEASUREMENT},
     "loads": _TIMED,
     "warmup": _TIMED,
     "rounds": _TIMED,
@@ -53,6 +55,7 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "part_speeds": frozenset({"speedup"}),
     "times": frozenset({"latency"}),
     "flops": frozenset({"flops"}),
+    "measurements": frozenset({MEASUREMENT}),
     "baseline": frozenset({SINCE}),
     "switched_off": frozenset(),
 }
@@ -83,9 +86,17 @@ def make_results_keys(
     }
     metrics, keys = make_metrics_key(suite), {MODEL: json_digest(common)}
     for kind in KINDS:
-        code = metrics if kind in _JUDGED else {}
+        code = (
+            metrics if kind in _JUDGED else _digest_measurements(suite, name) if kind == MEASUREMENT else {}
+        )
         keys[kind] = json_digest({**common, "metrics": code, "settings": _select_settings(suite, name, kind)})
     return keys
+
+
+def _digest_measurements(suite: Suite, name: str) -> dict[str, str]:
+    """The code of the measurements that a model has budgets on, by name."""
+    measurements = suite.find_budgets(name).measurements
+    return {figure: code_digest(module_of(load("measurement", figure))) for figure in measurements}
 
 
 def make_metrics_key(suite: Suite) -> dict[str, str]:

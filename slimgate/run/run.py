@@ -333,10 +333,11 @@ class SuiteRun:
         while len(known_readings) < readings:
             reading = f"{name} · memory in a fresh process, reading {len(known_readings) + 1} of {readings}"
             with self.watch.stage(reading, still=True):
-                known_readings.append(self._read_memory(name))
+                known_readings.append(self.read_memory(name))
         return list(known_readings)
 
-    def _read_memory(self, name: str) -> MemoryReading:
+    def read_memory(self, name: str) -> MemoryReading:
+        """One new reading of a model's memory and load time, from a process of its own."""
         runtime, inputs = self.suite.model(name).runtime, self.workload(name, self.largest_workload).inputs
         with _name_errors(name):
             return read_memory(

@@ -18,6 +18,7 @@ from slimgate.judge.budget_tables import (
     FlopsBudget,
     LatencyBudgetTable,
     LimitBudget,
+    MeasurementBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
     SizeBudgetTable,
@@ -26,8 +27,9 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.correlation import NO_PASS
 from slimgate.judge.metrics import known_metrics, load_metric
+from slimgate.plugins.loading import load
 from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
-from slimgate.suite.switched_off import OFF, read_switched_off
+from slimgate.suite.switched_off import MEASUREMENTS, OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable
 from slimgate.suite.variant_budgets import Family, VariantBudgets
 
@@ -41,6 +43,7 @@ EXAMPLES = {
     "slices": "{ accuracy = { drop_points = 5.0 } }",
     **{name: table.example for name, table in TOKEN_TABLES.items()},
     "baseline": "{ accuracy = { drop_points = 1.0 } }",
+    MEASUREMENTS: f"{{ load_time = {MeasurementBudgetTable.example} }}",
 }
 HOLM: Family = "holm"
 # The key that says what a verdict generalizes over: the rows alone, or the builds too.
@@ -133,6 +136,7 @@ def read_budgets(
     named_slices: dict[SliceName, SliceBudget] = {}
     tokens: dict[str, tuple[LimitBudget, ...]] = {}
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
+    measurements: dict[str, tuple[LimitBudget, ...]] = {}
     latency: LatencyBudgetTable | None = None
     size: SizeBudgetTable | None = None
     flips, memory, flops = None, None, None
@@ -158,6 +162,8 @@ def read_budgets(
                 tokens[key] = TOKEN_TABLES[key].model_validate(table).budgets()
             elif key == "baseline":
                 baseline = _read_baseline_budgets(table, loc, data, file)
+            elif key == MEASUREMENTS:
+                measurements = _read_measurement_budgets(table, loc, data, file)
             else:
                 quality[key] = QualityBudgetTable.model_validate(table).budgets()
                 _check_suits_metric(key, quality[key], loc, data, file)
@@ -176,7 +182,28 @@ def read_budgets(
         flops=flops,
         part_speeds=latency.part_speeds if latency else (),
         quantized=size.quantized if size else None,
+        measurements=measurements,
     )
+
+
+def _read_measurement_budgets(
+    tables: Mapping[str, Any], prefix: Loc, data: object, file: str
+) -> dict[str, tuple[LimitBudget, ...]]:
+    """The budgets of [budgets.measurements] by the name of the measurement. Raises SuiteError."""
+    budgets = {}
+    for name, table in tables.items():
+        loc = (*prefix, name)
+        try:
+            load("measurement", name)
+        except SuiteError as error:
+            raise make_suite_error(file, loc, data, str(error)) from None
+        _check_is_table(table, MeasurementBudgetTable.example, loc, data, file)
+        _refuse_over_key(table, loc, data, file)
+        try:
+            budgets[name] = MeasurementBudgetTable.model_validate(table).budgets()
+        except ValidationError as error:
+            raise to_suite_error(error, file, data, loc) from None
+    return budgets
 
 
 def read_family(data: Mapping[str, Any], file: str) -> Family | None:

@@ -20,6 +20,7 @@ from slimgate.suite.cascade_table import FROM_SELECTION, CascadeTable
 from slimgate.suite.errors import Loc
 from slimgate.suite.step_checks import ErrorAt, ModelWalk, find_origins
 from slimgate.suite.suite import TEACHER, Suite, TaskSetup
+from slimgate.suite.switched_off import MEASUREMENTS
 from slimgate.suite.tables import LENGTH_BUCKET
 from slimgate.suite.variant_budgets import SIZE
 
@@ -117,7 +118,8 @@ def _check_endpoint_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
         unmeasured = [limit for limit in budgets.times if limit.kind not in measured]
     timed: list[tuple[str, Any]] = [(LATENCY, limit) for limit in unmeasured]
     sized = [(SIZE, budgets.size), (SIZE, budgets.quantized), ("memory", budgets.memory)]
-    for key, budget in (*timed, *sized, ("flops", budgets.flops)):
+    figures = [(f"{MEASUREMENTS}.{name}", limits[0]) for name, limits in budgets.measurements.items()]
+    for key, budget in (*timed, *sized, ("flops", budgets.flops), *figures):
         if budget is not None:
             off = f'{key} = {{ {budget.kind} = "off", reason = "{endpoints[0]} is an endpoint" }}'
             problem = (
@@ -168,6 +170,7 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     kinds = [(LATENCY, budget.kind) for budget in budgets.on_times]
     if budgets.memory is not None:
         kinds.append(("memory", budgets.memory.kind))
+    kinds += [(f"{MEASUREMENTS}.{name}", limits[0].kind) for name, limits in budgets.measurements.items()]
     for key, kind in kinds[:1]:
         unpacked = name if suite.is_unpacked(name) else TEACHER
         off = f'{kind} = "off", reason = "judged by its answers alone"'

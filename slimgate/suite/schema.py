@@ -11,6 +11,7 @@ from slimgate.judge.budget_tables import (
     FlopsBudget,
     KlBudgetTable,
     LatencyBudgetTable,
+    MeasurementBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
     SizeBudgetTable,
@@ -21,7 +22,7 @@ from slimgate.judge.budget_tables import (
 from slimgate.judge.metrics import known_metrics
 from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
-from slimgate.suite.switched_off import NOT_LIMITS, OFF
+from slimgate.suite.switched_off import MEASUREMENTS, NOT_LIMITS, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable
 
@@ -185,6 +186,9 @@ def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any
         "kl": add_table("KlBudget", KlBudgetTable),
         "top1_agreement": add_table("Top1Budget", Top1BudgetTable),
         "baseline": _make_metrics_schema(known_metrics(), since),
+        MEASUREMENTS: _make_metrics_schema(
+            known_plugins("measurement"), add_table("MeasurementBudget", MeasurementBudgetTable)
+        ),
     }
     return _make_metrics_schema((), quality) | {"properties": properties}
 

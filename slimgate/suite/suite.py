@@ -317,6 +317,25 @@ class Suite:
         return is_requested and self.is_dueled(name)
 
     @property
+    def measurements(self) -> tuple[tuple[str, str], ...]:
+        """The (variant, measurement) pairs with a budget, on models whose times are compared."""
+        return tuple((name, figure) for name in self.variants for figure in self.list_measurements(name))
+
+    def list_measurements(self, name: str) -> tuple[str, ...]:
+        """The measurements that are taken of a model.
+
+        Args:
+            name: of a variant, or "teacher".
+
+        Returns:
+            Those with a budget, if the variant is timed against the teacher.
+
+        Raises:
+            KeyError: if the suite has no such variant.
+        """
+        return tuple(self.find_budgets(name).measurements) if self.is_dueled(name) else ()
+
+    @property
     def since_baseline(self) -> tuple[tuple[str, str], ...]:
         """The (model, metric) pairs with a budget since the baseline, the teacher first."""
         return tuple((name, metric) for name in self.models for metric in self.find_budgets(name).baseline)

@@ -6,12 +6,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from slimgate.judge.behaviour_budgets import slices_kind
-from slimgate.results.checks import BASELINE
+from slimgate.results.checks import BASELINE, MEASUREMENT
 from slimgate.suite.errors import Loc, make_suite_error
 from slimgate.suite.variant_budgets import Key
 
 MakeKey = Callable[[Sequence[str], str, str], Key]
 OFF = "off"
+# The table of budgets on figures of measurements.
+MEASUREMENTS = "measurements"
+# Tables of tables of limits -> what the names of their budgets begin with.
+_PREFIXES = {BASELINE: BASELINE, MEASUREMENTS: MEASUREMENT}
 # Keys of a budget's table that are not limits.
 NOT_LIMITS = frozenset({"reason", "on_inconclusive", "over"})
 
@@ -49,14 +53,14 @@ def _list_budget_tables(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, .
     for key, sub in table.items():
         if not isinstance(sub, Mapping):
             continue  # the code that reads this table reports it
-        if key not in ("slices", BASELINE):
+        if key not in ("slices", BASELINE, MEASUREMENTS):
             yield (key,), key, sub
             continue
         for name, inner in sub.items():
             if not isinstance(inner, Mapping):
                 continue
-            if key == BASELINE:
-                yield (key, name), f"{BASELINE} {name}", inner
+            if key in _PREFIXES:
+                yield (key, name), f"{_PREFIXES[key]} {name}", inner
             elif not all(isinstance(limit, Mapping) for limit in inner.values()):
                 yield (key, name), key, inner
             else:  # a column: tables by value, then by metric

@@ -379,7 +379,7 @@ class SuiteFile(Table):
     """The models that you may ship, by name: a parent or a finished model, then steps."""
     budgets: dict[str, Any] = Field(default={})
     """Limits on what a variant may lose or cost. Keys: the names of metrics, and size, latency, memory,
-    flops, flips, slices. [budgets.variants.NAME] is for one variant."""
+    flops, flips, slices, measurements. [budgets.variants.NAME] is for one variant."""
     measure: MeasureTable = MeasureTable()
     """Which metrics and timed calls are measured, and for how long."""
     tune: TuneTable | None = None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.suite.errors import Loc, to_suite_error
+from slimgate.suite.switched_off import MEASUREMENTS
 from slimgate.suite.tune_candidate import find_free_name, make_candidate
 from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, iterate_step_lists
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable, SpaceTable, TuneTable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Step lists that are checked before the search; each is checked again when the search draws it.
 _LOOKED_AT = 256
+# The tables of budgets that a search does not judge.
+_UNSEARCHED = ("latency", "flops", "flips", "slices", MEASUREMENTS)
 
 
 def read_tuning(reader: Reader, suite: Suite, table: TuneTable) -> Tuning:
@@ -166,7 +169,7 @@ def _read_tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc,
         if load_metric(name).needs not in needs:
             problem = f'"{name}" does not fit the outcomes of task {suite.setup.task.name}'
             raise reader.make_error((*loc, name), problem)
-    unsearched: list[Loc] = [(key,) for key in table if key in ("latency", "flops", "flips", "slices")]
+    unsearched: list[Loc] = [(key,) for key in table if key in _UNSEARCHED]
     if budgets.quantized is not None:
         unsearched.append((SIZE, budgets.quantized.kind))
     if stated and unsearched:

@@ -23,7 +23,7 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.plugins.workloads import Load, Workload
 from slimgate.results.base import OnInconclusive
-from slimgate.results.checks import BASELINE, LATENCY
+from slimgate.results.checks import BASELINE, LATENCY, MEASUREMENT
 
 # How budgets on metrics are corrected over all gated variants.
 Family = Literal["holm"]
@@ -64,7 +64,8 @@ class VariantBudgets:
 
     baseline: the same, on losses since the baseline. switched_off: the common budgets that it switches off.
     times: on milliseconds of a call. part_speeds: on speed-ups of the first token, of the later tokens, or
-    from end to end. quantized: on the share of weights that have fewer than 16 bits.
+    from end to end. quantized: on the share of weights that have fewer than 16 bits. measurements: on other
+    figures, by the name of the measurement.
     """
 
     quality: ByMetric = field(default_factory=dict)
@@ -78,6 +79,7 @@ class VariantBudgets:
     flops: FlopsBudget | None = None
     part_speeds: tuple[LimitBudget, ...] = ()
     quantized: QuantizedBudget | None = None
+    measurements: Mapping[str, tuple[LimitBudget, ...]] = field(default_factory=dict)
 
     def find_speed_budget(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
         """The budget on the speed-up of a workload, or of a part of a load."""
@@ -142,6 +144,7 @@ class VariantBudgets:
             _choose_budget("flops", self.flops, common.flops, reasons),
             _keep_last((*common.part_speeds, *self.part_speeds), LATENCY, reasons),
             _choose_budget(SIZE, self.quantized, common.quantized, reasons),
+            merge_budgets(common.measurements, self.measurements, reasons, f"{MEASUREMENT} "),
         )
 
     def limits(self, default: OnInconclusive | None = None) -> dict[Key, Limit]:
@@ -155,7 +158,12 @@ class VariantBudgets:
                     by_key[f"{prefix}{metric}", metric_budget.kind] = Limit(
                         metric_budget.limit, metric_budget.reason, on_inconclusive, options
                     )
-        for table, limits in {**self.behaviour.tokens, LATENCY: (*self.times, *self.part_speeds)}.items():
+        tables = {
+            **self.behaviour.tokens,
+            LATENCY: (*self.times, *self.part_speeds),
+            **{f"{MEASUREMENT} {name}": limits for name, limits in self.measurements.items()},
+        }
+        for table, limits in tables.items():
             for limit in limits:
                 on_inconclusive = limit.on_inconclusive or default
                 by_key[table, limit.kind] = Limit(

@@ -20,7 +20,12 @@ MADE = reference()
 
 @pytest.mark.parametrize(
     ("page", "kind"),
-    [("tasks.md", "task"), ("sources.md", "source"), ("runtimes.md", "runtime")],
+    [
+        ("tasks.md", "task"),
+        ("sources.md", "source"),
+        ("runtimes.md", "runtime"),
+        ("measurements.md", "measurement"),
+    ],
 )
 def test_every_plug_in_has_its_section(page: str, kind: str) -> None:
     assert [name for name in known_plugins(kind) if f"\n## {name}\n" not in MADE[page]] == []

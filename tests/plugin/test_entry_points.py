@@ -1,4 +1,4 @@
-"""A wheel adds a runtime, a metric and a task by being installed; a name that two have is refused."""
+"""A wheel adds a runtime, a metric, a task and a measurement by being installed; equal names are refused."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ CODE = '''
 
 import numpy as np
 
+from slimgate import Measurement
 from slimgate.judge.metrics import Metric
 from slimgate.plugins.params import Table
 from slimgate.tasks import text_classification
@@ -51,6 +52,16 @@ class LowerCase:
         return getattr(text_classification.task, name)
 
 
+class Files(Measurement):
+    """How many files a model has."""
+
+    title = "files of a model"
+    readings = 1
+
+    def measure(self, model):
+        return sum(file.is_file() for file in model.folder.rglob("*"))
+
+
 def statistic(outcomes, weights):
     right = (outcomes.predictions == outcomes.labels) & (outcomes.labels == 0)
     return (weights @ right) / np.maximum(weights @ (outcomes.labels == 0), 1e-9)
@@ -69,6 +80,8 @@ ENTRIES = """\
 twice = added_to_slimgate:Twice
 [slimgate.tasks]
 lower_case = added_to_slimgate:LowerCase
+[slimgate.measurements]
+files = added_to_slimgate:Files
 [slimgate.metrics]
 first_class_recall = added_to_slimgate:first_class_recall
 """
@@ -85,6 +98,7 @@ again = { steps = [], runtime = { name = "twice", times = 3 } }
 
 [budgets]
 first_class_recall = { drop_points = 5.0 }
+measurements.files = { value_ratio_max = 1.0 }
 
 [measure]
 metrics = ["first_class_recall"]
@@ -121,7 +135,9 @@ def test_a_suite_uses_what_an_installed_package_adds(fresh_repository: Path, pac
     install(packages, "added_to_slimgate", ENTRIES)
     (fresh_repository / "bench/added.toml").write_text(SUITE)
 
-    ran = pytest_in(fresh_repository, "bench/added.toml", "-k", "quality", new_interpreter=True)
+    ran = pytest_in(
+        fresh_repository, "bench/added.toml", "-k", "quality or measurement", new_interpreter=True
+    )
 
     assert ran.code == 0, ran.out
     again = ran.variant("added", "again")
@@ -129,6 +145,15 @@ def test_a_suite_uses_what_an_installed_package_adds(fresh_repository: Path, pac
     assert (artifact["runtime"], artifact["runtime_params"]) == ("twice", {"times": 3})
     assert again["quality"]["first_class_recall"]["verdict"] == "PASS"
     assert ran.record("added")["task"]["kind"] == "lower_case"
+    files = again["measurements"]["files"]
+    assert (files["ratio"], files["verdict"]) == (1.0, "PASS")
+    line = "again: files of a model 6 vs 6, 1 of the teacher's, budget value_ratio_max 1: PASS"
+    assert files["message"] == line
+    report = fresh_repository / "reports/latest/added"
+    assert line in (report / "report.md").read_text("utf-8")
+    page = (report / "report.html").read_text("utf-8")
+    assert "files of a model, ratio" in page
+    assert "at most 1 of the teacher" in page
 
 
 def test_a_name_that_two_have_is_one_error(fresh_repository: Path, packages: Path) -> None:

@@ -71,6 +71,7 @@ def test_the_page_holds_the_files_that_it_lists() -> None:
         "worst_class.toml",
         "database.toml",
         "half.toml",
+        "download.toml",
     }
     assert PAGE.count("```toml") + PAGE.count("```python") == len(FILES) + 1  # and the line with a version
 

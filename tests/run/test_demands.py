@@ -14,6 +14,7 @@ from slimgate.judge.budget_tables import (
     FlipsBudget,
     FlopsBudget,
     LatencyBudgetTable,
+    MeasurementBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
     SizeBudgetTable,
@@ -110,7 +111,7 @@ def test_the_tasks_own_options_are_settings(suite: Any) -> None:
 def test_every_key_of_the_budgets_of_the_schema_is_a_demand() -> None:
     schema = make_suite_schema()["properties"]["budgets"]
     known = set(schema["properties"])
-    special = {"slices", "baseline", *NOT_COMMON}
+    special = {"slices", "baseline", "measurements", *NOT_COMMON}
     metrics = known - set(EXAMPLES) - special
     assert known - metrics - special == set(TABLES) - {"accuracy", "log_loss"}
     for key, (table, limits) in TABLES.items():
@@ -123,11 +124,13 @@ def test_every_key_of_the_budgets_of_the_schema_is_a_demand() -> None:
     assert set(SliceBudget.model_fields) - ABOUT == {"drop_points"}
     quality = set(QualityBudgetTable.model_fields)
     assert set(BaselineBudgetTable.model_fields) <= quality
+    assert set(MeasurementBudgetTable.model_fields) - ABOUT == set(MeasurementBudgetTable.kinds)
     assert set(TeacherBudgetTable.model_fields) <= quality
 
 
 CASES = [(key, kind, value) for key, (_, limits) in TABLES.items() for kind, value in limits.items()]
 CASES += [("slices", "accuracy", 5.0), ("slices", "label", 5.0), ("baseline", "accuracy", 2.0)]
+CASES += [("measurements", kind, 2.0) for kind in MeasurementBudgetTable.kinds]
 
 
 def table_of(key: str, kind: str, value: float) -> dict[str, Any]:
@@ -135,6 +138,8 @@ def table_of(key: str, kind: str, value: float) -> dict[str, Any]:
         return {"slices": {"label": {"refund": {"accuracy": {"drop_points": value}}}}}
     if key in ("slices", "baseline"):
         return {key: {kind: {"drop_points": value}}}
+    if key == "measurements":
+        return {key: {"load_time": {kind: value}}}
     return {key: {kind: value}}
 
 

@@ -44,7 +44,18 @@ def filled(message: str, bench: Path) -> str:
     metrics = known_metrics()
     lists = {
         "budgets": sorted(
-            [*metrics, *TOKEN_TABLES, "baseline", "flips", "flops", "latency", "memory", "size", "slices"]
+            [
+                *metrics,
+                *TOKEN_TABLES,
+                "baseline",
+                "flips",
+                "flops",
+                "latency",
+                "measurements",
+                "memory",
+                "size",
+                "slices",
+            ]
         ),
         "per_row": [name for name in metrics if load_metric(name).per_row is not None],
         **{f"{kind}s": known_plugins(kind) for kind in ("step", "runtime", "source")},

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping
 from tools.reference.commands import commands_page
 from tools.reference.families import families_page
 from tools.reference.metrics import metrics_page
-from tools.reference.plugins import runtimes_page, sources_page, step_pages, steps_page, tasks_page
+from tools.reference.plugins import (
+    measurements_page,
+    runtimes_page,
+    sources_page,
+    step_pages,
+    steps_page,
+    tasks_page,
+)
 from tools.reference.record_keys import record_page
 from tools.reference.suite_keys import suite_page
 
@@ -22,6 +29,7 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "metrics.md": ("the metrics, and how each is judged", metrics_page),
     "sources.md": ("where rows come from", sources_page),
     "runtimes.md": ("what executes an artifact", runtimes_page),
+    "measurements.md": ("figures of a model that a budget can limit", measurements_page),
     "record.md": ("every key of run.json, with units", record_page),
     "commands.md": ("the command line, and the options of pytest", commands_page),
 }

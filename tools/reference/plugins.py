@@ -61,6 +61,21 @@ def runtimes_page() -> str:
     return _page("Runtimes", "runtime", head, _runtime_facts)
 
 
+def measurements_page() -> str:
+    """reference/measurements.md"""
+    head = (
+        "`[budgets] measurements.NAME = { value_ratio_max = 0.8 }`. slimgate measures the teacher and the "
+        "variant in turns. A smaller figure is better. To write one, see "
+        "[your own measurement](../own_step.md#your-own-measurement)."
+    )
+    parts = ["# Measurements", head]
+    for name in known_plugins("measurement"):
+        plugin = load("measurement", name)
+        facts = {"unit": plugin.unit or "none", "readings of each model": str(plugin.readings)}
+        parts += [f"## {name}", prose(read_docstring(plugin)), table(("", ""), list(facts.items()))]
+    return "\n\n".join(parts) + "\n"
+
+
 def _runtime_facts(runtime: Any) -> dict[str, str]:
     return {
         "executes": ", ".join(sorted(runtime.kinds)),

@@ -119,6 +119,10 @@ OF_PARTS = {
     "FigureFacts": dict.fromkeys(("teacher", "variant"), "see what"),
     "StageFacts": {"selection": "the metric's own"},
     "PairFacts": dict.fromkeys(("by_points", "interval"), "percentage points, but see `unit`"),
+    "MeasurementFacts": {
+        "interval": "variant / teacher",
+        **dict.fromkeys(("value", "teacher", "readings", "teacher_readings"), "that of `unit`"),
+    },
     "SeparationFacts": {"values": "the metric's own"},
     "BuildsFacts": {"drops_points": "percentage points"},
     "AnswerFacts": {"values": "by name"},

@@ -51,6 +51,10 @@ TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
     "budgets: memory": (budget_tables.MemoryBudget, "`memory = { memory_ratio_max = 0.8 }`"),
     "budgets: flops": (budget_tables.FlopsBudget, "`flops = { ratio_max = 0.5 }`"),
     "budgets: flips": (budget_tables.FlipsBudget, "`flips = { flips_max_percent = 1.0 }`"),
+    "budgets.measurements": (
+        budget_tables.MeasurementBudgetTable,
+        "`load_time = { value_ratio_max = 0.8 }`, by the name of a [measurement](measurements.md)",
+    ),
     "budgets.slices": (budget_tables.SliceBudget, "`accuracy = { drop_points = 5.0 }`, for every slice"),
     "budgets.baseline": (
         tables.BaselineTable,

@@ -73,6 +73,15 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
     size.test_memory(suite, teacher, weighed, report_result)
 
 
+def test_measurement(
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, measurement: str, report_result: Report
+) -> None:
+    """Compares a figure of a variant that a measurement gives with the teacher's."""
+    from slimgate.plugin.gates import measurement as gate
+
+    gate.test_measurement(suite, teacher, variant, measurement, report_result)
+
+
 def test_selftest(
     suite: Suite,
     teacher: ModelHandle,
@@ -150,6 +159,7 @@ def make_test_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
         (test_speedup, bool(suite.dueled)),
         (test_baseline, bool(suite.since_baseline)),
         (test_memory, bool(suite.variants_with_memory)),
+        (test_measurement, bool(suite.measurements)),
         (test_selftest, True),
         (test_latency, bool(suite.timed)),
         (test_load, bool(suite.loaded)),

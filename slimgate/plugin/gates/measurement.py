@@ -1,0 +1,115 @@
+"""The test of a figure that a measurement gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slimgate._system.timestamps import format_now
+from slimgate.errors import MeasureError, SlimgateError
+from slimgate.judge.measurement import MeasuredFigures, figures_message, judge_figures
+from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.loading import load
+from slimgate.plugins.measurement import Measurement
+from slimgate.results.base import worst_verdict
+from slimgate.results.checks import MEASUREMENT
+from slimgate.results.measurement import MeasurementFacts
+from slimgate.run.gate_results import GateResult
+from slimgate.run.model_handle import ModelHandle
+from slimgate.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from slimgate.plugins.models import Predictor
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A model of a run as a measurement gets it: a MeasuredModel."""
+
+    handle: ModelHandle
+
+    @property
+    def name(self) -> str:
+        return self.handle.name
+
+    @property
+    def folder(self) -> Path:
+        return self.handle.built.artifact.folder
+
+    @property
+    def inputs(self) -> Arrays:
+        run = self.handle.run
+        return run.workload(self.name, run.largest_workload).inputs
+
+    @property
+    def predictor(self) -> Predictor:
+        return self.handle.predictor
+
+    def load_in_new_process(self) -> float:
+        return self.handle.run.read_memory(self.name).load_seconds
+
+
+def test_measurement(
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, measurement: str, report_result: Report
+) -> None:
+    """Compares a figure of a variant with the teacher's. Both are measured in turns."""
+    report_build(teacher, report_result)
+    report_build(variant, report_result)
+    plugin: Measurement = load("measurement", measurement)
+    figures = _take_readings(plugin, measurement, BuiltModel(teacher), BuiltModel(variant))
+    judged = [
+        replace(facts, on_inconclusive=facts.on_inconclusive or suite.measure.on_inconclusive)
+        for facts in map(
+            partial(judge_figures, figures), suite.budgets[variant.name].measurements[measurement]
+        )
+    ]
+    facts = MeasurementFacts(
+        title=plugin.title,
+        unit=plugin.unit,
+        teacher=figures.teacher_value.value,
+        value=figures.value.value,
+        teacher_readings=figures.teacher.tolist(),
+        readings=figures.variant.tolist(),
+        ratio=figures.ratio.value,
+        interval=figures.ratio.interval,
+        budgets=judged,
+        verdict=worst_verdict([facts.verdict for facts in judged]),
+        message=figures_message(variant.name, plugin.title, plugin.unit, figures, judged),
+        measured=format_now(),
+    )
+    report_result(GateResult(MEASUREMENT, variant.name, measurement, facts))
+    conclude(variant, facts)
+
+
+def _take_readings(
+    plugin: Measurement, name: str, teacher: BuiltModel, variant: BuiltModel
+) -> MeasuredFigures:
+    """One reading of each model by round; the order changes by round. Raises MeasureError."""
+    readings: dict[str, list[float]] = {teacher.name: [], variant.name: []}
+    for number in range(plugin.readings):
+        for model in (variant, teacher) if number % 2 else (teacher, variant):
+            readings[model.name].append(_read(plugin, name, model, number + 1))
+    return MeasuredFigures(np.array(readings[teacher.name]), np.array(readings[variant.name]))
+
+
+def _read(plugin: Measurement, name: str, model: BuiltModel, number: int) -> float:
+    stage = f"{model.name} · {plugin.title}, reading {number} of {plugin.readings}"
+    try:
+        with model.handle.run.watch.stage(stage, still=True):
+            value = float(plugin.measure(model))
+    except SlimgateError:
+        raise
+    except Exception as error:  # a user's measurement may raise anything; it becomes one line
+        text = " ".join(str(error).split())
+        raise MeasureError(
+            f"{model.name}: measurement {name} failed: {type(error).__name__}: {text}"
+        ) from error
+    if not (isfinite(value) and value > 0):
+        raise MeasureError(f"{model.name}: measurement {name} gave {value:g}, expected a number above 0")
+    return value

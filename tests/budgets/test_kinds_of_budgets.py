@@ -13,6 +13,7 @@ from slimgate.judge.budget_tables import (
     FlipsBudget,
     FlopsBudget,
     LatencyBudgetTable,
+    MeasurementBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
     QuantizedBudget,
@@ -33,6 +34,7 @@ KEYS = {
     "flips": (FlipsBudget.kind,),
     "slices": (SliceBudget.kind,),
     "latency": LatencyBudgetTable.kinds,
+    "measurements": MeasurementBudgetTable.kinds,
     **{name: table.kinds for name, table in TOKEN_TABLES.items()},
 }
 KINDS = [pytest.param(kind, id=f"{kind.table}-{kind.name}") for kind in budget_kinds().values()]

@@ -346,10 +346,14 @@ class KlBudgetTable(_LimitBudgets):
         )
 
 
+# The kinds of budgets on a figure of a measurement.
+VALUE_RATIO, VALUE = "value_ratio_max", "value_max"
+
+
 class MeasurementBudgetTable(_LimitBudgets):
     """Budgets on a figure that a measurement gives, all of which must hold. A smaller figure is better."""
 
-    kinds: ClassVar = ("value_ratio_max", "value_max")
+    kinds: ClassVar = (VALUE_RATIO, VALUE)
     example: ClassVar = "{ value_ratio_max = 0.8 }"
     value_ratio_max: float | None = Field(default=None, gt=0)
     """Largest value of the variant's figure / the teacher's figure."""

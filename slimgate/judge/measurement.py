@@ -15,13 +15,12 @@ from math import exp
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.judge.budget_tables import LimitBudget, MeasurementBudgetTable
+from slimgate.judge.budget_tables import VALUE, VALUE_RATIO, LimitBudget
 from slimgate.judge.decision import to_verdict
 from slimgate.judge.speed import log_ratio_interval
 from slimgate.results.base import BudgetFacts, Verdict
 
 Floats = npt.NDArray[np.float64]
-_RATIO, _VALUE = MeasurementBudgetTable.kinds
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,15 @@ class MeasuredFigures:
 
 
 def _find_median(values: Floats, divisors: Floats) -> Figure:
+    if len(values) == 1:  # counted: not by logarithms, because 3 would become 3.0000000000000004
+        return Figure(float(values[0] / divisors[0]), None)
     middle, low, high = log_ratio_interval(values, divisors)
-    return Figure(exp(middle), (exp(low), exp(high)) if len(values) > 1 else None)
+    return Figure(exp(middle), (exp(low), exp(high)))
 
 
 def judge_figures(figures: MeasuredFigures, budget: LimitBudget) -> BudgetFacts:
     """PASS if the whole interval is within the limit, FAIL if none of it is, else INCONCLUSIVE."""
-    figure = {_RATIO: figures.ratio, _VALUE: figures.value}[budget.kind]
+    figure = {VALUE_RATIO: figures.ratio, VALUE: figures.value}[budget.kind]
     low, high = figure.interval or (figure.value, figure.value)
     return BudgetFacts(
         kind=budget.kind,

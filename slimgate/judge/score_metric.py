@@ -43,6 +43,8 @@ RECORD_KIND = "logs"
 RULES = "rules"
 # In params, by task the digests of what the base's samples hold; in a comparison, the key of its task there.
 CONTENTS, ANSWER = "contents", "answer"
+# In place of the digest of the base's answers, if the base has several runs.
+SEVERAL_RUNS = "several runs"
 
 
 def score_metric(

@@ -12,7 +12,7 @@ from slimgate._system.digests import json_digest
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import quality_facts
-from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
+from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES, SEVERAL_RUNS
 from slimgate.logs.answer_columns import ANSWER_METRICS
 from slimgate.logs.columns import column_digest
 from slimgate.logs.comparison_lines import format_comparison
@@ -154,13 +154,13 @@ def _describe_contents(comparison: Comparison, tool: str) -> dict[str, str]:
 
     scores: a digest of the base's scores, to 6 decimals, in the order of the ids. It is there if the answers
     alone decide the scores: not if a judge model does, and not for choices by their probabilities. It is not
-    there for several runs, whose answers are not compared.
+    there for several runs of the base, whose answers are not compared.
     """
     if not comparison.contents:
         return {}
     entry = {CONTENTS: _name_place(comparison)}
-    written = ANSWER in comparison.contents and comparison.runs is None
-    if written and not is_scored_by_judge(comparison.metric, tool):
+    is_comparable = comparison.contents.get(ANSWER, SEVERAL_RUNS) != SEVERAL_RUNS
+    if is_comparable and not is_scored_by_judge(comparison.metric, tool):
         scores = comparison.base[np.argsort(comparison.ids, kind="stable")].round(6)
         entry["scores"] = column_digest(scores)
     return entry

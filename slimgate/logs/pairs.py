@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError
-from slimgate.judge.score_metric import ANSWER
+from slimgate.judge.score_metric import ANSWER, SEVERAL_RUNS
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import cut_text
@@ -40,9 +40,6 @@ from slimgate.plugins.reader import (
     Log,
     TaskLog,
 )
-
-# In place of a digest of the answers, where a side has several runs.
-SEVERAL_RUNS = "several runs"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Loads plug-ins by name: those of slimgate and of installed packages, and "package.module:object".
 
 An installed package adds plug-ins by entry points, in the groups slimgate.steps, .tasks, .metrics, .sources,
-.runtimes, .measurements, .budgets and .logs (readers of other tools' logs):
+.runtimes, .measurements and .logs (readers of other tools' logs):
 
     [project.entry-points."slimgate.runtimes"]
     llama_cpp = "slimgate_gguf.runtime:LlamaCpp"
@@ -72,13 +72,13 @@ def _entry_points_by_kind() -> dict[str, tuple[EntryPoint, ...]]:
     points = [point for name in sorted(names) for point in distribution(name).entry_points]
     return {
         kind: tuple(point for point in points if point.group == f"slimgate.{kind}s")
-        for kind in (*OBJECTS, "metric", "budget")
+        for kind in (*OBJECTS, "metric")
     }
 
 
 @cache
 def installed_plugins(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
-    """Name -> the entry points of installed packages for a kind of plug-in, or for "metric" or "budget"."""
+    """Name -> the entry points of installed packages that add plug-ins of a kind. A kind may be "metric"."""
     by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for entry_point in sorted(
         _entry_points_by_kind()[kind],

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-from slimgate.plugins.base import Arrays
-
-if TYPE_CHECKING:
-    from slimgate.plugins.models import Predictor
+from typing import Protocol
 
 # The fewest rounds for which the interval of a median exists at 95 %: 1 - 2 / 2^6.
 LEAST_ROUNDS = 6
@@ -29,16 +24,11 @@ class MeasuredModel(Protocol):
     def folder(self) -> Path:
         """The folder with the files of the model."""
 
-    @property
-    def inputs(self) -> Arrays:
-        """The prepared gate rows of the largest workload, by name: (rows, tokens) arrays for texts."""
-
-    @property
-    def predictor(self) -> Predictor:
-        """The model in this process, loaded on first use: `fetch(forward(prepare(inputs)))` is one call."""
-
     def load_in_new_process(self) -> float:
-        """Seconds in which a new process imports the runtime and loads the model."""
+        """Seconds in which a new process imports the runtime and loads the model.
+
+        The process then predicts the largest workload a few times, which these seconds do not contain.
+        """
 
 
 class Measurement(ABC):
@@ -57,6 +47,9 @@ class Measurement(ABC):
     @abstractmethod
     def measure(self, model: MeasuredModel) -> float:
         """Takes one reading. Readings must not depend on each other.
+
+        A process stays some per cent faster or slower until it ends, because of its place in memory. So a
+        figure that depends on time needs a new process for each reading.
 
         Args:
             model: the teacher or a variant.

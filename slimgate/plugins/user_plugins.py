@@ -96,15 +96,19 @@ def _check_plugin(kind: str, plugin: Plugin) -> Plugin:
     if kind == "step":
         _check_declared(plugin)
     if kind == "measurement":
-        _check_readings(plugin)
+        _check_measurement(plugin)
     return plugin
 
 
-def _check_readings(measurement: Any) -> None:
-    """Raises SuiteError if the attributes of a measurement have a wrong type or value."""
-    for name in ("title", "unit"):
-        if not isinstance(getattr(measurement, name), str):
-            raise SuiteError(f"{name} is {getattr(measurement, name)!r}, expected a text")
+def _check_measurement(measurement: Any) -> None:
+    """Raises SuiteError if the attributes of a measurement are missing or have a wrong type or value."""
+    title = getattr(measurement, "title", None)
+    if not isinstance(title, str) or not title.strip():
+        raise SuiteError(
+            f'title is {title!r}, expected the name of the figure in reports, such as "load time"'
+        )
+    if not isinstance(measurement.unit, str):
+        raise SuiteError(f'unit is {measurement.unit!r}, expected a text such as "s"')
     readings = measurement.readings
     if type(readings) is not int or not (readings == 1 or readings >= LEAST_ROUNDS):
         raise SuiteError(

@@ -105,12 +105,12 @@ def list_settings(suite: Suite) -> dict[str, Any]:
         **_list_fields("measure", suite.measure, type(suite.measure)),
         "measure.metrics": list(suite.metrics),
         "measure.workloads": [workload.id for workload in suite.workloads],
-        **({"measure.measurements": figures} if figures else {}),
         "budgets.family": suite.family,
     }
     portable = {key: _to_portable(value, base) for key, value in values.items() if key not in NO_DEMAND}
     # Settings name the user's modules as package.module:object.
-    names = dict.fromkeys(name for value in portable.values() for name in _find_code_names(value))
+    named = (*portable.values(), figures)
+    names = dict.fromkeys(name for value in named for name in _find_code_names(value))
     return {**portable, **{f"{CODE}{name}": _digest_own_code(name.partition(":")[0]) for name in names}}
 
 

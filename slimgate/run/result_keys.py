@@ -94,9 +94,11 @@ def make_results_keys(
 
 
 def _digest_measurements(suite: Suite, name: str) -> dict[str, str]:
-    """The code of the measurements that a model has budgets on, by name."""
-    measurements = suite.find_budgets(name).measurements
-    return {figure: code_digest(module_of(load("measurement", figure))) for figure in measurements}
+    """The code of the measurements that a model has budgets on, by module: what is named, and its class."""
+    figures = suite.find_budgets(name).measurements
+    named = [module for figure in figures if (module := _find_added_module("measurement", figure))]
+    classes = [module_of(load("measurement", figure)) for figure in figures]
+    return {module: code_digest(module) for module in dict.fromkeys([*named, *classes])}
 
 
 def make_metrics_key(suite: Suite) -> dict[str, str]:
@@ -112,7 +114,7 @@ def make_metrics_key(suite: Suite) -> dict[str, str]:
         for budgets in tables
         for metric in (*budgets.quality, *budgets.behaviour.sliced_metrics, *budgets.baseline)
     ]
-    modules = {name: _find_metric_module(name) for name in (*suite.metrics, *budgeted)}
+    modules = {name: _find_added_module("metric", name) for name in (*suite.metrics, *budgeted)}
     package = "slimgate.judge.metrics"
     files = sorted(module_info.name for module_info in pkgutil.iter_modules(import_module(package).__path__))
     return {
@@ -133,11 +135,11 @@ def make_separation_key(metric: str, answers: Mapping[str, tuple[str | None, Pat
     return json_digest([metric, {name: [inputs, files[name]] for name, (inputs, _) in answers.items()}])
 
 
-def _find_metric_module(name: str) -> str | None:
-    """The module of a metric; None for slimgate's own metrics."""
+def _find_added_module(kind: str, name: str) -> str | None:
+    """The module that a suite or an entry point names for a plug-in of a kind; None for slimgate's own."""
     if ":" in name and not name.startswith("hub:"):
         return name.partition(":")[0]
-    entries = installed_plugins("metric").get(name)
+    entries = installed_plugins(kind).get(name)
     return entries[0].value.partition(":")[0] if entries else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from slimgate._system.toml import toml_key
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.judge.behaviour_budgets import LABEL
 from slimgate.judge.budget_tables import GOODPUT, PART_OF, LimitBudget, SpeedBudget, limits_part
@@ -22,7 +23,7 @@ from slimgate.suite.step_checks import ErrorAt, ModelWalk, find_origins
 from slimgate.suite.suite import TEACHER, Suite, TaskSetup
 from slimgate.suite.switched_off import MEASUREMENTS
 from slimgate.suite.tables import LENGTH_BUCKET
-from slimgate.suite.variant_budgets import SIZE
+from slimgate.suite.variant_budgets import SIZE, VariantBudgets
 
 # Outcomes that a task must have before its models can form a cascade.
 CLASS_SCORES = frozenset({"prediction", "probabilities"})
@@ -118,15 +119,27 @@ def _check_endpoint_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
         unmeasured = [limit for limit in budgets.times if limit.kind not in measured]
     timed: list[tuple[str, Any]] = [(LATENCY, limit) for limit in unmeasured]
     sized = [(SIZE, budgets.size), (SIZE, budgets.quantized), ("memory", budgets.memory)]
-    figures = [(f"{MEASUREMENTS}.{name}", limits[0]) for name, limits in budgets.measurements.items()]
-    for key, budget in (*timed, *sized, ("flops", budgets.flops), *figures):
+    by_key = [((key,), budget) for key, budget in (*timed, *sized, ("flops", budgets.flops))]
+    for path, budget in (*by_key, *_list_figures(budgets)):
         if budget is not None:
-            off = f'{key} = {{ {budget.kind} = "off", reason = "{endpoints[0]} is an endpoint" }}'
+            off = _switch_off(path, budget.kind, f"{endpoints[0]} is an endpoint")
             problem = (
                 f"{endpoints[0]} is an endpoint, and slimgate cannot measure its files, calls and memory; "
                 f"switch the budget off: [budgets.variants.{name}] {off}"
             )
-            raise error_at(("budgets", key), problem)
+            raise error_at(("budgets", *path), problem)
+
+
+def _list_figures(budgets: VariantBudgets) -> list[tuple[tuple[str, ...], LimitBudget]]:
+    """The place under [budgets] of each budget on the figure of a measurement, and the budget."""
+    return [
+        ((MEASUREMENTS, figure), limit) for figure, limits in budgets.measurements.items() for limit in limits
+    ]
+
+
+def _switch_off(path: Sequence[str], kind: str, reason: str) -> str:
+    """The line under [budgets.variants.NAME] that switches off the budget at a place under [budgets]."""
+    return f'{".".join(map(toml_key, path))} = {{ {kind} = "off", reason = "{reason}" }}'
 
 
 def check_can_ask(suite: Suite, names: Iterable[str]) -> None:
@@ -167,19 +180,19 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     budgets, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
     if budgets is None or suite.is_dueled(name) or suite.is_loaded(name) or not variant.gated:
         return
-    kinds = [(LATENCY, budget.kind) for budget in budgets.on_times]
+    kinds: list[tuple[tuple[str, ...], str]] = [((LATENCY,), budget.kind) for budget in budgets.on_times]
     if budgets.memory is not None:
-        kinds.append(("memory", budgets.memory.kind))
-    kinds += [(f"{MEASUREMENTS}.{name}", limits[0].kind) for name, limits in budgets.measurements.items()]
-    for key, kind in kinds[:1]:
+        kinds.append((("memory",), budgets.memory.kind))
+    kinds += [(path, limit.kind) for path, limit in _list_figures(budgets)]
+    for path, kind in kinds[:1]:
         unpacked = name if suite.is_unpacked(name) else TEACHER
-        off = f'{kind} = "off", reason = "judged by its answers alone"'
+        off = _switch_off(path, kind, "judged by its answers alone")
         problem = (
             f"{unpacked} has quantized weights that are unpacked to floating point, so its "
-            f"{key} would not be that of its format; switch the budget off: "
-            f"[budgets.variants.{name}] {key} = {{ {off} }}"
+            f"{path[-1]} would not be that of its format; switch the budget off: "
+            f"[budgets.variants.{name}] {off}"
         )
-        raise error_at(("budgets", key), problem)
+        raise error_at(("budgets", *path), problem)
 
 
 def _check_flops_budget(suite: Suite, name: str, error_at: ErrorAt) -> None:

@@ -1,14 +1,14 @@
-"""The kind of budget of CONTRIBUTING in a package: suite, schema, judge, report and comparison know it."""
+"""The kind of budget of CONTRIBUTING is one file: suite, schema, judge, report and comparison know it."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from support.doc_blocks import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -42,31 +42,18 @@ print(json.dumps({
 """
 
 
-ENTRY = "[slimgate.budgets]\n{} = more_errors:kind\n"
-NAME = "more_errors_relative"
-
-
-def run_with_package(folder: Path, entries: str) -> subprocess.CompletedProcess[str]:
-    """The program, where a package with the kind and these entry points is installed."""
-    about = folder / "more_errors-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: more-errors\nVersion: 1.0\n", "utf-8")
-    (about / "entry_points.txt").write_text(entries, "utf-8")
-    (folder / "more_errors.py").write_text(KIND, "utf-8")
-    (folder / "program.py").write_text(PROGRAM, "utf-8")
-    path = os.pathsep.join([str(folder), str(ROOT)])
-    return subprocess.run(
+def test_a_kind_of_budget_is_one_file(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "slimgate", tmp_path / "slimgate", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "slimgate/budgets/more_errors_relative.py").write_text(KIND, "utf-8")
+    (tmp_path / "program.py").write_text(PROGRAM, "utf-8")
+    done = subprocess.run(
         [sys.executable, "program.py"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def test_a_kind_of_budget_is_one_file(tmp_path: Path) -> None:
-    done = run_with_package(tmp_path, ENTRY.format(NAME))
     assert done.returncode == 0, done.stderr
     known = json.loads(done.stdout)
     assert "more_errors_relative 0.50: 0.050 [" in known.pop("line")
@@ -77,17 +64,3 @@ def test_a_kind_of_budget_is_one_file(tmp_path: Path) -> None:
         "other limit": "PASS",
         "in schema": True,
     }
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("other", 'budget "other": more_errors:kind has the name more_errors_relative, expected'),
-        (
-            "drop_points",
-            'budget "drop_points" is the name of several plug-ins: slimgate itself, more_errors:kind',
-        ),
-    ],
-)
-def test_a_wrong_name_is_refused(tmp_path: Path, entry: str, message: str) -> None:
-    assert message in run_with_package(tmp_path, ENTRY.format(entry)).stderr

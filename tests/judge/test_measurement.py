@@ -38,9 +38,12 @@ def test_turns_cancel_what_slows_both() -> None:
     assert verdict(figures, VALUE, 4.1) == "PASS"
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(0.5, "PASS"), (0.49, "FAIL")])
-def test_a_counted_figure_is_compared_with_the_limit(limit: float, expected: str) -> None:
-    assert verdict(figures_of([4], [2]), RATIO, limit) == expected
+@pytest.mark.parametrize("count", [3, 7, 2])
+def test_a_counted_figure_may_equal_its_limit(count: int) -> None:
+    figures = figures_of([12], [count])
+    assert figures.value.value == count
+    assert verdict(figures, VALUE, count) == verdict(figures, RATIO, count / 12) == "PASS"
+    assert verdict(figures, VALUE, count - 0.01) == "FAIL"
 
 
 def test_the_line_has_the_values_and_every_verdict() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from support.added_package import add_package
 from support.tiny_suite import tiny_run
 
+from slimgate._system import digests
 from slimgate.plugin.plan_text import plan_lines
 from slimgate.record.comparing.demands import find_weakenings
 from slimgate.run.demands import make_demands
 from slimgate.run.gate_results import list_budgeted_checks
+from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
 from slimgate.suite.schema import make_suite_schema
 from tools.reference.plugins import measurements_page
@@ -90,3 +93,30 @@ def test_schema_and_reference_list_it() -> None:
     assert {"energy", "load_time"} <= budgets["properties"].keys()
     assert "value_ratio_max" in json.dumps(make_suite_schema())
     assert "\n## energy\n\nThe energy of a call." in measurements_page()
+
+
+def test_new_code_drops_the_results_of_earlier_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of the class, and of the module that a suite names."""
+    budget = BUDGET.replace("measurements.energy", 'measurements."named_meter:meter"')
+
+    def keys(name: str, of_class: str, of_name: str) -> dict[str, str]:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "own_meter.py").write_text(of_class, "utf-8")
+        (folder / "named_meter.py").write_text(of_name, "utf-8")
+        for module in ("own_meter", "named_meter"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        for cached in (digests._parse, digests._source, digests._imports, digests._own_digest):
+            cached.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(folder)
+            run = run_with(tmp_path, budget)
+            return make_results_keys(run.suite, run.rows, "shorter", {"teacher": "t", "shorter": "s"})
+
+    named = "from own_meter import Energy\n\nmeter = Energy()\n"
+    first = keys("first", CODE, named)
+    assert keys("same", CODE, named) == first
+    of_class = keys("class", CODE.replace("1.0", "2.0"), named)
+    of_name = keys("name", CODE, f"{named}meter.readings = 6\n")
+    for changed in (of_class, of_name):
+        assert {kind for kind in first if changed[kind] != first[kind]} == {"measurement"}

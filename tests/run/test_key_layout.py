@@ -24,7 +24,7 @@ from pydantic import BaseModel
 import slimgate
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.workloads import Workload
-from slimgate.results.checks import CONFIRMED, SELF_TEST, SINCE
+from slimgate.results.checks import CONFIRMED, MEASUREMENT, SELF_TEST, SINCE
 from slimgate.run import contents as typed_contents
 from slimgate.run import key_inputs
 from slimgate.run import keys as typed_keys
@@ -516,6 +516,7 @@ def make_judged_suite(family: str | None = None) -> Any:
         "times": {"p50": 6},
         "flops": {"ratio": 7},
         "baseline": {"accuracy": 8},
+        "measurements": {"energy": 10},
         "switched_off": ["x"],
     }
     budgets: dict[str, Any] = {"v": table, "w": {"quality": {"mcc": 9}}}
@@ -548,16 +549,19 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "size": ({}, {"size": {"ratio": 3}}),
     "memory": ({"workloads": ["one"], "memory": True}, {}),
     "flops": ({}, {"flops": {"ratio": 7}}),
+    MEASUREMENT: ({"workloads": ["one"]}, {"measurements": {"energy": 10}}),
     "latency": ({"workloads": ["one"], **TIMED}, {"times": {"p50": 6}}),
     "speedup": ({"workloads": ["one"], **TIMED}, {"speed": {"one": 4}, "part_speeds": {"two": 5}}),
     SELF_TEST: ({"metrics": ["accuracy"], "workloads": ["one"], **TIMED}, {"quality": {"f1": 1}}),
 }
 JUDGED = ("quality", SINCE, CONFIRMED, "behaviour", SELF_TEST)
+CODE = {**dict.fromkeys(JUDGED, {"f1": "code of f1"}), MEASUREMENT: {"meter": "code of meter"}}
 
 
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result_keys, "make_metrics_key", lambda _suite: {"f1": "code of f1"})
+    monkeypatch.setattr(result_keys, "_digest_measurements", lambda *_: {"meter": "code of meter"})
 
 
 @pytest.mark.usefixtures("metrics")
@@ -571,7 +575,7 @@ def test_results() -> None:
             tables["w"] = {"quality": {"mcc": 9}}
         assert results[kind] == {
             **RESULTS,
-            "metrics": {"f1": "code of f1"} if kind in JUDGED else {},
+            "metrics": CODE.get(kind, {}),
             "settings": {"measure": {**ALWAYS, **measure}, "budgets": tables},
         }, kind
 

@@ -74,12 +74,17 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
 
 
 def test_measurement(
-    suite: Suite, teacher: ModelHandle, variant: ModelHandle, measurement: str, report_result: Report
+    suite: Suite,
+    teacher: ModelHandle,
+    variant: ModelHandle,
+    measurement: str,
+    report_result: Report,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Compares a figure of a variant that a measurement gives with the teacher's."""
     from slimgate.plugin.gates import measurement as gate
 
-    gate.test_measurement(suite, teacher, variant, measurement, report_result)
+    gate.test_measurement(suite, teacher, variant, measurement, report_result, request)
 
 
 def test_selftest(

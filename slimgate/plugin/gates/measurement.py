@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isfinite
+from math import inf, nan
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.measurement import MeasuredFigures, figures_message, judge_figures
+from slimgate.plugin.gates.latency import describe_unpacked_times
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.plugins.base import Arrays
 from slimgate.plugins.loading import load
 from slimgate.plugins.measurement import Measurement
 from slimgate.results.base import worst_verdict
@@ -23,9 +24,6 @@ from slimgate.results.measurement import MeasurementFacts
 from slimgate.run.gate_results import GateResult
 from slimgate.run.model_handle import ModelHandle
 from slimgate.suite.suite import Suite
-
-if TYPE_CHECKING:
-    from slimgate.plugins.models import Predictor
 
 
 @dataclass(frozen=True)
@@ -42,26 +40,26 @@ class BuiltModel:
     def folder(self) -> Path:
         return self.handle.built.artifact.folder
 
-    @property
-    def inputs(self) -> Arrays:
-        run = self.handle.run
-        return run.workload(self.name, run.largest_workload).inputs
-
-    @property
-    def predictor(self) -> Predictor:
-        return self.handle.predictor
-
     def load_in_new_process(self) -> float:
         return self.handle.run.read_memory(self.name).load_seconds
 
 
 def test_measurement(
-    suite: Suite, teacher: ModelHandle, variant: ModelHandle, measurement: str, report_result: Report
+    suite: Suite,
+    teacher: ModelHandle,
+    variant: ModelHandle,
+    measurement: str,
+    report_result: Report,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Compares a figure of a variant with the teacher's. Both are measured in turns."""
+    plugin: Measurement = load("measurement", measurement)
+    if (reason := _describe_not_measured(plugin, request.config, teacher, variant)) is not None:
+        if variant.variant.gated:
+            pytest.fail(f"{variant.name}: {plugin.title} has a budget, but {reason}", pytrace=False)
+        pytest.skip(reason)
     report_build(teacher, report_result)
     report_build(variant, report_result)
-    plugin: Measurement = load("measurement", measurement)
     figures = _take_readings(plugin, measurement, BuiltModel(teacher), BuiltModel(variant))
     judged = [
         replace(facts, on_inconclusive=facts.on_inconclusive or suite.measure.on_inconclusive)
@@ -87,6 +85,13 @@ def test_measurement(
     conclude(variant, facts)
 
 
+def _describe_not_measured(plugin: Measurement, config: pytest.Config, *models: ModelHandle) -> str | None:
+    """Why the figure of these models is not measured; None if it can be."""
+    if plugin.readings > 1 and hasattr(config, "workerinput"):
+        return "it was not measured: xdist workers share the machine (-n)"
+    return describe_unpacked_times(*models)
+
+
 def _take_readings(
     plugin: Measurement, name: str, teacher: BuiltModel, variant: BuiltModel
 ) -> MeasuredFigures:
@@ -102,7 +107,7 @@ def _read(plugin: Measurement, name: str, model: BuiltModel, number: int) -> flo
     stage = f"{model.name} · {plugin.title}, reading {number} of {plugin.readings}"
     try:
         with model.handle.run.watch.stage(stage, still=True):
-            value = float(plugin.measure(model))
+            value: object = plugin.measure(model)
     except SlimgateError:
         raise
     except Exception as error:  # a user's measurement may raise anything; it becomes one line
@@ -110,6 +115,7 @@ def _read(plugin: Measurement, name: str, model: BuiltModel, number: int) -> flo
         raise MeasureError(
             f"{model.name}: measurement {name} failed: {type(error).__name__}: {text}"
         ) from error
-    if not (isfinite(value) and value > 0):
-        raise MeasureError(f"{model.name}: measurement {name} gave {value:g}, expected a number above 0")
-    return value
+    figure = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
+    if not 0 < figure < inf:
+        raise MeasureError(f"{model.name}: measurement {name} gave {value!r}, expected a number above 0")
+    return figure

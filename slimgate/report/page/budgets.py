@@ -12,7 +12,7 @@ from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.behaviour_budgets import is_slices_kind
 from slimgate.judge.budget_kinds import is_in_points, list_point_limits
-from slimgate.judge.budget_tables import MeasurementBudgetTable, QuantizedBudget
+from slimgate.judge.budget_tables import VALUE_RATIO, QuantizedBudget
 from slimgate.judge.message import format_builds
 from slimgate.judge.slices import budget_slices
 from slimgate.record.run import VariantRecord
@@ -96,8 +96,8 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
         case MeasurementFacts(title=title):
             of = f"{escape(title)}, {budget_words(budget.kind)}"
             words = f"{significant(budget.value)}{_bounds(budget.interval)}"
-            is_ratio = budget.kind == MeasurementBudgetTable.kinds[0]
-            return _line(of, words, budget, budget.value, budget.interval, zero=1.0 if is_ratio else 0.0)
+            zero = 1.0 if budget.kind == VALUE_RATIO else 0.0
+            return _line(of, words, budget, budget.value, budget.interval, zero=zero)
         case SpeedupFacts(speedup=speedup, speedup_interval=interval):
             of = f"{result.of}, {workload_words(result.name)}"
             return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)

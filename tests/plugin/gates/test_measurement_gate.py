@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.added_package import add_package
@@ -44,6 +46,18 @@ class Broken(Meter):
         return model.no_such_thing
 
 
+class Text(Meter):
+    def of_variant(self, model):
+        return "3"
+
+
+class Counted(Meter):
+    readings = 1
+
+    def of_variant(self, model):
+        return 3
+
+
 class Absent(Meter):
     def of_variant(self, model):
         raise MeasureError("this machine has no energy counter")
@@ -61,9 +75,11 @@ def run_with(folder: Path, name: str, limit: float) -> SuiteRun:
     return tiny_run(folder, **{"[measure]\n": BUDGET.format(name, limit) + "[measure]\n"})
 
 
-def measure(run: SuiteRun, name: str) -> list[GateResult]:
+def measure(run: SuiteRun, name: str, **config: object) -> list[GateResult]:
+    """config: attributes of pytest's config, such as `workerinput`."""
     results: list[GateResult] = []
-    gate(run.suite, run.handle("teacher"), run.handle("shorter"), f"meter:{name}", results.append)
+    request: Any = SimpleNamespace(config=SimpleNamespace(**config))
+    gate(run.suite, run.handle("teacher"), run.handle("shorter"), f"meter:{name}", results.append, request)
     return results
 
 
@@ -87,10 +103,22 @@ def test_a_figure_over_its_limit_fails_the_test(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("package")
+def test_beside_other_workers_only_what_is_counted_is_measured(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "Meter", 0.6)
+    with pytest.raises(pytest.fail.Exception, match="energy has a budget, but it was not measured: xdist"):
+        measure(run, "Meter", workerinput={})
+    counted = run_with(tmp_path, "Counted", 1.5)
+    [*_, result] = measure(counted, "Counted", workerinput={})
+    assert isinstance(result.facts, MeasurementFacts)
+    assert (result.facts.value, result.facts.ratio, result.facts.verdict) == (3, 1.5, "PASS")
+
+
+@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("Zero", "shorter: measurement meter:Zero gave 0, expected a number above 0"),
+        ("Text", "shorter: measurement meter:Text gave '3', expected a number above 0"),
         ("Broken", "shorter: measurement meter:Broken failed: AttributeError: 'BuiltModel' object has no"),
         ("Absent", "this machine has no energy counter"),
     ],

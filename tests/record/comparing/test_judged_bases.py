@@ -153,6 +153,14 @@ def test_more_runs_of_the_base_are_no_weaker_gate(tmp_path: Path) -> None:
     assert changes(one, judge_into(tmp_path / "v2" / "int8", runs)) == []
 
 
+def test_runs_of_the_target_hide_no_other_scores(tmp_path: Path) -> None:
+    one = exam_record(tmp_path / "v1")
+    base, first = write_exam(tmp_path / "logs-v2", rule="lenient")
+    _, second = write_exam(tmp_path / "more", rule="lenient", answer="another")
+    runs = ["--base", base, "--target", first, second, *POINTS]
+    assert changes(one, judge_into(tmp_path / "v2" / "int8", runs)) == [RESCORED]
+
+
 def test_rows_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
     old, new = exam_record(tmp_path / "v1"), exam_record(tmp_path / "v2", reverse=True)
     comparison = compare(old, new)

@@ -555,7 +555,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     SELF_TEST: ({"metrics": ["accuracy"], "workloads": ["one"], **TIMED}, {"quality": {"f1": 1}}),
 }
 JUDGED = ("quality", SINCE, CONFIRMED, "behaviour", SELF_TEST)
-CODE = {**dict.fromkeys(JUDGED, {"f1": "code of f1"}), MEASUREMENT: {"meter": "code of meter"}}
+CODE = {**{kind: {"f1": "code of f1"} for kind in JUDGED}, MEASUREMENT: {"meter": "code of meter"}}
 
 
 @pytest.fixture

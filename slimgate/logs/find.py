@@ -12,7 +12,7 @@ from pathlib import Path
 from slimgate.data.row_files import RowFile, columns_of, require
 from slimgate.errors import DataError, SlimgateError
 from slimgate.logs.predictions.files import FORMATS
-from slimgate.plugins.loading import installed_plugins, known_plugins, load
+from slimgate.plugins.loading import installed_plugins, known_plugins, list_modules, load
 from slimgate.plugins.reader import NOT_AS_WRITTEN, Log, Reader, Row, TaskLog
 
 _LAST = "table"
@@ -54,8 +54,13 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     """Reads a log of answers, a load test or a KL log; see `read_log`. Raises DataError."""
     if not path.is_dir():
         require(path)
+    reader: Reader = find_reader(path) if name is None else load("log", name)
+    if name in list_modules("log") and not reader.recognizes(path) and load("log", _LAST).recognizes(path):
+        raise DataError(
+            f"{path}: the format {name} was given, but this is a table of scores; leave the format out"
+        )
     try:
-        log: Log = (find_reader(path) if name is None else load("log", name)).read(path)
+        log = reader.read(path)
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} does not have the log format of its tool ({problem})") from error

@@ -9,7 +9,8 @@ import pytest
 from support.kl_logs import write_kl_log
 from support.tool_logs import OLDER, SCORED, TIMED
 
-from slimgate.logs.find import find_reader, holds_predictions
+from slimgate.errors import DataError
+from slimgate.logs.find import find_reader, holds_predictions, read_log
 from slimgate.plugins.loading import known_plugins, load
 
 WRITTEN = Path(__file__).parent / "written_by_tools"
@@ -80,3 +81,11 @@ def test_other_files_are_recognized_by_no_reader(tmp_path: Path, name: str, text
     (tmp_path / name).write_text(text, "utf-8")
     assert readers_of(tmp_path / name) == []
     assert readers_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("form", ["lm_eval", "inspect", "promptfoo"])
+def test_the_format_of_a_tool_for_a_table_is_one_line(tmp_path: Path, form: str) -> None:
+    table = tmp_path / "scores.csv"
+    table.write_text("id,metric,score\n1,acc,1\n2,acc,0\n", "utf-8")
+    with pytest.raises(DataError, match=f"the format {form} was given, but this is a table of scores"):
+        read_log(table, form)

@@ -55,10 +55,8 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     if not path.is_dir():
         require(path)
     reader: Reader = find_reader(path) if name is None else load("log", name)
-    if name in list_modules("log") and not reader.recognizes(path) and load("log", _LAST).recognizes(path):
-        raise DataError(
-            f"{path}: the format {name} was given, but this is a table of scores; leave the format out"
-        )
+    if name in list_modules("log") and not reader.recognizes(path):
+        _refuse_other_format(path, name)
     try:
         log = reader.read(path)
     except NOT_AS_WRITTEN as error:
@@ -67,6 +65,14 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     if not (log.tasks or log.loads or log.runs or log.models or log.kl):
         raise DataError(f"{path}: the log has no task")
     return replace(log, path=path, models=tuple(replace(model, path=path) for model in log.models))
+
+
+def _refuse_other_format(path: Path, name: str | None) -> None:
+    """Raises DataError if another reader of slimgate recognizes what the reader `name` does not."""
+    for other in (*(other for other in list_modules("log") if other != _LAST), _LAST):
+        if other != name and load("log", other).recognizes(path):
+            noun = "a table of scores" if other == _LAST else f"a log of {other}"
+            raise DataError(f"{path}: the format {name} was given, but this is {noun}; leave the format out")
 
 
 def find_kl_log(path: Path, name: str | None = None) -> Log | None:

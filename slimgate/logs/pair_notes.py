@@ -10,33 +10,31 @@ import pyarrow.compute as pc
 
 from slimgate.logs.columns import Samples
 from slimgate.logs.predictions.files import some
-from slimgate.plugins.reader import Log
+from slimgate.plugins.reader import Log, TaskLog
 
 # The length of a text that a note quotes, in characters.
 LONGEST_QUOTE = 120
 _LONGEST_ERROR = 300
 
 
-def describe_counts(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
-    """A line for each filter with another count than the tool states, or without samples that it lists."""
-    expected, ids = log.tasks[name].samples, pa.array(log.tasks[name].ids, pa.large_string())
-    notes = [
-        f"{format_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, but has "
-        f"{len(rows):,}"
-        for filter_, rows in samples.items()
-        if expected is not None and len(rows) != expected
-    ]
+def describe_lone_filters(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
+    """A line if the results of a log have filters that no sample has."""
     if lone := [name for name in log.tasks[name].filters if name not in samples]:
         filters = ", ".join(filter_ or "none" for filter_ in lone)
-        notes.append(f"{name}: the results of {log.shown} also have the filter {filters}, of no sample here")
-    for filter_, rows in samples.items():
-        lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=rows.ids)))
-        if len(lacking):
-            notes.append(
-                f"{format_place(name, filter_)}: {log.shown} lists {len(lacking):,} samples that it does "
-                f"not contain ({some(lacking)})"
-            )
-    return notes
+        return [f"{name}: the results of {log.shown} also have the filter {filters}, of no sample here"]
+    return []
+
+
+def describe_lacking(log: Log, task: TaskLog, samples: Samples) -> list[str]:
+    """A line if a log has fewer samples than the tool states, and one if it lacks samples that it lists."""
+    lines = []
+    if task.samples is not None and len(samples) != task.samples:
+        lines.append(f"{log.shown} says that {task.samples:,} samples ran, but has {len(samples):,}")
+    ids = pa.array(task.ids, pa.large_string())
+    lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=samples.ids)))
+    if len(lacking):
+        lines.append(f"{log.shown} lists {len(lacking):,} samples that it does not contain ({some(lacking)})")
+    return lines
 
 
 def format_place(task: str, filter_: str) -> str:

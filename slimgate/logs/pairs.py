@@ -19,7 +19,8 @@ from slimgate.logs.columns import Samples, column_digest, read_samples
 from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
-    describe_counts,
+    describe_lacking,
+    describe_lone_filters,
     describe_not_numbers,
     describe_scored_errors,
     format_place,
@@ -118,7 +119,12 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     )
     is_written = base.tasks[name].written and target.tasks[name].written
     checks = rules.checks if is_written and not (base.further or target.further) else None
-    before, after = (_read_runs(name, log, rules, checks, differences) for log in (base, target))
+    lacking: tuple[dict[str, list[str]], dict[str, list[str]]] = ({}, {})
+    before, after = (
+        _read_runs(name, log, rules, checks, differences, lines)
+        for log, lines in zip((base, target), lacking, strict=True)
+    )
+    _report_lacking(name, lacking, rules, differences)
     filters = [filter_ for filter_ in before if filter_ in after]
     if lone := sorted(set(before) ^ set(after)):
         text = f"filter {', '.join(map(repr, lone))} is in only one of the logs"
@@ -191,14 +197,44 @@ def _add_behaviour(
     )
 
 
+def _report_lacking(
+    name: str,
+    lacking: tuple[Mapping[str, list[str]], Mapping[str, list[str]]],
+    rules: Rules,
+    differences: Differences,
+) -> None:
+    """Adds what the logs lack of the samples that they list. lacking: by filter the lines of each side.
+
+    What one log lacks is missing in its pairs, and counted there. What both lack is in no pair, so only
+    `--missing` accepts it.
+    """
+    for filter_ in dict.fromkeys([*lacking[0], *lacking[1]]):
+        sides, where = [lines.get(filter_, []) for lines in lacking], format_place(name, filter_)
+        if all(sides) and rules.missing == "fail":
+            differences.add_missing(where, "; ".join(dict.fromkeys([*sides[0], *sides[1]])))
+        else:
+            differences.notes += [f"{where}: {line}" for lines in sides for line in lines]
+
+
 def _read_runs(
-    name: str, log: Log, rules: Rules, checks: AnswerChecks | None, differences: Differences
+    name: str,
+    log: Log,
+    rules: Rules,
+    checks: AnswerChecks | None,
+    differences: Differences,
+    lacking: dict[str, list[str]],
 ) -> dict[str, Samples]:
-    """Reads all runs of one side, which must share their settings: its samples, by filter."""
+    """Reads all runs of one side, which must share their settings: its samples, by filter.
+
+    lacking: gets, by filter, the lines on samples that a run lists and does not contain.
+    """
     runs = []
     for run in (log, *log.further):
         samples = read_samples(f"{run.shown} {name}".rstrip(), run.tasks[name], rules.slices, checks)
-        differences.notes += describe_counts(name, run, samples)
+        differences.notes += describe_lone_filters(name, run, samples)
+        for filter_, of_filter in samples.items():
+            if lines := describe_lacking(run, run.tasks[name], of_filter):
+                lacking.setdefault(filter_, []).extend(lines)
         runs.append(samples)
         if run is log:
             continue

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from slimgate.errors import DataError
+from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.score_ranges import SHARE
 from slimgate.logs.budgets import POOLED, LogBudgets
@@ -15,11 +17,13 @@ from slimgate.logs.comparisons import Comparison, judge_scores, make_metric
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts
 from slimgate.outcomes import Floats, Ints, Texts
+from slimgate.plugins.reader import split_epoch
 
 
 def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
     """All samples of one comparison of each task; equal questions in any task are one group.
 
+    A sample counts once, with the mean of its epochs: else a task with four epochs would count four times.
     Raises DataError for scores that are not from 0 to 1, because their mean has no meaning.
     """
     for comparison in comparisons:
@@ -28,6 +32,7 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
                 f"{comparison.name}: its scores are not declared to be from 0 to 1, so they cannot be "
                 f"pooled; leave this comparison out with --metric, or write --range {comparison.metric}=0:1"
             )
+    comparisons = [_join_epochs(part) if part.has_epochs else part for part in comparisons]
     base = np.concatenate([_upwards(comparison, comparison.base) for comparison in comparisons])
     target = np.concatenate([_upwards(comparison, comparison.target) for comparison in comparisons])
     groups = _group_over_tasks(comparisons)
@@ -62,9 +67,9 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
             runs=runs,
         ),
         budgets=budgets.pooled,
-        counts=Counts(**counts),
-        worse=sum(comparison.worse for comparison in comparisons),
-        better=sum(comparison.better for comparison in comparisons),
+        counts=replace(Counts(**counts), judged=len(base)),
+        worse=int((target < base).sum()),
+        better=int((target > base).sum()),
         changed=None,
         lost=(),
         won=(),
@@ -73,6 +78,31 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
         ids=ids,
         groups=groups,
         runs=runs,
+    )
+
+
+def _join_epochs(comparison: Comparison) -> Comparison:
+    """The same with one row a sample: the mean over its epochs."""
+    samples = [split_epoch(str(row_id))[0] for row_id in comparison.ids]
+    ids, first, places = np.unique(np.asarray(samples), return_index=True, return_inverse=True)
+    epochs = np.bincount(places)
+
+    def average(scores: Floats) -> Floats:
+        return np.bincount(places, scores) / epochs
+
+    runs = comparison.runs and RunScores(
+        *(np.stack([average(run) for run in side]) for side in (comparison.runs.base, comparison.runs.target))
+    )
+    base, target = average(comparison.base), average(comparison.target)
+    return replace(
+        comparison,
+        ids=cast("Texts", ids),
+        base=base,
+        target=target,
+        groups=None if comparison.groups is None else comparison.groups[first],
+        documents=None if comparison.documents is None else comparison.documents[first],
+        runs=runs,
+        zero_one=comparison.zero_one and is_zero_or_one(base) and is_zero_or_one(target),
     )
 
 

@@ -178,7 +178,7 @@ def _judge_runs(
         *describe_equal_answers(alone),
         *describe_same_model(base, target),
         *describe_unstated_settings(base, target),
-        *describe_large_gains((comparison.name, comparison.judged) for comparison in alone),
+        *describe_large_gains((part.name, part.judged) for part in (*alone, *slices)),
         *describe_percent(alone),
     ]
     return LogVerdicts(

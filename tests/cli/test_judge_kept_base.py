@@ -24,6 +24,8 @@ from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import SETTINGS, Log, Row, TaskLog
 
 WRITTEN = Path(__file__).parents[1] / "logs/written_by_tools"
+# The logs of lm-eval there hold 10 samples of 300.
+SHORTENED = ("--missing", "drop")
 RULES = Rules(missing="drop")
 Judge = Callable[..., tuple[int, Any, str]]
 
@@ -50,7 +52,7 @@ def without_times(found: Any) -> Any:
 @pytest.mark.parametrize(
     ("base", "target", "options"),
     [
-        ("lm_eval/base", "lm_eval/int4", ()),
+        ("lm_eval/base", "lm_eval/int4", SHORTENED),
         ("promptfoo/base.json", "promptfoo/target.json", ("--higher-is-better", "wording")),
     ],
     ids=["lm_eval", "promptfoo"],
@@ -72,8 +74,8 @@ def test_a_kept_base_gives_its_logs_verdict_to_the_last_digit(
 
 def test_a_kept_base_is_kept_again_as_it_is(judge: Judge, tmp_path: Path) -> None:
     base, target = WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4"
-    judge(base, target, "--report", tmp_path / "first")
-    judge(tmp_path / "first", target, "--report", tmp_path / "second")
+    judge(base, target, *SHORTENED, "--report", tmp_path / "first")
+    judge(tmp_path / "first", target, *SHORTENED, "--report", tmp_path / "second")
     first, second = (read_log(tmp_path / name) for name in ("first", "second"))
     assert {name: list(task.rows()) for name, task in first.tasks.items()} == {
         name: list(task.rows()) for name, task in second.tasks.items()
@@ -115,7 +117,8 @@ def test_a_record_without_the_log_of_a_base_is_refused(tmp_path: Path) -> None:
 
 def test_a_baseline_of_two_suites_is_refused(judge: Judge, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        judge(WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4", "--report", tmp_path / name)
+        logs = WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4"
+        judge(*logs, *SHORTENED, "--report", tmp_path / name)
     with pytest.raises(DataError, match=r"it has the logs of 2 bases; name one of .*one, .*two"):
         read_log(tmp_path)
 

@@ -242,3 +242,13 @@ def test_junit_of_a_kl_log_fails_as_the_exit_code(log: Path, tmp_path: Path, act
     assert "slimgate.interval.p99_max" not in found
     assert (found["slimgate.verdict.p99_max"], found["slimgate.verdict.floor"]) == ("INCONCLUSIVE", "PASS")
     assert found["slimgate.verdict"] == "INCONCLUSIVE"
+
+
+def test_a_mean_that_the_chunks_do_not_have_is_refused(log: Path) -> None:
+    text = log.read_text("utf-8")
+    [line] = [line for line in text.splitlines() if line.startswith("Mean    KLD:")]
+    log.write_text(text.replace(line, "Mean    KLD:   0.900000 ±   0.000410"), "utf-8")
+    with pytest.raises(
+        DataError, match=r"the final statistics state a mean KL of 0\.900000, and the lines of"
+    ):
+        read_any_log(log)

@@ -129,6 +129,7 @@ def test_the_versions_of_lm_eval_are_read(tmp_path: Path) -> None:
 
 def test_the_command_shows_the_table_and_json_has_it(capsys: pytest.CaptureFixture[str]) -> None:
     paths = [str(WRITTEN / "lm_eval" / name) for name in ("base", "int4")]
+    paths += ["--missing", "drop"]  # they hold 10 samples of 300
     assert main(["judge", *paths, "--explain-environment"]) == 0
     assert "model_args.pretrained  ./base  ./int4" in capsys.readouterr().out
     assert main(["judge", *paths, "--explain-environment", "--json"]) == 0

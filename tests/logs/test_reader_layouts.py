@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -337,13 +338,35 @@ def sample(key: int, value: Any, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_a_sample_that_the_header_lists_and_no_log_holds_is_said(tmp_path: Path) -> None:
+def test_samples_that_both_headers_list_and_no_log_holds(tmp_path: Path) -> None:
     base = write_inspect(tmp_path / "base.json", [sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3, 4])
     target = write_inspect(tmp_path / "int4.json", [sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3])
-    verdicts = judge(base, target, directions={"grade": True})
+    lines = [f'{log} lists 1 samples that it does not contain ("3")' for log in (base, target)]
+    with pytest.raises(
+        DataError, match=re.escape(f"sums: {'; '.join(lines)}: --missing drop leaves them out")
+    ):
+        judge(base, target, directions={"grade": True})
+    verdicts = judge(base, target, directions={"grade": True}, missing="drop")
     assert verdicts.comparisons[0].counts.judged == 3
-    notes = [note for note in verdicts.notes if "lists" in note]
-    assert notes == [f'sums: {log} lists 1 samples that it does not contain ("3")' for log in (base, target)]
+    assert [note for note in verdicts.notes if "lists" in note] == [f"sums: {line}" for line in lines]
+
+
+def stated(accuracy: float, **score: Any) -> dict[str, Any]:
+    metrics = {"accuracy": {"name": "accuracy", "value": accuracy}, "stderr": {"value": 0.1}}
+    return {"results": {"scores": [{"name": "grade", "scorer": "grade", "metrics": metrics, **score}]}}
+
+
+def test_the_accuracy_that_inspect_states_is_checked(tmp_path: Path) -> None:
+    rows = [sample(key, "C" if key % 4 else "I") for key in range(8)]
+    base = write_inspect(tmp_path / "base.json", rows, **stated(0.75))
+    for name, right in {"good": stated(0.75), "max": stated(1.0, reducer="max")}.items():
+        target = write_inspect(tmp_path / f"{name}.json", rows, **right)
+        assert judge(base, target, directions={"grade": True}).comparisons[0].counts.judged == 8
+    other = write_inspect(tmp_path / "other.json", rows, **stated(0.5))
+    with pytest.raises(
+        DataError, match=r"the results state grade 0\.5000, and the 8 samples have a mean of 0\.75"
+    ):
+        judge(base, other, directions={"grade": True})
 
 
 def test_samples_with_an_error_and_a_score_are_judged_and_said(tmp_path: Path) -> None:

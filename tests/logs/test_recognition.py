@@ -83,6 +83,11 @@ def test_other_files_are_recognized_by_no_reader(tmp_path: Path, name: str, text
     assert readers_of(tmp_path) == []
 
 
+def test_the_format_of_another_tool_is_one_line() -> None:
+    with pytest.raises(DataError, match="the format lm_eval was given, but this is a log of promptfoo"):
+        read_log(WRITTEN / "promptfoo/base.json", "lm_eval")
+
+
 @pytest.mark.parametrize("form", ["lm_eval", "inspect", "promptfoo"])
 def test_the_format_of_a_tool_for_a_table_is_one_line(tmp_path: Path, form: str) -> None:
     table = tmp_path / "scores.csv"

@@ -171,6 +171,7 @@ def _task(file: Path, header: Json) -> TaskLog:
         ids=tuple(_row_id(name, epoch) for epoch in range(1, epochs + 1) for name in names),
         ranges=_RANGES,
         most_tokens=generation.get("max_tokens"),
+        means=dict(_read_means(header)),
         settings={
             "version": spec.get("task_version"),
             "limit": {"limit": as_text(config.get("limit")), "epochs": config.get("epochs")},
@@ -185,6 +186,19 @@ def _task(file: Path, header: Json) -> TaskLog:
         },
         shared_options=(FILTERS, TASK_ARGS, SCORERS),
     )
+
+
+def _read_means(header: Json) -> Iterator[tuple[tuple[str, str], float]]:
+    """The means over all samples that Inspect states: the metrics accuracy and mean, without options."""
+    for score in (header.get("results") or {}).get("scores") or ():
+        is_mean = score.get("reducer") in (None, "mean") and score.get("scorer") == score.get("name")
+        if not is_mean or score.get("unscored_samples"):
+            continue
+        for name in _MEANS & (score.get("metrics") or {}).keys():
+            metric = score["metrics"][name]
+            value = metric.get("value")
+            if isinstance(value, int | float) and not (metric.get("params") or metric.get("options")):
+                yield ("", str(score["name"])), float(value)
 
 
 def _list_own_names(spec: Json) -> set[str]:
@@ -223,6 +237,7 @@ def _read_scorers(header: Json) -> dict[str, Any]:
 
 
 _MOST_FIGURES = 4
+_MEANS = frozenset({"accuracy", "mean"})
 # A role in one log only is another grader, and not an option of which the other log states no default.
 _ROLES, _NAMES_OF_ROLES = "(model roles)", "(names of model roles)"
 # Scorers of inspect_ai that give C, I, P or N, or a share.

@@ -23,6 +23,9 @@ _PAIR = rf"\s+{_NUMBER} ±\s+{_NUMBER}"
 _CHUNK = re.compile(rf"^\s*(\d+)\s{_PAIR}{_PAIR}{_PAIR}{_PAIR} %{_PAIR} %\s*$")
 _PLANNED = re.compile(r"\bcomputing over (\d+) chunks\b")
 _QUANTILE = re.compile(rf"^\s*(Median|99\.0%|99\.9%|Maximum)\s+KLD:\s+{_NUMBER}\s*$")
+_MEAN = re.compile(rf"^\s*Mean\s+KLD:{_PAIR}\s*$")
+# The lines of chunks have five decimals.
+_ROUNDING = 2e-5
 _NAMES = {"Median": "median", "99.0%": "p99", "99.9%": "p999", "Maximum": "maximum"}
 
 
@@ -40,6 +43,7 @@ class LlamaPerplexity(Reader):
         chunks: list[list[float]] = []
         quantiles: dict[str, float] = {}
         planned: int | None = None
+        mean: float | None = None
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             if match := _CHUNK.match(line):
                 if int(match[1]) != len(chunks) + 1:
@@ -49,12 +53,20 @@ class LlamaPerplexity(Reader):
                 chunks.append([float(match[at]) for at in (6, 4, 10)])
             elif head := _PLANNED.search(line):
                 planned = int(head[1])
+            elif stated := _MEAN.match(line):
+                mean = float(stated[1])
             elif quantile := _QUANTILE.match(line):
                 quantiles[_NAMES[quantile[1]]] = float(quantile[2])
         if len(chunks) < 2:
             raise DataError(
                 f"{path}: {len(chunks)} lines of chunks were given, expected at least 2, as llama-perplexity "
                 "--kl-divergence prints them; keep all of its output"
+            )
+        if mean is not None and not abs(mean - chunks[-1][0]) <= _ROUNDING:
+            raise DataError(
+                f"{path}: the final statistics state a mean KL of {mean:.6f}, and the lines of chunks end "
+                f"with {chunks[-1][0]:.5f}: lines are missing, or of another run; give the whole output of "
+                "one run"
             )
         # each chunk's own mean, from the means over all chunks so far
         sums = np.asarray(chunks).T * np.arange(1, len(chunks) + 1)

@@ -211,12 +211,15 @@ def _baselines(
     option: str | None = config.getoption("slimgate_baseline")
     if option is None and not any(suite.baseline or suite.since_baseline for suite in suites.values()):
         return {}
-    from slimgate.run.baseline import BaselineSource, find_baselines, refuse_last_run
+    from slimgate.run.baseline import OPTION, BaselineSource, find_baselines, refuse_last_run
 
-    source = (
-        option and not of_logs_alone and BaselineSource(Path(config.invocation_params.dir, option), option)
-    )
-    baselines = find_baselines(source or None, suites, project_root(config))
+    source = None
+    if option is not None:
+        path = Path(config.invocation_params.dir, option)
+        if of_logs_alone and not path.exists():  # find_baselines reports it for suites of models
+            raise SuiteError(f"{OPTION} {option}: no such file or folder")
+        source = None if of_logs_alone else BaselineSource(path, option)
+    baselines = find_baselines(source, suites, project_root(config))
     refuse_last_run(baselines, suites, report_root)
     return baselines
 

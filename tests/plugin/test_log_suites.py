@@ -333,6 +333,9 @@ def test_a_baseline_is_left_to_slimgate_compare(repository: Path) -> None:
     assert ran.code == 0
     note = "not compared with --slimgate-baseline: bench/logs.toml: use slimgate compare for suites of logs"
     assert any(note in line for line in ran.lines), ran.lines
+    typo = pytest_in(repository, "bench", "-k", "good", "--slimgate-baseline", "reports/baselinse")
+    assert typo.code == 4
+    assert any("--slimgate-baseline reports/baselinse: no such file or folder" in line for line in typo.lines)
 
 
 @pytest.mark.parametrize(

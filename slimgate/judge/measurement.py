@@ -15,7 +15,7 @@ from math import exp
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.judge.budget_tables import VALUE, VALUE_RATIO, LimitBudget
+from slimgate.judge.budget_tables import VALUE_RATIO, LimitBudget
 from slimgate.judge.decision import to_verdict
 from slimgate.judge.speed import log_ratio_interval
 from slimgate.results.base import BudgetFacts, Verdict
@@ -63,7 +63,7 @@ def _find_median(values: Floats, divisors: Floats) -> Figure:
 
 def judge_figures(figures: MeasuredFigures, budget: LimitBudget) -> BudgetFacts:
     """PASS if the whole interval is within the limit, FAIL if none of it is, else INCONCLUSIVE."""
-    figure = {VALUE_RATIO: figures.ratio, VALUE: figures.value}[budget.kind]
+    figure = figures.ratio if budget.kind == VALUE_RATIO else figures.value
     low, high = figure.interval or (figure.value, figure.value)
     return BudgetFacts(
         kind=budget.kind,
@@ -73,7 +73,6 @@ def judge_figures(figures: MeasuredFigures, budget: LimitBudget) -> BudgetFacts:
         n_needed=None,
         value=figure.value,
         interval=figure.interval,
-        on_inconclusive=budget.on_inconclusive,
     )
 
 

@@ -69,7 +69,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
 
 def _refuse_other_format(path: Path, name: str | None) -> None:
     """Raises DataError if another reader of slimgate recognizes what the reader `name` does not."""
-    for other in (*(other for other in list_modules("log") if other != _LAST), _LAST):
+    for other in sorted(list_modules("log"), key=lambda other: other == _LAST):
         if other != name and load("log", other).recognizes(path):
             noun = "a table of scores" if other == _LAST else f"a log of {other}"
             raise DataError(f"{path}: the format {name} was given, but this is {noun}; leave the format out")

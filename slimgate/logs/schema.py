@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.logs.budgets import POOLED, RANGES
 from slimgate.logs.suite import LOGS, LogsTable
+from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.schema import DIALECT, SITE, make_limits_schema
-from slimgate.suite.switched_off import MEASUREMENTS
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json

@@ -14,7 +14,7 @@ from slimgate.judge.message import format_builds
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.cascades import format_passed_on
-from slimgate.report.figures import drop_words, smaller, times_words, with_note
+from slimgate.report.figures import drop_words, smaller, times_words, with_bounds, with_note
 from slimgate.report.peaks import peak_ms, rates_of
 from slimgate.report.status import (
     TEACHER,
@@ -301,15 +301,10 @@ def measurements_table(record: RunRecord) -> str:
         column("value", lambda facts: significant(facts.value)),
         column("teacher's", lambda facts: significant(facts.teacher)),
         Column("unit", [escape(facts.unit) for *_, facts in measured]),
-        column("value / teacher's", _ratio_of_readings),
+        column("value / teacher's", lambda facts: with_bounds(facts.ratio, facts.interval)),
         column("rounds", lambda facts: count(len(facts.readings))),
     ]
     return table(without_empty(columns)) if measured else ""
-
-
-def _ratio_of_readings(facts: MeasurementFacts) -> str:
-    interval = "" if facts.interval is None else " [{}, {}]".format(*map(significant, facts.interval))
-    return significant(facts.ratio) + interval
 
 
 def _ratio(facts: MemoryFacts) -> str:

@@ -62,6 +62,12 @@ def flops_words(counted: Counted | None) -> str | None:
     return with_note(f"{significant(counted.flops / _GIGA)} GFLOPs", tokens, ratio)
 
 
+def with_bounds(value: float | None, interval: tuple[float, float] | None, unit: str = "") -> str:
+    """`0.808 [0.79, 0.83]`, or the value alone. unit: what follows the value, such as " ms"."""
+    bounds = "" if interval is None else " [{}, {}]".format(*map(significant, interval))
+    return f"{significant(value)}{unit}{bounds}"
+
+
 def drop_words(
     points: float | None,
     interval: tuple[float, float] | None,

@@ -31,7 +31,7 @@ CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 SELF_TEST = "self_test"
 ERROR = "error"
 # The tables of [budgets] that differ in name from their results.
-BASELINE, LATENCY = "baseline", "latency"
+BASELINE, LATENCY, MEASUREMENTS = "baseline", "latency", "measurements"
 
 Key = tuple[str, str, str]  # kind, variant, name
 JudgedFacts = (

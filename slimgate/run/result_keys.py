@@ -85,11 +85,10 @@ def make_results_keys(
         "arithmetic": describe_arithmetic(),
     }
     metrics, keys = make_metrics_key(suite), {MODEL: json_digest(common)}
+    code = {**dict.fromkeys(_JUDGED, metrics), MEASUREMENT: _digest_measurements(suite, name)}
     for kind in KINDS:
-        code = (
-            metrics if kind in _JUDGED else _digest_measurements(suite, name) if kind == MEASUREMENT else {}
-        )
-        keys[kind] = json_digest({**common, "metrics": code, "settings": _select_settings(suite, name, kind)})
+        settings = _select_settings(suite, name, kind)
+        keys[kind] = json_digest({**common, "metrics": code.get(kind, {}), "settings": settings})
     return keys
 
 

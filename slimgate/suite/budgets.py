@@ -28,8 +28,9 @@ from slimgate.judge.budget_tables import (
 from slimgate.judge.correlation import NO_PASS
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.plugins.loading import load
+from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
-from slimgate.suite.switched_off import MEASUREMENTS, OFF, read_switched_off
+from slimgate.suite.switched_off import OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable
 from slimgate.suite.variant_budgets import Family, VariantBudgets
 

@@ -21,8 +21,9 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.metrics import known_metrics
 from slimgate.plugins.loading import known_plugins, load, read_docstring
+from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
-from slimgate.suite.switched_off import MEASUREMENTS, NOT_LIMITS, OFF
+from slimgate.suite.switched_off import NOT_LIMITS, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable
 

@@ -6,14 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from slimgate.judge.behaviour_budgets import slices_kind
-from slimgate.results.checks import BASELINE, MEASUREMENT
+from slimgate.results.checks import BASELINE, MEASUREMENT, MEASUREMENTS
 from slimgate.suite.errors import Loc, make_suite_error
 from slimgate.suite.variant_budgets import Key
 
 MakeKey = Callable[[Sequence[str], str, str], Key]
 OFF = "off"
-# The table of budgets on figures of measurements.
-MEASUREMENTS = "measurements"
 # Tables of tables of limits -> what the names of their budgets begin with.
 _PREFIXES = {BASELINE: BASELINE, MEASUREMENTS: MEASUREMENT}
 # Keys of a budget's table that are not limits.
@@ -53,7 +51,7 @@ def _list_budget_tables(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, .
     for key, sub in table.items():
         if not isinstance(sub, Mapping):
             continue  # the code that reads this table reports it
-        if key not in ("slices", BASELINE, MEASUREMENTS):
+        if key not in ("slices", *_PREFIXES):
             yield (key,), key, sub
             continue
         for name, inner in sub.items():

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
+from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.errors import Loc, to_suite_error
-from slimgate.suite.switched_off import MEASUREMENTS
 from slimgate.suite.tune_candidate import find_free_name, make_candidate
 from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, iterate_step_lists
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable, SpaceTable, TuneTable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf, nan
 from numbers import Real
 from pathlib import Path
@@ -62,10 +61,11 @@ def test_measurement(
     report_build(variant, report_result)
     figures = _take_readings(plugin, measurement, BuiltModel(teacher), BuiltModel(variant))
     judged = [
-        replace(facts, on_inconclusive=facts.on_inconclusive or suite.measure.on_inconclusive)
-        for facts in map(
-            partial(judge_figures, figures), suite.budgets[variant.name].measurements[measurement]
+        replace(
+            judge_figures(figures, budget),
+            on_inconclusive=budget.on_inconclusive or suite.measure.on_inconclusive,
         )
+        for budget in suite.budgets[variant.name].measurements[measurement]
     ]
     facts = MeasurementFacts(
         title=plugin.title,

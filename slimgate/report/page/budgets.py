@@ -16,7 +16,7 @@ from slimgate.judge.budget_tables import VALUE_RATIO, QuantizedBudget
 from slimgate.judge.message import format_builds
 from slimgate.judge.slices import budget_slices
 from slimgate.record.run import VariantRecord
-from slimgate.report.figures import as_fast, drop_words, smaller
+from slimgate.report.figures import as_fast, drop_words, smaller, with_bounds
 from slimgate.report.page.drawing import Drawn, draw_bar, draw_margin, scale_of
 from slimgate.report.status import budget_words, workload_words
 from slimgate.results.base import BudgetFacts, Verdict
@@ -88,14 +88,14 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
         case SizeFacts(compression=ratio):
             return _line(result.of, smaller(ratio) or MISSING, budget, ratio, None, zero=1.0)
         case MemoryFacts(ratio=ratio, spread=spread):
-            words = MISSING if ratio is None else f"{significant(ratio)}{_bounds(spread)} of the teacher's"
+            words = MISSING if ratio is None else f"{with_bounds(ratio, spread)} of the teacher's"
             return _line(result.of, words, budget, ratio, spread, zero=1.0)
         case FlopsFacts(ratio=ratio):
             words = MISSING if ratio is None else f"{significant(ratio)} of the teacher's"
             return _line("FLOPs", words, budget, ratio, None, zero=1.0)
         case MeasurementFacts(title=title):
             of = f"{escape(title)}, {budget_words(budget.kind)}"
-            words = f"{significant(budget.value)}{_bounds(budget.interval)}"
+            words = with_bounds(budget.value, budget.interval)
             zero = 1.0 if budget.kind == VALUE_RATIO else 0.0
             return _line(of, words, budget, budget.value, budget.interval, zero=zero)
         case SpeedupFacts(speedup=speedup, speedup_interval=interval):
@@ -105,10 +105,10 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             of = f"{result.of}, {workload_words(result.name)}, {budget_words(budget.kind)}"
             known = find_kind(budget.kind)
             unit = "" if known is None else known.unit
-            words = f"{significant(budget.value)} {unit}{_bounds(budget.interval)}"
+            words = with_bounds(budget.value, budget.interval, f" {unit}")
             return _line(of, words, budget, budget.value, budget.interval)
         case LoadTestFacts() | KlLogFacts():
-            words = f"{significant(budget.value)}{_bounds(budget.interval)}"
+            words = with_bounds(budget.value, budget.interval)
             of = f"{result.title}, {budget_words(budget.kind)}"
             return _line(escape(of), words, budget, budget.value, budget.interval)
 
@@ -125,9 +125,9 @@ def _quality(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -
         known = find_kind(budget.kind)
         if known is not None and known.percent:
             value_shown, ends = 100 * value, interval and (100 * interval[0], 100 * interval[1])
-            words = f"{significant(value_shown)} %{_bounds(ends)}"
+            words = with_bounds(value_shown, ends, " %")
         else:
-            words = f"{significant(value)}{_bounds(interval)}"
+            words = with_bounds(value, interval)
     return _line(f"{name}{format_builds(budget.builds)}", words, budget, value, interval)
 
 
@@ -137,7 +137,7 @@ def behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> Budget:
     if value is None and budget.kind.startswith("flips") and behaviour.flips is not None:
         value, interval = behaviour.flips.percent, behaviour.flips.interval
     unit = " %" if "percent" in budget.kind else ""
-    words = MISSING if value is None else f"{significant(value)}{unit}{_bounds(interval)}"
+    words = MISSING if value is None else with_bounds(value, interval, unit)
     if value is None and (sliced := budget_slices(behaviour.slices or [], budget.kind)):
         # a slice that has the budget's verdict: a small slice may have lost more by chance
         worst = max(sliced, key=lambda part: (part.verdict is budget.verdict, part.drop_points))
@@ -171,7 +171,3 @@ def limit_words(kind: str, limit: float) -> str:
     """`drop at most 2 points`; the name of an unknown kind."""
     known = find_kind("drop_points", "slices") if is_slices_kind(kind) else find_kind(kind)
     return f"{escape(kind)} {limit:g}" if known is None else known.format_limit(limit)
-
-
-def _bounds(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f" [{significant(interval[0])}, {significant(interval[1])}]"

@@ -63,8 +63,9 @@ def make_plugin(kind: str, candidate: object) -> Any:
         raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
     if base is Reader and not isinstance(plugin, Reader):
         raise SuiteError("it is not a Reader; see Reader in slimgate/plugins/reader.py")
+    # a subclass may also lack an attribute, such as the `kinds` of a runtime
+    _check_complete(base, [name for name in _required_names(base) if not hasattr(plugin, name)])
     if not isinstance(plugin, base):
-        _check_complete(base, [name for name in _required_names(base) if not hasattr(plugin, name)])
         plugin = _with_defaults(base, plugin)
     return _check_plugin(kind, plugin)
 
@@ -101,8 +102,8 @@ def _check_plugin(kind: str, plugin: Plugin) -> Plugin:
 
 
 def _check_measurement(measurement: Any) -> None:
-    """Raises SuiteError if the attributes of a measurement are missing or have a wrong type or value."""
-    title = getattr(measurement, "title", None)
+    """Raises SuiteError if an attribute of a measurement has a wrong type or value."""
+    title = measurement.title
     if not isinstance(title, str) or not title.strip():
         raise SuiteError(
             f'title is {title!r}, expected the name of the figure in reports, such as "load time"'

@@ -120,6 +120,19 @@ def test_what_a_plug_in_lacks_is_told(
     assert f"see {base} in slimgate/plugins/{base.lower()}.py" in str(error.value)
 
 
+def test_a_subclass_without_a_required_attribute_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loading_kindless.py").write_text(
+        "from pydantic import BaseModel\nfrom slimgate.plugins.runtime import Runtime\n"
+        "class Params(BaseModel): pass\n"
+        "class Kindless(Runtime[Params]):\n    def load(self, folder, params, **more): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SuiteError, match=r"it has no kinds; see Runtime in slimgate/plugins/runtime\.py"):
+        load("runtime", "loading_kindless:Kindless")
+
+
 def test_an_object_is_loaded_by_module_and_name() -> None:
     assert load_object("slimgate.plugins.loading:known_plugins") is known_plugins
 

@@ -19,7 +19,8 @@ def measurement(**attributes: Any) -> type[Measurement]:
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({}, "title is None, expected the name of the figure"),
+        ({}, "it has no title; see Measurement in slimgate/plugins/measurement.py"),
+        ({"title": None}, "title is None, expected the name of the figure"),
         ({"title": " "}, "title is ' ', expected the name of the figure"),
         ({"title": "energy", "unit": None}, "unit is None, expected a text"),
         ({"title": "energy", "readings": 5}, "readings is 5, expected 1 for a figure that is counted"),

@@ -17,19 +17,30 @@ LONGEST_QUOTE = 120
 _LONGEST_ERROR = 300
 
 
-def describe_lone_filters(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
-    """A line if the results of a log have filters that no sample has."""
+def describe_results(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
+    """A line for each filter with more samples than the tool states, and for filters without a sample."""
+    stated = log.tasks[name].samples
+    notes = [
+        f"{format_place(name, filter_)}: {_format_count(log, stated, of_filter)}"
+        for filter_, of_filter in samples.items()
+        if stated is not None and len(of_filter) > stated
+    ]
     if lone := [name for name in log.tasks[name].filters if name not in samples]:
         filters = ", ".join(filter_ or "none" for filter_ in lone)
-        return [f"{name}: the results of {log.shown} also have the filter {filters}, of no sample here"]
-    return []
+        notes.append(f"{name}: the results of {log.shown} also have the filter {filters}, of no sample here")
+    return notes
+
+
+def _format_count(log: Log, stated: int, samples: Samples) -> str:
+    """`logs/base says that 300 samples ran, but has 10`."""
+    return f"{log.shown} says that {stated:,} samples ran, but has {len(samples):,}"
 
 
 def describe_lacking(log: Log, task: TaskLog, samples: Samples) -> list[str]:
     """A line if a log has fewer samples than the tool states, and one if it lacks samples that it lists."""
     lines = []
-    if task.samples is not None and len(samples) != task.samples:
-        lines.append(f"{log.shown} says that {task.samples:,} samples ran, but has {len(samples):,}")
+    if task.samples is not None and len(samples) < task.samples:
+        lines.append(_format_count(log, task.samples, samples))
     ids = pa.array(task.ids, pa.large_string())
     lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=samples.ids)))
     if len(lacking):

@@ -20,8 +20,8 @@ from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
     describe_lacking,
-    describe_lone_filters,
     describe_not_numbers,
+    describe_results,
     describe_scored_errors,
     format_place,
     list_metrics,
@@ -231,7 +231,7 @@ def _read_runs(
     runs = []
     for run in (log, *log.further):
         samples = read_samples(f"{run.shown} {name}".rstrip(), run.tasks[name], rules.slices, checks)
-        differences.notes += describe_lone_filters(name, run, samples)
+        differences.notes += describe_results(name, run, samples)
         for filter_, of_filter in samples.items():
             if lines := describe_lacking(run, run.tasks[name], of_filter):
                 lacking.setdefault(filter_, []).extend(lines)

@@ -289,6 +289,22 @@ def test_a_log_that_holds_fewer_samples_than_it_ran_is_noted() -> None:
     assert differences.notes == ["a: base says that 1,319 samples ran, but has 3"]
 
 
+@pytest.mark.parametrize(("stated", "is_refused"), [(1319, True), (2, False)])
+def test_both_logs_hold_other_counts_than_they_ran(stated: int, is_refused: bool) -> None:
+    logs = [log_of(name, {"a": rows_of([1.0] * 3)}, samples=stated) for name in ("base", "target")]
+    lines = [f"{name} says that {stated:,} samples ran, but has 3" for name in ("base", "target")]
+    differences = differences_of()
+    pair_task("a", *logs, Rules(), differences)
+    assert differences.refused is is_refused
+    if is_refused:
+        assert refused(differences).startswith(f"a: {'; '.join(lines)}: --missing drop")
+    else:
+        assert differences.notes == [f"a: {line}" for line in lines]
+    accepted = differences_of()
+    pair_task("a", *logs, Rules(missing="drop"), accepted)
+    assert accepted.notes == [f"a: {line}" for line in lines]
+
+
 # ---- documents, prompts, targets
 
 

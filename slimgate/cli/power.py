@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         required=True,
         metavar="N",
-        help="Number of samples in the benchmark; if samples share documents, the number of documents",
+        help="Number of samples in the benchmark: a sample counts once even if it is run for several epochs, and "
+        "samples that share a document count as one. For a slice, its number of samples",
     )
     parser.add_argument(
         "--flip-rate",
@@ -96,6 +97,8 @@ def _lines(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
         f"if {100 * planned.flips:g} % of the samples change: "
         f"an equal model passes {_percent(planned.equal.passes)} of the time."
     )
+    if planned.margin * planned.rows < 1:
+        head += " The budget is less than one sample."
     return [head, "", table, "", *_format_needed(planned)]
 
 
@@ -115,7 +118,7 @@ def _format_needed(planned: Plan) -> list[str]:
     if planned.rows_needed > planned.rows:
         repeats = -(-planned.rows_needed // planned.rows)
         lines.append(
-            f"If every change is noise of the generation, {repeats} repeats of each sample do the same. "
+            f"If every change is noise of the generation, {repeats:,} repeats of each sample do the same. "
             "Repeats do not replace rows for changes that are the model's."
         )
     return lines

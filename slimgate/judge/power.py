@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.judge.decision import z_quantile
 from slimgate.judge.exact_paired import paired_p_at_least
 from slimgate.judge.group_sequential import look_levels, look_rows
 from slimgate.judge.rows_needed import planned_rows
@@ -120,23 +119,17 @@ def simulate_looks(
 
 
 def _decide(turned: Ints, n: int, margin: float, level: float, *, two_sided: bool) -> tuple[Bools, Bools]:
-    worse, limit = _z_of(turned, n, margin), z_quantile(level)
+    """(runs,) whether each run passes, and whether it fails."""
+    p_at_least, p_at_most = _p_of(turned, n, margin), _p_of(turned[:, ::-1], n, -margin)
     if not two_sided:
-        return worse <= -limit, worse >= limit
-    worse = np.maximum(worse, _z_of(turned[:, ::-1], n, margin))
-    return worse <= -limit, worse >= z_quantile(level / 2)
+        return p_at_least <= level, p_at_most <= level
+    gains_least, gains_most = _p_of(turned[:, ::-1], n, margin), _p_of(turned, n, -margin)
+    return np.maximum(p_at_least, gains_least) <= level, np.minimum(p_at_most, gains_most) <= level / 2
 
 
-def _z_of(turned: Ints, n: int, margin: float) -> Floats:
-    """(runs,) z of (runs, 2) rows lost and gained, as for the p-values; equal pairs are computed once."""
-    from slimgate._system.special_functions import ndtri
-
+def _p_of(turned: Ints, n: int, margin: float) -> Floats:
+    """(runs,) p-values of "the true drop is at least `margin`", of (runs, 2) rows lost and gained."""
     pairs, at = np.unique(turned, axis=0, return_inverse=True)
-    z = np.empty(len(pairs))
-    for number, (lost, gained) in enumerate(pairs.tolist()):
-        if lost - gained < n * margin:
-            z[number] = ndtri(paired_p_at_least(lost, gained, n, margin))
-        else:
-            z[number] = -ndtri(paired_p_at_least(gained, lost, n, -margin))
-    each: Floats = z[at.ravel()]
+    p_values = np.array([paired_p_at_least(lost, gained, n, margin) for lost, gained in pairs.tolist()])
+    each: Floats = p_values[at.ravel()]
     return each

@@ -32,6 +32,21 @@ def test_a_model_at_the_budget_passes_one_time_in_twenty() -> None:
     assert found.equal.undecided == pytest.approx(1 - found.equal.passes - found.equal.fails)
 
 
+@pytest.mark.parametrize(("rows", "flips", "margin"), [(100, 0.2, 0.0005), (1000, 0.01, 0.00005)])
+def test_a_budget_below_one_row_fails_an_equal_model_rarely(rows: int, flips: float, margin: float) -> None:
+    planned = plan(rows, flips, margin)
+    assert planned.at_budget is not None
+    assert planned.equal.fails < 0.055
+    assert planned.at_budget.fails < 0.055
+
+
+def test_a_budget_below_one_row_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--rows", "100", "--flip-rate", "0.2", "--drop-points", "0.05"]) == 1
+    assert "The budget is less than one sample." in capsys.readouterr().out
+    assert main(["power", "--rows", "2000", "--flip-rate", "0.2", "--drop-points", "0.05"]) == 1
+    assert "less than one sample" not in capsys.readouterr().out
+
+
 def test_shares_are_those_of_the_test_that_judges_logs() -> None:
     rng = np.random.default_rng(5)
     n, psi, margin, runs = 300, 0.06, 0.03, 400

@@ -137,17 +137,17 @@ def _outcome(judgement: QualityJudgement) -> str:
     undecided = [budget for budget in judgement.budgets if budget.verdict is Verdict.INCONCLUSIVE]
     if any((budget.builds or 1) > 1 for budget in undecided):
         if len(undecided) == 1:
-            return f"INCONCLUSIVE, {builds_would_decide(undecided[0], judgement.n)}"
+            return f"INCONCLUSIVE, {_builds_would_decide(undecided[0], judgement)}"
         clauses = [f"{_named(budget)}: {_would_decide(budget, judgement)}" for budget in undecided]
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.runs is not None and undecided:
-        clauses = [runs_would_decide(budget, judgement.n, judgement.runs) for budget in undecided]
+        clauses = [_runs_would_decide(budget, judgement, judgement.runs) for budget in undecided]
         if len(undecided) > 1:
             clauses = [f"{_named(budget)}: {text}" for budget, text in zip(undecided, clauses, strict=True)]
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.n_needed is None:
         return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of rows would decide"
-    words = rows_would_decide(judgement.n_needed, judgement.n)
+    words = rows_would_decide(judgement.n_needed, judgement.n, judgement.groups)
     return f"INCONCLUSIVE, {describe_undecided(undecided)}{words}"
 
 
@@ -173,58 +173,74 @@ def _named(budget: BudgetFacts) -> str:
 def _would_decide(budget: BudgetFacts, judgement: QualityJudgement) -> str:
     """The words on what would decide one of several undecided budgets."""
     if (budget.builds or 1) > 1:
-        return builds_would_decide(budget, judgement.n)
+        return _builds_would_decide(budget, judgement)
     if budget.n_needed is None:
         return "at its limit, no number of rows would decide"
-    return rows_would_decide(budget.n_needed, judgement.n)
+    return rows_would_decide(budget.n_needed, judgement.n, judgement.groups)
 
 
-def rows_would_decide(needed: int, n: int) -> str:
-    """`about 3,500 rows would decide`; or that this is far more than n."""
-    words = f"{_about(needed)} rows would decide"
+def rows_would_decide(needed: int, n: int, groups: int | None = None) -> str:
+    """`about 3,500 rows would decide`; or that this is far more than n.
+
+    needed: the rows that would decide. n, groups: those of the run; groups is None if rows are independent.
+    """
+    words = f"{_about_rows(needed, n, groups)} would decide"
     return f"too close to its budget: {words}" if needed > _OUT_OF_REACH * n else words
 
 
-def _about(rows: int) -> str:
-    return f"about {int(float(f'{rows:.1e}')):,}"
+def _about_rows(needed: int, n: int, groups: int | None) -> str:
+    """`about 3,500 rows`; `about 3,500 rows in 700 groups`, because more rows of a group decide less."""
+    rows = f"about {_round(needed):,} rows"
+    return rows if groups is None else f"{rows} in {_round(needed * groups / n):,} groups"
 
 
-def builds_would_decide(budget: BudgetFacts, n: int) -> str:
+def _round(number: float) -> int:
+    """To two digits."""
+    return int(float(f"{number:.1e}"))
+
+
+def _builds_would_decide(budget: BudgetFacts, judgement: QualityJudgement) -> str:
     """`5 builds in place of 3, or about 4,000 rows, would decide`: more builds, rows or both.
 
-    budget: undecided, over builds. The line suggests no rows if they are far more than n.
+    budget: undecided, over builds.
     """
-    rows = budget.n_needed if (budget.n_needed or 0) <= _OUT_OF_REACH * n else None
+    rows = _rows_within_reach(budget, judgement)
     builds = (
         None if budget.builds_needed is None else f"{budget.builds_needed} builds in place of {budget.builds}"
     )
     if budget.needs_both and rows is not None:
-        return f"{builds} together with {_about(rows)} rows would decide"
+        return f"{builds} together with {rows} would decide"
     if builds is not None and not budget.needs_both:
-        also = f", or {_about(rows)} rows," if rows is not None else ""
+        also = f", or {rows}," if rows is not None else ""
         return f"{builds}{also} would decide" + ("" if also else "; more rows alone would not")
     if rows is not None:
-        return f"{_about(rows)} rows would decide; more builds alone would not"
+        return f"{rows} would decide; more builds alone would not"
     return f"too close to its budget: no number of rows, nor {MOST_BUILDS} builds, would decide"
 
 
-def runs_would_decide(budget: BudgetFacts, n: int, counts: tuple[int, int]) -> str:
+def _runs_would_decide(budget: BudgetFacts, judgement: QualityJudgement, counts: tuple[int, int]) -> str:
     """`5 runs of each, or about 4,000 rows, would decide`: more runs, rows or both.
 
-    budget: undecided, over runs. counts: the runs that there are. The line suggests no rows if they are far
-    more than n.
+    budget: undecided, over runs. counts: the runs that there are.
     """
-    rows = budget.n_needed if (budget.n_needed or 0) <= _OUT_OF_REACH * n else None
+    rows = _rows_within_reach(budget, judgement)
     runs = f"{budget.runs_needed} runs of each"
     if budget.needs_both and rows is not None:
-        return f"{runs} together with {_about(rows)} rows would decide"
+        return f"{runs} together with {rows} would decide"
     if budget.runs_needed is not None and not budget.needs_both:
-        also = f", or {_about(rows)} rows," if rows is not None else ""
+        also = f", or {rows}," if rows is not None else ""
         return f"{runs}{also} would decide" + ("" if also else "; more rows alone would not")
     if rows is not None:
-        return f"{_about(rows)} rows would decide; more runs alone would not"
+        return f"{rows} would decide; more runs alone would not"
     limit = max(MOST_RUNS, *counts)
     return f"too close to its budget: no number of rows, nor {limit} runs of each, would decide"
+
+
+def _rows_within_reach(budget: BudgetFacts, judgement: QualityJudgement) -> str | None:
+    """`about 4,000 rows`; None if none would decide, or far more than there are."""
+    if budget.n_needed is None or budget.n_needed > _OUT_OF_REACH * judgement.n:
+        return None
+    return _about_rows(budget.n_needed, judgement.n, judgement.groups)
 
 
 def _at_the_limit(judgement: QualityJudgement) -> str:

@@ -82,6 +82,12 @@ UNDECIDED = replace(
             id="INCONCLUSIVE of style.md",
         ),
         pytest.param(
+            replace(UNDECIDED, groups=218),
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872 in 218 groups): "
+            "INCONCLUSIVE, about 3,500 rows in 870 groups would decide",
+            id="INCONCLUSIVE with grouped rows",
+        ),
+        pytest.param(
             replace(UNDECIDED, n_needed=12_345_678),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
             "INCONCLUSIVE, too close to its budget: about 12,000,000 rows would decide",

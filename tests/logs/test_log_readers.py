@@ -274,3 +274,31 @@ def test_what_is_no_reader_is_refused() -> None:
     assert issubclass(type(load("log", "lm_eval")), Reader)
     with pytest.raises(SuiteError, match="it is not a Reader"):
         load("log", "json:loads")
+
+
+LONG = "model,id,score\nbig,1,yes\nsmall,1,no\nbig,2,True\nsmall,2,1\nsmall,3,yes\nbig,3,No\n"
+
+
+def test_a_table_of_several_models_is_a_log_of_each(tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    path.write_text(LONG, "utf-8")
+    log = read_log(path)
+    assert log.tasks == {}
+    scores = {
+        model.model: {row.id: row.scores["score"] for row in rows_of(model, "")} for model in log.models
+    }
+    assert scores == {"big": {"1": 1.0, "2": 1.0, "3": 0.0}, "small": {"1": 0.0, "2": 1.0, "3": 1.0}}
+
+
+def test_a_table_of_one_model_is_a_log_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    path.write_text("model,id,score,task\nbig,1,1,a\nbig,2,0,b\n", "utf-8")
+    log = read_log(path)
+    assert (log.model, list(log.tasks), log.models) == ("big", ["a", "b"], ())
+
+
+def test_a_row_without_its_model_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    path.write_text(LONG + ",4,1\n", "utf-8")
+    with pytest.raises(DataError, match='column "model" is empty in some rows, expected the model of each'):
+        read_log(path)

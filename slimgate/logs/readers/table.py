@@ -1,7 +1,7 @@
 """Tables of scores of any tool: csv, tsv, jsonl or parquet with columns id and score, a number per row.
 
-These further columns are read if they exist: task, filter, metric, epoch, group, prompt, answer, target,
-error, answer_tokens, truncated. Any other column is a field to slice by. Without a score, label and
+These further columns are read if they exist: model, task, filter, metric, epoch, group, prompt, answer,
+target, error, answer_tokens, truncated. Any other column is a field to slice by. Without a score, label and
 prediction give it: 1 if they are equal, as the metric accuracy. The column higher_is_better (true or false)
 states the direction of a metric; without it, a known name does.
 """
@@ -43,6 +43,8 @@ _FLAGS = {
 }
 _CUT_OFF = {**_FLAGS, **dict.fromkeys(CUT_OFF, True), **dict.fromkeys(ENDED, False)}
 Values = Mapping[str, Any]
+# The columns that choose rows, and the value of each.
+Part = Mapping[str, str]
 
 
 class Table(Reader):
@@ -64,7 +66,16 @@ class Table(Reader):
                 "to score"
                 f"{format_suggestion('score', columns)}"
             )
-        names, better = _tasks(path, columns)
+        models = _models(path, columns)
+        if len(models) > 1:
+            logs = [self._read_model(path, columns, model) for model in models]
+            return Log("table", str(path), {}, models=tuple(logs))
+        return self._read_model(path, columns, *models)
+
+    def _read_model(self, path: Path, columns: list[str], model: str | None = None) -> Log:
+        """The log of one model. Without a model, the log of all rows."""
+        part = {} if model is None else {"model": model}
+        names, better = _tasks(path, columns, part)
         rows = (
             _rows
             if "metric" not in columns
@@ -73,12 +84,13 @@ class Table(Reader):
             else _join_neighbours
         )
         by_row: dict[str, Callable[[], Iterator[Row]]] = {
-            name: partial(rows, path, columns, name) for name in names
+            name: partial(rows, path, columns, {**part, "task": name} if "task" in columns else part)
+            for name in names
         }
         if FORMATS[path.suffix.lower()] != "jsonl":
             by_row = {name: TableRows(path, columns, read, _batches) for name, read in by_row.items()}
         tasks = {name: TaskLog(read, better) for name, read in by_row.items()}
-        return Log("table", str(path), tasks)
+        return Log("table", str(path), tasks, model=model)
 
 
 def _columns(path: Path) -> list[str]:
@@ -114,14 +126,26 @@ def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
         yield from reader
 
 
-def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
-    """The tasks of the file, and the direction of each metric for which the file states it."""
+def _models(path: Path, columns: list[str]) -> list[str]:
+    """The models that the column model names, in the order of the file.
+
+    Raises DataError if some rows name a model and others do not.
+    """
+    if "model" not in columns:
+        return []
+    models = dict.fromkeys("" if model is None else str(model) for (model,) in _values(path, ["model"]))
+    if "" in models and len(models) > 1:
+        raise DataError(f'{path}: column "model" is empty in some rows, expected the model of each row')
+    return [model for model in models if model]
+
+
+def _tasks(path: Path, columns: list[str], part: Part) -> tuple[list[str], dict[str, bool]]:
+    """The tasks of the rows, and the direction of each metric for which the file states it."""
     named = [name for name in ("task", "metric", "higher_is_better") if name in columns]
     tasks, better = dict.fromkeys([] if "task" in named else [""]), dict[str, bool]()
     if named == [] or named == ["metric"]:
         return list(tasks), {}
-    for values in _values(path, named):
-        row = dict(zip(named, values, strict=True))
+    for row in _read_part(path, [*named, *part], part):
         if "task" in row:
             tasks[str(row["task"])] = None
         if row.get("higher_is_better") is not None:
@@ -142,15 +166,17 @@ def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) 
         )
 
 
-def _read_task(path: Path, columns: list[str], task: str) -> Iterator[dict[str, Any]]:
-    """The rows of a task."""
-    rows = (dict(zip(columns, values, strict=True)) for values in _values(path, columns))
-    return (row for row in rows if str(row["task"]) == task) if "task" in columns else rows
+def _read_part(path: Path, columns: list[str], part: Part) -> Iterator[dict[str, Any]]:
+    """The rows of a task and model. columns: the columns to read, with those of the part."""
+    for values in _values(path, columns):
+        row = dict(zip(columns, values, strict=True))
+        if all(str(row[name]) == value for name, value in part.items()):
+            yield row
 
 
-def _rows(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+def _rows(path: Path, columns: list[str], part: Part) -> Iterator[Row]:
     """The rows of a table without a column metric: each row is a sample."""
-    for row in _read_task(path, columns, task):
+    for row in _read_part(path, columns, part):
         yield _row(path, row, {_metric(row): _score(path, row)})
 
 
@@ -159,7 +185,7 @@ def _is_scattered(path: Path, columns: list[str]) -> bool:
 
     8 bytes a row: digests of the samples in the order of the file, one for rows that follow each other.
     """
-    names = [name for name in ("task", *_SAMPLE) if name in columns]
+    names = [name for name in ("model", "task", *_SAMPLE) if name in columns]
     samples = (hash(values) for values in _values(path, names))
     digests = np.frombuffer(array("q", (digest for digest, _ in itertools.groupby(samples))), np.int64)
     return len(np.unique(digests)) < len(digests)
@@ -170,16 +196,16 @@ def _name_sample(row: Values) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in _SAMPLE)
 
 
-def _join_neighbours(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+def _join_neighbours(path: Path, columns: list[str], part: Part) -> Iterator[Row]:
     """The rows, with consecutive rows of one sample and different metrics joined."""
-    for _, rows in itertools.groupby(_read_task(path, columns, task), key=_name_sample):
+    for _, rows in itertools.groupby(_read_part(path, columns, part), key=_name_sample):
         yield from _merge_metrics(path, rows)
 
 
-def _join_scattered(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+def _join_scattered(path: Path, columns: list[str], part: Part) -> Iterator[Row]:
     """The rows, with all rows of one sample joined, wherever they are in the table; it is held in memory."""
     samples: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in _read_task(path, columns, task):
+    for row in _read_part(path, columns, part):
         samples.setdefault(_name_sample(row), []).append(row)
     for rows in samples.values():
         yield from _merge_metrics(path, rows)
@@ -211,9 +237,12 @@ def _score(path: Path, row: Values) -> float | None:
     try:
         return float(value)
     except (TypeError, ValueError):
-        if str(value).lower() in ("true", "false"):
-            return float(str(value).lower() == "true")
-        raise DataError(f"{path}: id {row['id']}: score {value!r}, expected a number") from None
+        score = _FLAGS.get(str(value).strip().lower())
+        if score is None:
+            raise DataError(
+                f"{path}: id {row['id']}: score {value!r}, expected a number, true or false, or yes or no"
+            ) from None
+        return float(score)
 
 
 def _score_prediction(path: Path, row: Values) -> float | None:

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         required=True,
         metavar="N",
-        help="Number of samples in the benchmark, or in a slice. A sample with several epochs counts once, and "
-        "samples that share a document count as one",
+        help="Number of samples in the benchmark, or in a slice. Epochs of a sample count once, and samples "
+        "that share a document count as one",
     )
     parser.add_argument(
         "--flip-rate",

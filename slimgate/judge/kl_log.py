@@ -45,22 +45,28 @@ class ChunkMeans(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure with its 90 % interval."""
+    """A figure with its 90 % interval. uncapped: the value without the cap; None if no chunk is above it."""
 
     value: float
     interval: Interval
+    uncapped: float | None = None
 
 
 def figures(chunks: ChunkMeans) -> dict[str, Figure]:
     """The figures that budgets limit, by kind: mean_max, floor, increase_relative. Means are capped."""
-    kl, ratio = _cap_kl(chunks, CAP).capped, _cap_rows(chunks.log_ratio, CAP).capped
+    kl_rows, ratio_rows = _cap_kl(chunks, CAP), _cap_rows(chunks.log_ratio, CAP)
+    kl, ratio = kl_rows.capped, ratio_rows.capped
     disagreements = _disagreements(chunks)
     low, high = disagreements.interval()
     lowest, highest = ratio.interval()
     return {
-        "mean_max": Figure(kl.mean, kl.interval()),
+        "mean_max": Figure(kl.mean, kl.interval(), kl_rows.mean if kl_rows.above.mean else None),
         "floor": Figure(1 - disagreements.mean, (1 - high, 1 - low)),
-        "increase_relative": Figure(exp(ratio.mean) - 1, (exp(lowest) - 1, exp(highest) - 1)),
+        "increase_relative": Figure(
+            exp(ratio.mean) - 1,
+            (exp(lowest) - 1, exp(highest) - 1),
+            exp(ratio_rows.mean) - 1 if ratio_rows.above.mean else None,
+        ),
     }
 
 

@@ -106,8 +106,9 @@ def _line(judged: BudgetFacts, known: Mapping[str, Figure]) -> str:
     if judged.kind not in known:
         value = "not printed" if judged.value is None else f"{judged.value:.4g}"
         return f"{words} {value}, budget {judged.limit:g}: {judged.verdict}, the log has no interval of it"
-    figure, (low, high) = known[judged.kind]
+    figure = known[judged.kind]
+    low, high = figure.interval
     more = "" if judged.n_needed is None else f", about {judged.n_needed:,} chunks would decide"
     above = "" if judged.capped is None else f", {format_share_above(judged.capped)}"
     limit = f"{'floor' if judged.kind == 'floor' else 'budget'} {judged.limit:g}"
-    return f"{words} {figure:.4g} [{low:.4g}, {high:.4g}], {limit}{above}: {judged.verdict}{more}"
+    return f"{words} {figure.value:.4g} [{low:.4g}, {high:.4g}], {limit}{above}: {judged.verdict}{more}"

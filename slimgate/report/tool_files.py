@@ -7,11 +7,12 @@ from math import isfinite
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import count, significant
+from slimgate.judge.metrics.language_model import CAP
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, bullets, table
-from slimgate.results.kl_log import KlLogFacts
+from slimgate.results.kl_log import KlFigure, KlLogFacts
 from slimgate.results.load_test import LoadRunFacts, TimeRatioFacts
 
 _PARTS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
@@ -79,7 +80,7 @@ def _kl_rows(facts: KlLogFacts) -> list[dict[str, str]]:
     rows = [
         {
             "figure": KL_WORDS[kind],
-            "value [90 %]": "{:.4g} [{:.4g}, {:.4g}]".format(figure.value, *figure.interval),
+            "value [90 %]": _format_figure(figure),
             "limit": limit,
             "verdict": verdict,
         }
@@ -99,6 +100,12 @@ def _kl_rows(facts: KlLogFacts) -> list[dict[str, str]]:
                 }
             )
     return rows
+
+
+def _format_figure(figure: KlFigure) -> str:
+    low, high = figure.interval
+    without = "" if figure.uncapped is None else f"; {figure.uncapped:.4g} without the cap of {CAP:g} nat"
+    return f"{figure.value:.4g} [{low:.4g}, {high:.4g}]{without}"
 
 
 def figure_notes(model: VariantRecord) -> Iterator[str]:

@@ -7,10 +7,15 @@ from slimgate.results.facts import Facts
 
 
 class KlFigure(Facts):
-    """A figure with its 90 % interval."""
+    """A figure with its 90 % interval.
+
+    uncapped: the value if no chunk is capped. In `value`, a chunk counts for at most 1 nat per token. None if
+    no chunk has more.
+    """
 
     value: float
     interval: tuple[float, float]
+    uncapped: float | None = None
 
 
 class KlLogFacts(Facts):

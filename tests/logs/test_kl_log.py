@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +253,15 @@ def test_a_mean_that_the_chunks_do_not_have_is_refused(log: Path) -> None:
         DataError, match=r"the final statistics state a mean KL of 0\.900000, and the lines of"
     ):
         read_any_log(log)
+
+
+def test_a_capped_mean_is_shown_with_the_mean_without_the_cap(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kl = np.full(200, 0.01)
+    kl[7] = 5.0
+    broken = written(tmp_path / "broken.txt", kl)
+    main(["judge", str(broken)])
+    assert re.search(
+        r"0\.01495 \[0\.01\d*, 0\.0\d+\]; 0\.03495 without the cap of 1 nat", capsys.readouterr().out
+    )

@@ -78,7 +78,7 @@ SHARES = frozenset(
     | {"ece", "ece_teacher"}
 )
 OF_PARTS = {
-    "KlFigure": {"value": "unit of the limit", "interval": "unit of the limit"},
+    "KlFigure": dict.fromkeys(("value", "interval", "uncapped"), "unit of the limit"),
     "LoadRunFacts": {"seconds": "seconds"},
     "TimeRatioFacts": {
         "quantile": "0 to 1",

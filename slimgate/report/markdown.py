@@ -41,7 +41,7 @@ from slimgate.report.figures import as_fast, flops_words, smaller
 from slimgate.report.followed_rows import followed_section
 from slimgate.report.glossary import how_to_read
 from slimgate.report.head import format_overall, head, reasons, unjudged_heading
-from slimgate.report.recommendation import recommend
+from slimgate.report.recommendation import recommend, recommend_over_suites
 from slimgate.report.separation import separation_section
 from slimgate.report.servers import servers_table
 from slimgate.report.since_baseline import since_baseline
@@ -215,6 +215,7 @@ def index_report(
             if unjudged
             else f"# slimgate: {format_overall(records)}",
             bullets([escape(line) for line in unjudged]),
+            (recommend_over_suites(records, unjudged=len(unjudged)) or "") if len(records) > 1 else "",
             _suite_table(pairs) if pairs else "",
             *(_suite_reasons(*pair) for pair in pairs),
         )

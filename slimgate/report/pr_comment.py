@@ -24,7 +24,7 @@ from slimgate.report.head import (
     verdict_line,
 )
 from slimgate.report.log_comparison import count_lines, log_table
-from slimgate.report.recommendation import recommend
+from slimgate.report.recommendation import recommend, recommend_over_suites
 from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
@@ -62,7 +62,9 @@ def pr_comment(records: Sequence[RunRecord], *, unjudged: Sequence[str] = (), li
     pieces += [uncut("how the gate got weaker", text) for text in weaker if text]
     if len(records) > 1:
         verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
-        pieces.append(uncut("the verdicts", blocks(f"**{format_overall(records)}**", bullets(verdicts))))
+        overall = recommend_over_suites(records, unjudged=len(unjudged)) or ""
+        text = blocks(f"**{format_overall(records)}**", overall, bullets(verdicts))
+        pieces.append(uncut("the verdicts", text))
     for record in records:
         pieces += _pieces(record)
     return fit_pieces(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from slimgate._system.escape import escape
 from slimgate._system.number_text import count, significant
 from slimgate.judge.budget_kinds import is_in_points
@@ -58,6 +60,28 @@ def recommend(record: RunRecord) -> list[str]:
         f"For size, ship {_name(small)}: {', '.join(facts)}.",
         *_fastest_lines(record, fast),
     ]
+
+
+def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) -> str | None:
+    """One line on the variants that all suites have; None if the suites have no variant in common.
+
+    unjudged: how many suites could not be judged.
+    """
+    by_suite = [{model.name: model for model in variants(record)} for record in records]
+    shared = [name for name in by_suite[0] if all(name in models for models in by_suite)]
+    if not shared:
+        return None
+    _, other = records[0].task.sides
+    if unjudged:
+        return f"**Ship nothing yet**: {format_count(unjudged, 'suite', 'suites')} could not be judged."
+    able = [
+        set() if record.self_test.failures else {model.name for model in inside_budgets(record)}
+        for record in records
+    ]
+    names = [f"**{escape(name)}**" for name in shared if all(name in suite for suite in able)]
+    if not names:
+        return f"**Ship nothing**: no {other} passed all of its budgets in all {len(records)} suites."
+    return f"Ship {' or '.join(names)}: inside all budgets of all {len(records)} suites."
 
 
 def _may_ship(record: RunRecord) -> bool:

@@ -15,7 +15,7 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import BaselineFacts, LoosenedBudget, RunVerdict, Weakening
 from slimgate.report.log_comparison import count_lines, log_table
-from slimgate.report.markdown import suite_report
+from slimgate.report.markdown import index_report, suite_report
 from slimgate.report.pr_comment import LIMIT, MARKER, pr_comment, weaker_comment
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
@@ -137,10 +137,43 @@ def test_several_suites_share_one_comment_verdicts_first() -> None:
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert len(headings) == 2
     assert text.splitlines()[2] == "**FAIL, 1 of 2 suites hold**"
-    assert text.splitlines()[4:6] == [
+    assert text.splitlines()[4:8] == [
+        "Ship **distilled** or **distilled-int8**: inside all budgets of all 2 suites.",
+        "",
         "- bench/library_docs.toml: **FAIL, partial**",
         "- bench/library_docs.toml: **PASS**",
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "unjudged", "line"),
+    [
+        (("PASS", "PASS"), (), "Ship **int8**: inside all budgets of all 2 suites."),
+        (("PASS", "FAIL"), (), "**Ship nothing**: no variant passed all of its budgets in all 2 suites."),
+        (("PASS", "PASS"), ("c.toml: no rows",), "**Ship nothing yet**: 1 suite could not be judged."),
+    ],
+)
+def test_several_suites_have_one_line_on_what_to_ship(
+    verdicts: tuple[str, str], unjudged: tuple[str, ...], line: str
+) -> None:
+    teacher = sample_record().variants[0]
+    records = [
+        sample_record(
+            variants=[
+                teacher,
+                variant("int8", quality={"accuracy": quality("int8", "accuracy", 1.0, (0.5, 1.5), verdict)}),
+            ]
+        )
+        for verdict in map(Verdict, verdicts)
+    ]
+    assert line in pr_comment(records, unjudged=unjudged).splitlines()
+    assert line in index_report(records, unjudged=unjudged).splitlines()
+
+
+def test_suites_without_a_common_variant_have_no_such_line() -> None:
+    teacher, record = sample_record().variants[0], sample_record()
+    other = sample_record(variants=[teacher, variant("other")])
+    assert "suites.\n" not in pr_comment([record, other])
 
 
 def test_words_of_others_stay_words() -> None:

@@ -47,7 +47,7 @@ def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: in
 
     adjusted: for each budget of the metric, corrected over all `tests` budgets of the family.
     """
-    why = f"inside its budget alone, but not by Holm's correction over the {tests} budgets of all variants"
+    why = f"would PASS alone, but not as one of {tests} budgets of all variants (Holm's correction)"
     return _undecided_if(judged, [p > ALPHA for p in adjusted], Verdict.PASS, why)
 
 
@@ -68,7 +68,7 @@ def fails_within_family(
         for budget in judged.budgets
     ]
     rejected = iter(_rejected_by_holm(p_values))
-    why = f"above its budget, but not after Holm's correction for {len(p_values)} budgets"
+    why = f"would FAIL alone, but not as one of {len(p_values)} budgets (Holm's correction)"
     return [
         _undecided_if(
             judged,

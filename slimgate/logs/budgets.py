@@ -352,6 +352,11 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
 
     if not isinstance(value, Mapping):
         raise SuiteError(f"{shown}: {value!r} was given, expected a table such as {{ drop_points = 2.0 }}")
+    if value and all(isinstance(limit, Mapping) for limit in value.values()):
+        raise SuiteError(
+            f"{shown} holds tables ({list_names(list(value), _MOST_NAMED)}), expected the limits of a "
+            f"metric; the tables of tables are [budgets.{SLICES}] and [budgets.variants.NAME]"
+        )
     try:
         parsed = QualityBudgetTable.model_validate(value)
     except ValidationError as error:

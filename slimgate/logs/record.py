@@ -21,6 +21,7 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord, to_json
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
 from slimgate.record.task import SuiteFacts
+from slimgate.record.verdicts import BaselineFacts
 from slimgate.results.checks import BEHAVIOUR, LOAD_TEST, QUALITY, Result
 from slimgate.results.self_test import SelfTest
 from slimgate.run.environment import describe_machine
@@ -38,6 +39,7 @@ def write_record(
     suite: str | None = None,
     title: str | None = None,
     chosen: Mapping[str, Collection[str]] | None = None,
+    baseline: BaselineFacts | None = None,
 ) -> RunRecord:
     """Writes the record into a folder. Reports are made from it.
 
@@ -52,16 +54,12 @@ def write_record(
         title: of the record; default: the names of the targets and the base.
         chosen: target -> titles of the results that the run should judge; None: all. Other results with a
             budget are left out, and the record is partial.
+        baseline: the earlier run whose gate was compared with this one.
     """
     judged.check_one_report()
-    record = _make_record(
-        judged,
-        command,
-        seed,
-        suite or f"{folder.resolve().name}.toml",
-        title or f"{', '.join(judged.targets)} against {judged.base_name}",
-        chosen,
-    )
+    suite = suite or f"{folder.resolve().name}.toml"
+    record = make_record(judged, command=command, seed=seed, suite=suite, title=title, chosen=chosen)
+    record = record.model_copy(update={"baseline": baseline})
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in judged.outcomes().items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
@@ -75,14 +73,16 @@ def write_record(
     return record
 
 
-def _make_record(
+def make_record(
     judged: JudgedFiles,
+    *,
     command: str,
     seed: int,
     suite: str,
-    title: str,
-    chosen: Mapping[str, Collection[str]] | None,
+    title: str | None = None,
+    chosen: Mapping[str, Collection[str]] | None = None,
 ) -> RunRecord:
+    """The record of judged files, as `write_record` writes it."""
     task = judged.task_facts()
     targets, missing = list(judged.targets.values()), 0
     if chosen is not None:
@@ -97,7 +97,7 @@ def _make_record(
         machine=describe_machine(threads=1, device="cpu", loads_models=False),
         suite=SuiteFacts(
             path=suite,
-            title=title,
+            title=title or f"{', '.join(judged.targets)} against {judged.base_name}",
             digest=json_digest(
                 {name: value for name, value in (task.params or {}).items() if name != CONTENTS}
             ),

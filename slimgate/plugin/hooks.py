@@ -85,11 +85,6 @@ def _start_session(config: pytest.Config, search: Search) -> None:
         logs = find_log_suites(search, suites)
         if blocked and (suites or not logs):  # with logs alone, they are reported as errors
             raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
-        if logs and config.getoption("slimgate_baseline") is not None:
-            names = ", ".join(suite.shown for suite in logs.values())
-            notes.append(
-                f"not compared with --slimgate-baseline: {names}: use slimgate compare for suites of logs"
-            )
         state = start_session(config, suites, logs, blocked)
         if logs and (shard := shard_of(config)) is not None and shard.number > 1:
             state.logs.is_judged_in_shard = False

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
     from slimgate.record.run import RunRecord
     from slimgate.results.checks import JudgedFacts
+    from slimgate.run.baseline import Baseline, BaselineSource
 
 _NAME = "test_logs"
 # The record of an earlier run, in the folder of a suite that could not be judged since.
@@ -29,11 +30,16 @@ class LogRuns:
     """The suites of logs of a run. A process reads and judges each of them once.
 
     suites: by path. blocked: path -> message, for suites of models in the same run that lack a package.
-    is_judged_in_shard: False in every shard except the first.
+    is_judged_in_shard: False in every shard except the first. baselines: what --slimgate-baseline names.
     """
 
-    def __init__(self, suites: Mapping[Path, LogSuite], blocked: Mapping[Path, str] | None = None) -> None:
-        self.suites, self.blocked = suites, blocked or {}
+    def __init__(
+        self,
+        suites: Mapping[Path, LogSuite],
+        blocked: Mapping[Path, str] | None = None,
+        baselines: BaselineSource | None = None,
+    ) -> None:
+        self.suites, self.blocked, self.baselines = suites, blocked or {}, baselines
         self.is_judged_in_shard = True
         self._judged: dict[Path, JudgedFiles] = {}
         self._reported: dict[Path, dict[str, list[str]]] = {}
@@ -47,6 +53,17 @@ class LogRuns:
         if path not in self._judged:
             self._judged[path] = judge_log_suite(self.suites[path])
         return self._judged[path]
+
+    def compare_with_baseline(self, path: Path) -> Baseline | None:
+        """The baseline of a suite, if there is one. Raises SuiteError if its gate demanded more."""
+        if self.baselines is None:
+            return None
+        from slimgate.logs.baseline import compare_with_baseline
+        from slimgate.logs.record import make_record
+
+        suite = self.suites[path]
+        record = make_record(self.judge(path), command="", seed=suite.table.seed, suite=suite.shown)
+        return compare_with_baseline(record, self.baselines)
 
     def note_report(self, path: Path, result: tuple[str, str] | None, failure: str | None) -> None:
         """Notes that a test was selected, in this process or a worker of xdist, so its record is written.
@@ -83,11 +100,12 @@ class LogRuns:
         if not self._reported:
             return {}
         from slimgate.logs.record import write_record
-        from slimgate.report.files import write_reports
+        from slimgate.report.files import write_comparison, write_reports
+        from slimgate.report.since_baseline import COMPARISON
 
         records: dict[Path, RunRecord] = {}
         for path, chosen in self._reported.items():
-            suite, folder = self.suites[path], root / path.stem
+            suite, folder, baseline = self.suites[path], root / path.stem, self.compare_with_baseline(path)
             records[path] = write_record(
                 self.judge(path),
                 folder,
@@ -96,7 +114,11 @@ class LogRuns:
                 seed=suite.table.seed,
                 title=suite.table.title,
                 chosen=chosen,
+                baseline=None if baseline is None else baseline.facts,
             )
+            (folder / COMPARISON).unlink(missing_ok=True)  # from an earlier run
+            if baseline is not None:
+                write_comparison(records[path], folder, baseline.run, baseline.name)
             write_reports(records[path], folder, None)
             (folder / EARLIER_RECORD).unlink(missing_ok=True)
         return records
@@ -143,6 +165,7 @@ class LogFile(pytest.File):
             return
         try:
             judged = self.runs.judge(path)
+            self.runs.compare_with_baseline(path)
         except SlimgateError as error:
             shown, text = self.runs.suites[path].shown, str(error)
             yield self._make_error(error if text.startswith(shown) else SuiteError(f"{shown}: {text}"))

@@ -32,7 +32,7 @@ from slimgate.suite.suite import TEACHER, Suite
 
 if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
-    from slimgate.run.baseline import Baseline, WeakerGate
+    from slimgate.run.baseline import Baseline, BaselineSource, WeakerGate
 
 TERMINATED = "SIGTERM"
 
@@ -64,11 +64,11 @@ def start_session(
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=_command(config),
         watch=watch_of(config),
-        baselines=_baselines(config, suites, report_root, of_logs_alone=bool(logs) and not suites),
+        baselines=_baselines(config, suites, report_root, has_logs=bool(logs)),
         shard=shard_of(config),
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
-        logs=LogRuns(logs or {}, blocked),
+        logs=LogRuns(logs or {}, blocked, _baselines_of_logs(config, logs or {}, is_alone=not suites)),
     )
     together = [suite.shown for suite in suites.values() if suite.family is not None]
     if together and shard_of(config) is not None:
@@ -202,26 +202,50 @@ def rebuild_mark(config: pytest.Config) -> str | None:
 
 
 def _baselines(
-    config: pytest.Config, suites: Mapping[Path, Suite], report_root: Path, *, of_logs_alone: bool
+    config: pytest.Config, suites: Mapping[Path, Suite], report_root: Path, *, has_logs: bool
 ) -> Mapping[Path, Baseline]:
-    """The baselines of the suites' budgets; workers of xdist, which judge variants, read them again.
+    """The baselines of suites of models; workers of xdist, which judge variants, read them again.
 
-    of_logs_alone: the run has no suite of models, so no suite uses --slimgate-baseline.
+    has_logs: whether the run has suites of logs, which --slimgate-baseline is for too.
     """
-    option: str | None = config.getoption("slimgate_baseline")
-    if option is None and not any(suite.baseline or suite.since_baseline for suite in suites.values()):
+    source = _baseline_option(config)
+    if source is not None and has_logs and not suites:
         return {}
-    from slimgate.run.baseline import OPTION, BaselineSource, find_baselines, refuse_last_run
+    if source is None and not any(suite.baseline or suite.since_baseline for suite in suites.values()):
+        return {}
+    from slimgate.run.baseline import find_baselines, refuse_last_run
 
-    source = None
-    if option is not None:
-        path = Path(config.invocation_params.dir, option)
-        if of_logs_alone and not path.exists():  # find_baselines reports it for suites of models
-            raise SuiteError(f"{OPTION} {option}: no such file or folder")
-        source = None if of_logs_alone else BaselineSource(path, option)
     baselines = find_baselines(source, suites, project_root(config))
     refuse_last_run(baselines, suites, report_root)
     return baselines
+
+
+def _baselines_of_logs(
+    config: pytest.Config, logs: Mapping[Path, LogSuite], *, is_alone: bool
+) -> BaselineSource | None:
+    """The baselines with which suites of logs are compared. is_alone: whether there are no other suites.
+
+    Raises SuiteError if nothing is there, and if no suite of a run with logs alone has a baseline there.
+    """
+    source = _baseline_option(config)
+    if source is None or not logs:
+        return None
+    from slimgate.run.baseline import find_newest, make_mismatch_error
+
+    paths = [suite.shown for suite in logs.values()]
+    newest = [find_newest(source, path) for path in paths]
+    if is_alone and not any(newest):
+        raise make_mismatch_error(source, paths)
+    return source
+
+
+def _baseline_option(config: pytest.Config) -> BaselineSource | None:
+    option: str | None = config.getoption("slimgate_baseline")
+    if option is None:
+        return None
+    from slimgate.run.baseline import BaselineSource
+
+    return BaselineSource(Path(config.invocation_params.dir, option), option)
 
 
 def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:

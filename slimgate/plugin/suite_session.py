@@ -15,18 +15,16 @@ from slimgate._system.files import replacing, write_atomically
 from slimgate._system.timestamps import format_now
 from slimgate.plugin.suite_looks import SuiteLooks
 from slimgate.plugins.rows import GATE
-from slimgate.record.comparing import compare
 from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.demands import Demands
-from slimgate.record.files import LOGS, StoredRecord, log_name
+from slimgate.record.files import LOGS, log_name
 from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, read_record_if_valid, to_json
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.record.words import format_count
-from slimgate.report.compare import compare_report
-from slimgate.report.files import write_reports
+from slimgate.report.files import write_comparison, write_reports
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, summary_lines
 from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, Key
@@ -243,16 +241,9 @@ class SuiteSession:
 
     def _write_comparison(self, record: RunRecord) -> None:
         """Writes the changes since the baseline, with teacher drift apart; nothing without a baseline."""
-        file = self.folder / COMPARISON
-        file.unlink(missing_ok=True)  # from an earlier run
+        (self.folder / COMPARISON).unlink(missing_ok=True)  # from an earlier run
         if self.baseline is not None:
-            comparison = compare(self.baseline.run, StoredRecord(self.folder / "run.json", record))
-            named = {"old": self.baseline.name, "new": "this run"}
-            releases = {
-                side: getattr(comparison, side).model_copy(update={"name": name})
-                for side, name in named.items()
-            }
-            write_atomically(file, compare_report(comparison.model_copy(update=releases)))
+            write_comparison(record, self.folder, self.baseline.run, self.baseline.name)
 
     def _follow_rows(self, *, stopped: bool) -> RunRecord:
         """Writes the outcomes, and the record again with the parts that need the answers of all models: a few

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from slimgate._system.escape import escape
 from slimgate._system.number_text import count, percent, significant, to_fixed
 from slimgate._system.processor import sums_saturate
+from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.decision import band
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
@@ -43,6 +44,7 @@ from slimgate.results.behaviour import SliceFacts
 _SLOWER = 1.05
 _UNSTEADY = 0.2
 _MOST_UNSTEADY = 4
+_MOST_UNGATED = 12
 _MUCH_OVERLAP = 0.01
 # The note of the loading step on a model whose files hold the head.
 OWN_HEAD = "the model's own"
@@ -224,7 +226,8 @@ def _ungated_variants(record: RunRecord) -> Iterator[str]:
 def _metrics_without_budget(record: RunRecord) -> Iterator[str]:
     free = metrics_without_budget(record)
     if free and variants(record):
-        yield f"No budget, so not gated: {_join(free)}."
+        # the slices of logs of many tasks are hundreds
+        yield f"No budget, so not gated: {list_names([escape(name) for name in free], _MOST_UNGATED)}."
 
 
 def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimgate._system.files import write_atomically
-from slimgate.record.files import StoredRecord, earlier_releases
+from slimgate.record.files import RECORD, StoredRecord, earlier_releases
 from slimgate.record.run import RunRecord
 from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.history import draw_history, gated_metrics, history_report
@@ -14,6 +14,7 @@ from slimgate.report.page.changed_rows import Texts
 from slimgate.report.pictures import can_plot
 from slimgate.report.plots import write_plots
 from slimgate.report.pr_comment import pr_comment
+from slimgate.report.since_baseline import COMPARISON
 
 # More columns and marks are not distinguishable.
 _MOST_RELEASES = 12
@@ -55,6 +56,22 @@ def write_reports(
         folder / "report.html",
         html_report(record, answers or folder, texts, releases=releases),
     )
+
+
+def write_comparison(record: RunRecord, folder: Path, baseline: StoredRecord, name: str) -> None:
+    """Writes compare.md: what changed since the baseline of this name, with the drift of the teacher apart.
+
+    folder: the folder of run.json and outcomes/, to which it writes.
+    """
+    from slimgate.record.comparing.releases import compare
+    from slimgate.report.compare import compare_report
+
+    comparison = compare(baseline, StoredRecord(folder / RECORD, record))
+    named = {"old": name, "new": "this run"}
+    releases = {
+        side: getattr(comparison, side).model_copy(update={"name": name}) for side, name in named.items()
+    }
+    write_atomically(folder / COMPARISON, compare_report(comparison.model_copy(update=releases)))
 
 
 def _list_releases(record: RunRecord, baseline: Path | None) -> list[StoredRecord]:

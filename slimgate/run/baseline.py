@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from slimgate.errors import DataError, SuiteError, did_you_mean
 from slimgate.record.budgets import is_looser
 from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
+from slimgate.record.demands import Demands
 from slimgate.record.files import RECORD, StoredRecord, baselines_in, read_run
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import ONLY_WARNS, BaselineFacts, LoosenedBudget, Weakening
@@ -32,7 +33,7 @@ class WeakerGate(SuiteError):
         self.title, self.name, self.weaker = suite.title, name, tuple(weaker)
 
 
-def find_loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
+def find_loosened_budgets(before: Demands, now: Demands) -> list[LoosenedBudget]:
     """The budgets that allow more than in the baseline, or are gone, for variants in both runs."""
     return [
         LoosenedBudget(
@@ -44,7 +45,7 @@ def find_loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBud
             reason=change.reason,
             undecided=change.undecided,
         )
-        for change in budget_changes(read_demands(baseline), make_demands(suite))
+        for change in budget_changes(before, now)
         if change.looser
     ]
 
@@ -60,7 +61,7 @@ def refuse_weaker_gate(suite: Suite, run: StoredRecord, name: str, weaker: Seque
         return
     looser_limits = [
         budget
-        for budget in find_loosened_budgets(suite, run.record)
+        for budget in find_loosened_budgets(read_demands(run.record), make_demands(suite))
         if budget.limit is not None and not budget.reason
     ]
     if len(looser_limits) == len(unexplained) == 1:
@@ -172,9 +173,10 @@ def _find_by_option(
 ) -> dict[Path, tuple[BaselineSource, StoredRecord]]:
     if not suites:
         raise SuiteError(f"{source.where} {source.shown}: this run has no suite to compare with it")
-    runs = {path: (source, run) for path, suite in suites.items() if (run := _find_newest(source, suite))}
+    newest = {path: find_newest(source, suite.shown) for path, suite in suites.items()}
+    runs = {path: (source, run) for path, run in newest.items() if run is not None}
     if not runs:
-        raise _make_mismatch_error(source, suites.values())
+        raise make_mismatch_error(source, [suite.shown for suite in suites.values()])
     return runs
 
 
@@ -187,28 +189,29 @@ def _find_by_suite(suite: Suite, root: Path) -> tuple[BaselineSource, StoredReco
         raise SuiteError(f"{where}: there is no baseline to compare the variants with; {hint}")
     shown = Path(os.path.relpath(suite.baseline, root)).as_posix()
     source = BaselineSource(suite.baseline, shown, f"{where} file")
-    run = _find_newest(source, suite)
+    run = find_newest(source, suite.shown)
     if run is None:
-        raise _make_mismatch_error(source, [suite])
+        raise make_mismatch_error(source, [suite.shown])
     return source, run
 
 
-def _find_newest(source: BaselineSource, suite: Suite) -> StoredRecord | None:
-    """The newest baseline of the suite; None if there is none."""
+def find_newest(source: BaselineSource, suite: str) -> StoredRecord | None:
+    """The newest baseline of the suite at this path; None if there is none. Raises SuiteError."""
     try:
         if source.is_folder_of_baselines:
-            return next(reversed(baselines_in(source.path, suite.shown)), None)
+            return next(reversed(baselines_in(source.path, suite)), None)
         run = StoredRecord(source.file, read_run(source.file))
     except DataError as error:
         folder = source.path.parent
         near = [] if source.path.exists() or not folder.is_dir() else [path.name for path in folder.iterdir()]
         hint = did_you_mean(source.path.name, near) or "; expected the run.json of an earlier run"
         raise SuiteError(f"{source.where} {error}{hint}") from error
-    return run if run.record.suite.path == suite.shown else None
+    return run if run.record.suite.path == suite else None
 
 
-def _make_mismatch_error(source: BaselineSource, suites: Iterable[Suite]) -> SuiteError:
-    names = ", ".join(suite.shown for suite in suites)
+def make_mismatch_error(source: BaselineSource, suites: Iterable[str]) -> SuiteError:
+    """The error about a source without a baseline of the suites at these paths."""
+    names = ", ".join(suites)
     if source.is_folder_of_baselines:
         return SuiteError(f"{source.where} {source.shown}: no baseline of {names} is in this folder")
     suite_path = read_run(source.file).suite.path
@@ -219,21 +222,38 @@ def _make_mismatch_error(source: BaselineSource, suites: Iterable[Suite]) -> Sui
 
 def _make_baseline(suite: Suite, source: BaselineSource, run: StoredRecord) -> Baseline:
     _check_answers(suite, source, run)
-    inside = run.file.relative_to(source.path) if source.path.is_dir() else None
-    facts = BaselineFacts(
-        path=source.shown if inside is None else (Path(source.shown) / inside).as_posix(),
-        name=run.record.accepted.name if run.record.accepted else None,
-        created=run.record.created,
-        loosened=find_loosened_budgets(suite, run.record),
-        gates_gone=[
-            model.name
-            for model in run.record.variants[1:]
-            if model.gated and model.name not in suite.variants
-        ],
-        weaker=find_weakenings(read_demands(run.record), make_demands(suite)),
+    before, now = read_demands(run.record), make_demands(suite)
+    facts = describe_baseline(
+        source,
+        run,
+        loosened=find_loosened_budgets(before, now),
+        weaker=find_weakenings(before, now),
+        variants=suite.variants,
     )
     refuse_weaker_gate(suite, run, facts.name or facts.path, facts.weaker)
     return Baseline(run, facts)
+
+
+def describe_baseline(
+    source: BaselineSource,
+    run: StoredRecord,
+    *,
+    loosened: list[LoosenedBudget],
+    weaker: list[Weakening],
+    variants: Container[str],
+) -> BaselineFacts:
+    """What a record says of its baseline. variants: the names that the suite has now."""
+    inside = run.file.relative_to(source.path) if source.path.is_dir() else None
+    return BaselineFacts(
+        path=source.shown if inside is None else (Path(source.shown) / inside).as_posix(),
+        name=run.record.accepted.name if run.record.accepted else None,
+        created=run.record.created,
+        loosened=loosened,
+        gates_gone=[
+            model.name for model in run.record.variants[1:] if model.gated and model.name not in variants
+        ],
+        weaker=weaker,
+    )
 
 
 def _check_answers(suite: Suite, source: BaselineSource, run: StoredRecord) -> None:

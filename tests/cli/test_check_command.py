@@ -117,6 +117,12 @@ def test_a_mistake_in_a_suite_of_models_is_one_line(
     [
         ("targets", "target", "[logs]: unknown key target. Did you mean targets?"),
         ("drop_points", "drop_point", '[budgets] "*": unknown key drop_point. Did you mean drop_points?'),
+        (
+            "[budgets]",
+            '[budgets]\nslice."*" = { drop_points = 9 }',
+            '[budgets] "slice" holds tables (*), expected the limits of a metric; the tables of tables are '
+            "[budgets.slices] and [budgets.variants.NAME]",
+        ),
         ("[budgets]", "[budgets", "line 4: not TOML: "),
     ],
     ids=["key", "budget", "not TOML"],

@@ -144,7 +144,7 @@ def test_holm_keeps_one_chance_failure_from_failing_the_gate(
     assert out.splitlines()[-1].startswith("FAIL")
     code, out, _ = judge(tmp_path / "base", tmp_path / "target", "--drop-points", 2)
     assert code == 1
-    assert "above its budget, but not after Holm's correction for 20 budgets" in out
+    assert "INCONCLUSIVE, would FAIL alone, but not as one of 20 budgets (Holm's correction)" in out
     assert out.splitlines()[-1].startswith("INCONCLUSIVE (19 PASS, 0 FAIL, 1 INCONCLUSIVE")
 
 

@@ -68,7 +68,7 @@ def test_a_budget_that_holds_only_alone_is_undecided_in_a_family(counted: Counte
     assert within_family(found, [0.05], 12) is found
     corrected = within_family(found, [0.06], 12)
     assert corrected.verdict is Verdict.INCONCLUSIVE
-    told = "inside its budget alone, but not by Holm's correction over the 12 budgets of all variants"
+    told = "would PASS alone, but not as one of 12 budgets of all variants (Holm's correction)"
     assert message("int8", corrected).endswith(f": INCONCLUSIVE, {told}")
 
 

@@ -37,7 +37,10 @@ def test_what_passes_alone_fails_to_pass_beside_uncertain_others(repository: Pat
         assert alone["bound_among"] > 0.9 > alone["interval"][1]
         told = ran.variant("holm", name)["quality"]["accuracy"]
         assert told["verdict"] == "INCONCLUSIVE"
-        assert "not by Holm's correction over the 2 budgets of all variants" in told["message"]
+        assert (
+            "would PASS alone, but not as one of 2 budgets of all variants (Holm's correction)"
+            in told["message"]
+        )
 
 
 def test_a_variant_alone_in_its_family_is_judged_alone(repository: Path) -> None:

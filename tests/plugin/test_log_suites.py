@@ -326,16 +326,68 @@ def test_a_suite_that_is_not_toml_ends_the_run_of_its_folder(repository: Path) -
         find_suites(Search(repository, [repository / "bench"], ["bench/*.toml"]))
 
 
-def test_a_baseline_is_left_to_slimgate_compare(repository: Path) -> None:
-    """A pipeline gives --slimgate-baseline from its second release on, whatever its suites are."""
+def accept(repository: Path, name: str, *options: str) -> int:
+    run, baselines = repository / "reports/latest/logs", repository / "reports/baselines"
+    return main(["accept", str(run), "--name", name, "--baselines", str(baselines), *options])
+
+
+def loosen(repository: Path) -> None:
+    suite = repository / "bench/logs.toml"
+    suite.write_text(suite.read_text("utf-8").replace("drop_points = 5.0", "drop_points = 9.0"), "utf-8")
+
+
+@pytest.fixture
+def with_baseline(repository: Path) -> Path:
+    """A repository with one target, which passed and was accepted as v1."""
+    suite = repository / "bench/logs.toml"
+    suite.write_text(suite.read_text("utf-8").replace(', bad = "../logs/bad"', ""), "utf-8")
+    assert pytest_in(repository, "bench").code == 0
+    assert accept(repository, "v1") == 0
+    return repository
+
+
+AGAINST_BASELINE = ("bench", "--slimgate-baseline", "reports/baselines")
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "worker"])
+def test_a_gate_weaker_than_its_baseline_needs_a_reason(
+    with_baseline: Path, workers: tuple[str, ...]
+) -> None:
+    latest = with_baseline / "reports/latest/logs"
+    equal = pytest_in(with_baseline, *AGAINST_BASELINE, *workers)
+    assert equal.code == 0, equal.out
+    baseline = read_record(latest / "run.json").baseline
+    assert baseline is not None
+    assert (baseline.name, baseline.weaker) == ("v1", [])
+    assert "v1 → this run" in (latest / "compare.md").read_text("utf-8")
+    loosen(with_baseline)
+    weaker = pytest_in(with_baseline, *AGAINST_BASELINE, *workers)
+    assert weaker.code == 4, weaker.out
+    words = "bench/logs.toml: the gate demands less than the baseline v1:"
+    assert any(words in line for line in weaker.lines), weaker.lines
+    assert not (latest / "run.json").exists()
+
+
+def test_an_accepted_weaker_gate_is_the_next_baseline(with_baseline: Path) -> None:
+    loosen(with_baseline)
+    assert pytest_in(with_baseline, "bench").code == 0
+    assert accept(with_baseline, "v2") == 4
+    assert accept(with_baseline, "v2", "--reason", "the demo has no users") == 0
+    assert pytest_in(with_baseline, *AGAINST_BASELINE).code == 0
+
+
+def test_a_baseline_that_is_not_there_ends_the_run(repository: Path) -> None:
     (repository / "reports/baselines/v1").mkdir(parents=True)
-    ran = pytest_in(repository, "bench", "-k", "good", "--slimgate-baseline", "reports/baselines")
-    assert ran.code == 0
-    note = "not compared with --slimgate-baseline: bench/logs.toml: use slimgate compare for suites of logs"
-    assert any(note in line for line in ran.lines), ran.lines
-    typo = pytest_in(repository, "bench", "-k", "good", "--slimgate-baseline", "reports/baselinse")
-    assert typo.code == 4
-    assert any("--slimgate-baseline reports/baselinse: no such file or folder" in line for line in typo.lines)
+    for folder, words in (
+        ("baselines", "reports/baselines: no baseline of bench/logs.toml is in this folder"),
+        (
+            "baselinse",
+            "reports/baselinse: cannot be read: No such file or directory. Did you mean baselines?",
+        ),
+    ):
+        ran = pytest_in(repository, "bench", "-k", "good", "--slimgate-baseline", f"reports/{folder}")
+        assert ran.code == 4
+        assert any("--slimgate-baseline" in line and words in line for line in ran.lines), ran.lines
 
 
 @pytest.mark.parametrize(

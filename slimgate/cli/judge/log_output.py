@@ -184,5 +184,6 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 def _summary(counts: BudgetCounts, verdicts: LogVerdicts) -> str:
     line = format_verdict(counts)
     if verdicts.tests > 1 and counts.status != "PASS":  # a PASS needs no correction
-        line += f"; each FAIL is corrected for {verdicts.tests} budgets (Holm)"
+        slices = ", in slices for those of slices" if any(part.budgets for part in verdicts.slices) else ""
+        line += f"; each FAIL is corrected for {verdicts.tests} budgets{slices} (Holm)"
     return line

@@ -1,0 +1,41 @@
+"""The baseline of a suite of logs: a run whose gate demands less gives a reason, or is an error."""
+
+from __future__ import annotations
+
+from slimgate.errors import SuiteError
+from slimgate.record.comparing.budgets import find_weaker
+from slimgate.record.comparing.demands import read_demands
+from slimgate.record.run import RunRecord
+from slimgate.run.baseline import (
+    OPTION,
+    Baseline,
+    BaselineSource,
+    describe_baseline,
+    find_loosened_budgets,
+    find_newest,
+)
+
+
+def compare_with_baseline(record: RunRecord, source: BaselineSource) -> Baseline | None:
+    """The newest baseline of the suite of a record; None if there is none.
+
+    Raises SuiteError if the gate of the record demands less than the baseline, without a reason.
+    """
+    run = find_newest(source, record.suite.path)
+    if run is None:
+        return None
+    facts = describe_baseline(
+        source,
+        run,
+        loosened=find_loosened_budgets(read_demands(run.record), read_demands(record)),
+        weaker=find_weaker(run.record, record),
+        variants=[model.name for model in record.variants],
+    )
+    changes = [weakening.change for weakening in facts.weaker if weakening.reason is None]
+    if changes:
+        raise SuiteError(
+            f"{record.suite.path}: the gate demands less than the baseline {facts.name or facts.path}: "
+            f"{'; '.join(changes)}. Restore it, or give a budget a reason, or accept this gate: run without "
+            f"{OPTION}, then slimgate accept with --reason"
+        )
+    return Baseline(run, facts)

@@ -41,12 +41,10 @@ _ALPHA = 0.05
 _HOW = (
     "Drops are in percentage points. A positive drop means that the new release is worse. slimgate compares "
     "the answers on the same gate rows with paired tests. The 90 % intervals are not corrected for the "
-    "number of comparisons. The p-values of slices are corrected with Holm's method. Without an interval, "
-    "only the two values are compared."
+    "number of comparisons. Without an interval, only the two values are compared."
 )
-
-# of logs
-_HOW_SLICES = (
+_HOW_P_VALUES = "The p-values of slices are corrected with Holm's method."
+_HOW_LOG_SLICES = (
     "A slice is worse or better if the interval of its new drop does not overlap that of its old drop."
 )
 _NEW_ALONE = "## Which variants of the new release can be told apart"
@@ -266,6 +264,7 @@ def _change(comparison: Comparison, change: LatencyChange) -> str:
 
 def compare_report(comparison: Comparison) -> str:
     """The whole text."""
+    slices = slice_table(comparison)
     return (
         blocks(
             f"# {escape(comparison.old.name)} → {escape(comparison.new.name)}",
@@ -280,12 +279,12 @@ def compare_report(comparison: Comparison) -> str:
             ),
             with_heading(f"## The {comparison.original}", _original(comparison)),
             with_heading(f"## The {comparison.other}s", metric_table(comparison, comparison.variants)),
-            with_heading("### Slices", slice_table(comparison)),
+            with_heading("### Slices", blocks(slices, _HOW_P_VALUES) if slices else ""),
             with_heading("### Size", size_table(comparison)),
             with_heading("### Latency", latency_table(comparison)),
             separation(comparison.separation, _NEW_ALONE),
             _HOW,
-            _HOW_SLICES
+            _HOW_LOG_SLICES
             if any(change.of_log_slice for model in comparison.variants for change in model.metrics)
             else "",
         )
@@ -310,7 +309,7 @@ def _counts(comparison: Comparison) -> Iterator[str]:
     unmeasured = sum(verdict.after in (None, "not measured") for verdict in passed)
     if stopped := len(passed) - unmeasured:
         words = "budget held and does" if stopped == 1 else "budgets held and do"
-        yield f"{count(stopped)} {words} not any more"
+        yield f"{count(stopped)} {words} not hold now"
     elif not unmeasured:
         yield "no budget that held has stopped holding"
     if unmeasured:

@@ -65,7 +65,7 @@ def test_the_text_says_first_what_held_and_fails(compare: Run, old: Path, tmp_pa
     new = write_release(tmp_path / "new", models={"int8": FAILS}, teacher={n: range(110) for n in CLASSES})
     _, out, err = compare(old, new)
     assert err == ""
-    assert "**FAIL**, was PASS · 1 budget held and does not any more" in out
+    assert "**FAIL**, was PASS · 1 budget held and does not hold now" in out
     sections = [line for line in out.splitlines() if line.startswith("#")]
     assert sections[1] == "## Verdicts that changed"
     assert sections.index("## The teacher") < sections.index("## The variants")

@@ -16,6 +16,7 @@ from slimgate.record.comparing import (
     BudgetChange,
     Comparison,
     LatencyChange,
+    MeasurementChange,
     MetricChange,
     ModelChange,
     Moved,
@@ -24,7 +25,7 @@ from slimgate.record.comparing import (
     VerdictChange,
 )
 from slimgate.record.words import format_count
-from slimgate.report.figures import as_fast, smaller
+from slimgate.report.figures import as_fast, smaller, with_bounds
 from slimgate.report.separation import separation
 from slimgate.report.status import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
@@ -249,6 +250,33 @@ def _worth_telling(change: SliceChange) -> bool:
     return change.rows >= FEW_ROWS and abs(change.drop_points or 0.0) >= _SLICE_POINTS
 
 
+def measurement_table(comparison: Comparison) -> str:
+    """The figures of measurements in both releases; empty text if there are none."""
+    measured = [(model, change) for model in comparison.variants for change in model.measurements]
+    columns = [
+        Column("model", [_name(comparison, model) for model, _ in measured]),
+        Column("measurement", [escape(change.name) for _, change in measured]),
+        Column(
+            "old → new",
+            [f"{significant(change.old_value)} → {significant(change.new_value)}" for _, change in measured],
+            right=True,
+        ),
+        Column("unit", [escape(change.unit) for _, change in measured]),
+        Column(
+            f"old / its {comparison.original}'s",
+            [with_bounds(change.old_ratio, change.old_interval) for _, change in measured],
+            right=True,
+        ),
+        Column(
+            f"new / its {comparison.original}'s",
+            [with_bounds(change.new_ratio, change.new_interval) for _, change in measured],
+            right=True,
+        ),
+        Column("change", [_change(comparison, change) for _, change in measured]),
+    ]
+    return table(without_empty(columns)) if measured else ""
+
+
 def _duel(change: LatencyChange, *, new: bool) -> str:
     speedup, interval = (
         (change.new_speedup, change.new_interval) if new else (change.old_speedup, change.old_interval)
@@ -256,10 +284,12 @@ def _duel(change: LatencyChange, *, new: bool) -> str:
     return as_fast(speedup, interval) or MISSING
 
 
-def _change(comparison: Comparison, change: LatencyChange) -> str:
+def _change(comparison: Comparison, change: LatencyChange | MeasurementChange) -> str:
     if not comparison.same_machine:
         return "another machine"
-    return {"slower": "**slower**", None: MISSING}.get(change.change, str(change.change))
+    if change.change in ("slower", "larger"):
+        return f"**{change.change}**"
+    return change.change or MISSING
 
 
 def compare_report(comparison: Comparison) -> str:
@@ -282,6 +312,7 @@ def compare_report(comparison: Comparison) -> str:
             with_heading("### Slices", blocks(slices, _HOW_P_VALUES) if slices else ""),
             with_heading("### Size", size_table(comparison)),
             with_heading("### Latency", latency_table(comparison)),
+            with_heading("### Measurements", measurement_table(comparison)),
             separation(comparison.separation, _NEW_ALONE),
             _HOW,
             _HOW_LOG_SLICES

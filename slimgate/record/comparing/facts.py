@@ -137,6 +137,24 @@ class LatencyChange(Facts):
     change: Literal["faster", "slower", "no change shown"] | None = None
 
 
+class MeasurementChange(Facts):
+    """A figure of a measurement in both releases; None in a release that did not measure it.
+
+    Ratios are variant / teacher of each release, with the 95 % intervals of rounds. unit: of the values.
+    change: by the ratios. None if the machines differ, or if a release has no interval.
+    """
+
+    name: str
+    unit: str = ""
+    old_value: float | None = None
+    new_value: float | None = None
+    old_ratio: float | None = None
+    old_interval: tuple[float, float] | None = None
+    new_ratio: float | None = None
+    new_interval: tuple[float, float] | None = None
+    change: Literal["smaller", "larger", "no change shown"] | None = None
+
+
 class ModelChange(Facts):
     """One model in both releases; same_artifact: its files are the same, byte by byte."""
 
@@ -146,6 +164,7 @@ class ModelChange(Facts):
     slices: list[SliceChange] = Field(default_factory=list)
     size: SizeChange | None = None
     latency: list[LatencyChange] = Field(default_factory=list)
+    measurements: list[MeasurementChange] = Field(default_factory=list)
 
 
 class BudgetChange(Facts):

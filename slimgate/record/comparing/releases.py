@@ -7,7 +7,7 @@ compared, since no record says which rows a slice has.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from slimgate._system.number_text import format_number
 from slimgate.judge.metrics import Metric
@@ -25,6 +25,7 @@ from slimgate.record.comparing.environment import describe_server_changes, list_
 from slimgate.record.comparing.facts import (
     Comparison,
     LatencyChange,
+    MeasurementChange,
     MetricChange,
     ModelChange,
     Release,
@@ -45,6 +46,7 @@ from slimgate.results.behaviour import SliceFacts
 from slimgate.results.latency import LatencyFacts
 
 Interval = tuple[float, float] | None
+Word = TypeVar("Word")
 # Points: Holm's correction tests the hypothesis of a change that costs a slice nothing.
 _NO_LOSS = 0.0
 
@@ -103,13 +105,15 @@ def _model(
     pair = answers.of(now.name) if was.quality and now.quality else None
     pair = pair_if_judged(pair, (was, now), metrics, answers)
     artifacts = was.artifact, now.artifact
+    is_same_machine = same_hardware(before.machine, after.machine)
     return ModelChange(
         name=now.name,
         same_artifact=None if None in artifacts else _digest(was) == _digest(now),
         metrics=metric_changes(was, now, metrics, pair, answers, log_slices=after.task.log_slices),
         slices=slice_changes(old, new, metrics, pair),
         size=size_change(was, now),
-        latency=latency_changes(was, now, same=same_hardware(before.machine, after.machine)),
+        latency=latency_changes(was, now, same=is_same_machine),
+        measurements=list(_measurement_changes(was, now, same=is_same_machine)),
     )
 
 
@@ -237,19 +241,44 @@ def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> li
                 old_interval=before.speedup_interval,
                 new_speedup=after.speedup,
                 new_interval=after.speedup_interval,
-                change=_speed_change(before.speedup_interval, after.speedup_interval) if same else None,
+                change=_name_change(before.speedup_interval, after.speedup_interval, "slower", "faster")
+                if same
+                else None,
             )
         )
     return changes
 
 
-def _speed_change(before: Interval, after: Interval) -> Literal["faster", "slower", "no change shown"] | None:
-    """The change; two duels are not paired, so it is shown only if the intervals do not overlap."""
+def _name_change(
+    before: Interval, after: Interval, lower: Word, higher: Word
+) -> Word | Literal["no change shown"] | None:
+    """The change; two releases are not paired, so it is shown only if the intervals do not overlap."""
     if before is None or after is None:
         return None
     if after[1] < before[0]:
-        return "slower"
-    return "faster" if after[0] > before[1] else "no change shown"
+        return lower
+    return higher if after[0] > before[1] else "no change shown"
+
+
+def _measurement_changes(
+    old: VariantRecord, new: VariantRecord, *, same: bool
+) -> Iterator[MeasurementChange]:
+    """Each measurement of either release. same: whether both were measured on the same machine."""
+    for name in dict.fromkeys([*new.measurements, *old.measurements]):
+        before, after = old.measurements.get(name), new.measurements.get(name)
+        old_interval, new_interval = (None if facts is None else facts.interval for facts in (before, after))
+        measured = after or before
+        yield MeasurementChange(
+            name=name,
+            unit=measured.unit if measured else "",
+            old_value=before and before.value,
+            new_value=after and after.value,
+            old_ratio=before and before.ratio,
+            old_interval=old_interval,
+            new_ratio=after and after.ratio,
+            new_interval=new_interval,
+            change=_name_change(old_interval, new_interval, "smaller", "larger") if same else None,
+        )
 
 
 class Key(NamedTuple):

@@ -21,6 +21,7 @@ from slimgate.record.run import RunRecord, to_json
 from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
 from slimgate.report.compare import compare_report, slice_table
 from slimgate.results.base import Verdict
+from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.quality import QualityFacts
 
 LOSES_LOANS = {**INT8, "loan": range(145)}
@@ -443,3 +444,56 @@ def test_gated_variants_that_are_gone_are_told_apart(tmp_path: Path) -> None:
 def test_blanks_are_no_reason(tmp_path: Path) -> None:
     (change,) = releases(tmp_path, models={"int8": one(2.0, " ")}).loosened
     assert change.reason is None
+
+
+def with_load_time(folder: Path, ratio: float, interval: tuple[float, float] | None) -> StoredRecord:
+    """The release in a folder, whose variant int8 has this load time compared with its teacher."""
+    run = read_record_file(write_release(folder))
+    facts = MeasurementFacts(
+        title="load time",
+        unit="s",
+        teacher=2.0,
+        value=2 * ratio,
+        teacher_readings=[2.0] * 10,
+        readings=[2 * ratio] * 10,
+        ratio=ratio,
+        interval=interval,
+        measured="",
+    )
+    variants = [
+        model.model_copy(update={"measurements": {"load_time": facts}}) if model.name == "int8" else model
+        for model in run.record.variants
+    ]
+    return StoredRecord(run.file, run.record.model_copy(update={"variants": variants}))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "interval", "change"),
+    [
+        (0.9, (0.85, 0.95), "larger"),
+        (0.3, (0.25, 0.35), "smaller"),
+        (0.6, (0.5, 0.7), "no change shown"),
+        (0.6, None, None),
+    ],
+)
+def test_a_measurement_is_compared_by_its_ratio(
+    tmp_path: Path, ratio: float, interval: tuple[float, float] | None, change: str | None
+) -> None:
+    old = with_load_time(tmp_path / "old", 0.5, (0.45, 0.55))
+    comparison = compare(old, with_load_time(tmp_path / "new", ratio, interval))
+    (int8,) = [model for model in comparison.variants if model.name == "int8"]
+    (measured,) = int8.measurements
+    assert (measured.old_value, measured.new_value, measured.change) == (1.0, 2 * ratio, change)
+    row = next(line for line in compare_report(comparison).splitlines() if "load_time" in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:2] == ["int8", "load_time"]
+    assert cells[2:5] == [f"1.00 → {2 * ratio:#.3}", "s", "0.500 [0.450, 0.550]"]
+    # without a change in any row there is no such column
+    assert cells[-1] == {"larger": "**larger**", None: "0.600"}.get(change, change)
+
+
+def test_a_measurement_of_one_release_has_one_value(tmp_path: Path) -> None:
+    old = read_record_file(write_release(tmp_path / "old"))
+    comparison = compare(old, with_load_time(tmp_path / "new", 0.5, (0.45, 0.55)))
+    (int8,) = [model for model in comparison.variants if model.name == "int8"]
+    assert (int8.measurements[0].old_value, int8.measurements[0].new_value) == (None, 1.0)

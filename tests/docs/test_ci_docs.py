@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from support.doc_blocks import blocks
 from support.doc_checks import shell_reads
@@ -16,7 +17,7 @@ from slimgate.report.files import PR_COMMENT
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ci.md").read_text()
-GITHUB, COMPARE, GITHUB_LOGS, GITLAB, GITHUB_SHARDS, GITLAB_SHARDS = (
+GITHUB, COMPARE, GITHUB_LOGS, GITLAB, GITLAB_LOGS, GITHUB_SHARDS, GITLAB_SHARDS = (
     yaml.safe_load(block.text) for block in blocks("docs/ci.md", "yaml")
 )
 INPUTS: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
@@ -64,6 +65,13 @@ def test_the_gitlab_job_posts_the_comment_and_keeps_the_results() -> None:
     job = GITLAB["gate"]
     assert f"body@reports/latest/{PR_COMMENT}" in job["after_script"][0]
     assert job["artifacts"]["reports"]["junit"] in job["script"][-1]
+
+
+def test_the_gitlab_job_for_logs_gives_options_that_there_are(pytestconfig: pytest.Config) -> None:
+    *_, command = GITLAB_LOGS["log-gate"]["script"]
+    for option in re.findall(r"--(slimgate[\w-]+)", command):
+        pytestconfig.getoption(option.replace("-", "_"))
+    assert GITLAB_LOGS["log-gate"]["artifacts"]["reports"]["junit"] in command
 
 
 def test_the_matrix_has_every_shard_that_its_command_counts() -> None:

@@ -25,9 +25,10 @@ LONGEST_MESSAGE = 500  # characters
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended. code: its exit code, minus the signal that ended it, or None at the time limit.
+    """How a worker ended.
 
-    said: the end of its standard error: the exception's own words, else the last line.
+    code: its exit code, the negative number of the signal that ended it, or None at the time limit. output:
+    the message of its last exception, or else the last line of its standard error.
     """
 
     code: int | None
@@ -41,6 +42,8 @@ class Ended:
     @property
     def message(self) -> str:
         """Why it failed, for a message."""
+        if self.code is None:
+            return "it did not end within its time limit, so it was stopped"
         return self.output if self.output and not self.signal else describe_end(self.code)
 
 

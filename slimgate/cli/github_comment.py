@@ -27,7 +27,7 @@ _MARKER = re.compile(r"<!-- slimgate:comment( [^\n]*)? -->")
 _KEY = re.compile(r"[\w./ -]{0,80}")
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_A_PAGE = 100
+_PAGE_SIZE = 100
 _DENIED = ("HTTP 401", "HTTP 403", "HTTP 404")
 WRONG_USAGE = 4
 
@@ -78,12 +78,15 @@ def _find_mistake(arguments: Sequence[str], repository: str, number: str, key: s
     if not _NUMBER.fullmatch(number):
         return f'SLIMGATE_PULL_REQUEST is "{number}", expected the number of a pull request'
     if not _KEY.fullmatch(key) or "--" in key:
-        return f'SLIMGATE_COMMENT_KEY is "{key}", expected up to 80 letters, digits, "-", ".", "/" or spaces'
+        return (
+            f'SLIMGATE_COMMENT_KEY is "{key}", expected up to 80 letters, digits, "_", "-", ".", "/" or '
+            'spaces, without "--"'
+        )
     return None
 
 
 def _with_marker(text: str, key: str) -> tuple[str, str]:
-    """The marker, and the text with it as the first line."""
+    """The marker, and the text with this marker as the first line, in place of an earlier marker."""
     marker = f"<!-- slimgate:comment {key} -->" if key else "<!-- slimgate:comment -->"
     first, _, rest = text.partition("\n")
     body = rest if _MARKER.fullmatch(first.strip()) else text
@@ -92,7 +95,7 @@ def _with_marker(text: str, key: str) -> tuple[str, str]:
 
 def _post(repository: str, number: str, marker: str, body: str, environment: Mapping[str, str]) -> str:
     author = environment.get("SLIMGATE_COMMENT_AUTHOR") or AUTHOR
-    earlier = next(_of_marker(f"{repository}/issues/{number}/comments", marker, author), None)
+    earlier = next(_find_comments(f"{repository}/issues/{number}/comments", marker, author), None)
     if earlier is None:
         _gh("POST", f"{repository}/issues/{number}/comments", body)
         return f"comment posted on #{number}"
@@ -100,17 +103,17 @@ def _post(repository: str, number: str, marker: str, body: str, environment: Map
     return f"comment {earlier} on #{number} updated"
 
 
-def _of_marker(path: str, marker: str, author: str) -> Iterator[int]:
+def _find_comments(path: str, marker: str, author: str) -> Iterator[int]:
     """Ids of the author's comments that begin with the marker, the oldest first."""
     page = 1
     while True:
-        comments = _gh("GET", f"{path}?per_page={_A_PAGE}&page={page}")
+        comments = _gh("GET", f"{path}?per_page={_PAGE_SIZE}&page={page}")
         for comment in comments:
             # GitHub may return lines with \r\n
             first = str(comment.get("body") or "").lstrip().partition("\n")[0].strip()
             if first == marker and (comment.get("user") or {}).get("login") == author:
                 yield int(comment["id"])
-        if len(comments) < _A_PAGE:
+        if len(comments) < _PAGE_SIZE:
             return
         page += 1
 

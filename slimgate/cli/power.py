@@ -17,7 +17,6 @@ of samples whose score differs between the two models, in either direction. `sli
 this share between two runs of the base; expect at least as much between two models. Exit codes: 0 an equal
 model passes at least 80 % of the time; 1 it passes less often; 4 wrong usage.
 """
-_POWER = 0.80
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the plan. Raises SuiteError for numbers out of range."""
     from slimgate.errors import SuiteError
+    from slimgate.judge.decision import POWER
     from slimgate.judge.group_sequential import MOST_LOOKS
     from slimgate.judge.power import plan
 
@@ -77,11 +77,13 @@ def run(options: argparse.Namespace) -> int:
         raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
     planned = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)
     sys.stdout.write("\n".join(_lines(planned, options.looks, two_sided=two_sided)) + "\n")
-    return int(planned.equal.passes < _POWER)
+    return int(planned.equal.passes < POWER)
 
 
 def _lines(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
     from tabulate import tabulate
+
+    from slimgate.judge.decision import POWER
 
     verb, sign = ("loses or gains", "±") if two_sided else ("loses", "")
     kinds = (
@@ -91,7 +93,7 @@ def _lines(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
     )
     rows = [_row(name, shares, looks) for name, shares in kinds if shares is not None]
     table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
-    can = "can" if planned.equal.passes >= _POWER else "cannot"
+    can = "can" if planned.equal.passes >= POWER else "cannot"
     head = (
         f"{planned.rows:,} rows {can} decide a budget of {sign}{100 * planned.margin:g} points "
         f"if {100 * planned.flips:g} % of the samples change: "

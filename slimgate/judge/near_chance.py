@@ -15,7 +15,7 @@ from slimgate.results.base import Verdict
 
 
 def describe_near_chance(outcomes: Outcomes) -> str | None:
-    """Why a model may have learnt nothing; None if it has, or if answers are neither right nor wrong.
+    """Why a model may have learnt nothing. None if it beats chance, or if answers are not right or wrong.
 
     The accuracy of a classifier, by the interval of a `floor`, is compared with the share of the most
     frequent label, which is never less than chance. Other models need at least one right row.

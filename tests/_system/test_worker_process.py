@@ -65,6 +65,7 @@ def test_at_the_limit_it_ends_and_what_it_started_too(
     for limit in (1, 10, 100):  # a busy machine takes long to start it
         ended = run(tmp_path, monkeypatch, STARTS + "time.sleep(600)", limit=limit)
         assert ended.code is None
+        assert ended.message == "it did not end within its time limit, so it was stopped"
         if (tmp_path / "started").exists():
             break
     assert_ends(int((tmp_path / "started").read_text("utf-8")))

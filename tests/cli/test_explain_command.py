@@ -19,6 +19,7 @@ from slimgate.record.machine import Machine
 from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, to_json
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import RunVerdict
+from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest
 
@@ -106,6 +107,22 @@ def test_a_text_that_the_record_does_not_quote_is_elsewhere(explain: Explain, ru
         "text: the record quotes only a few rows; the text is in row r1 of source files"
         in explain(run, "r1")[1]
     )
+
+
+@pytest.mark.parametrize("where", ["quoted", "quoted_better", "changed_answers"])
+def test_the_text_of_every_quoted_row_is_shown(explain: Explain, run: Path, where: str) -> None:
+    rows = {where: [QuotedRow(id="r1", text="a barking pet")]}
+    flips = Flips(right_to_wrong=1, wrong_to_right=0, changed=1)
+    behaviour = (
+        BehaviourFacts(flips=flips).replace(**rows)
+        if where == "changed_answers"
+        else BehaviourFacts(flips=flips.replace(**rows))
+    )
+    written = record("student", "int8")
+    student = written.variants[1].model_copy(update={"behaviour": behaviour})
+    written = written.model_copy(update={"variants": [written.variants[0], student]})
+    (run / "run.json").write_text(to_json(written))
+    assert "a barking pet" in explain(run, "r1")[1]
 
 
 @pytest.mark.parametrize(

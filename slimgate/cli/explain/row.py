@@ -122,7 +122,7 @@ def find_row(path: Path, row: str) -> Explained:
         number=number,
         rows=len(answers[0]),
         label=answers[0].label(number),
-        text=_text(record, identity),
+        text=_find_quoted_text(record, identity),
         alike=next(
             (
                 identity_of_row
@@ -148,10 +148,11 @@ def _number(answers: Answers, row: str, file: Path) -> int:
     raise DataError(f'{file}: no gate row "{row}"; {ways}')
 
 
-def _text(record: RunRecord, identity: str) -> str | None:
-    """The text of a row, if the record quotes it: rows that it follows, and rows that variants lost."""
+def _find_quoted_text(record: RunRecord, identity: str) -> str | None:
+    """The text of a row, if the record quotes it: rows that it follows, and rows whose answer changed."""
     texts = {row.id: row.text for row in record.followed if row.text}
-    for model in record.variants:
-        if model.behaviour is not None and model.behaviour.flips is not None:
-            texts |= {row.id: row.text for row in model.behaviour.flips.quoted if row.text}
+    for behaviour in (model.behaviour for model in record.variants if model.behaviour is not None):
+        flips = behaviour.flips
+        turned = [] if flips is None else [*flips.quoted, *flips.quoted_better]
+        texts |= {row.id: row.text for row in (*turned, *behaviour.changed_answers) if row.text}
     return texts.get(identity)

@@ -34,7 +34,11 @@ READABLE = 0o644
 
 
 def check_free(folder: Path, *, force: bool) -> None:
-    """Raises DataError for a file, the current folder, or one that holds more than `force` replaces."""
+    """Raises DataError for a path that must not be replaced.
+
+    That is a file, a folder that contains the current folder, and a folder that is not empty; with `force`,
+    only if it is no export.
+    """
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: this is a file, expected a folder or a new path")
     if Path.cwd().is_relative_to(folder.resolve()):
@@ -76,8 +80,10 @@ def export(
     """Writes the folder; returns its content, and how it answers the gate rows.
 
     params: of the task; gate: the rows, or why they are not available. shipped: why the model is exported
-    although it does not pass, for its card. Raises SlimgateError that names the
-    variant; OtherAnswers if the folder does not answer like the model, and then there is no folder.
+    although it does not pass, for its card.
+
+    Raises SlimgateError that names the variant; OtherAnswers if the folder does not answer like the model.
+    Then there is no folder.
     """
     try:
         with replacing_folder(folder) as new, make_scratch_folder(new) as scratch:
@@ -90,8 +96,10 @@ def export(
             task = _task(run, gate)
             _write_companions(written, task, params, new)
             if isinstance(gate, GateRows):
-                rows = len(gate.rows.splits["gate"])
-                _print_stage(f"comparing its answers on {rows:,} gate rows with those of the run")
+                from slimgate.cli.export.row_check import ROWS
+
+                rows = min(ROWS, len(gate.rows.splits["gate"]))
+                _print_stage(f"comparing its answers with the judged model's on {rows:,} gate rows")
             checked = _describe_check(artifact, written, new, gate, scratch)
             use = _use(model, written, _lines(written, task, params), params, new, checked)
             text = blocks(card(run.record, model, form=written.form, shipped=shipped), use)
@@ -145,8 +153,9 @@ def _export_cascade(
         bullets(
             [
                 f"This folder, loaded from its files, against the judged cascade: {escape(checked)}.",
-                "`cascade.json` names the models in order, with the probability from which on each answers. "
-                "A weight below 1 is that of a model's own scores in the mean with the models before.",
+                "`cascade.json` lists the models in order. A model answers a row if its highest probability "
+                "reaches its threshold. The last model answers the rest. If a model has a weight below 1, "
+                "its scores count with that weight in a mean with the models before it.",
             ]
         ),
     )
@@ -229,27 +238,29 @@ def _serving(written: Written) -> list[str]:
 
 def _notes(model: VariantRecord, written: Written, params: Json, checked: str) -> list[str]:
     notes = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
-    judged = model.artifact.runtime if model.artifact else ""
+    judged_runtime = model.artifact.runtime if model.artifact else ""
     if written.layout is not None:
         notes.append("The files are those that were judged.")
         if servers := describe_servers(layout_of(written)):
             notes.append(f"{servers[0].upper()}{servers[1:]}.")
     elif written.compared:
         apart = written.compared["max_difference"]
-        near = f"lie at most {significant(apart, 2)} from its own" if apart else "are its own"
+        near = f"differ by at most {significant(apart, 2)}" if apart else "are equal"
         notes.append(
             f"Made from the model that was judged: on made-up token ids the scores {near}. The figures above "
             "are of the model as it was judged."
         )
     else:
         notes.append("The graph is the file that was judged.")
-    if judged != list_forms()[written.form][0]:
-        notes.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
+    if judged_runtime != list_forms()[written.form][0]:
+        notes.append(
+            f"It was judged in the runtime {judged_runtime}: its times and bytes above are of that form."
+        )
     if written.static:
-        behind = ", with the prompts before them" if params.get("prompts") else ""
+        prompts_note = "; put the prompt before each text" if params.get("prompts") else ""
         notes.append(
             '`SentenceTransformer(".")` of sentence-transformers loads the folder too, and gives the same '
-            f"vectors of texts that are not cut{behind}."
+            f"vectors of texts that are not cut{prompts_note}."
         )
     if written.pairs:
         notes.append(

@@ -42,9 +42,9 @@ LAYOUTS = {
     "awq": Layout((VLLM, SGLANG, TRANSFORMERS), ("gptqmodel",)),
     "compressed-tensors": Layout((VLLM, SGLANG, TRANSFORMERS), ("compressed-tensors",)),
     "gguf": Layout((LLAMA_CPP, TRANSFORMERS), ("gguf",), 'gguf_file="{file}"'),
-    # auto-round loads it, which needs no GPU; with gptqmodel the option is not needed
     # transformers reads no encoders from GGUF
     ENCODER_FILE: Layout((LLAMA_CPP,)),
+    # auto-round loads it, which needs no GPU; gptqmodel would not need the option
     "gptq": Layout((VLLM, SGLANG, TRANSFORMERS), ("auto-round",), _ROUNDED, "AutoRoundConfig"),
     "torchao": Layout((VLLM, SGLANG, TRANSFORMERS), ("torchao",)),
 }

@@ -20,9 +20,10 @@ DESCRIPTION = """\
 Guesses the task from your rows and your model. The tasks are text_classification (also of sentence pairs),
 text_regression, multi_label, token_classification and sentence_embedding; causal_lm, text_generation and
 multiple_choice for language models; text_to_text for encoder-decoders. Then writes DIR/bench/NAME.toml, a
-commented suite that runs without changes. Its budgets are ones that its gate rows can decide. The JSON Schema
-for editors is next to the suite. On a terminal, init asks for what you did not pass. Exit codes: 0 written; 4
-wrong usage or input, and nothing is written.
+commented suite that runs without changes. Where it can plan this, its budgets are the tightest round ones
+that the gate rows can decide; otherwise an undecided budget only warns. The JSON Schema for editors is next
+to the suite. On a terminal, init asks for what you did not pass. Exit codes: 0 written; 4 wrong usage or
+input, and nothing is written.
 """
 GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
 Ask = Callable[[str, str | None], str]
@@ -122,8 +123,9 @@ def _files(options: argparse.Namespace, ask: Ask | None) -> DataFiles:
 
     if ask is not None and not options.data and not options.by_label:
         options.data = [Path(ask("Rows (a csv, tsv, jsonl, json, parquet or txt file)", None))]
-        gate = ask("Rows for the verdict only (a file, or - to cut them from these)", "-")
-        options.gate = [] if gate == "-" else [Path(gate)]
+        if not options.gate:
+            gate = ask("Rows for the verdict only (a file, or - to cut them from these)", "-")
+            options.gate = [] if gate == "-" else [Path(gate)]
     return DataFiles(
         data=tuple(options.data),
         gate=tuple(options.gate),
@@ -179,10 +181,10 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
         sys.stdout.write(
             f"Columns: {', '.join(table.column_names)}. It looks like {guessed.kind}: {guessed.why}.\n"
         )
-        task = ask("Task", guessed.kind)
-        columns = guessed.options.get("label") or guessed.options.get("score") or guessed.options.get("tags")
-        label = ask(
-            "Column of the label (- for none)", (columns if isinstance(columns, str) else None) or "-"
+        task = options.task or ask("Task", guessed.kind)
+        column = guessed.options.get("label") or guessed.options.get("score") or guessed.options.get("tags")
+        label = options.label or ask(
+            "Column of the label (- for none)", (column if isinstance(column, str) else None) or "-"
         )
         stated = UserColumns(task, stated.text, None if label == "-" else label, stated.group, stated.names)
         guessed = guess(table, stated, causal=model.causal, encoder_decoder=model.encoder_decoder)

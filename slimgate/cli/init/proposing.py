@@ -63,9 +63,10 @@ def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
 
 
 def _growth_budget(limit: float, sizes: tuple[int, ...]) -> Json:
-    """A budget on a perplexity, with the smallest round share above the cap that the gate rows can exclude.
+    """A budget on a perplexity.
 
-    Without such a share the judge's own one is used: either the rows can exclude it, or no larger one helps.
+    It states `above_cap_max` only if the gate rows cannot exclude the judge's default share. Then it is the
+    smallest of SHARES_ABOVE that they can exclude, if there is one.
     """
     gate = GateGroups(sizes)
 

@@ -22,7 +22,10 @@ from slimgate.suite.budgets import resolve_budgets
 def read_budgets_of_targets(
     options: argparse.Namespace, kind: FileKind, targets: Collection[str]
 ) -> Mapping[str, FileBudgets]:
-    """The budgets in the file of --budgets, by target; without the option no target has any. SuiteError."""
+    """The budgets in the file of --budgets, by target; empty without that option.
+
+    Raises SuiteError for an invalid file, and if a budget is given by an option too.
+    """
     if options.budgets is None:
         return dict.fromkeys(targets, FileBudgets())
     flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")

@@ -10,7 +10,8 @@ DESCRIPTION = """\
 Joins the records of `pytest --slimgate-shard 1/N`, `2/N` … into one record with its outcomes, verdict and
 reports. The result is the same as that of a run without shards. Pass every shard once. All shards must have
 the same suite, rows and code. Exit codes: 0 all budgets hold; 1 a budget does not hold, is undecided (unless
-the suite says warn) or was not judged; 4 wrong usage or input.
+the suite says warn) or was not judged, a model has an error, or the self-test did not run; 4 wrong usage or
+input.
 """
 
 

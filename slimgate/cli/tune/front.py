@@ -50,7 +50,7 @@ def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Cho
 def holds_by_budget(chosen: Sequence[Chosen], *, tiers: int) -> list[bool]:
     """For each budget, whether a chosen trial is within it, even if it was chosen for another budget."""
     measured = [choice.trial.figures for choice in chosen if choice.inside and choice.trial.figures]
-    return [any(choice.inside[tier] for choice in measured) for tier in range(tiers)]
+    return [any(figures.inside[tier] for figures in measured) for tier in range(tiers)]
 
 
 def _nearest_trials(trials: Sequence[Trial], tier: int) -> list[Chosen]:

@@ -22,6 +22,7 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from slimgate._system.digests import file_sha256
 from slimgate.data.images import images_digest, with_images
 from slimgate.data.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
 from slimgate.errors import DataError
@@ -149,9 +150,9 @@ class Files(Source[Params]):
         total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
         for part, label, path in _files(params):
             require(path)
-            with path.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
-            total.update(json.dumps([part, label, _row_file(params, path).format, content]).encode())
+            total.update(
+                json.dumps([part, label, _row_file(params, path).format, file_sha256(path)]).encode()
+            )
             if params.images:
                 with TemporaryDirectory(prefix="slimgate-") as scratch:
                     table = rows_of(_row_file(params, path), scratch=Path(scratch))

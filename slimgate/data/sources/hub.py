@@ -29,7 +29,7 @@ from pydantic_core import PydanticCustomError
 from slimgate._system.digests import folder_digest, json_digest
 from slimgate.data.arrow import find_duplicates
 from slimgate.data.parts import strings
-from slimgate.errors import DataError, SuiteError, format_suggestion
+from slimgate.errors import DataError, SuiteError, format_suggestion, in_one_line
 from slimgate.plugins.params import Table, suite_path
 from slimgate.plugins.source import Source
 
@@ -269,8 +269,7 @@ def _explain_errors(params: Params) -> Iterator[None]:
     except Exception as error:  # a reader of data files may raise anything; the cause stays chained
         if _is_unreachable(error):
             raise DataError(f"{params.shown}: {_format_not_cached(params)}") from error
-        message = " ".join(str(error.__cause__ or error).split()) or "no message"
-        raise DataError(f"{params.shown}: cannot be read: {type(error).__name__}: {message}") from error
+        raise DataError(f"{params.shown}: cannot be read: {in_one_line(error.__cause__ or error)}") from error
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

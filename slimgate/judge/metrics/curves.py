@@ -8,7 +8,7 @@ precision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     by_row = np.atleast_2d(weights).T
     total = np.zeros(by_row.shape[1])
     defined = np.zeros(by_row.shape[1])
-    for label in [1] if k == 2 else range(k):
+    for label in _curve_labels(k):
         area, pairs = _weigh_won_pairs(probabilities[:, label], outcomes.labels == label, by_row)
         np.divide(area, pairs, out=area, where=pairs > 0)
         total += area
@@ -47,17 +47,17 @@ def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
 
 
 def structural_components(outcomes: ClassOutcomes) -> Floats:
-    """(rows,) influence values of the AUC. For several classes, their mean. O(rows log rows) for each class.
+    """(rows,) influence values of the AUC: DeLong's components, centred and scaled to give its variance.
 
-    A positive row's component is the share of negatives that it beats; a negative row's, the share of
-    positives that beat it.
+    A positive row's value grows with the share of negatives that it beats. A negative row's value falls with
+    the share of positives that it beats. For several classes, the mean. O(rows log rows) for each class.
     Source: DeLong et al. 1988, Biometrics 44:837-845; by ranks as Sun and Xu 2014, IEEE Signal Process.
     Lett. 21:1389-1393. Raises MeasureError if the AUC is not defined.
     """
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "roc_auc")
     k = len(outcomes.label_set)
-    sides = [(outcomes.labels == label, probabilities[:, label]) for label in ([1] if k == 2 else range(k))]
+    sides = [(outcomes.labels == label, probabilities[:, label]) for label in _curve_labels(k)]
     defined = [(positive, scores) for positive, scores in sides if 0 < positive.sum() < len(outcomes)]
     if not defined:
         raise MeasureError("roc_auc: all labels are of one class, so there is no curve")
@@ -129,7 +129,7 @@ def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         by_rank = weights[..., curve.order]
         positives = by_rank[..., curve.positives]
         all_positives = positives.sum(axis=-1)
-        hits = np.cumsum(positives, axis=-1)[..., curve.places]
+        hits = np.cumsum(positives, axis=-1)[..., curve.hits_at]
         precision = ratio(hits, np.cumsum(by_rank, axis=-1)[..., curve.last])
         total += ratio((positives * precision).sum(axis=-1), all_positives)
         defined += all_positives > 0
@@ -140,26 +140,29 @@ def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     return values
 
 
-class _Curve(NamedTuple):
-    """One class against the rest. order: (rows,) by falling score; the others (positives,).
+def _curve_labels(classes: int) -> Sequence[int]:
+    """The labels that have a curve: label 1 of two, and each label of more (one-versus-rest)."""
+    return [1] if classes == 2 else range(classes)
 
-    positives: their places in that order; last: the last place of the same score; found: the last positive up
-    to there.
+
+class _Curve(NamedTuple):
+    """One class against the rest.
+
+    order: (rows,) rows by falling score. The others are (positives,). positives: their positions in `order`.
+    last: the last position with the same score. hits_at: the index of the last positive up to `last`.
     """
 
     order: npt.NDArray[np.intp]
     positives: npt.NDArray[np.intp]
     last: npt.NDArray[np.intp]
-    places: npt.NDArray[np.intp]
+    hits_at: npt.NDArray[np.intp]
 
 
 def _curves(outcomes: ClassOutcomes) -> list[_Curve]:
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "pr_auc")
     k = len(outcomes.label_set)
-    return [
-        _curve(probabilities[:, label], outcomes.labels == label) for label in ([1] if k == 2 else range(k))
-    ]
+    return [_curve(probabilities[:, label], outcomes.labels == label) for label in _curve_labels(k)]
 
 
 def _curve(scores: Floats, positive: npt.NDArray[np.bool_]) -> _Curve:

@@ -71,8 +71,8 @@ class JudgedPair:
         for name, metric in self.metrics.items():
             for warning in metric.judged.warnings:
                 metrics_by_warning.setdefault(warning, []).append(name)
-        of_rows = (f"{', '.join(names)}: {text}" for text, names in metrics_by_warning.items())
-        return [*self.warnings, *of_rows]
+        metric_warnings = (f"{', '.join(names)}: {text}" for text, names in metrics_by_warning.items())
+        return [*self.warnings, *metric_warnings]
 
 
 class JudgedPredictions(JudgedFiles):
@@ -177,11 +177,12 @@ def judge_pair(
     measured = dict.fromkeys([*metrics, *quality]) or (DEFAULT_METRIC,)
     loaded = {metric: load_metric(metric) for metric in measured}
     _check_class_metrics(loaded)
-    lacking = [name for name, metric in loaded.items() if metric.needs == "probabilities"]
+    needing = [key for key, metric in loaded.items() if metric.needs == "probabilities"]
     for path, outcomes in zip(files, (pair.teacher, pair.variant), strict=True):
-        if lacking and outcomes.probabilities is None:
+        if needing and outcomes.probabilities is None:
+            verb = "needs" if len(needing) == 1 else "need"
             raise DataError(
-                f"{path}: {' and '.join(lacking)} needs probabilities, but the file has only predictions; "
+                f"{path}: {' and '.join(needing)} {verb} probabilities, but the file has only predictions; "
                 "add columns p_<class>"
             )
     _check_sliced_labels(changes, pair.teacher.label_set)
@@ -193,7 +194,7 @@ def judge_pair(
         actions = list_actions(limits, on_inconclusive)
         judged[key] = JudgedMetric(of_metric, message(name, of_metric), actions)
     doubt = describe_near_chance(pair.teacher)
-    # then a drop of 0 means little
+    # if the teacher is near chance, a drop of 0 means little
     near_chance = f"the teacher is near chance: {doubt}; a variant that loses nothing may be just as useless"
     gains = describe_large_gains(
         ((key, metric.judged) for key, metric in judged.items()), ("teacher", "variant")

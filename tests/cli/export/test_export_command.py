@@ -248,7 +248,8 @@ def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, e
     theirs = library.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(texts)
     assert np.abs(theirs - vectors).max() < ROUNDING
     assert (
-        "of texts that are not cut, with the prompts before them." in (tmp_path / "out/README.md").read_text()
+        "of texts that are not cut; put the prompt before each text."
+        in (tmp_path / "out/README.md").read_text()
     )
 
 

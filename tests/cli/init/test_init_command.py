@@ -445,3 +445,26 @@ def test_on_a_terminal_it_asks_for_what_is_missing(repository: Path) -> None:
     assert "It looks like text_classification" in done.stdout
     assert "Column of the label (- for none) [label]: " in done.stdout
     assert written(repository, "reviews")["task"]["label"] == "label"
+
+
+@pytest.mark.slow
+def test_on_a_terminal_it_keeps_what_was_passed(repository: Path) -> None:
+    write_rows(repository / "checked.csv", 300)
+    keys, terminal = pty.openpty()
+    os.write(keys, b"reviews.csv\n")
+    options = [
+        "--gate",
+        "checked.csv",
+        "--model",
+        "model",
+        "--task",
+        "text_classification",
+        "--label",
+        "label",
+    ]
+    command = [sys.executable, "-m", "slimgate.cli.main", "init", *options]
+    done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=120)
+    os.close(keys)
+    os.close(terminal)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "checked.csv" in str(written(repository, "reviews"))

@@ -62,16 +62,16 @@ class Outcomes:
     groups: Ints | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        self._one_a_row("groups", self.groups)
-        self._one_a_row("answers", self.answers)
+        self._check_length("groups", self.groups)
+        self._check_length("answers", self.answers)
         for name, column in self.values.items():
-            self._one_a_row(name, column)
+            self._check_length(name, column)
         self.check_finite()
 
     def check_finite(self) -> None:
         """Raises MeasureError if a value is not finite. The judge checks again: arrays can change."""
         for name, column in self.values.items():
-            self._finite(name, np.asarray(np.isfinite(column)))
+            self._check_finite_column(name, np.asarray(np.isfinite(column)))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -142,11 +142,11 @@ class Outcomes:
             changed |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
         return changed
 
-    def _one_a_row(self, name: str, column: npt.NDArray[np.generic] | None) -> None:
+    def _check_length(self, name: str, column: npt.NDArray[np.generic] | None) -> None:
         if column is not None and column.shape != (len(self),):
             raise MeasureError(f"outcomes: {name} has shape {column.shape}, expected ({len(self)},)")
 
-    def _finite(self, column: str, finite: npt.NDArray[np.bool_]) -> None:
+    def _check_finite_column(self, column: str, finite: npt.NDArray[np.bool_]) -> None:
         if not finite.all():
             bad = ~finite
             raise MeasureError(
@@ -174,8 +174,8 @@ class ClassOutcomes(Outcomes):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._one_a_row("labels", self.labels)
-        self._one_a_row("predictions", self.predictions)
+        self._check_length("labels", self.labels)
+        self._check_length("predictions", self.predictions)
         if self.positive is not None and self.positive not in self.label_set:
             raise MeasureError(
                 f'outcomes: positive "{self.positive}" is not one of the labels {", ".join(self.label_set)}'
@@ -203,7 +203,7 @@ class ClassOutcomes(Outcomes):
         super().check_finite()
         if self.probabilities is not None:
             finite = np.isfinite(self.probabilities).all(axis=1)
-            self._finite("a probability", np.asarray(finite))
+            self._check_finite_column("a probability", np.asarray(finite))
 
     @property
     def right(self) -> Floats:
@@ -280,7 +280,7 @@ class ClassOutcomes(Outcomes):
         return np.asarray(self.predictions != other.predictions)
 
 
-def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
+def check_same_rows(teacher: Outcomes, variant: Outcomes) -> None:
     """Raises MeasureError unless both hold the same rows with the same labels, in the same order."""
     if len(teacher) != len(variant) or not np.array_equal(teacher.ids, variant.ids):
         raise MeasureError(
@@ -335,9 +335,9 @@ def class_outcomes(
     gold = _to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
     names = _sorted_names(gold) if classes is None else _to_names("class", classes)
-    _check_once("class", names)
+    _check_distinct("class", names)
     if chances is not None:
-        _check_shares(chances, (len(gold), len(names)))
+        _check_probabilities(chances, (len(gold), len(names)))
     if predictions is not None:
         predicted_names = _to_names("prediction", predictions)
     elif chances is not None and classes is not None:
@@ -345,7 +345,7 @@ def class_outcomes(
     else:
         raise MeasureError("class_outcomes: give predictions, or probabilities and classes")
     row_ids = [str(number) for number in range(len(gold))] if ids is None else _to_names("id", ids)
-    _check_once("id", row_ids)
+    _check_distinct("id", row_ids)
     place = {name: number for number, name in enumerate(names)}
     strays = _sorted_names(set(predicted_names) - set(names))
     _check_spelling(strays, names)
@@ -398,14 +398,14 @@ def _sorted_names(names: Iterable[str]) -> list[str]:
         return sorted(set(names))
 
 
-def _check_once(column: str, names: Sequence[str]) -> None:
+def _check_distinct(column: str, names: Sequence[str]) -> None:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise MeasureError(
             f'class_outcomes: {column} "{twice[0]}" was given more than once, expected each once'
         )
 
 
-def _check_shares(chances: Floats, shape: tuple[int, int]) -> None:
+def _check_probabilities(chances: Floats, shape: tuple[int, int]) -> None:
     if chances.shape != shape:
         raise MeasureError(f"class_outcomes: probabilities have shape {chances.shape}, expected {shape}")
     wrong = ~((chances >= 0).all(axis=1) & np.isclose(chances.sum(axis=1), 1, rtol=0, atol=SUM_TOLERANCE))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 
 IDS = np.array(["a", "b", "c"])
@@ -78,15 +78,15 @@ def test_rows_are_paired_only_where_what_is_given_agrees() -> None:
     base = ranked(1, 2, 7)
     other = Outcomes(IDS, values={"rank": np.ones(3), "tokens": np.array([4.0, 5.0, 7.0])}, given=("tokens",))
     with pytest.raises(MeasureError, match="have different tokens for the same ids"):
-        same_rows(base, other)
+        check_same_rows(base, other)
 
 
 def test_rows_are_paired_only_if_their_ids_are_in_the_same_order() -> None:
     rows = Outcomes(IDS, values={"rank": np.ones(3)})
-    same_rows(rows, rows.take(np.arange(3)))
+    check_same_rows(rows, rows.take(np.arange(3)))
     for other in (rows.take(np.array([1, 0, 2])), Outcomes(np.array(["a", "b", "d"]))):
         with pytest.raises(MeasureError, match="expected the same ids in the same order"):
-            same_rows(rows, other)
+            check_same_rows(rows, other)
 
 
 def test_what_is_not_finite_or_not_there_is_an_error() -> None:

@@ -40,7 +40,7 @@ from slimgate.judge.slices import (
     slices_verdict,
 )
 from slimgate.judge.token_kl import TokenKl, judge_tokens
-from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, check_same_rows
 from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts
 
@@ -224,7 +224,7 @@ def actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[
 
 
 def _check_rows(teacher: Outcomes, variant: Outcomes) -> None:
-    same_rows(teacher, variant)
+    check_same_rows(teacher, variant)
     if not len(teacher):
         raise MeasureError("behaviour: there are no gate rows to compare")
 

@@ -19,7 +19,7 @@ from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
 from slimgate.judge.random_weights import default_resamples, weigh_rows
 from slimgate.judge.rows_needed import copies_until, rows_without_change
 from slimgate.judge.tango import design_effect, tango_z
-from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, check_same_rows
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def gather(
 
     Raises MeasureError if the rows are none, not paired, or the metric is not defined on them.
     """
-    same_rows(teacher, variant)
+    check_same_rows(teacher, variant)
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:

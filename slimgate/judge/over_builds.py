@@ -38,7 +38,7 @@ from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, t_quantile
 from slimgate.judge.evidence import pair_values
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric, value_of
-from slimgate.outcomes import Floats, Outcomes, same_rows
+from slimgate.outcomes import Floats, Outcomes, check_same_rows
 
 # The largest number of builds that a message suggests.
 MOST_BUILDS = 20
@@ -175,7 +175,7 @@ def over_builds(
     Raises MeasureError if the rows are not the same, or the metric is not defined on them.
     """
     for outcomes in builds:
-        same_rows(teacher, outcomes)
+        check_same_rows(teacher, outcomes)
     pairs = [pair_values(metric, teacher, outcomes, seed=seed, resamples=resamples) for outcomes in builds]
     means = [pair for pair in pairs if isinstance(pair, PairedMeans)]
     after = np.array([value_of(metric, outcomes) for outcomes in builds])

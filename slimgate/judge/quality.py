@@ -23,7 +23,7 @@ from slimgate.judge.over_runs import OverRuns, RunScores, over_runs
 from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
 from slimgate.judge.verdict import QualityJudgement, as_growth, judgement_of, withhold_pass
-from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows
 from slimgate.results.base import BudgetFacts, Verdict
 
 # Below these there is a warning, which changes no verdict. By the rule of three, 50 rows without a loss
@@ -70,7 +70,7 @@ def judge_quality(
         check_budget(metric, budget)
     if builds is None:
         budgets, builds = [replace(budget, over="rows") for budget in budgets], ()
-    same_rows(teacher, variant)
+    check_same_rows(teacher, variant)
     if metric.rows is not None:
         teacher, variant = own_rows(metric, teacher), own_rows(metric, variant)
         builds = [own_rows(metric, outcomes) for outcomes in builds]

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
 from slimgate.logs.predictions.codes import AT_ONCE, TEXT, by_id, find_duplicates
-from slimgate.logs.predictions.files import some
+from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import (
@@ -375,8 +375,8 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
     if len(twice := find_duplicates(ids, order)):
         has = "sample occurs" if len(twice) == 1 else "samples occur"
         raise DataError(
-            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row per sample. "
-            "If the rows repeat a sample, number them in a column epoch, or pass --same-id epochs "
+            f"{shown}: {len(twice):,} {has} more than once: {format_examples(twice)}; expected one row per "
+            "sample. If the rows repeat a sample, number them in a column epoch, or pass --same-id epochs "
             "(--same-id runs if each row is a separate run)"
         )
     return order

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.logs.columns import Samples
-from slimgate.logs.predictions.files import some
+from slimgate.logs.predictions.files import format_examples
 from slimgate.plugins.reader import Log, TaskLog
 
 # The length of a text that a note quotes, in characters.
@@ -44,7 +44,10 @@ def describe_lacking(log: Log, task: TaskLog, samples: Samples) -> list[str]:
     ids = pa.array(task.ids, pa.large_string())
     lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=samples.ids)))
     if len(lacking):
-        lines.append(f"{log.shown} lists {len(lacking):,} samples that it does not contain ({some(lacking)})")
+        lines.append(
+            f"{log.shown} lists {len(lacking):,} samples that it does not contain "
+            f"({format_examples(lacking)})"
+        )
     return lines
 
 

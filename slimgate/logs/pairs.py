@@ -27,7 +27,7 @@ from slimgate.logs.pair_notes import (
     list_metrics,
 )
 from slimgate.logs.predictions.codes import AT_ONCE, match_ids
-from slimgate.logs.predictions.files import some
+from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.row_groups import share_groups
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import digest_documents
@@ -276,7 +276,9 @@ def _pair_samples(
     where = format_place(name, filter_)
     base_rows, target_rows = _match_samples(base, target)
     if not len(base_rows):
-        differences.refuse(where, f"no sample in common: {some(base.ids)} and {some(target.ids)}")
+        differences.refuse(
+            where, f"no sample in common: {format_examples(base.ids)} and {format_examples(target.ids)}"
+        )
         return None
     _compare_keys(where, base, target, base_rows, target_rows, differences)
     base, target = share_groups(where, base, target, base_rows, target_rows, differences)
@@ -357,7 +359,7 @@ def _compare_keys(
             continue
         text = (
             f"{key}s differ in {len(rows):,} of {len(base_rows):,} samples "
-            f"({some(base.ids.take(pa.array(base_rows[rows])))})"
+            f"({format_examples(base.ids.take(pa.array(base_rows[rows])))})"
         )
         example = ""
         if key not in differences.allow:

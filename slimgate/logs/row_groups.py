@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from slimgate.logs.columns import OWN_NAMES, STATED, Samples
 from slimgate.logs.differences import Differences
-from slimgate.logs.predictions.files import some
+from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.same_documents import join_groups
 from slimgate.outcomes import Ints
 
@@ -48,7 +48,7 @@ def share_groups(
     )
     groups, differing = _merge_groups([base.clusters, target.clusters], places)
     if len(differing):
-        examples = some(base.ids.take(pa.array(places[0][differing])))
+        examples = format_examples(base.ids.take(pa.array(places[0][differing])))
         differences.refuse(
             where,
             f"groups differ in {len(differing):,} of {len(base_rows):,} samples ({examples}): one log puts "

@@ -27,7 +27,7 @@ from slimgate.logs.pair_notes import (
     format_place,
 )
 from slimgate.logs.pairs import PairedTask
-from slimgate.logs.predictions.files import some
+from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.rules import Rules
 from slimgate.outcomes import Floats, Ints
 
@@ -235,7 +235,7 @@ def _describe_missing(paired: PairedTask, counts: Counts, unscored: npt.NDArray[
     else:
         examples = paired.base.ids.take(pa.array(rows))
     total = len(paired.base_rows) + counts.only_base + counts.only_target
-    return f"of {total:,} samples {', '.join(parts)} ({some(examples)})"
+    return f"of {total:,} samples {', '.join(parts)} ({format_examples(examples)})"
 
 
 def _describe_first_error(paired: PairedTask) -> str:

@@ -12,7 +12,7 @@ import pytest
 from support.user_repository import Ran, pytest_in
 
 from slimgate.cli.main import main
-from slimgate.cli.merge.shards import fails
+from slimgate.cli.merge.shards import list_failures
 from slimgate.record.run import VariantRecord, read_record
 from slimgate.results.base import Verdict
 from slimgate.results.quality import QualityFacts
@@ -160,7 +160,7 @@ def test_a_shard_that_cannot_be_ends_with_exit_code_4(repository: Path) -> None:
 def test_a_merge_fails_for_what_is_undecided_or_was_not_measured(two: list[Path], tmp_path: Path) -> None:
     merged(two, tmp_path / "out")
     record = read_record(tmp_path / "out/run.json")
-    assert fails(record) == ["a budget does not hold"]
+    assert list_failures(record) == ["a budget does not hold"]
     tuned = record.variant("tuned")
     good = record.model_copy(
         update={
@@ -168,7 +168,7 @@ def test_a_merge_fails_for_what_is_undecided_or_was_not_measured(two: list[Path]
             "verdict": record.verdict.model_copy(update={"status": "PASS"}),
         }
     )
-    assert fails(good) == []
+    assert list_failures(good) == []
     for changes, said in (
         ({"awaited": ["accuracy"]}, ["tuned: not judged: accuracy"]),
         ({"awaited": ["accuracy"], "gated": False}, []),
@@ -176,9 +176,11 @@ def test_a_merge_fails_for_what_is_undecided_or_was_not_measured(two: list[Path]
         ({"quality": {"accuracy": undecided(tuned, "warn")}}, []),
     ):
         other = good.model_copy(update={"variants": [good.variants[0], tuned.model_copy(update=changes)]})
-        assert fails(other) == said
+        assert list_failures(other) == said
     untested = good.self_test.model_copy(update={"planted_fault": None})
-    assert fails(good.model_copy(update={"self_test": untested})) == ["the gate's self-test has not run"]
+    assert list_failures(good.model_copy(update={"self_test": untested})) == [
+        "the gate's self-test has not run"
+    ]
 
 
 def undecided(model: VariantRecord, wish: str) -> QualityFacts:

@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
-    from slimgate.cli.merge.shards import fails, merge
+    from slimgate.cli.merge.shards import list_failures, merge
     from slimgate.record.files import read_record_file
     from slimgate.report.terminal.summary import summary_lines, to_text
 
     merged = merge([read_record_file(path) for path in options.records], options.out)
     lines = summary_lines(merged.record, (options.out / "report.md").as_posix())
-    why = fails(merged.record)
+    why = list_failures(merged.record)
     sys.stdout.writelines(f"{to_text(line)}\n" for line in lines)
     if why and merged.record.verdict.status != "FAIL":
         sys.stdout.write(f"does not pass: {visible('; '.join(why))}\n")

@@ -101,7 +101,7 @@ def merge_records(ordered: Sequence[StoredRecord]) -> RunRecord:
     )
 
 
-def fails(record: RunRecord) -> list[str]:
+def list_failures(record: RunRecord) -> list[str]:
     """Why a merged record ends with exit code 1; empty if all its budgets hold.
 
     The reasons are those of a whole run: a budget that FAILs, an error, a budget that is undecided and may

@@ -40,7 +40,7 @@ _RAGGED = re.compile(r"Expected (\d+) columns, got (\d+): (.*)")
 WORDS = ("label", "prediction")
 
 
-def some(values: pa.Array) -> str:
+def format_examples(values: pa.Array) -> str:
     """`"a", "b", "c" and 97 more`: up to three of them."""
     listed = ", ".join(quoted(value) for value in values[:EXAMPLES].to_pylist())
     return listed + (f" and {len(values) - EXAMPLES:,} more" if len(values) > EXAMPLES else "")
@@ -62,8 +62,8 @@ def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
     """Ids of rows; if an id itself is missing, the rows' numbers."""
     examples = ids.take(rows)
     if examples[:EXAMPLES].null_count == 0 and "" not in examples[:EXAMPLES].to_pylist():
-        return f"ids {some(examples)}"
-    return f"rows {some(pa.array(rows + 1))}"
+        return f"ids {format_examples(examples)}"
+    return f"rows {format_examples(pa.array(rows + 1))}"
 
 
 def check_ids(shown: str, ids: pa.Array) -> Ints:
@@ -73,7 +73,8 @@ def check_ids(shown: str, ids: pa.Array) -> Ints:
     if len(twice):
         stand = "id occurs" if len(twice) == 1 else "ids occur"
         raise DataError(
-            f"{shown}: {len(twice):,} {stand} more than once: {some(twice)}; expected one row per id"
+            f"{shown}: {len(twice):,} {stand} more than once: {format_examples(twice)}; expected one row "
+            "per id"
         )
     return order
 
@@ -96,7 +97,7 @@ def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Ar
     sums = values.sum(axis=1)
     off = np.abs(sums - 1) > SUM_TOLERANCE
     if off.any():
-        of = some(pa.array(names))
+        of = format_examples(pa.array(names))
         problem = (
             f"probabilities (of {of}) that do not sum to 1 within {SUM_TOLERANCE:g}, first {sums[off][0]:.6g}"
         )
@@ -109,7 +110,8 @@ def _refuse(shown: str, ids: pa.Array, wrong: npt.ArrayLike, problem: str) -> No
     if len(rows):
         have = "has" if len(rows) == 1 else "have"
         raise DataError(
-            f"{shown}: {len(rows):,} of {len(ids):,} rows {have} {problem}: ids {some(ids.take(rows))}"
+            f"{shown}: {len(rows):,} of {len(ids):,} rows {have} {problem}: ids "
+            f"{format_examples(ids.take(rows))}"
         )
 
 

@@ -31,7 +31,7 @@ from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.predictions.pairs import Pair
-from slimgate.outcomes import Outcomes, same_rows
+from slimgate.outcomes import Outcomes, check_same_rows
 from slimgate.record.files import TEACHER
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import PREDICTIONS, SplitFacts, TaskFactsRecord
@@ -102,7 +102,7 @@ class JudgedPredictions(JudgedFiles):
                     f"{name} has other classes than the first target ({', '.join(first.classes)}), so one "
                     "report cannot show both; judge each target with a separate command (or suite)"
                 )
-            same_rows(first, teacher)
+            check_same_rows(first, teacher)
 
     def outcomes(self) -> Mapping[str, Outcomes]:
         answers = {name: judged.pair.variant for name, judged in self._pairs.items()}

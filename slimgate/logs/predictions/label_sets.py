@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.logs.predictions.files import Predictions, some
+from slimgate.logs.predictions.files import Predictions, format_examples
 from slimgate.outcomes import plain_spelling
 
 # The forms of a score of 0 or 1.
@@ -43,8 +43,8 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
     stated = [file.label_set for file in (teacher, variant) if file.label_set is not None]
     if not declared and stated and set(stated[0]) != set(stated[-1]):
         raise DataError(
-            f"{teacher.shown} and {variant.shown} have different labels: {some(pa.array(stated[0]))} and "
-            f"{some(pa.array(stated[-1]))}"
+            f"{teacher.shown} and {variant.shown} have different labels: "
+            f"{format_examples(pa.array(stated[0]))} and {format_examples(pa.array(stated[-1]))}"
         )
     labels = tuple(declared) or class_names(stated[0] if stated else ())
     if not labels:
@@ -52,7 +52,7 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
     if unknown := sorted(of_rows - set(labels)):
         hint = format_suggestion(unknown[0], labels)
         raise DataError(
-            f"{teacher.shown}: label {some(pa.array(unknown))} is not one of --labels "
+            f"{teacher.shown}: label {format_examples(pa.array(unknown))} is not one of --labels "
             f"{','.join(labels)}{hint}"
         )
     return labels
@@ -98,8 +98,8 @@ def spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
     for label in labels:
         by_plain.setdefault(plain_spelling(label), []).append(label)
     return [
-        f"{shown}: the labels {some(pa.array(names))} differ only in spelling, and count as {len(names)} "
-        "classes"
+        f"{shown}: the labels {format_examples(pa.array(names))} differ only in spelling, and count as "
+        f"{len(names)} classes"
         for names in by_plain.values()
         if len(names) > 1
     ]
@@ -159,6 +159,6 @@ def _describe_values(file: Predictions) -> str:
     """`a.csv: column "acc" holds "0" and "1", column "label" holds "0", "1", "2" and 1 more`."""
     columns = ((file.names.prediction, file.predictions), (file.names.label, file.labels))
     return f"{file.shown}: " + ", ".join(
-        f'column "{name}" holds {some(pa.array(sorted(pc.unique(values).to_pylist())))}'
+        f'column "{name}" holds {format_examples(pa.array(sorted(pc.unique(values).to_pylist())))}'
         for name, values in columns
     )

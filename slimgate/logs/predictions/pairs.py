@@ -24,7 +24,7 @@ from slimgate.logs.predictions.codes import (
     match_ids,
 )
 from slimgate.logs.predictions.columns import ColumnNames, require_group
-from slimgate.logs.predictions.files import EXAMPLES, Predictions, read_predictions, some
+from slimgate.logs.predictions.files import EXAMPLES, Predictions, format_examples, read_predictions
 from slimgate.logs.predictions.label_sets import (
     check_answers,
     check_declared,
@@ -147,8 +147,8 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
     for file, other in (files, files[::-1]):
         if lacking := sorted((labelled - set(file.classes)) & set(other.classes)):
             raise DataError(
-                f"{file.shown} has no probability of {some(pa.array(lacking))}, but {other.shown} has one, "
-                "and rows have this label; expected probabilities of the same classes in both files"
+                f"{file.shown} has no probability of {format_examples(pa.array(lacking))}, but {other.shown} "
+                "has one, and rows have this label; expected probabilities of the same classes in both files"
             )
 
 
@@ -180,7 +180,7 @@ def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
     if order is not None:
         return order
     lacking = [
-        f"{file.shown} lacks {len(ids):,} of the {len(other):,} ids of {other.shown}: {some(ids)}"
+        f"{file.shown} lacks {len(ids):,} of the {len(other):,} ids of {other.shown}: {format_examples(ids)}"
         for file, other in ((variant, teacher), (teacher, variant))
         if len(ids := other.ids.filter(pc.is_null(pc.index_in(other.ids, value_set=file.ids))))
     ]
@@ -251,9 +251,9 @@ def _name_probabilities(
     if set(pc.unique(file.labels).to_pylist()) & set(file.classes):
         return file
     raise DataError(
-        f"{file.shown}: {len(file.classes)} probabilities, of classes {some(pa.array(file.classes))}, none "
-        f"of which is a label; the {len(names)} classes are {some(pa.array(names))}: name the columns "
-        "p_<class>, or give a mapping"
+        f"{file.shown}: {len(file.classes)} probabilities, of classes "
+        f"{format_examples(pa.array(file.classes))}, none of which is a label; the {len(names)} classes are "
+        f"{format_examples(pa.array(names))}: name the columns p_<class>, or give a mapping"
     )
 
 
@@ -352,4 +352,4 @@ def _list_warnings(
 
 
 def _list_classes(indices: Ints, classes: tuple[str, ...]) -> str:
-    return some(pa.array([classes[k] for k in indices]))
+    return format_examples(pa.array([classes[k] for k in indices]))

@@ -23,7 +23,7 @@ from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import UNCHANGED, judge_quality, judge_unchanged, undecided_verdicts
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.outcomes import Outcomes, same_rows
+from slimgate.outcomes import Outcomes, check_same_rows
 from slimgate.plugin.confirmation import Passed
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import GATE
@@ -50,7 +50,7 @@ def test_quality(
         _judge_teacher(suite, teacher, metric, report_result)
         return
     report_build(variant, report_result)
-    same_rows(teacher.outcomes, variant.outcomes)
+    check_same_rows(teacher.outcomes, variant.outcomes)
     for model in (teacher, variant):  # once more: a server is asked for its settings after its answers
         if model.variant.is_endpoint:
             report_build(model, report_result)
@@ -210,7 +210,7 @@ def test_confirm(
     """Compares a metric of one variant with the teacher's, on the confirm rows."""
     for model in (teacher, variant):
         passed.require_same(model.name, model.built.artifact.digest)
-    same_rows(teacher.outcomes, variant.outcomes)
+    check_same_rows(teacher.outcomes, variant.outcomes)
     budgets, default = suite.budgets[variant.name].quality[confirm_metric], suite.measure.on_inconclusive
     judged = judge_quality(
         load_metric(confirm_metric),

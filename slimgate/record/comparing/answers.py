@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.errors import MeasureError, SlimgateError
-from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows
 from slimgate.record.files import StoredRecord
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord
@@ -49,7 +49,7 @@ def pair_answers(file: Path, new: Outcomes) -> Pair:
         old_order, new_order = np.argsort(old.ids, kind="stable"), np.argsort(new.ids, kind="stable")
         if np.array_equal(old.ids[old_order], new.ids[new_order]):
             old = old.take(old_order[np.argsort(new_order, kind="stable")])
-    same_rows(old, new)
+    check_same_rows(old, new)
     return replace(old, groups=new.groups), new
 
 

@@ -297,6 +297,13 @@ def test_a_table_of_one_model_is_a_log_of_it(tmp_path: Path) -> None:
     assert (log.model, list(log.tasks), log.models) == ("big", ["a", "b"], ())
 
 
+def test_a_column_model_with_answers_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    path.write_text("id,score,model\n" + "".join(f"{n},1,answer {n}\n" for n in range(60)), "utf-8")
+    with pytest.raises(DataError, match='column "model" has more than 50 values, expected the names of'):
+        read_log(path)
+
+
 def test_a_row_without_its_model_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "review.csv"
     path.write_text(LONG + ",4,1\n", "utf-8")

@@ -29,6 +29,7 @@ from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
 
 _ROWS_AT_ONCE = 20_000
+_MOST_MODELS = 50
 # Columns that name a sample in its task.
 _SAMPLE = ("id", "filter", "epoch")
 # Columns that do not describe the sample itself.
@@ -129,11 +130,18 @@ def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
 def _models(path: Path, columns: list[str]) -> list[str]:
     """The models that the column model names, in the order of the file.
 
-    Raises DataError if some rows name a model and others do not.
+    Raises DataError if some rows name a model and others do not, and for a column that names no models.
     """
     if "model" not in columns:
         return []
-    models = dict.fromkeys("" if model is None else str(model) for (model,) in _values(path, ["model"]))
+    models: dict[str, None] = {}
+    for (model,) in _values(path, ["model"]):
+        models["" if model is None else str(model)] = None
+        if len(models) > _MOST_MODELS:
+            raise DataError(
+                f'{path}: column "model" has more than {_MOST_MODELS} values, expected the names of '
+                "models; give the column another name if it is something else"
+            )
     if "" in models and len(models) > 1:
         raise DataError(f'{path}: column "model" is empty in some rows, expected the model of each row')
     return [model for model in models if model]

@@ -38,7 +38,6 @@ def linear_layers(
     inside: only the transformer blocks, or the whole network; output: with the layer that gives the logits.
     Raises BuildError if the layers hold less than 90 % of the blocks' float matrices. Raises it also if the
     blocks have none and the step has nothing else to change, neither a layer nor a table in `further`.
-    whole = False accepts any share, for a model that may be quantized already.
     """
     to_plain_linear_(model)
     network = model.network

@@ -79,7 +79,7 @@ def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: li
 
 
 def without_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """(rows, tokens, features) -> (real tokens, features); values without a token axis are unchanged."""
+    """(rows, tokens, features) -> (real tokens, features). If the mask does not fit, every vector counts."""
     mask = batch.get("attention_mask")
     if values.dim() != 3 or mask is None or mask.shape != values.shape[:2]:
         return values.reshape(-1, values.shape[-1])
@@ -197,13 +197,16 @@ def _check_coverage(tokens: Mapping[str, int]) -> None:
     unseen = [name for name, count in tokens.items() if not count]
     if unseen:
         raise BuildError(
-            f"{len(unseen)} linear layers received nothing from the calibration rows, first {unseen[0]}: "
-            "they cannot be pruned by their inputs; use magnitude_prune"
+            f"{len(unseen)} linear layers received nothing from the calibration rows, first {unseen[0]}, so "
+            "their inputs cannot be measured; leave these layers out, or use a step without calibration rows"
         )
 
 
 def inverse_factor(moments: Tensor, damping: float) -> Tensor:
-    """The upper Cholesky factor U of the damped inverse: Uᵀ U = (H + λI)⁻¹. float64. Raises BuildError."""
+    """The upper Cholesky factor U of the damped inverse: Uᵀ U = (H + λI)⁻¹. float64. Raises BuildError.
+
+    H: `moments`; λ: `damping` times the mean of its diagonal.
+    """
     damped = moments.double().clone()
     diagonal = damped.diagonal()
     diagonal += damping * float(diagonal.mean())

@@ -22,7 +22,7 @@ from slimgate.store.holds import FOLDERS, forget_use, last_use, list_used_entrie
 from slimgate.store.seal import Damaged, check_entry, read_manifest
 from slimgate.store.store import DAMAGED, UNFINISHED, Json, make_temporary_name, remove, writing
 
-# The folders of a store without entries. record/looks_log.py writes looks.
+# Folders of a store that hold no entries. record/looks_log.py writes looks.
 _OTHER_FOLDERS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
 _SIZE = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)\s*((?P<unit>[kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
@@ -163,7 +163,7 @@ def prune(
 
 
 def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
-    """Removes an entry, unless a process makes or uses it. Returns whether it did, or would."""
+    """Removes an entry, unless a process makes or uses it. Returns False if it is in use."""
     key_lock = FileLock(root / "locks" / f"{entry.kind}-{entry.key}.lock", timeout=0)
     temporary = root / "tmp" / make_temporary_name(entry.kind, entry.key)
     with writing(root):

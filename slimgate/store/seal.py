@@ -73,7 +73,7 @@ def read_manifest(folder: Path, name: str) -> Json:
     if manifest["seal"] != _compute_seal(manifest) or text != _format_manifest(manifest):
         raise Damaged(f"{MANIFEST}: changed since it was written")
     if manifest["entry"] != name:
-        raise Damaged(f"{MANIFEST}: of {manifest['entry']}, expected {name}")
+        raise Damaged(f"{MANIFEST}: it belongs to {manifest['entry']}, expected {name}")
     return manifest
 
 

@@ -278,7 +278,7 @@ def _read_slices(
     """Reads [budgets.slices]: by metric the budgets on every slice, then the budgets on single slices.
 
     A key is a column if its value contains only tables, as in COLUMN.VALUE.METRIC, and otherwise a metric.
-    checks.py checks that the columns exist.
+    `check_slice_columns` checks that the suite slices by these columns.
     """
     budgets, named = dict[str, SliceBudget](), dict[SliceName, SliceBudget]()
     for name, table in tables.items():
@@ -333,7 +333,7 @@ def _check_table(key: str, table: Any, loc: Loc, data: object, file: str) -> Non
 def _refuse_over_key(table: Mapping[str, object], loc: Loc, data: object, file: str) -> None:
     """Raises SuiteError if a budget that is judged on the first build alone has the key `over`."""
     if OVER in table:
-        advice = "only budgets on what a metric lost behind the teacher take it"
+        advice = "only budgets on a metric's loss against the teacher take it"
         problem = f"{format_value(table[OVER])} was given, but {advice}; leave it out"
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
@@ -365,6 +365,7 @@ def _check_metric(name: str, loc: Loc, data: object, file: str, near: Sequence[s
 
 
 def _check_is_table(table: object, example: str, loc: Loc, data: object, file: str) -> None:
+    """Raises SuiteError if it is no table, or has a budget that is switched off."""
     if not isinstance(table, Mapping):
         raise make_suite_error(
             file, loc, data, f"{format_value(table)} was given, expected a table, such as {example}"

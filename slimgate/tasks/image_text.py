@@ -116,11 +116,12 @@ class ImageText(Task[Params]):
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The classes of all splits. Raises DataError if there is only one, or a class has no name."""
-        if any(not is_image(rows.table[params.image].type) for rows in splits.values() if len(rows)):
+        types = [rows.table[params.image].type for rows in splits.values() if len(rows)]
+        if wrong := [kind for kind in types if not is_image(kind)]:
             hint = (
                 f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
             )
-            raise DataError(f'column "{params.image}" contains text, expected images; {hint}')
+            raise DataError(f'column "{params.image}" contains {wrong[0]}, expected images; {hint}')
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
@@ -211,22 +212,22 @@ class ImageText(Task[Params]):
     ) -> ClassOutcomes:
         """Softmax over the classes, each the mean over its prompts; rank of the right class's best prompt.
 
-        scores: (rows, classes · prompts). At equal scores, the right class counts as the lower one.
+        scores: (rows, classes · prompts). Ties count against the right class.
         """
         by_prompt = scores.astype(np.float64).reshape(len(scores), len(facts.classes), -1)
         logits = by_prompt.mean(-1)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         labels = _label_indices(params, rows, facts)
         best = by_prompt[np.arange(len(labels)), labels].max(-1)
         wrong = np.arange(len(facts.classes)) != labels[:, None]
-        before = (by_prompt >= best[:, None, None]) & wrong[:, :, None]
+        ranked_ahead = (by_prompt >= best[:, None, None]) & wrong[:, :, None]
         return ClassOutcomes(
             ids=np.asarray(rows.ids, dtype=np.str_),
             labels=labels,
             predictions=logits.argmax(axis=1).astype(np.int64),
             classes=facts.classes,
-            probabilities=shifted / shifted.sum(axis=1, keepdims=True),
-            values={RANK: 1.0 + before.sum(axis=(1, 2))},
+            probabilities=exponentials / exponentials.sum(axis=1, keepdims=True),
+            values={RANK: 1.0 + ranked_ahead.sum(axis=(1, 2))},
             groups=row_groups(rows, group),
             positive=params.positive,
         )

@@ -66,7 +66,7 @@ class TextRegression(TextTask[Params]):
         """None: numbers make no strata."""
 
     def metrics(self) -> frozenset[str]:
-        """The values: the model's score, and the true score."""
+        """The model's score, which metrics compare with the true score."""
         return frozenset({"score"})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:

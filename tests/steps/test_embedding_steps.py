@@ -105,11 +105,15 @@ def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -
             "quantized already; put truncate_embeddings before quantize_embeddings",
         ),
         (
+            [("quantize_embeddings", {}), ("quantize_embeddings", {})],
+            "quantized already; use it only once",
+        ),
+        (
             [("truncate_embeddings", {"dims": 16, "by": "first"}), ("truncate_embeddings", {"dims": 8})],
             "an earlier step has cut the embeddings",
         ),
     ],
-    ids=["as many", "quantized", "cut twice"],
+    ids=["as many", "quantized", "quantized twice", "cut twice"],
 )
 def test_what_cannot_be_cut_is_refused(folder: Path, context: Any, steps: Any, said: str) -> None:
     model = load_encoder(folder, context)

@@ -161,7 +161,7 @@ def test_one_class_is_an_error() -> None:
 def test_paths_are_an_error_that_says_who_reads_them() -> None:
     rows = picture_rows(3).table
     named = Rows(rows.set_column(rows.column_names.index("image"), "image", [["a.png", "b.png", "c.png"]]))
-    with pytest.raises(DataError, match=r'contains text, expected images.*images = \["image"\]'):
+    with pytest.raises(DataError, match=r'contains string, expected images.*images = \["image"\]'):
         image_text.task.facts(PARAMS, {"gate": named})
 
 

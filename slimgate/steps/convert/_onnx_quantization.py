@@ -108,7 +108,7 @@ def tables_to_int8(work: Quantizing) -> onnx.ModelProto:
 class Quantizing:
     """A copy of the model's graph that is being quantized.
 
-    products: names of the nodes that multiply by a fixed matrix, without the output layer's.
+    products: names of the MatMul nodes to quantize, which have a float matrix.
     """
 
     model: OnnxModel
@@ -133,15 +133,20 @@ class Quantizing:
         ]
         products = [name for name in float_products if name != last]
         if not products and not embeddings:
-            integers = {k: n for k, n in kinds_of(proto).items() if k in INTEGER}
-            raise BuildError(f"the graph has no product with a float matrix, only {integers or 'no product'}")
+            if float_products:
+                raise BuildError(
+                    "the only product with a float matrix is the output layer; set output_layer = true"
+                )
+            integers = [f"{count} {kind}" for kind, count in kinds_of(proto).items() if kind in INTEGER]
+            only = f", only {', '.join(integers)}" if integers else ""
+            raise BuildError(f"the graph has no product with a float matrix{only}")
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)
         return cls(model, context, proto, products, batches, before)
 
     @property
     def scratch(self) -> Path:
-        """The folder into which a quantizer writes its result."""
+        """The file into which a quantizer writes its result."""
         return Path(self.context.scratch) / "quantized.onnx"
 
     def read(self) -> Any:

@@ -86,13 +86,11 @@ def _require_encoder(model: TorchModel, step_name: str) -> SentenceEncoder:
     if not isinstance(network, SentenceEncoder):
         raise BuildError(
             f"{step_name}: {type(network).__name__} gives no embeddings; it is for the tasks "
-            "sentence_embedding "
-            "and sentence_similarity"
+            "sentence_embedding and sentence_similarity"
         )
     if not isinstance(network.form, nn.Identity):
-        raise BuildError(
-            f"{step_name}: the embeddings are quantized already; put {step_name} before {QUANTIZE}"
-        )
+        advice = "use it only once" if step_name == QUANTIZE else f"put {step_name} before {QUANTIZE}"
+        raise BuildError(f"{step_name}: the embeddings are quantized already; {advice}")
     return network
 
 

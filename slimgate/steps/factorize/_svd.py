@@ -53,21 +53,23 @@ def decompose(
     """The singular value decomposition of a weight (out, in), or of its effect on outputs, or on the loss.
 
     moments: (in, in), second moment or covariance of the inputs; gradients: (out, out), second moment of the
-    loss's gradients by the outputs. With moments L L' and gradients R' R it is that of R W L = U S V', whose
-    best is that of U_r U_r' R W, so that L need not be inverted.
+    loss's gradients by the outputs. With moments = L L' and gradients = R' R, it decomposes R W L = U S V'.
+    The best W of rank r is R⁻¹ U_r U_r' R W, so L need not be inverted.
     """
     weight = weight.detach().double()
     target = weight if moments is None else weight @ _cholesky(moments)
     if gradients is None:
         left, values, _ = torch.linalg.svd(target, full_matrices=False)
         return Decomposition(left, values.cpu().numpy(), left.t() @ weight)
-    felt = _cholesky(gradients, _GRADIENT_DAMPING).t()
-    left, values, _ = torch.linalg.svd(felt @ target, full_matrices=False)
-    back = torch.linalg.solve_triangular(felt, left, upper=True)
-    return Decomposition(back, values.cpu().numpy(), left.t() @ felt @ weight)
+    gradient_root = _cholesky(gradients, _GRADIENT_DAMPING).t()
+    left, values, _ = torch.linalg.svd(gradient_root @ target, full_matrices=False)
+    left_of_weight = torch.linalg.solve_triangular(gradient_root, left, upper=True)
+    return Decomposition(left_of_weight, values.cpu().numpy(), left.t() @ gradient_root @ weight)
 
 
 def _cholesky(moments: Tensor, damping: float = _DAMPING) -> Tensor:
+    if not bool(torch.isfinite(moments).all()):
+        raise BuildError("the inputs or gradients of a layer are NaN or infinite")
     scale = float(moments.diagonal().mean())
     if not scale > 0:
         raise BuildError("the inputs or gradients of a layer are only zeros or constants")
@@ -92,12 +94,12 @@ def rank_of_energy(values: Values, energy: float) -> int:
 
 
 def pays(shape: tuple[int, int], rank: int) -> bool:
-    """Whether two factors of this rank have fewer numbers than the matrix (out, in)."""
+    """Whether two factors of this rank have fewer parameters than the matrix (out, in)."""
     return rank * (shape[0] + shape[1]) < shape[0] * shape[1]
 
 
 def even_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
-    """The rank at which each matrix keeps this share of its numbers, at least 1."""
+    """The rank at which each matrix keeps this share of its parameters, at least 1."""
     return {
         name: max(1, int(parameter_ratio * np.prod(each.shape) / sum(each.shape)))
         for name, each in decompositions.items()
@@ -105,7 +107,7 @@ def even_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: flo
 
 
 def allot_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
-    """A rank for each matrix so that all together keep this share of their numbers.
+    """A rank for each matrix so that all together keep this share of their parameters.
 
     It buys one singular direction after another, the one with the greatest square per number first, so the
     singular values of all matrices must have the same unit, such as the loss. A matrix whose factors would be

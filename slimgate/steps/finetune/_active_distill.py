@@ -191,7 +191,7 @@ def _balance(answers: npt.NDArray[np.float32], context: BuildContext) -> dict[st
 
 
 def _best_accuracy(log: Json) -> Json:
-    """The accuracy on `selection` after the round, if there are such rows."""
+    """The accuracy on `selection` of the round's best epoch, if there are such rows."""
     qualities = [epoch["accuracy_selection"] for epoch in log["epochs"] if "accuracy_selection" in epoch]
     return {"accuracy_selection": max(qualities)} if qualities else {}
 

@@ -133,11 +133,14 @@ class HalfEmbedding(nn.Module):
 
 
 def to_half(weight: Tensor, dtype: Half) -> Tensor:
-    """The weight in 16 bits. Raises BuildError if a number becomes infinite (above 65,504 in float16)."""
+    """The weight in 16 bits. Raises BuildError if it is not finite, or above 65,504 for float16."""
+    if not bool(torch.isfinite(weight).all()):
+        raise BuildError(f"weights {tuple(weight.shape)} are NaN or infinite, so the model is broken")
     half = weight.detach().to(getattr(torch, dtype), copy=True)
     if not bool(torch.isfinite(half).all()):
         largest = float(weight.detach().abs().max())
+        advice = "; use bfloat16" if dtype == "float16" else ""
         raise BuildError(
-            f"weights {tuple(weight.shape)} reach {largest:g}, which {dtype} cannot represent; use bfloat16"
+            f"weights {tuple(weight.shape)} reach {largest:g}, which {dtype} cannot represent{advice}"
         )
     return half

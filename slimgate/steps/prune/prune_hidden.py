@@ -41,7 +41,7 @@ class Params(Table):
     """Number of hidden features that the step keeps: a multiple of the number of attention heads."""
     importance: Literal["gradient", "magnitude"] = "gradient"
     """How features are ranked: by the loss's gradient on `calibration` rows ("gradient"), or by the norm of
-    their weights ("magnitude"), which needs no rows."""
+    their weights ("magnitude"), which needs no rows if rescale_norms = false."""
     rescale_norms: bool = True
     """Scale the normalization layers to compensate for what the average token of `calibration` loses."""
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Params(AnswerParams):
-    """What becomes binary, and how the model is trained back."""
+    """What becomes binary, and how the model is trained afterwards."""
 
     epochs: int = Field(default=5, ge=1, le=1000)
     learning_rate: float = Field(default=5e-4, gt=0, lt=1)
@@ -119,7 +119,7 @@ def _layers(model: TorchModel, params: Params) -> dict[str, Any]:
 
 
 def _lesson(model: TorchModel, params: Params, context: BuildContext) -> tuple[Any, Any]:
-    """The train rows, and the loss that holds the teacher's answers to them."""
+    """The train rows, and the distillation loss on them."""
     from slimgate.steps.training.distillation import DistillationLoss, lesson
 
     data, teacher, taught = lesson(model, context)

@@ -61,8 +61,9 @@ class Params(Table):
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     """Format of the weights that are not quantized, and of the scales; default: unchanged."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed change of the answers by this step, in standard deviations of the scores; default:
-    0.01, or 0.1 if dtype changes, or 1.0 if activations are also rounded."""
+    """Largest allowed difference between the written model and the network with the rounded weights, in
+    standard deviations of the scores. The rounding of weights by `scheme` does not count. Default: 0.01, or
+    0.1 if dtype changes, or 1.0 if activations are also rounded."""
 
 
 class CompressedTensors(Step[Params]):
@@ -221,7 +222,7 @@ def write_layout(
 
     network: Any = model.network if dtype is None else model.network.to(getattr(torch, dtype))
     config = QuantizationConfig(
-        config_groups=_groups(network, layers),
+        config_groups=_make_groups(layers),
         ignore=_left_out(network, layers),
         quantization_status="frozen",
     )
@@ -237,7 +238,7 @@ def write_layout(
     save_tokenizer(model.tokenizer, folder)
 
 
-def _groups(network: nn.Module, layers: Mapping[str, Rounded]) -> Json:
+def _make_groups(layers: Mapping[str, Rounded]) -> Json:
     """Groups of layers with the same form. For a single form the target is the class, as servers expect."""
     forms: dict[str, tuple[Rounded, list[str]]] = {}
     for name, numbers in layers.items():

@@ -8,7 +8,8 @@ rest of its batch. Values outside the range become its ends. Padding does not co
 `smooth_alpha` divides each input channel by a number and multiplies the weights by it, because some channels
 of a transformer are far larger than others. 0.8 brought all-MiniLM-L6-v2's answers 3 to 4 times nearer to
 float32's than no smoothing; the paper's 0.5 did not. The divisor becomes part of the layer's own scale, which
-costs no time. In the LayerNorm before, it would change the residual of a BERT, whose LayerNorms feed both.
+costs no time. Merged into the LayerNorm before, as in the paper, it would change the residual of a BERT,
+whose LayerNorms feed both.
 Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); slimgate/steps/observers.py.
 """
 

@@ -26,9 +26,7 @@ _BATCH, _MOST_TOKENS = 32, 512
 def similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
     """(answers,) the cosine of each answer and its reference: 1 for equal texts; negative cosines become 0.
 
-    folder: of an encoder.
-
-    Raises MeasureError for a folder whose model gives no embeddings.
+    folder: of an encoder. Raises MeasureError if it lacks weights.
     """
     pairs = list(zip(answers, references, strict=True))
     texts = sorted({text for pair in pairs if pair[0] != pair[1] for text in pair}, key=len)

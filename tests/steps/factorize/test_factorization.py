@@ -58,6 +58,14 @@ def test_inputs_of_a_subspace_lose_nothing_at_their_rank() -> None:
     assert np.allclose(inputs @ (up @ down).T, inputs @ weight.T, atol=1e-5)
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_inputs_that_are_not_finite_are_a_clear_error(number: float) -> None:
+    moments = torch.eye(3)
+    moments[0, 0] = number
+    with pytest.raises(BuildError, match="are NaN or infinite"):
+        decompose(random(4, 3), moments)
+
+
 def test_inputs_of_zeros_are_a_clear_error() -> None:
     with pytest.raises(BuildError, match="are only zeros or constants"):
         decompose(random(4, 3), torch.zeros(3, 3, dtype=torch.float64))

@@ -69,6 +69,14 @@ def test_a_saved_layer_loads_into_a_fresh_one_to_the_bit(tmp_path: Path, compute
     assert torch.equal(copy.deepcopy(fresh)(rows(5, 48)), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_weight_that_is_not_finite_is_refused(dtype: Half) -> None:
+    broken = linear()
+    broken.weight.data[0, 0] = torch.inf
+    with pytest.raises(BuildError, match=r"weights \(\d+, \d+\) are NaN or infinite, so the model is broken"):
+        HalfLinear.from_linear(broken, dtype=dtype, compute="float32")
+
+
 def test_a_weight_above_float16s_range_is_refused() -> None:
     wide = linear()
     wide.weight.data[0, 0] = 70_000

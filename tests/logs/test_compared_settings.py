@@ -299,3 +299,10 @@ def test_a_config_of_promptfoo_in_another_file_is_not_read(tmp_path: Path) -> No
     assert UNSTATED_SETTINGS not in judge(base, target).notes
     assert "generation" not in read_log(write(base, log)).tasks[""].settings
     assert UNSTATED_SETTINGS in judge(base, target).notes
+
+
+def test_the_graders_of_single_tests_of_promptfoo_are_compared(tmp_path: Path) -> None:
+    base, target = (promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
+    log = json.loads(target.read_text("utf-8"))
+    log["results"]["results"][0]["testCase"] = {"options": {"provider": "other"}}
+    check_named(base, write(target, log), "scorers", '{"tests": {"provider": ["other"], "rubricPrompt": []}}')

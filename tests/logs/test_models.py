@@ -171,3 +171,33 @@ def test_a_file_in_which_every_row_failed_quotes_the_error(tmp_path: Path) -> No
         f"{limited} and {older} are not comparable: all 3 samples of {limited} failed, first error "
         f'"API error: 429 Too Many Requests"; all 3 samples of {older} failed, first error "404: no model b"'
     )
+
+
+def test_a_file_with_fewer_results_than_promptfoo_counts_is_refused(both: Path, tmp_path: Path) -> None:
+    written = json.loads(both.read_text("utf-8"))
+    table = written["results"]
+    for at, prompt in enumerate(table["prompts"]):
+        counts = {"testPassCount": 3, "testFailCount": 1, "testErrorCount": 0}
+        prompt |= {"provider": ("small", "large")[at // 2], "metrics": counts}
+    both.write_text(json.dumps(written), "utf-8")
+    assert judge(read_log(both), read_log(both), base="large", target="small").notes
+    table["results"] = [row for row in table["results"] if row["testIdx"] < 2]
+    half = tmp_path / "half.json"
+    half.write_text(json.dumps(written), "utf-8")
+    with pytest.raises(DataError, match=r"half.json says that 8 samples ran, but has 4"):
+        judge(read_log(half), read_log(half), base="large", target="small")
+
+
+def test_a_named_score_of_promptfoo_is_better_when_higher(tmp_path: Path) -> None:
+    """An assertion that passes scores 1, also for a metric with the name of an error."""
+    results = [
+        result_of(
+            test, 0, 2 * number, model, True, namedScores={"error_rate": float(model == "large" or test > 20)}
+        )
+        for test in range(60)
+        for number, model in enumerate(("small", "large"))
+    ]
+    log = read_log(write_promptfoo(tmp_path / "both.json", results))
+    verdicts = judge(log, log, base="large", target="small")
+    (errors,) = [row for row in verdicts.comparisons if row.metric == "error_rate"]
+    assert (errors.worse, errors.better, errors.higher_is_better) == (21, 0, True)

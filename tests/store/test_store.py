@@ -139,7 +139,10 @@ def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
         (lambda folder: change_manifest(folder, "torch", "onnx"), "manifest.json: changed since"),
         (lambda folder: change_manifest(folder, r"\u00b7", r"\u00B7"), "manifest.json: changed since"),
         (lambda folder: change_manifest(folder, "seal", "seat"), "manifest.json: without a seal"),
-        (lambda folder: swap_with_another(folder), "manifest.json: it belongs to artifacts/other, expected artifacts/k"),
+        (
+            lambda folder: swap_with_another(folder),
+            "manifest.json: it belongs to artifacts/other, expected artifacts/k",
+        ),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )

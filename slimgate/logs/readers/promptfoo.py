@@ -7,7 +7,7 @@ provider, so prompts are numbered by their texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ _GENERATION = (
     *("stop", "frequency_penalty", "presence_penalty", "reasoning_effort", "reasoning"),
 )
 
+
+# Options of a test that change its scores.
+_GRADER = ("provider", "rubricPrompt")
 
 # Keys of a line of `--output x.jsonl`.
 _OF_LINES = frozenset({"promptIdx", "testIdx", "gradingResult"})
@@ -49,32 +52,43 @@ class Promptfoo(Reader):
             )
         results = read_object(path)
         table = results.get("results")
-        rows = table.get("results") if isinstance(table, dict) else None
+        table = table if isinstance(table, dict) else {}
+        rows = table.get("results")
         if not isinstance(rows, list):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
         providers: list[str | None] = [*sorted({_provider(row) for row in rows})] or [None]
         config = results.get("config") or {}
         environment = _environment(config, results.get("metadata") or {})
-        logs = [
-            Log(
-                "promptfoo",
-                str(path),
-                {"": _task(path, provider, _settings(config, provider))},
-                provider,
-                environment=environment,
+        logs = []
+        for provider in providers:
+            of_provider = [row for row in rows if provider is None or _provider(row) == provider]
+            task = TaskLog(
+                partial(_rows, path, provider),
+                settings=_settings(config, provider, of_provider),
+                optional_metrics=True,
+                ranges={"score": (0.0, 1.0)},
+                samples=_count_tests(table.get("prompts") or (), provider),
+                # an assertion that passes has the score 1, whatever its metric is called
+                known_directions=dict.fromkeys(_list_metrics(of_provider), True),
             )
-            for provider in providers
-        ]
+            logs.append(Log("promptfoo", str(path), {"": task}, provider, environment=environment))
         return logs[0] if len(logs) == 1 else Log("promptfoo", str(path), {}, models=tuple(logs))
 
 
-def _task(path: Path, provider: str | None, settings: Mapping[str, Any]) -> TaskLog:
-    return TaskLog(
-        partial(_rows, path, provider),
-        settings=settings,
-        optional_metrics=True,
-        ranges={"score": (0.0, 1.0)},
+def _count_tests(prompts: Sequence[Mapping[str, Any]], provider: str | None) -> int | None:
+    """How many tests of a provider promptfoo counts, also those that failed; None if it has no counts."""
+    counts = [prompt.get("metrics") or {} for prompt in prompts if prompt.get("provider") == provider]
+    total = sum(
+        int(metrics.get(name) or 0)
+        for metrics in counts
+        for name in ("testPassCount", "testFailCount", "testErrorCount")
     )
+    return total or None
+
+
+def _list_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, None]:
+    """The named scores of rows, each once."""
+    return {name: None for row in rows for name in row.get("namedScores") or ()}
 
 
 def _provider(row: Mapping[str, Any]) -> str:
@@ -104,8 +118,10 @@ def _count_tokens(response: Mapping[str, Any]) -> float | None:
     return usage.get("completion")
 
 
-def _settings(config: Mapping[str, Any], provider: str | None) -> dict[str, Any]:
-    """Assertions and grader of all tests, and the generation of a provider that the configuration lists."""
+def _settings(
+    config: Mapping[str, Any], provider: str | None, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Assertions and graders of the tests, and the generation of a provider that the configuration lists."""
     shared = config.get("defaultTest")
     shared = shared if isinstance(shared, dict) else {}
     listed = config.get("providers")
@@ -119,9 +135,18 @@ def _settings(config: Mapping[str, Any], provider: str | None) -> dict[str, Any]
     generation = {name: options[0][name] for name in _GENERATION if name in options[0]} if options else None
     return {
         "filters": shared.get("assert"),
-        SCORERS: {"defaultTest": without_unset(shared.get("options") or {})},
+        SCORERS: {
+            "defaultTest": without_unset(shared.get("options") or {}),
+            "tests": {name: sorted(_list_options(rows, name)) for name in _GRADER},
+        },
         **({} if generation is None else {"generation": generation}),
     }
+
+
+def _list_options(rows: Sequence[Mapping[str, Any]], name: str) -> set[str]:
+    """The values of an option of the tests, as text."""
+    options = ((row.get("testCase") or {}).get("options") or {} for row in rows)
+    return {text for stated in options if (text := as_text(stated.get(name))) is not None}
 
 
 def _list_assertions(test: Mapping[str, Any]) -> list[str]:

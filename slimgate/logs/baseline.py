@@ -1,10 +1,14 @@
-"""The baseline of a suite of logs: a run whose gate demands less gives a reason, or is an error."""
+"""The baseline of a suite of logs: a run whose gate demands less gives a reason, or is an error.
+
+A base that got worse is shown in the report and is no error, because tools that run base and target together
+give other answers of the base in each run. `slimgate compare` and `slimgate accept` demand a reason for it.
+"""
 
 from __future__ import annotations
 
 from slimgate.errors import SuiteError
 from slimgate.record.comparing.budgets import find_weaker
-from slimgate.record.comparing.demands import read_demands
+from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.run import RunRecord
 from slimgate.run.baseline import (
     OPTION,
@@ -24,18 +28,20 @@ def compare_with_baseline(record: RunRecord, source: BaselineSource) -> Baseline
     run = find_newest(source, record.suite.path)
     if run is None:
         return None
+    before, now = read_demands(run.record), read_demands(record)
     facts = describe_baseline(
         source,
         run,
-        loosened=find_loosened_budgets(read_demands(run.record), read_demands(record)),
+        loosened=find_loosened_budgets(before, now),
         weaker=find_weaker(run.record, record),
         variants=[model.name for model in record.variants],
     )
-    changes = [weakening.change for weakening in facts.weaker if weakening.reason is None]
+    weaker = find_weakenings(before, now)
+    changes = [weakening.change for weakening in weaker if weakening.reason is None]
     if changes:
         raise SuiteError(
             f"{record.suite.path}: the gate demands less than the baseline {facts.name or facts.path}: "
-            f"{'; '.join(changes)}. Restore it, or give a budget a reason, or accept this gate: run without "
-            f"{OPTION}, then slimgate accept with --reason"
+            f"{'; '.join(changes)}. Restore it, or give the changed budget a reason, or accept this gate: "
+            f"run without {OPTION}, then slimgate accept with --reason"
         )
     return Baseline(run, facts)

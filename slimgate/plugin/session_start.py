@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
-from slimgate.plugin.config import SESSION, project_root, shard_of
+from slimgate.plugin.config import NOTES, SESSION, project_root, shard_of
 from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.session import Session
 from slimgate.plugin.terminal_watch import watch_of
@@ -53,6 +53,7 @@ def start_session(
     blocked: the suites of models that cannot run here, each with the line that says why.
     """
     report_root = _folder(config, config.getoption("slimgate_report"), "reports/latest")
+    baselines = _baselines(config, suites, report_root, has_logs=bool(logs))
     state = Session(
         suites,
         store_root=_folder(
@@ -64,12 +65,15 @@ def start_session(
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=_command(config),
         watch=watch_of(config),
-        baselines=_baselines(config, suites, report_root, has_logs=bool(logs)),
+        baselines=baselines,
         shard=shard_of(config),
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
         logs=LogRuns(logs or {}, blocked, _baselines_of_logs(config, logs or {}, is_alone=not suites)),
     )
+    of_models = [suite.shown for path, suite in suites.items() if path not in baselines]
+    of_logs = [suite.shown for suite in (logs or {}).values()]
+    config.stash[NOTES] += _list_uncompared(config, [*of_models, *of_logs])
     together = [suite.shown for suite in suites.values() if suite.family is not None]
     if together and shard_of(config) is not None:
         raise SuiteError(
@@ -246,6 +250,27 @@ def _baseline_option(config: pytest.Config) -> BaselineSource | None:
     from slimgate.run.baseline import BaselineSource
 
     return BaselineSource(Path(config.invocation_params.dir, option), option)
+
+
+def _list_uncompared(config: pytest.Config, suites: Sequence[str]) -> Iterator[str]:
+    """With --slimgate-baseline: a line for each suite without a baseline, and for each suite that is gone.
+
+    suites: the paths of the suites that were not compared with a baseline of their own.
+    """
+    source = _baseline_option(config)
+    if source is None:
+        return
+    from slimgate.record.files import read_records_in
+    from slimgate.run.baseline import find_newest
+
+    for path in suites:
+        if find_newest(source, path) is None:
+            yield f"{path}: no baseline in {source.shown}, so its gate was not compared"
+    if source.is_folder_of_baselines:
+        root = project_root(config)
+        for path in dict.fromkeys(run.record.suite.path for run in read_records_in(source.path)):
+            if not (root / path).is_file():
+                yield f"{path}: this suite has a baseline in {source.shown}, but its file is gone"
 
 
 def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:

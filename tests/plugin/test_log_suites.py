@@ -326,8 +326,8 @@ def test_a_suite_that_is_not_toml_ends_the_run_of_its_folder(repository: Path) -
         find_suites(Search(repository, [repository / "bench"], ["bench/*.toml"]))
 
 
-def accept(repository: Path, name: str, *options: str) -> int:
-    run, baselines = repository / "reports/latest/logs", repository / "reports/baselines"
+def accept(repository: Path, name: str, *options: str, suite: str = "logs") -> int:
+    run, baselines = repository / "reports/latest" / suite, repository / "reports/baselines"
     return main(["accept", str(run), "--name", name, "--baselines", str(baselines), *options])
 
 
@@ -374,6 +374,33 @@ def test_an_accepted_weaker_gate_is_the_next_baseline(with_baseline: Path) -> No
     assert accept(with_baseline, "v2") == 4
     assert accept(with_baseline, "v2", "--reason", "the demo has no users") == 0
     assert pytest_in(with_baseline, *AGAINST_BASELINE).code == 0
+
+
+def test_a_base_that_got_worse_is_shown_and_judged(with_baseline: Path) -> None:
+    """A tool that runs both models again gives other answers of the base too."""
+    right = [1.0] * 145 + [0.0] * 55
+    write_lm_eval(with_baseline / "logs/base", {"gsm8k": right, "arc": right[-60:]})
+    write_lm_eval(with_baseline / "logs/good", {"gsm8k": right, "arc": right[-60:]})
+    ran = pytest_in(with_baseline, *AGAINST_BASELINE)
+    assert ran.code == 0, ran.out
+    comment = (with_baseline / "reports/latest/pr-comment.md").read_text("utf-8")
+    assert "the base is another one: its gsm8k/acc was 0.75 and is 0.725" in comment
+    assert accept(with_baseline, "v2") == 4
+
+
+def test_a_suite_that_was_not_compared_is_named(with_baseline: Path) -> None:
+    suite = with_baseline / "bench/logs.toml"
+    (with_baseline / "bench/more.toml").write_text(suite.read_text("utf-8"), "utf-8")
+    new = pytest_in(with_baseline, *AGAINST_BASELINE)
+    assert new.code == 0
+    words = "bench/more.toml: no baseline in reports/baselines, so its gate was not compared"
+    assert any(words in line for line in new.lines), new.lines
+    assert accept(with_baseline, "v2", suite="more") == 0
+    suite.unlink()
+    gone = pytest_in(with_baseline, *AGAINST_BASELINE)
+    assert gone.code == 0
+    words = "bench/logs.toml: this suite has a baseline in reports/baselines, but its file is gone"
+    assert any(words in line for line in gone.lines), gone.lines
 
 
 def test_a_baseline_that_is_not_there_ends_the_run(repository: Path) -> None:

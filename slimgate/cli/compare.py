@@ -54,13 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-on",
         action="append",
         choices=(REGRESSED, FELL, *WEAKER, NOTHING),
-        help="Exit with code 1 if this happened (repeatable). regressed: a budget that held does not "
-        "hold any more, or an undecided one fails; not if only the limit became stricter, or was "
-        "relaxed so far that the budget holds. fell: a metric of the teacher or of a variant got "
-        "worse, whether or not a budget fails. The next ones weaken the gate. They always count, except "
-        "with nothing, unless the suite gives a new reason: loosened (a limit was relaxed or "
-        "removed), removed (a variant is gone or not gated), rows (the gate rows changed), settings "
-        "(another task, teacher, metric, seed, load or self-test). nothing: never exit with 1",
+        help="Exit with code 1 on this change (repeatable). regressed: a budget that held no longer holds, "
+        "or an undecided budget now fails; it does not count if only the limit became stricter, or if a "
+        "looser limit makes the budget hold. fell: a metric of the teacher or of a variant got worse, even "
+        "inside its budget. Four changes weaken the gate. They cause exit code 1 even if you do not name "
+        "them, unless there is a new reason: loosened (a limit was relaxed or removed), removed (a variant "
+        "is gone or not gated), rows (the gate rows changed), settings (another task, teacher, metric, seed, "
+        "load or self-test). nothing: never exit with code 1",
     )
     parser.set_defaults(run=run)
 

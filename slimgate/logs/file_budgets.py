@@ -26,7 +26,7 @@ from slimgate.logs.slice_budgets import SLICES, read_slice_budgets
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.results.checks import LATENCY
-from slimgate.suite.budget_units import ask_about_quality
+from slimgate.suite.budget_units import ask_about_quality, ask_about_speed
 from slimgate.suite.budgets import EXAMPLES, OVER, list_variant_tables, resolve_budgets
 from slimgate.suite.errors import Loc, find_value, make_suite_error
 from slimgate.suite.file import read_suite_text
@@ -147,6 +147,11 @@ def read_file_budgets(
         for budget in _list_quality_budgets(limits)
         for question in ask_about_quality(budget)
     )
+    notes += [
+        f"{shown} {LATENCY} {speed.kind} {speed.limit:g}: {question}"
+        for speed in limits.limits.on_times
+        for question in ask_about_speed(speed)
+    ]
     return replace(limits, notes=tuple(notes))
 
 

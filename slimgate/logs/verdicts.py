@@ -94,7 +94,10 @@ def judge_logs(
     Raises DataError if the logs do not compare, with all that differs; SuiteError for budgets that cannot
     be judged.
     """
+    has_models = bool(base.models or target.models)
     base, target = choose_models(base, target, rules.models)
+    if has_models:
+        notes = (*notes, f"base: {base.model} of {base.shown}; target: {target.model} of {target.shown}")
     base, target = choose_runs(base, target, rules.runs)
     if repeat is not None and (base.further or target.further or rules.same_id == "runs"):
         raise DataError(

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from slimgate.judge.budget_kinds import QualityBudget, is_in_points
 
 if TYPE_CHECKING:
+    from slimgate.judge.budget_tables import LimitBudget, SpeedBudget
     from slimgate.suite.suite import Suite
 
 # A drop of a tenth of a point: no gate split of a usual size can decide it.
 SMALL = 0.1
 # The same as a share of the teacher's value.
 SMALL_SHARE = 0.001
+# A target that may take more than twice the time.
+SLOW = 0.5
 RELATIVE = ("drop_relative", "error_increase_relative", "increase_relative")
 
 
@@ -30,6 +33,9 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
                     names_by_question.setdefault((metric, budget.kind, budget.limit, question), []).append(
                         name
                     )
+        for speed in variant_budgets.on_times:
+            for question in ask_about_speed(speed):
+                names_by_question.setdefault(("latency", speed.kind, speed.limit, question), []).append(name)
         size = variant_budgets.size
         if size is not None and size.reason is None and size.limit < 1:
             question = (
@@ -54,6 +60,16 @@ def ask_about_quality(budget: QualityBudget) -> Iterator[str]:
         yield (
             f"it is a share, so {limit:g} allows {1 + limit:g} times the teacher's errors. "
             f"Did you mean {kind} = {limit / 100:g}?"
+        )
+
+
+def ask_about_speed(budget: SpeedBudget | LimitBudget) -> Iterator[str]:
+    """The question about a speed-up that allows much slower answers; one with a reason is not questioned."""
+    kind, limit = budget.kind, budget.limit
+    if kind.endswith("speedup_min") and limit < SLOW and budget.reason is None:
+        yield (
+            f"it is base time / target time, so {limit:g} allows {1 / limit:.3g} times the time. "
+            f"Did you mean {kind} = {1 + limit:g}?"
         )
 
 

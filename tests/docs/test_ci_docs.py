@@ -68,10 +68,12 @@ def test_the_gitlab_job_posts_the_comment_and_keeps_the_results() -> None:
 
 
 def test_the_gitlab_job_for_logs_gives_options_that_there_are(pytestconfig: pytest.Config) -> None:
-    *_, command = GITLAB_LOGS["log-gate"]["script"]
-    for option in re.findall(r"--(slimgate[\w-]+)", command):
+    script = "\n".join(GITLAB_LOGS["log-gate"]["script"])
+    for option in re.findall(r"--(slimgate[\w-]+)", script):
         pytestconfig.getoption(option.replace("-", "_"))
-    assert GITLAB_LOGS["log-gate"]["artifacts"]["reports"]["junit"] in command
+    assert re.findall(r"--fail-on (\w+)", script) == [compare.REGRESSED]
+    assert GITLAB_LOGS["log-gate"]["artifacts"]["reports"]["junit"] in script
+    shell_reads(script)
 
 
 def test_the_matrix_has_every_shard_that_its_command_counts() -> None:

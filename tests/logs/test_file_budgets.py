@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +217,17 @@ def test_a_limit_that_may_be_a_share_is_asked_about(tmp_path: Path, kind: FileKi
     read = read_file_budgets(read_budget_tables(path), kind, "target", "b.toml")
     question = "points are percentage points, so 0.02 is 0.02 %. Did you mean drop_points = 2?"
     assert read.notes == (f"b.toml drop_points 0.02: {question}",)
+
+
+@pytest.mark.parametrize(
+    ("table", "question"),
+    [
+        ("speedup_min = 0.2", "so 0.2 allows 5 times the time. Did you mean speedup_min = 1.2?"),
+        ("speedup_min = 0.8", None),
+        ('speedup_min = 0.2, reason = "a smaller machine"', None),
+    ],
+)
+def test_a_speed_up_that_allows_slow_answers_is_questioned(table: str, question: str | None) -> None:
+    tables = tomllib.loads(f"[budgets]\nlatency = {{ {table} }}")
+    notes = read_file_budgets(tables, LOADS, "int4", "speed.toml").notes
+    assert (len(notes) == 1 and question in notes[0]) if question else notes == ()

@@ -134,7 +134,7 @@ def test_names_of_models_may_have_an_equals_sign() -> None:
 def test_the_command_takes_one_file(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model", "base=large", "--model", "target=small", "--metric", "pass"]
     assert main(["judge", str(both), *options]) == 0
-    assert "both: small against large, read as logs of promptfoo" in capsys.readouterr().out
+    assert "small against large, read as logs of promptfoo" in capsys.readouterr().out
     assert main(["judge", str(both), str(both)]) == 4
     assert capsys.readouterr().err.count("large, small") == 1
     assert main(["judge", str(both), str(both)]) == 4
@@ -173,7 +173,7 @@ def test_a_file_in_which_every_row_failed_quotes_the_error(tmp_path: Path) -> No
     )
 
 
-def test_a_file_with_fewer_results_than_promptfoo_counts_is_refused(both: Path, tmp_path: Path) -> None:
+def test_fewer_results_than_promptfoo_counts_are_refused(both: Path, tmp_path: Path) -> None:
     written = json.loads(both.read_text("utf-8"))
     table = written["results"]
     for at, prompt in enumerate(table["prompts"]):
@@ -201,3 +201,19 @@ def test_a_named_score_of_promptfoo_is_better_when_higher(tmp_path: Path) -> Non
     verdicts = judge(log, log, base="large", target="small")
     (errors,) = [row for row in verdicts.comparisons if row.metric == "error_rate"]
     assert (errors.worse, errors.better, errors.higher_is_better) == (21, 0, True)
+
+
+def test_two_providers_with_one_name_are_refused(both: Path) -> None:
+    written = json.loads(both.read_text("utf-8"))
+    for prompt in written["results"]["prompts"]:
+        prompt["provider"] = "openai:chat"
+    both.write_text(json.dumps(written), "utf-8")
+    with pytest.raises(DataError, match="two providers are called openai:chat; give each a label"):
+        read_log(both)
+
+
+def test_the_models_of_one_file_are_named(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["judge", str(both), "--model", "base=large", "--model", "target=small", "--drop-points", "50"])
+    out = capsys.readouterr().out
+    assert out.startswith("small against large, read as logs of promptfoo")
+    assert f"note: base: large of {both}; target: small of {both}" in out

@@ -596,7 +596,7 @@ def test_aiperf_counts_failures_cancellations_and_no_warm_up(tmp_path: Path) -> 
 def test_a_folder_with_two_runs_of_aiperf_is_refused(tmp_path: Path) -> None:
     write_aiperf(tmp_path / "run_1", TIMES)
     write_aiperf(tmp_path / "run_2", TIMES)
-    refused(tmp_path, "requests of 2 runs")
+    refused(tmp_path, "this folder has 2 runs")
 
 
 # Folders and malformed lines

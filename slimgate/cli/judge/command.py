@@ -114,7 +114,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--slice-points",
         type=points,
         metavar="X",
-        help="Logs: largest drop of every slice, in percentage points; for limits on single slices, use "
+        help="Logs: limit on the drop in each slice, in percentage points; for limits on single slices, use "
         "--budgets",
     )
     parser.add_argument(

@@ -8,7 +8,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from slimgate.cli.judge.environment import add_environments, explain_environment
-from slimgate.cli.judge.options import OF_LOGS, OF_PREDICTIONS, flag_of, list_changed, name_targets
+from slimgate.cli.judge.options import (
+    OF_LOGS,
+    OF_PREDICTIONS,
+    flag_of,
+    list_changed,
+    name_targets,
+    to_target_name,
+)
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
@@ -17,7 +24,7 @@ from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.rules import Rules, check_options
-from slimgate.logs.runs import choose_runs, parse_choices
+from slimgate.logs.runs import TARGET, choose_runs, parse_choices
 from slimgate.logs.several_runs import check_sides, read_side
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -86,6 +93,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
         checks=_read_checks(options),
     )
     names = name_targets(options.variants)
+    if len(names) == 1 and TARGET in rules.models:  # the file's name may be that of both models
+        names = dict(zip([to_target_name(rules.models[TARGET])], names.values(), strict=True))
     budgets = _read_budgets(options, names)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
     if repeat is not None:

@@ -79,7 +79,7 @@ def _find_files(path: Path) -> tuple[Path | None, Path | None]:
         if len(folders) > 1 or len(requests) > 1:
             names = ", ".join(file.as_posix() for file in (requests or summaries)[:3])
             raise DataError(
-                f"{path}: requests of {max(len(folders), len(requests))} runs ({names}); name one run"
+                f"{path}: this folder has {max(len(folders), len(requests))} runs ({names}); pass one of them"
             )
         return next(iter(requests), None), next(iter(summaries), None)
     if _is_summary(path):

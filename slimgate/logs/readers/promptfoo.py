@@ -56,6 +56,7 @@ class Promptfoo(Reader):
         rows = table.get("results")
         if not isinstance(rows, list):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
+        _check_names(path, table.get("prompts") or ())
         providers: list[str | None] = [*sorted({_provider(row) for row in rows})] or [None]
         config = results.get("config") or {}
         environment = _environment(config, results.get("metadata") or {})
@@ -73,6 +74,17 @@ class Promptfoo(Reader):
             )
             logs.append(Log("promptfoo", str(path), {"": task}, provider, environment=environment))
         return logs[0] if len(logs) == 1 else Log("promptfoo", str(path), {}, models=tuple(logs))
+
+
+def _check_names(path: Path, prompts: Sequence[Mapping[str, Any]]) -> None:
+    """Raises DataError if two providers have one name, because their answers cannot be told apart."""
+    columns = [(prompt.get("provider"), prompt.get("raw"), prompt.get("label")) for prompt in prompts]
+    twice = next((column for column in columns if column[0] and columns.count(column) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{path}: two providers are called {twice[0]}; give each a label of its own in the configuration "
+            "of promptfoo, and run it again"
+        )
 
 
 def _count_tests(prompts: Sequence[Mapping[str, Any]], provider: str | None) -> int | None:

@@ -266,8 +266,9 @@ class RelationMatch(Match):
         for who, parts in (("student", self._own), ("teacher", self._other)):
             if odd := [width for width in parts.widths if width % self.heads]:
                 raise BuildError(
-                    f"distill: {self.heads} relation heads do not divide the {who}'s width {odd[0]} of "
-                    "queries, keys or values; give relation_heads"
+                    f"distill: the {who}'s queries, keys or values have the width {odd[0]}, which is no "
+                    f"multiple of {self.heads} relation heads; set relation_heads to a number that divides "
+                    "the widths of student and teacher"
                 )
         self.student, self.teacher = self._own.names, self._other.names
 

@@ -175,7 +175,10 @@ def test_relations_are_those_of_numpy_for_widths_that_differ(causal: bool) -> No
 
 def test_relation_heads_and_block_that_do_not_fit_are_errors(tmp_path: Path) -> None:
     student, teacher = model(tmp_path, seed=1), model(tmp_path)
-    with pytest.raises(BuildError, match="5 relation heads do not divide the student's width 32"):
+    with pytest.raises(
+        BuildError,
+        match="have the width 32, which is no multiple of 5 relation heads",
+    ):
         RelationMatch(student, teacher, weight=1.0, heads=5)
     with pytest.raises(BuildError, match="relation_block = 4, but the teacher has blocks 0 to 3"):
         RelationMatch(student, teacher, weight=1.0, block=4)

@@ -39,6 +39,8 @@ def recommend(record: RunRecord) -> list[str]:
     able = inside_budgets(record)
     if not able and record.verdict.missing and _may_ship(record):
         return [f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."]
+    if not able and not record.verdict.fails and _may_ship(record):
+        return [f"**Not decided**: no {other} passed all of its budgets. The undecided ones only warn."]
     if not able:
         return [f"**Ship nothing**: no {other} passed all of its budgets."]
     small, fast = _smallest(record, able), _fastest(record, able)

@@ -36,6 +36,13 @@ def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> 
     assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
 
 
+def test_undecided_budgets_that_only_warn_do_not_say_ship_nothing() -> None:
+    models = [sample_record().variants[0], judged("odd", U)]
+    warns = verdict(models, SelfTest(), 0).model_copy(update={"warns": 1})
+    expected = "**Not decided**: no variant passed all of its budgets. The undecided ones only warn."
+    assert recommend(sample_record(variants=models, verdict=warns)) == [expected]
+
+
 def test_a_partial_run_has_not_decided_what_ships() -> None:
     models = [sample_record().variants[0], judged("odd", U)]
     partial = sample_record(variants=models, verdict=verdict(models, SelfTest(), 3))

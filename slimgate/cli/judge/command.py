@@ -86,7 +86,11 @@ def add_arguments(parser: CommandParser) -> None:
         "order, or one value for all metrics",
     )
     parser.add_argument(
-        "--budgets", type=Path, metavar="FILE.toml", help="TOML file with a table [budgets], as in a suite"
+        "--budgets",
+        type=Path,
+        metavar="FILE.toml",
+        help="TOML file with a table [budgets], as in a suite. Load tests need it, for example with "
+        "latency = { speedup_min = 1.2 }, and KL logs, with kl = { mean_max = 0.02 }",
     )
     parser.add_argument(
         "--pooled-points",

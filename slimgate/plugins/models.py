@@ -14,8 +14,8 @@ from slimgate.outcomes import Outcomes
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.rows import Encoded
 
-# An input of a call that writes text: (1,) int64, how many tokens to write for each row. It is greedy, and
-# does not stop at end tokens.
+# An input of a call that writes text: (1,) int64, how many tokens to write for each row. The
+# call writes greedily and does not stop at end tokens.
 NEW_TOKENS = "new_tokens"
 
 
@@ -36,7 +36,7 @@ class ModelRef:
     file: the GGUF file in the folder.
     dtype: the number type that the suite sets; None: that of the stored weights.
     stored: how the weights are quantized, if another tool has quantized them
-    (quantized_files.Quantized.facts).
+        (quantized_files.Quantized.facts).
     """
 
     text: str

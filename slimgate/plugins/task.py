@@ -231,7 +231,7 @@ class Task(WithParams[P]):
     def facts(self, params: P, splits: Mapping[str, Rows]) -> TaskFacts:
         """Reads from the rows what all models share, such as the classes.
 
-        slimgate calls it after the splits are cut. `slimgate init` calls it with all rows as a part "all".
+        slimgate calls it after the splits are cut. `slimgate init` calls it with all rows as one split "all".
 
         Args:
             params: the options of [task], checked.

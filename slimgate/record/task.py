@@ -39,10 +39,11 @@ class SuiteFacts(Facts):
 
 
 class SplitFacts(Facts):
-    """n rows; how many of its rows were in a later split and were dropped, and how many repeat another.
+    """The rows of one split. n: their number.
 
-    near_repeats: dropped rows that were there with other case, punctuation or order of a pair; groups: rows
-    with the same text are one group.
+    dropped_overlap: rows that were left out because a later split has their texts. near_repeats: those of
+    them that differ only in case, punctuation or the order of a pair. repeats: rows whose text occurs earlier
+    in the split. groups: the number of groups; rows with the same text are one group.
     """
 
     n: int

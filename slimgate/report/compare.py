@@ -40,9 +40,10 @@ _SIZE_SHARE = 0.001
 _SLICE_POINTS = 1.0
 _ALPHA = 0.05
 _HOW = (
-    "Drops are in percentage points. A positive drop means that the new release is worse. slimgate compares "
-    "the answers on the same gate rows with paired tests. The 90 % intervals are not corrected for the "
-    "number of comparisons. Without an interval, only the two values are compared."
+    "Drops are in percentage points, or in percent where a % sign follows. A positive drop means that the "
+    "new release is worse. slimgate compares the answers on the same gate rows with paired tests. The 90 % "
+    "intervals are not corrected for the number of comparisons. Without an interval, only the two values are "
+    "compared."
 )
 _HOW_P_VALUES = "The p-values of slices are corrected with Holm's method."
 _HOW_LOG_SLICES = (
@@ -52,8 +53,8 @@ _NEW_ALONE = "## Which variants of the new release can be told apart"
 _WORDS = {"worse": "**worse**", "better": "better", "no change shown": "no change shown", None: MISSING}
 _UNDECIDED = {
     None: "",
-    ("fail", "warn"): ", undecided it failed and only warns now",
-    ("warn", "fail"): ", undecided it only warned and fails now",
+    ("fail", "warn"): ", INCONCLUSIVE failed the run and now only warns",
+    ("warn", "fail"): ", INCONCLUSIVE only warned and now fails the run",
 }
 
 
@@ -352,7 +353,7 @@ def _counts(comparison: Comparison) -> Iterator[str]:
     if comparison.fell:
         yield f"{format_count(len(comparison.fell), 'metric', 'metrics')} got worse"
     if gone := len(comparison.gates_gone):
-        yield f"{count(gone)} gated {'variant is' if gone == 1 else 'variants are'} gone"
+        yield f"{count(gone)} gated {comparison.other}{' is' if gone == 1 else 's are'} gone"
     if loosened:
         without = f", {count(unexplained)} of them without a reason" if unexplained else ""
         yield f"{count(loosened)} {'budget' if loosened == 1 else 'budgets'} got looser{without}"
@@ -446,9 +447,9 @@ def _options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
 def _list_variants(comparison: Comparison) -> str:
     lines = []
     if comparison.added:
-        lines.append(f"New variants: {', '.join(map(escape, comparison.added))}.")
+        lines.append(f"New {comparison.other}s: {', '.join(map(escape, comparison.added))}.")
     if comparison.removed:
-        lines.append(f"Variants that are gone: {', '.join(map(escape, comparison.removed))}.")
+        lines.append(f"Removed {comparison.other}s: {', '.join(map(escape, comparison.removed))}.")
     same = [model.name for model in comparison.variants if model.same_artifact]
     if same:
         lines.append(f"The same files, byte by byte: {', '.join(map(escape, same))}.")

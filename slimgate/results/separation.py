@@ -9,9 +9,9 @@ from slimgate.results.facts import Facts
 class PairFacts(Facts):
     """Two variants on the same gate rows. better: the variant with the better figure, or the first if equal.
 
-    by_points: by how much; interval: its 90 % interval, for this pair alone. p_holm: two-sided, of no
-    difference, corrected over all pairs. separable: whether p_holm is at most 5 %; else the difference may be
-    chance.
+    by_points: by how much; interval: its 90 % interval, for this pair alone. p_holm: the p-value of the
+    two-sided test of no difference, with Holm's correction over all pairs. separable: whether p_holm is at
+    most 5 %; else the difference may be chance.
     """
 
     better: str

@@ -41,7 +41,8 @@ class Member(BaseModel):
     """One model of a cascade. folder: the folder of its artifact, relative to that of the cascade.
 
     runtime, params: its runtime and options, from the suite. temperature: its scores are divided by it.
-    threshold: the lowest probability of a sure answer; None for the last model.
+    threshold: a row with a lower highest probability goes on to the next model; above 1: every row goes on.
+    None for the last model.
     inputs: which inputs it reads, by their number from 0; its tokenizer may differ from the first model's.
     weight: the weight of its scores in the answer; the scores so far have 1 - weight. 1: only its scores
     count.
@@ -168,10 +169,10 @@ class CascadePredictor:
         these places; None: for all.
         """
 
-        def call(number: int, places: Places | None) -> object:
+        def prepare_rows(number: int, places: Places | None) -> object:
             return self._predictors[number].prepare(inputs(self._members[number].inputs, places))
 
-        return self._run_models(call)
+        return self._run_models(prepare_rows)
 
     def _run_models(self, make_inputs: Callable[[int, Places | None], object]) -> npt.NDArray[np.float32]:
         """(rows, classes) the answers of all rows.
@@ -193,7 +194,7 @@ class CascadePredictor:
                 answers[rows] = scores
             if member.threshold is None:
                 break
-            if member.threshold > 1.0:  # a plain ensemble: every row passes all models
+            if member.threshold > 1.0:  # every row goes on, so confidence need not be computed
                 unsure = np.ones(len(scores), dtype=bool)
             else:
                 unsure = confidence(scores, member.temperature) < member.threshold

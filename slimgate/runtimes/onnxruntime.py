@@ -119,7 +119,7 @@ class OnnxRuntime(Runtime[Params]):
         return OnnxPredictor(open_session(folder / MODEL, params, device=device, threads=threads), device)
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
-        """Counts the operators of the file's graph that one call runs."""
+        """Counts the multiply-adds of one call, from ONNX Runtime's profile of the graph."""
         from slimgate.models.onnx_macs import count_macs
 
         with tempfile.TemporaryDirectory() as scratch:

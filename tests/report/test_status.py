@@ -36,7 +36,7 @@ def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> 
     assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
 
 
-def test_undecided_budgets_that_only_warn_do_not_say_ship_nothing() -> None:
+def test_undecided_budgets_that_only_warn_are_not_decided() -> None:
     models = [sample_record().variants[0], judged("odd", U)]
     warns = verdict(models, SelfTest(), 0).model_copy(update={"warns": 1})
     expected = "**Not decided**: no variant passed all of its budgets. The undecided ones only warn."

@@ -60,12 +60,12 @@ def _read_answers(file: Path) -> dict[int, str]:
     return answers
 
 
-def _read_labels(file: Path, answered: int) -> list[int]:
+def _read_labels(file: Path, answer_count: int) -> list[int]:
     labels = file.with_name(_LABELS)
     if not labels.is_file():
         raise DataError(
-            f"{file}: it has {answered:,} answers, but does not say which are right; put {_LABELS} next to "
-            "it, with a name and a label on each line, or score it by the benchmark's accuracy script and "
+            f"{file}: it has {answer_count:,} answers, but does not say which are right; put {_LABELS} next "
+            "to it, with a name and a label on each line, or score it by the benchmark's accuracy script and "
             "give a table with columns id and score"
         )
     numbers = []
@@ -80,7 +80,10 @@ def _read_labels(file: Path, answered: int) -> list[int]:
 
 
 def _read_numbers(file: Path, answers: Mapping[int, str]) -> npt.NDArray[Any]:
-    """The answers as whole numbers, of the type that makes each of them a label. Raises DataError."""
+    """The answers as whole numbers, of the type that makes each of them a label.
+
+    Raises DataError for answers that are not one whole number of 4 or 8 bytes.
+    """
     size = len(next(iter(answers.values()))) // 2
     if size not in _TYPES or any(len(text) != 2 * size for text in answers.values()):
         longest = max(len(text) // 2 for text in answers.values())

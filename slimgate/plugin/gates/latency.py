@@ -83,7 +83,7 @@ def test_latency(
     text it times the full answer, or the time to its first token, or each token after the first.
     """
     budgets = suite.find_budgets(timed.name).find_time_budgets(workload)
-    reason = describe_not_timed(request.config) or describe_unpacked_times(timed)
+    reason = describe_not_timed(request.config) or describe_unpacked_weights(timed)
     if reason is not None:
         if budgets and timed.variant.gated:
             pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
@@ -216,14 +216,14 @@ def add_speedup_to_benchmark(config: pytest.Config, key: tuple[Path, str, str], 
         entry.update(speedup=speedup.speedup, speedup_interval=list(speedup.claimed_interval))
 
 
-def describe_unpacked_times(*models: ModelHandle) -> str | None:
-    """Why these models are not timed: the weights of one were unpacked. None if they can be timed."""
+def describe_unpacked_weights(*models: ModelHandle) -> str | None:
+    """Why these models are not measured: the weights of one were unpacked. None if they can be measured."""
     for model in models:
         stored = model.built.artifact.manifest.get("stored")
         if stored and weight_format_of(stored) not in model.variant.runtime.object.formats:
             return (
-                f"{model.name} is not timed, because its weights ({stored['format']}, {stored['scheme']}) "
-                "were unpacked to floating point, and its times would not be those of the format"
+                f"{model.name} is not measured: its weights ({stored['format']}, {stored['scheme']}) were "
+                "unpacked to floating point, so its times and memory would not be those of the format"
             )
     return None
 
@@ -257,7 +257,7 @@ def test_speedup(
     """
     budget = suite.budgets[variant.name].find_speed_budget(workload)
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
-    reason = describe_not_timed(request.config) or describe_unpacked_times(teacher, variant)
+    reason = describe_not_timed(request.config) or describe_unpacked_weights(teacher, variant)
     if reason is not None:
         if budget is not None and variant.variant.gated:
             pytest.fail(f"{variant.name}: {workload.id} has a speed budget, but {reason}", pytrace=False)

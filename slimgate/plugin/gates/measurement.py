@@ -13,7 +13,7 @@ import pytest
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.measurement import MeasuredFigures, figures_message, judge_figures
-from slimgate.plugin.gates.latency import describe_unpacked_times
+from slimgate.plugin.gates.latency import describe_unpacked_weights
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.loading import load
 from slimgate.plugins.measurement import Measurement
@@ -89,7 +89,7 @@ def _describe_not_measured(plugin: Measurement, config: pytest.Config, *models: 
     """Why the figure of these models is not measured; None if it can be."""
     if plugin.readings > 1 and hasattr(config, "workerinput"):
         return "it was not measured: xdist workers share the machine (-n)"
-    return describe_unpacked_times(*models)
+    return describe_unpacked_weights(*models)
 
 
 def _take_readings(

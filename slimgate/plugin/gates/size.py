@@ -21,7 +21,7 @@ from slimgate.judge.size import (
     memory_ratio,
 )
 from slimgate.models.weight_shares import WeightShares, explain_missing_shares, read_artifact_shares
-from slimgate.plugin.gates.latency import describe_unpacked_times
+from slimgate.plugin.gates.latency import describe_unpacked_weights
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.results.base import BudgetFacts, worst_verdict
 from slimgate.results.checks import FLOPS, MEMORY, SIZE
@@ -166,7 +166,7 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
     A fresh process loads the model and predicts the largest workload. There are six processes for each model
     if the variant has a budget, else one.
     """
-    if (reason := describe_unpacked_times(teacher, weighed)) is not None:
+    if (reason := describe_unpacked_weights(teacher, weighed)) is not None:
         pytest.skip(reason)
     report_build(teacher, report_result)
     report_build(weighed, report_result)

@@ -80,10 +80,9 @@ def metric_changes(
             continue
         before, metric = old.quality[name], metrics.get(name)
         moved = _compare_values(before, after, metric)
-        # a metric that cannot be loaded here, and gives other values on the same answers, has changed
         if unchanged and same_value(before.value, after.value):
             moved = _the_same(before, metric)
-        elif unchanged:
+        elif unchanged:  # the same answers and another value: the metric itself has changed
             answers.other_metric(new.name, name)
         elif pair is not None and metric is not None and metric.resampled:
             try:

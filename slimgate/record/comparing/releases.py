@@ -148,7 +148,7 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
         of_suite, of_files = ("old", "new") if old.has_suite_file else ("new", "old")
         yield f"The {of_suite} record is of a suite, and the {of_files} record is of `slimgate judge`."
     elif old.has_suite_file and old.suite.path != new.suite.path:
-        yield f"The records are of two suites, {old.suite.path} and {new.suite.path}."
+        yield f"The records are of two different suites, {old.suite.path} and {new.suite.path}."
     yield from _other_task(old, new)
     yield from describe_other_base(old, new)
     if old.slimgate != new.slimgate:
@@ -158,18 +158,18 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
         machines = " and ".join(_machine(run.machine, with_instructions) for run in (old, new))
         yield f"The machines differ ({machines}): changes of times and speed-ups are not shown."
     if rates := list(_other_rates(old, new)):
-        yield f"Measured peaks differ: {', '.join(rates)}. Times may differ for that."
+        yield f"Measured peaks differ: {', '.join(rates)}. This may change times."
     if versions := list_other_versions(old, new):
         yield f"Other versions: {', '.join(versions)}."
     yield from describe_server_changes(old, new)
     for side, record in (("new", new), ("old", old)):
         if record.verdict.carried:
-            note = f"{record.verdict.carried} of its results are of an earlier run than the last"
+            note = f"{record.verdict.carried} of its results come from an earlier run"
             yield f"The {side} release is partial: {note}."
     if new.verdict.missing:
-        yield f"The new release is not whole: {new.verdict.missing} checks of its suite have not run."
+        yield f"The new release is incomplete: {new.verdict.missing} checks of its suite did not run."
     if old.verdict.missing:
-        yield f"The old release is not whole: {old.verdict.missing} checks of its suite had not run."
+        yield f"The old release is incomplete: {old.verdict.missing} checks of its suite did not run."
 
 
 def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:

@@ -1,7 +1,4 @@
-"""Progress of a run whose output goes to a file or a log: a line for each ended stage, and one a minute.
-
-A stage of a run as two lines of a terminal: its name and duration; progress, rate and remaining time.
-"""
+"""Progress of a run as text: lines for a log (`PlainLines`), and the two lines of a stage on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from slimgate.plugins.base import Progress
 
 # A shorter stage, such as outcomes that the store has, gets no line.
 SHORT_SECONDS = 1.0
-# How often a current stage reports its progress; with the timed parts between, a log has a line a minute.
+# How often a stage reports its progress. Timed stages write nothing, so a log has about a line a minute.
 EVERY_SECONDS = 30.0
 # Before this share is done, or in the first second, the time of earlier runs says more than the rate so far.
 EARLY = 0.05
@@ -115,7 +112,10 @@ def _seconds(seconds: float) -> str:
 
 @dataclass
 class Stage:
-    """A current stage. began, told_at: seconds of the same clock; activity: what is counted."""
+    """A current stage.
+
+    activity: what is counted now. note: the text after it. began, activity_began: seconds of the same clock.
+    """
 
     title: str
     began: float

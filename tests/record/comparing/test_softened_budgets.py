@@ -40,7 +40,8 @@ def test_only_warning_now_is_a_looser_budget_without_a_reason(tmp_path: Path) ->
     (one,) = found.unexplained
     assert (one.before, one.after, one.looser, one.undecided) == (1.0, 1.0, True, ("fail", "warn"))
     told = (
-        "- **Loosened**: int8, accuracy, drop\\_points 1, undecided it failed and only warns now: no reason"
+        "- **Loosened**: int8, accuracy, drop\\_points 1, INCONCLUSIVE failed the run and now only warns: "
+        "no reason"
     )
     assert told.replace("\\_", "_") in compare_report(found)
 

@@ -125,7 +125,7 @@ def test_a_mistake_in_a_suite_of_models_is_one_line(
         ),
         ("[budgets]", "[budgets", "line 4: not TOML: "),
     ],
-    ids=["key", "budget", "not TOML"],
+    ids=["key", "budget", "table", "not TOML"],
 )
 def test_a_mistake_in_a_suite_of_logs_is_one_line(
     repository: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, line: str

@@ -7,8 +7,9 @@ give other answers of the base in each run. `slimgate compare` and `slimgate acc
 from __future__ import annotations
 
 from slimgate.errors import SuiteError
+from slimgate.record.comparing.base import find_worse_base
 from slimgate.record.comparing.budgets import find_weaker
-from slimgate.record.comparing.demands import find_weakenings, read_demands
+from slimgate.record.comparing.demands import read_demands
 from slimgate.record.run import RunRecord
 from slimgate.run.baseline import (
     OPTION,
@@ -36,8 +37,12 @@ def compare_with_baseline(record: RunRecord, source: BaselineSource) -> Baseline
         weaker=find_weaker(run.record, record),
         variants=[model.name for model in record.variants],
     )
-    weaker = find_weakenings(before, now)
-    changes = [weakening.change for weakening in weaker if weakening.reason is None]
+    of_base = [weakening.change for weakening in find_worse_base(run.record, record, accepted=None)]
+    changes = [
+        weakening.change
+        for weakening in facts.weaker
+        if weakening.reason is None and weakening.change not in of_base
+    ]
     if changes:
         raise SuiteError(
             f"{record.suite.path}: the gate demands less than the baseline {facts.name or facts.path}: "

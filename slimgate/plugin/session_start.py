@@ -69,7 +69,9 @@ def start_session(
         shard=shard_of(config),
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
-        logs=LogRuns(logs or {}, blocked, _baselines_of_logs(config, logs or {}, is_alone=not suites)),
+        logs=LogRuns(
+            logs or {}, blocked, _baselines_of_logs(config, logs or {}, report_root, is_alone=not suites)
+        ),
     )
     of_models = [suite.shown for path, suite in suites.items() if path not in baselines]
     of_logs = [suite.shown for suite in (logs or {}).values()]
@@ -225,7 +227,7 @@ def _baselines(
 
 
 def _baselines_of_logs(
-    config: pytest.Config, logs: Mapping[Path, LogSuite], *, is_alone: bool
+    config: pytest.Config, logs: Mapping[Path, LogSuite], report_root: Path, *, is_alone: bool
 ) -> BaselineSource | None:
     """The baselines with which suites of logs are compared. is_alone: whether there are no other suites.
 
@@ -240,6 +242,12 @@ def _baselines_of_logs(
     newest = [find_newest(source, path) for path in paths]
     if is_alone and not any(newest):
         raise make_mismatch_error(source, paths)
+    for path, run in zip(logs, newest, strict=True):
+        if run is not None and run.file.resolve().parent == (report_root / path.stem).resolve():
+            raise SuiteError(
+                f"{logs[path].shown}: this run overwrites its baseline {source.shown}; keep a release with "
+                "slimgate accept, and use that as the baseline"
+            )
     return source
 
 

@@ -81,6 +81,8 @@ def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) ->
         for record in records
     ]
     names = [f"**{escape(name)}**" for name in shared if all(name in suite for suite in able)]
+    if not names and not any(record.verdict.fails for record in records):
+        return f"**Not decided**: no {other} passed all of its budgets in all {len(records)} suites."
     if not names:
         return f"**Ship nothing**: no {other} passed all of its budgets in all {len(records)} suites."
     return f"Ship {' or '.join(names)}: inside all budgets of all {len(records)} suites."

@@ -134,7 +134,7 @@ def test_names_of_models_may_have_an_equals_sign() -> None:
 def test_the_command_takes_one_file(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model", "base=large", "--model", "target=small", "--metric", "pass"]
     assert main(["judge", str(both), *options]) == 0
-    assert "small against large, read as logs of promptfoo" in capsys.readouterr().out
+    assert "both: small against large, read as logs of promptfoo" in capsys.readouterr().out
     assert main(["judge", str(both), str(both)]) == 4
     assert capsys.readouterr().err.count("large, small") == 1
     assert main(["judge", str(both), str(both)]) == 4
@@ -188,11 +188,21 @@ def test_fewer_results_than_promptfoo_counts_are_refused(both: Path, tmp_path: P
         judge(read_log(half), read_log(half), base="large", target="small")
 
 
-def test_a_named_score_of_promptfoo_is_better_when_higher(tmp_path: Path) -> None:
-    """An assertion that passes scores 1, also for a metric with the name of an error."""
+@pytest.mark.parametrize(
+    ("kind", "better"), [("contains", True), ("not-contains", True), ("javascript", False)]
+)
+def test_assertions_that_pass_or_fail_are_better_when_higher(tmp_path: Path, kind: str, better: bool) -> None:
+    """Of code, a metric with the name of an error is better when lower, as elsewhere."""
+    test_case = {"assert": [{"type": kind, "metric": "error_rate"}]}
     results = [
         result_of(
-            test, 0, 2 * number, model, True, namedScores={"error_rate": float(model == "large" or test > 20)}
+            test,
+            0,
+            2 * number,
+            model,
+            True,
+            namedScores={"error_rate": float(model == "large" or test > 20)},
+            testCase=test_case,
         )
         for test in range(60)
         for number, model in enumerate(("small", "large"))
@@ -200,7 +210,7 @@ def test_a_named_score_of_promptfoo_is_better_when_higher(tmp_path: Path) -> Non
     log = read_log(write_promptfoo(tmp_path / "both.json", results))
     verdicts = judge(log, log, base="large", target="small")
     (errors,) = [row for row in verdicts.comparisons if row.metric == "error_rate"]
-    assert (errors.worse, errors.better, errors.higher_is_better) == (21, 0, True)
+    assert (errors.worse if better else errors.better, errors.higher_is_better) == (21, better)
 
 
 def test_two_providers_with_one_name_are_refused(both: Path) -> None:
@@ -215,5 +225,4 @@ def test_two_providers_with_one_name_are_refused(both: Path) -> None:
 def test_the_models_of_one_file_are_named(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["judge", str(both), "--model", "base=large", "--model", "target=small", "--drop-points", "50"])
     out = capsys.readouterr().out
-    assert out.startswith("small against large, read as logs of promptfoo")
     assert f"note: base: large of {both}; target: small of {both}" in out

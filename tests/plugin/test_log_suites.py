@@ -388,6 +388,13 @@ def test_a_base_that_got_worse_is_shown_and_judged(with_baseline: Path) -> None:
     assert accept(with_baseline, "v2") == 4
 
 
+def test_the_last_run_is_no_baseline(with_baseline: Path) -> None:
+    ran = pytest_in(with_baseline, "bench", "--slimgate-baseline", "reports/latest")
+    assert ran.code == 4
+    assert any("this run overwrites its baseline reports/latest" in line for line in ran.lines), ran.lines
+    assert (with_baseline / "reports/latest/logs/run.json").is_file()
+
+
 def test_a_suite_that_was_not_compared_is_named(with_baseline: Path) -> None:
     suite = with_baseline / "bench/logs.toml"
     (with_baseline / "bench/more.toml").write_text(suite.read_text("utf-8"), "utf-8")

@@ -14,7 +14,6 @@ from slimgate.cli.judge.options import (
     flag_of,
     list_changed,
     name_targets,
-    to_target_name,
 )
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
@@ -24,7 +23,7 @@ from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.rules import Rules, check_options
-from slimgate.logs.runs import TARGET, choose_runs, parse_choices
+from slimgate.logs.runs import choose_runs, parse_choices
 from slimgate.logs.several_runs import check_sides, read_side
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -93,8 +92,6 @@ def judge_log_files(options: argparse.Namespace) -> int:
         checks=_read_checks(options),
     )
     names = name_targets(options.variants)
-    if len(names) == 1 and TARGET in rules.models:  # the file's name may be that of both models
-        names = dict(zip([to_target_name(rules.models[TARGET])], names.values(), strict=True))
     budgets = _read_budgets(options, names)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
     if repeat is not None:

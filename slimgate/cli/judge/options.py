@@ -38,16 +38,12 @@ def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
         if path.resolve() in {other.resolve() for other in named.values()}:
             raise DataError(f"{path}: this target was given twice, expected each target once; leave one out")
         # The file's or folder's name, with a number if two targets share it.
-        plain = to_target_name(path.resolve().name if path.is_dir() else path.stem)
+        stem = path.resolve().name if path.is_dir() else path.stem
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
+        plain = "target" if plain == "teacher" else plain
         number = sum(name == plain or name.startswith(f"{plain}-") for name in named)
         named[f"{plain}-{number + 1}" if number else plain] = path
     return named
-
-
-def to_target_name(text: str) -> str:
-    """The text as the name of a target in a record."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or "target"
-    return "target" if plain == "teacher" else plain
 
 
 def flag_of(name: str) -> str:

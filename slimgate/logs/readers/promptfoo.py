@@ -28,6 +28,31 @@ _GENERATION = (
 )
 
 
+# Types of assertions that score 1 if they pass, and otherwise 0 or less than 1.
+_PASS_OR_FAIL = frozenset(
+    (
+        *(
+            "equals",
+            "contains",
+            "icontains",
+            "contains-any",
+            "contains-all",
+            "icontains-any",
+            "icontains-all",
+        ),
+        *(
+            "starts-with",
+            "regex",
+            "is-json",
+            "contains-json",
+            "is-xml",
+            "contains-xml",
+            "is-sql",
+            "contains-sql",
+        ),
+        *("is-refusal", "llm-rubric", "model-graded-closedqa", "factuality", "latency", "cost"),
+    )
+)
 # Options of a test that change its scores.
 _GRADER = ("provider", "rubricPrompt")
 
@@ -69,8 +94,7 @@ class Promptfoo(Reader):
                 optional_metrics=True,
                 ranges={"score": (0.0, 1.0)},
                 samples=_count_tests(table.get("prompts") or (), provider),
-                # an assertion that passes has the score 1, whatever its metric is called
-                known_directions=dict.fromkeys(_list_metrics(of_provider), True),
+                known_directions=dict.fromkeys(_list_pass_metrics(of_provider), True),
             )
             logs.append(Log("promptfoo", str(path), {"": task}, provider, environment=environment))
         return logs[0] if len(logs) == 1 else Log("promptfoo", str(path), {}, models=tuple(logs))
@@ -78,7 +102,11 @@ class Promptfoo(Reader):
 
 def _check_names(path: Path, prompts: Sequence[Mapping[str, Any]]) -> None:
     """Raises DataError if two providers have one name, because their answers cannot be told apart."""
-    columns = [(prompt.get("provider"), prompt.get("raw"), prompt.get("label")) for prompt in prompts]
+    columns = [
+        (prompt.get("provider"), prompt["raw"], prompt.get("label"))
+        for prompt in prompts
+        if prompt.get("raw")
+    ]
     twice = next((column for column in columns if column[0] and columns.count(column) > 1), None)
     if twice is not None:
         raise DataError(
@@ -98,9 +126,18 @@ def _count_tests(prompts: Sequence[Mapping[str, Any]], provider: str | None) -> 
     return total or None
 
 
-def _list_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, None]:
-    """The named scores of rows, each once."""
-    return {name: None for row in rows for name in row.get("namedScores") or ()}
+def _list_pass_metrics(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The metrics of assertions that score 1 if they pass, whatever the metric is called.
+
+    A metric of code, which may give any score, is not one of them.
+    """
+    kinds: dict[str, set[str]] = {}
+    for row in rows:
+        for assertion in (row.get("testCase") or {}).get("assert") or ():
+            if isinstance(assertion, Mapping) and isinstance(assertion.get("metric"), str):
+                kind = str(assertion.get("type")).removeprefix("not-")
+                kinds.setdefault(assertion["metric"], set()).add(kind)
+    return {metric for metric, types in kinds.items() if types <= _PASS_OR_FAIL}
 
 
 def _provider(row: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ class LogRuns:
         self.suites, self.blocked, self.baselines = suites, blocked or {}, baselines
         self.is_judged_in_shard = True
         self._judged: dict[Path, JudgedFiles] = {}
+        self._compared: dict[Path, Baseline | None] = {}
         self._reported: dict[Path, dict[str, list[str]]] = {}
         self._failures: list[str] = []
         self._errors: dict[Path, str] = {}
@@ -55,15 +56,21 @@ class LogRuns:
         return self._judged[path]
 
     def compare_with_baseline(self, path: Path) -> Baseline | None:
-        """The baseline of a suite, if there is one. Raises SuiteError if its gate demanded more."""
+        """The baseline of a suite, if there is one; it is compared once.
+
+        Raises SuiteError if the gate of this run demands less than the baseline, without a reason.
+        """
         if self.baselines is None:
             return None
+        if path in self._compared:
+            return self._compared[path]
         from slimgate.logs.baseline import compare_with_baseline
         from slimgate.logs.record import make_record
 
         suite = self.suites[path]
         record = make_record(self.judge(path), command="", seed=suite.table.seed, suite=suite.shown)
-        return compare_with_baseline(record, self.baselines)
+        self._compared[path] = compare_with_baseline(record, self.baselines)
+        return self._compared[path]
 
     def note_report(self, path: Path, result: tuple[str, str] | None, failure: str | None) -> None:
         """Notes that a test was selected, in this process or a worker of xdist, so its record is written.

@@ -31,26 +31,10 @@ _GENERATION = (
 # Types of assertions that score 1 if they pass, and otherwise 0 or less than 1.
 _PASS_OR_FAIL = frozenset(
     (
-        *(
-            "equals",
-            "contains",
-            "icontains",
-            "contains-any",
-            "contains-all",
-            "icontains-any",
-            "icontains-all",
-        ),
-        *(
-            "starts-with",
-            "regex",
-            "is-json",
-            "contains-json",
-            "is-xml",
-            "contains-xml",
-            "is-sql",
-            "contains-sql",
-        ),
-        *("is-refusal", "llm-rubric", "model-graded-closedqa", "factuality", "latency", "cost"),
+        *("equals", "contains", "icontains", "contains-any", "contains-all", "icontains-any"),
+        *("icontains-all", "starts-with", "regex", "is-json", "contains-json", "is-xml", "contains-xml"),
+        *("is-sql", "contains-sql", "is-refusal", "llm-rubric", "model-graded-closedqa", "factuality"),
+        *("latency", "cost"),
     )
 )
 # Options of a test that change its scores.

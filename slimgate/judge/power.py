@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from slimgate.judge.decision import POWER
 from slimgate.judge.exact_paired import paired_p_at_least
 from slimgate.judge.group_sequential import look_levels, look_rows
 from slimgate.judge.rows_needed import planned_rows
@@ -84,6 +85,8 @@ def plan(
     equal = simulate(0.0)
     at_budget, twice = (None if drop > flips else simulate(drop) for drop in (margin, 2 * margin))
     needed = planned_rows(margin, discordance=flips, two_sided=two_sided)
+    # The formula and the simulation may differ by a few rows.
+    needed = min(needed, rows) if equal.passes >= POWER else max(needed, rows + 1)
     return Plan(rows, flips, margin, equal, at_budget, twice, needed)
 
 

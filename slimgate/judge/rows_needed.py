@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, exp, isclose, log, log1p
+from math import ceil, exp, inf, isclose, log, log1p
 
 from slimgate.judge.decision import ALPHA, POWER, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.group_sizes import unseen_size
@@ -13,6 +13,9 @@ from slimgate.outcomes import Floats
 # The one-sided p-value of z = Z_ALPHA + Z_POWER.
 _P_WITH_POWER = 0.006450
 _MOST_COPIES = 1e6
+# Changes by which the exact test of few changes needs more than the normal approximation; by simulation.
+_MORE_CHANGES = 2.0
+_MOST_LOSSES = 20
 # Tolerance on the log scale.
 _COPIES_TOLERANCE = 0.005
 
@@ -28,8 +31,10 @@ def planned_rows(
 
     two_sided: whether the budget limits a gain too; then each of both tests must pass 90 % of the time.
     margin, discordance: fractions. sizes: (groups,) rows of each group, for a plan with more such groups;
-    None if rows do not come in groups. Closed form, (1.645 + 0.842)² psi / margin², in groups times a usual
-    design effect, and at least the rows that pass a variant which changed nothing.
+    None if rows do not come in groups. Closed form: (1.645 + 0.842)² psi / margin², in groups times a usual
+    design effect, and 2 / psi more, because the exact test of few changes is stricter. At least the rows
+    that pass a variant which changed nothing. At most the rows that pass 80 % of the time if every change
+    were a loss in half of the cases and nothing in the others, which needs fewer where few rows change.
     """
     effect = unseen = 1.0
     if sizes is not None:
@@ -37,7 +42,27 @@ def planned_rows(
         effect, unseen = 1 + USUAL_CORRELATION * (expected_size - 1), unseen_size(sizes)
     z_power = z_quantile((1 - POWER) / 2) if two_sided else Z_POWER
     rows = (Z_ALPHA + z_power) ** 2 * discordance * effect / margin**2
+    if discordance > 0:
+        rows = min(
+            rows + _MORE_CHANGES / discordance, max(rows, effect * _rows_with_losses(margin, discordance))
+        )
     return max(1, ceil(max(rows, unseen * rows_without_change(margin))))
+
+
+def _rows_with_losses(margin: float, discordance: float) -> float:
+    """Rows after which at most k lost rows are seen 80 % of the time, and k losses still pass; least over k.
+
+    Lost rows are Poisson with half of the changes as their mean; gained rows are not counted.
+    """
+    from scipy.special import gammaincc
+    from scipy.stats import chi2
+
+    for losses in range(_MOST_LOSSES):
+        bound = float(chi2.ppf(1 - ALPHA, 2 * (losses + 1))) / 2  # of a Poisson mean
+        rows = bound / margin if losses else rows_without_change(margin)
+        if gammaincc(losses + 1, rows * discordance / 2) >= POWER:
+            return rows
+    return inf
 
 
 def rows_without_change(margin: float) -> int:

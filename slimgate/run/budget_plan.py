@@ -120,8 +120,8 @@ class PlannedBudget:
 
     @property
     def line(self) -> str:
-        """`budget accuracy drop_points 0.5 (int8): 6,000 gate rows may decide it; it takes about 1,237 to
-        7,420 (…)`.
+        """`budget accuracy drop_points 0.5 (int8): 6,000 gate rows may decide it; it takes about 1,597 to
+        7,486 (…)`.
         """
         head = f"budget {self.metric} {self.kind} {self.limit:g} ({self.names}):"
         if self.word == "unknown":

@@ -83,8 +83,8 @@ def page(options: Options) -> str:
 
 _TEXT = """\
 The chance (%) that an equally good variant passes. `n promised` is the bracketed number in the method's
-table; the closed form, (1.645 + 0.842)² psi / margin², is what `--slimgate-plan` names before anything is
-measured. The last column: a variant that truly loses half the margin, on four times as many rows.
+table; the closed form, (1.645 + 0.842)² psi / margin² + 2 / psi, is what `--slimgate-plan` names before
+anything is measured. The last column: a variant that truly loses half the margin, on four times as many rows.
 """
 
 if __name__ == "__main__":

@@ -83,8 +83,8 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
 @pytest.mark.parametrize(
     ("rows", "line"),
     [
-        (400, "# [budgets.slices] takes about 124 gate rows of each label; one has 75."),
-        (800, "# accuracy = { drop_points = 5.0 }"),
+        (400, "# [budgets.slices] takes about 164 gate rows of each label; one has 75."),
+        (900, "# accuracy = { drop_points = 5.0 }"),
     ],
 )
 def test_slices_get_a_budget_where_each_label_has_rows_enough(

@@ -275,7 +275,7 @@ def list_shared_inputs(teacher: Artifact, task: Json, device: str) -> Json:
 
 
 def make_shared_key(shared: Json, step_inputs: Json, fill: Callable[[Path], Json]) -> str:
-    """A result that steps share for one teacher, such as its answers to the rows of a lesson.
+    """A result that steps share for one teacher, such as its answers to the train rows.
 
     - the common inputs (`list_shared_inputs`)
     - step_inputs: the inputs that the step lists, such as the rows that the teacher reads, and options

@@ -23,7 +23,7 @@ from slimgate.steps.finetune._active_choice import (
     round_sizes,
     uncertainty,
 )
-from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, unlike
+from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, describe_mismatch
 from slimgate.steps.training.matching import matches_of
 from slimgate.steps.training.teacher_answers import Answers, teacher_answers
 from slimgate.steps.training.trainer import train
@@ -50,7 +50,7 @@ class Pool:
 
     name: str
     encoded: Encoded
-    taught: Encoded
+    teacher_encoded: Encoded
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
     """Trains `model.network` in place; context.log["active"] has each round, other entries are the last's."""
     teacher = context.load_teacher()
     pool = _checked_pool(model, teacher, params, context)
-    if warning := unlike(model, teacher, pool.encoded, pool.taught):
+    if warning := describe_mismatch(model, teacher, pool.encoded, pool.teacher_encoded):
         context.log["warning"] = warning
     start = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
     answered = AnsweredRows(np.empty(0, np.int64), np.empty((0, int(teacher.config.num_labels)), np.float32))
@@ -77,7 +77,7 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
     sizes = round_sizes(params.rows, 1 if params.strategy == "random" else params.rounds)
     for size in sizes:
         chosen, reason = _choose(model, pool, answered, size, params, context)
-        rows = pool.taught.take(chosen.tolist())
+        rows = pool.teacher_encoded.take(chosen.tolist())
         targets = teacher_answers(teacher, rows, None, ClassObjective(), context, precision=params.precision)
         answers = np.array(targets.values)
         answered = AnsweredRows(
@@ -123,10 +123,13 @@ def _pool(model: TorchModel, teacher: TorchModel, params: Params, context: Build
     rows = DistillationRows(model, teacher, params, context)
     own_rows, theirs = rows.encode_transfer_set(model), rows.encode_transfer_set(teacher)
     if own_rows is None or theirs is None:
-        (encoded, labels), (taught, _) = training_rows(model, context), training_rows(teacher, context)
+        (encoded, labels), (teacher_encoded, _) = (
+            training_rows(model, context),
+            training_rows(teacher, context),
+        )
         own_labels = np.asarray(labels)
         start_labels = own_labels if params.keep_labels else np.full_like(own_labels, UNLABELLED)
-        return Pool("train", encoded, taught, start_labels)
+        return Pool("train", encoded, teacher_encoded, start_labels)
     return Pool("transfer set", own_rows, theirs, np.full(len(own_rows.lengths), UNLABELLED, dtype=np.int64))
 
 
@@ -158,7 +161,7 @@ def _learn(
     context: BuildContext,
 ) -> None:
     positions = answered.positions.tolist()
-    own_encoded, theirs = pool.encoded.take(positions), pool.taught.take(positions)
+    own_encoded, theirs = pool.encoded.take(positions), pool.teacher_encoded.take(positions)
     matches = matches_of(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
         model,

@@ -99,8 +99,8 @@ class OnPolicyLoss:
             batch, labels = self._written_batch(network, positions)
         logits, _ = self._objective.flat(network(**batch).logits, labels)
         with torch.no_grad():
-            taught, _ = self._objective.flat(self._teacher(**batch).logits, labels)
-        loss = generalized_jsd(logits, taught, self._params.beta).mean()
+            teacher_logits, _ = self._objective.flat(self._teacher(**batch).logits, labels)
+        loss = generalized_jsd(logits, teacher_logits, self._params.beta).mean()
         self._seen[writer].append(float(loss.detach()))
         return loss
 

@@ -97,7 +97,7 @@ def distill_model(
     model: TorchModel, params: Params, context: BuildContext, *, hooks: Sequence[TrainingHook] = ()
 ) -> TorchModel:
     """The model after training on the teacher's answers. hooks: of trainer.py, for steps that do more."""
-    from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, unlike
+    from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, describe_mismatch
     from slimgate.steps.training.matching import matches_of
     from slimgate.steps.training.teacher_ensemble import Teaching, ensemble_answers
     from slimgate.steps.training.trainer import train
@@ -105,13 +105,13 @@ def distill_model(
 
     teacher = context.load_teacher()
     rows = DistillationRows(model, teacher, params, context)
-    data, taught = rows.labelled_rows(model), rows.read_by(teacher)
-    if warning := unlike(model, teacher, data[0], taught):
+    data, teacher_encoded = rows.labelled_rows(model), rows.read_by(teacher)
+    if warning := describe_mismatch(model, teacher, data[0], teacher_encoded):
         context.log["warning"] = warning
     ensemble = None
     if more := params.more_teachers:
         stored, precision = bool(params.stored_logits), params.precision
-        teaching = Teaching(model, data, teacher, taught, rows, more, context, stored, precision)
+        teaching = Teaching(model, data, teacher, teacher_encoded, rows, more, context, stored, precision)
         ensemble = partial(ensemble_answers, teaching)
         context.log["more_teachers"] = list(more)
     matches = matches_of(model, teacher, params, seed=context.seed)
@@ -119,7 +119,7 @@ def distill_model(
         model,
         teacher,
         data[0],
-        taught,
+        teacher_encoded,
         params,
         context,
         targets=data[1],

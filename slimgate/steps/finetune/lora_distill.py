@@ -45,7 +45,7 @@ class LoraDistill(Step[Params]):
         """The model after training the adapters on the teacher's answers."""
         from slimgate.steps.finetune import distill
         from slimgate.steps.training.adapters import adapters
-        from slimgate.steps.training.distillation import DistillationLoss, lesson
+        from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
         from slimgate.steps.training.trainer import train
         from slimgate.tasks.parts.objectives import labelled_rows
 
@@ -58,9 +58,11 @@ class LoraDistill(Step[Params]):
             processes=params.processes,
             precision=params.precision,
         )
-        data, teacher, taught = lesson(model, context)
+        data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
         with adapters(model, "lora_distill", params, context):
-            loss = DistillationLoss(model, teacher, data[0], taught, shares, context, targets=data[1])
+            loss = DistillationLoss(
+                model, teacher, data[0], teacher_encoded, shares, context, targets=data[1]
+            )
             selection = labelled_rows(model, "selection", context)
             train(model, data, params.for_training(), context, selection=selection, loss=loss)
         context.log["loss_parts"] = loss.mean_parts()

@@ -81,26 +81,33 @@ def distill_progressively(model: TorchModel, params: Params, context: BuildConte
     """Drops blocks of `model` in place until params.blocks are left; context.log gets every stage."""
     from slimgate.models.block_choice import keep_blocks_
     from slimgate.models.blocks import encoder_layers
-    from slimgate.steps.training.distillation import lesson
+    from slimgate.steps.training.distillation import load_rows_and_teacher
     from slimgate.steps.training.teacher_answers import teacher_answers
     from slimgate.tasks.parts.objectives import objective_of
 
     numbers = list(range(len(encoder_layers(model.network))))
-    data, teacher, taught = lesson(model, context)
+    data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
     objective = objective_of(context.task, context.task_params)
     answers = None
     if objective.by_row:
-        answers = teacher_answers(teacher, taught, None, objective, context, precision=params.precision)
+        answers = teacher_answers(
+            teacher, teacher_encoded, None, objective, context, precision=params.precision
+        )
     stages: list[dict[str, Any]] = []
     while len(numbers) > params.blocks:
-        doomed = _blocks_to_drop(model, teacher, params, (data, taught), context)
+        doomed = _blocks_to_drop(model, teacher, params, (data, teacher_encoded), context)
         stage_context = replace(context, log={}, seed=context.seed + len(stages))
         remaining = tuple(i for i in range(len(numbers)) if i not in doomed)
         keep_blocks_(model, remaining)
         stage_context.log.update(blocks_before=len(numbers), blocks_after=len(remaining))
         dropped, numbers = [numbers[i] for i in doomed], [numbers[i] for i in remaining]
         _distill(
-            model, teacher, (data, taught, answers), params, stage_context, last=len(numbers) == params.blocks
+            model,
+            teacher,
+            (data, teacher_encoded, answers),
+            params,
+            stage_context,
+            last=len(numbers) == params.blocks,
         )
         stages.append({"dropped": dropped, "blocks": len(numbers), **stage_context.log})
     context.log.update(stages=stages, blocks_kept=numbers, teacher=params.teacher)
@@ -135,14 +142,14 @@ def _unlikeness(
     from slimgate.tasks.parts.objectives import objective_of
 
     objective = objective_of(context.task, context.task_params)
-    (encoded, labels), taught = rows
+    (encoded, labels), teacher_encoded = rows
     total = 0.0
     model.network.eval()
     for positions in iter_batches(range(min(JUDGED_ROWS, len(encoded.lengths))), 64):
         targets = torch.from_numpy(labels[positions]).to(context.device)
         logits = [
             objective.flat(network.network(**_inputs(inputs.batch(positions), context)).logits, targets)[0]
-            for network, inputs in ((model, encoded), (teacher, taught))
+            for network, inputs in ((model, encoded), (teacher, teacher_encoded))
         ]
         total += float(objective.soft_losses(logits[0], logits[1], params.temperature).sum())
     return total
@@ -168,10 +175,18 @@ def _distill(
     from slimgate.steps.training.trainer import train
     from slimgate.tasks.parts.objectives import labelled_rows
 
-    data, taught, answers = rows
+    data, teacher_encoded, answers = rows
     matches = matches_of(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
-        model, teacher, data[0], taught, params, context, targets=data[1], matches=matches, answers=answers
+        model,
+        teacher,
+        data[0],
+        teacher_encoded,
+        params,
+        context,
+        targets=data[1],
+        matches=matches,
+        answers=answers,
     )
     epochs = params.final_epochs if last and params.final_epochs else params.epochs
     train(

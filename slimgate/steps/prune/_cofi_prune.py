@@ -138,13 +138,13 @@ class LayerLoss:
         student: TorchModel,
         teacher: TorchModel,
         encoded: Encoded,
-        taught: Encoded,
+        teacher_encoded: Encoded,
         gates: Sequence[SublayerGates],
         weight: float,
     ) -> None:
-        """encoded, taught: the same rows, with the student's and with the teacher's tokenizer."""
-        _check_states(student, teacher, encoded, taught)
-        self._weight, self._taught, self._teacher = weight, taught, teacher.network
+        """encoded, teacher_encoded: the same rows, with the student's and with the teacher's tokenizer."""
+        _check_states(student, teacher, encoded, teacher_encoded)
+        self._weight, self._teacher_encoded, self._teacher = weight, teacher_encoded, teacher.network
         self._students, self._teachers = encoder_layers(student.network), encoder_layers(teacher.network)
         sizes = {gate.output: gate.whole for gate in gates}
         self._gates = [sizes.get(block.feed_forward.output) for block in blocks(student.network)]
@@ -160,13 +160,13 @@ class LayerLoss:
 
     def __call__(self, batch: dict[str, Tensor], positions: list[int]) -> Tensor:
         device = batch["attention_mask"].device
-        rows = {k: torch.from_numpy(v).to(device) for k, v in self._taught.batch(positions).items()}
-        with torch.no_grad(), _outputs(self._teachers) as taught:
+        rows = {k: torch.from_numpy(v).to(device) for k, v in self._teacher_encoded.batch(positions).items()}
+        with torch.no_grad(), _outputs(self._teachers) as teacher_states:
             self._teacher(**rows)
         weights = batch["attention_mask"].unsqueeze(-1).float()
         errors = torch.stack(
             [
-                torch.stack([_error(mine, taught[layer], weights) for mine in self._states.values()])
+                torch.stack([_error(mine, teacher_states[layer], weights) for mine in self._states.values()])
                 for layer in self._lessons
             ]
         )
@@ -181,14 +181,16 @@ class LayerLoss:
         return is_open if any(is_open) else [True] * len(is_open)
 
 
-def _check_states(student: TorchModel, teacher: TorchModel, encoded: Encoded, taught: Encoded) -> None:
+def _check_states(
+    student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded
+) -> None:
     mine, theirs = student.config.hidden_size, teacher.config.hidden_size
     if mine != theirs:
         raise BuildError(
             f"cofi_prune: layer_weight needs equal hidden sizes, the student has {mine}, the teacher "
             f"{theirs}; set layer_weight = 0"
         )
-    if not same_tokens(student, teacher, encoded, taught):
+    if not same_tokens(student, teacher, encoded, teacher_encoded):
         raise BuildError(
             "cofi_prune: layer_weight compares hidden states token by token, and student and teacher have "
             "different tokenizers; set layer_weight = 0"

@@ -61,11 +61,11 @@ class CofiPrune(Step[Params]):
         from slimgate.models.linear_layers import linear_layers
         from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
         from slimgate.steps.prune._sublayer_gates import gates_of, remove_closed_parts_, with_gates
-        from slimgate.steps.training.distillation import DistillationLoss, lesson
+        from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
         from slimgate.steps.training.trainer import train
         from slimgate.tasks.parts.objectives import labelled_rows
 
-        data, teacher, taught = lesson(model, context)
+        data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
         before = model.measure_size()["parameters"]
         linear_layers(model)  # Conv1D layers become nn.Linear
         gates = gates_of(model.network)
@@ -78,9 +78,9 @@ class CofiPrune(Step[Params]):
             cool_down=params.cool_down,
             multiple_of=params.multiple_of,
         )
-        distil = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
+        distil = DistillationLoss(model, teacher, data[0], teacher_encoded, params, context, targets=data[1])
         weight = params.layer_weight
-        layers = LayerLoss(model, teacher, data[0], taught, gates, weight) if weight else None
+        layers = LayerLoss(model, teacher, data[0], teacher_encoded, gates, weight) if weight else None
         loss = CofiLoss(distil, target, schedule, layers)
         with with_gates(model.network, gates):
             train(

@@ -64,12 +64,12 @@ class MovementPrune(Step[Params]):
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.sparsity import note_pruned_layers
         from slimgate.steps.prune._movement_prune import MovementSchedule, with_masks
-        from slimgate.steps.training.distillation import DistillationLoss, lesson
+        from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
         from slimgate.steps.training.trainer import train
         from slimgate.tasks.parts.objectives import labelled_rows
 
-        data, teacher, taught = lesson(model, context)
-        loss = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
+        data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
+        loss = DistillationLoss(model, teacher, data[0], teacher_encoded, params, context, targets=data[1])
         layers = linear_layers(model)
         masks = _masks(model, layers, params)
         groups = [masks] if params.scope == "global" else [[mask] for mask in masks]

@@ -120,7 +120,7 @@ def _layers(model: TorchModel, params: Params) -> dict[str, Any]:
 
 def _lesson(model: TorchModel, params: Params, context: BuildContext) -> tuple[Any, Any]:
     """The train rows, and the distillation loss on them."""
-    from slimgate.steps.training.distillation import DistillationLoss, lesson
+    from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
 
-    data, teacher, taught = lesson(model, context)
-    return data, DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
+    data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
+    return data, DistillationLoss(model, teacher, data[0], teacher_encoded, params, context, targets=data[1])

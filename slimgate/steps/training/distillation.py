@@ -66,7 +66,7 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: 
     return ClassObjective().soft_losses(student, teacher, temperature).mean()
 
 
-def unlike(
+def describe_mismatch(
     student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded
 ) -> str | None:
     """Why student and teacher differ in family or tokenizer; None if they do not.
@@ -136,8 +136,8 @@ class DistillationLoss:
             _check_tokens(student, teacher, encoded, teacher_encoded, weights)
         self._params, self._matches = params, list(matches)
         self._objective = objective_of(context.task, context.task_params)
-        self._taught = self._learns_from_teacher(targets)
-        by_token = self._taught and not self._objective.by_row
+        self._uses_teacher = self._learns_from_teacher(targets)
+        by_token = self._uses_teacher and not self._objective.by_row
         if by_token and not same_tokens(student, teacher, encoded, teacher_encoded):
             raise BuildError(
                 "distill: an answer is a token here, and student and teacher have different tokenizers, "
@@ -148,7 +148,7 @@ class DistillationLoss:
         self._teacher, self._encoded = teacher.network, teacher_encoded
         self._answers: KnownAnswers | None = answers
         if ensemble is not None:
-            self._answers = ensemble(self._objective) if self._taught else None
+            self._answers = ensemble(self._objective) if self._uses_teacher else None
         elif answers is None and self._stores(teacher, targets, stored, context):
             rows = teacher_encoded
             self._answers = teacher_answers(
@@ -173,8 +173,8 @@ class DistillationLoss:
                 "distill: stored_logits = true is only for answers that depend only on their own row; leave "
                 "it out"
             )
-        if not self._taught or not known or self._matches or objective.by_row or stores is not None:
-            return self._taught and known and (not self._matches if stores is None else stores)
+        if not self._uses_teacher or not known or self._matches or objective.by_row or stores is not None:
+            return self._uses_teacher and known and (not self._matches if stores is None else stores)
         assert targets is not None
         size = stored_bytes(teacher, self._encoded, targets, objective, context.device)
         if size > MOST_BYTES:
@@ -192,7 +192,7 @@ class DistillationLoss:
         """The origin of the teacher's logits, for the log."""
         if self._answers is not None:
             return self._answers.source
-        if not self._taught:
+        if not self._uses_teacher:
             return "not needed: all is learnt by labels"
         return "computed beside the student" + self._too_large
 
@@ -201,14 +201,14 @@ class DistillationLoss:
     ) -> torch.Tensor:
         with watch_outputs(network, self._names("student")) as student:
             logits, flat = self._objective.flat(network(**batch).logits, labels)
-        if not self._taught:
+        if not self._uses_teacher:
             return self._answers_loss(logits, logits.detach(), flat)
         teacher_logits, teacher = self._teach(positions, labels)
         if self._compared_shape(logits) != self._compared_shape(teacher_logits):
             raise BuildError(
                 f"distill: the student's answers have shape {tuple(logits.shape)}, the teacher's "
-                f"{tuple(teacher_logits.shape)}; both need outputs of the same shape (vocabulary, labels, "
-                "width)"
+                f"{tuple(teacher_logits.shape)}; both need outputs of the same shape: the same "
+                "vocabulary, the same labels, or vectors of the same width"
             )
         total = self._answers_loss(logits, teacher_logits, flat)
         for match in self._matches:
@@ -306,16 +306,16 @@ def _tokens(model: TorchModel, encoded: Encoded) -> list[list[Any]]:
     return [[names.get(number, number) for number in row] for row in rows]
 
 
-def lesson(model: TorchModel, context: BuildContext) -> tuple[Labelled, Any, Encoded]:
+def load_rows_and_teacher(model: TorchModel, context: BuildContext) -> tuple[Labelled, Any, Encoded]:
     """The `train` rows as the student reads them, the teacher, and the rows as the teacher reads them.
 
     context.log gets a warning if the two differ in family or tokenizer. Raises DataError without rows.
     """
     data, teacher = training_rows(model, context), context.load_teacher()
-    taught, _ = training_rows(teacher, context)
-    if warning := unlike(model, teacher, data[0], taught):
+    teacher_encoded, _ = training_rows(teacher, context)
+    if warning := describe_mismatch(model, teacher, data[0], teacher_encoded):
         context.log["warning"] = warning
-    return data, teacher, taught
+    return data, teacher, teacher_encoded
 
 
 class DistillationRows:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
-from slimgate.steps.training.distillation import DistillationRows, same_tokens, unlike
+from slimgate.steps.training.distillation import DistillationRows, describe_mismatch, same_tokens
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,
     TAKEN,
@@ -71,15 +71,15 @@ class MeanAnswers:
 class Teaching:
     """The teachers, the student's rows, and the settings of an ensemble.
 
-    data: the rows as the student reads them; taught: as the first teacher does; rows: before any tokenizer.
-    more: names of the models of context.of_more_teachers(). stored: answers of any size are stored.
-    precision: the step's option, for computing them.
+    data: the rows as the student reads them; teacher_encoded: as the first teacher reads them; rows: before
+    any tokenizer. more: names of the models of context.of_more_teachers(). stored: answers of any size are
+    stored. precision: the step's option, for computing them.
     """
 
     student: TorchModel
     data: Labelled
     teacher: TorchModel
-    taught: Encoded
+    teacher_encoded: Encoded
     rows: DistillationRows
     more: Sequence[str]
     context: BuildContext
@@ -100,7 +100,7 @@ def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
     _check_size(teaching, objective)
     targets, precision = teaching.data[1], teaching.precision
     first = teacher_answers(
-        teaching.teacher, teaching.taught, targets, objective, teaching.context, precision=precision
+        teaching.teacher, teaching.teacher_encoded, targets, objective, teaching.context, precision=precision
     )
     parts = [first]
     for name, context in zip(teaching.more, own_context, strict=True):
@@ -119,12 +119,12 @@ def _answers(name: str, teaching: Teaching, objective: Objective, context: Build
     """The answers of one of the further teachers, which is freed afterwards with its rows."""
     other = context.load_teacher()
     encoded = teaching.rows.read_by(other)
-    if not (objective.by_row or same_tokens(teaching.teacher, other, teaching.taught, encoded)):
+    if not (objective.by_row or same_tokens(teaching.teacher, other, teaching.teacher_encoded, encoded)):
         raise BuildError(
             f'more_teachers: an answer is a token here, and "{name}" has a different tokenizer than the '
             "first teacher; teachers whose answers are averaged need the same tokenizer"
         )
-    if warning := unlike(teaching.student, other, teaching.data[0], encoded):
+    if warning := describe_mismatch(teaching.student, other, teaching.data[0], encoded):
         warnings = [context.log["warning"]] if "warning" in context.log else []
         context.log["warning"] = "; ".join([*warnings, f"{name}: {warning}"])
     targets, precision = teaching.data[1], teaching.precision
@@ -146,7 +146,9 @@ def _check_size(teaching: Teaching, objective: Objective) -> None:
     if objective.by_row or teaching.stored:
         return
     context, targets = teaching.context, teaching.data[1]
-    bytes_stored = stored_bytes(teaching.teacher, teaching.taught, targets, objective, context.device)
+    bytes_stored = stored_bytes(
+        teaching.teacher, teaching.teacher_encoded, targets, objective, context.device
+    )
     if (size := bytes_stored * (len(teaching.more) + 1)) > MOST_BYTES:
         raise BuildError(
             f"more_teachers: the answers of {len(teaching.more) + 1} teachers would be {size / 2**30:.1f} "

@@ -18,7 +18,7 @@ from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
 from slimgate.steps.prune import keep_layers
-from slimgate.steps.training.distillation import soft_target_loss, unlike
+from slimgate.steps.training.distillation import describe_mismatch, soft_target_loss
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
 
@@ -87,7 +87,7 @@ def test_a_student_of_another_family_or_tokenizer_has_a_warning(
     family: str, ids: list[list[int]], said: str | None
 ) -> None:
     student, teacher = (SimpleNamespace(config=SimpleNamespace(model_type=t)) for t in (family, "bert"))
-    assert unlike(student, teacher, encoded(ids), encoded([[1, 2], [3]])) == said
+    assert describe_mismatch(student, teacher, encoded(ids), encoded([[1, 2], [3]])) == said
 
 
 def encoded(ids: list[list[int]]) -> EncodedTexts:

@@ -16,7 +16,7 @@ from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER, tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.steps.finetune.distill import Params
-from slimgate.steps.training.distillation import DistillationLoss, soft_target_loss, unlike
+from slimgate.steps.training.distillation import DistillationLoss, describe_mismatch, soft_target_loss
 from slimgate.steps.training.distillation_params import map_layers
 from slimgate.steps.training.matching import RelationMatch
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, training_rows
@@ -167,7 +167,7 @@ def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(
     assert pair.rows[0].columns["input_ids"] != pair.teacher_rows[0].columns["input_ids"]
     pair.loss(hidden_weight=1.0)
     film = sum(vocabulary["film"] in row for row in pair.teacher_rows[0].columns["input_ids"])
-    told = unlike(pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0])
+    told = describe_mismatch(pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0])
     assert film > 0
     assert told == f"their tokenizers differ on {film} of 48 train rows"
 
@@ -217,8 +217,8 @@ def test_the_teacher_reads_pairs_by_its_own_tokenizer(tmp_path: Path) -> None:
     assert batch["token_type_ids"].sum() > 0
     with torch.no_grad():
         expected = pair.teacher.network(**batch).logits
-    taught, _ = loss._teach([4], torch.from_numpy(pair.rows[1][[4]]))
-    torch.testing.assert_close(taught, expected, atol=1e-5, rtol=1e-5)
+    teacher_logits, _ = loss._teach([4], torch.from_numpy(pair.rows[1][[4]]))
+    torch.testing.assert_close(teacher_logits, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_hidden_states_of_different_tokenizers_are_an_error(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from slimgate.models.generate import continue_prompts
 from slimgate.plugins.models import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
-from slimgate.steps.training.distillation import DistillationLoss, unlike
+from slimgate.steps.training.distillation import DistillationLoss, describe_mismatch
 from slimgate.steps.training.transfer import _first, transfer_rows, written_texts
 from slimgate.steps.training.transfer_params import Generate, TransferParams
 from slimgate.tasks import causal_lm
@@ -152,7 +152,7 @@ def test_a_tokenizer_that_cuts_more_windows_is_told(teacher: Any, context: Any) 
     assert encoded is not None
     fewer = encoded.take(range(len(encoded) - 2))
     assert (
-        unlike(teacher, teacher, encoded, fewer)
+        describe_mismatch(teacher, teacher, encoded, fewer)
         == f"their tokenizers differ on 2 of {len(encoded)} train rows"
     )
 

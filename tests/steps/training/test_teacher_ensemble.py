@@ -227,13 +227,15 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     student, context = tokens(tmp_path)
     teachers = [context.load_teacher(), context.more_teachers[0].load()]
     rows = DistillationRows(student, teachers[0], distill.Params(), context)
-    data, taught = rows.labelled_rows(student), rows.read_by(teachers[0])
+    data, teacher_encoded = rows.labelled_rows(student), rows.read_by(teachers[0])
     objective = objective_of(context.task, context.task_params)
     found = ensemble_answers(
-        Teaching(student, data, teachers[0], taught, rows, ("second",), context, precision="float32"),
+        Teaching(
+            student, data, teachers[0], teacher_encoded, rows, ("second",), context, precision="float32"
+        ),
         objective,
     )
-    batch = {name: torch.from_numpy(values) for name, values in taught.batch([5, 3]).items()}
+    batch = {name: torch.from_numpy(values) for name, values in teacher_encoded.batch([5, 3]).items()}
     with torch.no_grad():
         mean = sum(one.network.eval()(**batch).logits for one in teachers) / 2
     flat, _ = objective.flat(mean, torch.from_numpy(np.asarray(data[1][[5, 3]])))

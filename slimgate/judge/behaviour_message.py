@@ -19,7 +19,7 @@ from slimgate.judge.message import (
 from slimgate.judge.slices import budget_slices, slice_counts
 from slimgate.judge.token_kl import TokenKl
 from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.behaviour import PartedFacts, SliceFacts
+from slimgate.results.behaviour import FaultLocationFacts, SliceFacts
 
 _MOST_NAMED = 3
 _NO_ROWS_TELL = (
@@ -61,14 +61,14 @@ def _tokens(tokens: TokenKl, budget: BudgetFacts) -> str:
     return f"{measured}, {limit} {budget.limit:g}{above} (n={rows}): {outcome}"
 
 
-def describe_parted(parted: PartedFacts) -> str:
+def describe_fault_location(location: FaultLocationFacts) -> str:
     """The block that holds the fault of a variant, in one clause."""
-    if parted.worst is None:
-        return parted.note or "nothing is known of its blocks"
-    times = "" if parted.ratio is None else f", {parted.ratio:.2g} times the median of the blocks"
-    if parted.stands_out:
-        return f"the fault is in {parted.worst}, which has the largest error of its own{times}"
-    return f"no block stands out: {parted.worst} has the largest error of its own{times}"
+    if location.worst is None:
+        return location.note or "nothing is known of its blocks"
+    times = "" if location.ratio is None else f", {location.ratio:.2g} times the median of the blocks"
+    if location.stands_out:
+        return f"the fault is in {location.worst}, which has the largest error of its own{times}"
+    return f"no block stands out: {location.worst} has the largest error of its own{times}"
 
 
 def _significant(value: float) -> str:

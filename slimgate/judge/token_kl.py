@@ -87,7 +87,7 @@ class TokenKl:
         return CappedRows(sums, self._row_sizes, groups, cap, lowest=0.0)
 
     @cached_property
-    def parted(self) -> UnitLosses:
+    def other_top_token(self) -> UnitLosses:
         """The share of tokens with another likeliest token."""
         return self._losses(~self.same_top)
 
@@ -198,15 +198,15 @@ def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
 def _losses_and_limit(tokens: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
     """The losses of the units, and the largest mean that the budget allows."""
     if budget.kind == "floor":
-        return tokens.parted, 1 - budget.limit
+        return tokens.other_top_token, 1 - budget.limit
     return tokens.above(budget.limit), SHARE_ABOVE[budget.kind]
 
 
 def _measured(tokens: TokenKl, kind: str) -> tuple[float, Interval]:
     """The figure that a kind of budget limits, and its 90 % interval."""
     if kind == "floor":
-        low, high = tokens.parted.interval()
-        return 1 - tokens.parted.mean, (1 - high, 1 - low)
+        low, high = tokens.other_top_token.interval()
+        return 1 - tokens.other_top_token.mean, (1 - high, 1 - low)
     if kind in SHARE_ABOVE:
         share = SHARE_ABOVE[kind]
         return quantile(tokens.kl, 1 - share), tokens.quantile_interval(share)

@@ -40,7 +40,7 @@ class PartError:
 
 
 @dataclass(frozen=True)
-class Parted:
+class BlockErrors:
     """The parts in order: the embeddings, the blocks, the output (final norm and logits)."""
 
     parts: tuple[PartError, ...]
@@ -63,7 +63,7 @@ class Parted:
 
 
 @torch.inference_mode()
-def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Tensor]) -> Parted:
+def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Tensor]) -> BlockErrors:
     """Measures the errors of the variant's embeddings, blocks and output against the teacher's.
 
     inputs: input_ids and attention_mask of some rows. Raises BuildError if the networks' blocks differ.
@@ -83,7 +83,7 @@ def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Te
                 f"the teacher's hidden states have the shape {tuple(before.shape)}, and the variant's have "
                 f"{tuple(state.shape)}; only equal shapes can be compared"
             )
-    return Parted(
+    return BlockErrors(
         tuple(
             PartError(
                 name,

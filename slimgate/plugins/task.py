@@ -157,14 +157,14 @@ class Task(WithParams[P]):
         """
 
     @abstractmethod
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """What its outcomes have for metrics, such as prediction and probabilities (`Metric.needs`)."""
 
-    def needs(self, params: P) -> frozenset[str]:
+    def provides_with(self, params: P) -> frozenset[str]:
         """What the outcomes have for metrics with these options.
 
         A suite can name a metric if `Metric.needs` is among them. Override it if the options decide this. The
-        default is `metrics()`.
+        default is `provides()`.
 
         Args:
             params: the options of [task], checked.
@@ -172,7 +172,7 @@ class Task(WithParams[P]):
         Returns:
             Names such as prediction, probabilities, right, or a column of `Outcomes.values`.
         """
-        return self.metrics()
+        return self.provides()
 
     def code_modules(self, params: P) -> tuple[str, ...]:
         """Modules that these options name, such as that of a user's own score.

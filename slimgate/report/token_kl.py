@@ -6,12 +6,12 @@ from math import isinf
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, percent, significant
-from slimgate.judge.behaviour_message import describe_parted
+from slimgate.judge.behaviour_message import describe_fault_location
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, fold, table, without_empty
-from slimgate.results.behaviour import BehaviourFacts, KlFacts, PartedFacts
+from slimgate.results.behaviour import BehaviourFacts, FaultLocationFacts, KlFacts
 
 Measured = tuple[VariantRecord, KlFacts]
 
@@ -22,8 +22,10 @@ def kl_tables(record: RunRecord) -> str:
     measured = [(model, facts.kl) for model, facts in behaved if facts.kl is not None]
     if not measured:
         return ""
-    parted = [(model, facts.parted) for model, facts in behaved if facts.parted is not None]
-    return blocks(_explain(measured), _table(measured), *(_blocks(*item) for item in parted))
+    locations = [
+        (model, facts.fault_location) for model, facts in behaved if facts.fault_location is not None
+    ]
+    return blocks(_explain(measured), _table(measured), *(_blocks(*item) for item in locations))
 
 
 def _explain(measured: list[Measured]) -> str:
@@ -100,17 +102,17 @@ def _shares(value: float, interval: tuple[float, float]) -> str:
     return f"{percent(value, 2)} [{percent(interval[0], 2)}, {percent(interval[1], 2)}]"
 
 
-def _blocks(model: VariantRecord, parted: PartedFacts) -> str:
-    fault = describe_parted(parted)
+def _blocks(model: VariantRecord, location: FaultLocationFacts) -> str:
+    fault = describe_fault_location(location)
     line = f"**{escape(model.name)}**: {escape(fault)}."
-    if not parted.parts:
+    if not location.parts:
         return line
     columns = [
-        Column("part", [escape(part.name) for part in parted.parts]),
-        Column("error of its own", [significant(part.own) for part in parted.parts], right=True),
-        Column("error behind it", [significant(part.after) for part in parted.parts], right=True),
+        Column("part", [escape(part.name) for part in location.parts]),
+        Column("error of its own", [significant(part.own) for part in location.parts], right=True),
+        Column("error behind it", [significant(part.after) for part in location.parts], right=True),
     ]
-    rows = format_count(parted.rows or 0, "gate row", "gate rows")
+    rows = format_count(location.rows or 0, "gate row", "gate rows")
     about = (
         f"On {rows}. Its own: each part reads the teacher's hidden states; relative to what the teacher's "
         "part adds to them. Behind it: relative to the teacher's hidden states, with all errors before it."
@@ -120,8 +122,12 @@ def _blocks(model: VariantRecord, parted: PartedFacts) -> str:
 
 def kl_facts_of(behaviour: BehaviourFacts) -> list[tuple[str, str]]:
     """Name and value, for the details of one variant."""
-    parted = None if behaviour.parted is None else escape(describe_parted(behaviour.parted))
-    facts = [] if parted is None else [("where it parts from the teacher", parted)]
+    location = (
+        None
+        if behaviour.fault_location is None
+        else escape(describe_fault_location(behaviour.fault_location))
+    )
+    facts = [] if location is None else [("where the fault is", location)]
     if (kl := behaviour.kl) is None:
         return facts
     return [

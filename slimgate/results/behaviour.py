@@ -156,7 +156,7 @@ class BlockErrorFacts(Facts):
     after: float
 
 
-class PartedFacts(Facts):
+class FaultLocationFacts(Facts):
     """The errors of the parts of a network, in their order. worst: the part with the largest `own` error.
 
     rows: the gate rows that were read. ratio: the worst error divided by the median error of the blocks; None
@@ -193,8 +193,8 @@ class BehaviourFacts(Facts):
 
     findings: what is wrong with the prompts of a model, in sentences. changed_answers: some rows that are
     neither right nor wrong, with both answers. kl_to_teacher: nats. kl: for language models, with intervals;
-    parted: if a KL budget failed, in which block. confusion: rows by [label][prediction]; with more than 30
-    classes it is None, and confusion_cells holds [label, prediction, rows of the teacher, rows of the
+    fault_location: if a KL budget failed, in which block. confusion: rows by [label][prediction]; with more
+    than 30 classes it is None, and confusion_cells holds [label, prediction, rows of the teacher, rows of the
     variant] of cells that are not empty in both. slices: for each metric the largest drop first.
     """
 
@@ -206,7 +206,7 @@ class BehaviourFacts(Facts):
     agreement: float | None = None
     kl_to_teacher: float | None = None
     kl: KlFacts | None = None
-    parted: PartedFacts | None = None
+    fault_location: FaultLocationFacts | None = None
     ece: float | None = None
     ece_teacher: float | None = None
     brier: float | None = None

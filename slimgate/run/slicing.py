@@ -31,7 +31,7 @@ EMPTY = "(empty)"
 def list_slice_columns(setup: TaskSetup) -> tuple[str, ...]:
     """The columns to slice by, without the label's column: the outcomes give its slices."""
     task = setup.task
-    sliced = "prediction" in task.object.metrics()  # outcomes of classes are by label already
+    sliced = "prediction" in task.object.provides()  # outcomes of classes are by label already
     label = task.object.label_column(task.params) if sliced else None
     return tuple(name for name in setup.slices if name != label)
 
@@ -57,7 +57,7 @@ def _find_label_slices(setup: TaskSetup, rows: Rows) -> Iterator[Slice]:
     """Like the judge's `label_slices`, for rows without outcomes."""
     task = setup.task
     label = task.object.label_column(task.params)
-    if "prediction" in task.object.metrics() and label is not None and label in rows.table.column_names:
+    if "prediction" in task.object.provides() and label is not None and label in rows.table.column_names:
         yield from _make_slices(LABEL, strings(rows.table[label], f"label {label}").to_pylist())
 
 
@@ -68,7 +68,7 @@ def check_budget_slices(suite: Suite, rows: Rows) -> None:
     """
     if any(budgets.behaviour.slices for budgets in suite.budgets.values()) and not suite.setup.slices:
         task = suite.setup.task
-        if "prediction" not in task.object.metrics():
+        if "prediction" not in task.object.provides():
             raise DataError(
                 f"[budgets.slices]: task {task.name} has no labels to slice by; name columns with [task] "
                 'slices, such as slices = ["length_bucket"]'

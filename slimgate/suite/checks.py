@@ -37,7 +37,7 @@ def check_cascades(suite: Suite, error_at: ErrorAt) -> None:
 
 def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: ErrorAt) -> None:
     task, loc = suite.setup.task, ("variants", name, "cascade")
-    if not (_can_have_class_scores(task.object) and task.object.needs(task.params) >= CLASS_SCORES):
+    if not (_can_have_class_scores(task.object) and task.object.provides_with(task.params) >= CLASS_SCORES):
         able = ", ".join(kind for kind, plugin in plugins("task").items() if _can_have_class_scores(plugin))
         problem = (
             f"task {task.name} has no class probabilities for a whole row, which a cascade needs; tasks "
@@ -68,7 +68,7 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
 
 def _can_have_class_scores(task: Task[Any]) -> bool:
     plain = (getattr(type(task), name) is getattr(Task, name) for name in ("read_output", "row_encoder"))
-    return task.metrics() >= CLASS_SCORES and task.answer is None and all(plain)
+    return task.provides() >= CLASS_SCORES and task.answer is None and all(plain)
 
 
 def check_goodput(suite: Suite, error_at: ErrorAt) -> None:

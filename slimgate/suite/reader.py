@@ -70,7 +70,8 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     text = read_suite_text(path, shown)
     if "logs" in text.data:
         problem = (
-            "has [suite] and [logs], but a file judges either models or logs; put [logs] into a separate file"
+            "has [suite] and [logs], but a file judges either models or logs: for logs, write title into "
+            "[logs] and leave [suite] out; for models, put [logs] into a separate file"
         )
         raise SuiteError(f"{text.shown}: {problem}")
     try:
@@ -331,9 +332,9 @@ class Reader:
     ) -> tuple[str, ...]:
         """The metrics to measure, then those that only a budget names. served: some model is an endpoint."""
         stated = task.object.measured(task.params) if table.metrics is None else table.metrics
-        if served and FAILED in task.object.metrics():
+        if served and FAILED in task.object.provides():
             stated = tuple(dict.fromkeys((*stated, FAILED)))
-        needs = task.object.needs(task.params)
+        provided = task.object.provides_with(task.params)
         places: dict[str, Loc] = {
             name: (*table_path, name)
             for variant_budgets in budgets.values()
@@ -357,11 +358,11 @@ class Reader:
                 if name in EXAMPLES:
                     problem = f'"{name}" is not a metric; it is a key of [budgets]: {name} = {EXAMPLES[name]}'
                 raise self.make_error(loc, problem) from error.__cause__
-            if metric.needs not in needs:
+            if metric.needs not in provided:
                 hint = _FUNCTION if metric.name == name and ":" in name else ""
                 raise self.make_error(loc, f'"{name}" does not fit the outcomes of task {task.name}{hint}')
         flips = any(variant_budgets.behaviour.flips for variant_budgets in budgets.values())
-        if flips and not {"prediction", RIGHT} & needs:
+        if flips and not {"prediction", RIGHT} & provided:
             problem = f"rows of task {task.name} are neither right nor wrong, so none can flip"
             raise self.make_error(("budgets", "flips"), problem)
         for name in dict.fromkeys(
@@ -373,7 +374,7 @@ class Reader:
         for name in dict.fromkeys(
             name for variant_budgets in budgets.values() for name in variant_budgets.behaviour.sliced_metrics
         ):
-            if load_metric(name).needs not in needs:
+            if load_metric(name).needs not in provided:
                 problem = f'"{name}" does not fit the outcomes of task {task.name}'
                 raise self.make_error(("budgets", "slices", name), problem)
         if not stated and not budgeted:

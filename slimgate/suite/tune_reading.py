@@ -164,9 +164,9 @@ def _read_tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc,
             '"builds" was given, but a search judges one build of each variant; give it its own [tune] budget'
         )
         raise reader.make_error((*loc, over_builds[0], "over"), problem)
-    needs = suite.setup.task.object.needs(suite.setup.task.params)
+    provided = suite.setup.task.object.provides_with(suite.setup.task.params)
     for name in budgets.quality if stated else ():
-        if load_metric(name).needs not in needs:
+        if load_metric(name).needs not in provided:
             problem = f'"{name}" does not fit the outcomes of task {suite.setup.task.name}'
             raise reader.make_error((*loc, name), problem)
     unsearched: list[Loc] = [(key,) for key in table if key in _UNSEARCHED]

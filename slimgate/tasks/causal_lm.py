@@ -104,7 +104,7 @@ class CausalLM(Task[Params]):
     def label_column(self, params: Params) -> None:
         """None: there are no labels, because models learn the next token."""
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The names of a row's values that depend on the model."""
         return frozenset(VALUES)
 

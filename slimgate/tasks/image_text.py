@@ -110,7 +110,7 @@ class ImageText(Task[Params]):
         """The label: splits are stratified by it."""
         return params.label
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """Predictions and probabilities of the classes, and the rank of the right class's best prompt."""
         return frozenset({"prediction", "probabilities", RANK})
 

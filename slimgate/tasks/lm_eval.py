@@ -157,7 +157,7 @@ class LmEval(Task[Params]):
         }
         return {"configuration": configured, **versions(("lm_eval",))}
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The scores of documents; for rolling tasks the nats of their text."""
         return frozenset({TASK_SCORE, RIGHT, *SCORES, *ROLLING})
 

@@ -90,7 +90,7 @@ class MultiLabel(TextTask[Params]):
     def label_column(self, params: Params) -> None:
         """None, because sets of labels make no strata."""
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The names of the values of a row: the number of wrong labels, and whether all are right."""
         return frozenset({WRONG, RIGHT})
 

@@ -144,7 +144,7 @@ class MultipleChoice(Task[Params]):
     def label_column(self, params: Params) -> None:
         """None: splits are not stratified, because the position of the right choice means nothing."""
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The values of a classification, and whether the choice is right by each score."""
         return frozenset({"prediction", "probabilities", *RIGHT_BY.values()})
 

@@ -118,7 +118,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         """The label, if there is one: splits are stratified by it."""
         return params.label
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The rank of the first relevant document, the gain of the first ten, and right or wrong."""
         return frozenset({RIGHT, RANK, NDCG})
 

@@ -91,7 +91,7 @@ class SentenceSimilarity(SentenceTask[Params]):
     def label_column(self, params: Params) -> None:
         """None: splits are not stratified, because a score is no class."""
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The values: the score that people gave, and the model's score."""
         return frozenset({GOLD, SCORE})
 

@@ -112,7 +112,7 @@ class TextClassification(TextTask[C]):
         """
         return params.label
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """ClassOutcomes hold predictions and probabilities."""
         return frozenset({"prediction", "probabilities"})
 

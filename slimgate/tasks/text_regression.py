@@ -65,7 +65,7 @@ class TextRegression(TextTask[Params]):
     def label_column(self, params: Params) -> None:
         """None: numbers make no strata."""
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The model's score, which metrics compare with the true score."""
         return frozenset({"score"})
 

@@ -105,7 +105,7 @@ class TokenClassification(HeadTask[Params]):
     def label_column(self, params: Params) -> None:
         """None: lists of tags make no strata."""
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The values: counts of spans and tags."""
         return frozenset({"spans_right", "tags_right", RIGHT})
 

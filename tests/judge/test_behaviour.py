@@ -75,7 +75,7 @@ def test_without_probabilities_only_their_figures_are_none(counted: Make) -> Non
     assert {name for name, value in found if value is None} == {
         *("kl_to_teacher", "ece", "ece_teacher", "brier", "brier_teacher"),
         *("reliability", "reliability_teacher", "tradeoff", "tradeoff_teacher"),
-        *("kl", "parted", "confusion_cells", "slices", "slice_gaps"),
+        *("kl", "fault_location", "confusion_cells", "slices", "slice_gaps"),
         *("verdict", "message", "measured"),
     }
     assert found.flips is not None

@@ -23,10 +23,10 @@ from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts
 
 
-def documents(*kl: list[float], groups: list[int] | None = None, parted: int = 0) -> TokenKl:
-    """Documents of tokens; the first `parted` tokens have another likeliest token."""
+def documents(*kl: list[float], groups: list[int] | None = None, other_top_token: int = 0) -> TokenKl:
+    """Documents of tokens; the first `other_top_token` tokens have another likeliest token."""
     values = np.concatenate([np.asarray(one, dtype=np.float64) for one in kl])
-    same = np.arange(len(values)) >= parted
+    same = np.arange(len(values)) >= other_top_token
     row_of = np.repeat(np.arange(len(kl)), [len(one) for one in kl])
     return TokenKl(values, same, row_of, None if groups is None else np.asarray(groups))
 
@@ -40,7 +40,7 @@ def verdict(found: TokenKl, kind: str, limit: float, above_max: float | None = N
 
 
 def test_figures_are_those_of_all_tokens_together() -> None:
-    found = kl_facts(documents([0.1, 0.2, 0.3], [0.4], parted=1))
+    found = kl_facts(documents([0.1, 0.2, 0.3], [0.4], other_top_token=1))
     assert found.mean == pytest.approx(0.25)
     assert found.median == 0.2
     assert (found.p99, found.p999, found.maximum) == (0.4, 0.4, 0.4)

@@ -103,7 +103,7 @@ def test_int8_passes_and_says_what_was_measured(ran: Ran) -> None:
     assert kl["rest"] == 0  # the whole vocabulary is kept
     assert found["kl_to_teacher"] == kl["mean"]
     assert found["agreement"] == kl["same_top1"]
-    assert found["parted"] is None
+    assert found["fault_location"] is None
     low, high = kl["log_perplexity_ratio_interval"]
     assert low <= kl["log_perplexity_ratio"] <= high
 
@@ -122,7 +122,8 @@ def test_a_planted_fault_fails_and_its_block_is_named(ran: Ran, fault: str) -> N
     found = ran.variant("kl", fault)["behaviour"]
     assert found["verdict"] == "FAIL", found["message"]
     assert ran.outcome(f"bench/kl.toml::test_behaviour[{fault}]") == "FAILED"
-    assert (found["parted"]["worst"], found["parted"]["stands_out"]) == ("model.layers.2", True)
+    location = found["fault_location"]
+    assert (location["worst"], location["stands_out"]) == ("model.layers.2", True)
     assert "model.layers.2" in found["message"]
 
 

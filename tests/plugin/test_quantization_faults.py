@@ -50,10 +50,11 @@ def test_the_kl_budget_fails_broken_files_alone(ran: Ran, case: Case) -> None:
     found = ran.variant("faults", case.variant)["behaviour"]
     if case.fault is None:
         assert found["verdict"] != "FAIL", found["message"]
-        assert found["parted"] is None
+        assert found["fault_location"] is None
         return
     assert found["verdict"] == "FAIL", found["message"]
-    assert (found["parted"]["worst"], found["parted"]["stands_out"]) == (NAMED, case.variant not in WEAK)
+    location = found["fault_location"]
+    assert (location["worst"], location["stands_out"]) == (NAMED, case.variant not in WEAK)
     assert said(case) in found["message"]
 
 

@@ -488,4 +488,4 @@ def test_an_endpoint_is_no_part_of_a_cascade() -> None:
     from slimgate.suite.checks import CLASS_SCORES
 
     able = [one for one in plugins("task").values() if one.takes_endpoints and one.answer is None]
-    assert not [one for one in able if one.metrics() >= CLASS_SCORES]
+    assert not [one for one in able if one.provides() >= CLASS_SCORES]

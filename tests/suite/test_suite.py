@@ -147,6 +147,6 @@ def test_a_file_judges_models_or_logs(bench: Path, suite_text: str) -> None:
     with pytest.raises(SuiteError) as error:
         load_suite(bench / "x.toml", "bench/x.toml")
     assert str(error.value) == (
-        "bench/x.toml: has [suite] and [logs], but a file judges either models or logs; put [logs] into a "
-        "separate file"
+        "bench/x.toml: has [suite] and [logs], but a file judges either models or logs: for logs, write "
+        "title into [logs] and leave [suite] out; for models, put [logs] into a separate file"
     )

@@ -302,7 +302,7 @@ def check_task(shown: Mapping[str, Any]) -> None:
             continue
         [(kind, limit)] = budget.items()
         check_budget(load_metric(name), QualityBudget(kind, limit))
-        assert load_metric(name).needs in plugin.metrics()
+        assert load_metric(name).needs in plugin.provides()
 
 
 def check_source(source: Mapping[str, Any]) -> None:

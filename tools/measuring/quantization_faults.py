@@ -95,9 +95,12 @@ def format_table(record: dict[str, Any]) -> str:
 
 def _format_row(case: Case, record_variant: dict[str, Any]) -> list[str]:
     low, high = record_variant["kl"]["mean_interval"]
-    kl, parted = f"{record_variant['kl']['mean']:.3g} [{low:.3g}, {high:.3g}]", record_variant["parted"]
-    named = f"`{parted['worst']}`" if parted else ""
-    ratio = f"{parted['ratio']:.2g}" if parted else ""
+    kl, location = (
+        f"{record_variant['kl']['mean']:.3g} [{low:.3g}, {high:.3g}]",
+        record_variant["fault_location"],
+    )
+    named = f"`{location['worst']}`" if location else ""
+    ratio = f"{location['ratio']:.2g}" if location else ""
     fault = "none" if case.fault is None else case.fault.replace("_", " ")
     return [FORMATS[case.form].name, fault, kl, record_variant["verdict"], named, ratio]
 

@@ -43,7 +43,9 @@ def tasks_page() -> str:
         "`slices` and `splits` ([suite](suite.md#task)). A task measures some values for each row, and every "
         "[metric](metrics.md) that needs one of these values fits the task."
     )
-    return _page("Tasks", "task", head, lambda task: {"metrics that need": ", ".join(sorted(task.metrics()))})
+    return _page(
+        "Tasks", "task", head, lambda task: {"metrics that need": ", ".join(sorted(task.provides()))}
+    )
 
 
 def sources_page() -> str:

@@ -137,7 +137,7 @@ OF_PARTS = {
         **dict.fromkeys(("log_perplexity_ratio", "log_perplexity_ratio_interval"), "natural log of a ratio"),
     },
     "BlockErrorFacts": dict.fromkeys(("own", "after"), "fraction"),
-    "PartedFacts": {"ratio": "factor"},
+    "FaultLocationFacts": {"ratio": "factor"},
 }
 ROOT = "RunRecord"
 

@@ -30,16 +30,17 @@ KINDS = ("mean_max", "p99_max", "p999_max", "floor")
 class Documents:
     """Documents of log-normal length (median 30 tokens, spread 0.8) whose tokens have a log-normal KL.
 
-    document, token: the standard deviations of its logarithm's two parts, of which all tokens of a document
-    share the first. median: of the KL. parted: the share of tokens with another likeliest token, times the
-    document's part. hurt: the share of documents with `damage` nats a token more, exponentially distributed
-    over documents or, if `fixed`, exactly so much, of which 80 % of the tokens have another likeliest token.
+    document, token: the standard deviations of its logarithm's two parts, of which all tokens of a
+    document share the first. median: of the KL. other_top_token: the share of tokens with another
+    likeliest token, times the document's part. hurt: the share of documents with `damage` nats a token
+    more, exponentially distributed over documents or, if `fixed`, exactly so much, of which 80 % of the
+    tokens have another likeliest token.
     """
 
     document: float = 0.5
     token: float = 1.5
     median: float = 0.003
-    parted: float = 0.02
+    other_top_token: float = 0.02
     hurt: float = 0.0
     damage: float = 0.0
     fixed: bool = False
@@ -52,7 +53,7 @@ class Documents:
         each = np.full(documents, self.damage) if self.fixed else rng.exponential(self.damage, documents)
         more = np.where(hit, each, 0.0)
         kl = self.median * shared[row] * np.exp(self.token * rng.standard_normal(len(row))) + more[row]
-        chance = np.where(hit, 0.8, np.minimum(1.0, self.parted * shared))
+        chance = np.where(hit, 0.8, np.minimum(1.0, self.other_top_token * shared))
         return TokenKl(kl, rng.random(len(row)) >= chance[row], row)
 
     @cached_property
@@ -64,7 +65,7 @@ class Documents:
         drawn = self.draw(np.random.default_rng(12345), 400_000)
         mean = self.median * np.exp((self.document**2 + self.token**2) / 2) + self.hurt * self.damage
         quantiles = {kind: float(np.quantile(drawn.kl, 1 - share)) for kind, share in SHARE_ABOVE.items()}
-        return {"mean_max": float(mean), **quantiles, "floor": 1 - self._parted_share}
+        return {"mean_max": float(mean), **quantiles, "floor": 1 - self._other_top_share}
 
     def share_above(self, cap: float) -> float:
         """The share of documents whose damage alone is above a cap."""
@@ -73,11 +74,13 @@ class Documents:
         return self.hurt * (float(self.damage > cap) if self.fixed else float(np.exp(-cap / self.damage)))
 
     @property
-    def _parted_share(self) -> float:
+    def _other_top_share(self) -> float:
         """The mean chance of another likeliest token, over the normal part of a document."""
         at = np.linspace(-8, 8, 4001)
         weight = np.exp(-(at**2) / 2)
-        usual = (weight * np.minimum(1.0, self.parted * np.exp(self.document * at))).sum() / weight.sum()
+        usual = (
+            weight * np.minimum(1.0, self.other_top_token * np.exp(self.document * at))
+        ).sum() / weight.sum()
         return float((1 - self.hurt) * usual + self.hurt * 0.8)
 
 

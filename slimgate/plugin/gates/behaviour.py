@@ -15,7 +15,7 @@ from slimgate.judge.behaviour import (
     judge_behaviour,
 )
 from slimgate.judge.behaviour_budgets import SLICED
-from slimgate.judge.behaviour_message import behaviour_message, describe_parted
+from slimgate.judge.behaviour_message import behaviour_message, describe_fault_location
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import TOKEN_KINDS
 from slimgate.judge.metrics import load_metric, value_of
@@ -26,11 +26,11 @@ from slimgate.record.run import RowShapes
 from slimgate.results.base import Verdict
 from slimgate.results.checks import BEHAVIOUR
 from slimgate.run import run
+from slimgate.run.fault_location import locate_fault
 from slimgate.run.followed_rows import find_least_sure
 from slimgate.run.gate_results import SHAPES, STAGES, GateResult
 from slimgate.run.measure.row_shapes import make_row_shapes
 from slimgate.run.model_handle import ModelHandle
-from slimgate.run.parted_block import find_parted_block
 from slimgate.run.run import SuiteRun
 from slimgate.run.slicing import find_column_slices
 from slimgate.run.token_kl import measure_token_kl
@@ -52,8 +52,8 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.quoted_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour
-    needs = task.object.needs(task.params)
-    sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, needs)][:1]
+    provided = task.object.provides_with(task.params)
+    sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, provided)][:1]
     on_metrics = [budget for group in suite.budgets[variant.name].quality.values() for budget in group]
     measured = behaviour(
         teacher.outcomes,
@@ -81,20 +81,20 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         tokens=tokens,
     )
     line = "; ".join([behaviour_message(variant.name, judged), *findings])
-    parted = None
+    fault_location = None
     if any(budget.kind in TOKEN_KINDS and budget.verdict is Verdict.FAIL for budget in judged.budgets):
-        parted = find_parted_block(teacher, variant)
-        line += f"; {describe_parted(parted)}"
-    measured = measured.replace(findings=findings, parted=parted, measured=format_now())
+        fault_location = locate_fault(teacher, variant)
+        line += f"; {describe_fault_location(fault_location)}"
+    measured = measured.replace(findings=findings, fault_location=fault_location, measured=format_now())
     actions = actions_by_kind(budgets, suite.measure.on_inconclusive)
     facts = behaviour_facts(measured, judged, line, actions)
     report_result(GateResult(BEHAVIOUR, variant.name, "", facts))
     conclude(variant, facts)
 
 
-def _sliceable(metric: str, needs: frozenset[str]) -> bool:
+def _sliceable(metric: str, provided: frozenset[str]) -> bool:
     loaded = load_metric(metric)
-    return loaded.per_row is not None and loaded.needs in needs
+    return loaded.per_row is not None and loaded.needs in provided
 
 
 def shape_facts(model: ModelHandle, teacher: ModelHandle) -> RowShapes | None:
@@ -135,7 +135,7 @@ def _describe_stage(run: SuiteRun, owner: str, step: str | None, artifact: Artif
     except SlimgateError as error:  # a stage may be broken although the variant, after further steps, is not
         return facts.replace(note=str(error))
     task = run.suite.setup.task
-    needs = task.object.needs(task.params)
+    provided = task.object.provides_with(task.params)
     metrics = [load_metric(name) for name in dict.fromkeys((*run.suite.metrics, LOSS))]
-    values = {metric.name: value_of(metric, outcomes) for metric in metrics if metric.needs in needs}
+    values = {metric.name: value_of(metric, outcomes) for metric in metrics if metric.needs in provided}
     return facts.replace(selection=values)

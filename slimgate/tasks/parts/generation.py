@@ -158,7 +158,7 @@ class GenerationTask(Task[G]):
     def label_column(self, params: G) -> None:
         """None: there are no classes."""
 
-    def metrics(self) -> frozenset[str]:
+    def provides(self) -> frozenset[str]:
         """The metrics of how answers behave, and every score that `[task] scores` may name."""
         return frozenset(
             {
@@ -167,7 +167,7 @@ class GenerationTask(Task[G]):
             }
         )
 
-    def needs(self, params: G) -> frozenset[str]:
+    def provides_with(self, params: G) -> frozenset[str]:
         """The columns of its outcomes. RIGHT is one if the first score is right or wrong.
 
         ACCEPTANCE_LENGTH is replaced by the two columns that it needs, which only models with a draft have.
@@ -299,7 +299,7 @@ class GenerationTask(Task[G]):
                 for answers, texts in zip(scores, compared_texts, strict=True)
             ]
             values[chosen.name] = np.asarray(rates, dtype=np.float64)
-        if RIGHT in self.needs(params):
+        if RIGHT in self.provides_with(params):
             values[RIGHT] = (values[params.chosen[0].name] >= 0.5).astype(np.float64)
         texts = [
             BETWEEN_ANSWERS.join(answer.text.replace(BETWEEN_ANSWERS, " ") for answer in answers)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from slimgate.errors import SlimgateError
-from slimgate.results.behaviour import BlockErrorFacts, PartedFacts
+from slimgate.results.behaviour import BlockErrorFacts, FaultLocationFacts
 from slimgate.run.model_handle import ModelHandle
 
 # Gate rows that both networks read; gate rows are in random order.
 ROWS = 16
 
 
-def find_parted_block(teacher: ModelHandle, variant: ModelHandle) -> PartedFacts:
+def locate_fault(teacher: ModelHandle, variant: ModelHandle) -> FaultLocationFacts:
     """The error of each block, and the worst one; only a note if the networks cannot be followed."""
     import torch
 
@@ -20,7 +20,7 @@ def find_parted_block(teacher: ModelHandle, variant: ModelHandle) -> PartedFacts
     run = variant.run
     artifacts = [model.built.artifact for model in (teacher, variant)]
     if any(artifact.loader is None for artifact in artifacts):
-        return PartedFacts(note="its blocks are not known: only networks of PyTorch can be followed")
+        return FaultLocationFacts(note="its blocks are not known: only networks of PyTorch can be followed")
     encoded = run.encoder.of(artifacts[0])
     rows = min(ROWS, len(encoded.lengths))
     try:
@@ -31,8 +31,8 @@ def find_parted_block(teacher: ModelHandle, variant: ModelHandle) -> PartedFacts
         }
         comparison = block_errors(theirs.network, ours.network, inputs)
     except (SlimgateError, *UNKNOWN) as error:
-        return PartedFacts(note=f"its blocks are not known: {' '.join(str(error).split())}")
-    return PartedFacts(
+        return FaultLocationFacts(note=f"its blocks are not known: {' '.join(str(error).split())}")
+    return FaultLocationFacts(
         parts=[
             BlockErrorFacts(name=block.name, own=block.own, after=block.after) for block in comparison.parts
         ],

@@ -13,8 +13,9 @@ Copies a run's record and outcomes to reports/baselines/NAME/SUITE/. Commit that
 reports/baselines RUN` and `pytest --slimgate-baseline FILE` compare later releases with it. --reason is
 required if the run failed or its record is partial (some checks did not run, or some results come from an
 earlier run). It is also required if the gate is weaker than the suite's newest baseline: looser or fewer
-budgets, fewer variants, other rows or settings. The reason is stored, and `slimgate compare` shows it. Exit
-codes: 0 kept; 4 wrong usage or input, NAME is taken, or --reason is missing.
+budgets, fewer variants, other rows or settings, a worse base in judged files. The reason is stored, and
+`slimgate compare` shows it. Exit codes: 0 kept; 4 wrong usage or input, NAME is taken, or --reason is
+missing.
 """
 
 

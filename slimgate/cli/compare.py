@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-on",
         action="append",
         choices=(REGRESSED, FELL, *WEAKER, NOTHING),
-        help="Exit with code 1 on this change (repeatable). regressed: a budget that held no longer holds, "
-        "or an undecided budget now fails; it does not count if only the limit became stricter, or if a "
-        "looser limit makes the budget hold. fell: a metric of the teacher or of a variant got worse, even "
+        help="Exit with code 1 on this change (repeatable). regressed: a budget that held before does not "
+        "hold now, or an undecided budget now fails; if its limit changed, the looser of both limits counts. "
+        "fell: a metric of the teacher or of a variant got worse, even "
         "inside its budget. Four changes weaken the gate. They cause exit code 1 even if you do not name "
         "them, unless there is a new reason: loosened (a limit was relaxed or removed), removed (a variant "
         "is gone or not gated), rows (the gate rows changed), settings (another task, teacher, metric, seed, "

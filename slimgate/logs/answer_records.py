@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,12 +29,23 @@ from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.results.base import OnInconclusive
 from slimgate.results.behaviour import BehaviourFacts
 
+if TYPE_CHECKING:
+    from slimgate.suite.variant_budgets import SwitchedOff
+
 _LONGEST = 400
 ALL_SAMPLES = "all samples"  # the place of a log without tasks
 
 
-def make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> VariantRecord:
-    """A target with its comparisons and notes, without the samples that it quotes."""
+def make_variant_record(
+    name: str,
+    verdicts: LogVerdicts,
+    on_inconclusive: OnInconclusive,
+    switched_off: Sequence[SwitchedOff] = (),
+) -> VariantRecord:
+    """A target with its comparisons and notes, without the samples that it quotes.
+
+    switched_off: the common budgets that the target does not have.
+    """
     measured = format_now()
     return VariantRecord.model_validate(
         {
@@ -49,6 +61,7 @@ def make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInc
                 for comparison in verdicts.everything
             },
             "notes": list(verdicts.notes),
+            "switched_off": [asdict(budget) for budget in switched_off],
         }
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,13 +23,19 @@ if TYPE_CHECKING:
     from slimgate.record.run import VariantRecord
     from slimgate.record.task import TaskFactsRecord
     from slimgate.record.verdicts import RunVerdict
+    from slimgate.suite.variant_budgets import SwitchedOff
 
 
 class JudgedAnswers(JudgedFiles):
-    """The judged figures of answers. verdicts: by target."""
+    """The judged figures of answers. verdicts, switched_off: by target."""
 
-    def __init__(self, verdicts: Mapping[str, LogVerdicts], on_inconclusive: OnInconclusive) -> None:
-        self.verdicts = verdicts
+    def __init__(
+        self,
+        verdicts: Mapping[str, LogVerdicts],
+        on_inconclusive: OnInconclusive,
+        switched_off: Mapping[str, Sequence[SwitchedOff]] = MappingProxyType({}),
+    ) -> None:
+        self.verdicts, self._switched_off = verdicts, switched_off
         self._first = next(iter(verdicts.values()))
         self._on_inconclusive = on_inconclusive
 
@@ -51,7 +58,7 @@ class JudgedAnswers(JudgedFiles):
         from slimgate.logs.answer_records import make_variant_record
 
         return {
-            name: make_variant_record(name, judged, self._on_inconclusive)
+            name: make_variant_record(name, judged, self._on_inconclusive, self._switched_off.get(name, ()))
             for name, judged in self.verdicts.items()
         }
 

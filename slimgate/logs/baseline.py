@@ -38,15 +38,18 @@ def compare_with_baseline(record: RunRecord, source: BaselineSource) -> Baseline
         variants=[model.name for model in record.variants],
     )
     of_base = [weakening.change for weakening in find_worse_base(run.record, record, accepted=None)]
-    changes = [
-        weakening.change
+    refused = [
+        weakening
         for weakening in facts.weaker
         if weakening.reason is None and weakening.change not in of_base
     ]
-    if changes:
+    if refused:
+        changes = "; ".join(weakening.change for weakening in refused)
+        only_budgets = all(weakening.about == "budgets" for weakening in refused)
+        give_reason = ", or give the changed budget a reason" if only_budgets else ""
         raise SuiteError(
             f"{record.suite.path}: the gate demands less than the baseline {facts.name or facts.path}: "
-            f"{'; '.join(changes)}. Restore it, or give the changed budget a reason, or accept this gate: "
+            f"{changes}. Restore it{give_reason}, or accept this gate: "
             f"run without {OPTION}, then slimgate accept with --reason"
         )
     return Baseline(run, facts)

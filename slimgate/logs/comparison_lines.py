@@ -58,19 +58,23 @@ def describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) ->
 
 
 def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line if two logs agree in every score and answer: they may be of one model."""
+    """A line if two logs agree in every score and, if both have answers, in every answer."""
     if any(comparison.worse or comparison.better or comparison.changed for comparison in comparisons):
         return []
-    if all(comparison.changed is None for comparison in comparisons):
-        return []
-    return ["all answers and scores are the same in both logs: check that they are of two models"]
+    has_answers = any(comparison.changed is not None for comparison in comparisons)
+    same = "answers and scores" if has_answers else "scores"
+    return [f"all {same} are the same in both logs: check that they are of two models"]
 
 
 def describe_same_model(base: Log, target: Log) -> list[str]:
-    """A line if two logs state one model with the same settings: the target may be the base again."""
+    """A line if two logs state one model with the same settings: the target may be the base again.
+
+    A log without settings, such as a kept base, is compared by the name of its model alone.
+    """
     if base.model is None or base.model != target.model:
         return []
-    if base.environment.get("model") != target.environment.get("model"):
+    settings = [log.environment["model"] for log in (base, target) if "model" in log.environment]
+    if len(settings) == 2 and settings[0] != settings[1]:
         return []
     return [f'both logs state the model "{base.model}": check that the target is not the base again']
 

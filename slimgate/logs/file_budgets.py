@@ -58,12 +58,13 @@ class FileBudgets:
     """The budgets of one target.
 
     answers: on the comparisons of logs of answers. limits: on files of the other kinds.
-    notes: about the file, such as the budgets that it switches off.
+    notes: about the file, such as the budgets that it switches off. switched_off: those budgets.
     """
 
     answers: LogBudgets = field(default_factory=LogBudgets)
     limits: VariantBudgets = field(default_factory=VariantBudgets)
     notes: tuple[str, ...] = ()
+    switched_off: tuple[SwitchedOff, ...] = ()
 
     @property
     def has_limit(self) -> bool:
@@ -152,7 +153,7 @@ def read_file_budgets(
         for speed in limits.limits.on_times
         for question in ask_about_speed(speed)
     ]
-    return replace(limits, notes=tuple(notes))
+    return replace(limits, notes=tuple(notes), switched_off=switched_off)
 
 
 def _list_quality_budgets(budgets: FileBudgets) -> Iterator[QualityBudget]:

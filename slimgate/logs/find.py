@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from itertools import zip_longest
 from math import isnan
 from pathlib import Path
 
+from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.row_files import RowFile, columns_of, require
 from slimgate.errors import DataError, SlimgateError
 from slimgate.logs.predictions.files import FORMATS
@@ -98,12 +100,24 @@ def find_reader(path: Path) -> Reader:
         raise DataError(f"{path}: the folder is empty, expected a log in it")
     if not matching:
         _refuse_folder_of_logs(path, readers)
+        _refuse_broken_json(path)
         noun = "folder" if path.is_dir() else "file"
         raise DataError(
             f"{path}: no reader knows this {noun}; expected a log of {', '.join(readers)}; --format NAME "
             "forces a format"
         )
     return readers[matching[0]]
+
+
+def _refuse_broken_json(path: Path) -> None:
+    """Raises DataError that says where a file stops being JSON, such as a log that was cut off."""
+    if path.is_file() and path.suffix == ".json":
+        try:
+            json.loads(path.read_bytes())
+        except NOT_JSON as error:
+            if not (isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"):  # JSON lines
+                problem = describe_json_error(error)
+                raise DataError(f"{path}: not JSON: {problem}; check that the file is complete") from error
 
 
 def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:

@@ -22,7 +22,7 @@ from slimgate.judge.load_tests import (
     ratio_message,
 )
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
-from slimgate.logs.find import check_repeat_rows
+from slimgate.logs.find import check_repeat_rows, hold_same_rows
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.logs.load_tests import (
     LoadPair,
@@ -105,6 +105,12 @@ def judge_load_tests(
             )
         for target in targets.values():
             check_repeat_rows(repeat, base, target)
+    for target in targets.values():
+        if hold_same_rows(base, target):
+            raise DataError(
+                f"{target.shown}: it has the same times as {base.shown}, so it is the same run; expected a "
+                "load test of another model"
+            )
     return JudgedLoadTests(
         base,
         {

@@ -63,10 +63,17 @@ def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
 
 
 def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
-    """Raises DataError for a file that is on both sides."""
+    """Raises DataError for a file that is on both sides, and for a folder that is a copy of the base.
+
+    A tool writes the time of a run into its folder, so that no other run has the same bytes.
+    """
     for path, other in product(base, target):
-        if path.exists() and other.exists() and other.samefile(path):
+        if not (path.exists() and other.exists()):
+            continue
+        if other.samefile(path):
             raise DataError(f"{other}: base and target are the same path, expected the logs of two models")
+        if path.is_dir() and is_copy(path, other):
+            raise DataError(f"{other}: it is a copy of the base {path}, expected the log of another model")
 
 
 def join_logs(logs: Sequence[Log]) -> Log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,24 @@ from slimgate.plugins.reader import Log
 
 def judge_log_suite(suite: LogSuite) -> JudgedFiles:
     """Judges a suite. Raises DataError for missing or incomparable files, SuiteError for other budgets."""
+    try:
+        return _judge(suite)
+    except DataError as error:
+        raise DataError(name_suite_keys(str(error))) from error
+
+
+def name_suite_keys(message: str) -> str:
+    """A message with the keys of [logs] in place of the options of `slimgate judge`."""
+
+    def list_values(options: re.Match[str]) -> str:
+        names = ", ".join(f'"{name}"' for name in options[0].split() if name != "--allow")
+        return f"[logs] allow = [{names}]"
+
+    message = re.sub(r"--allow \w+( --allow \w+)*", list_values, message)
+    return re.sub(r"--missing ([\w-]+)", r'[logs] missing = "\1"', message)
+
+
+def _judge(suite: LogSuite) -> JudgedFiles:
     if suite.base is None:
         return JudgedKlLogs(
             {name: read_kl_log(path, suite.table.format) for name, path in suite.targets.items()},
@@ -63,7 +82,8 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
         )
         for name, paths in suite.target_runs.items()
     }
-    return JudgedAnswers(judged, suite.table.on_inconclusive)
+    switched_off = {name: of_target.switched_off for name, of_target in budgets.items()}
+    return JudgedAnswers(judged, suite.table.on_inconclusive, switched_off)
 
 
 def _budgets_for(suite: LogSuite, kind: FileKind, base: Path) -> Mapping[str, FileBudgets]:

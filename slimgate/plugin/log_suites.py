@@ -172,6 +172,7 @@ class LogFile(pytest.File):
             return
         try:
             judged = self.runs.judge(path)
+            judged.check_one_report()
             self.runs.compare_with_baseline(path)
         except SlimgateError as error:
             shown, text = self.runs.suites[path].shown, str(error)

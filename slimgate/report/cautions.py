@@ -208,8 +208,8 @@ def _unpacked_weights(record: RunRecord) -> Iterator[str]:
 
 
 def _switched_off_budgets(record: RunRecord) -> Iterator[str]:
-    """Budgets of the suite that a variant does not have."""
-    for model in variants(record):
+    """Budgets of the suite that a variant does not have. Those of judged files are among their notes."""
+    for model in () if record.task.is_of_files else variants(record):
         yield from (
             f"**Switched off** for {escape(model.name)}: {words}" for words in format_switched_off(model)
         )

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, significant, to_fixed
+from slimgate._system.number_text import count, to_fixed
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
@@ -32,12 +32,10 @@ from slimgate.report.comparison import (
     measurements_table,
     memory_table,
     more_gated_metrics,
-    quality_cell,
     twins,
 )
 from slimgate.report.confirm import confirm_section
 from slimgate.report.epochs import epoch_table
-from slimgate.report.figures import as_fast, flops_words, smaller
 from slimgate.report.followed_rows import followed_section
 from slimgate.report.glossary import how_to_read
 from slimgate.report.head import format_overall, head, reasons, unjudged_heading
@@ -46,20 +44,15 @@ from slimgate.report.separation import separation_section
 from slimgate.report.servers import servers_table
 from slimgate.report.since_baseline import since_baseline
 from slimgate.report.stages import artifact_table, built_section, step_table
-from slimgate.report.status import models, workload_words
+from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading
 from slimgate.report.task_figures import task_figures, teacher_labels
 from slimgate.report.token_kl import kl_tables
 from slimgate.report.tool_files import tool_files_section
 from slimgate.report.trust import data, machine, published_section, self_test
 from slimgate.report.weights import weights_table
-from slimgate.results.baseline import SinceFacts
-from slimgate.results.checks import SPEEDUP, Result
-from slimgate.results.flops import FlopsFacts
-from slimgate.results.latency import LatencyFacts, TimeLimitFacts
-from slimgate.results.memory import MemoryFacts
+from slimgate.results.checks import SPEEDUP
 from slimgate.results.quality import QualityFacts
-from slimgate.results.size import SizeFacts
 
 _MORE_GATED, _FREE = "More metrics with a budget", "Metrics without a budget (not gated)"
 _MORE = """\
@@ -281,14 +274,12 @@ def _verdict_lines(model: VariantRecord, quoted: Collection[str]) -> Iterator[st
         facts = result.facts
         if not facts.budgets and (result.kind != SPEEDUP or facts.verdict is None):
             continue
-        line = (
-            f"{escape(model.name)}: {_format_figures(result)}"
-            if facts.message is None
-            else escape(facts.message)
-        )
+        line = f"{escape(model.name)}: {escape(result.title)} {facts.verdict}"
         basis = _describe_method(facts) if isinstance(facts, QualityFacts) else []
         if facts.message in quoted:
-            line = f"{escape(model.name)}: {escape(result.title)} {facts.verdict}, quoted above"
+            line += ", quoted above"
+        elif facts.message is not None:
+            line = escape(facts.message)
         line_parts = [line, *([] if model.gated else ["**not gated**"]), *basis]
         reasons = [
             f"why this budget: {escape(budget.reason)}"
@@ -305,36 +296,3 @@ def _describe_method(facts: QualityFacts) -> list[str]:
     if facts.band is not None:
         clauses.append(f"band: {escape(facts.band)}")
     return clauses
-
-
-def _format_figures(result: Result) -> str:
-    """The words for a result of an old record without a message."""
-    facts, name = result.facts, escape(result.name)
-    budgets = ", ".join(
-        f"{escape(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
-    )
-    match facts:
-        case QualityFacts():
-            return f"{name} {quality_cell(facts)}, {budgets} {_format_rows(facts)}"
-        case SinceFacts():
-            return f"{name} since the baseline: {facts.verdict}"
-        case SizeFacts():
-            return f"size {smaller(facts.compression) or 'not known'}, {budgets}"
-        case MemoryFacts():
-            ratio = "not known" if facts.ratio is None else f"{significant(facts.ratio)} of the teacher's"
-            return f"peak memory {ratio}, {budgets}"
-        case FlopsFacts():
-            return f"{flops_words(facts) or 'FLOPs not known'}, {budgets}"
-        case LatencyFacts():
-            speedup = as_fast(facts.speedup, facts.speedup_interval) or "speedup not known"
-            return f"{workload_words(result.name)} {speedup}: {facts.verdict}"
-        case TimeLimitFacts():
-            return f"{workload_words(result.name)}, {budgets}"
-    return f"{result.of}, {budgets}"
-
-
-def _format_rows(facts: QualityFacts) -> str:
-    needed = facts.n_needed
-    return f"(n={count(facts.n)})" + (
-        "" if needed is None else f", about {significant(needed, 2)} rows would decide"
-    )

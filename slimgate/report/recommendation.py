@@ -15,6 +15,7 @@ from slimgate.report.status import (
     MOST_WORKLOADS,
     budgeted_metrics,
     choose_workloads,
+    exceeds_switched_off,
     inside_budgets,
     median_ms,
     teacher,
@@ -39,15 +40,23 @@ def recommend(record: RunRecord) -> list[str]:
     able = inside_budgets(record)
     if not able and record.verdict.missing and _may_ship(record):
         return [f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."]
-    if not able and not record.verdict.fails and _may_ship(record):
-        return [f"**Not decided**: no {other} passed all of its budgets. The undecided ones only warn."]
+    if not able and (open_ := [model for model in variants(record) if _only_warns(model)]):
+        return [
+            f"**Not decided**: {_join_names(open_, 'and')} failed no budget. The undecided ones only warn."
+        ]
+    exempt = [model for model in variants(record) if model.gated and exceeds_switched_off(model)]
+    if not able and exempt:
+        return [
+            f"**Ship nothing**: no {other} passed all of its budgets. {_join_names(exempt, 'and')} lost more "
+            "than a budget that is switched off."
+        ]
     if not able:
         return [f"**Ship nothing**: no {other} passed all of its budgets."]
     small, fast = _smallest(record, able), _fastest(record, able)
     if small is None:
         measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)
         smaller = ", but not smaller than the teacher" if measured else ""
-        ship = f"Ship {' or '.join(map(_name, able))}: inside all budgets{smaller}."
+        ship = f"Ship {_join_names(able, 'or')}: inside all budgets{smaller}."
         return [ship, *_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
         shown = ", ".join([_size(small), *_speeds(record, small, fast[small.name])])
@@ -86,6 +95,24 @@ def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) ->
     if not names:
         return f"**Ship nothing**: no {other} passed all of its budgets in all {len(records)} suites."
     return f"Ship {' or '.join(names)}: inside all budgets of all {len(records)} suites."
+
+
+def _only_warns(model: VariantRecord) -> bool:
+    """Whether a gated variant failed no budget, and each undecided budget only warns."""
+    undecided = [
+        budget
+        for result in model.results()
+        for budget in result.facts.budgets
+        if budget.verdict is Verdict.INCONCLUSIVE
+    ]
+    return (
+        model.gated
+        and model.error is None
+        and Verdict.FAIL not in verdicts(model).values()
+        and bool(undecided)
+        and all(budget.on_inconclusive == "warn" for budget in undecided)
+        and not exceeds_switched_off(model)
+    )
 
 
 def _may_ship(record: RunRecord) -> bool:
@@ -188,6 +215,10 @@ def _fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
         where = number if is_long else ", ".join(map(workload_words, fastest[None]))
         lines.append(f"None is shown to be faster than the teacher on {where}.")
     return lines
+
+
+def _join_names(models: Sequence[VariantRecord], word: str) -> str:
+    return f" {word} ".join(map(_name, models))
 
 
 def _name(model: VariantRecord) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from slimgate._system.escape import escape
 from slimgate.budgets.registry import find_kind
+from slimgate.judge.budget_kinds import is_in_points
 from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import SwitchedOffBudget
@@ -210,7 +212,19 @@ def inside_budgets(record: RunRecord) -> list[VariantRecord]:
         and model.error is None
         and set(verdicts(model).values()) == {Verdict.PASS}
         and not unjudged_budgets(record, model, named)
+        and not exceeds_switched_off(model)
     ]
+
+
+def exceeds_switched_off(model: VariantRecord) -> bool:
+    """Whether a measured drop is above a limit in points that the variant's own table switches off."""
+    return any(
+        facts.drop_points is not None and facts.drop_points > budget.limit
+        for budget in model.switched_off
+        if is_in_points(budget.kind)
+        for name, facts in model.quality.items()
+        if fnmatchcase(name, budget.budget)
+    )
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

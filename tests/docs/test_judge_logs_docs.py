@@ -1,4 +1,4 @@
-"""docs/judge_logs.md: the recipe that turns the rows of one's own harness into a table."""
+"""docs/judge_logs.md: a table of the rows of one's own harness, and the list of all that got worse."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.doc_blocks import blocks
+from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
 
@@ -40,3 +41,18 @@ def test_rows_of_a_harness_are_judged_by_metric_and_slice(
     assert "em[topic=law]" in out
     assert "n=400 in 200 groups" in out
     assert "int4: em 0.900 vs 1.000, drop 10.0 points" in out
+
+
+def test_all_samples_that_got_worse_are_listed(tmp_path: Path) -> None:
+    [recipe] = [block.text for block in blocks("docs/judge_logs.md", "python") if "list_worse" in block.text]
+    scope: dict[str, object] = {}
+    exec(recipe, scope)
+    list_worse = scope["list_worse"]
+    assert callable(list_worse)
+    right = [1.0] * 300 + [0.0] * 100
+    write_lm_eval(tmp_path / "base", {"gsm8k": right, "arc": right})
+    write_lm_eval(tmp_path / "int4", {"gsm8k": [0.0, *right[1:]], "arc": [*right[:-1], 1.0]})
+    files = [str(tmp_path / name) for name in ("base", "int4")]
+    report = str(tmp_path / "report")
+    main(["judge", *files, "--drop-points", "5", "--report", report])
+    assert list_worse(report, "int4") == ["gsm8k/acc: 0"]

@@ -253,6 +253,15 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
         read_log(tmp_path / "x.own")
 
 
+def test_a_file_that_breaks_off_is_named_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_text('{\n  "results": [\n    1,\n', "utf-8")
+    with pytest.raises(DataError) as refusal:
+        read_log(path)
+    problem = "not JSON: Expecting value, line 4, column 1; check that the file is complete"
+    assert str(refusal.value) == f"{path}: {problem}"
+
+
 @pytest.mark.parametrize("suffix", [".own", ".csv"])
 def test_the_reader_of_an_installed_package_is_asked_first(
     tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
@@ -267,7 +276,10 @@ def test_the_reader_of_an_installed_package_is_asked_first(
         arguments = [str(base), str(target), "--drop-points", "2", "--range", "points=0:1"]
         assert main(["judge", *arguments, "--higher-is-better", "points"]) == 0
         assert "read as logs of own" in capsys.readouterr().out
-        assert_within(base, target, drop_points=2.0, ranges={"points": (0, 1)}, higher_is_better=["points"])
+        with pytest.warns(UserWarning, match="all scores are the same in both logs"):
+            assert_within(
+                base, target, drop_points=2.0, ranges={"points": (0, 1)}, higher_is_better=["points"]
+            )
 
 
 def test_what_is_no_reader_is_refused() -> None:

@@ -527,7 +527,8 @@ def test_llama_bench_tests_have_names_and_their_speed_is_a_note(
     names += [f"pp512+tg128@d4096 n_threads={threads}" for threads in (4, 8)]
     assert list(read_any_log(path).loads) == names
     plain = write_json(tmp_path / "plain.json", entries[:1])
-    assert main(["judge", str(plain), str(write_json(tmp_path / "target.json", entries[:1]))]) == 0
+    target = write_json(tmp_path / "target.json", [llama_bench_entry([64.0, 80.0])])
+    assert main(["judge", str(plain), str(target)]) == 0
     assert "plain.json: pp512 8,000 tokens a second, mean of 2 repetitions" in capsys.readouterr().out
 
 

@@ -14,6 +14,7 @@ import pytest
 from support.judge_command import Judge
 from support.kl_logs import write_kl_log
 from support.lm_eval_logs import write_lm_eval
+from support.load_test_files import write_vllm
 
 from slimgate import assert_within
 from slimgate.errors import DataError
@@ -42,6 +43,23 @@ def test_rows_in_another_layout_are_no_repeat(judge: Judge, tmp_path: Path) -> N
     assert f"{again}: it has the same rows as {base}, so it is not another run" in err
     other = write_table(tmp_path / "other.jsonl", [*SCORES[:-1], 0.0])
     assert judge(base, target, "--repeat", other, "--drop-points", 5)[0] == 0
+
+
+def test_equal_scores_without_answers_are_noted(judge: Judge, tmp_path: Path) -> None:
+    base = write_table(tmp_path / "base.jsonl", SCORES)
+    words = "all scores are the same in both logs: check that they are of two models"
+    assert words in judge(base, write_table(tmp_path / "again.jsonl", SCORES))[1]
+    assert words not in judge(base, write_table(tmp_path / "other.jsonl", [1.0, *SCORES[1:]]))[1]
+
+
+def test_a_load_test_that_is_the_base_again_is_refused(judge: Judge, tmp_path: Path) -> None:
+    base = write_vllm(tmp_path / "base.json")
+    target = tmp_path / "target.json"
+    target.write_text(json.dumps(json.loads(base.read_text("utf-8")), indent=1), "utf-8")
+    code, _, err = judge(base, target)
+    assert code == 4
+    assert f"{target}: it has the same times as {base}, so it is the same run" in err
+    assert judge(base, write_vllm(tmp_path / "other.json", seed=1))[0] == 0
 
 
 def test_a_run_at_another_time_is_another_run(tmp_path: Path) -> None:
@@ -118,7 +136,7 @@ def test_a_target_that_is_given_twice_is_refused(judge: Judge, tmp_path: Path) -
 
 def test_assert_within_warns_of_the_notes_on_logs(tmp_path: Path) -> None:
     base = write_table(tmp_path / "base.jsonl", SCORES)
-    target = write_table(tmp_path / "target.jsonl", SCORES[:-1])
+    target = write_table(tmp_path / "target.jsonl", [1.0, *SCORES[1:-1]])
     with pytest.warns(UserWarning, match="of 400 samples 1 are only in the base's log") as warned:
         assert_within(base, target, drop_points=5, missing="drop")
     assert warned[0].filename == __file__

@@ -176,7 +176,7 @@ def write_answers(path: Path, table: pa.Table) -> Path:
 def test_another_spelling_of_a_label_is_refused(suffix: str, tmp_path: Path) -> None:
     answers = {"id": ["a", "b", "c"], "label": ["Yes", "No", "Yes"], "prediction": ["yes", "No", "yes"]}
     path = write_answers(tmp_path / f"table{suffix}", pa.table(answers))
-    words = 'table.*: id a: the prediction is "yes", and the label is "Yes": such answers are neither right'
+    words = 'table.*: id a: the prediction is "yes", and the label is "Yes": they differ only in case'
     for columns in ({}, {"cat": ["x"] * 3}):
         write_answers(path, pa.table({**answers, **columns}))
         with pytest.raises(DataError, match=words):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from support.user_repository import pytest_in
 
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
+from slimgate.logs.suite_run import name_suite_keys
 from slimgate.plugin.find_suites import Search, find_log_suites, find_suites
 from slimgate.record.run import read_record
 
@@ -388,6 +390,39 @@ def test_a_base_that_got_worse_is_shown_and_judged(with_baseline: Path) -> None:
     assert accept(with_baseline, "v2") == 4
 
 
+def test_a_base_that_is_run_again_may_differ_a_little(with_baseline: Path) -> None:
+    """2 of 200 answers are 1 point, of a budget of 5: at most a quarter of it."""
+    arc = [1.0] * 10 + [0.0] * 50
+    for name in ("base", "good"):
+        write_lm_eval(with_baseline / "logs" / name, {"gsm8k": [1.0] * 148 + [0.0] * 52, "arc": arc})
+    assert pytest_in(with_baseline, *AGAINST_BASELINE).code == 0
+    compared = (with_baseline / "reports/latest/logs/compare.md").read_text("utf-8")
+    assert "The base is another one: its gsm8k/acc was 0.75 and is 0.74" in compared
+    assert "demands less" not in compared
+    assert accept(with_baseline, "v2") == 0
+
+
+def test_the_log_of_another_model_is_noted(with_baseline: Path) -> None:
+    logs = with_baseline / "logs"
+    right = [1.0] * 150 + [0.0] * 50
+    write_lm_eval(logs / "good", {"gsm8k": right, "arc": right[-60:]}, results={"model_name": "other"})
+    assert pytest_in(with_baseline, *AGAINST_BASELINE).code == 0
+    compared = (with_baseline / "reports/latest/logs/compare.md").read_text("utf-8")
+    assert 'good: the log is of the model "other", and was of "good".' in compared
+
+
+def test_a_reason_beside_a_pattern_is_that_of_each_budget(with_baseline: Path) -> None:
+    suite = with_baseline / "bench/logs.toml"
+    off = '\n[budgets.variants.good]\n"*" = { drop_points = "off", reason = "gsm8k is replaced" }\n'
+    suite.write_text(suite.read_text("utf-8") + off, "utf-8")
+    ran = pytest_in(with_baseline, *AGAINST_BASELINE)
+    assert ran.code == 4
+    [line] = [line for line in ran.lines if line.startswith("exit code 4: ")]
+    assert "drop_points was 5" not in line
+    assert "the documents of gsm8k in the base's log are not judged now" in line
+    assert "Restore it, or accept this gate" in line
+
+
 def test_the_last_run_is_no_baseline(with_baseline: Path) -> None:
     ran = pytest_in(with_baseline, "bench", "--slimgate-baseline", "reports/latest")
     assert ran.code == 4
@@ -596,12 +631,54 @@ def test_without_torch_logs_are_judged_beside_a_suite_of_models(
     assert any("bench/models.toml: a suite of models needs torch" in line for line in alone.lines)
 
 
+def test_a_target_with_budgets_switched_off_is_not_recommended(repository: Path) -> None:
+    suite = repository / "bench/logs.toml"
+    off = '[budgets.variants.bad]\n"*" = { drop_points = "off", reason = "not shipped" }\n'
+    text = SUITE.replace('good = "../logs/good", ', "").replace(
+        '"arc" = { drop_points = 5.0', '"arc" = { drop_points = 40.0'
+    )
+    suite.write_text(text + off, "utf-8")
+    assert pytest_in(repository, "bench/logs.toml").code == 0
+    report = (repository / "reports/latest/logs/report.md").read_text("utf-8")
+    assert "Ship **bad**" not in report
+    assert "**bad** lost more than a budget that is switched off" in report
+
+
 def test_a_base_is_no_target_of_itself(repository: Path) -> None:
     suite = SUITE.replace('"../logs/good"', '"../logs/base"')
     (repository / "bench/logs.toml").write_text(suite, "utf-8")
     ran = pytest_in(repository, "bench/logs.toml")
     words = "exit code 4: bench/logs.toml: logs/base: base and target are the same path"
     assert (ran.code, any(line.startswith(words) for line in ran.lines)) == (4, True), ran.lines
+
+
+def test_a_copy_of_the_base_is_no_target(repository: Path) -> None:
+    shutil.rmtree(repository / "logs/good")
+    shutil.copytree(repository / "logs/base", repository / "logs/good")
+    ran = pytest_in(repository, "bench/logs.toml")
+    words = "exit code 4: bench/logs.toml: logs/good: it is a copy of the base logs/base, expected the log of"
+    assert (ran.code, any(line.startswith(words) for line in ran.lines)) == (4, True), ran.lines
+
+
+def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) -> None:
+    """The refusal of a task that is gone names the key of the suite, not the option of `slimgate judge`."""
+    next((repository / "logs/bad").glob("samples_arc*")).unlink()
+    ran = pytest_in(repository, "bench/logs.toml")
+    assert any('accept it by [logs] allow = ["tasks"]' in line for line in ran.lines), ran.lines
+    suite = repository / "bench/logs.toml"
+    text = SUITE.replace("[budgets]", 'allow = ["tasks"]\n[budgets]', 1)
+    suite.write_text("".join(line for line in text.splitlines(True) if not line.startswith('"arc"')), "utf-8")
+    ran = pytest_in(repository, "bench/logs.toml")
+    words = "exit code 4: bench/logs.toml: bad has other tasks, metrics or samples than the first target"
+    assert (ran.code, any(line.startswith(words) for line in ran.lines)) == (4, True), ran.lines
+    assert "Traceback" not in ran.out
+
+
+def test_messages_of_suites_name_their_keys() -> None:
+    assert name_suite_keys("accept them by --allow tasks --allow shots") == (
+        'accept them by [logs] allow = ["tasks", "shots"]'
+    )
+    assert name_suite_keys("--missing as-wrong counts those") == '[logs] missing = "as-wrong" counts those'
 
 
 @pytest.mark.parametrize(

@@ -534,10 +534,10 @@ def test_a_variant_with_nothing_measured_still_gives_a_report() -> None:
     assert "**Ship nothing yet**: no variant has been judged against a budget." in report
 
 
-def test_a_verdict_without_its_message_is_told_from_the_figures() -> None:
+def test_a_verdict_without_a_message_has_its_line() -> None:
     facts = quality("x", "accuracy", 0.3, (-0.2, 0.8), PASS).model_copy(update={"message": None})
     report = suite_report(one_variant(quality={"accuracy": facts}))
-    assert "- x: accuracy 0.826 (drop 0.3 [-0.2, 0.8]), drop_points 2.00 PASS (n=6,000)" in report
+    assert "- x: accuracy PASS" in report
 
 
 def test_an_error_does_not_hide_an_earlier_verdict() -> None:
@@ -556,7 +556,7 @@ def test_a_verdict_on_latency_counts_and_has_its_line() -> None:
     times = latency(6.0, speedup=1.05, speedup_interval=(1.01, 1.1), verdict=FAIL)
     report = suite_report(one_variant(quality=good, latency={"b32x64": times}))
     assert row(report, "x")[1] == "**FAIL** (latency batch 32 × 64 tokens)"
-    assert "- x: batch 32 × 64 tokens 1.05× [1.01, 1.10] as fast: FAIL" in section(report, "Verdicts")
+    assert "- x: latency b32x64 FAIL" in section(report, "Verdicts")
 
 
 @pytest.mark.parametrize(

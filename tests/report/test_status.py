@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.sample_record import latency, quality, sample_record, variant
 
@@ -37,10 +39,28 @@ def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> 
 
 
 def test_undecided_budgets_that_only_warn_are_not_decided() -> None:
-    models = [sample_record().variants[0], judged("odd", U)]
-    warns = verdict(models, SelfTest(), 0).model_copy(update={"warns": 1})
-    expected = "**Not decided**: no variant passed all of its budgets. The undecided ones only warn."
-    assert recommend(sample_record(variants=models, verdict=warns)) == [expected]
+    facts = judged("odd", P, U).quality
+    facts["f1_macro"] = facts["f1_macro"].model_copy(
+        update={"budgets": [replace(budget, on_inconclusive="warn") for budget in facts["f1_macro"].budgets]}
+    )
+    models = [sample_record().variants[0], variant("odd", quality=facts)]
+    expected = "**Not decided**: **odd** failed no budget. The undecided ones only warn."
+    for others in ([], [judged("bad", F)]):
+        every = [*models, *others]
+        record = sample_record(variants=every, verdict=verdict(every, SelfTest(), 0))
+        assert recommend(record) == [expected]
+
+
+def test_a_drop_beyond_a_switched_off_budget_does_not_ship() -> None:
+    off = [{"budget": "f1*", "kind": "drop_points", "limit": 0.5, "reason": "not shipped"}]
+    models = [sample_record().variants[0], judged("odd", P, P, switched_off=off)]
+    record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
+    assert recommend(record) == [
+        "**Ship nothing**: no variant passed all of its budgets. **odd** lost more than a budget that is "
+        "switched off."
+    ]
+    inside = [models[0], judged("odd", P, P, switched_off=[{**off[0], "limit": 1.5}])]
+    assert inside_budgets(sample_record(variants=inside)) == [inside[1]]
 
 
 def test_a_partial_run_has_not_decided_what_ships() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.options import (
@@ -28,6 +28,9 @@ from slimgate.logs.several_runs import check_sides, read_side
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.environments import EnvironmentChanges
+
+if TYPE_CHECKING:
+    from slimgate.suite.variant_budgets import SwitchedOff
 
 
 def reads_logs(options: argparse.Namespace) -> bool:
@@ -114,7 +117,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
             repeat=repeat,
             notes=budgets[name].notes,
         )
-    files = JudgedAnswers(judged, options.on_inconclusive)
+    switched_off = {name: of_target.switched_off for name, of_target in budgets.items()}
+    files = JudgedAnswers(judged, options.on_inconclusive, switched_off)
     details: dict[str, dict[str, Any]] = list_details(files)
     if options.explain_environment:
         details = add_environments(details, changes)
@@ -140,6 +144,7 @@ class _Budgets(NamedTuple):
 
     limits: LogBudgets
     notes: tuple[str, ...] = ()
+    switched_off: tuple[SwitchedOff, ...] = ()
 
 
 def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapping[str, _Budgets]:
@@ -163,6 +168,7 @@ def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapp
         name: _Budgets(
             replace(budgets.answers, measured=metrics, ranges=(*budgets.answers.ranges, *ranges)),
             budgets.notes,
+            budgets.switched_off,
         )
         for name, budgets in read_budgets_of_targets(options, ANSWERS, targets).items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from slimgate.record.run import VariantRecord
 from slimgate.record.task import PREDICTIONS, SplitFacts, TaskFactsRecord
 from slimgate.results.base import OnInconclusive
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.suite.variant_budgets import SwitchedOff
 
 DEFAULT_METRIC = "accuracy"
 _CLASS_COLUMNS = ("prediction", "probabilities")  # the columns of a prediction file that metrics read
@@ -56,13 +57,15 @@ class JudgedPair:
     """The judgement of one target.
 
     pair: the outcomes of both files. metrics: by name, in the order of the request.
-    warnings: about likely mistakes of the user.
+    warnings: about likely mistakes of the user. switched_off: the common budgets that the target does not
+    have.
     """
 
     pair: Pair
     metrics: Mapping[str, JudgedMetric]
     behaviour: BehaviourFacts
     warnings: tuple[str, ...]
+    switched_off: tuple[SwitchedOff, ...] = ()
 
     @property
     def all_warnings(self) -> list[str]:
@@ -210,6 +213,7 @@ def judge_pair(
             quote_better=is_two_sided([budget for group in quality.values() for budget in group]),
         ),
         warnings=(*budgets.notes, *pair.warnings, *([near_chance] if doubt else []), *gains),
+        switched_off=budgets.switched_off,
     )
 
 
@@ -243,5 +247,6 @@ def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:
             "quality": quality,
             "behaviour": judged.behaviour,
             "notes": judged.all_warnings,
+            "switched_off": [asdict(budget) for budget in judged.switched_off],
         }
     )

@@ -87,8 +87,9 @@ def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
         actual = f"it has a probability of {quoted(name)}"
     more = f" ({len(alike) - 1} more are so)" if len(alike) > 1 else ""
     raise DataError(
-        f"{file.shown}: {actual}, and the label is {quoted(label)}{more}: such answers are neither right "
-        "nor wrong; write predictions exactly like the labels"
+        f"{file.shown}: {actual}, and the label is {quoted(label)}{more}: they differ only in case, "
+        "spaces or the writing of a number, so slimgate cannot tell whether the answer is right; write "
+        "predictions exactly like the labels"
     )
 
 

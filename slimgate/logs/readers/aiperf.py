@@ -77,7 +77,8 @@ def _find_files(path: Path) -> tuple[Path | None, Path | None]:
         summaries = sorted(filter(_is_summary, path.glob(f"**/*{_SUMMARY}")))
         folders = sorted({file.parent for file in (*requests, *summaries)})
         if len(folders) > 1 or len(requests) > 1:
-            names = ", ".join(file.as_posix() for file in (requests or summaries)[:3])
+            files = requests or summaries
+            names = ", ".join(file.as_posix() for file in files[:3]) + (", …" if len(files) > 3 else "")
             raise DataError(
                 f"{path}: this folder has {max(len(folders), len(requests))} runs ({names}); pass one of them"
             )

@@ -261,8 +261,8 @@ def _score_prediction(path: Path, row: Values) -> float | None:
     if label is not None and label != prediction and is_other_spelling(label, prediction):
         raise DataError(
             f"{path}: id {row['id']}: the prediction is {quoted(prediction)}, and the label is "
-            f"{quoted(label)}: such answers are neither right nor wrong; write predictions exactly like the "
-            "labels"
+            f"{quoted(label)}: they differ only in case, spaces or the writing of a number, so slimgate "
+            "cannot tell whether the answer is right; write predictions exactly like the labels"
         )
     return float(label == prediction)
 

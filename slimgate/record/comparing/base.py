@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import exp
 
+from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.score_metric import ANSWER, CONTENTS
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.comparing.answers import same_gate_rows
@@ -14,15 +15,28 @@ from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import Weakening
 
 _MEDIAN, _LEAST_SLOWER = 0.5, 1.1
+_NOISE_OF_BUDGET = 0.25
 _PART_WORDS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
 
 
 def describe_other_base(old: RunRecord, new: RunRecord) -> Iterator[str]:
-    """A note if the base has other figures in the new record."""
+    """Notes on a base with other figures, and on logs of models with other names."""
+    yield from _list_other_models(old, new)
     yield from (f"{change[0].upper()}{change[1:]}." for change in _list_slower(old, new))
     changes = [f"{name} was {was:.4g} and is {now:.4g}" for name, was, now in _list_changes(old, new)]
     if changes:
         yield f"The base is another one: its {', '.join(changes)}."
+
+
+def _list_other_models(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """A note for each target whose log states another model than the old log of this target."""
+    if not (old.task.is_of_files and new.task.is_of_files):
+        return
+    before = {model.name: model.parent for model in old.variants}
+    for model in new.variants[1:]:
+        was, now = before.get(model.name), model.parent
+        if None not in (was, now) and was != now:
+            yield f'{model.name}: the log is of the model "{now}", and was of "{was}".'
 
 
 def find_worse_base(old: RunRecord, new: RunRecord, *, accepted: str | None) -> list[Weakening]:
@@ -36,17 +50,33 @@ def find_worse_base(old: RunRecord, new: RunRecord, *, accepted: str | None) -> 
 
 
 def _list_worse(old: RunRecord, new: RunRecord) -> Iterator[str]:
-    """Each metric with a budget of which the base has a worse value now."""
+    """Each metric with a budget of which the base has a worse value now.
+
+    A base that is run again differs by a few answers. A fall of at most a quarter of the smallest budget in
+    points is no weakening; `describe_other_base` still notes it.
+    """
     changes = list(_list_changes(old, new))
     if not changes:  # as for all suites of models, whose metrics may be slow to import
         return
     metrics, slices = known_metrics(old), old.task.log_slices
-    limited = {name for model in new.variants[1:] for name, facts in model.quality.items() if facts.budgets}
+    smallest = _smallest_budgets(new)
     for name, was, now in changes:
         metric = metrics.get(slices[name]["of"] if name in slices else name)
         better_when_higher = True if name == POOLED else metric and metric.higher_is_better
-        if name in limited and better_when_higher in (None, now < was):
+        is_worse = better_when_higher in (None, now < was)
+        if name in smallest and is_worse and abs(now - was) > _NOISE_OF_BUDGET * smallest[name] / 100:
             yield f"the base is another one: its {name} was {was:.4g} and is {now:.4g}"
+
+
+def _smallest_budgets(record: RunRecord) -> dict[str, float]:
+    """Metric with a budget -> the smallest limit in points of any target; 0 if a budget has another unit."""
+    limits: dict[str, list[float]] = {}
+    for model in record.variants[1:]:
+        for name, facts in model.quality.items():
+            for budget in facts.budgets:
+                limit = abs(budget.limit) if is_in_points(budget.kind) else 0.0
+                limits.setdefault(name, []).append(limit)
+    return {name: min(of_metric) for name, of_metric in limits.items()}
 
 
 def _list_slower(old: RunRecord, new: RunRecord) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from operator import ne
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +210,6 @@ def budget_changes(before: Demands, now: Demands, *, accepted: str | None = None
 def _list_changes(name: str, before: Demands, now: Demands, common: str | None) -> Iterator[BudgetChange]:
     olds, news = _gating_budgets(before, name), _gating_budgets(now, name)
     is_gated = now.gated.get(name, True)
-    off = {(budget.budget, budget.kind): budget.reason for budget in now.switched_off.get(name, ())}
     for key, old in olds.items():
         if key in news:
             yield from _compare_budgets(old, news[key], common)
@@ -223,7 +223,7 @@ def _list_changes(name: str, before: Demands, now: Demands, common: str | None) 
                 looser=True,
                 gates_no_more=not is_gated,
                 # The reason for which a variant is not gated is no reason to drop its budget.
-                reason=(clean_reason(off.get(key)) if is_gated else None) or common,
+                reason=(_find_reason_off(now, name, old) if is_gated else None) or common,
             )
     for key, new in news.items():
         if key not in olds and not _is_unjudged(before, new):
@@ -236,6 +236,14 @@ def _list_changes(name: str, before: Demands, now: Demands, common: str | None) 
                 looser=False,
                 reason=new.reason,
             )
+
+
+def _find_reason_off(demands: Demands, name: str, budget: DemandedBudget) -> str | None:
+    """The reason for which a variant switches a budget off. In suites of logs, patterns name budgets."""
+    for off in demands.switched_off.get(name, ()):
+        if off.kind == budget.kind and fnmatchcase(budget.budget, off.budget):
+            return clean_reason(off.reason)
+    return None
 
 
 def _gating_budgets(demands: Demands, name: str) -> dict[tuple[str, str], DemandedBudget]:
@@ -445,7 +453,7 @@ def _describe_setting(key: str, old: object, new: object) -> str:
         return f"the code of {key.removeprefix(CODE)} is another"
     table, _, name = key.partition(".")
     if key.startswith(_CONTENTS):
-        return f"the {name} in the base's log {'are gone' if new is None else 'have changed'}"
+        return f"the {name} in the base's log {'are not judged now' if new is None else 'have changed'}"
     if key == "teacher.files":
         return "the teacher is another model: its files differ"
     return f"[{table}] {name} was {_format(old)} and is {_format(new)}"

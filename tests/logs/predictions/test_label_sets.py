@@ -109,7 +109,7 @@ def test_numbers_and_truths_have_spellings_too(tmp_path: Path, labels: tuple[Any
         write_predictions(tmp_path / f"{name}.jsonl", {**rows, "prediction": answers})
         for name, answers in (("t", [*labels] * 200), ("v", [labels[0], stray, *([*labels] * 199)]))
     ]
-    with pytest.raises(DataError, match="neither right nor wrong"):
+    with pytest.raises(DataError, match="cannot tell whether the answer is right"):
         read_pair(*files, NAMES)
 
 

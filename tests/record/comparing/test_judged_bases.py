@@ -88,7 +88,9 @@ def changes(old: StoredRecord, new: StoredRecord) -> list[str]:
         pytest.param({"rule": "lenient"}, [RESCORED], id="a lenient scorer"),
         pytest.param({"rule": "other"}, [RESCORED], id="another scorer with the same mean"),
         pytest.param(
-            {"answer": None}, ["the answers of all samples in the base's log are gone"], id="no answers"
+            {"answer": None},
+            ["the answers of all samples in the base's log are not judged now"],
+            id="no answers",
         ),
     ],
 )

@@ -5,8 +5,8 @@ document.addEventListener("input", (event) => {
     if (plain !== event.target.value) event.target.value = plain;
   }
 }, true);
-// Wide tables, plots and blocks of code scroll by keyboard too.
-const SCROLLING = '.md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset p:has(> img[src*="plots/"])';
+// Wide tables, formulas, plots and blocks of code scroll by keyboard too.
+const SCROLLING = '.md-typeset__scrollwrap, .formula, .md-typeset pre > code, .md-typeset p:has(> img[src*="plots/"])';
 document$.subscribe(() => {
   document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
   for (const box of document.querySelectorAll(SCROLLING)) {

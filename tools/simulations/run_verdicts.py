@@ -267,13 +267,14 @@ _HEADER = (
     "simulated",
 )
 _TEXT = f"""\
-Runs of two models on the same samples, crossed. Correlation says how much of the variance of a score a sample
-has in every run: with none each answer is drawn anew, with full correlation the runs of a model give the same
-answers. Each whole run also moves by a normal number of the given standard deviation, such as that of a
-server or a judge. The target loses the margin on average, in damaged samples that no run answers. Right
-answers: {100 * RIGHT:g} %. PASS at the margin is wrong, and so is FAIL of an equal model. With one run of
-each nothing is known of what whole runs move by, and a note says so. Bold: above 6 % by more than two
-standard errors.
+Runs of two models on the same samples, crossed. The correlation is the share of a score's variance that
+comes from the sample and is the same in every run. If it is 0, each answer is drawn anew. If it is 1, all
+runs of a model give the same answers. All scores of one run are also shifted together, by a normally
+distributed amount with the given standard deviation. A server or a judge can cause such a shift. The target
+loses the margin on average, in damaged samples that no run answers. Right answers: {100 * RIGHT:g} %. PASS
+at the margin is wrong, and so is FAIL of an equal model. If each model has only one run, the data do not
+show how much whole runs differ by chance, and a note says so. Bold: above 6 % by more than two standard
+errors.
 """
 
 if __name__ == "__main__":

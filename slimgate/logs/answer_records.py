@@ -24,6 +24,7 @@ from slimgate.logs.pair_notes import format_place
 from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
+from slimgate.plugins.reader import SETTINGS
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.results.base import OnInconclusive
@@ -140,6 +141,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
                 "missing": first.rules.missing,
                 "allow": sorted(first.rules.allow),
                 "looks": first.rules.looks,
+                "compared": _list_compared_settings(verdicts),
             },
         },
         source={
@@ -160,6 +162,18 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             )
         },
     )
+
+
+def _list_compared_settings(verdicts: Sequence[LogVerdicts]) -> list[str]:
+    """The settings that both logs of every comparison state. A difference is refused, or allowed."""
+    stated = [
+        log.tasks[comparison.task].settings.keys()
+        for judged in verdicts
+        for comparison in judged.comparisons
+        for log in (judged.base, judged.target)
+        if comparison.task in log.tasks
+    ]
+    return [name for name in SETTINGS if all(name in settings for settings in stated)]
 
 
 def _describe_contents(comparison: Comparison, tool: str) -> dict[str, str]:

@@ -423,6 +423,14 @@ def test_a_reason_beside_a_pattern_is_that_of_each_budget(with_baseline: Path) -
     assert "Restore it, or accept this gate" in line
 
 
+def test_settings_that_are_no_longer_compared_weaken_the_gate(with_baseline: Path) -> None:
+    next((with_baseline / "logs/good").glob("results_*")).unlink()
+    ran = pytest_in(with_baseline, *AGAINST_BASELINE)
+    assert ran.code == 4
+    [line] = [line for line in ran.lines if line.startswith("exit code 4: ")]
+    assert "settings that were compared are not in both logs now: shots, limit, chat template" in line
+
+
 def test_the_last_run_is_no_baseline(with_baseline: Path) -> None:
     ran = pytest_in(with_baseline, "bench", "--slimgate-baseline", "reports/latest")
     assert ran.code == 4

@@ -13,6 +13,7 @@ from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
+from slimgate.plugins.reader import SETTING_WORDS
 from slimgate.record.budgets import clean_reason, is_looser, judged_budgets
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
@@ -41,6 +42,7 @@ _STRICTER_OPTIONS = ({"over": "builds"},)
 _ABOVE_CAP = "above_cap_max"
 # Keys of the settings of judged files. Those of a comparison end in its name.
 _LOGS = "logs."
+_COMPARED = f"{_LOGS}compared"
 _DIRECTION, _RANGE, _UNIT = "higher_is_better of ", "range of ", "unit of "
 # Prefix of the keys that hold a digest of the base's documents, prompts or targets.
 _CONTENTS = "contents."
@@ -418,6 +420,7 @@ _RULES: Mapping[str, Rule] = {
     "budgets.family": _is_removed_or_changed,
     "logs.missing": _is_laxer,
     "logs.allow": _allows_more,
+    _COMPARED: _lacks_item,
     "logs.positive": _is_other,
     "logs.looks": _is_fewer,
     "measure.metrics": _lacks_item,
@@ -448,12 +451,15 @@ def _find_rule(key: str) -> Rule:
     return _RULES.get(key) or next((by_prefix[start] for start in by_prefix if key.startswith(start)), ne)
 
 
-def _describe_setting(key: str, old: object, new: object) -> str:
+def _describe_setting(key: str, old: Any, new: Any) -> str:
     if key.startswith(CODE):
         return f"the code of {key.removeprefix(CODE)} is another"
     table, _, name = key.partition(".")
     if key.startswith(_CONTENTS):
         return f"the {name} in the base's log {'are not judged now' if new is None else 'have changed'}"
+    if key == _COMPARED:
+        names = ", ".join(SETTING_WORDS.get(item, item) for item in old if item not in (new or ()))
+        return f"settings that were compared are not in both logs now: {names}"
     if key == "teacher.files":
         return "the teacher is another model: its files differ"
     return f"[{table}] {name} was {_format(old)} and is {_format(new)}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,6 +86,11 @@ def read_budget_tables(path: Path) -> Mapping[str, Any]:
 
 def _check_tables(tables: Mapping[str, object], shown: str) -> Mapping[str, Any]:
     for name in tables:
+        if name == "variants":
+            raise SuiteError(
+                f"{shown}: no table [variants] here; budgets of one target are in [budgets.variants.NAME], "
+                'where "off" with a reason switches a budget off'
+            )
         if name not in _TABLES:
             raise SuiteError(
                 f"{shown}: no table [{name}] here; a budget is a line in [budgets], such as "
@@ -138,6 +144,17 @@ def read_file_budgets(
         f"{shown} switches off {budget.budget} {budget.kind} {budget.limit:g} for {target}: {budget.reason}"
         for budget in switched_off
     ]
+    for budget in switched_off:
+        narrower = [
+            pattern
+            for pattern, of_pattern in limits.answers.patterns
+            if of_pattern and pattern != budget.budget and fnmatchcase(pattern, budget.budget)
+        ]
+        if narrower:
+            notes.append(
+                f"{shown} switches off {budget.budget} for {target}, but not the narrower "
+                f"{', '.join(narrower)}"
+            )
     if targets is None and of_target and target not in of_target:
         notes.append(
             f"{shown} has budgets for {', '.join(of_target)} but none for {target} (the name of the "

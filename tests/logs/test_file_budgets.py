@@ -132,6 +132,20 @@ def test_a_target_may_switch_a_limit_off_with_a_reason(tmp_path: Path, kind: Fil
         read_file_budgets(read_budget_tables(path), kind, "target", "b.toml")
 
 
+def test_narrower_budgets_than_the_one_switched_off_are_noted(tmp_path: Path) -> None:
+    text = (
+        '"*" = { drop_points = 2.0 }\n"arc*" = { drop_points = 3.0 }\n'
+        '[budgets.variants.target]\n"*" = { drop_points = "off", reason = "not shipped" }\n'
+    )
+    budgets = read_file_budgets(read_budget_tables(_write(tmp_path, text)), ANSWERS, "target", "b.toml")
+    assert budgets.notes[1:] == ("b.toml switches off * for target, but not the narrower arc*",)
+
+
+def test_a_table_of_variants_names_that_of_their_budgets() -> None:
+    with pytest.raises(SuiteError, match=r"no table \[variants\] here; .*\[budgets.variants.NAME\]"):
+        read_file_budgets({"variants": {"w4": {"gated": False}}}, ANSWERS, "w4", "b.toml")
+
+
 def test_one_limit_of_a_slice_is_off_and_the_other_stays(tmp_path: Path) -> None:
     text = (
         "slices.category.law.acc = { drop_points = 1.0, floor = 0.5 }\n"

@@ -18,7 +18,7 @@ MAX_BYTES = 100_000_000
 def describe_json_error(error: Exception) -> str:
     """What is wrong, in a few words. error: one of NOT_JSON."""
     if isinstance(error, json.JSONDecodeError):
-        line = f"line {error.lineno}, " if "\n" in error.doc else ""
+        line = f"line {error.lineno}, " if "\n" in error.doc.rstrip("\r\n") else ""
         return f"{error.msg}, {line}column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"

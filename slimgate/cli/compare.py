@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=(REGRESSED, FELL, *WEAKER, NOTHING),
         help="Exit with code 1 on this change (repeatable). regressed: a budget that held before does not "
-        "hold now, or an undecided budget now fails; if its limit changed, the looser of both limits counts. "
+        "hold now, or an undecided budget now fails; an undecided budget that only warns does not count; if "
+        "the limit changed, the looser of both limits counts. "
         "fell: a metric of the teacher or of a variant got worse, even "
         "inside its budget. Four changes weaken the gate. They cause exit code 1 even if you do not name "
         "them, unless there is a new reason: loosened (a limit was relaxed or removed), removed (a variant "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from slimgate.judge.rows_needed import planned_rows
 from slimgate.outcomes import Floats, Ints
 
 RUNS = 20_000
+_SEARCH_RUNS = 5_000
+_LARGER = 1.03
 Bools = npt.NDArray[np.bool_]
 
 
@@ -85,9 +88,19 @@ def plan(
     equal = simulate(0.0)
     at_budget, twice = (None if drop > flips else simulate(drop) for drop in (margin, 2 * margin))
     needed = planned_rows(margin, discordance=flips, two_sided=two_sided)
-    # The formula and the simulation may differ by a few rows.
-    needed = min(needed, rows) if equal.passes >= POWER else max(needed, rows + 1)
+    if equal.passes >= POWER:
+        needed = min(needed, rows)
+    elif needed <= rows or looks > 1:  # the formula is a few rows too low, and knows no looks
+        needed = max(needed, rows)
+        while _pass_share(needed, looks, flips, margin, two_sided=two_sided, seed=seed) < POWER:
+            needed = ceil(_LARGER * needed)
     return Plan(rows, flips, margin, equal, at_budget, twice, needed)
+
+
+def _pass_share(rows: int, looks: int, flips: float, margin: float, *, two_sided: bool, seed: int) -> float:
+    """The share of equal targets that pass with so many rows."""
+    rng, at_looks = np.random.default_rng(seed), look_rows(rows, looks)
+    return simulate_looks(rng, at_looks, flips, margin, 0.0, _SEARCH_RUNS, two_sided=two_sided).passes
 
 
 def simulate_looks(

@@ -14,7 +14,7 @@ from slimgate.outcomes import Floats
 _P_WITH_POWER = 0.006450
 _MOST_COPIES = 1e6
 # Changes by which the exact test of few changes needs more than the normal approximation; by simulation.
-_MORE_CHANGES = 2.0
+_MORE_CHANGES, _MORE_CHANGES_TWO_SIDED = 2.0, 3.0
 _MOST_LOSSES = 20
 # Tolerance on the log scale.
 _COPIES_TOLERANCE = 0.005
@@ -32,7 +32,8 @@ def planned_rows(
     two_sided: whether the budget limits a gain too; then each of both tests must pass 90 % of the time.
     margin, discordance: fractions. sizes: (groups,) rows of each group, for a plan with more such groups;
     None if rows do not come in groups. Closed form: (1.645 + 0.842)² psi / margin², in groups times a usual
-    design effect, and 2 / psi more, because the exact test of few changes is stricter. At least the rows
+    design effect, and 2 / psi more (3 / psi if
+    two-sided), because the exact test of few changes is stricter. At least the rows
     that pass a variant which changed nothing. At most the rows that pass 80 % of the time if every change
     were a loss in half of the cases and nothing in the others, which needs fewer where few rows change.
     """
@@ -43,24 +44,28 @@ def planned_rows(
     z_power = z_quantile((1 - POWER) / 2) if two_sided else Z_POWER
     rows = (Z_ALPHA + z_power) ** 2 * discordance * effect / margin**2
     if discordance > 0:
+        more = _MORE_CHANGES_TWO_SIDED if two_sided else _MORE_CHANGES
         rows = min(
-            rows + _MORE_CHANGES / discordance, max(rows, effect * _rows_with_losses(margin, discordance))
+            rows + more / discordance,
+            max(rows, effect * _rows_with_losses(margin, discordance, two_sided)),
         )
     return max(1, ceil(max(rows, unseen * rows_without_change(margin))))
 
 
-def _rows_with_losses(margin: float, discordance: float) -> float:
+def _rows_with_losses(margin: float, discordance: float, two_sided: bool) -> float:
     """Rows after which at most k lost rows are seen 80 % of the time, and k losses still pass; least over k.
 
-    Lost rows are Poisson with half of the changes as their mean; gained rows are not counted.
+    Lost rows are Poisson with half of the changes as their mean; gained rows are not counted. If a gain is
+    limited too, there are at most k of each 90 % of the time.
     """
     from scipy.special import gammaincc
     from scipy.stats import chi2
 
+    power = (1 + POWER) / 2 if two_sided else POWER
     for losses in range(_MOST_LOSSES):
         bound = float(chi2.ppf(1 - ALPHA, 2 * (losses + 1))) / 2  # of a Poisson mean
         rows = bound / margin if losses else rows_without_change(margin)
-        if gammaincc(losses + 1, rows * discordance / 2) >= POWER:
+        if gammaincc(losses + 1, rows * discordance / 2) >= power:
             return rows
     return inf
 

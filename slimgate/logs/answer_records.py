@@ -198,9 +198,15 @@ def _name_place(comparison: Comparison) -> str:
 
 
 def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:
-    """The JSON entry `slices`: by name, the comparison, field and value of each; empty without slices."""
-    parts = {part.name: part.slice_of for part in verdicts.slices if part.slice_of is not None}
+    """The JSON entry `slices`: by name, the comparison, field, value and samples of each; empty without."""
     slices = {
-        name: {"of": part.name, "field": part.field, "value": part.value} for name, part in parts.items()
+        part.name: {
+            "of": part.slice_of.name,
+            "field": part.slice_of.field,
+            "value": part.slice_of.value,
+            "samples": json_digest([sorted(part.ids.tolist())]),
+        }
+        for part in verdicts.slices
+        if part.slice_of is not None
     }
     return {"slices": slices} if slices else {}

@@ -7,7 +7,7 @@ give other answers of the base in each run. `slimgate compare` and `slimgate acc
 from __future__ import annotations
 
 from slimgate.errors import SuiteError
-from slimgate.record.comparing.base import find_worse_base
+from slimgate.record.comparing.base import list_worse_values
 from slimgate.record.comparing.budgets import find_weaker
 from slimgate.record.comparing.demands import read_demands
 from slimgate.record.run import RunRecord
@@ -34,10 +34,10 @@ def compare_with_baseline(record: RunRecord, source: BaselineSource) -> Baseline
         source,
         run,
         loosened=find_loosened_budgets(before, now),
-        weaker=find_weaker(run.record, record),
+        weaker=find_weaker(run.record, record, tolerant=True),
         variants=[model.name for model in record.variants],
     )
-    of_base = [weakening.change for weakening in find_worse_base(run.record, record, accepted=None)]
+    of_base = list_worse_values(run.record, record)
     refused = [
         weakening
         for weakening in facts.weaker

@@ -64,6 +64,17 @@ class LogBudgets:
             for budget in budgets
         )
 
+    def deciding_pattern(self, name: str, task: str, metric: str, kind: str) -> str | None:
+        """The last pattern that matches a comparison and has a budget of this kind; None if there is none."""
+        patterns = [
+            pattern
+            for pattern, budgets in self.patterns
+            if matches(pattern, name, task, metric)
+            and is_pattern_for(pattern, metric)
+            and any(budget.kind == kind for budget in budgets)
+        ]
+        return patterns[-1] if patterns else None
+
     def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
         """The budgets of a slice of a comparison; None if there are none.
 

@@ -10,11 +10,11 @@ One rule holds for all kinds: a budget that files of that kind cannot be judged 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
@@ -34,6 +34,9 @@ from slimgate.suite.file import read_suite_text
 from slimgate.suite.switched_off import read_switched_off
 from slimgate.suite.tables import SuiteFile
 from slimgate.suite.variant_budgets import SwitchedOff, VariantBudgets
+
+if TYPE_CHECKING:
+    from slimgate.logs.comparisons import Comparison
 
 FileKind = Literal["logs of answers", "prediction files", "load tests", "KL logs"]
 ANSWERS: FileKind = "logs of answers"
@@ -59,13 +62,33 @@ class FileBudgets:
     """The budgets of one target.
 
     answers: on the comparisons of logs of answers. limits: on files of the other kinds.
-    notes: about the file, such as the budgets that it switches off. switched_off: those budgets.
+    notes: about the file, such as the budgets that it switches off. switched_off: those budgets. common: on
+    comparisons of logs, without what the target's own table changes.
     """
 
     answers: LogBudgets = field(default_factory=LogBudgets)
     limits: VariantBudgets = field(default_factory=VariantBudgets)
     notes: tuple[str, ...] = ()
     switched_off: tuple[SwitchedOff, ...] = ()
+    common: LogBudgets = field(default_factory=LogBudgets)
+
+    def list_switched_off(self, comparisons: Iterable[Comparison]) -> list[SwitchedOff]:
+        """The budgets that are switched off as they are written, and one for each comparison without them.
+
+        A comparison has one if the pattern decided it, and if it has no other budget of this kind now.
+        """
+        return [
+            *self.switched_off,
+            *(
+                replace(off, budget=comparison.name)
+                for off in self.switched_off
+                for comparison in comparisons
+                if off.kind not in {budget.kind for budget in comparison.budgets}
+                and off.budget != comparison.name
+                and off.budget
+                == self.common.deciding_pattern(comparison.name, comparison.task, comparison.metric, off.kind)
+            ),
+        ]
 
     @property
     def has_limit(self) -> bool:
@@ -237,7 +260,7 @@ def _read_patterns(
         slices=read_slice_budgets(table[SLICES], shown, read_limits, where) if SLICES in table else (),
     )
     switched_off = tuple(SwitchedOff(*key, limits[key], reason) for key, reason in off.items())
-    return FileBudgets(common.with_target(of_target, off)), switched_off
+    return FileBudgets(common.with_target(of_target, off), common=common), switched_off
 
 
 def _read_limits(

@@ -12,7 +12,7 @@ from slimgate.judge.budget_kinds import QualityBudget, list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.facts import add_actions
 from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
-from slimgate.judge.message import format_share_above
+from slimgate.judge.message import describe_undecided, format_share_above
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.plugins.reader import KlChunks, Log
@@ -21,7 +21,7 @@ from slimgate.record.files import TEACHER
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import KL_LOGS, TaskFactsRecord
 from slimgate.report.tool_files import KL_WORDS
-from slimgate.results.base import BudgetFacts, OnInconclusive, worst_verdict
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
 
 
 class JudgedKlLogs(JudgedFiles):
@@ -108,7 +108,9 @@ def _line(judged: BudgetFacts, known: Mapping[str, Figure]) -> str:
         return f"{words} {value}, budget {judged.limit:g}: {judged.verdict}, the log has no interval of it"
     figure = known[judged.kind]
     low, high = figure.interval
-    more = "" if judged.n_needed is None else f", about {judged.n_needed:,} chunks would decide"
+    rows = "" if judged.n_needed is None else f"about {judged.n_needed:,} chunks would decide"
+    undecided = describe_undecided([judged]) if judged.verdict is Verdict.INCONCLUSIVE else ""
+    more = f", {undecided}{rows}" if undecided or rows else ""
     above = "" if judged.capped is None else f", {format_share_above(judged.capped)}"
     limit = f"{'floor' if judged.kind == 'floor' else 'budget'} {judged.limit:g}"
     return f"{words} {figure.value:.4g} [{low:.4g}, {high:.4g}], {limit}{above}: {judged.verdict}{more}"

@@ -82,7 +82,9 @@ def _judge(suite: LogSuite) -> JudgedFiles:
         )
         for name, paths in suite.target_runs.items()
     }
-    switched_off = {name: of_target.switched_off for name, of_target in budgets.items()}
+    switched_off = {
+        name: budgets[name].list_switched_off(verdicts.comparisons) for name, verdicts in judged.items()
+    }
     return JudgedAnswers(judged, suite.table.on_inconclusive, switched_off)
 
 

@@ -45,7 +45,7 @@ from slimgate.report.page.embedding import embed_json
 from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
 from slimgate.report.recommendation import recommend
-from slimgate.report.status import inside_budgets, models
+from slimgate.report.status import could_ship, models
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -80,7 +80,7 @@ def html_report(
         reasons_title=reasons_title(record),
         broken=broken_models(record),
         best=recommend(record),
-        ships=bool(inside_budgets(record)),
+        ships=bool(could_ship(record)),
         warnings=warnings(record),
         most_warnings=count_shown(record),
         weaker=section(describe_weaker(record)),

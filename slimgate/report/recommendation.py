@@ -15,6 +15,7 @@ from slimgate.report.status import (
     MOST_WORKLOADS,
     budgeted_metrics,
     choose_workloads,
+    could_ship,
     exceeds_switched_off,
     inside_budgets,
     median_ms,
@@ -35,21 +36,21 @@ def recommend(record: RunRecord) -> list[str]:
     if not any(verdicts(model) for model in variants(record)):
         return [f"**Ship nothing yet**: no {other} has been judged against a budget."]
     if failures := record.self_test.failures:
-        names = " and ".join(name.replace("_", " ") for name in failures)
-        return [f"**Ship nothing**: the gate failed its self-test ({names}), so no verdict can be trusted."]
-    able = inside_budgets(record)
+        tests = " and ".join(name.replace("_", " ") for name in failures)
+        return [f"**Ship nothing**: the gate failed its self-test ({tests}), so no verdict can be trusted."]
+    able = could_ship(record)
     if not able and record.verdict.missing and _may_ship(record):
         return [f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."]
-    if not able and (open_ := [model for model in variants(record) if _only_warns(model)]):
+    if not able and (passed := inside_budgets(record)):
         return [
-            f"**Not decided**: {_join_names(open_, 'and')} failed no budget. The undecided ones only warn."
+            f"**Ship nothing**: {_join_names(passed, 'and')} passed, but lost more than a budget that is "
+            "switched off."
         ]
-    exempt = [model for model in variants(record) if model.gated and exceeds_switched_off(model)]
-    if not able and exempt:
-        return [
-            f"**Ship nothing**: no {other} passed all of its budgets. {_join_names(exempt, 'and')} lost more "
-            "than a budget that is switched off."
-        ]
+    if not able and (undecided := [model for model in variants(record) if _only_warns(model)]):
+        names = _join_names(undecided, "and")
+        return [f"**Not decided**: {names} failed no budget. The undecided ones only warn."]
+    if not able and not record.verdict.fails and _may_ship(record):
+        return [f"**Not decided**: no {other} passed all of its budgets. The undecided ones only warn."]
     if not able:
         return [f"**Ship nothing**: no {other} passed all of its budgets."]
     small, fast = _smallest(record, able), _fastest(record, able)
@@ -86,11 +87,12 @@ def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) ->
     if unjudged:
         return f"**Ship nothing yet**: {format_count(unjudged, 'suite', 'suites')} could not be judged."
     able = [
-        set() if record.self_test.failures else {model.name for model in inside_budgets(record)}
+        set() if record.self_test.failures else {model.name for model in could_ship(record)}
         for record in records
     ]
     names = [f"**{escape(name)}**" for name in shared if all(name in suite for suite in able)]
-    if not names and not any(record.verdict.fails for record in records):
+    exempt = any(exceeds_switched_off(model) for record in records for model in variants(record))
+    if not names and not exempt and not any(record.verdict.fails for record in records):
         return f"**Not decided**: no {other} passed all of its budgets in all {len(records)} suites."
     if not names:
         return f"**Ship nothing**: no {other} passed all of its budgets in all {len(records)} suites."
@@ -117,7 +119,10 @@ def _only_warns(model: VariantRecord) -> bool:
 
 def _may_ship(record: RunRecord) -> bool:
     """Whether any gated variant has failed no budget so far."""
-    return any(model.gated and Verdict.FAIL not in verdicts(model).values() for model in variants(record))
+    return any(
+        model.gated and Verdict.FAIL not in verdicts(model).values() and not exceeds_switched_off(model)
+        for model in variants(record)
+    )
 
 
 def _smallest(record: RunRecord, able: list[VariantRecord]) -> VariantRecord | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from slimgate._system.escape import escape
 from slimgate.budgets.registry import find_kind
-from slimgate.judge.budget_kinds import is_in_points
+from slimgate.judge.budget_kinds import is_in_points, measure_harm
 from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import SwitchedOffBudget
@@ -212,19 +211,28 @@ def inside_budgets(record: RunRecord) -> list[VariantRecord]:
         and model.error is None
         and set(verdicts(model).values()) == {Verdict.PASS}
         and not unjudged_budgets(record, model, named)
-        and not exceeds_switched_off(model)
     ]
 
 
+def could_ship(record: RunRecord) -> list[VariantRecord]:
+    """The models inside their budgets, without those that a switched-off budget would have failed."""
+    return [model for model in inside_budgets(record) if not exceeds_switched_off(model)]
+
+
 def exceeds_switched_off(model: VariantRecord) -> bool:
-    """Whether a measured drop is above a limit in points that the variant's own table switches off."""
-    return any(
-        facts.drop_points is not None and facts.drop_points > budget.limit
-        for budget in model.switched_off
-        if is_in_points(budget.kind)
-        for name, facts in model.quality.items()
-        if fnmatchcase(name, budget.budget)
-    )
+    """Whether a measured drop is above a limit in points that the variant's own table switches off.
+
+    A limit does not count if the variant has another limit of its kind for the metric.
+    """
+    for off in model.switched_off:
+        facts = model.quality.get(off.budget)
+        if facts is None or facts.drop_points is None or not is_in_points(off.kind):
+            continue
+        if any(budget.kind == off.kind for budget in facts.budgets):
+            continue
+        if measure_harm(facts.drop_points, [off]) > off.limit:
+            return True
+    return False
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

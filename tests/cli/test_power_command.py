@@ -86,7 +86,7 @@ def test_both_sides_take_more_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", "--rows", "3092", "--flip-rate", "0.05", "--equivalent-points", "1"]) == 1
     out = capsys.readouterr().out
     assert out.startswith("3,092 rows cannot decide a budget of ±1 points if 5 % of the samples change")
-    assert "About 4,322 rows pass an equal model 80 % of the time." in out
+    assert "About 4,342 rows pass an equal model 80 % of the time." in out
     assert "loses or gains twice the budget" in out
 
 

@@ -241,23 +241,23 @@ def test_as_many_rows_as_needed_decide_in_four_of_five(counted: Counted, lost: i
 
 
 def test_planned_rows_pass_an_equal_model_in_four_of_five() -> None:
-    """(1.6449 + 1.2816)² 0.05 / 0.01² + 2 / 0.05 = 4,322, where one side takes 3,132."""
-    assert planned_rows(0.01, discordance=0.05, two_sided=True) == 4322
-    found = plan(4322, 0.05, 0.01, two_sided=True)
-    assert found.rows_needed == 4322
+    """(1.6449 + 1.2816)² 0.05 / 0.01² + 3 / 0.05 = 4,342, where one side takes 3,132."""
+    assert planned_rows(0.01, discordance=0.05, two_sided=True) == 4342
+    found = plan(4342, 0.05, 0.01, two_sided=True)
+    assert found.rows_needed == 4342
     assert found.equal.passes == pytest.approx(0.8, abs=0.02)
     assert found.at_budget is not None
     assert found.at_budget.passes < 0.06
     assert found.at_budget.fails < 0.06
-    assert plan(4322, 0.05, 0.01).equal.passes > 0.87
+    assert plan(4342, 0.05, 0.01).equal.passes > 0.87
 
 
 def test_looks_at_both_sides_keep_their_error_rates() -> None:
-    found = plan(4322, 0.05, 0.01, looks=4, two_sided=True)
+    found = plan(4342, 0.05, 0.01, looks=4, two_sided=True)
     assert found.at_budget is not None
     assert found.at_budget.passes < 0.06
     assert found.equal.fails < 0.06
-    assert found.equal.rows < 4322
+    assert found.equal.rows < 4342
 
 
 def test_the_outlook_of_both_sides_is_never_better() -> None:

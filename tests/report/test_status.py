@@ -52,15 +52,22 @@ def test_undecided_budgets_that_only_warn_are_not_decided() -> None:
 
 
 def test_a_drop_beyond_a_switched_off_budget_does_not_ship() -> None:
-    off = [{"budget": "f1*", "kind": "drop_points", "limit": 0.5, "reason": "not shipped"}]
-    models = [sample_record().variants[0], judged("odd", P, P, switched_off=off)]
-    record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
-    assert recommend(record) == [
-        "**Ship nothing**: no variant passed all of its budgets. **odd** lost more than a budget that is "
-        "switched off."
-    ]
-    inside = [models[0], judged("odd", P, P, switched_off=[{**off[0], "limit": 1.5}])]
-    assert inside_budgets(sample_record(variants=inside)) == [inside[1]]
+    off = [{"budget": "f1_macro", "kind": "equivalent_points", "limit": 0.5, "reason": "not shipped"}]
+    first = sample_record().variants[0]
+
+    def could(drop: float, switched_off: list[dict[str, object]]) -> list[str]:
+        model = judged("odd", P, P, switched_off=switched_off)
+        f1 = model.quality["f1_macro"].model_copy(update={"drop_points": drop})
+        model = model.model_copy(update={"quality": {**model.quality, "f1_macro": f1}})
+        record = sample_record(variants=[first, model], verdict=verdict([first, model], SelfTest(), 0))
+        assert inside_budgets(record) == [model]
+        return recommend(record)
+
+    refused = ["**Ship nothing**: **odd** passed, but lost more than a budget that is switched off."]
+    assert could(1.0, off) == could(-1.0, off) == refused  # a gain is outside of it too
+    assert "Ship nothing" not in could(0.4, off)[0]
+    # A limit of the same kind, which the variant has, replaces the common one.
+    assert "Ship nothing" not in could(1.0, [{**off[0], "kind": "drop_points"}])[0]
 
 
 def test_a_partial_run_has_not_decided_what_ships() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,7 @@ from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.environments import EnvironmentChanges
 
 if TYPE_CHECKING:
+    from slimgate.logs.comparisons import Comparison
     from slimgate.suite.variant_budgets import SwitchedOff
 
 
@@ -117,7 +118,9 @@ def judge_log_files(options: argparse.Namespace) -> int:
             repeat=repeat,
             notes=budgets[name].notes,
         )
-    switched_off = {name: of_target.switched_off for name, of_target in budgets.items()}
+    switched_off = {
+        name: budgets[name].list_switched_off(verdicts.comparisons) for name, verdicts in judged.items()
+    }
     files = JudgedAnswers(judged, options.on_inconclusive, switched_off)
     details: dict[str, dict[str, Any]] = list_details(files)
     if options.explain_environment:
@@ -140,11 +143,14 @@ def _looks(number: int) -> int:
 
 
 class _Budgets(NamedTuple):
-    """The budgets of a target. notes: about their file, such as the budgets that it switches off."""
+    """The budgets of a target. notes: about their file, such as the budgets that it switches off.
+
+    list_switched_off: as in FileBudgets.
+    """
 
     limits: LogBudgets
     notes: tuple[str, ...] = ()
-    switched_off: tuple[SwitchedOff, ...] = ()
+    list_switched_off: Callable[[Iterable[Comparison]], list[SwitchedOff]] = lambda _: []
 
 
 def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapping[str, _Budgets]:
@@ -168,7 +174,7 @@ def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapp
         name: _Budgets(
             replace(budgets.answers, measured=metrics, ranges=(*budgets.answers.ranges, *ranges)),
             budgets.notes,
-            budgets.switched_off,
+            budgets.list_switched_off,
         )
         for name, budgets in read_budgets_of_targets(options, ANSWERS, targets).items()
     }

@@ -16,6 +16,7 @@ from slimgate.record.verdicts import Weakening
 
 _MEDIAN, _LEAST_SLOWER = 0.5, 1.1
 _NOISE_OF_BUDGET = 0.25
+_ROUNDING = 1e-9
 _PART_WORDS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
 
 
@@ -26,6 +27,11 @@ def describe_other_base(old: RunRecord, new: RunRecord) -> Iterator[str]:
     changes = [f"{name} was {was:.4g} and is {now:.4g}" for name, was, now in _list_changes(old, new)]
     if changes:
         yield f"The base is another one: its {', '.join(changes)}."
+
+
+def list_worse_values(old: RunRecord, new: RunRecord) -> list[str]:
+    """The changes of `find_worse_base` that running the same base again may cause."""
+    return [*_list_slower(old, new), *_list_worse(old, new, tolerant=False)]
 
 
 def _list_other_models(old: RunRecord, new: RunRecord) -> Iterator[str]:
@@ -39,32 +45,35 @@ def _list_other_models(old: RunRecord, new: RunRecord) -> Iterator[str]:
             yield f'{model.name}: the log is of the model "{now}", and was of "{was}".'
 
 
-def find_worse_base(old: RunRecord, new: RunRecord, *, accepted: str | None) -> list[Weakening]:
+def find_worse_base(
+    old: RunRecord, new: RunRecord, *, accepted: str | None, tolerant: bool = False
+) -> list[Weakening]:
     """What makes the base easier to reach: worse values, other rules for its scores, or slower answers.
 
     Only metrics and times with a budget count. Where the direction of a metric is not known, any other value
-    counts. accepted: the reason for which the new record was accepted with all of its changes.
+    counts. accepted: the reason for which the new record was accepted with all of its changes. tolerant:
+    whether a base that is run again may be worse by a quarter of the smallest budget in points. A baseline is
+    not kept by this rule, because the base would get worse by a quarter in every release.
     """
-    worse = [*_list_slower(old, new), *_list_rescored(old, new), *_list_worse(old, new)]
+    worse = [*_list_slower(old, new), *_list_rescored(old, new), *_list_worse(old, new, tolerant=tolerant)]
     return [Weakening(about="settings", change=change, reason=accepted) for change in worse]
 
 
-def _list_worse(old: RunRecord, new: RunRecord) -> Iterator[str]:
-    """Each metric with a budget of which the base has a worse value now.
-
-    A base that is run again differs by a few answers. A fall of at most a quarter of the smallest budget in
-    points is no weakening; `describe_other_base` still notes it.
-    """
+def _list_worse(old: RunRecord, new: RunRecord, *, tolerant: bool) -> Iterator[str]:
+    """Each metric with a budget of which the base has a worse value now."""
     changes = list(_list_changes(old, new))
     if not changes:  # as for all suites of models, whose metrics may be slow to import
         return
     metrics, slices = known_metrics(old), old.task.log_slices
-    smallest = _smallest_budgets(new)
+    limits, old_limits = _smallest_budgets(new), _smallest_budgets(old)
     for name, was, now in changes:
         metric = metrics.get(slices[name]["of"] if name in slices else name)
         better_when_higher = True if name == POOLED else metric and metric.higher_is_better
         is_worse = better_when_higher in (None, now < was)
-        if name in smallest and is_worse and abs(now - was) > _NOISE_OF_BUDGET * smallest[name] / 100:
+        if name not in limits or not is_worse:
+            continue
+        limit = min(limits[name], old_limits.get(name, limits[name])) if tolerant else 0.0
+        if abs(now - was) > _NOISE_OF_BUDGET * limit / 100 + _ROUNDING:
             yield f"the base is another one: its {name} was {was:.4g} and is {now:.4g}"
 
 

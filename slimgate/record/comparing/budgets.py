@@ -59,11 +59,14 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
     return change.model_copy(update={"under_before": worst_verdict(known)})
 
 
-def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
-    """Everything that the gate of the new record demands less; weakenings without a reason come first."""
+def find_weaker(old: RunRecord, new: RunRecord, *, tolerant: bool = False) -> list[Weakening]:
+    """Everything that the gate of the new record demands less; weakenings without a reason come first.
+
+    tolerant: as in find_worse_base.
+    """
     accepted = _find_acceptance(new)
     weaker = find_weakenings(read_demands(old), read_demands(new), accepted=accepted)
-    weaker += find_worse_base(old, new, accepted=accepted)
+    weaker += find_worse_base(old, new, accepted=accepted, tolerant=tolerant)
     if old.demands is not None and not old.task.is_of_files:
         return weaker
     judged = [Weakening(about="settings", change=line, reason=accepted) for line in weaker_gates(old, new)]
@@ -174,7 +177,8 @@ def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[V
             kind=key[1],
             before=was,
             after=now,
-            regressed=_is_regression(was, _by_former_limit(now, news.get(key), limits)),
+            regressed=not _only_warns(news.get(key))
+            and _is_regression(was, _by_former_limit(now, news.get(key), limits)),
             limits=limits,
             message=after.error if now == "error" else message_of(after, *key),
         )
@@ -187,6 +191,15 @@ def _by_former_limit(
     if new is None or limits is None or not is_looser(new.facts.kind, *limits):
         return now
     return verdict_under(new.facts.kind, limits[0], new) or now
+
+
+def _only_warns(judged: Judged | None) -> bool:
+    """Whether a budget is undecided and may be, so that it fails no run."""
+    return (
+        judged is not None
+        and judged.facts.verdict is Verdict.INCONCLUSIVE
+        and judged.facts.on_inconclusive == "warn"
+    )
 
 
 def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from operator import ne
 from typing import TYPE_CHECKING, Any
 
@@ -121,12 +120,22 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
                 for key, value in params[CONTENTS][place].items()
                 if key not in allowed
             }
+    with_budget = _list_with_budget(record)
+    settings |= {
+        f"{_CONTENTS}samples of {name}": part["samples"]
+        for name, part in record.task.log_slices.items()
+        if name in with_budget and "samples" in part
+    }
     return settings
+
+
+def _list_with_budget(record: RunRecord) -> set[str]:
+    return {name for model in record.variants for name, facts in model.quality.items() if facts.budgets}
 
 
 def list_limited(record: RunRecord) -> set[str]:
     """The comparisons that a budget of any target limits, all together or in slices."""
-    limited = {name for model in record.variants for name, facts in model.quality.items() if facts.budgets}
+    limited = _list_with_budget(record)
     slices = record.task.log_slices
     return {slices[name]["of"] if name in slices else name for name in limited}
 
@@ -225,7 +234,7 @@ def _list_changes(name: str, before: Demands, now: Demands, common: str | None) 
                 looser=True,
                 gates_no_more=not is_gated,
                 # The reason for which a variant is not gated is no reason to drop its budget.
-                reason=(_find_reason_off(now, name, old) if is_gated else None) or common,
+                reason=(_find_reason_off(before, now, old) if is_gated else None) or common,
             )
     for key, new in news.items():
         if key not in olds and not _is_unjudged(before, new):
@@ -240,12 +249,15 @@ def _list_changes(name: str, before: Demands, now: Demands, common: str | None) 
             )
 
 
-def _find_reason_off(demands: Demands, name: str, budget: DemandedBudget) -> str | None:
-    """The reason for which a variant switches a budget off. In suites of logs, patterns name budgets."""
-    for off in demands.switched_off.get(name, ()):
-        if off.kind == budget.kind and fnmatchcase(budget.budget, off.budget):
-            return clean_reason(off.reason)
-    return None
+def _find_reason_off(before: Demands, now: Demands, budget: DemandedBudget) -> str | None:
+    """The new reason for which a variant switches a budget off; None if the earlier gate had this reason."""
+    earlier = {clean_reason(off.reason) for off in before.switched_off.get(budget.variant, ())}
+    reasons = [
+        clean_reason(off.reason)
+        for off in now.switched_off.get(budget.variant, ())
+        if (off.budget, off.kind) == (budget.budget, budget.kind)
+    ]
+    return next((reason for reason in reasons if reason not in earlier), None)
 
 
 def _gating_budgets(demands: Demands, name: str) -> dict[tuple[str, str], DemandedBudget]:

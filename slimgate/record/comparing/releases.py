@@ -73,7 +73,7 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
         gates_gone=missing_gates(before, after),
-        weaker=find_weaker(before, after),
+        weaker=find_weaker(before, after, tolerant=True),
         teacher=teacher,
         variants=[_read(variant, teacher, after.task.sides.original) for variant in variants],
         separation=after.separation,

@@ -17,7 +17,7 @@ from slimgate.report.plots import series_name
 from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
-    inside_budgets,
+    could_ship,
     median_ms,
     metrics,
     models,
@@ -37,7 +37,7 @@ _CURVE = 3
 def chart_data(record: RunRecord, releases: Sequence[StoredRecord] = ()) -> dict[str, Any]:
     """The data for the scripts. metrics: those with a budget first; limits: the drop that all allow."""
     names = list(dict.fromkeys([*budgeted_metrics(record), *metrics(record)]))
-    able = {model.name for model in inside_budgets(record)}
+    able = {model.name for model in could_ship(record)}
     shown = [_model(record, model, inside=model.name in able) for model in models(record)]
     return {
         "metrics": names,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from slimgate.steps.training.teacher_answers import Answers
     from slimgate.tasks.parts.objectives import Labelled
 
-    Lesson = tuple[Labelled, Encoded]
+    RowsOfBoth = tuple[Labelled, Encoded]
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
 
@@ -114,7 +114,7 @@ def distill_progressively(model: TorchModel, params: Params, context: BuildConte
 
 
 def _blocks_to_drop(
-    model: TorchModel, teacher: TorchModel, params: Params, rows: Lesson, context: BuildContext
+    model: TorchModel, teacher: TorchModel, params: Params, rows: RowsOfBoth, context: BuildContext
 ) -> list[int]:
     """Numbers of the blocks to drop now, in ascending order."""
     import torch
@@ -134,7 +134,7 @@ def _blocks_to_drop(
 
 
 def _unlikeness(
-    model: TorchModel, teacher: TorchModel, params: Params, rows: Lesson, context: BuildContext
+    model: TorchModel, teacher: TorchModel, params: Params, rows: RowsOfBoth, context: BuildContext
 ) -> float:
     """Sum of the soft losses of the first train rows."""
     import torch

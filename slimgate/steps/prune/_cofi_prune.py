@@ -149,7 +149,7 @@ class LayerLoss:
         sizes = {gate.output: gate.whole for gate in gates}
         self._gates = [sizes.get(block.feed_forward.output) for block in blocks(student.network)]
         count = min(TEACHER_LAYERS, len(self._teachers))
-        self._lessons = [(i + 1) * len(self._teachers) // count - 1 for i in range(count)]
+        self._compared_layers = [(i + 1) * len(self._teachers) // count - 1 for i in range(count)]
         self._states: dict[int, Tensor] = {}
 
     @contextmanager
@@ -167,7 +167,7 @@ class LayerLoss:
         errors = torch.stack(
             [
                 torch.stack([_error(mine, teacher_states[layer], weights) for mine in self._states.values()])
-                for layer in self._lessons
+                for layer in self._compared_layers
             ]
         )
         pairs = match_layers(errors.detach(), self._open())

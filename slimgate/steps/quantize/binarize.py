@@ -89,7 +89,7 @@ class Binarize(Step[Params]):
             activation_bits=1 if params.activations else 32,
             weights_error_of_plain_signs=round(sign_error(parts.values()), 4),
         )
-        data, loss = _lesson(model, params, context)
+        data, loss = _load_rows_and_loss(model, params, context)
         thresholds = mean_inputs(model, layers, context) if params.activations else {}
         before = {name: part.weight >= 0 for name, part in parts.items()}
         context.log.update(note_untied_tables(model.network, dict.fromkeys(parts, nn.Identity())))
@@ -118,7 +118,7 @@ def _layers(model: TorchModel, params: Params) -> dict[str, Any]:
     return {name: layer for name, layer in layers.items() if id(layer) not in float_modules}
 
 
-def _lesson(model: TorchModel, params: Params, context: BuildContext) -> tuple[Any, Any]:
+def _load_rows_and_loss(model: TorchModel, params: Params, context: BuildContext) -> tuple[Any, Any]:
     """The train rows, and the distillation loss on them."""
     from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
 

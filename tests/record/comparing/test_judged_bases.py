@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.judge_command import judge_into
+from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
 
 from slimgate.logs.answers import JudgedAnswers
@@ -18,7 +20,9 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
 from slimgate.record.comparing import compare
+from slimgate.record.comparing.budgets import find_weaker, verdict_changes
 from slimgate.record.files import StoredRecord
+from slimgate.results.base import Verdict
 
 N = 800
 POINTS = ("--drop-points", 5)
@@ -188,6 +192,106 @@ def test_predictions_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
         records.append(judge_into(tmp_path / f"report-{name}" / "int8", [*files, *POINTS]))
     comparison = compare(*records)
     assert (comparison.same_rows, comparison.weaker) == (True, [])
+
+
+def fallen_record(folder: Path, right: int, budget: str) -> StoredRecord:
+    """Base and target with equal scores: so many of 800 are right."""
+    logs = folder.with_name(f"logs-{folder.name}")
+    logs.mkdir()
+    files = [logs / f"{side}.jsonl" for side in ("base", "int8")]
+    for file in files:
+        rows = [{"id": f"{at}", "metric": "acc", "score": float(at < right)} for at in range(N)]
+        file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    budgets = logs / "budgets.toml"
+    budgets.write_text(f"[budgets]\n'*' = {budget}\n", "utf-8")
+    return judge_into(folder / "int8", [*files, "--budgets", budgets])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "right", "is_weaker"),
+    [
+        ("{ drop_points = 4.0 }", "{ drop_points = 4.0 }", 592, False),  # exactly a quarter: 8 of 800
+        ("{ drop_points = 4.0 }", "{ drop_points = 4.0 }", 591, True),
+        ("{ drop_points = 4.0 }", '{ drop_points = 9.0, reason = "x" }', 591, True),
+        ("{ drop_points = 4.0 }", "{ drop_points = 4.0, floor = 0.5 }", 599, True),
+    ],
+    ids=["a quarter", "more", "more than a quarter of the old limit", "a budget of another kind"],
+)
+def test_a_base_may_fall_by_a_quarter_of_its_smallest_budget(
+    tmp_path: Path, before: str, after: str, right: int, is_weaker: bool
+) -> None:
+    old = fallen_record(tmp_path / "v1", 600, before)
+    new = fallen_record(tmp_path / "v2", right, after)
+    of_base = [change for change in changes(old, new) if change.startswith("the base is another one")]
+    assert bool(of_base) is is_weaker
+    strict = [weakening.change for weakening in find_weaker(old.record, new.record)]
+    assert any(change.startswith("the base is another one") for change in strict)
+
+
+SWITCHED = """[budgets]
+'*' = { drop_points = 2.0 }
+[pooled]
+drop_points = 2.0
+[budgets.variants.int8]
+'*' = { drop_points = 'off', reason = 'a limit for each task' }
+'gsm8k*' = { drop_points = 5.0 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("gone", "named"),
+    [
+        ("'gsm8k*' = { drop_points = 5.0 }\n", "int8, gsm8k/acc: drop_points was 5 and is gone"),
+        ("[pooled]\ndrop_points = 2.0\n", "int8, pooled: drop_points was 2 and is gone"),
+    ],
+    ids=["its own budget", "the budget on all tasks"],
+)
+def test_an_old_reason_is_not_that_of_another_budget(tmp_path: Path, gone: str, named: str) -> None:
+    records = []
+    right = [1.0] * 300 + [0.0] * 100
+    for name, text in (("v1", SWITCHED), ("v2", SWITCHED.replace(gone, ""))):
+        logs = [
+            write_lm_eval(tmp_path / name / side, {"gsm8k": right, "arc": right}) for side in ("base", "int8")
+        ]
+        budgets = tmp_path / f"{name}.toml"
+        budgets.write_text(text, "utf-8")
+        records.append(judge_into(tmp_path / f"report-{name}" / "int8", [*logs, "--budgets", budgets]))
+    unexplained = [weakening.change for weakening in compare(*records).weaker if weakening.reason is None]
+    assert named in unexplained
+
+
+@pytest.mark.parametrize("number", [2, 3], ids=["the same slices", "other slices"])
+def test_other_samples_in_a_slice_weaken_the_gate(tmp_path: Path, number: int) -> None:
+    records = []
+    for name, topics in (("v1", 2), ("v2", number)):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = [{"id": f"{at}", "metric": "acc", "score": float(at % 9 > 0)} for at in range(N)]
+        files = [folder / f"{side}.jsonl" for side in ("base", "int8")]
+        for file in files:
+            lines = [json.dumps({**row, "topic": f"t{at % topics}"}) for at, row in enumerate(rows)]
+            file.write_text("\n".join(lines), "utf-8")
+        options = ("--slice", "topic", "--slice-points", 20)
+        records.append(judge_into(tmp_path / f"report-{name}" / "int8", [*files, *options]))
+    found = [change for change in changes(*records) if "samples of acc[topic=t0]" in change]
+    words = "the samples of acc[topic=t0] in the base's log have changed"
+    assert found == ([words] if number == 3 else [])
+
+
+def test_an_undecided_budget_that_only_warns_is_no_regression(tmp_path: Path) -> None:
+    warns = "{ drop_points = 1.0, on_inconclusive = 'warn' }"
+    old, new = (fallen_record(tmp_path / name, 600, warns) for name in ("v1", "v2"))
+    undecided = new.record.variant("int8")
+    facts = undecided.quality["acc"]
+    judged = [replace(budget, verdict=Verdict.INCONCLUSIVE) for budget in facts.budgets]
+    for action, is_regressed in (("warn", False), ("fail", True)):
+        budgets = [replace(budget, on_inconclusive=action) for budget in judged]
+        quality = {"acc": facts.model_copy(update={"budgets": budgets, "verdict": Verdict.INCONCLUSIVE})}
+        variants = [new.record.variants[0], undecided.model_copy(update={"quality": quality})]
+        record = new.record.model_copy(update={"variants": variants})
+        found = verdict_changes(old.record, record)
+        assert [(change.before, change.after) for change in found] == [("PASS", "INCONCLUSIVE")]
+        assert found[0].regressed is is_regressed
 
 
 def load_record(folder: Path, seed: int, slower: float, budget: str, *, again: float = 1.0) -> StoredRecord:

@@ -114,8 +114,8 @@ def test_a_teachers_layer_teaches_the_most_alike_open_layer() -> None:
 def test_the_hidden_states_of_a_perfect_mimic_cost_nothing(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     teacher = context.load_teacher()
-    data, taught = training_rows(model, context), training_rows(teacher, context)
-    layers = LayerLoss(model, teacher, data[0], taught[0], gates_of(model.network), 2.0)
+    data, teacher_rows = training_rows(model, context), training_rows(teacher, context)
+    layers = LayerLoss(model, teacher, data[0], teacher_rows[0], gates_of(model.network), 2.0)
     batch = {name: torch.from_numpy(values) for name, values in data[0].batch([0, 1, 2]).items()}
 
     def loss() -> float:

@@ -32,10 +32,9 @@ def planned_rows(
     two_sided: whether the budget limits a gain too; then each of both tests must pass 90 % of the time.
     margin, discordance: fractions. sizes: (groups,) rows of each group, for a plan with more such groups;
     None if rows do not come in groups. Closed form: (1.645 + 0.842)² psi / margin², in groups times a usual
-    design effect, and 2 / psi more (3 / psi if
-    two-sided), because the exact test of few changes is stricter. At least the rows
-    that pass a variant which changed nothing. At most the rows that pass 80 % of the time if every change
-    were a loss in half of the cases and nothing in the others, which needs fewer where few rows change.
+    design effect, and 2 / psi more (3 / psi on both sides), because the exact test of few changes is
+    stricter. At least the rows that pass a variant which changed nothing, and at most those of
+    `_rows_with_losses`, which are fewer where few rows change.
     """
     effect = unseen = 1.0
     if sizes is not None:
@@ -58,12 +57,11 @@ def _rows_with_losses(margin: float, discordance: float, two_sided: bool) -> flo
     Lost rows are Poisson with half of the changes as their mean; gained rows are not counted. If a gain is
     limited too, there are at most k of each 90 % of the time.
     """
-    from scipy.special import gammaincc
-    from scipy.stats import chi2
+    from scipy.special import gammaincc, gammaincinv
 
     power = (1 + POWER) / 2 if two_sided else POWER
     for losses in range(_MOST_LOSSES):
-        bound = float(chi2.ppf(1 - ALPHA, 2 * (losses + 1))) / 2  # of a Poisson mean
+        bound = float(gammaincinv(losses + 1, 1 - ALPHA))  # of a Poisson mean
         rows = bound / margin if losses else rows_without_change(margin)
         if gammaincc(losses + 1, rows * discordance / 2) >= power:
             return rows

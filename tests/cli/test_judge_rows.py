@@ -180,7 +180,7 @@ def test_cases_of_deepeval_without_any_metric_are_missing(judge: Judge, tmp_path
 def test_queries_that_mteb_did_not_answer_are_missing(judge: Judge, tmp_path: Path) -> None:
     for name in ("base", "target"):
         (tmp_path / name).mkdir()
-        queries = {f"q{at}": {"d": 1.0} for at in range(1, 9)}
+        queries = {f"q{at}": {"d": 1.0 + (name == "target")} for at in range(1, 9)}
         (tmp_path / name / "X_predictions.json").write_text(json.dumps({"x": {"test": queries}}), "utf-8")
         lines = "".join(f"q{at}\td\t1\n" for at in range(8))
         (tmp_path / name / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}", "utf-8")

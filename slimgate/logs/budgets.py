@@ -58,20 +58,20 @@ class LogBudgets:
         metrics would remove every limit on a drop.
         """
         return keep_last_of_kind(
-            budget
-            for pattern, budgets in self.patterns
-            if matches(pattern, name, task, metric) and is_pattern_for(pattern, metric)
-            for budget in budgets
+            budget for _, budgets in self._matching(name, task, metric) for budget in budgets
         )
+
+    def _matching(self, name: str, task: str, metric: str) -> Iterator[tuple[str, tuple[QualityBudget, ...]]]:
+        for pattern, budgets in self.patterns:
+            if matches(pattern, name, task, metric) and is_pattern_for(pattern, metric):
+                yield pattern, budgets
 
     def deciding_pattern(self, name: str, task: str, metric: str, kind: str) -> str | None:
         """The last pattern that matches a comparison and has a budget of this kind; None if there is none."""
         patterns = [
             pattern
-            for pattern, budgets in self.patterns
-            if matches(pattern, name, task, metric)
-            and is_pattern_for(pattern, metric)
-            and any(budget.kind == kind for budget in budgets)
+            for pattern, budgets in self._matching(name, task, metric)
+            if any(budget.kind == kind for budget in budgets)
         ]
         return patterns[-1] if patterns else None
 

@@ -65,7 +65,7 @@ def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
 def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
     """Raises DataError for a file that is on both sides, and for a folder that is a copy of the base.
 
-    A tool writes the time of a run into its folder, so that no other run has the same bytes.
+    Most tools write the time of a run into its folder, so that no other run has the same bytes.
     """
     for path, other in product(base, target):
         if not (path.exists() and other.exists()):

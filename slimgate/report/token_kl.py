@@ -122,12 +122,9 @@ def _blocks(model: VariantRecord, location: FaultLocationFacts) -> str:
 
 def kl_facts_of(behaviour: BehaviourFacts) -> list[tuple[str, str]]:
     """Name and value, for the details of one variant."""
-    location = (
-        None
-        if behaviour.fault_location is None
-        else escape(describe_fault_location(behaviour.fault_location))
-    )
-    facts = [] if location is None else [("where the fault is", location)]
+    facts = []
+    if (location := behaviour.fault_location) is not None:
+        facts.append(("where the fault is", escape(describe_fault_location(location))))
     if (kl := behaviour.kl) is None:
         return facts
     return [

@@ -95,10 +95,8 @@ def format_table(record: dict[str, Any]) -> str:
 
 def _format_row(case: Case, record_variant: dict[str, Any]) -> list[str]:
     low, high = record_variant["kl"]["mean_interval"]
-    kl, location = (
-        f"{record_variant['kl']['mean']:.3g} [{low:.3g}, {high:.3g}]",
-        record_variant["fault_location"],
-    )
+    kl = f"{record_variant['kl']['mean']:.3g} [{low:.3g}, {high:.3g}]"
+    location = record_variant["fault_location"]
     named = f"`{location['worst']}`" if location else ""
     ratio = f"{location['ratio']:.2g}" if location else ""
     fault = "none" if case.fault is None else case.fault.replace("_", " ")

@@ -1,4 +1,7 @@
-"""The loads of two load tests, matched by name and checked: comparable, or refused."""
+"""The loads of two load tests, matched by name and checked: comparable, or refused.
+
+The lengths of prompts, and of answers, are compared on the whole and not one by one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import numpy as np
 
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.judge.load_tests import part_ms
-from slimgate.logs.token_lengths import ALIKE, describe_lengths, is_alike
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import (
     ANSWERS,
@@ -26,6 +28,8 @@ from slimgate.plugins.workloads import LoadPart
 # Up to this share of a run's requests may fail, and as many may be unfinished; with more, the other times do
 # not describe the server.
 MOST_FAILED = 0.05
+# Lengths are alike up to this difference.
+ALIKE = 0.05
 _CUT = LoadRequest(failed="cut off or cancelled")
 _MANY = 3
 
@@ -145,7 +149,7 @@ def _refuse_differences(
             )
     if before is not None and after is not None and not is_alike(before, after):
         raise DataError(
-            f"{file}: prompts of load {name} have {describe_lengths(before, after)}: expected the "
+            f"{file}: prompts of load {name} have {_describe_lengths(before, after)}: expected the "
             f"prompts of {base_file}; --allow {PROMPT} compares them anyway"
         )
 
@@ -222,7 +226,7 @@ def _describe_other_answers(pair: LoadPair, *, median: bool) -> str | None:
         return "the lengths of the answers are not known"
     if is_alike(before, after, median=median):
         return None
-    return f"answers have {describe_lengths(before, after)}"
+    return f"answers have {_describe_lengths(before, after)}"
 
 
 def _answer_lengths(run: LoadRun) -> Floats | None:
@@ -234,3 +238,35 @@ def _answer_lengths(run: LoadRun) -> Floats | None:
     if len(answered) - len(known) > MOST_FAILED * len(answered):
         return None
     return np.asarray(known, dtype=np.float64)
+
+
+def is_alike(before: Floats, after: Floats, *, median: bool = True) -> bool:
+    """Whether the lengths differ by at most ALIKE.
+
+    Both are sorted and compared rank by rank, because half short and half long requests have the mean of
+    equal ones. The mean of these differences counts, relative to the longer mean. median: the medians must be
+    alike too, because a budget on a median sees only the requests near it.
+    """
+    if not (len(before) and len(after)):
+        return len(before) == len(after)
+    if _mean_difference(before, after) > ALIKE * max(before.mean(), after.mean()):
+        return False
+    medians = np.median(before), np.median(after)
+    return not median or bool(abs(medians[1] - medians[0]) <= ALIKE * max(medians))
+
+
+def _describe_lengths(before: Floats, after: Floats) -> str:
+    """What to say of lengths that are not alike."""
+    medians = f"{np.median(after):g}, {np.median(before):g} in the base"
+    return (
+        f"{after.mean():.1f} tokens on average, and {before.mean():.1f} in the base (median {medians}; "
+        f"sorted by length they differ by {_mean_difference(before, after):.1f})"
+    )
+
+
+def _mean_difference(before: Floats, after: Floats) -> float:
+    """The mean distance of two requests of one rank: the area between the two distribution functions."""
+    n = max(len(before), len(after))
+    shares = (np.arange(n) + 0.5) / n
+    ranked = [np.sort(lengths)[(shares * len(lengths)).astype(int)] for lengths in (before, after)]
+    return float(np.abs(ranked[1] - ranked[0]).mean())

@@ -14,8 +14,7 @@ from support.tool_logs import aiperf_line, llama_bench_entry, sglang_result, wri
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.find import read_any_log
-from slimgate.logs.load_tests import pair_loads
-from slimgate.logs.token_lengths import is_alike
+from slimgate.logs.load_tests import is_alike, pair_loads
 
 
 @pytest.fixture

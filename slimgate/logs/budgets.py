@@ -238,12 +238,7 @@ def _is_exception(place: Place, default: Place) -> bool:
     if len(place) > len(default):  # of a named slice, from every slice
         return True
     pairs = [(name, other) for name, other in zip(place, default, strict=True) if name != other]
-    return bool(pairs) and all(_is_narrower(name, other) for name, other in pairs)
-
-
-def _is_narrower(pattern: str, other: str) -> bool:
-    """Whether `other` matches everything that the pattern matches, and not the reverse."""
-    return _covers(other, pattern) and not _covers(pattern, other)
+    return bool(pairs) and all(_covers(other, name) and not _covers(name, other) for name, other in pairs)
 
 
 def _covers(pattern: str, other: str) -> bool:

@@ -90,7 +90,8 @@ def _keep_shared(before: Any, after: Any, at: str, lone: list[str]) -> tuple[Any
     if isinstance(before, dict) and isinstance(after, dict):
         for key, value in {**before, **after}.items():
             if not (key in before and key in after) and not _is_empty(value):
-                lone.append(_describe_option(f"{at}{key}", value))
+                text = json.dumps(value, ensure_ascii=False)  # a long value is left out
+                lone.append(f"{at}{key} = {text}" if len(text) <= LONGEST_QUOTE else f"{at}{key}")
         parts = {
             key: _keep_shared(before[key], after[key], f"{at}{key}.", lone) for key in before if key in after
         }
@@ -105,12 +106,6 @@ def _is_empty(value: Any) -> bool:
     if isinstance(value, dict):
         return all(map(_is_empty, value.values()))
     return value in (None, "", [])
-
-
-def _describe_option(name: str, value: Any) -> str:
-    """`name = value`, or the name alone if the value is long."""
-    text = json.dumps(value, ensure_ascii=False)
-    return f"{name} = {text}" if len(text) <= LONGEST_QUOTE else name
 
 
 def _keep_differing(before: object, after: object) -> tuple[object, object]:

@@ -95,12 +95,9 @@ def _describe_unchosen(unchosen: Mapping[str, Log], choices: Mapping[str, str], 
     models_by_file = " and ".join(
         f"{log.shown} has answers of {len(log.models)} models ({_list_models(log)})" for log in logs.values()
     )
-    other = "; rename the column model if it is something else" if _has_table(logs.values()) else ""
+    has_table = any(log.tool == "table" for log in logs.values())
+    other = "; rename the column model if it is something else" if has_table else ""
     return f"{models_by_file}: choose by {_suggest_choices(unchosen, choices if is_one_file else {})}{other}"
-
-
-def _has_table(logs: Iterable[Log]) -> bool:
-    return any(log.tool == "table" for log in logs)
 
 
 def _suggest_choices(logs: Mapping[str, Log], chosen: Mapping[str, str]) -> str:

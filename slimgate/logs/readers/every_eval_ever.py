@@ -8,7 +8,7 @@ Schema: versions 0.2.0 to 0.3.0 (eval.schema.json, instance_level_eval.schema.js
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -80,12 +80,11 @@ def _open_run(path: Path) -> Run:
     ]
     remedy = f"put {names[-1]} next to it" if detailed else "give a run that has a samples file"
     return Run(
-        _read_time(summary), {}, _read_model(summary), problem=_describe_figures_alone(path, figures, remedy)
+        _read_time(summary),
+        {},
+        _read_model(summary),
+        problem=str(figures_alone(path, figures, _NEEDED, remedy)).removeprefix(f"{path}: "),
     )
-
-
-def _describe_figures_alone(path: Path, figures: Sequence[tuple[str, float]], remedy: str) -> str:
-    return str(figures_alone(path, figures, _NEEDED, remedy)).removeprefix(f"{path}: ")
 
 
 def _read_time(summary: Json) -> str:

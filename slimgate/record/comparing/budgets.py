@@ -83,12 +83,6 @@ def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
     )
 
 
-def missing_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Variants that gated and are not in the new record, and neither are their budgets."""
-    names = {model.name for model in new.variants}
-    return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
-
-
 def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
     """Lines on budgets with the same limit that judge less now: without groups, builds or sliced columns.
 

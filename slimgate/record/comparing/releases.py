@@ -17,7 +17,6 @@ from slimgate.record.comparing.base import describe_other_base
 from slimgate.record.comparing.budgets import (
     budget_changes,
     find_weaker,
-    missing_gates,
     shared_variants,
     verdict_changes,
 )
@@ -72,7 +71,9 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         budgets=budget_changes(before, after),
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
-        gates_gone=missing_gates(before, after),
+        gates_gone=[
+            model.name for model in before.variants[1:] if model.gated and model.name not in names[1]
+        ],
         weaker=find_weaker(before, after, tolerant=True),
         teacher=teacher,
         variants=[_read(variant, teacher, after.task.sides.original) for variant in variants],

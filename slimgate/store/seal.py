@@ -82,7 +82,11 @@ def check_entry(folder: Path, name: str) -> Json:
     manifest = read_manifest(folder, name)
     with _detect_damage("the folder"):
         files = _list_plain_files(folder)
-    signatures = {path: _read_signature(status) for path, status in files.items()}
+    # a signature changes if the file is written or replaced, or if its times are set
+    signatures: dict[str, tuple[int, ...]] = {
+        path: (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        for path, status in files.items()
+    }
     files.pop(MANIFEST, None)
     if _READ.get(folder) != signatures:
         _check_files(folder, files, manifest)
@@ -135,11 +139,6 @@ def _iter_paths(folder: Path) -> Iterator[Path]:
         yield Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
             yield from _iter_paths(Path(entry.path))
-
-
-def _read_signature(status: os.stat_result) -> tuple[int, ...]:
-    """A value that changes if the file is written or replaced, or if its times are set."""
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @contextmanager

@@ -193,7 +193,10 @@ def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
         if parameter.name not in types:
             raise SuiteError(f"parameter {parameter.name} has no type; {FORM}")
         default = ... if parameter.default is parameter.empty else parameter.default
-        yield parameter.name, (_accept_array(types[parameter.name]), default)
+        kind = types[parameter.name]
+        if (get_origin(kind) or kind) in (list, set, frozenset):
+            kind = Annotated[kind, Strict(False)]  # accepts a tuple too: arrays of TOML are read as tuples
+        yield parameter.name, (kind, default)
 
 
 def _read_types(function: Callable[..., object], options: Collection[str]) -> dict[str, Any]:
@@ -209,9 +212,3 @@ def _read_types(function: Callable[..., object], options: Collection[str]) -> di
         )
     except Exception as error:  # an annotation is any expression
         raise SuiteError(f"its types cannot be read: {type(error).__name__}: {error}") from error
-
-
-def _accept_array(annotation: object) -> object:
-    """The type. A list or set also accepts a tuple, because arrays of TOML are read as tuples."""
-    is_collection = (get_origin(annotation) or annotation) in (list, set, frozenset)
-    return Annotated[annotation, Strict(False)] if is_collection else annotation

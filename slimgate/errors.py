@@ -53,7 +53,8 @@ class MissingExtra(SlimgateError):
     """An optional package is not installed; the message says what to install."""
 
 
-# How PyTorch, ONNX Runtime and C++ word it in an error that is no MemoryError.
+# How PyTorch, ONNX Runtime and C++ say, in an error that is no MemoryError, that the memory of the machine or
+# of its GPU ran out.
 _NO_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -63,16 +64,10 @@ _NO_MEMORY = (
 )
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that memory ran out, of the machine or of its GPU."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY)
-
-
 def in_one_line(error: BaseException) -> str:
     """`ValueError: what it said`, or `out of memory (what it said)`."""
     text = " ".join(str(error).split())
-    if out_of_memory(error):
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
         return f"out of memory ({text})" if text else "out of memory"
     return f"{type(error).__name__}: {text or 'no message'}"
 

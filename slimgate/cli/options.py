@@ -117,7 +117,12 @@ def _tables(
     properties = schema.get("properties", {})
     required = schema.get("required", ())
     options = [
-        Option(key, kind_of(of, definitions), _default(key, of, required), _about(of, definitions))
+        Option(
+            key,
+            kind=kind_of(of, definitions),
+            default=_default(key, of, required),
+            about=str(of.get("description") or _resolve(of, definitions).get("description", "")),
+        )
         for key, of in properties.items()
     ]
     yield name, tuple(options)
@@ -179,7 +184,3 @@ def _default(name: str, schema: Schema, required: Collection[str]) -> str:
     if isinstance(value, Mapping):  # TOML has no null
         value = {key: item for key, item in value.items() if item is not None}
     return NO_DEFAULT if value is None else toml_value(value)
-
-
-def _about(schema: Schema, definitions: Schema) -> str:
-    return str(schema.get("description") or _resolve(schema, definitions).get("description", ""))

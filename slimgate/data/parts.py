@@ -219,7 +219,10 @@ def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
         raise DataError(
             f"part {part}: text column {name} has type {kind}, expected string or lists of strings"
         )
-    exact, compared = _keys_of_words(column) if listed else _keys_of_texts(column)
+    if listed:  # lists of words are compared as they are, because tags depend on case and punctuation
+        exact = compared = keys_of(collapse_text(value) for value in values_of(column))
+    else:
+        exact, compared = _keys_of_texts(column)
     if (empty := is_empty_text(exact)).any():
         first = table["id"][int(empty.argmax())]
         raise DataError(
@@ -227,12 +230,6 @@ def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
             f"(first: {first}); remove these rows, or give them a text"
         )
     return exact, compared
-
-
-def _keys_of_words(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
-    """The two keys are equal for lists of words, because tags depend on case and punctuation."""
-    keys = keys_of(collapse_text(value) for value in values_of(column))
-    return keys, keys
 
 
 def _keys_of_texts(column: pa.ChunkedArray) -> tuple[Keys, Keys]:

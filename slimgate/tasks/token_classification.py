@@ -90,7 +90,7 @@ class TokenClassification(HeadTask[Params]):
             if not numbers and not all(TAG.match(part) for row in head[tag] for part in row):
                 continue
             for word in words:
-                if word != tag and any(head[tag]) and _as_many(head[word], head[tag]):
+                if word != tag and any(head[tag]) and [*map(len, head[word])] == [*map(len, head[tag])]:
                     return _tagging(data, word, tag, numbers=numbers)
         return None
 
@@ -233,10 +233,6 @@ def _counts(
     gold_spans, predicted_spans = spans_of(gold), spans_of(predicted)
     right = sum(a == b for a, b in zip(gold, predicted, strict=True))
     return len(gold_spans), len(predicted_spans), len(gold_spans & predicted_spans), len(gold), right
-
-
-def _as_many(words: list[list[str]], tags: list[list[str]]) -> bool:
-    return all(len(row_words) == len(row_tags) for row_words, row_tags in zip(words, tags, strict=True))
 
 
 def _tagging(

@@ -38,8 +38,9 @@ def guess_generation(sample: ExaminedRows) -> tuple[Json, str] | None:
     )
     if not sample.causal or prompt is None or reference is None or has_other_text:
         return None
-    if prompt.lower() not in SURE_PROMPTS and _is_class(sample, reference):
-        return None
+    column = sample.columns[reference]
+    if prompt.lower() not in SURE_PROMPTS and column.repeats and column.distinct <= _MOST_CLASSES:
+        return None  # the column is more likely to hold classes than answers
     return _generation(sample, prompt, reference)
 
 
@@ -70,19 +71,16 @@ def _generation(sample: ExaminedRows, prompt: str, reference: str | None) -> tup
 
 
 def _learnt(sample: ExaminedRows, reference: str) -> Json:
-    """The options that depend on the references."""
-    scores, max_tokens = _scores(sample, reference), _most_tokens(sample, reference)
+    """The options that depend on the references. Answers may have the tokens that the longest one needs."""
+    scores, values = _scores(sample, reference), sample.table[reference].to_pylist()
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
+    tokens = _TOKENS_OF_A_WORD * max((len(str(text).split()) for text in texts), default=0)
+    max_tokens = next((limit for limit in _LIMITS if limit >= tokens), _LIMITS[-1])
     return {"reference": reference, "scores": scores, "max_new_tokens": max_tokens}
 
 
 def _read_text_column(sample: ExaminedRows) -> str | None:
     return next(iter(sample.stated.text), None)
-
-
-def _is_class(sample: ExaminedRows, name: str) -> bool:
-    """Whether a column is more likely to hold classes than answers."""
-    column = sample.columns[name]
-    return column.repeats and column.distinct <= _MOST_CLASSES
 
 
 def guess_choices(sample: ExaminedRows) -> tuple[Json, str] | None:
@@ -124,14 +122,3 @@ def _scores(sample: ExaminedRows, reference: str) -> tuple[str, ...]:
     if column.mean_words > _SHORT and find_spec("rouge_score") is not None:
         return ("rouge",)
     return ("normalized_match",)
-
-
-def _most_tokens(sample: ExaminedRows, reference: str) -> int:
-    """The number of tokens that the longest reference needs."""
-    longest = max((_words(value) for value in sample.table[reference].to_pylist()), default=0)
-    return next((limit for limit in _LIMITS if limit >= _TOKENS_OF_A_WORD * longest), _LIMITS[-1])
-
-
-def _words(value: object) -> int:
-    values = value if isinstance(value, list) else [value]
-    return max((len(str(value).split()) for value in values), default=0)

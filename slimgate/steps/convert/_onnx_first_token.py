@@ -61,14 +61,10 @@ def keep_first_token(graph: Graph) -> int:
 
 def _chooses_first(graph: Graph, node: onnx.NodeProto) -> bool:
     """(rows, tokens, features) -> (rows, features) of the first token."""
-    if node.op_type != "Gather" or _axis(node) != 1:
+    if node.op_type != "Gather" or next((a.i for a in node.attribute if a.name == "axis"), 0) != 1:
         return False
     index = graph.value(node.input[1])
     return index is not None and index.ndim == 0 and int(index) == 0
-
-
-def _axis(node: onnx.NodeProto) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == "axis"), 0)
 
 
 def _only_for(graph: Graph, choice: onnx.NodeProto) -> list[onnx.NodeProto]:

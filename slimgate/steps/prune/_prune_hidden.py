@@ -79,7 +79,9 @@ def residual_stream(network: nn.Module) -> Stream:
     inside = {} if outer else before  # ELECTRA's embeddings have another width, and a projection
     order = list(after)
     of_stream = {name: after[name] for name in order[: order.index(heads[0])]}
-    norms = {**inside, **_within(network, stream[0].name.rpartition(".")[0]), **of_stream}
+    stack = stream[0].name.rpartition(".")[0]
+    in_stack = {f"{stack}.{n}": m for n, m in network.get_submodule(stack).named_modules()}
+    norms = {**inside, **in_stack, **of_stream}
     return Stream(
         width=width,
         tables=tuple(name for name in wide if name in inside),
@@ -130,10 +132,6 @@ def _around_blocks(network: nn.Module) -> tuple[dict[str, nn.Module], dict[str, 
     before = dict(named[:place])
     after = {name: module for name, module in named[place:] if id(module) not in within}
     return before, after
-
-
-def _within(network: nn.Module, name: str) -> dict[str, nn.Module]:
-    return {f"{name}.{inner}": module for inner, module in network.get_submodule(name).named_modules()}
 
 
 def _is_norm(module: nn.Module, width: int) -> bool:

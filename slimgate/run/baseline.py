@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from slimgate.errors import DataError, SuiteError, did_you_mean
 from slimgate.record.budgets import is_looser
+from slimgate.record.comparing.budgets import list_missing_gates
 from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
 from slimgate.record.demands import Demands
 from slimgate.record.files import RECORD, StoredRecord, baselines_in, read_run
@@ -249,9 +250,7 @@ def describe_baseline(
         name=run.record.accepted.name if run.record.accepted else None,
         created=run.record.created,
         loosened=loosened,
-        gates_gone=[
-            model.name for model in run.record.variants[1:] if model.gated and model.name not in variants
-        ],
+        gates_gone=list_missing_gates(run.record, variants),
         weaker=weaker,
     )
 

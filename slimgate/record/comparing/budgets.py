@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.record.budgets import (
@@ -81,6 +81,11 @@ def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
     return sorted(
         changes, key=lambda verdict_change: (not verdict_change.regressed, _ORDER.index(verdict_change.after))
     )
+
+
+def list_missing_gates(old: RunRecord, names: Container[str]) -> list[str]:
+    """Variants of a record that had budgets and are not among `names`, so that nothing judges them."""
+    return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
 
 
 def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:

@@ -17,6 +17,7 @@ from slimgate.record.comparing.base import describe_other_base
 from slimgate.record.comparing.budgets import (
     budget_changes,
     find_weaker,
+    list_missing_gates,
     shared_variants,
     verdict_changes,
 )
@@ -71,9 +72,7 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         budgets=budget_changes(before, after),
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
-        gates_gone=[
-            model.name for model in before.variants[1:] if model.gated and model.name not in names[1]
-        ],
+        gates_gone=list_missing_gates(before, names[1]),
         weaker=find_weaker(before, after, tolerant=True),
         teacher=teacher,
         variants=[_read(variant, teacher, after.task.sides.original) for variant in variants],

@@ -43,7 +43,7 @@ class Lists(Table):
 
 
 def _form(value: object) -> str:
-    """Removes a tag in brackets from a key, for errors."""
+    """The tag of the form of a value. The tags are in brackets, so that errors leave them out."""
     return "[table]" if isinstance(value, dict | Lists) else "[list]"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import slimgate
 from slimgate._system.closed_pipes import ignore_closed_pipes
 from slimgate._system.garbage import rare_collection
+from slimgate._system.threads import limit_spinning
 from slimgate.cli.parser import CommandParser
 from slimgate.errors import SlimgateError
 
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     3 is an error in slimgate, as in pytest: Python's own code for it, 1, would look like a verdict.
     """
     is_whole_process = arguments is None
+    if is_whole_process:
+        limit_spinning()
     with rare_collection() if is_whole_process else nullcontext(), ignore_closed_pipes():
         try:
             return _run(arguments)

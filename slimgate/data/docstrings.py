@@ -1,9 +1,10 @@
-"""Plain prose in the docstrings of installed packages and of the standard library; nothing is imported or run.
+"""Plain prose in the docstrings of installed packages and of the standard library.
 
-The source files are read with `ast`. A docstring is cut into blocks at blank lines. A block stays only if it
-is prose: every line at the docstring's own margin (so the indented bodies of Parameters, Args:, directives
-and literal blocks go), no doctest, table, list item or field list, a capital first letter and a closing full
-stop. Markup is then reduced to its text, and names that would give the library away are masked.
+The source files are read with `ast`; nothing is imported or run. A docstring is cut into blocks at blank
+lines. A block stays only if it is prose: every line at the docstring's own margin (so the indented bodies of
+Parameters, Args:, directives and literal blocks go), no doctest, table, list item or field list, a capital
+first letter and a closing full stop. Markup is then reduced to its text, and names that would give the
+library away are masked.
 """
 
 from __future__ import annotations

@@ -105,12 +105,8 @@ def format_share_above(capped: CappedFacts) -> str:
     share, low, high = (f"{number:.2g}" for number in numbers)
     limit = f"{100 * capped.above_max:.2g}"
     uncapped = f", {significant(capped.uncapped)} without the cap" if capped.above > 0 else ""
-    return f"above the cap of {_format_cap(capped.cap)}: {share} % [{low}, {high}], limit {limit} %{uncapped}"
-
-
-def _format_cap(cap: float) -> str:
-    """`0.25`, or `1,000`."""
-    return f"{cap:,.0f}" if cap >= 100 else f"{cap:.3g}"
+    cap = f"{capped.cap:,.0f}" if capped.cap >= 100 else f"{capped.cap:.3g}"
+    return f"above the cap of {cap}: {share} % [{low}, {high}], limit {limit} %{uncapped}"
 
 
 def _sign_of(kind: str) -> str:

@@ -148,12 +148,8 @@ def _read_function(name: str, body: str) -> ToolCall | None:
     if _PARAMETER.sub("", body).strip():
         return None
     # the template writes a line break before and after each value
-    arguments = {key: _strip_line_breaks(value) for key, value in _PARAMETER.findall(body)}
+    arguments = {key: value.removeprefix("\n").removesuffix("\n") for key, value in _PARAMETER.findall(body)}
     return ToolCall(name, {key.strip(): Untyped(value) for key, value in arguments.items()})
-
-
-def _strip_line_breaks(text: str) -> str:
-    return text.removeprefix("\n").removesuffix("\n")
 
 
 _MISTRAL_CALL = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*\w+)?\s*(?:\[ARGS\])?\s*(\{.*\})\s*", re.DOTALL)

@@ -213,16 +213,14 @@ def _read_reply(request: Request, reply: Json) -> Reply:
     choice = reply["choices"][0]
     if request.options.get("echo"):
         return _read_logprobs(choice, reply.get("usage"))
-    text = choice["text"] if isinstance(request.prompt, str) else _message_text(choice["message"])
+    if isinstance(request.prompt, str):
+        text = choice["text"]
+    else:  # tool calls in their canonical form, without text next to them
+        calls = choice["message"].get("tool_calls")
+        text = write_calls(calls) if calls else choice["message"].get("content")
     usage = reply.get("usage")
     tokens = None if usage is None else int(usage["completion_tokens"])
     return Reply(str(text or ""), choice.get("finish_reason"), tokens)
-
-
-def _message_text(message: Json) -> str | None:
-    """The tool calls in their canonical form, without text next to them; else the text."""
-    calls = message.get("tool_calls")
-    return write_calls(calls) if calls else message.get("content")
 
 
 def _read_logprobs(choice: Json, usage: Mapping[str, int] | None) -> Reply:

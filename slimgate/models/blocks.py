@@ -195,7 +195,8 @@ def _block(network: nn.Module, name: str) -> Block:
 
 def _parts(network: nn.Module, name: str, layout: Layout) -> Block:
     holder: Any = network.get_submodule(f"{name}.{layout.attention}")
-    head_dim = _head_dim(holder)
+    attributes = ("head_dim", "attention_head_size", "key_value_proj_dim")
+    head_dim = int(next(value for attribute in attributes if (value := getattr(holder, attribute, None))))
     query, key = (width(network.get_submodule(f"{name}.{part}"))[1] for part in (layout.query, layout.key))
     if layout.query == layout.key:
         inner = width(network.get_submodule(f"{name}.{layout.output}"))[0]
@@ -211,11 +212,6 @@ def _parts(network: nn.Module, name: str, layout: Layout) -> Block:
         head_dim=head_dim,
     )
     return Block(name, attention, _feed_forward(network, name, layout))
-
-
-def _head_dim(attention: nn.Module) -> int:
-    names = ("head_dim", "attention_head_size", "key_value_proj_dim")
-    return int(next(value for name in names if (value := getattr(attention, name, None))))
 
 
 def _feed_forward(network: nn.Module, name: str, layout: Layout) -> FeedForward:

@@ -355,12 +355,6 @@ def _check_folder(folder: Path, text: str) -> str:
     return kind
 
 
-def _model_below(folder: Path, text: str) -> str:
-    """`. Did you mean "package:NAME/model"?` if a folder in this one is a model."""
-    below = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    return f'. Did you mean "{text.rstrip("/")}/{below[0]}"?' if below else ""
-
-
 def _check_weights(folder: Path, text: str) -> None:
     graphs = [form.files[0] for form in list_graph_forms().values()]
     for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
@@ -372,7 +366,8 @@ def _check_weights(folder: Path, text: str) -> None:
                 if pickles and alternatives
                 else ""
             )
-            hint = hint or _model_below(folder, text)
+            if not hint and (below := sorted(path.parent.name for path in folder.glob("*/config.json"))):
+                hint = f'. Did you mean "{text.rstrip("/")}/{below[0]}"?'
             raise SuiteError(
                 f'"{text}": {folder} has no {needed}{alternatives}, expected the folder of a '
                 f"saved model{hint}"

@@ -136,7 +136,13 @@ def _without_notes(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelPr
 
 def _check_layers(network: nn.Module) -> None:
     """Raises BuildError for layers that ONNX operators cannot express: integers, tables of few bits."""
-    types = sorted({type(m).__name__ for m in network.modules() if _computes_in_integers(m)})
+    types = sorted(
+        {
+            type(m).__name__
+            for m in network.modules()
+            if type(m).__module__ in INTEGER_LAYERS or getattr(m, "activations", None) == "int8"
+        }
+    )
     if types:
         raise BuildError(
             f"{type(network).__name__}: its layers {', '.join(types)} compute in integers, which cannot "
@@ -150,11 +156,6 @@ def _check_layers(network: nn.Module) -> None:
             "cannot be exported; set embeddings = 8, leave it out, or export the model first, then "
             "quantize it with onnx_weight_only"
         )
-
-
-def _computes_in_integers(module: nn.Module) -> bool:
-    is_integer_layer = type(module).__module__ in INTEGER_LAYERS
-    return is_integer_layer or getattr(module, "activations", None) == "int8"
 
 
 def _is_packed_table(module: nn.Module) -> bool:

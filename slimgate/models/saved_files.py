@@ -145,8 +145,3 @@ def read_description(folder: Path) -> Json:
     """The content of slimgate.json."""
     description: Json = json.loads((folder / DESCRIPTION).read_text("utf-8"))
     return description
-
-
-def is_checkpoint(folder: Path) -> bool:
-    """Whether an artifact is a copy of a quantized checkpoint (slimgate/models/checkpoint.py)."""
-    return "checkpoint" in read_description(folder)

@@ -111,11 +111,6 @@ class Served:
         self.folder = folder  # the first folder is often a step's scratch folder, which is removed
 
 
-def is_served(folder: Path) -> bool:
-    """Whether an artifact's folder is of this kind."""
-    return bool(read_description(folder).get("kind") == KIND)
-
-
 def load_served(folder: Path, device: str) -> Served:
     """Loads what `Served.save` wrote."""
     description = read_description(folder)

@@ -55,11 +55,6 @@ class SpeculativeModel(TorchModel):
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
 
 
-def is_speculative(folder: Path) -> bool:
-    """Whether an artifact holds a draft model."""
-    return NOTE in read_description(folder)
-
-
 def load_speculative(folder: Path, *, device: str = "cpu") -> SpeculativeModel:
     """Loads what `SpeculativeModel.save` wrote, in evaluation mode.
 

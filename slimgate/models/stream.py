@@ -26,8 +26,6 @@ from slimgate.models.server_errors import describe, message_of
 if TYPE_CHECKING:
     import httpx2
 
-    from slimgate.plugins.base import Json
-
 _END = b"[DONE]"
 _TEXTS = ("content", "reasoning_content", "tool_calls")
 _LAST_BYTES = 1.0  # the longest time in seconds that a server may take to end a stream after its last event
@@ -126,7 +124,9 @@ async def _read(response: httpx2.Response, sent: float) -> Timed:
                 tokens = int(usage.get("completion_tokens") or 0)
             for choice in event.get("choices") or ():
                 is_complete = is_complete or choice.get("finish_reason") is not None
-                if _has_text(choice):
+                # text of completions, or of a chat, in which a model may think or call tools
+                delta = choice.get("delta") or {}
+                if choice.get("text") or any(delta.get(name) for name in _TEXTS):
                     first, last, pieces = first or now, now, pieces + 1
         end = time.perf_counter()
         await _drain(events)
@@ -159,9 +159,3 @@ async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
                 yield line[5:].strip()
     if rest.startswith(b"data:"):
         yield rest[5:].strip()
-
-
-def _has_text(choice: Json) -> bool:
-    """Whether a piece has text: of completions, or of a chat, in which a model may think or call tools."""
-    delta = choice.get("delta") or {}
-    return bool(choice.get("text") or any(delta.get(name) for name in _TEXTS))

@@ -13,7 +13,7 @@ A step that changes modules (not only weights) records a modification; on loadin
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -141,7 +141,9 @@ def load_torch_model(
         description["architecture"], AutoConfig.from_pretrained(folder, trust_remote_code=False)
     )
     for change in description["modifications"]:
-        with _view_as(network, change.get("tower")):
+        # the network as the repeated step had it: for two towers, one of them
+        tower: Tower | None = change.get("tower")
+        with nullcontext() if tower is None else cast("TwoTowers", network).view_as(tower):
             (load_plugin("step", change["step"]).restore or restore)(network, change["spec"])
     _share(network, folder / WEIGHTS)
     if (folder / GENERATION).exists():
@@ -162,11 +164,6 @@ def to_float32_(model: Model) -> Model:
         model.network.to(torch.float32)
         model.config.dtype = torch.float32
     return model
-
-
-def _view_as(network: nn.Module, tower: Tower | None) -> AbstractContextManager[None]:
-    """The view of the network that the repeated step had: for two towers, one tower."""
-    return nullcontext() if tower is None else cast("TwoTowers", network).view_as(tower)
 
 
 def _load_tokenizer(network: nn.Module, folder: Path) -> PreTrainedTokenizerBase:

@@ -64,7 +64,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not has_candidates(search) and not needs_suites:
         return
     from slimgate._system.garbage import rare_collection
+    from slimgate._system.threads import limit_spinning
 
+    limit_spinning()
     with rare_collection():
         _start_session(config, search)
 

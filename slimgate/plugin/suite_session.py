@@ -15,8 +15,9 @@ from slimgate._system.files import replacing, write_atomically
 from slimgate._system.timestamps import format_now
 from slimgate.plugin.suite_looks import SuiteLooks
 from slimgate.plugins.rows import GATE
-from slimgate.record.comparing.demands import find_weakenings, read_demands
+from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.separation import separate_variants
+from slimgate.record.comparing.weakenings import find_weakenings
 from slimgate.record.demands import Demands
 from slimgate.record.files import LOGS, log_name
 from slimgate.record.machine import Machine, PeakRates

@@ -9,7 +9,7 @@ from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.run import RunRecord
 from slimgate.report.tables import blocks, bullets
-from slimgate.results.behaviour import BehaviourFacts, Flips
+from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 
@@ -105,15 +105,12 @@ def _explain_drops(
         yield _VERDICTS
 
 
-def _is_exact(flips: Flips) -> bool:
-    """Whether rows are the units of the interval; groups of rows have Gaffke's bound."""
-    return flips.interval is not None and flips.groups is None
-
-
 def _explain_answers(behaviour: list[BehaviourFacts]) -> Iterator[str]:
     flips = [facts.flips for facts in behaviour if facts.flips is not None]
     if flips:
-        yield _FLIPS + (_FLIPS_INTERVAL if any(_is_exact(counted) for counted in flips) else "")
+        # rows are the units of the interval; groups of rows have Gaffke's bound
+        is_exact = any(counted.interval is not None and counted.groups is None for counted in flips)
+        yield _FLIPS + (_FLIPS_INTERVAL if is_exact else "")
     slices = [part for facts in behaviour for part in facts.slices or ()]
     if slices:
         yield _SLICE + (_SLICE_BUDGET if any(part.worst is not None for part in slices) else "")

@@ -52,7 +52,8 @@ def log_table(
             return 1, harm(pair)
         return (2 if name not in slices else 3) if facts.budgets else 4, harm(pair)
 
-    changes = _behaviour_lines(model.behaviour)[:limit]
+    facts = model.behaviour
+    changes = [] if facts is None else [_behaviour_line(facts, budget) for budget in facts.budgets[:limit]]
     first = sorted(model.quality.items(), key=place)[: limit - len(changes)]
     shown = sorted(first, key=harm)
     more = len(model.quality) - len(shown)
@@ -90,12 +91,8 @@ def _metric_line(name: str, facts: QualityFacts) -> Line:
     )
 
 
-def _behaviour_lines(facts: BehaviourFacts | None) -> list[Line]:
-    """A line for each budget on flips, slices and other changes of answers."""
-    return [] if facts is None else [_behaviour_line(facts, budget) for budget in facts.budgets]
-
-
 def _behaviour_line(facts: BehaviourFacts, budget: BudgetFacts) -> Line:
+    """The line of a budget on flips, slices and other changes of answers."""
     name, verdict = budget_words(budget.kind), _verdict(budget.verdict)
     if not is_slices_kind(budget.kind):
         known = behaviour_budget(facts, budget)

@@ -125,6 +125,8 @@ def _details(record: RunRecord) -> list[str]:
     """The folded sections, ordered by how many readers want them."""
     verdicts, (heading_words, slices) = verdict_list(record), worst_slices(record)
     mistake_words, mistakes = worst_mistakes(record)
+    flips = [model.behaviour.flips for model in record.variants if model.behaviour is not None]
+    confident = any(has_confidence(counted.quoted) for counted in flips if counted is not None)
     return [
         _fold_if_any(
             "Verdicts", bullets(verdicts), f", {format_count(len(verdicts), 'line', 'lines')} with methods"
@@ -135,7 +137,7 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any(
             "Rows from right to wrong",
             lost_rows(record),
-            ", where each variant is most confidently wrong" if _has_confidence(record) else "",
+            ", where each variant is most confidently wrong" if confident else "",
         ),
         _fold_if_any("Rows from wrong to right", won_rows(record), ", which a budget limits too"),
         _fold_if_any(_MORE_GATED, more_gated_metrics(record)),
@@ -160,11 +162,6 @@ def _details(record: RunRecord) -> list[str]:
             _without_heading(machine(record)),
         ),
     ]
-
-
-def _has_confidence(record: RunRecord) -> bool:
-    flips = [model.behaviour.flips for model in record.variants if model.behaviour is not None]
-    return any(has_confidence(counted.quoted) for counted in flips if counted is not None)
 
 
 def _describe_page(record: RunRecord) -> str:

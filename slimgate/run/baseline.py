@@ -13,7 +13,8 @@ from typing import NamedTuple
 from slimgate.errors import DataError, SuiteError, did_you_mean
 from slimgate.record.budgets import is_looser
 from slimgate.record.comparing.budgets import list_missing_gates
-from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
+from slimgate.record.comparing.demands import read_demands
+from slimgate.record.comparing.weakenings import budget_changes, find_weakenings
 from slimgate.record.demands import Demands
 from slimgate.record.files import RECORD, StoredRecord, baselines_in, read_run
 from slimgate.record.run import RunRecord

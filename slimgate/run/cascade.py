@@ -143,10 +143,12 @@ def make_cascade(
         gates = choose_gates(answers, table.drop_points)
         log["selection"] = _summarise_selection(gates, answers) | {"drop_points": table.drop_points}
     else:
-        gates = [
-            Gate(1.0, _raise_threshold(threshold), np.zeros(0, dtype=np.bool_))
+        # 1 is raised above 1, so that rows whose probability rounds to 1 are passed on
+        raised = [
+            float(np.nextafter(threshold, 2.0)) if threshold == 1.0 else threshold
             for threshold in table.thresholds
         ]
+        gates = [Gate(1.0, threshold, np.zeros(0, dtype=np.bool_)) for threshold in raised]
     log |= {
         "thresholds": [gate.threshold for gate in gates],
         "temperatures": [gate.temperature for gate in gates],
@@ -274,11 +276,6 @@ def _place_threshold(ranked: Floats, count: int) -> float:
         return float(np.nextafter(ranked[-1], 2.0))
     middle = float((ranked[count - 1] + ranked[count]) / 2)
     return middle if middle > ranked[count - 1] else float(ranked[count])
-
-
-def _raise_threshold(threshold: float) -> float:
-    """The threshold, raised above 1 if it is 1, so that rows whose probability rounds to 1 are passed on."""
-    return float(np.nextafter(threshold, 2.0)) if threshold == 1.0 else threshold
 
 
 def find_best_temperature(answers: Answers) -> float:

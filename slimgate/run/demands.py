@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import code_parts, file_sha256, folder_digest, json_digest
 from slimgate.plugins.rows import CONFIRM, GATE
-from slimgate.record.comparing.demands import CODE
+from slimgate.record.comparing.setting_rules import CODE
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.verdicts import SwitchedOffBudget
 from slimgate.run.rows import PreparedRows

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slimgate.errors import BuildError
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
-from slimgate.models.saved_files import SPECULATIVE, is_checkpoint
+from slimgate.models.saved_files import SPECULATIVE, read_description
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import NEW_TOKENS, Macs
@@ -199,17 +199,18 @@ class Eager(Runtime[Params]):
 
     def load_model(self, folder: Path, device: str) -> TorchModel | Served:
         """The TorchModel of an artifact, or the Served."""
-        if is_checkpoint(folder):
+        description = read_description(folder)
+        if "checkpoint" in description:  # a copy of a quantized checkpoint
             from slimgate.models.checkpoint import load_checkpoint
 
             return load_checkpoint(folder, device=device)
-        from slimgate.models.served import is_served, load_served
-        from slimgate.models.speculative_model import is_speculative, load_speculative
+        from slimgate.models.served import load_served
+        from slimgate.models.speculative_model import NOTE, load_speculative
         from slimgate.models.torch_model import load_torch_model
 
-        if is_served(folder):
+        if description.get("kind") == SERVED:
             return load_served(folder, device)
-        if is_speculative(folder):
+        if NOTE in description:  # it has a draft model
             return load_speculative(folder, device=device)
         return load_torch_model(folder, device=device)
 

@@ -13,7 +13,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate._system import digests
 from slimgate.plugin.plan_text import plan_lines
-from slimgate.record.comparing.demands import find_weakenings
+from slimgate.record.comparing.weakenings import find_weakenings
 from slimgate.run.demands import make_demands
 from slimgate.run.gate_results import list_budgeted_checks
 from slimgate.run.result_keys import make_results_keys

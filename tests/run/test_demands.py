@@ -21,7 +21,8 @@ from slimgate.judge.budget_tables import (
     SliceBudget,
     TeacherBudgetTable,
 )
-from slimgate.record.comparing.demands import _RULES, CODE, find_weakenings
+from slimgate.record.comparing.setting_rules import _RULES, CODE
+from slimgate.record.comparing.weakenings import find_weakenings
 from slimgate.record.demands import Demands
 from slimgate.record.verdicts import Weakening
 from slimgate.run.demands import NO_DEMAND, make_demands

@@ -74,9 +74,9 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_r
 def _judge_weights(
     variant: ModelHandle, shares: WeightShares | None, budget: QuantizedBudget
 ) -> list[BudgetFacts]:
-    """The verdict on the precision of a variant's weights; None if it is unknown and no budget gates.
+    """The verdict on the precision of a variant's weights; none if it is unknown and no budget gates.
 
-    Raises MeasureError if the budget gates and the files do not say their precision.
+    Raises MeasureError if the variant is gated and its files do not say their precision.
     """
     if shares is not None:
         return [judge_quantized(shares.quantized_share, budget.limit, budget.reason)]

@@ -13,9 +13,9 @@ from slimgate.record.budgets import (
     message_of,
     verdict_under,
 )
-from slimgate.record.comparing import demands
+from slimgate.record.comparing import weakenings
 from slimgate.record.comparing.base import find_worse_base
-from slimgate.record.comparing.demands import find_weakenings, read_demands
+from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.facts import BudgetChange, Outcome, VerdictChange
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import Weakening
@@ -35,7 +35,7 @@ _ORDER: tuple[Outcome | None, ...] = (
 
 def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
     """Limits that changed, of the teacher and of variants in both releases; the looser limits come first."""
-    changes = demands.budget_changes(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
+    changes = weakenings.budget_changes(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
     return [_with_former_verdict(change, new) for change in changes]
 
 
@@ -65,7 +65,7 @@ def find_weaker(old: RunRecord, new: RunRecord, *, tolerant: bool = False) -> li
     tolerant: as in find_worse_base.
     """
     accepted = _find_acceptance(new)
-    weaker = find_weakenings(read_demands(old), read_demands(new), accepted=accepted)
+    weaker = weakenings.find_weakenings(read_demands(old), read_demands(new), accepted=accepted)
     weaker += find_worse_base(old, new, accepted=accepted, tolerant=tolerant)
     if old.demands is not None and not old.task.is_of_files:
         return weaker

@@ -145,7 +145,8 @@ class Contender:
         gc.disable()
         gc.collect()
         gc.freeze()  # loaded objects stay, so collecting between blocks takes no time
-        return {"seconds": seconds, "threads": _read_threads(threads)}
+        torch = sys.modules.get("torch")  # the runtime may have loaded it
+        return {"seconds": seconds, "threads": threads if torch is None else int(torch.get_num_threads())}
 
     def _time(self, calls: int, discard: int, turns: list[int]) -> tuple[list[float], list[float]]:
         """Seconds of each call, and the part of them in which another process had the core."""
@@ -165,12 +166,6 @@ class Contender:
                     seconds.append(self._clock.time(call, argument))
                     waited.append(queue.stop(seconds[-1]))
         return seconds, waited
-
-
-def _read_threads(threads: int) -> int:
-    """The threads that PyTorch reports, if it is loaded; else `threads`."""
-    torch = sys.modules.get("torch")
-    return threads if torch is None else int(torch.get_num_threads())
 
 
 def serve(pipe: Connection) -> None:

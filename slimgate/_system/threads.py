@@ -13,10 +13,10 @@ CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 TOKENIZERS_PARALLELISM, RAYON_NUM_THREADS = "TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS"
 
 
-# How threads of OpenMP wait, and how often those of libgomp, which PyTorch's wheels for Linux have, look for work
-# before they sleep. 1,000 times is what libgomp itself does where it starts more threads than there are cores.
+# How OpenMP's threads wait, and how often those of libgomp look for work before they sleep. PyTorch's wheels
+# for Linux contain libgomp. It looks 1,000 times itself if it starts more threads than there are cores.
 OMP_WAIT_POLICY, GOMP_SPINCOUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
-FEW_LOOKS = "1000"
+SHORT_SPIN = "1000"
 
 
 def limit_spinning() -> None:
@@ -29,7 +29,7 @@ def limit_spinning() -> None:
     Call it before torch is imported, because libgomp reads the variable once. Child processes inherit it.
     """
     if OMP_WAIT_POLICY not in os.environ:
-        os.environ.setdefault(GOMP_SPINCOUNT, FEW_LOOKS)
+        os.environ.setdefault(GOMP_SPINCOUNT, SHORT_SPIN)
 
 
 def default_threads() -> int:

@@ -1,13 +1,21 @@
-"""Default threads: what a container may use, not what its host has."""
+"""Default threads: what a container may use, not what its host has; and how threads wait."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from slimgate._system.threads import default_threads, quota, tokenizer_settings, tokenizer_threads
+from slimgate._system.threads import (
+    default_threads,
+    limit_spinning,
+    quota,
+    tokenizer_settings,
+    tokenizer_threads,
+)
 
 
 @pytest.mark.parametrize(("text", "cpus"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1)])
@@ -24,6 +32,44 @@ def test_no_limit_is_no_limit(tmp_path: Path, text: str) -> None:
 
 def test_a_system_without_cgroups_has_no_limit(tmp_path: Path) -> None:
     assert quota(tmp_path / "none") > 1000
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "300000"}, "300000"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+        ({"OMP_NUM_THREADS": "2"}, "1000"),
+    ],
+)
+def test_threads_wait_shortly_unless_the_environment_says_how(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str | None
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(environment))
+    limit_spinning()
+    assert os.environ == environment | ({} if expected is None else {"GOMP_SPINCOUNT": expected})
+
+
+HOOKS = """
+import os, sys
+
+def pytest_collection_finish():
+    print("spin", os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("suites", "expected"), [(True, "spin 1000 False"), (False, "spin None False")])
+def test_a_run_of_suites_sets_it_before_torch_is_loaded(
+    bench: Path, suite_text: str, *, suites: bool, expected: str
+) -> None:
+    if suites:
+        (bench / "gate.toml").write_text(suite_text)
+    (bench / "conftest.py").write_text(HOOKS)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "OMP"))}
+    command = [sys.executable, "-m", "pytest", "bench", "--collect-only", "-q", "-s", "--rootdir", "."]
+    done = subprocess.run(command, cwd=bench.parent, env=environment, capture_output=True, text=True)
+    assert expected in done.stdout.splitlines(), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("wanted", [None, "", "many", "0"])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import floor, isfinite, log10
 
 MISSING = "–"
-_MEGABYTE = 1024**2
+MEGABYTE = 1024**2
 _TINY = 1e-4
 _FURTHER_DECIMALS = 3
 
@@ -48,7 +48,7 @@ def megabytes(size: int | None) -> str:
     """Megabytes of 1024² bytes, with one decimal, or more below 1."""
     if size is None:
         return MISSING
-    return to_fixed(size / _MEGABYTE, 1) if size >= _MEGABYTE else significant(size / _MEGABYTE, 2)
+    return to_fixed(size / MEGABYTE, 1) if size >= MEGABYTE else significant(size / MEGABYTE, 2)
 
 
 def duration(seconds: float | None) -> str:

@@ -92,8 +92,8 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
     from slimgate.judge.metrics import load_metric
     from slimgate.judge.quality import judge_quality
     from slimgate.results.base import Verdict
+    from slimgate.results.checks import TEACHER
     from slimgate.run.slicing import find_column_slices
-    from slimgate.suite.suite import TEACHER
 
     suite, teacher = suite_run.suite, suite_run.outcomes(TEACHER)
     budgets, _ = suite.budgets[name].drop_over_builds()

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from slimgate._system.number_text import MEGABYTE
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, QuantizedBudget, SizeBudget
 from slimgate.judge.decision import to_verdict
@@ -28,7 +29,6 @@ from slimgate.results.base import BudgetFacts, Verdict
 
 # How many fresh processes of each model a budget needs. With fewer it is INCONCLUSIVE.
 READINGS = 6
-_MEGABYTE = 1024**2
 
 
 def judge_compression(
@@ -99,7 +99,7 @@ def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> Budge
 
 def memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | None) -> str:
     """The line of the gate."""
-    sizes = f"{memory.variant / _MEGABYTE:.1f} vs {memory.teacher / _MEGABYTE:.1f} MB"
+    sizes = f"{memory.variant / MEGABYTE:.1f} vs {memory.teacher / MEGABYTE:.1f} MB"
     line = f"{name}: peak memory {sizes}, {memory.ratio:.3f} of the teacher's"
     if memory.readings > 1:
         line += f" [{memory.spread[0]:.3f}, {memory.spread[1]:.3f}] (n={memory.readings} processes)"

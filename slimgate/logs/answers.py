@@ -104,7 +104,7 @@ class JudgedAnswers(JudgedFiles):
                 )
 
     def outcomes(self) -> Mapping[str, Outcomes]:
-        from slimgate.record.files import TEACHER
+        from slimgate.results.checks import TEACHER
 
         answers = {name: outcomes_of(judged, of_base=False) for name, judged in self.verdicts.items()}
         return {TEACHER: self._base_outcomes, **answers}

@@ -30,8 +30,8 @@ def digest_logs(logs: Iterable[Log]) -> dict[str, str]:
 
 def make_base_record(judged: Mapping[str, QualityJudgement], parent: str | None) -> VariantRecord:
     """The base of answers: its value of each metric. judged: by metric, of any target."""
-    from slimgate.record.files import TEACHER
     from slimgate.record.run import VariantRecord
+    from slimgate.results.checks import TEACHER
 
     measured = format_now()
     values = {

@@ -17,11 +17,11 @@ from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.plugins.reader import KlChunks, Log
 from slimgate.record.budgets import PERPLEXITY
-from slimgate.record.files import TEACHER
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import KL_LOGS, TaskFactsRecord
 from slimgate.report.tool_files import KL_WORDS
 from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.results.checks import TEACHER
 
 
 class JudgedKlLogs(JudgedFiles):

@@ -34,10 +34,10 @@ from slimgate.logs.load_tests import (
 )
 from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
-from slimgate.record.files import TEACHER
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import LOAD_TESTS, TaskFactsRecord
 from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.results.checks import TEACHER
 
 Budget = SpeedBudget | LimitBudget
 

@@ -61,10 +61,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "timed" in names:
         calls = [(name, load) for name in suite.timed for load in suite.list_timed_workloads(name)]
         _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
-    elif "weighed" in names:
+    elif "memory_variant" in names:
         _parametrize(
             metafunc,
-            ("weighed",),
+            ("memory_variant",),
             [(name,) for name in suite.variants_with_memory],
             list(suite.variants_with_memory),
         )
@@ -114,7 +114,7 @@ def _parametrize(
 
 
 # The parameters of a test that name a model.
-MODELS = ("variant", "timed", "weighed")
+MODELS = ("variant", "timed", "memory_variant")
 
 
 PHASES = (
@@ -203,14 +203,14 @@ def _refuse_other_fixtures(item: pytest.Item) -> None:
 
 def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     """The position of a test in its phase: by variant, then metric or workload, in the suite's order."""
+    from slimgate.results.checks import TEACHER
     from slimgate.results.self_test import SELF_TESTS
-    from slimgate.suite.suite import TEACHER
 
     params = params_of(item)
     orders: dict[str, Sequence[Any]] = {
         "variant": [TEACHER, *suite.variants],
         "timed": [TEACHER, *suite.variants],
-        "weighed": suite.variants_with_memory,
+        "memory_variant": suite.variants_with_memory,
         "metric": suite.metrics,
         "baseline_metric": suite.metrics,
         "confirm_metric": suite.metrics,
@@ -230,8 +230,7 @@ def params_of(item: pytest.Item) -> dict[str, Any]:
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     """The check of a gate, as the record keys it: kind, model, name. None for tests that judge nothing."""
-    from slimgate.results.checks import MEASUREMENT, SELF_TEST, SINCE, TIMES
-    from slimgate.suite.suite import TEACHER
+    from slimgate.results.checks import LATENCY, MEASUREMENT, SELF_TEST, SINCE, TEACHER
 
     params = params_of(item)
     model = next((str(params[name]) for name in MODELS if name in params), TEACHER)
@@ -243,7 +242,7 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
         "test_size": ("size", model, ""),
         "test_memory": ("memory", model, ""),
         "test_measurement": (MEASUREMENT, model, params.get("measurement", "")),
-        "test_latency": (TIMES, model, "" if workload is None else workload.id),
+        "test_latency": (LATENCY, model, "" if workload is None else workload.id),
         "test_speedup": ("speedup", model, "" if workload is None else workload.id),
         "test_load": ("speedup", model, "" if load is None else load.id),
         "test_selftest": (SELF_TEST, TEACHER, params.get("check", "")),

@@ -24,12 +24,12 @@ from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
 from slimgate.report.status import inside_budgets
-from slimgate.results.checks import CONFIRMED
+from slimgate.results.checks import CONFIRMED, TEACHER
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest
 from slimgate.run.followed_rows import make_row_quoter
 from slimgate.run.gate_results import GateResult
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session

@@ -58,7 +58,7 @@ def suite(slimgate_run: SuiteRun) -> Suite:
 @pytest.fixture(scope="module")
 def teacher(slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
     """The suite's teacher: `outcomes`, `predictor`, `built`, each loaded at its first use."""
-    from slimgate.suite.suite import TEACHER
+    from slimgate.results.checks import TEACHER
 
     yield from _handle(slimgate_run, TEACHER)
 
@@ -84,7 +84,7 @@ def timed(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[Mo
 
 
 @pytest.fixture(scope="module")
-def weighed(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
+def memory_variant(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
     """A variant whose memory is measured."""
     yield from _handle(slimgate_run, request.param)
 

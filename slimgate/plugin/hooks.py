@@ -346,7 +346,7 @@ def pytest_runtest_makereport(
     )
     if isinstance(error, Exception) or fails:  # neither a skip nor a verdict that the record already has
         message = str(error) if is_foreseen else f"{item.name}: {type(error).__name__}: {error}"
-        from slimgate.suite.suite import TEACHER
+        from slimgate.results.checks import TEACHER
 
         log = format_error_log(error) if isinstance(error, Exception) else ""
         facts = ErrorFacts(message=message, log=log, measured=format_now())

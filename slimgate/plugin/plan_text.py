@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from slimgate._system.escape import visible
+from slimgate._system.number_text import MEGABYTE, MISSING
 from slimgate.judge.outlook import Word
 from slimgate.plugins import loading
 from slimgate.plugins.rows import CONFIRM
 from slimgate.record.run import RunRecord
 from slimgate.report.terminal.progress import duration
-from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrap_text
+from slimgate.report.terminal.summary import Line, terminal_table, wrap_text
+from slimgate.results.checks import TEACHER
 from slimgate.run.budget_plan import count_gate_groups, plan_budgets
 from slimgate.run.duels import TIMES_FOR_BUDGET
 from slimgate.run.past_times import Estimate
@@ -19,7 +21,7 @@ from slimgate.run.plan import PlannedModel, plan_models
 from slimgate.run.run import SuiteRun
 from slimgate.run.slice_plan import plan_slices
 from slimgate.suite.budget_units import find_doubtful_budgets
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 UNKNOWN = "?"
 _STYLES: dict[Word, str] = {

@@ -11,10 +11,11 @@ from slimgate.errors import SuiteError
 from slimgate.plugin.collect import models_of, params_of, suite_of
 from slimgate.plugin.config import project_root
 from slimgate.plugin.session import Session
+from slimgate.results.checks import TEACHER
 from slimgate.run.cluster.cluster import ADDRESS, check_installed
 from slimgate.run.cluster.needs import OPTION, parse_needs
 from slimgate.run.cluster.tasks import Goal
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 # Gates that use no answers of models. Any other test may use them.
 GATES_WITHOUT_ANSWERS = (

@@ -28,7 +28,8 @@ from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.session import Session
 from slimgate.plugin.terminal_watch import watch_of
 from slimgate.plugins.rows import CONFIRM, GATE
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.results.checks import TEACHER
+from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite

@@ -12,11 +12,10 @@ from slimgate.plugins.rows import GATE
 from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
 from slimgate.record.run import LookFacts
 from slimgate.results.base import Verdict
-from slimgate.results.checks import TIMES
+from slimgate.results.checks import LATENCY, TEACHER
 from slimgate.results.latency import SpeedupFacts, TimesFacts
 from slimgate.run.gate_results import GateResult
 from slimgate.run.rows import PreparedRows
-from slimgate.suite.suite import TEACHER
 
 
 class SuiteLooks:
@@ -33,7 +32,7 @@ class SuiteLooks:
     def add(self, result: GateResult) -> None:
         """Remembers a result if it has a budget on time."""
         if (verdict := _verdict_on_time(result)) is not None:
-            workload = f"{result.name} ms" if result.kind == TIMES else result.name
+            workload = f"{result.name} ms" if result.kind == LATENCY else result.name
             self._timed.append((result.variant, workload, verdict is Verdict.PASS))
 
     def note(

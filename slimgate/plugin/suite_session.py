@@ -28,7 +28,7 @@ from slimgate.record.words import format_count
 from slimgate.report.files import write_comparison, write_reports
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, summary_lines
-from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, Key
+from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TEACHER, Key
 from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS
 from slimgate.results.separation import SeparationFacts
 from slimgate.run.baseline import Baseline
@@ -51,7 +51,7 @@ from slimgate.run.rows import make_task_facts
 from slimgate.run.run import SuiteRun
 from slimgate.run.shards import Shard, make_shard_facts
 from slimgate.store.store import Store
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0

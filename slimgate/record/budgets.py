@@ -24,14 +24,15 @@ PERPLEXITY = "perplexity"
 
 
 class Judged(NamedTuple):
-    """A judged budget. of: the metric, or flips, slices, kl, top1_agreement, size, memory, latency, baseline.
+    """A judged budget.
 
+    subject: the metric, or flips, slices, kl, top1_agreement, size, memory, latency, baseline.
     detail: the workload of a latency, or the metric that is compared with the baseline.
     measured: the value that the limit is compared with, in the unit of the limit.
     interval: the interval of the value; None if the value is exact.
     """
 
-    of: str
+    subject: str
     detail: str | None
     facts: BudgetFacts
     measured: float | None
@@ -40,7 +41,7 @@ class Judged(NamedTuple):
     @property
     def name(self) -> str:
         """`accuracy`, `latency b1`, `baseline f1_macro`: unique together with the kind."""
-        return self.of if self.detail is None else f"{self.of} {self.detail}"
+        return self.subject if self.detail is None else f"{self.subject} {self.detail}"
 
 
 def judged_budgets(model: VariantRecord) -> list[Judged]:
@@ -57,7 +58,7 @@ def judged_budgets(model: VariantRecord) -> list[Judged]:
 def _name_limited(result: Result, budget: BudgetFacts) -> str:
     if result.kind == KL_LOG:
         return next((name for name, table in TOKEN_TABLES.items() if budget.kind in table.kinds), PERPLEXITY)
-    return behaviour_of(budget.kind) if result.kind == BEHAVIOUR else result.of
+    return behaviour_of(budget.kind) if result.kind == BEHAVIOUR else result.subject
 
 
 def behaviour_of(kind: str) -> str:

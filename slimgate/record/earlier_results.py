@@ -6,12 +6,11 @@ A run of a part of a suite measures only that part. Its record keeps the other r
 from __future__ import annotations
 
 from slimgate.record.budgets import only_warns
-from slimgate.record.files import TEACHER
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.run_verdict import results
 from slimgate.record.verdicts import CarriedResult, RunVerdict
 from slimgate.record.words import format_count, moment
-from slimgate.results.checks import ERROR, SELF_TEST
+from slimgate.results.checks import ERROR, SELF_TEST, TEACHER
 
 
 def describe_carried(record: RunRecord) -> str | None:

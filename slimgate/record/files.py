@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from slimgate.errors import DataError, format_suggestion
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record
+from slimgate.results.checks import TEACHER
 
 RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
-TEACHER = "teacher"
 
 
 class StoredRecord(NamedTuple):

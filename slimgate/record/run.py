@@ -30,6 +30,7 @@ from slimgate.results.checks import (
     BEHAVIOUR,
     FLOPS,
     KL_LOG,
+    LATENCY,
     LOAD_TEST,
     MEASUREMENT,
     MEMORY,
@@ -37,7 +38,6 @@ from slimgate.results.checks import (
     SINCE,
     SIZE,
     SPEEDUP,
-    TIMES,
     Result,
 )
 from slimgate.results.facts import Facts
@@ -234,7 +234,7 @@ class VariantRecord(Facts):
         for workload, times in self.latency.items():
             yield Result(SPEEDUP, workload, times)
             if times.limits is not None:
-                yield Result(TIMES, workload, times.limits)
+                yield Result(LATENCY, workload, times.limits)
         yield from (Result(LOAD_TEST, load, facts) for load, facts in self.load_tests.items())
         if self.kl_log is not None:
             yield Result(KL_LOG, "", self.kl_log)

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from slimgate.record.files import TEACHER
 from slimgate.record.run import VariantRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.results.base import OnInconclusive, Verdict
-from slimgate.results.checks import CONFIRMED, ERROR, SELF_TEST, JudgedFacts, Key, Result
+from slimgate.results.checks import CONFIRMED, ERROR, SELF_TEST, TEACHER, JudgedFacts, Key, Result
 from slimgate.results.counts import BudgetCounts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts

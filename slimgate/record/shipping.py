@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from slimgate.record.budgets import judged_budgets
 from slimgate.record.earlier_results import describe_state
-from slimgate.record.files import TEACHER
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import Verdict, worst_verdict
+from slimgate.results.checks import TEACHER
 
 NOT_JUDGED, NOT_GATED, ERROR = "not judged", "not gated", "error"
 

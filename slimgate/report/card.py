@@ -16,7 +16,6 @@ from slimgate.report.confirm import look_cautions
 from slimgate.report.figures import as_fast, drop_words, flops_words, smaller
 from slimgate.report.stages import params_cell
 from slimgate.report.status import (
-    TEACHER,
     format_switched_off,
     median_ms,
     standing,
@@ -27,6 +26,7 @@ from slimgate.report.status import (
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 from slimgate.report.trust import delay_words, machine_lines
 from slimgate.results.base import Verdict
+from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts
 
 

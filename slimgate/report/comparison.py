@@ -17,7 +17,6 @@ from slimgate.report.cascades import format_passed_on
 from slimgate.report.figures import drop_words, smaller, times_words, with_bounds, with_note
 from slimgate.report.peaks import peak_ms, rates_of
 from slimgate.report.status import (
-    TEACHER,
     budgeted_metrics,
     choose_workloads,
     metrics,
@@ -31,6 +30,7 @@ from slimgate.report.status import (
 )
 from slimgate.report.tables import Column, bullets, table, with_heading, without_empty
 from slimgate.results.base import BudgetFacts
+from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.memory import MemoryFacts

@@ -10,6 +10,7 @@ from slimgate.results.checks import (
     BEHAVIOUR,
     FLOPS,
     KL_LOG,
+    LATENCY,
     LOAD_TEST,
     MEASUREMENT,
     MEMORY,
@@ -17,7 +18,6 @@ from slimgate.results.checks import (
     SINCE,
     SIZE,
     SPEEDUP,
-    TIMES,
     JudgedFacts,
 )
 from slimgate.results.facts import Facts
@@ -28,9 +28,9 @@ from slimgate.results.quality import QualityFacts
 
 Property = tuple[str, object]
 _GATES = frozenset(
-    {QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, SPEEDUP, TIMES, LOAD_TEST, KL_LOG}
+    {QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, SPEEDUP, LATENCY, LOAD_TEST, KL_LOG}
 )
-_OF_A_WORKLOAD = frozenset({SPEEDUP, TIMES, LOAD_TEST})
+_OF_A_WORKLOAD = frozenset({SPEEDUP, LATENCY, LOAD_TEST})
 _UNITS = {
     QUALITY: "drop_points",
     SINCE: "drop_points",
@@ -41,7 +41,7 @@ _UNITS = {
     SPEEDUP: "speedup",
 }
 # Each budget of these kinds limits another figure, so each has its own value and interval.
-_FIGURE_PER_BUDGET = frozenset({TIMES, LOAD_TEST, KL_LOG, MEASUREMENT})
+_FIGURE_PER_BUDGET = frozenset({LATENCY, LOAD_TEST, KL_LOG, MEASUREMENT})
 
 
 def list_gate_properties(variant: str, kind: str, name: str, facts: Facts) -> list[Property]:
@@ -49,7 +49,7 @@ def list_gate_properties(variant: str, kind: str, name: str, facts: Facts) -> li
 
     kind, name: of the result's check, such as quality and accuracy.
     """
-    judged = facts.limits if kind == TIMES and isinstance(facts, TimesFacts) else facts
+    judged = facts.limits if kind == LATENCY and isinstance(facts, TimesFacts) else facts
     if kind not in _GATES or not isinstance(judged, JudgedFacts) or judged.message is None:
         return []
     properties = _iter_properties(variant, kind, name, judged)

@@ -26,7 +26,6 @@ from slimgate.report.origin import describe_run, origin
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import (
-    TEACHER,
     models,
     variants,
     verdicts,
@@ -36,6 +35,7 @@ from slimgate.report.tool_files import tool_files_section
 from slimgate.report.weaker import weaker_gate
 from slimgate.results.base import Verdict, any_ends_run
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import TEACHER
 from slimgate.results.counts import Status
 
 # The cautions that matter come first; more than this are folded.

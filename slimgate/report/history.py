@@ -19,8 +19,9 @@ from slimgate.record.run import VariantRecord
 from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import with_note
 from slimgate.report.pictures import picture
-from slimgate.report.status import TEACHER, budgeted_metrics, metrics, workload_words, workloads
+from slimgate.report.status import budgeted_metrics, metrics, workload_words, workloads
 from slimgate.report.tables import Column, blocks, table, without_empty
+from slimgate.results.checks import TEACHER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,9 @@ from slimgate.record.run import RunRecord
 from slimgate.report.comparison import speed_cell
 from slimgate.report.figures import times_words
 from slimgate.report.peaks import rates_of
-from slimgate.report.status import TEACHER, workload_words
+from slimgate.report.status import workload_words
 from slimgate.report.tables import Column, blocks, table, without_empty
+from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
 
 

@@ -12,20 +12,21 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from slimgate._system.number_text import MEGABYTE
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells, tradeoffs
 from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, courses
 from slimgate.report.pictures import COLOURS, picture
-from slimgate.report.status import TEACHER, budgeted_metrics, metrics, models, variants, workload_words
+from slimgate.report.status import budgeted_metrics, metrics, models, variants, workload_words
 from slimgate.report.task_figures import active_log
 from slimgate.results.behaviour import TradeoffFacts
+from slimgate.results.checks import TEACHER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
 
-_MEGABYTE = 1024**2
 _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
 _WIDTH, _HEIGHT = 9.0, 5.5
 # Points closer than this share of the plot would have their names over each other.
@@ -87,7 +88,7 @@ def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
     for model in models(record):
         size = model.artifact.bytes if model.artifact else None
         if size is not None and metric in model.quality:
-            yield _point(model, metric, size / _MEGABYTE)
+            yield _point(model, metric, size / MEGABYTE)
 
 
 def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:

@@ -12,9 +12,8 @@ from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import SwitchedOffBudget
 from slimgate.results.base import Verdict, worst_verdict
-from slimgate.results.checks import BEHAVIOUR, SPEEDUP, TIMES
+from slimgate.results.checks import BEHAVIOUR, LATENCY, SPEEDUP, TEACHER
 
-TEACHER = "teacher"
 _NO_BUDGET = "no budget"
 MOST_WORKLOADS = 2  # columns of a table; more would have to be scrolled sideways
 _LATENCY = "latency "  # how the name of a speed-up begins
@@ -111,13 +110,13 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     for result in model.results():
         if result.kind == BEHAVIOUR:
             by_budget |= {budget_words(budget.kind): budget.verdict for budget in result.facts.budgets}
-        elif result.kind == TIMES:
+        elif result.kind == LATENCY:
             words = workload_words(result.name)
             by_budget |= {
                 f"{budget_words(budget.kind)} {words}": budget.verdict for budget in result.facts.budgets
             }
         elif result.kind == SPEEDUP:
-            by_budget[f"{result.of} {workload_words(result.name)}"] = result.facts.verdict
+            by_budget[f"{result.subject} {workload_words(result.name)}"] = result.facts.verdict
         else:
             by_budget[escape(result.title)] = result.facts.verdict
     by_budget |= {f"confirm {escape(name)}": facts.verdict for name, facts in model.confirm.items()}

@@ -19,15 +19,15 @@ other matrices; fewer than 16 bits count as quantized."""
 
 def weights_table(record: RunRecord) -> str:
     """The table, and patterns that match no module; empty if no model is quantized or claims to be."""
-    weighed = [(model, facts) for model in models(record) if (facts := _find_weights(model)) is not None]
-    if not any(facts.quantized_share or facts.claim for _, facts in weighed):
+    pairs = [(model, facts) for model in models(record) if (facts := _find_weights(model)) is not None]
+    if not any(facts.quantized_share or facts.claim for _, facts in pairs):
         return ""
     columns = [
-        Column("variant", [escape(model.name) for model, _ in weighed]),
-        Column("claimed", [escape(facts.claim) if facts.claim else MISSING for _, facts in weighed]),
-        Column("quantized in blocks", [percent(facts.quantized_share) for _, facts in weighed], right=True),
+        Column("variant", [escape(model.name) for model, _ in pairs]),
+        Column("claimed", [escape(facts.claim) if facts.claim else MISSING for _, facts in pairs]),
+        Column("quantized in blocks", [percent(facts.quantized_share) for _, facts in pairs], right=True),
         *(
-            Column(kind, [format_precisions(facts.counts.get(kind, {})) for _, facts in weighed])
+            Column(kind, [format_precisions(facts.counts.get(kind, {})) for _, facts in pairs])
             for kind in _KINDS
         ),
     ]

@@ -21,7 +21,7 @@ from slimgate.results.size import SizeFacts
 # The kinds of results, which are the names of checks too.
 QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "memory", "speedup"
 SINCE = "since"  # a metric compared with the baseline's
-TIMES = "latency"  # a model's own times
+LATENCY = "latency"  # a model's own times; also the table of [budgets] on times and speed-ups
 FLOPS = "flops"
 MEASUREMENT = "measurement"  # a figure that a plug-in measures
 LOAD_TEST = "load_test"  # of a server, by another tool
@@ -31,7 +31,10 @@ CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 SELF_TEST = "self_test"
 ERROR = "error"
 # The tables of [budgets] that differ in name from their results.
-BASELINE, LATENCY, MEASUREMENTS = "baseline", "latency", "measurements"
+BASELINE, MEASUREMENTS = "baseline", "measurements"
+
+# The name of the first model of a suite and of a record.
+TEACHER = "teacher"
 
 Key = tuple[str, str, str]  # kind, variant, name
 JudgedFacts = (
@@ -57,7 +60,7 @@ FACTS: Mapping[str, type[Facts]] = {
     MEMORY: MemoryFacts,
     FLOPS: FlopsFacts,
     MEASUREMENT: MeasurementFacts,
-    TIMES: TimesFacts,
+    LATENCY: TimesFacts,
     SPEEDUP: SpeedupFacts,
     SELF_TEST: SelfTestFacts,  # of planted_delay: PlantedDelay
 }
@@ -72,16 +75,16 @@ class Result(NamedTuple):
     facts: JudgedFacts
 
     @property
-    def of(self) -> str:
+    def subject(self) -> str:
         """The subject of the verdict in [budgets]: the metric, baseline, behaviour, size, measurement, …"""
         return self.name if self.kind == QUALITY else _OF.get(self.kind, self.kind)
 
     @property
     def detail(self) -> str | None:
         """The metric that is compared with the baseline, the workload of a latency, or the measurement."""
-        return self.name if self.kind in (SINCE, SPEEDUP, TIMES, LOAD_TEST, MEASUREMENT) else None
+        return self.name if self.kind in (SINCE, SPEEDUP, LATENCY, LOAD_TEST, MEASUREMENT) else None
 
     @property
     def title(self) -> str:
         """`accuracy`, `latency b1`, `baseline f1_macro`: unique among the results of the model."""
-        return self.of if self.detail is None else f"{self.of} {self.detail}"
+        return self.subject if self.detail is None else f"{self.subject} {self.detail}"

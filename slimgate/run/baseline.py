@@ -19,10 +19,10 @@ from slimgate.record.demands import Demands
 from slimgate.record.files import RECORD, StoredRecord, baselines_in, read_run
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import ONLY_WARNS, BaselineFacts, LoosenedBudget, Weakening
-from slimgate.results.checks import BASELINE
+from slimgate.results.checks import BASELINE, TEACHER
 from slimgate.run.demands import make_demands
 from slimgate.run.rows import PreparedRows
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 OPTION = "--slimgate-baseline"
 

@@ -21,6 +21,7 @@ from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.context import BuildContext, adds_no_rows
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.step import Step
+from slimgate.results.checks import TEACHER
 from slimgate.run import contents, graph_loading, keys
 from slimgate.run.cascade import SELECTION, make_cascade
 from slimgate.run.failure_log import LastProgress, format_step_log
@@ -34,7 +35,7 @@ from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, make_scratch_folder
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import SuiteStep
-from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, dump_params
+from slimgate.suite.suite import SELF, Suite, Variant, dump_params
 from slimgate.tasks.parts.classifiers import without_head
 
 if TYPE_CHECKING:

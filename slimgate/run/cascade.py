@@ -154,15 +154,15 @@ def make_cascade(
         "temperatures": [gate.temperature for gate in gates],
     }
     context.log["cascade"] = log
-    weighed = [
+    members = tuple(
         member.model_copy(update={"weight": weight}) for member, weight in zip(members, weights, strict=True)
-    ]
+    )
     decided = [
         member.model_copy(update={"threshold": gate.threshold, "temperature": gate.temperature})
-        for member, gate in zip(weighed, gates, strict=False)
+        for member, gate in zip(members, gates, strict=False)
     ]
     packages = {package for name in table.models for package in suite.model(name).runtime.object.packages}
-    cascade = Cascade(members=(*decided, weighed[-1]), packages=dict(versions(tuple(sorted(packages)))))
+    cascade = Cascade(members=(*decided, members[-1]), packages=dict(versions(tuple(sorted(packages)))))
     return CascadeModel(cascade, artifacts)
 
 

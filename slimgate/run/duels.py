@@ -14,10 +14,10 @@ from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
 from slimgate.plugins.workloads import Load, Workload
+from slimgate.results.checks import TEACHER
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
 from slimgate.run.measure.load import LoadTimes, duel_under_load
 from slimgate.run.model_handle import ModelHandle
-from slimgate.suite.suite import TEACHER
 from slimgate.tasks.parts.generation import writing
 
 COPY = "teacher's copy"

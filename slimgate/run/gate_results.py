@@ -34,14 +34,14 @@ from slimgate.results.checks import (
     SINCE,
     SIZE,
     SPEEDUP,
-    TIMES,
+    TEACHER,
     Key,
 )
 from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts, SpeedupFacts, TimeLimitFacts, TimesFacts
 from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS, PlantedDelay, SelfTest
 from slimgate.run.claims import check_speed_claims
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 # What is reported of how a model was built; no check is named so.
 BUILD, STAGES, SHAPES = "build", "stages", "shapes"
 # What judges or measures; a later run may carry it over.
-RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, TIMES, SPEEDUP, SELF_TEST, ERROR)
+RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, LATENCY, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
 
 
@@ -164,10 +164,13 @@ def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
                 (SPEEDUP, name, load.id),
                 f"{LATENCY} {load.id}" if budgets.find_speed_budget(load) else None,
             )
-            yield (TIMES, name, load.id), f"{LATENCY} {load.id}" if budgets.find_time_budgets(load) else None
+            yield (
+                (LATENCY, name, load.id),
+                f"{LATENCY} {load.id}" if budgets.find_time_budgets(load) else None,
+            )
     for workload in suite.list_timed_workloads(name):
         yield (
-            (TIMES, name, workload.id),
+            (LATENCY, name, workload.id),
             f"{LATENCY} {workload.id}" if budgets.find_time_budgets(workload) else None,
         )
 
@@ -260,7 +263,7 @@ class GateResults:
 
     def merge_latency(self, variant: str) -> dict[str, LatencyFacts]:
         """By workload the facts of test_latency and test_speedup, merged."""
-        times, duels = self.list_facts(TIMES, variant), self.list_facts(SPEEDUP, variant)
+        times, duels = self.list_facts(LATENCY, variant), self.list_facts(SPEEDUP, variant)
         return {
             workload: LatencyFacts.merge(
                 cast("TimesFacts | None", times.get(workload)),
@@ -284,7 +287,7 @@ def split_record(record: RunRecord) -> list[GateResult]:
             results.append(GateResult(BUILD, model.name, "", build))
         for kind, name, facts in model.results():
             if isinstance(facts, LatencyFacts):
-                pairs = zip((TIMES, SPEEDUP), facts.split(), strict=True)
+                pairs = zip((LATENCY, SPEEDUP), facts.split(), strict=True)
                 results += [
                     GateResult(kind_of, model.name, name, part) for kind_of, part in pairs if part is not None
                 ]

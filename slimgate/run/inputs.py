@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
+from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.build import Builder
 from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
-from slimgate.suite.suite import TEACHER
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json

@@ -14,9 +14,10 @@ from typing import Any
 
 from slimgate._system.digests import json_digest
 from slimgate.record.run import RunRecord
+from slimgate.results.checks import TEACHER
 from slimgate.store.seal import MANIFEST
 from slimgate.store.store import Json, Store
-from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, dump_params
+from slimgate.suite.suite import SELF, Suite, Variant, dump_params
 
 LOAD, CASCADE = "load_model", "cascade"
 # Only the last times are used: the machine and the code were most similar then.

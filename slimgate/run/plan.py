@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
+from slimgate.results.checks import TEACHER
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.suite.named_plugin import SuiteStep
-from slimgate.suite.suite import TEACHER, Variant, dump_params
+from slimgate.suite.suite import Variant, dump_params
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json

@@ -16,6 +16,7 @@ from slimgate.outcomes import Outcomes
 from slimgate.plugins.rows import GATE, JUDGING
 from slimgate.plugins.workloads import Workload
 from slimgate.record.run import RunRecord
+from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
@@ -39,7 +40,7 @@ from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Store
 from slimgate.suite.named_plugin import SuiteRuntime
 from slimgate.suite.runtime_choice import find_runtime
-from slimgate.suite.suite import TEACHER, Suite, Variant, dump_params
+from slimgate.suite.suite import Suite, Variant, dump_params
 
 
 def list_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:

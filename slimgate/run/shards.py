@@ -15,8 +15,9 @@ from typing import NamedTuple
 from slimgate._system.digests import own_code_digest
 from slimgate.record.machine import Machine
 from slimgate.record.run import ShardFacts
+from slimgate.results.checks import TEACHER
 from slimgate.run.gate_results import GateResults, list_expected_checks
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 # Work in rough units: only its proportions matter, and all shards must see the same.
 STEP, TRAINING, MEASURING = 1, 8, 3

@@ -11,10 +11,10 @@ import numpy as np
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.rows import Encoded, Rows
 from slimgate.plugins.workloads import END_TO_END, Workload
+from slimgate.results.checks import TEACHER
 from slimgate.run.measure.end_to_end import make_texts
 from slimgate.run.measure.latency import choose_rows_of_length, choose_workload_rows, draw_row_batches
 from slimgate.run.measure.timed_call import CallInputs
-from slimgate.suite.suite import TEACHER
 
 if TYPE_CHECKING:
     from slimgate.run.run import SuiteRun

@@ -16,11 +16,11 @@ from slimgate.models.weight_shares import KINDS_WITH_SHARES
 from slimgate.plugins.loading import plugins
 from slimgate.plugins.task import Task
 from slimgate.plugins.workloads import END_TO_END
-from slimgate.results.checks import LATENCY, MEASUREMENTS
+from slimgate.results.checks import LATENCY, MEASUREMENTS, TEACHER
 from slimgate.suite.cascade_table import FROM_SELECTION, CascadeTable
 from slimgate.suite.errors import Loc
 from slimgate.suite.step_checks import ErrorAt, ModelWalk, find_origins
-from slimgate.suite.suite import TEACHER, Suite, TaskSetup
+from slimgate.suite.suite import Suite, TaskSetup
 from slimgate.suite.tables import LENGTH_BUCKET
 from slimgate.suite.variant_budgets import SIZE, VariantBudgets
 

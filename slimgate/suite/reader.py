@@ -19,6 +19,7 @@ from slimgate.plugins.loading import known_plugins, load
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
 from slimgate.plugins.workloads import END_TO_END, LOAD_PARTS, TPOT, TTFT, Load, Phase, ServiceLevel, Workload
+from slimgate.results.checks import TEACHER
 from slimgate.runtimes import cascade, endpoint
 from slimgate.suite.budgets import (
     EXAMPLES,
@@ -43,7 +44,7 @@ from slimgate.suite.file import SuiteText, read_suite_text
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime, SuiteSource, SuiteStep, SuiteTask
 from slimgate.suite.runtime_choice import add_default_runtimes
 from slimgate.suite.step_checks import check_no_cycle, check_packages, check_teachers_exist
-from slimgate.suite.suite import SELF, TEACHER, Suite, TaskSetup, Variant
+from slimgate.suite.suite import SELF, Suite, TaskSetup, Variant
 from slimgate.suite.tables import (
     MeasureTable,
     SuiteFile,

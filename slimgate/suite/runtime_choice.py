@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from slimgate.errors import BuildError
 from slimgate.plugins.loading import find_default_runtime, plugins
+from slimgate.results.checks import TEACHER
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
-from slimgate.suite.suite import TEACHER, Suite, find_kind
+from slimgate.suite.suite import Suite, find_kind
 
 
 def find_runtime(kind: str) -> SuiteRuntime:

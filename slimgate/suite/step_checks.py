@@ -21,11 +21,12 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED
 from slimgate.plugins.runtime import Runtime
 from slimgate.plugins.step import Step
+from slimgate.results.checks import TEACHER
 from slimgate.runtimes import eager
 from slimgate.steps.training.transfer_params import row_file, text_columns_of
 from slimgate.suite.errors import Loc
 from slimgate.suite.named_plugin import SuiteStep
-from slimgate.suite.suite import SELF, TEACHER, Suite, Variant
+from slimgate.suite.suite import SELF, Suite, Variant
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]

@@ -14,6 +14,7 @@ from slimgate.data.splits import SplitSizes
 from slimgate.models.quantized_files import CHECKPOINT, SERVED, weight_format_of
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.workloads import Load, Workload
+from slimgate.results.checks import TEACHER
 from slimgate.runtimes.endpoint import KIND as ENDPOINT
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import SuiteRuntime, SuiteSource, SuiteStep, SuiteTask
@@ -21,7 +22,6 @@ from slimgate.suite.tables import MeasureTable, SuiteFile
 from slimgate.suite.tune_space import Tuning
 from slimgate.suite.variant_budgets import Family, VariantBudgets
 
-TEACHER = "teacher"
 SELF = "self"
 
 

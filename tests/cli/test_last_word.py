@@ -16,7 +16,6 @@ from support.sample_record import sample_record
 
 from slimgate.cli.main import main
 from slimgate.record.earlier_results import format_status
-from slimgate.record.files import TEACHER
 from slimgate.record.lines import lines
 from slimgate.record.run import RunRecord, VariantRecord, to_json
 from slimgate.record.run_verdict import verdict, verdict_of_budgets
@@ -25,6 +24,7 @@ from slimgate.report.head import verdict_line
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.terminal.summary import summary_lines, to_text
 from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.results.checks import TEACHER
 from slimgate.results.counts import format_verdict
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest

@@ -18,9 +18,9 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows
 from slimgate.report.cautions import warnings
 from slimgate.report.unreadable import unreadable_rows
+from slimgate.results.checks import TEACHER
 from slimgate.run import contents
 from slimgate.run.measure.quality import Encoder
-from slimgate.suite.suite import TEACHER
 from slimgate.tasks import image_text
 from slimgate.tasks.parts.encoding import encode_texts
 

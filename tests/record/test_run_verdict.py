@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from slimgate.judge.budget_tables import FlipsBudget
-from slimgate.record.files import TEACHER
 from slimgate.record.run import VariantRecord
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
 from slimgate.record.verdicts import CarriedResult
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts

@@ -8,12 +8,13 @@ import pytest
 from support.sample_record import sample_record
 
 from slimgate.cli.merge.shards import _copy_logs, merge_records
-from slimgate.record.files import TEACHER, StoredRecord
+from slimgate.record.files import StoredRecord
 from slimgate.record.machine import PeakRates
 from slimgate.record.run import ShardFacts
 from slimgate.record.verdicts import BaselineFacts, CarriedResult
 from slimgate.report.since_baseline import since_baseline
 from slimgate.results.base import Verdict
+from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
 

@@ -78,4 +78,4 @@ def test_the_budget_has_its_share_and_its_limit_in_words() -> None:
     assert (line.name, line.measured) == ("quantized weights", "0.0 % of the blocks' weights")
     assert line.limit == "at least 95 % of the blocks' weights quantized"
     [judged] = judged_budgets(model)
-    assert (judged.of, judged.measured) == ("size", 0.0)
+    assert (judged.subject, judged.measured) == ("size", 0.0)

@@ -12,9 +12,9 @@ from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugins.workloads import Workload
+from slimgate.results.checks import TEACHER
 from slimgate.run.duels import COPY, DELAYED, Duels
 from slimgate.run.run import SuiteRun
-from slimgate.suite.suite import TEACHER
 
 pytestmark = pytest.mark.slow
 

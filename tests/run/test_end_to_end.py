@@ -18,13 +18,13 @@ from slimgate._system.threads import RAYON_NUM_THREADS, TOKENIZERS_PARALLELISM
 from slimgate.judge.speed import is_delay_detected
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.workloads import END_TO_END, Workload
+from slimgate.results.checks import TEACHER
 from slimgate.run.duels import Duels
 from slimgate.run.measure import duel_worker
 from slimgate.run.measure.end_to_end import Texts, make_texts, read_texts
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.suite.named_plugin import Plugin
-from slimgate.suite.suite import TEACHER
 from slimgate.tasks import sentence_similarity, text_classification, token_classification
 
 MEASURE = """[measure]
@@ -169,7 +169,7 @@ def test_threads_share_a_batch_and_not_a_single_row(run: SuiteRun, monkeypatch: 
     for name in (TOKENIZERS_PARALLELISM, RAYON_NUM_THREADS):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(duel_worker, "prepare_inputs", watched)
-    contender = duel_worker.Contender()
+    contender = duel_worker.TimedModel()
     contender._threads = 3
     for batch in (1, 4):
         inputs = run.workload(TEACHER, Workload(batch, phase=END_TO_END)).timed

@@ -13,10 +13,10 @@ from slimgate._system import digests
 from slimgate._system.digests import code_digest, file_sha256, files_below
 from slimgate.errors import DataError
 from slimgate.plugins.models import ModelRef
+from slimgate.results.checks import TEACHER
 from slimgate.run import contents, keys
 from slimgate.run.rows import check_task
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
-from slimgate.suite.suite import TEACHER
 
 COUNTS = (
     "model.safetensors",

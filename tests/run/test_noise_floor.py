@@ -11,10 +11,11 @@ from pyarrow import csv
 from fixtures.models.architectures import write_tiny
 from fixtures.models.tiny import write_rows
 from slimgate.outcomes import SAME_ANSWERS
+from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun, change_batches
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 SUITE = """\
 [suite]

@@ -11,9 +11,9 @@ from support.writing_suite import writing_run
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
+from slimgate.results.checks import TEACHER
 from slimgate.run.duels import Duels
 from slimgate.run.run import SuiteRun
-from slimgate.suite.suite import TEACHER
 
 pytestmark = pytest.mark.slow
 VARIANTS = """[variants]

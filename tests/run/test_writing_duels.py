@@ -10,9 +10,9 @@ from support.writing_suite import SLOW, SLOW_VARIANTS, writing_run
 
 from slimgate.judge.speed import Speedup
 from slimgate.plugins.models import NEW_TOKENS
+from slimgate.results.checks import TEACHER
 from slimgate.run.duels import Duels
 from slimgate.run.run import SuiteRun
-from slimgate.suite.suite import TEACHER
 
 pytestmark = pytest.mark.slow
 # The delay is thirty calls long, so the intervals of the two phases lie far on either side of this. The

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import BuildError, SuiteError
+from slimgate.results.checks import TEACHER
 from slimgate.suite.load import load_suite
 from slimgate.suite.runtime_choice import find_runtime
-from slimgate.suite.suite import TEACHER, Suite, find_kind
+from slimgate.suite.suite import Suite, find_kind
 
 GRAPH = """\
 graph = { steps = [{ to_onnx = {} }] }

@@ -9,8 +9,9 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.plugins.workloads import Workload
+from slimgate.results.checks import TEACHER
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 
 def suite_of(bench: Path, text: str, **options: bool) -> Suite:

@@ -17,12 +17,12 @@ from fixtures.models.tiny import BAD, GOOD, OTHER, write_rows
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.outcomes import SAME_ANSWERS
+from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
 from slimgate.run.selftest import predict_identical_copy
 from slimgate.steps.convert import to_gguf
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,7 +16,7 @@ from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import SlimgateError
 from slimgate.judge.exact_paired import paired_interval
 from slimgate.plugins.loading import known_plugins, load
-from slimgate.suite.suite import TEACHER
+from slimgate.results.checks import TEACHER
 from tools.peers import compare as peers
 from tools.peers import student_peers, student_tools
 from tools.peers.peer_case import Case, Result

@@ -32,7 +32,7 @@ from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.record.run import RunRecord, read_record, to_json
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.report import suite_report
-from slimgate.results.checks import BEHAVIOUR, QUALITY, SIZE, SPEEDUP, TIMES
+from slimgate.results.checks import BEHAVIOUR, LATENCY, QUALITY, SIZE, SPEEDUP, TEACHER
 from slimgate.results.latency import SpeedupFacts, TimesFacts
 from slimgate.results.size import SizeFacts
 from slimgate.run.environment import describe_machine
@@ -45,7 +45,7 @@ from slimgate.run.gate_results import (
 )
 from slimgate.run.measure.memory_worker import read_peak_bytes
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 METRICS = ("accuracy", "f1_macro")
 CLASSES = 4
@@ -134,7 +134,7 @@ def other_results(name: str) -> list[GateResult]:
     step = {"name": "keep_layers", "params": [0, 3], "seconds": 0.1, "log": {"kept": [0, 3]}, **sizes}
     build = BuildFacts.model_validate({"steps": [step], "artifact": artifact, "from_store": True})
     times = TimesFacts(p50_ms=2.0, mean_ms=2.1, std_ms=0.1, rounds=100, warmup=10, measured=format_now())
-    results = [GateResult(BUILD, name, "", build), GateResult(TIMES, name, "b1", times)]
+    results = [GateResult(BUILD, name, "", build), GateResult(LATENCY, name, "b1", times)]
     if name != TEACHER:
         size = SizeFacts(compression=1.5, measured=format_now())
         duel = SpeedupFacts(

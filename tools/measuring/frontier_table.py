@@ -21,7 +21,7 @@ from slimgate._system.number_text import to_fixed
 from slimgate.record.machine import Rates
 from slimgate.record.run import RunRecord, VariantRecord, read_record
 from slimgate.report.peaks import peak_ms, rates_of
-from slimgate.report.status import TEACHER
+from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
 
 METRIC = "accuracy"

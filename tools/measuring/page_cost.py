@@ -24,7 +24,8 @@ from slimgate.report import suite_report
 from slimgate.report.html import html_report
 from slimgate.report.plots import write_plots
 from slimgate.report.pr_comment import pr_comment
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.results.checks import TEACHER
+from slimgate.suite.suite import Suite
 from tools.measuring.cost_growth import (
     DIFFERENT,
     Seconds,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate._system.timestamps import format_now
+from slimgate.results.checks import TEACHER
 from slimgate.run.cluster.driver import RayRequest, RayResult, build_on_ray
 from slimgate.run.cluster.needs import RequestedNeeds
 from slimgate.run.cluster.schedule import Schedule, find_longest_ways
@@ -27,7 +28,7 @@ from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 CHAINS, LENGTH, SINGLES = 5, 4, 30
 HEAD = """\

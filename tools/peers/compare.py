@@ -30,12 +30,12 @@ from slimgate.models.predict import predict_scores
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.plugins.rows import Rows
+from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.calibration import calibration_batches
 from slimgate.store.store import Store, files_of
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER
 from tools.peers.peer_case import Case, Result
 from tools.peers.peer_tools import PEERS
 

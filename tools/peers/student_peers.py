@@ -36,10 +36,10 @@ from slimgate.logs.predictions.pairs import read_pair
 from slimgate.models.stock import save_plain
 from slimgate.plugins.rows import GATE
 from slimgate.plugins.workloads import END_TO_END
+from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER
 from tools.peers import student_tools
 
 MOST_POINTS = 5.0

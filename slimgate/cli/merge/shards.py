@@ -22,13 +22,14 @@ from slimgate.errors import DataError
 from slimgate.record.answers import read_answers_of_record
 from slimgate.record.budgets import undecided_failing
 from slimgate.record.comparing.separation import separate_variants
-from slimgate.record.files import RECORD, TEACHER, StoredRecord, log_name
+from slimgate.record.files import RECORD, StoredRecord, log_name
 from slimgate.record.looks_log import merge_looks
 from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord, ShardFacts, VariantRecord, to_json
 from slimgate.record.run_verdict import verdict
 from slimgate.report.files import write_reports
 from slimgate.results.base import Verdict
+from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 from slimgate.run.followed_rows import Texts, describe_followed_rows, open_gate_texts
 from slimgate.run.result_keys import make_separation_key

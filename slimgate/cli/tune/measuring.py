@@ -16,13 +16,14 @@ from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.plugins.workloads import Workload
 from slimgate.results.base import Verdict
+from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.duels import Duels
 from slimgate.run.environment import describe_machine
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.suite import TEACHER, Suite, Variant
+from slimgate.suite.suite import Suite, Variant
 from slimgate.suite.tune_space import Tier
 
 SELECTION = "selection"

@@ -32,11 +32,11 @@ from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.predictions.pairs import Pair
 from slimgate.outcomes import Outcomes, check_same_rows
-from slimgate.record.files import TEACHER
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import PREDICTIONS, SplitFacts, TaskFactsRecord
 from slimgate.results.base import OnInconclusive
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import TEACHER
 from slimgate.suite.variant_budgets import SwitchedOff
 
 DEFAULT_METRIC = "accuracy"

@@ -66,11 +66,13 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_r
     size.test_size(suite, teacher, variant, report_result)
 
 
-def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_result: Report) -> None:
+def test_memory(
+    suite: Suite, teacher: ModelHandle, memory_variant: ModelHandle, report_result: Report
+) -> None:
     """Compares peak memory of loading a variant and predicting the largest workload with the teacher's."""
     from slimgate.plugin.gates import size
 
-    size.test_memory(suite, teacher, weighed, report_result)
+    size.test_memory(suite, teacher, memory_variant, report_result)
 
 
 def test_measurement(

@@ -33,7 +33,7 @@ from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.workloads import END_TO_END, Workload
 from slimgate.results.base import BudgetFacts, OnInconclusive
-from slimgate.results.checks import SPEEDUP, TIMES
+from slimgate.results.checks import LATENCY, SPEEDUP
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
 from slimgate.run.duels import Duels
 from slimgate.run.gate_results import GateResult
@@ -126,7 +126,7 @@ def test_latency(
     benchmark.extra_info.update({key: value for key, value in shown.items() if value is not None})
     benchmark_entries = request.config.stash.setdefault(BENCHMARKS, {})
     benchmark_entries[suite.path, timed.name, workload.id] = benchmark.extra_info
-    report_result(GateResult(TIMES, timed.name, workload.id, facts))
+    report_result(GateResult(LATENCY, timed.name, workload.id, facts))
     if limits is not None:
         conclude(timed, limits)
 

@@ -15,14 +15,14 @@ from slimgate.judge.speed import judge_speedup, speed_message
 from slimgate.plugin.gates.latency import describe_not_timed, make_limit_facts, make_speedup_facts
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.workloads import Load
-from slimgate.results.checks import SPEEDUP, TIMES
+from slimgate.results.checks import LATENCY, SPEEDUP, TEACHER
 from slimgate.results.latency import TimesFacts
 from slimgate.run.duels import LoadDuels
 from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.latency import summarise_times
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes
 from slimgate.run.model_handle import ModelHandle
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 
 def test_load(
@@ -57,8 +57,8 @@ def test_load(
     )
     if limits:
         of_variant = of_variant.replace(limits=limits_facts)
-    report_result(GateResult(TIMES, TEACHER, load.id, of_teacher))
-    report_result(GateResult(TIMES, variant.name, load.id, of_variant))
+    report_result(GateResult(LATENCY, TEACHER, load.id, of_teacher))
+    report_result(GateResult(LATENCY, variant.name, load.id, of_variant))
     facts = make_speedup_facts(speedup, judged, action, line, threads=None)
     report_result(GateResult(SPEEDUP, variant.name, load.id, facts))
     conclude(variant, facts, limits_facts)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from slimgate.judge.speed import clearance, delay_message
 from slimgate.plugin.gates.reporting import Report
-from slimgate.results.checks import SELF_TEST
+from slimgate.results.checks import SELF_TEST, TEACHER
 from slimgate.results.self_test import PLANTED_DELAY, PlantedDelay
 from slimgate.run.duels import Duels
 from slimgate.run.gate_results import GateResult
-from slimgate.suite.suite import TEACHER
 
 
 def find_delay(duels: Duels, report: Report) -> float | None:

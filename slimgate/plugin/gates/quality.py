@@ -30,13 +30,13 @@ from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.since_baseline import Since, is_same_model, since
 from slimgate.results.base import Verdict
 from slimgate.results.baseline import SinceFacts, WaitingBudget
-from slimgate.results.checks import CONFIRMED, QUALITY, SINCE
+from slimgate.results.checks import CONFIRMED, QUALITY, SINCE, TEACHER
 from slimgate.results.quality import BuildsFacts, QualityFacts
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import GateResult
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.run import SuiteRun
-from slimgate.suite.suite import TEACHER, Suite, dump_params
+from slimgate.suite.suite import Suite, dump_params
 
 VariantMetric = tuple[str, str]  # of a variant
 

@@ -15,7 +15,7 @@ from slimgate.plugin.gates.latency import describe_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.results.base import Verdict
-from slimgate.results.checks import SELF_TEST
+from slimgate.results.checks import SELF_TEST, TEACHER
 from slimgate.results.self_test import PLANTED_DELAY, SelfTestFacts
 from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.duels import Duels
@@ -28,7 +28,7 @@ from slimgate.run.planted_fault import (
     judge_exchanged_gain,
 )
 from slimgate.run.selftest import make_default_budget, predict_identical_copy
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
 
 def test_selftest(

@@ -8,6 +8,7 @@ from statistics import median
 
 import pytest
 
+from slimgate._system.number_text import MEGABYTE
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, QuantizedBudget
@@ -24,7 +25,7 @@ from slimgate.models.weight_shares import WeightShares, explain_missing_shares, 
 from slimgate.plugin.gates.latency import describe_unpacked_weights
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.results.base import BudgetFacts, worst_verdict
-from slimgate.results.checks import FLOPS, MEMORY, SIZE
+from slimgate.results.checks import FLOPS, MEMORY, SIZE, TEACHER
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.size import SizeFacts
@@ -32,9 +33,8 @@ from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.measure.operations import Operations
 from slimgate.run.model_handle import ModelHandle
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite import Suite
 
-MEGABYTE = 1024**2
 GIGA = 10**9
 
 
@@ -160,26 +160,28 @@ def _giga(operations: Operations) -> str:
     return f"{(operations.flops or 0) / GIGA:.3g}"
 
 
-def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_result: Report) -> None:
+def test_memory(
+    suite: Suite, teacher: ModelHandle, memory_variant: ModelHandle, report_result: Report
+) -> None:
     """Compares the peak memory of a variant with the teacher's.
 
     A fresh process loads the model and predicts the largest workload. There are six processes for each model
     if the variant has a budget, else one.
     """
-    if (reason := describe_unpacked_weights(teacher, weighed)) is not None:
+    if (reason := describe_unpacked_weights(teacher, memory_variant)) is not None:
         pytest.skip(reason)
     report_build(teacher, report_result)
-    report_build(weighed, report_result)
-    budget = suite.budgets[weighed.name].memory
+    report_build(memory_variant, report_result)
+    budget = suite.budgets[memory_variant.name].memory
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     readings = READINGS if budget else 1
-    before, after = teacher.memory(readings), weighed.memory(readings)
+    before, after = teacher.memory(readings), memory_variant.memory(readings)
     device = all(reading.device_peak_bytes is not None for reading in (*before, *after))
     of_teacher, of_variant = _peaks(before, device=device), _peaks(after, device=device)
     ratio = memory_ratio(of_teacher, of_variant)
     judged = judge_memory(ratio, budget.limit, budget.reason) if budget else None
-    line = memory_message(weighed.name, ratio, judged)
-    workload = weighed.run.largest_workload.id
+    line = memory_message(memory_variant.name, ratio, judged)
+    workload = memory_variant.run.largest_workload.id
     report_result(GateResult(MEMORY, TEACHER, "", _describe_memory(before, of_teacher, workload)))
     fields = {
         "ratio": ratio.ratio,
@@ -189,8 +191,8 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
         "message": line,
     }
     facts = _describe_memory(after, of_variant, workload).replace(**fields)
-    report_result(GateResult(MEMORY, weighed.name, "", facts))
-    conclude(weighed, facts)
+    report_result(GateResult(MEMORY, memory_variant.name, "", facts))
+    conclude(memory_variant, facts)
 
 
 def _peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]:

@@ -52,7 +52,7 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
     judged = [
         budget
         for budget in judged_budgets(record.variant(change.variant))
-        if change.budget in (budget.of, budget.name) and budget.facts.kind == change.kind
+        if change.budget in (budget.subject, budget.name) and budget.facts.kind == change.kind
     ]
     verdicts = [verdict_under(change.kind, before, budget) for budget in judged]
     known = [verdict for verdict in verdicts if verdict is not None]
@@ -104,7 +104,7 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
             weaker |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
         for column in (
             _sliced_columns(before)
-            if after.gated and [judged for judged in judged_budgets(after) if judged.of == "slices"]
+            if after.gated and [judged for judged in judged_budgets(after) if judged.subject == "slices"]
             else ()
         ):
             if column not in _sliced_columns(after):
@@ -225,6 +225,6 @@ _FLIPS = "flips and slices"
 
 def _is_awaited(model: VariantRecord, judged: Judged) -> bool:
     """Whether the model's suite has this budget, and its run did not judge it."""
-    if judged.of not in ("flips", "slices", *TOKEN_TABLES):
+    if judged.subject not in ("flips", "slices", *TOKEN_TABLES):
         return judged.name in model.awaited
-    return any(judged.of in words.split(" and ") for words in model.awaited) or _FLIPS in model.awaited
+    return any(judged.subject in words.split(" and ") for words in model.awaited) or _FLIPS in model.awaited

@@ -118,7 +118,7 @@ def _list_budgets(model: VariantRecord, *, with_caps: bool) -> Iterator[Demanded
     with_caps: whether the options include the cap of a mean without a bound, which a suite states itself.
     """
     judged = {
-        ("latency" if budget.of == "latency" else budget.name, budget.facts.kind): budget.facts
+        ("latency" if budget.subject == "latency" else budget.name, budget.facts.kind): budget.facts
         for budget in judged_budgets(model)
     }
     waiting = {

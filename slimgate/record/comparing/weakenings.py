@@ -13,8 +13,8 @@ from slimgate.record.comparing.demands import ABOVE_CAP, JUDGING
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.comparing.setting_rules import format_value, weaker_settings
 from slimgate.record.demands import DemandedBudget, Demands
-from slimgate.record.files import TEACHER
 from slimgate.record.verdicts import ONLY_WARNS, Weakening
+from slimgate.results.checks import TEACHER
 
 # Options that make a limit stricter. `over = "builds"` covers all builds, not only the rows of one build.
 _STRICTER_OPTIONS = ({"over": "builds"},)

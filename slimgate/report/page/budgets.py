@@ -86,10 +86,10 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             words = f"{percent(budget.value)} of the blocks' weights"
             return _line("quantized weights", words, budget, budget.value, None)
         case SizeFacts(compression=ratio):
-            return _line(result.of, smaller(ratio) or MISSING, budget, ratio, None, zero=1.0)
+            return _line(result.subject, smaller(ratio) or MISSING, budget, ratio, None, zero=1.0)
         case MemoryFacts(ratio=ratio, spread=spread):
             words = MISSING if ratio is None else f"{with_bounds(ratio, spread)} of the teacher's"
-            return _line(result.of, words, budget, ratio, spread, zero=1.0)
+            return _line(result.subject, words, budget, ratio, spread, zero=1.0)
         case FlopsFacts(ratio=ratio):
             words = MISSING if ratio is None else f"{significant(ratio)} of the teacher's"
             return _line("FLOPs", words, budget, ratio, None, zero=1.0)
@@ -99,10 +99,10 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             zero = 1.0 if budget.kind == VALUE_RATIO else 0.0
             return _line(of, words, budget, budget.value, budget.interval, zero=zero)
         case SpeedupFacts(speedup=speedup, speedup_interval=interval):
-            of = f"{result.of}, {workload_words(result.name)}"
+            of = f"{result.subject}, {workload_words(result.name)}"
             return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
         case TimeLimitFacts():
-            of = f"{result.of}, {workload_words(result.name)}, {budget_words(budget.kind)}"
+            of = f"{result.subject}, {workload_words(result.name)}, {budget_words(budget.kind)}"
             known = find_kind(budget.kind)
             unit = "" if known is None else known.unit
             words = with_bounds(budget.value, budget.interval, f" {unit}")

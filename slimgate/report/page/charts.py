@@ -15,7 +15,6 @@ from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number
 from slimgate.report.plots import series_name
 from slimgate.report.status import (
-    TEACHER,
     budgeted_metrics,
     could_ship,
     median_ms,
@@ -27,6 +26,7 @@ from slimgate.report.status import (
     workload_words,
     workloads,
 )
+from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 

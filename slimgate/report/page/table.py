@@ -12,7 +12,6 @@ from slimgate.report.comparison import parameters_cell, quality_cell, size_cell,
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.page.drawing import Drawn, Scale, draw_bar, drop_limits, scale_of
 from slimgate.report.status import (
-    TEACHER,
     budgeted_metrics,
     median_ms,
     metrics,
@@ -27,6 +26,7 @@ from slimgate.report.status import (
     workloads,
 )
 from slimgate.results.base import Verdict, worst_verdict
+from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts
 
 Kind = Literal["PASS", "FAIL", "INCONCLUSIVE", "error", "not gated", "reference", "unfinished"]

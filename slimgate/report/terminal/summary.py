@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate._system.number_text import significant
+from slimgate._system.number_text import MEGABYTE, MISSING, significant
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
@@ -19,7 +19,6 @@ from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.head import broken_lines
 from slimgate.report.status import (
-    TEACHER,
     budgeted_metrics,
     choose_workloads,
     models,
@@ -29,14 +28,13 @@ from slimgate.report.status import (
 )
 from slimgate.report.unreadable import unreadable_rows
 from slimgate.results.base import Verdict
+from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts
 
 # Text and its style: green, red, yellow or bold as in pytest's markup, or "".
 Line = list[tuple[str, str]]
 # A value that blocks leave out.
-MISSING = "–"
 _INDENT = "  "
-MEGABYTE = 1024**2
 # More variants, or messages, than this would flood the terminal: the report has them all.
 MOST = 20
 _STYLES = {

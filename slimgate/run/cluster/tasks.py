@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from slimgate.results.checks import TEACHER
 from slimgate.run.past_times import digest_steps
-from slimgate.suite.suite import TEACHER, Suite, Variant
+from slimgate.suite.suite import Suite, Variant
 
 
 class TaskId(NamedTuple):

@@ -98,7 +98,7 @@ def delay_call(call: Callable[[T], object], seconds: float) -> Callable[[T], obj
     return slower
 
 
-class Contender:
+class TimedModel:
     """A loaded model with its calls on prepared inputs."""
 
     def __init__(self) -> None:
@@ -170,12 +170,12 @@ class Contender:
 
 def serve(pipe: Connection) -> None:
     """Answers commands until the pipe is closed."""
-    contenders: dict[str, Contender] = {}
+    contenders: dict[str, TimedModel] = {}
     # the pipe breaks if the other process was killed: then no process reads the answer
     with suppress(EOFError, OSError):
         while True:
             command = pipe.recv()
-            contender = contenders.setdefault(command.pop("name"), Contender())
+            contender = contenders.setdefault(command.pop("name"), TimedModel())
             try:
                 answer = contender.answer(command)
             except Exception as error:  # the other process raises it, with the variant's name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from slimgate._system.number_text import MEGABYTE
 from slimgate.errors import SuiteError
 from slimgate.models.config import check_positions
 from slimgate.models.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
@@ -40,7 +41,6 @@ ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
 ROWS = 512
 FLOAT_BITS = 32
 INDEXED = 1_000_000
-_MEGABYTE = 1024**2
 
 
 def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) -> None:
@@ -184,7 +184,7 @@ def embedding_figures(teacher: Compared, variant: Compared) -> dict[str, Any]:
     figures = {
         "bytes_per_embedding": _figure("bytes of an embedding in an index", *sizes),
         "index_mb_per_million": _figure(
-            "MB of an index of 1,000,000 embeddings", *(size * INDEXED / _MEGABYTE for size in sizes)
+            "MB of an index of 1,000,000 embeddings", *(size * INDEXED / MEGABYTE for size in sizes)
         ),
     }
     if theirs.shape == mine.shape:

@@ -17,7 +17,7 @@ from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref, weights_sha256
 from slimgate.plugins.loading import list_graph_forms
-from slimgate.suite.suite import TEACHER
+from slimgate.results.checks import TEACHER
 
 pytestmark = pytest.mark.slow
 

@@ -12,6 +12,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.plugin.gates import latency as gate
 from slimgate.record.run import VariantRecord
+from slimgate.results.checks import TEACHER
 from slimgate.results.latency import TimeLimitFacts, TimesFacts
 from slimgate.run.gate_results import (
     GateResult,
@@ -21,7 +22,6 @@ from slimgate.run.gate_results import (
 )
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.run import SuiteRun
-from slimgate.suite.suite import TEACHER
 
 SUITE = """[budgets.variants.pruned]
 latency = {{ {limits} }}

@@ -9,11 +9,11 @@ from support.tiny_suite import tiny_run
 
 from slimgate.plugin.gates import make_test_module
 from slimgate.plugin.gates.size import test_memory as memory_gate
+from slimgate.results.checks import TEACHER
 from slimgate.results.memory import MemoryFacts
 from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.run import SuiteRun
-from slimgate.suite.suite import TEACHER
 
 pytestmark = pytest.mark.slow
 

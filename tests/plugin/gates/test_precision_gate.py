@@ -14,12 +14,12 @@ from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
 from slimgate.plugin.gates.size import test_size as size_gate
 from slimgate.record.build import WeightFacts
+from slimgate.results.checks import TEACHER
 from slimgate.results.size import SizeFacts
 from slimgate.run.gate_results import GateResult, list_budgeted_checks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER
 
 torch.set_num_threads(1)
 SUITE = """

@@ -11,12 +11,12 @@ from slimgate._system.timestamps import format_now
 from slimgate.judge.speed import Speedup
 from slimgate.plugin.gates import latency as gate
 from slimgate.plugins.workloads import Workload
+from slimgate.results.checks import TEACHER
 from slimgate.results.latency import SpeedupFacts
 from slimgate.run.duels import Duels, PlantedDelay
 from slimgate.run.gate_results import GateResult, GateResults, list_awaited_budgets
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.run import SuiteRun
-from slimgate.suite.suite import TEACHER
 
 SUITE = """[budgets.variants.pruned]
 latency = { speedup_min = 1.5 }

@@ -14,7 +14,7 @@ from slimgate.run.measure.device_clock import (
     read_device_peak,
     reset_device_peak,
 )
-from slimgate.run.measure.duel_worker import Contender
+from slimgate.run.measure.duel_worker import TimedModel
 from slimgate.run.measure.timed_call import make_timed_call
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def test_a_cpu_has_no_memory_of_its_own_to_count() -> None:
 
 
 def test_a_contender_times_every_call_by_its_clock() -> None:
-    contender, forwarded = Contender(), []
+    contender, forwarded = TimedModel(), []
 
     class Counting:
         def forward(self, prepared: Any) -> None:

@@ -9,9 +9,10 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.plugins.workloads import Workload
+from slimgate.results.checks import TEACHER
 from slimgate.run.measure.duel import Contender, ContenderSpec, run_duel
 from slimgate.run.measure.memory import read_memory
-from slimgate.suite.suite import TEACHER, dump_params
+from slimgate.suite.suite import dump_params
 
 pytestmark = pytest.mark.slow
 

@@ -40,6 +40,8 @@ _NEAR_MEAN = 1e-4
 _POLE = 1e-12
 # The last relative step of that search: the next one would be about its square.
 _STEP = 1e-8
+# The least p-value with a normal quantile that the search for a bound can use.
+_TINY = 1e-300
 # Values that differ by less are equal up to rounding.
 _ROUNDING = 1e-12
 
@@ -95,12 +97,8 @@ class UnitLosses:
     def interval(self, alpha: float = ALPHA) -> Interval:
         """The mean losses that neither one-sided test at level `alpha` rejects."""
         mean = min(max(self.mean, self.best), self.worst)
-        low = _crossing(
-            lambda at: self.p_at_most(at) - alpha, mean, self.best, self._usual_reach(mean - self.best)
-        )
-        high = _crossing(
-            lambda at: self.p_at_least(at) - alpha, mean, self.worst, self._usual_reach(self.worst - mean)
-        )
+        low = _crossing(self.p_at_most, alpha, mean, self.best, self._usual_reach(mean - self.best))
+        high = _crossing(self.p_at_least, alpha, mean, self.worst, self._usual_reach(self.worst - mean))
         return low, high
 
     def _usual_reach(self, span: float) -> float:
@@ -204,12 +202,22 @@ def _slopes(values: Floats, repeats: Floats, at: float) -> tuple[float, float]:
     return float(repeats @ terms), float(repeats @ (terms * terms))
 
 
-def _crossing(excess: Callable[[float], float], mean: float, end: float, usual: float) -> float:
-    """The point between mean and end at which `excess` falls to 0; the end if it stays above.
+def _crossing(
+    p_value: Callable[[float], float], alpha: float, mean: float, end: float, usual: float
+) -> float:
+    """The point between mean and end at which the p-value falls to `alpha`; the end if it stays above.
 
-    It is the mean if `excess` is already 0 or less there, as at levels near a half. usual: the expected
-    distance from the mean; a near bracket takes a fifth of the evaluations.
+    It is the mean if the p-value is already as low there, as at levels near a half. usual: the expected
+    distance from the mean; a near bracket takes a fifth of the evaluations. The search runs on normal
+    quantiles of the p-values, which are nearly straight, and that saves a third of the rest.
     """
+    from slimgate._system.special_functions import ndtri
+
+    level = float(ndtri(alpha))
+
+    def excess(at: float) -> float:
+        return float(ndtri(min(max(p_value(at), _TINY), 1 - _ROUNDING))) - level
+
     span = (end - mean) * (1 - 1e-12)
     if end == mean or excess(mean + span) >= 0:
         return end

@@ -10,6 +10,8 @@ import multiprocessing
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
+from slimgate._system.threads import default_spinning
+
 # The server imports these once, which saves each process two seconds. transformers imports its modules on
 # first use, so the list names the modules that every model uses.
 PRELOAD = [
@@ -26,11 +28,12 @@ PRELOAD = [
 def start_server() -> None:
     """Starts the server and returns at once. The server imports while this process goes on."""
     forkserver()
-    ensure_running()
 
 
 def forkserver() -> Any:
-    """The context of multiprocessing. The server starts with the first process, or with `start_server`."""
+    """The context of multiprocessing, with its server started."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
+    with default_spinning():
+        ensure_running()
     return context

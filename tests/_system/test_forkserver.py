@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 SCRIPT = """
 import os
@@ -33,3 +36,35 @@ def test_processes_come_from_the_server_that_was_started_before(tmp_path: Path) 
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+SPINNING = """
+import os
+from slimgate._system import forkserver as module
+from slimgate._system.threads import limit_spinning
+
+def send_setting(pipe):
+    pipe.send(os.environ.get("GOMP_SPINCOUNT"))
+
+if __name__ == "__main__":
+    module.PRELOAD[:] = ["json"]
+    limit_spinning()
+    context = module.forkserver()
+    mine, theirs = context.Pipe()
+    process = context.Process(target=send_setting, args=(theirs,))
+    process.start()
+    print(os.environ["GOMP_SPINCOUNT"], mine.recv())
+    process.join()
+"""
+
+
+@pytest.mark.parametrize(("setting", "expected"), [({}, "1000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 7")])
+def test_processes_that_time_keep_the_default_waiting(
+    tmp_path: Path, setting: dict[str, str], expected: str
+) -> None:
+    """A user's own setting is for all processes."""
+    script = tmp_path / "spinning.py"
+    script.write_text(SPINNING)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "OMP"))}
+    done = subprocess.run([sys.executable, str(script)], env=plain | setting, capture_output=True, text=True)
+    assert done.stdout.strip() == expected, done.stderr

@@ -25,13 +25,12 @@ PRELOAD = [
 ]
 
 
-def start_server() -> None:
-    """Starts the server and returns at once. The server imports while this process goes on."""
-    forkserver()
+def start_forkserver() -> Any:
+    """Starts the server unless it runs, and returns at once: it imports while this process goes on.
 
-
-def forkserver() -> Any:
-    """The context of multiprocessing, with its server started."""
+    Returns:
+        The context of multiprocessing whose processes the server forks.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     with default_spinning():

@@ -14,12 +14,9 @@ TOKENIZERS_PARALLELISM, RAYON_NUM_THREADS = "TOKENIZERS_PARALLELISM", "RAYON_NUM
 
 
 # How OpenMP's threads wait, and how often those of libgomp look for work before they sleep. PyTorch's wheels
-# for Linux contain libgomp. It looks 1,000 times itself if it starts more threads than there are cores.
+# for Linux contain libgomp.
 OMP_WAIT_POLICY, GOMP_SPINCOUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
 SHORT_SPIN = "1000"
-
-
-_limited = False
 
 
 def limit_spinning() -> None:
@@ -32,27 +29,25 @@ def limit_spinning() -> None:
     Call it before torch is imported, because libgomp reads the variable once. Child processes inherit it,
     except those that start inside of `default_spinning`.
     """
-    global _limited
-    if not {OMP_WAIT_POLICY, GOMP_SPINCOUNT} & os.environ.keys():
-        os.environ[GOMP_SPINCOUNT] = SHORT_SPIN
-        _limited = True
+    if OMP_WAIT_POLICY not in os.environ:
+        os.environ.setdefault(GOMP_SPINCOUNT, SHORT_SPIN)
 
 
 @contextmanager
 def default_spinning() -> Iterator[None]:
-    """Inside, processes start without what `limit_spinning` has set.
+    """Inside, processes start without the setting of `limit_spinning`. A user's own setting stays.
 
-    For processes that time models: a busy machine must show in the noise floor. With short spins it did not,
-    although it slowed ONNX Runtime, whose threads spin too: a speed-up of 5.2 was 3.2, and FAILed.
+    For processes that time models: their threads wait as the libraries have it by default. With short spins,
+    a busy machine slowed ONNX Runtime, whose threads spin too, more than PyTorch.
     """
-    if not _limited:
+    if os.environ.get(GOMP_SPINCOUNT) != SHORT_SPIN:
         yield
         return
     del os.environ[GOMP_SPINCOUNT]
     try:
         yield
     finally:
-        os.environ[GOMP_SPINCOUNT] = SHORT_SPIN
+        os.environ.setdefault(GOMP_SPINCOUNT, SHORT_SPIN)
 
 
 def default_threads() -> int:

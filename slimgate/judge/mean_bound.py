@@ -209,7 +209,7 @@ def _crossing(
 
     It is the mean if the p-value is already as low there, as at levels near a half. usual: the expected
     distance from the mean; a near bracket takes a fifth of the evaluations. The search runs on normal
-    quantiles of the p-values, which are nearly straight, and that saves a third of the rest.
+    quantiles of the p-values, which are nearly straight, and that saves about a quarter of the evaluations.
     """
     from slimgate._system.special_functions import ndtri
 

@@ -45,6 +45,12 @@ PLANTED_DELAYS = (0.10, 0.30, 1.00)
 # planted as 10 % is known to a few per cent.
 FINE = 0.20
 
+# If more threads of a model than this were ready to run and had no core, on average, another process computes
+# most of the time. That slows runtimes by different factors, and the noise floor is that of one runtime.
+# Measured on two cores, for models of two threads: up to 0.27 without other processes, because the threads of
+# the previous turn spin for a moment; 0.69 to 0.99 beside one busy loop; 1.0 beside a second model.
+CROWDED_THREADS = 0.5
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -55,6 +61,8 @@ class Speedup:
     interval: 95 %, before the noise floor is taken into account. of_minima: the ratio of the fastest calls.
     noise_floor: on the log scale, of the teacher compared with its copy: the ratio's distance from 1, plus
     that to its farther bound; LAYOUT if that is more. 0.03 says that 3 % up or down may be noise.
+    queued_threads: of the model that had the most, how many threads were ready to run and had no core, on
+    average; 0 if each model has one thread.
     """
 
     speedup: float
@@ -63,6 +71,12 @@ class Speedup:
     noise_floor: float
     rounds: int
     threads: int | None = None
+    queued_threads: float = 0.0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether other processes needed the cores at the same time, so that nothing can be claimed."""
+        return self.queued_threads > CROWDED_THREADS
 
     @property
     def claimed_interval(self) -> tuple[float, float]:
@@ -106,6 +120,7 @@ def estimate_speedup(
     *,
     of_minima: float,
     threads: int | None = None,
+    queued_threads: float = 0.0,
     level: float = LEVEL,
 ) -> Speedup:
     """The speed-up of a variant with its interval and the noise floor, all of the same rounds."""
@@ -118,6 +133,7 @@ def estimate_speedup(
         noise_floor=max(LAYOUT, abs(copied) + max(abs(floor_low), abs(floor_high))),
         rounds=len(teacher),
         threads=threads,
+        queued_threads=queued_threads,
     )
 
 
@@ -160,10 +176,11 @@ def judge_speedup(
 
     visible: the smallest planted delay that the duel saw, a share of the teacher's call. If it is larger than
     FINE, a claim nearer to the budget than this delay is INCONCLUSIVE. If the duel saw no delay (None),
-    everything is.
+    everything is, and if other processes needed the cores at the same time.
     """
     low, high = speedup.claimed_interval
-    clear, verdict = clearance(visible), Verdict.INCONCLUSIVE
+    clear = None if speedup.is_crowded else clearance(visible)
+    verdict = Verdict.INCONCLUSIVE
     if clear is not None and low >= minimum * clear:
         verdict = Verdict.PASS
     elif clear is not None and high * clear < minimum:
@@ -197,7 +214,10 @@ def speed_message(
     line += f", budget {budget.limit:g}×: {budget.verdict}"
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return line
-    if visible is None:
+    if speedup.is_crowded:
+        line += f", other processes use the same cores: on average, {speedup.queued_threads:.1f} threads of"
+        line += " a model had none"
+    elif visible is None:
         line += ", this machine hides every planted delay (self-test)"
     elif visible > FINE and (low >= budget.limit or high < budget.limit):
         line += f", the interval is less than {100 * visible:.0f} % from the budget"

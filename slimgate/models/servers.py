@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from slimgate._system.child_server import ChildServer, free_port, is_port_taken
+from slimgate._system.threads import default_spinning
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.plugins.base import Progress, no_progress
 from slimgate.plugins.params import Table
@@ -113,12 +114,13 @@ class Servers:
             return running[1]
         port = _port_of(url)
         at = url.replace(PORT, str(port))
-        server = ChildServer(
-            [word.replace(PORT, str(port)) for word in table.command],
-            log=self._log(name),
-            stop=signal.Signals[table.stop],
-            environment={PORT_VARIABLE: str(port)},
-        )
+        with default_spinning():
+            server = ChildServer(
+                [word.replace(PORT, str(port)) for word in table.command],
+                log=self._log(name),
+                stop=signal.Signals[table.stop],
+                environment={PORT_VARIABLE: str(port)},
+            )
         if not self._running:
             atexit.register(self.stop)
         self._running[place] = server, at

@@ -291,11 +291,11 @@ def _start_server_once(item: pytest.Item) -> None:
     if suite_of(item) is None or config.stash.get(SERVER_CONSIDERED, False):
         return
     config.stash[SERVER_CONSIDERED] = True
-    from slimgate._system.forkserver import start_server
+    from slimgate._system.forkserver import start_forkserver
     from slimgate.plugin.gates.latency import describe_not_timed
 
     if any(map(takes_times, item.session.items)) and describe_not_timed(config) is None:
-        start_server()
+        start_forkserver()
 
 
 @pytest.hookimpl(wrapper=True)

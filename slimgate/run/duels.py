@@ -5,7 +5,7 @@ Models that servers run have duels under load.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -15,7 +15,7 @@ from slimgate.judge import speed
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
 from slimgate.plugins.workloads import Load, Workload
 from slimgate.results.checks import TEACHER
-from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
+from slimgate.run.measure.duel import Contender, ContenderSpec, DuelTimes, Floats, run_duel, time_call
 from slimgate.run.measure.load import LoadTimes, duel_under_load
 from slimgate.run.model_handle import ModelHandle
 from slimgate.tasks.parts.generation import writing
@@ -156,6 +156,7 @@ class Duels:
             times.blocks[last],
             of_minima=times.fastest[first] / times.fastest[last],
             threads=contenders[-1].threads,
+            queued_threads=_most_queued(contenders, times),
         )
 
     def _get_contender(self, name: str, model: ModelHandle) -> Contender:
@@ -172,6 +173,16 @@ class Duels:
                 )
             )
         return self._contenders[name]
+
+
+def _most_queued(contenders: Sequence[Contender], times: DuelTimes) -> float:
+    """The threads without a core of the contender that had the most.
+
+    Those with one thread are left out: the time in which another process had their core is taken off. Threads
+    that wait for each other lose more than that.
+    """
+    queued = (times.queued_threads[model.spec.name] for model in contenders if model.threads > 1)
+    return max(queued, default=0.0)
 
 
 class LoadDuels:

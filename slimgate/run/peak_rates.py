@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from slimgate._system.forkserver import forkserver
+from slimgate._system.forkserver import start_forkserver
 from slimgate._system.timestamps import format_now
 from slimgate._system.worker import describe_end
 from slimgate.record.machine import PeakRates
@@ -42,7 +42,7 @@ class PeakProbe:
 
 def _measure_rates(threads: int, seconds: float) -> PeakRates:
     """Measures in a new process. seconds: for each figure."""
-    context = forkserver()
+    context = start_forkserver()
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, threads, seconds), daemon=True)
     process.start()

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.forkserver import forkserver
+from slimgate._system.forkserver import start_forkserver
 from slimgate.data.same_texts import HeldOutTexts
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.torch_model import TorchModel, load_torch_model, to_float32_
@@ -94,7 +94,7 @@ def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[s
         raise BuildError(
             f"processes = {processes} cannot share batches of {job.params.batch_size} rows; raise batch_size"
         )
-    with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool, _end_on_interrupt(pool):
+    with ProcessPoolExecutor(processes, mp_context=start_forkserver()) as pool, _end_on_interrupt(pool):
         running = [pool.submit(_apply_step, job, rank, processes) for rank in range(processes)]
         errors = [error for future in running if (error := future.exception()) is not None]
         # if one process fails, the others wait for it in vain and raise errors of their own

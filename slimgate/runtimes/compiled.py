@@ -25,7 +25,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate._system.quiet import silent
-from slimgate.errors import BuildError, SlimgateError, in_one_line
+from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.models import NEW_TOKENS, Macs
 from slimgate.plugins.params import Table
@@ -267,7 +267,7 @@ def compile_in_process(user: str, device: str) -> Iterator[None]:
             except SlimgateError:
                 raise
             except Exception as error:  # a graph may fail in any of the compiler's layers
-                raise BuildError(f"{user}: {_shorten(in_one_line(error))}") from error
+                raise BuildError(f"{user}: {type(error).__name__}: {shorten_error(error)}") from error
 
 
 def check_compiler(user: str, device: str) -> None:
@@ -284,6 +284,7 @@ def check_compiler(user: str, device: str) -> None:
         ) from error
 
 
-def _shorten(message: str) -> str:
+def shorten_error(error: BaseException) -> str:
     """The first part of an error; compilers write pages."""
+    message = " ".join(str(error).split()) or "no message"
     return message if len(message) <= MAX_ERROR_LENGTH else f"{message[:MAX_ERROR_LENGTH]}…"

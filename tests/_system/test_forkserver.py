@@ -20,9 +20,9 @@ def tell_parent(pipe):
 if __name__ == "__main__":
     module.PRELOAD[:] = ["json"]
     before = {one.pid for one in psutil.Process().children()}
-    module.start_server()
+    module.start_forkserver()
     started = {one.pid for one in psutil.Process().children()} - before
-    context = module.forkserver()
+    context = module.start_forkserver()
     mine, theirs = context.Pipe()
     process = context.Process(target=tell_parent, args=(theirs,))
     process.start()
@@ -49,7 +49,7 @@ def send_setting(pipe):
 if __name__ == "__main__":
     module.PRELOAD[:] = ["json"]
     limit_spinning()
-    context = module.forkserver()
+    context = module.start_forkserver()
     mine, theirs = context.Pipe()
     process = context.Process(target=send_setting, args=(theirs,))
     process.start()
@@ -58,11 +58,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(("setting", "expected"), [({}, "1000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 7")])
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [({}, "1000 None"), ({"GOMP_SPINCOUNT": "1000"}, "1000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 7")],
+)
 def test_processes_that_time_keep_the_default_waiting(
     tmp_path: Path, setting: dict[str, str], expected: str
 ) -> None:
-    """A user's own setting is for all processes."""
+    """1000 came from slimgate in a parent process. Another setting is a user's, and for all processes."""
     script = tmp_path / "spinning.py"
     script.write_text(SPINNING)
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "OMP"))}

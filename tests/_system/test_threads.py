@@ -43,7 +43,7 @@ def test_a_system_without_cgroups_has_no_limit(tmp_path: Path) -> None:
         ({"OMP_NUM_THREADS": "2"}, "1000"),
     ],
 )
-def test_threads_wait_shortly_unless_the_environment_says_how(
+def test_threads_spin_briefly_unless_the_environment_says_how(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str | None
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(environment))

@@ -211,6 +211,22 @@ def test_the_message_says_what_would_decide() -> None:
     )
 
 
+@pytest.mark.parametrize("minimum", [1.0, 50.0])
+def test_nothing_is_decided_where_another_process_has_the_cores(minimum: float) -> None:
+    """On two cores beside another model, a true speed-up of 10 was 63 [60, 73], with a noise floor of 3 %."""
+    crowded = estimate_speedup(
+        times(1, 0.4), times(2, 0.4), times(3, 0.02), of_minima=20.0, queued_threads=0.9
+    )
+    assert crowded.is_crowded
+    judged = judge_speedup(crowded, minimum, None)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert speed_message("int8", "b1", crowded, judged).endswith(
+        "INCONCLUSIVE, other processes use the same cores: on average, 0.9 threads of a model had none"
+    )
+    free = estimate_speedup(times(1, 0.4), times(2, 0.4), times(3, 0.02), of_minima=20.0, queued_threads=0.1)
+    assert judge_speedup(free, minimum, None).verdict is not Verdict.INCONCLUSIVE
+
+
 def test_the_messages_of_a_planted_delay() -> None:
     found = Speedup(0.91, (0.88, 0.93), 0.91, 0.01, 24)
     told = "b1 0.91× the teacher's speed [0.87, 0.94] (noise floor 1.0 %, 24 rounds): "

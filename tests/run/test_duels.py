@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from support.tiny_suite import tiny_run
 
@@ -13,7 +15,9 @@ from slimgate.judge import speed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import TEACHER
+from slimgate.run import duels as module
 from slimgate.run.duels import COPY, DELAYED, Duels
+from slimgate.run.measure.duel import DuelTimes
 from slimgate.run.run import SuiteRun
 
 pytestmark = pytest.mark.slow
@@ -54,6 +58,35 @@ def test_a_planted_delay_is_seen_and_measured_once(duels: Duels, monkeypatch: py
     assert 0.2 / share < low < high < 1.0
     assert set(duels._contenders) == {TEACHER, COPY}  # the delayed one has ended
     assert DELAYED not in duels._contenders
+
+
+@pytest.mark.parametrize(
+    ("threads", "expected"), [((2, 2, 2), 0.9), ((2, 2, 1), 0.4), ((1, 1, 1), 0.0), ((1, 1, 2), 0.9)]
+)
+def test_threads_without_a_core_count_where_a_model_has_several(
+    monkeypatch: pytest.MonkeyPatch, run: SuiteRun, threads: tuple[int, ...], expected: float
+) -> None:
+    """With one thread, the time in which another process had the core is taken off."""
+    seconds = np.full(12, 0.01)
+    names = (TEACHER, COPY, "student")
+    measured = DuelTimes(
+        blocks=dict.fromkeys(names, seconds),
+        fastest=dict.fromkeys(names, 0.01),
+        rounds=12,
+        calls=dict.fromkeys(names, 4),
+        queued_threads={TEACHER: 0.4, COPY: 0.3, "student": 0.9},
+    )
+    contenders = {
+        name: SimpleNamespace(spec=SimpleNamespace(name=name), threads=count)
+        for name, count in zip(names, threads, strict=True)
+    }
+    monkeypatch.setattr(module, "run_duel", lambda *_, **__: measured)
+    monkeypatch.setattr(Duels, "_get_contender", lambda _, name, __: contenders[name])
+    teacher = run.handle(TEACHER)
+    models = {TEACHER: teacher, COPY: teacher, "student": teacher}
+    workload = run.largest_workload
+    speedup = Duels(teacher)._run_duel(models, workload, minimum=None, max_seconds=1.0)
+    assert speedup.queued_threads == expected
 
 
 def test_a_delay_of_nothing_is_not_seen(duels: Duels, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_r
 def _judge_weights(
     variant: ModelHandle, shares: WeightShares | None, budget: QuantizedBudget
 ) -> list[BudgetFacts]:
-    """The verdict on the precision of a variant's weights; none if it is unknown and no budget gates.
+    """The verdict on the precision of weights; none if it is unknown and the variant is not gated.
 
     Raises MeasureError if the variant is gated and its files do not say their precision.
     """

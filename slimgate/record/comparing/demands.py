@@ -7,7 +7,15 @@ from typing import Any
 
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
 from slimgate.record.budgets import judged_budgets
-from slimgate.record.comparing import setting_rules as keys
+from slimgate.record.comparing.setting_rules import (
+    BASE_CONTENTS,
+    DIRECTION,
+    LOGS,
+    NOT_DECLARED,
+    RANGE,
+    RIGHT_OR_WRONG,
+    UNIT,
+)
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import PREDICTIONS
@@ -68,33 +76,31 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
     """The rules by which files were compared, as far as the record states them."""
     params = record.task.params or {}
     if record.task.kind == PREDICTIONS:
-        return {} if params.get("positive") is None else {f"{keys.LOGS}positive": params["positive"]}
+        return {} if params.get("positive") is None else {f"{LOGS}positive": params["positive"]}
     if record.task.kind != RECORD_KIND:
         return {}
-    settings = {f"{keys.LOGS}{name}": value for name, value in params.get(RULES, {}).items()}
+    settings = {f"{LOGS}{name}": value for name, value in params.get(RULES, {}).items()}
     limited = list_limited(record)
     for comparison in params.get("comparisons", []):
         name = comparison["name"]
         if name not in limited and POOLED not in limited:
             continue
-        settings[f"{keys.DIRECTION}{name}"] = comparison["higher_is_better"]
+        settings[f"{DIRECTION}{name}"] = comparison["higher_is_better"]
         is_share = comparison["zero_one"] and comparison.get("range") in (None, [0, 1])
-        settings[f"{keys.RANGE}{name}"] = (
-            keys.RIGHT_OR_WRONG if is_share else comparison.get("range") or keys.NOT_DECLARED
-        )
+        settings[f"{RANGE}{name}"] = RIGHT_OR_WRONG if is_share else comparison.get("range") or NOT_DECLARED
         if comparison.get("length_in") is not None:
-            settings[f"{keys.UNIT}{name}"] = comparison["length_in"]
+            settings[f"{UNIT}{name}"] = comparison["length_in"]
         if (place := comparison.get(CONTENTS)) is not None:
             allowed = params.get(RULES, {}).get("allow", ())
             settings |= {
                 # the answers may change, but a log without answers does not show how they were scored
-                f"{keys.BASE_CONTENTS}{key}s of {place}": True if key == ANSWER else value
+                f"{BASE_CONTENTS}{key}s of {place}": True if key == ANSWER else value
                 for key, value in params[CONTENTS][place].items()
                 if key not in allowed
             }
     with_budget = _list_with_budget(record)
     settings |= {
-        f"{keys.BASE_CONTENTS}samples of {name}": part["samples"]
+        f"{BASE_CONTENTS}samples of {name}": part["samples"]
         for name, part in record.task.log_slices.items()
         if name in with_budget and "samples" in part
     }

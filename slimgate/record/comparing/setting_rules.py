@@ -84,7 +84,8 @@ def _has_other_range(before: object, now: object) -> bool:
     return RIGHT_OR_WRONG not in (before, now) or before not in by_answers or now not in by_answers
 
 
-# Key -> whether its new value demands less than its old value. For every other key any change does.
+# Key -> whether its new value demands less than its old value. Every change of a key without a rule, here or
+# by its prefix, does.
 _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_turned_on,
     "task.group": _is_removed_or_changed,

@@ -33,7 +33,6 @@ from slimgate.results.quality import QualityFacts
 
 # Text and its style: green, red, yellow or bold as in pytest's markup, or "".
 Line = list[tuple[str, str]]
-# A value that blocks leave out.
 _INDENT = "  "
 # More variants, or messages, than this would flood the terminal: the report has them all.
 MOST = 20

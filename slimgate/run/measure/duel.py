@@ -23,13 +23,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.forkserver import forkserver
+from slimgate._system.forkserver import start_forkserver
 from slimgate._system.worker import describe_end
 from slimgate.errors import MeasureError
 from slimgate.plugins.workloads import TimedPart
@@ -74,22 +74,28 @@ class ContenderSpec:
 class Block:
     """One turn. seconds: of each call; waited: the part of them in which other processes had the core.
 
-    turns: the number of batches that were called, one after another, each equally often.
+    turns: the number of batches that were called, one after another, each equally often. queued_threads: how
+    many of the process's threads were ready to run and had no core, on average over the turn.
     """
 
     seconds: Sequence[float]
     waited: Sequence[float]
     turns: int = 1
+    queued_threads: float = 0.0
 
 
 @dataclass(frozen=True)
 class DuelTimes:
-    """Times by contender. blocks: (rounds,) seconds; fastest: its fastest call; calls: its calls a block."""
+    """Times by contender. blocks: (rounds,) seconds; fastest: its fastest call; calls: its calls a block.
+
+    queued_threads: the median over its blocks.
+    """
 
     blocks: Mapping[str, Floats]
     fastest: Mapping[str, float]
     rounds: int
     calls: Mapping[str, int]
+    queued_threads: Mapping[str, float]
 
 
 class Contender:
@@ -202,7 +208,13 @@ def run_duel(
         rounds += 1
     fastest = {name: find_fastest_call(own_blocks) for name, own_blocks in blocks.items()}
     return DuelTimes(
-        _compute_times(blocks), fastest, rounds, {name: calls for name, (calls, _) in sizes.items()}
+        blocks=_compute_times(blocks),
+        fastest=fastest,
+        rounds=rounds,
+        calls={name: calls for name, (calls, _) in sizes.items()},
+        queued_threads={
+            name: median(block.queued_threads for block in own_blocks) for name, own_blocks in blocks.items()
+        },
     )
 
 
@@ -268,7 +280,7 @@ def time_call(contender: Contender) -> float:
 
 def _start_process() -> tuple[Any, Any]:
     """Starts a process; returns our end of the pipe, and the process."""
-    context = forkserver()
+    context = start_forkserver()
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs,), daemon=True)
     process.start()

@@ -7,7 +7,8 @@ command is a dict that names its contender; the answer is a dict:
     {"name", "inputs": [{name: array}, …], "part": "forward"}                -> {"ready": True}
     {"name", "delay": 0.0005}                                                -> {"ready": True}
     {"name", "calls": 8, "discard": 2, "turns": [0]}                         -> {"seconds": [8 times],
-                                                                                 "waited": [8 times]}
+                                                                                 "waited": [8 times],
+                                                                                 "queued_threads": 0.0}
 
 turns: the inputs to call, one after another, each `calls` times. The inputs of the part e2e are Texts.
 
@@ -79,6 +80,18 @@ def _read_other_threads() -> float:
     return time.process_time() - time.thread_time()
 
 
+def read_queued_seconds(tasks: Path = Path("/proc/self/task")) -> float:
+    """How long all threads of this process, summed, were ready to run and had no core.
+
+    On systems other than Linux, and if the kernel does not report it, it is 0.
+    """
+    nanoseconds = 0
+    for file in tasks.glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):  # a thread that has ended
+            nanoseconds += int(file.read_text("ascii").split()[1])
+    return nanoseconds / 1e9
+
+
 T = TypeVar("T")
 
 
@@ -117,8 +130,11 @@ class TimedModel:
         if "delay" in command:
             self._delay = command["delay"]
             return {"ready": True}
+        queued, began = read_queued_seconds(), time.perf_counter()
         seconds, waited = self._time(command["calls"], command["discard"], command["turns"])
-        return {"seconds": seconds, "waited": waited}
+        queued = read_queued_seconds() - queued
+        queued_threads = max(0.0, queued / (time.perf_counter() - began))
+        return {"seconds": seconds, "waited": waited, "queued_threads": queued_threads}
 
     def _prepare(self, inputs: Sequence[CallInputs], part: TimedPart) -> dict[str, Any]:
         if isinstance(inputs[0], Texts):  # before the tokenizer starts its threads

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from slimgate.run.measure.duel import (
     run_duel,
     time_call,
 )
-from slimgate.run.measure.duel_worker import QueueClock, delay_call
+from slimgate.run.measure.duel_worker import QueueClock, delay_call, read_queued_seconds
 
 pytestmark = pytest.mark.slow
 
@@ -268,6 +269,49 @@ def test_what_a_neighbour_on_the_core_takes_counts_as_waiting() -> None:
         neighbour.stdout.close()
     assert waited > 0.08
     assert waited + worked == pytest.approx(seconds, abs=0.03)
+
+
+def test_threads_without_a_core_are_counted() -> None:
+    """A neighbour on the only core: one thread of this process, on average, is ready half of the time."""
+    core = min(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, [{core}]); print(1, flush=True)\nwhile True: pass"
+    neighbour = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    allowed = os.sched_getaffinity(0)
+    try:
+        assert neighbour.stdout is not None
+        neighbour.stdout.readline()
+        os.sched_setaffinity(0, [core])
+        queued, start = read_queued_seconds(), time.perf_counter()
+        busily(0.3)
+        share = (read_queued_seconds() - queued) / (time.perf_counter() - start)
+    finally:
+        os.sched_setaffinity(0, allowed)
+        neighbour.kill()
+        neighbour.wait()
+        neighbour.stdout.close()
+    assert 0.25 < share < 0.9
+
+
+def test_queued_threads_of_a_duel_are_the_median_of_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 0.004, 0.004)
+    queued, block = iter([0.0, 0.9, 0.3] * 200), contenders[1].block
+    monkeypatch.setattr(
+        contenders[1],
+        "block",
+        lambda *args, **options: replace(block(*args, **options), queued_threads=next(queued)),
+    )
+    times = run_duel(contenders, inputs, seed=0, max_seconds=2.0)
+    assert times.queued_threads == {"a": 0.0, "b": 0.3}
+
+
+def test_where_the_kernel_tells_nothing_no_thread_is_queued(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "schedstat").write_text("0 0 0\n")
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8" / "schedstat").write_text("")
+    assert read_queued_seconds(tmp_path) == read_queued_seconds(tmp_path / "none") == 0.0
+    (tmp_path / "7" / "schedstat").write_text("5000000000 2500000000 3\n")
+    assert read_queued_seconds(tmp_path) == 2.5
 
 
 def test_what_the_process_itself_takes_is_not_waiting() -> None:

@@ -66,8 +66,8 @@ _NO_MEMORY = (
 
 def in_one_line(error: BaseException) -> str:
     """`ValueError: what it said`, or `out of memory (what it said)`."""
-    text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
+    text, lowered = " ".join(str(error).split()), str(error).lower()
+    if isinstance(error, MemoryError) or any(words in lowered for words in _NO_MEMORY):
         return f"out of memory ({text})" if text else "out of memory"
     return f"{type(error).__name__}: {text or 'no message'}"
 

@@ -73,7 +73,7 @@ class QueueClock:
         return max(0.0, queued - other_threads - between)
 
     def _read(self) -> float:
-        return 0.0 if self._file is None else int(os.pread(self._file, 64, 0).split()[1]) / 1e9
+        return 0.0 if self._file is None else _parse_queued_seconds(os.pread(self._file, 64, 0))
 
 
 def _read_other_threads() -> float:
@@ -85,11 +85,16 @@ def read_queued_seconds(tasks: Path = Path("/proc/self/task")) -> float:
 
     On systems other than Linux, and if the kernel does not report it, it is 0.
     """
-    nanoseconds = 0
+    seconds = 0.0
     for file in tasks.glob("*/schedstat"):
         with suppress(OSError, ValueError, IndexError):  # a thread that has ended
-            nanoseconds += int(file.read_text("ascii").split()[1])
-    return nanoseconds / 1e9
+            seconds += _parse_queued_seconds(file.read_bytes())
+    return seconds
+
+
+def _parse_queued_seconds(schedstat: bytes) -> float:
+    """The time on a run queue: the second number of a schedstat file, in nanoseconds."""
+    return int(schedstat.split()[1]) / 1e9
 
 
 T = TypeVar("T")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -245,50 +246,44 @@ def busily(seconds: float) -> None:
         continue
 
 
-def test_what_a_neighbour_on_the_core_takes_counts_as_waiting() -> None:
-    """Two processes on one core: each has it half of the time, and what is left is what was worked."""
+@contextmanager
+def neighbour_on_the_core() -> Iterator[None]:
+    """Inside, this process and another one, which computes all the time, share a single core."""
     core = min(os.sched_getaffinity(0))
     code = f"import os; os.sched_setaffinity(0, [{core}]); print(1, flush=True)\nwhile True: pass"
     neighbour = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     allowed = os.sched_getaffinity(0)
+    assert neighbour.stdout is not None
     try:
-        assert neighbour.stdout is not None
         neighbour.stdout.readline()
         os.sched_setaffinity(0, [core])
-        with QueueClock() as queue:
-            queue.start()
-            worked = time.thread_time()
-            start = time.perf_counter()
-            busily(0.3)
-            seconds = time.perf_counter() - start
-            waited, worked = queue.stop(seconds), time.thread_time() - worked
+        yield
     finally:
         os.sched_setaffinity(0, allowed)
         neighbour.kill()
         neighbour.wait()
         neighbour.stdout.close()
+
+
+def test_what_a_neighbour_on_the_core_takes_counts_as_waiting() -> None:
+    """Two processes on one core: each has it half of the time, and what is left is what was worked."""
+    with neighbour_on_the_core(), QueueClock() as queue:
+        queue.start()
+        worked = time.thread_time()
+        start = time.perf_counter()
+        busily(0.3)
+        seconds = time.perf_counter() - start
+        waited, worked = queue.stop(seconds), time.thread_time() - worked
     assert waited > 0.08
     assert waited + worked == pytest.approx(seconds, abs=0.03)
 
 
 def test_threads_without_a_core_are_counted() -> None:
-    """A neighbour on the only core: one thread of this process, on average, is ready half of the time."""
-    core = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, [{core}]); print(1, flush=True)\nwhile True: pass"
-    neighbour = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    allowed = os.sched_getaffinity(0)
-    try:
-        assert neighbour.stdout is not None
-        neighbour.stdout.readline()
-        os.sched_setaffinity(0, [core])
+    """A neighbour on the only core: the thread of this process is ready, without a core, half of the time."""
+    with neighbour_on_the_core():
         queued, start = read_queued_seconds(), time.perf_counter()
         busily(0.3)
         share = (read_queued_seconds() - queued) / (time.perf_counter() - start)
-    finally:
-        os.sched_setaffinity(0, allowed)
-        neighbour.kill()
-        neighbour.wait()
-        neighbour.stdout.close()
     assert 0.25 < share < 0.9
 
 

@@ -15,7 +15,6 @@ from pydantic_core import PydanticCustomError
 from slimgate.budgets.registry import metric_kinds
 from slimgate.judge.budget_kinds import KINDS, BudgetKind, Over, QualityBudget
 from slimgate.plugins.params import Table
-from slimgate.plugins.workloads import TimedPart
 from slimgate.results.base import OnInconclusive
 
 # Teacher bytes / variant bytes if the variant is in float32 and the teacher in 16 bits: about the least
@@ -179,7 +178,7 @@ class FlopsBudget(Budget):
         """None: operations are counted, so they are exact."""
 
 
-class _UndecidedBudget(Budget):
+class UndecidedBudget(Budget):
     """Base of the budgets that may say themselves what INCONCLUSIVE does."""
 
     on_inconclusive: OnInconclusive | None = None
@@ -190,7 +189,7 @@ class _UndecidedBudget(Budget):
         return self.on_inconclusive or default
 
 
-class MemoryBudget(_UndecidedBudget):
+class MemoryBudget(UndecidedBudget):
     """A budget on peak memory of loading and predicting: variant / teacher may reach at most this."""
 
     kind = "memory_ratio_max"
@@ -198,7 +197,7 @@ class MemoryBudget(_UndecidedBudget):
     """Largest value of the variant's peak memory / the teacher's peak memory."""
 
 
-class FlipsBudget(_UndecidedBudget):
+class FlipsBudget(UndecidedBudget):
     """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
 
     kind = "flips_max_percent"
@@ -206,7 +205,7 @@ class FlipsBudget(_UndecidedBudget):
     """Largest percentage of the gate rows that may turn from right to wrong."""
 
 
-class SliceBudget(_UndecidedBudget):
+class SliceBudget(UndecidedBudget):
     """A budget on a metric of 0/1 per row: what no slice may lose, or one slice that is named."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset(metric_kinds()) - {"drop_points"}
@@ -278,7 +277,7 @@ class SizeBudgetTable(Table):
         return None if limit is None else QuantizedBudget(quantized_share_min=limit, reason=self.reason)
 
 
-class _LimitBudgets(_Limits):
+class LimitBudgets(_Limits):
     """Base of the tables of several limits, of which at least one is set."""
 
     kinds: ClassVar[tuple[str, ...]]
@@ -300,7 +299,7 @@ class _LimitBudgets(_Limits):
         )
 
 
-class KlBudgetTable(_LimitBudgets):
+class KlBudgetTable(LimitBudgets):
     """Budgets on KL(teacher || variant) of the next token, in nats, all of which must hold."""
 
     kinds: ClassVar = ("mean_max", "p99_max", "p999_max")
@@ -350,7 +349,7 @@ class KlBudgetTable(_LimitBudgets):
 VALUE_RATIO, VALUE = "value_ratio_max", "value_max"
 
 
-class MeasurementBudgetTable(_LimitBudgets):
+class MeasurementBudgetTable(LimitBudgets):
     """Budgets on a figure that a measurement gives, all of which must hold. A smaller figure is better."""
 
     kinds: ClassVar = (VALUE_RATIO, VALUE)
@@ -361,7 +360,7 @@ class MeasurementBudgetTable(_LimitBudgets):
     """Largest value of the variant's figure, in the unit of the measurement."""
 
 
-class Top1BudgetTable(_LimitBudgets):
+class Top1BudgetTable(LimitBudgets):
     """A budget on the share of tokens for which variant and teacher have the same most likely next token."""
 
     kinds: ClassVar = ("floor",)
@@ -378,91 +377,3 @@ TOKEN_TABLES: Mapping[str, type[KlBudgetTable | Top1BudgetTable]] = {
 
 # The kinds of their budgets.
 TOKEN_KINDS = frozenset(kind for table in TOKEN_TABLES.values() for kind in table.kinds)
-
-
-class SpeedBudget(_UndecidedBudget):
-    """A budget on speed: teacher time / variant time must reach this, on every workload."""
-
-    kind = "speedup_min"
-    speedup_min: float = Field(gt=0)
-    """Least value of teacher time / variant time; it applies to every workload."""
-
-
-# Kinds of budgets on the time of a call, by the part that they limit. Every other kind limits a whole call
-# on prepared tensors, with the written answer if there is one.
-TTFT_SPEEDUP, TPOT_SPEEDUP, TTFT_P95 = "ttft_speedup_min", "tpot_speedup_min", "ttft_p95_ms_max"
-E2E_SPEEDUP, E2E_P50, E2E_P95 = "end_to_end_speedup_min", "end_to_end_p50_ms_max", "end_to_end_p95_ms_max"
-TOKENS_PER_SECOND, GOODPUT = "tokens_per_second_min", "goodput_min"
-PART_OF: Mapping[str, TimedPart] = {
-    TTFT_SPEEDUP: "ttft",
-    TPOT_SPEEDUP: "tpot",
-    TTFT_P95: "ttft",
-    TOKENS_PER_SECOND: "answer",
-    GOODPUT: "answer",
-    E2E_SPEEDUP: "e2e",
-    E2E_P50: "e2e",
-    E2E_P95: "e2e",
-}
-# The kinds that a duel decides, as it decides speedup_min.
-PART_SPEEDUPS = (TTFT_SPEEDUP, TPOT_SPEEDUP, E2E_SPEEDUP)
-
-
-def limits_part(kind: str, part: TimedPart) -> bool:
-    """Whether a budget of this kind limits the time of this part."""
-    return PART_OF[kind] == part if kind in PART_OF else part in ("forward", "answer")
-
-
-class LatencyBudgetTable(_LimitBudgets):
-    """Budgets on the time of a call, all of which must hold on every workload that they apply to."""
-
-    kinds: ClassVar = (SpeedBudget.kind, "p50_ms_max", "p95_ms_max", *PART_OF)
-    example: ClassVar = "{ speedup_min = 2.0 }"
-    speedup_min: float | None = Field(default=None, gt=0)
-    """Least value of teacher time / variant time; it applies to every workload."""
-    p50_ms_max: float | None = Field(default=None, gt=0)
-    """Largest median time of a call on this machine, in milliseconds; it applies to every workload and
-    load."""
-    p95_ms_max: float | None = Field(default=None, gt=0)
-    """Largest 95th percentile of the time of a call, in milliseconds; it applies to every workload and load.
-    A PASS needs at least 59 rounds or requests."""
-    ttft_speedup_min: float | None = Field(default=None, gt=0)
-    """Smallest speed-up (teacher time / variant time) of the time until the first token, on workloads with
-    new_tokens."""
-    tpot_speedup_min: float | None = Field(default=None, gt=0)
-    """Smallest speed-up (teacher time / variant time) of the time per token after the first one, on workloads
-    with new_tokens."""
-    ttft_p95_ms_max: float | None = Field(default=None, gt=0)
-    """Largest 95th percentile of the time until the first token, in milliseconds, on workloads with
-    new_tokens and on loads. A PASS needs at least 59 rounds or requests."""
-    tokens_per_second_min: float | None = Field(default=None, gt=0)
-    """Least number of new tokens per second, summed over the rows of a call, on workloads with new_tokens.
-    The time includes the processing of the prompts. The limit applies to the median call."""
-    goodput_min: float | None = Field(default=None, gt=0)
-    """Least number of requests per second that meet the service_level of their load; the limit applies to the
-    median turn."""
-    end_to_end_speedup_min: float | None = Field(default=None, gt=0)
-    """Least value of teacher time / variant time from text to answer, with [measure] end_to_end = true."""
-    end_to_end_p50_ms_max: float | None = Field(default=None, gt=0)
-    """Largest median time from text to answer, in milliseconds, with [measure] end_to_end = true."""
-    end_to_end_p95_ms_max: float | None = Field(default=None, gt=0)
-    """Largest 95th percentile of the time from text to answer, in milliseconds, with [measure] end_to_end =
-    true; a PASS needs at least 59 rounds."""
-
-    @property
-    def speed(self) -> SpeedBudget | None:
-        """The budget that a duel with the teacher decides."""
-        limit = self.speedup_min
-        if limit is None:
-            return None
-        return SpeedBudget(speedup_min=limit, reason=self.reason, on_inconclusive=self.on_inconclusive)
-
-    @property
-    def part_speeds(self) -> tuple[LimitBudget, ...]:
-        """The budgets that a duel decides on the first token, on the later tokens, or from end to end."""
-        return tuple(budget for budget in self.budgets() if budget.kind in PART_SPEEDUPS)
-
-    @property
-    def times(self) -> tuple[LimitBudget, ...]:
-        """The budgets that the variant's own times decide."""
-        by_duel = (SpeedBudget.kind, *PART_SPEEDUPS)
-        return tuple(budget for budget in self.budgets() if budget.kind not in by_duel)

@@ -27,15 +27,9 @@ import numpy as np
 from slimgate._system.number_text import format_number
 from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import (
-    E2E_P50,
-    E2E_P95,
-    GOODPUT,
-    TOKENS_PER_SECOND,
-    TTFT_P95,
-    LimitBudget,
-)
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, to_verdict
+from slimgate.judge.latency_budgets import E2E_P50, E2E_P95, GOODPUT, TOKENS_PER_SECOND, TTFT_P95
 from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict, worst_verdict

@@ -21,10 +21,11 @@ from math import exp, inf, isfinite, log
 
 import numpy as np
 
-from slimgate.judge.budget_tables import TPOT_SPEEDUP, TTFT_SPEEDUP, LimitBudget, SpeedBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import P95, independent_rounds, quantile_interval, sample_quantile
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import to_verdict
+from slimgate.judge.latency_budgets import TPOT_SPEEDUP, TTFT_SPEEDUP, SpeedBudget
 from slimgate.judge.speed import LAYOUT, format_noise_floor
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import LoadRequest

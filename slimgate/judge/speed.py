@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import SpeedBudget
+from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.results.base import BudgetFacts, Verdict
 
 LEVEL = 0.95

@@ -9,8 +9,9 @@ from typing import Any
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError
-from slimgate.judge.budget_tables import LimitBudget, SpeedBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import call_times_message, judge_call_times
+from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import (
     MEDIAN,
     PART_OF_SPEEDUP,

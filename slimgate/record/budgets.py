@@ -6,11 +6,7 @@ from typing import NamedTuple
 
 from slimgate.budgets.registry import find_kind
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
-from slimgate.judge.budget_tables import (
-    TOKEN_TABLES,
-    FlipsBudget,
-    SizeBudget,
-)
+from slimgate.judge.budget_tables import TOKEN_TABLES, FlipsBudget, SizeBudget
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict, ends_run
 from slimgate.results.baseline import SinceFacts

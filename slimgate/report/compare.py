@@ -6,28 +6,24 @@ It has the tables of the comparison.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, megabytes, percent, significant, to_fixed
-from slimgate._system.toml import format_value
 from slimgate.judge.slices import FEW_ROWS
 from slimgate.record.comparing import (
-    BudgetChange,
     Comparison,
     LatencyChange,
     MeasurementChange,
     MetricChange,
     ModelChange,
     Moved,
-    Outcome,
     SliceChange,
-    VerdictChange,
 )
 from slimgate.record.words import format_count
+from slimgate.report.changed_budgets import budget_changes, verdict_changes
 from slimgate.report.figures import as_fast, smaller, with_bounds
 from slimgate.report.separation import separation
-from slimgate.report.status import budget_words, workload_words
+from slimgate.report.status import workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 from slimgate.report.weaker import weaker_gate
 from slimgate.results.base import Verdict
@@ -51,11 +47,6 @@ _HOW_LOG_SLICES = (
 )
 _NEW_ALONE = "## Which variants of the new release can be told apart"
 _WORDS = {"worse": "**worse**", "better": "better", "no change shown": "no change shown", None: MISSING}
-_UNDECIDED = {
-    None: "",
-    ("fail", "warn"): ", INCONCLUSIVE failed the run and now only warns",
-    ("warn", "fail"): ", INCONCLUSIVE only warned and now fails the run",
-}
 
 
 def metric_table(comparison: Comparison, models: Sequence[ModelChange]) -> str:
@@ -302,8 +293,8 @@ def compare_report(comparison: Comparison) -> str:
             weaker_gate(comparison.weaker, escape(comparison.old.name)),
             _head(comparison),
             with_heading("Before you trust this:", bullets(map(escape, comparison.notes))),
-            with_heading("## Verdicts that changed", _verdicts(comparison)),
-            with_heading("## Budgets that changed", bullets(map(_budget, comparison.budgets))),
+            with_heading("## Verdicts that changed", verdict_changes(comparison)),
+            with_heading("## Budgets that changed", budget_changes(comparison)),
             with_heading(
                 f"## {comparison.other.capitalize()}s that came, went, or are the same",
                 _list_variants(comparison),
@@ -357,91 +348,6 @@ def _counts(comparison: Comparison) -> Iterator[str]:
     if loosened:
         without = f", {count(unexplained)} of them without a reason" if unexplained else ""
         yield f"{count(loosened)} {'budget' if loosened == 1 else 'budgets'} got looser{without}"
-
-
-def _verdicts(comparison: Comparison) -> str:
-    changes = comparison.verdicts
-    if not changes:
-        return ""
-    lines = [
-        _format_message(verdict_change.variant, verdict_change.message)
-        for verdict_change in comparison.verdicts
-        if verdict_change.message and verdict_change.after not in (None, Verdict.PASS)
-    ]
-    return blocks(
-        table(
-            [
-                Column(comparison.other, [escape(verdict_change.variant) for verdict_change in changes]),
-                Column("budget", [_format_limits(verdict_change) for verdict_change in changes]),
-                Column("was", [_outcome(verdict_change.before) for verdict_change in changes]),
-                Column("is", [_emphasise(verdict_change) for verdict_change in changes]),
-            ]
-        ),
-        bullets(dict.fromkeys(lines)),
-    )
-
-
-def _format_limits(change: VerdictChange) -> str:
-    """`accuracy, drop_points 2 → 1`, if the limit changed."""
-    limits = "" if change.limits is None else " {:g} → {:g}".format(*change.limits)
-    return f"{_format_budget(change.budget, change.kind)}{limits}"
-
-
-def _emphasise(change: VerdictChange) -> str:
-    outcome = _outcome(change.after)
-    return f"**{outcome}**" if change.regressed else outcome
-
-
-def _outcome(outcome: Outcome | None) -> str:
-    return "no budget" if outcome is None else str(outcome)
-
-
-def _format_message(variant: str, message: str) -> str:
-    """A gate's line names its variant; an error may not."""
-    return escape(message if message.startswith(f"{variant}:") else f"{variant}: {message}")
-
-
-def _format_budget(budget: str, kind: str) -> str:
-    """`accuracy, drop_points` or `latency batch 1, …`; `slices accuracy` for a kind that names the metric."""
-    if "." in kind:
-        return budget_words(kind)
-    name, _, workload = budget.partition(" ")
-    return f"{escape(name)}{f' {workload_words(workload)}' if workload else ''}, {escape(kind)}"
-
-
-def _budget(change: BudgetChange) -> str:
-    name = f"{escape(change.variant)}, {_format_budget(change.budget, change.kind)}"
-    if change.before is None:
-        return f"{name} {change.after:g} is new"
-    if change.gates_no_more:
-        words = f"{name} {change.before:g} does not gate any more"
-    elif change.after is None:
-        words = f"{name} {change.before:g} is gone"
-    else:
-        limits = [change.before, *([] if change.after == change.before else [change.after])]
-        words = f"{name} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
-        words += "" if change.options is None else f", {_options(change.options)}"
-    if not change.looser:
-        return f"{words} (tighter)"
-    why = escape(change.reason) if change.reason else "no reason given"
-    under = {
-        # of several tasks or slices, Holm's correction decides whether it would FAIL
-        Verdict.FAIL: f"; under {change.before:g} this release would not pass",
-        Verdict.INCONCLUSIVE: f"; under {change.before:g} this release would be INCONCLUSIVE",
-        Verdict.PASS: f"; this release holds {change.before:g} too",
-        None: "",
-    }[change.under_before]
-    return f"**Loosened**: {words}: {why}{under}"
-
-
-def _options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
-    """`over "builds" → not set`: the other keys of a budget's table that changed."""
-    before, after = options
-    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return ", ".join(
-        f"{escape(name)} {format_value(before.get(name))} → {format_value(after.get(name))}"
-        for name in changed
-    )
 
 
 def _list_variants(comparison: Comparison) -> str:

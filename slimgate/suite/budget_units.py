@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from slimgate.judge.budget_kinds import QualityBudget, is_in_points
 
 if TYPE_CHECKING:
-    from slimgate.judge.budget_tables import LimitBudget, SpeedBudget
+    from slimgate.judge.budget_tables import LimitBudget
+    from slimgate.judge.latency_budgets import SpeedBudget
     from slimgate.suite.suite import Suite
 
 # A drop of a tenth of a point: no gate split of a usual size can decide it.

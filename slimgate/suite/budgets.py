@@ -16,7 +16,6 @@ from slimgate.judge.budget_tables import (
     BaselineBudgetTable,
     FlipsBudget,
     FlopsBudget,
-    LatencyBudgetTable,
     LimitBudget,
     MeasurementBudgetTable,
     MemoryBudget,
@@ -26,6 +25,7 @@ from slimgate.judge.budget_tables import (
     TeacherBudgetTable,
 )
 from slimgate.judge.correlation import NO_PASS
+from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.plugins.loading import load
 from slimgate.results.checks import MEASUREMENTS

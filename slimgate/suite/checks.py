@@ -8,8 +8,9 @@ from typing import Any
 from slimgate._system.toml import toml_key
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.judge.behaviour_budgets import LABEL
-from slimgate.judge.budget_tables import GOODPUT, PART_OF, LimitBudget, SpeedBudget, limits_part
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import rounds_for
+from slimgate.judge.latency_budgets import GOODPUT, PART_OF, SpeedBudget, limits_part
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import read_config
 from slimgate.models.weight_shares import KINDS_WITH_SHARES

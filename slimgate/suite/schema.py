@@ -10,7 +10,6 @@ from slimgate.judge.budget_tables import (
     FlipsBudget,
     FlopsBudget,
     KlBudgetTable,
-    LatencyBudgetTable,
     MeasurementBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
@@ -19,6 +18,7 @@ from slimgate.judge.budget_tables import (
     TeacherBudgetTable,
     Top1BudgetTable,
 )
+from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.judge.metrics import known_metrics
 from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.results.checks import MEASUREMENTS

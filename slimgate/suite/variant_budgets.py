@@ -10,17 +10,14 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName, slices_kind
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import (
-    GOODPUT,
-    TOKENS_PER_SECOND,
     Budget,
     FlopsBudget,
     LimitBudget,
     MemoryBudget,
     QuantizedBudget,
     SizeBudget,
-    SpeedBudget,
-    limits_part,
 )
+from slimgate.judge.latency_budgets import GOODPUT, TOKENS_PER_SECOND, SpeedBudget, limits_part
 from slimgate.plugins.workloads import Load, Workload
 from slimgate.results.base import OnInconclusive
 from slimgate.results.checks import BASELINE, LATENCY, MEASUREMENT

@@ -8,11 +8,9 @@ from slimgate.budgets.base import METRIC, BudgetKind, MetricBudgetKind
 from slimgate.budgets.registry import budget_kinds, find_kind, metric_kinds
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.budget_tables import (
-    PART_OF,
     TOKEN_TABLES,
     FlipsBudget,
     FlopsBudget,
-    LatencyBudgetTable,
     MeasurementBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
@@ -20,6 +18,7 @@ from slimgate.judge.budget_tables import (
     SizeBudget,
     SliceBudget,
 )
+from slimgate.judge.latency_budgets import PART_OF, LatencyBudgetTable
 from slimgate.record.budgets import Judged, is_looser, verdict_under
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.status import budget_words

@@ -14,7 +14,7 @@ from support.load_test_files import vllm_result, write_vllm
 
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
-from slimgate.judge.budget_tables import SpeedBudget
+from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import compare_times, judge_ratio
 from slimgate.logs.find import read_any_log
 from slimgate.logs.suite import load_log_suite

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import TOKENS_PER_SECOND, TTFT_P95, LimitBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
     call_times_message,
     independent_rounds,
@@ -17,6 +17,7 @@ from slimgate.judge.call_times import (
     quantile_interval,
     rounds_for,
 )
+from slimgate.judge.latency_budgets import TOKENS_PER_SECOND, TTFT_P95
 from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
 from slimgate.results.base import Verdict

@@ -7,8 +7,8 @@ from math import exp, inf, log
 import numpy as np
 import pytest
 
-from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.call_times import independent_rounds, quantile_interval
+from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import (
     AS_NOISY,
     MEDIAN,

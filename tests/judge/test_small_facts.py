@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.capped import CappedRows, with_share_above
+from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import MEDIAN, TimeRatio, judge_ratio
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import plan

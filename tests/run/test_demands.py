@@ -13,7 +13,6 @@ from slimgate.judge.budget_tables import (
     BaselineBudgetTable,
     FlipsBudget,
     FlopsBudget,
-    LatencyBudgetTable,
     MeasurementBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
@@ -21,6 +20,7 @@ from slimgate.judge.budget_tables import (
     SliceBudget,
     TeacherBudgetTable,
 )
+from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.record.comparing.setting_rules import _RULES, CODE
 from slimgate.record.comparing.weakenings import find_weakenings
 from slimgate.record.demands import Demands

@@ -23,7 +23,8 @@ import slimgate
 from slimgate.cli.main import command_parser, main
 from slimgate.errors import MissingExtra, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
-from slimgate.judge.budget_tables import TOKEN_TABLES, LatencyBudgetTable
+from slimgate.judge.budget_tables import TOKEN_TABLES
+from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.judge.metrics import load_metric
 from slimgate.logs.file_budgets import ANSWERS, read_file_budgets
 from slimgate.logs.suite import load_log_suite

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from slimgate._system.timestamps import format_now
-from slimgate.judge.budget_tables import GOODPUT, LimitBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import CallTimes, call_times_message, judge_call_times
+from slimgate.judge.latency_budgets import GOODPUT
 from slimgate.judge.speed import judge_speedup, speed_message
 from slimgate.plugin.gates.latency import describe_not_timed, make_limit_facts, make_speedup_facts
 from slimgate.plugin.gates.reporting import Report, conclude, report_build

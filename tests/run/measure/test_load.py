@@ -7,8 +7,9 @@ import pytest
 from support.answer_server import serving
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import GOODPUT, LimitBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import judge_call_times
+from slimgate.judge.latency_budgets import GOODPUT
 from slimgate.models.ask import Request
 from slimgate.models.stream import Timed
 from slimgate.plugins.workloads import LOAD_PARTS, Load, ServiceLevel

@@ -1,0 +1,109 @@
+"""The verdicts and the budgets that changed between two releases, as markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate._system.escape import escape
+from slimgate._system.toml import format_value
+from slimgate.record.comparing import BudgetChange, Comparison, Outcome, VerdictChange
+from slimgate.report.status import budget_words, workload_words
+from slimgate.report.tables import Column, blocks, bullets, table
+from slimgate.results.base import Verdict
+
+_UNDECIDED = {
+    None: "",
+    ("fail", "warn"): ", INCONCLUSIVE failed the run and now only warns",
+    ("warn", "fail"): ", INCONCLUSIVE only warned and now fails the run",
+}
+
+
+def verdict_changes(comparison: Comparison) -> str:
+    """A line for each verdict that changed, then the messages of those that do not hold."""
+    changes = comparison.verdicts
+    if not changes:
+        return ""
+    lines = [
+        _format_message(change.variant, change.message)
+        for change in changes
+        if change.message and change.after not in (None, Verdict.PASS)
+    ]
+    return blocks(
+        table(
+            [
+                Column(comparison.other, [escape(change.variant) for change in changes]),
+                Column("budget", [_format_limits(change) for change in changes]),
+                Column("was", [_outcome(change.before) for change in changes]),
+                Column("is", [_emphasise(change) for change in changes]),
+            ]
+        ),
+        bullets(dict.fromkeys(lines)),
+    )
+
+
+def _format_limits(change: VerdictChange) -> str:
+    """`accuracy, drop_points 2 → 1`, if the limit changed."""
+    limits = "" if change.limits is None else " {:g} → {:g}".format(*change.limits)
+    return f"{_format_budget(change.budget, change.kind)}{limits}"
+
+
+def _emphasise(change: VerdictChange) -> str:
+    outcome = _outcome(change.after)
+    return f"**{outcome}**" if change.regressed else outcome
+
+
+def _outcome(outcome: Outcome | None) -> str:
+    return "no budget" if outcome is None else str(outcome)
+
+
+def _format_message(variant: str, message: str) -> str:
+    """A gate's line names its variant; an error may not."""
+    return escape(message if message.startswith(f"{variant}:") else f"{variant}: {message}")
+
+
+def _format_budget(budget: str, kind: str) -> str:
+    """`accuracy, drop_points` or `latency batch 1, …`; `slices accuracy` for a kind that names the metric."""
+    if "." in kind:
+        return budget_words(kind)
+    name, _, workload = budget.partition(" ")
+    return f"{escape(name)}{f' {workload_words(workload)}' if workload else ''}, {escape(kind)}"
+
+
+def budget_changes(comparison: Comparison) -> str:
+    """A bullet for each budget that came, went, or has another limit or other options."""
+    return bullets(map(_budget, comparison.budgets))
+
+
+def _budget(change: BudgetChange) -> str:
+    name = f"{escape(change.variant)}, {_format_budget(change.budget, change.kind)}"
+    if change.before is None:
+        return f"{name} {change.after:g} is new"
+    if change.gates_no_more:
+        words = f"{name} {change.before:g} does not gate any more"
+    elif change.after is None:
+        words = f"{name} {change.before:g} is gone"
+    else:
+        limits = [change.before, *([] if change.after == change.before else [change.after])]
+        words = f"{name} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
+        words += "" if change.options is None else f", {_options(change.options)}"
+    if not change.looser:
+        return f"{words} (tighter)"
+    why = escape(change.reason) if change.reason else "no reason given"
+    under = {
+        # of several tasks or slices, Holm's correction decides whether it would FAIL
+        Verdict.FAIL: f"; under {change.before:g} this release would not pass",
+        Verdict.INCONCLUSIVE: f"; under {change.before:g} this release would be INCONCLUSIVE",
+        Verdict.PASS: f"; this release holds {change.before:g} too",
+        None: "",
+    }[change.under_before]
+    return f"**Loosened**: {words}: {why}{under}"
+
+
+def _options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
+    """`over "builds" → not set`: the other keys of a budget's table that changed."""
+    before, after = options
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return ", ".join(
+        f"{escape(name)} {format_value(before.get(name))} → {format_value(after.get(name))}"
+        for name in changed
+    )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from slimgate.judge import budget_tables
+from slimgate.judge import budget_tables, latency_budgets
 from slimgate.suite import tables
 from slimgate.suite.tune_tables import TuneTable
 from tools.reference.markdown import contents, options, to_plain_line
@@ -44,7 +44,7 @@ TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
         "`size = { compression_min = 1.5, quantized_share_min = 0.95 }`",
     ),
     "budgets: latency": (
-        budget_tables.LatencyBudgetTable,
+        latency_budgets.LatencyBudgetTable,
         "`latency = { speedup_min = 2.0, p95_ms_max = 20.0 }`; set any of these, each applies to every "
         "workload",
     ),

@@ -9,14 +9,32 @@ import sys
 from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.judge_command import Judge
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 
-# Workers of pytest-xdist share the cores, and tiny models run no faster with a second thread.
+# Tiny models run no faster with a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def keep_to_own_cores() -> None:
+    """Gives a worker of pytest-xdist, and the processes that it starts, cores that no other worker uses.
+
+    Waiting threads of ONNX Runtime, OpenVINO and PyTorch spin: on cores that two workers shared, a test of 25
+    seconds took 170.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None or not hasattr(os, "sched_setaffinity"):
+        return
+    number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[number::workers] or [cores[number % len(cores)]])
+
+
+keep_to_own_cores()
 
 NOT_ALWAYS_THERE = (
     "torch",
@@ -124,6 +142,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A csv of 1,200 rows: text, label (pos, neg), file."""
     return write_rows(tmp_path_factory.mktemp("rows") / "rows.csv", 1200)
+
+
+@pytest.fixture(scope="session")
+def openvino_tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """A BERT of two blocks as an OpenVINO graph, which no test changes, and the context of its export."""
+    from fixtures.models.openvino_models import export_random_model
+
+    return export_random_model(tmp_path_factory.mktemp("openvino"))
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ class Task(WithParams[P]):
         """
         return {}
 
-    def measured(self, params: P) -> tuple[str, ...]:
+    def default_metrics_with(self, params: P) -> tuple[str, ...]:
         """The metrics that are measured with these options if the suite names none.
 
         Args:

@@ -332,7 +332,7 @@ class Reader:
         served: bool = False,
     ) -> tuple[str, ...]:
         """The metrics to measure, then those that only a budget names. served: some model is an endpoint."""
-        stated = task.object.measured(task.params) if table.metrics is None else table.metrics
+        stated = task.object.default_metrics_with(task.params) if table.metrics is None else table.metrics
         if served and FAILED in task.object.provides():
             stated = tuple(dict.fromkeys((*stated, FAILED)))
         provided = task.object.provides_with(task.params)

@@ -150,11 +150,18 @@ def test_impossible_options_are_refused_early(options: dict[str, Any], problem: 
 
 def test_scores_are_metrics_of_their_names() -> None:
     params = task.Params(prompt="a", reference="b", scores=("numeric", {"regex": {"pattern": "x"}}))
-    assert task.task.measured(params) == ("numeric", "regex", SAME_ANSWERS, "truncated", "empty", "looping")
+    assert task.task.default_metrics_with(params) == (
+        "numeric",
+        "regex",
+        SAME_ANSWERS,
+        "truncated",
+        "empty",
+        "looping",
+    )
     assert {"numeric", "regex", RIGHT, SAME_ANSWERS} <= task.task.provides_with(params)
     alone = task.Params(prompt="a")
     assert RIGHT not in task.task.provides_with(alone)
-    assert task.task.measured(alone)[0] == SAME_ANSWERS
+    assert task.task.default_metrics_with(alone)[0] == SAME_ANSWERS
 
 
 # --- outcomes
@@ -213,7 +220,7 @@ def test_an_encoder_says_how_alike_answers_are(tmp_path: Path) -> None:
 
 def params_metrics(params: task.Params) -> frozenset[str]:
     """What a suite may put a budget on, and what is measured."""
-    assert set(task.task.measured(params)) <= task.task.provides_with(params)
+    assert set(task.task.default_metrics_with(params)) <= task.task.provides_with(params)
     return task.task.provides_with(params)
 
 

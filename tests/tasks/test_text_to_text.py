@@ -155,7 +155,13 @@ def test_models_that_cannot_serve_are_refused_by_configuration(config: dict[str,
 
 
 def test_options_are_those_of_generation() -> None:
-    assert task.task.measured(PARAMS) == ("exact_match", SAME_ANSWERS, "truncated", "empty", "looping")
+    assert task.task.default_metrics_with(PARAMS) == (
+        "exact_match",
+        SAME_ANSWERS,
+        "truncated",
+        "empty",
+        "looping",
+    )
     assert RIGHT in task.task.provides_with(PARAMS)
     with pytest.raises(ValidationError, match="repeats = 3 was given without a temperature"):
         task.Params(text="a", repeats=3)

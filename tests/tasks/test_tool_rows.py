@@ -187,10 +187,10 @@ def test_references_are_calls_lists_of_them_or_texts() -> None:
 
 
 def test_scores_of_calls_are_the_default_with_tools() -> None:
-    assert task.measured(PARAMS)[:2] == ("tool_call_exact", "tool_call_valid")
-    assert task.measured(text_generation.Params(prompt="p", tools="t"))[0] == "tool_call_valid"
+    assert task.default_metrics_with(PARAMS)[:2] == ("tool_call_exact", "tool_call_valid")
+    assert task.default_metrics_with(text_generation.Params(prompt="p", tools="t"))[0] == "tool_call_valid"
     assert task.columns(PARAMS) == ("messages", "call", "tools")
-    assert task.measured(text_generation.Params(prompt="p", reference="r"))[0] == "exact_match"
+    assert task.default_metrics_with(text_generation.Params(prompt="p", reference="r"))[0] == "exact_match"
 
 
 # --- wrong rows and options

@@ -89,7 +89,7 @@ class Draft:
     def metrics(self) -> tuple[str, ...]:
         """The metrics that the suite measures; the first one has budgets."""
         params = params_of(self.guess.kind, self.task, self.guess.options)
-        return self.task.proposed_metrics or self.task.measured(params)
+        return self.task.proposed_metrics or self.task.default_metrics_with(params)
 
     @cached_property
     def standing(self) -> Standing:

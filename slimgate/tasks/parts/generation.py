@@ -177,7 +177,7 @@ class GenerationTask(Task[G]):
         columns = {FAILED, TOKENS, ACCEPTANCE_LENGTH, *names, *([RIGHT] if right else ())}
         return frozenset(self._behaviour(params)) | columns
 
-    def measured(self, params: G) -> tuple[str, ...]:
+    def default_metrics_with(self, params: G) -> tuple[str, ...]:
         """The scores, then the metrics of how answers behave."""
         return (*(score.name for score in params.chosen), *self._behaviour(params))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_artifact, load_tiny, tiny_context
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.models.weight_shares import (
@@ -20,6 +22,7 @@ from slimgate.models.weight_shares import (
     read_artifact_shares,
     read_weight_shares,
 )
+from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
 
 # Of the tiny BERT: three tables, and the matrices of two blocks with the pooler and the classifier.
@@ -28,22 +31,42 @@ MATRICES = 2 * (4 * 32 * 32 + 2 * 32 * 64) + 32 * 32
 HEAD = 2 * 32
 
 
-def shares_after(tmp_path: Path, *steps: str) -> WeightShares:
-    """The shares of the artifact of a tiny BERT after steps."""
-    context = tiny_context(tmp_path / "rows", calibration=16)
-    model: Any = load_tiny(
-        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), num_hidden_layers=2), context
-    )
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """export(conversion): the folder of a tiny BERT after it, exported once: an export takes ten seconds."""
+
+    @cache
+    def apply(conversion: str) -> Path:
+        root = tmp_path_factory.mktemp(conversion)
+        hub = write_tiny(root / "hub", "bert", labels=("neg", "pos"), num_hidden_layers=2)
+        return save_after(root, load_tiny(hub, calibration_context(root)), conversion)[1]
+
+    return apply
+
+
+def calibration_context(folder: Path) -> BuildContext:
+    return tiny_context(folder / "rows", calibration=16)
+
+
+def save_after(folder: Path, model: Any, *steps: str) -> tuple[str, Path]:
+    """The kind and the saved folder of a model after steps."""
+    context = calibration_context(folder)
     for name in steps:
         step = load("step", name)
         model = step.apply(model, step.Params(), context)
         model.kind = step.gives or model.kind
-    folder = tmp_path / "artifact"
-    folder.mkdir()
-    model.save(folder)
-    shares = read_artifact_shares(model.kind, folder)
+    artifact = folder / "artifact"
+    artifact.mkdir()
+    model.save(artifact)
+    return model.kind, artifact
+
+
+def read_shares_after(folder: Path, kind: str, exported: Path, steps: Sequence[str]) -> WeightShares:
+    """The shares of the artifact of a graph after steps."""
+    final_kind, artifact = save_after(folder, load_artifact(kind, exported), *steps)
+    shares = read_artifact_shares(final_kind, artifact)
     assert shares is not None
-    assert read_weight_shares(str(folder)) == shares
+    assert read_weight_shares(str(artifact)) == shares
     return shares
 
 
@@ -67,8 +90,10 @@ def count_matrices(shares: WeightShares) -> dict[str, int]:
         (("onnx_weight_only",), "int4"),
     ],
 )
-def test_each_onnx_step_is_counted(tmp_path: Path, steps: tuple[str, ...], precision: str) -> None:
-    shares = shares_after(tmp_path, "to_onnx", *steps)
+def test_each_onnx_step_is_counted(
+    export: Callable[[str], Path], tmp_path: Path, steps: tuple[str, ...], precision: str
+) -> None:
+    shares = read_shares_after(tmp_path, "onnx", export("to_onnx"), steps)
     matrices = count_matrices(shares)
     assert sum(shares.counts["embeddings"].values()) == TABLES
     assert sum(matrices.values()) == MATRICES + HEAD
@@ -87,9 +112,9 @@ def test_each_onnx_step_is_counted(tmp_path: Path, steps: tuple[str, ...], preci
     ],
 )
 def test_each_openvino_step_is_counted(
-    tmp_path: Path, steps: tuple[str, ...], precision: str, claim: str
+    export: Callable[[str], Path], tmp_path: Path, steps: tuple[str, ...], precision: str, claim: str
 ) -> None:
-    shares = shares_after(tmp_path, "to_openvino", *steps)
+    shares = read_shares_after(tmp_path, "openvino", export("to_openvino"), steps)
     matrices = count_matrices(shares)
     assert sum(shares.counts["embeddings"].values()) == TABLES
     assert sum(matrices.values()) == MATRICES + HEAD

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.openvino_models import export_random_model, model_scores
+from fixtures.models.openvino_models import model_scores
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import (
     OpenVinoModel,
@@ -31,8 +31,8 @@ def graph_of(*outputs: Any, inputs: Any) -> Any:
     return openvino.Model(list(outputs), list(inputs), "hand")
 
 
-def test_it_loads_again_the_same(tmp_path: Path) -> None:
-    model, context = export_random_model(tmp_path)
+def test_it_loads_again_the_same(openvino_tiny: tuple[Any, Any], tmp_path: Path) -> None:
+    model, context = openvino_tiny
     folder = tmp_path / "saved"
     folder.mkdir()
     model.save(folder)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.openvino_models import export_random_model, selection_scores
+from fixtures.models.openvino_models import selection_scores
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.runtimes import openvino as runtime
 from slimgate.suite.runtime_choice import find_runtime
@@ -23,13 +23,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
+def saved(openvino_tiny: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
     """Folder, tokenizer and context of an exported model."""
-    root = tmp_path_factory.mktemp("openvino")
-    model, context = export_random_model(root)
-    (root / "saved").mkdir()
-    model.save(root / "saved")
-    return root / "saved", model.tokenizer, context
+    model, context = openvino_tiny
+    folder = tmp_path_factory.mktemp("saved")
+    model.save(folder)
+    return folder, model.tokenizer, context
 
 
 def loaded(folder: Path, **options: Any) -> Any:

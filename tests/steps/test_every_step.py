@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_artifact, load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context
 from fixtures.models.exported import make_distinct_
 from fixtures.models.step_examples import (
@@ -32,7 +32,7 @@ from fixtures.models.step_examples import (
 )
 from fixtures.models.task_rows import TASKS, task_context
 from slimgate.errors import BuildError
-from slimgate.plugins.loading import find_default_runtime, known_plugins, load
+from slimgate.plugins.loading import known_plugins, load
 from slimgate.run.claims import check_step_claims
 from slimgate.steps.agreement import predictor_of
 from slimgate.store.store import files_of
@@ -201,7 +201,7 @@ def test_step(
     plain.log = {}
     context.load_teacher = lambda: load_tiny(hubs[setting], plain)
     [kind] = step.takes & {*graphs} or {"torch"}
-    model = load_tiny(hubs[setting], plain) if kind == "torch" else loaded(kind, graphs[kind])
+    model = load_tiny(hubs[setting], plain) if kind == "torch" else load_artifact(kind, graphs[kind])
     if name == "prune_hidden" and setting == "pairs":
         model = applied(*WITH_A_LAYER_BEHIND, model, plain)
     before, usual = saved(model, tmp_path / "before"), outputs(model, context)
@@ -218,17 +218,10 @@ def test_step(
         assert claim.held is not False or (name, setting) in TOO_SMALL, claim
     assert kind != "onnx" or after["parameters"] == before["parameters"]
     assert made.kind == "openvino" or not [f for f in files_of(tmp_path / "after") if f.endswith(PICKLES)]
-    again = loaded(made.kind, tmp_path / "after")
+    again = load_artifact(made.kind, tmp_path / "after")
     assert np.array_equal(outputs(again, context), given)
     assert again.measure_size() == made.measure_size()
     assert again.kind == made.kind
-
-
-def loaded(kind: str, folder: Path) -> Any:
-    found = find_default_runtime(kind)
-    assert found is not None
-    assert found[1].load_model is not None
-    return found[1].load_model(folder, "cpu")
 
 
 def test_a_width_without_a_layer_behind_it_is_not_pruned(tmp_path: Path, hubs: dict[str, Path]) -> None:

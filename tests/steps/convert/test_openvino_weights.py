@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.openvino_models import export_random_model, model_scores
+from fixtures.models.openvino_models import model_scores
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import weight_types
 from slimgate.steps.convert import openvino_weights
@@ -21,9 +22,10 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+def tiny(openvino_tiny: tuple[Any, Any]) -> tuple[Any, Any]:
     """An exported BERT of two blocks of width 32, and a context."""
-    return export_random_model(tmp_path_factory.mktemp("weights"))
+    model, context = openvino_tiny
+    return model, replace(context, log={})
 
 
 def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:

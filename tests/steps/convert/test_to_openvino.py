@@ -69,8 +69,8 @@ def test_pairs_of_texts_stay_pairs(tmp_path: Path) -> None:
     assert model_scores(made, context).shape == (16, 2, 32)
 
 
-def test_float16_storage_halves_the_bytes(tmp_path: Path) -> None:
-    model, _ = export_random_model(tmp_path / "whole")
+def test_float16_storage_halves_the_bytes(openvino_tiny: tuple[Any, Any], tmp_path: Path) -> None:
+    model, _ = openvino_tiny
     half, context = export_random_model(tmp_path / "half", compress_to_fp16=True)
     assert half.measure_size()["state_bytes"] < 0.6 * model.measure_size()["state_bytes"]
     assert half.measure_size()["parameters"] == model.measure_size()["parameters"]

@@ -13,6 +13,7 @@ from support.junit import read_junit
 from support.prediction_rows import turned, write_predictions
 
 from slimgate import SuiteError, assert_within
+from slimgate.cli.judge.options import name_targets
 from slimgate.cli.main import main
 from slimgate.record.run import read_record
 
@@ -196,6 +197,21 @@ def test_several_targets_have_one_report(tmp_path: Path) -> None:
     assert main(["judge", *trio, "--drop-points", "5", "--report", str(folder)]) == 1
     record = read_record(folder / "run.json")
     assert [str(one.quality["accuracy"].verdict) for one in record.variants[1:]] == ["FAIL", "PASS"]
+
+
+def test_a_target_is_not_replaced_by_a_later_one_with_a_similar_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher, worse = turned(400, lost=60)
+    _, good = turned(400, lost=1)
+    trio = files(tmp_path, **{"base": teacher, "int8-2": worse, "int8": good})
+    assert main(["judge", *trio, "--drop-points", "5"]) == 1
+    assert capsys.readouterr().out.endswith("2 targets: int8-2 FAIL, int8 PASS\n")
+
+
+def test_a_target_has_a_number_only_if_its_name_is_taken(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a-int8.csv", "a-2.csv", "a.csv", "x/a.csv", "y/teacher.csv")]
+    assert list(name_targets(paths)) == ["a-int8", "a-2", "a", "a-3", "target"]
 
 
 def table(path: Path, metric: str, score: float, **columns: object) -> str:

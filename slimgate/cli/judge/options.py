@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 from slimgate.errors import DataError, SuiteError
@@ -33,21 +34,22 @@ _FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
 
 def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
     """The paths by their name in a record, in order. Raises DataError for a path that is given twice."""
-    named: dict[str, Path] = {}
+    paths_by_name: dict[str, Path] = {}
     for path in paths:
-        if path.resolve() in {other.resolve() for other in named.values()}:
+        if path.resolve() in {earlier.resolve() for earlier in paths_by_name.values()}:
             raise DataError(f"{path}: this target was given twice, expected each target once; leave one out")
-        # The file's or folder's name, with a number if two targets share it.
+        # The file's or folder's name, with a number if an earlier target has this name.
         stem = path.resolve().name if path.is_dir() else path.stem
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
-        plain = "target" if plain == "teacher" else plain
-        number = sum(name == plain or name.startswith(f"{plain}-") for name in named)
-        named[f"{plain}-{number + 1}" if number else plain] = path
-    return named
+        base_name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
+        base_name = "target" if base_name == "teacher" else base_name
+        numbered_names = (f"{base_name}-{number}" for number in count(2))
+        name = next(name for name in chain([base_name], numbered_names) if name not in paths_by_name)
+        paths_by_name[name] = path
+    return paths_by_name
 
 
 def flag_of(name: str) -> str:
-    """`--slice` for slices."""
+    """The flag of an option: `--slice` for slices."""
     return f"--{_FLAGS.get(name, name).removesuffix('_column').replace('_', '-')}"
 
 
@@ -60,9 +62,9 @@ def list_changed(options: argparse.Namespace, names: Iterable[str]) -> Iterator[
 
 
 def refuse_options(
-    options: argparse.Namespace, noun: str, example: str, *, accepted: Iterable[str] = ()
+    options: argparse.Namespace, noun: str, example: str, *, accepted: Collection[str] = ()
 ) -> None:
-    """Raises SuiteError for an option of logs of answers or of predictions, which would be ignored.
+    """Raises SuiteError for an option that only logs of answers and predictions use: it would be ignored.
 
     Args:
         options: Of the command line.
@@ -71,6 +73,6 @@ def refuse_options(
         accepted: Options of logs that these files also use.
     """
     names = dict.fromkeys((*_LIMITS, *OF_LOGS, *OF_PREDICTIONS, *_DEFAULTS))
-    for name in list_changed(options, (name for name in names if name not in tuple(accepted))):
+    for name in list_changed(options, (name for name in names if name not in accepted)):
         remedy = f"write --budgets FILE.toml, such as {example}" if name in _LIMITS else "leave it out"
         raise SuiteError(f"{flag_of(name)} cannot be used with {noun}; {remedy}")

@@ -36,13 +36,14 @@ NEVER_COMPUTE = frozenset(
 OWN_DISTRIBUTION = "slimgate"
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r";.*\bextra\s*==")
-_PLACES = re.compile(r"^([A-Za-z_]\w*)(?:/|\.[\w.-]*(?:py|so|pyd),)", re.MULTILINE)
+# The top-level names of RECORD: a folder, or a module's file.
+_RECORDED_NAME = re.compile(r"^([A-Za-z_]\w*)(?:/|\.[\w.-]*(?:py|so|pyd),)", re.MULTILINE)
 
 
 def package_states(packages: Iterable[str]) -> dict[str, str]:
     """The state of each distribution that installs one of the packages, and of its requirements.
 
-    packages: names as they are imported. A package that no distribution installs is not here.
+    packages: names as they are imported. A package that no distribution installs is left out.
     """
     installed = _installed(tuple(sys.path))
     todo = [name for package in packages for name in installed.owners.get(package, ())]
@@ -67,9 +68,9 @@ def is_distributed(package: str) -> bool:
 
 
 def forget_distributions() -> None:
-    """Forgets everything that was read about them."""
-    for cached in (_installed, _state, _requirements, _headers):
-        cached.cache_clear()
+    """Forgets everything that was read about distributions."""
+    for function in (_installed, _state, _requirements, _headers):
+        function.cache_clear()
 
 
 class _Installed:
@@ -97,21 +98,22 @@ def _installed(_path: tuple[str, ...]) -> _Installed:
 
 
 def _import_names(distribution: Distribution) -> set[str]:
-    """Top-level names that it installs; if it is installed in place, those of its folder."""
+    """Top-level names that a distribution installs; if it is installed in place, those of its folder too."""
+    top_level = set((distribution.read_text("top_level.txt") or "").split())
     if (folder := _folder_in_place(distribution)) is not None:
         places = [place for place in (folder, folder / "src") if place.is_dir()]
         files = [path for place in places for path in place.iterdir()]
         return {
             path.stem for path in files if path.suffix == ".py" or (path / "__init__.py").is_file()
-        } | set((distribution.read_text("top_level.txt") or "").split())
-    listed = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
-    names = set(_PLACES.findall(listed)) | set((distribution.read_text("top_level.txt") or "").split())
+        } | top_level
+    record = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
+    names = set(_RECORDED_NAME.findall(record)) | top_level
     return names or {_normalize(_headers(distribution)["Name"]).replace("-", "_")}
 
 
 @cache
 def _headers(distribution: Distribution) -> Message:
-    """METADATA before its description, whose lines `Distribution.metadata` would parse too."""
+    """The headers of METADATA. `Distribution.metadata` would parse the long description too."""
     texts = map(distribution.read_text, ("METADATA", "PKG-INFO", ""))
     return message_from_string(next(filter(None, texts), "").partition("\n\n")[0])
 
@@ -122,40 +124,44 @@ def _normalize(name: str) -> str:
 
 @cache
 def _requirements(distribution: Distribution) -> tuple[str, ...]:
-    """Names of its requirements without its extras."""
+    """The normalized names of a distribution's requirements, without those of its extras."""
     requirements = _headers(distribution).get_all("Requires-Dist") or distribution.requires or ()
-    stated = [requirement for requirement in requirements if not _EXTRA.search(requirement)]
-    names = (match[1] for requirement in stated if (match := _REQUIREMENT.match(requirement)))
+    without_extras = [requirement for requirement in requirements if not _EXTRA.search(requirement)]
+    names = (match[1] for requirement in without_extras if (match := _REQUIREMENT.match(requirement)))
     return tuple(map(_normalize, names))
 
 
 @cache
 def _state(distribution: Distribution) -> str:
-    """Its version. A distribution that is not from an index also counts by its files."""
+    """The version; if the distribution is not from an index, also a digest.
+
+    The digest is of RECORD, and of the files if the distribution is installed in place.
+    """
     origin = _origin(distribution)
     if not origin:
         return str(_headers(distribution)["Version"])
-    total = hashlib.sha256((distribution.read_text("RECORD") or "").encode())
+    digest = hashlib.sha256((distribution.read_text("RECORD") or "").encode())
     if (folder := _folder_in_place(distribution)) is not None:
         for name in sorted(_import_names(distribution)):
             for place in (folder / name, folder / "src" / name):
                 for path in sorted([place.with_suffix(".py"), *place.rglob("*")]):
                     if path.is_file() and "__pycache__" not in path.parts:
-                        total.update(f"{path.relative_to(folder)}\0{_content(path)}\0".encode())
-    return f"{_headers(distribution)['Version']} {total.hexdigest()[:32]}"
+                        digest.update(f"{path.relative_to(folder)}\0{_digest_file(path)}\0".encode())
+    return f"{_headers(distribution)['Version']} {digest.hexdigest()[:32]}"
 
 
-def _content(path: Path) -> str:
-    """Digest of a file; of Python code without comments and layout."""
+def _digest_file(path: Path) -> str:
+    """The digest of a file; for Python code that can be parsed, without comments and layout."""
     content = path.read_bytes()
     if path.suffix == ".py":
-        with suppress(SyntaxError, ValueError):
+        # RecursionError and MemoryError: the code is nested too deeply
+        with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             content = ast.dump(ast.parse(content)).encode()
     return hashlib.sha256(content).hexdigest()
 
 
 def _origin(distribution: Distribution) -> Mapping[str, Any]:
-    """direct_url.json: the origin of a distribution that is not from an index; else empty."""
+    """The content of direct_url.json, which a distribution that is not from an index has; else empty."""
     try:
         origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     except ValueError:
@@ -164,7 +170,7 @@ def _origin(distribution: Distribution) -> Mapping[str, Any]:
 
 
 def _folder_in_place(distribution: Distribution) -> Path | None:
-    """The folder of a distribution that is installed in place (pip install -e)."""
+    """The folder of a distribution that is installed in place (pip install -e); else None."""
     origin = _origin(distribution)
     if not origin.get("dir_info", {}).get("editable"):
         return None

@@ -1,7 +1,7 @@
 """Files and folders that a reader sees complete: the old one or the new one, never half. Disk space.
 
 Space is allocated before a file is written through a memory map: a mapped file has holes until it is written.
-If the disk is full by then, the kernel ends the process (SIGBUS) without a reason.
+If the disk is full by then, the kernel ends the process (SIGBUS) without an error message.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def room_for(path: Path) -> None:
-    """Fills the holes of a file, so that all of it is on the disk. Raises OSError if there is no space."""
-    if not hasattr(os, "posix_fallocate"):  # macOS
+def allocate_space(path: Path) -> None:
+    """Reserves space on the disk for the holes of a file. Raises OSError if there is none.
+
+    It does nothing on macOS, which has no posix_fallocate.
+    """
+    if not hasattr(os, "posix_fallocate"):
         return
     with path.open("r+b") as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -23,7 +26,7 @@ def room_for(path: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file; a reader sees the old or the new one."""
+    """Writes a text file; a reader sees the old file or the new one."""
     with replacing(path) as new:
         new.write_text(text, "utf-8")
 

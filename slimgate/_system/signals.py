@@ -1,10 +1,11 @@
 """Keeps a valid stack for signal handlers.
 
 CPython runs handlers on the alternate stack, if a thread has one. Each openvino.Core that compiles for the
-CPU sets one, and restores the previous one when it is freed, even if the Core that owned that is freed too.
-The next signal, such as Ctrl-C or the alarm of a time limit, would then run on freed memory, and end the
-process with SIGSEGV. nncf makes and frees such Cores while it quantizes with accuracy control. So slimgate
-restores the stack afterwards, and meanwhile its own handlers run on the thread's own stack.
+CPU sets an alternate stack. When the Core is freed, it restores the previous stack, even if that belongs to
+another Core that is freed already. The handler of the next signal, such as Ctrl-C or the alarm of a time
+limit, would then run on freed memory, and end the process with SIGSEGV. nncf makes and frees such Cores while
+it quantizes with accuracy control. So slimgate restores the stack afterwards, and meanwhile its own handlers
+run on the thread's own stack.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def keep_signal_stack() -> Iterator[None]:
-    """After the block, restores the thread's alternate stack to its value before, on Linux."""
+    """When the block ends, restores the alternate stack that the thread had before, on Linux."""
     if sys.platform != "linux":
         yield
         return
     libc, stack = ctypes.CDLL(None, use_errno=True), _Stack()
-    known = libc.sigaltstack(None, ctypes.byref(stack)) == 0
+    was_read = libc.sigaltstack(None, ctypes.byref(stack)) == 0
     try:
         yield
     finally:
-        if known:
+        if was_read:
             libc.sigaltstack(ctypes.byref(stack), None)
 
 

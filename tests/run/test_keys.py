@@ -269,6 +269,22 @@ def test_a_package_of_a_folder_counts_by_its_files_too(site: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "code", ["x = 1\n", f"x = {'+'.join('1' * 5000)}\n"], ids=["short", "nested too deeply"]
+)
+def test_a_package_installed_in_place_counts_by_its_code(site: Path, code: str) -> None:
+    folder = site.parent / "checkout"
+    write(site.parent / "own", "score_of_mine.py", "import placelib\n")
+    write(folder, "placelib/__init__.py", code)
+    install(
+        site, "placelib", "1.0", origin=f'{{"url": "{folder.as_uri()}", "dir_info": {{"editable": true}}}}'
+    )
+    before = code_digest("score_of_mine")
+    write(folder, "placelib/__init__.py", f"{code}y = 2\n")
+    digests.forget()
+    assert code_digest("score_of_mine") != before
+
+
+@pytest.mark.parametrize(
     "code",
     ['open("words.txt")\n', 'F = HERE / "data" / "words.txt"\n', 'F = join(HERE, "data", "words.txt")\n'],
 )

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from slimgate._system.files import room_for
+from slimgate._system.files import allocate_space
 from slimgate.errors import BuildError
 from slimgate.store.store import Store
 
@@ -60,7 +60,7 @@ def by_memory_map(folder: Path) -> dict[str, Any]:
 
     file = folder / "a.npy"
     values = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(4 * MEGABYTE,))
-    room_for(file)
+    allocate_space(file)
     values[:] = 1
     return {}
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from slimgate._system.files import room_for
+from slimgate._system.files import allocate_space
 from slimgate.models.precision import answer_precision, in_precision, resolve_precision
 from slimgate.plugins.base import Json, iter_batches
 from slimgate.plugins.context import BuildContext
@@ -138,7 +138,7 @@ def _write(
             if written is None:
                 shape = (int(starts[-1]), *flat.shape[1:])
                 written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-                room_for(path)
+                allocate_space(path)
             written[starts[position] : starts[position + 1]] = flat.numpy()
         done += len(positions)
         context.progress(PROGRESS, done, len(order))

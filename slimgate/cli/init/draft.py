@@ -98,11 +98,11 @@ class Draft:
 
     @cached_property
     def max_tokens(self) -> int:
-        return proposing.window(self.tokens, self.model.longest)
+        return proposing.choose_max_tokens(self.tokens, self.model.longest)
 
     @cached_property
     def sizes(self) -> dict[str, Any]:
-        return proposing.split_sizes(
+        return proposing.choose_split_sizes(
             {**{name: table.num_rows for name, table in self.parts.items()}, **self._free()}
         )
 
@@ -142,7 +142,7 @@ class Draft:
         values = {key: tuple(v) if isinstance(v, list) else v for key, v in self.guess.options.items()}
         if "max_tokens" in self.task.Params.model_fields:
             values["max_tokens"] = self.max_tokens
-        pooling = proposing.pooling(self.model, self.task, self.standing)
+        pooling = proposing.choose_pooling(self.model, self.task, self.standing)
         if pooling is not None:
             values["pooling"] = pooling
         if self.stated:

@@ -81,7 +81,8 @@ def _title(draft: Draft) -> str:
     options = draft.guess.options
     of = options.get("label") or options.get("score") or options.get("tags")
     if isinstance(of, str):
-        return f"{draft.name}: which {of}?" if proposing.is_by_rows(_metric(draft)) else f"{draft.name}: {of}"
+        subject = f"which {of}?" if proposing.is_share_of_rows(_metric(draft)) else of
+        return f"{draft.name}: {subject}"
     return f"{draft.name}: {draft.guess.kind.replace('_', ' ')}"
 
 
@@ -206,7 +207,7 @@ def _repeats(draft: Draft) -> Iterator[str]:
 
 def _teacher(draft: Draft) -> Iterator[str]:
     model = draft.model
-    steps = [] if draft.standing == "ready" else [{"fine_tune": proposing.learning(model)}]
+    steps = [] if draft.standing == "ready" else [{"fine_tune": proposing.choose_training_options(model)}]
     if draft.standing == "other labels":
         yield f"# The model's own labels: {format_text(label_map(model_labels(model.config)))}. If they"
         yield "# name the data's classes, give [task] labels, and take pooling and the steps out."
@@ -229,10 +230,12 @@ def _variants(draft: Draft) -> Iterator[str]:
     else:
         yield "[variants.student]"
         yield f"# {_blocks(draft, blocks)}, which learn to answer as the teacher does"
-        distill = {"distill": {**draft.task.distill_options, **proposing.learning(draft.model)}}
+        distill = {
+            "distill": {**draft.task.distill_options, **proposing.choose_training_options(draft.model)}
+        }
         yield f"steps = {toml_value([{'keep_layers': blocks}, distill])}"
         yield ""
-    int8 = proposing.int8_steps(draft.model)
+    int8 = proposing.choose_int8_steps(draft.model)
     if int8:
         library = "CTranslate2" if draft.model.encoder_decoder else "ONNX Runtime"
         yield f"# int8 by {library}; in PyTorch it is {{ int8_dynamic = {{}} }}, which is slower on most CPUs"
@@ -267,7 +270,7 @@ def _blocks(draft: Draft, kept_blocks: Json | Sequence[int]) -> str:
 
 def _budgets(draft: Draft) -> Iterator[str]:
     metric, gate = _metric(draft), draft.gate
-    proposed = proposing.budgets_for(metric, gate.sizes)
+    proposed = proposing.choose_budgets(metric, gate.sizes)
     yield from (f"# {line}" for line in _reach(metric, gate, decidable=proposed.decidable))
     yield "[budgets]"
     yield f"{toml_key(metric)} = {toml_value(proposed.common)}"
@@ -295,7 +298,7 @@ def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
         yield f"lose more than 1 nat a token. Fewer rows need a larger share; there are {gate}."
         yield "A budget that they cannot decide only warns (on_inconclusive below)."
         return
-    if not proposing.is_by_rows(metric):
+    if not proposing.is_share_of_rows(metric):
         yield f"How many rows these take shows after a first run (--slimgate-plan); there are {gate}."
         yield "A budget that they cannot decide only warns (on_inconclusive below)."
         return
@@ -315,7 +318,7 @@ def _measure(draft: Draft) -> Iterator[str]:
     yield "[measure]"
     yield f"metrics = {toml_value(draft.metrics)}   # those without a budget are shown"
     yield f"workloads = {toml_value(workloads)}   # timed calls, on gate rows at their own lengths"
-    if not proposing.budgets_for(_metric(draft), gate.sizes).decidable:
+    if not proposing.choose_budgets(_metric(draft), gate.sizes).decidable:
         yield 'on_inconclusive = "warn"'
 
 

@@ -9,7 +9,13 @@ import pytest
 
 from slimgate.cli.init import proposing
 from slimgate.cli.init.models import ModelSettings, count_tokens
-from slimgate.cli.init.proposing import budgets_for, choose_blocks, int8_by_onnx, split_sizes, window
+from slimgate.cli.init.proposing import (
+    choose_blocks,
+    choose_budgets,
+    choose_max_tokens,
+    choose_split_sizes,
+    list_onnx_int8_steps,
+)
 from slimgate.judge.rows_needed import planned_rows
 
 
@@ -25,7 +31,7 @@ def test_half_of_the_blocks_stay_with_the_first_and_the_last(
 
 @pytest.mark.parametrize(("rows", "common", "tight"), [(4000, 2, 1), (1600, 3, 2), (800, 5, 2), (130, 10, 5)])
 def test_a_budget_is_the_tightest_that_the_rows_decide(rows: int, common: float, tight: float) -> None:
-    found = budgets_for("accuracy", (1,) * rows)
+    found = choose_budgets("accuracy", (1,) * rows)
     assert (found.common, found.of_int8) == ({"drop_points": common}, {"drop_points": tight})
     assert found.decidable
     assert planned_rows(common / 100, discordance=0.12) <= 1.1 * rows
@@ -43,32 +49,33 @@ def test_a_perplexity_gets_a_share_that_rows_can_exclude(
     rows: int, common: dict[str, float], tight: dict[str, float]
 ) -> None:
     """Twice log 0.05 / log(1 - share): 500 for ln(1.1) / 8, 1,620 for ln(1.03) / 8, 1,196 for 0.5 %."""
-    found = budgets_for("perplexity", (1,) * rows)
+    found = choose_budgets("perplexity", (1,) * rows)
     assert found.common == {"increase_relative": 0.1, **common}
     assert found.of_int8 == {"increase_relative": 0.03, **tight}
-    assert budgets_for("perplexity", (1,) * 20).common == {"increase_relative": 0.1}
+    assert choose_budgets("perplexity", (1,) * 20).common == {"increase_relative": 0.1}
 
 
 def test_rows_in_few_groups_get_wider_budgets() -> None:
-    assert budgets_for("accuracy", (40,) * 100).of_int8 == {"drop_points": 5.0}
+    assert choose_budgets("accuracy", (40,) * 100).of_int8 == {"drop_points": 5.0}
 
 
 def test_too_few_rows_for_any_budget_are_known_to_be() -> None:
-    assert not budgets_for("accuracy", (1,) * 5).decidable
-    assert not budgets_for("pearson", (1,) * 100_000).decidable  # no plan can tell before a run
+    assert not choose_budgets("accuracy", (1,) * 5).decidable
+    assert not choose_budgets("pearson", (1,) * 100_000).decidable  # no plan can tell before a run
 
 
 def test_one_file_is_split_and_a_gate_of_its_own_stays_whole() -> None:
-    assert split_sizes({"all": 1000}) == {"train": "rest", "calibration": 50, "selection": 100, "gate": 400}
-    assert split_sizes({"train": 1000, "gate": 300})["gate"] == "rest"
-    large = split_sizes({"all": 1_000_000})
+    small = choose_split_sizes({"all": 1000})
+    assert small == {"train": "rest", "calibration": 50, "selection": 100, "gate": 400}
+    assert choose_split_sizes({"train": 1000, "gate": 300})["gate"] == "rest"
+    large = choose_split_sizes({"all": 1_000_000})
     assert large == {"train": 20_000, "calibration": 512, "selection": 1000, "gate": 6000}
 
 
 def test_the_window_fits_nearly_all_rows_and_the_model() -> None:
-    assert window([10] * 99 + [500], 512) == 16
-    assert window([100] * 10, 512) == 128
-    assert window([100] * 10, 64) == 64
+    assert choose_max_tokens([10] * 99 + [500], 512) == 16
+    assert choose_max_tokens([100] * 10, 512) == 128
+    assert choose_max_tokens([100] * 10, 64) == 64
 
 
 @pytest.mark.parametrize("instructions", [["avx2"], ["avx2", "avx512_vnni"]])
@@ -77,7 +84,7 @@ def test_int8_keeps_its_sums_exact_on_a_processor_without_vnni(
 ) -> None:
     monkeypatch.setattr(proposing, "cpu_instructions", lambda: instructions)
     model = ModelSettings("model", Path("model"), {"model_type": "bert"}, fresh=False)
-    options = int8_by_onnx(model)[-1]["onnx_int8_static"]
+    options = list_onnx_int8_steps(model)[-1]["onnx_int8_static"]
     assert options.get("reduce_range", False) is (instructions == ["avx2"])
 
 

@@ -1,10 +1,12 @@
 """How well scores of pairs follow human scores: Pearson and Spearman, by random weights of the pairs.
 
 A made-up pair represents damage that the sample does not contain (random_weights.py). The teacher answers it
-exactly right, and the variant as badly as it can. For Spearman the worst answer is the last rank in place of
-the first. For Pearson there is no worst answer: a single answer that is far off can cost all of the
-correlation, and no sample excludes it. So a drop of Pearson's correlation can FAIL and never PASS. A drop of
-Spearman's can do both.
+exactly right, and the variant as badly as it can. In a second made-up pair they are swapped.
+
+For Spearman the worst answer is the last rank in place of the first. For Pearson there is no worst answer: a
+single answer that is far off can cost all of the correlation, and no sample excludes it. So a drop of
+Pearson's correlation can FAIL and never PASS. A drop of Spearman's can do both.
+
 reports/simulations/metric_verdicts.md has the error rates.
 """
 
@@ -74,7 +76,7 @@ def judge_correlation(
     for budget in budgets:
         check_budget(score, budget)
     scores_by_name = {"gold": gold, "teacher": teacher, "variant": variant}
-    _check(kind, scores_by_name)
+    _check_scores(kind, scores_by_name)
     for name, scores in scores_by_name.items():
         if np.ptp(scores) == 0:
             raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, so there is no correlation")
@@ -115,9 +117,12 @@ def add_extreme_pairs(
 ) -> tuple[tuple[Floats, Floats, Floats], Ints | None]:
     """gold, teacher and variant with two made-up pairs at the end; for grouped pairs, two whole groups.
 
-    In the first pair, gold and the teacher's score are the lowest, and the variant's score is the highest
-    that a model can give: just above the sample if the scores have ends, as ranks do, else far above it. In
-    the second pair, gold and the variant's score are the lowest, and the teacher's score is above its sample.
+    In the first pair, gold and the teacher's score are the lowest, and the variant's score is the highest. In
+    the second pair, gold and the variant's score are the lowest, and the teacher's score is the highest.
+
+    has_ends: whether scores have ends, as ranks do. Then the lowest is just below the sample, and the highest
+    just above it. Else they are the lowest and the highest of the sample, but the variant's highest score is
+    far above it, because nothing limits how wrong a score is.
     """
     gold, teacher, variant = columns
     size = 1
@@ -135,8 +140,8 @@ def add_extreme_pairs(
     return (added[0], added[1], added[2]), groups
 
 
-def _check(name: str, columns: Mapping[str, Floats]) -> None:
-    """Raises MeasureError unless all columns are finite numbers, one a row of the same rows."""
+def _check_scores(name: str, columns: Mapping[str, Floats]) -> None:
+    """Raises MeasureError unless each column has one finite score for each row."""
     shapes = {column.shape for column in columns.values()}
     if len(shapes) > 1 or not all(column.ndim == 1 and len(column) for column in columns.values()):
         actual = ", ".join(f"{key} {column.shape}" for key, column in columns.items())
@@ -149,7 +154,11 @@ def _check(name: str, columns: Mapping[str, Floats]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """One column of scores: centred values, or for ranks the ends of each run of equal scores."""
+    """One column of scores, centred.
+
+    For ranks: order sorts the scores. first, last: (pairs,) in that order, the first and the last position of
+    the scores that equal this one.
+    """
 
     values: Floats
     order: npt.NDArray[np.intp] | None = None

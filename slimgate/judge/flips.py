@@ -59,22 +59,21 @@ def surest_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = MOST_QUO
     in order.
     """
     lost, _ = flipped_rows(teacher, variant)
-    known = [outcomes for outcomes in (variant, teacher) if isinstance(outcomes, ClassOutcomes)]
-    sure = next((confidence for outcomes in known if (confidence := confidences(outcomes)) is not None), None)
-    if sure is None:
-        return lost[:limit]
-    return lost[np.argsort(-sure[lost], kind="stable")][:limit]
+    for outcomes in (variant, teacher):
+        if isinstance(outcomes, ClassOutcomes) and (confidence := confidences(outcomes)) is not None:
+            return lost[np.argsort(-confidence[lost], kind="stable")][:limit]
+    return lost[:limit]
 
 
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
-    """The share of right-to-wrong rows; a group of rows may turn as a whole."""
+    """The share of right-to-wrong rows. Rows of one group are not independent."""
     is_lost = np.zeros(len(teacher))
     is_lost[flipped_rows(teacher, variant)[0]] = 1.0
-    return flips_of(is_lost, variant.groups if teacher.groups is None else teacher.groups)
+    return estimate_flip_share(is_lost, variant.groups if teacher.groups is None else teacher.groups)
 
 
-def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
-    """Estimates the share of rows that turned from right to wrong, with its interval.
+def estimate_flip_share(is_lost: Floats, groups: Ints | None) -> FlipShare:
+    """The share of rows that turned from right to wrong.
 
     is_lost: (rows,) 1 if a row turned from right to wrong; groups: (rows,) ids, or None.
     """
@@ -86,12 +85,17 @@ def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
 
 
 def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> BudgetFacts:
-    """PASS if the rows show a share below `percent`, FAIL if they show one above it."""
-    limit, rows = percent / 100, None
+    """PASS if the rows show a share below `percent`, FAIL if they show one above it.
+
+    reason: why the user set this budget, if the suite says so.
+    """
+    limit, n_needed = percent / 100, None
     verdict = to_verdict(
         inside=share.losses.p_at_least(limit) <= ALPHA, outside=share.losses.p_at_most(limit) <= ALPHA
     )
     if verdict is Verdict.INCONCLUSIVE:
         copies = share.losses.copies_needed(limit)
-        rows = None if copies is None else ceil(copies * share.n)
-    return BudgetFacts(kind=FlipsBudget.kind, limit=percent, verdict=verdict, reason=reason, n_needed=rows)
+        n_needed = None if copies is None else ceil(copies * share.n)
+    return BudgetFacts(
+        kind=FlipsBudget.kind, limit=percent, verdict=verdict, reason=reason, n_needed=n_needed
+    )

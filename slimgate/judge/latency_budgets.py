@@ -1,6 +1,7 @@
 """The table [budgets.latency]: limits on the time of a call and of its parts.
 
-A duel with the teacher decides `speed` and `part_speeds` of a table, the variant's own calls decide its `times`.
+A duel with the teacher decides `speed` and `part_speeds` of a table. The variant's own calls decide its
+`times`.
 """
 
 from __future__ import annotations

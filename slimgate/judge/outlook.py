@@ -20,7 +20,7 @@ import numpy as np
 
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.exact_paired import paired_p_at_least
-from slimgate.judge.flips import flips_of, judge_flips
+from slimgate.judge.flips import estimate_flip_share, judge_flips
 from slimgate.judge.mean_bound import unit_losses
 from slimgate.judge.rows_needed import USUAL_CORRELATION
 from slimgate.outcomes import Floats, Ints
@@ -117,5 +117,5 @@ def _both_sides_pass(changes: Floats, groups: Ints | None, margin: float) -> boo
 
 
 def _flips_pass(changes: Floats, groups: Ints | None, limit: float) -> bool:
-    flips = flips_of((changes > 0).astype(np.float64), groups)
+    flips = estimate_flip_share((changes > 0).astype(np.float64), groups)
     return judge_flips(flips, 100 * limit).verdict is Verdict.PASS

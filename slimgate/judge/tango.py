@@ -27,17 +27,17 @@ def tango_z(b: float, c: float, n: float, margin: float) -> float:
     one-sided 5 %. margin 0 is McNemar's z; if nothing changed it is 0. Counts need not be whole numbers.
     """
     if margin < 0:
-        # the same test with both sides swapped, in which q has no cancellation
+        # the same test with b and c swapped, because `_win_probability` has no cancellation then
         return -tango_z(c, b, n, -margin)
     excess = b - c - n * margin
-    variance = n * (2 * _lost_right(b, c, n, margin) + margin * (1 - margin))
+    variance = n * (2 * _win_probability(b, c, n, margin) + margin * (1 - margin))
     if variance <= 0:
         return 0.0 if excess == 0 else inf * excess
     return excess / sqrt(variance)
 
 
-def _lost_right(b: float, c: float, n: float, margin: float) -> float:
-    """Chance of a wrong-to-right row that fits the counts best among those with a true drop of `margin`."""
+def _win_probability(b: float, c: float, n: float, margin: float) -> float:
+    """The maximum likelihood estimate of the share of wrong-to-right rows, if the true drop is `margin`."""
     quadratic = 2 * n
     linear = -b - c + (2 * n - b + c) * margin
     constant = -c * margin * (1 - margin)
@@ -65,10 +65,10 @@ def _upper_bound(b: int, c: int, n: int) -> float:
 
 
 def design_effect(changes: Floats, groups: Ints) -> float:
-    """How much more b - c varies when rows come in whole groups than when each comes alone; at least 1.
+    """The variance of b - c for rows in groups, divided by that for independent rows; at least 1.
 
-    changes: (rows,) +1 lost, -1 won, 0 same; groups: (rows,) ids. From a single group nothing can be
-    learned about the variation between groups, so it counts as a single row.
+    changes: (rows,) +1 lost, -1 won, 0 same; groups: (rows,) ids. A single group does not show how much
+    groups vary, so it counts as a single row: the effect is the number of rows.
     """
     n = len(changes)
     _, member = np.unique(groups, return_inverse=True)
@@ -76,8 +76,9 @@ def design_effect(changes: Floats, groups: Ints) -> float:
     if count == 1:
         return float(n)
     drop = changes.mean()
-    alone = ((changes - drop) ** 2).sum() * n / (n - 1)
-    if alone == 0:
+    independent_variance = ((changes - drop) ** 2).sum() * n / (n - 1)
+    if independent_variance == 0:
         return 1.0
     sums = np.bincount(member, weights=changes - drop)
-    return max(1.0, float((sums**2).sum() * count / (count - 1) / alone))
+    grouped_variance = (sums**2).sum() * count / (count - 1)
+    return max(1.0, float(grouped_variance / independent_variance))

@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from slimgate.judge.flips import flips_of, judge_flips
+from slimgate.judge.flips import estimate_flip_share, judge_flips
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice, judge_slices, slices_verdict
 from slimgate.outcomes import ClassOutcomes
@@ -54,7 +54,7 @@ def flips() -> Iterator[Flips]:
 
 def _verdict(groups: int, size: int, limit: float, lost: int) -> Verdict:
     member = np.repeat(np.arange(groups), size)
-    flips = flips_of((member < lost).astype(np.float64), member if size > 1 else None)
+    flips = estimate_flip_share((member < lost).astype(np.float64), member if size > 1 else None)
     return judge_flips(flips, limit).verdict
 
 

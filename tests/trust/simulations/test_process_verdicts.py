@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimgate.judge.flips import flips_of, judge_flips
+from slimgate.judge.flips import estimate_flip_share, judge_flips
 from slimgate.judge.size import READINGS, judge_memory, memory_ratio
 from slimgate.results.base import Verdict
 from tools.simulations import call_time_verdicts, count_verdicts
@@ -47,7 +47,7 @@ def test_flips_at_their_limit_pass_in_at_most_5_percent(groups: int, size: int, 
     member = np.repeat(np.arange(groups), size)
 
     def verdict(lost: int) -> Verdict:
-        found = flips_of((member < lost).astype(float), member if size > 1 else None)
+        found = estimate_flip_share((member < lost).astype(float), member if size > 1 else None)
         return judge_flips(found, limit).verdict
 
     most = count_verdicts._last(groups, verdict, {Verdict.PASS})

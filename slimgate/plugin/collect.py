@@ -14,6 +14,29 @@ from slimgate.plugin.config import SESSION, project_root
 if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
 
+# The gates, in the order in which they run.
+PHASES = (
+    "test_confirm",
+    "test_quality",
+    "test_baseline",
+    "test_behaviour",
+    "test_size",
+    "test_memory",
+    "test_measurement",
+    "test_selftest",
+    "test_latency",
+    "test_speedup",
+    "test_load",
+)
+# Gates during which a progress line may be written. During the others, it could disturb what they measure.
+UNTIMED = ("test_confirm", "test_quality", "test_baseline", "test_behaviour", "test_selftest")
+# The tests that time models.
+TIMED = ("test_latency", "test_speedup", "test_load", "test_selftest[planted_delay]")
+# The parameters of a test that name a model.
+_MODEL_PARAMETERS = ("variant", "timed", "memory_variant")
+# The module with the fixtures of the gates.
+_FIXTURES = "slimgate.plugin.fixtures"
+
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collects a suite file as a test module, if the session has read it as a valid suite."""
@@ -38,9 +61,9 @@ class SuiteModule(pytest.Module):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a suite's gates, and tests with its mark, for each of its variants, metrics and workloads."""
+    """Parametrizes a suite's gates, and tests with its mark, by its variants, metrics and workloads."""
     module = metafunc.definition.getparent(SuiteModule)
-    suite = module.suite if module else _suite_of_mark(metafunc)
+    suite = module.suite if module else _load_marked_suite(metafunc)
     if suite is None:
         return
     from slimgate.results.self_test import SELF_TESTS
@@ -59,7 +82,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pairs = list(suite.judged_metrics)
         _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
     elif "timed" in names:
-        calls = [(name, load) for name in suite.timed for load in suite.list_timed_workloads(name)]
+        calls = [(name, call) for name in suite.timed for call in suite.list_timed_workloads(name)]
         _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
     elif "memory_variant" in names:
         _parametrize(
@@ -72,7 +95,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         loads = [(name, load) for name in suite.loaded for load in suite.loads]
         _parametrize(metafunc, ("variant", "load"), loads, [f"{v}-{load.id}" for v, load in loads])
     elif "variant" in names and "workload" in names:
-        calls = [(name, load) for name in suite.dueled for load in suite.list_dueled_workloads(name)]
+        calls = [(name, call) for name in suite.dueled for call in suite.list_dueled_workloads(name)]
         _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
     elif "variant" in names:
         _parametrize(metafunc, ("variant",), [(name,) for name in suite.variants], list(suite.variants))
@@ -80,10 +103,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         _parametrize(metafunc, ("check",), [(name,) for name in SELF_TESTS], list(SELF_TESTS))
 
 
-def _suite_of_mark(metafunc: pytest.Metafunc) -> Suite | None:
-    """The suite that a hand-written test names by its mark; it counts as if named on the command line.
+def _load_marked_suite(metafunc: pytest.Metafunc) -> Suite | None:
+    """Loads the suite that a hand-written test names by its mark, and parametrizes `slimgate_run` with it.
 
-    Raises CollectError, in one line, for a suite that is wrong.
+    The suite counts as if it was named on the command line. Returns None for a test without the mark. Raises
+    CollectError, in one line, for a suite that is wrong.
     """
     mark = metafunc.definition.get_closest_marker("slimgate")
     if mark is None or "slimgate_run" not in metafunc.fixturenames:
@@ -109,36 +133,8 @@ def _parametrize(
     metafunc: pytest.Metafunc, names: tuple[str, ...], values: Sequence[object], ids: list[str]
 ) -> None:
     """Parametrizes at module scope, so that equal names in two suites never mix."""
-    model_names = [name for name in names if name in MODELS]
+    model_names = [name for name in names if name in _MODEL_PARAMETERS]
     metafunc.parametrize(names, values, ids=ids, indirect=model_names, scope="module")
-
-
-# The parameters of a test that name a model.
-MODELS = ("variant", "timed", "memory_variant")
-
-
-PHASES = (
-    "test_confirm",
-    "test_quality",
-    "test_baseline",
-    "test_behaviour",
-    "test_size",
-    "test_memory",
-    "test_measurement",
-    "test_selftest",
-    "test_latency",
-    "test_speedup",
-    "test_load",
-)
-
-# Gates during which a progress line may be written. The others measure time or memory.
-UNTIMED = ("test_confirm", "test_quality", "test_baseline", "test_behaviour", "test_selftest")
-
-# The module with the fixtures of the gates.
-FIXTURES = "slimgate.plugin.fixtures"
-
-# The tests that time models.
-TIMED = ("test_latency", "test_speedup", "test_load", "test_selftest[planted_delay]")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -163,11 +159,10 @@ def takes_times(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sorts tests by suite, then phase: quality of all variants first, latency last, alone and serial.
+    """Sorts tests by suite, then by phase: quality of all variants first, tests that time models last.
 
     Under --slimgate-confirm it leaves out tests that are not gates, because they would read confirm rows.
     """
-    suites: dict[Path, int] = {}
     if config.getoption("slimgate_confirm") and (
         not_gates := [item for item in items if suite_of(item) is None]
     ):
@@ -178,22 +173,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if suite_of(item) is not None:
             _refuse_other_fixtures(item)
 
-    def order(item: pytest.Item) -> tuple[int, ...]:
+    suite_numbers: dict[Path, int] = {}
+
+    def sort_key(item: pytest.Item) -> tuple[int, ...]:
         suite = suite_of(item)
         if suite is None:
             return (-1,)
-        suite_number = suites.setdefault(suite.path, len(suites))
+        suite_number = suite_numbers.setdefault(suite.path, len(suite_numbers))
         return (suite_number, PHASES.index(getattr(item, "originalname", "")), *_place(item, suite))
 
-    items.sort(key=order)
+    items.sort(key=sort_key)
 
 
 def _refuse_other_fixtures(item: pytest.Item) -> None:
     """Raises UsageError if a user's fixture replaces one that a gate judges by."""
-    known: dict[str, Sequence[Any]] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    for name, definitions in known.items():
+    info = getattr(item, "_fixtureinfo", None)
+    definitions_by_name: dict[str, Sequence[Any]] = getattr(info, "name2fixturedefs", {})
+    for name, definitions in definitions_by_name.items():
         modules = [definition.func.__module__ for definition in definitions]
-        if FIXTURES in modules and modules[-1] != FIXTURES:
+        if _FIXTURES in modules and modules[-1] != _FIXTURES:
             where = definitions[-1].baseid or "a plugin"
             raise pytest.UsageError(
                 f'{item.nodeid}: {where} defines a fixture "{name}" that replaces slimgate\'s, which the '
@@ -230,30 +228,30 @@ def params_of(item: pytest.Item) -> dict[str, Any]:
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     """The check of a gate, as the record keys it: kind, model, name. None for tests that judge nothing."""
-    from slimgate.results.checks import LATENCY, MEASUREMENT, SELF_TEST, SINCE, TEACHER
+    from slimgate.results import checks
 
     params = params_of(item)
-    model = next((str(params[name]) for name in MODELS if name in params), TEACHER)
+    model = next(map(str, models_of(item)), checks.TEACHER)
     workload, load = params.get("workload"), params.get("load")
-    checks: dict[str, tuple[str, str, str]] = {
-        "test_quality": ("quality", model, params.get("metric", "")),
-        "test_baseline": (SINCE, model, params.get("baseline_metric", "")),
-        "test_behaviour": ("behaviour", model, ""),
-        "test_size": ("size", model, ""),
-        "test_memory": ("memory", model, ""),
-        "test_measurement": (MEASUREMENT, model, params.get("measurement", "")),
-        "test_latency": (LATENCY, model, "" if workload is None else workload.id),
-        "test_speedup": ("speedup", model, "" if workload is None else workload.id),
-        "test_load": ("speedup", model, "" if load is None else load.id),
-        "test_selftest": (SELF_TEST, TEACHER, params.get("check", "")),
+    keys: dict[str, tuple[str, str, str]] = {
+        "test_quality": (checks.QUALITY, model, params.get("metric", "")),
+        "test_baseline": (checks.SINCE, model, params.get("baseline_metric", "")),
+        "test_behaviour": (checks.BEHAVIOUR, model, ""),
+        "test_size": (checks.SIZE, model, ""),
+        "test_memory": (checks.MEMORY, model, ""),
+        "test_measurement": (checks.MEASUREMENT, model, params.get("measurement", "")),
+        "test_latency": (checks.LATENCY, model, "" if workload is None else workload.id),
+        "test_speedup": (checks.SPEEDUP, model, "" if workload is None else workload.id),
+        "test_load": (checks.SPEEDUP, model, "" if load is None else load.id),
+        "test_selftest": (checks.SELF_TEST, checks.TEACHER, params.get("check", "")),
     }
-    return checks.get(getattr(item, "originalname", ""))
+    return keys.get(getattr(item, "originalname", ""))
 
 
 def models_of(item: pytest.Item) -> list[str]:
-    """The models that a test is run for."""
+    """The models that a test's parameters name."""
     params = params_of(item)
-    return [params[name] for name in MODELS if name in params]
+    return [params[name] for name in _MODEL_PARAMETERS if name in params]
 
 
 def suite_of(item: pytest.Item) -> Suite | None:

@@ -19,13 +19,16 @@ from slimgate.run.rows import PreparedRows
 
 
 class SuiteLooks:
-    """What a run of one suite has judged so far. earlier: by run, the models that the last record lists."""
+    """What a run of one suite has judged so far.
+
+    earlier: by run, the models that the suite's last record lists; see `Looks.with_log`.
+    """
 
     def __init__(self, began: str) -> None:
         """began: the time when the session began, which identifies the run."""
         self.earlier: Mapping[str, list[str]] = {}
         self._began = began
-        self._timed: list[tuple[str, str, bool]] = []
+        self._judged_times: list[tuple[str, str, bool]] = []  # variant, workload, passed
         self._gate_log: LookLog | None = None
         self._cut_log: LookLog | None = None
 
@@ -33,32 +36,35 @@ class SuiteLooks:
         """Remembers a result if it has a budget on time."""
         if (verdict := _verdict_on_time(result)) is not None:
             workload = f"{result.name} ms" if result.kind == LATENCY else result.name
-            self._timed.append((result.variant, workload, verdict is Verdict.PASS))
+            self._judged_times.append((result.variant, workload, verdict is Verdict.PASS))
 
     def note(
-        self, root: Path, rows: PreparedRows, built: Mapping[str, str], predicted: Collection[str]
+        self, root: Path, rows: PreparedRows, digests: Mapping[str, str], judged_names: Collection[str]
     ) -> LookFacts:
         """Notes in the store what this run has judged on its gate rows; returns what all runs judged.
 
         Args:
             root: the folder of the store.
             rows: the rows of the run.
-            built: the digest of each model's artifact, by the model's name.
-            predicted: the names of the models whose answers this run judged.
+            digests: the digest of each model's artifact, by the model's name.
+            judged_names: the names of the models whose answers this run judged.
         """
         digest = rows.reports[GATE].digest
         self._gate_log = self._gate_log or LookLog(root, digest, self._began)
         models = {
-            name: model_id(built[TEACHER], artifact)
-            for name, artifact in built.items()
-            if name != TEACHER and TEACHER in built
+            name: model_id(digests[TEACHER], artifact)
+            for name, artifact in digests.items()
+            if name != TEACHER and TEACHER in digests
         }
-        judged = [model for name, model in models.items() if name in predicted]
+        judged = [model for name, model in models.items() if name in judged_names]
         timings = [
-            Timing(models[name], workload, passed) for name, workload, passed in self._timed if name in models
+            Timing(models[name], workload, passed)
+            for name, workload, passed in self._judged_times
+            if name in models
         ]
         self._gate_log.note(judged, timings)
-        # Another seed cuts another gate from the same data: the log of the data holds the gates that judged.
+        # Another seed cuts another gate from the same data. The log of the data lists, in place of models, the
+        # digests of the gates that judged.
         self._cut_log = self._cut_log or LookLog(root, rows.source_digest, self._began)
         self._cut_log.note([digest] if judged else [])
         cuts = max(1, looks_at(root, rows.source_digest).count)

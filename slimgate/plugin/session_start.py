@@ -3,7 +3,8 @@
     state = session_of(config)
 
 A run without suites never imports this file, nor what it needs. If Ctrl-C or SIGTERM stops a run, it still
-writes record and report, and says what is kept."""
+writes record and report, and says what is kept.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ TERMINATED = "SIGTERM"
 
 
 def session_of(config: pytest.Config) -> Session:
-    """The run's session, made now if no suite was found before."""
+    """The run's session. It is made now if no suite was found before."""
     return config.stash[SESSION] if SESSION in config.stash else start_session(config, {})
 
 
@@ -49,9 +50,10 @@ def start_session(
     logs: Mapping[Path, LogSuite] | None = None,
     blocked: Mapping[Path, str] | None = None,
 ) -> Session:
-    """Makes the session of the run, which then collects the results of tests. Raises SuiteError.
+    """Makes the session of the run, which then collects the results of tests.
 
-    blocked: the suites of models that cannot run here, each with the line that says why.
+    blocked: the suites of models that cannot run here, each with the line that says why. Raises SuiteError
+    for options that do not fit together or do not fit a suite, and for a baseline that cannot be used.
     """
     report_root = _folder(config, config.getoption("slimgate_report"), "reports/latest")
     baselines = _baselines(config, suites, report_root, has_logs=bool(logs))
@@ -77,10 +79,11 @@ def start_session(
     of_models = [suite.shown for path, suite in suites.items() if path not in baselines]
     of_logs = [suite.shown for suite in (logs or {}).values()]
     config.stash[NOTES] += _list_uncompared(config, [*of_models, *of_logs])
-    together = [suite.shown for suite in suites.values() if suite.family is not None]
-    if together and shard_of(config) is not None:
+    with_family = [suite.shown for suite in suites.values() if suite.family is not None]
+    if with_family and shard_of(config) is not None:
         raise SuiteError(
-            f"{together[0]} [budgets] family: all variants are judged together, so leave out --slimgate-shard"
+            f"{with_family[0]} [budgets] family: all variants are judged together, "
+            "so leave out --slimgate-shard"
         )
     _set_tokenizer_threads(config, suites)
     if config.getoption("slimgate_confirm"):
@@ -100,7 +103,7 @@ def start_session(
 
 
 def _set_tokenizer_threads(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
-    """Sets how many threads tokenizers start with their first batch, for calls that are timed end to end.
+    """Sets the number of threads that tokenizers start with their first batch, for end-to-end times.
 
     With several suites it is the largest number. A number that the user has set stays.
     """
@@ -126,20 +129,23 @@ def refuse_options_with_confirm(config: pytest.Config) -> None:
 
 
 class FailureLines:
-    """Prints why a test failed below its `F`, because the summary may be minutes away. Each line once."""
+    """Prints why a test failed right after its `F`, because the summary may be minutes away.
+
+    Tests that fail for the same reason print its line once.
+    """
 
     def __init__(self, reporter: pytest.TerminalReporter) -> None:
         self._reporter = reporter
-        self._told: set[str] = set()
+        self._printed_lines: set[str] = set()
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Writes the first line of the reason, after pytest has written its letter."""
+        """Writes the first line of the reason, after pytest has written the letter of the test."""
         if not report.failed or getattr(report, "slimgate", None) is None:
             return
         line = next(iter(str(report.longrepr).splitlines()), "")
-        if isinstance(report.longrepr, str) and line and line not in self._told:
-            self._told.add(line)
+        if isinstance(report.longrepr, str) and line and line not in self._printed_lines:
+            self._printed_lines.add(line)
             self._reporter.ensure_newline()
             self._reporter.write_line(f"slimgate: {line}")
 
@@ -152,25 +158,25 @@ class RecordKeeper:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Takes a test's results; the record on disk is up to date after each test."""
-        sent = getattr(report, "slimgate", None)
-        if sent is not None:
-            if sent["skipped"] is not None:
-                self._state.skip(Path(sent["suite"]), sent["test"], tuple(sent["skipped"]))
+        """Adds a test's results to the session; the record on disk is up to date after each test."""
+        report_facts = getattr(report, "slimgate", None)
+        if report_facts is not None:
+            suite, test = Path(report_facts["suite"]), report_facts["test"]
+            if report_facts["skipped"] is not None:
+                self._state.skip(suite, test, tuple(report_facts["skipped"]))
             else:
                 from slimgate.run.gate_results import GateResult
 
-                results = map(GateResult.from_json, sent["results"])
-                self._state.add(Path(sent["suite"]), sent["test"], list(results))
-        if (logs := getattr(report, "slimgate_logs", None)) is not None:
-            result = logs["result"]
-            # a worker of xdist sends it as a list
-            chosen = None if result is None else (result[0], result[1])
-            self._state.logs.note_report(Path(logs["path"]), chosen, logs["failure"])
+                self._state.add(suite, test, list(map(GateResult.from_json, report_facts["results"])))
+        if (log_facts := getattr(report, "slimgate_logs", None)) is not None:
+            result = log_facts["result"]
+            if result is not None:
+                result = (result[0], result[1])  # a worker of xdist sends it as a list
+            self._state.logs.note_report(Path(log_facts["path"]), result, log_facts["failure"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        """Notes a test whose xdist worker died as an error of the variant, as for a test that failed."""
+        """Reports a test whose xdist worker died as an error of the variant, as for a test that failed."""
         file, _, test = crashitem.partition("::")
         path_of_suite = next(
             (path for path, suite in self._state.suites.items() if suite.shown == file), None
@@ -181,27 +187,29 @@ class RecordKeeper:
         from slimgate.results.checks import ERROR
         from slimgate.run.gate_results import GateResult
 
-        # From `test_quality[int8-accuracy]` it takes int8; the longest name, because one may begin with
-        # another.
+        # `test_quality[int8-accuracy]` is a test of int8. The longest name, because one may begin with another.
         parameters = test.partition("[")[2]
-        named = [
+        candidates = [
             name
             for name in self._state.suites[path_of_suite].variants
             if parameters.startswith((f"{name}-", f"{name}]"))
         ]
-        variant = max(named, key=len, default=TEACHER)
+        variant = max(candidates, key=len, default=TEACHER)
         message = (
             f"{variant}: the process that ran {test} died, most likely by its code or because memory ran out"
         )
         error = GateResult(ERROR, variant, test, ErrorFacts(message=message, measured=format_now()))
-        sent = [error.to_json()]
-        setattr(  # noqa: B010  not an attribute of a report
-            report, "slimgate", {"suite": str(path_of_suite), "test": test, "results": sent, "skipped": None}
-        )
+        report_facts = {
+            "suite": str(path_of_suite),
+            "test": test,
+            "results": [error.to_json()],
+            "skipped": None,
+        }
+        setattr(report, "slimgate", report_facts)  # noqa: B010  not declared
 
 
 def rebuild_mark(config: pytest.Config) -> str | None:
-    """With --slimgate-rebuild, the start time of the session, which all of its workers share."""
+    """With --slimgate-rebuild, the start time of the session, which all of its workers share; else None."""
     if hasattr(config, "workerinput"):
         shared: str | None = config.workerinput["slimgate_rebuild_mark"]
         return shared
@@ -230,9 +238,10 @@ def _baselines(
 def _baselines_of_logs(
     config: pytest.Config, logs: Mapping[Path, LogSuite], report_root: Path, *, is_alone: bool
 ) -> BaselineSource | None:
-    """The baselines with which suites of logs are compared. is_alone: whether there are no other suites.
+    """The baselines with which suites of logs are compared. is_alone: whether there are no suites of models.
 
-    Raises SuiteError if nothing is there, and if no suite of a run with logs alone has a baseline there.
+    Raises SuiteError if the baseline cannot be read, if a run with suites of logs alone has no baseline for
+    any of them, and if the run would overwrite its baseline.
     """
     source = _baseline_option(config)
     if source is None or not logs:
@@ -253,6 +262,7 @@ def _baselines_of_logs(
 
 
 def _baseline_option(config: pytest.Config) -> BaselineSource | None:
+    """The value of --slimgate-baseline; None without it."""
     option: str | None = config.getoption("slimgate_baseline")
     if option is None:
         return None
@@ -323,47 +333,48 @@ class Stopping:
 
     def __init__(self, state: Session, config: pytest.Config) -> None:
         self._state, self._config = state, config
-        self._by: str | None = None
-        self._lost = False
-        if _is_ours():
+        self._stopped_by: str | None = None
+        self._has_lost_interrupt = False
+        if _can_handle_sigterm():
             signal.signal(signal.SIGTERM, self._on_terminate)
-            config.add_cleanup(_let_go)
-        self._watch_lost()
+            config.add_cleanup(_restore_default_handler)
+        self._watch_lost_interrupts()
         handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
 
-    def _watch_lost(self) -> None:
-        """Watches, until the run ends, for exceptions that Python could not raise."""
-        usual = sys.unraisablehook
+    def _watch_lost_interrupts(self) -> None:
+        """Remembers, until the run ends, whether Python had a KeyboardInterrupt that it could not raise."""
+        previous_hook = sys.unraisablehook
 
         def hook(unraisable: sys.UnraisableHookArgs) -> None:
-            self._lost = self._lost or issubclass(unraisable.exc_type, KeyboardInterrupt)
-            usual(unraisable)
+            if issubclass(unraisable.exc_type, KeyboardInterrupt):
+                self._has_lost_interrupt = True
+            previous_hook(unraisable)
 
-        def give_back() -> None:
+        def restore_hook() -> None:
             if sys.unraisablehook is hook:
-                sys.unraisablehook = usual
+                sys.unraisablehook = previous_hook
 
         sys.unraisablehook = hook
-        self._config.add_cleanup(give_back)
+        self._config.add_cleanup(restore_hook)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> None:
-        """Raises a KeyboardInterrupt again that was lost."""
-        if self._lost:
-            self._lost = False
+        """Raises a KeyboardInterrupt that was lost again."""
+        if self._has_lost_interrupt:
+            self._has_lost_interrupt = False
             raise KeyboardInterrupt
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remembers which signal stopped the run; no further work begins."""
         # pytest's Interrupted, raised for files that cannot be collected, is a KeyboardInterrupt too
         if excinfo.errisinstance(KeyboardInterrupt) and not excinfo.errisinstance(pytest.Session.Interrupted):
-            self._by = self._by or "Ctrl-C"
+            self._stopped_by = self._stopped_by or "Ctrl-C"
             self._state.stopped = True
 
     def _on_terminate(self, _number: int, _frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not interrupt the writing
         # remembered here, because Ray's C code raises a new exception in place of this one
-        self._by = TERMINATED
+        self._stopped_by = TERMINATED
         raise KeyboardInterrupt(TERMINATED)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -371,16 +382,16 @@ class Stopping:
         """Prints the closing lines below everything else."""
         result = yield
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-        if self._by is not None and reporter is not None:
-            for line in list_saved_work(self._state, self._by):
+        if self._stopped_by is not None and reporter is not None:
+            for line in list_saved_work(self._state, self._stopped_by):
                 reporter.write_line(line)
         return result
 
 
-def list_saved_work(state: Session, by: str) -> Iterator[str]:
-    """What a stopped run has kept, and how to continue."""
+def list_saved_work(state: Session, stopped_by: str) -> Iterator[str]:
+    """Lines that say what a stopped run has kept, and how to continue. stopped_by: SIGTERM or Ctrl-C."""
     store = os.path.relpath(state.store_root)
-    yield f"slimgate: stopped by {by}. Kept: finished steps and answers, in {store}"
+    yield f"slimgate: stopped by {stopped_by}. Kept: finished steps and answers, in {store}"
     for path, record in state.records.items():
         where, missing = os.path.relpath(state.folder(path) / "run.json"), record.verdict.missing
         done = state.checks(path) - missing
@@ -388,11 +399,11 @@ def list_saved_work(state: Session, by: str) -> Iterator[str]:
     yield "slimgate: run the same command again, it continues from there; only timings are repeated"
 
 
-def _is_ours() -> bool:
+def _can_handle_sigterm() -> bool:
     """Whether no other handler of SIGTERM is set, and this thread may set one."""
-    main = threading.current_thread() is threading.main_thread()
-    return main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    return is_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def _let_go() -> None:
+def _restore_default_handler() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -63,7 +63,7 @@ class SuiteLooks:
             if name in models
         ]
         self._gate_log.note(judged, timings)
-        # Another seed cuts another gate from the same data. The log of the data lists, in place of models, the
+        # Another seed cuts another gate from the same data. In place of models, the log of the data lists the
         # digests of the gates that judged.
         self._cut_log = self._cut_log or LookLog(root, rows.source_digest, self._began)
         self._cut_log.note([digest] if judged else [])

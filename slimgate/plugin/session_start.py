@@ -187,7 +187,8 @@ class RecordKeeper:
         from slimgate.results.checks import ERROR
         from slimgate.run.gate_results import GateResult
 
-        # `test_quality[int8-accuracy]` is a test of int8. The longest name, because one may begin with another.
+        # `test_quality[int8-accuracy]` is a test of int8. The longest name counts, because a name may begin
+        # with another.
         parameters = test.partition("[")[2]
         candidates = [
             name

@@ -9,6 +9,7 @@ with one teacher. A line that a killed process left unfinished is skipped.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +35,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Looks:
-    """The known looks at some rows. models: by run, in their order; timings: of all runs."""
+    """The known looks at some rows.
+
+    models: by run, from the earliest to the latest, the models that it judged. timings: of all runs.
+    """
 
     models: Mapping[str, frozenset[str]] = field(default_factory=dict)
     timings: tuple[Timing, ...] = ()
@@ -43,12 +47,12 @@ class Looks:
     def log(self) -> dict[str, list[str]]:
         """By run, the models that no earlier run had judged; runs without such models are left out."""
         seen: set[str] = set()
-        runs_by_digest: dict[str, list[str]] = {}
+        new_models: dict[str, list[str]] = {}
         for run, models in self.models.items():
             if new := sorted(models - seen):
-                runs_by_digest[run] = new
+                new_models[run] = new
             seen |= models
-        return runs_by_digest
+        return new_models
 
     @property
     def runs(self) -> int:
@@ -71,7 +75,10 @@ class Looks:
 
 @dataclass
 class LookLog:
-    """Notes what one run judges on some rows. run: what identifies the run, such as when it began."""
+    """Notes what one run judges on some rows.
+
+    root: the folder of the store. digest: of the rows. run: what identifies the run, such as when it began.
+    """
 
     root: Path
     digest: str
@@ -81,17 +88,17 @@ class LookLog:
 
     def note(self, models: Iterable[str], timings: Sequence[Timing] = ()) -> None:
         """Adds what this run has not noted yet. timings: all of the run so far, in their order."""
-        new, timed = set(models) - self._models, timings[self._timings :]
-        if not new and not timed:
+        new_models, new_timings = set(models) - self._models, timings[self._timings :]
+        if not new_models and not new_timings:
             return
         line = {
             "run": self.run,
-            "models": sorted(new),
-            "timings": [[timing.model, timing.workload, timing.passed] for timing in timed],
+            "models": sorted(new_models),
+            "timings": [[timing.model, timing.workload, timing.passed] for timing in new_timings],
         }
-        with writing(self.root), _file(self.root, self.digest).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
-        self._models |= new
+        with writing(self.root):
+            _append_line(self.root, self.digest, json.dumps(line))
+        self._models |= new_models
         self._timings = len(timings)
 
 
@@ -111,7 +118,8 @@ def model_id(teacher: str, variant: str) -> str:
 
 
 def _lines(root: Path, digest: str) -> Iterator[dict[str, Any]]:
-    file = root / FOLDER / f"{digest}.jsonl"
+    """The lines of a log, without unfinished ones."""
+    file = _file(root, digest)
     with reading(root, f"{FOLDER}/{file.name}"):
         text = file.read_text("utf-8") if file.is_file() else ""
     for line in text.splitlines():
@@ -121,25 +129,38 @@ def _lines(root: Path, digest: str) -> Iterator[dict[str, Any]]:
             continue
 
 
+def _append_line(root: Path, digest: str, line: str) -> None:
+    """Adds a line to a log, which may end with an unfinished line."""
+    file = _file(root, digest)
+    file.parent.mkdir(exist_ok=True)
+    with file.open("ab+") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(size - 1, 0))
+        end = "" if stream.read(1) in (b"", b"\n") else "\n"
+        stream.write(f"{end}{line}\n".encode())
+
+
 def _file(root: Path, digest: str) -> Path:
-    folder = root / FOLDER
-    folder.mkdir(exist_ok=True)
-    return folder / f"{digest}.jsonl"
+    return root / FOLDER / f"{digest}.jsonl"
 
 
 def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int = 1) -> LookFacts:
-    """The looks in the form of the record, with its run and cuts. models: for each variant of the record."""
-    timings = []
+    """The looks in the form of the record, with the timings that several runs judged.
+
+    models: the model of each variant of the record. run: of the record. cuts: the number of gates that were
+    cut from the same data and judged.
+    """
+    timings: list[TimingFacts] = []
     for variant, model in models.items():
-        for workload in dict.fromkeys(timing.workload for timing in looks.timings if timing.model == model):
-            times = [
-                timing for timing in looks.timings if (timing.model, timing.workload) == (model, workload)
-            ]
-            if len(times) > 1:
-                passed = sum(timing.passed for timing in times)
-                timings.append(
-                    TimingFacts(variant=variant, workload=workload, times=len(times), passed=passed)
-                )
+        passed_by_workload: dict[str, list[bool]] = {}
+        for timing in looks.timings:
+            if timing.model == model:
+                passed_by_workload.setdefault(timing.workload, []).append(timing.passed)
+        timings += [
+            TimingFacts(variant=variant, workload=workload, times=len(passed), passed=sum(passed))
+            for workload, passed in passed_by_workload.items()
+            if len(passed) > 1
+        ]
     return LookFacts(runs=looks.runs, models=looks.count, timings=timings, run=run, log=looks.log, cuts=cuts)
 
 
@@ -147,26 +168,26 @@ def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
     """The looks of all shards of one run, merged into a single look; None if no shard knows any."""
     if not shards:
         return None
-    own_runs = {shard.run for shard in shards if shard.run is not None}
-    together = max(own_runs, default="")
+    shard_runs = {shard.run for shard in shards if shard.run is not None}
+    merged_run = max(shard_runs, default="")
     models: dict[str, frozenset[str]] = {}
     for shard in shards:
-        for run, passed_models in shard.log.items():
-            name = together if run in own_runs else run
-            models[name] = models.get(name, frozenset()) | frozenset(passed_models)
+        for run, new_models in shard.log.items():
+            name = merged_run if run in shard_runs else run
+            models[name] = models.get(name, frozenset()) | frozenset(new_models)
     looks = Looks(dict(sorted(models.items())))
     return LookFacts(
         runs=max([looks.runs, *(shard.runs for shard in shards if not shard.log)]),
         models=max([looks.count, *(shard.models for shard in shards if not shard.log)]),
         timings=_most_often([timing for shard in shards for timing in shard.timings]),
-        run=together or None,
+        run=merged_run or None,
         log=looks.log,
         cuts=max(shard.cuts for shard in shards),
     )
 
 
 def _most_often(timings: Sequence[TimingFacts]) -> list[TimingFacts]:
-    """For each speed budget, the facts of the store that judged it most often."""
+    """For each variant and workload, the facts of the store in which it was judged most often."""
     by_key: dict[tuple[str, str], TimingFacts] = {}
     for timing in sorted(timings, key=lambda timing: timing.times):
         by_key[timing.variant, timing.workload] = timing

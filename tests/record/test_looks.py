@@ -60,7 +60,7 @@ def test_timings_are_counted_over_all_runs(root: Path) -> None:
 def test_a_half_written_line_of_a_killed_run_is_passed_over(root: Path) -> None:
     LookLog(root, "rows", "1").note(["t/a"])
     with (root / "looks/rows.jsonl").open("a") as stream:
-        stream.write('{"run": "2", "mod\n')
+        stream.write('{"run": "2", "mod')
     LookLog(root, "rows", "3").note(["t/b"])
     assert looks_at(root, "rows").runs == 2
 

@@ -1,4 +1,4 @@
-"""What the gate of a record demanded, read from the record: by its suite, or by what it judged."""
+"""What the gate of a record demanded: as its suite states it, or as far as the results show it."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ POOLED = "pooled"
 
 
 def read_demands(record: RunRecord) -> Demands:
-    """What the gate of a record demanded, or judged if the record has no suite, such as a record of logs."""
+    """What the gate of a record demanded; for a record without demands, such as of logs, what it judged."""
     demands = record.demands or read_judged_demands(record)
     teacher = record.variants[0]
     # The files of a trained teacher differ between machines by rounding, so its settings and rows are
     # compared.
     is_trained = any(step.name != _LOAD_MODEL or step.log.get("head") for step in teacher.steps)
-    tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
-    facts = {
+    self_tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
+    update = {
         "rows": demands.rows or _read_judging_rows(record),
         "teacher": None if is_trained or teacher.artifact is None else teacher.artifact.digest,
-        "self_tests": tests,
+        "self_tests": self_tests,
     }
-    return demands.model_copy(update=facts)
+    return demands.model_copy(update=update)
 
 
 def _read_judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
@@ -56,7 +56,7 @@ def _read_judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
 
 
 def read_judged_demands(record: RunRecord) -> Demands:
-    """The demands as far as the results show them, for a record of judged files, or without demands."""
+    """The demands as far as the results show them, for a record of judged files or one without demands."""
     of_files = record.task.is_of_files
     return Demands(
         budgets=[budget for model in record.variants for budget in _list_budgets(model, with_caps=of_files)],
@@ -86,8 +86,9 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
         if name not in limited and POOLED not in limited:
             continue
         settings[f"{DIRECTION}{name}"] = comparison["higher_is_better"]
-        is_share = comparison["zero_one"] and comparison.get("range") in (None, [0, 1])
-        settings[f"{RANGE}{name}"] = RIGHT_OR_WRONG if is_share else comparison.get("range") or NOT_DECLARED
+        is_right_or_wrong = comparison["zero_one"] and comparison.get("range") in (None, [0, 1])
+        stated_range = comparison.get("range") or NOT_DECLARED
+        settings[f"{RANGE}{name}"] = RIGHT_OR_WRONG if is_right_or_wrong else stated_range
         if comparison.get("length_in") is not None:
             settings[f"{UNIT}{name}"] = comparison["length_in"]
         if (place := comparison.get(CONTENTS)) is not None:
@@ -108,18 +109,19 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
 
 
 def _list_with_budget(record: RunRecord) -> set[str]:
+    """The metrics, comparisons and slices that a budget of any model limits."""
     return {name for model in record.variants for name, facts in model.quality.items() if facts.budgets}
 
 
 def list_limited(record: RunRecord) -> set[str]:
-    """The comparisons that a budget of any target limits, all together or in slices."""
+    """The comparisons that a budget of any target limits, on all samples or on those of a slice."""
     limited = _list_with_budget(record)
     slices = record.task.log_slices
     return {slices[name]["of"] if name in slices else name for name in limited}
 
 
 def _list_budgets(model: VariantRecord, *, with_caps: bool) -> Iterator[DemandedBudget]:
-    """Lists a budget once for each kind, and a latency budget once for all workloads.
+    """Lists each budget once, also one that waits, and a latency budget once for all workloads.
 
     with_caps: whether the options include the cap of a mean without a bound, which a suite states itself.
     """

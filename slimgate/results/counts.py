@@ -48,20 +48,21 @@ def format_verdict(counts: Counted) -> str:
     """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`: the last line of a command."""
     if not is_gated(counts):
         return f"{NOTHING_GATED}: no budget was set"
-    undecided = f"{counts.inconclusive} INCONCLUSIVE"
-    undecided += (
-        ", which only warns" if counts.status == "INCONCLUSIVE" and not ends_in_failure(counts) else ""
+    only_warns = counts.status == "INCONCLUSIVE" and not ends_in_failure(counts)
+    return (
+        f"{counts.status} ({counts.passed} PASS, {counts.failed} FAIL, {counts.inconclusive} INCONCLUSIVE"
+        f"{', which only warns' if only_warns else ''}, {counts.not_gated} not gated)"
     )
-    verdicts = [f"{counts.passed} PASS", f"{counts.failed} FAIL", undecided]
-    return f"{counts.status} ({', '.join([*verdicts, f'{counts.not_gated} not gated'])})"
 
 
 @dataclass
 class BudgetCounts:
-    """Budgets by verdict; what was measured without a budget; a line for each budget that does not hold.
+    """The numbers of budgets by verdict and of results without a budget, and the lines about what went wrong.
 
-    warns: undecided budgets that only warn. errors: failed measurements and failed self-tests. wrong,
-    undecided: their lines. is_complete: whether nothing is missing, so that the status is not partial.
+    errors: failed measurements and failed self-tests. not_gated: results without a budget that gates. warns:
+    undecided budgets that only warn. wrong: a line for each error and each budget that FAILs. undecided: a
+    line for each undecided budget, and for what left it undecided. is_complete: whether nothing is missing,
+    so that the status is not partial.
     """
 
     passed: int = 0
@@ -75,7 +76,7 @@ class BudgetCounts:
     is_complete: bool = True
 
     def add_budgets(self, judged: Iterable[tuple[Verdict | None, OnInconclusive | None]]) -> None:
-        """Counts budgets, each with its on_inconclusive."""
+        """Counts budgets by their verdicts. judged: of each budget, its verdict and its on_inconclusive."""
         for verdict, action in judged:
             self.passed += verdict is Verdict.PASS
             self.failed += verdict is Verdict.FAIL

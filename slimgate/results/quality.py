@@ -29,7 +29,9 @@ class QualityFigures(DropFigures):
     """The judge's figures on a metric of two models; see QualityFacts.
 
     n: the number of rows. groups: the number of groups of rows; None if each row is a group. band: a word for
-    the size of the drop, such as "negligible".
+    the size of the drop, such as "negligible". design_effect: the factor by which groups raise the variance
+    of the drop, if the method uses it. runs: the numbers of runs of teacher and variant that were judged; None
+    if each has a single run.
     """
 
     teacher: float
@@ -48,7 +50,8 @@ class BuildsFacts(Facts):
 
     seeds, drops_points: in the suite's order. The first seed's build is the one that ships. A verdict over
     rows is about that build's drop and interval, whatever other builds lost. A verdict over builds is about
-    all builds. mean_points: the mean drop of the builds.
+    all builds.
+    mean_points: the mean drop of the builds.
     sd_points: the standard deviation between builds (n - 1): what another seed would change, on the same
     rows. More gate rows do not make it smaller. None for a single seed.
     sampling_se_points: the standard error of the first build's drop: what other gate rows would change, for
@@ -69,8 +72,8 @@ class QualityFacts(QualityFigures):
     the teacher's value that a perplexity grew.
     variance: n times the squared standard error of the drop as a fraction; a plan computes rows from it.
     near_chance: why the teacher may have learnt nothing, in words; None if it has, or it is not known.
-    strays: the numbers of rows whose prediction is no label of the task, of teacher and variant; None if both
-    are 0.
+    strays: the numbers of rows in which the prediction of the teacher, and of the variant, is no label of the
+    task; None if both are 0.
     among: how many variants with a budget on the metric were judged, from which the variant that ships is
     chosen; bound_among: the upper bound of the drop after that choice, by Bonferroni's correction.
     answered_on: the processor that computed the model's answers, if they came from the store.

@@ -27,7 +27,7 @@ from slimgate.outcomes import Outcomes, check_same_rows
 from slimgate.plugin.confirmation import Passed
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import GATE
-from slimgate.record.comparing.since_baseline import Since, is_same_model, since
+from slimgate.record.comparing.since_baseline import Since, is_same_model, pair_with_baseline
 from slimgate.results.base import Verdict
 from slimgate.results.baseline import SinceFacts, WaitingBudget
 from slimgate.results.checks import CONFIRMED, QUALITY, SINCE, TEACHER
@@ -149,7 +149,9 @@ def test_baseline(
     report_build(variant, report_result)
     baseline, metric = variant.run.baseline, baseline_metric
     budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
-    earlier = since(baseline.run, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest)
+    earlier = pair_with_baseline(
+        baseline.run, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest
+    )
     if earlier.pair is not None:
         judged = judge_quality(load_metric(metric), *earlier.pair, budgets, seed=suite.seed)
         unchanged = _is_unchanged(variant, earlier)

@@ -18,10 +18,10 @@ _HUB = "hub:"
 
 
 class Since(NamedTuple):
-    """A model of this release and of the baseline, for a comparison.
+    """The answers of a model in the baseline and now, for a comparison.
 
-    model: its record in the baseline; None if that has no answers. pair: its answers then and now; None
-    for the reason in `why_not`.
+    model: its record in the baseline; None if it was not measured there. pair: its answers then and now; None
+    if they cannot be compared, for the reason in `why_not`.
     """
 
     model: VariantRecord | None
@@ -29,8 +29,11 @@ class Since(NamedTuple):
     why_not: str | None
 
 
-def since(baseline: StoredRecord, name: str, now: Outcomes, gate_digest: str) -> Since:
-    """Pairs a variant's answers with its own in the baseline. gate_digest: of the current gate rows."""
+def pair_with_baseline(baseline: StoredRecord, name: str, now: Outcomes, gate_digest: str) -> Since:
+    """Pairs a variant's answers with its own in the baseline. gate_digest: of the current gate rows.
+
+    An error while the answers are read and paired is the reason in `why_not`.
+    """
     model = next((variant for variant in baseline.record.variants if variant.name == name), None)
     if model is None:
         return Since(None, None, "new since then")
@@ -40,12 +43,12 @@ def since(baseline: StoredRecord, name: str, now: Outcomes, gate_digest: str) ->
         return Since(model, None, "the gate rows are other ones (the digests of the split differ)")
     try:
         pair = pair_answers(baseline.outcomes(name), now)
-        other = _find_difference(model, pair[0])
+        difference = _find_difference(model, pair[0])
     except SlimgateError as error:
         return Since(model, None, str(error))
     except (OSError, ValueError, KeyError, TypeError) as error:  # its message may hold a path of this machine
-        return Since(model, None, f"its outcomes of then cannot be read ({type(error).__name__})")
-    return Since(model, None, other) if other else Since(model, pair, None)
+        return Since(model, None, f"its outcomes in the baseline cannot be read ({type(error).__name__})")
+    return Since(model, None, difference) if difference else Since(model, pair, None)
 
 
 def is_same_model(
@@ -56,15 +59,16 @@ def is_same_model(
     runtime_params: Mapping[str, Any],
     machine: Machine,
 ) -> bool:
-    """Whether a variant is the baseline's: no answer has changed, and nothing that computes answers has.
+    """Whether a variant is known to be the baseline's: its answers and all that computes them are the same.
 
     Args:
-        earlier: its answers, paired with those of the baseline.
+        earlier: its answers, as `pair_with_baseline` paired them.
         baseline: the record of the baseline.
-        digest: of its files now; a server's model has no files, so it is never known to be the same.
-        runtime: computes it now. For a user's runtime it is not known whether its code has changed.
-        runtime_params: its options now.
-        machine: computes it now, with the versions of its libraries.
+        digest: of its files now. A server's model has no files, so it is never known to be the same.
+        runtime: the name of the runtime that computes it now. It is not known whether the code of a user's
+            runtime has changed.
+        runtime_params: the runtime's options now.
+        machine: the machine that computes it now, with the versions of its libraries.
     """
     if earlier.model is None or earlier.pair is None or earlier.model.artifact is None:
         return False
@@ -79,7 +83,7 @@ def is_same_model(
 
 
 def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:
-    """A sign that the answers are not those that the record judged; None if there is none."""
+    """Why the answers cannot be those that the record judged: a metric of them differs; None if none does."""
     for name, facts in model.quality.items():
         metric = None if name.startswith(_HUB) else load_or_none(name)
         if metric is None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.releases import write_release
 
-from slimgate.record.comparing.since_baseline import Since, is_same_model, since
+from slimgate.record.comparing.since_baseline import Since, is_same_model, pair_with_baseline
 from slimgate.record.files import StoredRecord, read_run
 from slimgate.record.outcome_files import read_outcomes
 
@@ -20,7 +20,7 @@ def compare(folder: Path, **changes: Any) -> bool:
     baseline = StoredRecord(run, read_run(run))
     gate = baseline.record.task.splits["gate"].digest
     answers = read_outcomes(baseline.outcomes("int8"))
-    earlier = since(baseline, "int8", changes.pop("answers", lambda same: same)(answers), gate)
+    earlier = pair_with_baseline(baseline, "int8", changes.pop("answers", lambda same: same)(answers), gate)
     artifact = baseline.record.variant("int8").artifact
     assert artifact is not None
     stated = {

@@ -116,20 +116,20 @@ def encode_request(endpoint: Endpoint, request: Request, **more: object) -> tupl
     return f"{endpoint.url}/{path}", content.encode()
 
 
-def ask(endpoint: Endpoint, requests: Sequence[Request], answered: Callable[[int, Reply], None]) -> None:
-    """Calls answered(place, reply) once for each request, in the order in which they finish.
+def ask(endpoint: Endpoint, requests: Sequence[Request], on_reply: Callable[[int, Reply], None]) -> None:
+    """Sends requests. Calls on_reply(place, reply) once for each request, in the order in which they finish.
 
     Raises MeasureError if the server refuses the key or the model, if it can no longer be reached,
     and if every request failed.
     """
-    asyncio.run(_Asking(endpoint, requests, answered).run())
+    asyncio.run(_Asking(endpoint, requests, on_reply).run())
 
 
 class _Asking:
     def __init__(
-        self, endpoint: Endpoint, requests: Sequence[Request], answered: Callable[[int, Reply], None]
+        self, endpoint: Endpoint, requests: Sequence[Request], on_reply: Callable[[int, Reply], None]
     ) -> None:
-        self._endpoint, self._answered = endpoint, answered
+        self._endpoint, self._on_reply = endpoint, on_reply
         self._requests, self._todo = requests, iter(enumerate(requests))
         self._failed: Counter[str] = Counter()
         self._unreached = 0
@@ -161,7 +161,7 @@ class _Asking:
                 return
             if reply.failed is not None:
                 self._failed[reply.failed] += 1
-            self._answered(place, reply)
+            self._on_reply(place, reply)
 
     async def _send(self, client: httpx2.AsyncClient, request: Request) -> Reply | None:
         """None if the run has to end. No message contains the request, because it holds the key."""

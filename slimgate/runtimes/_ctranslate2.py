@@ -33,7 +33,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class _BegunAnswer:
-    """An answer after its first token. cached: tokens of all rows in the cache when it is complete."""
+    """An answer after its first token. cached: the tokens of all rows in the cache of the complete answer."""
 
     writing: PausedWriting
     cached: int
@@ -66,7 +66,7 @@ class CTranslate2Predictor(ABC):
         """The input of `forward` or `prefill`."""
 
     def forward(self, prepared: Texts) -> object:
-        """Writes the wanted number of tokens to each text."""
+        """The ids of each row's new tokens, as many as the batch asks for."""
         self._stop()
         return self._to_ids(self._write(prepared))
 
@@ -82,9 +82,12 @@ class CTranslate2Predictor(ABC):
         return self._to_ids(state.writing.finish())
 
     def cache_bytes(self, state: _BegunAnswer) -> int:
-        """Bytes of the keys and values of the complete answer, from their shapes: the library has none."""
-        number = 2 if "float16" in self._engine.compute_type else 4
-        return number * self._answers.cache_numbers * int(state.cached)
+        """Bytes of the keys and values of the complete answer, from their shapes.
+
+        The library does not report these bytes.
+        """
+        number_bytes = 2 if "float16" in self._engine.compute_type else 4  # bfloat16 too
+        return number_bytes * self._answers.cache_numbers * state.cached
 
     def fetch(self, output: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """(rows, tokens) ids, -1 after the last one."""
@@ -106,7 +109,11 @@ class CTranslate2Predictor(ABC):
 
     @abstractmethod
     def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
-        """The library's results for each text; with on_token, results that are still being written."""
+        """The library's result for each text.
+
+        on_token: called after each token, returns True to end the row. With it, the results are still being
+        written.
+        """
 
     @abstractmethod
     def _to_ids(self, results: Sequence[Any]) -> list[list[int]]:

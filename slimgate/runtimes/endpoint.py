@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server, to which slimgate sends requests and which it does not load.
+"""A model behind an OpenAI-compatible server: slimgate does not load the model, but sends requests.
 
     [variants.served]
     endpoint = { url = "http://localhost:8000/v1", model = "name", key_env = "API_KEY" }
@@ -16,11 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from slimgate._system.files import write_atomically
@@ -118,7 +116,7 @@ class EndpointTable(Table):
         return self
 
     def explain_end(self) -> str | None:
-        """Why no server answers there any more, if slimgate started the server."""
+        """Why the server ended, if slimgate started it and it does not run any more; else None."""
         return None
 
 
@@ -135,32 +133,34 @@ class StartedEndpoint(EndpointTable):
         return cls(**dict(endpoint), server=server)
 
     def with_servers(self, servers: Servers, name: str) -> StartedEndpoint:
-        """The same endpoint, with its server among those of a run. name: of its log's file."""
+        """A copy of the endpoint whose server is among those of a run. name: of the file of its log."""
         endpoint = self.model_copy()
         endpoint._servers, endpoint._name = servers, name
         return endpoint
 
     def check_can_ask(self) -> None:
-        """Raises SuiteError also without the server's program."""
+        """Raises SuiteError also if the server's program is missing."""
         super().check_can_ask()
         self.server.check_program()
 
     def locate(self, progress: Progress = no_progress) -> EndpointTable:
         """The endpoint at the port of its server, which is started if needed."""
         key = self.read_key()
-        at = self._servers.start(self.server, self.url, self._name, key=key, progress=progress)
-        return EndpointTable(
-            **{name: getattr(self, name) for name in EndpointTable.model_fields} | {"url": at}
-        )
+        url = self._servers.start(self.server, self.url, self._name, key=key, progress=progress)
+        options = {name: getattr(self, name) for name in EndpointTable.model_fields}
+        return EndpointTable(**options | {"url": url})
 
     def explain_end(self) -> str | None:
-        """The end of the server's log, if the server does not run any more."""
+        """The end of the server's log, if the server does not run any more; else None."""
         return self._servers.explain_end(self.server, self.url, key=self.read_key())
 
 
 @dataclass(frozen=True)
 class EndpointModel:
-    """The artifact of an endpoint. served: the contents of the files that the server's command names."""
+    """The artifact of an endpoint.
+
+    served: what the server was started from, such as the digests of the files that its command names.
+    """
 
     params: EndpointTable
     served: dict[str, Any] = field(default_factory=dict)
@@ -181,7 +181,10 @@ class EndpointModel:
 
 
 class EndpointPredictor:
-    """Answers requests instead of forward calls."""
+    """Sends requests to a server. It has no forward calls, so the calls of a Predictor raise MeasureError.
+
+    server_settings: the settings that the server stated after the last requests, by area.
+    """
 
     def __init__(self, params: EndpointTable) -> None:
         self._params = params
@@ -190,16 +193,14 @@ class EndpointPredictor:
     def ask(
         self,
         requests: Sequence[Request],
-        answered: Callable[[int, Reply], None],
+        on_reply: Callable[[int, Reply], None],
         progress: Progress = no_progress,
     ) -> None:
-        """Sends each Request of slimgate/models/ask.py; answered(place, Reply) is called when one is done.
-
-        Afterwards `server_settings` has the settings that the server states.
+        """Sends requests. Afterwards `server_settings` has the settings that the server states.
 
         Args:
             requests: The requests to send.
-            answered: Called with the position of a request and its reply.
+            on_reply: Called with the position of a request and its reply when the reply arrives.
             progress: Called while a server starts.
 
         Raises:
@@ -212,25 +213,24 @@ class EndpointPredictor:
             return
         try:
             endpoint = self._params.locate(progress)
-            ask(endpoint, requests, answered)
+            ask(endpoint, requests, on_reply)
             self.server_settings = read_server_settings(endpoint)
         except MeasureError as error:
             if (ended := self._params.explain_end()) is None:
                 raise
             raise MeasureError(f"{error}; {ended}") from error
 
-    def prepare(self, batch: Arrays) -> object:
+    def prepare(self, batch: Arrays) -> NoReturn:
         """Raises MeasureError: an endpoint has no forward calls."""
         raise MeasureError(f"{self._params.shown} is an endpoint, which has no forward call")
 
-    def forward(self, prepared: object) -> object:
-        """Raises MeasureError: an endpoint has no forward calls."""
-        return self.prepare({})
-
-    def fetch(self, output: object) -> npt.NDArray[np.float32]:
+    def forward(self, prepared: object) -> NoReturn:
         """Raises MeasureError: an endpoint has no forward calls."""
         self.prepare({})
-        return np.zeros(0, dtype=np.float32)
+
+    def fetch(self, output: object) -> NoReturn:
+        """Raises MeasureError: an endpoint has no forward calls."""
+        self.prepare({})
 
     def close(self) -> None:
         """Does nothing, because nothing is open."""
@@ -243,7 +243,7 @@ class EndpointRuntime(Runtime[EndpointTable]):
     packages = ("httpx2",)
 
     def load(self, folder: Path, params: EndpointTable, *, device: str, threads: int) -> EndpointPredictor:
-        """Returns a predictor. The server is contacted when the first request is sent."""
+        """A predictor, which contacts the server when it sends the first requests."""
         params.check_can_ask()
         return EndpointPredictor(params)
 
@@ -252,7 +252,7 @@ runtime = EndpointRuntime()
 
 
 def read_served_files(folder: Path) -> dict[str, Any]:
-    """The files from which an artifact's server was started; empty for other artifacts."""
+    """The `served` of an endpoint's artifact; empty for other artifacts."""
     file = folder / FILE
     return dict(json.loads(file.read_text("utf-8"))["served"]) if file.is_file() else {}
 

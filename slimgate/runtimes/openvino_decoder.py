@@ -2,8 +2,8 @@
 
 runtime = { name = "openvino_decoder", kv_cache = "u8" }
 
-It runs the artifacts of to_openvino_decoder. Answers are greedy. It gives the scores of whole texts too, so
-it serves every task of a causal language model. Prompts of one length are answered together, so that nothing
+It runs the artifacts of to_openvino_decoder. Answers are greedy. It also gives the scores of whole texts, so
+it serves every task of causal language models. Prompts of one length are answered together, so that nothing
 is padded.
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing
 
 
-# Bytes of a number in the cache, and of the scale and zero point of the 8-bit numbers of a head's token.
+# Bytes of a number in the cache, and of the scale and the zero point that a token of a head has in 8 bits.
 CACHE_NUMBER_BYTES = {"f32": 4, "bf16": 2, "f16": 2, "u8": 1}
 SCALE_BYTES = 8
 
@@ -57,7 +57,7 @@ class Params(Table):
 
 @dataclass(frozen=True)
 class _BegunAnswer:
-    """An answer after its first token. token: (rows,); remaining: how many tokens follow."""
+    """An answer after its first token. token: (rows,) ids; remaining: how many tokens follow."""
 
     token: Ids
     remaining: int
@@ -67,7 +67,7 @@ class DecoderPredictor:
     """Wraps a request of a compiled decoder as a Predictor. end_tokens: the tokens that end an answer."""
 
     def __init__(self, model: OpenVinoModel, params: Params, *, device: str, threads: int) -> None:
-        """model: an OpenVinoModel. Raises BuildError off the CPU, or if kv_cache has no effect."""
+        """Raises BuildError for a device other than the CPU, or if kv_cache has no effect."""
         from slimgate.models.write_answers import end_tokens
         from slimgate.runtimes.openvino import compile_graph
 
@@ -88,11 +88,11 @@ class DecoderPredictor:
         self._bound: dict[str, npt.NDArray[Any]] = {}
 
     def prepare(self, batch: Arrays) -> Prompts:
-        """The ids of a batch."""
+        """The ids of a batch, and how many tokens to write."""
         return read_prompts(batch, self._longest)
 
     def forward(self, prepared: Prompts) -> object:
-        """The scores of whole texts, to be read before the next call, or an answer."""
+        """The ids of an answer, or the scores of whole texts, to be fetched before the next call."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
         self._request.reset_state()
@@ -123,7 +123,7 @@ class DecoderPredictor:
         return CACHE_NUMBER_BYTES[self._cache] * sum(map(math.prod, shapes)) + SCALE_BYTES * scales
 
     def _read(self, ids: Ids) -> npt.NDArray[np.float32]:
-        """(rows, vocabulary) scores after the texts, which become the state."""
+        """(rows, vocabulary) scores after the texts, which become the request's state."""
         self._request.reset_state()
         self._bind(ids, np.array([ids.shape[1] - 1]))
         return self._call()[:, 0]
@@ -133,11 +133,12 @@ class DecoderPredictor:
         self._bind(np.zeros((rows, 1)), np.zeros(1))
 
     def _next(self, tokens: Ids) -> npt.NDArray[np.float32]:
-        """(rows, vocabulary) scores after one more token of each row. tokens: (rows,)."""
+        """(rows, vocabulary) scores after one more token of each row. tokens: (rows,) ids."""
         self._bound[IDS][:, 0] = tokens
         return self._call()[:, 0]
 
     def _bind(self, ids: Numbers, places: Numbers) -> None:
+        """Makes arrays the inputs of the next calls. places: the positions of `ids` to compute scores at."""
         from openvino import Tensor
 
         self._bound = decoder_inputs(ids, places)
@@ -145,8 +146,8 @@ class DecoderPredictor:
             self._request.set_tensor(name, Tensor(self._bound[name], shared_memory=True))
 
     def _call(self) -> npt.NDArray[np.float32]:
-        """The scores, in the request's memory. It starts and waits, because `infer` also makes dicts."""
-        self._request.start_async()
+        """The scores of a call, in the request's memory, which the next call overwrites."""
+        self._request.start_async()  # faster than `infer`, which also makes dicts
         self._request.wait()
         scores: npt.NDArray[np.float32] = self._request.get_tensor(OUTPUT).data
         return scores
@@ -160,7 +161,10 @@ class DecoderPredictor:
         return self._greedy.write(prompts, how, lambda ids: self._tokens(ids, least))
 
     def _tokens(self, ids: Ids, min_new_tokens: int) -> Iterator[Ids]:
-        """(rows,) next tokens, one after another. ids: (rows, tokens); least: of them before an end token."""
+        """The (rows,) ids of each next token. ids: (rows, tokens).
+
+        min_new_tokens: no end token is among the first new tokens, this many.
+        """
         ends, scores = sorted(self.end_tokens), self._read(ids)
         self._bind_next(len(ids))
         for position in count():
@@ -176,7 +180,7 @@ class DecoderPredictor:
 
 
 def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
-    """OpenVINO's properties. Its own default stores keys and values in 8 bits, so the format is stated."""
+    """OpenVINO's properties. They state the format of keys and values, because the default is 8 bits."""
     from slimgate.runtimes import openvino
 
     shared = openvino.Params(
@@ -188,15 +192,15 @@ def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
 
 
 def _fuses_cache(compiled_model: ov.CompiledModel) -> bool:
-    """Whether every attention of a compiled graph reads the cache itself: then it has the stated format."""
-    kinds = [
-        [_read_layer_type(operator)]
-        + [_read_layer_type(source.get_source_output().get_node()) for source in operator.inputs()]
-        for operator in compiled_model.get_runtime_model().get_ops()
-    ]
-    memories = sum(kind[0] == "MemoryInput" for kind in kinds)
-    read = sum(kind[1:].count("MemoryInput") for kind in kinds if kind[0] == "ScaledDotProductAttention")
-    return 0 < memories == read
+    """Whether the attention of a compiled graph reads all of the cache: then it has the stated format."""
+    memories = reads = 0
+    for operator in compiled_model.get_runtime_model().get_ops():
+        layer_type = _read_layer_type(operator)
+        memories += layer_type == "MemoryInput"
+        if layer_type == "ScaledDotProductAttention":
+            sources = [source.get_source_output().get_node() for source in operator.inputs()]
+            reads += [_read_layer_type(source) for source in sources].count("MemoryInput")
+    return 0 < memories == reads
 
 
 def _read_layer_type(node: ov.Node) -> str:
@@ -233,7 +237,7 @@ class OpenVinoDecoder(Runtime[Params]):
     )
 
     def copy(self, artifact: Path, folder: Path) -> None:
-        """The graph and its weights, which `openvino.Core` reads."""
+        """Copies the graph and its weights, which `openvino.Core` reads."""
         for name in FILES[DECODER]:
             shutil.copyfile(artifact / name, folder / name)
 
@@ -251,7 +255,7 @@ class OpenVinoDecoder(Runtime[Params]):
         return load_openvino_model(folder, kind=DECODER)
 
     def open_model(self, model: OpenVinoModel, context: BuildContext) -> DecoderPredictor:
-        """An OpenVinoModel that a step has made."""
+        """The predictor of an OpenVinoModel that a step has made."""
         return DecoderPredictor(model, Params(), device=context.device, threads=context.threads)
 
 

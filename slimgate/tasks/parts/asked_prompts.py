@@ -155,12 +155,12 @@ def _send(
     before = total - len(names)
     with _log(plan.reply_file) as write:
 
-        def answered(place: int, reply: Reply) -> None:
+        def on_reply(place: int, reply: Reply) -> None:
             write(json.dumps({"key": names[place], **vars(reply)}))
             replies.append((names[place], reply))
             plan.progress("ask", before + len(replies), total)
 
-        predictor.ask(requests, answered, plan.progress)
+        predictor.ask(requests, on_reply, plan.progress)
     return replies
 
 

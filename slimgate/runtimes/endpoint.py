@@ -157,17 +157,14 @@ class StartedEndpoint(EndpointTable):
 
 @dataclass(frozen=True)
 class EndpointModel:
-    """The artifact of an endpoint.
-
-    served: what the server was started from, such as the digests of the files that its command names.
-    """
+    """The artifact of an endpoint. served: the digests of the files that the server's command names."""
 
     params: EndpointTable
     served: dict[str, Any] = field(default_factory=dict)
     kind: str = KIND
 
     def save(self, folder: Path) -> None:
-        """Writes the file that names the server, the model, and the files of the server's command."""
+        """Writes the file that has the server, the model, and `served`."""
         facts = {**self.params.model_dump(mode="json"), "served": self.served}
         write_atomically(folder / FILE, json.dumps(facts, indent=1))
 

@@ -7,9 +7,9 @@
     used/KIND-KEY       an empty file whose modification time is the last use. Access times would not do,
                         because a disk may be mounted with noatime
 
-A process records that it uses an entry, and only then looks for it. A prune checks who uses an entry and
-moves it away. Both take the lock `locks/holds.lock` meanwhile, so neither can come between the two steps of
-the other.
+A process records that it uses an entry, and only then looks for it. A prune holds the lock `locks/holds.lock`
+while it reads which entries are used and moves the others away. A process needs the same lock to record a
+use, so an entry that it finds afterwards is not moved away.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ FOLDERS = ("holds", "used")
 
 @dataclass
 class _Holder:
-    """The entries of one store that this process uses. file: lists them. alive: locked while it lives."""
+    """The entries of one store that this process uses.
+
+    file: lists the entries. alive: a lock that the process holds while it lives. names: of the entries.
+    """
 
     file: Path
     alive: FileLock
@@ -43,7 +46,7 @@ class _Holder:
                 Path(self.alive.lock_file).unlink(missing_ok=True)
 
 
-# (root of the store, process id) -> its holder. The process id, because a forked child needs its own holder.
+# By the root of the store and the process, because a forked child needs its own holder.
 _HOLDERS: dict[tuple[Path, int], _Holder] = {}
 
 
@@ -59,13 +62,13 @@ def hold(root: Path, name: str) -> None:
         return
     with lock_holds(root):
         if holder is None or not holder.file.exists():
-            holder = _HOLDERS[root, os.getpid()] = _new_holder(root)
+            holder = _HOLDERS[root, os.getpid()] = _make_holder(root)
         with holder.file.open("a", encoding="utf-8") as stream:
             stream.write(name + "\n")
         holder.names.add(name)
 
 
-def _new_holder(root: Path) -> _Holder:
+def _make_holder(root: Path) -> _Holder:
     file = root / "holds" / f"{os.getpid()}.{secrets.token_hex(4)}"
     file.parent.mkdir(exist_ok=True)
     alive = FileLock(f"{file}.lock", thread_local=False)
@@ -87,8 +90,8 @@ def list_used_entries(root: Path) -> frozenset[str]:
             with FileLock(lock, timeout=0):  # no process holds it, so its owner has ended
                 file.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
-        except (Timeout, PermissionError):  # it lives, or belongs to another user and may live
-            with suppress(FileNotFoundError):  # it has its lock, but has not written its file yet
+        except (Timeout, PermissionError):  # the owner lives, or is another user's process and may live
+            with suppress(FileNotFoundError):  # the owner has its lock, but has not written its file yet
                 names |= set(file.read_text("utf-8").splitlines())
     return frozenset(names)
 

@@ -26,10 +26,10 @@ from slimgate.errors import BuildError
 Json = dict[str, Any]
 Files = dict[str, os.stat_result]
 MANIFEST = "manifest.json"
-# Errors for a file that is gone, that a disk cannot read, or that a network share has lost.
+# The error numbers of a file that is gone, that a disk cannot read, or that a network share has lost.
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
-# Folder -> the signatures of its files when this process last read all of them.
-_READ: dict[Path, dict[str, tuple[int, ...]]] = {}
+# Folder of an entry -> the signatures of its files when this process last checked their contents.
+_CHECKED_SIGNATURES: dict[Path, dict[str, tuple[int, ...]]] = {}
 
 
 class Damaged(Exception):
@@ -37,10 +37,10 @@ class Damaged(Exception):
 
 
 def seal(folder: Path, name: str, facts: Mapping[str, object]) -> Json:
-    """Writes the manifest of a folder into it, and returns it.
+    """Writes the manifest of a folder into it, and returns it. name: of the entry. facts: further contents.
 
-    Raises BuildError for a link or anything else that is not a plain file and for a file of the manifest's
-    name, TypeError for facts that are not JSON.
+    Raises BuildError for a link or anything else that is not a plain file, and for a file of the manifest's
+    name. Raises TypeError for facts that are not JSON.
     """
     try:
         files = _list_plain_files(folder)
@@ -88,13 +88,14 @@ def check_entry(folder: Path, name: str) -> Json:
         for path, status in files.items()
     }
     files.pop(MANIFEST, None)
-    if _READ.get(folder) != signatures:
+    if _CHECKED_SIGNATURES.get(folder) != signatures:
         _check_files(folder, files, manifest)
-        _READ[folder] = signatures
+        _CHECKED_SIGNATURES[folder] = signatures
     return manifest
 
 
 def _check_files(folder: Path, files: Files, manifest: Json) -> None:
+    """Raises Damaged if a file is missing, added, or differs from the manifest in size or contents."""
     digests: dict[str, str] = manifest["sha256"]
     for path in sorted(files.keys() | digests.keys()):
         if path not in files:
@@ -120,7 +121,7 @@ def _compute_seal(manifest: Json) -> str:
 
 
 def _list_plain_files(folder: Path) -> Files:
-    """Every file below a folder by its relative name. Raises Damaged for a link."""
+    """Every file below a folder by its relative name. Raises Damaged for a link or a special file."""
     files: Files = {}
     for path in _iter_paths(folder):
         status = path.lstat()
@@ -133,6 +134,7 @@ def _list_plain_files(folder: Path) -> Files:
 
 
 def _iter_paths(folder: Path) -> Iterator[Path]:
+    """All files and folders below a folder. It follows no links, and raises OSError, unlike `Path.rglob`."""
     with os.scandir(folder) as scanned:
         entries = list(scanned)
     for entry in entries:
@@ -143,7 +145,10 @@ def _iter_paths(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _detect_damage(path: str) -> Iterator[None]:
-    """Turns errors of reading into Damaged if the file is gone or unreadable. Refused access is no damage."""
+    """Turns an OSError into Damaged if its number is in _GONE, and text that is not UTF-8 too.
+
+    A file that this user may not read is not damaged.
+    """
     try:
         yield
     except UnicodeDecodeError as error:

@@ -52,7 +52,8 @@ Json = dict[str, Any]
 DAMAGED, UNFINISHED = "damaged", "unfinished"
 # How long a folder of another machine stays in tmp/ although no process seems to hold its lock: locks do not
 # reach from machine to machine on every shared disk.
-_OF_OTHERS_SECONDS = 24 * 60 * 60
+_KEEP_OF_OTHERS_SECONDS = 24 * 60 * 60
+# The error numbers of a rename to a place that is taken.
 _EXISTS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -85,7 +86,8 @@ def filling(root: Path, name: str) -> Iterator[None]:
         yield
     except Exception as error:
         cause = next(filter(_is_full_or_read_only, _iter_causes(error)), None)
-        if cause is None or f"store {root}: " in str(error):  # an entry made within this one has said it
+        # An entry that is made within this one may have raised the line already.
+        if cause is None or f"store {root}: " in str(error):
             raise
         problem = _describe_refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
         text = " ".join(str(error).split())
@@ -95,6 +97,7 @@ def filling(root: Path, name: str) -> Iterator[None]:
 
 
 def _describe_refusal(error: OSError) -> str:
+    """Why a write failed, and what the user can do about it."""
     if error.errno in _FULL:
         return f"no space is left ({error.strerror}); {_FREE}"
     if error.errno == errno.ENOLCK:
@@ -109,7 +112,7 @@ def _is_full_or_read_only(error: BaseException) -> bool:
 
 
 def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, its cause, the cause of that, and so on."""
+    """An error, its cause or context, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -149,10 +152,10 @@ class Store:
 
     def _sweep(self) -> None:
         """Removes what killed processes left. An entry that is being made has a lock, and stays."""
-        for left in (self.root / "tmp").iterdir():
-            name, _, _ = left.name.rpartition("-")
+        for leftover in (self.root / "tmp").iterdir():
+            name, _, _ = leftover.name.rpartition("-")
             with suppress(Timeout), FileLock(self._lock_file(name), timeout=0):
-                _remove_leftover(left)
+                _remove_leftover(leftover)
         with lock_holds(self.root):
             list_used_entries(self.root)  # removes the files of processes that have ended
 
@@ -199,6 +202,7 @@ class Store:
 
     @contextmanager
     def _lock(self, kind: str, key: str) -> Iterator[None]:
+        """Holds the lock of an entry. Waits while another process holds it."""
         with writing(self.root):
             lock = FileLock(self._lock_file(f"{kind}-{key}"))
             lock.acquire()
@@ -239,9 +243,10 @@ class Store:
         warnings.warn(warning, DamagedEntry, stacklevel=2)
 
     def _make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
+        """Fills, seals and publishes an entry. The caller has its lock."""
         name = f"{kind}/{key}"
         with writing(self.root):
-            work = self._workplace(kind, key)
+            work = self._make_work_folder(kind, key)
         try:
             with filling(self.root, name):
                 facts = fill(work)
@@ -253,11 +258,11 @@ class Store:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _workplace(self, kind: str, key: str) -> Path:
+    def _make_work_folder(self, kind: str, key: str) -> Path:
         """Makes an empty folder in tmp/. Removes what other processes left there of this key."""
-        for left in (self.root / "tmp").glob(f"{kind}-{key}-*"):
-            if left.name.rpartition("-")[0] == f"{kind}-{key}":
-                _remove_leftover(left)
+        for leftover in (self.root / "tmp").glob(f"{kind}-{key}-*"):
+            if leftover.name.rpartition("-")[0] == f"{kind}-{key}":
+                _remove_leftover(leftover)
         work = self.root / "tmp" / make_temporary_name(kind, key)
         work.mkdir()
         return work
@@ -265,8 +270,8 @@ class Store:
     def _publish(self, work: Path, kind: str, key: str, manifest: Json) -> Entry:
         """Moves an entry to its place.
 
-        On disks without locks between machines, another machine may have made it meanwhile. Then that entry
-        is used, unless it is to be rebuilt.
+        An entry that is there already is replaced if entries are rebuilt, or if it is damaged. Otherwise
+        another machine has made it meanwhile, on a disk without locks between machines, and it is used.
         """
         final, name = self.root / kind / key, f"{kind}/{key}"
         final.parent.mkdir(exist_ok=True)
@@ -306,7 +311,7 @@ def open_entry(root: Path, kind: str, key: str) -> Entry:
 
 
 def make_temporary_name(kind: str, key: str) -> str:
-    """A unique name for a folder in tmp/. It has the entry, the process and the machine."""
+    """A unique name for a folder in tmp/, from the entry, the process and the machine."""
     return f"{kind}-{key}-{os.getpid()}.{secrets.token_hex(4)}.{_host()}"
 
 
@@ -314,21 +319,21 @@ def _host() -> str:
     return re.sub(r"\W", "_", socket.gethostname())
 
 
-def _remove_leftover(left: Path) -> None:
+def _remove_leftover(leftover: Path) -> None:
     """Removes a folder that a process left in tmp/: at once if it is of this machine, else after a day.
 
     It renames the folder first. If a process of another machine still writes there, it then finds no folder,
     instead of one with some of its files.
     """
-    name, _, who = left.name.rpartition("-")
-    host = who.removesuffix(".old").removesuffix(".scratch").split(".")[2:]
+    name, _, maker = leftover.name.rpartition("-")
+    host = maker.removesuffix(".old").removesuffix(".scratch").split(".")[2:]
     with suppress(FileNotFoundError):
-        if not host or host == [_host()] or time.time() - left.stat().st_mtime > _OF_OTHERS_SECONDS:
-            gone = left.with_name(
-                make_temporary_name(*name.split("-", 1)) if "-" in name else f"{left.name}.old"
+        if not host or host == [_host()] or time.time() - leftover.stat().st_mtime > _KEEP_OF_OTHERS_SECONDS:
+            doomed = leftover.with_name(
+                make_temporary_name(*name.split("-", 1)) if "-" in name else f"{leftover.name}.old"
             )
-            os.rename(left, gone)
-            remove(gone)
+            os.rename(leftover, doomed)
+            remove(doomed)
 
 
 def remove(path: Path) -> None:
@@ -340,7 +345,10 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def make_scratch_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder for temporary files of making an entry. After a kill, the next process removes both."""
+    """An empty folder for temporary files while an entry is made in `folder`, removed when the context ends.
+
+    After a kill, the next process removes both folders.
+    """
     scratch = folder.with_name(f"{folder.name}.scratch")
     scratch.mkdir()
     try:
